@@ -1,0 +1,300 @@
+//! The command line: clap types and their help, nothing else.
+//!
+//! Help lives here once. The man pages, the completions, `docs/cli.md` and the README's usage are
+//! generated from these definitions (`src/generate.rs`) and held equal by a test.
+
+mod options;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
+
+/// Talk to MCP servers from the command line
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcpipe",
+    version,
+    about = "Talk to MCP servers from the command line",
+    long_about = "Talk to Model Context Protocol servers from scripts, CI jobs and the terminal.\n\n\
+        TARGET is a configured name, an http(s) URL, or a command line in one word \
+        ('npx -y @scope/server'); after `--` a command line needs no quotes and TARGET is left out.",
+    after_help = EXAMPLES,
+    disable_help_subcommand = false,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mcpipe list 'npx -y @modelcontextprotocol/server-everything'
+  mcpipe call https://mcp.example.com/mcp search query='rust' limit=5
+  mcpipe call get-sum a=2 b=3 -- npx -y @modelcontextprotocol/server-everything
+  mcpipe read files file:///tmp/notes.txt > notes.txt
+  mcpipe list linear --json | jq -r '.tools[].name'
+
+Exit codes:
+  0 done               3 configuration      6 timed out
+  1 the server failed  4 authentication     7 protocol broken
+  2 usage              5 unreachable        8 refused";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List servers, or what one of them offers
+    List(ListArgs),
+    /// Call a tool
+    Call(CallArgs),
+    /// Read resources
+    Read(ReadArgs),
+    /// Get a prompt
+    Prompt(PromptArgs),
+    /// Show and check the configuration
+    Config(ConfigArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    Man(ManArgs),
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcpipe list                                    every configured server, asked at once
+  mcpipe list linear                             its tools
+  mcpipe list linear create_issue                one tool in full
+  mcpipe list --all -- npx -y @modelcontextprotocol/server-everything
+  mcpipe list linear --json | jq -r '.tools[].name'")]
+pub struct ListArgs {
+    /// Configured name, URL or command line; every configured server where it is left out
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Show this tool in full
+    #[arg(value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// A server's command line, in place of TARGET
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+
+    /// List the resources
+    #[arg(long, help_heading = "What to list")]
+    pub resources: bool,
+    /// List the resource templates
+    #[arg(long, help_heading = "What to list")]
+    pub templates: bool,
+    /// List the prompts
+    #[arg(long, help_heading = "What to list")]
+    pub prompts: bool,
+    /// List everything that the server offers
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts"])]
+    pub all: bool,
+    /// Show identity, revision, capabilities and instructions
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all"])]
+    pub info: bool,
+    /// Print the raw JSON Schema of the tool's input
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all", "info"])]
+    pub schema: bool,
+    /// Keep what holds WORD in its name, title or description
+    #[arg(long, value_name = "WORD", help_heading = "What to list")]
+    pub grep: Option<String>,
+    /// Without TARGET: print the configured servers and connect to none
+    #[arg(long, conflicts_with_all = ["target", "command"])]
+    pub offline: bool,
+    /// Without TARGET: ask this many servers at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+
+    /// How to reach the server.
+    #[command(flatten)]
+    pub reach: TargetOptions,
+}
+
+/// Arguments of `call`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Arguments, typed by the tool's own schema:
+  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed
+  name:=JSON       raw JSON, whatever the schema says
+  name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
+  name:=@FILE      JSON from the file
+  a.b=1            a member of an object
+  tag=a tag=b      an array, where the schema says array
+
+Examples:
+  mcpipe call linear create_issue title='Broken build' labels=ci labels=urgent
+  mcpipe call 'npx -y @modelcontextprotocol/server-everything' get-sum a=2 b=3
+  mcpipe call files write_file path=out.txt content=@report.md
+  mcpipe call linear 'create_issue(title: \"Broken build\", priority: 2)'
+  echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json")]
+pub struct CallArgs {
+    /// Configured name, URL or command line; SERVER.TOOL for configured names
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// The tool, or a call form: 'tool(name: \"value\", n: 5)'
+    #[arg(value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// The tool's arguments
+    #[arg(value_name = "ARG")]
+    pub args: Vec<String>,
+    /// A server's command line, in place of TARGET
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+
+    /// The whole arguments object: JSON, @FILE, or - for standard input
+    #[arg(long = "args", value_name = "JSON|@FILE|-")]
+    pub object: Option<String>,
+    /// Send the arguments as typed, without checking them against the tool's schema
+    #[arg(long)]
+    pub no_validate: bool,
+    /// Print the request and send nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the structured content alone
+    #[arg(long, conflicts_with_all = ["json", "save"])]
+    pub structured: bool,
+    /// Write images, audio and other binary content into files in DIR
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<std::path::PathBuf>,
+    /// Agree beforehand, where the configuration asks for consent
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+
+    /// How to reach the server.
+    #[command(flatten)]
+    pub reach: TargetOptions,
+}
+
+/// Arguments of `read`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcpipe read files                              the resources and templates
+  mcpipe read files file:///tmp/notes.txt > notes.txt
+  mcpipe read demo demo://logo -o logo.png
+  mcpipe read demo 'demo://item/{id}' id=7")]
+pub struct ReadArgs {
+    /// Configured name, URL or command line
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Resources to read, or one URI template and its name=value arguments
+    #[arg(value_name = "URI")]
+    pub uris: Vec<String>,
+    /// A server's command line, in place of TARGET
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+
+    /// Write the content to FILE
+    #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "save")]
+    pub output: Option<std::path::PathBuf>,
+    /// Write each content into a file in DIR and print the names
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<std::path::PathBuf>,
+
+    /// How to reach the server.
+    #[command(flatten)]
+    pub reach: TargetOptions,
+}
+
+/// Arguments of `prompt`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcpipe prompt demo                             the prompts
+  mcpipe prompt demo code_review language=rust code=@main.rs
+  mcpipe prompt demo code_review --complete language=r")]
+pub struct PromptArgs {
+    /// Configured name, URL or command line
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// The prompt; the list of prompts where it is left out
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// The prompt's arguments: name=value, always strings
+    #[arg(value_name = "ARG")]
+    pub args: Vec<String>,
+    /// A server's command line, in place of TARGET
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+
+    /// Ask the server how this argument may go on
+    #[arg(long, value_name = "ARG=PREFIX")]
+    pub complete: Option<String>,
+
+    /// How to reach the server.
+    #[command(flatten)]
+    pub reach: TargetOptions,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// What to do with the configuration.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What `config` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// List the configured servers and where each comes from
+    List,
+    /// Show one server: every value and the file and line it comes from
+    Get {
+        /// The server's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Print the configuration files that are read, in their order
+    Path,
+    /// Allow a project's configuration file to start processes and send credentials
+    Trust {
+        /// The file; the nearest project file where it is left out
+        #[arg(value_name = "FILE")]
+        file: Option<std::path::PathBuf>,
+    },
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mcpipe completions bash > ~/.local/share/bash-completion/completions/mcpipe
+  mcpipe completions fish > ~/.config/fish/completions/mcpipe.fish
+  mcpipe completions zsh > \"${fpath[1]}/_mcpipe\"")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// A shell with completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "each variant is the shell it names")]
+pub enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Zsh,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man call > mcpipe-call.1")]
+pub struct ManArgs {
+    /// The command; mcpipe itself where it is left out
+    #[arg(value_name = "COMMAND")]
+    pub command: Option<String>,
+}

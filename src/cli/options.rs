@@ -1,0 +1,156 @@
+//! Options that several commands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+/// The options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "General options")]
+pub struct GlobalOptions {
+    /// Print one JSON document; failures become one JSON line on stderr
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Show the JSON-RPC exchange on stderr; twice: HTTP headers and the server's stderr too
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Write the exchange to FILE as NDJSON, secrets redacted
+    #[arg(long, global = true, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+    /// Read this configuration file and no other
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Wait this long for an answer; progress starts the clock again; 0 waits for ever [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Wait this long for start and negotiation; 0 waits for ever [default: 30s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub connect_timeout: Option<Duration>,
+    /// Neither use nor keep what was learned about servers
+    #[arg(long, global = true)]
+    pub no_cache: bool,
+    /// Never ask anything
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Offer DIR to the server as a root; may be repeated
+    #[arg(long = "root", global = true, value_name = "DIR")]
+    pub roots: Vec<PathBuf>,
+    /// How to answer when the server asks for input: ask, accept (its defaults), decline, or a JSON object [default: ask at a terminal]
+    #[arg(long, global = true, value_name = "HOW", value_parser = Elicit::parse)]
+    pub elicit: Option<Elicit>,
+}
+
+/// How to reach the server: the options of every command that connects.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Target options")]
+pub struct TargetOptions {
+    /// Send this header; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
+    /// Set a variable of the server's environment; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Start the server in DIR
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Take the bearer token from this environment variable
+    #[arg(long, value_name = "VAR")]
+    pub bearer_env: Option<String>,
+    /// How to speak to a URL
+    #[arg(long, value_name = "KIND")]
+    pub transport: Option<HttpTransport>,
+    /// The protocol: auto, legacy, or one revision such as 2026-07-28; a pin never falls back
+    #[arg(long, value_name = "REVISION")]
+    pub protocol: Option<String>,
+    /// Trust the certificate authorities in FILE (PEM) too
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Show this client certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The key of the client certificate (PEM), where it is not in the same file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Use this proxy: http://, https://, socks5:// or socks5h://
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// Check no certificate (dangerous)
+    #[arg(long)]
+    pub insecure: bool,
+    /// Allow plain http to another host than this one
+    #[arg(long)]
+    pub allow_http: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to speak to a URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum HttpTransport {
+    /// Streamable HTTP, HTTP+SSE where the server speaks only that.
+    #[default]
+    Auto,
+    /// Streamable HTTP.
+    Http,
+    /// HTTP+SSE (2024-11-05).
+    Sse,
+}
+
+/// How to answer an elicitation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elicit {
+    /// Ask at the terminal.
+    Ask,
+    /// Accept with the defaults of the form.
+    Accept,
+    /// Decline.
+    Decline,
+    /// Accept with these values over the defaults of the form.
+    Values(serde_json::Map<String, serde_json::Value>),
+}
+
+impl Elicit {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "ask" => Elicit::Ask,
+            "accept" => Elicit::Accept,
+            "decline" => Elicit::Decline,
+            json => Elicit::Values(
+                serde_json::from_str(json)
+                    .map_err(|error| format!("neither ask, accept, decline nor a JSON object: {error}"))?,
+            ),
+        })
+    }
+}
+
+/// Reads `500ms`, `30s`, `2m`, `1h`, or a bare number of seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit '{unit}': use ms, s, m or h")),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| "expected a time such as 500ms, 30s or 2m".to_owned())?;
+    Duration::try_from_secs_f64(number * factor).map_err(|_| "expected a time such as 500ms, 30s or 2m".to_owned())
+}

@@ -1,0 +1,67 @@
+//! The wish to stop: set once by a signal, seen by everything that waits.
+//!
+//! A signal never ends the process by itself. It makes the waiting operation fail, so that the
+//! request is cancelled in its era's way and the child process is ended on the ordinary path.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::error::{Class, Failure, Result};
+
+/// A handle to the wish to stop; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    sender: Arc<watch::Sender<Option<Class>>>,
+}
+
+impl Default for Interrupt {
+    fn default() -> Self {
+        Interrupt { sender: Arc::new(watch::Sender::new(None)) }
+    }
+}
+
+impl Interrupt {
+    /// Asks everything that waits to stop; the first class given is the one that counts.
+    pub fn raise(&self, class: Class) {
+        self.sender.send_if_modified(|now| {
+            let first = now.is_none();
+            now.get_or_insert(class);
+            first
+        });
+    }
+
+    /// The failure to report, if a stop was asked for.
+    #[must_use]
+    pub fn raised(&self) -> Option<Failure> {
+        (*self.sender.borrow()).map(failure)
+    }
+
+    /// Waits until a stop is asked for.
+    pub async fn wait(&self) -> Failure {
+        let mut receiver = self.sender.subscribe();
+        match receiver.wait_for(Option::is_some).await {
+            Ok(class) => failure(class.unwrap_or(Class::Interrupted)),
+            // The sender lives in `self`, so the channel cannot close while this waits.
+            Err(_) => failure(Class::Interrupted),
+        }
+    }
+
+    /// Waits for `future`, but no longer than until a stop is asked for.
+    ///
+    /// # Errors
+    /// The failure of class [`Class::Interrupted`] or [`Class::Terminated`].
+    pub async fn guard<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            failure = self.wait() => Err(failure),
+            value = future => Ok(value),
+        }
+    }
+}
+
+fn failure(class: Class) -> Failure {
+    let message = if class == Class::Terminated { "terminated" } else { "interrupted" };
+    Failure::new(class, message)
+}

@@ -1,0 +1,5 @@
+//! The `mcpipe` command.
+
+fn main() -> std::process::ExitCode {
+    mcpipe::main()
+}

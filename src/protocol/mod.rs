@@ -1,0 +1,52 @@
+//! The messages of the Model Context Protocol: JSON-RPC, revisions, names. Pure; no input or output.
+
+pub mod revision;
+pub mod rpc;
+pub mod views;
+
+/// Methods and notifications, by the specification's own names.
+pub mod method {
+    #![allow(missing_docs, reason = "each constant is the method it names")]
+    pub const INITIALIZE: &str = "initialize";
+    pub const INITIALIZED: &str = "notifications/initialized";
+    pub const DISCOVER: &str = "server/discover";
+    pub const PING: &str = "ping";
+    pub const TOOLS_LIST: &str = "tools/list";
+    pub const TOOLS_CALL: &str = "tools/call";
+    pub const RESOURCES_LIST: &str = "resources/list";
+    pub const TEMPLATES_LIST: &str = "resources/templates/list";
+    pub const RESOURCES_READ: &str = "resources/read";
+    pub const PROMPTS_LIST: &str = "prompts/list";
+    pub const PROMPTS_GET: &str = "prompts/get";
+    pub const COMPLETE: &str = "completion/complete";
+    pub const SET_LEVEL: &str = "logging/setLevel";
+    pub const ROOTS_LIST: &str = "roots/list";
+    pub const SAMPLING: &str = "sampling/createMessage";
+    pub const ELICIT: &str = "elicitation/create";
+    pub const CANCELLED: &str = "notifications/cancelled";
+    pub const PROGRESS: &str = "notifications/progress";
+    pub const LOG: &str = "notifications/message";
+}
+
+/// Keys of `_meta` in the modern revision (2026-07-28, basic/index §`_meta`).
+pub mod meta {
+    #![allow(missing_docs, reason = "each constant is the key it names")]
+    pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+    pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+    pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    pub const PROGRESS_TOKEN: &str = "progressToken";
+}
+
+/// Error codes with a meaning of their own (digest §1.4).
+pub mod code {
+    #![allow(missing_docs, reason = "each constant is the code it names")]
+    pub const INVALID_PARAMS: i64 = -32602;
+    pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub const HEADER_MISMATCH: i64 = -32020;
+    pub const MISSING_CAPABILITY: i64 = -32021;
+    pub const UNSUPPORTED_VERSION: i64 = -32022;
+    pub const RESOURCE_NOT_FOUND: i64 = -32002;
+    pub const URL_ELICITATION: i64 = -32042;
+}

@@ -1,0 +1,87 @@
+//! The dated revisions of the protocol, and which family each belongs to.
+
+use std::fmt;
+
+/// A revision that mcpipe speaks; older ones are smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Revision {
+    /// 2024-11-05, the first.
+    V2024_11_05,
+    /// 2025-03-26: Streamable HTTP, batches.
+    V2025_03_26,
+    /// 2025-06-18: structured results, the `MCP-Protocol-Version` header, elicitation.
+    V2025_06_18,
+    /// 2025-11-25: the last with a handshake.
+    V2025_11_25,
+    /// 2026-07-28: stateless.
+    V2026_07_28,
+}
+
+impl Revision {
+    /// Every revision, oldest first.
+    pub const ALL: [Revision; 5] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
+    /// The newest with a handshake; what `initialize` offers.
+    pub const LATEST_LEGACY: Revision = Self::V2025_11_25;
+    /// The newest without one.
+    pub const LATEST_MODERN: Revision = Self::V2026_07_28;
+
+    /// The date that names it on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V2024_11_05 => "2024-11-05",
+            Self::V2025_03_26 => "2025-03-26",
+            Self::V2025_06_18 => "2025-06-18",
+            Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
+        }
+    }
+
+    /// The revision of this name, if mcpipe speaks it.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|revision| revision.as_str() == name)
+    }
+
+    /// Whether it belongs to the stateless family (no handshake, `_meta` on every request).
+    #[must_use]
+    pub fn is_modern(self) -> bool {
+        self >= Self::V2026_07_28
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which revisions may be spoken to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// Whatever both sides speak; the newest first.
+    #[default]
+    Auto,
+    /// Any revision with a handshake; no modern request is sent.
+    Legacy,
+    /// This revision and no other.
+    Exact(Revision),
+}
+
+impl Pin {
+    /// Reads `auto`, `legacy` or a revision.
+    ///
+    /// # Errors
+    /// What is allowed, for the message.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Pin::Auto),
+            "legacy" => Ok(Pin::Legacy),
+            other => Revision::parse(other).map(Pin::Exact).ok_or_else(|| {
+                let all: Vec<&str> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
+                format!("unknown revision '{other}': use auto, legacy, {}", all.join(", "))
+            }),
+        }
+    }
+}

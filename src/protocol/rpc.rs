@@ -1,0 +1,281 @@
+//! JSON-RPC 2.0 as it really arrives: strict in what is written, lenient in what is read.
+//!
+//! Results and parameters stay raw text ([`RawValue`]), so that what a server sent can be printed to
+//! the byte: unknown members, key order and numbers of any size survive (`TOL-04`, `TOL-06`).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// Raw JSON text.
+pub type Raw = Box<RawValue>;
+
+/// One message from the peer.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// The answer to a request of ours.
+    Response(Response),
+    /// A request of the peer (legacy revisions only).
+    Request {
+        /// The id, to be echoed exactly.
+        id: Raw,
+        /// The method.
+        method: String,
+        /// The parameters, where there are any.
+        params: Option<Raw>,
+    },
+    /// A notification of the peer.
+    Notification {
+        /// The method.
+        method: String,
+        /// The parameters, where there are any.
+        params: Option<Raw>,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Our id; `None` where the peer could not read it (`null` or absent) or it is not one of ours.
+    pub id: Option<u64>,
+    /// Whether the peer named an id at all; one that is not ours is a foreign answer.
+    pub named: bool,
+    /// The result, or the error.
+    pub outcome: Result<Raw, RpcError>,
+}
+
+/// A JSON-RPC error.
+#[derive(Clone, Debug)]
+pub struct RpcError {
+    /// The code; 0 where the peer sent none.
+    pub code: i64,
+    /// The message; empty where the peer sent none.
+    pub message: String,
+    /// The `data` member, as it came.
+    pub data: Option<Raw>,
+}
+
+impl RpcError {
+    /// The `data` member as a value; `Null` where there is none.
+    #[must_use]
+    pub fn data_value(&self) -> Value {
+        self.data.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null)
+    }
+}
+
+/// Why a text is not a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// Not JSON at all: a log line, HTML, half a message.
+    NotJson,
+    /// JSON, but not a JSON-RPC message.
+    NotRpc,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from absent, which a plain `Option` does not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads one line, SSE event or body: a message, or a batch of them (`STD-08`).
+///
+/// A byte-order mark and surrounding white space are dropped. In a batch, what is not a message is
+/// passed over.
+///
+/// # Errors
+/// [`Noise`] where the text holds no message.
+pub fn parse(text: &str) -> Result<Vec<Message>, Noise> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Noise::NotJson)?;
+        let messages: Vec<Message> = items.iter().filter_map(|item| parse_one(item.get()).ok()).collect();
+        return if messages.is_empty() { Err(Noise::NotRpc) } else { Ok(messages) };
+    }
+    parse_one(text).map(|message| vec![message])
+}
+
+fn parse_one(text: &str) -> Result<Message, Noise> {
+    if !text.starts_with('{') {
+        let json = serde_json::from_str::<&RawValue>(text).is_ok();
+        return Err(if json { Noise::NotRpc } else { Noise::NotJson });
+    }
+    let envelope: Envelope =
+        serde_json::from_str(text).map_err(|error| if error.is_data() { Noise::NotRpc } else { Noise::NotJson })?;
+    let not_null = |raw: &&RawValue| raw.get() != "null";
+    if let Some(method) = envelope.method {
+        let method = method.into_owned();
+        let params = envelope.params.filter(not_null).map(ToOwned::to_owned);
+        return Ok(match envelope.id.filter(not_null) {
+            Some(id) => Message::Request { id: id.to_owned(), method, params },
+            None => Message::Notification { method, params },
+        });
+    }
+    let outcome = match (envelope.error.filter(not_null), envelope.result) {
+        (Some(error), _) => Err(read_error(error)),
+        (None, Some(result)) => Ok(result.to_owned()),
+        (None, None) => return Err(Noise::NotRpc),
+    };
+    let id = envelope.id.filter(not_null);
+    Ok(Message::Response(Response { id: id.and_then(own_id), named: id.is_some(), outcome }))
+}
+
+/// Our ids are small integers; `"1"` and `1.0` from a sloppy server mean the same one.
+fn own_id(raw: &RawValue) -> Option<u64> {
+    let text = raw.get().trim_matches('"');
+    text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())
+}
+
+fn read_error(raw: &RawValue) -> RpcError {
+    #[derive(Deserialize)]
+    struct Shape<'a> {
+        #[serde(default)]
+        code: Value,
+        #[serde(default)]
+        message: Value,
+        #[serde(borrow, default, deserialize_with = "present")]
+        data: Option<&'a RawValue>,
+    }
+    match serde_json::from_str::<Shape>(raw.get()) {
+        Ok(shape) => RpcError {
+            code: match &shape.code {
+                Value::String(text) => text.trim().parse().unwrap_or(0),
+                other => other.as_i64().or_else(|| other.as_f64().map(|number| number as i64)).unwrap_or(0),
+            },
+            message: text_of(&shape.message),
+            data: shape.data.map(ToOwned::to_owned),
+        },
+        Err(_) => {
+            let message = parse_value(raw.get()).map_or_else(|| raw.get().to_owned(), |value| text_of(&value));
+            RpcError { code: 0, message, data: None }
+        }
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// A typed look at raw JSON; `None` where it is not to be read (an unpaired surrogate, say).
+#[must_use]
+pub fn parse_value(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
+}
+
+/// A request as it goes over the wire, without a line end. `params` is raw JSON.
+#[must_use]
+pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
+    let method = quote(method);
+    match params {
+        Some(params) => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#),
+        None => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#),
+    }
+}
+
+/// A notification as it goes over the wire, without a line end. `params` is raw JSON.
+#[must_use]
+pub fn notification(method: &str, params: Option<&str>) -> String {
+    let method = quote(method);
+    match params {
+        Some(params) => format!(r#"{{"jsonrpc":"2.0","method":{method},"params":{params}}}"#),
+        None => format!(r#"{{"jsonrpc":"2.0","method":{method}}}"#),
+    }
+}
+
+/// The answer to a request of the peer: `id` as it came, `result` raw JSON.
+#[must_use]
+pub fn response(id: &RawValue, result: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id.get())
+}
+
+/// The refusal of a request of the peer.
+#[must_use]
+pub fn error_response(id: &RawValue, code: i64, message: &str) -> String {
+    let message = quote(message);
+    format!(r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":{code},"message":{message}}}}}"#, id.get())
+}
+
+fn quote(text: &str) -> String {
+    Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(text: &str) -> Response {
+        match parse(text).map(|mut all| all.remove(0)) {
+            Ok(Message::Response(response)) => response,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn keeps_a_result_to_the_byte() {
+        let answer = response(r#"{"jsonrpc":"2.0","id":1,"result":{"b":1E2, "a":12345678901234567890123}}"#);
+        assert_eq!(
+            answer.outcome.map(|raw| raw.get().to_owned()).ok().as_deref(),
+            Some(r#"{"b":1E2, "a":12345678901234567890123}"#)
+        );
+        assert!(response(r#"{"id":1,"result":null}"#).outcome.is_ok());
+    }
+
+    #[test]
+    fn bears_sloppy_answers() {
+        for text in [
+            "\u{feff}{\"id\":\"7\",\"result\":{}}\r",
+            r#"{"id":7.0,"result":{}}"#,
+            r#"{"id":7,"result":{},"error":null}"#,
+            r#"[{"id":7,"result":{}}]"#,
+        ] {
+            let answer = response(text);
+            assert_eq!(answer.id, Some(7), "{text}");
+            assert!(answer.outcome.is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_odd_errors() {
+        let odd = |error: &str| {
+            let text = format!(r#"{{"id":null,"error":{error}}}"#);
+            response(&text).outcome.err().map(|error| (error.code, error.message))
+        };
+        assert_eq!(odd(r#"{"code":"-32601"}"#), Some((-32601, String::new())));
+        assert_eq!(odd(r#"{"code":-1.0,"message":5}"#), Some((-1, "5".into())));
+        assert_eq!(odd(r#""no""#), Some((0, "no".into())));
+    }
+
+    #[test]
+    fn tells_noise_from_messages() {
+        assert_eq!(parse("INFO ready").err(), Some(Noise::NotJson));
+        assert_eq!(parse("{\"id\":1,\"resu").err(), Some(Noise::NotJson));
+        assert_eq!(parse("42").err(), Some(Noise::NotRpc));
+        assert_eq!(parse("{\"level\":\"info\"}").err(), Some(Noise::NotRpc));
+        assert_eq!(parse("[1]").err(), Some(Noise::NotRpc));
+    }
+
+    #[test]
+    fn null_id_marks_a_notification() {
+        assert!(matches!(parse(r#"{"id":null,"method":"x"}"#).as_deref(), Ok([Message::Notification { .. }])));
+        assert!(matches!(parse(r#"{"id":"a","method":"x"}"#).as_deref(), Ok([Message::Request { .. }])));
+    }
+}

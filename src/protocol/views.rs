@@ -1,0 +1,260 @@
+//! Typed looks at raw results: what must be understood is read leniently, everything else stays.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::meta;
+use super::rpc::{Raw, parse_value};
+
+/// What a server offers lists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Tools.
+    Tools,
+    /// Resources.
+    Resources,
+    /// Resource templates.
+    Templates,
+    /// Prompts.
+    Prompts,
+}
+
+impl Kind {
+    /// The method that lists them.
+    #[must_use]
+    pub fn method(self) -> &'static str {
+        match self {
+            Kind::Tools => super::method::TOOLS_LIST,
+            Kind::Resources => super::method::RESOURCES_LIST,
+            Kind::Templates => super::method::TEMPLATES_LIST,
+            Kind::Prompts => super::method::PROMPTS_LIST,
+        }
+    }
+
+    /// The member of the result that holds them.
+    #[must_use]
+    pub fn member(self) -> &'static str {
+        match self {
+            Kind::Tools => "tools",
+            Kind::Resources => "resources",
+            Kind::Templates => "resourceTemplates",
+            Kind::Prompts => "prompts",
+        }
+    }
+
+    /// The server capability that stands for them.
+    #[must_use]
+    pub fn capability(self) -> &'static str {
+        match self {
+            Kind::Tools => "tools",
+            Kind::Resources | Kind::Templates => "resources",
+            Kind::Prompts => "prompts",
+        }
+    }
+
+    /// The word for people, in the plural.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Tools => "tools",
+            Kind::Resources => "resources",
+            Kind::Templates => "resource templates",
+            Kind::Prompts => "prompts",
+        }
+    }
+}
+
+/// One element of a list: a tool, a resource, a template or a prompt, with its raw text.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    raw: Raw,
+    value: Value,
+}
+
+impl Entry {
+    /// Lays a view over one element; an element that is no JSON value mcpipe can hold reads as `Null`.
+    #[must_use]
+    pub fn new(raw: &RawValue) -> Self {
+        Entry { raw: raw.to_owned(), value: parse_value(raw.get()).unwrap_or(Value::Null) }
+    }
+
+    /// The element as the server sent it.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
+        &self.raw
+    }
+
+    /// The element as a value.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// A member that is a string.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.value.get(key)?.as_str()
+    }
+
+    /// The name; empty where the server gave none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.text("name").unwrap_or_default()
+    }
+
+    /// The title for people: `title`, else `annotations.title` (tools).
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.text("title").or_else(|| self.value.get("annotations")?.get("title")?.as_str())
+    }
+
+    /// The description; empty where there is none.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        self.text("description").unwrap_or_default()
+    }
+
+    /// `uri` of a resource or `uriTemplate` of a template.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        self.text("uri").or_else(|| self.text("uriTemplate")).unwrap_or_default()
+    }
+
+    /// A tool's input schema, where it is one.
+    #[must_use]
+    pub fn input_schema(&self) -> Option<&Value> {
+        self.value.get("inputSchema").filter(|schema| schema.is_object() || schema.is_boolean())
+    }
+
+    /// A tool's output schema, where it is one.
+    #[must_use]
+    pub fn output_schema(&self) -> Option<&Value> {
+        self.value.get("outputSchema").filter(|schema| schema.is_object() || schema.is_boolean())
+    }
+
+    /// A boolean tool annotation, where the server gave one. Untrusted (`TOL-05`).
+    #[must_use]
+    pub fn hint(&self, name: &str) -> Option<bool> {
+        self.value.get("annotations")?.get(name)?.as_bool()
+    }
+}
+
+/// The elements of one page of a list, as raw text, and the cursor of the next page.
+///
+/// `None` where the result has no such list at all.
+#[must_use]
+pub fn page(result: &RawValue, kind: Kind) -> Option<(Vec<Raw>, Option<String>)> {
+    let members = members(result)?;
+    let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
+    let items: Vec<&RawValue> = serde_json::from_str(find(kind.member())?.get()).ok()?;
+    let cursor = find("nextCursor").and_then(|raw| match parse_value(raw.get())? {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    });
+    Some((items.into_iter().map(ToOwned::to_owned).collect(), cursor))
+}
+
+/// The members of a JSON object as raw text, in order; `None` where it is no object.
+#[must_use]
+pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
+    struct Members<'a>(Vec<(String, &'a RawValue)>);
+    impl<'de> Deserialize<'de> for Members<'de> {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Members<'de>;
+                fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                    let mut members = Vec::new();
+                    while let Some(entry) = map.next_entry::<String, &'de RawValue>()? {
+                        members.push(entry);
+                    }
+                    Ok(Members(members))
+                }
+            }
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+    serde_json::from_str::<Members>(raw.get()).ok().map(|members| members.0)
+}
+
+/// One member of a JSON object as raw text.
+#[must_use]
+pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    members(raw)?.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Who the server says it is: from `initialize`, `server/discover`, or a result's `_meta`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerInfo {
+    /// `name`, for display only.
+    pub name: Option<String>,
+    /// `title`, for display only.
+    pub title: Option<String>,
+    /// `version`, for display only.
+    pub version: Option<String>,
+    /// The declared capabilities; `None` where they are not known (a modern server not asked).
+    pub capabilities: Option<Value>,
+    /// Advice of the server for its use. Untrusted text.
+    pub instructions: Option<String>,
+}
+
+impl ServerInfo {
+    /// Reads the result of `initialize` or `server/discover`, wherever it keeps its `serverInfo`.
+    #[must_use]
+    pub fn read(result: &Value) -> Self {
+        let info =
+            result.get("_meta").and_then(|meta| meta.get(meta::SERVER_INFO)).or_else(|| result.get("serverInfo"));
+        let text = |key: &str| info.and_then(|info| info.get(key)).and_then(Value::as_str).map(ToOwned::to_owned);
+        ServerInfo {
+            name: text("name"),
+            title: text("title"),
+            version: text("version"),
+            capabilities: result.get("capabilities").filter(|value| value.is_object()).cloned(),
+            instructions: result.get("instructions").and_then(Value::as_str).map(ToOwned::to_owned),
+        }
+    }
+
+    /// Whether the server declared this capability; `None` where its capabilities are not known.
+    #[must_use]
+    pub fn declares(&self, capability: &str) -> Option<bool> {
+        self.capabilities
+            .as_ref()
+            .map(|all| all.get(capability).is_some_and(|value| !value.is_null() && value != false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Raw {
+        RawValue::from_string(text.to_owned()).expect("JSON")
+    }
+
+    #[test]
+    fn a_page_survives_a_malformed_element() {
+        let result = raw(r#"{"tools":[{"name":"a","x":1E2},7],"nextCursor":""}"#);
+        let (items, cursor) = page(&result, Kind::Tools).expect("a page");
+        assert_eq!(items.iter().map(|item| item.get()).collect::<Vec<_>>(), [r#"{"name":"a","x":1E2}"#, "7"]);
+        // An empty string is a cursor like any other (MSG-08).
+        assert_eq!(cursor.as_deref(), Some(""));
+        assert!(page(&raw(r#"{"tools":[],"nextCursor":null}"#), Kind::Tools).expect("a page").1.is_none());
+        assert!(page(&raw("{}"), Kind::Tools).is_none());
+    }
+
+    #[test]
+    fn server_info_is_found_in_both_places() {
+        let modern = serde_json::json!({"_meta": {"io.modelcontextprotocol/serverInfo": {"name": "a"}}, "capabilities": {"tools": {}}});
+        let legacy = serde_json::json!({"serverInfo": {"name": "b", "version": 2}});
+        assert_eq!(ServerInfo::read(&modern).name.as_deref(), Some("a"));
+        assert_eq!(ServerInfo::read(&modern).declares("tools"), Some(true));
+        assert_eq!(ServerInfo::read(&modern).declares("prompts"), Some(false));
+        assert_eq!(ServerInfo::read(&legacy).name.as_deref(), Some("b"));
+        assert_eq!(ServerInfo::read(&legacy).declares("tools"), None);
+    }
+}

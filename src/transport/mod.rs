@@ -1,0 +1,261 @@
+//! How messages reach a server and come back: the one factory that every command goes through.
+//!
+//! A transport carries JSON-RPC messages and nothing more: it knows neither methods' meaning nor
+//! eras. What comes back arrives on one channel, tagged with the request on whose stream it came.
+
+pub mod http;
+pub mod process;
+pub mod sse;
+pub mod stdio;
+pub mod trace;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::error::{Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::Message;
+use crate::secret::Secret;
+use trace::Trace;
+
+/// A boxed future, for the traits that are used as objects.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The longest message accepted, in bytes (`STD-09`, `SEC-07`).
+pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
+
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// A child process that speaks over its standard streams.
+    Stdio(StdioEndpoint),
+    /// A URL.
+    Http(HttpEndpoint),
+}
+
+/// A server that is started as a child process.
+#[derive(Clone, Debug, Default)]
+pub struct StdioEndpoint {
+    /// The program; looked up in the child's `PATH` when it has no slash.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The whole environment of the child; nothing else is inherited.
+    pub env: BTreeMap<String, Secret>,
+    /// Its working directory; ours where `None`.
+    pub cwd: Option<PathBuf>,
+}
+
+/// Which of the HTTP transports to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpMode {
+    /// Streamable HTTP; HTTP+SSE (2024-11-05) where the server turns out to speak only that.
+    #[default]
+    Auto,
+    /// Streamable HTTP only.
+    Streamable,
+    /// HTTP+SSE only.
+    Sse,
+}
+
+/// A server behind a URL.
+#[derive(Clone, Debug)]
+pub struct HttpEndpoint {
+    /// The URL; `http` or `https`.
+    pub url: reqwest::Url,
+    /// Configured headers. They belong to this endpoint only and never follow a redirect to another origin.
+    pub headers: Vec<(String, Secret)>,
+    /// Which transport.
+    pub mode: HttpMode,
+    /// Trust and identity.
+    pub tls: Tls,
+    /// A proxy for this endpoint; the usual variables where `None`.
+    pub proxy: Option<Secret>,
+}
+
+/// How TLS peers are checked and how we show who we are.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// Trust these authorities (PEM) besides the system's.
+    pub cacert: Option<PathBuf>,
+    /// Our certificate chain (PEM).
+    pub cert: Option<PathBuf>,
+    /// Its key (PEM); may be in the same file.
+    pub key: Option<PathBuf>,
+    /// Check nothing.
+    pub insecure: bool,
+}
+
+/// What every connection of one run shares.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// How long start, name look-up, connection and TLS may take; `None` waits for ever.
+    pub connect_timeout: Option<Duration>,
+    /// Ends every wait.
+    pub interrupt: Interrupt,
+    /// Sees the exchange.
+    pub trace: Trace,
+    /// Supplies credentials, for HTTP.
+    pub authorize: Option<Arc<dyn Authorize>>,
+}
+
+/// Supplies the credentials of HTTP requests, and answers a server's demand for them.
+///
+/// Implemented by `auth`; the transport asks it and never sees what lies behind.
+pub trait Authorize: Send + Sync {
+    /// The headers that authorise one request, asked for before each (DPoP proofs differ each time).
+    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> Boxed<'a, Result<Vec<(String, Secret)>>>;
+
+    /// The server refused with 401, or with 403 and a challenge. `Ok(true)`: new credentials are there,
+    /// send the request once more; `Ok(false)`: nothing to be done, report the refusal.
+    fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>>;
+}
+
+/// What one outgoing message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A request with this id; an answer is awaited.
+    Request(u64),
+    /// A notification, or our answer to a request of the server.
+    OneWay,
+}
+
+/// One message to be sent.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// Request or not.
+    pub what: Outgoing,
+    /// The method, where it has one; `initialize` opens a session over HTTP.
+    pub method: &'static str,
+    /// The JSON-RPC message, on one line.
+    pub body: String,
+    /// Headers that mirror the message, over HTTP (`HTM-02` to `HTM-05`).
+    pub headers: Vec<(String, String)>,
+}
+
+/// Something that came back.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The request on whose own stream it came (HTTP); `None` on a stream shared by all.
+    pub on: Option<u64>,
+    /// What it is.
+    pub item: Item,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum Item {
+    /// A JSON-RPC message, and the HTTP status it came under where it came as a plain body.
+    Message(Message, Option<u16>),
+    /// An HTTP answer without a JSON-RPC message.
+    Refused(Refusal),
+    /// The way back is gone: for the request `on`, or for all.
+    Broken(Failure),
+}
+
+/// An HTTP answer that is not what was asked for.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The URL asked.
+    pub url: String,
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`, where there is one.
+    pub content_type: Option<String>,
+    /// All `WWW-Authenticate` lines.
+    pub challenges: Vec<String>,
+    /// `Retry-After` as a delay, where there is one.
+    pub retry_after: Option<Duration>,
+    /// `Location`, where there is one.
+    pub location: Option<String>,
+    /// The first part of the body, as text.
+    pub body: String,
+    /// Whether the request carried a session id.
+    pub in_session: bool,
+}
+
+/// Which transport it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Standard streams of a child.
+    Stdio,
+    /// Streamable HTTP.
+    Http,
+    /// HTTP+SSE of 2024-11-05.
+    Sse,
+}
+
+impl Wire {
+    /// The name for people and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Wire::Stdio => "stdio",
+            Wire::Http => "http",
+            Wire::Sse => "sse",
+        }
+    }
+}
+
+/// A way to one server.
+pub trait Transport: Send + Sync {
+    /// Which it is.
+    fn wire(&self) -> Wire;
+
+    /// Sends one message.
+    ///
+    /// A request is on its way when this resolves; its answer, or why there is none, comes over the
+    /// channel. A one-way message has been accepted (written; over HTTP, answered with 2xx).
+    ///
+    /// # Errors
+    /// When the message cannot be delivered.
+    fn send(&self, message: Envelope) -> Boxed<'_, Result<()>>;
+
+    /// Stops waiting for the answer to this request; over HTTP its stream is closed (`HTM-09`).
+    fn abandon(&self, id: u64);
+
+    /// Tells the legacy revision agreed upon: from now on HTTP says it in a header (`HTL-02`) and resumes
+    /// broken streams (`HTL-07`).
+    fn agreed(&self, _revision: Revision) {}
+
+    /// Opens the stream on which a legacy server may send requests of its own (`HTL-06`), and waits until
+    /// it stands, but not for long. A server without one is no failure.
+    fn listen(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
+
+    /// Forgets the session, so that a new one can be opened (`HTL-04`). Tells whether there was one.
+    fn forget_session(&self) -> bool {
+        false
+    }
+
+    /// Ends it in order: the session over HTTP, the child and its whole process group over stdio.
+    ///
+    /// Bounded in time; nothing is left running when it resolves.
+    fn close(&self) -> Boxed<'_, ()>;
+}
+
+/// A transport and what comes back over it.
+pub struct Connection {
+    /// The way out.
+    pub transport: Arc<dyn Transport>,
+    /// The way back.
+    pub incoming: mpsc::UnboundedReceiver<Incoming>,
+}
+
+/// Opens the way to a server: the one factory.
+///
+/// # Errors
+/// When the child cannot be started, or the client cannot be set up (a certificate file, a proxy).
+pub async fn connect(endpoint: &Endpoint, options: &Options) -> Result<Connection> {
+    match endpoint {
+        Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
+        Endpoint::Http(endpoint) => http::connect(endpoint, options).await,
+    }
+}

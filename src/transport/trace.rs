@@ -1,0 +1,68 @@
+//! What the exchange shows of itself, for `-v`, `-vv` and `--trace`.
+
+use std::sync::Arc;
+
+/// One thing that happened on the wire.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A JSON-RPC message went out.
+    Sent(&'a str),
+    /// A JSON-RPC message came in.
+    Received(&'a str),
+    /// An HTTP request line and its headers, secrets already hidden.
+    RequestHead {
+        /// The HTTP method.
+        method: &'a str,
+        /// The URL.
+        url: &'a str,
+        /// Names and values.
+        headers: &'a [(String, String)],
+    },
+    /// An HTTP status and its headers, secrets already hidden.
+    ResponseHead {
+        /// The status.
+        status: u16,
+        /// Names and values.
+        headers: &'a [(String, String)],
+    },
+    /// A line of the child's stderr.
+    Stderr(&'a str),
+    /// Something tolerated that the protocol forbids, or worth knowing.
+    Note(&'a str),
+}
+
+/// Where the events go; implemented by `output`, which also redacts message bodies.
+pub trait Sink: Send + Sync {
+    /// Takes one event.
+    fn record(&self, event: Event<'_>);
+}
+
+/// A handle that costs nothing where nobody looks.
+#[derive(Clone, Default)]
+pub struct Trace(Option<Arc<dyn Sink>>);
+
+impl Trace {
+    /// Sends every event to `sink`.
+    #[must_use]
+    pub fn to(sink: Arc<dyn Sink>) -> Self {
+        Trace(Some(sink))
+    }
+
+    /// Whether anybody looks; asked before an event costs something to make.
+    #[must_use]
+    pub fn on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Records an event.
+    pub fn record(&self, event: Event<'_>) {
+        if let Some(sink) = &self.0 {
+            sink.record(event);
+        }
+    }
+
+    /// Records something tolerated or worth knowing.
+    pub fn note(&self, text: &str) {
+        self.record(Event::Note(text));
+    }
+}
