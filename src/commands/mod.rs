@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod config;
+pub mod dashboard;
 pub mod generated;
 pub mod inputs;
 pub mod list;
