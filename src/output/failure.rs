@@ -14,7 +14,7 @@ impl Ui {
         if details.class == Class::ClosedPipe {
             return;
         }
-        let text = if self.options.json { json(details) } else { self.lines(details) };
+        let text = if self.options.json { format!(r#"{{"error":{}}}"#, object(details)) } else { self.lines(details) };
         let text = lock(&self.known).hide(&text).into_owned();
         self.write_err(&if self.options.json && self.terminal.stderr { harmless(&text) } else { text });
     }
@@ -46,9 +46,9 @@ impl Ui {
     }
 }
 
-/// The error line of contract §4. Every member is there, `null` where nothing is known; `data` only
+/// What stands under `error` in contract §4. Every member is there, `null` where nothing is known; `data` only
 /// where the server sent some, `stderr` only where the server wrote some.
-fn json(details: &Details) -> String {
+fn object(details: &Details) -> String {
     let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quote);
     let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(",");
     let stderr = match details.stderr_tail.as_slice() {
@@ -56,7 +56,7 @@ fn json(details: &Details) -> String {
         lines => format!(r#","stderr":[{}]"#, list(lines)),
     };
     format!(
-        r#"{{"error":{{"class":{},"code":{},"message":{},"causes":[{}],"hint":{},"server":{},"rpc":{}{stderr}}}}}"#,
+        r#"{{"class":{},"code":{},"message":{},"causes":[{}],"hint":{},"server":{},"rpc":{}{stderr}}}"#,
         quote(details.class.name()),
         details.class.code(),
         quote(&details.message),
@@ -72,10 +72,10 @@ fn rpc(error: &RpcError) -> String {
     format!(r#"{{"code":{},"message":{}{data}}}"#, error.code, quote(&error.message))
 }
 
-/// The error line of a failure as JSON, for results that hold failures of single servers or lines.
+/// A failure as a JSON object, for documents that hold failures of single servers or lines.
 #[must_use]
-pub fn failure_json(failure: &Failure) -> String {
-    json(failure.details())
+pub fn failure_object(failure: &Failure) -> String {
+    object(failure.details())
 }
 
 #[cfg(test)]
@@ -141,8 +141,8 @@ mod tests {
         );
         assert!(told(options, at_terminal()).contains(r#""message":"m\u202e""#));
         assert_eq!(
-            failure_json(&Failure::new(Class::Timeout, "late")),
-            r#"{"error":{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}}"#
+            failure_object(&Failure::new(Class::Timeout, "late")),
+            r#"{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}"#
         );
     }
 

@@ -7,6 +7,9 @@ use std::fmt::Write;
 use super::escape::is_harmful;
 use super::style::Style;
 
+/// Deeper levels are not indented further: a hostile answer must not grow with the square of its depth.
+const DEEPEST: usize = 64;
+
 /// A piece of JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token<'a> {
@@ -132,7 +135,7 @@ pub fn pretty(text: &str, look: Look) -> String {
 
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth));
+    out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
 }
 
 /// JSON text in which what a terminal would act on stands as `\uXXXX`.
@@ -256,6 +259,12 @@ mod tests {
             let _ = pretty(text, PLAIN);
             assert!(tokens(text).count() <= text.len(), "{text}");
         }
+    }
+
+    #[test]
+    fn sec_07_depth_costs_no_more_than_length() {
+        let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(pretty(&text, PLAIN).len() < text.len() * 2 * (DEEPEST + 1) + 100);
     }
 
     #[test]

@@ -1,16 +1,15 @@
-//! What servers offer, for people: tables of tools, resources and prompts, one tool in full, a server's
-//! identity, and all servers at a glance.
+//! What servers offer: tables of tools, resources and prompts, and all servers at a glance.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Style;
 use super::content::size;
 use super::escape::{flat, one_line};
 use super::table::{Cell, Column, Table};
-use super::{Style, Ui};
-use crate::error::Result;
-use crate::protocol::views::{Entry, Kind, ServerInfo};
+use crate::error::Failure;
+use crate::protocol::views::{Entry, Kind};
 
 /// One element of a list, and the server it is from where several are shown in one table.
 pub type Listed<'a> = (Option<&'a str>, &'a Entry);
@@ -97,16 +96,16 @@ fn table<'a>(
     table
 }
 
-fn name_column(heading: &'static str) -> Column {
+pub(super) fn name_column(heading: &'static str) -> Column {
     Column::new(heading).whole()
 }
 
-fn description_column() -> Column {
+pub(super) fn description_column() -> Column {
     Column::new("DESCRIPTION").style(Style::DIM)
 }
 
 /// A name as it is; at a terminal, one that holds blanks or nothing is marked as what it is.
-fn name_cell(name: &str) -> Cell {
+pub(super) fn name_cell(name: &str) -> Cell {
     let cell = Cell::new(name);
     if name.trim().is_empty() {
         cell.short("(no name)")
@@ -138,45 +137,31 @@ fn prompt_arguments(prompt: &Entry) -> String {
     arguments.into_iter().flatten().filter_map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// A row of the parameters of a tool, in words.
+/// What came of asking a server.
 #[derive(Clone, Debug, Default)]
-pub struct ParameterRow {
-    /// The name; `a.b` for a member of an object.
-    pub name: String,
-    /// The type: `string`, `integer[]`, `"a" | "b"`.
-    pub kind: String,
-    /// Whether it must be given.
-    pub required: bool,
-    /// The default as JSON; empty where there is none.
-    pub default: String,
-    /// Allowed values and limits; empty where there are none.
-    pub allowed: String,
-    /// The description.
-    pub description: String,
+pub enum State {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// It answered.
+    Ok,
+    /// It failed.
+    Failed(Failure),
 }
 
-/// One tool, to be shown in full.
-pub struct ToolView<'a> {
-    /// The tool.
-    pub tool: &'a Entry,
-    /// Its parameters.
-    pub parameters: &'a [ParameterRow],
-    /// The shape of its structured output, where it declares one.
-    pub output: Option<&'a str>,
-    /// A command that works when pasted.
-    pub example: &'a str,
-}
-
-/// A server, to be described.
-pub struct ServerView<'a> {
-    /// The target as the user named it.
-    pub target: &'a str,
-    /// What it says of itself.
-    pub info: &'a ServerInfo,
-    /// The revision spoken.
-    pub revision: &'a str,
-    /// The transport.
-    pub transport: &'a str,
+impl State {
+    /// In a table: `ok`, or the failure's class and what it says.
+    fn cell(&self) -> Cell {
+        match self {
+            State::NotAsked => Cell::default(),
+            State::Ok => Cell::new("ok").style(Style::GREEN),
+            State::Failed(failure) => {
+                let details = failure.details();
+                let short = format!("{}: {}", details.class.name(), details.message);
+                Cell::new(format!("{}: {failure}", details.class.name())).short(short).style(Style::RED)
+            }
+        }
+    }
 }
 
 /// A server among all configured ones.
@@ -196,10 +181,8 @@ pub struct ServerRow {
     pub prompts: Option<usize>,
     /// How long it took to ask.
     pub time: Option<Duration>,
-    /// `ok`, or the failure: its class, then what it says.
-    pub state: String,
-    /// Whether that is good.
-    pub ok: bool,
+    /// What came of it.
+    pub state: State,
 }
 
 /// All servers at a glance.
@@ -217,7 +200,6 @@ pub fn servers_table(servers: &[ServerRow]) -> Table {
     ]);
     let count = |count: Option<usize>| Cell::new(count.map_or(String::new(), |count| count.to_string()));
     for server in servers {
-        let style = if server.ok { Style::GREEN } else { Style::RED };
         let time = server.time.map_or_else(Cell::default, |time| {
             let seconds = time.as_secs_f64();
             let short = if seconds < 1.0 { format!("{} ms", time.as_millis()) } else { format!("{seconds:.1} s") };
@@ -231,139 +213,7 @@ pub fn servers_table(servers: &[ServerRow]) -> Table {
             count(server.resources),
             count(server.prompts),
             time,
-            Cell::new(server.state.as_str()).style(style),
-        ]);
-    }
-    table
-}
-
-/// Names and values.
-#[must_use]
-pub fn facts<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str)>) -> Table {
-    let mut table = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).bare();
-    for (name, value) in rows {
-        table.row([name.into(), value.into()]);
-    }
-    table
-}
-
-/// The capabilities in words: `tools (listChanged), resources (subscribe)`.
-fn capabilities(info: &ServerInfo) -> String {
-    let Some(Value::Object(all)) = &info.capabilities else { return "not told".to_owned() };
-    let one = |(name, value): (&String, &Value)| {
-        let inner = value.as_object().into_iter().flatten();
-        let parts: Vec<&str> =
-            inner.filter(|(_, value)| !value.is_null() && **value != false).map(|(name, _)| name.as_str()).collect();
-        if parts.is_empty() { name.clone() } else { format!("{name} ({})", parts.join(", ")) }
-    };
-    let all: Vec<String> = all.iter().filter(|(_, value)| !value.is_null() && **value != false).map(one).collect();
-    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
-}
-
-/// The hints a tool gives about itself, as it gives them.
-fn hints(tool: &Entry) -> String {
-    let names = [
-        ("readOnlyHint", "read-only"),
-        ("destructiveHint", "destructive"),
-        ("idempotentHint", "idempotent"),
-        ("openWorldHint", "open world"),
-    ];
-    let one =
-        |(key, word): (&str, &str)| tool.hint(key).map(|yes| format!("{word}: {}", if yes { "yes" } else { "no" }));
-    names.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
-}
-
-impl Ui {
-    /// Who a server is, what it speaks and offers, and its instructions, which are its own words.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn server_info(&self, server: &ServerView<'_>) -> Result<()> {
-        let info = server.info;
-        let or_not_told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".to_owned());
-        let name = match (&info.title, &info.name) {
-            (Some(title), Some(name)) if title != name => format!("{title} ({name})"),
-            (Some(title), None) => title.clone(),
-            (_, name) => or_not_told(name),
-        };
-        let capabilities = capabilities(info);
-        self.table(&facts([
-            ("target", server.target),
-            ("name", &name),
-            ("version", &or_not_told(&info.version)),
-            ("protocol", server.revision),
-            ("transport", server.transport),
-            ("capabilities", &capabilities),
-        ]))?;
-        match info.instructions.as_deref().map(str::trim_end) {
-            None | Some("") => Ok(()),
-            Some(text) => {
-                self.section("Instructions")?;
-                self.line(text)
-            }
-        }
-    }
-
-    /// One tool in full.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn tool_in_full(&self, view: &ToolView<'_>) -> Result<()> {
-        let tool = view.tool;
-        let name = self.paint(Style::BOLD, &self.shown(&flat(tool.name()))).into_owned();
-        self.put_line(&match tool.title().map(str::trim) {
-            Some(title) if !title.is_empty() && title != tool.name() => format!("{name}: {}", self.shown(&flat(title))),
-            _ => name,
-        })?;
-        let description = tool.description().trim();
-        if !description.is_empty() {
-            self.text("\n")?;
-            self.line(description)?;
-        }
-        let hints = hints(tool);
-        if !hints.is_empty() {
-            self.section("Hints of the server, not verified")?;
-            self.line(&hints)?;
-        }
-        self.section("Parameters")?;
-        if view.parameters.is_empty() {
-            self.line("none")?;
-        }
-        self.table(&parameters_table(view.parameters))?;
-        if let Some(output) = view.output {
-            self.section("Output")?;
-            self.line(output)?;
-        }
-        self.section("Example")?;
-        self.line(view.example)
-    }
-
-    /// A blank line and a heading.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn section(&self, heading: &str) -> Result<()> {
-        self.put_line(&format!("\n{}", self.paint(Style::BOLD, heading)))
-    }
-}
-
-fn parameters_table(parameters: &[ParameterRow]) -> Table {
-    let mut table = Table::new([
-        name_column("NAME"),
-        Column::new("TYPE"),
-        Column::new("REQUIRED"),
-        Column::new("DEFAULT"),
-        Column::new("ALLOWED"),
-        description_column(),
-    ]);
-    for parameter in parameters {
-        table.row([
-            name_cell(&parameter.name),
-            parameter.kind.as_str().into(),
-            (if parameter.required { "required" } else { "optional" }).into(),
-            parameter.default.as_str().into(),
-            parameter.allowed.as_str().into(),
-            Cell::new(flat(&parameter.description)),
+            server.state.cell(),
         ]);
     }
     table
@@ -381,6 +231,7 @@ mod tests {
 
     use super::super::testing::*;
     use super::*;
+    use crate::error::Class;
 
     fn entry(text: &str) -> Entry {
         Entry::new(&RawValue::from_string(text.to_owned()).unwrap_or_else(|error| panic!("{text}: {error}")))
@@ -435,70 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn one_tool_in_full() {
-        let tool = entry(
-            r#"{"name":"add","title":"Adds","description":"Adds two.\n\nNumbers.","annotations":{"readOnlyHint":true,"openWorldHint":false}}"#,
-        );
-        let parameters = [
-            ParameterRow { name: "a".into(), kind: "number".into(), required: true, ..ParameterRow::default() },
-            ParameterRow {
-                name: "b".into(),
-                kind: "number".into(),
-                default: "2".into(),
-                description: "The\nother".into(),
-                ..ParameterRow::default()
-            },
-        ];
-        let view = ToolView {
-            tool: &tool,
-            parameters: &parameters,
-            output: Some("{ sum: number }"),
-            example: "mcpipe call demo add a=1",
-        };
-        let (pipe, terminal) = both(|ui| ui.tool_in_full(&view));
-        let frame = |table: &str| {
-            format!(
-                "add: Adds\n\nAdds two.\n\nNumbers.\n\nHints of the server, not verified\nread-only: yes, open world: no\n\n\
-                 Parameters\n{table}\nOutput\n{{ sum: number }}\n\nExample\nmcpipe call demo add a=1\n"
-            )
-        };
-        assert_eq!(pipe, frame("a\tnumber\trequired\t\t\t\nb\tnumber\toptional\t2\t\tThe other\n"));
-        assert_eq!(
-            terminal,
-            frame(
-                "NAME  TYPE    REQUIRED  DEFAULT  DESCRIPTION\n\
-                 a     number  required\n\
-                 b     number  optional  2        The other\n"
-            )
-        );
-    }
-
-    #[test]
-    fn a_server_tells_who_it_is() {
-        let result = serde_json::json!({
-            "serverInfo": {"name": "demo", "title": "Demo\u{1b}[2J", "version": "1"},
-            "capabilities": {"tools": {"listChanged": true}, "logging": {}, "prompts": null},
-            "instructions": "Be\nnice\u{202e}",
-        });
-        let info = ServerInfo::read(&result);
-        let view = ServerView { target: "d", info: &info, revision: "2025-11-25", transport: "stdio" };
-        let (pipe, terminal) = both(|ui| ui.server_info(&view));
-        assert_eq!(
-            pipe,
-            "target\td\nname\tDemo\x1b[2J (demo)\nversion\t1\nprotocol\t2025-11-25\ntransport\tstdio\n\
-             capabilities\ttools (listChanged), logging\n\nInstructions\nBe\nnice\u{202e}\n"
-        );
-        assert_eq!(
-            terminal,
-            "target        d\nname          Demo\\x1b[2J (demo)\nversion       1\nprotocol      2025-11-25\n\
-             transport     stdio\ncapabilities  tools (listChanged), logging\n\nInstructions\nBe\nnice<U+202E>\n"
-        );
-        let unknown = ServerInfo::default();
-        let view = ServerView { info: &unknown, ..view };
-        assert!(both(|ui| ui.server_info(&view)).0.contains("name\tnot told\n"));
-    }
-
-    #[test]
     fn all_servers_at_a_glance() {
         let rows = [
             ServerRow {
@@ -507,20 +294,22 @@ mod tests {
                 revision: "2025-11-25".into(),
                 tools: Some(3),
                 time: Some(Duration::from_millis(230)),
-                state: "ok".into(),
-                ok: true,
+                state: State::Ok,
                 ..ServerRow::default()
             },
             ServerRow {
                 name: "b".into(),
                 transport: "http".into(),
                 time: Some(Duration::from_millis(1500)),
-                state: "auth: log in first".into(),
+                state: State::Failed(Failure::new(Class::Auth, "log in first").cause("HTTP 401")),
                 ..ServerRow::default()
             },
         ];
         let (pipe, terminal) = shown(&servers_table(&rows));
-        assert_eq!(pipe, "a\tstdio\t2025-11-25\t3\t\t\t0.230\tok\nb\thttp\t\t\t\t\t1.500\tauth: log in first\n");
+        assert_eq!(
+            pipe,
+            "a\tstdio\t2025-11-25\t3\t\t\t0.230\tok\nb\thttp\t\t\t\t\t1.500\tauth: log in first: HTTP 401\n"
+        );
         assert_eq!(
             terminal,
             "NAME  TRANSPORT  REVISION    TOOLS  TIME    STATE\n\

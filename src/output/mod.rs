@@ -4,16 +4,21 @@
 //! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
 
 pub mod content;
+pub mod details;
+pub mod documents;
 pub mod escape;
 mod failure;
 pub mod json;
 pub mod listing;
 mod progress;
 pub mod redact;
+mod results;
 pub mod save;
 pub mod style;
 pub mod table;
 mod terminal;
+#[cfg(test)]
+mod testing;
 mod trace;
 
 use std::borrow::Cow;
@@ -26,7 +31,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Class, Failure, Result};
 
-pub use failure::failure_json;
+pub use failure::failure_object;
 pub use progress::{Pause, Progress};
 pub use style::{Style, When};
 pub use table::{Cell, Column, Table};
@@ -64,8 +69,9 @@ impl Ui {
     /// Writes to the streams of this process.
     #[must_use]
     pub fn new(options: UiOptions, terminal: Terminal) -> Self {
-        let out = BufWriter::with_capacity(64 * 1024, io::stdout());
-        Ui::with_writers(options, terminal, Box::new(out), Box::new(BufWriter::new(io::stderr())))
+        // Each result is written whole, so standard output needs no buffer but its own; the progress line
+        // is drawn in many small pieces.
+        Ui::with_writers(options, terminal, Box::new(io::stdout()), Box::new(BufWriter::new(io::stderr())))
     }
 
     /// Writes to these streams.
@@ -121,7 +127,7 @@ impl Ui {
     /// # Errors
     /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Failed`] where it cannot be written.
     pub fn text(&self, text: &str) -> Result<()> {
-        self.write(self.shown(text).as_bytes())
+        self.write(&[self.shown(text).as_bytes()])
     }
 
     /// Like [`Ui::text`], with a line feed after it unless it ends in one.
@@ -135,7 +141,7 @@ impl Ui {
     /// A line that is fit for standard output already: painted, or made harmless.
     fn put_line(&self, text: &str) -> Result<()> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        self.write(format!("{text}{end}").as_bytes())
+        self.write(&[text.as_bytes(), end.as_bytes()])
     }
 
     /// Bytes, as they are.
@@ -143,7 +149,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::text`].
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
-        self.write(bytes)
+        self.write(&[bytes])
     }
 
     /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and coloured.
@@ -167,7 +173,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::text`].
     pub fn json_text(&self, text: &str) -> Result<()> {
-        if self.terminal.stdout { self.json_pretty(text) } else { self.write(format!("{text}\n").as_bytes()) }
+        if self.terminal.stdout { self.json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
     }
 
     /// A JSON document for people, indented wherever it goes.
@@ -175,9 +181,8 @@ impl Ui {
     /// # Errors
     /// As [`Ui::text`].
     pub fn json_pretty(&self, text: &str) -> Result<()> {
-        let mut text = json::pretty(text, json::Look { colour: self.colour(), harmless: self.terminal.stdout });
-        text.push('\n');
-        self.write(text.as_bytes())
+        let text = json::pretty(text, json::Look { colour: self.colour(), harmless: self.terminal.stdout });
+        self.write(&[text.as_bytes(), b"\n"])
     }
 
     /// One line of NDJSON, on one line wherever it goes.
@@ -186,8 +191,8 @@ impl Ui {
     /// As [`Ui::text`].
     pub fn json_line(&self, text: &str) -> Result<()> {
         let line = json::one_line(text);
-        let line = if self.terminal.stdout { json::harmless(&line) } else { line.into_owned() };
-        self.write(format!("{line}\n").as_bytes())
+        let line = if self.terminal.stdout { Cow::Owned(json::harmless(&line)) } else { line };
+        self.write(&[line.as_bytes(), b"\n"])
     }
 
     /// A table; nothing where it has no rows.
@@ -200,7 +205,7 @@ impl Ui {
         } else {
             table.for_pipe()
         };
-        self.write(text.as_bytes())
+        self.write(&[text.as_bytes()])
     }
 
     /// `text` in this style where standard output has colours. The text must be harmless already.
@@ -216,10 +221,12 @@ impl Ui {
     }
 
     /// Writes and flushes what is already fit for standard output.
-    fn write(&self, bytes: &[u8]) -> Result<()> {
+    fn write(&self, parts: &[&[u8]]) -> Result<()> {
         let write = || {
             let mut out = lock(&self.out);
-            out.write_all(bytes)?;
+            for part in parts {
+                out.write_all(part)?;
+            }
             out.flush()
         };
         // Two streams, one screen: the progress line makes room.
@@ -280,59 +287,6 @@ fn write_failure(error: &io::Error) -> Failure {
         return Failure::new(Class::ClosedPipe, "standard output was closed");
     }
     Failure::new(Class::Failed, "cannot write to standard output").source(error)
-}
-
-#[cfg(test)]
-pub(crate) mod testing {
-    //! A [`Ui`] whose streams can be looked at.
-
-    use super::*;
-
-    /// A stream that keeps what it is given.
-    #[derive(Clone, Default)]
-    pub struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Kept {
-        pub fn text(&self) -> String {
-            String::from_utf8_lossy(&lock(&self.0)).into_owned()
-        }
-    }
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    pub struct Seen {
-        pub ui: Arc<Ui>,
-        pub out: Kept,
-        pub err: Kept,
-    }
-
-    pub fn ui(options: UiOptions, terminal: Terminal) -> Seen {
-        let (out, err) = (Kept::default(), Kept::default());
-        let ui = Arc::new(Ui::with_writers(options, terminal, Box::new(out.clone()), Box::new(err.clone())));
-        Seen { ui, out, err }
-    }
-
-    pub fn at_terminal() -> Terminal {
-        Terminal { stdin: true, stdout: true, stderr: true, width: Some(80), no_color: true, dumb: false }
-    }
-
-    /// What standard output gets, piped and at a terminal without colours.
-    pub fn both(print: impl Fn(&Ui) -> Result<()>) -> (String, String) {
-        let piped = ui(UiOptions::default(), Terminal::default());
-        print(&piped.ui).unwrap_or_else(|failure| panic!("{failure}"));
-        let terminal = ui(UiOptions::default(), at_terminal());
-        print(&terminal.ui).unwrap_or_else(|failure| panic!("{failure}"));
-        (piped.out.text(), terminal.out.text())
-    }
 }
 
 #[cfg(test)]

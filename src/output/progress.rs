@@ -143,9 +143,7 @@ impl Progress {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)))
         });
         let template = if state.done.is_some() { "{spinner} {msg} [{bar:20}] {percent}%" } else { "{spinner} {msg}" };
-        if (bar.length().is_some() != state.done.is_some() || bar.position() == 0)
-            && let Ok(style) = ProgressStyle::with_template(template)
-        {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
         match state.done {
