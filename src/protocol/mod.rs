@@ -1,5 +1,6 @@
 //! The messages of the Model Context Protocol: JSON-RPC, revisions, names. Pure; no input or output.
 
+pub mod headers;
 pub mod revision;
 pub mod rpc;
 pub mod views;

@@ -1,1 +1,295 @@
-//! (skeleton)
+//! One conversation with one server: the era found out, requests asked, lists paged, all ended in order.
+//!
+//! A session sends nothing until the first request; that request decides how the era is found out, so
+//! that a known server costs no round trip more than the request itself.
+
+pub mod era;
+pub mod failure;
+pub mod legacy;
+pub mod link;
+pub mod listing;
+pub mod memory;
+pub mod modern;
+pub mod negotiate;
+pub mod peer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Map;
+use tokio::sync::Mutex;
+
+use crate::error::{Class, Failure, Result};
+use crate::protocol::method;
+use crate::protocol::revision::{Pin, Revision};
+use crate::protocol::rpc::{Raw, parse_value};
+use crate::protocol::views::{Kind, ServerInfo, member};
+use crate::target::Target;
+use crate::transport::{self, Wire};
+use era::{Call, Era};
+use failure::explain;
+use link::{Link, Reply};
+use memory::{Memory, Verdict};
+use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
+use peer::{Abilities, Peer};
+
+pub use listing::{Listing, Use};
+
+/// What every session of one run shares.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// How the way to the server is opened; its connect time-out covers negotiation too.
+    pub transport: transport::Options,
+    /// How long to wait for an answer; progress starts the clock again. `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// What we can do for the server.
+    pub abilities: Abilities,
+    /// Where to keep what is learned; nowhere if `None`.
+    pub cache_dir: Option<PathBuf>,
+    /// Whose credentials are used, so that nothing cached crosses identities (`MSG-10`).
+    pub identity: Option<String>,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Who the server says it is.
+    pub server: ServerInfo,
+    /// The revision spoken.
+    pub revision: Revision,
+    /// The transport in use.
+    pub wire: Wire,
+    /// The result of `server/discover` in the modern era, as it came.
+    pub discovered: Option<Raw>,
+}
+
+/// A conversation with one server.
+pub struct Session {
+    target: Target,
+    options: Options,
+    peer: Arc<Peer>,
+    memory: Memory,
+    open: Mutex<Option<Arc<Live>>>,
+    failed: AtomicBool,
+}
+
+/// An open connection and what is known about its era.
+struct Live {
+    link: Link,
+    era: Box<dyn Era>,
+    confirmed: AtomicBool,
+}
+
+impl From<Open> for Live {
+    fn from(open: Open) -> Self {
+        Live { link: open.link, era: open.era, confirmed: AtomicBool::new(open.confirmed) }
+    }
+}
+
+impl Session {
+    /// A session that has sent nothing yet.
+    #[must_use]
+    pub fn new(target: Target, options: Options) -> Self {
+        let peer = Arc::new(Peer::new(options.abilities.clone()));
+        let memory = Memory::of(&target, options.cache_dir.as_deref(), options.identity.as_deref());
+        Session { target, options, peer, memory, open: Mutex::new(None), failed: AtomicBool::new(false) }
+    }
+
+    /// Whom it talks to.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn negotiator(&self) -> Negotiator<'_> {
+        Negotiator { target: &self.target, options: &self.options, peer: self.peer.clone() }
+    }
+
+    /// The connection, opened for `first` if it is not open; with the reply where opening took the request.
+    async fn live(&self, first: &Call) -> Result<(Arc<Live>, Option<Reply>)> {
+        let mut open = self.open.lock().await;
+        if let Some(live) = &*open {
+            return Ok((live.clone(), None));
+        }
+        let (live, reply) = match self.negotiator().open(first, self.memory.verdict()).await {
+            Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
+            Err(failure) => {
+                self.memory.forget();
+                return Err(failure.server(&self.target.name));
+            }
+        };
+        self.learn(&live);
+        *open = Some(live.clone());
+        Ok((live, reply))
+    }
+
+    /// Keeps what the connection has shown, if it is news.
+    fn learn(&self, live: &Live) {
+        if !live.confirmed.load(Ordering::Relaxed) {
+            return;
+        }
+        let patient = live.era.bears_haste() == Some(false);
+        let server = live.era.server();
+        let server = ServerInfo { name: server.name, version: server.version, ..ServerInfo::default() };
+        let verdict = Verdict { revision: live.era.revision(), wire: live.link.wire(), patient, server };
+        let known = self.memory.verdict();
+        let same = known.as_ref().is_some_and(|known| {
+            known.revision == verdict.revision && known.wire == verdict.wire && known.patient >= verdict.patient
+        });
+        if !same {
+            self.memory.learn(&verdict);
+        }
+    }
+
+    /// Asks one operation; the reply, whatever it is.
+    ///
+    /// # Errors
+    /// When the connection cannot be opened.
+    pub async fn reply(&self, call: &Call) -> Result<Reply> {
+        let (live, reply) = self.live(call).await?;
+        let reply = match reply {
+            Some(reply) => reply,
+            None => live.era.request(&live.link, call).await,
+        };
+        let reply = self.reconsider(&live, call, reply).await;
+        if matches!(reply, Reply::Failed(_)) {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    /// Asks one operation.
+    ///
+    /// # Errors
+    /// When there is no result, with what that means for the user.
+    pub async fn request(&self, call: &Call) -> Result<Raw> {
+        match self.reply(call).await? {
+            Reply::Result(result) => Ok(result),
+            reply => Err(self.failure(reply, call.method)),
+        }
+    }
+
+    /// The failure behind a reply that is no result.
+    #[must_use]
+    pub fn failure(&self, reply: Reply, asked: &str) -> Failure {
+        explain(reply, asked, &self.target)
+    }
+
+    /// A refusal that may come from a wrong belief about the era is looked into: the belief is dropped and
+    /// the era learned anew, and only if the server turns out to be of the other era, so that it cannot
+    /// have acted on the request, is the request sent again (`ERA-13`).
+    async fn reconsider(&self, live: &Arc<Live>, call: &Call, reply: Reply) -> Reply {
+        if live.confirmed.load(Ordering::Relaxed) || !live.era.revision().is_modern() {
+            return reply;
+        }
+        if let Reply::Result(result) = &reply {
+            if member(result, "resultType").is_some() {
+                live.confirmed.store(true, Ordering::Relaxed);
+                self.learn(live);
+            }
+            return reply;
+        }
+        if !is_about_era(&reply, &live.link) {
+            return reply;
+        }
+        let mut open = self.open.lock().await;
+        if confirms_modern(&live.link, &*live.era).await == Some(true) {
+            live.confirmed.store(true, Ordering::Relaxed);
+            return reply;
+        }
+        self.memory.forget();
+        live.link.close(false).await;
+        *open = None;
+        let Ok((opened, fresh)) = self.negotiator().fresh(call).await else { return reply };
+        let live = Arc::new(Live::from(opened));
+        self.learn(&live);
+        *open = Some(live.clone());
+        drop(open);
+        if live.era.revision().is_modern() {
+            return reply;
+        }
+        match fresh {
+            Some(reply) => reply,
+            None => live.era.request(&live.link, call).await,
+        }
+    }
+
+    /// Who is at the other end; asks only where that is not known.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn about(&self) -> Result<About> {
+        let discover = Call::read_only(method::DISCOVER, Map::new());
+        let (live, mut reply) = self.live(&discover).await?;
+        if live.era.revision().is_modern() && reply.is_none() {
+            reply = Some(self.reconsider(&live, &discover, live.era.request(&live.link, &discover).await).await);
+        }
+        let (live, _) = self.live(&discover).await?;
+        let (mut server, revision, wire) = (live.era.server(), live.era.revision(), live.link.wire());
+        let discovered = match reply {
+            Some(Reply::Result(result)) if revision.is_modern() => Some(result),
+            Some(reply) if revision.is_modern() => return Err(self.failure(reply, method::DISCOVER)),
+            _ => None,
+        };
+        if let Some(value) = discovered.as_ref().and_then(|raw| parse_value(raw.get())) {
+            server = ServerInfo::read(&value);
+        }
+        Ok(About { server, revision, wire, discovered })
+    }
+
+    /// What is known without asking: the identity, the revision and the transport of an open connection.
+    pub async fn known(&self) -> Option<(ServerInfo, Revision, Wire)> {
+        let open = self.open.lock().await;
+        open.as_ref().map(|live| (live.era.server(), live.era.revision(), live.link.wire()))
+    }
+
+    /// Whether an open connection's server may offer this kind of list: not when it declared otherwise.
+    pub async fn list_offered(&self, kind: Kind) -> bool {
+        self.known().await.is_none_or(|(server, _, _)| server.declares(kind.capability()) != Some(false))
+    }
+
+    /// Whether the server speaks the modern era: shown, or else believed; `None` where nothing is known.
+    pub async fn is_modern(&self) -> Option<bool> {
+        match self.known().await {
+            Some((_, revision, _)) => Some(revision.is_modern()),
+            None => match self.target.protocol {
+                Pin::Exact(revision) => Some(revision.is_modern()),
+                Pin::Legacy => Some(false),
+                Pin::Auto => self.memory.verdict().map(|verdict| verdict.revision.is_modern()),
+            },
+        }
+    }
+
+    /// The refusal of the person to give input, where there was one.
+    #[must_use]
+    pub fn declined(&self) -> Option<Failure> {
+        self.peer.declined()
+    }
+
+    /// Ends the session in order; nothing is left running.
+    pub async fn close(&self) {
+        let live = self.open.lock().await.take();
+        if let Some(live) = live {
+            if live.era.bears_haste() == Some(false) {
+                self.learn(&live);
+            }
+            let interrupted = self.options.transport.interrupt.raised().is_some();
+            let patient = !interrupted && !self.failed.load(Ordering::Relaxed);
+            live.link.close(patient).await;
+        }
+        // A timeout may come from a wrong belief (a server that swallows what it does not understand).
+        if self.failed.load(Ordering::Relaxed) {
+            self.memory.forget();
+        } else if self.peer.lists_changed() {
+            self.memory.forget_lists();
+        }
+    }
+
+    /// The failure for something the server does not offer.
+    #[must_use]
+    pub fn offers_no(&self, what: &str) -> Failure {
+        Failure::new(Class::Failed, format!("the server offers no {what}")).server(&self.target.name)
+    }
+}

@@ -5,3 +5,8 @@ use crate::error::{Class, Failure, Result};
 pub async fn connect(_endpoint: &HttpEndpoint, _options: &Options) -> Result<Connection> {
     Err(Failure::new(Class::Bug, "skeleton"))
 }
+
+/// skeleton
+pub async fn connect_sse(_endpoint: &HttpEndpoint, _options: &Options) -> Result<Connection> {
+    Err(Failure::new(Class::Bug, "skeleton"))
+}

@@ -39,6 +39,18 @@ pub enum Endpoint {
     Http(HttpEndpoint),
 }
 
+impl Endpoint {
+    /// The transport that is tried first.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        match self {
+            Endpoint::Stdio(_) => Wire::Stdio,
+            Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse => Wire::Sse,
+            Endpoint::Http(_) => Wire::Http,
+        }
+    }
+}
+
 /// A server that is started as a child process.
 #[derive(Clone, Debug, Default)]
 pub struct StdioEndpoint {
@@ -48,8 +60,17 @@ pub struct StdioEndpoint {
     pub args: Vec<String>,
     /// The whole environment of the child; nothing else is inherited.
     pub env: BTreeMap<String, Secret>,
+    /// Which of its variables were set for this server, by the configuration or a flag.
+    pub configured: Vec<String>,
     /// Its working directory; ours where `None`.
     pub cwd: Option<PathBuf>,
+}
+
+impl StdioEndpoint {
+    /// The variables that were set for this server; what is only inherited is left out.
+    pub fn configured_env(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.configured.iter().filter_map(|name| Some((name.as_str(), self.env.get(name)?)))
+    }
 }
 
 /// Which of the HTTP transports to use.
@@ -235,10 +256,17 @@ pub trait Transport: Send + Sync {
         false
     }
 
+    /// What the server said beside the protocol: the tail of its stderr, and the first line on its stdout
+    /// that was no message. Said when it fails or stays silent.
+    fn last_words(&self) -> (Vec<String>, Option<String>) {
+        (Vec::new(), None)
+    }
+
     /// Ends it in order: the session over HTTP, the child and its whole process group over stdio.
     ///
-    /// Bounded in time; nothing is left running when it resolves.
-    fn close(&self) -> Boxed<'_, ()>;
+    /// Bounded in time; nothing is left running when it resolves. With `patient` false (a server that did
+    /// not answer, an interrupt) a child gets no time to end by itself.
+    fn close(&self, patient: bool) -> Boxed<'_, ()>;
 }
 
 /// A transport and what comes back over it.

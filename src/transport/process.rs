@@ -1,1 +1,110 @@
-//! (skeleton)
+//! Child processes and everything they start: one process group each, ended as a whole.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a server may take to end by itself once its standard input is closed (`STD-04`).
+const GRACE: Duration = Duration::from_secs(2);
+/// The same, for a server that was told to stop (an interrupt) or did not answer.
+const IMPATIENT_GRACE: Duration = Duration::from_millis(200);
+/// How long after SIGTERM before SIGKILL.
+const TERM_GRACE: Duration = Duration::from_secs(2);
+/// How long what the server started may outlive it before it is terminated.
+const ORPHAN_GRACE: Duration = Duration::from_millis(100);
+/// How often a group is looked at while it ends.
+const POLL: Duration = Duration::from_millis(5);
+
+/// The groups that are running, for the paths on which nothing can be awaited any more.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+fn running() -> std::sync::MutexGuard<'static, Vec<u32>> {
+    RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Remembers a group until [`end`] has ended it.
+pub fn register(group: u32) {
+    running().push(group);
+}
+
+/// Kills every group that is still running: for a second interrupt, or a panic.
+pub fn kill_all() {
+    for group in running().drain(..) {
+        signal(group, Signal::Kill);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Signal {
+    Term,
+    Kill,
+}
+
+#[cfg(unix)]
+fn signal(group: u32, signal: Signal) -> bool {
+    let signal = match signal {
+        Signal::Term => rustix::process::Signal::TERM,
+        Signal::Kill => rustix::process::Signal::KILL,
+    };
+    pid(group).is_some_and(|pid| rustix::process::kill_process_group(pid, signal).is_ok())
+}
+
+#[cfg(unix)]
+fn alive(group: u32) -> bool {
+    pid(group).is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
+}
+
+#[cfg(unix)]
+fn pid(group: u32) -> Option<rustix::process::Pid> {
+    i32::try_from(group).ok().and_then(rustix::process::Pid::from_raw)
+}
+
+// Elsewhere there are no groups: the child itself is ended by its handle.
+#[cfg(not(unix))]
+fn signal(_group: u32, _signal: Signal) -> bool {
+    false
+}
+
+#[cfg(not(unix))]
+fn alive(_group: u32) -> bool {
+    false
+}
+
+/// Ends a child whose standard input is closed, and its whole group: waits, terminates, kills.
+///
+/// `group` is the id of the child, which leads its group. With `patient` false the child gets little time
+/// to end by itself. Nothing of the group is left when this resolves, after about four seconds at most.
+pub async fn end(child: &mut Child, group: u32, patient: bool) {
+    let grace = if patient { GRACE } else { IMPATIENT_GRACE };
+    if timeout(grace, child.wait()).await.is_err() {
+        signal(group, Signal::Term);
+        if timeout(TERM_GRACE, child.wait()).await.is_err() {
+            signal(group, Signal::Kill);
+            // On systems without groups this is what ends the child.
+            let _ = child.start_kill();
+            let _ = timeout(TERM_GRACE, child.wait()).await;
+        }
+    }
+    // The leader is gone; what it started may not be (`npx` and the like).
+    if alive(group) && !empties_within(group, ORPHAN_GRACE).await {
+        signal(group, Signal::Term);
+        if !empties_within(group, TERM_GRACE).await {
+            signal(group, Signal::Kill);
+            empties_within(group, TERM_GRACE).await;
+        }
+    }
+    running().retain(|other| *other != group);
+}
+
+async fn empties_within(group: u32, time: Duration) -> bool {
+    let until = Instant::now() + time;
+    while alive(group) {
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(POLL).await;
+    }
+    true
+}

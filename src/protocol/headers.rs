@@ -1,0 +1,33 @@
+//! Values that travel in HTTP headers (2026-07-28, streamable-http §value-encoding).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+const OPEN: &str = "=?base64?";
+const CLOSE: &str = "?=";
+
+/// The form of a value that is safe in a header (`HTM-05`): printable ASCII as it is, everything else, and
+/// what already looks encoded, as `=?base64?…?=` of its UTF-8 bytes.
+#[must_use]
+pub fn encode(value: &str) -> String {
+    let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+        && !value.starts_with(' ')
+        && !value.ends_with(' ')
+        && !(value.starts_with(OPEN) && value.ends_with(CLOSE));
+    if plain { value.to_owned() } else { format!("{OPEN}{}{CLOSE}", STANDARD.encode(value)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encode;
+
+    #[test]
+    fn only_unsafe_values_are_encoded() {
+        assert_eq!(encode("get weather"), "get weather");
+        assert_eq!(encode(""), "");
+        assert_eq!(encode(" x"), "=?base64?IHg=?=");
+        assert_eq!(encode("x\t"), "=?base64?eAk=?=");
+        assert_eq!(encode("ü"), "=?base64?w7w=?=");
+        assert_eq!(encode("=?base64?eA==?="), "=?base64?PT9iYXNlNjQ/ZUE9PT89?=");
+    }
+}

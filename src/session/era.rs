@@ -1,0 +1,81 @@
+//! What the two protocol families have in common: one small trait, implemented once each.
+
+use serde_json::{Map, Value, json};
+
+use super::link::{Link, Reply};
+use crate::protocol::meta;
+use crate::protocol::revision::Revision;
+use crate::protocol::views::ServerInfo;
+use crate::transport::Boxed;
+
+/// One operation to be asked of a server, in neither era's words.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The method.
+    pub method: &'static str,
+    /// The members of `params`, without `_meta`.
+    pub params: Map<String, Value>,
+    /// What `Mcp-Name` mirrors, over modern HTTP (`HTM-03`).
+    pub name: Option<String>,
+    /// The `Mcp-Param-*` headers, over modern HTTP (`HTM-04`).
+    pub mirrored: Vec<(String, String)>,
+    /// Whether the server may change something: such a request is never a probe and never repeated silently.
+    pub effects: bool,
+    /// Whether progress is wanted.
+    pub progress: bool,
+}
+
+impl Call {
+    /// A request that changes nothing.
+    #[must_use]
+    pub fn read_only(method: &'static str, params: Map<String, Value>) -> Self {
+        Call { method, params, name: None, mirrored: Vec::new(), effects: false, progress: false }
+    }
+
+    /// Sets what `Mcp-Name` mirrors.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Asks for progress.
+    #[must_use]
+    pub fn with_progress(mut self) -> Self {
+        self.progress = true;
+        self
+    }
+}
+
+/// One of the two families, for one connection.
+pub trait Era: Send + Sync {
+    /// The revision spoken.
+    fn revision(&self) -> Revision;
+
+    /// Who the server is, as far as it has said.
+    fn server(&self) -> ServerInfo;
+
+    /// Asks one operation and follows it to its end.
+    fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply>;
+
+    /// Whether the server bears a request beside `initialized` (legacy over HTTP); `None` where it was not tried.
+    fn bears_haste(&self) -> Option<bool> {
+        None
+    }
+}
+
+/// Who we are, on the wire.
+#[must_use]
+pub fn client_info() -> Value {
+    json!({"name": "mcpipe", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// `params` with a `_meta` that asks for progress under the request's own id (`MSG-07`).
+#[must_use]
+pub fn meta_with_progress(id: u64, call: &Call) -> Map<String, Value> {
+    let mut all = Map::new();
+    if call.progress {
+        all.insert(meta::PROGRESS_TOKEN.into(), id.into());
+    }
+    all
+}

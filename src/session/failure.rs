@@ -1,0 +1,113 @@
+//! What an answer that is no result means for the user: the class, the words, the next step.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::link::{Reply, human};
+use super::negotiate::nothing_mutual;
+use crate::error::{Class, Failure};
+use crate::protocol::code;
+use crate::protocol::rpc::RpcError;
+use crate::target::Target;
+use crate::transport::Refusal;
+
+/// The failure behind a reply that is no result.
+#[must_use]
+pub fn explain(reply: Reply, asked: &str, target: &Target) -> Failure {
+    let failure = match reply {
+        Reply::Result(_) => Failure::new(Class::Bug, "a result was taken for a failure"),
+        Reply::Error(error, status) => rpc_failure(error, status, asked),
+        Reply::Refused(refusal) => refusal_failure(&refusal, asked),
+        Reply::Failed(failure) => failure,
+    };
+    failure.server(&target.name)
+}
+
+fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
+    let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
+    let failure = match error.code {
+        code::UNSUPPORTED_VERSION => {
+            let data = error.data_value();
+            let listed = data.get("supported").and_then(Value::as_array);
+            let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
+            let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
+            return nothing_mutual(&listed).cause(said).rpc(error);
+        }
+        code::MISSING_CAPABILITY => {
+            let data = error.data_value();
+            let needed = data.get("requiredCapabilities").map(ToString::to_string).unwrap_or_default();
+            Failure::new(Class::Failed, format!("the server needs a capability that was not offered: {said}"))
+                .cause(format!("required capabilities: {needed}"))
+                .hint("offer it: --elicit accept|JSON for elicitation, --root DIR for roots")
+        }
+        _ => {
+            let class = match status {
+                Some(401 | 403) => Class::Auth,
+                Some(429 | 500..) => Class::Unreachable,
+                _ => Class::Failed,
+            };
+            let failure = Failure::new(class, format!("the server refused {asked}: {said} (code {})", error.code));
+            match status {
+                Some(status @ (401 | 403 | 429 | 500..)) => failure.cause(format!("HTTP {status}")),
+                _ => failure,
+            }
+        }
+    };
+    failure.rpc(error)
+}
+
+fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
+    let status = refusal.status;
+    let url = &refusal.url;
+    let failure = match status {
+        401 => Failure::new(Class::Auth, "the server requires authentication (HTTP 401)")
+            .hint("give it a token from a variable: --bearer-env VAR"),
+        403 => Failure::new(Class::Auth, "the server refused access (HTTP 403)")
+            .hint("check the token or the headers that are sent"),
+        404 => Failure::new(Class::Unreachable, format!("nothing answers at {url} (HTTP 404)"))
+            .hint("check the path of the URL; servers often listen at /mcp or /sse"),
+        407 => Failure::new(Class::Unreachable, "the proxy requires authentication (HTTP 407)")
+            .hint("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT"),
+        429 => Failure::new(Class::Unreachable, "the server has had too many requests (HTTP 429)")
+            .hint(retry_hint(refusal.retry_after)),
+        500.. => {
+            let failure = Failure::new(Class::Unreachable, format!("the server failed (HTTP {status})"));
+            if refusal.retry_after.is_some() { failure.hint(retry_hint(refusal.retry_after)) } else { failure }
+        }
+        300..=399 => {
+            let location = refusal.location.as_deref().unwrap_or("nowhere");
+            Failure::new(Class::Unreachable, format!("the server redirects to {location} (HTTP {status})"))
+                .cause("credentials and requests do not follow a redirect to another place")
+                .hint(format!("if you trust it, use that URL as the target: {location}"))
+        }
+        202 | 204 => {
+            Failure::new(Class::Protocol, format!("the server took {asked} but gave no answer (HTTP {status})"))
+        }
+        200..=299 => {
+            let kind = refusal.content_type.as_deref().unwrap_or("no content type");
+            Failure::new(Class::Protocol, format!("the answer to {asked} is no JSON-RPC message ({kind})"))
+                .hint("check that the URL is that of an MCP server")
+        }
+        _ => Failure::new(Class::Protocol, format!("the server refused {asked} (HTTP {status})"))
+            .hint("check that the URL is that of an MCP server"),
+    };
+    match first_line(&refusal.body) {
+        Some(line) => failure.cause(format!("it said: {line}")),
+        None => failure,
+    }
+}
+
+fn retry_hint(after: Option<Duration>) -> String {
+    match after {
+        Some(after) => format!("try again in {}", human(after)),
+        None => "try again later".to_owned(),
+    }
+}
+
+/// The first line of a body that says something, shortened.
+fn first_line(body: &str) -> Option<String> {
+    let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let short: String = line.chars().take(200).collect();
+    Some(if short.len() < line.len() { format!("{short}…") } else { short })
+}

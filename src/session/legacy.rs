@@ -1,0 +1,251 @@
+//! The era with a handshake (2024-11-05 to 2025-11-25): `initialize`, `initialized`, then requests.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+
+use super::era::{Call, Era, client_info, meta_with_progress};
+use super::link::{Ask, Cancel, Link, Reply};
+use super::peer::Peer;
+use crate::error::{Class, Failure, Result};
+use crate::protocol::method;
+use crate::protocol::revision::{Pin, Revision};
+use crate::protocol::rpc::{Raw, parse_value};
+use crate::protocol::views::ServerInfo;
+use crate::transport::{Boxed, Wire};
+
+/// How `initialize` is to be done.
+#[derive(Clone)]
+pub struct Handshake {
+    /// Our side, for the capabilities.
+    pub peer: Arc<Peer>,
+    /// Which revisions may be agreed upon.
+    pub pin: Pin,
+    /// How long to wait for the answer.
+    pub connect_timeout: Option<Duration>,
+    /// How long later requests wait.
+    pub timeout: Option<Duration>,
+    /// Whether the first request may go out beside `initialized`.
+    pub hasty: bool,
+}
+
+impl Handshake {
+    fn offer(&self) -> Revision {
+        match self.pin {
+            Pin::Exact(revision) => revision,
+            Pin::Auto | Pin::Legacy => Revision::LATEST_LEGACY,
+        }
+    }
+
+    /// Sends `initialize` (`ERA-15`); the reply as it came.
+    pub async fn initialize(&self, link: &Link) -> Reply {
+        let mut offer = self.offer();
+        let first = self.offer_once(link, offer).await;
+        let Reply::Error(error, status) = first else { return first };
+        // A server that lists what it speaks gets one more try (digest §1.6).
+        let listed = super::modern::supported(&error.data_value());
+        let best = listed.into_iter().filter(|revision| !revision.is_modern() && *revision != offer).max();
+        match best {
+            Some(best) if !matches!(self.pin, Pin::Exact(_)) => {
+                offer = best;
+                self.offer_once(link, offer).await
+            }
+            _ => Reply::Error(error, status),
+        }
+    }
+
+    async fn offer_once(&self, link: &Link, offer: Revision) -> Reply {
+        let params = json!({
+            "protocolVersion": offer.as_str(),
+            "capabilities": self.peer.capabilities(offer),
+            "clientInfo": client_info(),
+        });
+        link.ask(Ask {
+            id: link.next_id(),
+            method: method::INITIALIZE,
+            params: Some(params.to_string()),
+            headers: Vec::new(),
+            timeout: self.connect_timeout,
+            cancel: Cancel::Never,
+        })
+        .await
+    }
+
+    /// Checks the result of `initialize` and makes the connection ready (`ERA-16`, `ERA-17`).
+    ///
+    /// # Errors
+    /// [`Class::Protocol`] when the server chose a revision that may not be spoken.
+    pub async fn ready(self, link: &Link, result: &Raw) -> Result<Legacy> {
+        let (revision, server) = self.agreed(result)?;
+        link.transport().agreed(revision);
+        let legacy = Legacy {
+            revision: RwLock::new(revision),
+            server,
+            begun: AtomicU8::new(if self.hasty && link.wire() == Wire::Http { HASTY } else { NOT_BEGUN }),
+            first: Mutex::new(()),
+            handshake: self,
+        };
+        if legacy.begun.load(Ordering::Relaxed) == NOT_BEGUN {
+            legacy.begin(link).await;
+            legacy.begun.store(BEGUN, Ordering::Relaxed);
+        }
+        Ok(legacy)
+    }
+
+    fn agreed(&self, result: &Raw) -> Result<(Revision, ServerInfo)> {
+        let value = parse_value(result.get()).unwrap_or(Value::Null);
+        let name = value.get("protocolVersion").and_then(Value::as_str);
+        let server = ServerInfo::read(&value);
+        let chosen = match name {
+            // A server that forgets to say so speaks what it was asked for.
+            None => self.offer(),
+            Some(name) => Revision::parse(name).filter(|revision| !revision.is_modern()).ok_or_else(|| {
+                let all = Revision::ALL.map(Revision::as_str).join(", ");
+                Failure::new(
+                    Class::Protocol,
+                    format!("the server chose revision '{name}', which mcpipe does not speak"),
+                )
+                .cause(format!("mcpipe speaks {all}"))
+            })?,
+        };
+        match self.pin {
+            Pin::Exact(pinned) if pinned != chosen => Err(Failure::new(
+                Class::Protocol,
+                format!("the server chose revision {chosen}, but {pinned} is pinned"),
+            )
+            .hint("leave --protocol out, or pin the revision that the server speaks")),
+            _ => Ok((chosen, server)),
+        }
+    }
+}
+
+/// How long a server may take to acknowledge `initialized` over HTTP.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
+
+const NOT_BEGUN: u8 = 0;
+/// `initialized` is to go out beside the first request.
+const HASTY: u8 = 1;
+const BEGUN: u8 = 2;
+/// It went out beside the first request, and the server bore it.
+const BORNE: u8 = 3;
+/// It went out beside the first request, and the server did not bear it.
+const NOT_BORNE: u8 = 4;
+
+/// The legacy side of a connection.
+pub struct Legacy {
+    revision: RwLock<Revision>,
+    server: ServerInfo,
+    begun: AtomicU8,
+    first: Mutex<()>,
+    handshake: Handshake,
+}
+
+impl Legacy {
+    /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
+    async fn begin(&self, link: &Link) {
+        // A server that refuses or swallows the notification shows at the next request whether it minds.
+        let _ = tokio::time::timeout(BEGIN_PATIENCE, link.tell(method::INITIALIZED, None, Vec::new())).await;
+        if self.handshake.peer.may_be_asked() {
+            link.transport().listen().await;
+        }
+    }
+
+    async fn ask(&self, link: &Link, call: &Call) -> Reply {
+        let id = link.next_id();
+        let meta = meta_with_progress(id, call);
+        let mut params = call.params.clone();
+        if !meta.is_empty() {
+            params.insert("_meta".into(), Value::Object(meta));
+        }
+        link.ask(Ask {
+            id,
+            method: call.method,
+            params: params_text(&params),
+            headers: Vec::new(),
+            timeout: self.handshake.timeout,
+            cancel: Cancel::Notify,
+        })
+        .await
+    }
+
+    /// The first request beside `initialized`; once more, in order, if the server minds (it refused it unread).
+    async fn ask_hasty(&self, link: &Link, call: &Call) -> Reply {
+        if self.handshake.peer.may_be_asked() {
+            self.begin(link).await;
+            self.begun.store(BEGUN, Ordering::Relaxed);
+            return self.ask(link, call).await;
+        }
+        let ((), reply) = tokio::join!(self.begin(link), self.ask(link, call));
+        let minded = match &reply {
+            Reply::Error(error, _) => minds(&error.message),
+            Reply::Refused(refusal) => refusal.status == 400 && minds(&refusal.body),
+            _ => false,
+        };
+        self.begun.store(if minded { NOT_BORNE } else { BORNE }, Ordering::Relaxed);
+        if minded { self.ask(link, call).await } else { reply }
+    }
+
+    /// A session that the server has forgotten is opened anew, once, and the request repeated: it was
+    /// refused before anything was done (`HTL-04`).
+    async fn renew(&self, link: &Link, call: &Call, refused: Reply) -> Reply {
+        let unknown_session = match &refused {
+            Reply::Refused(refusal) => refusal.status == 404,
+            Reply::Error(_, status) => *status == Some(404),
+            _ => false,
+        };
+        if !unknown_session || !link.transport().forget_session() {
+            return refused;
+        }
+        let Reply::Result(result) = self.handshake.initialize(link).await else { return refused };
+        let Ok((revision, _)) = self.handshake.agreed(&result) else { return refused };
+        if let Ok(mut now) = self.revision.write() {
+            *now = revision;
+        }
+        link.transport().agreed(revision);
+        self.begin(link).await;
+        self.ask(link, call).await
+    }
+}
+
+/// Whether a refusal says that the handshake is not complete.
+fn minds(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("initializ")
+}
+
+fn params_text(params: &Map<String, Value>) -> Option<String> {
+    (!params.is_empty()).then(|| Value::Object(params.clone()).to_string())
+}
+
+impl Era for Legacy {
+    fn revision(&self) -> Revision {
+        self.revision.read().map_or(Revision::LATEST_LEGACY, |revision| *revision)
+    }
+
+    fn server(&self) -> ServerInfo {
+        self.server.clone()
+    }
+
+    fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {
+        Box::pin(async move {
+            let guard = self.first.lock().await;
+            let reply = if self.begun.load(Ordering::Relaxed) == HASTY {
+                self.ask_hasty(link, call).await
+            } else {
+                drop(guard);
+                self.ask(link, call).await
+            };
+            self.renew(link, call, reply).await
+        })
+    }
+
+    fn bears_haste(&self) -> Option<bool> {
+        match self.begun.load(Ordering::Relaxed) {
+            BORNE => Some(true),
+            NOT_BORNE => Some(false),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What was learned about a server, kept between runs: its era, and its lists while they are fresh.
+//!
+//! A file a target and identity, below the cache directory; reading one is all that a known server costs.
+//! Nothing here is needed: what cannot be read is learned again, what cannot be written is not kept.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::protocol::revision::{Pin, Revision};
+use crate::protocol::rpc::Raw;
+use crate::protocol::views::{Kind, ServerInfo};
+use crate::target::Target;
+use crate::transport::{Endpoint, HttpMode, Wire};
+
+/// How long a legacy verdict is believed: an upgraded server would go on to be spoken to in the old way
+/// without anybody noticing (`ERA-14`).
+const LEGACY_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How long the lists of a legacy server are fresh; it does not say so itself.
+pub const LEGACY_LIST_TTL: Duration = Duration::from_secs(300);
+
+/// What is believed about a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The revision it speaks.
+    pub revision: Revision,
+    /// The transport it speaks it over.
+    pub wire: Wire,
+    /// Whether it wants `initialized` acknowledged before the first request.
+    pub patient: bool,
+    /// Its name and version, for display.
+    pub server: ServerInfo,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerdictFile {
+    revision: String,
+    wire: String,
+    patient: bool,
+    learned: u64,
+    name: Option<String>,
+    version: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListFile {
+    expires: u64,
+    items: Vec<Raw>,
+}
+
+/// The memory of one target.
+pub struct Memory {
+    dir: Option<PathBuf>,
+    place: String,
+    identity: String,
+}
+
+impl Memory {
+    /// The memory of this target below `dir`; none where `dir` is `None`. Nothing is read yet.
+    #[must_use]
+    pub fn of(target: &Target, dir: Option<&Path>, identity: Option<&str>) -> Self {
+        if dir.is_none() {
+            return Memory { dir: None, place: String::new(), identity: String::new() };
+        }
+        let mut place = Sha256::new();
+        let mut who = Sha256::new();
+        let feed = |hash: &mut Sha256, text: &str| {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        };
+        feed(&mut place, env!("CARGO_PKG_VERSION"));
+        feed(&mut place, pin_name(target.protocol));
+        match &target.endpoint {
+            Endpoint::Http(endpoint) => {
+                feed(&mut place, endpoint.url.as_str());
+                feed(&mut place, if endpoint.mode == HttpMode::Sse { "sse" } else { "http" });
+                for (name, value) in &endpoint.headers {
+                    feed(&mut who, name);
+                    feed(&mut who, value.reveal());
+                }
+            }
+            Endpoint::Stdio(endpoint) => {
+                feed(&mut place, &endpoint.program);
+                endpoint.args.iter().for_each(|arg| feed(&mut place, arg));
+                feed(&mut place, &endpoint.cwd.as_deref().map(Path::to_string_lossy).unwrap_or_default());
+                if endpoint.cwd.is_none() && is_relative(endpoint) {
+                    feed(&mut place, &std::env::current_dir().unwrap_or_default().to_string_lossy());
+                }
+                for (name, value) in endpoint.configured_env() {
+                    feed(&mut who, name);
+                    feed(&mut who, value.reveal());
+                }
+            }
+        }
+        feed(&mut who, identity.unwrap_or_default());
+        Memory { dir: dir.map(|dir| dir.join("servers")), place: hex(place), identity: hex(who) }
+    }
+
+    fn verdict_path(&self) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(format!("{}.json", self.place)))
+    }
+
+    fn list_path(&self, kind: Kind) -> Option<PathBuf> {
+        let member = kind.member();
+        Some(self.dir.as_ref()?.join(format!("{}-{}-{member}.json", self.place, &self.identity[..8])))
+    }
+
+    /// What is believed about the server.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        let file: VerdictFile = serde_json::from_slice(&fs::read(self.verdict_path()?).ok()?).ok()?;
+        let revision = Revision::parse(&file.revision)?;
+        let age = now().saturating_sub(file.learned);
+        if !revision.is_modern() && age > LEGACY_TTL.as_secs() {
+            return None;
+        }
+        let wire = [Wire::Stdio, Wire::Http, Wire::Sse].into_iter().find(|wire| wire.as_str() == file.wire)?;
+        let server = ServerInfo { name: file.name, version: file.version, ..ServerInfo::default() };
+        Some(Verdict { revision, wire, patient: file.patient, server })
+    }
+
+    /// Keeps a verdict.
+    pub fn learn(&self, verdict: &Verdict) {
+        let file = VerdictFile {
+            revision: verdict.revision.as_str().to_owned(),
+            wire: verdict.wire.as_str().to_owned(),
+            patient: verdict.patient,
+            learned: now(),
+            name: verdict.server.name.clone(),
+            version: verdict.server.version.clone(),
+        };
+        if let (Some(path), Ok(text)) = (self.verdict_path(), serde_json::to_vec(&file)) {
+            write(&path, &text);
+        }
+    }
+
+    /// Drops the verdict and the lists: they were wrong.
+    pub fn forget(&self) {
+        if let Some(path) = self.verdict_path() {
+            let _ = fs::remove_file(path);
+        }
+        self.forget_lists();
+    }
+
+    /// A list that is still fresh, as raw elements.
+    #[must_use]
+    pub fn list(&self, kind: Kind) -> Option<Vec<Raw>> {
+        let file: ListFile = serde_json::from_slice(&fs::read(self.list_path(kind)?).ok()?).ok()?;
+        (file.expires > now()).then_some(file.items)
+    }
+
+    /// Keeps a list for `ttl`; drops it where that is no time at all.
+    pub fn keep_list(&self, kind: Kind, items: &[Raw], ttl: Duration) {
+        let Some(path) = self.list_path(kind) else { return };
+        if ttl.as_secs() == 0 {
+            let _ = fs::remove_file(path);
+            return;
+        }
+        // A server's word is not believed for longer than a day.
+        let expires = now() + ttl.min(LEGACY_TTL).as_secs();
+        let items: Vec<&RawValue> = items.iter().map(|item| &**item).collect();
+        #[derive(Serialize)]
+        struct Borrowed<'a> {
+            expires: u64,
+            items: Vec<&'a RawValue>,
+        }
+        if let Ok(text) = serde_json::to_vec(&Borrowed { expires, items }) {
+            write(&path, &text);
+        }
+    }
+
+    /// Drops the lists (`MSG-11`).
+    pub fn forget_lists(&self) {
+        for kind in [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts] {
+            if let Some(path) = self.list_path(kind) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// A relative program or argument means another server in another directory.
+fn is_relative(endpoint: &crate::transport::StdioEndpoint) -> bool {
+    let words = std::iter::once(&endpoint.program).chain(&endpoint.args);
+    words.into_iter().any(|word| word.starts_with('.') || (word.contains('/') && !word.starts_with('/')))
+}
+
+fn pin_name(pin: Pin) -> &'static str {
+    match pin {
+        Pin::Auto => "auto",
+        Pin::Legacy => "legacy",
+        Pin::Exact(revision) => revision.as_str(),
+    }
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Replaces a file as a whole, readable by its owner only; a failure is no concern of the user's.
+fn write(path: &Path, content: &[u8]) {
+    let Some(dir) = path.parent() else { return };
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(content)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    let _ = write();
+}
