@@ -28,7 +28,6 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
 use tokio::sync::{mpsc, oneshot};
 
-use self::answer::Body;
 use self::exchange::{Answer, Ask, Core, SESSION, VERSION};
 use self::sink::{Sink, Tasks, lock};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, HttpMode, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
@@ -133,7 +132,7 @@ impl Shared {
                 if begins {
                     self.take_session(&response);
                 }
-                if let Body::Stream(events) = answer::read(&self.sink, id, in_session, response, url).await {
+                if let Some(events) = answer::read(&self.sink, id, in_session, response, url).await {
                     self.follow(id, events).await;
                 }
             }
