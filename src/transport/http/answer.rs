@@ -25,7 +25,11 @@ pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: R
     let limit = if good || is_json(&kind) { sink.limit } else { ERROR_BODY };
     let mut body = Vec::new();
     loop {
-        match response.chunk().await {
+        let next = match good {
+            true => response.chunk().await,
+            false => tokio::time::timeout(refusal::PATIENCE, response.chunk()).await.unwrap_or(Ok(None)),
+        };
+        match next {
             Ok(Some(chunk)) if body.is_empty() && good && !is_json(&kind) && events::looks_like_events(&chunk) => {
                 sink.trace.note(&format!("an event stream came as '{kind}'"));
                 let mut events = Events::new(response, url, sink.limit);

@@ -109,7 +109,7 @@ impl Shared {
         if message.method != method::INITIALIZE && !headers.contains_key(VERSION) {
             self.legacy_headers(&mut headers);
         }
-        Ok(Ask { method: Method::POST, url: self.core.url.clone(), headers, body: Some(message.body) })
+        Ok(Ask { method: Method::POST, url: self.core.url.clone(), headers, body: Some(message.body), insist: true })
     }
 
     /// Takes the session id from the answer to `initialize`.
@@ -207,8 +207,7 @@ impl Transport for Streamable {
                     shared.tasks.start(id, async move {
                         worker.request(id, begins, ask).await;
                         worker.tasks.done(id);
-                    });
-                    Ok(())
+                    })
                 }
             }
         })

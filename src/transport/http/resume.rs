@@ -107,15 +107,18 @@ impl Shared {
                 Err(error) => return Opened::Never(Failure::new(Class::Protocol, error.to_string())),
             }
         }
-        match self.opened(headers).await {
+        // Nobody is asked to log in for a stream that the server need not even offer.
+        let insist = cursor.last_id.is_some();
+        match self.opened(headers, insist).await {
             Ok(opened) => opened,
-            Err(failure) => Opened::Later(failure),
+            Err(failure) if matches!(failure.class(), Class::Unreachable | Class::Timeout) => Opened::Later(failure),
+            Err(failure) => Opened::Never(failure),
         }
     }
 
-    async fn opened(&self, headers: HeaderMap) -> Result<Opened> {
+    async fn opened(&self, headers: HeaderMap, insist: bool) -> Result<Opened> {
         let in_session = headers.contains_key(SESSION);
-        let ask = Ask { method: Method::GET, url: self.core.url.clone(), headers, body: None };
+        let ask = Ask { method: Method::GET, url: self.core.url.clone(), headers, body: None, insist };
         let (response, url): (_, Url) = match self.core.exchange(ask).await? {
             Answer::Head(response, url) => (response, url),
             Answer::Refused(refusal) => return Ok(Opened::Never(refusal::failure(&refusal))),

@@ -49,6 +49,7 @@ async fn mirrored_headers_win_over_configured_ones() {
         ("mcp-method".into(), Secret::new("configured")),
         ("User-Agent".into(), Secret::new("mine")),
         ("X-Team".into(), Secret::new("blue")),
+        ("Host".into(), Secret::new("mcp.example")),
     ];
     let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
     let mut message = request(1, "tools/call");
@@ -66,6 +67,7 @@ async fn mirrored_headers_win_over_configured_ones() {
     assert!(seen.head.lines().any(|line| line.trim_end() == "mcp-param-empty:"), "{}", seen.head);
     assert_eq!(seen.header("user-agent"), Some("mine"));
     assert_eq!(seen.header("x-team"), Some("blue"));
+    assert_eq!(seen.header("host"), Some("mcp.example"));
 }
 
 #[tokio::test]
@@ -249,7 +251,7 @@ impl Tokens {
 
 impl Authorize for Tokens {
     fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> Boxed<'a, Result<Vec<(String, Secret)>>> {
-        assert_eq!((method, url.path()), ("POST", "/mcp"));
+        assert!(matches!(method, "POST" | "GET") && url.path() == "/mcp");
         let value = format!("Bearer token-{}", self.refused.load(Ordering::SeqCst));
         Box::pin(async move {
             Ok(vec![("Authorization".into(), value.into()), ("DPoP".into(), "proof-1".to_owned().into())])
@@ -295,6 +297,15 @@ async fn a_refusal_that_no_credentials_answer_is_reported() {
         assert_eq!((refusal.status, refusal.challenges.len()), (401, 1));
         assert_eq!((tokens.refused.load(Ordering::SeqCst), server.seen().len()), (asked, sent));
     }
+}
+
+#[tokio::test]
+async fn nobody_logs_in_for_a_stream_that_need_not_be() {
+    let server = Server::start(|_, _| reply("401 Unauthorized", &[], ""));
+    let (tokens, options) = Tokens::options(9);
+    let connection = connect(&endpoint(&server.url()), &options).await.unwrap();
+    connection.transport.listen().await;
+    assert_eq!((tokens.refused.load(Ordering::SeqCst), server.seen().len()), (0, 1));
 }
 
 #[tokio::test]
@@ -386,4 +397,12 @@ async fn an_explicit_proxy_is_asked_even_for_this_machine() {
     response(&mut connection).await;
     assert_eq!(proxy.seen()[0].line(), "POST http://127.0.0.1:9/mcp HTTP/1.1");
     assert_eq!(proxy.seen()[0].header("proxy-authorization"), Some("Basic dTpwdw=="));
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    endpoint.proxy = Some(Secret::new(format!("u:hunter2@127.0.0.1:{port}")));
+    let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
+    connection.transport.send(request(1, "ping")).await.unwrap();
+    let failure = broken(&mut connection).await;
+    assert_eq!(failure.details().causes.last().unwrap(), "a proxy is set for this URL");
+    assert!(!format!("{failure:?}").contains("hunter2"));
 }
