@@ -14,39 +14,35 @@ use crate::transport::sse::Decoder;
 /// How much of a body is read that comes with an error status and is not JSON, in bytes.
 const ERROR_BODY: usize = 64 * 1024;
 
-/// What an answer turned out to be.
-pub(super) enum Body {
-    /// A stream of events, still to be read.
-    Stream(Events),
-    /// It has been passed on.
-    Done,
-}
-
-/// Passes on an answer whose body is not an event stream, or gives the stream back.
-pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: Response, url: Url) -> Body {
+/// Passes on an answer whose body is not an event stream; gives the stream back where it is one.
+pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: Response, url: Url) -> Option<Events> {
     let good = response.status().is_success();
     let kind = kind(&response);
     if good && kind == "text/event-stream" {
-        return Body::Stream(Events::new(response, url, sink.limit));
+        return Some(Events::new(response, url, sink.limit));
     }
     let mut refusal = refusal::of(&response, &url, in_session);
     let limit = if good || is_json(&kind) { sink.limit } else { ERROR_BODY };
     let mut body = Vec::new();
     loop {
-        match response.chunk().await {
+        let next = match good {
+            true => response.chunk().await,
+            false => tokio::time::timeout(refusal::PATIENCE, response.chunk()).await.unwrap_or(Ok(None)),
+        };
+        match next {
             Ok(Some(chunk)) if body.is_empty() && good && !is_json(&kind) && events::looks_like_events(&chunk) => {
                 sink.trace.note(&format!("an event stream came as '{kind}'"));
                 let mut events = Events::new(response, url, sink.limit);
                 match events.push(&chunk) {
-                    Ok(()) => return Body::Stream(events),
+                    Ok(()) => return Some(events),
                     Err(failure) => sink.broken(Some(id), failure),
                 }
-                return Body::Done;
+                return None;
             }
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
                 if good {
                     sink.broken(Some(id), events::too_long(&url));
-                    return Body::Done;
+                    return None;
                 }
                 break;
             }
@@ -56,7 +52,7 @@ pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: R
             Err(_) if !good => break,
             Err(error) => {
                 sink.broken(Some(id), fault::failure(error, &url));
-                return Body::Done;
+                return None;
             }
         }
     }
@@ -68,12 +64,12 @@ pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: R
         let answered = messages.iter().any(|message| matches!(message, Message::Response(_)));
         sink.messages(Some(id), text.trim(), messages, Some(status));
         if answered {
-            return Body::Done;
+            return None;
         }
     }
     refusal.body = refusal::body_head(&body);
     sink.refused(id, refusal);
-    Body::Done
+    None
 }
 
 /// The media type, in lower case and without parameters; empty where there is none.

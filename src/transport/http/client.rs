@@ -50,6 +50,16 @@ pub(super) fn build(endpoint: &HttpEndpoint, options: &Options) -> Result<Client
     builder.build().map_err(|error| Failure::new(Class::Bug, "cannot set up the HTTP client").source(&error))
 }
 
+/// Whether requests go through a proxy, as far as the endpoint and the environment (`set`) tell.
+pub(super) fn is_proxied(endpoint: &HttpEndpoint, set: impl Fn(&str) -> bool) -> bool {
+    let names =
+        if endpoint.url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    match &endpoint.proxy {
+        Some(url) => !url.reveal().is_empty(),
+        None => !is_loopback(&endpoint.url) && names.into_iter().chain(["ALL_PROXY", "all_proxy"]).any(set),
+    }
+}
+
 fn proxy(secret: &Secret) -> Result<Proxy> {
     const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
     let text = secret.reveal();
@@ -134,6 +144,20 @@ mod tests {
             assert_eq!(failure.class(), Class::Config, "{text}");
             assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
         }
+    }
+
+    #[test]
+    fn knows_whether_a_proxy_stands_between() {
+        let proxied = |url: &str, own: Option<&str>, variable: &str| {
+            let proxy = own.map(Secret::new);
+            is_proxied(&HttpEndpoint { proxy, ..testing::endpoint(url) }, |name| name == variable)
+        };
+        assert!(proxied("https://h/", None, "https_proxy"));
+        assert!(proxied("http://h/", None, "ALL_PROXY"));
+        assert!(!proxied("http://h/", None, "https_proxy"));
+        assert!(!proxied("http://localhost/", None, "http_proxy"));
+        assert!(proxied("http://localhost/", Some("p:1"), ""));
+        assert!(!proxied("http://h/", Some(""), "http_proxy"));
     }
 
     #[test]

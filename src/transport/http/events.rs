@@ -38,7 +38,7 @@ impl Cursor {
         let base = self.retry.unwrap_or(RETRY);
         match fruitless {
             0 => base.min(MAX_RETRY),
-            n => (base.max(Duration::from_millis(100)) * 2_u32.pow(n.min(9))).min(MAX_RETRY),
+            n => (base.max(Duration::from_millis(50)) * 2_u32.pow(n.min(9))).min(MAX_RETRY),
         }
     }
 }
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(Cursor::default().delay(0), Duration::from_secs(1));
         assert_eq!(cursor(500).delay(0), Duration::from_millis(500));
         assert_eq!(cursor(0).delay(0), Duration::ZERO);
-        assert_eq!(cursor(0).delay(1), Duration::from_millis(200));
+        assert_eq!(cursor(0).delay(1), Duration::from_millis(100));
         assert_eq!(cursor(500).delay(2), Duration::from_secs(2));
         assert_eq!(cursor(u64::MAX).delay(0), MAX_RETRY);
         assert_eq!(cursor(20_000).delay(u32::MAX), MAX_RETRY);

@@ -33,6 +33,8 @@ pub(super) struct Core {
     /// `None` also where the user configured credentials: those are what is to be sent.
     authorize: Option<Arc<dyn Authorize>>,
     pub(super) trace: Trace,
+    /// Whether a proxy stands between, as far as one can tell.
+    proxied: bool,
 }
 
 /// A request to be sent.
@@ -42,6 +44,8 @@ pub(super) struct Ask {
     /// The headers of this request alone; they win over configured ones.
     pub(super) headers: HeaderMap,
     pub(super) body: Option<String>,
+    /// Whether it is worth asking for new credentials, which may mean to ask a person.
+    pub(super) insist: bool,
 }
 
 /// The head of the answer.
@@ -62,6 +66,7 @@ impl Core {
             configured,
             authorize: options.authorize.clone().filter(|_| !own),
             trace: options.trace.clone(),
+            proxied: client::is_proxied(endpoint, |name| std::env::var_os(name).is_some()),
         })
     }
 
@@ -89,7 +94,9 @@ impl Core {
             }
             let refusal = refusal::read(response, &url, in_session).await;
             match &self.authorize {
-                Some(authorize) if logins < MAX_LOGINS && authorize.refused(&refusal).await? => logins += 1,
+                Some(authorize) if ask.insist && logins < MAX_LOGINS && authorize.refused(&refusal).await? => {
+                    logins += 1
+                }
                 _ => return Ok(Answer::Refused(refusal)),
             }
         }
@@ -134,7 +141,11 @@ impl Core {
                 self.trace.record(Event::Sent(text));
             }
         }
-        let response = self.client.execute(request).await.map_err(|error| fault::failure(error, url))?;
+        let response = self.client.execute(request).await.map_err(|error| {
+            let connecting = error.is_connect();
+            let failure = fault::failure(error, url);
+            if connecting && self.proxied { failure.cause("a proxy is set for this URL") } else { failure }
+        })?;
         if self.trace.on() {
             let headers = self.visible(response.headers(), &hidden);
             self.trace.record(Event::ResponseHead { status: response.status().as_u16(), headers: &headers });

@@ -13,7 +13,7 @@ pub(super) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     let shown = refusal::shown(url);
     let error = error.without_url();
     let chain = chain(&error);
-    let (class, what) = if error.is_timeout() {
+    let (class, what) = if error.is_timeout() && error.is_connect() {
         (Class::Timeout, format!("cannot connect to {shown} in time"))
     } else if error.is_connect() {
         (Class::Unreachable, format!("cannot connect to {shown}"))
@@ -55,16 +55,15 @@ fn unknown_issuer(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
-/// The TLS error inside; it rides in an I/O error, which does not name it as its source.
+/// The TLS error inside; it rides in I/O errors, which do not name what they hold as their source.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let found = error.downcast_ref().or_else(|| inner?.downcast_ref());
-        if found.is_some() {
-            return found;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        next = error.source();
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source());
     }
     None
 }

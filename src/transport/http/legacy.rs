@@ -44,7 +44,7 @@ pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Conne
 async fn open(core: &Core) -> Result<(Events, Url)> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let ask = Ask { method: Method::GET, url: core.url.clone(), headers, body: None };
+    let ask = Ask { method: Method::GET, url: core.url.clone(), headers, body: None, insist: true };
     let (response, url) = match core.exchange(ask).await? {
         Answer::Head(response, url) => (response, url),
         Answer::Refused(refusal) => return Err(refusal::failure(&refusal)),
@@ -130,7 +130,13 @@ impl Transport for Sse {
             let shared = &self.0;
             let what = message.what;
             let headers = post_headers(&message)?;
-            let ask = Ask { method: Method::POST, url: shared.messages.clone(), headers, body: Some(message.body) };
+            let ask = Ask {
+                method: Method::POST,
+                url: shared.messages.clone(),
+                headers,
+                body: Some(message.body),
+                insist: true,
+            };
             match what {
                 Outgoing::OneWay => one_way(&shared.core, &shared.tasks, ask).await,
                 Outgoing::Request(id) => {
@@ -138,8 +144,7 @@ impl Transport for Sse {
                     shared.tasks.start(id, async move {
                         worker.request(id, ask).await;
                         worker.tasks.done(id);
-                    });
-                    Ok(())
+                    })
                 }
             }
         })

@@ -28,7 +28,6 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
 use tokio::sync::{mpsc, oneshot};
 
-use self::answer::Body;
 use self::exchange::{Answer, Ask, Core, SESSION, VERSION};
 use self::sink::{Sink, Tasks, lock};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, HttpMode, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
@@ -110,7 +109,7 @@ impl Shared {
         if message.method != method::INITIALIZE && !headers.contains_key(VERSION) {
             self.legacy_headers(&mut headers);
         }
-        Ok(Ask { method: Method::POST, url: self.core.url.clone(), headers, body: Some(message.body) })
+        Ok(Ask { method: Method::POST, url: self.core.url.clone(), headers, body: Some(message.body), insist: true })
     }
 
     /// Takes the session id from the answer to `initialize`.
@@ -133,7 +132,7 @@ impl Shared {
                 if begins {
                     self.take_session(&response);
                 }
-                if let Body::Stream(events) = answer::read(&self.sink, id, in_session, response, url).await {
+                if let Some(events) = answer::read(&self.sink, id, in_session, response, url).await {
                     self.follow(id, events).await;
                 }
             }
@@ -208,8 +207,7 @@ impl Transport for Streamable {
                     shared.tasks.start(id, async move {
                         worker.request(id, begins, ask).await;
                         worker.tasks.done(id);
-                    });
-                    Ok(())
+                    })
                 }
             }
         })

@@ -12,7 +12,7 @@ use crate::transport::Refusal;
 /// How much of a body is kept, in bytes.
 const HEAD: usize = 4096;
 /// How long a refusal's body may take; what has come by then is kept.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the head of an answer says, without its body.
 pub(super) fn of(response: &Response, url: &Url, in_session: bool) -> Refusal {

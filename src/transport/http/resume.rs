@@ -10,7 +10,7 @@ use super::answer;
 use super::events::{self, Cursor, End, Events};
 use super::exchange::{Answer, Ask, SESSION};
 use super::refusal;
-use crate::error::{Failure, Result};
+use crate::error::{Class, Failure, Result};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How many attempts to reconnect may fail in a row.
@@ -18,7 +18,7 @@ const ATTEMPTS: u32 = 5;
 
 /// What a GET for a stream brought.
 enum Opened {
-    Stream(Events),
+    Stream(Box<Events>),
     /// Not now; later perhaps.
     Later(Failure),
     /// The server offers none, or the session is gone.
@@ -45,7 +45,7 @@ impl Shared {
             end = match self.open(&cursor).await {
                 Opened::Stream(events) => {
                     failed = 0;
-                    let end = events::pump(&self.sink, events, Some(id), &mut cursor).await;
+                    let end = events::pump(&self.sink, *events, Some(id), &mut cursor).await;
                     fruitless = if cursor.fruitful { 0 } else { fruitless + 1 };
                     end
                 }
@@ -75,7 +75,7 @@ impl Shared {
                 Opened::Stream(events) => {
                     drop(opened.take());
                     failed = 0;
-                    if let End::Unfit(failure) = events::pump(&self.sink, events, None, &mut cursor).await {
+                    if let End::Unfit(failure) = events::pump(&self.sink, *events, None, &mut cursor).await {
                         self.sink.trace.note(&format!("stopped listening: {failure}"));
                         return;
                     }
@@ -104,24 +104,27 @@ impl Shared {
             match HeaderValue::from_str(id) {
                 Ok(id) => drop(headers.insert(LAST_EVENT_ID, id)),
                 // Cannot be said in a header, so there is no way to go on from there.
-                Err(error) => return Opened::Never(Failure::new(crate::error::Class::Protocol, error.to_string())),
+                Err(error) => return Opened::Never(Failure::new(Class::Protocol, error.to_string())),
             }
         }
-        match self.opened(headers).await {
+        // Nobody is asked to log in for a stream that the server need not even offer.
+        let insist = cursor.last_id.is_some();
+        match self.opened(headers, insist).await {
             Ok(opened) => opened,
-            Err(failure) => Opened::Later(failure),
+            Err(failure) if matches!(failure.class(), Class::Unreachable | Class::Timeout) => Opened::Later(failure),
+            Err(failure) => Opened::Never(failure),
         }
     }
 
-    async fn opened(&self, headers: HeaderMap) -> Result<Opened> {
+    async fn opened(&self, headers: HeaderMap, insist: bool) -> Result<Opened> {
         let in_session = headers.contains_key(SESSION);
-        let ask = Ask { method: Method::GET, url: self.core.url.clone(), headers, body: None };
+        let ask = Ask { method: Method::GET, url: self.core.url.clone(), headers, body: None, insist };
         let (response, url): (_, Url) = match self.core.exchange(ask).await? {
             Answer::Head(response, url) => (response, url),
             Answer::Refused(refusal) => return Ok(Opened::Never(refusal::failure(&refusal))),
         };
         if response.status().is_success() && answer::kind(&response) == "text/event-stream" {
-            return Ok(Opened::Stream(Events::new(response, url, self.sink.limit)));
+            return Ok(Opened::Stream(Box::new(Events::new(response, url, self.sink.limit))));
         }
         let refused = refusal::read(response, &url, in_session).await;
         let failure = refusal::failure(&refused);

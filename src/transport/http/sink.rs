@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
-use crate::error::Failure;
+use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::Message;
 use crate::transport::trace::{Event, Trace};
 use crate::transport::{Incoming, Item, Refusal};
@@ -60,13 +60,18 @@ struct Handles {
 
 impl Tasks {
     /// Starts work that belongs to a request; its end must be told with [`Tasks::done`].
-    pub(super) fn start(&self, id: u64, work: impl Future<Output = ()> + Send + 'static) {
+    ///
+    /// # Errors
+    /// When the connection has been closed.
+    pub(super) fn start(&self, id: u64, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let mut handles = lock(&self.0);
-        if !handles.closed {
-            // Under the lock, so that the work cannot be done before it is known.
-            let handle = tokio::spawn(work).abort_handle();
-            handles.requests.insert(id, handle);
+        if handles.closed {
+            return Err(Failure::new(Class::Unreachable, "the connection has been closed"));
         }
+        // Under the lock, so that the work cannot be done before it is known.
+        let handle = tokio::spawn(work).abort_handle();
+        handles.requests.insert(id, handle);
+        Ok(())
     }
 
     /// Starts work that belongs to no request.

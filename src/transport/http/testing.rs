@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::transport::{Envelope, HttpEndpoint, HttpMode, Outgoing, Tls};
 
@@ -59,6 +61,18 @@ type Script = dyn Fn(usize, &Seen) -> Vec<Step> + Send + Sync;
 impl Server {
     /// Starts a server that does, for its n-th request, what the script says.
     pub(super) fn start(script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::run(None, script)
+    }
+
+    /// The same over TLS.
+    pub(super) fn start_tls(
+        config: ServerConfig,
+        script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self::run(Some(Arc::new(config)), script)
+    }
+
+    fn run(tls: Option<Arc<ServerConfig>>, script: impl Fn(usize, &Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server =
             Server { port: listener.local_addr().unwrap().port(), seen: Arc::default(), closed: Arc::default() };
@@ -67,7 +81,12 @@ impl Server {
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (seen, closed, script) = (seen.clone(), closed.clone(), script.clone());
-                thread::spawn(move || serve(stream.unwrap(), connection, &seen, &closed, &*script));
+                let tls = tls.clone().map(|config| ServerConnection::new(config).unwrap());
+                let stream = stream.unwrap();
+                thread::spawn(move || match tls {
+                    Some(tls) => serve(StreamOwned::new(tls, stream), connection, &seen, &closed, &*script),
+                    None => serve(stream, connection, &seen, &closed, &*script),
+                });
             }
         });
         server
@@ -82,20 +101,20 @@ impl Server {
     }
 
     /// Waits until this many held connections have been closed by the client.
-    pub(super) fn wait_closed(&self, count: usize) -> bool {
+    pub(super) async fn wait_closed(&self, count: usize) -> bool {
         let until = Instant::now() + Duration::from_secs(3);
         while self.closed.lock().unwrap().len() < count {
             if Instant::now() > until {
                 return false;
             }
-            thread::sleep(Duration::from_millis(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         true
     }
 }
 
 fn serve(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     connection: usize,
     seen: &Mutex<Vec<Seen>>,
     closed: &Mutex<Vec<Instant>>,
@@ -127,7 +146,7 @@ fn serve(
     }
 }
 
-fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+fn read_request(stream: &mut impl Read, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
     let mut chunk = [0; 4096];
     let mut more = |buffer: &mut Vec<u8>| {
         let read = stream.read(&mut chunk).unwrap_or(0);

@@ -285,3 +285,28 @@ impl ServerCertVerifier for NoCheck {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_is_enough_where_there_is_one() {
+        let find = |variables: &[(&str, &str)], there: &str| {
+            let set = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+            first_file(set, |path| path == Path::new(there))
+        };
+        assert_eq!(find(&[(SSL_CERT_FILE, "/a"), (SSL_CERT_DIR, "/b")], ""), Some("/a".into()));
+        assert_eq!(find(&[(SSL_CERT_DIR, "/b")], BUNDLES[0]), None);
+        if cfg!(target_os = "linux") {
+            assert_eq!(find(&[], BUNDLES[4]), Some(BUNDLES[4].into()));
+        }
+        assert_eq!(find(&[], "/nowhere"), None);
+    }
+
+    #[test]
+    fn speaks_both_versions_of_http() -> Result<()> {
+        assert_eq!(config(&Tls::default())?.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        Ok(())
+    }
+}
