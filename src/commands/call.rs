@@ -4,13 +4,14 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::tools::{self, Tools};
-use super::{Context, Exit, Words};
+use super::{Context, Exit};
 use crate::args::{self, Given};
 use crate::cli::CallArgs;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::code;
 use crate::protocol::rpc::{self, Raw, parse_value};
 use crate::protocol::views::{Entry, member};
+use crate::target::Resolved;
 use crate::session::link::Reply;
 use crate::session::{Session, Use};
 use crate::target::Confirm;
@@ -20,8 +21,8 @@ use crate::target::Confirm;
 /// # Errors
 /// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
 pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.tool).chain(&args.args).map(String::as_str).collect();
-    let (target, words) = context.target(Words { words, command: &args.command }, &args.reach)?;
+    let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
     let Some((tool, words)) = words.split_first() else {
         return Err(Failure::new(Class::Usage, "which tool?")
             .server(&target.name)

@@ -10,7 +10,7 @@ use super::list::{offered, signature, wanted};
 use super::{Context, Exit};
 use crate::cli::ListArgs;
 use crate::error::{Failure, Result};
-use crate::output::listing::{ServerRow, kind_table, servers_table};
+use crate::output::listing::{ServerRow, State, kind_table, servers_table};
 use crate::protocol::views::{Entry, Kind, ServerInfo};
 use crate::session::Session;
 use crate::target::Target;
@@ -40,13 +40,6 @@ impl Asked {
     fn count(&self, kind: Kind) -> Option<usize> {
         self.lists.iter().find(|(listed, _)| *listed == kind).map(|(_, entries)| entries.len())
     }
-
-    fn state(&self) -> String {
-        match &self.failure {
-            None => "ok".to_owned(),
-            Some(failure) => format!("{}: {}", failure.class().name(), failure.details().message),
-        }
-    }
 }
 
 /// Asks every configured server.
@@ -54,7 +47,7 @@ impl Asked {
 /// # Errors
 /// When the configuration cannot be read.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
-    let servers = context.configured()?;
+    let servers = context.configured(&args.reach)?;
     if servers.is_empty() {
         context.ui.note("no servers are configured");
         if context.ui.json() {
@@ -151,8 +144,11 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
             resources: one.count(Kind::Resources),
             prompts: one.count(Kind::Prompts),
             time: (one.time > Duration::ZERO).then_some(one.time),
-            state: if one.time == Duration::ZERO && one.failure.is_none() { String::new() } else { one.state() },
-            ok: one.failure.is_none(),
+            state: match &one.failure {
+                Some(failure) => State::Failed(failure.clone()),
+                None if one.time == Duration::ZERO => State::NotAsked,
+                None => State::Ok,
+            },
         })
         .collect();
     context.ui.table(&servers_table(&rows))

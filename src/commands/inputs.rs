@@ -8,7 +8,7 @@ use super::Context;
 use crate::cli::Elicit;
 use crate::error::{Class, Failure, Result};
 use crate::output::Ui;
-use crate::schema::form;
+use crate::schema::{self, Document};
 use crate::session::peer::Inputs;
 use crate::transport::Boxed;
 
@@ -32,14 +32,14 @@ struct Answerer {
 impl Inputs for Answerer {
     fn elicit<'a>(&'a self, message: &'a str, schema: &'a Value) -> Boxed<'a, Result<Value>> {
         Box::pin(async move {
-            let given = match &self.how {
+            let mut content = schema::defaults(schema);
+            match &self.how {
                 Elicit::Decline => return Ok(json!({"action": "decline"})),
                 Elicit::Ask => return self.ask(message, schema).await,
-                Elicit::Accept => Map::new(),
-                Elicit::Values(values) => values.clone(),
-            };
-            let content = form::with_defaults(schema, given);
-            let problems = form::check(schema, &content);
+                Elicit::Accept => {}
+                Elicit::Values(values) => content.extend(values.clone()),
+            }
+            let problems = schema::check_form(schema, &content);
             if problems.is_empty() {
                 return Ok(json!({"action": "accept", "content": content}));
             }
@@ -58,19 +58,10 @@ impl Answerer {
         let _quiet = self.ui.pause_progress();
         self.ui.say(&format!("{} asks: {message}", self.server));
         let mut content = Map::new();
-        for field in form::fields(schema) {
-            loop {
-                let Some(line) = self.line(&format!("  {}: ", field.question())).await? else {
-                    return Ok(json!({"action": "cancel"}));
-                };
-                match field.read(line.trim()) {
-                    Ok(Some(value)) => {
-                        content.insert(field.name.clone(), value);
-                        break;
-                    }
-                    Ok(None) => break,
-                    Err(problem) => self.ui.say(&format!("  {problem}")),
-                }
+        let fields = schema.get("properties").and_then(Value::as_object);
+        for (name, field) in fields.into_iter().flatten() {
+            if !self.field(schema, name, field, &mut content).await? {
+                return Ok(json!({"action": "cancel"}));
             }
         }
         loop {
@@ -82,6 +73,42 @@ impl Answerer {
                 Some("n" | "N" | "no") => Ok(json!({"action": "decline"})),
                 Some(_) => continue,
             };
+        }
+    }
+
+    /// Asks for one field until the answer fits; `false` at the end of input.
+    async fn field(&self, form: &Value, name: &str, field: &Value, content: &mut Map<String, Value>) -> Result<bool> {
+        let document = Document::new(form);
+        let required = document.required(form).contains(&name);
+        let text = |key: &str| field.get(key).and_then(Value::as_str);
+        let title = text("title").unwrap_or(name);
+        let mut facts = vec![schema::type_text(document, field)];
+        facts.extend(text("description").map(ToOwned::to_owned));
+        facts.push(match field.get("default") {
+            Some(default) => format!("default {default}"),
+            None if required => "required".to_owned(),
+            None => "optional".to_owned(),
+        });
+        let question = format!("  {title} ({}): ", facts.join("; "));
+        loop {
+            let Some(line) = self.line(&question).await? else { return Ok(false) };
+            let value = match (line.trim(), field.get("default")) {
+                ("", Some(default)) => default.clone(),
+                ("", None) if !required => return Ok(true),
+                (word, _) => match schema::coerce(document, &[field], word) {
+                    Ok(value) => value,
+                    Err(misfit) => {
+                        let why = misfit.why.map(|why| format!(" ({why})")).unwrap_or_default();
+                        self.ui.say(&format!("  expected {}{why}", misfit.expected));
+                        continue;
+                    }
+                },
+            };
+            content.insert(name.to_owned(), value);
+            let problems = schema::check_form(form, content);
+            let Some(problem) = problems.iter().find(|problem| problem.parameter() == name) else { return Ok(true) };
+            self.ui.say(&format!("  {problem}"));
+            content.remove(name);
         }
     }
 

@@ -2,13 +2,14 @@
 
 use super::dashboard;
 use super::tools::{self, Tools};
-use super::{Context, Exit, Words};
+use super::{Context, Exit};
 use crate::cli::ListArgs;
 use crate::error::{Class, Failure, Result};
 use crate::output::details::{ParameterRow, ServerView, ToolView};
 use crate::output::listing::kind_table;
 use crate::protocol::views::{Entry, Kind};
-use crate::schema::people;
+use crate::schema;
+use crate::target::Resolved;
 use crate::session::{Session, Use};
 
 /// Lists.
@@ -19,8 +20,8 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     if args.target.is_none() && args.command.is_empty() {
         return dashboard::run(context, &args).await;
     }
-    let words = args.target.iter().chain(&args.tool).map(String::as_str).collect();
-    let (target, words) = context.target(Words { words, command: &args.command }, &args.reach)?;
+    let words = args.target.iter().chain(&args.tool).cloned().collect();
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match words.as_slice() {
@@ -108,7 +109,7 @@ pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], grep: O
 /// The parameters of a tool in a few words.
 #[must_use]
 pub fn signature(tool: &Entry) -> String {
-    tool.input_schema().map(people::signature).unwrap_or_default()
+    schema::signature(tool.value())
 }
 
 /// Lists as one document, every element as the server sent it.
@@ -146,12 +147,12 @@ async fn info(context: &Context, session: &Session) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn one_tool(context: &Context, session: &Session, name: &str, schema: bool) -> Result<Exit> {
+async fn one_tool(context: &Context, session: &Session, name: &str, schema_only: bool) -> Result<Exit> {
     let tools = tools::load(context, session, Use::Server).await?;
     let target = session.target();
     let Some(tool) = tools.find(name) else { return Err(tools.missing(target, name)) };
     let ui = &context.ui;
-    if schema {
+    if schema_only {
         let raw = crate::protocol::views::member(tool.raw(), "inputSchema");
         match raw {
             Some(raw) => ui.raw_json(raw)?,
@@ -161,9 +162,9 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema: bool
         ui.raw_json(tool.raw())?;
     } else {
         let parameters = parameters(tool);
-        let output = tool.output_schema().map(people::output_shape);
+        let output = tool.output_schema().map(schema::output_shape);
         let mut example = vec!["mcpipe".to_owned(), "call".to_owned(), super::quoted(&target.name), super::quoted(name)];
-        example.extend(tool.input_schema().map(people::example_args).unwrap_or_default());
+        example.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
         let example = example.join(" ");
         ui.tool_in_full(&ToolView { tool, parameters: &parameters, output: output.as_deref(), example: &example })?;
     }
@@ -171,15 +172,19 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema: bool
 }
 
 fn parameters(tool: &Entry) -> Vec<ParameterRow> {
-    let all = tool.input_schema().map(people::parameters).unwrap_or_default();
+    let all = tool.input_schema().map(schema::parameters).unwrap_or_default();
     all.into_iter()
-        .map(|parameter| ParameterRow {
-            name: parameter.name,
-            kind: parameter.kind,
-            required: parameter.required,
-            default: parameter.default,
-            allowed: parameter.allowed,
-            description: parameter.description,
+        .map(|parameter| {
+            let mut allowed: Vec<String> = parameter.allowed.iter().map(ToString::to_string).collect();
+            allowed.extend(parameter.limits);
+            ParameterRow {
+                name: parameter.name,
+                kind: parameter.kind,
+                required: parameter.required,
+                default: parameter.default.map(|value| value.to_string()).unwrap_or_default(),
+                allowed: allowed.join(", "),
+                description: parameter.description,
+            }
         })
         .collect()
 }

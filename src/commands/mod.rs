@@ -1,6 +1,6 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
-pub mod call;
+// pub mod call;
 pub mod config;
 pub mod dashboard;
 pub mod generated;
@@ -16,15 +16,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::args::Reader;
-use crate::cli::{GlobalOptions, TargetOptions};
+use crate::cli::{GlobalOptions, HttpTransport, TargetOptions};
+use crate::config::Lookup;
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
 use crate::session::peer::{Abilities, Observer, Root};
 use crate::session::{self, Session};
-use crate::target::Target;
-use crate::transport::{self, process};
+use crate::target::{self, Overrides, Resolved, Target, Words};
+use crate::transport::{self, HttpMode, process};
 
 /// How long start and negotiation may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -119,23 +120,55 @@ impl Context {
 
     /// The target of a command and the words that follow it.
     ///
+    /// `words` are all positional words, TARGET first; `command` is what stood behind `--`; `splits` tells
+    /// whether the command takes a tool, so that `SERVER.TOOL` may be written.
+    ///
     /// # Errors
-    /// When there is none, or it cannot be resolved.
-    pub fn target(&self, words: Words<'_>, reach: &TargetOptions) -> Result<(Target, Vec<String>)> {
-        resolve(self, words, reach)
+    /// When there is no target, or it cannot be resolved.
+    pub fn target(&self, words: Vec<String>, command: &[String], splits: bool, reach: &TargetOptions) -> Result<Resolved> {
+        let lookup = Lookup::new(&self.env, self.global.config.as_deref());
+        let mut words = words.into_iter();
+        let words = Words { target: words.next(), rest: words.collect(), command: command.to_vec(), splits };
+        let resolved = target::resolve(words, &overrides(reach), &lookup)?;
+        for warning in &resolved.target.warnings {
+            self.ui.warn(warning);
+        }
+        Ok(resolved)
+    }
+
+    /// Every configured server that is not disabled, resolved one by one: a broken one is its own failure.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn configured(&self, reach: &TargetOptions) -> Result<Vec<(String, Result<Target>)>> {
+        let lookup = Lookup::new(&self.env, self.global.config.as_deref());
+        let config = lookup.config()?;
+        let overrides = overrides(reach);
+        let one = |name: &str| (name.to_owned(), target::configured(config, name, &overrides, &self.env));
+        Ok(config.servers().iter().filter(|server| server.disabled().is_none()).map(|server| one(&server.name)).collect())
     }
 }
 
-/// The positional words of a command that connects.
-pub struct Words<'a> {
-    /// TARGET, and whatever follows it.
-    pub words: Vec<&'a str>,
-    /// What stood behind `--`.
-    pub command: &'a [String],
-}
-
-fn resolve(_context: &Context, _words: Words<'_>, _reach: &TargetOptions) -> Result<(Target, Vec<String>)> {
-    Err(Failure::new(Class::Bug, "skeleton"))
+fn overrides(reach: &TargetOptions) -> Overrides {
+    let reach = reach.clone();
+    Overrides {
+        headers: reach.headers,
+        env: reach.env,
+        cwd: reach.cwd,
+        bearer_env: reach.bearer_env,
+        transport: reach.transport.map(|kind| match kind {
+            HttpTransport::Auto => HttpMode::Auto,
+            HttpTransport::Http => HttpMode::Streamable,
+            HttpTransport::Sse => HttpMode::Sse,
+        }),
+        protocol: reach.protocol,
+        cacert: reach.cacert,
+        cert: reach.cert,
+        key: reach.key,
+        proxy: reach.proxy,
+        insecure: reach.insecure,
+        allow_http: reach.allow_http,
+    }
 }
 
 /// Shows what a server reports on the progress line.

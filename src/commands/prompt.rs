@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Exit, Words, list};
+use super::{Context, Exit, list};
 use crate::args::Reader;
 use crate::cli::PromptArgs;
 use crate::error::{Class, Failure, Result};
@@ -10,6 +10,7 @@ use crate::near::near;
 use crate::protocol::method;
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::Kind;
+use crate::target::Resolved;
 use crate::session::era::Call;
 use crate::session::{Session, Use};
 
@@ -18,8 +19,8 @@ use crate::session::{Session, Use};
 /// # Errors
 /// When it cannot be had.
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.name).chain(&args.args).map(String::as_str).collect();
-    let (target, words) = context.target(Words { words, command: &args.command }, &args.reach)?;
+    let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
+    let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
         let session = context.session(target, None)?;

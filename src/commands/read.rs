@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Context, Exit, Words, list};
+use super::{Context, Exit, list};
 use crate::cli::ReadArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
@@ -12,6 +12,7 @@ use crate::output::content;
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::Kind;
 use crate::protocol::{code, method};
+use crate::target::Resolved;
 use crate::session::era::Call;
 use crate::session::{Session, Use};
 
@@ -20,8 +21,8 @@ use crate::session::{Session, Use};
 /// # Errors
 /// That of the first resource that cannot be read, after the others were printed.
 pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.uris).map(String::as_str).collect();
-    let (target, uris) = context.target(Words { words, command: &args.command }, &args.reach)?;
+    let words = args.target.iter().chain(&args.uris).cloned().collect();
+    let Resolved { target, rest: uris } = context.target(words, &args.command, false, &args.reach)?;
     let uris = expand(&uris)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;

@@ -61,17 +61,14 @@ impl Tools {
 /// Lists the tools of a server and applies policy and the rules for header annotations.
 ///
 /// # Errors
-/// When the list cannot be had, or a glob of the configuration is malformed.
+/// When the list cannot be had.
 pub async fn load(context: &Context, session: &Session, from: Use) -> Result<Tools> {
     let listing = session.list(Kind::Tools, from).await?;
-    sift(context, session, &listing).await
+    Ok(sift(context, session, &listing).await)
 }
 
 /// Applies policy and the rules for header annotations to a list of tools.
-///
-/// # Errors
-/// When a glob of the configuration is malformed.
-pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> Result<Tools> {
+pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> Tools {
     let policy = &session.target().policy;
     let checks_headers = mirrors_headers(session).await;
     let mut tools = Tools {
@@ -82,11 +79,11 @@ pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> Re
         remembered: listing.remembered,
     };
     for entry in listing.entries() {
-        if !policy.permits(entry.name())? {
+        if !policy.permits(entry.name()) {
             tools.hidden.push(entry.name().to_owned());
             continue;
         }
-        if checks_headers && let Err(invalid) = mirror::headers_of(entry.value()) {
+        if checks_headers && let Err(invalid) = mirror(entry.value()) {
             if !listing.remembered {
                 context.ui.warn(&format!("left out the tool '{}': {invalid}", entry.name()));
             }
@@ -95,7 +92,7 @@ pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> Re
         }
         tools.entries.push(entry);
     }
-    Ok(tools)
+    tools
 }
 
 /// Whether arguments travel in headers: modern revisions over HTTP only.
@@ -103,15 +100,12 @@ async fn mirrors_headers(session: &Session) -> bool {
     matches!(session.target().endpoint, Endpoint::Http(_)) && session.is_modern().await == Some(true)
 }
 
-/// The `Mcp-Param-*` headers of a call (`HTM-04`).
-///
-/// # Errors
-/// [`Class::Usage`] when a value cannot travel in a header.
-pub async fn mirrored(session: &Session, tool: &Entry, arguments: &Map<String, Value>) -> Result<Vec<(String, String)>> {
+/// The `Mcp-Param-*` headers of a call (`HTM-04`); they go out in modern revisions over HTTP only.
+#[must_use]
+pub fn mirrored(session: &Session, tool: &Entry, arguments: &Map<String, Value>) -> Vec<(String, String)> {
     if !matches!(session.target().endpoint, Endpoint::Http(_)) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let Ok(headers) = mirror::headers_of(tool.value()) else { return Ok(Vec::new()) };
-    mirror::values(&headers, arguments)
-        .map_err(|problem| Failure::new(Class::Usage, "an argument cannot be sent").cause(problem.to_string()))
+    let parameters = mirror(tool.value()).unwrap_or_default();
+    parameters.into_iter().filter_map(|one| Some((one.header.clone(), one.value(arguments)?))).collect()
 }

@@ -83,6 +83,12 @@ pub fn flat(text: &str) -> String {
     out
 }
 
+/// A name in a sentence: on one line, in quotes where it needs them.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("'{}'", one_line(name))
+}
+
 /// How many columns a terminal needs for `text`.
 #[must_use]
 pub fn width(text: &str) -> usize {
@@ -146,6 +152,7 @@ mod tests {
     fn one_line_is_one_line() {
         assert_eq!(one_line("  a\n\n b\t\u{2028}c\r\n"), "a b c");
         assert_eq!(one_line("a\u{b}b\x1bc"), "a b\\x1bc");
+        assert_eq!(quoted("a\nb\u{202e}"), "'a b<U+202E>'");
     }
 
     #[test]

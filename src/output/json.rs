@@ -262,6 +262,18 @@ mod tests {
     }
 
     #[test]
+    fn pretty_changes_nothing_but_white_space() {
+        for text in [
+            r#"{"":[{},[],[[]],{"a":{}}],"\"":"\\","x":-0.0e-7,"x":[true , false,null]}"#,
+            "[ \"\u{202e} {\", 1 ,\n\t{ \"k\" : [ \"}\" ] } ]",
+            "\"one\"",
+        ] {
+            let only = |text: &str| tokens(text).map(|(_, token)| format!("{token:?}")).collect::<Vec<_>>();
+            assert_eq!(only(&pretty(text, PLAIN)), only(text));
+        }
+    }
+
+    #[test]
     fn sec_07_depth_costs_no_more_than_length() {
         let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(pretty(&text, PLAIN).len() < text.len() * 2 * (DEEPEST + 1) + 100);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Style;
 use super::content::size;
-use super::escape::{flat, one_line};
+use super::escape::flat;
 use super::table::{Cell, Column, Table};
 use crate::error::Failure;
 use crate::protocol::views::{Entry, Kind};
@@ -217,12 +217,6 @@ pub fn servers_table(servers: &[ServerRow]) -> Table {
         ]);
     }
     table
-}
-
-/// A name in a sentence: on one line, in quotes where it needs them.
-#[must_use]
-pub fn quoted(name: &str) -> String {
-    format!("'{}'", one_line(name))
 }
 
 #[cfg(test)]

@@ -260,6 +260,11 @@ impl Ui {
         }
     }
 
+    /// Help that was not asked for: a command line without a command.
+    pub fn help(&self, text: &str) {
+        self.write_err(text);
+    }
+
     /// Server or user text as standard error may take it, without known secrets.
     fn shown_err(&self, text: &str) -> String {
         let text = lock(&self.known).hide(text).into_owned();
@@ -275,6 +280,19 @@ impl Ui {
         };
         self.progress.suspend(write);
     }
+}
+
+/// Says that mcpipe itself failed, after `clean_up`, and ends with 70: a panic never passes in silence.
+pub fn on_panic(clean_up: fn()) {
+    std::panic::set_hook(Box::new(move |panic| {
+        clean_up();
+        let text = format!(
+            "mcpipe: error: a bug in mcpipe\n  {panic}\nhint: please report it, with the command that was run\n"
+        );
+        let _ = io::stderr().write_all(text.as_bytes());
+        #[expect(clippy::exit, reason = "nothing can be returned from a panic")]
+        std::process::exit(i32::from(Class::Bug.code()));
+    }));
 }
 
 /// A panic elsewhere must not keep the failure from being reported.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::escape::{fit, one_line};
@@ -21,8 +21,8 @@ use super::{Stream, Ui, lock};
 const DELAY: Duration = Duration::from_millis(400);
 /// How often it is drawn.
 const TICK: Duration = Duration::from_millis(100);
-/// Columns for all but the message: spinner, bar, percentage.
-const BAR_COLUMNS: usize = 32;
+/// Terminals with fewer columns get a percentage without a bar.
+const NARROW: usize = 56;
 
 /// The place of the one progress line on the screen.
 #[derive(Default)]
@@ -142,20 +142,26 @@ impl Progress {
             let screen = Screen { err: Arc::clone(&ui.err), columns };
             ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)))
         });
-        let template = if state.done.is_some() { "{spinner} {msg} [{bar:20}] {percent}%" } else { "{spinner} {msg}" };
+        let (template, taken) = match state.done {
+            None => ("{spinner} {line}", 3),
+            Some(_) if columns < NARROW => ("{spinner} {line} {percent}%", 9),
+            Some(_) => ("{spinner} {line} [{bar:20}] {percent}%", 32),
+        };
+        let line = fit(&state.message, columns.saturating_sub(taken)).into_owned();
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            let line = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+                // A line that cannot be laid out is left empty.
+                let _ = out.write_str(&line);
+            };
+            bar.set_style(style.progress_chars("=> ").with_key("line", line));
         }
-        match state.done {
-            Some(done) => bar.update(|bar| {
+        // The one call that draws.
+        bar.update(|bar| {
+            if let Some(done) = state.done {
                 bar.set_len(1000);
                 bar.set_pos((done * 1000.0) as u64);
-            }),
-            None => bar.unset_length(),
-        }
-        let room = if state.done.is_some() { columns.saturating_sub(BAR_COLUMNS) } else { columns - 4 };
-        bar.set_message(fit(&state.message, room.max(8)).into_owned());
-        bar.tick();
+            }
+        });
     }
 }
 
@@ -231,6 +237,7 @@ impl TermLike for Screen {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::escape::width as width_of;
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;
@@ -273,17 +280,22 @@ mod tests {
 
     #[test]
     fn draws_a_bar_where_the_total_is_known_and_never_wraps() {
-        for width in [0, 20, 40, 80] {
+        for (width, bar) in [(0, true), (1, false), (20, false), (40, false), (80, true)] {
             let terminal = Terminal { width: Some(width), ..at_terminal() };
             let seen = ui(UiOptions::default(), terminal);
             let progress = block(async { seen.ui.progress("x") });
             progress.draw(&seen.ui);
-            progress.update(3.0, Some(12.0), Some(&"long ".repeat(40)));
+            progress.update(3.0, Some(12.0), Some(&"long 日本 ".repeat(40)));
             progress.draw(&seen.ui);
             seen.ui.progress.clear();
             let text = seen.err.text();
-            let line = text.split("\x1b[2K").find(|part| part.contains("25%"));
-            assert!(line.is_some_and(|line| line.contains("[=====>")), "{text:?}");
+            let frames: Vec<&str> = text.split("\r\x1b[2K").collect();
+            assert!(frames[0].starts_with("⠁ x "), "{text:?}");
+            assert!(frames[1].trim_end().ends_with("25%"), "{text:?}");
+            assert_eq!(frames[1].contains("[=====>              ]"), bar, "{text:?}");
+            for frame in frames {
+                assert!(width_of(frame.trim_end()) <= terminal.columns(), "{text:?}");
+            }
         }
     }
 

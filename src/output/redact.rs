@@ -36,6 +36,8 @@ const ENDINGS: &[&str] = &[
     "privatekey",
     "secretkey",
 ];
+/// Query parameters that are secret in a URL, though not in a message: an OAuth code, a signature.
+const URL_NAMES: &[&str] = &["code", "state", "key", "sig", "signature"];
 /// Shorter secrets are not looked for: they would be found everywhere.
 const SHORTEST: usize = 4;
 /// How deep JSON inside of strings inside of JSON is looked into.
@@ -163,6 +165,28 @@ pub fn is_secret_name(name: &str) -> bool {
     NAMES.contains(&name.as_str()) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
+/// A URL without its password and the values of query parameters that hold secrets.
+#[must_use]
+pub fn url(text: &str) -> Cow<'_, str> {
+    let (head, query) = text.split_once('?').map_or((text, None), |(head, query)| (head, Some(query)));
+    let head = match head.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            match authority.rsplit_once('@') {
+                Some((_, host)) => Cow::Owned(format!("{scheme}://{REDACTED}@{host}{path}")),
+                None => Cow::Borrowed(head),
+            }
+        }
+        None => Cow::Borrowed(head),
+    };
+    let Some(query) = query else { return head };
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if is_secret_name(name) || URL_NAMES.contains(&name) => format!("{name}={REDACTED}"),
+        _ => pair.to_owned(),
+    };
+    Cow::Owned(format!("{head}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,6 +233,18 @@ mod tests {
     fn bears_what_is_no_json() {
         assert_eq!(members(r#"{"password":"x"#), r#"{"password":"[redacted]""#);
         assert_eq!(members("password: x ]}]}"), "password: x ]}]}");
+    }
+
+    #[test]
+    fn urls_lose_passwords_and_tokens() {
+        for (text, shown) in [
+            ("https://h/a?b=c&d", "https://h/a?b=c&d"),
+            ("https://u:p@h:1/a@b", "https://[redacted]@h:1/a@b"),
+            ("https://h/?api_key=x&b=1&code=y", "https://h/?api_key=[redacted]&b=1&code=[redacted]"),
+            ("nonsense?token=x", "nonsense?token=[redacted]"),
+        ] {
+            assert_eq!(url(text), shown);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::RawValue;
 
 use super::json::{one_line, quote};
-use super::redact::{is_secret_name, members};
+use super::redact::{is_secret_name, members, url as safe_url};
 use super::style::Style;
 use super::{Ui, lock};
 use crate::error::{Class, Failure, Result};
@@ -68,8 +68,8 @@ struct Exchange {
 impl Sink for Exchange {
     fn record(&self, event: Event<'_>) {
         if let Some(file) = &self.file {
-            let line =
-                self.hidden(&format!("{{\"time\":{},{}}}\n", quote(&rfc3339((self.now)())), file_members(event)));
+            let members = self.hidden(&self.file_members(event));
+            let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.now)())));
             // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
             if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
                 self.ui.warn("the trace is not complete: its file cannot be written");
@@ -87,6 +87,32 @@ impl Sink for Exchange {
 impl Exchange {
     fn hidden(&self, text: &str) -> String {
         lock(&self.ui.known).hide(text).into_owned()
+    }
+
+    /// The members of a line in the trace file, after `time`.
+    fn file_members(&self, event: Event<'_>) -> String {
+        let message = |direction: &str, text: &str| {
+            // Before it is tried: a secret may be a number, and what is left is then no JSON.
+            let text = self.hidden(&members(text));
+            let json = serde_json::from_str::<&RawValue>(text.trim()).is_ok();
+            let body = if json { one_line(&text).into_owned() } else { quote(&text) };
+            format!(r#""dir":"{direction}","message":{body}"#)
+        };
+        match event {
+            Event::Sent(text) => message("sent", text),
+            Event::Received(text) => message("received", text),
+            Event::RequestHead { method, url, headers } => format!(
+                r#""dir":"sent","http":{{"method":{},"url":{},"headers":{}}}"#,
+                quote(method),
+                quote(&safe_url(url)),
+                header_pairs(headers)
+            ),
+            Event::ResponseHead { status, headers } => {
+                format!(r#""dir":"received","http":{{"status":{status},"headers":{}}}"#, header_pairs(headers))
+            }
+            Event::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, quote(line)),
+            Event::Note(text) => format!(r#""note":{}"#, quote(text)),
+        }
     }
 
     /// What standard error shows; empty where this event is not for this `-v`.
@@ -108,36 +134,13 @@ impl Exchange {
             Event::Sent(text) => message("→", Style::CYAN, text),
             Event::Received(text) => message("←", Style::GREEN, text),
             Event::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", colour), shown(text)),
-            Event::RequestHead { method, url, headers } if more => head(">", format!("{method} {url}"), headers),
+            Event::RequestHead { method, url, headers } if more => {
+                head(">", format!("{method} {}", safe_url(url)), headers)
+            }
             Event::ResponseHead { status, headers } if more => head("<", status.to_string(), headers),
             Event::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), colour).into_owned(),
             Event::RequestHead { .. } | Event::ResponseHead { .. } | Event::Stderr(_) => String::new(),
         }
-    }
-}
-
-/// The members of a line in the trace file, after `time`.
-fn file_members(event: Event<'_>) -> String {
-    let message = |direction: &str, text: &str| {
-        let text = members(text);
-        let json = serde_json::from_str::<&RawValue>(text.trim()).is_ok();
-        let body = if json { one_line(&text).into_owned() } else { quote(&text) };
-        format!(r#""dir":"{direction}","message":{body}"#)
-    };
-    match event {
-        Event::Sent(text) => message("sent", text),
-        Event::Received(text) => message("received", text),
-        Event::RequestHead { method, url, headers } => format!(
-            r#""dir":"sent","http":{{"method":{},"url":{},"headers":{}}}"#,
-            quote(method),
-            quote(url),
-            header_pairs(headers)
-        ),
-        Event::ResponseHead { status, headers } => {
-            format!(r#""dir":"received","http":{{"status":{status},"headers":{}}}"#, header_pairs(headers))
-        }
-        Event::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, quote(line)),
-        Event::Note(text) => format!(r#""note":{}"#, quote(text)),
     }
 }
 
@@ -231,6 +234,7 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         let seen = ui(UiOptions { trace_file: Some(path.clone()), ..UiOptions::default() }, Terminal::default());
         seen.ui.hide("hunter22");
+        seen.ui.hide("123456");
         let sink = Exchange {
             ui: seen.ui.clone(),
             file: Some(Mutex::new(open(&path).unwrap())),
@@ -238,6 +242,7 @@ mod tests {
             now: || UNIX_EPOCH + Duration::from_millis(1_795_239_977_123),
         };
         events(&sink);
+        sink.record(Event::Sent(r#"{"pin":123456}"#));
         let time = r#"{"time":"2026-11-21T05:46:17.123Z","#;
         let lines = [
             r#""dir":"sent","http":{"method":"POST","url":"http://h/","headers":[["Accept","a"],["authorization","[redacted]"]]}}"#,
@@ -247,6 +252,7 @@ mod tests {
             r#""dir":"received","message":"INFO \u001b[31mready"}"#,
             r#""dir":"received","stderr":"warn\u001b[2J"}"#,
             r#""note":"odd"}"#,
+            r#""dir":"sent","message":"{\"pin\":[redacted]}"}"#,
         ];
         let expected: String = lines.iter().map(|line| format!("{time}{line}\n")).collect();
         let text = std::fs::read_to_string(&path).unwrap();
