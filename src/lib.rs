@@ -8,6 +8,7 @@ pub mod config;
 pub mod env;
 pub mod error;
 pub mod interrupt;
+pub mod near;
 pub mod output;
 pub mod protocol;
 pub mod schema;
