@@ -10,6 +10,7 @@ pub mod origins;
 pub mod paths;
 pub mod policy;
 mod reader;
+pub mod rewrite;
 pub mod schema;
 pub mod settings;
 pub mod tree;
