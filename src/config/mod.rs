@@ -5,6 +5,7 @@
 
 pub mod edit;
 pub mod expand;
+pub mod json_schema;
 pub mod mcp_json;
 pub mod origins;
 pub mod paths;
@@ -13,6 +14,7 @@ mod reader;
 pub mod rewrite;
 pub mod schema;
 pub mod settings;
+pub mod shown;
 pub mod tree;
 pub mod trust;
 
