@@ -71,7 +71,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
         Command::Man(args) => commands::generated::man(&context, &args),
         Command::Config(args) => commands::config::run(&context, args),
         Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
-        Command::Call(args) => connected(context, async |context| { let _ = (context,args); Ok(Exit::Done) }),
+        Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
         Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
         Command::Prompt(args) => connected(context, async |context| commands::prompt::run(context, args).await),
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Context;
 use crate::cli::Elicit;
 use crate::error::{Class, Failure, Result};
+use crate::interrupt::Interrupt;
 use crate::output::Ui;
 use crate::schema::{self, Document};
 use crate::session::peer::Inputs;
@@ -20,11 +21,13 @@ pub fn answerer(context: &Context, server: &str) -> Option<Arc<dyn Inputs>> {
         None if context.ui.terminal().interactive() && !context.global.no_input => Elicit::Ask,
         None => return None,
     };
-    Some(Arc::new(Answerer { ui: context.ui.clone(), server: server.to_owned(), how }))
+    let (ui, interrupt) = (context.ui.clone(), context.interrupt.clone());
+    Some(Arc::new(Answerer { ui, interrupt, server: server.to_owned(), how }))
 }
 
 struct Answerer {
     ui: Arc<Ui>,
+    interrupt: Interrupt,
     server: String,
     how: Elicit,
 }
@@ -67,7 +70,7 @@ impl Answerer {
         loop {
             let shown = Value::Object(content.clone());
             self.ui.say(&format!("  to be sent: {shown}"));
-            return match self.line("  send it? [Y/n] ").await?.as_deref().map(str::trim) {
+            return match line(&self.ui, &self.interrupt, "  send it? [Y/n] ").await?.as_deref().map(str::trim) {
                 None => Ok(json!({"action": "cancel"})),
                 Some("" | "y" | "Y" | "yes") => Ok(json!({"action": "accept", "content": content})),
                 Some("n" | "N" | "no") => Ok(json!({"action": "decline"})),
@@ -91,8 +94,8 @@ impl Answerer {
         });
         let question = format!("  {title} ({}): ", facts.join("; "));
         loop {
-            let Some(line) = self.line(&question).await? else { return Ok(false) };
-            let value = match (line.trim(), field.get("default")) {
+            let Some(answer) = line(&self.ui, &self.interrupt, &question).await? else { return Ok(false) };
+            let value = match (answer.trim(), field.get("default")) {
                 ("", Some(default)) => default.clone(),
                 ("", None) if !required => return Ok(true),
                 (word, _) => match schema::coerce(document, &[field], word) {
@@ -111,21 +114,25 @@ impl Answerer {
             content.remove(name);
         }
     }
+}
 
-    /// One line from standard input; `None` at its end.
-    async fn line(&self, question: &str) -> Result<Option<String>> {
-        self.ui.ask(question);
-        let read = tokio::task::spawn_blocking(|| {
-            let mut line = String::new();
-            std::io::stdin().read_line(&mut line).map(|count| (count > 0).then_some(line))
-        });
-        let broken = |error: &(dyn std::error::Error + 'static)| {
-            Failure::new(Class::Refused, "cannot read the answer from standard input").source(error)
-        };
-        match read.await {
-            Ok(Ok(line)) => Ok(line),
-            Ok(Err(error)) => Err(broken(&error)),
-            Err(error) => Err(broken(&error)),
-        }
+/// Asks on stderr and reads one line from standard input; `None` at its end.
+///
+/// # Errors
+/// When standard input cannot be read, or a stop was asked for meanwhile.
+pub async fn line(ui: &Ui, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
+    ui.ask(question);
+    // On a thread of its own, so that a signal is seen while it waits.
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|count| (count > 0).then_some(line))
+    });
+    let broken = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(Class::Refused, "cannot read the answer from standard input").source(error)
+    };
+    match interrupt.guard(read).await? {
+        Ok(Ok(line)) => Ok(line),
+        Ok(Err(error)) => Err(broken(&error)),
+        Err(error) => Err(broken(&error)),
     }
 }

@@ -1,6 +1,6 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
-// pub mod call;
+pub mod call;
 pub mod config;
 pub mod dashboard;
 pub mod generated;
@@ -192,21 +192,24 @@ pub fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
 }
 
-/// Reads the files that arguments name; `-` is standard input.
-#[must_use]
-pub fn files() -> impl Reader {
-    Files
+/// Reads what arguments name; standard input is read once and remembered.
+#[derive(Default)]
+pub struct Files {
+    stdin: Option<Vec<u8>>,
 }
 
-struct Files;
-
 impl Reader for Files {
-    fn read(&mut self, name: &str) -> std::io::Result<Vec<u8>> {
-        if name != "-" {
-            return std::fs::read(name);
+    fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+
+    fn stdin(&mut self) -> std::io::Result<Vec<u8>> {
+        if let Some(all) = &self.stdin {
+            return Ok(all.clone());
         }
         let mut all = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin(), &mut all)?;
+        self.stdin = Some(all.clone());
         Ok(all)
     }
 }

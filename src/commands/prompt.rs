@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Context, Exit, list};
+use super::{Context, Exit, Files, list};
 use crate::args::Reader;
 use crate::cli::PromptArgs;
 use crate::error::{Class, Failure, Result};
@@ -56,7 +56,7 @@ fn get(name: &str, arguments: &Map<String, Value>) -> Call {
 /// `name=value` words; values are always strings, `name=@file` is the file's text.
 fn arguments(words: &[String]) -> Result<Map<String, Value>> {
     let mut all = Map::new();
-    let mut reader = super::files();
+    let mut reader = Files::default();
     for word in words {
         let usage = |message: String| Failure::new(Class::Usage, message);
         let Some((name, value)) = word.split_once('=') else {
@@ -65,7 +65,8 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
         let text = match value.strip_prefix('@') {
             Some(literal) if literal.starts_with('@') => literal.to_owned(),
             Some(file) => {
-                let bytes = reader.read(file).map_err(|error| usage(format!("{name}: cannot read {file}")).source(&error))?;
+                let bytes = if file == "-" { reader.stdin() } else { reader.file(file) };
+                let bytes = bytes.map_err(|error| usage(format!("{name}: cannot read {file}")).source(&error))?;
                 String::from_utf8(bytes).map_err(|_| usage(format!("{name}: {file} is not UTF-8 text")))?
             }
             None => value.to_owned(),

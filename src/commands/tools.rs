@@ -38,8 +38,7 @@ impl Tools {
     #[must_use]
     pub fn missing(&self, target: &Target, name: &str) -> Failure {
         if self.hidden.iter().any(|hidden| hidden == name) {
-            return Failure::new(Class::Refused, format!("the configuration does not allow the tool '{name}'"))
-                .hint(format!("see allow_tools and deny_tools: mcpipe config get {}", super::quoted(&target.name)));
+            return not_allowed(target, name);
         }
         if let Some(reason) = self.invalid.get(name) {
             return Failure::new(Class::Protocol, format!("the tool '{name}' is invalid and must not be called"))
@@ -56,6 +55,13 @@ impl Tools {
             nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
         }
     }
+}
+
+/// The failure for a tool that the configuration hides.
+#[must_use]
+pub fn not_allowed(target: &Target, name: &str) -> Failure {
+    Failure::new(Class::Refused, format!("the configuration does not allow the tool '{name}'"))
+        .hint(format!("see allow_tools and deny_tools: mcpipe config get {}", super::quoted(&target.name)))
 }
 
 /// Lists the tools of a server and applies policy and the rules for header annotations.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::error::Class;
 use std::fs;
 
 /// A home, a project below it, and an environment that knows both.
