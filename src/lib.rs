@@ -69,7 +69,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
-        Command::Config(args) => commands::config::run(&context, args),
+        Command::Config(args) => commands::config::print(&context, &args),
         Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
         Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
         Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
