@@ -5,7 +5,9 @@
 
 mod options;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
 
@@ -35,6 +37,42 @@ pub struct Cli {
     pub global: GlobalOptions,
 }
 
+/// The whole command line.
+///
+/// The general options may stand before the command and behind it. clap's own way to that copies them into
+/// every command, invoked or not; here each command has its own, and [`Cli::global`] lays them over each other.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| arg.global(false))
+}
+
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// When it is wrong, or asks for help or the version.
+    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
+    /// The general options, wherever they stood; behind the command they win.
+    #[must_use]
+    pub fn take_global(&mut self) -> GlobalOptions {
+        let inner = match &mut self.command {
+            Command::List(args) => &mut args.global,
+            Command::Call(args) => &mut args.global,
+            Command::Read(args) => &mut args.global,
+            Command::Prompt(args) => &mut args.global,
+            Command::Config(args) => &mut args.global,
+            Command::Completions(args) => &mut args.global,
+            Command::Man(args) => &mut args.global,
+        };
+        std::mem::take(inner).over(std::mem::take(&mut self.global))
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   mcpipe list 'npx -y @modelcontextprotocol/server-everything'
@@ -48,8 +86,9 @@ Exit codes:
   1 the server failed  4 authentication     7 protocol broken
   2 usage              5 unreachable        8 refused";
 
-/// The commands.
+/// The commands. Only the one that is invoked is built: that keeps the start fast.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// List servers, or what one of them offers
     List(ListArgs),
@@ -118,6 +157,10 @@ pub struct ListArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// Arguments of `call`.
@@ -173,6 +216,10 @@ pub struct CallArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// Arguments of `read`.
@@ -204,6 +251,10 @@ pub struct ReadArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// Arguments of `prompt`.
@@ -234,6 +285,10 @@ pub struct PromptArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// Arguments of `config`.
@@ -255,6 +310,10 @@ pub struct ConfigArgs {
     /// What to do with the configuration.
     #[command(subcommand)]
     pub command: ConfigCommand,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// What `config` can do.
@@ -406,6 +465,10 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// A shell with completions.
@@ -427,4 +490,8 @@ pub struct ManArgs {
     /// The command; mcpipe itself where it is left out
     #[arg(value_name = "COMMAND")]
     pub command: Option<String>,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
