@@ -11,6 +11,7 @@ mod exit_codes;
 mod faults;
 mod faults_http;
 mod fixtures;
+mod generated;
 mod layering;
 mod list;
 mod prompt;
