@@ -20,6 +20,8 @@ const MOST_STEPS: usize = 50_000;
 const FEW_STEPS: usize = 1_000;
 /// The deepest nesting of judgements; a schema that refers to itself for ever ends here.
 const DEEPEST: usize = 200;
+/// The largest compiled pattern, in bytes.
+const LARGEST_PATTERN: usize = 1 << 20;
 /// The longest array whose items are compared with each other.
 const MOST_COMPARED: usize = 200;
 
@@ -193,8 +195,11 @@ impl<'a> Check<'a> {
     }
 
     fn string(&mut self, members: &'a Map<String, Value>, text: &str, value: &Value) -> Judged {
-        if members.contains_key("pattern") {
-            return None;
+        if let Some(pattern) = members.get("pattern") {
+            let pattern = pattern.as_str()?;
+            if !matches(pattern, text)? {
+                self.report(Problem::not_matching(&self.path, pattern).got(value));
+            }
         }
         let before = self.problems.len();
         self.count(members, ["minLength", "maxLength"], text.chars().count(), "character", "characters")?;
@@ -289,6 +294,16 @@ impl<'a> Check<'a> {
         }
         Some(())
     }
+}
+
+/// Whether a pattern of ECMA-262 is found in the text.
+///
+/// Patterns that look around or back are declined: they need an engine that can run away, and the full
+/// validator runs it against the clock. What is left matches in linear time.
+fn matches(pattern: &str, text: &str) -> Option<bool> {
+    let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
+    let pattern = regex::RegexBuilder::new(&translated).size_limit(LARGEST_PATTERN).build().ok()?;
+    Some(pattern.is_match(text))
 }
 
 /// The subschemas under a keyword; empty where it is absent.

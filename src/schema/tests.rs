@@ -314,7 +314,22 @@ impl Random {
             13 => (self.pick(&["minItems", "maxItems"]), json!(self.below(3))),
             14 => (self.pick(&["minProperties", "maxProperties"]), json!(self.below(3))),
             15 => ("uniqueItems", json!(self.below(2) == 0)),
-            16 => ("pattern", json!(self.pick(&["^a", "b$", "[0-9]"]))),
+            16 => (
+                "pattern",
+                json!(self.pick(&[
+                    "^a",
+                    "b$",
+                    "[0-9]",
+                    "^\\w+$",
+                    "^.{2}$",
+                    "^\\d",
+                    "^$",
+                    "[^\\W]",
+                    "\\u0061",
+                    "^\\p{L}+$",
+                    "^(a|b)+$"
+                ])),
+            ),
             17..=19 => ("properties", json!({"a": self.schema(depth - 1), "b": self.schema(depth - 1)})),
             20 => ("items", self.schema(depth - 1)),
             21 => ("additionalProperties", self.schema(depth - 1)),
