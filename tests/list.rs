@@ -245,6 +245,7 @@ fn every_configured_server_is_a_row() {
         gone\tstdio\t\t\t\t\t\t
         one\tstdio\t\t\t\t\t\t
         two\thttp\t\t\t\t\t\t
-    "#]].assert_eq(&offline.snapshot_with(&[(&words.join(" "), "SERVER")]));
+    "#]]
+    .assert_eq(&offline.snapshot_with(&[(&words.join(" "), "SERVER")]));
     assert_eq!(stdio.seen().len(), before, "--offline starts nothing");
 }
