@@ -24,6 +24,8 @@ variables! {
     CREDENTIALS_FILE = "MCPIPE_CREDENTIALS_FILE";
     /// Keep what was learned about servers in this directory.
     CACHE_DIR = "MCPIPE_CACHE_DIR";
+    /// Set by the completion scripts: print candidates and do nothing else.
+    COMPLETE = "MCPIPE_COMPLETE";
     /// No colours where it is set and not empty.
     NO_COLOR = "NO_COLOR";
     /// The kind of terminal; `dumb` means no colours and no cursor movement.

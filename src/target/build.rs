@@ -33,6 +33,7 @@ pub fn command(
         program,
         args: words.collect(),
         env: child_environment(environment, &Inherit::All, &[], &[], overrides)?,
+        configured: configured_names(&[], overrides),
         cwd: working_directory(overrides, environment, None)?,
     };
     ad_hoc(name, Endpoint::Stdio(endpoint), overrides, defaults, Vec::new())
@@ -92,6 +93,7 @@ pub fn configured(
                 program: program.value.clone(),
                 args: settings.args.clone(),
                 env: child_environment(environment, &settings.inherit_env, &own, &settings.env, overrides)?,
+                configured: configured_names(&settings.env, overrides),
                 cwd: working_directory(overrides, environment, Some(&settings))?,
             };
             (Endpoint::Stdio(endpoint), Vec::new())
@@ -256,6 +258,12 @@ fn child_environment(
         all.insert(name, value);
     }
     Ok(all)
+}
+
+/// The variables that are set for this server and not only inherited.
+fn configured_names(configured: &[(String, Secret)], overrides: &Overrides) -> Vec<String> {
+    let flags = overrides.env.iter().filter_map(|text| text.split_once('=').map(|(name, _)| name));
+    configured.iter().map(|(name, _)| name.as_str()).chain(flags).map(ToOwned::to_owned).collect()
 }
 
 fn working_directory(
