@@ -1,0 +1,140 @@
+//! Entries as TOML, and as lines for people to judge.
+
+use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
+
+use super::Entry;
+use super::secrets::masked;
+use crate::config::tree::{Node, Value};
+use crate::error::{Class, Failure, Result};
+
+/// A line of TOML longer than this is broken into a table of its own.
+const WIDTH: usize = 100;
+
+/// The table of an entry, as it stands under `[servers.NAME]`.
+#[must_use]
+pub fn table(server: &Node) -> Table {
+    let mut table = Table::new();
+    for member in server.members() {
+        if let Some(item) = item(&member.key, &member.value) {
+            table.insert(&member.key, item);
+        }
+    }
+    table
+}
+
+fn item(key: &str, node: &Node) -> Option<Item> {
+    if matches!(node.value, Value::Table(_)) {
+        let inline = value(node)?;
+        // What logs in has a table of its own, as in the manual.
+        if key == "auth" || inline.to_string().len() > WIDTH {
+            return Some(Item::Table(table(node)));
+        }
+        return Some(Item::Value(inline));
+    }
+    let mut made = value(node)?;
+    if let Toml::Array(array) = &mut made
+        && array.to_string().len() > WIDTH
+    {
+        array.iter_mut().for_each(|item| item.decor_mut().set_prefix("\n    "));
+        array.set_trailing("\n");
+        array.set_trailing_comma(true);
+    }
+    Some(Item::Value(made))
+}
+
+fn value(node: &Node) -> Option<Toml> {
+    Some(match &node.value {
+        Value::Text(text) => Toml::from(text.as_str()),
+        Value::Whole(number) => Toml::from(*number),
+        Value::Decimal(number) => Toml::Float(Formatted::new(*number)),
+        Value::Flag(flag) => Toml::from(*flag),
+        Value::List(items) => Toml::Array(items.iter().filter_map(value).collect::<Array>()),
+        Value::Table(members) => {
+            let pairs = members.iter().filter_map(|member| Some((member.key.as_str(), value(&member.value)?)));
+            Toml::InlineTable(pairs.collect::<InlineTable>())
+        }
+        Value::Other(_) => return None,
+    })
+}
+
+/// Writes entries into the text of a configuration file, each with a comment that says where it comes from; all
+/// else stays as it is, but for an entry of the same name, whose place is taken.
+///
+/// # Errors
+/// [`Class::Config`] where the text is no TOML, or `servers` no table.
+pub fn insert<'a>(text: &str, entries: impl IntoIterator<Item = (&'a Entry, &'a str)>) -> Result<String> {
+    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
+        Failure::new(Class::Config, "the configuration file is not TOML").cause(error.message().to_owned())
+    })?;
+    let servers = document.entry("servers").or_insert_with(|| {
+        let mut servers = Table::new();
+        servers.set_implicit(true);
+        Item::Table(servers)
+    });
+    let Some(servers) = servers.as_table_like_mut() else {
+        return Err(Failure::new(Class::Config, "'servers' in the configuration file is no table"));
+    };
+    for (entry, from) in entries {
+        let mut made = table(&entry.server);
+        let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        made.decor_mut().set_prefix(format!("\n# Imported from {from}\n"));
+        servers.insert(&entry.name, Item::Table(made));
+    }
+    Ok(document.to_string().trim_start_matches('\n').to_owned())
+}
+
+impl Entry {
+    /// What would run or be reached, in full: a command line, or a URL. Secrets are left out.
+    ///
+    /// It comes from a file that anybody may have written: control characters have to be made visible where it is shown.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let text = |key: &str| self.server.get(key).and_then(|member| member.value.as_text());
+        if let Some(url) = text("url") {
+            return masked(url, &self.secrets);
+        }
+        let args = match self.server.get("args").map(|member| &member.value.value) {
+            Some(Value::List(items)) => items.iter().filter_map(Node::as_text).collect(),
+            _ => Vec::new(),
+        };
+        let words: Vec<String> =
+            text("command").into_iter().chain(args).map(|word| masked(word, &self.secrets)).collect();
+        let words = words.iter().map(|word| quoted(word)).collect::<Vec<_>>();
+        words.join(" ")
+    }
+
+    /// Everything else that it says, as `key = value` in TOML; secrets are left out, and their names stay.
+    #[must_use]
+    pub fn settings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for member in self.server.members() {
+            match member.key.as_str() {
+                "url" | "command" | "args" => {}
+                "env" | "headers" | "auth" => lines.extend(member.value.members().iter().filter_map(|pair| {
+                    let place = format!("{}.{}", member.key, pair.key);
+                    let hidden = self.secrets.iter().find(|finding| finding.place == place);
+                    let shown = match (hidden, pair.value.as_text()) {
+                        (Some(finding), Some(text)) => Toml::from(finding.hidden(text)),
+                        _ => value(&pair.value)?,
+                    };
+                    let shown = shown.to_string();
+                    Some(format!("{place} = {}", shown.trim()))
+                })),
+                _ => lines
+                    .extend(value(&member.value).map(|value| format!("{} = {}", member.key, value.to_string().trim()))),
+            }
+        }
+        lines
+    }
+}
+
+/// A word as a shell would need it, so that one argument with blanks is not taken for two.
+fn quoted(word: &str) -> String {
+    // A reference is shown as it is written: no shell is run.
+    let plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,~${}[]?&#".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
