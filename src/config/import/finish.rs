@@ -50,7 +50,7 @@ impl Draft<'_> {
             self.notes.push("headers and login are for URLs, and this is a command: they are left out".to_owned());
         }
         self.ready.retain(|(key, _)| *key != "bearer_env");
-        let project = self.around.project.as_ref().map(|project| literal(&project.display().to_string()));
+        let project = self.around.project.as_deref().map(path_text);
         let cwd = match self.cwd.take() {
             Some(cwd) => Some(self.anchored(cwd, project.as_deref(), "cwd")),
             None => project.clone(),
@@ -153,4 +153,9 @@ pub fn same(one: &Node, other: &Node) -> bool {
         }
         (a, b) => a == b,
     }
+}
+
+/// A path as it is written into an entry.
+pub(super) fn path_text(path: &std::path::Path) -> String {
+    literal(&path.display().to_string())
 }

@@ -13,9 +13,9 @@ pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
     // Paths are relative to the file's own directory, project or not.
     around.project = reading.found.path.parent().map(std::path::Path::to_owned);
     reading.servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| server(draft, entry));
-    if reading.root.get("imports").is_some() {
-        let at = reading.root.get("imports").map_or(0, |member| member.at);
-        out.problems.push(reading.fault(at, "'imports' is not followed: import from those clients by name"));
+    out.entries.iter_mut().for_each(|entry| entry.project.clone_from(&reading.found.project));
+    if let Some(imports) = reading.root.get("imports") {
+        out.problems.push(reading.fault(imports.at, "'imports' is not followed: import from those clients by name"));
     }
 }
 

@@ -16,7 +16,7 @@ mod mcporter;
 mod opencode;
 mod other;
 pub mod places;
-// plan
+pub mod plan;
 pub mod render;
 pub mod secrets;
 pub mod variables;
@@ -254,7 +254,13 @@ impl Reading<'_> {
             return Err(fault.message);
         }
         let secrets = secrets::find(&name, &checked.entry);
-        notes.dedup();
+        let mut seen = Vec::new();
+        notes.retain(|note| {
+            !seen.contains(note) && {
+                seen.push(note.clone());
+                true
+            }
+        });
         Ok(Entry {
             name,
             original_name: member.key.clone(),
@@ -269,4 +275,4 @@ impl Reading<'_> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -2,9 +2,9 @@
 
 use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
 
-use super::Entry;
 use super::secrets::masked;
-use crate::config::tree::{Node, Value};
+use super::{Entry, same};
+use crate::config::tree::{Node, Value, parse_toml};
 use crate::error::{Class, Failure, Result};
 
 /// A line of TOML longer than this is broken into a table of its own.
@@ -74,13 +74,45 @@ pub fn insert<'a>(text: &str, entries: impl IntoIterator<Item = (&'a Entry, &'a 
     let Some(servers) = servers.as_table_like_mut() else {
         return Err(Failure::new(Class::Config, "'servers' in the configuration file is no table"));
     };
+    let mut written = Vec::new();
     for (entry, from) in entries {
         let mut made = table(&entry.server);
-        let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        made.decor_mut().set_prefix(format!("\n# Imported from {from}\n"));
+        match servers.get(&entry.name).and_then(Item::as_table) {
+            // The comments above belong to the person who wrote them.
+            Some(old) => {
+                made.set_position(old.position());
+                *made.decor_mut() = old.decor().clone();
+            }
+            None => {
+                let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+                made.decor_mut().set_prefix(format!("\n# Imported from {from}\n"));
+            }
+        }
         servers.insert(&entry.name, Item::Table(made));
+        written.push(entry);
     }
-    Ok(document.to_string().trim_start_matches('\n').to_owned())
+    let mut made = document.to_string();
+    if text.trim().is_empty() {
+        made = made.trim_start_matches('\n').to_owned();
+    }
+    reads_back(&made, &written)?;
+    Ok(made)
+}
+
+/// Nobody's file is replaced by one that says something else than was agreed to.
+fn reads_back(text: &str, entries: &[&Entry]) -> Result<()> {
+    let root = parse_toml(text).ok();
+    let servers = root.as_ref().and_then(|root| root.get("servers"));
+    let lost = entries.iter().find(|entry| {
+        let found = servers.and_then(|servers| servers.value.get(&entry.name));
+        !found.is_some_and(|found| same(&found.value, &entry.server))
+    });
+    match lost {
+        None => Ok(()),
+        Some(entry) => {
+            Err(Failure::new(Class::Bug, format!("'{}' cannot be written into the configuration", entry.name)))
+        }
+    }
 }
 
 impl Entry {
@@ -91,15 +123,13 @@ impl Entry {
     pub fn target(&self) -> String {
         let text = |key: &str| self.server.get(key).and_then(|member| member.value.as_text());
         if let Some(url) = text("url") {
-            return masked(url, &self.secrets);
+            return masked(url, "url", &self.secrets);
         }
-        let args = match self.server.get("args").map(|member| &member.value.value) {
-            Some(Value::List(items)) => items.iter().filter_map(Node::as_text).collect(),
-            _ => Vec::new(),
-        };
-        let words: Vec<String> =
-            text("command").into_iter().chain(args).map(|word| masked(word, &self.secrets)).collect();
-        let words = words.iter().map(|word| quoted(word)).collect::<Vec<_>>();
+        let mut words: Vec<String> = text("command").map(quoted).into_iter().collect();
+        if let Some(Value::List(items)) = self.server.get("args").map(|member| &member.value.value) {
+            let args = items.iter().filter_map(Node::as_text).enumerate();
+            words.extend(args.map(|(at, arg)| quoted(&masked(arg, &format!("args[{at}]"), &self.secrets))));
+        }
         words.join(" ")
     }
 

@@ -59,21 +59,17 @@ impl Finding {
     }
 }
 
-/// A text of the entry for showing, without the secrets found in it.
+/// The text at one place of the entry for showing, without the secret found in it.
 ///
 /// What could do something as part of a command line is shown whatever it looks like: hiding it would let a file
 /// hide a command behind the looks of a secret (SEC-06).
 #[must_use]
-pub fn masked(text: &str, findings: &[Finding]) -> String {
-    let mut shown = text.to_owned();
-    for finding in findings {
-        let part = finding.part.reveal();
-        let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
-        if !part.is_empty() && part.chars().all(harmless) {
-            shown = shown.replace(part, REDACTED);
-        }
+pub fn masked(text: &str, place: &str, findings: &[Finding]) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
+    match findings.iter().find(|finding| finding.place == place) {
+        Some(finding) if finding.part.reveal().chars().all(harmless) => finding.hidden(text),
+        _ => text.to_owned(),
     }
-    shown
 }
 
 /// The secrets of an entry.
@@ -90,8 +86,9 @@ pub fn find(server_name: &str, server: &Node) -> Vec<Finding> {
         let Some(member) = server.get(table) else { continue };
         for pair in member.value.members() {
             let Some(text) = pair.value.as_text() else { continue };
-            let Some(part) = secret_part(&pair.key, text) else { continue };
+            let Some((inner, part)) = secret_part(&pair.key, text) else { continue };
             let variable = match table {
+                "env" if !inner.is_empty() => format!("{}_{}", variable_name(&pair.key), variable_name(inner)),
                 "env" => variable_name(&pair.key),
                 _ if pair.key.eq_ignore_ascii_case("authorization") => format!("{prefix}_TOKEN"),
                 _ => format!("{prefix}_{}", variable_name(&pair.key)),
@@ -118,17 +115,19 @@ pub fn find(server_name: &str, server: &Node) -> Vec<Finding> {
     found
 }
 
-/// The secret in the value of something with this name.
-fn secret_part<'a>(name: &str, text: &'a str) -> Option<&'a str> {
-    if !is_literal(text) {
+/// The secret in the value of something with this name, and the name of the part of it that is the secret, where it
+/// is not all of it.
+fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    // A reference of the client that could not be translated is no secret.
+    if !is_literal(text) || text.contains("{file:") {
         return None;
     }
     let bare = ["Bearer ", "bearer ", "Basic ", "token ", "Token "].iter().find_map(|scheme| text.strip_prefix(scheme));
     let part = bare.unwrap_or(text).trim();
     if is_secret_name(name) && !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1") {
-        return Some(part);
+        return Some(("", part));
     }
-    known(part).or_else(|| secret_in_url(text).map(|(_, part)| part))
+    known(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
 }
 
 /// The secret in an argument: after a flag that asks for one, behind `=`, or known by its looks.
@@ -156,7 +155,7 @@ fn header(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(':')?;
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if plain && !value.starts_with("//") && is_secret_name(name) {
-        secret_part(name, value.trim()).map(|part| (name, part))
+        secret_part(name, value.trim()).map(|(_, part)| (name, part))
     } else {
         None
     }
@@ -303,7 +302,7 @@ mod tests {
         for (toml, found) in [
             ("env.GITHUB_TOKEN = 'abc'", "env.GITHUB_TOKEN GITHUB_TOKEN abc"),
             ("env.X = 'ghp_0123456789abcdef'", "env.X X ghp_0123456789abcdef"),
-            ("env.DATABASE_URL = 'postgres://ada:pw@db/x'", "env.DATABASE_URL DATABASE_URL pw"),
+            ("env.DATABASE_URL = 'postgres://ada:pw@db/x'", "env.DATABASE_URL DATABASE_URL_PASSWORD pw"),
             ("headers.Authorization = 'Bearer abc'", "headers.Authorization MY_API_TOKEN abc"),
             ("headers.x-api-key = 'abc'", "headers.x-api-key MY_API_X_API_KEY abc"),
             ("auth.client_secret = 's'", "auth.client_secret MY_API_CLIENT_SECRET s"),
@@ -329,6 +328,7 @@ mod tests {
             "env.KEYBOARD = 'us'",
             "env.PUBLIC_KEY = 'abc'",
             "env.TOKEN = ''",
+            "headers.X-Token = '{file:~/.token}'",
             "env.USE_AUTH = 'true'",
             "args = ['-y', '@scope/server-secret-manager', '--key']",
             "args = ['--token', '--verbose']",
@@ -356,7 +356,8 @@ mod tests {
         let server = parse_toml("args = ['--token', 'x; rm -rf /', '--key=abc']").unwrap();
         let findings = find("a", &server);
         assert_eq!(findings.len(), 2);
-        assert_eq!(masked("--token 'x; rm -rf /' --key=abc", &findings), "--token 'x; rm -rf /' --key=[redacted]");
+        assert_eq!(masked("x; rm -rf /", "args[1]", &findings), "x; rm -rf /");
+        assert_eq!(masked("--key=abc", "args[2]", &findings), "--key=[redacted]");
         assert!(!format!("{findings:?}").contains("abc"), "no secret in Debug");
     }
 }
