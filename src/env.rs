@@ -120,6 +120,14 @@ impl Environment {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// The same without one variable.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.variables.remove(name);
+        other
+    }
+
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -158,6 +166,16 @@ impl Environment {
             Some(rest) => format!("~/{}", rest.display()),
             None => path.display().to_string(),
         }
+    }
+
+    /// The program of this name that a shell would run; names with a slash are no names.
+    #[must_use]
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        if name.is_empty() || name.contains('/') {
+            return None;
+        }
+        let directories = std::env::split_paths(self.get(PATH)?).filter(|directory| directory.is_absolute());
+        directories.map(|directory| directory.join(name)).find(|file| is_program(file))
     }
 
     /// The directory of the user's configuration.
@@ -202,6 +220,21 @@ impl Environment {
         };
         chosen.or_else(platform).map(|base| base.join("mcpipe"))
     }
+}
+
+/// Whether this file can be run.
+#[cfg(unix)]
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether this file can be run, perhaps under one of the endings that programs have.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    file.is_file() || ["exe", "cmd", "bat"].iter().any(|ending| file.with_extension(ending).is_file())
 }
 
 #[cfg(test)]

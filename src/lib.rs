@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod env;
 pub mod error;

@@ -6,22 +6,26 @@
 pub mod edit;
 pub mod expand;
 pub mod import;
+pub mod json_schema;
 pub mod mcp_json;
 pub mod origins;
 pub mod paths;
 pub mod policy;
 mod reader;
+pub mod rewrite;
 pub mod schema;
 pub mod settings;
+pub mod shown;
 pub mod tree;
 pub mod trust;
 
 use std::cell::OnceCell;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
+use crate::error::{Failure, Result};
 use origins::{Fault, Format, Layer, Origin, Source};
 use paths::Place;
 use settings::Defaults;
@@ -114,67 +118,77 @@ impl Config {
     /// Reads the files of this run.
     ///
     /// # Errors
-    /// [`Class::Config`] where a file cannot be read or is no TOML or JSON, where the one named by
-    /// `--config` or `MCPIPE_CONFIG` is missing, or where its top level or `[defaults]` is wrong. What is wrong with a
-    /// server is reported when it is used.
+    /// [`Class::Config`](crate::error::Class::Config) where a file cannot be read or is no TOML or JSON, where
+    /// the one named by `--config` or `MCPIPE_CONFIG` is missing, or where its top level or `[defaults]` is
+    /// wrong. What is wrong with a server is reported when it is used.
     pub fn load(environment: &Environment, flag: Option<&Path>) -> Result<Self> {
+        let (config, faults) = Config::survey(environment, flag);
+        match faults.first() {
+            None => Ok(config),
+            Some(first) => {
+                let what = first.file.clone();
+                Err(origins::failure(&what, faults.into_iter().filter(|fault| fault.file == what).collect()))
+            }
+        }
+    }
+
+    /// Reads the files of this run as far as they can be read, and tells what is wrong with the others.
+    #[must_use]
+    pub fn survey(environment: &Environment, flag: Option<&Path>) -> (Self, Vec<Fault>) {
         let mut config = Config { places: paths::places(environment, flag), ..Config::default() };
-        let mut store = None;
+        let mut faults = Vec::new();
+        let mut store = OnceCell::new();
         for place in config.places.clone() {
-            let Some(text) = read(environment, &place)? else { continue };
-            let mut changed = false;
-            let trusted = !place.layer.is_project() || {
-                let store = match &store {
-                    Some(store) => store,
-                    None => &*store.insert(trust::Store::load(environment)?),
-                };
-                let trusts = store.trusts(&place.path, &text);
-                changed = !trusts && store.knew(&place.path);
-                trusts
-            };
-            config.add(environment, &place, text, trusted, changed)?;
+            if let Err(found) = config.add(environment, &place, &mut store) {
+                faults.extend(found);
+            }
         }
         config.servers.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(config)
+        (config, faults)
     }
 
     fn add(
         &mut self,
         environment: &Environment,
         place: &Place,
-        text: String,
-        trusted: bool,
-        changed: bool,
-    ) -> Result<()> {
+        store: &mut OnceCell<trust::Store>,
+    ) -> Result<(), Vec<Fault>> {
+        let one = |fault: Fault| vec![fault];
+        let Some(text) = read(environment, place).map_err(one)? else { return Ok(()) };
+        let (mut trusted, mut changed) = (true, false);
+        if place.layer.is_project() {
+            if store.get().is_none() {
+                let _ = store.set(trust::Store::load(environment).map_err(one)?);
+            }
+            trusted = store.get().is_some_and(|store| store.trusts(&place.path, &text));
+            changed = !trusted && store.get().is_some_and(|store| store.knew(&place.path));
+        }
         let format = place.format.unwrap_or_else(|| sniff(&place.path, &text));
         let shown = environment.shorten(&place.path);
         let source = Arc::new(Source { path: place.path.clone(), shown, text, layer: place.layer, format, trusted });
         self.sources.push(Arc::clone(&source));
-        let root = parse(&source)?;
+        let root = parse(&source).map_err(one)?;
         let servers = match format {
             Format::Json => {
-                let translated = mcp_json::translate(&source, &root)?;
+                let translated = mcp_json::translate(&source, &root).map_err(one)?;
                 self.notes.extend(translated.notes);
                 translated.servers
             }
             Format::Toml => self.own_file(environment, &source, &root)?,
         };
-        for Member { key, at, value } in servers {
-            self.put(Server {
-                name: key,
-                source: Arc::clone(&source),
-                at,
-                entry: value,
-                replaces: Vec::new(),
-                replaces_users: false,
-                changed,
-            });
+        for member in &servers {
+            self.put(Server { changed, ..Server::new(&source, member) });
         }
         Ok(())
     }
 
     /// Takes `[defaults]` of a file of our own and hands back its servers.
-    fn own_file(&mut self, environment: &Environment, source: &Arc<Source>, root: &Node) -> Result<Vec<Member>> {
+    fn own_file(
+        &mut self,
+        environment: &Environment,
+        source: &Arc<Source>,
+        root: &Node,
+    ) -> Result<Vec<Member>, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut servers = Vec::new();
         for member in root.members() {
@@ -192,7 +206,7 @@ impl Config {
                 (other, _) => faults.push(schema::unknown(source, member.at, other, schema::FILE, "")),
             }
         }
-        if faults.is_empty() { Ok(servers) } else { Err(origins::failure(&source.shown, faults)) }
+        if faults.is_empty() { Ok(servers) } else { Err(faults) }
     }
 
     /// Adds a server in the place of one of the same name of a lower layer.
@@ -256,6 +270,20 @@ impl Config {
 }
 
 impl Server {
+    /// The entry of this member of a file.
+    #[must_use]
+    pub fn new(source: &Arc<Source>, member: &Member) -> Self {
+        Server {
+            name: member.key.clone(),
+            source: Arc::clone(source),
+            at: member.at,
+            entry: member.value.clone(),
+            replaces: Vec::new(),
+            replaces_users: false,
+            changed: false,
+        }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -292,7 +320,7 @@ impl Server {
     /// Whether it may be used at all.
     ///
     /// # Errors
-    /// [`Class::Config`] where it is switched off, or needs trust that its file does not have.
+    /// [`Class::Config`](crate::error::Class::Config) where it is switched off, or needs trust that its file does not have.
     pub fn usable(&self) -> Result<()> {
         if let Some(at) = self.disabled() {
             let fault = Fault::new(&self.source, at, format!("'{}' is disabled", self.name));
@@ -306,24 +334,21 @@ impl Server {
 }
 
 /// Reads a file; `None` where it does not exist and need not.
-fn read(environment: &Environment, place: &Place) -> Result<Option<String>> {
-    let shown = || environment.shorten(&place.path);
-    let fail = || Failure::new(Class::Config, format!("cannot read the configuration file {}", shown()));
+fn read(environment: &Environment, place: &Place) -> Result<Option<String>, Fault> {
+    let fault = |message: &str| Fault::whole(&environment.shorten(&place.path), message);
     let bytes = match std::fs::read(&place.path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && place.layer != Layer::Chosen => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound && place.layer != Layer::Chosen => return Ok(None),
         // A file where a directory should be: there is nothing below it.
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory && place.layer == Layer::User => {
-            return Ok(None);
-        }
-        Err(error) => return Err(fail().source(&error)),
+        Err(error) if error.kind() == ErrorKind::NotADirectory && place.layer == Layer::User => return Ok(None),
+        Err(error) => return Err(fault("the configuration file cannot be read").cause(error.to_string())),
     };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
-            Err(Failure::new(Class::Config, format!("{}:{line}: the file is not UTF-8 text", shown())))
+            Err(Fault { line, ..fault("the file is not UTF-8 text") })
         }
     }
 }
@@ -331,16 +356,15 @@ fn read(environment: &Environment, place: &Place) -> Result<Option<String>> {
 /// The tree of a file.
 ///
 /// # Errors
-/// [`Class::Config`] naming file, line, column and cause.
-pub fn parse(source: &Source) -> Result<Node> {
+/// The fault, naming file, line, column and cause.
+pub fn parse(source: &Source) -> Result<Node, Fault> {
     let (parsed, language) = match source.format {
         Format::Toml => (tree::parse_toml(&source.text), "TOML"),
         Format::Json => (tree::parse_json(&source.text), "JSON"),
     };
     parsed.map_err(|error| {
-        let (line, column) = (source.line(error.at), source.column(error.at));
-        Failure::new(Class::Config, format!("{}:{line}:{column}: this is not {language}", source.shown))
-            .cause(error.message)
+        let fault = Fault::new(source, error.at, format!("this is not {language}")).cause(error.message);
+        Fault { column: source.column(error.at), ..fault }
     })
 }
 
@@ -353,7 +377,8 @@ fn sniff(path: &Path, text: &str) -> Format {
 /// A path of a configuration file: `~/` below home, anything relative below the file's own directory.
 #[must_use]
 pub fn relative_to(environment: &Environment, source: &Source, text: &str) -> PathBuf {
-    source.directory().join(environment.expand_tilde(text))
+    // Going over the components drops every `.` between them.
+    source.directory().join(environment.expand_tilde(text)).components().collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Class, Failure};
 
 /// A file that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,
@@ -116,14 +116,18 @@ impl fmt::Display for Origin {
 }
 
 /// Something wrong at one place of one file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The file as people write it.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 where it is the file as a whole.
     pub line: usize,
+    /// The column in characters, from 1; 0 where the line says enough.
+    pub column: usize,
     /// What is wrong.
     pub message: String,
+    /// Why, where somebody else said it.
+    pub cause: Option<String>,
     /// What to do, where it is known.
     pub hint: Option<String>,
 }
@@ -131,7 +135,19 @@ pub struct Fault {
 impl Fault {
     /// A fault at this byte of this file.
     pub fn new(source: &Source, at: usize, message: impl Into<String>) -> Self {
-        Fault { file: source.shown.clone(), line: source.line(at), message: message.into(), hint: None }
+        Fault { line: source.line(at), ..Fault::whole(&source.shown, message) }
+    }
+
+    /// A fault of a file as a whole.
+    pub fn whole(file: &str, message: impl Into<String>) -> Self {
+        Fault { file: file.to_owned(), line: 0, column: 0, message: message.into(), cause: None, hint: None }
+    }
+
+    /// Sets the reason that somebody else gave.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
     }
 
     /// Sets the next step.
@@ -140,35 +156,41 @@ impl Fault {
         self.hint = Some(hint.into());
         self
     }
+
+    /// `file`, `file:line` or `file:line:column`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match (self.line, self.column) {
+            (0, _) => self.file.clone(),
+            (line, 0) => format!("{}:{line}", self.file),
+            (line, column) => format!("{}:{line}:{column}", self.file),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+        write!(f, "{}: {}", self.place(), self.message)
     }
 }
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let failure = Failure::new(Class::Config, fault.to_string());
-        match fault.hint {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+        let failure = fault.cause.into_iter().fold(failure, Failure::cause);
+        fault.hint.into_iter().fold(failure, Failure::hint)
     }
 }
 
 /// All faults as one failure: a single one speaks for itself, several are counted and listed.
+#[must_use]
 pub fn failure(what: &str, mut faults: Vec<Fault>) -> Failure {
     if faults.len() == 1 {
         return faults.remove(0).into();
     }
-    let message = format!("{what} has {} faults", faults.len());
     let hint = faults.iter().find_map(|fault| fault.hint.clone());
+    let message = format!("{what} has {} faults", faults.len());
     let failure =
         faults.iter().fold(Failure::new(Class::Config, message), |failure, fault| failure.cause(fault.to_string()));
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    hint.into_iter().fold(failure, Failure::hint)
 }

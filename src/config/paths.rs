@@ -66,7 +66,10 @@ pub fn places(environment: &Environment, flag: Option<&Path>) -> Vec<Place> {
 #[must_use]
 pub fn nearest(environment: &Environment, name: &str) -> Option<PathBuf> {
     let cwd = environment.cwd()?;
-    let ends = |dir: &Path| dir.parent().is_none() || Some(dir) == environment.home();
+    // The working directory has its links resolved already; the home directory may be behind one.
+    let home = environment.home();
+    let real = home.and_then(|home| home.canonicalize().ok());
+    let ends = |dir: &Path| dir.parent().is_none() || Some(dir) == home || Some(dir) == real.as_deref();
     cwd.ancestors()
         .enumerate()
         .take_while(|(depth, dir)| *depth == 0 || !ends(dir))

@@ -237,9 +237,18 @@ impl Server {
     /// [`Class::Config`](crate::error::Class::Config) with everything that is wrong, each with its file and
     /// line; a variable that is missing is named together with the key that refers to it.
     pub fn settings(&self, environment: &Environment, defaults: &Defaults) -> Result<Settings> {
+        let failure = |faults| origins::failure(&format!("'{}'", self.name), faults).server(&self.name);
+        self.read(environment, defaults).map_err(failure)
+    }
+
+    /// The entry, checked and expanded, or everything that is wrong with it.
+    ///
+    /// # Errors
+    /// The faults; there is at least one.
+    pub fn read(&self, environment: &Environment, defaults: &Defaults) -> Result<Settings, Vec<Fault>> {
         let faults = self.faults();
         if !faults.is_empty() {
-            return Err(origins::failure(&format!("'{}'", self.name), faults).server(&self.name));
+            return Err(faults);
         }
         let section = self.section();
         let table = Table { node: &self.entry, keys: SERVER, section: &section };
@@ -275,11 +284,7 @@ impl Server {
             roots: self.roots(&mut reader, table),
             auth: self.auth(&mut reader),
         };
-        if reader.faults.is_empty() {
-            Ok(settings)
-        } else {
-            Err(origins::failure(&format!("'{}'", self.name), reader.faults).server(&self.name))
-        }
+        if reader.faults.is_empty() { Ok(settings) } else { Err(reader.faults) }
     }
 
     /// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.

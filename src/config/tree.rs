@@ -94,6 +94,19 @@ impl Node {
         }
     }
 
+    /// Whether it says the same, wherever it stands and in whatever order its tables are written.
+    #[must_use]
+    pub fn same(&self, other: &Node) -> bool {
+        match (&self.value, &other.value) {
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Table(a), Value::Table(_)) => {
+                let found = |member: &Member| other.get(&member.key).is_some_and(|b| member.value.same(&b.value));
+                a.len() == other.members().len() && a.iter().all(found)
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// Calls `visit` with every string in it.
     pub fn each_text<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
         match &self.value {

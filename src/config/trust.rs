@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::edit;
-use super::origins::Source;
+use super::origins::{Fault, Source};
 use super::schema::{self, SERVER};
 use super::tree::{Node, Value};
 use crate::env::Environment;
@@ -34,20 +34,16 @@ impl Store {
     /// Reads the store; one that does not exist is empty.
     ///
     /// # Errors
-    /// [`Class::Config`] where it is there and cannot be read.
-    pub fn load(environment: &Environment) -> Result<Self> {
+    /// The fault of a store that is there and cannot be read.
+    pub fn load(environment: &Environment) -> Result<Self, Fault> {
         let Some(path) = store_file(environment) else { return Ok(Store::default()) };
+        let fault = || Fault::whole(&environment.shorten(&path), "cannot read which files are trusted");
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
-                Failure::new(Class::Config, format!("cannot read which files are trusted, {}", path.display()))
-                    .source(&error)
-                    .hint("remove the file and run `mcpipe config trust` again")
+                fault().cause(error.to_string()).hint("remove the file and run `mcpipe config trust` again")
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Store::default()),
-            Err(error) => {
-                Err(Failure::new(Class::Config, format!("cannot read which files are trusted, {}", path.display()))
-                    .source(&error))
-            }
+            Err(error) => Err(fault().cause(error.to_string())),
         }
     }
 
@@ -69,6 +65,22 @@ impl Store {
 /// # Errors
 /// [`Class::Config`] where the store cannot be written.
 pub fn grant(environment: &Environment, path: &Path, content: &str) -> Result<()> {
+    change(environment, |files| {
+        files.insert(identity(path), fingerprint(content));
+    })
+}
+
+/// Trusts this file no longer; tells whether it was trusted with any content.
+///
+/// # Errors
+/// [`Class::Config`] where the store cannot be written.
+pub fn revoke(environment: &Environment, path: &Path) -> Result<bool> {
+    let mut known = false;
+    change(environment, |files| known = files.remove(&identity(path)).is_some())?;
+    Ok(known)
+}
+
+fn change(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
     let Some(file) = store_file(environment) else {
         return Err(Failure::new(Class::Config, "cannot remember which files are trusted")
             .cause("there is no home directory")
@@ -76,7 +88,7 @@ pub fn grant(environment: &Environment, path: &Path, content: &str) -> Result<()
     };
     let _lock = edit::Lock::take(&file)?;
     let mut store = Store::load(environment)?;
-    store.files.insert(identity(path), fingerprint(content));
+    change(&mut store.files);
     // Files that are gone need not be remembered.
     store.files.retain(|path, _| Path::new(path).exists());
     let text = serde_json::to_string_pretty(&store)
@@ -89,7 +101,9 @@ fn identity(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
 
-fn fingerprint(content: &str) -> String {
+/// The SHA-256 of a content, in hexadecimal.
+#[must_use]
+pub fn fingerprint(content: &str) -> String {
     use std::fmt::Write as _;
     Sha256::digest(content.as_bytes()).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
+use crate::config::shown;
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
@@ -96,7 +97,7 @@ pub fn url(text: &str) -> Result<Place, String> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    let shown = shown(&url);
+    let shown = shown::url(url.as_str());
     Ok(Place { url, basic, shown })
 }
 
@@ -109,30 +110,6 @@ fn basic(url: &Url) -> Option<Secret> {
     pair.push(b':');
     pair.extend(percent_encoding::percent_decode_str(url.password().unwrap_or_default()));
     Some(Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
-}
-
-/// The URL with the value of every parameter hidden whose name speaks of a secret.
-fn shown(url: &Url) -> String {
-    let Some(query) = url.query() else { return url.to_string() };
-    let parts: Vec<String> = query
-        .split('&')
-        .map(|part| match part.split_once('=') {
-            Some((name, _)) if speaks_of_secret(name) => format!("{name}={}", crate::secret::REDACTED),
-            _ => part.to_owned(),
-        })
-        .collect();
-    let mut bare = url.clone();
-    bare.set_query(None);
-    format!("{bare}?{}", parts.join("&"))
-}
-
-/// Whether what goes by this name is probably a secret.
-#[must_use]
-pub fn speaks_of_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["auth", "token", "key", "secret", "pass", "pwd", "cred", "cookie", "session", "sig", "jwt", "pat"]
-        .iter()
-        .any(|word| name.contains(word))
 }
 
 /// Whether the host of this URL is this machine, by its name alone.

@@ -1,7 +1,7 @@
 //! The grammar of the word TARGET, and what to say about a word that is no server.
 
 use crate::config::Config;
-use crate::env::{self, Environment};
+use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 
 /// The positional words of a command, as typed.
@@ -71,7 +71,10 @@ pub(super) fn head(text: &str) -> &str {
 }
 
 /// Splits a command line by POSIX word rules; no shell is run, so only `~/` is expanded.
-pub(super) fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
+///
+/// # Errors
+/// [`Class::Usage`] where a quote is not closed, or where there is no program.
+pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
     let Some(words) = shlex::split(line) else {
         return Err(Failure::new(Class::Usage, format!("cannot split the command line '{line}'"))
             .cause("a quote is opened and never closed, or a backslash ends it")
@@ -84,12 +87,13 @@ pub(super) fn split(line: &str, environment: &Environment) -> Result<Vec<String>
 }
 
 /// The failure of a name that is not configured: the nearest names, and how to add or run it.
-pub(super) fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
+#[must_use]
+pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
     let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
     if let Some(url) = as_url(name) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
     }
-    if let Some(path) = on_path(name, environment) {
+    if let Some(path) = environment.find_program(name) {
         let shown = environment.shorten(&path);
         return failure
             .cause(format!("there is a program of that name, {shown}"))
@@ -121,24 +125,4 @@ fn as_url(name: &str) -> Option<String> {
     }
     let local = bare == "localhost" || bare.starts_with("127.");
     (local || bare.contains('.')).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
-}
-
-/// The program of this name that a shell would run.
-pub(super) fn on_path(name: &str, environment: &Environment) -> Option<std::path::PathBuf> {
-    if name.contains('/') {
-        return None;
-    }
-    let path = environment.get(env::PATH)?;
-    std::env::split_paths(path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|file| executable(file))
-}
-
-#[cfg(unix)]
-fn executable(file: &std::path::Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn executable(file: &std::path::Path) -> bool {
-    file.is_file() || file.with_extension("exe").is_file() || file.with_extension("cmd").is_file()
 }
