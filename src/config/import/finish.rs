@@ -142,19 +142,6 @@ fn table(pairs: Vec<(String, String)>) -> Value {
     Value::Table(pairs.into_iter().map(|(key, value)| member(&key, Value::Text(value), 0)).collect())
 }
 
-/// Whether two entries say the same, wherever they stand and in whatever order.
-#[must_use]
-pub fn same(one: &Node, other: &Node) -> bool {
-    match (&one.value, &other.value) {
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Table(a), Value::Table(_)) => {
-            a.len() == other.members().len()
-                && a.iter().all(|member| other.get(&member.key).is_some_and(|found| same(&member.value, &found.value)))
-        }
-        (a, b) => a == b,
-    }
-}
-
 /// A path as it is written into an entry.
 pub(super) fn path_text(path: &std::path::Path) -> String {
     literal(&path.display().to_string())

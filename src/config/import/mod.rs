@@ -35,7 +35,6 @@ use super::{Server, mcp_json};
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use draft::Draft;
-pub use finish::same;
 pub use places::{Client, Found, Platform, discover, looked_at, of};
 use secrets::Finding;
 use variables::{Style, Surroundings};
@@ -181,10 +180,19 @@ fn parse(source: &Source) -> Result<Node> {
         Format::Json => (jsonc::parse(&source.text), "JSON"),
     };
     parsed.map_err(|error| {
-        let (line, column) = (source.line(error.at), source.column(error.at));
-        Failure::new(Class::Config, format!("{}:{line}:{column}: this is not {language}", source.shown))
-            .cause(error.message)
+        let fault = Fault::new(source, error.at, format!("this is not {language}")).cause(error.message);
+        Fault { column: source.column(error.at), ..fault }.into()
     })
+}
+
+/// A name that `config add` would take too: letters, digits, `_`, `-` and `.`, beginning with a letter or digit.
+fn name_here(name: &str) -> String {
+    let ascii: String = name.chars().filter(char::is_ascii).collect();
+    let made = mcp_json::valid_name(&ascii);
+    match made.trim_start_matches(['_', '-', '.']) {
+        "" => "server".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 impl Reading<'_> {
@@ -236,20 +244,12 @@ impl Reading<'_> {
 
     /// The entry, once mcpipe's own rules find nothing wrong with it.
     fn entry(&self, member: &Member, server: Node, draft: Draft<'_>) -> Result<Entry, String> {
-        let name = mcp_json::valid_name(&member.key);
+        let name = name_here(&member.key);
         let mut notes = draft.notes;
         if name != member.key {
             notes.insert(0, format!("'{}' cannot be typed as one word, so it is called '{name}'", member.key));
         }
-        let checked = Server {
-            name: name.clone(),
-            source: Arc::clone(&self.source),
-            at: member.at,
-            entry: server,
-            replaces: Vec::new(),
-            replaces_users: false,
-            changed: false,
-        };
+        let checked = Server::new(&self.source, &Member { key: name.clone(), at: member.at, value: server });
         if let Some(fault) = checked.faults().into_iter().next() {
             return Err(fault.message);
         }

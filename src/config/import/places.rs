@@ -62,7 +62,7 @@ impl Client {
     /// Its name for people.
     #[must_use]
     pub fn title(self) -> &'static str {
-        CLIENTS.iter().find(|(client, _, _)| *client == self).map_or("the client", |(_, _, title)| title)
+        CLIENTS.iter().find(|(client, _, _)| *client == self).map_or("another client", |(_, _, title)| title)
     }
 
     /// Reads the word of the command line; case, blanks and `_` do not matter, nor does a `-cli` behind it.

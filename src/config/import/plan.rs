@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::render::insert;
-use super::{Client, Entry, Found, discover, looked_at, of, read, recognize, same};
+use super::{Client, Entry, Found, discover, looked_at, name_here, of, read, recognize};
 use crate::config::Config;
 use crate::config::origins::Fault;
+use crate::config::rewrite::Problem;
 use crate::config::tree::{Node, Value};
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
@@ -224,7 +225,7 @@ impl Plan {
     fn taken(&self, entry: &Entry) -> Option<&Step> {
         self.steps.iter().find(|step| {
             let kept = !matches!(step.action, Action::Skip(_));
-            kept && step.entry.original_name == entry.original_name && same(&step.entry.server, &entry.server)
+            kept && step.entry.original_name == entry.original_name && step.entry.server.same(&entry.server)
         })
     }
 
@@ -237,7 +238,7 @@ impl Plan {
             return;
         }
         let folder = entry.project.as_ref().and_then(|project| project.file_name()).map(|name| name.to_string_lossy());
-        let folder = folder.map(|folder| crate::config::mcp_json::valid_name(&folder));
+        let folder = folder.map(|folder| name_here(&folder));
         let suffixes =
             folder.into_iter().chain([found.client.id().to_owned()]).chain((2..).map(|n: u32| n.to_string()));
         let name = suffixes.map(|suffix| format!("{}-{suffix}", entry.name)).find(|name| free(name));
@@ -311,9 +312,12 @@ impl Plan {
     /// The text of the configuration file with the entries written into it.
     ///
     /// # Errors
-    /// See [`insert`].
-    pub fn apply(&self, text: &str) -> Result<String> {
-        insert(text, self.written().map(|step| (&step.entry, step.from.as_str())))
+    /// The problem and the entry that has it.
+    pub fn apply(&self, text: &str) -> Result<String, (Problem, &str)> {
+        self.written().try_fold(text.to_owned(), |text, step| {
+            let replace = matches!(step.action, Action::Replace(_));
+            insert(&text, &step.entry, &step.from, replace).map_err(|problem| (problem, step.entry.name.as_str()))
+        })
     }
 }
 
@@ -324,7 +328,7 @@ fn judge(config: &Config, wish: &Wish, found: &Found, entry: &Entry) -> Action {
     if server.source.path == found.path {
         return Action::Skip("mcpipe reads this file itself; 'mcpipe config trust' allows it".to_owned());
     }
-    if same(&server.entry, &entry.server) {
+    if server.entry.same(&entry.server) {
         return Action::Same(at);
     }
     // What stands in another file would stay there, over this one or under it.

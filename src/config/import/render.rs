@@ -2,10 +2,12 @@
 
 use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
 
-use super::secrets::masked;
-use super::{Entry, same};
-use crate::config::tree::{Node, Value, parse_toml};
-use crate::error::{Class, Failure, Result};
+use super::Entry;
+use super::secrets::{is_literal, masked};
+use crate::config::rewrite::{self, Problem};
+use crate::config::shown::speaks_of_secret;
+use crate::config::tree::{Node, Value};
+use crate::secret::REDACTED;
 
 /// A line of TOML longer than this is broken into a table of its own.
 const WIDTH: usize = 100;
@@ -57,62 +59,32 @@ fn value(node: &Node) -> Option<Toml> {
     })
 }
 
-/// Writes entries into the text of a configuration file, each with a comment that says where it comes from; all
-/// else stays as it is, but for an entry of the same name, whose place is taken.
-///
-/// # Errors
-/// [`Class::Config`] where the text is no TOML, or `servers` no table.
-pub fn insert<'a>(text: &str, entries: impl IntoIterator<Item = (&'a Entry, &'a str)>) -> Result<String> {
-    let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
-        Failure::new(Class::Config, "the configuration file is not TOML").cause(error.message().to_owned())
-    })?;
-    let servers = document.entry("servers").or_insert_with(|| {
-        let mut servers = Table::new();
-        servers.set_implicit(true);
-        Item::Table(servers)
-    });
-    let Some(servers) = servers.as_table_like_mut() else {
-        return Err(Failure::new(Class::Config, "'servers' in the configuration file is no table"));
-    };
-    let mut written = Vec::new();
-    for (entry, from) in entries {
-        let mut made = table(&entry.server);
-        match servers.get(&entry.name).and_then(Item::as_table) {
-            // The comments above belong to the person who wrote them.
-            Some(old) => {
-                made.set_position(old.position());
-                *made.decor_mut() = old.decor().clone();
-            }
-            None => {
-                let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-                made.decor_mut().set_prefix(format!("\n# Imported from {from}\n"));
-            }
-        }
-        servers.insert(&entry.name, Item::Table(made));
-        written.push(entry);
-    }
-    let mut made = document.to_string();
-    if text.trim().is_empty() {
-        made = made.trim_start_matches('\n').to_owned();
-    }
-    reads_back(&made, &written)?;
-    Ok(made)
+/// The text of an entry's tables, under a comment that says where it comes from: what [`rewrite::add`] adds to a file.
+#[must_use]
+pub fn block(entry: &Entry, from: &str) -> String {
+    let mut made = table(&entry.server);
+    let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    made.decor_mut().set_prefix(format!("# Imported from {from}\n"));
+    let mut servers = Table::new();
+    servers.set_implicit(true);
+    servers.insert(&entry.name, Item::Table(made));
+    let mut document = DocumentMut::new();
+    document.insert("servers", Item::Table(servers));
+    document.to_string()
 }
 
-/// Nobody's file is replaced by one that says something else than was agreed to.
-fn reads_back(text: &str, entries: &[&Entry]) -> Result<()> {
-    let root = parse_toml(text).ok();
-    let servers = root.as_ref().and_then(|root| root.get("servers"));
-    let lost = entries.iter().find(|entry| {
-        let found = servers.and_then(|servers| servers.value.get(&entry.name));
-        !found.is_some_and(|found| same(&found.value, &entry.server))
-    });
-    match lost {
-        None => Ok(()),
-        Some(entry) => {
-            Err(Failure::new(Class::Bug, format!("'{}' cannot be written into the configuration", entry.name)))
-        }
-    }
+/// Writes an entry into the text of a configuration file; all else stays as it is.
+///
+/// # Errors
+/// See [`Problem`]; a server of the same name is one unless it is to be replaced.
+pub fn insert(text: &str, entry: &Entry, from: &str, replace: bool) -> Result<String, Problem> {
+    let name = entry.name.as_str();
+    let without = match rewrite::remove(text, name) {
+        Ok(without) if replace => Some(without),
+        Err(Problem::Missing) | Ok(_) => None,
+        Err(problem) => return Err(problem),
+    };
+    rewrite::add(without.as_deref().unwrap_or(text), name, &block(entry, from))
 }
 
 impl Entry {
@@ -145,6 +117,14 @@ impl Entry {
                     let hidden = self.secrets.iter().find(|finding| finding.place == place);
                     let shown = match (hidden, pair.value.as_text()) {
                         (Some(finding), Some(text)) => Toml::from(finding.hidden(text)),
+                        (None, Some(text))
+                            if member.key != "auth"
+                                && speaks_of_secret(&pair.key)
+                                && is_literal(text)
+                                && !text.is_empty() =>
+                        {
+                            Toml::from(REDACTED)
+                        }
                         _ => value(&pair.value)?,
                     };
                     let shown = shown.to_string();

@@ -182,7 +182,8 @@ fn secret_in_url(text: &str) -> Option<(&str, &str)> {
     })
 }
 
-fn is_literal(text: &str) -> bool {
+/// Whether a text refers to nothing.
+pub(super) fn is_literal(text: &str) -> bool {
     let literal = |piece: &Piece<'_>| matches!(piece, Piece::Literal(_));
     expand::pieces(text).is_ok_and(|pieces| pieces.iter().all(literal))
 }
@@ -347,7 +348,7 @@ mod tests {
         }
         let expected =
             parse_toml("headers.Authorization = 'Bearer ${A_TOKEN}'\nargs = ['--token=${A_TOKEN}']").unwrap();
-        assert!(super::super::same(&server, &expected), "{server:?}");
+        assert!(server.same(&expected), "{server:?}");
         assert_eq!(find("a", &server), []);
     }
 
