@@ -88,6 +88,12 @@ pub fn insert(text: &str, entry: &Entry, from: &str, replace: bool) -> Result<St
 }
 
 impl Entry {
+    /// Whether it is behind a URL; otherwise it is started as a command.
+    #[must_use]
+    pub fn target_is_url(&self) -> bool {
+        self.server.get("url").is_some()
+    }
+
     /// What would run or be reached, in full: a command line, or a URL. Secrets are left out.
     ///
     /// It comes from a file that anybody may have written: control characters have to be made visible where it is shown.
