@@ -5,7 +5,9 @@
 
 mod options;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
 
@@ -35,6 +37,42 @@ pub struct Cli {
     pub global: GlobalOptions,
 }
 
+/// The whole command line.
+///
+/// The general options may stand before the command and behind it. clap's own way to that copies them into
+/// every command, invoked or not; here each command has its own, and [`Cli::global`] lays them over each other.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| arg.global(false))
+}
+
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// When it is wrong, or asks for help or the version.
+    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
+    /// The general options, wherever they stood; behind the command they win.
+    #[must_use]
+    pub fn take_global(&mut self) -> GlobalOptions {
+        let inner = match &mut self.command {
+            Command::List(args) => &mut args.global,
+            Command::Call(args) => &mut args.global,
+            Command::Read(args) => &mut args.global,
+            Command::Prompt(args) => &mut args.global,
+            Command::Config(args) => &mut args.global,
+            Command::Completions(args) => &mut args.global,
+            Command::Man(args) => &mut args.global,
+        };
+        std::mem::take(inner).over(std::mem::take(&mut self.global))
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   mcpipe list 'npx -y @modelcontextprotocol/server-everything'
@@ -48,8 +86,9 @@ Exit codes:
   1 the server failed  4 authentication     7 protocol broken
   2 usage              5 unreachable        8 refused";
 
-/// The commands.
+/// The commands. Only the one that is invoked is built: that keeps the start fast.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// List servers, or what one of them offers
     List(ListArgs),
@@ -59,7 +98,7 @@ pub enum Command {
     Read(ReadArgs),
     /// Get a prompt
     Prompt(PromptArgs),
-    /// Show and check the configuration
+    /// Show, check and change the configuration
     Config(ConfigArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
@@ -67,7 +106,7 @@ pub enum Command {
     Man(ManArgs),
 }
 
-/// Arguments of `list`.
+/// List servers, or what one of them offers
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -118,13 +157,18 @@ pub struct ListArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `call`.
+/// Call a tool
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arguments, typed by the tool's own schema:
-  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed
+  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed;
+                   without a schema (--no-validate) every value is a string
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
@@ -173,9 +217,13 @@ pub struct CallArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `read`.
+/// Read resources
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -204,9 +252,13 @@ pub struct ReadArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `prompt`.
+/// Get a prompt
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -234,9 +286,13 @@ pub struct PromptArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `config`.
+/// Show, check and change the configuration
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Files, each over those before:
@@ -255,6 +311,10 @@ pub struct ConfigArgs {
     /// What to do with the configuration.
     #[command(subcommand)]
     pub command: ConfigCommand,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// What `config` can do.
@@ -323,7 +383,7 @@ pub enum ConfigCommand {
     Schema,
 }
 
-/// Arguments of `config import`.
+/// Copy servers that other clients have set up
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The clients are claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter; a
@@ -361,7 +421,7 @@ pub struct ConfigImportArgs {
     pub yes: bool,
 }
 
-/// Arguments of `config add`.
+/// Add a server
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Secrets are better kept in variables: in single quotes, ${NAME} is written as it is and expanded when used.
@@ -435,7 +495,7 @@ pub struct ConfigAddArgs {
     pub reach: TargetOptions,
 }
 
-/// Arguments of `completions`.
+/// Print the completion script of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -446,6 +506,10 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// A shell with completions.
@@ -460,11 +524,15 @@ pub enum Shell {
     Zsh,
 }
 
-/// Arguments of `man`.
+/// Print a manual page
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man call > mcpipe-call.1")]
 pub struct ManArgs {
     /// The command; mcpipe itself where it is left out
     #[arg(value_name = "COMMAND")]
     pub command: Option<String>,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }

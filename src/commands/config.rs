@@ -15,10 +15,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::ConfigCommand;
+use super::Exit;
+use crate::cli::{ConfigArgs, ConfigCommand};
 use crate::config::json_schema;
 use crate::env::Environment;
 use crate::error::{Failure, Result};
+use crate::output::{Cell, Column, Table};
 
 /// What the subcommands need of a run.
 pub struct Context<'a> {
@@ -71,6 +73,47 @@ impl Report {
             Body::Text(text) => out.write_all(text.as_bytes()),
             Body::Table(_, rows) => rows.iter().try_for_each(|row| writeln!(out, "{}", row.join("\t"))),
         }
+    }
+}
+
+/// Runs a subcommand and prints what it has to say.
+///
+/// # Errors
+/// When there is nothing to print.
+pub fn print(context: &super::Context, args: &ConfigArgs) -> Result<Exit> {
+    let ui = &context.ui;
+    let may_ask = ui.terminal().interactive() && !context.global.no_input;
+    let mut ask = |text: &str| -> Result<Option<bool>> {
+        if !may_ask {
+            return Ok(None);
+        }
+        ui.say(text);
+        ui.ask("go on? [y/N] ");
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        Ok(Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")))
+    };
+    let global = &context.global;
+    let mut plain = Context {
+        environment: &context.env,
+        file: global.config.as_deref(),
+        times: (global.timeout, global.connect_timeout),
+        ask: &mut ask,
+    };
+    let report = run(&args.command, &mut plain)?;
+    match report.body {
+        _ if ui.json() => ui.json_value(&report.json)?,
+        Body::Text(text) => ui.text(&text)?,
+        Body::Table(headings, rows) => {
+            let mut table = Table::new(headings.into_iter().map(Column::new).collect::<Vec<_>>());
+            rows.into_iter().for_each(|row| table.row(row.into_iter().map(Cell::new)));
+            ui.table(&table)?;
+        }
+    }
+    report.notes.iter().for_each(|note| ui.note(note));
+    match report.failure {
+        Some(failure) => Err(failure),
+        None => Ok(Exit::Done),
     }
 }
 

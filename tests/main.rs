@@ -1,0 +1,23 @@
+//! The tests of the whole: the real binary, real processes, real sockets, in a world of their own.
+//!
+//! Each file is about one promise of the command line; `support` is what they stand on.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here has failed")]
+#![allow(clippy::needless_pass_by_value, clippy::print_stdout, clippy::print_stderr, missing_docs)]
+// Each helper is used by some file; which ones changes with the tests.
+#![allow(dead_code)]
+
+mod call;
+mod exit_codes;
+mod faults;
+mod faults_http;
+mod fixtures;
+mod generated;
+mod layering;
+mod list;
+mod prompt;
+mod read;
+mod real;
+mod streams;
+mod support;
+mod tls;
+mod wire;
