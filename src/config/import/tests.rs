@@ -1,7 +1,7 @@
 //! Golden files of every client, and what must hold for any entry.
 //!
 //! The files under `tests/fixtures/import` are made up from the documentation that each client's module names; what is
-//! expected of them stands beside, and is written anew by `BLESS=1 cargo test import`.
+//! expected of them stands beside, and is written anew by `UPDATE=1 cargo test import`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -99,7 +99,7 @@ fn golden(fixture: &str, at: &str) {
     let path = machine.put(fixture, at);
     let said = machine.hide(&report(&machine.import(&path)));
     let expected = fixtures().join(format!("{fixture}.expected"));
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         fs::write(&expected, &said).unwrap();
     }
     assert_eq!(said, fs::read_to_string(&expected).unwrap_or_default(), "{fixture}");
