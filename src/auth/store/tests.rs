@@ -278,6 +278,19 @@ async fn an_interrupted_first_login_leaves_nothing_for_good() {
 }
 
 #[tokio::test]
+async fn first_logins_at_once_do_not_clear_away_each_other() {
+    let machine = Machine::new();
+    let stores: Vec<Keychain> = (0..20).map(|_| machine.run(Choice::Keyring, true)).collect();
+    let keys: Vec<String> = (0..20).map(|number| format!("key {number}")).collect();
+    let all = stores.iter().zip(&keys).map(|(store, key)| put(store, key, key));
+    futures_util::future::join_all(all).await;
+    for key in &keys {
+        assert_eq!(get(&machine.auto(), key).await.as_ref(), Some(key));
+    }
+    assert_eq!(machine.memory.names().len(), 20);
+}
+
+#[tokio::test]
 async fn long_records_lie_in_parts_and_leave_none_behind() {
     let machine = Machine::new();
     machine.memory.set(|inside| inside.limit = Some(100));
