@@ -1,5 +1,5 @@
 //! MCP over a URL: Streamable HTTP in its legacy and its modern shape (digest §2.2, §2.3), and HTTP+SSE
-//! of 2024-11-05 ([`legacy`]).
+//! of 2024-11-05 (`legacy`).
 //!
 //! A request is a POST in a task of its own, which pumps the answer into the session's channel; to
 //! abandon the request is to end that task, and with it the stream. Proxies are those of the endpoint,
