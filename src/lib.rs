@@ -3,6 +3,7 @@
 //! The library exists so that tests, fuzzers and benches reach the parts; its API promises nothing.
 
 pub mod args;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod env;

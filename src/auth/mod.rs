@@ -1,0 +1,11 @@
+//! Logging in (digest §5): discovery, registration, the flows, renewal, and what keeps the credentials.
+
+pub mod callback;
+pub mod challenge;
+pub mod dpop;
+pub mod identity;
+pub mod jwt;
+pub mod metadata;
+pub mod random;
+pub mod scopes;
+pub mod token;
