@@ -1,1 +1,284 @@
-//! (skeleton)
+//! The environment of this process: every variable that mcpipe reads, and the one place that reads them.
+//!
+//! Everything else is handed an [`Environment`], so tests bring their own home, variables and
+//! working directory, and nothing depends on when a variable is looked at.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+macro_rules! variables {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
+        $($(#[doc = $doc])+ pub const $name: &str = $text;)+
+
+        /// Every variable that mcpipe itself looks at, and what for; the manual is made from it.
+        pub const DOCUMENTED: &[(&str, &str)] = &[$(($text, concat!($($doc),+))),+];
+    };
+}
+
+variables! {
+    /// Read this configuration file and no other; `--config` wins over it.
+    CONFIG = "MCPIPE_CONFIG";
+    /// When to log in on the spot: auto, always or never; `--login` wins over it.
+    LOGIN = "MCPIPE_LOGIN";
+    /// Keep credentials in this file instead of the keychain.
+    CREDENTIALS_FILE = "MCPIPE_CREDENTIALS_FILE";
+    /// Keep what was learned about servers in this directory.
+    CACHE_DIR = "MCPIPE_CACHE_DIR";
+    /// Set by the completion scripts: print candidates and do nothing else.
+    COMPLETE = "MCPIPE_COMPLETE";
+    /// No colours where it is set and not empty.
+    NO_COLOR = "NO_COLOR";
+    /// The kind of terminal; `dumb` means no colours and no cursor movement.
+    TERM = "TERM";
+    /// The width of the terminal, where it cannot be asked.
+    COLUMNS = "COLUMNS";
+    /// The program that opens a URL.
+    BROWSER = "BROWSER";
+    /// The editor of `config edit`, first choice.
+    VISUAL = "VISUAL";
+    /// The editor of `config edit`, second choice.
+    EDITOR = "EDITOR";
+    /// The home directory.
+    HOME = "HOME";
+    /// Where programs are found.
+    PATH = "PATH";
+    /// Configuration lies in `mcpipe/` below it.
+    XDG_CONFIG_HOME = "XDG_CONFIG_HOME";
+    /// Credentials lie in `mcpipe/` below it.
+    XDG_DATA_HOME = "XDG_DATA_HOME";
+    /// Which project files are trusted lies in `mcpipe/` below it.
+    XDG_STATE_HOME = "XDG_STATE_HOME";
+    /// What was learned about servers lies in `mcpipe/` below it.
+    XDG_CACHE_HOME = "XDG_CACHE_HOME";
+    /// Sockets and locks of this session lie in `mcpipe/` below it.
+    XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR";
+    /// The proxy for `https` URLs (also in lower case).
+    HTTPS_PROXY = "HTTPS_PROXY";
+    /// The proxy for `http` URLs (only in lower case, as everywhere).
+    HTTP_PROXY = "http_proxy";
+    /// The proxy for every URL (also in lower case).
+    ALL_PROXY = "ALL_PROXY";
+    /// Hosts that are reached without a proxy (also in lower case).
+    NO_PROXY = "NO_PROXY";
+    /// Trust the certificate authorities in this file instead of the system's.
+    SSL_CERT_FILE = "SSL_CERT_FILE";
+    /// Trust the certificate authorities in this directory instead of the system's.
+    SSL_CERT_DIR = "SSL_CERT_DIR";
+}
+
+/// Variables that begin with this are mcpipe's own and are never handed to a server.
+pub const OWN_PREFIX: &str = "MCPIPE_";
+
+/// The variables, the home directory and the working directory of a run.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    home: Option<PathBuf>,
+    cwd: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Environment {
+    /// Names only: the values hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment")
+            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("home", &self.home)
+            .field("cwd", &self.cwd)
+            .finish()
+    }
+}
+
+impl Environment {
+    /// What this process was started with.
+    ///
+    /// Variables that are not Unicode cannot be expanded or handed on and are left out.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Environment { variables, home: std::env::home_dir(), cwd: std::env::current_dir().ok() }
+    }
+
+    /// An environment of one's own, for tests; `HOME` names the home directory.
+    pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>, cwd: &Path) -> Self {
+        let variables: BTreeMap<String, String> =
+            variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let home = variables.get(HOME).filter(|home| !home.is_empty()).map(PathBuf::from);
+        Environment { variables, home, cwd: Some(cwd.to_owned()) }
+    }
+
+    /// The value of a variable, `None` where it is unset or empty: for mcpipe's own settings.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.raw(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable, which may be empty: for `${VAR}` and for children.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// All variables, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The home directory, where there is one.
+    #[must_use]
+    pub fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
+    /// The working directory, unless it was removed.
+    #[must_use]
+    pub fn cwd(&self) -> Option<&Path> {
+        self.cwd.as_deref()
+    }
+
+    /// `~` and `~/…` with the home directory in place of the tilde; anything else as it is.
+    #[must_use]
+    pub fn expand_tilde(&self, word: &str) -> String {
+        let rest = match word.strip_prefix('~') {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            _ => return word.to_owned(),
+        };
+        match self.home().and_then(Path::to_str) {
+            Some(home) => format!("{}{rest}", home.trim_end_matches('/')),
+            None => word.to_owned(),
+        }
+    }
+
+    /// A path as people write it: `~/…` below the home directory.
+    #[must_use]
+    pub fn shorten(&self, path: &Path) -> String {
+        match self.home().filter(|home| home.parent().is_some()).and_then(|home| path.strip_prefix(home).ok()) {
+            Some(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
+            Some(rest) => format!("~/{}", rest.display()),
+            None => path.display().to_string(),
+        }
+    }
+
+    /// The program of this name that a shell would run; names with a slash are no names.
+    #[must_use]
+    pub fn find_program(&self, name: &str) -> Option<PathBuf> {
+        if name.is_empty() || name.contains('/') {
+            return None;
+        }
+        let directories = std::env::split_paths(self.get(PATH)?).filter(|directory| directory.is_absolute());
+        directories.map(|directory| directory.join(name)).find(|file| is_program(file))
+    }
+
+    /// The directory of the user's configuration.
+    ///
+    /// The XDG directories are honoured everywhere. Where a variable is unset, Unix (macOS included: that
+    /// is where the users of command-line tools look) has the XDG defaults and Windows its own places.
+    #[must_use]
+    pub fn config_dir(&self) -> Option<PathBuf> {
+        self.base(XDG_CONFIG_HOME, ".config", "APPDATA")
+    }
+
+    /// The directory of credentials.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.base(XDG_DATA_HOME, ".local/share", "LOCALAPPDATA")
+    }
+
+    /// The directory of what mcpipe remembers between runs and must not lose.
+    #[must_use]
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        self.base(XDG_STATE_HOME, ".local/state", "LOCALAPPDATA")
+    }
+
+    /// The directory of what can be learned again.
+    #[must_use]
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        match self.get(CACHE_DIR) {
+            Some(own) => Some(PathBuf::from(own)),
+            None => self.base(XDG_CACHE_HOME, ".cache", "LOCALAPPDATA"),
+        }
+    }
+
+    /// A relative path in an XDG variable is to be ignored (XDG Base Directory Specification, "Basics").
+    fn base(&self, variable: &str, below_home: &str, windows: &str) -> Option<PathBuf> {
+        let chosen = self.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        let platform = || {
+            if cfg!(windows) {
+                self.get(windows).map(PathBuf::from)
+            } else {
+                self.home().map(|home| home.join(below_home))
+            }
+        };
+        chosen.or_else(platform).map(|base| base.join("mcpipe"))
+    }
+}
+
+/// Whether this file can be run.
+#[cfg(unix)]
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether this file can be run, perhaps under one of the endings that programs have.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    file.is_file() || ["exe", "cmd", "bat"].iter().any(|ending| file.with_extension(ending).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(variables: &[(&str, &str)]) -> Environment {
+        let mut all = vec![("HOME", "/home/ada")];
+        all.extend_from_slice(variables);
+        Environment::new(all, Path::new("/work"))
+    }
+
+    #[test]
+    fn xdg_wins_over_home_and_relative_paths_are_ignored() {
+        let dir = |environment: &Environment| environment.config_dir().map(|dir| dir.display().to_string());
+        assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "/cfg")])).as_deref(), Some("/cfg/mcpipe"));
+        #[cfg(unix)]
+        {
+            assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "cfg")])).as_deref(), Some("/home/ada/.config/mcpipe"));
+            assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "")])).as_deref(), Some("/home/ada/.config/mcpipe"));
+        }
+        let nobody: [(&str, &str); 0] = [];
+        assert_eq!(dir(&Environment::new(nobody, Path::new("/"))), None);
+    }
+
+    #[test]
+    fn an_empty_variable_counts_as_unset_for_settings_only() {
+        let environment = home(&[("NO_COLOR", "")]);
+        assert_eq!(environment.get(NO_COLOR), None);
+        assert_eq!(environment.raw(NO_COLOR), Some(""));
+    }
+
+    #[test]
+    fn tilde_stands_for_the_home_directory_only_at_the_start() {
+        let environment = home(&[]);
+        assert_eq!(environment.expand_tilde("~/a b"), "/home/ada/a b");
+        assert_eq!(environment.expand_tilde("~"), "/home/ada");
+        assert_eq!(environment.expand_tilde("~bob/x"), "~bob/x");
+        assert_eq!(environment.expand_tilde("a~/x"), "a~/x");
+        assert_eq!(environment.shorten(Path::new("/home/ada/x/y")), "~/x/y");
+        assert_eq!(environment.shorten(Path::new("/home/adam")), "/home/adam");
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let text = format!("{:?}", home(&[("API_KEY", "s3cret")]));
+        assert!(text.contains("API_KEY") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn every_variable_is_described() {
+        assert!(DOCUMENTED.iter().all(|(name, what)| !name.is_empty() && what.trim_end().ends_with('.')));
+        assert!(DOCUMENTED.iter().any(|(name, _)| *name == CONFIG));
+    }
+}

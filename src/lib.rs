@@ -1,14 +1,19 @@
 //! mcpipe: a command-line client for the Model Context Protocol.
 //!
 //! The library exists so that tests, fuzzers and benches reach the parts; its API promises nothing.
+//! This file is the way of every run: parse → context → dispatch → report.
 
 pub mod args;
 pub mod auth;
 pub mod cli;
+pub mod commands;
+pub mod complete;
 pub mod config;
 pub mod env;
 pub mod error;
+pub mod generate;
 pub mod interrupt;
+pub mod near;
 pub mod output;
 pub mod protocol;
 pub mod schema;
@@ -17,10 +22,129 @@ pub mod session;
 pub mod target;
 pub mod transport;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use cli::{Cli, ColorWhen, Command, GlobalOptions};
+use commands::{Context, Exit};
+use env::Environment;
+use error::{Class, Failure, Result};
+use interrupt::Interrupt;
+use output::{Terminal, Ui, UiOptions, When};
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    output::on_panic(transport::process::kill_all);
+    if let Some(code) = complete::requested() {
+        return code;
+    }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(not_parsed(&error, &arguments)),
+    };
+    let env = Environment::from_process();
+    let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
+    let ui = Arc::new(Ui::new(ui_options(&cli.global), terminal));
+    let interrupt = Interrupt::default();
+    let context = Context { ui: ui.clone(), env, interrupt, global: cli.global };
+    let class = match run(context, cli.command) {
+        Ok(Exit::Done) => return ExitCode::SUCCESS,
+        Ok(Exit::Said(class)) => class,
+        Err(failure) => {
+            if failure.class() != Class::ClosedPipe {
+                ui.failure(&failure);
+            }
+            failure.class()
+        }
+    };
+    ExitCode::from(class.code())
+}
+
+fn run(context: Context, command: Command) -> Result<Exit> {
+    match command {
+        Command::Completions(args) => commands::generated::completions(&context, &args),
+        Command::Man(args) => commands::generated::man(&context, &args),
+        Command::Config(args) => commands::config::run(&context, args),
+        Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
+        Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
+        Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
+        Command::Prompt(args) => connected(context, async |context| commands::prompt::run(context, args).await),
+    }
+}
+
+/// Runs a command that connects: on a runtime of one thread, with signals turned into the wish to stop.
+fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
+    let outcome = runtime.block_on(async {
+        let signals = tokio::spawn(commands::signals(context.interrupt.clone()));
+        let outcome = command(&context).await;
+        signals.abort();
+        outcome
+    });
+    // A name look-up or a read of standard input that hangs must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn ui_options(global: &GlobalOptions) -> UiOptions {
+    UiOptions {
+        json: global.json,
+        quiet: global.quiet,
+        verbose: global.verbose,
+        color: match global.color {
+            ColorWhen::Auto => When::Auto,
+            ColorWhen::Always => When::Always,
+            ColorWhen::Never => When::Never,
+        },
+        trace_file: global.trace.clone(),
+    }
+}
+
+/// Help and version go to standard output; a wrong command line is a failure like any other.
+fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    let env = Environment::from_process();
+    let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
+    let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let ui = Ui::new(UiOptions { json, ..UiOptions::default() }, terminal);
+    let text = |colour: bool| if colour { error.render().ansi().to_string() } else { error.render().to_string() };
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Our own text: its colours are meant for the terminal.
+            return match ui.bytes(text(ui.colour()).as_bytes()) {
+                Ok(()) => 0,
+                Err(failure) => failure.class().code(),
+            };
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.help(&text(false)),
+        _ => ui.failure(&usage(&text(false))),
+    }
+    Class::Usage.code()
+}
+
+/// The failure behind what clap says: its first paragraph is the message, a tip the hint.
+fn usage(text: &str) -> Failure {
+    let mut message = Vec::new();
+    let mut hints = Vec::new();
+    for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
+        if let Some(tip) = line.strip_prefix("tip: ") {
+            hints.push(tip.to_owned());
+        } else if !line.is_empty() && !line.starts_with("For more information") {
+            message.push(line.trim_start_matches("error: ").to_owned());
+        }
+    }
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
+    let mut failure = Failure::new(Class::Usage, message.join(" "));
+    if let Some(usage) = usage {
+        failure = failure.cause(format!("usage: {usage}"));
+    }
+    failure.hint(if hints.is_empty() { "see mcpipe --help".to_owned() } else { hints.join("; ") })
 }

@@ -1,1 +1,388 @@
-//! (skeleton)
+//! Everything that is printed: the result on standard output, everything else on standard error.
+//!
+//! The only module that writes to the standard streams. A terminal changes the looks, never the
+//! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
+
+pub mod content;
+pub mod details;
+pub mod documents;
+pub mod escape;
+mod failure;
+pub mod json;
+pub mod listing;
+mod progress;
+pub mod redact;
+mod results;
+pub mod save;
+pub mod style;
+pub mod table;
+mod terminal;
+#[cfg(test)]
+mod testing;
+mod trace;
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::{Class, Failure, Result};
+
+pub use failure::failure_object;
+pub use progress::{Pause, Progress};
+pub use style::{Style, When};
+pub use table::{Cell, Column, Table};
+pub use terminal::Terminal;
+
+/// What the user asked of the output.
+#[derive(Clone, Debug, Default)]
+pub struct UiOptions {
+    /// `--json`.
+    pub json: bool,
+    /// `--quiet`: neither notes nor warnings.
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// `--color`.
+    pub color: When,
+    /// `--trace FILE`.
+    pub trace_file: Option<PathBuf>,
+}
+
+/// A place to write to.
+type Stream = Box<dyn Write + Send>;
+
+/// The two streams of a run and how they are written to. Cheap to make; shared as `Arc<Ui>`.
+pub struct Ui {
+    options: UiOptions,
+    terminal: Terminal,
+    out: Mutex<Stream>,
+    err: Arc<Mutex<Stream>>,
+    known: Mutex<redact::Known>,
+    progress: progress::Slot,
+}
+
+impl Ui {
+    /// Writes to the streams of this process.
+    #[must_use]
+    pub fn new(options: UiOptions, terminal: Terminal) -> Self {
+        // Each result is written whole, so standard output needs no buffer but its own; the progress line
+        // is drawn in many small pieces.
+        Ui::with_writers(options, terminal, Box::new(io::stdout()), Box::new(BufWriter::new(io::stderr())))
+    }
+
+    /// Writes to these streams.
+    #[must_use]
+    pub fn with_writers(options: UiOptions, terminal: Terminal, out: Stream, err: Stream) -> Self {
+        Ui {
+            options,
+            terminal,
+            out: Mutex::new(out),
+            err: Arc::new(Mutex::new(err)),
+            known: Mutex::default(),
+            progress: progress::Slot::default(),
+        }
+    }
+
+    /// What the user asked for.
+    #[must_use]
+    pub fn options(&self) -> &UiOptions {
+        &self.options
+    }
+
+    /// What is known about the terminal.
+    #[must_use]
+    pub fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+
+    /// Whether `--json` was given.
+    #[must_use]
+    pub fn json(&self) -> bool {
+        self.options.json
+    }
+
+    /// Never shows this text in messages, errors or traces. Results stay as they are.
+    pub fn hide(&self, secret: &str) {
+        lock(&self.known).add(secret);
+    }
+
+    /// Whether standard output gets colours.
+    #[must_use]
+    pub fn colour(&self) -> bool {
+        self.options.color.decide(self.terminal.stdout, self.terminal.no_color || self.terminal.dumb)
+    }
+
+    fn err_colour(&self) -> bool {
+        self.options.color.decide(self.terminal.stderr, self.terminal.no_color || self.terminal.dumb)
+    }
+
+    // ---- standard output ----
+
+    /// Server text: as it is where standard output is no terminal, made harmless where it is one.
+    ///
+    /// # Errors
+    /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Failed`] where it cannot be written.
+    pub fn text(&self, text: &str) -> Result<()> {
+        self.write(&[self.shown(text).as_bytes()])
+    }
+
+    /// Like [`Ui::text`], with a line feed after it unless it ends in one.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn line(&self, text: &str) -> Result<()> {
+        self.put_line(&self.shown(text))
+    }
+
+    /// A line that is fit for standard output already: painted, or made harmless.
+    fn put_line(&self, text: &str) -> Result<()> {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        self.write(&[text.as_bytes(), end.as_bytes()])
+    }
+
+    /// Bytes, as they are.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.write(&[bytes])
+    }
+
+    /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and coloured.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn raw_json(&self, raw: &RawValue) -> Result<()> {
+        self.json_text(raw.get())
+    }
+
+    /// A JSON document of ours, in the same way.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn json_value(&self, value: &Value) -> Result<()> {
+        self.json_text(&value.to_string())
+    }
+
+    /// A JSON document given as text, in the same way.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn json_text(&self, text: &str) -> Result<()> {
+        if self.terminal.stdout { self.json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
+    }
+
+    /// A JSON document for people, indented wherever it goes.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn json_pretty(&self, text: &str) -> Result<()> {
+        let text = json::pretty(text, json::Look { colour: self.colour(), harmless: self.terminal.stdout });
+        self.write(&[text.as_bytes(), b"\n"])
+    }
+
+    /// One line of NDJSON, on one line wherever it goes.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn json_line(&self, text: &str) -> Result<()> {
+        let line = json::one_line(text);
+        let line = if self.terminal.stdout { Cow::Owned(json::harmless(&line)) } else { line };
+        self.write(&[line.as_bytes(), b"\n"])
+    }
+
+    /// A table; nothing where it has no rows.
+    ///
+    /// # Errors
+    /// As [`Ui::text`].
+    pub fn table(&self, table: &Table) -> Result<()> {
+        let text = if self.terminal.stdout {
+            table.for_terminal(self.terminal.columns(), self.colour())
+        } else {
+            table.for_pipe()
+        };
+        self.write(&[text.as_bytes()])
+    }
+
+    /// `text` in this style where standard output has colours. The text must be harmless already.
+    #[must_use]
+    pub fn paint<'a>(&self, style: Style, text: &'a str) -> Cow<'a, str> {
+        style.paint(text, self.colour())
+    }
+
+    /// Server text as standard output may take it.
+    #[must_use]
+    pub fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.terminal.stdout { escape::visible(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Writes and flushes what is already fit for standard output.
+    fn write(&self, parts: &[&[u8]]) -> Result<()> {
+        let write = || {
+            let mut out = lock(&self.out);
+            for part in parts {
+                out.write_all(part)?;
+            }
+            out.flush()
+        };
+        // Two streams, one screen: the progress line makes room.
+        let written = if self.terminal.stdout { self.progress.suspend(write) } else { write() };
+        written.map_err(|error| write_failure(&error))
+    }
+
+    // ---- standard error ----
+
+    /// Something the person must see: a URL to open, say. Neither `--quiet` nor `--json` silences it.
+    pub fn say(&self, text: &str) {
+        self.write_err(&self.shown_err(text));
+    }
+
+    /// Something nice to know; silenced by `--quiet` and `--json`.
+    pub fn note(&self, text: &str) {
+        if !self.options.quiet && !self.options.json {
+            self.write_err(&self.shown_err(text));
+        }
+    }
+
+    /// Something that may be wrong; silenced by `--quiet`. With `--json` a line `{"warning":"…"}`.
+    pub fn warn(&self, text: &str) {
+        if self.options.quiet {
+        } else if self.options.json {
+            let line = serde_json::json!({ "warning": lock(&self.known).hide(text) }).to_string();
+            self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
+        } else {
+            let label = Style::BOLD_YELLOW.paint("warning:", self.err_colour());
+            self.write_err(&format!("mcpipe: {label} {}", self.shown_err(text)));
+        }
+    }
+
+    /// Help that was not asked for: a command line without a command.
+    pub fn help(&self, text: &str) {
+        self.write_err(text);
+    }
+
+    /// Server or user text as standard error may take it, without known secrets.
+    fn shown_err(&self, text: &str) -> String {
+        let text = lock(&self.known).hide(text).into_owned();
+        if self.terminal.stderr { escape::visible(&text).into_owned() } else { text }
+    }
+
+    /// Writes a line to standard error. Where that fails there is no place left to say so.
+    fn write_err(&self, line: &str) {
+        let write = || {
+            let mut err = lock(&self.err);
+            let end = if line.ends_with('\n') { "" } else { "\n" };
+            let _ = err.write_all(format!("{line}{end}").as_bytes()).and_then(|()| err.flush());
+        };
+        self.progress.suspend(write);
+    }
+}
+
+/// Says that mcpipe itself failed, after `clean_up`, and ends with 70: a panic never passes in silence.
+pub fn on_panic(clean_up: fn()) {
+    std::panic::set_hook(Box::new(move |panic| {
+        clean_up();
+        let text = format!(
+            "mcpipe: error: a bug in mcpipe\n  {panic}\nhint: please report it, with the command that was run\n"
+        );
+        let _ = io::stderr().write_all(text.as_bytes());
+        #[expect(clippy::exit, reason = "nothing can be returned from a panic")]
+        std::process::exit(i32::from(Class::Bug.code()));
+    }));
+}
+
+/// A panic elsewhere must not keep the failure from being reported.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_failure(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::new(Class::ClosedPipe, "standard output was closed");
+    }
+    Failure::new(Class::Failed, "cannot write to standard output").source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::testing::*;
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_pipe_gets_the_exact_text_and_a_terminal_a_harmless_one() {
+        let (pipe, terminal) = both(|ui| ui.text("a\x1b[2J\u{202e}b"));
+        assert_eq!((pipe.as_str(), terminal.as_str()), ("a\x1b[2J\u{202e}b", "a\\x1b[2J<U+202E>b"));
+        let (pipe, terminal) = both(|ui| ui.line("a\n"));
+        assert_eq!((pipe.as_str(), terminal.as_str()), ("a\n", "a\n"));
+    }
+
+    #[test]
+    fn json_is_exact_in_a_pipe_and_complete_at_a_terminal() {
+        let sent = raw("{\"a\": 1E400, \"a\":\"\u{202e}\\u00e9\"}");
+        let (pipe, terminal) = both(|ui| ui.raw_json(&sent));
+        assert_eq!(pipe, "{\"a\": 1E400, \"a\":\"\u{202e}\\u00e9\"}\n");
+        assert_eq!(terminal, "{\n  \"a\": 1E400,\n  \"a\": \"\\u202e\\u00e9\"\n}\n");
+        let (pipe, terminal) = both(|ui| ui.json_line("{\n\"a\":\"\u{202e}\"}"));
+        assert_eq!((pipe.as_str(), terminal.as_str()), ("{ \"a\":\"\u{202e}\"}\n", "{ \"a\":\"\\u202e\"}\n"));
+    }
+
+    #[test]
+    fn piped_json_has_no_colours_even_when_they_are_forced() {
+        let options = UiOptions { color: When::Always, ..UiOptions::default() };
+        let seen = ui(options, Terminal::default());
+        seen.ui.raw_json(&raw("[1]")).unwrap();
+        assert_eq!(seen.out.text(), "[1]\n");
+    }
+
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_quiet_and_a_full_disk_is_not() {
+        let class = |kind| {
+            let ui = Ui::with_writers(
+                UiOptions::default(),
+                Terminal::default(),
+                Box::new(BufWriter::new(Broken(kind))),
+                Box::new(io::sink()),
+            );
+            ui.text("x").unwrap_err().class()
+        };
+        assert_eq!(class(io::ErrorKind::BrokenPipe), Class::ClosedPipe);
+        assert_eq!(class(io::ErrorKind::StorageFull), Class::Failed);
+    }
+
+    #[test]
+    fn quiet_silences_notes_and_warnings_but_not_what_must_be_seen() {
+        let speak = |options| {
+            let seen = ui(options, Terminal::default());
+            seen.ui.hide("hunter22");
+            seen.ui.say("say hunter22");
+            seen.ui.note("note");
+            seen.ui.warn("warn");
+            assert_eq!(seen.out.text(), "");
+            seen.err.text()
+        };
+        assert_eq!(speak(UiOptions::default()), "say [redacted]\nnote\nmcpipe: warning: warn\n");
+        assert_eq!(speak(UiOptions { quiet: true, ..UiOptions::default() }), "say [redacted]\n");
+        assert_eq!(speak(UiOptions { json: true, ..UiOptions::default() }), "say [redacted]\n{\"warning\":\"warn\"}\n");
+    }
+}

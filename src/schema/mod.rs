@@ -1,1 +1,102 @@
-//! (skeleton)
+//! JSON Schema as a tool's parameters need it: validation, coercion of typed words, descriptions for people,
+//! example arguments, elicitation forms, and the parameters that HTTP headers mirror.
+//!
+//! Schemas come from servers and are never trusted: nothing is fetched, size and time are bounded, and
+//! text that stems from them must be escaped by `output` before it reaches a terminal.
+
+mod check;
+mod coerce;
+mod describe;
+mod dialect;
+mod document;
+mod example;
+mod form;
+mod full;
+mod kinds;
+mod mirror;
+mod number;
+mod problem;
+
+pub use coerce::{Misfit, coerce, coerce_text};
+pub use describe::{Parameter, output_shape, parameters, signature, type_text};
+pub use dialect::{Dialect, SchemaError};
+pub use document::{Document, Property};
+pub use example::{example_args, quoted as shell_quoted};
+pub use form::{check_form, defaults};
+pub use kinds::Kinds;
+pub use mirror::{HeaderParam, InvalidAnnotation, encode_header, header_value, mirror};
+pub use number::number_text;
+pub use problem::{Problem, failure};
+
+use serde_json::Value;
+
+/// Validates an instance; an empty list means that it is valid.
+///
+/// The dialect is that of `$schema`, else 2020-12 (TOL-06). `format` is an annotation. A schema made of the
+/// everyday keywords is judged by [`check`]; any other one by the `jsonschema` crate (`docs/dependencies.md`
+/// has the measurement behind this).
+///
+/// # Errors
+/// The schema cannot be judged by: an unknown dialect, an external or dangling `$ref` (never fetched, TOL-07),
+/// an invalid schema, or one beyond the bounds.
+pub fn validate(schema: &Value, instance: &Value) -> Result<Vec<Problem>, SchemaError> {
+    let survey = dialect::survey(schema)?;
+    let document = Document::with_dialect(schema, survey.dialect);
+    if survey.everyday
+        && let Some(problems) = check::check(document, schema, instance)
+    {
+        return Ok(redacted(document, problems));
+    }
+    full::validate(schema, instance, survey.dialect).map(|problems| redacted(document, problems))
+}
+
+/// Takes the values of secret parameters out of the problems.
+fn redacted(document: Document<'_>, mut problems: Vec<Problem>) -> Vec<Problem> {
+    for problem in problems.iter_mut().filter(|problem| problem.got.is_some()) {
+        let mut places = vec![document.root()];
+        for step in &problem.path {
+            places = places
+                .iter()
+                .flat_map(|place| match (document.property(place, step), step.parse()) {
+                    (Property::Declared(parts) | Property::Allowed(parts), _) if !parts.is_empty() => parts,
+                    (_, Ok(position)) => document.items(place, position),
+                    _ => Vec::new(),
+                })
+                .collect();
+            if places.iter().any(|place| document.is_secret(place)) {
+                problem.got = None;
+                break;
+            }
+        }
+    }
+    problems
+}
+
+/// Whether no argument at all certainly satisfies the schema, so that nothing needs to be validated.
+#[must_use]
+pub fn accepts_nothing(schema: &Value) -> bool {
+    match schema {
+        Value::Bool(accepts) => *accepts,
+        Value::Object(members) => members.iter().all(|(key, value)| match key.as_str() {
+            "type" => value == "object",
+            "required" => value.as_array().is_some_and(Vec::is_empty),
+            "properties"
+            | "patternProperties"
+            | "additionalProperties"
+            | "$defs"
+            | "definitions"
+            | "title"
+            | "description"
+            | "$schema"
+            | "$id"
+            | "$comment"
+            | "default"
+            | "examples" => true,
+            _ => false,
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,9 +23,9 @@ use tokio::sync::Mutex;
 
 use crate::error::{Class, Failure, Result};
 use crate::protocol::method;
-use crate::protocol::revision::Revision;
+use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::{Raw, parse_value};
-use crate::protocol::views::{ServerInfo, member};
+use crate::protocol::views::{Kind, ServerInfo, member};
 use crate::target::Target;
 use crate::transport::{self, Wire};
 use era::{Call, Era};
@@ -243,6 +243,23 @@ impl Session {
     pub async fn known(&self) -> Option<(ServerInfo, Revision, Wire)> {
         let open = self.open.lock().await;
         open.as_ref().map(|live| (live.era.server(), live.era.revision(), live.link.wire()))
+    }
+
+    /// Whether an open connection's server may offer this kind of list: not when it declared otherwise.
+    pub async fn list_offered(&self, kind: Kind) -> bool {
+        self.known().await.is_none_or(|(server, _, _)| server.declares(kind.capability()) != Some(false))
+    }
+
+    /// Whether the server speaks the modern era: shown, or else believed; `None` where nothing is known.
+    pub async fn is_modern(&self) -> Option<bool> {
+        match self.known().await {
+            Some((_, revision, _)) => Some(revision.is_modern()),
+            None => match self.target.protocol {
+                Pin::Exact(revision) => Some(revision.is_modern()),
+                Pin::Legacy => Some(false),
+                Pin::Auto => self.memory.verdict().map(|verdict| verdict.revision.is_modern()),
+            },
+        }
     }
 
     /// The refusal of the person to give input, where there was one.

@@ -39,6 +39,18 @@ pub enum Endpoint {
     Http(HttpEndpoint),
 }
 
+impl Endpoint {
+    /// The transport that is tried first.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        match self {
+            Endpoint::Stdio(_) => Wire::Stdio,
+            Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse => Wire::Sse,
+            Endpoint::Http(_) => Wire::Http,
+        }
+    }
+}
+
 /// A server that is started as a child process.
 #[derive(Clone, Debug, Default)]
 pub struct StdioEndpoint {

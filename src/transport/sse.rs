@@ -1,1 +1,318 @@
-//! (skeleton)
+//! The decoder of `text/event-stream`: bytes in, events out. Pure; knows nothing of HTTP or JSON.
+//!
+//! Follows the WHATWG grammar: lines end with LF, CR or CRLF, which may be torn apart at any byte, a
+//! byte-order mark at the start is dropped, comments are skipped, and an event counts when its blank
+//! line has come.
+
+use std::time::Duration;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The value of `event:`; empty where there is none, which means `message`.
+    pub name: String,
+    /// The `data:` lines, joined by line feeds; empty for a priming event (`HTL-08`).
+    pub data: String,
+}
+
+impl Event {
+    /// Whether it carries a message: its type is `message` and its data is not blank.
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        matches!(self.name.as_str(), "" | "message") && !self.data.trim().is_empty()
+    }
+}
+
+/// A line or an event is longer than allowed (`SEC-07`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Turns the bytes of one stream into events.
+#[derive(Debug)]
+pub struct Decoder {
+    limit: usize,
+    /// The start of a line whose end has not come yet.
+    line: Vec<u8>,
+    /// The line before ended with CR, so that an LF that comes next belongs to it.
+    after_cr: bool,
+    first_line: bool,
+    name: String,
+    data: Vec<u8>,
+    has_data: bool,
+    /// As the lines of the current event say; counts when the event is complete.
+    pending_id: Option<String>,
+    last_id: Option<String>,
+    retry: Option<Duration>,
+}
+
+impl Decoder {
+    /// A decoder that refuses events of more than `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Decoder {
+            limit,
+            line: Vec::new(),
+            after_cr: false,
+            first_line: true,
+            name: String::new(),
+            data: Vec::new(),
+            has_data: false,
+            pending_id: None,
+            last_id: None,
+            retry: None,
+        }
+    }
+
+    /// The id of the last complete event that had or inherited one: what `Last-Event-ID` says.
+    #[must_use]
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// How long the server asks to wait before reconnecting, once it has.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// Takes the next bytes and gives the events that they complete.
+    ///
+    /// # Errors
+    /// [`TooLong`] where a line or an event exceeds the limit; the stream is of no use afterwards.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
+        let mut events = Vec::new();
+        while !bytes.is_empty() {
+            if self.after_cr {
+                self.after_cr = false;
+                if let Some(rest) = bytes.strip_prefix(b"\n") {
+                    bytes = rest;
+                    continue;
+                }
+            }
+            let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                self.check(bytes.len())?;
+                self.line.extend_from_slice(bytes);
+                break;
+            };
+            let (head, rest) = bytes.split_at(end);
+            self.check(head.len())?;
+            self.after_cr = rest.first() == Some(&b'\r');
+            bytes = rest.get(1..).unwrap_or_default();
+            if self.line.is_empty() {
+                events.extend(self.take_line(head));
+            } else {
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(head);
+                events.extend(self.take_line(&line));
+                // Keeps the room for the next line that is torn apart.
+                line.clear();
+                self.line = line;
+            }
+        }
+        Ok(events)
+    }
+
+    /// The event that the end of the stream cut off before its blank line, where it had data.
+    ///
+    /// The grammar drops it; a reader who can tell a whole message from half of one may not.
+    #[must_use]
+    pub fn finish(mut self) -> Option<Event> {
+        let line = std::mem::take(&mut self.line);
+        self.take_line(&line).or_else(|| self.take_line(b""))
+    }
+
+    fn check(&self, more: usize) -> Result<(), TooLong> {
+        if self.line.len() + self.data.len() + more > self.limit { Err(TooLong) } else { Ok(()) }
+    }
+
+    fn take_line(&mut self, mut line: &[u8]) -> Option<Event> {
+        if self.first_line {
+            self.first_line = false;
+            line = line.strip_prefix(BOM).unwrap_or(line);
+        }
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let (field, value) = match line.iter().position(|byte| *byte == b':') {
+            // A comment; servers keep connections alive with it (HTM-08).
+            Some(0) => return None,
+            Some(colon) => {
+                let (field, value) = line.split_at(colon);
+                let value = value.get(1..).unwrap_or_default();
+                (field, value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, &b""[..]),
+        };
+        match field {
+            b"data" => {
+                if self.has_data {
+                    self.data.push(b'\n');
+                }
+                self.has_data = true;
+                self.data.extend_from_slice(value);
+            }
+            b"event" => self.name = lossy(value),
+            b"id" if !value.contains(&0) => self.pending_id = Some(lossy(value)),
+            b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
+                let millis = lossy(value).parse().unwrap_or(u64::MAX);
+                self.retry = Some(Duration::from_millis(millis));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn dispatch(&mut self) -> Option<Event> {
+        if let Some(id) = self.pending_id.take() {
+            // An empty id means that there is nothing to resume from any more.
+            self.last_id = Some(id).filter(|id| !id.is_empty());
+        }
+        let name = std::mem::take(&mut self.name);
+        let data = std::mem::take(&mut self.data);
+        let complete = std::mem::take(&mut self.has_data);
+        complete.then(|| Event { name, data: into_text(data) })
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| lossy(error.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn event(name: &str, data: &str) -> Event {
+        Event { name: name.into(), data: data.into() }
+    }
+
+    fn decode(bytes: &[u8]) -> Vec<Event> {
+        Decoder::new(1 << 20).push(bytes).unwrap()
+    }
+
+    /// All events, and what the decoder knows at the end, when the bytes come in these pieces.
+    fn pieces(pieces: &[&[u8]]) -> (Vec<Event>, Option<String>, Option<Duration>) {
+        let mut decoder = Decoder::new(1 << 20);
+        let mut events = Vec::new();
+        for piece in pieces {
+            events.extend(decoder.push(piece).unwrap());
+        }
+        (events, decoder.last_id().map(ToOwned::to_owned), decoder.retry())
+    }
+
+    const STREAM: &str = "\u{feff}: hello\nid: 1\nretry: 500\ndata:\n\nevent: message\ndata: {\"a\":\ndata: \"ü€😀\"}\nid: zwei\n\nevent: ping\ndata: x\n\n\n";
+
+    #[test]
+    fn reads_every_kind_of_line() {
+        let (events, id, retry) = pieces(&[STREAM.as_bytes()]);
+        assert_eq!(events, [event("", ""), event("message", "{\"a\":\n\"ü€😀\"}"), event("ping", "x")]);
+        assert_eq!(id.as_deref(), Some("zwei"));
+        assert_eq!(retry, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn any_split_and_any_line_end_gives_the_same() {
+        let whole = pieces(&[STREAM.as_bytes()]);
+        for end in ["\n", "\r", "\r\n"] {
+            let text = STREAM.replace('\n', end);
+            let bytes = text.as_bytes();
+            assert_eq!(pieces(&[bytes]), whole, "{end:?}");
+            for at in 0..=bytes.len() {
+                let (head, tail) = bytes.split_at(at);
+                assert_eq!(pieces(&[head, tail]), whole, "{end:?} at {at}");
+            }
+            let singles: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(pieces(&singles), whole, "{end:?} byte by byte");
+        }
+    }
+
+    #[test]
+    fn mixed_line_ends() {
+        assert_eq!(decode(b"data: a\r\ndata: b\rdata: c\n\r\ndata: d\r\r"), [event("", "a\nb\nc"), event("", "d")]);
+    }
+
+    #[test]
+    fn an_event_ends_with_a_bare_cr_at_once() {
+        // Waiting for a possible LF would hold the answer back until the next keep-alive.
+        let mut decoder = Decoder::new(100);
+        assert_eq!(decoder.push(b"data: a\r\r").unwrap(), [event("", "a")]);
+        assert_eq!(decoder.push(b"\ndata: b\n\n").unwrap(), [event("", "b")]);
+    }
+
+    #[test]
+    fn a_priming_event_has_an_id_and_no_message() {
+        // HTL-08
+        let (events, id, _) = pieces(&[b"id: 7\ndata: \n\n"]);
+        assert_eq!(events, [event("", "")]);
+        assert!(!events[0].is_message());
+        assert_eq!(id.as_deref(), Some("7"));
+        assert_eq!(pieces(&[b"id: 8\n\n"]), (vec![], Some("8".into()), None));
+    }
+
+    #[test]
+    fn an_id_counts_only_with_its_blank_line() {
+        assert_eq!(pieces(&[b"id: 1\ndata: a\n\nid: 2\ndata: b\n"]).1.as_deref(), Some("1"));
+        assert_eq!(pieces(&[b"id: 1\ndata: a\n\nid\ndata: b\n\n"]).1, None);
+        assert_eq!(pieces(&[b"id: 1\ndata: a\n\nid: 2\x003\ndata: b\n\n"]).1.as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn odd_fields_are_passed_over() {
+        let (events, _, retry) = pieces(&[b"retry: 1x\nretry\nfoo: bar\ndatax: no\n data: no\ndata\n:data: no\n\n"]);
+        assert_eq!((events, retry), (vec![event("", "")], None));
+        assert_eq!(decode(b"data:a\n\ndata:  b\n\n"), [event("", "a"), event("", " b")]);
+        assert_eq!(pieces(&[b"retry: 99999999999999999999\n"]).2, Some(Duration::from_millis(u64::MAX)));
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_event() {
+        assert_eq!(decode(b"event: ping\n\ndata: a\n\n"), [event("", "a")]);
+        assert!(decode(b"data: a\n\n")[0].is_message());
+        assert!(!decode(b"event: error\ndata: a\n\n")[0].is_message());
+    }
+
+    #[test]
+    fn bad_utf8_does_not_end_the_stream() {
+        assert_eq!(decode(b"data: a\xffb\n\n"), [event("", "a\u{fffd}b")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_counts_at_the_start_only() {
+        assert_eq!(decode(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n"), [event("", "a")]);
+    }
+
+    #[test]
+    fn the_end_cuts_an_event() {
+        let mut decoder = Decoder::new(100);
+        assert_eq!(decoder.push(b"data: {\ndata: }").unwrap(), []);
+        assert_eq!(decoder.finish(), Some(event("", "{\n}")));
+        let mut decoder = Decoder::new(100);
+        assert_eq!(decoder.push(b"data: a\n\nid: 3\n").unwrap(), [event("", "a")]);
+        assert_eq!(decoder.finish(), None);
+    }
+
+    #[test]
+    fn lines_and_events_have_a_limit() {
+        // SEC-07
+        let mut decoder = Decoder::new(10);
+        assert_eq!(decoder.push(b"data: 1234"), Ok(vec![]));
+        assert_eq!(decoder.push(b"5"), Err(TooLong));
+        let mut decoder = Decoder::new(10);
+        let mut result = Ok(vec![]);
+        for _ in 0..20 {
+            result = result.and_then(|_| decoder.push(b"data:a\n"));
+        }
+        assert_eq!(result, Err(TooLong));
+        let mut decoder = Decoder::new(10);
+        for _ in 0..20 {
+            assert_eq!(decoder.push(b"data: abc\n\n"), Ok(vec![event("", "abc")]));
+        }
+    }
+}

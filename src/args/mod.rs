@@ -1,0 +1,313 @@
+//! The words of `mcpipe call` become the JSON arguments object, typed by the tool's own schema (contract §2).
+//!
+//! Pure: files and standard input come through a [`Reader`]. All mistakes are collected and reported at once,
+//! before anything is sent. The rules by which `name=value` is typed stand in [`crate::schema::coerce`].
+
+mod form;
+mod place;
+mod words;
+
+pub use form::{CallForm, FormArg, call_form};
+pub use words::Reader;
+
+use serde_json::{Map, Value};
+
+use crate::near::did_you_mean;
+use crate::schema::{self, Document, Kinds, Problem, Property, SchemaError};
+use place::{Place, Trouble};
+use words::{Given, Inputs, Word};
+
+/// What the command line gives for the arguments. Later parts are laid over earlier ones.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Input<'a> {
+    /// `--args`: the whole object as JSON, `@FILE`, or `-` for standard input.
+    pub base: Option<&'a str>,
+    /// The arguments of a call form.
+    pub form: &'a [FormArg],
+    /// The words after TOOL.
+    pub words: &'a [String],
+}
+
+/// The arguments, ready to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Built {
+    /// The arguments object.
+    pub arguments: Map<String, Value>,
+    /// Why the schema could not judge them: worth a warning, no reason not to send.
+    pub unchecked: Option<SchemaError>,
+}
+
+/// Builds the arguments object.
+///
+/// Without a schema (none is known, or `--no-validate`) nothing is typed or checked: `name=value` is a string,
+/// `name:=JSON` is for the rest, and a repeated name is a mistake.
+///
+/// # Errors
+/// Every mistake that was found: unreadable words and files, unknown, missing and mistyped arguments.
+pub fn build(input: &Input<'_>, schema: Option<&Value>, reader: &mut dyn Reader) -> Result<Built, Vec<Problem>> {
+    let mut builder = Builder {
+        document: schema.map(Document::new),
+        inputs: Inputs::new(reader),
+        arguments: Map::new(),
+        given: Vec::new(),
+        base_hidden: false,
+        problems: Vec::new(),
+    };
+    builder.base(input.base);
+    builder.form(input.form);
+    builder.words(input.words);
+    builder.lay_over();
+    builder.finish()
+}
+
+/// All that was given for one place in the arguments.
+struct Group<'a> {
+    place: Place<'a>,
+    given: Vec<Given>,
+}
+
+struct Builder<'a, 'r> {
+    document: Option<Document<'a>>,
+    inputs: Inputs<'r>,
+    arguments: Map<String, Value>,
+    given: Vec<Group<'a>>,
+    /// Whether the whole object came from a file, so that its values are not repeated in messages.
+    base_hidden: bool,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Builder<'a, '_> {
+    fn base(&mut self, base: Option<&str>) {
+        let Some(text) = base else { return };
+        let (value, hidden) = match self.inputs.object(text) {
+            Ok(read) => read,
+            Err(problem) => return self.problems.push(problem),
+        };
+        self.base_hidden = hidden;
+        match value {
+            Value::Object(members) => self.arguments = members,
+            other => {
+                self.problems
+                    .push(Problem::new(&[], format!("--args: expected a JSON object, got {}", Kinds::of(&other))));
+            }
+        }
+    }
+
+    fn form(&mut self, form: &[FormArg]) {
+        let names = self.document.map(|document| document.names(document.root()));
+        if let [FormArg { name: None, value: Value::Object(members) }] = form
+            && !self.first_takes_an_object()
+        {
+            // `tool({a: 1})`: the one object holds the arguments.
+            for (name, value) in members {
+                self.give_at(Place::literal(self.document, name), Given::json(value.clone()));
+            }
+            return;
+        }
+        let mut position = 0;
+        for argument in form {
+            let given = Given::json(argument.value.clone());
+            match (&argument.name, &names) {
+                (Some(name), _) => self.give(name, given),
+                (None, Some(names)) => match names.get(position) {
+                    Some(name) => {
+                        position += 1;
+                        self.give_at(Place::literal(self.document, name), given);
+                    }
+                    None => {
+                        let message =
+                            format!("the call form has more arguments than the tool has parameters ({})", names.len());
+                        return self.problems.push(Problem::new(&[], message));
+                    }
+                },
+                (None, None) => {
+                    let message = "an argument without a name needs the tool's schema; write name: value";
+                    return self.problems.push(Problem::new(&[], message));
+                }
+            }
+        }
+    }
+
+    fn first_takes_an_object(&self) -> bool {
+        self.document.is_some_and(|document| {
+            let first = document.names(document.root()).first().map(|name| document.property(document.root(), name));
+            matches!(first, Some(Property::Declared(parts)) if parts.iter().any(|part| document.kinds(part).holds(Kinds::OBJECT)))
+        })
+    }
+
+    fn words(&mut self, words: &[String]) {
+        for word in words {
+            match Word::parse(word) {
+                Some(word) => match self.inputs.given(&word) {
+                    Ok(given) => self.give(word.name, given),
+                    Err(problem) => {
+                        // The place is spoken for: nothing shall be called missing that was given, if badly.
+                        let place = Place::find(self.document, word.name);
+                        let path = place.map_or_else(|_| vec![word.name.to_owned()], |place| place.path);
+                        self.problems.push(Problem { path, ..problem });
+                    }
+                },
+                None => {
+                    let problem = self.stray(word);
+                    self.problems.push(problem);
+                }
+            }
+        }
+    }
+
+    /// A word that is no `name=value`.
+    fn stray(&self, word: &str) -> Problem {
+        let problem = Problem::new(&[], format!("'{word}' is not an argument"));
+        if word.contains('=') {
+            return problem.suggest(Some("a name must stand before the =".to_owned()));
+        }
+        if word.trim_start().starts_with('{') {
+            return problem.suggest(Some("the whole object goes after --args".to_owned()));
+        }
+        let names = self.document.map(|document| document.names(document.root())).unwrap_or_default();
+        let (head, tail) = word.split_once(':').unwrap_or((word, ""));
+        if !tail.is_empty() && names.contains(&head) {
+            return problem.suggest(Some(format!("did you mean {head}={}?", tail.trim_start())));
+        }
+        let near = crate::near::near(head, names.iter().copied());
+        let meant = if names.contains(&head) { Some(head) } else { near.first().copied() };
+        if let Some(name) = meant {
+            return problem.suggest(Some(format!("did you mean {name}=…?")));
+        }
+        let required = self.document.map(|document| document.required(document.root())).unwrap_or_default();
+        let free = |name: &&&str| {
+            !self.given.iter().any(|group| group.place.path.first().is_some_and(|first| first == **name))
+        };
+        problem.suggest(Some(match required.iter().find(free) {
+            Some(name) => format!("did you mean {name}={}?", schema::shell_quoted(word)),
+            None => "write NAME=VALUE".to_owned(),
+        }))
+    }
+
+    fn give(&mut self, name: &str, given: Given) {
+        match Place::find(self.document, name) {
+            Ok(place) => self.give_at(place, given),
+            Err(Trouble(problem)) => {
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+            }
+        }
+    }
+
+    fn give_at(&mut self, place: Place<'a>, given: Given) {
+        match self.given.iter_mut().find(|group| group.place.path == place.path) {
+            Some(group) => group.given.push(given),
+            None => self.given.push(Group { place, given: vec![given] }),
+        }
+    }
+
+    /// Lays what was given one by one over the whole object.
+    fn lay_over(&mut self) {
+        let mut groups = std::mem::take(&mut self.given);
+        let nested = |group: &Group<'_>, other: &Group<'_>| {
+            other.place.path.len() > group.place.path.len() && other.place.path.starts_with(&group.place.path)
+        };
+        if groups.iter().any(|group| groups.iter().any(|other| nested(group, other))) {
+            // An object and its members: the object first.
+            groups.sort_by_key(|group| group.place.path.len());
+        }
+        for group in &groups {
+            match group.place.value(self.document, &group.given) {
+                Ok(value) => {
+                    if let Err(problem) = set(&mut self.arguments, &group.place.path, value) {
+                        self.problems.push(problem);
+                    }
+                }
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        self.given = groups;
+    }
+
+    fn finish(mut self) -> Result<Built, Vec<Problem>> {
+        let mut unchecked = None;
+        if let Some(document) = self.document {
+            for name in self.arguments.keys() {
+                let given = self.given.iter().any(|group| group.place.path.first() == Some(name));
+                if !given && document.property(document.root(), name) == Property::Unknown {
+                    self.problems.push(Problem::unknown(std::slice::from_ref(name), document.names(document.root())));
+                }
+            }
+            if !(self.arguments.is_empty() && schema::accepts_nothing(document.root())) {
+                match schema::validate(document.root(), &Value::Object(self.arguments.clone())) {
+                    Ok(found) => self.add(found),
+                    Err(error) => unchecked = Some(error),
+                }
+            }
+        }
+        if self.problems.is_empty() {
+            return Ok(Built { arguments: self.arguments, unchecked });
+        }
+        Err(self.problems)
+    }
+
+    /// Adds what validation found, less what only follows from mistakes that are already known.
+    fn add(&mut self, found: Vec<Problem>) {
+        let known = self.problems.len();
+        for mut problem in found {
+            let follows = self.problems[..known].iter().any(|earlier| {
+                earlier.path.starts_with(&problem.path)
+                    || (!earlier.path.is_empty() && problem.path.starts_with(&earlier.path))
+            });
+            if follows {
+                continue;
+            }
+            if self.hidden(&problem.path) {
+                problem.got = None;
+            }
+            self.problems.push(problem);
+        }
+    }
+
+    /// Whether the value there came from a file: it may be a secret, and nobody typed it.
+    fn hidden(&self, path: &[String]) -> bool {
+        match self
+            .given
+            .iter()
+            .filter(|group| path.starts_with(&group.place.path))
+            .max_by_key(|group| group.place.path.len())
+        {
+            Some(group) => group.given.iter().any(|given| given.hidden),
+            None => self.base_hidden,
+        }
+    }
+}
+
+/// Sets one member, making the objects on the way.
+fn set(arguments: &mut Map<String, Value>, path: &[String], value: Value) -> Result<(), Problem> {
+    let Some((name, rest)) = path.split_first() else { return Ok(()) };
+    let mut slot = arguments.entry(name.as_str());
+    for (depth, name) in rest.iter().enumerate() {
+        let members = slot.or_insert_with(|| Value::Object(Map::new())).as_object_mut();
+        slot = match members {
+            Some(members) => members.entry(name.as_str()),
+            None => {
+                let message = format!("given both as a value and by its member {name}");
+                return Err(Problem::new(&path[..=depth], message));
+            }
+        };
+    }
+    match slot {
+        serde_json::map::Entry::Vacant(slot) => {
+            slot.insert(value);
+        }
+        serde_json::map::Entry::Occupied(mut slot) => {
+            slot.insert(value);
+        }
+    }
+    Ok(())
+}
+
+/// The suggestion for a name that the schema does not know.
+fn nearest(document: Option<Document<'_>>, name: &str) -> Option<String> {
+    did_you_mean(name, document?.names(document?.root()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,478 @@
+//! Tests of the arguments as a whole: words and a schema in, JSON or problems out.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::io;
+
+use serde_json::json;
+
+use super::*;
+
+/// Files and standard input held in memory.
+#[derive(Default)]
+struct Memory {
+    files: HashMap<&'static str, &'static [u8]>,
+    stdin: &'static [u8],
+    stdin_reads: usize,
+}
+
+impl Reader for Memory {
+    fn file(&mut self, path: &str) -> io::Result<Vec<u8>> {
+        let bytes = self.files.get(path).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))?;
+        Ok(bytes.to_vec())
+    }
+
+    fn stdin(&mut self) -> io::Result<Vec<u8>> {
+        self.stdin_reads += 1;
+        Ok(self.stdin.to_vec())
+    }
+}
+
+fn memory() -> Memory {
+    let files: [(&str, &[u8]); 7] = [
+        ("note.txt", b"first\nsecond\n"),
+        ("n.txt", b"5\n"),
+        ("bad.txt", b"\xff\xfe"),
+        ("o.json", b"\xef\xbb\xbf{\"a\": 1}"),
+        ("list.json", b"[1, 2]\n"),
+        ("broken.json", b"{\"a\": "),
+        ("empty.json", b" \n"),
+    ];
+    Memory { files: files.into_iter().collect(), stdin: b"{\"from\": \"stdin\"}", stdin_reads: 0 }
+}
+
+fn run(base: Option<&str>, form: &[FormArg], words: &[&str], schema: Option<&Value>) -> Result<Built, Vec<String>> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let input = Input { base, form, words: &words };
+    build(&input, schema, &mut memory()).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn typed(words: &[&str], properties: Value) -> Result<Value, Vec<String>> {
+    let schema = json!({"type": "object", "properties": properties});
+    run(None, &[], words, Some(&schema)).map(|built| Value::Object(built.arguments))
+}
+
+fn untyped(words: &[&str]) -> Result<Value, Vec<String>> {
+    run(None, &[], words, None).map(|built| Value::Object(built.arguments))
+}
+
+fn over(base: &str, words: &[&str], schema: Option<&Value>) -> Result<Value, Vec<String>> {
+    run(Some(base), &[], words, schema).map(|built| Value::Object(built.arguments))
+}
+
+fn everything() -> Value {
+    json!({
+        "type": "object", "required": ["query"], "additionalProperties": false,
+        "properties": {
+            "query": {"type": "string"}, "limit": {"type": "integer", "minimum": 1, "maximum": 50},
+            "on": {"type": "boolean"}, "tags": {"type": "array", "items": {"type": "string"}},
+            "ids": {"type": "array", "items": {"type": "integer"}},
+            "filters": {"type": "object", "properties": {"page": {"type": "integer"}, "since": {"type": "string"}},
+                "additionalProperties": false},
+            "state": {"enum": ["open", "closed"]}, "token": {"type": "string", "format": "password", "minLength": 40},
+        },
+    })
+}
+
+#[test]
+fn the_schema_decides_the_type() {
+    let schema = everything();
+    let words = ["query=007", "limit=5", "on=true", "tags=a", "tags=b", "ids=[1,2]", "filters.page=2", "state=open"];
+    assert_eq!(
+        run(None, &[], &words, Some(&schema)).map(|built| Value::Object(built.arguments)),
+        Ok(
+            json!({"query": "007", "limit": 5, "on": true, "tags": ["a", "b"], "ids": [1, 2], "filters": {"page": 2}, "state": "open"})
+        )
+    );
+}
+
+#[test]
+fn without_a_schema_every_word_is_a_string() {
+    assert_eq!(
+        untyped(&["a=5", "b=true", "c=", "d:=5", "e:=null"]),
+        Ok(json!({"a": "5", "b": "true", "c": "", "d": 5, "e": null}))
+    );
+    assert_eq!(untyped(&["a=1", "a=2"]), Err(vec!["a: given twice, but it takes one value".to_owned()]));
+    assert_eq!(untyped(&["a.b=1", "a.c:=2"]), Ok(json!({"a": {"b": "1", "c": 2}})));
+    assert_eq!(typed(&["open=5"], json!({"open": {}})), Ok(json!({"open": "5"})));
+}
+
+#[test]
+fn only_the_first_equals_sign_counts() {
+    assert_eq!(
+        untyped(&["a==x", "b=c=d", "x:y=1", "e:=\"a=b\"", "f::=1", "g=:=2", "url=http://h/?q=1:=2"]),
+        Ok(json!({"a": "=x", "b": "c=d", "x:y": "1", "e": "a=b", "f:": 1, "g": ":=2", "url": "http://h/?q=1:=2"}))
+    );
+}
+
+#[test]
+fn a_name_may_be_anything_and_proto_is_a_member_like_any_other() {
+    assert_eq!(
+        untyped(&["__proto__=1", "constructor:=2", "a b=3"]),
+        Ok(json!({"__proto__": "1", "constructor": 2, "a b": "3"}))
+    );
+    assert_eq!(untyped(&["__proto__.x=1"]), Ok(json!({"__proto__": {"x": "1"}})));
+    // A dot without a name on one of its sides is part of the name.
+    assert_eq!(untyped(&[".a=1", "b.=2", "c..d=3", ".=4"]), Ok(json!({".a": "1", "b.": "2", "c..d": "3", ".": "4"})));
+}
+
+#[test]
+fn files_and_standard_input() {
+    assert_eq!(
+        untyped(&["a=@note.txt", "b:=@o.json", "c=@@x", "d=@@@x"]),
+        Ok(json!({"a": "first\nsecond\n", "b": {"a": 1}, "c": "@x", "d": "@@x"}))
+    );
+    assert_eq!(untyped(&["a=@-"]), Ok(json!({"a": "{\"from\": \"stdin\"}"})));
+    assert_eq!(untyped(&["a:=@-"]), Ok(json!({"a": {"from": "stdin"}})));
+    let schema = json!({"n": {"type": "integer"}, "list": {"type": "array"}});
+    assert_eq!(typed(&["n=@n.txt", "list=@list.json"], schema), Ok(json!({"n": 5, "list": [1, 2]})));
+    assert_eq!(typed(&["n=@n.txt"], json!({"n": {"type": ["string", "integer"]}})), Ok(json!({"n": "5\n"})));
+}
+
+#[test]
+fn unreadable_inputs_are_named() {
+    assert_eq!(
+        untyped(&["a=@none", "b=@bad.txt", "c:=@broken.json", "d:=@empty.json", "e=@", "f:=x", "g:=", "h:=@none"]),
+        Err(vec![
+            "a: cannot read none: no such file; for the text itself write a=@@none".to_owned(),
+            "b: bad.txt is not UTF-8 text".to_owned(),
+            "c: broken.json is not JSON: EOF while parsing a value at line 1 column 6".to_owned(),
+            "d: empty.json is empty, not JSON".to_owned(),
+            "e: no file is named after the @; for the text itself write e=@@".to_owned(),
+            "f: the value is not JSON: expected value at line 1 column 1, got 'x'; for plain text write f=…".to_owned(),
+            "g: the value is empty, not JSON, got ''; for plain text write g=…".to_owned(),
+            "h: cannot read none: no such file".to_owned(),
+        ])
+    );
+}
+
+#[test]
+fn standard_input_can_be_used_once() {
+    let words = ["a=@-".to_owned(), "b:=@-".to_owned()];
+    let mut reader = memory();
+    let input = Input { base: Some("-"), form: &[], words: &words };
+    let problems = build(&input, None, &mut reader).unwrap_err();
+    assert_eq!(reader.stdin_reads, 1);
+    assert_eq!(problems.len(), 2);
+    assert_eq!(problems[0].to_string(), "a: standard input can be used once only; for the text itself write a=@@-");
+    assert_eq!(problems[1].to_string(), "b: standard input can be used once only");
+}
+
+#[test]
+fn the_whole_object_comes_first_and_words_lie_over_it() {
+    assert_eq!(
+        over(r#"{"a":{"x":1,"y":2},"b":3}"#, &["a.x:=9", "c=4"], None),
+        Ok(json!({"a": {"x": 9, "y": 2}, "b": 3, "c": "4"}))
+    );
+    assert_eq!(over(r#"{"a":{"x":1}}"#, &["a:=5"], None), Ok(json!({"a": 5})));
+    assert_eq!(over("@o.json", &[], None), Ok(json!({"a": 1})));
+    assert_eq!(over("-", &[], None), Ok(json!({"from": "stdin"})));
+    assert_eq!(over("@-", &["a=1"], None), Ok(json!({"from": "stdin", "a": "1"})));
+    assert_eq!(
+        over(r#"{"big": 123456789012345678901234567890}"#, &[], None).unwrap().to_string(),
+        r#"{"big":123456789012345678901234567890}"#
+    );
+}
+
+#[test]
+fn a_bad_whole_object_is_a_problem() {
+    assert_eq!(over("[1]", &[], None), Err(vec!["--args: expected a JSON object, got array".to_owned()]));
+    assert!(over("{a:1}", &[], None).unwrap_err()[0].starts_with("--args is not JSON: "));
+    assert_eq!(over("@none", &[], None), Err(vec!["--args: cannot read none: no such file".to_owned()]));
+    assert!(over("@broken.json", &[], None).unwrap_err()[0].starts_with("--args: broken.json is not JSON: "));
+    assert_eq!(over("", &[], None), Err(vec!["--args is empty, not JSON".to_owned()]));
+    assert_eq!(over("@", &[], None), Err(vec!["--args: no file is named after the @".to_owned()]));
+}
+
+#[test]
+fn conflicts_are_problems() {
+    assert_eq!(untyped(&["a=1", "a.b=2"]), Err(vec!["a: given both as a value and by its member b".to_owned()]));
+    assert_eq!(untyped(&["a.b=2", "a=1"]), Err(vec!["a: given both as a value and by its member b".to_owned()]));
+    assert_eq!(untyped(&["a.b.c=2", "a.b=1"]), Err(vec!["a.b: given both as a value and by its member c".to_owned()]));
+    assert_eq!(
+        over(r#"{"a": 1}"#, &["a.b=2"], None),
+        Err(vec!["a: given both as a value and by its member b".to_owned()])
+    );
+    // An object given whole and its members go together, in either order.
+    assert_eq!(untyped(&["a.b=2", r#"a:={"x":1}"#]), Ok(json!({"a": {"x": 1, "b": "2"}})));
+}
+
+#[test]
+fn a_property_of_that_very_name_wins_over_its_members() {
+    let properties = json!({"a.b": {"type": "integer"}, "a": {"type": "object", "properties": {"b": {"type": "string"}, "c": {"type": "boolean"}}},
+        "x.y": {"type": "object", "properties": {"z": {"type": "integer"}}}});
+    assert_eq!(
+        typed(&["a.b=1", "a.c=true", "x.y.z=2"], properties),
+        Ok(json!({"a.b": 1, "a": {"c": true}, "x.y": {"z": 2}}))
+    );
+    let open =
+        json!({"meta": {"type": "object"}, "map": {"type": "object", "additionalProperties": {"type": "integer"}}});
+    assert_eq!(typed(&["meta.a.b=1", "map.x=1"], open), Ok(json!({"meta": {"a": {"b": "1"}}, "map": {"x": 1}})));
+}
+
+#[test]
+fn members_of_a_scalar_and_unknown_members() {
+    let schema = everything();
+    let words = ["query=x", "limit.x=1", "filters.pge=1", "filters.zzz=1"];
+    assert_eq!(
+        run(None, &[], &words, Some(&schema)).unwrap_err(),
+        [
+            "limit: takes integer, which has no member x",
+            "filters.pge: no such parameter; did you mean page?",
+            "filters.zzz: no such parameter",
+        ]
+    );
+}
+
+#[test]
+fn repeated_names() {
+    let properties = json!({"n": {"type": "integer"}, "ids": {"type": "array", "items": {"type": "integer"}},
+        "pair": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}]},
+        "either": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}, "any": {}});
+    assert_eq!(typed(&["ids=1", "ids=2"], properties.clone()), Ok(json!({"ids": [1, 2]})));
+    assert_eq!(typed(&["pair=1", "pair=1"], properties.clone()), Ok(json!({"pair": ["1", 1]})));
+    assert_eq!(typed(&["either=1"], properties.clone()), Ok(json!({"either": "1"})));
+    assert_eq!(typed(&["either=1", "either=2"], properties.clone()), Ok(json!({"either": ["1", "2"]})));
+    assert_eq!(
+        typed(&["ids:=[9]", "ids=1"], properties.clone()).unwrap_err(),
+        ["ids.0: expected integer, got an array"]
+    );
+    assert_eq!(
+        typed(&["n=1", "n=2", "n=3", "any=1", "any=2", "ids=1", "ids=x"], properties).unwrap_err(),
+        [
+            "n: given 3 times, but it takes one value",
+            "any: given twice, but it takes one value",
+            "ids: expected integer, got 'x'",
+        ]
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let schema = everything();
+    let words = ["qeury=x", "limit=abc", "on=yes", "state=opne", "ids=x", "whatever=1", "tags=[a,b]"];
+    assert_eq!(
+        run(None, &[], &words, Some(&schema)).unwrap_err(),
+        [
+            "qeury: no such parameter; did you mean query?",
+            "whatever: no such parameter",
+            "limit: expected integer, got 'abc'",
+            "on: expected boolean, got 'yes'; did you mean true?",
+            "ids: expected integer[], got 'x'",
+            "tags: expected string[], got '[a,b]'; not a JSON array: expected value at line 1 column 2",
+            "query: required, but not given",
+            r#"state: expected one of "open", "closed", got 'opne'; did you mean open?"#,
+        ]
+    );
+    let problems = run(None, &[], &["query=x", "limit=0"], Some(&schema)).unwrap_err();
+    assert_eq!(problems, ["limit: must be at least 1, got 0"]);
+}
+
+#[test]
+fn unknown_names_are_problems_unless_the_schema_invites_them() {
+    let silent = json!({"type": "object", "properties": {"query": {"type": "string"}}});
+    assert_eq!(
+        run(None, &[], &["quer=1"], Some(&silent)).unwrap_err(),
+        ["quer: no such parameter; did you mean query?"]
+    );
+    assert_eq!(
+        over(r#"{"quer": 1}"#, &[], Some(&silent)).unwrap_err(),
+        ["quer: no such parameter; did you mean query?"]
+    );
+    assert_eq!(run(None, &[], &["zzz.a=1"], Some(&silent)).unwrap_err(), ["zzz: no such parameter"]);
+    for open in [
+        json!({"type": "object"}),
+        json!({"type": "object", "properties": {}, "additionalProperties": true}),
+        json!({"type": "object", "properties": {}, "additionalProperties": {"type": "string"}}),
+        json!(true),
+    ] {
+        assert!(run(None, &[], &["zzz=1"], Some(&open)).is_ok(), "{open}");
+    }
+    let numbers =
+        json!({"type": "object", "patternProperties": {"^n": {"type": "integer"}}, "additionalProperties": false});
+    assert_eq!(run(None, &[], &["n1=5"], Some(&numbers)).unwrap().arguments["n1"], json!(5));
+    assert_eq!(run(None, &[], &["m1=5"], Some(&numbers)).unwrap_err(), ["m1: no such parameter"]);
+}
+
+#[test]
+fn a_word_without_equals_gets_advice() {
+    let schema = everything();
+    let advice = |word: &str| run(None, &[], &["query=x", word], Some(&schema)).unwrap_err().remove(0);
+    assert_eq!(advice("limit"), "'limit' is not an argument; did you mean limit=…?");
+    assert_eq!(advice("limt"), "'limt' is not an argument; did you mean limit=…?");
+    assert_eq!(advice("limit:5"), "'limit:5' is not an argument; did you mean limit=5?");
+    assert_eq!(advice("limit: 5"), "'limit: 5' is not an argument; did you mean limit=5?");
+    assert_eq!(advice(r#"{"a":1}"#), r#"'{"a":1}' is not an argument; the whole object goes after --args"#);
+    assert_eq!(advice("=5"), "'=5' is not an argument; a name must stand before the =");
+    assert_eq!(advice(":=5"), "':=5' is not an argument; a name must stand before the =");
+    assert_eq!(advice("hello world"), "'hello world' is not an argument; write NAME=VALUE");
+    let free = run(None, &[], &["hello world"], Some(&schema)).unwrap_err();
+    assert_eq!(
+        free,
+        ["'hello world' is not an argument; did you mean query='hello world'?", "query: required, but not given"]
+    );
+    assert_eq!(untyped(&["limit"]).unwrap_err(), ["'limit' is not an argument; write NAME=VALUE"]);
+}
+
+#[test]
+fn secrets_are_not_repeated() {
+    let schema = everything();
+    // Typed, but the schema calls it a password; read from a file.
+    let problems = run(None, &[], &["query=x", "token=hunter2", "limit=@note.txt"], Some(&schema)).unwrap_err();
+    assert_eq!(problems, ["limit: expected integer", "token: needs at least 40 characters"]);
+    let numeric = json!({"properties": {"pin": {"type": "integer", "writeOnly": true}}});
+    assert_eq!(run(None, &[], &["pin=abc"], Some(&numeric)).unwrap_err(), ["pin: expected integer"]);
+    let enumerated =
+        json!({"properties": {"a": {"enum": ["x"]}, "from": {"type": "integer"}}, "additionalProperties": true});
+    assert_eq!(run(None, &[], &["a=@note.txt"], Some(&enumerated)).unwrap_err(), [r#"a: expected "x""#]);
+    assert_eq!(
+        over("-", &["a=y"], Some(&enumerated)).unwrap_err(),
+        ["from: expected integer", r#"a: expected "x", got 'y'"#]
+    );
+}
+
+#[test]
+fn a_schema_that_cannot_judge_is_no_mistake_of_the_user() {
+    let schema =
+        json!({"$schema": "https://example.com/mine", "properties": {"n": {"type": "integer"}}, "required": ["m"]});
+    let built = run(None, &[], &["n=5"], Some(&schema)).unwrap();
+    assert_eq!(Value::Object(built.arguments), json!({"n": 5}));
+    assert_eq!(built.unchecked, Some(SchemaError::Dialect("https://example.com/mine".to_owned())));
+    // Nothing to check: the schema is not even looked at.
+    let harmless =
+        json!({"$schema": "https://example.com/mine", "type": "object", "properties": {"n": {"type": "integer"}}});
+    assert_eq!(run(None, &[], &[], Some(&harmless)).unwrap().unchecked, None);
+}
+
+#[test]
+fn call_forms_fill_the_arguments() {
+    let schema = everything();
+    let form = |word: &str| call_form(word).unwrap().unwrap().arguments;
+    let build = |word: &str, words: &[&str]| {
+        run(None, &form(word), words, Some(&schema)).map(|built| Value::Object(built.arguments))
+    };
+    assert_eq!(build(r#"s(query: "x", limit: 5)"#, &["on=true"]), Ok(json!({"query": "x", "limit": 5, "on": true})));
+    assert_eq!(build(r#"s("x", 5)"#, &[]), Ok(json!({"query": "x", "limit": 5})));
+    assert_eq!(build(r#"s("x", on: true, 5)"#, &[]), Ok(json!({"query": "x", "on": true, "limit": 5})));
+    assert_eq!(build(r#"s({query: "x"})"#, &[]), Ok(json!({"query": "x"})));
+    assert_eq!(build(r#"s(query: "x", filters.page: 2)"#, &[]), Ok(json!({"query": "x", "filters": {"page": 2}})));
+    assert_eq!(build(r#"s(query: 5)"#, &[]).unwrap_err(), ["query: expected string, got 5"]);
+    assert_eq!(build(r#"s(qeury: "x")"#, &["query=y"]).unwrap_err(), ["qeury: no such parameter; did you mean query?"]);
+    assert_eq!(build(r#"s(query: "x")"#, &["query=y"]).unwrap_err(), ["query: given twice, but it takes one value"]);
+    assert_eq!(build("s({})", &["query=y"]), Ok(json!({"query": "y"})));
+    let many = run(None, &form("s(1, 2)"), &[], Some(&json!({"properties": {"a": {"type": "integer"}}}))).unwrap_err();
+    assert_eq!(many, ["the call form has more arguments than the tool has parameters (1)"]);
+    let unknown = run(None, &form("s(1)"), &[], None).unwrap_err();
+    assert_eq!(unknown, ["an argument without a name needs the tool's schema; write name: value"]);
+}
+
+#[test]
+fn call_forms_parse() {
+    let parse = |word: &str| {
+        let form = call_form(word).unwrap().unwrap();
+        let arguments: Vec<Value> =
+            form.arguments.into_iter().map(|argument| json!([argument.name, argument.value])).collect();
+        (form.tool, Value::Array(arguments).to_string())
+    };
+    let of = |word: &str| parse(word).1;
+    assert_eq!(parse("t()"), ("t".to_owned(), "[]".to_owned()));
+    assert_eq!(parse("a.b-c/d_e:f ( )").0, "a.b-c/d_e:f");
+    assert_eq!(
+        of(r#"t(name: "value", n: 5, list: [1,2,], o: {a: 1, 'b-c': null, "d": [], },)"#),
+        r#"[["name","value"],["n",5],["list",[1,2]],["o",{"a":1,"b-c":null,"d":[]}]]"#
+    );
+    assert_eq!(of(r#"t( 'it''s' )"#.replace("''", r"\'").as_str()), r#"[[null,"it's"]]"#);
+    assert_eq!(of(r#"t(a="x", b = 'y');"#), r#"[["a","x"],["b","y"]]"#);
+    assert_eq!(
+        of("t(true, false, null, -1.5, +5, .5, 5., 0x1F, 1e400)"),
+        "[[null,true],[null,false],[null,null],[null,-1.5],[null,5],[null,0.5],[null,5],[null,31],[null,1e+400]]"
+    );
+    assert_eq!(of("t(123456789012345678901234567890)"), "[[null,123456789012345678901234567890]]");
+    assert_eq!(of(r#"t("\n\t\x41\u0041\u{1f600}\ud83d\ude00\q\\\"")"#), r#"[[null,"\n\tAA😀😀q\\\""]]"#);
+    assert_eq!(of(r#"t("a b": 1, 'é': 2, true: 3, 1: 4)"#), r#"[["a b",1],["é",2],["true",3],["1",4]]"#);
+    assert_eq!(of("t(\"a)b,c\")"), r#"[[null,"a)b,c"]]"#);
+    assert_eq!(of("t(\n  a: 1,\n)\n"), r#"[["a",1]]"#);
+    assert_eq!(of(r#"t(__proto__: {"__proto__": 1})"#), r#"[["__proto__",{"__proto__":1}]]"#);
+}
+
+#[test]
+fn a_tool_name_is_no_call_form() {
+    for word in ["tool", "a.b", "", "(x)", "q=f(x)", "a b(c)", "tool)", "'x'(1)"] {
+        assert!(call_form(word).is_none(), "{word}");
+    }
+}
+
+#[test]
+fn bad_call_forms_say_where() {
+    let wrong = |word: &str| call_form(word).unwrap().unwrap_err().to_string();
+    assert_eq!(wrong("t(a: 1 b: 2)"), "the call form is wrong at character 8: expected , or ), got 'b'");
+    assert_eq!(wrong("t(a: 1"), "the call form is wrong at its end: expected , or )");
+    assert_eq!(wrong("t(a:)"), "the call form is wrong at character 5: expected a value, got ')'");
+    assert_eq!(
+        wrong("t(a: foo)"),
+        "the call form is wrong at character 6: expected a value, got 'f'; a text needs quotes: \"foo\""
+    );
+    assert_eq!(wrong("t(a: \"x)"), "the call form is wrong at character 6: this text has no closing quote, got '\"'");
+    assert_eq!(wrong("t(a: 1_000)"), "the call form is wrong at character 6: this is no number, got '1_000'");
+    assert_eq!(wrong("t() x"), "the call form is wrong at character 5: expected the end after ), got 'x'");
+    assert_eq!(wrong("t(,)"), "the call form is wrong at character 3: expected a value, got ','");
+    assert_eq!(wrong("t({a 1})"), "the call form is wrong at character 6: expected :, got '1'");
+    assert_eq!(wrong("t([1 2])"), "the call form is wrong at character 6: expected , or ], got '2'");
+    assert_eq!(wrong("t(\"\\u12\")"), "the call form is wrong at character 6: this is no character's number, got '1'");
+    assert_eq!(
+        wrong("t(\"\\ud800\")"),
+        "the call form is wrong at character 6: this is no character's number, got 'd'"
+    );
+    assert_eq!(wrong("é(ü: ?)"), "the call form is wrong at character 6: expected a value, got '?'");
+    for bad in [
+        "t(1, 0x)",
+        "t(NaN)",
+        "t(-)",
+        "t(a: {b: 1)",
+        "t(a: [1)",
+        "t(\"\\",
+        "t(a: b(c))",
+        "t(0xfffffffffffffffffffffffffffffffff)",
+    ] {
+        assert!(call_form(bad).unwrap().is_err(), "{bad}");
+    }
+    assert!(wrong(&format!("t({}", "[".repeat(100_000))).contains("nested too deeply"));
+}
+
+#[test]
+fn examples_are_calls_that_fit() {
+    let schemas = [
+        everything(),
+        json!({"type": "object", "required": ["a", "o", "l", "s", "u", "n"], "properties": {
+            "a": {"type": "string", "examples": ["it's @ \"quoted\" $HOME `x`\n!"]},
+            "o": {"type": "object", "required": ["p"], "properties": {"p": {"type": "integer", "minimum": 3}}},
+            "l": {"type": "array", "items": {"type": "object", "required": ["k"], "properties": {"k": {"type": "boolean"}}}, "minItems": 2},
+            "s": {"type": "string", "default": "@file"},
+            "u": {"anyOf": [{"type": "string", "minLength": 50}, {"type": "integer", "minimum": 1000}]},
+            "n": {"type": ["string", "integer"], "examples": ["5"]},
+        }}),
+        json!({"type": "object", "required": ["e", ""], "properties": {"e": {"type": "string", "maxLength": 0}, "": {"type": "integer"}}}),
+    ];
+    for schema in schemas {
+        let line = schema::example_args(&schema).join(" ");
+        let words = shlex::split(&line).unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with('=')).collect();
+        match run(None, &[], &words, Some(&schema)) {
+            Ok(built) => assert!(built.unchecked.is_none(), "{line}"),
+            // A parameter without a name cannot be typed as a word at all.
+            Err(problems) => assert_eq!(problems, [": required, but not given"], "{line}"),
+        }
+    }
+}
+
+#[test]
+fn all_problems_become_one_usage_failure() {
+    let schema = everything();
+    let words = ["limit=abc".to_owned(), "qeury=x".to_owned()];
+    let problems = build(&Input { words: &words, ..Input::default() }, Some(&schema), &mut memory()).unwrap_err();
+    let failure = schema::failure("npx server", "search", &problems);
+    assert_eq!(failure.class(), crate::error::Class::Usage);
+    assert_eq!(failure.details().message, "search: 3 arguments do not fit the tool");
+    assert_eq!(failure.details().causes.len(), 3);
+    assert_eq!(failure.details().hint.as_deref(), Some("mcpipe list 'npx server' search"));
+}

@@ -1,0 +1,199 @@
+//! `call`: one tool, its arguments typed and checked by its own schema, its result printed.
+
+use std::cell::RefCell;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::inputs;
+use super::tools::{self, Tools};
+use super::{Context, Exit, Files};
+use crate::args::{self, FormArg};
+use crate::cli::CallArgs;
+use crate::error::{Class, Failure, Result};
+use crate::protocol::rpc::{self, Raw, parse_value};
+use crate::protocol::views::{Entry, member};
+use crate::protocol::{code, method};
+use crate::schema;
+use crate::target::Resolved;
+use crate::session::link::Reply;
+use crate::session::{Session, Use};
+use crate::target::{Confirm, Target};
+
+/// Calls a tool.
+///
+/// # Errors
+/// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
+pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
+    let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
+    let Some((tool, words)) = words.split_first() else {
+        return Err(Failure::new(Class::Usage, "which tool?")
+            .server(&target.name)
+            .hint(format!("see its tools: mcpipe list {}", super::quoted(&target.name))));
+    };
+    let given = Given::read(&target, tool, words)?;
+    let progress = context.progress(&format!("waiting for {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?;
+    let operation = async |session: &Session| {
+        let files = RefCell::new(Files::default());
+        let call = Calling { context, session, args: &args, given: &given, files };
+        let Some(result) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
+        call.print(&result)
+    };
+    context.with(session, operation).await
+}
+
+/// The tool and its arguments as typed.
+struct Given {
+    tool: String,
+    form: Vec<FormArg>,
+    words: Vec<String>,
+}
+
+impl Given {
+    fn read(target: &Target, tool: &str, words: &[String]) -> Result<Self> {
+        let words = words.to_vec();
+        match args::call_form(tool) {
+            None => Ok(Given { tool: tool.to_owned(), form: Vec::new(), words }),
+            Some(Ok(form)) => Ok(Given { tool: form.tool, form: form.arguments, words }),
+            Some(Err(problem)) => Err(schema::failure(&target.name, tool, &[problem])),
+        }
+    }
+}
+
+/// One call on its way.
+struct Calling<'a> {
+    context: &'a Context,
+    session: &'a Session,
+    args: &'a CallArgs,
+    given: &'a Given,
+    files: RefCell<Files>,
+}
+
+impl Calling<'_> {
+    /// The result; `None` after a dry run.
+    async fn result(&self) -> Result<Option<Raw>> {
+        let name = self.given.tool.as_str();
+        let target = self.session.target();
+        if !target.policy.permits(name) {
+            return Err(tools::not_allowed(target, name));
+        }
+        let (mut tools, mut ready) = if self.args.no_validate {
+            // Sent as typed: nothing needs to be known of the tool.
+            (None, self.build(None).map(|arguments| (arguments, Vec::new())))
+        } else {
+            let tools = tools::load(self.context, self.session, Use::Memory).await?;
+            let ready = self.prepare(&tools);
+            (Some(tools), ready)
+        };
+        // A refusal from memory is checked against what the server says now.
+        if ready.is_err() && tools.as_ref().is_some_and(|tools| tools.remembered) {
+            let fresh = tools::load(self.context, self.session, Use::Server).await?;
+            ready = self.prepare(&fresh);
+            tools = Some(fresh);
+        }
+        let (arguments, headers) = ready?;
+        if self.args.dry_run {
+            self.dry_run(arguments)?;
+            return Ok(None);
+        }
+        self.consent(tools.as_ref().and_then(|tools| tools.find(name)), &arguments).await?;
+        self.send(arguments, headers).await.map(Some)
+    }
+
+    /// Sends the call and follows it to its result.
+    async fn send(&self, arguments: Map<String, Value>, headers: Vec<(String, String)>) -> Result<Raw> {
+        let name = self.given.tool.as_str();
+        let mut reply = self.session.reply(&Session::tool_call(name, arguments.clone(), headers)).await?;
+        if matches!(&reply, Reply::Error(error, _) if error.code == code::HEADER_MISMATCH) {
+            // The schema has changed: its headers are made anew, once (HTM-07). Refused before execution.
+            let tools = tools::load(self.context, self.session, Use::Server).await?;
+            if let Some(tool) = tools.find(name) {
+                let headers = tools::mirrored(self.session, tool, &arguments);
+                reply = self.session.reply(&Session::tool_call(name, arguments, headers)).await?;
+            }
+        }
+        match reply {
+            Reply::Result(result) => Ok(result),
+            reply => {
+                let failure = self.session.failure(reply, method::TOOLS_CALL);
+                // What was declined is why it failed.
+                Err(match self.session.declined() {
+                    Some(declined) => declined.cause(failure.to_string()),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    /// The arguments, checked against the tool's schema, and the headers that mirror them.
+    fn prepare(&self, tools: &Tools) -> Result<(Map<String, Value>, Vec<(String, String)>)> {
+        let name = self.given.tool.as_str();
+        let Some(tool) = tools.find(name) else { return Err(tools.missing(self.session.target(), name)) };
+        let arguments = self.build(tool.input_schema())?;
+        let headers = tools::mirrored(self.session, tool, &arguments);
+        Ok((arguments, headers))
+    }
+
+    /// The arguments by this schema; as typed where there is none.
+    fn build(&self, schema: Option<&Value>) -> Result<Map<String, Value>> {
+        let input = args::Input { base: self.args.object.as_deref(), form: &self.given.form, words: &self.given.words };
+        let target = &self.session.target().name;
+        let built = args::build(&input, schema, &mut *self.files.borrow_mut())
+            .map_err(|problems| schema::failure(target, &self.given.tool, &problems))?;
+        if let Some(doubt) = built.unchecked {
+            self.context.ui.warn(&format!("the arguments are sent unchecked: {doubt}"));
+        }
+        Ok(built.arguments)
+    }
+
+    fn dry_run(&self, arguments: Map<String, Value>) -> Result<()> {
+        let call = Session::tool_call(&self.given.tool, arguments, Vec::new());
+        let params = Value::Object(call.params).to_string();
+        self.context.ui.json_text(&rpc::request(1, call.method, Some(&params)))
+    }
+
+    /// Asks the person where the configuration wants that; `--yes` answers beforehand (`TOL-09`).
+    async fn consent(&self, tool: Option<&Entry>, arguments: &Map<String, Value>) -> Result<()> {
+        let harmless = tool.is_some_and(|tool| {
+            tool.hint("readOnlyHint") == Some(true) || tool.hint("destructiveHint") == Some(false)
+        });
+        let needed = match self.session.target().policy.confirm {
+            Confirm::Never => false,
+            Confirm::Destructive => !harmless,
+            Confirm::Always => true,
+        };
+        if !needed || self.args.yes {
+            return Ok(());
+        }
+        let name = &self.given.tool;
+        let ui = &self.context.ui;
+        let refused = |why: &str| Failure::new(Class::Refused, format!("the call of '{name}' {why}"));
+        if !ui.terminal().interactive() || self.context.global.no_input {
+            return Err(refused("needs consent").hint("agree beforehand with --yes"));
+        }
+        let _quiet = ui.pause_progress();
+        ui.say(&format!("{name} is to be called with {}", Value::Object(arguments.clone())));
+        let answer = inputs::line(ui, &self.context.interrupt, "call it? [y/N] ").await?;
+        let agreed = answer.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes"));
+        if agreed { Ok(()) } else { Err(refused("was not agreed to")) }
+    }
+
+    fn print(&self, result: &RawValue) -> Result<Exit> {
+        let ui = &self.context.ui;
+        let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
+        if ui.json() {
+            ui.raw_json(result)?;
+        } else if self.args.structured && !failed {
+            ui.structured(result)?;
+        } else {
+            ui.tool_result(result, self.args.save.as_deref())?;
+        }
+        match (failed, self.session.declined()) {
+            (false, _) => Ok(Exit::Done),
+            (true, Some(declined)) => Err(declined.server(&self.session.target().name)),
+            (true, None) => Ok(Exit::Said(Class::Failed)),
+        }
+    }
+}

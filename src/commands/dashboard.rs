@@ -1,0 +1,214 @@
+//! `list` without a target: every configured server at a glance, asked at once, each failure a row.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::list::{offered, signature, wanted};
+use super::{Context, Exit};
+use crate::cli::ListArgs;
+use crate::error::{Failure, Result};
+use crate::output::listing::{ServerRow, State, kind_table, servers_table};
+use crate::protocol::views::{Entry, Kind, ServerInfo};
+use crate::session::Session;
+use crate::target::Target;
+
+/// What came of one server.
+struct Asked {
+    name: String,
+    transport: String,
+    info: Option<(ServerInfo, String)>,
+    lists: Vec<(Kind, Vec<Entry>)>,
+    time: Duration,
+    failure: Option<Failure>,
+}
+
+impl Asked {
+    fn new(name: &str, transport: &str) -> Self {
+        Asked {
+            name: name.to_owned(),
+            transport: transport.to_owned(),
+            info: None,
+            lists: Vec::new(),
+            time: Duration::ZERO,
+            failure: None,
+        }
+    }
+
+    fn count(&self, kind: Kind) -> Option<usize> {
+        self.lists.iter().find(|(listed, _)| *listed == kind).map(|(_, entries)| entries.len())
+    }
+}
+
+/// Asks every configured server.
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
+    let servers = context.configured(&args.reach)?;
+    if servers.is_empty() {
+        context.ui.note("no servers are configured");
+        if context.ui.json() {
+            context.ui.json_text(r#"{"servers":[]}"#)?;
+        }
+        return Ok(Exit::Done);
+    }
+    let kinds = if args.grep.is_some() { wanted(args) } else { vec![Kind::Tools, Kind::Resources, Kind::Prompts] };
+    let progress = context.progress(&format!("asking {} servers", servers.len()));
+    let total = servers.len();
+    let asked = async {
+        let mut done = 0;
+        let all = servers.into_iter().map(|(name, target)| ask(context, args, &kinds, name, target));
+        let mut all = stream::iter(all).buffered(usize::from(args.jobs));
+        let mut asked = Vec::new();
+        while let Some(one) = all.next().await {
+            done += 1;
+            progress.update(done as f64, Some(total as f64), None);
+            asked.push(one);
+        }
+        asked
+    };
+    let asked: Vec<Asked> = progress.during(asked).await;
+    if let Some(failure) = context.interrupt.raised() {
+        return Err(failure);
+    }
+    match &args.grep {
+        Some(_) => found(context, &asked)?,
+        None => glance(context, &asked)?,
+    }
+    Ok(match asked.iter().find_map(|one| one.failure.as_ref()) {
+        Some(failure) => Exit::Said(failure.class()),
+        None => Exit::Done,
+    })
+}
+
+async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, target: Result<Target>) -> Asked {
+    let mut asked = Asked::new(&name, "");
+    let target = match target {
+        Ok(target) => target,
+        Err(failure) => {
+            asked.failure = Some(failure);
+            return asked;
+        }
+    };
+    asked.transport = target.endpoint.wire().as_str().to_owned();
+    if args.offline {
+        return asked;
+    }
+    let start = Instant::now();
+    let session = match context.session(target, None) {
+        Ok(session) => session,
+        Err(failure) => {
+            asked.failure = Some(failure);
+            return asked;
+        }
+    };
+    let lists = async |session: &Session| {
+        let mut lists = Vec::new();
+        for kind in kinds {
+            if *kind == Kind::Tools || session.list_offered(*kind).await {
+                lists.push((*kind, offered(context, session, *kind, args.grep.as_deref()).await?));
+            }
+        }
+        Ok((lists, session.known().await))
+    };
+    match context.with(session, lists).await {
+        Ok((lists, known)) => {
+            asked.lists = lists;
+            asked.info = known.map(|(server, revision, wire)| {
+                asked.transport = wire.as_str().to_owned();
+                (server, revision.as_str().to_owned())
+            });
+        }
+        Err(failure) => asked.failure = Some(failure),
+    }
+    asked.time = start.elapsed();
+    asked
+}
+
+/// The table of servers.
+fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
+    if context.ui.json() {
+        let servers: Vec<Value> = asked.iter().map(json_row).collect();
+        return context.ui.json_value(&json!({ "servers": servers }));
+    }
+    let rows: Vec<ServerRow> = asked
+        .iter()
+        .map(|one| ServerRow {
+            name: one.name.clone(),
+            transport: one.transport.clone(),
+            revision: one.info.as_ref().map(|(_, revision)| revision.clone()).unwrap_or_default(),
+            tools: one.count(Kind::Tools),
+            resources: one.count(Kind::Resources),
+            prompts: one.count(Kind::Prompts),
+            time: (one.time > Duration::ZERO).then_some(one.time),
+            state: match &one.failure {
+                Some(failure) => State::Failed(failure.clone()),
+                None if one.time == Duration::ZERO => State::NotAsked,
+                None => State::Ok,
+            },
+        })
+        .collect();
+    context.ui.table(&servers_table(&rows))
+}
+
+fn json_row(one: &Asked) -> Value {
+    let (name, version) = match &one.info {
+        Some((server, _)) => (server.name.clone(), server.version.clone()),
+        None => (None, None),
+    };
+    json!({
+        "name": one.name,
+        "transport": one.transport,
+        "revision": one.info.as_ref().map(|(_, revision)| revision),
+        "server": { "name": name, "version": version },
+        "tools": one.count(Kind::Tools),
+        "resources": one.count(Kind::Resources),
+        "prompts": one.count(Kind::Prompts),
+        "milliseconds": u64::try_from(one.time.as_millis()).unwrap_or(u64::MAX),
+        "state": if one.failure.is_some() { "failed" } else { "ok" },
+        "error": one.failure.as_ref().map(|failure| json!({
+            "class": failure.class().name(),
+            "code": failure.class().code(),
+            "message": failure.details().message,
+            "causes": failure.details().causes,
+        })),
+    })
+}
+
+/// What matched a word, over all servers.
+fn found(context: &Context, asked: &[Asked]) -> Result<()> {
+    let ui = &context.ui;
+    for failure in asked.iter().filter_map(|one| one.failure.as_ref()) {
+        ui.failure(failure);
+    }
+    if ui.json() {
+        let mut servers = Vec::new();
+        for one in asked.iter().filter(|one| one.failure.is_none()) {
+            let lists = one.lists.iter().map(|(kind, entries)| {
+                let entries: Vec<&str> = entries.iter().map(|entry| entry.raw().get()).collect();
+                format!(r#""{}":[{}]"#, kind.member(), entries.join(","))
+            });
+            let name = Value::String(one.name.clone());
+            let lists: Vec<String> = lists.collect();
+            servers.push(format!(r#"{{"name":{name},{}}}"#, lists.join(",")));
+        }
+        return ui.json_text(&format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
+    }
+    let kinds: Vec<Kind> = [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts].into();
+    for kind in kinds {
+        let rows: Vec<(Option<&str>, &Entry)> = asked
+            .iter()
+            .flat_map(|one| {
+                let lists = one.lists.iter().filter(move |(listed, _)| *listed == kind);
+                lists.flat_map(|(_, entries)| entries.iter().map(|entry| (Some(one.name.as_str()), entry)))
+            })
+            .collect();
+        if !rows.is_empty() {
+            ui.table(&kind_table(kind, rows, signature))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! `completions` and `man`: print what is shipped with the binary.
+
+use super::{Context, Exit};
+use crate::cli::{CompletionsArgs, ManArgs};
+use crate::error::{Class, Failure, Result};
+use crate::generate;
+use crate::near::near;
+
+/// Prints the completion script of a shell.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn completions(context: &Context, args: &CompletionsArgs) -> Result<Exit> {
+    context.ui.bytes(generate::completion(args.shell).as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// Prints a manual page.
+///
+/// # Errors
+/// When there is no such command, or standard output cannot be written.
+pub fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
+    let name = args.command.as_deref().unwrap_or_default();
+    let Some(page) = generate::page(name) else {
+        let names: Vec<&str> = generate::PAGES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
+        let failure = Failure::new(Class::Usage, format!("there is no command '{name}'"));
+        let nearest = near(name, names.iter().copied());
+        return Err(match nearest.first() {
+            Some(nearest) => failure.hint(format!("did you mean: mcpipe man {nearest}")),
+            None => failure.hint(format!("the commands are {}", names.join(", "))),
+        });
+    };
+    context.ui.bytes(page.as_bytes())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,190 @@
+//! `list`: what one server offers, one of its tools in full, or who it is.
+
+use super::dashboard;
+use super::tools::{self, Tools};
+use super::{Context, Exit};
+use crate::cli::ListArgs;
+use crate::error::{Class, Failure, Result};
+use crate::output::details::{ParameterRow, ServerView, ToolView};
+use crate::output::listing::kind_table;
+use crate::protocol::views::{Entry, Kind};
+use crate::schema;
+use crate::target::Resolved;
+use crate::session::{Session, Use};
+
+/// Lists.
+///
+/// # Errors
+/// When the server, or the first of several, cannot be asked.
+pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
+    if args.target.is_none() && args.command.is_empty() {
+        return dashboard::run(context, &args).await;
+    }
+    let words = args.target.iter().chain(&args.tool).cloned().collect();
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?;
+    let operation = async |session: &Session| match words.as_slice() {
+        [] if args.info => info(context, session).await,
+        [] if args.schema => Err(Failure::new(Class::Usage, "--schema needs a tool")
+            .hint(format!("name one: mcpipe list {} TOOL --schema", super::quoted(&session.target().name)))),
+        [] => kinds(context, session, &wanted(&args), args.grep.as_deref()).await,
+        [tool] => one_tool(context, session, tool, args.schema).await,
+        [_, extra, ..] => Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' after the tool"))),
+    };
+    progress.during(context.with(session, operation)).await
+}
+
+/// The kinds of lists asked for; tools unless told otherwise.
+#[must_use]
+pub fn wanted(args: &ListArgs) -> Vec<Kind> {
+    if args.all {
+        return vec![Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts];
+    }
+    let chosen = [(args.resources, Kind::Resources), (args.templates, Kind::Templates), (args.prompts, Kind::Prompts)];
+    let chosen: Vec<Kind> = chosen.into_iter().filter_map(|(yes, kind)| yes.then_some(kind)).collect();
+    if chosen.is_empty() { vec![Kind::Tools] } else { chosen }
+}
+
+/// What a server offers of one kind, policy applied and filtered.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn offered(context: &Context, session: &Session, kind: Kind, grep: Option<&str>) -> Result<Vec<Entry>> {
+    let entries = if kind == Kind::Tools {
+        let Tools { entries, hidden, .. } = tools::load(context, session, Use::Server).await?;
+        if !hidden.is_empty() {
+            context.ui.note(&format!("{} tools are hidden by the configuration", hidden.len()));
+        }
+        entries
+    } else {
+        session.list(kind, Use::Server).await?.entries()
+    };
+    Ok(match grep {
+        Some(word) => entries.into_iter().filter(|entry| matches(entry, word)).collect(),
+        None => entries,
+    })
+}
+
+/// Whether a word occurs in the name, title, URI or description, whatever its case.
+#[must_use]
+pub fn matches(entry: &Entry, word: &str) -> bool {
+    let word = word.to_lowercase();
+    let texts = [Some(entry.name()), entry.title(), Some(entry.uri()), Some(entry.description())];
+    texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&word))
+}
+
+/// Prints lists of these kinds.
+///
+/// # Errors
+/// When one cannot be had.
+pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], grep: Option<&str>) -> Result<Exit> {
+    let mut lists = Vec::new();
+    for kind in kinds {
+        lists.push((*kind, offered(context, session, *kind, grep).await?));
+    }
+    let ui = &context.ui;
+    if ui.json() {
+        ui.json_text(&json(&lists))?;
+        return Ok(Exit::Done);
+    }
+    if lists.iter().all(|(_, entries)| entries.is_empty()) {
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.plural()).collect();
+        let about = if grep.is_some() { "has no matching" } else { "offers no" };
+        ui.note(&format!("{} {about} {}", session.target().name, names.join(" or ")));
+    }
+    let several = kinds.len() > 1;
+    for (kind, entries) in lists.iter().filter(|(_, entries)| !entries.is_empty()) {
+        // At a terminal each list has its heading; in a pipe each line says what it is.
+        let headed = several && ui.terminal().stdout;
+        if headed {
+            ui.section(kind.plural())?;
+        }
+        let tag = (several && !headed).then_some(kind.plural());
+        ui.table(&kind_table(*kind, entries.iter().map(|entry| (tag, entry)), signature))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The parameters of a tool in a few words.
+#[must_use]
+pub fn signature(tool: &Entry) -> String {
+    schema::signature(tool.value())
+}
+
+/// Lists as one document, every element as the server sent it.
+fn json(lists: &[(Kind, Vec<Entry>)]) -> String {
+    let lists = lists.iter().map(|(kind, entries)| {
+        let elements: Vec<&str> = entries.iter().map(|entry| entry.raw().get()).collect();
+        format!(r#""{}":[{}]"#, kind.member(), elements.join(","))
+    });
+    format!("{{{}}}", lists.collect::<Vec<_>>().join(","))
+}
+
+async fn info(context: &Context, session: &Session) -> Result<Exit> {
+    let about = session.about().await?;
+    let target = session.target().name.as_str();
+    let ui = &context.ui;
+    if ui.json() {
+        ui.json_value(&serde_json::json!({
+            "target": target,
+            "name": about.server.name,
+            "title": about.server.title,
+            "version": about.server.version,
+            "protocol": about.revision.as_str(),
+            "transport": about.wire.as_str(),
+            "capabilities": about.server.capabilities,
+            "instructions": about.server.instructions,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    ui.server_info(&ServerView {
+        target,
+        info: &about.server,
+        revision: about.revision.as_str(),
+        transport: about.wire.as_str(),
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn one_tool(context: &Context, session: &Session, name: &str, schema_only: bool) -> Result<Exit> {
+    let tools = tools::load(context, session, Use::Server).await?;
+    let target = session.target();
+    let Some(tool) = tools.find(name) else { return Err(tools.missing(target, name)) };
+    let ui = &context.ui;
+    if schema_only {
+        let raw = crate::protocol::views::member(tool.raw(), "inputSchema");
+        match raw {
+            Some(raw) => ui.raw_json(raw)?,
+            None => return Err(Failure::new(Class::Protocol, format!("the tool '{name}' has no input schema"))),
+        }
+    } else if ui.json() {
+        ui.raw_json(tool.raw())?;
+    } else {
+        let parameters = parameters(tool);
+        let output = tool.output_schema().map(schema::output_shape);
+        let mut example = vec!["mcpipe".to_owned(), "call".to_owned(), super::quoted(&target.name), super::quoted(name)];
+        example.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
+        let example = example.join(" ");
+        ui.tool_in_full(&ToolView { tool, parameters: &parameters, output: output.as_deref(), example: &example })?;
+    }
+    Ok(Exit::Done)
+}
+
+fn parameters(tool: &Entry) -> Vec<ParameterRow> {
+    let all = tool.input_schema().map(schema::parameters).unwrap_or_default();
+    all.into_iter()
+        .map(|parameter| {
+            let mut allowed: Vec<String> = parameter.allowed.iter().map(ToString::to_string).collect();
+            allowed.extend(parameter.limits);
+            ParameterRow {
+                name: parameter.name,
+                kind: parameter.kind,
+                required: parameter.required,
+                default: parameter.default.map(|value| value.to_string()).unwrap_or_default(),
+                allowed: allowed.join(", "),
+                description: parameter.description,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,150 @@
+//! `prompt`: one prompt with its arguments, or how an argument may go on.
+
+use serde_json::{Map, Value, json};
+
+use super::{Context, Exit, Files, list};
+use crate::args::Reader;
+use crate::cli::PromptArgs;
+use crate::error::{Class, Failure, Result};
+use crate::near::near;
+use crate::protocol::method;
+use crate::protocol::rpc::parse_value;
+use crate::protocol::views::Kind;
+use crate::target::Resolved;
+use crate::session::era::Call;
+use crate::session::{Session, Use};
+
+/// Gets a prompt.
+///
+/// # Errors
+/// When it cannot be had.
+pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
+    let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
+    let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach)?;
+    let progress = context.progress(&format!("waiting for {}", target.name));
+    let Some((name, words)) = words.split_first() else {
+        let session = context.session(target, None)?;
+        let listed = async |session: &Session| list::kinds(context, session, &[Kind::Prompts], None).await;
+        return progress.during(context.with(session, listed)).await;
+    };
+    let arguments = arguments(words)?;
+    let session = context.session(target, Some(progress.clone()))?;
+    context
+        .with(session, async |session| {
+            if let Some(wanted) = &args.complete {
+                return progress.during(complete(context, session, name, wanted, &arguments)).await;
+            }
+            let result = match progress.during(session.request(&get(name, &arguments))).await {
+                Ok(result) => result,
+                Err(failure) => return Err(explain(session, name, &arguments, failure).await),
+            };
+            if context.ui.json() { context.ui.raw_json(&result) } else { context.ui.prompt_result(&result) }?;
+            Ok(Exit::Done)
+        })
+        .await
+}
+
+fn get(name: &str, arguments: &Map<String, Value>) -> Call {
+    let mut params = Map::new();
+    params.insert("name".into(), name.into());
+    if !arguments.is_empty() {
+        params.insert("arguments".into(), Value::Object(arguments.clone()));
+    }
+    Call::read_only(method::PROMPTS_GET, params).named(name).with_progress()
+}
+
+/// `name=value` words; values are always strings, `name=@file` is the file's text.
+fn arguments(words: &[String]) -> Result<Map<String, Value>> {
+    let mut all = Map::new();
+    let mut reader = Files::default();
+    for word in words {
+        let usage = |message: String| Failure::new(Class::Usage, message);
+        let Some((name, value)) = word.split_once('=') else {
+            return Err(usage(format!("'{word}' is no argument")).hint(format!("write it as name=value: {word}=…")));
+        };
+        let text = match value.strip_prefix('@') {
+            Some(literal) if literal.starts_with('@') => literal.to_owned(),
+            Some(file) => {
+                let bytes = if file == "-" { reader.stdin() } else { reader.file(file) };
+                let bytes = bytes.map_err(|error| usage(format!("{name}: cannot read {file}")).source(&error))?;
+                String::from_utf8(bytes).map_err(|_| usage(format!("{name}: {file} is not UTF-8 text")))?
+            }
+            None => value.to_owned(),
+        };
+        if all.insert(name.to_owned(), Value::String(text)).is_some() {
+            return Err(usage(format!("{name}: given twice")));
+        }
+    }
+    Ok(all)
+}
+
+/// A prompt that is not there, or that misses an argument, is explained from the list of prompts.
+async fn explain(session: &Session, name: &str, given: &Map<String, Value>, failure: Failure) -> Failure {
+    if failure.details().rpc.is_none() {
+        return failure;
+    }
+    let Ok(listing) = session.list(Kind::Prompts, Use::Memory).await else { return failure };
+    let target = super::quoted(&session.target().name);
+    let Some(prompt) = listing.find(name) else {
+        let entries = listing.entries();
+        let nearest = near(name, entries.iter().map(|entry| entry.name()));
+        return failure.hint(match nearest.first() {
+            Some(nearest) => format!("did you mean {nearest}?"),
+            None => format!("see the prompts: mcpipe prompt {target}"),
+        });
+    };
+    let known: Vec<(&str, bool)> = prompt
+        .value()
+        .get("arguments")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|argument| Some((argument.get("name")?.as_str()?, argument.get("required") == Some(&json!(true)))))
+        .collect();
+    let missing = known.iter().filter(|(name, required)| *required && !given.contains_key(*name));
+    let mut failure = missing.fold(failure, |failure, (name, _)| failure.cause(format!("{name}: missing")));
+    for name in given.keys().filter(|name| !known.iter().any(|(known, _)| known == name)) {
+        failure = match near(name, known.iter().map(|(known, _)| *known)).first() {
+            Some(nearest) => failure.cause(format!("{name}: unknown; did you mean {nearest}?")),
+            None => failure.cause(format!("{name}: unknown")),
+        };
+    }
+    failure
+}
+
+/// Prints how the server would go on with an argument, one value a line.
+async fn complete(
+    context: &Context,
+    session: &Session,
+    name: &str,
+    wanted: &str,
+    given: &Map<String, Value>,
+) -> Result<Exit> {
+    let Some((argument, prefix)) = wanted.split_once('=') else {
+        return Err(Failure::new(Class::Usage, format!("--complete {wanted} names no prefix"))
+            .hint(format!("write it as ARG=PREFIX: --complete {wanted}=")));
+    };
+    let mut params = Map::new();
+    params.insert("ref".into(), json!({"type": "ref/prompt", "name": name}));
+    params.insert("argument".into(), json!({"name": argument, "value": prefix}));
+    if !given.is_empty() {
+        params.insert("context".into(), json!({ "arguments": given }));
+    }
+    let result = session.request(&Call::read_only(method::COMPLETE, params)).await?;
+    if context.ui.json() {
+        context.ui.raw_json(&result)?;
+        return Ok(Exit::Done);
+    }
+    let value = parse_value(result.get()).unwrap_or(Value::Null);
+    let values = value.pointer("/completion/values").and_then(Value::as_array);
+    let Some(values) = values else {
+        return Err(Failure::new(Class::Protocol, "the server's answer to completion/complete has no values"));
+    };
+    for value in values.iter().filter_map(Value::as_str) {
+        context.ui.line(value)?;
+    }
+    if value.pointer("/completion/hasMore") == Some(&Value::Bool(true)) {
+        context.ui.note("there are more; type more of the word");
+    }
+    Ok(Exit::Done)
+}

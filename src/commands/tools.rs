@@ -1,0 +1,117 @@
+//! A server's tools as the commands see them: policy applied, broken header annotations left out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::Context;
+use crate::error::{Class, Failure, Result};
+use crate::near::near;
+use crate::protocol::views::{Entry, Kind};
+use crate::schema::mirror;
+use crate::session::{Listing, Session, Use};
+use crate::target::Target;
+use crate::transport::Endpoint;
+
+/// The tools that may be seen, and why others are left out.
+pub struct Tools {
+    /// Those that may be used, in the server's order.
+    pub entries: Vec<Entry>,
+    /// Names of tools with invalid `x-mcp-header` annotations, and what is wrong with each (`HTM-06`).
+    pub invalid: BTreeMap<String, String>,
+    /// Names of tools that the configuration hides.
+    pub hidden: Vec<String>,
+    /// Whether the server offers tools at all.
+    pub offered: bool,
+    /// Whether the list came from memory.
+    pub remembered: bool,
+}
+
+impl Tools {
+    /// The tool of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name() == name)
+    }
+
+    /// Why this tool cannot be used: hidden, invalid, or not there, with the nearest names.
+    #[must_use]
+    pub fn missing(&self, target: &Target, name: &str) -> Failure {
+        if self.hidden.iter().any(|hidden| hidden == name) {
+            return not_allowed(target, name);
+        }
+        if let Some(reason) = self.invalid.get(name) {
+            return Failure::new(Class::Protocol, format!("the tool '{name}' is invalid and must not be called"))
+                .cause(reason.clone());
+        }
+        if !self.offered {
+            return Failure::new(Class::Failed, "the server offers no tools");
+        }
+        let failure = Failure::new(Class::Failed, format!("the server has no tool '{name}'"));
+        let nearest = near(name, self.entries.iter().map(Entry::name));
+        let target = super::quoted(&target.name);
+        match nearest.as_slice() {
+            [] => failure.hint(format!("see its tools: mcpipe list {target}")),
+            nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
+        }
+    }
+}
+
+/// The failure for a tool that the configuration hides.
+#[must_use]
+pub fn not_allowed(target: &Target, name: &str) -> Failure {
+    Failure::new(Class::Refused, format!("the configuration does not allow the tool '{name}'"))
+        .hint(format!("see allow_tools and deny_tools: mcpipe config get {}", super::quoted(&target.name)))
+}
+
+/// Lists the tools of a server and applies policy and the rules for header annotations.
+///
+/// # Errors
+/// When the list cannot be had.
+pub async fn load(context: &Context, session: &Session, from: Use) -> Result<Tools> {
+    let listing = session.list(Kind::Tools, from).await?;
+    Ok(sift(context, session, &listing).await)
+}
+
+/// Applies policy and the rules for header annotations to a list of tools.
+pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> Tools {
+    let policy = &session.target().policy;
+    let checks_headers = mirrors_headers(session).await;
+    let mut tools = Tools {
+        entries: Vec::new(),
+        invalid: BTreeMap::new(),
+        hidden: Vec::new(),
+        offered: listing.offered,
+        remembered: listing.remembered,
+    };
+    for entry in listing.entries() {
+        if !policy.permits(entry.name()) {
+            tools.hidden.push(entry.name().to_owned());
+            continue;
+        }
+        if checks_headers && let Err(invalid) = mirror(entry.value()) {
+            if !listing.remembered {
+                context.ui.warn(&format!("left out the tool '{}': {invalid}", entry.name()));
+            }
+            tools.invalid.insert(entry.name().to_owned(), invalid.to_string());
+            continue;
+        }
+        tools.entries.push(entry);
+    }
+    tools
+}
+
+/// Whether arguments travel in headers: modern revisions over HTTP only.
+async fn mirrors_headers(session: &Session) -> bool {
+    matches!(session.target().endpoint, Endpoint::Http(_)) && session.is_modern().await == Some(true)
+}
+
+/// The `Mcp-Param-*` headers of a call (`HTM-04`); they go out in modern revisions over HTTP only.
+#[must_use]
+pub fn mirrored(session: &Session, tool: &Entry, arguments: &Map<String, Value>) -> Vec<(String, String)> {
+    if !matches!(session.target().endpoint, Endpoint::Http(_)) {
+        return Vec::new();
+    }
+    let parameters = mirror(tool.value()).unwrap_or_default();
+    parameters.into_iter().filter_map(|one| Some((one.header.clone(), one.value(arguments)?))).collect()
+}

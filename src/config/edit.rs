@@ -1,0 +1,153 @@
+//! Changing files: under a lock, in one step, keeping links and permissions.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::{Class, Failure, Result};
+
+/// How long another mcpipe may hold the lock; an edit takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The right to change the files of one directory; given back when dropped.
+///
+/// On Unix the directory itself is locked, so that nothing is left behind and replacing a file in it
+/// does not lose the lock. Elsewhere a file beside is.
+#[derive(Debug)]
+pub struct Lock {
+    /// Held for its lock; `None` where the file system has none.
+    _file: Option<File>,
+}
+
+impl Lock {
+    /// Waits for the right to change `file`, and makes its directory where there is none.
+    ///
+    /// # Errors
+    /// [`Class::Config`] where the directory cannot be made, or another process does not let go.
+    pub fn take(file: &Path) -> Result<Self> {
+        let target = real(file);
+        let directory = parent(&target);
+        make_directory(directory)?;
+        let Ok(lock) = open_lock(directory) else { return Ok(Lock { _file: None }) };
+        let started = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Lock { _file: Some(lock) }),
+                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::new(Class::Config, format!("cannot change {}", file.display()))
+                        .cause("another mcpipe is changing it and does not finish"));
+                }
+                // Some network file systems cannot lock; a single user's edits are still in one step.
+                Err(TryLockError::Error(_)) => return Ok(Lock { _file: None }),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn open_lock(directory: &Path) -> std::io::Result<File> {
+    File::open(directory)
+}
+
+#[cfg(not(unix))]
+fn open_lock(directory: &Path) -> std::io::Result<File> {
+    File::options().create(true).truncate(false).write(true).open(directory.join(".mcpipe.lock"))
+}
+
+/// Replaces a file by this text in one step.
+///
+/// A link stays a link, and its file keeps its permissions; a new file is readable by its owner only,
+/// since it may hold secrets. Take the [`Lock`] before reading what is to be changed.
+///
+/// # Errors
+/// [`Class::Config`] where it cannot be written; the old content is then still there.
+pub fn write(file: &Path, text: &str) -> Result<()> {
+    let target = real(file);
+    let fail =
+        |error: std::io::Error| Failure::new(Class::Config, format!("cannot write {}", file.display())).source(&error);
+    make_directory(parent(&target))?;
+    let mut new = tempfile::Builder::new().prefix(".mcpipe-").tempfile_in(parent(&target)).map_err(fail)?;
+    new.write_all(text.as_bytes()).map_err(fail)?;
+    match fs::metadata(&target) {
+        Ok(old) => new.as_file().set_permissions(old.permissions()).map_err(fail)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(fail(error)),
+    }
+    new.as_file().sync_all().map_err(fail)?;
+    new.persist(&target).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+/// The file behind a link, also where that file does not exist yet.
+fn real(file: &Path) -> PathBuf {
+    let mut now = file.to_owned();
+    // As many as the kernel follows before it calls them a loop.
+    for _ in 0..40 {
+        match fs::read_link(&now) {
+            Ok(next) => now = parent(&now).join(next),
+            Err(_) => break,
+        }
+    }
+    now
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a directory for its owner only.
+fn make_directory(directory: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(|error| {
+        Failure::new(Class::Config, format!("cannot make the directory {}", directory.display())).source(&error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_permissions_are_kept_and_new_files_are_private() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("sub/real.toml"), dir.path().join("link.toml"));
+        symlink("sub/real.toml", &link).unwrap();
+        write(&link, "one").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), ("one", 0o600));
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        write(&link, "two").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), ("two", 0o640));
+        assert_eq!(fs::read_dir(real.parent().unwrap()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn changes_under_the_lock_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("new/counter");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let _lock = Lock::take(&file).unwrap();
+                        let now: u32 =
+                            fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+                        write(&file, &(now + 1).to_string()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(&file).unwrap(), "40");
+    }
+}

@@ -1,0 +1,119 @@
+//! Where configuration files lie.
+
+use std::path::{Path, PathBuf};
+
+use super::origins::{Format, Layer};
+use crate::env::{self, Environment};
+
+/// The project's own file.
+pub const PROJECT_TOML: &str = ".mcpipe.toml";
+/// The project's file that other clients read too.
+pub const PROJECT_JSON: &str = ".mcp.json";
+
+/// A place where a configuration file may lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Its layer.
+    pub layer: Layer,
+    /// How it is written, where the place decides it.
+    pub format: Option<Format>,
+}
+
+/// The user's own file.
+#[must_use]
+pub fn user_file(environment: &Environment) -> Option<PathBuf> {
+    environment.config_dir().map(|dir| dir.join("config.toml"))
+}
+
+/// The file that is read alone, where `--config` or `MCPIPE_CONFIG` names one.
+#[must_use]
+pub fn chosen_file(environment: &Environment, flag: Option<&Path>) -> Option<PathBuf> {
+    let named = match flag {
+        Some(path) => path.to_owned(),
+        None => PathBuf::from(environment.expand_tilde(environment.get(env::CONFIG)?)),
+    };
+    Some(absolute(environment, &named))
+}
+
+/// Every place that counts for this run, lowest layer first; whether a file is there is not asked.
+///
+/// Project files are listed where they exist, since the nearest one has to be found first.
+#[must_use]
+pub fn places(environment: &Environment, flag: Option<&Path>) -> Vec<Place> {
+    if let Some(path) = chosen_file(environment, flag) {
+        return vec![Place { path, layer: Layer::Chosen, format: None }];
+    }
+    let user = user_file(environment).map(|path| Place { path, layer: Layer::User, format: Some(Format::Toml) });
+    let json = nearest(environment, PROJECT_JSON).map(|path| Place {
+        path,
+        layer: Layer::ProjectJson,
+        format: Some(Format::Json),
+    });
+    let toml = nearest(environment, PROJECT_TOML).map(|path| Place {
+        path,
+        layer: Layer::Project,
+        format: Some(Format::Toml),
+    });
+    user.into_iter().chain(json).chain(toml).collect()
+}
+
+/// The nearest file of this name in or above the working directory.
+///
+/// The search ends below the home directory and below the root, so that one file does not reach into
+/// every project; the working directory itself is always looked into.
+#[must_use]
+pub fn nearest(environment: &Environment, name: &str) -> Option<PathBuf> {
+    let cwd = environment.cwd()?;
+    // The working directory has its links resolved already; the home directory may be behind one.
+    let home = environment.home();
+    let real = home.and_then(|home| home.canonicalize().ok());
+    let ends = |dir: &Path| dir.parent().is_none() || Some(dir) == home || Some(dir) == real.as_deref();
+    cwd.ancestors()
+        .enumerate()
+        .take_while(|(depth, dir)| *depth == 0 || !ends(dir))
+        .map(|(_, dir)| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// The path below the working directory, unless it is absolute already.
+#[must_use]
+pub fn absolute(environment: &Environment, path: &Path) -> PathBuf {
+    match environment.cwd() {
+        Some(cwd) if path.is_relative() => cwd.join(path),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_nearest_project_file_counts_and_home_and_root_end_the_search() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("home");
+        let deep = home.join("project/a/b");
+        std::fs::create_dir_all(&deep).unwrap();
+        let at = |cwd: &Path| Environment::new([("HOME", home.to_str().unwrap())], cwd);
+        std::fs::write(home.join(PROJECT_TOML), "").unwrap();
+        assert_eq!(nearest(&at(&deep), PROJECT_TOML), None, "home is not a project of all below it");
+        assert_eq!(nearest(&at(&home), PROJECT_TOML), Some(home.join(PROJECT_TOML)));
+        std::fs::write(home.join("project").join(PROJECT_TOML), "").unwrap();
+        assert_eq!(nearest(&at(&deep), PROJECT_TOML), Some(home.join("project").join(PROJECT_TOML)));
+        std::fs::write(deep.join(PROJECT_TOML), "").unwrap();
+        assert_eq!(nearest(&at(&deep), PROJECT_TOML), Some(deep.join(PROJECT_TOML)));
+    }
+
+    #[test]
+    fn a_chosen_file_is_the_only_place_and_the_flag_wins() {
+        let environment = Environment::new([("HOME", "/home/ada"), ("MCPIPE_CONFIG", "~/c.toml")], Path::new("/work"));
+        let all = places(&environment, None);
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].path.as_path(), all[0].layer), (Path::new("/home/ada/c.toml"), Layer::Chosen));
+        let all = places(&environment, Some(Path::new("d.toml")));
+        assert_eq!(all[0].path, Path::new("/work/d.toml"));
+    }
+}

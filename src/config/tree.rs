@@ -1,0 +1,336 @@
+//! A configuration file as a tree in which every key and value knows where it stands.
+//!
+//! TOML and JSON end in the same tree, so that everything after parsing is written once.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A value and the byte at which it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Its first byte in the file.
+    pub at: usize,
+}
+
+/// What a value can be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A string.
+    Text(String),
+    /// A whole number.
+    Whole(i64),
+    /// A number with a fraction, or one too big to be whole here.
+    Decimal(f64),
+    /// True or false.
+    Flag(bool),
+    /// An array.
+    List(Vec<Node>),
+    /// A table or an object, in the order of the file.
+    Table(Vec<Member>),
+    /// JSON's null, or a date of TOML: nothing mcpipe has a use for.
+    Other(&'static str),
+}
+
+/// A key, where it stands, and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// The key.
+    pub key: String,
+    /// The key's first byte in the file.
+    pub at: usize,
+    /// The value.
+    pub value: Node,
+}
+
+/// Why a file is not TOML or not JSON.
+#[derive(Debug)]
+pub struct SyntaxError {
+    /// The byte at which reading stopped.
+    pub at: usize,
+    /// What was wrong, on one line.
+    pub message: String,
+}
+
+impl Node {
+    /// The members of a table; none of anything else.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        match &self.value {
+            Value::Table(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The member of this name.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Member> {
+        self.members().iter().find(|member| member.key == key)
+    }
+
+    /// The text, where it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The name of its type, with an article, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Text(_) => "a string",
+            Value::Whole(_) => "a whole number",
+            Value::Decimal(_) => "a number",
+            Value::Flag(_) => "a boolean",
+            Value::List(_) => "an array",
+            Value::Table(_) => "a table",
+            Value::Other(name) => name,
+        }
+    }
+
+    /// Whether it says the same, wherever it stands and in whatever order its tables are written.
+    #[must_use]
+    pub fn same(&self, other: &Node) -> bool {
+        match (&self.value, &other.value) {
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Table(a), Value::Table(_)) => {
+                let found = |member: &Member| other.get(&member.key).is_some_and(|b| member.value.same(&b.value));
+                a.len() == other.members().len() && a.iter().all(found)
+            }
+            (a, b) => a == b,
+        }
+    }
+
+    /// Calls `visit` with every string in it.
+    pub fn each_text<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
+        match &self.value {
+            Value::Text(text) => visit(text),
+            Value::List(items) => items.iter().for_each(|item| item.each_text(visit)),
+            Value::Table(members) => members.iter().for_each(|member| member.value.each_text(visit)),
+            _ => {}
+        }
+    }
+}
+
+/// Reads TOML.
+///
+/// # Errors
+/// Where the text is no TOML, the place and the reason.
+pub fn parse_toml(text: &str) -> Result<Node, SyntaxError> {
+    let document = toml_edit::Document::parse(text).map_err(|error| SyntaxError {
+        at: error.span().map_or(0, |span| span.start),
+        message: error.message().split_whitespace().collect::<Vec<_>>().join(" "),
+    })?;
+    Ok(Node { value: table(document.as_table()), at: 0 })
+}
+
+fn table(table: &dyn toml_edit::TableLike) -> Value {
+    let mut members: Vec<Member> = table
+        .iter()
+        .filter_map(|(name, item)| {
+            let at = table.key(name).and_then(toml_edit::Key::span).map_or(0, |span| span.start);
+            Some(Member { key: name.to_owned(), at, value: item_node(item, at)? })
+        })
+        .collect();
+    // Tables are kept apart from values and may be written in any order.
+    members.sort_by_key(|member| member.at);
+    Value::Table(members)
+}
+
+fn item_node(item: &toml_edit::Item, key_at: usize) -> Option<Node> {
+    let at = item.span().map_or(key_at, |span| span.start);
+    let value = match item {
+        toml_edit::Item::None => return None,
+        toml_edit::Item::Value(value) => return Some(value_node(value, key_at)),
+        toml_edit::Item::Table(inner) => table(inner),
+        toml_edit::Item::ArrayOfTables(array) => Value::List(
+            array
+                .iter()
+                .map(|inner| Node { value: table(inner), at: inner.span().map_or(at, |span| span.start) })
+                .collect(),
+        ),
+    };
+    Some(Node { value, at })
+}
+
+fn value_node(value: &toml_edit::Value, key_at: usize) -> Node {
+    let at = value.span().map_or(key_at, |span| span.start);
+    let value = match value {
+        toml_edit::Value::String(text) => Value::Text(text.value().clone()),
+        toml_edit::Value::Integer(number) => Value::Whole(*number.value()),
+        toml_edit::Value::Float(number) => Value::Decimal(*number.value()),
+        toml_edit::Value::Boolean(flag) => Value::Flag(*flag.value()),
+        toml_edit::Value::Datetime(_) => Value::Other("a date"),
+        toml_edit::Value::Array(items) => Value::List(items.iter().map(|item| value_node(item, at)).collect()),
+        toml_edit::Value::InlineTable(inner) => table(inner),
+    };
+    Node { value, at }
+}
+
+/// Reads JSON; of two equal keys the last one counts, as everywhere.
+///
+/// # Errors
+/// Where the text is no JSON, the place and the reason.
+pub fn parse_json(text: &str) -> Result<Node, SyntaxError> {
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| json_error(text, 0, &error))?;
+    json_node(text, raw)
+}
+
+fn json_error(text: &str, base: usize, error: &serde_json::Error) -> SyntaxError {
+    let before: usize =
+        text[base..].split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+    let said = error.to_string();
+    let mut message = said.split(" at line ").next().unwrap_or(&said).to_owned();
+    let at = (base + before + error.column().saturating_sub(1)).min(text.len());
+    // The usual slip, for which the parser has another name.
+    if message == "key must be a string" && text.get(..at).is_some_and(|before| before.trim_end().ends_with(',')) {
+        message = "trailing comma".to_owned();
+    }
+    SyntaxError { at, message }
+}
+
+/// Where a slice of `text` begins in it.
+fn offset(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
+fn json_node(text: &str, raw: &RawValue) -> Result<Node, SyntaxError> {
+    let json = raw.get();
+    let at = offset(text, json);
+    let broken = |error: serde_json::Error| json_error(text, at, &error);
+    let value = match json.as_bytes().first() {
+        Some(b'{') => {
+            let mut members: Vec<Member> = Vec::new();
+            let Members(pairs) = serde_json::from_str(json).map_err(broken)?;
+            for (key, value) in pairs {
+                let value = json_node(text, value)?;
+                let at = key_offset(text, &key, value.at);
+                members.retain(|member| member.key != key);
+                members.push(Member { key, at, value });
+            }
+            Value::Table(members)
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(json).map_err(broken)?;
+            Value::List(items.into_iter().map(|item| json_node(text, item)).collect::<Result<_, _>>()?)
+        }
+        Some(b'"') => Value::Text(serde_json::from_str(json).map_err(broken)?),
+        Some(b't') => Value::Flag(true),
+        Some(b'f') => Value::Flag(false),
+        Some(b'n') => Value::Other("null"),
+        _ => match json.parse::<i64>() {
+            Ok(whole) => Value::Whole(whole),
+            Err(_) => Value::Decimal(json.parse().unwrap_or(f64::NAN)),
+        },
+    };
+    Ok(Node { value, at })
+}
+
+/// The opening quote of the key before the value at `value_at`; the value where the key is written with escapes.
+fn key_offset(text: &str, key: &str, value_at: usize) -> usize {
+    let quoted = serde_json::to_string(key).unwrap_or_default();
+    text[..value_at].rfind(&quoted).unwrap_or(value_at)
+}
+
+/// The members of a JSON object in their order, values unread.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry::<String, &'de RawValue>()? {
+                    pairs.push(pair);
+                }
+                Ok(Members(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn line(text: &str, at: usize) -> usize {
+        text[..at].matches('\n').count() + 1
+    }
+
+    #[test]
+    fn toml_keys_know_their_lines_in_every_way_of_writing_them() {
+        let text = "[servers.a]\nurl = 'u'\n[servers.b]\nenv.X = '1'\nenv.Y = '2'\nauth = { scopes = [\n 's'\n] }\n";
+        let tree = parse_toml(text).unwrap();
+        let servers = &tree.get("servers").unwrap().value;
+        assert_eq!(line(text, servers.get("a").unwrap().at), 1);
+        let b = servers.get("b").unwrap();
+        assert_eq!(line(text, b.at), 3);
+        let env = &b.value.get("env").unwrap().value;
+        assert_eq!(line(text, env.get("Y").unwrap().at), 5);
+        let scopes = &b.value.get("auth").unwrap().value.get("scopes").unwrap().value;
+        let Value::List(items) = &scopes.value else { panic!("no list") };
+        assert_eq!(line(text, items[0].at), 7);
+    }
+
+    #[test]
+    fn toml_and_json_end_in_the_same_tree() {
+        fn bare(node: &Node) -> String {
+            match &node.value {
+                Value::List(items) => format!("{:?}", items.iter().map(bare).collect::<Vec<_>>()),
+                Value::Table(members) => {
+                    format!("{:?}", members.iter().map(|m| (m.key.clone(), bare(&m.value))).collect::<Vec<_>>())
+                }
+                other => format!("{other:?}"),
+            }
+        }
+        let toml = parse_toml("a = 'x'\nb = [1, 2.5, true]\n[c]\nd = 'y'\n").unwrap();
+        let json = parse_json("{\"a\": \"x\", \"b\": [1, 2.5, true],\n \"c\": {\"d\": \"\\u0079\"}}").unwrap();
+        assert_eq!(bare(&toml), bare(&json));
+    }
+
+    #[test]
+    fn json_keys_and_values_know_their_lines() {
+        let text = "{\n \"s\": {\n  \"x\": {\n   \"url\": \"x\",\n   \"args\": [\n    \"x\"]}}}";
+        let tree = parse_json(text).unwrap();
+        let x = tree.get("s").unwrap().value.get("x").unwrap();
+        assert_eq!(line(text, x.at), 3);
+        assert_eq!(line(text, x.value.get("args").unwrap().at), 5);
+        let Value::List(items) = &x.value.get("args").unwrap().value.value else { panic!("no list") };
+        assert_eq!(line(text, items[0].at), 6);
+    }
+
+    #[test]
+    fn syntax_errors_say_where() {
+        let text = "a = 1\nb = = 2\n";
+        let error = parse_toml(text).unwrap_err();
+        assert_eq!(line(text, error.at), 2);
+        let text = "{\n \"a\": 1,\n}";
+        let error = parse_json(text).unwrap_err();
+        assert_eq!((line(text, error.at), error.message.as_str()), (3, "trailing comma"));
+        let error = parse_json("").unwrap_err();
+        assert_eq!(error.at, 0);
+        assert!(parse_json("{\"é\": tru}").is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_equal_json_keys_counts() {
+        let tree = parse_json("{\"a\": 1, \"a\": 2}").unwrap();
+        assert_eq!(tree.members().len(), 1);
+        assert_eq!(tree.get("a").unwrap().value.value, Value::Whole(2));
+    }
+}

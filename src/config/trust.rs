@@ -1,0 +1,171 @@
+//! Which project files may start processes and send credentials.
+//!
+//! A project's file was perhaps written by somebody else, and running it runs code. It is trusted
+//! by path and content: a change of either asks again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::edit;
+use super::origins::{Fault, Source};
+use super::schema::{self, SERVER};
+use super::tree::{Node, Value};
+use crate::env::Environment;
+use crate::error::{Class, Failure, Result};
+
+/// The files that are trusted: canonical path and SHA-256 of the content, in hexadecimal.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Store {
+    /// Path to hash.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+}
+
+/// Where the store lies.
+#[must_use]
+pub fn store_file(environment: &Environment) -> Option<PathBuf> {
+    environment.state_dir().map(|dir| dir.join("trust.json"))
+}
+
+impl Store {
+    /// Reads the store; one that does not exist is empty.
+    ///
+    /// # Errors
+    /// The fault of a store that is there and cannot be read.
+    pub fn load(environment: &Environment) -> Result<Self, Fault> {
+        let Some(path) = store_file(environment) else { return Ok(Store::default()) };
+        let fault = || Fault::whole(&environment.shorten(&path), "cannot read which files are trusted");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map_err(|error| {
+                fault().cause(error.to_string()).hint("remove the file and run `mcpipe config trust` again")
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Store::default()),
+            Err(error) => Err(fault().cause(error.to_string())),
+        }
+    }
+
+    /// Whether this file with this content is trusted.
+    #[must_use]
+    pub fn trusts(&self, path: &Path, content: &str) -> bool {
+        self.files.get(&identity(path)).is_some_and(|hash| *hash == fingerprint(content))
+    }
+
+    /// Whether the file was trusted with another content.
+    #[must_use]
+    pub fn knew(&self, path: &Path) -> bool {
+        self.files.contains_key(&identity(path))
+    }
+}
+
+/// Trusts this file with this content, and remembers it.
+///
+/// # Errors
+/// [`Class::Config`] where the store cannot be written.
+pub fn grant(environment: &Environment, path: &Path, content: &str) -> Result<()> {
+    change(environment, |files| {
+        files.insert(identity(path), fingerprint(content));
+    })
+}
+
+/// Trusts this file no longer; tells whether it was trusted with any content.
+///
+/// # Errors
+/// [`Class::Config`] where the store cannot be written.
+pub fn revoke(environment: &Environment, path: &Path) -> Result<bool> {
+    let mut known = false;
+    change(environment, |files| known = files.remove(&identity(path)).is_some())?;
+    Ok(known)
+}
+
+fn change(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
+    let Some(file) = store_file(environment) else {
+        return Err(Failure::new(Class::Config, "cannot remember which files are trusted")
+            .cause("there is no home directory")
+            .hint("set HOME or XDG_STATE_HOME"));
+    };
+    let _lock = edit::Lock::take(&file)?;
+    let mut store = Store::load(environment)?;
+    change(&mut store.files);
+    // Files that are gone need not be remembered.
+    store.files.retain(|path, _| Path::new(path).exists());
+    let text = serde_json::to_string_pretty(&store)
+        .map_err(|error| Failure::new(Class::Bug, "cannot write the trust store").source(&error))?;
+    edit::write(&file, &format!("{text}\n"))
+}
+
+/// The path by which a file is known, links resolved.
+fn identity(path: &Path) -> String {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
+/// The SHA-256 of a content, in hexadecimal.
+#[must_use]
+pub fn fingerprint(content: &str) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(content.as_bytes()).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Why an entry of this file needs trust, to follow "the entry"; `None` where it needs none.
+///
+/// An entry without trust may name a URL and narrow what is done there. What starts a process, sends
+/// something of the user's (a header, a variable, a login, a directory), loosens a check, or takes
+/// the place of a server of the user's own needs it.
+#[must_use]
+pub fn reason(source: &Source, entry: &Node, replaces_users: bool) -> Option<String> {
+    if !source.layer.is_project() {
+        return None;
+    }
+    if entry.get("command").is_some() {
+        return Some("starts a process".to_owned());
+    }
+    if replaces_users {
+        return Some("takes the place of a server of your own".to_owned());
+    }
+    for member in entry.members() {
+        if !schema::find(SERVER, &member.key).is_none_or(|key| key.harmless) {
+            return Some(format!("sets '{}'", member.key));
+        }
+    }
+    let mut refers = false;
+    entry.each_text(&mut |text| refers |= text.contains("${"));
+    if refers {
+        return Some("sends variables of your environment".to_owned());
+    }
+    match entry.get("url").map(|member| &member.value.value) {
+        Some(Value::Text(url)) if has_userinfo(url) => Some("sends a password".to_owned()),
+        _ => None,
+    }
+}
+
+fn has_userinfo(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+/// The failure of an entry that needs trust and has none.
+#[must_use]
+pub fn refused(source: &Source, name: &str, reason: &str, changed: bool) -> Failure {
+    let state = if changed { "has changed since it was trusted" } else { "is not trusted" };
+    Failure::new(Class::Config, format!("'{name}' {reason}, and its file {} {state}", source.shown))
+        .cause("a project's file may have been written by somebody else, and using it runs what it says")
+        .hint(format!("mcpipe config trust {}   (shows all of it first)", shell_word(&source.shown)))
+}
+
+/// A path as it can be pasted; the tilde stays outside the quotes.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let (tilde, rest) = match text.strip_prefix("~/") {
+        Some(rest) => ("~/", rest),
+        None => ("", text),
+    };
+    match shlex::try_quote(rest) {
+        Ok(quoted) => format!("{tilde}{quoted}"),
+        Err(_) => text.to_owned(),
+    }
+}

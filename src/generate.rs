@@ -1,0 +1,36 @@
+//! What is generated from the clap definitions and shipped with the binary: man pages and completions.
+//!
+//! The files are committed under `man/` and `completions/`; `UPDATE=1 cargo test generated` rewrites them,
+//! and the same test without `UPDATE` holds them equal to the parser.
+
+use crate::cli::Shell;
+
+/// The completion script of a shell, as `completions/` holds it.
+#[must_use]
+pub fn completion(shell: Shell) -> &'static str {
+    match shell {
+        Shell::Bash => include_str!("../completions/mcpipe.bash"),
+        Shell::Elvish => include_str!("../completions/mcpipe.elv"),
+        Shell::Fish => include_str!("../completions/mcpipe.fish"),
+        Shell::PowerShell => include_str!("../completions/mcpipe.ps1"),
+        Shell::Zsh => include_str!("../completions/_mcpipe"),
+    }
+}
+
+/// Every manual page: the command it describes (empty for `mcpipe` itself) and its text, as `man/` holds it.
+pub const PAGES: &[(&str, &str)] = &[
+    ("", include_str!("../man/mcpipe.1")),
+    ("list", include_str!("../man/mcpipe-list.1")),
+    ("call", include_str!("../man/mcpipe-call.1")),
+    ("read", include_str!("../man/mcpipe-read.1")),
+    ("prompt", include_str!("../man/mcpipe-prompt.1")),
+    ("config", include_str!("../man/mcpipe-config.1")),
+    ("completions", include_str!("../man/mcpipe-completions.1")),
+    ("man", include_str!("../man/mcpipe-man.1")),
+];
+
+/// The manual page of a command.
+#[must_use]
+pub fn page(command: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(name, _)| *name == command).map(|(_, text)| *text)
+}

@@ -1,0 +1,259 @@
+//! One thing in full: a tool, or a server's identity.
+
+use serde_json::Value;
+
+use super::escape::flat;
+use super::listing::{description_column, name_cell, name_column};
+use super::table::{Cell, Column, Table};
+use super::{Style, Ui};
+use crate::error::Result;
+use crate::protocol::views::{Entry, ServerInfo};
+
+/// A row of the parameters of a tool, in words.
+#[derive(Clone, Debug, Default)]
+pub struct ParameterRow {
+    /// The name; `a.b` for a member of an object.
+    pub name: String,
+    /// The type: `string`, `integer[]`, `"a" | "b"`.
+    pub kind: String,
+    /// Whether it must be given.
+    pub required: bool,
+    /// The default as JSON; empty where there is none.
+    pub default: String,
+    /// Allowed values and limits; empty where there are none.
+    pub allowed: String,
+    /// The description.
+    pub description: String,
+}
+
+/// One tool, to be shown in full.
+pub struct ToolView<'a> {
+    /// The tool.
+    pub tool: &'a Entry,
+    /// Its parameters.
+    pub parameters: &'a [ParameterRow],
+    /// The shape of its structured output, where it declares one.
+    pub output: Option<&'a str>,
+    /// A command that works when pasted.
+    pub example: &'a str,
+}
+
+/// A server, to be described.
+pub struct ServerView<'a> {
+    /// The target as the user named it.
+    pub target: &'a str,
+    /// What it says of itself.
+    pub info: &'a ServerInfo,
+    /// The revision spoken.
+    pub revision: &'a str,
+    /// The transport.
+    pub transport: &'a str,
+}
+
+/// Names and values.
+#[must_use]
+pub fn facts<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str)>) -> Table {
+    let mut table = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).bare();
+    for (name, value) in rows {
+        table.row([name.into(), value.into()]);
+    }
+    table
+}
+
+/// The capabilities in words: `tools (listChanged), resources (subscribe)`.
+fn capabilities(info: &ServerInfo) -> String {
+    let Some(Value::Object(all)) = &info.capabilities else { return "not told".to_owned() };
+    let one = |(name, value): (&String, &Value)| {
+        let inner = value.as_object().into_iter().flatten();
+        let parts: Vec<&str> =
+            inner.filter(|(_, value)| !value.is_null() && **value != false).map(|(name, _)| name.as_str()).collect();
+        if parts.is_empty() { name.clone() } else { format!("{name} ({})", parts.join(", ")) }
+    };
+    let all: Vec<String> = all.iter().filter(|(_, value)| !value.is_null() && **value != false).map(one).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+}
+
+/// The hints a tool gives about itself, as it gives them.
+fn hints(tool: &Entry) -> String {
+    let names = [
+        ("readOnlyHint", "read-only"),
+        ("destructiveHint", "destructive"),
+        ("idempotentHint", "idempotent"),
+        ("openWorldHint", "open world"),
+    ];
+    let one =
+        |(key, word): (&str, &str)| tool.hint(key).map(|yes| format!("{word}: {}", if yes { "yes" } else { "no" }));
+    names.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl Ui {
+    /// Who a server is, what it speaks and offers, and its instructions, which are its own words.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn server_info(&self, server: &ServerView<'_>) -> Result<()> {
+        let info = server.info;
+        let or_not_told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".to_owned());
+        let name = match (&info.title, &info.name) {
+            (Some(title), Some(name)) if title != name => format!("{title} ({name})"),
+            (Some(title), None) => title.clone(),
+            (_, name) => or_not_told(name),
+        };
+        let capabilities = capabilities(info);
+        self.table(&facts([
+            ("target", server.target),
+            ("name", &name),
+            ("version", &or_not_told(&info.version)),
+            ("protocol", server.revision),
+            ("transport", server.transport),
+            ("capabilities", &capabilities),
+        ]))?;
+        match info.instructions.as_deref().map(str::trim_end) {
+            None | Some("") => Ok(()),
+            Some(text) => {
+                self.section("Instructions")?;
+                self.line(text)
+            }
+        }
+    }
+
+    /// One tool in full.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn tool_in_full(&self, view: &ToolView<'_>) -> Result<()> {
+        let tool = view.tool;
+        let name = self.paint(Style::BOLD, &self.shown(&flat(tool.name()))).into_owned();
+        self.put_line(&match tool.title().map(str::trim) {
+            Some(title) if !title.is_empty() && title != tool.name() => format!("{name}: {}", self.shown(&flat(title))),
+            _ => name,
+        })?;
+        let description = tool.description().trim();
+        if !description.is_empty() {
+            self.text("\n")?;
+            self.line(description)?;
+        }
+        let hints = hints(tool);
+        if !hints.is_empty() {
+            self.section("Hints of the server, not verified")?;
+            self.line(&hints)?;
+        }
+        self.section("Parameters")?;
+        if view.parameters.is_empty() {
+            self.line("none")?;
+        }
+        self.table(&parameters_table(view.parameters))?;
+        if let Some(output) = view.output {
+            self.section("Output")?;
+            self.line(output)?;
+        }
+        self.section("Example")?;
+        self.line(view.example)
+    }
+
+    /// A blank line and a heading.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn section(&self, heading: &str) -> Result<()> {
+        self.put_line(&format!("\n{}", self.paint(Style::BOLD, heading)))
+    }
+}
+
+fn parameters_table(parameters: &[ParameterRow]) -> Table {
+    let mut table = Table::new([
+        name_column("NAME"),
+        Column::new("TYPE"),
+        Column::new("REQUIRED"),
+        Column::new("DEFAULT"),
+        Column::new("ALLOWED"),
+        description_column(),
+    ]);
+    for parameter in parameters {
+        table.row([
+            name_cell(&parameter.name),
+            parameter.kind.as_str().into(),
+            (if parameter.required { "required" } else { "optional" }).into(),
+            parameter.default.as_str().into(),
+            parameter.allowed.as_str().into(),
+            Cell::new(flat(&parameter.description)),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::super::testing::*;
+    use super::*;
+
+    fn entry(text: &str) -> Entry {
+        Entry::new(&RawValue::from_string(text.to_owned()).unwrap_or_else(|error| panic!("{text}: {error}")))
+    }
+
+    #[test]
+    fn one_tool_in_full() {
+        let tool = entry(
+            r#"{"name":"add","title":"Adds","description":"Adds two.\n\nNumbers.","annotations":{"readOnlyHint":true,"openWorldHint":false}}"#,
+        );
+        let parameters = [
+            ParameterRow { name: "a".into(), kind: "number".into(), required: true, ..ParameterRow::default() },
+            ParameterRow {
+                name: "b".into(),
+                kind: "number".into(),
+                default: "2".into(),
+                description: "The\nother".into(),
+                ..ParameterRow::default()
+            },
+        ];
+        let view = ToolView {
+            tool: &tool,
+            parameters: &parameters,
+            output: Some("{ sum: number }"),
+            example: "mcpipe call demo add a=1",
+        };
+        let (pipe, terminal) = both(|ui| ui.tool_in_full(&view));
+        let frame = |table: &str| {
+            format!(
+                "add: Adds\n\nAdds two.\n\nNumbers.\n\nHints of the server, not verified\nread-only: yes, open world: no\n\n\
+                 Parameters\n{table}\nOutput\n{{ sum: number }}\n\nExample\nmcpipe call demo add a=1\n"
+            )
+        };
+        assert_eq!(pipe, frame("a\tnumber\trequired\t\t\t\nb\tnumber\toptional\t2\t\tThe other\n"));
+        assert_eq!(
+            terminal,
+            frame(
+                "NAME  TYPE    REQUIRED  DEFAULT  DESCRIPTION\n\
+                 a     number  required\n\
+                 b     number  optional  2        The other\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_server_tells_who_it_is() {
+        let result = serde_json::json!({
+            "serverInfo": {"name": "demo", "title": "Demo\u{1b}[2J", "version": "1"},
+            "capabilities": {"tools": {"listChanged": true}, "logging": {}, "prompts": null},
+            "instructions": "Be\nnice\u{202e}",
+        });
+        let info = ServerInfo::read(&result);
+        let view = ServerView { target: "d", info: &info, revision: "2025-11-25", transport: "stdio" };
+        let (pipe, terminal) = both(|ui| ui.server_info(&view));
+        assert_eq!(
+            pipe,
+            "target\td\nname\tDemo\x1b[2J (demo)\nversion\t1\nprotocol\t2025-11-25\ntransport\tstdio\n\
+             capabilities\ttools (listChanged), logging\n\nInstructions\nBe\nnice\u{202e}\n"
+        );
+        assert_eq!(
+            terminal,
+            "target        d\nname          Demo\\x1b[2J (demo)\nversion       1\nprotocol      2025-11-25\n\
+             transport     stdio\ncapabilities  tools (listChanged), logging\n\nInstructions\nBe\nnice<U+202E>\n"
+        );
+        let unknown = ServerInfo::default();
+        let view = ServerView { info: &unknown, ..view };
+        assert!(both(|ui| ui.server_info(&view)).0.contains("name\tnot told\n"));
+    }
+}

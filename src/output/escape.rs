@@ -1,0 +1,167 @@
+//! Server text made harmless for a terminal (`SEC-05`): control, bidirectional and invisible characters
+//! are shown instead of sent.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Whether a terminal may act on this character, or hide it or others behind it.
+///
+/// Line feeds and tabs count as harmful too; [`visible`] lets them pass, [`one_line`] does not.
+#[must_use]
+pub fn is_harmful(c: char) -> bool {
+    matches!(c,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}'          // C0, DEL, C1
+        | '\u{ad}' | '\u{34f}' | '\u{61c}'         // soft hyphen, grapheme joiner, Arabic letter mark
+        | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' // Hangul fillers: letters without a look
+        | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+        | '\u{200b}'..='\u{200f}'                  // zero-width characters and direction marks
+        | '\u{2028}'..='\u{202e}'                  // separators, bidirectional embeddings and overrides
+        | '\u{2060}'..='\u{206f}'                  // invisible operators, bidirectional isolates
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}') // tags and variation selectors that carry hidden text
+}
+
+/// `text` with everything harmful made visible; line feeds, tabs and `\r\n` stay.
+///
+/// Characters below U+0080 become `\x1b`, others `<U+202E>`. The joiners U+200C and U+200D stay between
+/// characters that are not ASCII: Persian and emoji need them there.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|b| matches!(b, b'\n' | b'\t' | b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut before = ' ';
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        let after = rest.clone().next().unwrap_or(' ');
+        let keep = match c {
+            '\n' | '\t' => true,
+            '\r' => after == '\n',
+            '\u{200c}' | '\u{200d}' => joins(before) && joins(after),
+            other => !is_harmful(other),
+        };
+        if keep {
+            out.push(c);
+        } else {
+            push_visible(&mut out, c);
+        }
+        before = c;
+    }
+    Cow::Owned(out)
+}
+
+fn joins(c: char) -> bool {
+    !c.is_ascii() && !is_harmful(c)
+}
+
+fn push_visible(out: &mut String, c: char) {
+    // Writing to a string cannot fail.
+    let _ = if c.is_ascii() { write!(out, "\\x{:02x}", c as u32) } else { write!(out, "<U+{:04X}>", c as u32) };
+}
+
+/// `text` on one line, harmless: white space of any kind and length becomes one blank.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    visible(&flat(text)).into_owned()
+}
+
+/// `text` on one line, as it is otherwise: white space of any kind and length becomes one blank.
+#[must_use]
+pub fn flat(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split([' ', '\t', '\n', '\r', '\x0b', '\x0c', '\u{85}', '\u{2028}', '\u{2029}']) {
+        if !word.is_empty() {
+            if !out.is_empty() {
+                out.push(' ');
+            }
+            out.push_str(word);
+        }
+    }
+    out
+}
+
+/// A name in a sentence: on one line, in quotes where it needs them.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("'{}'", one_line(name))
+}
+
+/// How many columns a terminal needs for `text`.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// `text` cut to so many columns, the last being `…` where something is missing.
+#[must_use]
+pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+    if width(text) <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used >= columns {
+            break;
+        }
+        out.push(c);
+    }
+    if columns > 0 {
+        out.push('…');
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sec_05_shows_what_a_terminal_would_act_on() {
+        for (text, shown) in [
+            ("plain\ttext\n", "plain\ttext\n"),
+            ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+            ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+            ("a\rb", "a\\x0db"),
+            ("a\r\nb", "a\r\nb"),
+            ("end\r", "end\\x0d"),
+            ("\u{9b}2J", "<U+009B>2J"),
+            ("\u{7f}\0\u{8}", "\\x7f\\x00\\x08"),
+            ("gpj.\u{202e}exe", "gpj.<U+202E>exe"),
+            ("\u{2066}a\u{2069}\u{200e}\u{200f}\u{61c}", "<U+2066>a<U+2069><U+200E><U+200F><U+061C>"),
+            ("a\u{200b}b\u{feff}", "a<U+200B>b<U+FEFF>"),
+            ("x\u{e0041}\u{e0100}", "x<U+E0041><U+E0100>"),
+            ("größe 日本 👍", "größe 日本 👍"),
+        ] {
+            assert_eq!(visible(text), shown, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn joiners_stay_where_they_are_needed() {
+        assert_eq!(visible("👩\u{200d}💻 می\u{200c}خواهم"), "👩\u{200d}💻 می\u{200c}خواهم");
+        assert_eq!(visible("get\u{200d}_user"), "get<U+200D>_user");
+        assert_eq!(visible("é\u{200d}\u{200d}é"), "é<U+200D><U+200D>é");
+    }
+
+    #[test]
+    fn one_line_is_one_line() {
+        assert_eq!(one_line("  a\n\n b\t\u{2028}c\r\n"), "a b c");
+        assert_eq!(one_line("a\u{b}b\x1bc"), "a b\\x1bc");
+        assert_eq!(quoted("a\nb\u{202e}"), "'a b<U+202E>'");
+    }
+
+    #[test]
+    fn fits_by_columns_not_characters() {
+        assert_eq!(fit("abc", 3), "abc");
+        assert_eq!(fit("abcd", 3), "ab…");
+        assert_eq!(fit("日本語", 5), "日本…");
+        assert_eq!(fit("日本語", 4), "日…");
+        assert_eq!(fit("abc", 0), "");
+        assert_eq!(fit("abc", 1), "…");
+    }
+}

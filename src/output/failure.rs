@@ -1,0 +1,155 @@
+//! How a failure is told: for people in lines, with `--json` in one.
+
+use super::escape::visible;
+use super::json::{harmless, one_line, quote};
+use super::style::Style;
+use super::{Ui, lock};
+use crate::error::{Class, Details, Failure};
+use crate::protocol::rpc::RpcError;
+
+impl Ui {
+    /// Reports a failure on standard error. A closed pipe is no failure to its reader and says nothing.
+    pub fn failure(&self, failure: &Failure) {
+        let details = failure.details();
+        if details.class == Class::ClosedPipe {
+            return;
+        }
+        let text = if self.options.json { format!(r#"{{"error":{}}}"#, object(details)) } else { self.lines(details) };
+        let text = lock(&self.known).hide(&text).into_owned();
+        self.write_err(&if self.options.json && self.terminal.stderr { harmless(&text) } else { text });
+    }
+
+    fn lines(&self, details: &Details) -> String {
+        let colour = self.err_colour();
+        let fit = |text: &str| {
+            let text = if self.terminal.stderr { visible(text) } else { text.into() };
+            text.trim_end().replace('\n', "\n  ")
+        };
+        let mut out = format!("mcpipe: {} {}\n", Style::BOLD_RED.paint("error:", colour), fit(&details.message));
+        for cause in &details.causes {
+            out += &format!("  {}\n", fit(cause));
+        }
+        if let Some(data) = details.rpc.as_ref().and_then(|rpc| rpc.data.as_ref()).filter(|data| data.get() != "null") {
+            out += &format!("  data: {}\n", fit(&one_line(data.get())));
+        }
+        // With -vv each line was shown when it came.
+        if !details.stderr_tail.is_empty() && self.options.verbose < 2 {
+            out += "the server's last words:\n";
+            for line in &details.stderr_tail {
+                out += &format!("  | {}\n", Style::DIM.paint(&fit(line), colour));
+            }
+        }
+        if let Some(hint) = &details.hint {
+            out += &format!("{} {}\n", Style::CYAN.paint("hint:", colour), fit(hint));
+        }
+        out
+    }
+}
+
+/// What stands under `error` in contract §4. Every member is there, `null` where nothing is known; `data` only
+/// where the server sent some, `stderr` only where the server wrote some.
+fn object(details: &Details) -> String {
+    let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quote);
+    let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(",");
+    let stderr = match details.stderr_tail.as_slice() {
+        [] => String::new(),
+        lines => format!(r#","stderr":[{}]"#, list(lines)),
+    };
+    format!(
+        r#"{{"class":{},"code":{},"message":{},"causes":[{}],"hint":{},"server":{},"rpc":{}{stderr}}}"#,
+        quote(details.class.name()),
+        details.class.code(),
+        quote(&details.message),
+        list(&details.causes),
+        optional(&details.hint),
+        optional(&details.server),
+        details.rpc.as_ref().map_or("null".to_owned(), rpc),
+    )
+}
+
+fn rpc(error: &RpcError) -> String {
+    let data = error.data.as_ref().map_or(String::new(), |data| format!(r#","data":{}"#, one_line(data.get())));
+    format!(r#"{{"code":{},"message":{}{data}}}"#, error.code, quote(&error.message))
+}
+
+/// A failure as a JSON object, for documents that hold failures of single servers or lines.
+#[must_use]
+pub fn failure_object(failure: &Failure) -> String {
+    object(failure.details())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::value::RawValue;
+
+    use super::super::testing::*;
+    use super::super::{Terminal, UiOptions, When};
+    use super::*;
+
+    fn sample() -> Failure {
+        let data = RawValue::from_string("{\"big\":\n1E400}".into()).unwrap();
+        Failure::new(Class::Unreachable, "cannot start 'x\x1b[2J'")
+            .cause("no such file\nor directory")
+            .cause("token s3cret")
+            .hint("run 'mcpipe list'")
+            .server("linear")
+            .rpc(RpcError { code: -32000, message: "m\u{202e}".into(), data: Some(data) })
+            .stderr_tail(vec!["Traceback".into(), "\x1b[31mKeyError".into()])
+    }
+
+    fn told(options: UiOptions, terminal: Terminal) -> String {
+        let seen = ui(options, terminal);
+        seen.ui.hide("s3cret");
+        seen.ui.failure(&sample());
+        assert_eq!(seen.out.text(), "");
+        seen.err.text()
+    }
+
+    #[test]
+    fn people_get_lines() {
+        let piped = "mcpipe: error: cannot start 'x\x1b[2J'\n  no such file\n  or directory\n  token [redacted]\n  \
+                     data: {\"big\": 1E400}\nthe server's last words:\n  | Traceback\n  | \x1b[31mKeyError\n\
+                     hint: run 'mcpipe list'\n";
+        assert_eq!(told(UiOptions::default(), Terminal::default()), piped);
+        assert_eq!(told(UiOptions::default(), at_terminal()), piped.replace('\x1b', "\\x1b"));
+        // Shown already as it came.
+        assert!(!told(UiOptions { verbose: 2, ..UiOptions::default() }, Terminal::default()).contains("Traceback"));
+    }
+
+    #[test]
+    fn colours_mark_the_labels() {
+        let options = UiOptions { color: When::Always, ..UiOptions::default() };
+        let seen = ui(options, Terminal::default());
+        seen.ui.failure(&Failure::new(Class::Usage, "no").hint("yes"));
+        assert_eq!(seen.err.text(), "mcpipe: \x1b[1;31merror:\x1b[0m no\n\x1b[36mhint:\x1b[0m yes\n");
+    }
+
+    #[test]
+    fn json_gets_one_line_of_the_contracts_shape() {
+        let options = UiOptions { json: true, quiet: true, ..UiOptions::default() };
+        assert_eq!(
+            told(options.clone(), Terminal::default()),
+            concat!(
+                r#"{"error":{"class":"unreachable","code":5,"message":"cannot start 'x\u001b[2J'","#,
+                r#""causes":["no such file\nor directory","token [redacted]"],"hint":"run 'mcpipe list'","#,
+                r#""server":"linear","rpc":{"code":-32000,"message":"m"#,
+                "\u{202e}",
+                r#"","data":{"big": 1E400}},"stderr":["Traceback","\u001b[31mKeyError"]}}"#,
+                "\n"
+            )
+        );
+        assert!(told(options, at_terminal()).contains(r#""message":"m\u202e""#));
+        assert_eq!(
+            failure_object(&Failure::new(Class::Timeout, "late")),
+            r#"{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}"#
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_says_nothing() {
+        let seen = ui(UiOptions { json: true, ..UiOptions::default() }, Terminal::default());
+        seen.ui.failure(&Failure::new(Class::ClosedPipe, "x"));
+        assert_eq!(seen.err.text(), "");
+    }
+}

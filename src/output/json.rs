@@ -1,0 +1,293 @@
+//! JSON for people, token by token: the text of every number, string and key stays as the server wrote it.
+//!
+//! Nothing is parsed into values, so big numbers, escapes, key order and duplicate keys survive.
+
+use std::fmt::Write;
+
+use super::escape::is_harmful;
+use super::style::Style;
+
+/// Deeper levels are not indented further: a hostile answer must not grow with the square of its depth.
+const DEEPEST: usize = 64;
+
+/// A piece of JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token<'a> {
+    /// One of `{ } [ ] : ,`.
+    Mark(char),
+    /// A string with its quotes, as it stands.
+    Text(&'a str),
+    /// A number, `true`, `false` or `null`.
+    Scalar(&'a str),
+}
+
+/// The tokens of a JSON text and where each begins, in bytes.
+///
+/// Never fails: in a text that is not JSON, whatever is between marks and white space is a scalar.
+pub struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// Splits a JSON text.
+#[must_use]
+pub fn tokens(text: &str) -> Tokens<'_> {
+    Tokens { text, at: 0 }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = (usize, Token<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = self.text.as_bytes();
+        while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+        let start = self.at;
+        let first = *bytes.get(start)?;
+        let token = match first {
+            b'{' | b'}' | b'[' | b']' | b':' | b',' => {
+                self.at += 1;
+                Token::Mark(char::from(first))
+            }
+            b'"' => {
+                self.at = end_of_string(bytes, start);
+                Token::Text(&self.text[start..self.at])
+            }
+            _ => {
+                let more = |b: &u8| {
+                    !matches!(b, b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"' | b' ' | b'\t' | b'\n' | b'\r')
+                };
+                self.at = bytes[start..].iter().position(|b| !more(b)).map_or(bytes.len(), |length| start + length);
+                Token::Scalar(&self.text[start..self.at])
+            }
+        };
+        Some((start, token))
+    }
+}
+
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+/// How JSON is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// With ANSI colours.
+    pub colour: bool,
+    /// What a terminal would act on as `\uXXXX`, which means the same in JSON.
+    pub harmless: bool,
+}
+
+/// The JSON text, indented by two blanks, without a final line feed.
+#[must_use]
+pub fn pretty(text: &str, look: Look) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut depth = 0_usize;
+    let mut after_open = false;
+    let mut all = tokens(text).map(|(_, token)| token).peekable();
+    while let Some(token) = all.next() {
+        let closes = matches!(token, Token::Mark('}' | ']'));
+        if after_open && !closes {
+            new_line(&mut out, depth);
+        }
+        after_open = false;
+        match token {
+            Token::Mark(mark @ ('{' | '[')) => {
+                out.push(mark);
+                depth += 1;
+                after_open = true;
+            }
+            Token::Mark(mark @ ('}' | ']')) => {
+                depth = depth.saturating_sub(1);
+                if !out.ends_with(['{', '[']) {
+                    new_line(&mut out, depth);
+                }
+                out.push(mark);
+            }
+            Token::Mark(',') => {
+                out.push(',');
+                new_line(&mut out, depth);
+            }
+            Token::Mark(_) => out.push_str(": "),
+            Token::Text(text) => {
+                let key = all.peek() == Some(&Token::Mark(':'));
+                let style = if key { Style::BOLD_BLUE } else { Style::GREEN };
+                let text = if look.harmless { harmless(text) } else { text.to_owned() };
+                out.push_str(&style.paint(&text, look.colour));
+            }
+            Token::Scalar(text) => {
+                let style = if text == "null" { Style::DIM } else { Style::CYAN };
+                out.push_str(&style.paint(text, look.colour));
+            }
+        }
+    }
+    out
+}
+
+fn new_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
+}
+
+/// JSON text in which what a terminal would act on stands as `\uXXXX`.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) && !matches!(c, '\n' | '\t' | '\r') {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The JSON text on one line: between tokens, line ends become blanks. In a string there are none.
+#[must_use]
+pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+    let text = text.trim();
+    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
+}
+
+/// The string that a JSON string token stands for; half a surrogate pair, which Rust cannot hold,
+/// becomes U+FFFD. `None` where it is not a string.
+#[must_use]
+pub fn unquote(token: &str) -> Option<String> {
+    let body = token.strip_prefix('"')?.strip_suffix('"')?;
+    serde_json::from_str(token).ok().or_else(|| lenient(body))
+}
+
+fn lenient(body: &str) -> Option<String> {
+    let mut units: Vec<u16> = Vec::with_capacity(body.len());
+    let mut rest = body.chars();
+    while let Some(c) = rest.next() {
+        let c = if c == '\\' {
+            rest.next()?
+        } else {
+            units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            continue;
+        };
+        units.push(match c {
+            'n' => 0x0a,
+            't' => 0x09,
+            'r' => 0x0d,
+            'b' => 0x08,
+            'f' => 0x0c,
+            'u' => {
+                let digits: String = rest.by_ref().take(4).collect();
+                u16::from_str_radix(&digits, 16).ok()?
+            }
+            other => u16::try_from(other as u32).ok()?,
+        });
+    }
+    Some(String::from_utf16_lossy(&units))
+}
+
+/// A JSON string token for this text.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Look = Look { colour: false, harmless: false };
+
+    #[test]
+    fn pretty_keeps_every_token() {
+        let text = r#"{"b":1E2,"a":12345678901234567890123,"a":"\u00e9\/","e":{},"f":[ ],"g":[1,[null,true]]}"#;
+        let expected = r#"{
+  "b": 1E2,
+  "a": 12345678901234567890123,
+  "a": "\u00e9\/",
+  "e": {},
+  "f": [],
+  "g": [
+    1,
+    [
+      null,
+      true
+    ]
+  ]
+}"#;
+        assert_eq!(pretty(text, PLAIN), expected);
+        assert_eq!(pretty(expected, PLAIN), expected);
+    }
+
+    #[test]
+    fn strings_that_look_like_structure_stay_whole() {
+        assert_eq!(pretty(r#"["{","a\\\"]","["]"#, PLAIN), "[\n  \"{\",\n  \"a\\\\\\\"]\",\n  \"[\"\n]");
+        assert_eq!(pretty(r#""{""#, PLAIN), r#""{""#);
+        assert_eq!(pretty(" 7 ", PLAIN), "7");
+    }
+
+    #[test]
+    fn colours_tell_keys_strings_and_the_rest_apart() {
+        let look = Look { colour: true, harmless: true };
+        assert_eq!(
+            pretty(r#"{"a":"b","c":[1,null]}"#, look),
+            "{\n  \x1b[1;34m\"a\"\x1b[0m: \x1b[32m\"b\"\x1b[0m,\n  \x1b[1;34m\"c\"\x1b[0m: [\n    \x1b[36m1\x1b[0m,\n    \x1b[2mnull\x1b[0m\n  ]\n}"
+        );
+    }
+
+    #[test]
+    fn sec_05_harmful_characters_become_escapes_of_json() {
+        let look = Look { colour: false, harmless: true };
+        assert_eq!(pretty("\"\u{202e}\u{9b}\u{7f}\u{e0041}é\"", look), r#""\u202e\u009b\u007f\udb40\udc41é""#);
+        let back = unquote(&harmless("\"\u{e0041}\u{feff}\""));
+        assert_eq!(back.as_deref(), Some("\u{e0041}\u{feff}"));
+    }
+
+    #[test]
+    fn survives_what_is_no_json() {
+        for text in ["", "\"", "\"\\", "]]}", "{\"a", "é\"é", "\\", "a:b,c"] {
+            let _ = pretty(text, PLAIN);
+            assert!(tokens(text).count() <= text.len(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pretty_changes_nothing_but_white_space() {
+        for text in [
+            r#"{"":[{},[],[[]],{"a":{}}],"\"":"\\","x":-0.0e-7,"x":[true , false,null]}"#,
+            "[ \"\u{202e} {\", 1 ,\n\t{ \"k\" : [ \"}\" ] } ]",
+            "\"one\"",
+        ] {
+            let only = |text: &str| tokens(text).map(|(_, token)| format!("{token:?}")).collect::<Vec<_>>();
+            assert_eq!(only(&pretty(text, PLAIN)), only(text));
+        }
+    }
+
+    #[test]
+    fn sec_07_depth_costs_no_more_than_length() {
+        let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(pretty(&text, PLAIN).len() < text.len() * 2 * (DEEPEST + 1) + 100);
+    }
+
+    #[test]
+    fn empty_containers_after_strings_that_end_in_brackets() {
+        assert_eq!(pretty(r#"["["]"#, PLAIN), "[\n  \"[\"\n]");
+    }
+
+    #[test]
+    fn unquotes_half_a_surrogate_pair() {
+        assert_eq!(unquote(r#""a\ud800b\n""#).as_deref(), Some("a\u{fffd}b\n"));
+        assert_eq!(unquote(r#""\ud83d\ude00""#).as_deref(), Some("😀"));
+        assert_eq!(unquote("7"), None);
+    }
+}

@@ -1,0 +1,314 @@
+//! What servers offer: tables of tools, resources and prompts, and all servers at a glance.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Style;
+use super::content::size;
+use super::escape::flat;
+use super::table::{Cell, Column, Table};
+use crate::error::Failure;
+use crate::protocol::views::{Entry, Kind};
+
+/// One element of a list, and the server it is from where several are shown in one table.
+pub type Listed<'a> = (Option<&'a str>, &'a Entry);
+
+/// Tools: name, description, parameters. `signature` says the parameters in a few words.
+#[must_use]
+pub fn tools_table<'a>(tools: impl IntoIterator<Item = Listed<'a>>, signature: impl Fn(&Entry) -> String) -> Table {
+    let columns = [name_column("NAME"), description_column(), Column::new("PARAMETERS")];
+    table(columns, tools, |tool| vec![name_cell(tool.name()), description_cell(tool), signature(tool).into()])
+}
+
+/// Resources: URI, name, MIME type, size, description.
+#[must_use]
+pub fn resources_table<'a>(resources: impl IntoIterator<Item = Listed<'a>>) -> Table {
+    let columns =
+        [name_column("URI"), Column::new("NAME"), Column::new("TYPE"), Column::new("SIZE"), description_column()];
+    table(columns, resources, |resource| {
+        let bytes = resource.value().get("size");
+        let exact = bytes.map(|bytes| Cell::new(bytes.to_string())).unwrap_or_default();
+        vec![
+            name_cell(resource.uri()),
+            resource.name().into(),
+            resource.text("mimeType").unwrap_or_default().into(),
+            match bytes.and_then(Value::as_u64) {
+                Some(bytes) => exact.short(size(bytes)),
+                None => exact,
+            },
+            description_cell(resource),
+        ]
+    })
+}
+
+/// Resource templates: URI template, name, MIME type, description.
+#[must_use]
+pub fn templates_table<'a>(templates: impl IntoIterator<Item = Listed<'a>>) -> Table {
+    let columns = [name_column("URI TEMPLATE"), Column::new("NAME"), Column::new("TYPE"), description_column()];
+    table(columns, templates, |template| {
+        vec![
+            name_cell(template.uri()),
+            template.name().into(),
+            template.text("mimeType").unwrap_or_default().into(),
+            description_cell(template),
+        ]
+    })
+}
+
+/// Prompts: name, description, arguments; `?` marks an argument that may be left out.
+#[must_use]
+pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = Listed<'a>>) -> Table {
+    let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS")];
+    table(columns, prompts, |prompt| {
+        vec![name_cell(prompt.name()), description_cell(prompt), prompt_arguments(prompt).into()]
+    })
+}
+
+/// The table for a kind of list; `signature` is asked for tools only.
+#[must_use]
+pub fn kind_table<'a>(
+    kind: Kind,
+    entries: impl IntoIterator<Item = Listed<'a>>,
+    signature: impl Fn(&Entry) -> String,
+) -> Table {
+    match kind {
+        Kind::Tools => tools_table(entries, signature),
+        Kind::Resources => resources_table(entries),
+        Kind::Templates => templates_table(entries),
+        Kind::Prompts => prompts_table(entries),
+    }
+}
+
+fn table<'a>(
+    columns: impl IntoIterator<Item = Column>,
+    entries: impl IntoIterator<Item = Listed<'a>>,
+    cells: impl Fn(&Entry) -> Vec<Cell>,
+) -> Table {
+    let entries: Vec<Listed> = entries.into_iter().collect();
+    let servers = entries.iter().any(|(server, _)| server.is_some());
+    let first = servers.then(|| name_column("SERVER"));
+    let mut table = Table::new(first.into_iter().chain(columns).collect::<Vec<_>>());
+    for (server, entry) in entries {
+        let first = servers.then(|| Cell::new(server.unwrap_or_default()));
+        table.row(first.into_iter().chain(cells(entry)));
+    }
+    table
+}
+
+pub(super) fn name_column(heading: &'static str) -> Column {
+    Column::new(heading).whole()
+}
+
+pub(super) fn description_column() -> Column {
+    Column::new("DESCRIPTION").style(Style::DIM)
+}
+
+/// A name as it is; at a terminal, one that holds blanks or nothing is marked as what it is.
+pub(super) fn name_cell(name: &str) -> Cell {
+    let cell = Cell::new(name);
+    if name.trim().is_empty() {
+        cell.short("(no name)")
+    } else if name.contains(char::is_whitespace) {
+        cell.short(format!("'{name}'"))
+    } else {
+        cell
+    }
+}
+
+/// The description, else the title; a terminal shows the first paragraph.
+fn description_cell(entry: &Entry) -> Cell {
+    let text = match entry.description().trim() {
+        "" => entry.title().unwrap_or_default(),
+        text => text,
+    };
+    let text = text.trim().replace("\r\n", "\n");
+    let first = text.split("\n\n").next().unwrap_or_default().to_owned();
+    Cell::new(flat(&text)).short(first)
+}
+
+fn prompt_arguments(prompt: &Entry) -> String {
+    let arguments = prompt.value().get("arguments").and_then(Value::as_array);
+    let one = |argument: &Value| {
+        let name = argument.get("name")?.as_str()?;
+        let required = argument.get("required").and_then(Value::as_bool).unwrap_or(false);
+        Some(format!("{name}{}", if required { "" } else { "?" }))
+    };
+    arguments.into_iter().flatten().filter_map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What came of asking a server.
+#[derive(Clone, Debug, Default)]
+pub enum State {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// It answered.
+    Ok,
+    /// It failed.
+    Failed(Failure),
+}
+
+impl State {
+    /// In a table: `ok`, or the failure's class and what it says.
+    fn cell(&self) -> Cell {
+        match self {
+            State::NotAsked => Cell::default(),
+            State::Ok => Cell::new("ok").style(Style::GREEN),
+            State::Failed(failure) => {
+                let details = failure.details();
+                let short = format!("{}: {}", details.class.name(), details.message);
+                Cell::new(format!("{}: {failure}", details.class.name())).short(short).style(Style::RED)
+            }
+        }
+    }
+}
+
+/// A server among all configured ones.
+#[derive(Clone, Debug, Default)]
+pub struct ServerRow {
+    /// Its name.
+    pub name: String,
+    /// The transport.
+    pub transport: String,
+    /// The revision spoken; empty where it is not known.
+    pub revision: String,
+    /// How many tools; `None` where it offers none or was not asked.
+    pub tools: Option<usize>,
+    /// How many resources.
+    pub resources: Option<usize>,
+    /// How many prompts.
+    pub prompts: Option<usize>,
+    /// How long it took to ask.
+    pub time: Option<Duration>,
+    /// What came of it.
+    pub state: State,
+}
+
+/// All servers at a glance.
+#[must_use]
+pub fn servers_table(servers: &[ServerRow]) -> Table {
+    let mut table = Table::new([
+        name_column("NAME"),
+        Column::new("TRANSPORT"),
+        Column::new("REVISION"),
+        Column::new("TOOLS"),
+        Column::new("RESOURCES"),
+        Column::new("PROMPTS"),
+        Column::new("TIME").style(Style::DIM),
+        Column::new("STATE"),
+    ]);
+    let count = |count: Option<usize>| Cell::new(count.map_or(String::new(), |count| count.to_string()));
+    for server in servers {
+        let time = server.time.map_or_else(Cell::default, |time| {
+            let seconds = time.as_secs_f64();
+            let short = if seconds < 1.0 { format!("{} ms", time.as_millis()) } else { format!("{seconds:.1} s") };
+            Cell::new(format!("{seconds:.3}")).short(short)
+        });
+        table.row([
+            Cell::new(server.name.as_str()),
+            server.transport.as_str().into(),
+            server.revision.as_str().into(),
+            count(server.tools),
+            count(server.resources),
+            count(server.prompts),
+            time,
+            server.state.cell(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::super::testing::*;
+    use super::*;
+    use crate::error::Class;
+
+    fn entry(text: &str) -> Entry {
+        Entry::new(&RawValue::from_string(text.to_owned()).unwrap_or_else(|error| panic!("{text}: {error}")))
+    }
+
+    fn shown(table: &Table) -> (String, String) {
+        both(|ui| ui.table(table))
+    }
+
+    #[test]
+    fn tools_keep_duplicates_order_and_odd_names() {
+        let tools = [
+            entry(r#"{"name":"get","description":"Gets.\nQuickly.\n\nLong story."}"#),
+            entry(r#"{"name":"get","title":"Again"}"#),
+            entry(r#"{"name":"b \u001b[2J","annotations":{"title":"T"}}"#),
+            entry("7"),
+        ];
+        let table = tools_table(tools.iter().map(|tool| (None, tool)), |tool| format!("<{}>", tool.name().len()));
+        let (pipe, terminal) = shown(&table);
+        assert_eq!(pipe, "get\tGets. Quickly. Long story.\t<3>\nget\tAgain\t<3>\nb \x1b[2J\tT\t<6>\n\t\t<0>\n");
+        assert_eq!(
+            terminal,
+            "NAME         DESCRIPTION     PARAMETERS\n\
+             get          Gets. Quickly.  <3>\n\
+             get          Again           <3>\n\
+             'b \\x1b[2J'  T               <6>\n\
+             (no name)                    <0>\n"
+        );
+    }
+
+    #[test]
+    fn several_servers_share_a_table() {
+        let tool = entry(r#"{"name":"a"}"#);
+        let table = tools_table([(Some("x"), &tool), (Some("y"), &tool)], |_| String::new());
+        assert_eq!(shown(&table), ("x\ta\t\t\ny\ta\t\t\n".into(), "SERVER  NAME\nx       a\ny       a\n".into()));
+    }
+
+    #[test]
+    fn resources_templates_and_prompts() {
+        let resource = entry(r#"{"uri":"demo://a","name":"A","mimeType":"text/plain","size":12345}"#);
+        assert_eq!(
+            shown(&resources_table([(None, &resource)])),
+            (
+                "demo://a\tA\ttext/plain\t12345\t\n".into(),
+                "URI       NAME  TYPE        SIZE\ndemo://a  A     text/plain  12.3 kB\n".into()
+            )
+        );
+        let template = entry(r#"{"uriTemplate":"demo://{id}","name":"T"}"#);
+        assert_eq!(shown(&templates_table([(None, &template)])).0, "demo://{id}\tT\t\t\n");
+        let prompt = entry(r#"{"name":"p","arguments":[{"name":"a","required":true},{"name":"b"},5]}"#);
+        assert_eq!(shown(&prompts_table([(None, &prompt)])).0, "p\t\ta, b?\n");
+    }
+
+    #[test]
+    fn all_servers_at_a_glance() {
+        let rows = [
+            ServerRow {
+                name: "a".into(),
+                transport: "stdio".into(),
+                revision: "2025-11-25".into(),
+                tools: Some(3),
+                time: Some(Duration::from_millis(230)),
+                state: State::Ok,
+                ..ServerRow::default()
+            },
+            ServerRow {
+                name: "b".into(),
+                transport: "http".into(),
+                time: Some(Duration::from_millis(1500)),
+                state: State::Failed(Failure::new(Class::Auth, "log in first").cause("HTTP 401")),
+                ..ServerRow::default()
+            },
+        ];
+        let (pipe, terminal) = shown(&servers_table(&rows));
+        assert_eq!(
+            pipe,
+            "a\tstdio\t2025-11-25\t3\t\t\t0.230\tok\nb\thttp\t\t\t\t\t1.500\tauth: log in first: HTTP 401\n"
+        );
+        assert_eq!(
+            terminal,
+            "NAME  TRANSPORT  REVISION    TOOLS  TIME    STATE\n\
+             a     stdio      2025-11-25  3      230 ms  ok\n\
+             b     http                          1.5 s   auth: log in first\n"
+        );
+    }
+}

@@ -1,0 +1,330 @@
+//! The progress line: on standard error at a terminal, only where something takes long, gone at the end.
+//!
+//! No thread draws it: the waiting future itself does ([`Progress::during`]), so that a fast command
+//! or a piped one pays nothing for it.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::escape::{fit, one_line};
+use super::{Stream, Ui, lock};
+
+/// What ends sooner shows no progress.
+const DELAY: Duration = Duration::from_millis(400);
+/// How often it is drawn.
+const TICK: Duration = Duration::from_millis(100);
+/// Terminals with fewer columns get a percentage without a bar.
+const NARROW: usize = 56;
+
+/// The place of the one progress line on the screen.
+#[derive(Default)]
+pub(super) struct Slot {
+    bar: Mutex<Option<ProgressBar>>,
+    paused: AtomicUsize,
+}
+
+impl Slot {
+    /// Takes the line away while `print` prints.
+    pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        match &*lock(&self.bar) {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = lock(&self.bar).take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// While it lives, no progress is drawn: somebody is typing.
+pub struct Pause<'a>(&'a Slot);
+
+impl Drop for Pause<'_> {
+    fn drop(&mut self) {
+        self.0.paused.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Ui {
+    /// A progress line with this message; it shows nothing before [`Progress::during`] has waited.
+    #[must_use]
+    pub fn progress(self: &Arc<Self>, message: &str) -> Progress {
+        let shown = self.terminal.stderr && !self.terminal.dumb && !self.options.quiet;
+        let state = State { message: if shown { one_line(message) } else { String::new() }, done: None };
+        let start = Instant::now();
+        Progress { ui: shown.then(|| Arc::clone(self)), start, state: Mutex::new(state) }
+    }
+
+    /// Takes the progress line away until the guard is dropped.
+    pub fn pause_progress(&self) -> Pause<'_> {
+        self.progress.paused.fetch_add(1, Ordering::SeqCst);
+        self.progress.clear();
+        Pause(&self.progress)
+    }
+
+    /// Writes a question to standard error without a line end; the answer is typed after it.
+    pub fn ask(&self, question: &str) {
+        let text = self.shown_err(question);
+        let mut err = lock(&self.err);
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+}
+
+/// One long operation. Cleared when its waiting ends; any number may exist, one is shown.
+pub struct Progress {
+    /// `None` where nothing is ever shown.
+    ui: Option<Arc<Ui>>,
+    start: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    message: String,
+    /// The part that is done, from 0 to 1.
+    done: Option<f64>,
+}
+
+impl Progress {
+    /// Says what is being done now.
+    pub fn message(&self, text: &str) {
+        if self.ui.is_some() {
+            lock(&self.state).message = one_line(text);
+        }
+    }
+
+    /// Takes over what a server's progress notification says (digest §3.6).
+    pub fn update(&self, progress: f64, total: Option<f64>, message: Option<&str>) {
+        if self.ui.is_none() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.done = total.filter(|&total| total > 0.0).map(|total| (progress / total).clamp(0.0, 1.0));
+        if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
+            state.message = one_line(text);
+        }
+    }
+
+    /// Waits for `future`, and shows the line while that takes long.
+    pub async fn during<F: Future>(&self, future: F) -> F::Output {
+        let Some(ui) = &self.ui else { return future.await };
+        let mut future = pin!(future);
+        let _clear = Clear(&ui.progress);
+        let mut ticks = tokio::time::interval_at(self.start + DELAY, TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut future => return output,
+                _ = ticks.tick() => self.draw(ui),
+            }
+        }
+    }
+
+    fn draw(&self, ui: &Ui) {
+        if ui.progress.paused.load(Ordering::SeqCst) > 0 {
+            return;
+        }
+        let columns = ui.terminal.columns();
+        let state = lock(&self.state);
+        let mut slot = lock(&ui.progress.bar);
+        let bar = slot.get_or_insert_with(|| {
+            let screen = Screen { err: Arc::clone(&ui.err), columns };
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)))
+        });
+        let (template, taken) = match state.done {
+            None => ("{spinner} {line}", 3),
+            Some(_) if columns < NARROW => ("{spinner} {line} {percent}%", 9),
+            Some(_) => ("{spinner} {line} [{bar:20}] {percent}%", 32),
+        };
+        let line = fit(&state.message, columns.saturating_sub(taken)).into_owned();
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let line = move |_: &ProgressState, out: &mut dyn fmt::Write| {
+                // A line that cannot be laid out is left empty.
+                let _ = out.write_str(&line);
+            };
+            bar.set_style(style.progress_chars("=> ").with_key("line", line));
+        }
+        // The one call that draws.
+        bar.update(|bar| {
+            if let Some(done) = state.done {
+                bar.set_len(1000);
+                bar.set_pos((done * 1000.0) as u64);
+            }
+        });
+    }
+}
+
+/// Takes the line away when the waiting ends, however it ends.
+struct Clear<'a>(&'a Slot);
+
+impl Drop for Clear<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Our standard error as a terminal that can be drawn on.
+struct Screen {
+    err: Arc<Mutex<Stream>>,
+    columns: usize,
+}
+
+impl Screen {
+    fn put(&self, text: &str) -> io::Result<()> {
+        lock(&self.err).write_all(text.as_bytes())
+    }
+
+    fn moved(&self, n: usize, direction: char) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}{direction}")) }
+    }
+}
+
+impl fmt::Debug for Screen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Screen({})", self.columns)
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        u16::try_from(self.columns).unwrap_or(u16::MAX)
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.moved(n, 'A')
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.moved(n, 'B')
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.moved(n, 'C')
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.moved(n, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.put(&format!("{text}\n"))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.put(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.put("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        lock(&self.err).flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::escape::width as width_of;
+    use super::super::testing::*;
+    use super::super::{Terminal, UiOptions};
+    use super::*;
+
+    fn block<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn what_is_fast_shows_nothing() {
+        let seen = ui(UiOptions::default(), at_terminal());
+        let done = block(async { seen.ui.progress("connecting").during(async { 7 }).await });
+        assert_eq!((done, seen.err.text().as_str()), (7, ""));
+    }
+
+    #[test]
+    fn what_is_slow_shows_a_line_and_takes_it_away() {
+        let seen = ui(UiOptions::default(), at_terminal());
+        block(async {
+            let progress = seen.ui.progress("connecting\x1b[2J");
+            progress.during(tokio::time::sleep(DELAY + TICK * 3)).await;
+        });
+        let text = seen.err.text();
+        assert!(text.contains("connecting\\x1b[2J") && !text.contains("\x1b[2J"), "{text:?}");
+        assert!(text.ends_with("\x1b[2K"), "{text:?}");
+        assert_eq!(seen.out.text(), "");
+    }
+
+    #[test]
+    fn a_pipe_a_dumb_terminal_and_quiet_show_nothing() {
+        for (options, terminal) in [
+            (UiOptions::default(), Terminal::default()),
+            (UiOptions::default(), Terminal { dumb: true, ..at_terminal() }),
+            (UiOptions { quiet: true, ..UiOptions::default() }, at_terminal()),
+        ] {
+            let seen = ui(options, terminal);
+            assert!(block(async { seen.ui.progress("x") }).ui.is_none());
+        }
+    }
+
+    #[test]
+    fn draws_a_bar_where_the_total_is_known_and_never_wraps() {
+        for (width, bar) in [(0, true), (1, false), (20, false), (40, false), (80, true)] {
+            let terminal = Terminal { width: Some(width), ..at_terminal() };
+            let seen = ui(UiOptions::default(), terminal);
+            let progress = block(async { seen.ui.progress("x") });
+            progress.draw(&seen.ui);
+            progress.update(3.0, Some(12.0), Some(&"long 日本 ".repeat(40)));
+            progress.draw(&seen.ui);
+            seen.ui.progress.clear();
+            let text = seen.err.text();
+            let frames: Vec<&str> = text.split("\r\x1b[2K").collect();
+            assert!(frames[0].starts_with("⠁ x "), "{text:?}");
+            assert!(frames[1].trim_end().ends_with("25%"), "{text:?}");
+            assert_eq!(frames[1].contains("[=====>              ]"), bar, "{text:?}");
+            for frame in frames {
+                assert!(width_of(frame.trim_end()) <= terminal.columns(), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn output_makes_the_line_go_and_come_back() {
+        let seen = ui(UiOptions::default(), at_terminal());
+        let progress = block(async { seen.ui.progress("working") });
+        progress.draw(&seen.ui);
+        let before = seen.err.text().len();
+        seen.ui.line("result").unwrap();
+        let after = seen.err.text();
+        assert!(after[before..].starts_with("\r\x1b[2K"), "{:?}", &after[before..]);
+        assert!(after[before..].contains("working"));
+        assert_eq!(seen.out.text(), "result\n");
+    }
+
+    #[test]
+    fn nothing_is_drawn_while_somebody_types() {
+        let seen = ui(UiOptions::default(), at_terminal());
+        let progress = block(async { seen.ui.progress("working") });
+        progress.draw(&seen.ui);
+        let pause = seen.ui.pause_progress();
+        seen.ui.ask("Really? ");
+        let before = seen.err.text();
+        progress.draw(&seen.ui);
+        assert_eq!(seen.err.text(), before);
+        assert!(before.ends_with("Really? "));
+        drop(pause);
+        progress.draw(&seen.ui);
+        assert!(seen.err.text().len() > before.len());
+    }
+}

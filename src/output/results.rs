@@ -1,0 +1,299 @@
+//! Results of calls, reads and prompts in their form for people (contract §2).
+//!
+//! Nothing is lost: what has no form of its own is shown as JSON.
+
+use std::path::Path;
+
+use serde_json::value::RawValue;
+
+use super::content::{Block, Object, blocks, bytes_of, contents, entries, list, structured};
+use super::escape::flat;
+use super::json::unquote;
+use super::save::{Naming, Saver};
+use super::{Style, Ui};
+use crate::error::{Class, Failure, Result};
+use crate::protocol::views::{member, members};
+
+impl Ui {
+    /// A tool result for people: text as it is, each block ending its line; binary blocks as one line,
+    /// or written into files in `save`, whose names are printed; structured content where there is no text.
+    ///
+    /// # Errors
+    /// When it cannot be written, or a block to be saved is not base64 (after all others were printed).
+    pub fn tool_result(&self, result: &RawValue, save: Option<&Path>) -> Result<()> {
+        let Some(blocks) = blocks(result) else {
+            // No list of content, but structured content alone is common enough.
+            let only = if member(result, "content").is_none() { member(result, "structuredContent") } else { None };
+            return self.json_pretty(only.unwrap_or(result).get());
+        };
+        self.blocks(&blocks, save.map(Saver::new).transpose()?, "--save DIR writes it")?;
+        if blocks.iter().any(|block| matches!(block, Block::Text(text) if !text.trim().is_empty())) {
+            return Ok(());
+        }
+        if let Some(structured) = member(result, "structuredContent") {
+            return self.json_pretty(structured.get());
+        }
+        let known = ["content", "isError", "_meta", "resultType"];
+        let more = members(result).is_some_and(|all| all.iter().any(|(key, _)| !known.contains(&key.as_str())));
+        if blocks.is_empty() && more { self.json_pretty(result.get()) } else { Ok(()) }
+    }
+
+    /// The structured content alone, exact.
+    ///
+    /// # Errors
+    /// [`Class::Protocol`] where there is none.
+    pub fn structured(&self, result: &RawValue) -> Result<()> {
+        self.json_text(&structured(result)?)
+    }
+
+    /// A prompt for people: each message under its role.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn prompt_result(&self, result: &RawValue) -> Result<()> {
+        let Some(messages) = list(result, "messages") else { return self.json_pretty(result.get()) };
+        for (index, message) in messages.into_iter().enumerate() {
+            if index > 0 {
+                self.text("\n")?;
+            }
+            let read = Object::new(message);
+            let Some((role, content)) = read.as_ref().and_then(|all| Some((all.text("role")?, all.raw("content")?)))
+            else {
+                self.json_pretty(message.get())?;
+                continue;
+            };
+            let role = flat(&role);
+            self.put_line(&self.paint(Style::BOLD, &format!("[{}]", self.shown(&role))))?;
+            // One block by the specification, a list or a bare string by some servers.
+            let blocks = match (serde_json::from_str::<Vec<&RawValue>>(content.get()), unquote(content.get())) {
+                (Ok(all), _) => all.into_iter().map(Block::read).collect(),
+                (_, Some(text)) => vec![Block::Text(text)],
+                _ => vec![Block::read(content)],
+            };
+            self.blocks(&blocks, None, "--json shows it")?;
+        }
+        Ok(())
+    }
+
+    /// A resource: text and bytes exactly, nothing added. Bytes are not written to a terminal.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] where there are bytes and standard output is a terminal; nothing is printed then.
+    pub fn read_result(&self, result: &RawValue) -> Result<()> {
+        let Some(contents) = contents(result) else { return self.json_pretty(result.get()) };
+        if let Some(Block::Binary(binary)) = contents.iter().find(|block| matches!(block, Block::Binary(_)))
+            && self.terminal.stdout
+        {
+            let message = format!("binary content is not written to a terminal ({})", binary.line());
+            return Err(Failure::new(Class::Usage, message).hint("add '--save DIR' or '-o FILE', or pipe it"));
+        }
+        if contents.is_empty() {
+            self.warn("the server sent no content for this resource");
+        }
+        for block in contents {
+            match block {
+                Block::Text(text) => self.text(&text)?,
+                Block::Binary(binary) => self.bytes(&binary.bytes()?)?,
+                Block::Link(text) | Block::Unknown(text) | Block::Odd(text) => self.json_pretty(&text)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A resource into files in `directory`, whose names are printed.
+    ///
+    /// # Errors
+    /// When something is not base64 or cannot be written.
+    pub fn read_result_saved(&self, result: &RawValue, directory: &Path) -> Result<()> {
+        let mut saver = Saver::new(directory)?;
+        for raw in entries(result)? {
+            let entry = Object::new(raw);
+            let text = |name: &str| entry.as_ref().and_then(|entry| entry.text(name));
+            let (name, uri, mime) = (text("name"), text("uri"), text("mimeType"));
+            let mime = mime.as_deref().or(text("text").is_some().then_some("text/plain"));
+            let naming = Naming { name: name.as_deref(), uri: uri.as_deref(), kind: "file", mime };
+            self.path(&saver.save(naming, &bytes_of(raw)?)?)?;
+        }
+        Ok(())
+    }
+
+    fn blocks(&self, blocks: &[Block], mut saver: Option<Saver>, how: &str) -> Result<()> {
+        let mut failed = None;
+        for block in blocks {
+            match block {
+                Block::Text(text) if text.is_empty() => {}
+                Block::Text(text) => self.line(text)?,
+                Block::Link(line) => self.aside(line)?,
+                Block::Unknown(kind) => {
+                    self.aside(&format!("[unknown content type '{}'; --json shows it]", flat(kind)))?;
+                }
+                Block::Odd(json) => self.json_pretty(json)?,
+                Block::Binary(binary) => match saver.as_mut().map(|saver| binary.save(saver)) {
+                    None => self.aside(&format!("[{}; {how}]", binary.line()))?,
+                    Some(Ok(path)) => self.path(&path)?,
+                    Some(Err(failure)) => failed = failed.or(Some(failure)),
+                },
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// A line of ours in the midst of the server's.
+    fn aside(&self, line: &str) -> Result<()> {
+        self.put_line(&self.paint(Style::DIM, &self.shown(line)))
+    }
+
+    fn path(&self, path: &Path) -> Result<()> {
+        let text = path.to_string_lossy();
+        if self.terminal.stdout {
+            self.line(&text)
+        } else {
+            self.bytes(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::content::{save_blocks, size, write_contents};
+    use super::super::testing::*;
+    use super::super::{Terminal, UiOptions};
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    /// What a tool result looks like in a pipe.
+    fn piped(result: &str) -> String {
+        both(|ui| ui.tool_result(&raw(result), None)).0
+    }
+
+    #[test]
+    fn tol_04_every_type_has_a_form() {
+        let result = r#"{"content":[
+            {"type":"text","text":"one\n"},{"type":"text","text":"two\u001b[2J"},
+            {"type":"image","data":"AAAA","mimeType":"image/png"},{"type":"audio","data":"%%"},
+            {"type":"resource_link","uri":"demo://a","name":"a b","mimeType":"x/y","size":12345},
+            {"type":"resource_link","uri":"demo://a"},
+            {"type":"resource","resource":{"uri":"demo://t","text":"embedded"}},
+            {"type":"resource","resource":{"uri":"demo://b","mimeType":"application/pdf","blob":"AAAAAA=="}},
+            {"type":"hologram","x":1},{"type":"text","text":7},5
+        ],"structuredContent":{"a":1}}"#;
+        let expected = "one\ntwo\x1b[2J\n[image/png, 3 B; --save DIR writes it]\n[audio, 2 B; --save DIR writes it]\n\
+            [link a b demo://a, x/y, 12.3 kB]\n[link demo://a]\nembedded\n\
+            [demo://b, application/pdf, 4 B; --save DIR writes it]\n[unknown content type 'hologram'; --json shows it]\n\
+            {\n  \"type\": \"text\",\n  \"text\": 7\n}\n5\n";
+        let (pipe, terminal) = both(|ui| ui.tool_result(&raw(result), None));
+        assert_eq!(pipe, expected);
+        assert_eq!(terminal, expected.replace('\x1b', "\\x1b"));
+    }
+
+    #[test]
+    fn structured_content_stands_in_for_text_to_the_digit() {
+        let big = r#"{"content":[],"structuredContent":{"n":12345678901234567890}}"#;
+        assert_eq!(piped(big), "{\n  \"n\": 12345678901234567890\n}\n");
+        assert_eq!(piped(r#"{"content":[{"type":"text","text":""}],"structuredContent":null}"#), "null\n");
+        assert_eq!(piped(r#"{"structuredContent":0}"#), "0\n");
+        assert_eq!(piped(r#"{"content":[{"type":"text","text":"x"}],"structuredContent":42}"#), "x\n");
+    }
+
+    #[test]
+    fn odd_results_are_shown_as_json() {
+        assert_eq!(piped(r#"{"content":"x"}"#), "{\n  \"content\": \"x\"\n}\n");
+        assert_eq!(piped(r#"{"content":{"a":1},"structuredContent":2}"#).lines().count(), 6);
+        assert_eq!(piped(r#"{"toolResult":1}"#), "{\n  \"toolResult\": 1\n}\n");
+        assert_eq!(piped(r#"{"content":[],"toolResult":1}"#).lines().count(), 4);
+        assert_eq!(piped(r#"{"content":[],"isError":false,"_meta":{}}"#), "");
+        assert_eq!(piped("[1]"), "[\n  1\n]\n");
+        assert_eq!(piped("null"), "null\n");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_loses_nothing_else() {
+        assert_eq!(piped(r#"{"content":[{"type":"text","text":"a\ud800b"}]}"#), "a\u{fffd}b\n");
+    }
+
+    #[test]
+    fn tol_03_structured_is_exact_and_present_by_key() {
+        let structured = |text: &str| structured(&raw(text));
+        assert_eq!(structured(r#"{"structuredContent":null}"#).unwrap(), "null");
+        assert_eq!(structured(r#"{"structuredContent":false,"content":[]}"#).unwrap(), "false");
+        assert_eq!(structured(r#"{"structuredContent":{"a": 1E2, "a":2}}"#).unwrap(), r#"{"a": 1E2, "a":2}"#);
+        assert_eq!(structured(r#"{"content":[{"type":"text","text":" {\"a\":1.0}\n"}]}"#).unwrap(), r#"{"a":1.0}"#);
+        for none in [
+            r#"{"content":[{"type":"text","text":"no"}]}"#,
+            r#"{"content":[{"type":"text","text":"1"},{"type":"text","text":"2"}]}"#,
+            "{}",
+        ] {
+            assert_eq!(structured(none).unwrap_err().class(), Class::Protocol, "{none}");
+        }
+    }
+
+    #[test]
+    fn save_writes_files_and_prints_their_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let seen = ui(UiOptions::default(), Terminal::default());
+        let result =
+            raw(r#"{"content":[{"type":"image","data":"AAEC","mimeType":"image/png"},{"type":"image","data":"%"},
+                {"type":"text","text":"t"},{"type":"resource","resource":{"uri":"x://h/../b.bin","blob":"AA"}}]}"#);
+        let failure = seen.ui.tool_result(&result, Some(directory.path())).unwrap_err();
+        assert_eq!(failure.class(), Class::Protocol);
+        let path = |name: &str| directory.path().join(name);
+        assert_eq!(seen.out.text(), format!("{}\nt\n{}\n", path("image-1.png").display(), path("b.bin").display()));
+        assert_eq!(std::fs::read(path("image-1.png")).unwrap(), [0, 1, 2]);
+        assert_eq!(std::fs::read(path("b.bin")).unwrap(), [0]);
+        // With --json the result goes to standard output as it came, and only the files are written.
+        let image =
+            raw(r#"{"content":[{"type":"text","text":"t"},{"type":"image","data":"AA","mimeType":"image/png"}]}"#);
+        assert_eq!(save_blocks(&image, directory.path()).unwrap(), [path("image-1-2.png")]);
+    }
+
+    #[test]
+    fn prompts_show_messages_under_their_roles() {
+        let result = raw(r#"{"messages":[{"role":"user","content":{"type":"text","text":"a"}},
+                {"role":"assistant","content":[{"type":"text","text":"b"},{"type":"image","data":"AA","mimeType":"i/p"}]},
+                {"role":"us\u001ber","content":"bare"},{"role":"x"}]}"#);
+        let expected =
+            "[user]\na\n\n[assistant]\nb\n[i/p, 1 B; --json shows it]\n\n[us\x1ber]\nbare\n\n{\n  \"role\": \"x\"\n}\n";
+        let (pipe, terminal) = both(|ui| ui.prompt_result(&result));
+        assert_eq!(pipe, expected);
+        assert_eq!(terminal, expected.replace('\x1b', "\\x1b"));
+        assert_eq!(both(|ui| ui.prompt_result(&raw("{}"))).0, "{}\n");
+    }
+
+    #[test]
+    fn resources_are_exact_and_no_bytes_reach_a_terminal() {
+        let text = raw(r#"{"contents":[{"uri":"a","text":"one"},{"uri":"b","text":"two\n"}]}"#);
+        assert_eq!(both(|ui| ui.read_result(&text)).0, "onetwo\n");
+        let blob = raw(r#"{"contents":[{"uri":"a","text":"x"},{"uri":"b","mimeType":"image/png","blob":"AAEC"}]}"#);
+        let seen = ui(UiOptions::default(), Terminal::default());
+        seen.ui.read_result(&blob).unwrap();
+        assert_eq!(seen.out.text(), "x\0\x01\x02");
+        let seen = ui(UiOptions::default(), at_terminal());
+        let failure = seen.ui.read_result(&blob).unwrap_err();
+        assert_eq!((failure.class(), seen.out.text().as_str()), (Class::Usage, ""));
+        assert!(failure.to_string().contains("(b, image/png, 3 B)"), "{failure}");
+    }
+
+    #[test]
+    fn resources_go_into_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let result = raw(r#"{"contents":[{"uri":"demo://notes","text":"é"},{"uri":"demo://b","blob":"AAEC"}]}"#);
+        let seen = ui(UiOptions::default(), Terminal::default());
+        seen.ui.read_result_saved(&result, directory.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(directory.path().join("notes.txt")).unwrap(), "é");
+        assert_eq!(std::fs::read(directory.path().join("b")).unwrap(), [0, 1, 2]);
+        let one = directory.path().join("one");
+        write_contents(&result, &one).unwrap();
+        assert_eq!(std::fs::read(&one).unwrap(), [0xc3, 0xa9, 0, 1, 2]);
+        assert_eq!(write_contents(&raw("{}"), &one).unwrap_err().class(), Class::Protocol);
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        let sizes = [0, 999, 1000, 12_345, 999_949, 999_950, 4_000_000, 5_000_000_000].map(size);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "4.0 MB", "5.0 GB"]);
+    }
+}

@@ -1,0 +1,293 @@
+//! Binary content written into files: decoded leniently, named carefully, nothing overwritten.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::escape::is_harmful;
+use crate::error::{Class, Failure, Result};
+
+/// File names are cut to this many bytes, so that a suffix still fits where 255 are allowed.
+const LONGEST: usize = 180;
+/// How many files of one name are told apart by a number.
+const MOST: usize = 10_000;
+
+/// Decodes base64 as servers really write it: with line breaks, in the URL alphabet, without padding,
+/// or as a `data:` URL. `None` where it is not base64.
+#[must_use]
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    let text = match text.trim_start().strip_prefix("data:") {
+        Some(url) => url.split_once(";base64,")?.1,
+        None => text,
+    };
+    let clean: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        })
+        .collect();
+    LENIENT.decode(clean.trim_ascii_end()).ok()
+}
+
+/// What a file is named after.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Naming<'a> {
+    /// The name that the server gave.
+    pub name: Option<&'a str>,
+    /// Its URI; the last segment serves where there is no name.
+    pub uri: Option<&'a str>,
+    /// `image`, `audio`, `file`: the beginning of the name where nothing else is known.
+    pub kind: &'a str,
+    /// The MIME type, which decides the ending where the name has none.
+    pub mime: Option<&'a str>,
+}
+
+/// Writes files into one directory.
+#[derive(Debug)]
+pub struct Saver {
+    directory: PathBuf,
+    unnamed: HashMap<String, usize>,
+}
+
+impl Saver {
+    /// Makes the directory where it does not exist.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] where it cannot be made.
+    pub fn new(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory).map_err(|error| {
+            Failure::new(Class::Usage, format!("cannot make the directory '{}'", directory.display())).source(&error)
+        })?;
+        Ok(Saver { directory: directory.to_owned(), unnamed: HashMap::new() })
+    }
+
+    /// Writes one file and says where. A file that exists is left alone: `-2` and so on is added to the name.
+    ///
+    /// # Errors
+    /// When the file cannot be made or written.
+    pub fn save(&mut self, naming: Naming<'_>, bytes: &[u8]) -> Result<PathBuf> {
+        let name = self.name(naming);
+        let (stem, ending) = split(&name);
+        for number in 1..=MOST {
+            let name = if number == 1 { name.clone() } else { format!("{stem}-{number}{ending}") };
+            let path = self.directory.join(name);
+            // `create_new` follows no link and takes over no file, whoever made it meanwhile.
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(mut file) => {
+                    return match file.write_all(bytes) {
+                        Ok(()) => Ok(path),
+                        Err(error) => {
+                            let _ = fs::remove_file(&path);
+                            Err(not_written(&path, &error))
+                        }
+                    };
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(not_made(&path, &error)),
+            }
+        }
+        Err(not_made(&self.directory.join(&name), &ErrorKind::AlreadyExists.into()))
+    }
+
+    fn name(&mut self, naming: Naming<'_>) -> String {
+        let given = naming
+            .name
+            .and_then(safe_name)
+            .or_else(|| naming.uri.and_then(last_segment).and_then(|name| safe_name(&name)));
+        let ending = naming.mime.and_then(ending_of);
+        match given {
+            Some(name) if split(&name).1.is_empty() => format!("{name}{}", with_dot(ending)),
+            Some(name) => name,
+            None => {
+                let number = self.unnamed.entry(naming.kind.to_owned()).or_default();
+                *number += 1;
+                format!("{}-{number}{}", naming.kind, with_dot(Some(ending.unwrap_or("bin"))))
+            }
+        }
+    }
+}
+
+/// Writes the one file that the user named; what was there is replaced, as with a shell's `>`.
+///
+/// # Errors
+/// When the file cannot be made or written.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = fs::File::create(path).map_err(|error| not_made(path, &error))?;
+    file.write_all(bytes).map_err(|error| not_written(path, &error))
+}
+
+fn not_made(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Class::Usage, format!("cannot make the file '{}'", path.display())).source(error)
+}
+
+fn not_written(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Class::Failed, format!("cannot write the file '{}'", path.display())).source(error)
+}
+
+/// The usual file ending for a MIME type, without the dot.
+fn ending_of(mime: &str) -> Option<&'static str> {
+    mime2ext::mime2ext(mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn with_dot(ending: Option<&str>) -> String {
+    ending.map_or(String::new(), |ending| format!(".{ending}"))
+}
+
+/// Stem and ending; the ending has its dot, or is empty.
+fn split(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot) if dot > 0 && name.len() - dot <= 12 && dot + 1 < name.len() => name.split_at(dot),
+        _ => (name, ""),
+    }
+}
+
+/// The last segment of a URI's path, decoded.
+fn last_segment(uri: &str) -> Option<String> {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest);
+    let segment = path.rsplit(['/', ':']).find(|segment| !segment.is_empty())?;
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let code =
+            if first == b'%' { after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()) } else { None };
+        match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A server's name as a file name: no directory, no hidden file, nothing a file system or terminal minds.
+fn safe_name(name: &str) -> Option<String> {
+    let clean: String =
+        name.chars()
+            .map(|c| {
+                if is_harmful(c) || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c }
+            })
+            .collect();
+    // A leading blank or dash would trip the next command that the file is given to.
+    let clean = clean.trim_start_matches(['.', ' ', '-', '~']).trim_end_matches(['.', ' ']);
+    if clean.chars().all(|c| c == '_') {
+        return None;
+    }
+    let (stem, ending) = split(clean);
+    let mut stem = stem;
+    while stem.len() + ending.len() > LONGEST {
+        stem = &stem[..stem.char_indices().next_back().map_or(0, |(at, _)| at)];
+    }
+    // Device names of Windows mean a device in every directory and with every ending.
+    let base = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let numbered = base.len() == 4
+        && (base.starts_with("com") || base.starts_with("lpt"))
+        && base.ends_with(|c: char| c.is_ascii_digit());
+    let reserved = matches!(base.as_str(), "con" | "prn" | "aux" | "nul") || numbered;
+    Some(format!("{}{stem}{ending}", if reserved { "_" } else { "" }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn decodes_sloppy_base64() {
+        let bytes = [0xfb_u8, 0xff, 0x00, 0x01];
+        for text in ["+/8AAQ==", "-_8AAQ", " +/8A\nAQ==\n", "data:image/png;base64,+/8AAQ==", "+/8AAQ="] {
+            assert_eq!(decode(text).as_deref(), Some(&bytes[..]), "{text}");
+        }
+        assert_eq!(decode("").as_deref(), Some(&[][..]));
+        for text in ["not base64!", "A", "data:text/plain,x"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_hold_no_tricks() {
+        for (name, safe) in [
+            ("a.png", Some("a.png")),
+            ("../../etc/passwd", Some("_.._etc_passwd")),
+            ("..", None),
+            ("/", None),
+            ("", None),
+            (".bashrc", Some("bashrc")),
+            ("-rf", Some("rf")),
+            ("a\0b\x1b\u{202e}.png", Some("a_b__.png")),
+            ("C:\\x", Some("C__x")),
+            ("con.txt", Some("_con.txt")),
+            ("COM1", Some("_COM1")),
+            ("name. .", Some("name")),
+            ("größe.pdf", Some("größe.pdf")),
+        ] {
+            assert_eq!(safe_name(name).as_deref(), safe, "{name:?}");
+        }
+        let long = safe_name(&format!("{}.png", "é".repeat(300))).unwrap();
+        assert!(long.len() <= LONGEST && long.ends_with("é.png"));
+    }
+
+    #[test]
+    fn uris_give_their_last_segment() {
+        for (uri, name) in [
+            ("file:///tmp/a%20b.txt?x=/y", Some("a b.txt")),
+            ("demo://logo/", Some("logo")),
+            ("demo:logo", Some("logo")),
+            ("x://h/%2e%2e%2fa", Some("../a")),
+            ("x://h/100%", Some("100%")),
+            ("x://", None),
+        ] {
+            assert_eq!(last_segment(uri).as_deref(), name, "{uri}");
+        }
+    }
+
+    #[test]
+    fn saves_without_overwriting() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut saver = Saver::new(&directory.path().join("new/deep")).unwrap();
+        let mut save = |naming| {
+            let path = saver.save(naming, b"x").unwrap();
+            path.file_name().unwrap().to_string_lossy().into_owned()
+        };
+        let image = Naming { kind: "image", mime: Some("image/PNG; a=b"), ..Naming::default() };
+        assert_eq!(save(image), "image-1.png");
+        assert_eq!(save(image), "image-2.png");
+        assert_eq!(save(Naming { kind: "audio", mime: Some("x/unknown"), ..image }), "audio-1.bin");
+        assert_eq!(save(Naming { name: Some("logo"), ..image }), "logo.png");
+        assert_eq!(save(Naming { name: Some("logo"), ..image }), "logo-2.png");
+        assert_eq!(save(Naming { uri: Some("demo://a/logo.svg"), ..image }), "logo.svg");
+        assert_eq!(save(Naming { name: Some("v1.2.30000000000000"), ..image }), "v1.2.30000000000000.png");
+        assert_eq!(save(Naming { kind: "image", mime: Some("image/jpeg"), ..Naming::default() }), "image-3.jpg");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn follows_no_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let victim = directory.path().join("victim");
+        std::os::unix::fs::symlink(&victim, directory.path().join("a.png")).unwrap();
+        let mut saver = Saver::new(directory.path()).unwrap();
+        let path = saver.save(Naming { name: Some("a.png"), ..Naming::default() }, b"x").unwrap();
+        assert_eq!(path.file_name().unwrap(), "a-2.png");
+        assert!(!victim.exists());
+    }
+}

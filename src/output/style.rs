@@ -1,0 +1,79 @@
+//! Colours: one small set of ANSI styles, and the decision whether to use them.
+//!
+//! No meaning rests on a colour alone: whatever is painted reads the same without.
+
+use std::borrow::Cow;
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum When {
+    /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    #[default]
+    Auto,
+    /// Always, except in JSON that is piped: that stays exact.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl When {
+    /// Whether a stream gets colours: `terminal` is whether it is one, `plain` whether the environment
+    /// asks for none.
+    #[must_use]
+    pub fn decide(self, terminal: bool, plain: bool) -> bool {
+        match self {
+            When::Auto => terminal && !plain,
+            When::Always => true,
+            When::Never => false,
+        }
+    }
+}
+
+/// A way to paint a piece of text: the parameters of an ANSI `SGR` sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style(&'static str);
+
+#[allow(missing_docs, reason = "each constant is the style it names")]
+impl Style {
+    pub const PLAIN: Style = Style("");
+    pub const BOLD: Style = Style("1");
+    pub const DIM: Style = Style("2");
+    pub const RED: Style = Style("31");
+    pub const GREEN: Style = Style("32");
+    pub const YELLOW: Style = Style("33");
+    pub const CYAN: Style = Style("36");
+    pub const BOLD_RED: Style = Style("1;31");
+    pub const BOLD_YELLOW: Style = Style("1;33");
+    pub const BOLD_BLUE: Style = Style("1;34");
+
+    /// Paints `text` where `on`; what is empty stays empty.
+    #[must_use]
+    pub fn paint(self, text: &str, on: bool) -> Cow<'_, str> {
+        if !on || text.is_empty() || self == Style::PLAIN {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(format!("\x1b[{}m{text}\x1b[0m", self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paints_only_where_wanted() {
+        assert_eq!(Style::BOLD.paint("a", true), "\x1b[1ma\x1b[0m");
+        assert_eq!(Style::BOLD.paint("a", false), "a");
+        assert_eq!(Style::BOLD.paint("", true), "");
+        assert_eq!(Style::PLAIN.paint("a", true), "a");
+    }
+
+    #[test]
+    fn auto_follows_the_terminal_and_the_environment() {
+        assert!(When::Auto.decide(true, false));
+        assert!(!When::Auto.decide(true, true));
+        assert!(!When::Auto.decide(false, false));
+        assert!(When::Always.decide(false, true));
+        assert!(!When::Never.decide(true, false));
+    }
+}

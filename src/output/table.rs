@@ -1,0 +1,312 @@
+//! Tables: wrapped columns with a heading at a terminal, tab-separated lines in a pipe.
+//!
+//! In a pipe each row is one line and nothing is cut; a tab, line feed or carriage return inside a cell
+//! becomes a blank, so that lines and columns can be counted on.
+
+use std::fmt::Write;
+
+use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Row, TableStyle, Width};
+
+use super::escape;
+use super::style::Style;
+
+/// Marks between columns and rows, taken out again when the laid-out lines are painted. Control
+/// characters are free for this: no cell holds one (`escape::one_line`).
+const COLUMN_MARK: char = '\x1f';
+const ROW_MARK: char = '\x1e';
+/// A cell does not get higher than this at a terminal.
+const MAX_LINES: usize = 4;
+
+/// A column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    heading: &'static str,
+    style: Style,
+    whole: bool,
+}
+
+impl Column {
+    /// A column whose cells may be wrapped.
+    #[must_use]
+    pub fn new(heading: &'static str) -> Self {
+        Column { heading, style: Style::PLAIN, whole: false }
+    }
+
+    /// Paints its cells so.
+    #[must_use]
+    pub fn style(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// Keeps its cells on one line where they take up to half of the width: names, to be copied.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+}
+
+/// A cell.
+#[derive(Clone, Debug, Default)]
+pub struct Cell {
+    text: String,
+    short: Option<String>,
+    style: Option<Style>,
+}
+
+impl Cell {
+    /// A cell with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Cell { text: text.into(), short: None, style: None }
+    }
+
+    /// What a terminal shows in its place.
+    #[must_use]
+    pub fn short(mut self, text: impl Into<String>) -> Self {
+        self.short = Some(text.into());
+        self
+    }
+
+    /// Painted so, instead of in its column's style.
+    #[must_use]
+    pub fn style(mut self, style: Style) -> Self {
+        self.style = Some(style);
+        self
+    }
+
+    fn at_terminal(&self) -> String {
+        escape::one_line(self.short.as_ref().unwrap_or(&self.text))
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Cell::new(text)
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Cell::new(text)
+    }
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+    heading: bool,
+}
+
+impl Table {
+    /// An empty table with these columns.
+    #[must_use]
+    pub fn new(columns: impl Into<Vec<Column>>) -> Self {
+        Table { columns: columns.into(), rows: Vec::new(), heading: true }
+    }
+
+    /// Without a heading at a terminal, either: names and values.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.heading = false;
+        self
+    }
+
+    /// Adds a row; one cell for each column.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Lines of tab-separated cells.
+    #[must_use]
+    pub fn for_pipe(&self) -> String {
+        let mut out = String::new();
+        for row in &self.rows {
+            for (index, cell) in row.iter().enumerate() {
+                if index > 0 {
+                    out.push('\t');
+                }
+                out.extend(cell.text.chars().map(|c| if matches!(c, '\t' | '\n' | '\r') { ' ' } else { c }));
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Aligned columns that fit into `width`; columns without any text are left out.
+    #[must_use]
+    pub fn for_terminal(&self, width: usize, colour: bool) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let texts: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::at_terminal).collect()).collect();
+        let used: Vec<usize> = (0..self.columns.len())
+            .filter(|&column| texts.iter().any(|row| row.get(column).is_some_and(|text| !text.is_empty())))
+            .collect();
+        let mut out = String::new();
+        for (index, block) in self.lay_out(&texts, &used, width).iter().enumerate() {
+            // The heading is the first block.
+            let row = if self.heading { index.checked_sub(1) } else { Some(index) };
+            for line in block {
+                self.paint_line(&mut out, line, &used, row, colour);
+            }
+        }
+        out
+    }
+
+    /// The lines of the heading and of each row; columns are parted by [`COLUMN_MARK`].
+    fn lay_out(&self, texts: &[Vec<String>], used: &[usize], width: usize) -> Vec<Vec<String>> {
+        let mut table = comfy_table::Table::new();
+        table
+            .load_style(
+                TableStyle::new()
+                    .header_lines(ContentLineStyle::none().junction(COLUMN_MARK))
+                    .header_separator(LineStyle::none().fill(ROW_MARK).junction(ROW_MARK))
+                    .content_lines(ContentLineStyle::none().junction(COLUMN_MARK))
+                    .row_separator(LineStyle::none().fill(ROW_MARK).junction(ROW_MARK)),
+            )
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(u16::try_from(width).unwrap_or(u16::MAX))
+            .set_truncation_indicator("…");
+        if self.heading {
+            table.set_header(used.iter().map(|&column| self.columns[column].heading));
+        }
+        for row in texts {
+            let mut cells = Row::new();
+            for &column in used {
+                cells.add_cell(row.get(column).map_or("", String::as_str).into());
+            }
+            cells.max_height(MAX_LINES);
+            table.add_row(cells);
+        }
+        for (place, &column) in used.iter().enumerate() {
+            let Some(laid) = table.column_mut(place) else { continue };
+            // A mark and a blank part two columns.
+            laid.set_padding((u16::from(place > 0), 0));
+            if self.columns[column].whole && used.len() > 1 {
+                let heading = if self.heading { escape::width(self.columns[column].heading) } else { 0 };
+                let widest = texts.iter().filter_map(|row| row.get(column)).map(|text| escape::width(text)).max();
+                let wanted = widest.unwrap_or(0).max(heading).min(width / 2) + usize::from(place > 0);
+                laid.set_constraint(ColumnConstraint::Absolute(Width::Fixed(
+                    u16::try_from(wanted).unwrap_or(u16::MAX),
+                )));
+            }
+        }
+        let mut blocks = vec![Vec::new()];
+        for line in table.lines() {
+            if line.contains(ROW_MARK) {
+                blocks.push(Vec::new());
+            } else if let Some(block) = blocks.last_mut() {
+                block.push(line);
+            }
+        }
+        blocks
+    }
+
+    fn paint_line(&self, out: &mut String, line: &str, used: &[usize], row: Option<usize>, colour: bool) {
+        let mut gap = 0;
+        for (place, part) in line.split(COLUMN_MARK).enumerate() {
+            let part = if place > 0 { part.strip_prefix(' ').unwrap_or(part) } else { part };
+            let text = part.trim_end_matches(' ');
+            if !text.is_empty() {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "{:gap$}{}", "", self.style_of(used.get(place), row).paint(text, colour));
+                gap = 0;
+            }
+            gap += escape::width(part) - escape::width(text) + 2;
+        }
+        out.push('\n');
+    }
+
+    fn style_of(&self, column: Option<&usize>, row: Option<usize>) -> Style {
+        let (Some(&column), Some(row)) = (column, row) else { return Style::BOLD };
+        let cell = self.rows.get(row).and_then(|row| row.get(column));
+        cell.and_then(|cell| cell.style).unwrap_or(self.columns[column].style)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Table {
+        let mut table = Table::new([
+            Column::new("NAME").whole(),
+            Column::new("EMPTY"),
+            Column::new("DESCRIPTION").style(Style::DIM),
+        ]);
+        table.row([Cell::new("get_user"), Cell::default(), Cell::new("Gets\ta user\nby \x1b[1mid")]);
+        table.row([Cell::new("x").style(Style::RED), Cell::default(), Cell::new("long").short("short")]);
+        table
+    }
+
+    #[test]
+    fn a_pipe_gets_one_line_a_row_and_all_of_it() {
+        assert_eq!(sample().for_pipe(), "get_user\t\tGets a user by \x1b[1mid\nx\t\tlong\n");
+    }
+
+    #[test]
+    fn a_terminal_gets_a_heading_and_aligned_columns() {
+        assert_eq!(
+            sample().for_terminal(80, false),
+            "NAME      DESCRIPTION\nget_user  Gets a user by \\x1b[1mid\nx         short\n"
+        );
+    }
+
+    #[test]
+    fn colours_end_where_the_text_ends() {
+        assert_eq!(
+            sample().for_terminal(80, true),
+            "\x1b[1mNAME\x1b[0m      \x1b[1mDESCRIPTION\x1b[0m\n\
+             get_user  \x1b[2mGets a user by \\x1b[1mid\x1b[0m\n\
+             \x1b[31mx\x1b[0m         \x1b[2mshort\x1b[0m\n"
+        );
+    }
+
+    #[test]
+    fn long_cells_are_wrapped_within_the_width_and_cut_at_last() {
+        let mut table = Table::new([Column::new("NAME").whole(), Column::new("DESCRIPTION").style(Style::DIM)]);
+        table.row(["a_name_of_some_length".into(), Cell::new("word ".repeat(100))]);
+        table.row(["b".into(), "c".into()]);
+        let indent = " ".repeat(22);
+        assert_eq!(
+            table.for_terminal(40, false),
+            format!(
+                "NAME                  DESCRIPTION\n\
+                 a_name_of_some_lengt  word word word\n\
+                 h                     word word word\n\
+                 {indent}word word word\n\
+                 {indent}word word wor…\n\
+                 b                     c\n"
+            )
+        );
+    }
+
+    #[test]
+    fn no_width_makes_it_hang_or_overflow() {
+        let mut table = Table::new([Column::new("A").whole(), Column::new("B"), Column::new("C"), Column::new("D")]);
+        table.row(["日本語日本語".into(), "x".repeat(500).into(), "".into(), "y z".into()]);
+        for width in 20..60 {
+            for line in table.for_terminal(width, false).lines() {
+                assert!(escape::width(line) <= width, "{width}: {line}");
+            }
+        }
+        for width in [0, 1, 2, 3, 5] {
+            assert!(!table.for_terminal(width, true).is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_is_printed_for_no_rows() {
+        let table = Table::new([Column::new("A")]);
+        assert_eq!((table.for_pipe().as_str(), table.for_terminal(80, true).as_str()), ("", ""));
+    }
+}

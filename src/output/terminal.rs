@@ -1,0 +1,103 @@
+//! What is known about the terminal, gathered once and injected.
+
+use std::io::IsTerminal;
+
+/// The width where none is known.
+pub const DEFAULT_WIDTH: usize = 80;
+/// Tables do not get narrower than this.
+const LEAST_WIDTH: usize = 20;
+
+/// Facts about the standard streams and the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terminal {
+    /// Standard input is a terminal.
+    pub stdin: bool,
+    /// Standard output is one.
+    pub stdout: bool,
+    /// Standard error is one.
+    pub stderr: bool,
+    /// The columns as reported; `Some(0)` from terminals that do not know.
+    pub width: Option<usize>,
+    /// `NO_COLOR` is set and not empty.
+    pub no_color: bool,
+    /// `TERM=dumb`: the cursor cannot be moved.
+    pub dumb: bool,
+}
+
+impl Terminal {
+    /// Asks the system. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`.
+    #[must_use]
+    pub fn detect(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let stdout = std::io::stdout().is_terminal();
+        let stderr = std::io::stderr().is_terminal();
+        let columns = variable("COLUMNS").and_then(|text| text.trim().parse().ok()).filter(|&columns| columns > 0);
+        Terminal {
+            stdin: std::io::stdin().is_terminal(),
+            stdout,
+            stderr,
+            width: columns.or_else(|| reported_width(stdout, stderr)),
+            no_color: variable("NO_COLOR").is_some_and(|text| !text.is_empty()),
+            dumb: variable("TERM").as_deref() == Some("dumb"),
+        }
+    }
+
+    /// The columns to lay text out in; never 0, and never so few that nothing fits.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        match self.width {
+            None | Some(0) => DEFAULT_WIDTH,
+            Some(width) => width.clamp(LEAST_WIDTH, usize::from(u16::MAX)),
+        }
+    }
+
+    /// Whether a person can be asked: standard input and standard error are terminals.
+    #[must_use]
+    pub fn interactive(&self) -> bool {
+        self.stdin && self.stderr
+    }
+}
+
+#[cfg(unix)]
+fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
+    let size = if stdout {
+        rustix::termios::tcgetwinsize(std::io::stdout())
+    } else if stderr {
+        rustix::termios::tcgetwinsize(std::io::stderr())
+    } else {
+        return None;
+    };
+    size.ok().map(|size| usize::from(size.ws_col))
+}
+
+#[cfg(not(unix))]
+fn reported_width(_stdout: bool, _stderr: bool) -> Option<usize> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_width_of_zero_or_none_is_eighty() {
+        let columns = |width| Terminal { width, ..Terminal::default() }.columns();
+        assert_eq!(columns(None), 80);
+        assert_eq!(columns(Some(0)), 80);
+        assert_eq!(columns(Some(1)), 20);
+        assert_eq!(columns(Some(100)), 100);
+        assert_eq!(columns(Some(1_000_000)), 65535);
+    }
+
+    #[test]
+    fn the_environment_speaks_first() {
+        let facts = Terminal::detect(|name| match name {
+            "COLUMNS" => Some("132".into()),
+            "NO_COLOR" => Some("1".into()),
+            "TERM" => Some("dumb".into()),
+            _ => None,
+        });
+        assert_eq!((facts.width, facts.no_color, facts.dumb), (Some(132), true, true));
+        let facts = Terminal::detect(|name| Some(if name == "COLUMNS" { "x" } else { "" }.to_owned()));
+        assert!(!facts.no_color && !facts.dumb);
+    }
+}

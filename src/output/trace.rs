@@ -1,0 +1,287 @@
+//! The exchange made visible: `-v` and `-vv` on standard error, `--trace FILE` as NDJSON.
+//!
+//! Message bodies are redacted here, before either sees them (digest §5.5).
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::value::RawValue;
+
+use super::json::{one_line, quote};
+use super::redact::{is_secret_name, members, url as safe_url};
+use super::style::Style;
+use super::{Ui, lock};
+use crate::error::{Class, Failure, Result};
+use crate::secret::REDACTED;
+use crate::transport::trace::{Event, Sink, Trace};
+
+impl Ui {
+    /// Where the transports send what happens; costs nothing where neither `-v` nor `--trace` was given.
+    ///
+    /// # Errors
+    /// When the trace file cannot be made.
+    pub fn trace(self: &Arc<Self>) -> Result<Trace> {
+        let file = self.options.trace_file.as_deref().map(open).transpose()?;
+        if file.is_none() && self.options.verbose == 0 {
+            return Ok(Trace::default());
+        }
+        let sink = Exchange {
+            ui: Arc::clone(self),
+            file: file.map(Mutex::new),
+            failed: AtomicBool::new(false),
+            now: SystemTime::now,
+        };
+        Ok(Trace::to(Arc::new(sink)))
+    }
+}
+
+/// Made for the owner alone: even redacted, an exchange is private.
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(|error| {
+        Failure::new(Class::Usage, format!("cannot write the trace to '{}'", path.display()))
+            .source(&error)
+            .hint("name a file that can be written: --trace FILE")
+    })?;
+    // A file that was there before keeps its mode, unless it is told otherwise.
+    #[cfg(unix)]
+    if file.metadata().is_ok_and(|data| data.is_file()) {
+        let _ = file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
+    }
+    Ok(file)
+}
+
+struct Exchange {
+    ui: Arc<Ui>,
+    file: Option<Mutex<File>>,
+    failed: AtomicBool,
+    now: fn() -> SystemTime,
+}
+
+impl Sink for Exchange {
+    fn record(&self, event: Event<'_>) {
+        if let Some(file) = &self.file {
+            let members = self.hidden(&self.file_members(event));
+            let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.now)())));
+            // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
+            if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
+                self.ui.warn("the trace is not complete: its file cannot be written");
+            }
+        }
+        if self.ui.options.verbose > 0 {
+            let lines = self.hidden(&self.lines(event));
+            if !lines.is_empty() {
+                self.ui.write_err(&lines);
+            }
+        }
+    }
+}
+
+impl Exchange {
+    fn hidden(&self, text: &str) -> String {
+        lock(&self.ui.known).hide(text).into_owned()
+    }
+
+    /// The members of a line in the trace file, after `time`.
+    fn file_members(&self, event: Event<'_>) -> String {
+        let message = |direction: &str, text: &str| {
+            // Before it is tried: a secret may be a number, and what is left is then no JSON.
+            let text = self.hidden(&members(text));
+            let json = serde_json::from_str::<&RawValue>(text.trim()).is_ok();
+            let body = if json { one_line(&text).into_owned() } else { quote(&text) };
+            format!(r#""dir":"{direction}","message":{body}"#)
+        };
+        match event {
+            Event::Sent(text) => message("sent", text),
+            Event::Received(text) => message("received", text),
+            Event::RequestHead { method, url, headers } => format!(
+                r#""dir":"sent","http":{{"method":{},"url":{},"headers":{}}}"#,
+                quote(method),
+                quote(&safe_url(url)),
+                header_pairs(headers)
+            ),
+            Event::ResponseHead { status, headers } => {
+                format!(r#""dir":"received","http":{{"status":{status},"headers":{}}}"#, header_pairs(headers))
+            }
+            Event::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, quote(line)),
+            Event::Note(text) => format!(r#""note":{}"#, quote(text)),
+        }
+    }
+
+    /// What standard error shows; empty where this event is not for this `-v`.
+    fn lines(&self, event: Event<'_>) -> String {
+        let colour = self.ui.err_colour();
+        let shown = |text: &str| self.ui.shown_err(text.trim_end_matches(['\n', '\r']));
+        let more = self.ui.options.verbose > 1;
+        let message = |arrow: &str, style: Style, text: &str| {
+            format!("{} {}", style.paint(arrow, colour), shown(&one_line(&members(text))))
+        };
+        let head = |arrow: &str, first: String, headers: &[(String, String)]| {
+            let mut out = format!("{arrow} {}", shown(&first));
+            for (name, value) in headers {
+                out += &format!("\n{arrow} {}: {}", shown(name), shown(safe(name, value)));
+            }
+            Style::DIM.paint(&out, colour).into_owned()
+        };
+        match event {
+            Event::Sent(text) => message("→", Style::CYAN, text),
+            Event::Received(text) => message("←", Style::GREEN, text),
+            Event::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", colour), shown(text)),
+            Event::RequestHead { method, url, headers } if more => {
+                head(">", format!("{method} {}", safe_url(url)), headers)
+            }
+            Event::ResponseHead { status, headers } if more => head("<", status.to_string(), headers),
+            Event::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), colour).into_owned(),
+            Event::RequestHead { .. } | Event::ResponseHead { .. } | Event::Stderr(_) => String::new(),
+        }
+    }
+}
+
+/// As pairs, not as an object: a header may come twice.
+fn header_pairs(headers: &[(String, String)]) -> String {
+    let pairs: Vec<String> =
+        headers.iter().map(|(name, value)| format!("[{},{}]", quote(name), quote(safe(name, value)))).collect();
+    format!("[{}]", pairs.join(","))
+}
+
+/// The transport hides what it knows to be secret; this holds even where it did not.
+fn safe<'a>(name: &str, value: &'a str) -> &'a str {
+    if is_secret_name(name) { REDACTED } else { value }
+}
+
+/// `2026-11-21T05:46:17.123Z`.
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    // Civil date from days since 1970-01-01, counted in eras of 400 years that begin on 1 March.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::super::testing::*;
+    use super::super::{Terminal, UiOptions};
+    use super::*;
+
+    fn events(sink: &dyn Sink) {
+        let headers = [("Accept".to_owned(), "a".to_owned()), ("authorization".to_owned(), "Bearer x".to_owned())];
+        sink.record(Event::RequestHead { method: "POST", url: "http://h/", headers: &headers });
+        sink.record(Event::Sent(r#"{"id":1,"requestState":"st"}"#));
+        sink.record(Event::ResponseHead { status: 200, headers: &[] });
+        sink.record(Event::Received("{\"id\":1,\n\"result\":\"\u{1b}[2J hunter22\"}"));
+        sink.record(Event::Received("INFO \x1b[31mready"));
+        sink.record(Event::Stderr("warn\x1b[2J"));
+        sink.record(Event::Note("odd"));
+    }
+
+    fn shown(verbose: u8, terminal: Terminal) -> String {
+        let seen = ui(UiOptions { verbose, ..UiOptions::default() }, terminal);
+        seen.ui.hide("hunter22");
+        let sink = Exchange { ui: seen.ui.clone(), file: None, failed: AtomicBool::new(false), now: SystemTime::now };
+        events(&sink);
+        assert_eq!(seen.out.text(), "");
+        seen.err.text()
+    }
+
+    #[test]
+    fn one_v_shows_messages() {
+        assert_eq!(
+            shown(1, at_terminal()),
+            "→ {\"id\":1,\"requestState\":\"[redacted]\"}\n\
+             ← {\"id\":1, \"result\":\"\\x1b[2J [redacted]\"}\n\
+             ← INFO \\x1b[31mready\n\
+             note: odd\n"
+        );
+    }
+
+    #[test]
+    fn two_show_heads_and_the_servers_stderr() {
+        assert_eq!(
+            shown(2, Terminal::default()),
+            "> POST http://h/\n> Accept: a\n> authorization: [redacted]\n\
+             → {\"id\":1,\"requestState\":\"[redacted]\"}\n\
+             < 200\n\
+             ← {\"id\":1, \"result\":\"\x1b[2J [redacted]\"}\n\
+             ← INFO \x1b[31mready\n\
+             | warn\x1b[2J\n\
+             note: odd\n"
+        );
+    }
+
+    #[test]
+    fn the_file_holds_all_as_ndjson_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("trace");
+        std::fs::write(&path, "old").unwrap();
+        let seen = ui(UiOptions { trace_file: Some(path.clone()), ..UiOptions::default() }, Terminal::default());
+        seen.ui.hide("hunter22");
+        seen.ui.hide("123456");
+        let sink = Exchange {
+            ui: seen.ui.clone(),
+            file: Some(Mutex::new(open(&path).unwrap())),
+            failed: AtomicBool::new(false),
+            now: || UNIX_EPOCH + Duration::from_millis(1_795_239_977_123),
+        };
+        events(&sink);
+        sink.record(Event::Sent(r#"{"pin":123456}"#));
+        let time = r#"{"time":"2026-11-21T05:46:17.123Z","#;
+        let lines = [
+            r#""dir":"sent","http":{"method":"POST","url":"http://h/","headers":[["Accept","a"],["authorization","[redacted]"]]}}"#,
+            r#""dir":"sent","message":{"id":1,"requestState":"[redacted]"}}"#,
+            r#""dir":"received","http":{"status":200,"headers":[]}}"#,
+            r#""dir":"received","message":"{\"id\":1,\n\"result\":\"\u001b[2J [redacted]\"}"}"#,
+            r#""dir":"received","message":"INFO \u001b[31mready"}"#,
+            r#""dir":"received","stderr":"warn\u001b[2J"}"#,
+            r#""note":"odd"}"#,
+            r#""dir":"sent","message":"{\"pin\":[redacted]}"}"#,
+        ];
+        let expected: String = lines.iter().map(|line| format!("{time}{line}\n")).collect();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, expected);
+        for line in text.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+        }
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(seen.err.text(), "");
+    }
+
+    #[test]
+    fn nobody_looks_unless_asked() {
+        let quiet = ui(UiOptions::default(), Terminal::default());
+        assert!(!quiet.ui.trace().unwrap().on());
+        let loud = ui(UiOptions { verbose: 1, ..UiOptions::default() }, Terminal::default());
+        assert!(loud.ui.trace().unwrap().on());
+        let trace_file = Some("/nowhere/at/all".into());
+        let lost = ui(UiOptions { trace_file, ..UiOptions::default() }, Terminal::default());
+        assert_eq!(lost.ui.trace().err().map(|failure| failure.class()), Some(Class::Usage));
+    }
+
+    #[test]
+    fn dates_are_right_in_leap_years() {
+        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000Z");
+        assert_eq!(at(1_709_251_199), "2024-02-29T23:59:59.000Z");
+        assert_eq!(at(1_735_689_599), "2024-12-31T23:59:59.000Z");
+    }
+}

@@ -1,0 +1,333 @@
+//! The validator for everyday schemas.
+//!
+//! Nearly all tools use a handful of keywords. Judging those here takes some thousand instructions, where the
+//! full validator first compiles its meta-schema, which costs more than the whole start of mcpipe
+//! (`docs/dependencies.md`). Whatever is not understood here completely is declined, at the moment an instance
+//! meets it; a test holds that both validators agree.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Number, Value};
+
+use super::document::Document;
+use super::kinds::Kinds;
+use super::number;
+use super::problem::Problem;
+
+/// The most judgements before the full validator, which has a clock, takes over.
+const MOST_STEPS: usize = 50_000;
+/// The deepest nesting of judgements; a schema that refers to itself for ever ends here.
+const DEEPEST: usize = 200;
+/// The longest array whose items are compared with each other.
+const MOST_COMPARED: usize = 200;
+
+/// Judges `value` by `schema`, a part of `document`; `None` where it is declined.
+pub(super) fn check<'a>(document: Document<'a>, schema: &'a Value, value: &Value) -> Option<Vec<Problem>> {
+    let mut check = Check { document, steps: 0, path: Vec::new(), problems: Vec::new() };
+    check.judge(schema, value, 0)?;
+    Some(check.problems)
+}
+
+struct Check<'a> {
+    document: Document<'a>,
+    steps: usize,
+    path: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+/// What a judgement returns: `None` declines.
+type Judged = Option<()>;
+
+impl<'a> Check<'a> {
+    fn judge(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Judged {
+        self.steps += 1;
+        if self.steps > MOST_STEPS || depth > DEEPEST {
+            return None;
+        }
+        let members = match schema {
+            Value::Bool(true) => return Some(()),
+            Value::Bool(false) => {
+                self.report(Problem::new(&self.path, "nothing is accepted here"));
+                return Some(());
+            }
+            Value::Object(members) => members,
+            _ => return None,
+        };
+        if let Some(reference) = members.get("$ref") {
+            let target = self.document.at(reference.as_str()?)?;
+            self.judge(target, value, depth + 1)?;
+            if self.document.dialect().ref_stands_alone() {
+                return Some(());
+            }
+        }
+        if ["if", "$dynamicRef", "$recursiveRef"].iter().any(|keyword| members.contains_key(*keyword)) {
+            return None;
+        }
+        self.kind(members, value)?;
+        match value {
+            Value::Object(object) => self.object(schema, members, object, depth)?,
+            Value::Array(items) => self.array(members, items, depth)?,
+            Value::String(text) => self.string(members, text, value)?,
+            Value::Number(number) => self.number(members, number, value)?,
+            Value::Bool(_) | Value::Null => {}
+        }
+        self.compositions(members, value, depth)
+    }
+
+    fn report(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Judges apart: the problems are returned, not reported.
+    fn trial(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Option<Vec<Problem>> {
+        let before = std::mem::take(&mut self.problems);
+        let judged = self.judge(schema, value, depth + 1);
+        let found = std::mem::replace(&mut self.problems, before);
+        judged.map(|()| found)
+    }
+
+    /// Judges one member or item.
+    fn within(&mut self, step: String, schema: &'a Value, value: &Value, depth: usize) -> Judged {
+        self.path.push(step);
+        let judged = self.judge(schema, value, depth + 1);
+        self.path.pop();
+        judged
+    }
+
+    fn kind(&mut self, members: &'a Map<String, Value>, value: &Value) -> Judged {
+        if let Some(keyword) = members.get("type") {
+            let kinds = Kinds::of_keyword(keyword)?;
+            if !kinds.holds(Kinds::of(value)) {
+                self.report(Problem::mistyped(&self.path, kinds, value));
+                return Some(());
+            }
+        }
+        let constant = members.get("const").map(std::slice::from_ref);
+        let listed = members.get("enum").map(|values| values.as_array().map(Vec::as_slice));
+        for allowed in [constant, listed.map_or(Some(None), |list| list.map(Some))?].into_iter().flatten() {
+            if !any_equal(allowed, value)? {
+                self.report(Problem::not_among(&self.path, allowed, value));
+            }
+        }
+        Some(())
+    }
+
+    fn object(
+        &mut self,
+        schema: &'a Value,
+        members: &'a Map<String, Value>,
+        object: &Map<String, Value>,
+        depth: usize,
+    ) -> Judged {
+        const DECLINED: [&str; 6] = [
+            "patternProperties",
+            "propertyNames",
+            "dependentRequired",
+            "dependentSchemas",
+            "dependencies",
+            "unevaluatedProperties",
+        ];
+        if !object.is_empty() && DECLINED.iter().any(|keyword| members.contains_key(*keyword)) {
+            return None;
+        }
+        for name in members.get("required").and_then(Value::as_array).into_iter().flatten() {
+            let name = name.as_str()?;
+            if !object.contains_key(name) {
+                let path: Vec<String> = self.path.iter().cloned().chain([name.to_owned()]).collect();
+                self.report(Problem::missing(&path));
+            }
+        }
+        let properties = members.get("properties").and_then(Value::as_object);
+        for (name, value) in object {
+            match properties.and_then(|properties| properties.get(name)) {
+                Some(schema) => self.within(name.clone(), schema, value, depth)?,
+                None => match members.get("additionalProperties") {
+                    None | Some(Value::Bool(true)) => {}
+                    Some(Value::Bool(false)) => {
+                        let path: Vec<String> = self.path.iter().cloned().chain([name.clone()]).collect();
+                        let known = self.document.names(schema);
+                        self.report(Problem::unknown(&path, known));
+                    }
+                    Some(schema) => self.within(name.clone(), schema, value, depth)?,
+                },
+            }
+        }
+        self.count(members, ["minProperties", "maxProperties"], object.len(), "member", "members")
+    }
+
+    fn array(&mut self, members: &'a Map<String, Value>, items: &[Value], depth: usize) -> Judged {
+        const DECLINED: [&str; 4] = ["contains", "prefixItems", "unevaluatedItems", "additionalItems"];
+        if DECLINED.iter().any(|keyword| members.contains_key(*keyword)) {
+            return None;
+        }
+        match members.get("items") {
+            None => {}
+            Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+                for (position, item) in items.iter().enumerate() {
+                    self.within(position.to_string(), schema, item, depth)?;
+                }
+            }
+            Some(_) => return None,
+        }
+        if members.get("uniqueItems") == Some(&Value::Bool(true)) {
+            if items.len() > MOST_COMPARED {
+                return None;
+            }
+            for (position, item) in items.iter().enumerate() {
+                if any_equal(&items[..position], item)? {
+                    self.report(Problem::new(&self.path, "holds the same item twice"));
+                    break;
+                }
+            }
+        }
+        self.count(members, ["minItems", "maxItems"], items.len(), "item", "items")
+    }
+
+    fn string(&mut self, members: &'a Map<String, Value>, text: &str, value: &Value) -> Judged {
+        if members.contains_key("pattern") {
+            return None;
+        }
+        let before = self.problems.len();
+        self.count(members, ["minLength", "maxLength"], text.chars().count(), "character", "characters")?;
+        for problem in &mut self.problems[before..] {
+            *problem = problem.clone().got(value);
+        }
+        Some(())
+    }
+
+    fn number(&mut self, members: &'a Map<String, Value>, number: &Number, value: &Value) -> Judged {
+        type Fits = fn(Ordering) -> bool;
+        let limits: [(&str, Fits, &str); 4] = [
+            ("minimum", Ordering::is_ge, "at least"),
+            ("maximum", Ordering::is_le, "at most"),
+            ("exclusiveMinimum", Ordering::is_gt, "more than"),
+            ("exclusiveMaximum", Ordering::is_lt, "less than"),
+        ];
+        for (keyword, fits, words) in limits {
+            let Some(limit) = members.get(keyword) else { continue };
+            let Value::Number(bound) = limit else { return None };
+            if !fits(number::compare(number, bound)?) {
+                self.report(Problem::new(&self.path, format!("must be {words} {bound}")).got(value));
+            }
+        }
+        if let Some(step) = members.get("multipleOf") {
+            // Only whole numbers: what divides a decimal fraction evenly is for the full validator to say.
+            let whole = |number: &Number| number::plain_integer(number)?.parse::<i64>().ok();
+            let step = whole(step.as_number()?).filter(|step| *step > 0)?;
+            if whole(number)? % step != 0 {
+                self.report(Problem::new(&self.path, format!("must be a multiple of {step}")).got(value));
+            }
+        }
+        Some(())
+    }
+
+    fn count(
+        &mut self,
+        members: &'a Map<String, Value>,
+        [least, most]: [&str; 2],
+        count: usize,
+        one: &str,
+        many: &str,
+    ) -> Judged {
+        let limit = |keyword: &str| match members.get(keyword) {
+            None => Some(None),
+            Some(value) => value.as_u64().map(Some),
+        };
+        let unit = |limit: u64| if limit == 1 { one } else { many };
+        let count = count as u64;
+        let (least, most) = (limit(least)?, limit(most)?);
+        if let Some(least) = least.filter(|least| count < *least) {
+            self.report(Problem::new(&self.path, format!("needs at least {least} {}", unit(least))));
+        }
+        if let Some(most) = most.filter(|most| count > *most) {
+            self.report(Problem::new(&self.path, format!("takes at most {most} {}", unit(most))));
+        }
+        Some(())
+    }
+
+    fn compositions(&mut self, members: &'a Map<String, Value>, value: &Value, depth: usize) -> Judged {
+        for schema in branches(members, "allOf")? {
+            self.judge(schema, value, depth + 1)?;
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            let schemas = branches(members, keyword)?;
+            if schemas.is_empty() {
+                continue;
+            }
+            let trials: Vec<Vec<Problem>> =
+                schemas.iter().map(|schema| self.trial(schema, value, depth)).collect::<Option<_>>()?;
+            match trials.iter().filter(|problems| problems.is_empty()).count() {
+                0 => match schemas.iter().map(|schema| schema.get("const").cloned()).collect::<Option<Vec<Value>>>() {
+                    // The titled choice of elicitation forms: oneOf of constants.
+                    Some(constants) => self.report(Problem::not_among(&self.path, &constants, value)),
+                    None => {
+                        for problem in Problem::no_branch(&self.path, value, trials) {
+                            self.report(problem);
+                        }
+                    }
+                },
+                1 => {}
+                _ if keyword == "oneOf" => {
+                    self.report(Problem::new(&self.path, "fits several forms that exclude each other").got(value));
+                }
+                _ => {}
+            }
+        }
+        if let Some(schema) = members.get("not")
+            && self.trial(schema, value, depth)?.is_empty()
+        {
+            self.report(Problem::new(&self.path, "must not have this form").got(value));
+        }
+        Some(())
+    }
+}
+
+/// The subschemas under a keyword; empty where it is absent.
+fn branches<'a>(members: &'a Map<String, Value>, keyword: &str) -> Option<&'a [Value]> {
+    match members.get(keyword) {
+        None => Some(&[]),
+        Some(value) => value.as_array().map(Vec::as_slice),
+    }
+}
+
+fn any_equal(values: &[Value], value: &Value) -> Option<bool> {
+    for other in values {
+        if equal(other, value)? {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// Equality as JSON Schema means it: numbers by value, members in any order.
+fn equal(left: &Value, right: &Value) -> Option<bool> {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => Some(number::compare(left, right)? == Ordering::Equal),
+        (Value::Array(left), Value::Array(right)) => {
+            if left.len() != right.len() {
+                return Some(false);
+            }
+            for (left, right) in left.iter().zip(right) {
+                if !equal(left, right)? {
+                    return Some(false);
+                }
+            }
+            Some(true)
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            if left.len() != right.len() {
+                return Some(false);
+            }
+            for (name, left) in left {
+                match right.get(name) {
+                    Some(right) if equal(left, right)? => {}
+                    _ => return Some(false),
+                }
+            }
+            Some(true)
+        }
+        (left, right) => Some(left == right),
+    }
+}

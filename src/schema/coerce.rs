@@ -1,0 +1,250 @@
+//! A typed word becomes the value that the schema wants.
+//!
+//! The rules, for `name=value`:
+//! * Where the schema names no type, or none but string, the word is a string: `007` and `true` stay as they are.
+//! * Where it names other types, the word must be one of them: a JSON number, `true` or `false`, `null`, or the
+//!   JSON text of an array or object.
+//! * Where it allows a string among others, a word that reads as one of the others is that (`5` for
+//!   `integer | string`), if the schema accepts it; else it is a string. `null` is a string then: the null
+//!   literal is written `name:=null`.
+//! * Where it wants an array, a word that is no JSON array is its only item.
+
+use serde_json::{Number, Value};
+
+use super::check::check;
+use super::describe::type_text;
+use super::document::Document;
+use super::kinds::Kinds;
+use super::number::{is_integer, number_text};
+
+/// Why a word cannot become a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// What the schema wants: `integer`, `string[]`.
+    pub expected: String,
+    /// More about the word, where there is something to say.
+    pub why: Option<String>,
+}
+
+/// Reads a word by the schemas that describe its place (any one of them may hold).
+///
+/// # Errors
+/// The word reads as nothing that a schema allows.
+pub fn coerce<'a>(document: Document<'a>, schemas: &[&'a Value], word: &str) -> Result<Value, Misfit> {
+    convert(document, schemas, word, false)
+}
+
+/// Reads a whole text (a file's) the same way, but a string wins over every other type that is allowed.
+///
+/// For other types, blanks around the text (the last line end, above all) do not count.
+///
+/// # Errors
+/// As [`coerce`].
+pub fn coerce_text<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str) -> Result<Value, Misfit> {
+    convert(document, schemas, text, true)
+}
+
+fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole: bool) -> Result<Value, Misfit> {
+    let string = || Ok(Value::String(text.to_owned()));
+    let kinds = schemas.iter().fold(Kinds::NONE, |all, schema| all.or(document.kinds(schema)));
+    let may = |kind: Kinds| kinds.holds(kind);
+    if schemas.is_empty() || kinds == Kinds::ALL || kinds == Kinds::STRING || (whole && may(Kinds::STRING)) {
+        return string();
+    }
+    let word = if whole { text.trim() } else { text };
+    let mut readings: Vec<Value> = Vec::new();
+    let number = number_text(word);
+    if let Some(number) = number.filter(|number| may(Kinds::of(&Value::Number(number.clone())))) {
+        readings.push(Value::Number(number));
+    }
+    match word {
+        "true" | "false" if may(Kinds::BOOLEAN) => readings.push(Value::Bool(word == "true")),
+        "null" if may(Kinds::NULL) && !may(Kinds::STRING) => readings.push(Value::Null),
+        _ => {}
+    }
+    let mut why = None;
+    for (kind, open, close, name) in [(Kinds::ARRAY, '[', ']', "array"), (Kinds::OBJECT, '{', '}', "object")] {
+        let trimmed = word.trim();
+        if !may(kind) || !trimmed.starts_with(open) {
+            continue;
+        }
+        match serde_json::from_str::<Value>(trimmed) {
+            Ok(value) => readings.push(value),
+            // `[a,b]` is a slip, not a text of one item.
+            Err(error) if trimmed.ends_with(close) => why = Some(format!("not a JSON {name}: {error}")),
+            Err(_) => {}
+        }
+    }
+    if may(Kinds::STRING) {
+        readings.push(Value::String(text.to_owned()));
+    } else if may(Kinds::ARRAY) && why.is_none() {
+        let items: Vec<&Value> = schemas.iter().flat_map(|schema| document.items(schema, 0)).collect();
+        if let Ok(item) = convert(document, &items, text, whole) {
+            readings.push(Value::Array(vec![item]));
+        }
+    }
+    let fits = |value: &Value| {
+        schemas.iter().any(|schema| check(document, schema, value).is_none_or(|problems| problems.is_empty()))
+    };
+    let best = readings.iter().position(fits).unwrap_or(0);
+    if best < readings.len() {
+        return Ok(readings.swap_remove(best));
+    }
+    let mut expected: Vec<String> = Vec::new();
+    for text in schemas.iter().map(|schema| type_text(document, schema)) {
+        if !expected.contains(&text) {
+            expected.push(text);
+        }
+    }
+    Err(Misfit { expected: expected.join(" | "), why: why.or_else(|| slip(word, kinds)) })
+}
+
+/// What is wrong with a word that looks almost right.
+fn slip(word: &str, kinds: Kinds) -> Option<String> {
+    let lower = word.to_ascii_lowercase();
+    if kinds.holds(Kinds::BOOLEAN) && !matches!(word, "true" | "false") {
+        let meant = match lower.as_str() {
+            "true" | "yes" | "y" | "on" | "1" | "t" => "true",
+            "false" | "no" | "n" | "off" | "0" | "f" => "false",
+            _ => return None,
+        };
+        return Some(format!("did you mean {meant}?"));
+    }
+    if kinds.holds(Kinds::INTEGER) {
+        let meant = plainer(word)?;
+        if kinds.holds(Kinds::NUMBER) || is_integer(&meant) {
+            return Some(format!("did you mean {meant}?"));
+        }
+    }
+    None
+}
+
+/// The JSON number that a human form stands for: `+5`, `007`, `1_000`, `.5`.
+fn plainer(word: &str) -> Option<Number> {
+    let word = word.trim();
+    let (sign, digits) = match word.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", word.strip_prefix('+').unwrap_or(word)),
+    };
+    let digits = digits.replace('_', "");
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') || digits == "." {
+        return None;
+    }
+    let digits = digits.trim_start_matches('0');
+    let lead = if digits.is_empty() || digits.starts_with('.') { "0" } else { "" };
+    number_text(&format!("{sign}{lead}{}", digits.strip_suffix('.').unwrap_or(digits)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(schema: &Value, word: &str) -> Result<Value, String> {
+        coerce(Document::new(schema), &[schema], word)
+            .map_err(|misfit| [Some(misfit.expected), misfit.why].into_iter().flatten().collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn a_string_stays_a_string() {
+        for word in ["007", "true", "null", "5", "", "[1]", "{}", "1e5"] {
+            for schema in [
+                json!({"type": "string"}),
+                json!({}),
+                json!(true),
+                json!({"description": "anything"}),
+                json!({"$ref": "#/$defs/s", "$defs": {"s": {"type": "string"}}}),
+                json!({"enum": ["a", "b"]}),
+            ] {
+                assert_eq!(read(&schema, word), Ok(json!(word)), "{schema}");
+            }
+        }
+        assert_eq!(read(&json!({"type": ["string", "null"]}), "null"), Ok(json!("null")));
+        assert_eq!(read(&json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), "5"), Ok(json!("5")));
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_and_human_forms_are_refused() {
+        let integer = json!({"type": "integer"});
+        let number = json!({"type": "number"});
+        assert_eq!(read(&integer, "5"), Ok(json!(5)));
+        assert_eq!(
+            read(&integer, "123456789012345678901234567890").unwrap().to_string(),
+            "123456789012345678901234567890"
+        );
+        assert_eq!(read(&number, "1.10").unwrap().to_string(), "1.10");
+        assert_eq!(read(&number, "1e400").unwrap().to_string(), "1e+400");
+        assert_eq!(read(&integer, "5.0").unwrap().to_string(), "5.0");
+        assert_eq!(read(&integer, "abc"), Err("integer".to_owned()));
+        assert_eq!(read(&integer, "1.5"), Err("integer".to_owned()));
+        assert_eq!(read(&integer, "007"), Err("integer; did you mean 7?".to_owned()));
+        assert_eq!(read(&integer, "+5"), Err("integer; did you mean 5?".to_owned()));
+        assert_eq!(read(&integer, "-1_000"), Err("integer; did you mean -1000?".to_owned()));
+        assert_eq!(read(&number, ".5"), Err("number; did you mean 0.5?".to_owned()));
+        assert_eq!(read(&integer, ""), Err("integer".to_owned()));
+        for word in ["0x10", "1,000", "NaN", "5 apples"] {
+            assert!(read(&number, word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn booleans_and_null() {
+        let boolean = json!({"type": "boolean"});
+        assert_eq!(read(&boolean, "true"), Ok(json!(true)));
+        assert_eq!(read(&boolean, "yes"), Err("boolean; did you mean true?".to_owned()));
+        assert_eq!(read(&boolean, "False"), Err("boolean; did you mean false?".to_owned()));
+        assert_eq!(read(&boolean, "maybe"), Err("boolean".to_owned()));
+        assert_eq!(read(&json!({"type": ["integer", "null"]}), "null"), Ok(json!(null)));
+        assert_eq!(read(&json!({"type": "null"}), "nil"), Err("null".to_owned()));
+    }
+
+    #[test]
+    fn unions_with_string_take_what_fits_best() {
+        let union = json!({"type": ["string", "integer", "boolean"]});
+        assert_eq!(read(&union, "5"), Ok(json!(5)));
+        assert_eq!(read(&union, "true"), Ok(json!(true)));
+        assert_eq!(read(&union, "007"), Ok(json!("007")));
+        assert_eq!(read(&union, "5.5"), Ok(json!("5.5")));
+        // A reading that the schema refuses gives way to one that it accepts.
+        let narrow = json!({"anyOf": [{"type": "integer", "maximum": 9}, {"type": "string"}]});
+        assert_eq!(read(&narrow, "9"), Ok(json!(9)));
+        assert_eq!(read(&narrow, "10"), Ok(json!("10")));
+        let choice = json!({"enum": ["1", 2]});
+        assert_eq!(read(&choice, "1"), Ok(json!("1")));
+        assert_eq!(read(&choice, "2"), Ok(json!(2)));
+    }
+
+    #[test]
+    fn arrays_and_objects() {
+        let strings = json!({"type": "array", "items": {"type": "string"}});
+        assert_eq!(read(&strings, r#"["a","b"]"#), Ok(json!(["a", "b"])));
+        assert_eq!(read(&strings, "a"), Ok(json!(["a"])));
+        assert_eq!(read(&strings, "[ci"), Ok(json!(["[ci"])));
+        assert!(read(&strings, "[a,b]").unwrap_err().starts_with("string[]; not a JSON array"));
+        let integers = json!({"type": "array", "items": {"type": "integer"}});
+        assert_eq!(read(&integers, "5"), Ok(json!([5])));
+        assert_eq!(read(&integers, "x"), Err("integer[]".to_owned()));
+        let matrix = json!({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}});
+        assert_eq!(read(&matrix, "[1,2]"), Ok(json!([[1, 2]])));
+        assert_eq!(read(&matrix, "[[1],[2]]"), Ok(json!([[1], [2]])));
+        let object = json!({"type": "object"});
+        assert_eq!(read(&object, r#"{"a":1}"#), Ok(json!({"a": 1})));
+        assert!(read(&object, "{a:1}").unwrap_err().contains("not a JSON object"));
+        assert_eq!(read(&object, "x"), Err("object".to_owned()));
+        let either = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
+        assert_eq!(read(&either, "a"), Ok(json!("a")));
+        assert_eq!(read(&either, r#"["a"]"#), Ok(json!(["a"])));
+    }
+
+    #[test]
+    fn a_text_is_a_string_first() {
+        let read = |schema: &Value, text: &str| coerce_text(Document::new(schema), &[schema], text).ok();
+        assert_eq!(read(&json!({"type": ["string", "integer"]}), "5\n"), Some(json!("5\n")));
+        assert_eq!(read(&json!({"type": "integer"}), "5\n"), Some(json!(5)));
+        assert_eq!(read(&json!({"type": "array", "items": {"type": "string"}}), "a\n"), Some(json!(["a\n"])));
+        assert_eq!(read(&json!({"type": "array"}), "[1]\n"), Some(json!([1])));
+        assert_eq!(read(&json!({"type": "integer"}), "five"), None);
+    }
+}

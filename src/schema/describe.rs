@@ -1,0 +1,370 @@
+//! Schemas for people: a parameter's type in few words, tables, one-line signatures.
+
+use serde_json::Value;
+
+use super::document::{Document, Property};
+use super::kinds::Kinds;
+
+/// How deep the members of objects are spelled out.
+const DEEPEST: usize = 3;
+/// The most allowed values that a type text lists.
+const MOST_CHOICES: usize = 8;
+/// The longest type text that stands in a one-line signature, in characters.
+const LONGEST_IN_SIGNATURE: usize = 40;
+
+/// One parameter of a tool, for people. Texts stem from the server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    /// The name as it is typed; members of objects as `a.b`.
+    pub name: String,
+    /// The type: `integer`, `string[]`, `"a" | "b"`, `string | null`.
+    pub kind: String,
+    /// Whether a call must have it (a member: whether its object must).
+    pub required: bool,
+    /// What the server takes where it is left out.
+    pub default: Option<Value>,
+    /// The allowed values, where they are listed.
+    pub allowed: Vec<Value>,
+    /// Limits, one each: `>= 1`, `at most 50 characters`, `format date`.
+    pub limits: Vec<String>,
+    /// The description, else the title; empty where there is neither.
+    pub description: String,
+}
+
+/// All parameters of an input schema, in its order; the members of an object follow it, one level deep.
+#[must_use]
+pub fn parameters(schema: &Value) -> Vec<Parameter> {
+    let document = Document::new(schema);
+    let mut rows = Vec::new();
+    for (name, part, required) in members(document, schema) {
+        rows.push(parameter(document, name.to_owned(), part, required));
+        for (inner, part, required) in members(document, part) {
+            rows.push(parameter(document, format!("{name}.{inner}"), part, required));
+        }
+    }
+    rows
+}
+
+/// The members of an object's schema, with their own schemas.
+fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
+    let required = document.required(schema);
+    let row = |name: &'a str| match document.property(schema, name) {
+        Property::Declared(schemas) => schemas.first().map(|part| (name, *part, required.contains(&name))),
+        _ => None,
+    };
+    document.names(schema).into_iter().filter_map(row).collect()
+}
+
+fn parameter<'a>(document: Document<'a>, name: String, schema: &'a Value, required: bool) -> Parameter {
+    Parameter {
+        name,
+        kind: type_text(document, schema),
+        required,
+        default: own(document, schema, "default").cloned(),
+        allowed: choices(document, schema).unwrap_or_default(),
+        limits: limits(document, schema),
+        description: ["description", "title"]
+            .iter()
+            .find_map(|keyword| own(document, schema, keyword)?.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// A keyword of the schema itself, else of what it refers to, else of its first branch that has it.
+fn own<'a>(document: Document<'a>, schema: &'a Value, keyword: &str) -> Option<&'a Value> {
+    let mut waiting = std::collections::VecDeque::from([(schema, 0)]);
+    while let Some((schema, depth)) = waiting.pop_front() {
+        if let Some(value) = schema.get(keyword) {
+            return Some(value);
+        }
+        if depth < DEEPEST {
+            let branches =
+                ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array());
+            let below = document.target(schema).into_iter().chain(branches.flatten());
+            waiting.extend(below.map(|schema| (schema, depth + 1)));
+        }
+    }
+    None
+}
+
+/// The listed values of `enum`, `const`, or a choice of constants (elicitation's titled form).
+pub(super) fn choices<'a>(document: Document<'a>, schema: &'a Value) -> Option<Vec<Value>> {
+    fn within<'a>(document: Document<'a>, schema: &'a Value, depth: usize) -> Option<Vec<Value>> {
+        if depth == 0 {
+            return None;
+        }
+        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+            return Some(values.clone());
+        }
+        if let Some(value) = schema.get("const") {
+            return Some(vec![value.clone()]);
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            if let Some(branches) = schema.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
+                let lists = branches.iter().map(|branch| within(document, branch, depth - 1));
+                return Some(lists.collect::<Option<Vec<_>>>()?.concat());
+            }
+        }
+        let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+        document.target(schema).into_iter().chain(all_of).find_map(|part| within(document, part, depth - 1))
+    }
+    within(document, schema, DEEPEST + 2)
+}
+
+fn limits<'a>(document: Document<'a>, schema: &'a Value) -> Vec<String> {
+    let words: [(&str, &str, &str); 12] = [
+        ("minimum", ">= ", ""),
+        ("exclusiveMinimum", "> ", ""),
+        ("maximum", "<= ", ""),
+        ("exclusiveMaximum", "< ", ""),
+        ("multipleOf", "multiple of ", ""),
+        ("minLength", "at least ", " characters"),
+        ("maxLength", "at most ", " characters"),
+        ("minItems", "at least ", " items"),
+        ("maxItems", "at most ", " items"),
+        ("uniqueItems", "no item twice", ""),
+        ("pattern", "pattern ", ""),
+        ("format", "format ", ""),
+    ];
+    let mut limits = Vec::new();
+    for (keyword, before, after) in words {
+        match own(document, schema, keyword) {
+            Some(Value::Number(number)) => {
+                let after = if number.as_u64() == Some(1) { after.trim_end_matches('s') } else { after };
+                limits.push(format!("{before}{number}{after}"));
+            }
+            Some(Value::String(text)) => limits.push(format!("{before}{text}{after}")),
+            Some(Value::Bool(true)) if keyword == "uniqueItems" => limits.push(before.to_owned()),
+            _ => {}
+        }
+    }
+    limits
+}
+
+/// A type in few words; members of objects are left out (`object`).
+#[must_use]
+pub fn type_text<'a>(document: Document<'a>, schema: &'a Value) -> String {
+    Text { document, spell_out: false }.of(schema, DEEPEST + 2)
+}
+
+/// The shape of an output schema: `{ temperature: number, tags?: string[] }`.
+#[must_use]
+pub fn output_shape(schema: &Value) -> String {
+    Text { document: Document::new(schema), spell_out: true }.of(schema, DEEPEST)
+}
+
+struct Text<'a> {
+    document: Document<'a>,
+    spell_out: bool,
+}
+
+impl<'a> Text<'a> {
+    fn of(&self, schema: &'a Value, depth: usize) -> String {
+        let members = match schema {
+            Value::Object(members) => members,
+            Value::Bool(false) => return "nothing".to_owned(),
+            _ => return "any".to_owned(),
+        };
+        if let Some(values) = members.get("enum").and_then(Value::as_array).filter(|values| !values.is_empty()) {
+            return self.listed(values);
+        }
+        if let Some(value) = members.get("const") {
+            return value.to_string();
+        }
+        if depth == 0 {
+            let kinds = self.document.kinds(schema);
+            return if kinds == Kinds::ALL { "any".to_owned() } else { kinds.names().join(" | ") };
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            if let Some(branches) = members.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
+                let branches: Vec<String> = branches.iter().map(|branch| self.of(branch, depth - 1)).collect();
+                // Branches that only add conditions ({"required": […]}) say nothing about the type.
+                if branches.iter().all(|branch| branch != "any") {
+                    return union(branches);
+                }
+            }
+        }
+        let Some(kind) = members.get("type") else { return self.untyped(schema, depth) };
+        let names: Vec<&str> = match kind {
+            Value::String(name) => vec![name],
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+            _ => vec!["any"],
+        };
+        union(names.into_iter().map(|name| self.named(name, schema, depth)).collect())
+    }
+
+    fn untyped(&self, schema: &'a Value, depth: usize) -> String {
+        let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+        let parts = self.document.target(schema).into_iter().chain(all_of);
+        if let Some(text) = parts.map(|part| self.of(part, depth - 1)).find(|text| text != "any") {
+            return text;
+        }
+        if schema.get("properties").is_some() {
+            return self.named("object", schema, depth);
+        }
+        if schema.get("items").is_some() {
+            return self.named("array", schema, depth);
+        }
+        "any".to_owned()
+    }
+
+    fn named(&self, name: &str, schema: &'a Value, depth: usize) -> String {
+        match name {
+            "array" => match self.document.items(schema, 0).first() {
+                Some(item) => {
+                    let item = self.of(item, depth - 1);
+                    if item.contains(" | ") && !item.starts_with('{') {
+                        format!("({item})[]")
+                    } else {
+                        format!("{item}[]")
+                    }
+                }
+                None => "array".to_owned(),
+            },
+            "object" if self.spell_out => {
+                let members: Vec<String> = members(self.document, schema)
+                    .into_iter()
+                    .map(|(name, part, required)| {
+                        format!("{name}{}: {}", if required { "" } else { "?" }, self.of(part, depth - 1))
+                    })
+                    .collect();
+                if members.is_empty() { "object".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
+            }
+            name => name.to_owned(),
+        }
+    }
+
+    fn listed(&self, values: &[Value]) -> String {
+        let mut texts: Vec<String> = values.iter().take(MOST_CHOICES).map(Value::to_string).collect();
+        if values.len() > MOST_CHOICES {
+            texts.push("…".to_owned());
+        }
+        texts.join(" | ")
+    }
+}
+
+fn union(texts: Vec<String>) -> String {
+    let mut unique: Vec<String> = Vec::new();
+    for text in texts {
+        if !unique.contains(&text) {
+            unique.push(text);
+        }
+    }
+    unique.join(" | ")
+}
+
+/// A tool's parameters in one line: `query, limit?: integer`. Strings need no type; `?` marks the optional ones.
+///
+/// `tool` is the tool as the server lists it.
+#[must_use]
+pub fn signature(tool: &Value) -> String {
+    let Some(schema) = tool.get("inputSchema") else { return String::new() };
+    let document = Document::new(schema);
+    let text = |(name, part, required): (&str, &Value, bool)| {
+        let mark = if required { "" } else { "?" };
+        let mut kind = type_text(document, part);
+        if kind.chars().count() > LONGEST_IN_SIGNATURE {
+            kind = document.kinds(part).names().join(" | ");
+        }
+        if kind == "string" { format!("{name}{mark}") } else { format!("{name}{mark}: {kind}") }
+    };
+    members(document, schema).into_iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kind(schema: &Value) -> String {
+        type_text(Document::new(schema), schema)
+    }
+
+    #[test]
+    fn types_in_few_words() {
+        assert_eq!(kind(&json!({"type": "integer"})), "integer");
+        assert_eq!(kind(&json!({"type": "array", "items": {"type": "string"}})), "string[]");
+        assert_eq!(kind(&json!({"type": "array", "items": {"type": ["string", "null"]}})), "(string | null)[]");
+        assert_eq!(kind(&json!({"type": "array"})), "array");
+        assert_eq!(kind(&json!({"type": "string", "enum": ["a", "b"]})), r#""a" | "b""#);
+        assert_eq!(kind(&json!({"const": 5})), "5");
+        assert_eq!(kind(&json!({"anyOf": [{"type": "string"}, {"type": "null"}]})), "string | null");
+        assert_eq!(kind(&json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]})), "object");
+        assert_eq!(kind(&json!({})), "any");
+        assert_eq!(kind(&json!(true)), "any");
+        assert_eq!(kind(&json!(false)), "nothing");
+        assert_eq!(kind(&json!({"properties": {"a": {}}})), "object");
+        assert_eq!(kind(&json!({"allOf": [{"description": "x"}, {"type": "number"}]})), "number");
+        assert!(kind(&json!({"enum": (0..20).collect::<Vec<_>>()})).ends_with("7 | …"));
+    }
+
+    #[test]
+    fn cycles_end() {
+        let list = json!({"$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"});
+        assert_eq!(kind(&list), "object");
+        assert_eq!(output_shape(&list), "{ next?: object }");
+        assert_eq!(kind(&json!({"$ref": "#"})), "any");
+        assert_eq!(parameters(&list).len(), 2);
+    }
+
+    #[test]
+    fn a_table_of_parameters() {
+        let schema = json!({
+            "type": "object", "required": ["query", "sort"],
+            "properties": {
+                "query": {"type": "string", "minLength": 1, "description": "What to find"},
+                "limit": {"anyOf": [{"type": "integer", "maximum": 50}, {"type": "null"}], "default": null, "title": "Limit"},
+                "sort": {"$ref": "#/$defs/Sort"},
+            },
+            "$defs": {"Sort": {"type": "object", "description": "Order", "required": ["by"],
+                "properties": {"by": {"enum": ["date", "name"]}, "when": {"type": "string", "format": "date"}}}},
+        });
+        let rows = parameters(&schema);
+        let names: Vec<(&str, &str, bool)> =
+            rows.iter().map(|row| (row.name.as_str(), row.kind.as_str(), row.required)).collect();
+        assert_eq!(
+            names,
+            [
+                ("query", "string", true),
+                ("limit", "integer | null", false),
+                ("sort", "object", true),
+                ("sort.by", r#""date" | "name""#, true),
+                ("sort.when", "string", false),
+            ]
+        );
+        assert_eq!(rows[0].limits, ["at least 1 character"]);
+        assert_eq!(rows[1].default, Some(Value::Null));
+        assert_eq!(rows[1].limits, ["<= 50"]);
+        assert_eq!(rows[1].description, "Limit");
+        assert_eq!(rows[2].description, "Order");
+        assert_eq!(rows[3].allowed, [json!("date"), json!("name")]);
+        assert_eq!(rows[4].limits, ["format date"]);
+        assert_eq!(
+            signature(&json!({"name": "search", "inputSchema": schema})),
+            "query, limit?: integer | null, sort: object"
+        );
+        assert_eq!(signature(&json!({"name": "none"})), "");
+        assert_eq!(
+            output_shape(&schema),
+            r#"{ query: string, limit?: integer | null, sort: { by: "date" | "name", when?: string } }"#
+        );
+    }
+
+    #[test]
+    fn nonsense_schemas_are_survived() {
+        for schema in [
+            json!(null),
+            json!(5),
+            json!([]),
+            json!({"properties": 5}),
+            json!({"properties": {"a": 7}}),
+            json!({"type": 5}),
+        ] {
+            assert!(parameters(&schema).len() <= 1, "{schema}");
+            assert!(!output_shape(&schema).is_empty(), "{schema}");
+            assert!(signature(&json!({"inputSchema": schema})).len() < 9, "{schema}");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Putting a target together: from flags alone, or from a configured entry under flags.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::parse::{self, Place};
+use super::{Auth, Overrides, Policy, Target};
+use crate::config::origins::Fault;
+use crate::config::paths::absolute;
+use crate::config::settings::{Defaults, Inherit, Set, Settings};
+use crate::config::{Config, trust};
+use crate::env::{Environment, OWN_PREFIX};
+use crate::error::{Class, Failure, Result};
+use crate::protocol::revision::Pin;
+use crate::secret::Secret;
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode, StdioEndpoint, Tls};
+
+/// A command line as target.
+pub fn command(
+    argv: Vec<String>,
+    overrides: &Overrides,
+    environment: &Environment,
+    defaults: Defaults,
+) -> Result<Target> {
+    let name = shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_else(|_| argv.join(" "));
+    for_commands(overrides, &name)?;
+    let mut words = argv.into_iter();
+    let program = words.next().filter(|word| !word.is_empty());
+    let Some(program) = program else {
+        return Err(Failure::new(Class::Usage, "the command after `--` names no program"));
+    };
+    let endpoint = StdioEndpoint {
+        program,
+        args: words.collect(),
+        env: child_environment(environment, &Inherit::All, &[], &[], overrides)?,
+        configured: configured_names(&[], overrides),
+        cwd: working_directory(overrides, environment, None)?,
+    };
+    ad_hoc(name, Endpoint::Stdio(endpoint), overrides, defaults, Vec::new())
+}
+
+/// A URL as target.
+pub fn url(text: &str, overrides: &Overrides, environment: &Environment, defaults: Defaults) -> Result<Target> {
+    let place = parse::url(text).map_err(|why| Failure::new(Class::Usage, why))?;
+    for_urls(overrides, &place.shown)?;
+    if place.url.scheme() == "http" && !overrides.allow_http && !parse::is_loopback(&place.url) {
+        return Err(Failure::new(Class::Usage, format!("{} is plain http to another host", place.shown))
+            .cause("everything sent there, tokens included, can be read and changed on the way")
+            .hint("use https://, or say --allow-http"));
+    }
+    let name = place.shown.clone();
+    let headers = flag_headers(overrides, environment)?;
+    let (endpoint, warnings) = http(place, Vec::new(), headers, None, overrides)?;
+    ad_hoc(name, endpoint, overrides, defaults, warnings)
+}
+
+fn ad_hoc(
+    name: String,
+    endpoint: Endpoint,
+    overrides: &Overrides,
+    defaults: Defaults,
+    warnings: Vec<String>,
+) -> Result<Target> {
+    Ok(Target {
+        name,
+        configured: false,
+        endpoint,
+        protocol: pin(overrides)?.unwrap_or_default(),
+        timeout: defaults.timeout,
+        connect_timeout: defaults.connect_timeout,
+        roots: Vec::new(),
+        policy: Policy { confirm: defaults.confirm.unwrap_or_default(), ..Policy::default() },
+        auth: Auth::default(),
+        credential_store: defaults.credential_store,
+        warnings,
+    })
+}
+
+/// A configured entry as target.
+pub fn configured(
+    name: &str,
+    settings: Settings,
+    overrides: &Overrides,
+    environment: &Environment,
+    config: &Config,
+) -> Result<Target> {
+    let (endpoint, mut warnings) = match (&settings.url, &settings.command) {
+        (Some(url), _) => configured_url(name, &settings, url, overrides, environment)?,
+        (None, Some(program)) => {
+            for_commands(overrides, name)?;
+            let own = config.secret_variables();
+            let endpoint = StdioEndpoint {
+                program: program.value.clone(),
+                args: settings.args.clone(),
+                env: child_environment(environment, &settings.inherit_env, &own, &settings.env, overrides)?,
+                configured: configured_names(&settings.env, overrides),
+                cwd: working_directory(overrides, environment, Some(&settings))?,
+            };
+            (Endpoint::Stdio(endpoint), Vec::new())
+        }
+        (None, None) => {
+            return Err(Failure::new(Class::Config, format!("'{name}' has neither 'url' nor 'command'")));
+        }
+    };
+    warnings.splice(0..0, config.warnings.iter().cloned());
+    Ok(Target {
+        name: name.to_owned(),
+        configured: true,
+        endpoint,
+        protocol: pin(overrides)?.unwrap_or(settings.protocol),
+        timeout: settings.timeout,
+        connect_timeout: settings.connect_timeout,
+        roots: settings.roots,
+        policy: settings.policy,
+        auth: settings.auth,
+        credential_store: None,
+        warnings,
+    })
+}
+
+fn configured_url(
+    name: &str,
+    settings: &Settings,
+    url: &Set<Secret>,
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<(Endpoint, Vec<String>)> {
+    let fault = |at: usize, message: String| Fault::new(&settings.source, at, format!("{message} ('{name}')"));
+    for_urls(overrides, name)?;
+    let place = parse::url(url.value.reveal()).map_err(|why| fault(url.at, why))?;
+    if place.url.scheme() == "http" && !(overrides.allow_http || settings.allow_http) && !parse::is_loopback(&place.url)
+    {
+        return Err(fault(url.at, format!("{} is plain http to another host", place.shown))
+            .hint("use https://, or set allow_http = true in the entry")
+            .into());
+    }
+    let mut headers = Vec::new();
+    for (name, set) in &settings.headers {
+        parse::header(name, set.value.reveal()).map_err(|why| fault(set.at, why))?;
+        headers.push((name.clone(), set.value.clone()));
+    }
+    if let Some(variable) = settings.bearer_env.as_ref().filter(|_| overrides.bearer_env.is_none()) {
+        let token = parse::bearer(&variable.value, environment).map_err(|why| {
+            let hint = format!("set {}, or name another with --bearer-env", variable.value);
+            fault(variable.at, why).hint(hint)
+        })?;
+        if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            let message = "'bearer_env' and a header 'Authorization' are both set".to_owned();
+            return Err(fault(variable.at, message).into());
+        }
+        headers.push(("Authorization".to_owned(), token));
+    }
+    if let Some(proxy) = settings.proxy.as_ref().filter(|_| overrides.proxy.is_none()) {
+        parse::proxy(proxy.value.reveal()).map_err(|why| fault(proxy.at, why))?;
+    }
+    http(place, headers, flag_headers(overrides, environment)?, Some(settings), overrides)
+}
+
+/// Headers of flags take the place of configured ones of the same name, and any `Authorization` that of
+/// the URL's password.
+fn http(
+    place: Place,
+    mut headers: Vec<(String, Secret)>,
+    flags: Vec<(String, Secret)>,
+    settings: Option<&Settings>,
+    overrides: &Overrides,
+) -> Result<(Endpoint, Vec<String>)> {
+    headers.retain(|(name, _)| !flags.iter().any(|(flag, _)| flag.eq_ignore_ascii_case(name)));
+    headers.extend(flags);
+    let authorized = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    headers.extend(place.basic.filter(|_| !authorized).map(|basic| ("Authorization".to_owned(), basic)));
+    let configured = |get: fn(&Settings) -> Option<PathBuf>| settings.and_then(get);
+    let insecure = overrides.insecure || settings.is_some_and(|settings| settings.insecure);
+    let mut warnings = Vec::new();
+    if insecure && place.url.scheme() == "https" {
+        warnings.push(format!(
+            "the certificate of {} is NOT checked: anyone on the way can read and change everything",
+            place.url.host_str().unwrap_or_default()
+        ));
+    }
+    // A certificate from a flag brings its own key.
+    let cert = overrides.cert.clone().or_else(|| configured(|settings| settings.cert.clone()));
+    let key = match &overrides.cert {
+        Some(_) => overrides.key.clone(),
+        None => overrides.key.clone().or_else(|| configured(|settings| settings.key.clone())),
+    };
+    let proxy = match (&overrides.proxy, settings.and_then(|settings| settings.proxy.as_ref())) {
+        (Some(flag), _) => Some(parse::proxy(flag).map_err(|why| Failure::new(Class::Usage, why))?),
+        (None, Some(set)) => parse::proxy(set.value.reveal()).ok(),
+        (None, None) => None,
+    };
+    let word = settings.and_then(|settings| settings.transport.as_deref());
+    let endpoint = HttpEndpoint {
+        url: place.url,
+        headers,
+        mode: overrides.transport.unwrap_or(match word {
+            Some("http") => HttpMode::Streamable,
+            Some("sse") => HttpMode::Sse,
+            _ => HttpMode::Auto,
+        }),
+        tls: Tls {
+            cacert: overrides.cacert.clone().or_else(|| configured(|settings| settings.cacert.clone())),
+            cert,
+            key,
+            insecure,
+        },
+        proxy,
+    };
+    Ok((Endpoint::Http(endpoint), warnings))
+}
+
+/// The headers of `--header` and `--bearer-env`.
+fn flag_headers(overrides: &Overrides, environment: &Environment) -> Result<Vec<(String, Secret)>> {
+    let mut headers = Vec::new();
+    for text in &overrides.headers {
+        headers.extend(parse::header_flag(text)?);
+    }
+    if let Some(variable) = &overrides.bearer_env {
+        if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            return Err(Failure::new(Class::Usage, "--bearer-env and --header Authorization exclude each other"));
+        }
+        let token = parse::bearer(variable, environment).map_err(|why| Failure::new(Class::Config, why))?;
+        headers.push(("Authorization".to_owned(), token));
+    }
+    Ok(headers)
+}
+
+fn pin(overrides: &Overrides) -> Result<Option<Pin>> {
+    let parse =
+        |text: &String| Pin::parse(text).map_err(|why| Failure::new(Class::Usage, format!("--protocol: {why}")));
+    overrides.protocol.as_ref().map(parse).transpose()
+}
+
+/// What a child process gets: what it inherits, less mcpipe's own secrets, under the entry's variables,
+/// under those of flags.
+fn child_environment(
+    environment: &Environment,
+    inherit: &Inherit,
+    own: &[String],
+    configured: &[(String, Secret)],
+    overrides: &Overrides,
+) -> Result<BTreeMap<String, Secret>> {
+    let ours = |name: &str| name.starts_with(OWN_PREFIX) || own.iter().any(|own| own == name);
+    let inherited = |name: &str| match inherit {
+        Inherit::All => !ours(name),
+        Inherit::Nothing => false,
+        // A variable that the entry names is meant for the server, whoever else uses it.
+        Inherit::Names(names) => names.iter().any(|wanted| wanted == name) && !name.starts_with(OWN_PREFIX),
+    };
+    let mut all: BTreeMap<String, Secret> = environment
+        .iter()
+        .filter(|(name, _)| inherited(name))
+        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
+        .collect();
+    all.extend(configured.iter().cloned());
+    for text in &overrides.env {
+        let (name, value) = parse::variable(text)?;
+        all.insert(name, value);
+    }
+    Ok(all)
+}
+
+/// The variables that are set for this server and not only inherited.
+fn configured_names(configured: &[(String, Secret)], overrides: &Overrides) -> Vec<String> {
+    let flags = overrides.env.iter().filter_map(|text| text.split_once('=').map(|(name, _)| name));
+    configured.iter().map(|(name, _)| name.as_str()).chain(flags).map(ToOwned::to_owned).collect()
+}
+
+fn working_directory(
+    overrides: &Overrides,
+    environment: &Environment,
+    settings: Option<&Settings>,
+) -> Result<Option<PathBuf>> {
+    if let Some(flag) = &overrides.cwd {
+        let path = absolute(environment, flag);
+        parse::directory(&path).map_err(|why| Failure::new(Class::Usage, format!("--cwd: {why}")))?;
+        return Ok(Some(path));
+    }
+    let Some((settings, cwd)) = settings.and_then(|settings| Some((settings, settings.cwd.clone()?))) else {
+        return Ok(None);
+    };
+    parse::directory(&cwd).map_err(|why| {
+        Failure::new(Class::Config, format!("the server cannot be started: {why}"))
+            .cause(format!("'cwd' is configured in {}", settings.source.shown))
+            .hint(format!("mcpipe config check   (or look at {})", trust::shell_word(&settings.source.shown)))
+    })?;
+    Ok(Some(cwd))
+}
+
+/// Refuses flags that mean nothing for a command.
+fn for_commands(overrides: &Overrides, name: &str) -> Result<()> {
+    let given = [
+        ("--header", !overrides.headers.is_empty()),
+        ("--bearer-env", overrides.bearer_env.is_some()),
+        ("--transport", overrides.transport.is_some()),
+        ("--cacert", overrides.cacert.is_some()),
+        ("--cert", overrides.cert.is_some()),
+        ("--key", overrides.key.is_some()),
+        ("--proxy", overrides.proxy.is_some()),
+        ("--insecure", overrides.insecure),
+        ("--allow-http", overrides.allow_http),
+    ];
+    misfit(&given, &format!("is for a URL, and '{name}' is started as a command"), |flag| {
+        (flag == "--header" || flag == "--bearer-env")
+            .then(|| "a server process takes its secrets from the environment: --env KEY=VALUE".to_owned())
+    })
+}
+
+/// Refuses flags that mean nothing for a URL.
+fn for_urls(overrides: &Overrides, name: &str) -> Result<()> {
+    let given = [("--env", !overrides.env.is_empty()), ("--cwd", overrides.cwd.is_some())];
+    misfit(&given, &format!("is for a server that is started as a command, and '{name}' is a URL"), |flag| {
+        (flag == "--env").then(|| "to send something with each request, use --header 'Name: value'".to_owned())
+    })
+}
+
+fn misfit(given: &[(&str, bool)], why: &str, hint: impl Fn(&str) -> Option<String>) -> Result<()> {
+    let Some((flag, _)) = given.iter().find(|(_, set)| *set) else { return Ok(()) };
+    let failure = Failure::new(Class::Usage, format!("{flag} {why}"));
+    Err(match hint(flag) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
+}

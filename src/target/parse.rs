@@ -1,0 +1,175 @@
+//! Reading what people type into flags and configuration: headers, variables, URLs, proxies.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use reqwest::Url;
+use reqwest::header::{HeaderName, HeaderValue};
+
+use crate::config::shown;
+use crate::env::Environment;
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+
+/// Schemes of proxies that can be spoken to.
+const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
+
+/// Reads `Name: value`, `Name;` (sent empty), or `@FILE` with one header a line, as curl does.
+///
+/// # Errors
+/// [`Class::Usage`], never showing the value.
+pub fn header_flag(text: &str) -> Result<Vec<(String, Secret)>> {
+    let Some(file) = text.strip_prefix('@') else { return header_line(text).map(|header| vec![header]) };
+    let content = std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(Class::Usage, format!("cannot read the headers in '{file}'")).source(&error))?;
+    content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(header_line).collect()
+}
+
+fn header_line(text: &str) -> Result<(String, Secret)> {
+    let hint = "write it as 'Name: value'; 'Name;' sends it empty";
+    let (name, value) = match text.split_once(':') {
+        Some((_, value)) if value.trim().is_empty() => {
+            let name = text.trim_end().trim_end_matches(':').trim();
+            return Err(Failure::new(Class::Usage, format!("the header '{name}' has no value")).hint(hint));
+        }
+        Some((name, value)) => (name.trim(), value.trim()),
+        None => match text.trim().strip_suffix(';') {
+            Some(name) => (name.trim(), ""),
+            // What was typed may be the bare secret.
+            None => return Err(Failure::new(Class::Usage, "a header has no colon").hint(hint)),
+        },
+    };
+    header(name, value).map_err(|why| Failure::new(Class::Usage, why).hint(hint))?;
+    Ok((name.to_owned(), Secret::new(value)))
+}
+
+/// Judges a header.
+///
+/// # Errors
+/// What is wrong, without the value.
+pub fn header(name: &str, value: &str) -> Result<(), String> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("'{name}' cannot be the name of a header"))?;
+    HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| format!("the value of the header '{name}' holds a line break or another control character"))?;
+    Ok(())
+}
+
+/// Reads `KEY=VALUE`.
+///
+/// # Errors
+/// [`Class::Usage`], never showing the value.
+pub fn variable(text: &str) -> Result<(String, Secret)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !text.contains('\0') => Ok((name.to_owned(), Secret::new(value))),
+        Some(_) => Err(Failure::new(Class::Usage, "a variable has no name").hint("write it as --env KEY=VALUE")),
+        None => Err(Failure::new(Class::Usage, "a variable has no value")
+            .cause("the server inherits your environment already; --env sets a variable to a value")
+            .hint("write it as --env KEY=VALUE")),
+    }
+}
+
+/// A URL, the credentials that stood in it, and the URL as it may be shown.
+#[derive(Debug)]
+pub struct Place {
+    /// The URL without user, password and fragment.
+    pub url: Url,
+    /// The value of `Authorization` that follows from user and password.
+    pub basic: Option<Secret>,
+    /// The URL without what looks like a secret in its query.
+    pub shown: String,
+}
+
+/// Reads an `http` or `https` URL.
+///
+/// # Errors
+/// What is wrong; where it could show a password, without the URL.
+pub fn url(text: &str) -> Result<Place, String> {
+    let mut url = Url::parse(text.trim()).map_err(|error| match text.contains('@') {
+        true => format!("the URL cannot be read: {error}"),
+        false => format!("the URL '{text}' cannot be read: {error}"),
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let scheme = url.scheme();
+        return Err(format!("'{scheme}' is no scheme that mcpipe speaks; http and https are"));
+    }
+    let basic = basic(&url);
+    // Neither fails for a URL with a host, which these schemes always have.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    let shown = shown::url(url.as_str());
+    Ok(Place { url, basic, shown })
+}
+
+/// The `Authorization` of a URL's user and password (RFC 7617).
+fn basic(url: &Url) -> Option<Secret> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_encoding::percent_decode_str(url.username()).collect();
+    pair.push(b':');
+    pair.extend(percent_encoding::percent_decode_str(url.password().unwrap_or_default()));
+    Some(Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
+}
+
+/// Whether the host of this URL is this machine, by its name alone.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+        }
+        Some(url::Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        None => false,
+    }
+}
+
+/// Reads the URL of a proxy.
+///
+/// # Errors
+/// What is wrong, without the URL, which may hold a password.
+pub fn proxy(text: &str) -> Result<Secret, String> {
+    let supported = || format!("use {}://", PROXY_SCHEMES.join("://, "));
+    // `host:port` alone is curl's way of writing an http proxy.
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&text).map_err(|error| format!("the proxy's URL cannot be read: {error}"))?;
+    if !PROXY_SCHEMES.contains(&url.scheme()) {
+        return Err(format!("'{}' is no kind of proxy that mcpipe speaks; {}", url.scheme(), supported()));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("the proxy's URL names no host".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+/// The bearer token in a variable, blanks around it taken off (files end in a line break).
+///
+/// # Errors
+/// What is wrong, without the token.
+pub fn bearer(variable: &str, environment: &Environment) -> Result<Secret, String> {
+    let token = environment.raw(variable).map(str::trim).unwrap_or_default();
+    if token.is_empty() {
+        let state = if environment.raw(variable).is_some() { "is empty" } else { "is not set" };
+        return Err(format!("the variable {variable}, which should hold the bearer token, {state}"));
+    }
+    let value = format!("Bearer {token}");
+    header("Authorization", &value)
+        .map_err(|_| format!("the bearer token in the variable {variable} holds control characters"))?;
+    Ok(Secret::new(value))
+}
+
+/// Whether a directory is there; a child cannot be started in one that is not.
+///
+/// # Errors
+/// What is wrong.
+pub fn directory(path: &Path) -> Result<(), String> {
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(format!("'{}' is not a directory", path.display())),
+        Err(error) => Err(format!("the directory '{}' cannot be used: {error}", path.display())),
+    }
+}

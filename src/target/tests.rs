@@ -1,0 +1,321 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use std::path::Path;
+
+use crate::secret::Secret;
+use crate::transport::{HttpEndpoint, StdioEndpoint};
+
+/// An environment whose configuration is a file of this text, and whose directory is gone with it.
+struct World {
+    dir: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl World {
+    fn new(config: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join(".config/mcpipe");
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join("config.toml"), config).unwrap();
+        let home = dir.path().display().to_string();
+        World { dir, variables: vec![("HOME".into(), home)] }
+    }
+
+    fn set(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    fn run(&self, words: Words, overrides: &Overrides) -> Result<Resolved> {
+        let environment = Environment::new(self.variables.clone(), self.dir.path());
+        resolve(words, overrides, &Lookup::new(&environment, None))
+    }
+
+    fn target(&self, word: &str, overrides: &Overrides) -> Result<Target> {
+        self.run(call(&[word], &[]), overrides).map(|resolved| resolved.target)
+    }
+}
+
+fn call(words: &[&str], command: &[&str]) -> Words {
+    let mut words = words.iter().map(|word| (*word).to_owned());
+    let command = command.iter().map(|word| (*word).to_owned()).collect();
+    Words { target: words.next(), rest: words.collect(), command, splits: true }
+}
+
+fn flags() -> Overrides {
+    Overrides::default()
+}
+
+fn http(target: &Target) -> &HttpEndpoint {
+    match &target.endpoint {
+        Endpoint::Http(endpoint) => endpoint,
+        Endpoint::Stdio(other) => panic!("{other:?}"),
+    }
+}
+
+fn stdio(target: &Target) -> &StdioEndpoint {
+    match &target.endpoint {
+        Endpoint::Stdio(endpoint) => endpoint,
+        Endpoint::Http(other) => panic!("{other:?}"),
+    }
+}
+
+fn headers(target: &Target) -> Vec<(&str, &str)> {
+    http(target).headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect()
+}
+
+fn refused(result: Result<Target>, class: Class, part: &str) -> Failure {
+    let failure = result.unwrap_err();
+    assert_eq!(failure.class(), class, "{failure}");
+    let text = format!("{failure} {}", failure.details().hint.clone().unwrap_or_default());
+    assert!(text.contains(part), "'{part}' is not in '{text}'");
+    failure
+}
+
+const BROKEN: &str = "this is no TOML";
+
+#[test]
+fn a_url_and_a_command_line_never_open_a_configuration_file() {
+    let world = World::new(BROKEN);
+    let target = world.target("https://mcp.example.com/mcp", &flags()).unwrap();
+    assert_eq!((target.name.as_str(), target.configured), ("https://mcp.example.com/mcp", false));
+    for line in ["./server.py", "../x", "/bin/x", "~/x", "npx -y x", "\tnpx x"] {
+        assert!(matches!(world.target(line, &flags()).unwrap().endpoint, Endpoint::Stdio(_)), "{line}");
+    }
+    assert!(world.run(call(&["tool"], &["npx"]), &flags()).is_ok());
+    refused(world.target("name", &flags()), Class::Config, "this is not TOML");
+}
+
+#[test]
+fn only_a_file_that_was_named_gives_defaults_to_a_url() {
+    let world = World::new("[defaults]\ntimeout = 7\n");
+    assert_eq!(world.target("https://a/", &flags()).unwrap().timeout, None);
+    let file = world.dir.path().join(".config/mcpipe/config.toml").display().to_string();
+    let world = world.set("MCPIPE_CONFIG", &file);
+    assert_eq!(world.target("https://a/", &flags()).unwrap().timeout, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_command_line_is_split_by_word_rules_and_the_tilde_expanded() {
+    let world = World::new(BROKEN);
+    let target = world.target("~/bin/srv 'a b' \"c\\\"d\" ~/e f\\ g '' $HOME *", &flags()).unwrap();
+    let home = world.dir.path().display().to_string();
+    assert_eq!(stdio(&target).program, format!("{home}/bin/srv"));
+    assert_eq!(stdio(&target).args, ["a b", "c\"d", &format!("{home}/e"), "f g", "", "$HOME", "*"]);
+    refused(world.target("npx 'x", &flags()), Class::Usage, "a quote is opened and never closed");
+    refused(world.target("'' x", &flags()), Class::Usage, "names no program");
+    refused(world.target("", &flags()), Class::Usage, "the target is empty");
+    refused(world.target(" ", &flags()), Class::Usage, "the target is empty");
+}
+
+#[test]
+fn words_after_the_dashes_are_the_target_and_the_others_move_up() {
+    let world = World::new(BROKEN);
+    let resolved = world.run(call(&["get-sum", "a=2", "b=3"], &["npx", "~/x", "a b"]), &flags()).unwrap();
+    assert_eq!(resolved.rest, ["get-sum", "a=2", "b=3"]);
+    assert_eq!(stdio(&resolved.target).args, ["~/x", "a b"], "the shell has expanded what was to be expanded");
+    assert_eq!(resolved.target.name, "npx '~/x' 'a b'");
+    let resolved = world.run(call(&[], &["npx"]), &flags()).unwrap();
+    assert!(resolved.rest.is_empty());
+    refused(world.run(call(&[], &[]), &flags()).map(|r| r.target), Class::Usage, "no target was given");
+}
+
+#[test]
+fn server_dot_tool_splits_at_the_first_dot_after_a_known_name() {
+    let world = World::new(
+        "[servers.a]\nurl = 'https://a/'\n[servers.'b.c']\nurl = 'https://bc/'\n[servers.b]\nurl = 'https://b/'\n",
+    );
+    for (words, name, rest) in [
+        (&["a", "x.y"][..], "a", &["x.y"][..]),
+        (&["a.x.y", "k=v"], "a", &["x.y", "k=v"]),
+        (&["b.c", "t"], "b.c", &["t"]),
+        (&["b.c.d"], "b", &["c.d"]),
+        (&["a.t(q: \"two words\", f: fn())"], "a", &["t(q: \"two words\", f: fn())"]),
+        (&["a.t()"], "a", &["t()"]),
+    ] {
+        let resolved = world.run(call(words, &[]), &flags()).unwrap();
+        assert_eq!(
+            (resolved.target.name.as_str(), resolved.rest),
+            (name, rest.iter().map(|w| (*w).to_owned()).collect())
+        );
+    }
+    refused(world.target("a.", &flags()), Class::Config, "no server named 'a.'");
+    let words = Words { splits: false, ..call(&["a.x"], &[]) };
+    assert!(world.run(words, &flags()).is_err(), "read and prompt take no tool");
+}
+
+#[test]
+fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
+    let world = World::new("[servers.linear]\nurl = 'https://a/'\n");
+    refused(world.target("linaer", &flags()), Class::Config, "did you mean 'linear'?");
+    refused(world.target("linaer.list", &flags()), Class::Config, "did you mean 'linear'?");
+    refused(world.target("other", &flags()), Class::Config, "mcpipe config add other URL");
+    refused(world.target("mcp.example.com/mcp", &flags()), Class::Config, "did you mean https://mcp.example.com/mcp ?");
+    refused(world.target("localhost:3000", &flags()), Class::Config, "did you mean http://localhost:3000 ?");
+    refused(World::new("").target("x", &flags()), Class::Config, "no server is configured at all");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let program = world.dir.path().join("linea");
+        std::fs::write(&program, "").unwrap();
+        let path = world.dir.path().display().to_string();
+        let world = world.set("PATH", &path);
+        refused(world.target("linea", &flags()), Class::Config, "did you mean 'linear'?");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        refused(world.target("linea", &flags()), Class::Config, "ending with: -- linea");
+    }
+}
+
+#[test]
+fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
+    let world = World::new(BROKEN);
+    let target = world.target("https://ada:p%40ss@a.example:8443/mcp?x=1&api_key=k3y#frag", &flags()).unwrap();
+    assert_eq!(http(&target).url.as_str(), "https://a.example:8443/mcp?x=1&api_key=k3y");
+    assert_eq!(target.name, "https://a.example:8443/mcp?x=1&api_key=[redacted]");
+    assert_eq!(headers(&target), [("Authorization", "Basic YWRhOnBAc3M=")]);
+    let own = Overrides { headers: vec!["authorization: mine".into()], ..flags() };
+    assert_eq!(headers(&world.target("https://ada:pw@a/", &own).unwrap()), [("authorization", "mine")]);
+    for word in ["ws://a", "ftp://a", "file:///x", "HTTPX://a"] {
+        refused(world.target(word, &flags()), Class::Usage, "is no scheme that mcpipe speaks");
+    }
+    assert!(world.target("HTTPS://a/", &flags()).is_ok());
+    let failure = refused(world.target("https://u:s3cret@", &flags()), Class::Usage, "cannot be read");
+    assert!(!format!("{failure:?}").contains("s3cret"));
+}
+
+#[test]
+fn plain_http_is_for_loopback_unless_it_is_allowed() {
+    let world = World::new(
+        "[servers.far]\nurl = 'http://far.example/'\n[servers.ok]\nurl = 'http://far.example/'\nallow_http = true\n",
+    );
+    for near in ["localhost:80", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::ffff:127.0.0.1]"]
+    {
+        assert!(world.target(&format!("http://{near}/"), &flags()).is_ok(), "{near}");
+    }
+    for far in ["a.example", "localhost.example", "10.0.0.1", "[::2]", "0.0.0.0", "127.0.0.1.example"] {
+        refused(world.target(&format!("http://{far}/"), &flags()), Class::Usage, "--allow-http");
+    }
+    let allow = Overrides { allow_http: true, ..flags() };
+    assert!(world.target("http://far.example/", &allow).is_ok());
+    refused(world.target("far", &flags()), Class::Config, "config.toml:2: http://far.example/ is plain http");
+    assert!(world.target("far", &allow).is_ok() && world.target("ok", &flags()).is_ok());
+}
+
+#[test]
+fn flags_lie_over_the_entry() {
+    let config = "[servers.a]\nurl = 'https://a/'\ntransport = 'sse'\nprotocol = 'legacy'\nbearer_env = 'TOKEN'\n\
+        cert = 'c.pem'\nkey = 'k.pem'\nproxy = 'http://p'\n[servers.a.headers]\nX-A = '1'\nX-B = '2'\n";
+    let world = World::new(config).set("TOKEN", " t0ken\n").set("OTHER", "t1");
+    let target = world.target("a", &flags()).unwrap();
+    assert_eq!(headers(&target), [("X-A", "1"), ("X-B", "2"), ("Authorization", "Bearer t0ken")]);
+    assert_eq!((http(&target).mode, target.protocol), (HttpMode::Sse, Pin::Legacy));
+    assert_eq!(http(&target).tls.key, Some(world.dir.path().join(".config/mcpipe/k.pem")));
+    let overrides = Overrides {
+        headers: vec!["x-a: 9".into(), "X-C;".into()],
+        bearer_env: Some("OTHER".into()),
+        transport: Some(HttpMode::Auto),
+        protocol: Some("2026-07-28".into()),
+        cert: Some("mine.pem".into()),
+        proxy: Some("socks5h://u:p@q:1".into()),
+        ..flags()
+    };
+    let target = world.target("a", &overrides).unwrap();
+    assert_eq!(headers(&target), [("X-B", "2"), ("x-a", "9"), ("X-C", ""), ("Authorization", "Bearer t1")]);
+    assert_eq!(http(&target).mode, HttpMode::Auto);
+    assert_eq!(target.protocol, Pin::Exact(crate::protocol::revision::Revision::V2026_07_28));
+    assert_eq!(
+        (http(&target).tls.cert.as_deref(), http(&target).tls.key.as_deref()),
+        (Some(Path::new("mine.pem")), None)
+    );
+    assert_eq!(http(&target).proxy.as_ref().map(Secret::reveal), Some("socks5h://u:p@q:1"));
+}
+
+#[test]
+fn flags_that_do_not_fit_are_usage_errors() {
+    let world = World::new("[servers.c]\ncommand = 'x'\n[servers.u]\nurl = 'https://u/'\n");
+    let header = Overrides { headers: vec!["A: b".into()], ..flags() };
+    for word in ["c", "./x", "npx x"] {
+        refused(world.target(word, &header), Class::Usage, "--header is for a URL");
+        refused(world.target(word, &Overrides { insecure: true, ..flags() }), Class::Usage, "--insecure is for a URL");
+    }
+    for word in ["u", "https://a/"] {
+        refused(world.target(word, &Overrides { env: vec!["A=b".into()], ..flags() }), Class::Usage, "--env is for");
+        refused(world.target(word, &Overrides { cwd: Some("/".into()), ..flags() }), Class::Usage, "--cwd is for");
+    }
+    let protocol = Overrides { protocol: Some("2020-01-01".into()), ..flags() };
+    refused(world.target("u", &protocol), Class::Usage, "--protocol: unknown revision '2020-01-01'");
+    refused(world.target("c", &Overrides { cwd: Some("/nowhere".into()), ..flags() }), Class::Usage, "--cwd: ");
+    refused(
+        world.target("u", &Overrides { proxy: Some("ftp://p".into()), ..flags() }),
+        Class::Usage,
+        "'ftp' is no kind",
+    );
+}
+
+#[test]
+fn headers_are_read_as_curl_reads_them_and_never_shown() {
+    let world = World::new(BROKEN);
+    let with = |text: &str| world.target("https://a/", &Overrides { headers: vec![text.to_owned()], ..flags() });
+    assert_eq!(headers(&with("A:b: c ").unwrap()), [("A", "b: c")]);
+    assert_eq!(headers(&with("A;").unwrap()), [("A", "")]);
+    assert_eq!(headers(&with("A: é").unwrap()), [("A", "é")]);
+    for (text, part) in [
+        ("A:", "the header 'A' has no value"),
+        ("s3cret", "a header has no colon"),
+        ("A b: s3cret", "'A b' cannot be the name"),
+        (": s3cret", "'' cannot be the name"),
+        ("A: s3cret\r\nB: c", "holds a line break"),
+        ("@/nowhere", "cannot read the headers in '/nowhere'"),
+    ] {
+        let failure = refused(with(text), Class::Usage, part);
+        assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
+    }
+    let file = world.dir.path().join("h");
+    std::fs::write(&file, "# mine\nA: 1\n\nB: 2\r\n").unwrap();
+    assert_eq!(headers(&with(&format!("@{}", file.display())).unwrap()), [("A", "1"), ("B", "2")]);
+    let bearer = |variable: &str| Overrides { bearer_env: Some(variable.into()), ..flags() };
+    refused(
+        world.target("https://a/", &bearer("NOPE")),
+        Class::Config,
+        "NOPE, which should hold the bearer token, is not set",
+    );
+}
+
+#[test]
+fn a_child_inherits_everything_but_our_secrets() {
+    let config = "[servers.c]\ncommand = 'x'\nenv = { A = 'entry', B = 'entry' }\n\
+        [servers.none]\ncommand = 'x'\ninherit_env = false\n[servers.some]\ncommand = 'x'\ninherit_env = ['A', 'MCPIPE_LOGIN', 'TOKEN']\n\
+        [servers.u]\nurl = 'https://u/'\nbearer_env = 'TOKEN'\nauth = { client_secret = '${APP_SECRET}' }\n";
+    let world = ["A", "B", "C", "TOKEN", "APP_SECRET", "MCPIPE_LOGIN", "MCPIPE_ANYTHING"]
+        .iter()
+        .fold(World::new(config), |world, name| world.set(name, "ours"));
+    let env = |word: &str, overrides: &Overrides| {
+        let target = world.target(word, overrides).unwrap();
+        let mut all: Vec<String> =
+            stdio(&target).env.iter().map(|(name, value)| format!("{name}={}", value.reveal())).collect();
+        all.retain(|pair| !pair.starts_with("HOME="));
+        all.join(" ")
+    };
+    assert_eq!(env("./x", &flags()), "A=ours APP_SECRET=ours B=ours C=ours TOKEN=ours");
+    assert_eq!(env("c", &flags()), "A=entry B=entry C=ours");
+    assert_eq!(
+        env("c", &Overrides { env: vec!["B=flag=x".into(), "D=".into()], ..flags() }),
+        "A=entry B=flag=x C=ours D="
+    );
+    assert_eq!(env("none", &flags()), "");
+    assert_eq!(env("some", &flags()), "A=ours TOKEN=ours");
+    for text in ["=x", "A", ""] {
+        let overrides = Overrides { env: vec![text.into()], ..flags() };
+        refused(world.target("c", &overrides), Class::Usage, "--env KEY=VALUE");
+    }
+}
+
+#[test]
+fn nothing_checked_is_told_loudly() {
+    let world = World::new("[servers.u]\nurl = 'https://u/'\ninsecure = true\n");
+    assert!(world.target("https://a/", &flags()).unwrap().warnings.is_empty());
+    let target = world.target("https://a/", &Overrides { insecure: true, ..flags() }).unwrap();
+    assert!(target.warnings[0].contains("a is NOT checked") && http(&target).tls.insecure);
+    assert_eq!(world.target("u", &flags()).unwrap().warnings.len(), 1);
+}

@@ -1,0 +1,124 @@
+//! The grammar of the word TARGET, and what to say about a word that is no server.
+
+use crate::config::Config;
+use crate::env::Environment;
+use crate::error::{Class, Failure, Result};
+
+/// The positional words of a command, as typed.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// The first word, which is the target unless a command follows `--`.
+    pub target: Option<String>,
+    /// All words after it, the tool included.
+    pub rest: Vec<String>,
+    /// The words after `--`.
+    pub command: Vec<String>,
+    /// Whether the command takes a tool, so that `SERVER.TOOL` may be written.
+    pub splits: bool,
+}
+
+/// What a word is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// A URL, not yet looked at.
+    Url(String),
+    /// A command line, not yet split.
+    Command(String),
+    /// A name.
+    Name(String),
+}
+
+/// Tells what a word is, by its looks alone.
+///
+/// # Errors
+/// [`Class::Usage`] for an empty word.
+pub fn word(text: &str) -> Result<Word> {
+    if text.trim().is_empty() {
+        return Err(Failure::new(Class::Usage, "the target is empty")
+            .hint("name a configured server, a URL or a command line; perhaps a variable is not set"));
+    }
+    let owned = text.to_owned();
+    Ok(if scheme(text).is_some() {
+        Word::Url(owned)
+    } else if is_call(text) {
+        Word::Name(owned)
+    } else if text.contains(char::is_whitespace) || ["./", "../", "~/", "/"].iter().any(|p| text.starts_with(p)) {
+        Word::Command(owned)
+    } else {
+        Word::Name(owned)
+    })
+}
+
+/// The scheme of a word that has one and an authority after it.
+pub(super) fn scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let letters = scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    (letters && scheme.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(scheme)
+}
+
+/// Whether this is `SERVER.TOOL(name: "a value")`: blanks only inside the parentheses.
+fn is_call(text: &str) -> bool {
+    let head = head(text);
+    head.len() < text.len()
+        && text.trim_end().ends_with(')')
+        && head.contains('.')
+        && head.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+/// The word up to the first parenthesis, where a tool's name ends.
+pub(super) fn head(text: &str) -> &str {
+    text.split('(').next().unwrap_or(text)
+}
+
+/// Splits a command line by POSIX word rules; no shell is run, so only `~/` is expanded.
+pub(super) fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
+    let Some(words) = shlex::split(line) else {
+        return Err(Failure::new(Class::Usage, format!("cannot split the command line '{line}'"))
+            .cause("a quote is opened and never closed, or a backslash ends it")
+            .hint("put the command after `--` instead: its words are taken as they are"));
+    };
+    if words.first().is_none_or(String::is_empty) {
+        return Err(Failure::new(Class::Usage, format!("the command line '{line}' names no program")));
+    }
+    Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
+}
+
+/// The failure of a name that is not configured: the nearest names, and how to add or run it.
+pub(super) fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
+    let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
+    if let Some(url) = as_url(name) {
+        return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
+    }
+    if let Some(path) = environment.find_program(name) {
+        let shown = environment.shorten(&path);
+        return failure
+            .cause(format!("there is a program of that name, {shown}"))
+            .hint(format!("run it as the server by leaving out TARGET and ending with: -- {name}"));
+    }
+    let split = name.split_once('.').filter(|(server, _)| !server.is_empty()).map(|(server, _)| server);
+    let mut near = config.near(name);
+    if let Some(server) = split.filter(|_| near.is_empty()) {
+        near = config.near(server);
+    }
+    let failure = match near.as_slice() {
+        [] if config.servers().is_empty() => failure.cause("no server is configured at all"),
+        [] => failure,
+        [one] => failure.cause(format!("did you mean '{one}'?")),
+        several => failure.cause(format!("the nearest are {}", several.join(", "))),
+    };
+    failure.hint(format!("`mcpipe config add {name} URL` adds it; `mcpipe config list` shows what there is"))
+}
+
+/// A word that looks like a URL without its scheme, with the scheme.
+fn as_url(name: &str) -> Option<String> {
+    let host = name.split(['/', '?']).next()?;
+    let bare = host.rsplit_once(':').map_or(host, |(bare, port)| {
+        if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) { bare } else { host }
+    });
+    let (path, port) = (host.len() < name.len(), bare.len() < host.len());
+    if !(path || port) || bare.is_empty() || bare.contains(':') {
+        return None;
+    }
+    let local = bare == "localhost" || bare.starts_with("127.");
+    (local || bare.contains('.')).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
+}

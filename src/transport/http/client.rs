@@ -1,0 +1,184 @@
+//! The HTTP client of one endpoint: proxy, trust, time to connect, and the headers of every request.
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::{Client, Proxy, Url};
+
+use super::tls;
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+use crate::transport::trace::Trace;
+use crate::transport::{HttpEndpoint, Options};
+
+/// How mcpipe introduces itself, unless the user configured a `User-Agent`.
+const AGENT: &str = concat!("mcpipe/", env!("CARGO_PKG_VERSION"));
+
+/// Headers that the protocol or HTTP itself says; configured ones of these names are left out.
+const RESERVED: [&str; 9] = [
+    "accept",
+    "connection",
+    "content-length",
+    "content-type",
+    "last-event-id",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "te",
+    "transfer-encoding",
+];
+
+/// Builds the client. Touches neither the network nor the system's certificates.
+///
+/// # Errors
+/// [`Class::Config`] where a PEM file or the proxy cannot be used.
+pub(super) fn build(endpoint: &HttpEndpoint, options: &Options) -> Result<Client> {
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls::config(&endpoint.tls)?)
+        .user_agent(AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .tcp_nodelay(true);
+    if let Some(limit) = options.connect_timeout.filter(|limit| !limit.is_zero()) {
+        builder = builder.connect_timeout(limit);
+    }
+    match &endpoint.proxy {
+        Some(url) if url.reveal().is_empty() => builder = builder.no_proxy(),
+        Some(url) => builder = builder.proxy(proxy(url)?),
+        // A proxy elsewhere cannot reach what only this machine can; whoever wants one here names it.
+        None if is_loopback(&endpoint.url) => builder = builder.no_proxy(),
+        // `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in either case, as reqwest reads them.
+        None => {}
+    }
+    builder.build().map_err(|error| Failure::new(Class::Bug, "cannot set up the HTTP client").source(&error))
+}
+
+/// Whether requests go through a proxy, as far as the endpoint and the environment (`set`) tell.
+pub(super) fn is_proxied(endpoint: &HttpEndpoint, set: impl Fn(&str) -> bool) -> bool {
+    let names =
+        if endpoint.url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    match &endpoint.proxy {
+        Some(url) => !url.reveal().is_empty(),
+        None => !is_loopback(&endpoint.url) && names.into_iter().chain(["ALL_PROXY", "all_proxy"]).any(set),
+    }
+}
+
+fn proxy(secret: &Secret) -> Result<Proxy> {
+    const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+    let text = secret.reveal();
+    // Like curl, a bare `host:port` means an HTTP proxy. The text itself may hold a password: never shown.
+    let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let bad = |cause: &str| {
+        Failure::new(Class::Config, "the proxy cannot be used")
+            .cause(cause)
+            .hint("write it as http://HOST:PORT, https://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT")
+    };
+    let url = Url::parse(&full).map_err(|error| bad(&error.to_string()))?;
+    if !SCHEMES.contains(&url.scheme()) {
+        return Err(bad(&format!("unknown kind of proxy '{}'", url.scheme())));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(bad("it names no host"));
+    }
+    Proxy::all(url).map_err(|error| bad(&error.without_url().to_string()))
+}
+
+/// Whether the URL names this very machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The configured headers, checked, and all marked as secrets.
+///
+/// # Errors
+/// [`Class::Config`] where HTTP cannot carry one; its value is not shown.
+pub(super) fn configured(endpoint: &HttpEndpoint, trace: &Trace) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(endpoint.headers.len() + 8);
+    for (name, value) in &endpoint.headers {
+        let bad = |why: &str| Failure::new(Class::Config, format!("the header '{name}' cannot be sent")).cause(why);
+        let key = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| bad("its name is not a valid one"))?;
+        if RESERVED.contains(&key.as_str()) {
+            trace.note(&format!("the configured header '{key}' is left out: the protocol sets it"));
+            continue;
+        }
+        headers.append(key, secret_value(value).ok_or_else(|| bad("its value has a control character"))?);
+    }
+    if !headers.contains_key(USER_AGENT) {
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    }
+    Ok(headers)
+}
+
+/// A header value that is neither shown nor kept in a compression table.
+pub(super) fn secret_value(secret: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(secret.reveal().trim().as_bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::transport::http::testing;
+
+    #[test]
+    fn tells_this_machine_from_others() {
+        for url in ["http://localhost:1/", "http://a.localhost/", "http://127.8.9.1/", "http://[::1]:5/"] {
+            assert!(is_loopback(&Url::parse(url).unwrap()), "{url}");
+        }
+        for url in ["http://localhost.example/", "http://10.0.0.1/", "http://notlocalhost/", "http://[::2]/"] {
+            assert!(!is_loopback(&Url::parse(url).unwrap()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_must_be_one_and_is_never_shown() {
+        for text in ["http://p:1", "p:3128", "socks5h://u:pw@p", "https://p"] {
+            assert!(proxy(&Secret::new(text)).is_ok(), "{text}");
+        }
+        for text in ["ftp://u:hunter2@p", "http://u:hunter2@", "http://u:hunter2@p:99999"] {
+            let failure = proxy(&Secret::new(text)).unwrap_err();
+            assert_eq!(failure.class(), Class::Config, "{text}");
+            assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn knows_whether_a_proxy_stands_between() {
+        let proxied = |url: &str, own: Option<&str>, variable: &str| {
+            let proxy = own.map(Secret::new);
+            is_proxied(&HttpEndpoint { proxy, ..testing::endpoint(url) }, |name| name == variable)
+        };
+        assert!(proxied("https://h/", None, "https_proxy"));
+        assert!(proxied("http://h/", None, "ALL_PROXY"));
+        assert!(!proxied("http://h/", None, "https_proxy"));
+        assert!(!proxied("http://localhost/", None, "http_proxy"));
+        assert!(proxied("http://localhost/", Some("p:1"), ""));
+        assert!(!proxied("http://h/", Some(""), "http_proxy"));
+    }
+
+    #[test]
+    fn configured_headers_are_checked() {
+        let mut endpoint = testing::endpoint("http://localhost/");
+        endpoint.headers = vec![
+            ("X-Key".into(), Secret::new(" grün ")),
+            ("x-key".into(), Secret::new("two")),
+            ("Content-Type".into(), Secret::new("text/plain")),
+        ];
+        let headers = configured(&endpoint, &Trace::default()).unwrap();
+        let values: Vec<&[u8]> = headers.get_all("x-key").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(values, ["grün".as_bytes(), b"two"]);
+        assert!(headers.get_all("x-key").iter().all(HeaderValue::is_sensitive));
+        assert!(!headers.contains_key("content-type"));
+        assert_eq!(headers.get(USER_AGENT).unwrap(), AGENT);
+        for (name, value) in [("a b", "x"), ("", "x"), ("a", "x\r\ny: hunter2")] {
+            endpoint.headers = vec![(name.into(), Secret::new(value))];
+            let failure = configured(&endpoint, &Trace::default()).unwrap_err();
+            assert_eq!(failure.class(), Class::Config);
+            assert!(!format!("{failure:?}").contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One HTTP request and the head of its answer: headers, credentials, redirects, and what the trace sees.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::{Client, Method, Response, Url};
+
+use super::{client, fault, refusal};
+use crate::error::{Class, Failure, Result};
+use crate::secret::REDACTED;
+use crate::transport::trace::{Event, Trace};
+use crate::transport::{Authorize, HttpEndpoint, Options, Refusal};
+
+/// The header that carries the session of a legacy server.
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The header that says the revision.
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// Headers whose values the trace never sees, beside the configured ones.
+const HIDDEN: [&str; 6] = ["authorization", "cookie", "dpop", "mcp-session-id", "proxy-authorization", "set-cookie"];
+/// How often one message is sent again with new credentials.
+const MAX_LOGINS: usize = 3;
+/// How many redirects are followed.
+const MAX_HOPS: usize = 5;
+
+/// What all requests to one endpoint share.
+pub(super) struct Core {
+    client: Client,
+    /// The endpoint.
+    pub(super) url: Url,
+    configured: HeaderMap,
+    /// `None` also where the user configured credentials: those are what is to be sent.
+    authorize: Option<Arc<dyn Authorize>>,
+    pub(super) trace: Trace,
+    /// Whether a proxy stands between, as far as one can tell.
+    proxied: bool,
+}
+
+/// A request to be sent.
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// The headers of this request alone; they win over configured ones.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<String>,
+    /// Whether it is worth asking for new credentials, which may mean to ask a person.
+    pub(super) insist: bool,
+}
+
+/// The head of the answer.
+pub(super) enum Answer {
+    /// It came, from this URL; its body is still to be read. Any status.
+    Head(Response, Url),
+    /// 401, or 403 with a challenge, and no credentials to answer it with.
+    Refused(Refusal),
+}
+
+impl Core {
+    pub(super) fn new(endpoint: &HttpEndpoint, options: &Options) -> Result<Self> {
+        let configured = client::configured(endpoint, &options.trace)?;
+        let own = configured.contains_key(AUTHORIZATION) || !endpoint.url.username().is_empty();
+        Ok(Core {
+            client: client::build(endpoint, options)?,
+            url: endpoint.url.clone(),
+            configured,
+            authorize: options.authorize.clone().filter(|_| !own),
+            trace: options.trace.clone(),
+            proxied: client::is_proxied(endpoint, |name| std::env::var_os(name).is_some()),
+        })
+    }
+
+    /// Sends a request until it has an answer that is neither a demand for credentials that can be met nor
+    /// a redirect that may be followed.
+    ///
+    /// # Errors
+    /// When no answer came, or no credentials could be had.
+    pub(super) async fn exchange(&self, ask: Ask) -> Result<Answer> {
+        let in_session = ask.headers.contains_key(SESSION);
+        let body = ask.body.map(Bytes::from);
+        let mut url = ask.url;
+        let (mut logins, mut hops) = (0, 0);
+        loop {
+            let response = self.once(&ask.method, &url, &ask.headers, body.clone()).await?;
+            if hops < MAX_HOPS
+                && let Some(next) = redirect(&response, &url)
+            {
+                hops += 1;
+                url = next;
+                continue;
+            }
+            if !demands_credentials(&response) {
+                return Ok(Answer::Head(response, url));
+            }
+            let refusal = refusal::read(response, &url, in_session).await;
+            match &self.authorize {
+                Some(authorize) if ask.insist && logins < MAX_LOGINS && authorize.refused(&refusal).await? => {
+                    logins += 1
+                }
+                _ => return Ok(Answer::Refused(refusal)),
+            }
+        }
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// When no answer came.
+    pub(super) async fn once(
+        &self,
+        method: &Method,
+        url: &Url,
+        own: &HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Response> {
+        let mut headers = self.configured.clone();
+        let mut hidden: Vec<HeaderName> = Vec::new();
+        if let Some(authorize) = &self.authorize {
+            for (name, value) in authorize.headers(method.as_str(), url).await? {
+                let name = HeaderName::from_bytes(name.as_bytes());
+                let (Ok(name), Some(value)) = (name, client::secret_value(&value)) else {
+                    return Err(Failure::new(Class::Auth, "the credentials cannot be sent in a header"));
+                };
+                hidden.push(name.clone());
+                headers.insert(name, value);
+            }
+        }
+        for (name, value) in own {
+            headers.insert(name.clone(), value.clone());
+        }
+        let text = body.clone();
+        let mut request = self.client.request(method.clone(), url.clone()).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let request = request.build().map_err(|error| fault::failure(error, url))?;
+        if self.trace.on() {
+            let headers = self.visible(request.headers(), &hidden);
+            self.trace.record(Event::RequestHead { method: method.as_str(), url: &traced(url), headers: &headers });
+            if let Some(text) = text.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+                self.trace.record(Event::Sent(text));
+            }
+        }
+        let response = self.client.execute(request).await.map_err(|error| {
+            let connecting = error.is_connect();
+            let failure = fault::failure(error, url);
+            if connecting && self.proxied { failure.cause("a proxy is set for this URL") } else { failure }
+        })?;
+        if self.trace.on() {
+            let headers = self.visible(response.headers(), &hidden);
+            self.trace.record(Event::ResponseHead { status: response.status().as_u16(), headers: &headers });
+        }
+        Ok(response)
+    }
+
+    fn visible(&self, headers: &HeaderMap, hidden: &[HeaderName]) -> Vec<(String, String)> {
+        let show = |(name, value): (&HeaderName, &HeaderValue)| {
+            let secret = value.is_sensitive() || hidden.contains(name) || HIDDEN.contains(&name.as_str());
+            let text = match name {
+                _ if secret => REDACTED.to_owned(),
+                &LOCATION => match self.url.join(&String::from_utf8_lossy(value.as_bytes())) {
+                    Ok(url) => traced(&url),
+                    Err(_) => REDACTED.to_owned(),
+                },
+                _ => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            };
+            (name.as_str().to_owned(), text)
+        };
+        headers.iter().map(show).collect()
+    }
+}
+
+/// A header value made of text that is known to be fit for one.
+///
+/// # Errors
+/// [`Class::Protocol`] where it is not: a name or value that came from a server.
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+        (Ok(name), Ok(value)) => Ok((name, value)),
+        _ => Err(Failure::new(Class::Protocol, format!("the header '{name}' cannot be sent over HTTP"))),
+    }
+}
+
+/// Whether two URLs have scheme, host and port in common.
+pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme()
+        && one.host_str() == other.host_str()
+        && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Where to send the same request again: only 307 and 308 keep it as it is, and only within the origin is
+/// it safe to repeat headers and message (`SEC-04`).
+fn redirect(response: &Response, url: &Url) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let mut next = url.join(location).ok().filter(|next| same_origin(url, next))?;
+    // What was to be shown to the server at the first place is to be shown here, and nothing else.
+    next.set_username(url.username()).ok()?;
+    next.set_password(url.password()).ok()?;
+    Some(next)
+}
+
+fn demands_credentials(response: &Response) -> bool {
+    match response.status().as_u16() {
+        401 => true,
+        403 => response.headers().contains_key(WWW_AUTHENTICATE),
+        _ => false,
+    }
+}
+
+/// A URL as the trace shows it: no password, and of the query the names only, as the values may be keys.
+fn traced(url: &Url) -> String {
+    let mut text = refusal::shown(url);
+    for (at, pair) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+        text.push(if at == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) => text.extend([name, "=", REDACTED]),
+            None => text.push_str(REDACTED),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn the_trace_shows_no_query_values() {
+        let url = Url::parse("http://u:p@h/m?sessionId=abc&tok").unwrap();
+        assert_eq!(traced(&url), "http://h/m?sessionId=[redacted]&[redacted]");
+        assert_eq!(traced(&Url::parse("http://h/m").unwrap()), "http://h/m");
+    }
+
+    #[test]
+    fn origins_are_compared_by_scheme_host_and_port() {
+        let same = |one: &str, other: &str| same_origin(&Url::parse(one).unwrap(), &Url::parse(other).unwrap());
+        assert!(same("http://h/a", "http://H:80/b?c"));
+        assert!(!same("http://h/", "https://h/"));
+        assert!(!same("http://h/", "http://h:81/"));
+        assert!(!same("http://h/", "http://h.evil/"));
+    }
+}

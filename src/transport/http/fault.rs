@@ -1,0 +1,112 @@
+//! Failures below HTTP, told so that a person can act on them: the whole chain of causes, and a hint.
+
+use std::error::Error;
+
+use reqwest::Url;
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+use super::{refusal, tls};
+use crate::error::{Class, Failure};
+
+/// Why no answer came from `url`, or why it broke off.
+pub(super) fn failure(error: reqwest::Error, url: &Url) -> Failure {
+    let shown = refusal::shown(url);
+    let error = error.without_url();
+    let chain = chain(&error);
+    let (class, what) = if error.is_timeout() && error.is_connect() {
+        (Class::Timeout, format!("cannot connect to {shown} in time"))
+    } else if error.is_connect() {
+        (Class::Unreachable, format!("cannot connect to {shown}"))
+    } else if chain.iter().any(|cause| cause.starts_with("invalid HTTP")) {
+        (Class::Protocol, format!("{shown} does not speak HTTP"))
+    } else if error.is_builder() {
+        (Class::Usage, format!("cannot ask {shown}"))
+    } else {
+        (Class::Unreachable, format!("the connection to {shown} broke off"))
+    };
+    let mut failure = Failure::new(class, what);
+    failure.details_mut().causes = chain;
+    match hint(&error, url) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The texts of an error and of what lies behind it, without layers that say nothing of their own.
+fn chain(error: &reqwest::Error) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let empty = text.starts_with("error sending request") || text.starts_with("client error (");
+        let repeated = causes.last().is_some_and(|last| last.ends_with(&text));
+        if !empty && !repeated {
+            causes.push(text);
+        }
+        next = error.source();
+    }
+    if unknown_issuer(error) {
+        causes.extend(tls::problem().map(|problem| format!("of the system's authorities: {problem}")));
+    }
+    causes
+}
+
+fn unknown_issuer(error: &reqwest::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+}
+
+/// The TLS error inside; it rides in I/O errors, which do not name what they hold as their source.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+fn hint(error: &reqwest::Error, url: &Url) -> Option<String> {
+    use rustls::Error as Tls;
+    if let Some(error) = tls_error(error) {
+        return Some(match error {
+            Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                "if you trust its authority, name the file with --cacert FILE".to_owned()
+            }
+            Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+                "the certificate has expired: its owner must renew it (and check this machine's clock)".to_owned()
+            }
+            Tls::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => "use the host name that the certificate is for".to_owned(),
+            Tls::InvalidCertificate(_) => {
+                "if you trust this very certificate, name its file with --cacert FILE".to_owned()
+            }
+            Tls::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
+                "the server may want a client certificate: --cert FILE --key FILE".to_owned()
+            }
+            Tls::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                format!("the server may not speak TLS there; if you mean that, use http://{}", after_scheme(url))
+            }
+            _ => return None,
+        });
+    }
+    let host = url.host_str().unwrap_or_default();
+    if error.is_dns() {
+        Some(format!("check the host name '{host}' and the network"))
+    } else if error.is_timeout() {
+        Some("check the network, or wait longer with --connect-timeout TIME".to_owned())
+    } else if chain(error).iter().any(|cause| cause.contains("proxy authorization required")) {
+        Some("put the name and password into the proxy's URL".to_owned())
+    } else if error.is_connect() {
+        Some("check that the server is running, and its port".to_owned())
+    } else {
+        None
+    }
+}
+
+fn after_scheme(url: &Url) -> String {
+    refusal::shown(url).split_once("://").map_or_else(String::new, |(_, rest)| rest.to_owned())
+}

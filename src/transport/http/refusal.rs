@@ -1,0 +1,179 @@
+//! An HTTP answer that is not what was asked for: what is kept of it, and what it means where nobody
+//! above can say it better.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::{Response, Url};
+
+use crate::error::{Class, Failure};
+use crate::transport::Refusal;
+
+/// How much of a body is kept, in bytes.
+const HEAD: usize = 4096;
+/// How long a refusal's body may take; what has come by then is kept.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the head of an answer says, without its body.
+pub(super) fn of(response: &Response, url: &Url, in_session: bool) -> Refusal {
+    let text = |name: HeaderName| {
+        response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    Refusal {
+        url: shown(url),
+        status: response.status().as_u16(),
+        content_type: text(CONTENT_TYPE),
+        challenges: challenges.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect(),
+        retry_after: text(RETRY_AFTER).and_then(|value| delay(&value, SystemTime::now())),
+        location: text(LOCATION),
+        body: String::new(),
+        in_session,
+    }
+}
+
+/// The same with the first part of the body; a body that cannot be read is left out.
+pub(super) async fn read(mut response: Response, url: &Url, in_session: bool) -> Refusal {
+    let mut refusal = of(&response, url, in_session);
+    let mut head = Vec::new();
+    let reading = async {
+        while head.len() < HEAD {
+            match response.chunk().await {
+                Ok(Some(chunk)) => head.extend_from_slice(&chunk),
+                Ok(None) | Err(_) => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    refusal.body = body_head(&head);
+    refusal
+}
+
+/// The first part of a body, as text.
+pub(super) fn body_head(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes.get(..HEAD).unwrap_or(bytes)).trim().to_owned()
+}
+
+/// A URL as messages show it: without a password, and without a query, which often holds a key.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither can fail for http and https.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
+fn delay(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = UNIX_EPOCH + Duration::from_secs(date(value)?);
+    Some(at.duration_since(now).unwrap_or_default())
+}
+
+/// Seconds since 1970 of a date in the form that RFC 9110 §5.6.7 prefers: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split_once(", ")?.1.split([' ', ':']);
+    let mut next = || words.next();
+    let day: u64 = next()?.parse().ok()?;
+    let name = next()?;
+    let month = MONTHS.iter().position(|month| *month == name)? as u64 + 1;
+    let year: u64 = next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
+    let hour: u64 = next()?.parse().ok()?;
+    let minute: u64 = next()?.parse().ok()?;
+    let second: u64 = next()?.parse().ok()?;
+    if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // Days of the Gregorian calendar, with years that begin in March so that leap days come last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+    Some(((days - 719_468) * 24 + hour) * 3600 + minute * 60 + second)
+}
+
+/// The failure that a refusal means by itself, where there is no more to be known about it.
+///
+/// 401 and 403 are [`Class::Auth`]; 404, 408, 429, 5xx and redirects are [`Class::Unreachable`];
+/// everything else is [`Class::Protocol`].
+#[must_use]
+pub fn failure(refusal: &Refusal) -> Failure {
+    let Refusal { url, status, .. } = refusal;
+    let (class, what) = match status {
+        401 => (Class::Auth, format!("{url} requires authentication (HTTP 401)")),
+        403 => (Class::Auth, format!("{url} refused access (HTTP 403)")),
+        404 => (Class::Unreachable, format!("there is nothing at {url} (HTTP 404)")),
+        429 => (Class::Unreachable, format!("{url} is asked too often (HTTP 429)")),
+        300..=399 => (Class::Unreachable, format!("{url} redirects elsewhere (HTTP {status})")),
+        408 | 500.. => (Class::Unreachable, format!("{url} answered HTTP {status}")),
+        _ => (Class::Protocol, format!("{url} answered HTTP {status}")),
+    };
+    let mut failure = Failure::new(class, what);
+    if let Some(location) = &refusal.location {
+        failure = failure.cause(format!("Location: {location}")).hint("use that URL, if you trust it");
+    } else if let Some(first) = refusal.body.lines().find(|line| !line.trim().is_empty()) {
+        failure = failure.cause(first.trim().chars().take(300).collect::<String>());
+    }
+    if let (429 | 503, Some(wait)) = (*status, refusal.retry_after) {
+        failure = failure.hint(format!("try again in {} s", wait.as_secs().max(1)));
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn reads_dates() {
+        assert_eq!(date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(date("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
+        assert_eq!(date("Fri, 01 Mar 2024 00:00:00 GMT"), Some(1_709_251_200));
+        for bad in ["", "soon", "Sun, 06 Nov 1969 08:49:37 GMT", "Sun, 6", "Sun, 06 Nox 1994 08:49:37 GMT"] {
+            assert_eq!(date(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn reads_delays() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
+        assert_eq!(delay(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(delay("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
+        assert_eq!(delay("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(delay("-1", now), None);
+    }
+
+    #[test]
+    fn shows_no_secret_of_a_url() {
+        let url = Url::parse("https://me:pw@host:8443/mcp?api_key=hunter2#x").unwrap();
+        assert_eq!(shown(&url), "https://host:8443/mcp");
+    }
+
+    #[test]
+    fn a_refusal_has_the_class_of_its_status() {
+        let class = |status| {
+            let refusal = Refusal {
+                url: "http://h/".into(),
+                status,
+                content_type: None,
+                challenges: vec![],
+                retry_after: None,
+                location: None,
+                body: "\n <b>no</b>".into(),
+                in_session: false,
+            };
+            let failure = failure(&refusal);
+            assert_eq!(failure.details().causes, ["<b>no</b>"]);
+            failure.class()
+        };
+        assert_eq!([401, 403].map(class), [Class::Auth; 2]);
+        assert_eq!([302, 404, 408, 429, 500, 503, 599].map(class), [Class::Unreachable; 7]);
+        assert_eq!([200, 204, 400, 405, 415].map(class), [Class::Protocol; 5]);
+    }
+}

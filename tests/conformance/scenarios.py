@@ -1,0 +1,129 @@
+"""Which invocations of mcpipe a user would type for each scenario of the conformance suite.
+
+A row is a scenario's name, the requirement sets it belongs to, and a function that runs the invocations:
+`mcpipe(command, words…, code=…)` runs one and checks its exit code, `mcpipe.json(…)` also reads what `--json`
+printed, `mcpipe.expect(holds, otherwise)` is a claim about the last one. A new scenario is a new row.
+"""
+
+import dataclasses
+import json
+import typing
+
+LEGACY = "2025-11-25"
+MODERN = "2026-07-28"
+REVISIONS = (LEGACY, MODERN)
+# `auto`: mcpipe finds out what the server speaks; `pinned`: the user says it.
+MODES = ("auto", "pinned")
+# Scenarios that have no row yet, by the beginning of their name.
+NOT_YET = ("auth/",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    name: str
+    revisions: tuple
+    steps: typing.Callable
+
+    def pin(self, mode, revision):
+        """The words that pin the revision.
+
+        The mocks of the older set negotiate one of several dated revisions, so there the era is pinned.
+        """
+        if mode == "auto":
+            return []
+        return ["--protocol", "legacy" if revision == LEGACY else MODERN]
+
+
+ROWS = []
+
+
+def row(name, *revisions):
+    """Registers the function below as the steps of this scenario."""
+
+    def register(steps):
+        ROWS.append(Row(name, revisions, steps))
+        return steps
+
+    return register
+
+
+@row("initialize", LEGACY)
+def initialize(mcpipe, _context):
+    mcpipe("list")
+    info = mcpipe.json("list", "--info")
+    mcpipe.expect(bool(info), "no identity")
+
+
+@row("tools_call", LEGACY, MODERN)
+def tools_call(mcpipe, _context):
+    printed = mcpipe("call", "add_numbers", "a=5", "b=3")
+    mcpipe.expect("8" in printed, "the sum is not printed")
+
+
+@row("elicitation-sep1034-client-defaults", LEGACY)
+def elicitation_defaults(mcpipe, _context):
+    mcpipe("call", "test_client_elicitation_defaults", "--elicit", "accept")
+
+
+@row("sse-retry", LEGACY)
+def sse_retry(mcpipe, _context):
+    mcpipe("call", "test_reconnection")
+
+
+@row("request-metadata", MODERN)
+def request_metadata(mcpipe, _context):
+    mcpipe("list")
+
+
+@row("http-standard-headers", MODERN)
+def standard_headers(mcpipe, _context):
+    everything = mcpipe.json("list", "--all")
+    for tool in everything.get("tools", []):
+        mcpipe("call", tool["name"])
+    for resource in everything.get("resources", []):
+        mcpipe("read", resource["uri"])
+    for prompt in everything.get("prompts", []):
+        mcpipe("prompt", prompt["name"])
+    for kind in ("tools", "resources", "prompts"):
+        mcpipe.expect(everything.get(kind), f"no {kind} were listed")
+
+
+@row("http-custom-headers", MODERN)
+def custom_headers(mcpipe, context):
+    for call in context["toolCalls"]:
+        mcpipe("call", call["name"], "--args", json.dumps(call["arguments"]))
+
+
+@row("http-invalid-tool-headers", MODERN)
+def invalid_tool_headers(mcpipe, _context):
+    shown = [tool["name"] for tool in mcpipe.json("list").get("tools", [])]
+    mcpipe.expect("valid_tool" in shown, "the valid tool is not listed")
+    mcpipe.expect(all(name.startswith("valid") for name in shown), f"invalid tools are listed: {shown}")
+    mcpipe("call", "valid_tool", "region=eu")
+    # What must not be listed must not be callable either, whoever knows its name.
+    mcpipe("call", "invalid_empty_header", "value=x", code=1)
+    mcpipe("call", "invalid_number_header", "score=1", code=1)
+    mcpipe("call", "invalid_duplicate_same_case", "field1=a", "field2=b", code=1)
+
+
+@row("sep-2322-client-request-state", MODERN)
+def request_state(mcpipe, _context):
+    for tool in mcpipe.json("list").get("tools", []):
+        mcpipe("call", tool["name"], "--elicit", "accept")
+    mcpipe.expect(len(mcpipe.log) == 5, "four tools were to be called")
+
+
+@row("json-schema-ref-no-deref", MODERN)
+def ref_no_deref(mcpipe, _context):
+    mcpipe("list")
+    shown = mcpipe("list", "lookup_user", "--schema")
+    mcpipe.expect("canary" in shown, "the schema is shown as it came")
+    # The mock knows no tools/call: what counts is that the reference is not fetched on the way there either.
+    mcpipe("call", "lookup_user", "id=ada", code=(0, 1))
+
+
+@row("json-schema-2020-12-preservation", LEGACY, MODERN)
+def preservation(mcpipe, _context):
+    tools = {tool["name"]: tool for tool in mcpipe.json("list").get("tools", [])}
+    schema = tools["json_schema_2020_12_tool"]["inputSchema"]
+    mcpipe("call", "json_schema_echo", "--args", json.dumps({"schema": schema}))

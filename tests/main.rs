@@ -1,0 +1,10 @@
+//! The tests of the whole: the real binary, real processes, real sockets, in a world of their own.
+//!
+//! Each file is about one promise of the command line; `support` is what they stand on.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here has failed")]
+#![allow(clippy::needless_pass_by_value, clippy::print_stdout, clippy::print_stderr, missing_docs)]
+// Each helper is used by some file; which ones changes with the tests.
+#![allow(dead_code)]
+
+mod fixtures;
+mod support;

@@ -1,0 +1,216 @@
+//! An HTTP server inside the test: plain threads on a loopback port, every request recorded exactly as it
+//! came, every answer scripted by a closure.
+//!
+//! A script that panics, a request it did not expect, or a step of a sequence that was never asked for
+//! fails the test when the server is dropped.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use serde_json::Value;
+
+use super::http_peer::serve;
+use super::reply::Reply;
+
+/// One request, exactly as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its number over all connections, from 0.
+    pub n: usize,
+    /// The number of its connection, from 0.
+    pub connection: usize,
+    pub method: String,
+    /// The request target: path and query.
+    pub target: String,
+    /// Names in their case and order.
+    pub headers: Vec<(String, String)>,
+    /// Request line and headers, byte for byte.
+    pub head: String,
+    pub body: Vec<u8>,
+    pub at: Instant,
+}
+
+impl Request {
+    /// The value of a header, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is UTF-8")
+    }
+
+    /// The body as JSON; `Null` where there is none.
+    pub fn json(&self) -> Value {
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("the body is not JSON: {error}: {self:?}"))
+    }
+
+    /// The JSON-RPC method; empty where there is none.
+    pub fn rpc(&self) -> String {
+        self.json().get("method").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// The JSON-RPC id, as it came.
+    pub fn id(&self) -> Value {
+        self.json().get("id").cloned().unwrap_or(Value::Null)
+    }
+
+    /// `POST tools/call`, `GET`, `POST answer`: for the list of what was exchanged.
+    pub fn title(&self) -> String {
+        match serde_json::from_slice::<Value>(&self.body) {
+            Ok(Value::Object(message)) => match message.get("method").and_then(Value::as_str) {
+                Some(method) => format!("{} {method}", self.method),
+                None => format!("{} answer", self.method),
+            },
+            _ => self.method.clone(),
+        }
+    }
+}
+
+type Script = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// What the server and its connections share.
+pub(super) struct Shared {
+    pub(super) script: Box<Script>,
+    pub(super) log: Mutex<Vec<Request>>,
+    /// Requests whose client closed the connection before the answer's end.
+    pub(super) abandoned: Mutex<Vec<usize>>,
+    pub(super) failures: Mutex<Vec<String>>,
+    pub(super) next: AtomicUsize,
+    pub(super) connections: AtomicUsize,
+    pub(super) stop: AtomicBool,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+}
+
+/// A running server.
+pub struct HttpServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
+}
+
+/// One step of a sequence: answers one request.
+pub type ScriptedStep = Box<dyn FnOnce(&Request) -> Reply + Send>;
+
+impl HttpServer {
+    /// A server that answers each request by the script.
+    pub fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(None, Box::new(script), None)
+    }
+
+    /// The same behind TLS.
+    pub fn tls(config: Arc<ServerConfig>, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(Some(config), Box::new(script), None)
+    }
+
+    /// A server that answers the n-th request by the n-th step; one more or one less fails the test.
+    pub fn sequence(steps: Vec<ScriptedStep>) -> Self {
+        let steps = Arc::new(Mutex::new(steps.into_iter().map(Some).collect::<Vec<_>>()));
+        let shared = Arc::clone(&steps);
+        let script = move |request: &Request| {
+            let step = shared.lock().unwrap().get_mut(request.n).and_then(Option::take);
+            match step {
+                Some(step) => step(request),
+                None => panic!("a request too many: {request:?}"),
+            }
+        };
+        Self::with(None, Box::new(script), Some(steps))
+    }
+
+    fn with(
+        tls: Option<Arc<ServerConfig>>,
+        script: Box<Script>,
+        steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            script,
+            log: Mutex::default(),
+            abandoned: Mutex::default(),
+            failures: Mutex::default(),
+            next: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+            tls,
+        });
+        let acceptor = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                if acceptor.stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (Ok(socket), shared) = (socket, Arc::clone(&acceptor)) else { continue };
+                let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || serve(socket, connection, &shared));
+            }
+        });
+        HttpServer { address, shared, steps }
+    }
+
+    /// `http://127.0.0.1:PORT` and this path.
+    pub fn url(&self, path: &str) -> String {
+        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.log.lock().unwrap().clone()
+    }
+
+    /// What was exchanged so far: `POST initialize`, `GET`, …
+    pub fn exchange(&self) -> Vec<String> {
+        self.requests().iter().map(Request::title).collect()
+    }
+
+    /// How many TCP connections were made.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The numbers of the requests whose client went before the answer's end.
+    pub fn abandoned(&self) -> Vec<usize> {
+        self.shared.abandoned.lock().unwrap().clone()
+    }
+
+    /// Waits until a request fits; fails the test when none comes.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, fits: impl Fn(&Request) -> bool) -> Request {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(found) = self.requests().into_iter().find(|request| fits(request)) {
+                return found;
+            }
+            assert!(Instant::now() < end, "no request came: {what}; came: {:?}", self.exchange());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread.
+        let _ = TcpStream::connect(self.address);
+        if std::thread::panicking() {
+            return;
+        }
+        let failures = std::mem::take(&mut *self.shared.failures.lock().unwrap());
+        assert!(failures.is_empty(), "the scripted server complains: {failures:#?}");
+        if let Some(steps) = &self.steps {
+            let unvisited = steps.lock().unwrap().iter().filter(|step| step.is_some()).count();
+            assert!(unvisited == 0, "{unvisited} scripted steps were never asked for; came: {:?}", self.exchange());
+        }
+    }
+}

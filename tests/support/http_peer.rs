@@ -1,0 +1,262 @@
+//! One connection of the scripted HTTP server: reads requests to the byte, plays answers to the moment.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustls::{ServerConnection, StreamOwned};
+
+use super::http::{Request, Shared};
+use super::reply::{Framing, Reply, Step};
+
+/// A byte stream whose reads can be bounded in time.
+trait Link: Read + Write + Send {
+    fn wait(&self, time: Duration);
+}
+
+impl Link for TcpStream {
+    fn wait(&self, time: Duration) {
+        let _ = self.set_read_timeout(Some(time));
+    }
+}
+
+impl Link for StreamOwned<ServerConnection, TcpStream> {
+    fn wait(&self, time: Duration) {
+        let _ = self.sock.set_read_timeout(Some(time));
+    }
+}
+
+/// A connection and the bytes read ahead on it.
+struct Peer<'a> {
+    link: Box<dyn Link>,
+    ahead: Vec<u8>,
+    shared: &'a Shared,
+}
+
+/// Serves one connection to its end.
+pub(super) fn serve(socket: TcpStream, connection: usize, shared: &Shared) {
+    let _ = socket.set_nodelay(true);
+    let link: Box<dyn Link> = match &shared.tls {
+        None => Box::new(socket),
+        Some(config) => {
+            let session = ServerConnection::new(Arc::clone(config)).unwrap();
+            Box::new(StreamOwned::new(session, socket))
+        }
+    };
+    let mut peer = Peer { link, ahead: Vec::new(), shared };
+    while let Some(mut request) = peer.request(connection) {
+        // Counted and logged under one lock, so that number and place in the log are the same.
+        {
+            let mut log = shared.log.lock().unwrap();
+            request.n = shared.next.fetch_add(1, Ordering::SeqCst);
+            log.push(request.clone());
+        }
+        let reply = catch_unwind(AssertUnwindSafe(|| (shared.script)(&request))).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            shared.failures.lock().unwrap().push(text.unwrap_or_else(|| "the script panicked".to_owned()));
+            Reply::text("text/plain", "the script of the test failed").with_status(500).header("Connection", "close")
+        });
+        if !peer.answer(reply, request.n) {
+            return;
+        }
+    }
+}
+
+impl Peer<'_> {
+    /// Reads some more; `false` at the end of the connection or of the test.
+    fn more(&mut self) -> bool {
+        let mut buffer = [0; 16384];
+        self.link.wait(Duration::from_millis(20));
+        loop {
+            match self.link.read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.ahead.extend_from_slice(&buffer[..count]);
+                    return true;
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if self.shared.stop.load(Ordering::SeqCst) {
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn request(&mut self, connection: usize) -> Option<Request> {
+        let end = loop {
+            if let Some(at) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if !self.more() {
+                return None;
+            }
+        };
+        let head = String::from_utf8_lossy(&self.ahead[..end]).into_owned();
+        self.ahead.drain(..end);
+        let mut lines = head.split("\r\n");
+        let mut first = lines.next()?.split(' ');
+        let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        let mut request =
+            Request { n: 0, connection, method, target, headers, head, body: Vec::new(), at: Instant::now() };
+        if request.header("expect").is_some() {
+            let _ = self.link.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        request.body = self.body(&request)?;
+        Some(request)
+    }
+
+    fn body(&mut self, request: &Request) -> Option<Vec<u8>> {
+        if request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            let mut body = Vec::new();
+            loop {
+                let line = self.line()?;
+                let size = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
+                let chunk = self.exactly(size + 2)?;
+                body.extend_from_slice(&chunk[..size]);
+                if size == 0 {
+                    return Some(body);
+                }
+            }
+        }
+        let length = request.header("content-length").map_or(0, |value| value.parse().expect("a length"));
+        self.exactly(length)
+    }
+
+    fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.ahead.windows(2).position(|window| window == b"\r\n") {
+                let line: Vec<u8> = self.ahead.drain(..at + 2).collect();
+                return Some(String::from_utf8_lossy(&line[..at]).into_owned());
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
+    fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < count {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.ahead.drain(..count).collect())
+    }
+
+    /// Plays an answer; `true` if the connection can take another request.
+    fn answer(&mut self, reply: Reply, n: usize) -> bool {
+        let length = reply.steps.iter().map(|step| if let Step::Body(bytes) = step { bytes.len() } else { 0 }).sum();
+        let (head, framing, close) = (reply.head(length), reply.framing, reply.asks_to_close());
+        // A whole answer leaves in one piece, as servers send it.
+        let mut pending = head;
+        for step in reply.steps {
+            let bytes = match step {
+                Step::Body(bytes) => self.framed(bytes, framing),
+                Step::Raw(bytes) => bytes,
+                Step::Later(make) => {
+                    if !self.put(&std::mem::take(&mut pending), n) {
+                        return false;
+                    }
+                    self.framed(make(), framing)
+                }
+                Step::Pause(time) => {
+                    if !self.put(&std::mem::take(&mut pending), n) || !self.idle(Some(time), n) {
+                        return false;
+                    }
+                    continue;
+                }
+                Step::Feed(feed) => {
+                    if !self.put(&std::mem::take(&mut pending), n) {
+                        return false;
+                    }
+                    loop {
+                        match feed.next(Duration::from_millis(5)) {
+                            Ok(bytes) => {
+                                let framed = self.framed(bytes, framing);
+                                if !self.put(&framed, n) {
+                                    return false;
+                                }
+                            }
+                            Err(true) => break,
+                            Err(false) if self.idle(Some(Duration::ZERO), n) => {}
+                            Err(false) => return false,
+                        }
+                    }
+                    continue;
+                }
+                Step::Stall => {
+                    if self.put(&std::mem::take(&mut pending), n) {
+                        self.idle(None, n);
+                    }
+                    return false;
+                }
+                Step::Cut => {
+                    self.put(&pending, n);
+                    return false;
+                }
+            };
+            pending.extend_from_slice(&bytes);
+            // Separate pieces travel separately.
+            if framing == Framing::Chunked && !self.put(&std::mem::take(&mut pending), n) {
+                return false;
+            }
+        }
+        if framing == Framing::Chunked {
+            pending.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.put(&pending, n) && matches!(framing, Framing::Length | Framing::Chunked) && !close
+    }
+
+    fn framed(&self, bytes: Vec<u8>, framing: Framing) -> Vec<u8> {
+        match framing {
+            Framing::Chunked if bytes.is_empty() => bytes,
+            Framing::Chunked => [format!("{:x}\r\n", bytes.len()).as_bytes(), &bytes, b"\r\n"].concat(),
+            _ => bytes,
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8], n: usize) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let done = self.link.write_all(bytes).and_then(|()| self.link.flush()).is_ok();
+        if !done {
+            self.shared.abandoned.lock().unwrap().push(n);
+        }
+        done
+    }
+
+    /// Waits, watching whether the client goes; `false` if it went or the test is over.
+    fn idle(&mut self, time: Option<Duration>, n: usize) -> bool {
+        let end = time.map(|time| Instant::now() + time);
+        let mut buffer = [0; 4096];
+        loop {
+            self.link.wait(Duration::from_millis(2));
+            match self.link.read(&mut buffer) {
+                Ok(count @ 1..) => self.ahead.extend_from_slice(&buffer[..count]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Ok(_) | Err(_) => {
+                    self.shared.abandoned.lock().unwrap().push(n);
+                    return false;
+                }
+            }
+            if self.shared.stop.load(Ordering::SeqCst) {
+                return false;
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return true;
+            }
+        }
+    }
+}

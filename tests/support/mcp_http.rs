@@ -1,0 +1,191 @@
+//! The ready-made servers over HTTP: Streamable HTTP of both eras, and HTTP+SSE of 2024-11-05.
+//!
+//! They are strict: a header that the revision demands and the client leaves out, or one that it must not
+//! send, fails the test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::http::{HttpServer, Request};
+use super::mcp::{Mcp, Out};
+use super::reply::{Feed, Reply};
+
+/// How a Streamable HTTP server of the legacy era behaves where the specification leaves a choice.
+#[derive(Clone, Default)]
+pub struct Legacy {
+    /// The session id it gives out.
+    pub session: Option<&'static str>,
+    /// Where a GET stream is offered, what comes over it; otherwise 405.
+    pub stream: Option<Feed>,
+    /// Answers with an event stream even where one message is all.
+    pub always_stream: bool,
+}
+
+impl Mcp {
+    /// This server over Streamable HTTP, in the way of its era.
+    pub fn http(self) -> HttpServer {
+        let behave = Legacy { session: Some("session-1"), ..Legacy::default() };
+        self.http_as(behave)
+    }
+
+    pub fn http_as(self, behave: Legacy) -> HttpServer {
+        HttpServer::start(self.http_script(behave))
+    }
+
+    /// The script alone, for a server behind TLS or one that a test bends further.
+    pub fn http_script(self, behave: Legacy) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
+        let mcp = Arc::new(self);
+        move |request| if mcp.modern { modern(&mcp, request) } else { legacy(&mcp, request, &behave) }
+    }
+
+    /// This server over HTTP+SSE: GET `/sse`, POST `/messages`.
+    pub fn sse(self) -> HttpServer {
+        let mcp = Arc::new(self);
+        let feed = Feed::default();
+        HttpServer::start(move |request| match (request.method.as_str(), request.target.as_str()) {
+            ("GET", "/sse") => {
+                assert_eq!(request.header("accept"), Some("text/event-stream"), "the Accept of HTTP+SSE");
+                Reply::sse().write("event: endpoint\ndata: /messages?session=7\n\n").feed(&feed)
+            }
+            ("POST", "/messages?session=7") => {
+                let (mcp, feed, message) = (Arc::clone(&mcp), feed.clone(), request.json());
+                std::thread::spawn(move || to_feed(&mcp, &feed, mcp.handle(&message)));
+                Reply::text("text/plain", "Accepted").with_status(202)
+            }
+            _ => Reply::text("text/plain", "Cannot do that").with_status(404),
+        })
+    }
+}
+
+fn to_feed(mcp: &Mcp, feed: &Feed, outs: Vec<Out>) {
+    for out in outs {
+        match out {
+            Out::Send(message) => feed.event(&message),
+            Out::Text(text) => feed.send(format!("data: {text}\n\n")),
+            Out::Pause(time) => std::thread::sleep(time),
+            Out::Ask(request, then) => {
+                feed.event(&request);
+                to_feed(mcp, feed, then(mcp.answer(&request["id"])));
+            }
+        }
+    }
+}
+
+/// What both eras demand of a POST.
+fn check_post(request: &Request) {
+    let accept = request.header("accept").unwrap_or_default();
+    for one in ["application/json", "text/event-stream"] {
+        assert!(accept.contains(one), "Accept must name {one}: {}", request.head);
+    }
+    let content_type = request.header("content-type").unwrap_or_default();
+    assert!(content_type.starts_with("application/json"), "Content-Type must be JSON: {}", request.head);
+}
+
+fn legacy(mcp: &Arc<Mcp>, request: &Request, behave: &Legacy) -> Reply {
+    if request.method != "POST" {
+        check_session(mcp, request, behave);
+        return match (request.method.as_str(), &behave.stream) {
+            ("GET", Some(feed)) => Reply::sse().write(": here\n\n").feed(feed),
+            ("DELETE", _) if behave.session.is_some() => Reply::status(200),
+            _ => Reply::status(405).header("Allow", "POST"),
+        };
+    }
+    check_post(request);
+    let message = request.json();
+    let method = request.rpc();
+    if method == "initialize" {
+        assert_eq!(request.header("mcp-session-id"), None, "initialize carries no session id");
+        let reply = to_reply(mcp, &message, behave.always_stream);
+        return match behave.session {
+            Some(session) => reply.header("Mcp-Session-Id", session),
+            None => reply,
+        };
+    }
+    if method == "server/discover" || request.header("mcp-method").is_some() {
+        // What the servers of the official TypeScript SDK answer before a session stands.
+        let error = json!({"code": -32000, "message": "Bad Request: Server not initialized"});
+        return Reply::json(&json!({"jsonrpc": "2.0", "error": error, "id": null})).with_status(400);
+    }
+    check_session(mcp, request, behave);
+    if message.get("id").is_none() || message.get("method").is_none() {
+        mcp.handle(&message);
+        return Reply::accepted();
+    }
+    to_reply(mcp, &message, behave.always_stream)
+}
+
+fn check_session(mcp: &Mcp, request: &Request, behave: &Legacy) {
+    assert_eq!(request.header("mcp-session-id"), behave.session, "the session id: {}", request.head);
+    if mcp.revision >= "2025-06-18" {
+        assert_eq!(request.header("mcp-protocol-version"), Some(mcp.revision), "the revision: {}", request.head);
+    }
+}
+
+fn modern(mcp: &Arc<Mcp>, request: &Request) -> Reply {
+    assert_eq!(request.method, "POST", "the modern era knows only POST: {}", request.head);
+    check_post(request);
+    assert_eq!(request.header("mcp-session-id"), None, "the modern era knows no sessions: {}", request.head);
+    let message = request.json();
+    if request.rpc() == "initialize" {
+        let error = json!({"code": -32022, "message": "Unsupported protocol version",
+            "data": {"supported": ["2026-07-28"], "requested": message["params"]["protocolVersion"]}});
+        return Reply::json(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error})).with_status(400);
+    }
+    assert!(message.get("id").is_some() && message.get("method").is_some(), "only requests: {}", request.text());
+    let params = &message["params"];
+    let expected = [
+        ("mcp-protocol-version", params["_meta"]["io.modelcontextprotocol/protocolVersion"].as_str()),
+        ("mcp-method", message["method"].as_str()),
+        ("mcp-name", params["name"].as_str().or_else(|| params["uri"].as_str())),
+    ];
+    for (name, value) in expected {
+        assert_eq!(request.header(name), value, "{name} must mirror the body: {}\n{}", request.head, request.text());
+    }
+    to_reply(mcp, &message, false)
+}
+
+/// The answer to one request: a JSON body where one message is all, an event stream otherwise.
+pub fn to_reply(mcp: &Arc<Mcp>, message: &Value, always_stream: bool) -> Reply {
+    let outs = mcp.handle(message);
+    if let ([Out::Send(only)], false) = (outs.as_slice(), always_stream) {
+        let status = match (mcp.modern, only["error"]["code"].as_i64()) {
+            (true, Some(-32601)) => 404,
+            (true, Some(-32022..=-32020)) => 400,
+            _ => 200,
+        };
+        return Reply::json(only).with_status(status);
+    }
+    let mut reply = Reply::sse();
+    for out in outs {
+        reply = match out {
+            Out::Send(message) => reply.event(&message),
+            Out::Text(text) => reply.write(format!("data: {text}\n\n")),
+            Out::Pause(time) => reply.pause(time),
+            Out::Ask(request, then) => {
+                let (mcp, id) = (Arc::clone(mcp), request["id"].clone());
+                reply.event(&request).later(move || {
+                    let mut bytes = Vec::new();
+                    to_bytes(&mcp, then(mcp.answer(&id)), &mut bytes);
+                    bytes
+                })
+            }
+        };
+    }
+    reply
+}
+
+/// The end of an answer that had to wait for the client's.
+fn to_bytes(mcp: &Mcp, outs: Vec<Out>, bytes: &mut Vec<u8>) {
+    for out in outs {
+        match out {
+            Out::Send(message) => bytes.extend_from_slice(format!("data: {message}\n\n").as_bytes()),
+            Out::Text(text) => bytes.extend_from_slice(format!("data: {text}\n\n").as_bytes()),
+            Out::Pause(time) => std::thread::sleep(time.min(Duration::from_secs(1))),
+            Out::Ask(request, _) => {
+                panic!("only one question an answer is supported over HTTP: {request} after {:?}", mcp.revision)
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the tests stand on: a sandbox for the binary, scripted servers, terminals, snapshots.
+
+pub mod http;
+mod http_peer;
+pub mod mcp;
+pub mod mcp_http;
+pub mod process;
+pub mod pty;
+pub mod reply;
+pub mod sandbox;
+pub mod snapshot;
+pub mod stdio;
+pub mod tls;
+
+pub use http::{HttpServer, Request};
+pub use mcp::{Call, Mcp, Out};
+pub use reply::{Feed, Reply};
+pub use sandbox::{Run, Sandbox};
+pub use stdio::{Event, StdioServer};

@@ -1,0 +1,74 @@
+//! Finds processes by a marked environment variable, so that nothing a test starts outlives it unseen.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process that is still there.
+pub struct Left {
+    pub pid: u32,
+    pub command: String,
+}
+
+impl std::fmt::Debug for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.pid, self.command)
+    }
+}
+
+/// Every live process whose environment has `name=value`, this one aside.
+pub fn marked(name: &str, value: &str) -> Vec<Left> {
+    let wanted = format!("{name}={value}");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // A zombie's environment is empty, so it is not counted: it holds nothing any more.
+        let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
+        if pid != std::process::id() && environment.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()) {
+            found.push(Left { pid, command: command_line(pid) });
+        }
+    }
+    found
+}
+
+/// Asks until nothing is left or the time is over; returns what is left.
+pub fn wait_gone(limit: Duration, left: impl Fn() -> Vec<Left>) -> Vec<Left> {
+    let end = Instant::now() + limit;
+    loop {
+        let now = left();
+        if now.is_empty() || Instant::now() > end {
+            return now;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether this process is there and not a zombie.
+pub fn alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// Ends them all at once.
+pub fn kill_all(left: &[Left]) {
+    for one in left {
+        if let Some(pid) = i32::try_from(one.pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// What a process is doing, for the message of a hang.
+pub fn describe(pid: u32) -> String {
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    format!("state {:?}, waits in {}", state(pid), read("wchan"))
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+fn command_line(pid: u32) -> String {
+    let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&raw).replace('\0', " ").trim_end().to_owned()
+}

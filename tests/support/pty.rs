@@ -1,0 +1,211 @@
+//! Runs the binary at a terminal of its own: a new session whose controlling terminal is a pty.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::process;
+use super::sandbox::{Mcpipe, Sandbox};
+
+/// Which of the standard streams are the terminal; the others are a file, a pipe or nothing.
+#[derive(Clone, Copy)]
+pub struct Streams {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+}
+
+impl Streams {
+    pub const ALL: Streams = Streams { stdin: true, stdout: true, stderr: true };
+    /// `mcpipe … | less`: only stdout is a pipe.
+    pub const PIPED: Streams = Streams { stdin: true, stdout: false, stderr: true };
+}
+
+/// A run at a terminal.
+pub struct Terminal {
+    child: Child,
+    master: File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    piped: Option<std::thread::JoinHandle<Vec<u8>>>,
+    started: Instant,
+    limit: Duration,
+    sandbox: Sandbox,
+}
+
+/// What was seen.
+pub struct Seen {
+    pub code: i32,
+    /// Every byte that reached the terminal.
+    pub screen: String,
+    /// Standard output, where it was a pipe.
+    pub piped: Vec<u8>,
+}
+
+impl Mcpipe {
+    /// Starts it at a terminal of 80 by 24.
+    pub fn at_terminal(self, streams: Streams) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let slave = || -> OwnedFd { File::options().read(true).write(true).open(&name).unwrap().into() };
+
+        let limit = self.limit();
+        let sandbox = self.sandbox().clone();
+        let this = self.env_remove("COLUMNS").env("TERM", "xterm-256color");
+        // util-linux makes the session: doing it between fork and exec would take unsafe code.
+        let mut command = this.command(&["/usr/bin/setsid", "--ctty"]);
+        // `setsid --ctty` takes the terminal from its standard input, so that one is always the pty at first.
+        command.stdin(slave());
+        command.stdout(if streams.stdout { Stdio::from(slave()) } else { Stdio::piped() });
+        command.stderr(if streams.stderr { Stdio::from(slave()) } else { Stdio::null() });
+        assert!(streams.stdin, "setsid takes the terminal from standard input");
+        let mut child = command.spawn().expect("setsid (util-linux) starts");
+        drop(command);
+
+        let piped = child.stdout.take().map(|mut pipe| {
+            std::thread::spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = pipe.read_to_end(&mut bytes);
+                bytes
+            })
+        });
+        let master = File::from(master);
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let (shared, mut reader) = (Arc::clone(&screen), master.try_clone().unwrap());
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                shared.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+        Terminal { child, master, screen, piped, started: Instant::now(), limit, sandbox }
+    }
+}
+
+impl Terminal {
+    /// Types this.
+    pub fn types(&mut self, keys: &str) -> &mut Self {
+        self.master.write_all(keys.as_bytes()).unwrap();
+        self
+    }
+
+    /// Waits until the terminal has shown this.
+    #[track_caller]
+    pub fn shows(&mut self, part: &str) -> &mut Self {
+        while !self.screen().contains(part) {
+            if self.started.elapsed() > self.limit || self.child.try_wait().unwrap().is_some() {
+                std::thread::sleep(Duration::from_millis(50));
+                assert!(self.screen().contains(part), "never shown: {part:?}\n--- terminal\n{}", self.screen());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self
+    }
+
+    pub fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn ends(mut self) -> Seen {
+        use std::os::unix::process::ExitStatusExt;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.started.elapsed() > self.limit {
+                let _ = self.child.kill();
+                process::kill_all(&self.sandbox.leftovers());
+                panic!("it did not end within {:?}\n--- terminal\n{}", self.limit, self.screen());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let left = process::wait_gone(Duration::from_secs(1), || self.sandbox.leftovers());
+        if !left.is_empty() {
+            process::kill_all(&left);
+            panic!("processes were left behind: {left:?}");
+        }
+        // What the terminal buffered arrives at the reading thread a moment later.
+        let mut length = usize::MAX;
+        while length != self.screen.lock().unwrap().len() {
+            length = self.screen.lock().unwrap().len();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let piped = self.piped.take().map(|thread| thread.join().unwrap()).unwrap_or_default();
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        let seen = Seen { code, screen: self.screen(), piped };
+        assert!(!seen.screen.contains("panicked at"), "mcpipe panicked\n{}", seen.screen);
+        seen
+    }
+}
+
+impl Seen {
+    #[track_caller]
+    pub fn exits(&self, code: i32) -> &Self {
+        assert!(self.code == code, "expected exit code {code}, got {}\n--- terminal\n{}", self.code, self.screen);
+        self
+    }
+
+    /// What a person sees in the end: escape sequences applied as far as progress lines need (carriage
+    /// return, erase line, cursor up), styles left out.
+    pub fn settled(&self) -> String {
+        settle(&self.screen)
+    }
+}
+
+/// Applies the few terminal controls that line-based programs use.
+fn settle(text: &str) -> String {
+    let mut lines = vec![Vec::<char>::new()];
+    let (mut row, mut column) = (0, 0);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' => {
+                row += 1;
+                column = 0;
+                if row == lines.len() {
+                    lines.push(Vec::new());
+                }
+            }
+            '\r' => column = 0,
+            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
+                let mut argument = String::new();
+                while let Some(part) = chars.next_if(|c| !c.is_ascii_alphabetic()) {
+                    argument.push(part);
+                }
+                let count = argument.parse::<usize>().unwrap_or(1);
+                match chars.next() {
+                    Some('K') if argument == "2" => lines[row].clear(),
+                    Some('K') => lines[row].truncate(column),
+                    Some('A') => row = row.saturating_sub(count),
+                    Some('G') => column = count.saturating_sub(1),
+                    _ => {}
+                }
+            }
+            c => {
+                while lines[row].len() < column {
+                    lines[row].push(' ');
+                }
+                if column < lines[row].len() {
+                    lines[row][column] = c;
+                } else {
+                    lines[row].push(c);
+                }
+                column += 1;
+            }
+        }
+    }
+    let all: Vec<String> =
+        lines.into_iter().map(|line| line.into_iter().collect::<String>().trim_end().to_owned()).collect();
+    all.join("\n").trim_end().to_owned()
+}
