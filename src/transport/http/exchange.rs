@@ -70,6 +70,11 @@ impl Core {
         })
     }
 
+    /// Whether a person is logging in.
+    pub(super) fn busy(&self) -> bool {
+        self.authorize.as_ref().is_some_and(|authorize| authorize.busy())
+    }
+
     /// Sends a request until it has an answer that is neither a demand for credentials that can be met nor
     /// a redirect that may be followed.
     ///
