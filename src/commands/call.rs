@@ -15,9 +15,9 @@ use crate::protocol::rpc::{self, Raw, parse_value};
 use crate::protocol::views::{Entry, member};
 use crate::protocol::{code, method};
 use crate::schema;
-use crate::target::Resolved;
 use crate::session::link::Reply;
 use crate::session::{Session, Use};
+use crate::target::Resolved;
 use crate::target::{Confirm, Target};
 
 /// Calls a tool.
@@ -156,9 +156,8 @@ impl Calling<'_> {
 
     /// Asks the person where the configuration wants that; `--yes` answers beforehand (`TOL-09`).
     async fn consent(&self, tool: Option<&Entry>, arguments: &Map<String, Value>) -> Result<()> {
-        let harmless = tool.is_some_and(|tool| {
-            tool.hint("readOnlyHint") == Some(true) || tool.hint("destructiveHint") == Some(false)
-        });
+        let harmless = tool
+            .is_some_and(|tool| tool.hint("readOnlyHint") == Some(true) || tool.hint("destructiveHint") == Some(false));
         let needed = match self.session.target().policy.confirm {
             Confirm::Never => false,
             Confirm::Destructive => !harmless,

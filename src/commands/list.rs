@@ -9,8 +9,8 @@ use crate::output::details::{ParameterRow, ServerView, ToolView};
 use crate::output::listing::kind_table;
 use crate::protocol::views::{Entry, Kind};
 use crate::schema;
-use crate::target::Resolved;
 use crate::session::{Session, Use};
+use crate::target::Resolved;
 
 /// Lists.
 ///
@@ -163,7 +163,8 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema_only:
     } else {
         let parameters = parameters(tool);
         let output = tool.output_schema().map(schema::output_shape);
-        let mut example = vec!["mcpipe".to_owned(), "call".to_owned(), super::quoted(&target.name), super::quoted(name)];
+        let mut example =
+            vec!["mcpipe".to_owned(), "call".to_owned(), super::quoted(&target.name), super::quoted(name)];
         example.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
         let example = example.join(" ");
         ui.tool_in_full(&ToolView { tool, parameters: &parameters, output: output.as_deref(), example: &example })?;

@@ -95,7 +95,8 @@ impl Context {
             return Ok(Root { uri: word.to_owned(), name: None });
         }
         let path = self.env.cwd().unwrap_or_else(|| std::path::Path::new("/")).join(self.env.expand_tilde(word));
-        let broken = |cause: String| Failure::new(Class::Usage, format!("--root {word} cannot be offered")).cause(cause);
+        let broken =
+            |cause: String| Failure::new(Class::Usage, format!("--root {word} cannot be offered")).cause(cause);
         let path = std::fs::canonicalize(&path).map_err(|error| broken(error.to_string()))?;
         let uri = url::Url::from_directory_path(&path).map_err(|()| broken("it is no directory".into()))?;
         let uri = uri.as_str().trim_end_matches('/').to_owned();
@@ -125,7 +126,13 @@ impl Context {
     ///
     /// # Errors
     /// When there is no target, or it cannot be resolved.
-    pub fn target(&self, words: Vec<String>, command: &[String], splits: bool, reach: &TargetOptions) -> Result<Resolved> {
+    pub fn target(
+        &self,
+        words: Vec<String>,
+        command: &[String],
+        splits: bool,
+        reach: &TargetOptions,
+    ) -> Result<Resolved> {
         let lookup = Lookup::new(&self.env, self.global.config.as_deref());
         let mut words = words.into_iter();
         let words = Words { target: words.next(), rest: words.collect(), command: command.to_vec(), splits };
@@ -145,7 +152,12 @@ impl Context {
         let config = lookup.config()?;
         let overrides = overrides(reach);
         let one = |name: &str| (name.to_owned(), target::configured(config, name, &overrides, &self.env));
-        Ok(config.servers().iter().filter(|server| server.disabled().is_none()).map(|server| one(&server.name)).collect())
+        Ok(config
+            .servers()
+            .iter()
+            .filter(|server| server.disabled().is_none())
+            .map(|server| one(&server.name))
+            .collect())
     }
 }
 

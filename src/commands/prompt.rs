@@ -10,9 +10,9 @@ use crate::near::near;
 use crate::protocol::method;
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::Kind;
-use crate::target::Resolved;
 use crate::session::era::Call;
 use crate::session::{Session, Use};
+use crate::target::Resolved;
 
 /// Gets a prompt.
 ///

@@ -12,9 +12,9 @@ use crate::output::content;
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::Kind;
 use crate::protocol::{code, method};
-use crate::target::Resolved;
 use crate::session::era::Call;
 use crate::session::{Session, Use};
+use crate::target::Resolved;
 
 /// Reads resources.
 ///
