@@ -138,6 +138,11 @@ pub trait Authorize: Send + Sync {
     /// send the request once more; `Ok(false)`: nothing to be done, report the refusal.
     fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>>;
 
+    /// Waits, not for long, until what must not be cut off has ended: a token that is being renewed.
+    fn settle(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Whether a person is logging in right now, so that no clock runs against the request that waits for it.
     fn busy(&self) -> bool {
         false

@@ -169,6 +169,7 @@ impl Transport for Sse {
             self.0.tasks.close();
             // Lets the ended tasks drop their connections.
             tokio::task::yield_now().await;
+            self.0.core.settle().await;
         })
     }
 }

@@ -264,6 +264,7 @@ impl Transport for Streamable {
                 // Lets the ended tasks drop their connections.
                 tokio::task::yield_now().await;
             }
+            shared.core.settle().await;
         })
     }
 }
