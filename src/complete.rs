@@ -5,10 +5,9 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::CompleteEnv;
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::env;
 
 /// The completion request of a shell, answered; `None` on an ordinary run.
@@ -20,6 +19,6 @@ pub fn requested() -> Option<ExitCode> {
     }
     let arguments = std::env::args_os();
     let cwd = std::env::current_dir().ok();
-    let done = CompleteEnv::with_factory(Cli::command).var(env::COMPLETE).try_complete(arguments, cwd.as_deref());
+    let done = CompleteEnv::with_factory(cli::command).var(env::COMPLETE).try_complete(arguments, cwd.as_deref());
     Some(if matches!(done, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

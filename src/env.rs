@@ -120,6 +120,14 @@ impl Environment {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// The same without one variable.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        other.variables.remove(name);
+        other
+    }
+
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -26,7 +26,6 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
@@ -44,15 +43,15 @@ pub fn main() -> ExitCode {
         return code;
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let mut cli = match Cli::read(&arguments) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(not_parsed(&error, &arguments)),
     };
+    let global = cli.take_global();
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let ui = Arc::new(Ui::new(ui_options(&cli.global), terminal));
-    let interrupt = Interrupt::default();
-    let context = Context { ui: ui.clone(), env, interrupt, global: cli.global };
+    let ui = Arc::new(Ui::new(ui_options(&global), terminal));
+    let context = Context { ui: ui.clone(), env, interrupt: Interrupt::default(), global };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,
@@ -70,7 +69,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
-        Command::Config(args) => commands::config::run(&context, args),
+        Command::Config(args) => commands::config::print(&context, &args),
         Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
         Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
         Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
@@ -100,7 +99,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
         json: global.json,
         quiet: global.quiet,
         verbose: global.verbose,
-        color: match global.color {
+        color: match global.color.unwrap_or_default() {
             ColorWhen::Auto => When::Auto,
             ColorWhen::Always => When::Always,
             ColorWhen::Never => When::Never,
@@ -119,7 +118,8 @@ fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // Our own text: its colours are meant for the terminal.
-            return match ui.bytes(text(ui.colour()).as_bytes()) {
+            let text = text(ui.colour());
+            return match ui.bytes(format!("{}\n", text.trim_end()).as_bytes()) {
                 Ok(()) => 0,
                 Err(failure) => failure.class().code(),
             };

@@ -4,7 +4,7 @@
 //! configuration files.
 
 mod build;
-mod parse;
+pub mod parse;
 mod words;
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::transport::{Endpoint, HttpMode};
-pub use words::{Words, word};
+pub use words::{Word, Words, split, unknown, word};
 
 /// A server, ready to be connected to.
 #[derive(Clone, Debug)]

@@ -5,7 +5,9 @@
 
 mod options;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
 
@@ -35,6 +37,42 @@ pub struct Cli {
     pub global: GlobalOptions,
 }
 
+/// The whole command line.
+///
+/// The general options may stand before the command and behind it. clap's own way to that copies them into
+/// every command, invoked or not; here each command has its own, and [`Cli::global`] lays them over each other.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| arg.global(false))
+}
+
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// When it is wrong, or asks for help or the version.
+    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
+    /// The general options, wherever they stood; behind the command they win.
+    #[must_use]
+    pub fn take_global(&mut self) -> GlobalOptions {
+        let inner = match &mut self.command {
+            Command::List(args) => &mut args.global,
+            Command::Call(args) => &mut args.global,
+            Command::Read(args) => &mut args.global,
+            Command::Prompt(args) => &mut args.global,
+            Command::Config(args) => &mut args.global,
+            Command::Completions(args) => &mut args.global,
+            Command::Man(args) => &mut args.global,
+        };
+        std::mem::take(inner).over(std::mem::take(&mut self.global))
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   mcpipe list 'npx -y @modelcontextprotocol/server-everything'
@@ -48,8 +86,9 @@ Exit codes:
   1 the server failed  4 authentication     7 protocol broken
   2 usage              5 unreachable        8 refused";
 
-/// The commands.
+/// The commands. Only the one that is invoked is built: that keeps the start fast.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// List servers, or what one of them offers
     List(ListArgs),
@@ -59,7 +98,7 @@ pub enum Command {
     Read(ReadArgs),
     /// Get a prompt
     Prompt(PromptArgs),
-    /// Show and check the configuration
+    /// Show, check and change the configuration
     Config(ConfigArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
@@ -67,7 +106,7 @@ pub enum Command {
     Man(ManArgs),
 }
 
-/// Arguments of `list`.
+/// List servers, or what one of them offers
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -118,13 +157,18 @@ pub struct ListArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `call`.
+/// Call a tool
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arguments, typed by the tool's own schema:
-  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed
+  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed;
+                   without a schema (--no-validate) every value is a string
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
@@ -173,9 +217,13 @@ pub struct CallArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `read`.
+/// Read resources
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -204,9 +252,13 @@ pub struct ReadArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `prompt`.
+/// Get a prompt
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -234,14 +286,35 @@ pub struct PromptArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub reach: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
-/// Arguments of `config`.
+/// Show, check and change the configuration
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Files, each over those before:
+  ~/.config/mcpipe/config.toml    your own
+  .mcp.json                       of the project: the nearest above the working directory
+  .mcpipe.toml                    likewise
+  --config FILE, MCPIPE_CONFIG    alone, in place of all these
+
+Examples:
+  mcpipe config add linear https://mcp.linear.app/mcp
+  mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem .
+  mcpipe config add api https://api.example.com/mcp -H 'Authorization: Bearer ${API_TOKEN}'
+  mcpipe config get linear
+  mcpipe config check")]
 pub struct ConfigArgs {
     /// What to do with the configuration.
     #[command(subcommand)]
     pub command: ConfigCommand,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// What `config` can do.
@@ -255,17 +328,134 @@ pub enum ConfigCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Print the configuration files that are read, in their order
-    Path,
+    /// Add a server
+    Add(Box<ConfigAddArgs>),
+    /// Remove a server
+    Remove {
+        /// The server's name, in full
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Remove it from the project's .mcpipe.toml
+        #[arg(long)]
+        project: bool,
+    },
+    /// Give a server another name
+    Rename {
+        /// The server's name, in full
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Its new name
+        #[arg(value_name = "NEW_NAME")]
+        new_name: String,
+        /// Rename it in the project's .mcpipe.toml
+        #[arg(long)]
+        project: bool,
+    },
+    /// Open the configuration in an editor and check it afterwards
+    Edit {
+        /// Edit the project's .mcpipe.toml
+        #[arg(long)]
+        project: bool,
+    },
+    /// Check every file and server: keys, variables, programs, certificates
+    Check {
+        /// Check this server only
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Allow a project's configuration file to start processes and send credentials
     Trust {
-        /// The file; the nearest project file where it is left out
+        /// The file; the nearest project files where it is left out
         #[arg(value_name = "FILE")]
         file: Option<std::path::PathBuf>,
+        /// Do not ask
+        #[arg(short = 'y', long, conflicts_with = "revoke")]
+        yes: bool,
+        /// Trust it no longer
+        #[arg(long)]
+        revoke: bool,
     },
+    /// Print the configuration files in the order in which they are read
+    Path,
+    /// Print the JSON Schema of a configuration file, for editors
+    Schema,
 }
 
-/// Arguments of `completions`.
+/// Add a server
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Secrets are better kept in variables: in single quotes, ${NAME} is written as it is and expanded when used.
+
+Examples:
+  mcpipe config add linear https://mcp.linear.app/mcp
+  mcpipe config add files --project -- npx -y @modelcontextprotocol/server-filesystem .
+  mcpipe config add gh 'docker run -i ghcr.io/github/github-mcp-server' -e 'GITHUB_TOKEN=${GITHUB_TOKEN}'
+  mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN --allow-tool 'get_*'
+  mcpipe config add crm https://crm.example.com/mcp --client-id cli --client-secret-env CRM_SECRET --scope read")]
+pub struct ConfigAddArgs {
+    /// The server's name: letters, digits, '_', '-' and '.'
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Its URL or command line
+    #[arg(value_name = "TARGET", required_unless_present = "command")]
+    pub target: Option<String>,
+    /// A server's command line, in place of TARGET
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "target")]
+    pub command: Vec<String>,
+
+    /// Write into the project's .mcpipe.toml
+    #[arg(long)]
+    pub project: bool,
+    /// Replace a server of that name
+    #[arg(long)]
+    pub force: bool,
+    /// Print what would be written and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Allow only the tools that GLOB matches; may be repeated
+    #[arg(long = "allow-tool", value_name = "GLOB")]
+    pub allow_tools: Vec<String>,
+    /// Allow no tool that GLOB matches; may be repeated
+    #[arg(long = "deny-tool", value_name = "GLOB")]
+    pub deny_tools: Vec<String>,
+    /// Which calls need consent: never, destructive or always
+    #[arg(long, value_name = "WHEN", value_parser = crate::config::schema::CONFIRM.to_vec())]
+    pub confirm: Option<String>,
+    /// Which variables the command inherits: all, none, or names; may be repeated
+    #[arg(long = "inherit-env", value_name = "WHICH", value_delimiter = ',')]
+    pub inherit_env: Vec<String>,
+
+    /// The registered OAuth client
+    #[arg(long, value_name = "ID", help_heading = "Login options")]
+    pub client_id: Option<String>,
+    /// The variable that holds the client's secret
+    #[arg(long, value_name = "VAR", help_heading = "Login options")]
+    pub client_secret_env: Option<String>,
+    /// Ask for this scope; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
+    pub scopes: Vec<String>,
+    /// How tokens are obtained
+    #[arg(long, value_name = "GRANT", value_parser = crate::config::schema::GRANTS.to_vec(), help_heading = "Login options")]
+    pub grant: Option<String>,
+    /// The authorization server, where discovery does not find it
+    #[arg(long, value_name = "URL", help_heading = "Login options")]
+    pub issuer: Option<String>,
+    /// A client ID metadata document, in place of registration
+    #[arg(long, value_name = "URL", help_heading = "Login options")]
+    pub client_metadata_url: Option<String>,
+    /// The loopback port of the redirect, where it is registered
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
+    pub redirect_port: Option<u16>,
+    /// The key (PEM) that signs client assertions
+    #[arg(long, value_name = "FILE", help_heading = "Login options")]
+    pub private_key: Option<std::path::PathBuf>,
+
+    /// How to reach the server.
+    #[command(flatten)]
+    pub reach: TargetOptions,
+}
+
+/// Print the completion script of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -276,6 +466,10 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }
 
 /// A shell with completions.
@@ -290,11 +484,15 @@ pub enum Shell {
     Zsh,
 }
 
-/// Arguments of `man`.
+/// Print a manual page
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man call > mcpipe-call.1")]
 pub struct ManArgs {
     /// The command; mcpipe itself where it is left out
     #[arg(value_name = "COMMAND")]
     pub command: Option<String>,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
 }

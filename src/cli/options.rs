@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 /// The options of every command.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "General options")]
 pub struct GlobalOptions {
     /// Print one JSON document; failures become one JSON line on stderr
@@ -21,9 +21,9 @@ pub struct GlobalOptions {
     /// Write the exchange to FILE as NDJSON, secrets redacted
     #[arg(long, global = true, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorWhen,
+    /// When to use colours [default: auto]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub color: Option<ColorWhen>,
     /// Read this configuration file and no other
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -45,6 +45,28 @@ pub struct GlobalOptions {
     /// How to answer when the server asks for input: ask, accept (its defaults), decline, or a JSON object [default: ask at a terminal]
     #[arg(long, global = true, value_name = "HOW", value_parser = Elicit::parse)]
     pub elicit: Option<Elicit>,
+}
+
+impl GlobalOptions {
+    /// These options laid over `under`.
+    #[must_use]
+    pub fn over(mut self, under: GlobalOptions) -> Self {
+        self.roots.splice(0..0, under.roots);
+        GlobalOptions {
+            json: self.json || under.json,
+            quiet: self.quiet || under.quiet,
+            verbose: self.verbose.saturating_add(under.verbose),
+            trace: self.trace.or(under.trace),
+            color: self.color.or(under.color),
+            config: self.config.or(under.config),
+            timeout: self.timeout.or(under.timeout),
+            connect_timeout: self.connect_timeout.or(under.connect_timeout),
+            no_cache: self.no_cache || under.no_cache,
+            no_input: self.no_input || under.no_input,
+            roots: self.roots,
+            elicit: self.elicit.or(under.elicit),
+        }
+    }
 }
 
 /// How to reach the server: the options of every command that connects.

@@ -161,7 +161,9 @@ impl Context {
     }
 }
 
-fn overrides(reach: &TargetOptions) -> Overrides {
+/// The target options of the command line as plain values.
+#[must_use]
+pub fn overrides(reach: &TargetOptions) -> Overrides {
     let reach = reach.clone();
     Overrides {
         headers: reach.headers,

@@ -175,16 +175,8 @@ impl Config {
             }
             Format::Toml => self.own_file(environment, &source, &root)?,
         };
-        for Member { key, at, value } in servers {
-            self.put(Server {
-                name: key,
-                source: Arc::clone(&source),
-                at,
-                entry: value,
-                replaces: Vec::new(),
-                replaces_users: false,
-                changed,
-            });
+        for member in &servers {
+            self.put(Server { changed, ..Server::new(&source, member) });
         }
         Ok(())
     }
@@ -277,6 +269,20 @@ impl Config {
 }
 
 impl Server {
+    /// The entry of this member of a file.
+    #[must_use]
+    pub fn new(source: &Arc<Source>, member: &Member) -> Self {
+        Server {
+            name: member.key.clone(),
+            source: Arc::clone(source),
+            at: member.at,
+            entry: member.value.clone(),
+            replaces: Vec::new(),
+            replaces_users: false,
+            changed: false,
+        }
+    }
+
     /// Where it stands.
     #[must_use]
     pub fn origin(&self) -> Origin {
@@ -370,7 +376,8 @@ fn sniff(path: &Path, text: &str) -> Format {
 /// A path of a configuration file: `~/` below home, anything relative below the file's own directory.
 #[must_use]
 pub fn relative_to(environment: &Environment, source: &Source, text: &str) -> PathBuf {
-    source.directory().join(environment.expand_tilde(text))
+    // Going over the components drops every `.` between them.
+    source.directory().join(environment.expand_tilde(text)).components().collect()
 }
 
 #[cfg(test)]

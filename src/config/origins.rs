@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Class, Failure};
 
 /// A file that was read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,

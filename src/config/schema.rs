@@ -72,6 +72,9 @@ const fn harmless(name: &'static str, kind: Kind, fits: Fits, help: &'static str
 /// The words of `confirm`.
 pub const CONFIRM: &[&str] = &["never", "destructive", "always"];
 
+/// The words of `grant`.
+pub const GRANTS: &[&str] = &["authorization-code", "client-credentials", "device", "enterprise"];
+
 /// The keys of a file.
 pub const FILE: &[Key] = &[
     key("servers", Kind::Section(&[]), Fits::Both, "The servers, by name."),
@@ -108,7 +111,7 @@ pub const SERVER: &[Key] = &[
     key("allow_http", Kind::Flag, Fits::Url, "Allow plain http to another host than this one."),
     harmless("allow_tools", Kind::Texts, Fits::Both, "Globs of the tools that may be used; all where it is left out."),
     harmless("deny_tools", Kind::Texts, Fits::Both, "Globs of the tools that may not be used."),
-    harmless("confirm", Kind::Choice(CONFIRM), Fits::Both, "Which calls need consent."),
+    key("confirm", Kind::Choice(CONFIRM), Fits::Both, "Which calls need consent."),
     harmless("timeout", Kind::Time, Fits::Both, "How long to wait for an answer; 0 waits for ever."),
     harmless("connect_timeout", Kind::Time, Fits::Both, "How long start and negotiation may take; 0 waits for ever."),
     key("roots", Kind::Texts, Fits::Both, "Directories offered to the server as roots."),
@@ -121,12 +124,7 @@ pub const AUTH: &[Key] = &[
     key("client_id", Kind::Text, Fits::Url, "The registered client."),
     key("client_secret", Kind::Text, Fits::Url, "Its secret; better a reference such as ${VAR}."),
     key("scopes", Kind::Texts, Fits::Url, "The scopes to ask for."),
-    key(
-        "grant",
-        Kind::Choice(&["authorization-code", "client-credentials", "device", "enterprise"]),
-        Fits::Url,
-        "How tokens are obtained.",
-    ),
+    key("grant", Kind::Choice(GRANTS), Fits::Url, "How tokens are obtained."),
     key("issuer", Kind::Text, Fits::Url, "The authorization server, where discovery does not find it."),
     key("client_metadata_url", Kind::Text, Fits::Url, "A client ID metadata document used in place of registration."),
     key(

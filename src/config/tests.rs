@@ -229,7 +229,7 @@ fn relative_paths_are_relative_to_the_file_and_projects_start_in_the_project() {
     world.trust("project/.mcpipe.toml");
     let home = world.home();
     let settings = world.settings("u").unwrap();
-    assert_eq!(settings.command.unwrap().value, home.join(".config/mcpipe/./bin/x").display().to_string());
+    assert_eq!(settings.command.unwrap().value, home.join(".config/mcpipe/bin/x").display().to_string());
     assert_eq!(settings.cwd, None);
     let settings = world.settings("v").unwrap();
     assert_eq!(settings.command.unwrap().value, home.join("y").display().to_string());

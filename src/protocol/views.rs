@@ -230,6 +230,7 @@ impl ServerInfo {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     fn raw(text: &str) -> Raw {

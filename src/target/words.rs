@@ -71,7 +71,10 @@ pub(super) fn head(text: &str) -> &str {
 }
 
 /// Splits a command line by POSIX word rules; no shell is run, so only `~/` is expanded.
-pub(super) fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
+///
+/// # Errors
+/// [`Class::Usage`] where a quote is not closed, or where there is no program.
+pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
     let Some(words) = shlex::split(line) else {
         return Err(Failure::new(Class::Usage, format!("cannot split the command line '{line}'"))
             .cause("a quote is opened and never closed, or a backslash ends it")
@@ -84,7 +87,8 @@ pub(super) fn split(line: &str, environment: &Environment) -> Result<Vec<String>
 }
 
 /// The failure of a name that is not configured: the nearest names, and how to add or run it.
-pub(super) fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
+#[must_use]
+pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
     let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
     if let Some(url) = as_url(name) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));

@@ -372,7 +372,7 @@ async fn the_trace_shows_the_exchange_without_secrets() {
     let mut connection = connect(&endpoint, &options).await.unwrap();
     connection.transport.send(request(1, "initialize")).await.unwrap();
     response(&mut connection).await;
-    connection.transport.close().await;
+    connection.transport.close(true).await;
     let text = log.text();
     assert!(!text.contains("secret"), "{text}");
     for part in

@@ -28,7 +28,7 @@ async fn session_and_revision_are_sent_after_initialize() {
     connection.transport.send(notification("notifications/initialized")).await.unwrap();
     connection.transport.send(request(2, "ping")).await.unwrap();
     response(&mut connection).await;
-    connection.transport.close().await;
+    connection.transport.close(true).await;
     let seen = server.seen();
     let lines: Vec<&str> = seen.iter().map(Seen::line).map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(lines, ["POST", "POST", "POST", "DELETE"]);
@@ -69,7 +69,7 @@ async fn without_a_session_nothing_is_deleted() {
     let mut connection = open(&server.url()).await;
     connection.transport.send(request(1, "server/discover")).await.unwrap();
     response(&mut connection).await;
-    connection.transport.close().await;
+    connection.transport.close(true).await;
     assert_eq!(server.seen().len(), 1);
     assert!(!connection.transport.forget_session());
 }
@@ -120,7 +120,7 @@ async fn the_farewell_does_not_wait_long() {
     let server = Server::start(|n, seen| if n == 0 { script(n, seen) } else { vec![Step::Hold] });
     let connection = initialized(&server).await;
     let start = std::time::Instant::now();
-    connection.transport.close().await;
+    connection.transport.close(true).await;
     assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
     assert_eq!(server.seen()[1].line(), "DELETE /mcp HTTP/1.1");
 }

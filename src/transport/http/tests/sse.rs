@@ -37,7 +37,7 @@ async fn answers_come_over_the_one_stream() {
     assert_eq!(seen[0].header("accept"), Some("text/event-stream"));
     assert_eq!(seen[1].header("content-type"), Some("application/json"));
     assert_eq!(seen[1].body, r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#);
-    connection.transport.close().await;
+    connection.transport.close(true).await;
     assert!(server.wait_closed(1).await);
 }
 

@@ -189,7 +189,7 @@ async fn closing_ends_every_stream() {
     for _ in 0..3 {
         message(&mut connection).await;
     }
-    connection.transport.close().await;
+    connection.transport.close(true).await;
     assert_eq!(connection.transport.send(request(4, "c")).await.unwrap_err().class(), Class::Unreachable);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(server.wait_closed(3).await);

@@ -1,0 +1,229 @@
+//! `config remove`, `rename` and `edit`; and what all changes of a file have in common.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{Body, Context, Report, check};
+use crate::config::edit::{self, Lock};
+use crate::config::origins::{Format, Layer};
+use crate::config::rewrite::{self, Problem};
+use crate::config::{Config, Server, paths, trust};
+use crate::env::{self, Environment};
+use crate::error::{Class, Failure, Result};
+use crate::target;
+
+/// A file that is about to be changed.
+pub(super) struct Draft<'a> {
+    environment: &'a Environment,
+    /// The file.
+    pub path: PathBuf,
+    /// The file as people write it.
+    pub shown: String,
+    /// What is in it; nothing where it does not exist yet.
+    pub text: String,
+    /// Whether it is a project's, and was trusted or did not exist: then our own change does not end the trust.
+    keeps_trust: bool,
+    mark: &'static str,
+    _lock: Lock,
+}
+
+impl<'a> Draft<'a> {
+    /// Takes the lock and reads the file.
+    pub fn open(environment: &'a Environment, path: PathBuf, project: bool) -> Result<Self> {
+        let shown = environment.shorten(&path);
+        let lock = Lock::take(&path)?;
+        let fail = || Failure::new(Class::Config, format!("cannot change {shown}"));
+        let (text, new) = match std::fs::read_to_string(&path) {
+            Ok(text) => (text, false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), true),
+            Err(error) => return Err(fail().source(&error)),
+        };
+        let (mark, text) = match text.strip_prefix('\u{feff}') {
+            Some(rest) => ("\u{feff}", rest.to_owned()),
+            None => ("", text),
+        };
+        if text.trim_start().starts_with('{') || path.extension().is_some_and(|ending| ending == "json") {
+            return Err(fail().cause("it is JSON, which other clients own; mcpipe changes TOML files only"));
+        }
+        let keeps_trust = project && (new || trust::Store::load(environment)?.trusts(&path, &text));
+        Ok(Draft { environment, path, shown, text, keeps_trust, mark, _lock: lock })
+    }
+
+    /// Turns what could not be changed into a failure.
+    pub fn problem(&self, problem: Problem, name: &str) -> Failure {
+        let failure = Failure::new(Class::Config, format!("cannot change {}", self.shown));
+        match problem {
+            Problem::Syntax(why) => failure.cause(format!("it is not TOML: {why}")).hint("mcpipe config edit"),
+            Problem::Missing => failure.cause(format!("there is no server '{name}' in it")),
+            Problem::Taken => failure.cause(format!("there is a server '{name}' in it already")),
+            Problem::Unsafe => failure
+                .cause("it is written in a way that cannot be changed without changing something else")
+                .hint("mcpipe config edit"),
+        }
+    }
+
+    /// Writes the new text in one step.
+    pub fn write(self, text: &str) -> Result<()> {
+        edit::write(&self.path, &format!("{}{text}", self.mark))?;
+        if self.keeps_trust {
+            trust::grant(self.environment, &self.path, text)?;
+        }
+        Ok(())
+    }
+}
+
+/// The file that a change goes to when nothing else says so.
+pub(super) fn file_to_change(context: &Context<'_>, project: bool) -> Result<PathBuf> {
+    let environment = context.environment;
+    if project {
+        let here = || environment.cwd().map(|cwd| cwd.join(paths::PROJECT_TOML));
+        let found = paths::nearest(environment, paths::PROJECT_TOML).or_else(here);
+        return found.ok_or_else(|| Failure::new(Class::Config, "the working directory does not exist"));
+    }
+    paths::chosen_file(environment, context.file).or_else(|| paths::user_file(environment)).ok_or_else(|| {
+        Failure::new(Class::Config, "there is no place for the configuration")
+            .cause("there is no home directory")
+            .hint("set HOME, or name a file with --config")
+    })
+}
+
+/// The file in which a server stands that is to be changed.
+fn file_of(context: &Context<'_>, name: &str, project: bool) -> Result<(PathBuf, bool, Option<Server>)> {
+    if project {
+        return Ok((file_to_change(context, true)?, true, None));
+    }
+    let config = Config::load(context.environment, context.file)?;
+    // In full only: what is near is suggested, never changed.
+    let Some(server) = config.get(name) else { return Err(target::unknown(&config, name, context.environment)) };
+    if server.source.format == Format::Json {
+        return Err(Failure::new(Class::Config, format!("'{name}' stands in {}", server.origin()))
+            .cause("it is JSON, which other clients own; mcpipe changes TOML files only")
+            .hint("change it there"));
+    }
+    Ok((server.source.path.clone(), server.source.layer.is_project(), Some(server.clone())))
+}
+
+/// `config remove NAME`.
+pub(super) fn remove(context: &Context<'_>, name: &str, project: bool) -> Result<Report> {
+    let (path, is_project, server) = file_of(context, name, project)?;
+    let draft = Draft::open(context.environment, path, is_project)?;
+    let text = rewrite::remove(&draft.text, name).map_err(|problem| draft.problem(problem, name))?;
+    let mut report =
+        Report::new(json!({ "name": name, "file": draft.path, "removed": true }), Body::Text(String::new()));
+    report.notes.push(format!("removed '{name}' from {}", draft.shown));
+    draft.write(&text)?;
+    if let Some(lower) = server.as_ref().and_then(|server| server.replaces.last()) {
+        report.notes.push(format!("the entry at {lower} counts now"));
+    }
+    Ok(report)
+}
+
+/// `config rename NAME NEW_NAME`.
+pub(super) fn rename(context: &Context<'_>, name: &str, new_name: &str, project: bool) -> Result<Report> {
+    valid(new_name)?;
+    let (path, is_project, _) = file_of(context, name, project)?;
+    let draft = Draft::open(context.environment, path, is_project)?;
+    let text = rewrite::rename(&draft.text, name, new_name).map_err(|problem| {
+        let which = if problem == Problem::Taken { new_name } else { name };
+        draft.problem(problem, which)
+    })?;
+    let json = json!({ "name": new_name, "was": name, "file": draft.path });
+    let mut report = Report::new(json, Body::Text(String::new()));
+    report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.shown));
+    draft.write(&text)?;
+    Ok(report)
+}
+
+/// Whether a name can be typed as a target.
+pub(super) fn valid(name: &str) -> Result<()> {
+    let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        && !name.ends_with('.');
+    if good {
+        return Ok(());
+    }
+    let failure = Failure::new(Class::Usage, format!("'{name}' cannot be the name of a server"))
+        .cause("a name has letters, digits, '_', '-' and '.', and begins with a letter or digit");
+    let near: String = crate::config::mcp_json::valid_name(name).chars().filter(char::is_ascii).collect();
+    Err(if near.is_empty() { failure } else { failure.hint(format!("call it '{near}'")) })
+}
+
+const TEMPLATE: &str = "\
+# The configuration of mcpipe. `mcpipe config check` checks it; `mcpipe config schema` has every key.
+#
+# [servers.NAME]
+# url = \"https://mcp.example.com/mcp\"
+# headers = { X-Team = \"${TEAM}\" }
+#
+# [servers.OTHER]
+# command = \"npx\"
+# args = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \".\"]
+";
+
+/// `config edit`: the editor works on the file itself, and what it leaves behind is checked.
+pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
+    let path = file_to_change(context, project)?;
+    let environment = context.environment;
+    let shown = environment.shorten(&path);
+    let editor = editor(environment)?;
+    if !path.exists() {
+        let draft = Draft::open(environment, path.clone(), project)?;
+        draft.write(TEMPLATE)?;
+    }
+    let trusted = project
+        && std::fs::read_to_string(&path)
+            .is_ok_and(|text| trust::Store::load(environment).is_ok_and(|store| store.trusts(&path, &text)));
+    let failed = || Failure::new(Class::Config, format!("the editor '{}' failed", editor.join(" ")));
+    let (program, args) = editor.split_first().ok_or_else(failed)?;
+    let status = std::process::Command::new(program)
+        .args(args)
+        .arg(&path)
+        .status()
+        .map_err(|error| failed().source(&error).hint("set EDITOR to the editor you use"))?;
+    if !status.success() {
+        return Err(failed().cause(status.to_string()));
+    }
+    if trusted {
+        // Whoever edits a file in his own editor has seen it.
+        let text = std::fs::read_to_string(&path).map_err(|error| failed().source(&error))?;
+        trust::grant(environment, &path, text.strip_prefix('\u{feff}').unwrap_or(&text))?;
+    }
+    let mut report = check::check(context, None)?;
+    report.body = match (&report.failure, report.body) {
+        (Some(_), body) => body,
+        (None, _) => Body::Text(String::new()),
+    };
+    report.notes.insert(0, format!("{shown} is saved"));
+    Ok(report)
+}
+
+/// The editor of the person, in words.
+fn editor(environment: &Environment) -> Result<Vec<String>> {
+    let fallback = if cfg!(windows) { "notepad" } else { "vi" };
+    let command = [env::VISUAL, env::EDITOR].iter().find_map(|name| environment.get(name)).unwrap_or(fallback);
+    match shlex::split(command) {
+        Some(words) if !words.is_empty() => Ok(words),
+        _ => Err(Failure::new(Class::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
+    }
+}
+
+/// Where a file belongs.
+pub(super) fn layer(context: &Context<'_>, project: bool) -> Layer {
+    match (project, paths::chosen_file(context.environment, context.file)) {
+        (true, _) => Layer::Project,
+        (false, Some(_)) => Layer::Chosen,
+        (false, None) => Layer::User,
+    }
+}
+
+/// A path as it is written into a file: below the project where it is in it, below home as `~/…`, else in full.
+pub(super) fn written_path(environment: &Environment, path: &Path, file: &Path, project: bool) -> String {
+    let full: PathBuf = paths::absolute(environment, path).components().collect();
+    let below = file.parent().filter(|_| project).and_then(|directory| full.strip_prefix(directory).ok());
+    match below {
+        Some(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
+        Some(rest) => format!("./{}", rest.display()),
+        None => environment.shorten(&full),
+    }
+}

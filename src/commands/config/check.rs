@@ -1,0 +1,213 @@
+//! `config check`: everything that is wrong with the configuration, found without connecting.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use super::{Body, Context, Report, show};
+use crate::config::mcp_json::valid_name;
+use crate::config::origins::Fault;
+use crate::config::settings::{Inherit, Settings};
+use crate::config::tree::Value;
+use crate::config::{Config, Server};
+use crate::env::{self, Environment, is_program};
+use crate::error::{Class, Failure, Result};
+use crate::target::{self, Overrides};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// It will not work.
+    Fault,
+    /// Worth knowing.
+    Remark,
+}
+
+/// One finding.
+struct Finding {
+    weight: Weight,
+    server: Option<String>,
+    fault: Fault,
+}
+
+/// `config check [NAME]`.
+pub(super) fn check(context: &Context<'_>, name: Option<&str>) -> Result<Report> {
+    let (config, faults) = Config::survey(context.environment, context.file);
+    let mut findings: Vec<Finding> =
+        faults.into_iter().map(|fault| Finding { weight: Weight::Fault, server: None, fault }).collect();
+    let chosen: Vec<&Server> = match name {
+        None => config.servers().iter().collect(),
+        Some(name) => match config.get(name) {
+            Some(server) => vec![server],
+            None if findings.is_empty() => return Err(target::unknown(&config, name, context.environment)),
+            None => Vec::new(),
+        },
+    };
+    for server in &chosen {
+        server_findings(&config, server, context.environment, &mut findings);
+    }
+    if name.is_none() {
+        let notes = config.notes.iter().cloned();
+        findings.extend(notes.map(|fault| Finding { weight: Weight::Remark, server: None, fault }));
+    }
+    Ok(report(&config, chosen.len(), &findings))
+}
+
+fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
+    let word = |weight: Weight| if weight == Weight::Fault { "fault" } else { "remark" };
+    let rows = findings
+        .iter()
+        .map(|finding| {
+            let mut what = finding.fault.message.clone();
+            if let Some(cause) = &finding.fault.cause {
+                what = format!("{what}: {cause}");
+            }
+            vec![word(finding.weight).to_owned(), finding.fault.place(), what]
+        })
+        .collect();
+    let all: Vec<Json> = findings
+        .iter()
+        .map(|finding| {
+            let mut json = show::fault(&finding.fault);
+            if let Json::Object(members) = &mut json {
+                members.insert("weight".to_owned(), json!(word(finding.weight)));
+                members.insert("server".to_owned(), json!(finding.server));
+            }
+            json
+        })
+        .collect();
+    let bad = findings.iter().filter(|finding| finding.weight == Weight::Fault).count();
+    let files: Vec<&PathBuf> = config.sources.iter().map(|source| &source.path).collect();
+    let mut report = Report::new(
+        json!({ "ok": bad == 0, "files": files, "servers": servers, "findings": all }),
+        Body::Table(vec!["WEIGHT", "PLACE", "FINDING"], rows),
+    );
+    report.notes.clone_from(&config.warnings);
+    let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
+    let (files, servers) = (count(files.len(), "file", "files"), count(servers, "server", "servers"));
+    match bad {
+        0 => report.notes.push(format!("{files} and {servers} checked, nothing wrong")),
+        _ => {
+            let message = format!("{} in {files} and {servers}", count(bad, "fault", "faults"));
+            let hint = findings.iter().find_map(|finding| finding.fault.hint.clone());
+            let failure = Failure::new(Class::Config, message);
+            report.failure = Some(hint.into_iter().fold(failure, Failure::hint));
+        }
+    }
+    report
+}
+
+fn server_findings(config: &Config, server: &Server, environment: &Environment, findings: &mut Vec<Finding>) {
+    let mut add = |weight: Weight, fault: Fault| {
+        findings.push(Finding { weight, server: Some(server.name.clone()), fault });
+    };
+    let here = |message: String| Fault::new(&server.source, server.at, message);
+    if valid_name(&server.name) != server.name {
+        let near = valid_name(&server.name);
+        add(Weight::Fault, here(format!("the name '{}' cannot be typed as a target; call it '{near}'", server.name)));
+    }
+    for origin in &server.replaces {
+        add(Weight::Remark, here(format!("'{}' takes the place of the entry at {origin}", server.name)));
+    }
+    let faults = server.faults();
+    if !faults.is_empty() {
+        faults.into_iter().for_each(|fault| add(Weight::Fault, fault));
+        return;
+    }
+    if server.disabled().is_some() {
+        add(Weight::Remark, here(format!("'{}' is disabled", server.name)));
+        return;
+    }
+    if let Some(reason) = server.untrusted() {
+        let message = format!("'{}' {reason}, and the file is not trusted", server.name);
+        let file = crate::config::trust::shell_word(&server.source.shown);
+        add(Weight::Remark, here(message).hint(format!("mcpipe config trust {file}")));
+        return;
+    }
+    match server.read(environment, &config.defaults) {
+        Err(faults) => faults.into_iter().for_each(|fault| add(Weight::Fault, fault)),
+        Ok(settings) => {
+            let found = outside(server, &settings, environment);
+            if found.is_empty() {
+                // Everything that is left is what a connection would find too.
+                let target = target::configured(config, &server.name, &Overrides::default(), environment);
+                found_by_use(server, target.err(), &mut add);
+            }
+            found.into_iter().for_each(|fault| add(Weight::Fault, fault));
+        }
+    }
+}
+
+fn found_by_use(server: &Server, failure: Option<Failure>, add: &mut impl FnMut(Weight, Fault)) {
+    let Some(failure) = failure else { return };
+    let details = failure.details();
+    let place = format!("{}:", server.source.shown);
+    // Most name the place themselves.
+    let parsed = details.message.strip_prefix(&place).and_then(|rest| {
+        let (line, message) = rest.split_once(": ")?;
+        Some((line.parse().ok()?, message.to_owned()))
+    });
+    let (line, message) = parsed.unwrap_or_else(|| (server.source.line(server.at), details.message.clone()));
+    let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
+    let fault = Fault { line, cause, ..Fault::whole(&server.source.shown, message) };
+    add(Weight::Fault, details.hint.clone().into_iter().fold(fault, Fault::hint));
+}
+
+/// What an entry needs of the world outside: programs, directories, files.
+fn outside(server: &Server, settings: &Settings, environment: &Environment) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if let Some(program) = &settings.command {
+        let fault = |why: String| Fault::new(&server.source, program.at, why);
+        if program.value.contains('/') {
+            if !is_program(Path::new(&program.value)) {
+                faults.push(fault(format!("'{}' is not a program that can be run", program.value)));
+            }
+        } else if child_path(settings, environment).find_program(&program.value).is_none() {
+            let message = format!("the program '{}' is not found in PATH", program.value);
+            faults.push(fault(message).hint("install it, or write its path"));
+        }
+    }
+    for (key, path) in files(settings) {
+        let at = position(server, key);
+        if let Err(error) = std::fs::File::open(&path) {
+            let message = format!("'{key}' names {}, which cannot be read", environment.shorten(&path));
+            faults.push(Fault::new(&server.source, at, message).cause(error.to_string()));
+        }
+    }
+    faults
+}
+
+/// Where a key stands, the server's name where it is not found.
+fn position(server: &Server, key: &str) -> usize {
+    let auth = server.entry.get("auth").and_then(|auth| auth.value.get(key));
+    server.entry.get(key).or(auth).map_or(server.at, |member| match member.value.value {
+        Value::Table(_) => member.at,
+        _ => member.value.at,
+    })
+}
+
+/// The environment in which the child's program is looked up.
+fn child_path(settings: &Settings, environment: &Environment) -> Environment {
+    let own = settings.env.iter().find(|(name, _)| name == env::PATH).map(|(_, path)| path.reveal());
+    let inherited = match &settings.inherit_env {
+        Inherit::All => environment.raw(env::PATH),
+        Inherit::Nothing => None,
+        Inherit::Names(names) => environment.raw(env::PATH).filter(|_| names.iter().any(|name| name == env::PATH)),
+    };
+    let path: BTreeMap<&str, &str> = own.or(inherited).map(|path| (env::PATH, path)).into_iter().collect();
+    Environment::new(path, Path::new("/"))
+}
+
+fn files(settings: &Settings) -> Vec<(&'static str, PathBuf)> {
+    let auth = &settings.auth;
+    let all = [
+        ("cacert", &settings.cacert),
+        ("cert", &settings.cert),
+        ("key", &settings.key),
+        ("private_key_file", &auth.private_key_file),
+        ("assertion_file", &auth.assertion_file),
+        ("id_token_file", &auth.id_token_file),
+    ];
+    all.into_iter().filter_map(|(key, path)| Some((key, path.clone()?))).collect()
+}

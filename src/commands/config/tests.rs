@@ -1,0 +1,414 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::cli::{Cli, Command};
+use crate::error::Class;
+use clap::Parser as _;
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+
+/// A home with a project below it, in which `config` runs.
+struct World {
+    root: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+    answer: Option<bool>,
+}
+
+/// What a run said: stdout, notes, failure, and what it asked.
+struct Said {
+    out: String,
+    json: Value,
+    notes: String,
+    failure: Option<Failure>,
+    asked: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("home");
+        fs::create_dir_all(home.join("project")).unwrap();
+        let variables = vec![("HOME".into(), home.display().to_string())];
+        World { root, variables, answer: None }
+    }
+
+    fn set(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.root.path().join("home").join(name)
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        fs::create_dir_all(self.at(name).parent().unwrap()).unwrap();
+        fs::write(self.at(name), text).unwrap();
+        self
+    }
+
+    fn user(self, text: &str) -> Self {
+        self.file(".config/mcpipe/config.toml", text)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap()
+    }
+
+    fn environment(&self) -> Environment {
+        Environment::new(self.variables.clone(), &self.at("project"))
+    }
+
+    fn try_run(&self, words: &[&str]) -> Result<Said> {
+        let cli = Cli::try_parse_from(["mcpipe", "config"].iter().chain(words)).unwrap();
+        let Command::Config(args) = cli.command else { panic!("no config") };
+        let environment = self.environment();
+        let mut asked = String::new();
+        let mut ask = |text: &str| {
+            asked.push_str(text);
+            Ok(self.answer)
+        };
+        let mut context = Context {
+            environment: &environment,
+            file: cli.global.config.as_deref(),
+            times: (cli.global.timeout, cli.global.connect_timeout),
+            ask: &mut ask,
+        };
+        let report = run(&args.command, &mut context)?;
+        let mut out = Vec::new();
+        report.write(false, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        Ok(Said { out, json: report.json, notes: report.notes.join("\n"), failure: report.failure, asked })
+    }
+
+    fn run(&self, words: &[&str]) -> Said {
+        self.try_run(words).unwrap()
+    }
+
+    fn fails(&self, words: &[&str], class: Class, part: &str) {
+        let failure = match self.try_run(words) {
+            Err(failure) => failure,
+            Ok(said) => said.failure.unwrap(),
+        };
+        let text = format!("{failure} {}", failure.details().hint.clone().unwrap_or_default());
+        assert_eq!(failure.class(), class, "{text}");
+        assert!(text.contains(part), "'{part}' is not in '{text}'");
+    }
+}
+
+const USER: &str = "# mine\n[defaults]\ntimeout = \"5s\"\n\n[servers.api]\nurl = \"https://u:pw@api.example/?key=k3y\"\nbearer_env = \"T\"\n\
+    [servers.api.headers]\nX-Team = \"${TEAM}\"\nX-Key = \"s3cret\"\n[servers.api.auth]\nclient_secret = \"s3cret\"\nscopes = [\"a\", \"b\"]\n\n\
+    [servers.files]\ncommand = \"npx\"\nargs = [\"-y\", \"--token\", \"s3cret\", \"a b\", \"${HOME}\"]\ncwd = \"~/x\"\n";
+
+#[test]
+fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
+    let world = World::new()
+        .user(USER)
+        .file(
+            "project/.mcp.json",
+            "{\"mcpServers\": {\"evil\": {\"command\": \"rm\"}, \"off\": {\"command\": \"x\", \"disabled\": true}}}",
+        )
+        .file("project/.mcpipe.toml", "[servers.bad]\nurl = 5\n");
+    let said = world.run(&["list"]);
+    assert_eq!(
+        said.out,
+        "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tready\n\
+         bad\t-\t-\t~/project/.mcpipe.toml:1\tfaulty\n\
+         evil\tstdio\trm\t~/project/.mcp.json:1\tuntrusted\n\
+         files\tstdio\tnpx -y --token [redacted] 'a b' ${HOME}\t~/.config/mcpipe/config.toml:15\tready\n\
+         off\tstdio\tx\t~/project/.mcp.json:1\tdisabled\n"
+    );
+    assert_eq!(said.json["servers"][0]["origin"]["line"], 5);
+    assert!(!said.json.to_string().contains("s3cret"));
+}
+
+#[test]
+fn list_works_while_a_file_is_broken() {
+    let world = World::new().user(USER).file("project/.mcp.json", "{");
+    let said = world.run(&["list"]);
+    assert_eq!(said.out.lines().count(), 2);
+    let failure = said.failure.unwrap();
+    assert_eq!(failure.class(), Class::Config);
+    assert!(failure.to_string().contains(".mcp.json:1:"), "{failure}");
+    assert!(World::new().run(&["list"]).notes.contains("mcpipe config add"));
+}
+
+#[test]
+fn get_shows_values_with_their_lines_and_no_secret() {
+    let world = World::new().user(USER).set("TEAM", "core").set("T", "t0ken");
+    let said = world.run(&["get", "api"]);
+    let file = "~/.config/mcpipe/config.toml";
+    assert_eq!(
+        said.out,
+        format!(
+            "url\thttps://[redacted]@api.example/?key=[redacted]\t{file}:6\nbearer_env\tT\t{file}:7\n\
+             headers.X-Team\tcore\t{file}:9\nheaders.X-Key\t[redacted]\t{file}:10\nauth.client_secret\t[redacted]\t{file}:12\n\
+             auth.scopes\ta b\t{file}:13\ntimeout\t5s\t{file}:3\n"
+        )
+    );
+    assert_eq!(said.json["values"][5]["value"], json!(["a", "b"]));
+    assert!(!said.json.to_string().contains("s3cret") && !said.json.to_string().contains("t0ken"));
+    let said = world.run(&["get", "files"]);
+    let home = world.at("").display().to_string();
+    assert!(
+        said.out.contains(&format!("args\t-y --token [redacted] 'a b' {}\t", home.trim_end_matches('/'))),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("cwd\t~/x\t"), "{}", said.out);
+    world.fails(&["get", "fils"], Class::Config, "did you mean 'files'?");
+}
+
+#[test]
+fn get_looks_nothing_up_for_an_untrusted_file() {
+    let world = World::new()
+        .set("SECRETISH", "value")
+        .file("project/.mcpipe.toml", "[servers.x]\nurl = 'https://x/${SECRETISH}'\n");
+    let said = world.run(&["get", "x"]);
+    assert!(said.out.starts_with("url\thttps://x/${SECRETISH}\t"), "{}", said.out);
+    assert!(said.notes.contains("mcpipe config trust ~/project/.mcpipe.toml"), "{}", said.notes);
+}
+
+#[test]
+fn path_tells_which_files_are_read() {
+    let world = World::new().file("project/.mcp.json", "{}");
+    let said = world.run(&["path"]);
+    let (user, json) = (world.at(".config/mcpipe/config.toml"), world.at("project/.mcp.json"));
+    assert_eq!(said.out, format!("{}\tuser\tmissing\n{}\tproject\tuntrusted\n", user.display(), json.display()));
+}
+
+#[test]
+fn trust_shows_everything_in_full_and_asks() {
+    let text = "{\"mcpServers\": {\"x\": {\"command\": \"sh\", \"args\": [\"-c\", \"rm -rf \\u202e~\"], \"env\": {\"A\": \"${HOME}\"}},\n\
+        \"y\": {\"url\": \"https://y/\", \"headers\": {\"Authorization\": \"Bearer \\u001b[2Jx\"}}}}";
+    let mut world = World::new().file("project/.mcp.json", text);
+    world.fails(&["trust"], Class::Config, "nobody can be asked without a terminal");
+    world.answer = Some(false);
+    world.fails(&["trust"], Class::Refused, "~/project/.mcp.json is not trusted");
+    assert!(world.run(&["list"]).out.contains("untrusted"));
+    world.answer = Some(true);
+    let said = world.run(&["trust"]);
+    for part in [
+        "runs  sh -c 'rm -rf \\u{202e}~'",
+        "env.A = \"${HOME}\"",
+        "url = \"https://y/\"",
+        "headers.Authorization = \"Bearer \\u{1b}[2Jx\"",
+        "(line 2)",
+    ] {
+        assert!(said.asked.contains(part), "'{part}' is not in\n{}", said.asked);
+    }
+    assert!(!world.run(&["list"]).out.contains("untrusted"));
+    assert!(world.run(&["trust", "--revoke"]).notes.contains("trusted no longer"));
+    assert!(world.run(&["list"]).out.contains("untrusted"));
+    assert!(world.run(&["trust", "--yes", ".mcp.json"]).asked.is_empty());
+    assert!(!world.run(&["list"]).out.contains("untrusted"));
+    World::new().fails(&["trust"], Class::Config, "there is no project file to trust");
+    world.fails(&["trust", "nope.toml"], Class::Config, "nope.toml");
+}
+
+#[test]
+fn check_finds_what_use_would_find() {
+    let world = World::new()
+        .user(
+            "[servers.a]\ncommand = 'no-such-program'\n[servers.b]\nurl = 'https://${NOPE}/'\n[servers.c]\nurl = 'ftp://x'\n\
+             [servers.d]\nurl = 'https://d/'\ncacert = 'none.pem'\nauth = { private_key_file = '/none' }\n[servers.e]\nurl = 'http://far.example/'\n\
+             [servers.'f g']\nurl = 'https://f/'\n[servers.h]\ncomand = 'x'\n[servers.i]\nurl = 'https://i/'\nbearer_env = 'NOPE'\n\
+             [servers.j]\ncommand = 'gone'\ndisabled = true\n[servers.k]\nurl = 'https://k/'\nheaders = { 'A B' = 'c' }\n",
+        )
+        .file("project/.mcpipe.toml", "[servers.z]\ncommand = 'x'\n[servers.e]\nurl = 'https://e/'\n")
+        .file("project/.mcp.json", "{\"mcpServers\": {}");
+    let said = world.run(&["check"]);
+    for part in [
+        "fault\t~/project/.mcp.json:1:17\tthis is not JSON",
+        "fault\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH",
+        "config.toml:4\tthe variable NOPE is not set",
+        "config.toml:6\t'ftp' is no scheme",
+        "config.toml:9\t'cacert' names ~/.config/mcpipe/none.pem, which cannot be read: No such file",
+        "config.toml:10\t'private_key_file' names /none",
+        "config.toml:13\tthe name 'f g' cannot be typed as a target; call it 'f-g'",
+        "config.toml:16\tunknown key 'comand'",
+        "config.toml:19\tthe variable NOPE, which should hold the bearer token, is not set",
+        "remark\t~/.config/mcpipe/config.toml:20\t'j' is disabled",
+        "config.toml:25\t'A B' cannot be the name of a header",
+        "remark\t~/project/.mcpipe.toml:1\t'z' starts a process, and the file is not trusted",
+        "remark\t~/project/.mcpipe.toml:3\t'e' takes the place of the entry at ~/.config/mcpipe/config.toml:11",
+    ] {
+        assert!(said.out.contains(part), "'{part}' is not in\n{}", said.out);
+    }
+    let failure = said.failure.unwrap();
+    assert_eq!((failure.class(), failure.to_string().as_str()), (Class::Config, "10 faults in 3 files and 11 servers"));
+    assert_eq!(said.json["ok"], false);
+    let world = World::new().user("[servers.a]\nurl = 'https://a/'\n[servers.b]\nurl = 'ftp://x'\n");
+    assert!(world.run(&["check", "a"]).failure.is_none());
+    world.fails(&["check", "b"], Class::Config, "1 fault in 1 file and 1 server");
+    world.fails(&["check", "c"], Class::Config, "no server named 'c'");
+}
+
+#[test]
+fn add_appends_an_entry_that_can_be_used_at_once() {
+    let world = World::new().user("# mine\n[defaults]\njobs = 3 # few\n").set("HOME2", "");
+    let said = world.run(&[
+        "add",
+        "api",
+        "https://api.example/mcp",
+        "-H",
+        "X-Key: ${K}",
+        "--allow-tool",
+        "get_*",
+        "--timeout",
+        "1500ms",
+        "--client-id",
+        "c",
+        "--client-secret-env",
+        "S",
+        "--scope",
+        "a",
+        "--scope",
+        "b",
+        "--redirect-port",
+        "8080",
+        "--protocol",
+        "legacy",
+    ]);
+    assert_eq!(said.out, "");
+    assert!(said.notes.starts_with("added 'api' in ~/.config/mcpipe/config.toml:5"), "{}", said.notes);
+    assert!(said.notes.contains("the variable K is not set"), "{}", said.notes);
+    assert_eq!(
+        world.read(".config/mcpipe/config.toml"),
+        "# mine\n[defaults]\njobs = 3 # few\n\n[servers.api]\nurl = \"https://api.example/mcp\"\nheaders = { X-Key = \"${K}\" }\n\
+         protocol = \"legacy\"\nallow_tools = [\"get_*\"]\ntimeout = \"1500ms\"\n\n[servers.api.auth]\nclient_id = \"c\"\n\
+         client_secret = \"${S}\"\nscopes = [\"a\", \"b\"]\nredirect_port = 8080\n"
+    );
+    world.run(&["add", "files", "-e", "A=b c", "--inherit-env", "PATH,HOME", "--cwd", ".", "--", "./srv", "-x", "a b"]);
+    let text = world.read(".config/mcpipe/config.toml");
+    assert!(
+        text.ends_with("\n[servers.files]\ncommand = \"~/project/srv\"\nargs = [\"-x\", \"a b\"]\nenv = { A = \"b c\" }\ncwd = \"~/project\"\ninherit_env = [\"PATH\", \"HOME\"]\n"),
+        "{text}"
+    );
+    world.run(&["add", "line", "npx -y 'a b'"]);
+    assert!(
+        world
+            .read(".config/mcpipe/config.toml")
+            .ends_with("[servers.line]\ncommand = \"npx\"\nargs = [\"-y\", \"a b\"]\n")
+    );
+    world.fails(&["add", "api", "https://other/"], Class::Config, "there is a server 'api' in it already");
+    let said = world.run(&["add", "api", "--force", "https://other/"]);
+    assert!(said.notes.starts_with("replaced 'api'"));
+    let text = world.read(".config/mcpipe/config.toml");
+    assert!(text.starts_with("# mine\n[defaults]\njobs = 3 # few\n") && !text.contains("api.example"), "{text}");
+}
+
+#[test]
+fn add_refuses_what_could_not_be_used_and_writes_nothing() {
+    let world = World::new();
+    for (words, part) in [
+        (&["add", "a b", "https://a/"][..], "call it 'a-b'"),
+        (&["add", "-x", "--", "y"], ""),
+        (&["add", "x", "ftp://a"], "is no scheme"),
+        (&["add", "x", "http://far.example/"], "--allow-http"),
+        (&["add", "x", "https://a/", "-e", "A=b"], "'env' in [servers.x] is for a command"),
+        (&["add", "x", "https://a/", "-H", "broken"], "a header has no colon"),
+        (&["add", "x", "https://a/", "--protocol", "2020-01-01"], "unknown revision"),
+        (&["add", "x", "https://a/", "--allow-tool", "a["], "a pattern that cannot be read"),
+        (&["add", "x", "nonsense"], "neither a URL nor a program in PATH"),
+        (&["add", "x", "npx 'y"], "a quote is opened"),
+        (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "'ftp' is no kind of proxy"),
+    ] {
+        if part.is_empty() {
+            assert!(Cli::try_parse_from(["mcpipe", "config"].iter().chain(words)).is_err());
+            continue;
+        }
+        world.fails(words, Class::Usage, part);
+    }
+    assert!(!world.at(".config").exists(), "nothing was written");
+    let said = world.run(&["add", "x", "https://a/", "-H", "Authorization: Bearer s", "--dry-run"]);
+    assert_eq!(said.out, "[servers.x]\nurl = \"https://a/\"\nheaders = { Authorization = \"Bearer s\" }\n");
+    assert!(said.notes.contains("written in clear"), "{}", said.notes);
+    assert!(!world.at(".config").exists());
+}
+
+#[test]
+fn a_file_that_is_named_is_the_one_that_changes() {
+    let world = World::new().user(USER);
+    world.run(&["add", "x", "https://a/", "--config", "new.toml"]);
+    assert_eq!(world.read("project/new.toml"), "[servers.x]\nurl = \"https://a/\"\n");
+    assert_eq!(world.read(".config/mcpipe/config.toml"), USER);
+    let file = world.at("project/new.toml").display().to_string();
+    let world = world.set("MCPIPE_CONFIG", &file);
+    world.run(&["rename", "x", "y"]);
+    assert_eq!(world.read("project/new.toml"), "[servers.y]\nurl = \"https://a/\"\n");
+}
+
+#[test]
+fn a_projects_file_is_made_and_stays_trusted() {
+    let world = World::new();
+    world.run(&["add", "x", "--project", "--cwd", ".", "--", "./bin/srv"]);
+    let text = world.read("project/.mcpipe.toml");
+    assert!(text == "[servers.x]\ncommand = \"./bin/srv\"\ncwd = \".\"\n", "{text}");
+    world.run(&["add", "y", "--project", "--", "npx"]);
+    assert_eq!(world.run(&["list"]).out.matches("ready").count(), 2);
+    let world = World::new().file("project/.mcpipe.toml", "[servers.theirs]\ncommand = 'x'\n");
+    world.run(&["add", "mine", "--project", "--", "npx"]);
+    assert_eq!(world.run(&["list"]).out.matches("untrusted").count(), 2, "adding is not trusting what was there");
+    world.run(&["remove", "mine"]);
+    assert_eq!(world.read("project/.mcpipe.toml"), "[servers.theirs]\ncommand = 'x'\n");
+}
+
+#[test]
+fn remove_and_rename_take_names_in_full_and_say_what_counts_now() {
+    let world = World::new().user(USER).file("project/.mcpipe.toml", "[servers.files]\nurl = 'https://f/'\n");
+    world.fails(&["remove", "file"], Class::Config, "did you mean 'files'?");
+    assert_eq!(world.read(".config/mcpipe/config.toml"), USER);
+    assert!(world.run(&["remove", "files"]).notes.contains("the entry at ~/.config/mcpipe/config.toml:15 counts now"));
+    assert_eq!(world.read("project/.mcpipe.toml"), "");
+    world.run(&["rename", "files", "my.files"]);
+    assert_eq!(world.read(".config/mcpipe/config.toml"), USER.replace("[servers.files]", "[servers.\"my.files\"]"));
+    world.fails(&["rename", "my.files", "api"], Class::Config, "there is a server 'api' in it already");
+    world.fails(&["rename", "my.files", "a b"], Class::Usage, "call it 'a-b'");
+    let world = World::new().file("project/.mcp.json", "{\"mcpServers\": {\"x\": {\"url\": \"https://x/\"}}}");
+    world.fails(&["remove", "x"], Class::Config, "mcpipe changes TOML files only");
+}
+
+#[test]
+fn adding_at_the_same_time_loses_nothing() {
+    let world = World::new().user("# mine\n");
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let world = &world;
+            scope.spawn(move || world.run(&["add", &format!("s{number}"), "https://a/"]));
+        }
+    });
+    assert_eq!(world.run(&["list"]).out.lines().count(), 12);
+    assert!(world.read(".config/mcpipe/config.toml").starts_with("# mine\n"));
+}
+
+#[cfg(unix)]
+#[test]
+fn edit_opens_the_editor_and_checks_what_it_left() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = |text: &str| {
+        let world = World::new().file("ed", &format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(world.at("ed"), fs::Permissions::from_mode(0o755)).unwrap();
+        let editor = format!("'{}' --flag", world.at("ed").display());
+        world.set("EDITOR", &editor)
+    };
+    let world = script("[ \"$1\" = --flag ] && echo '[servers.x]' >> \"$2\" && echo \"url = 'https://x/'\" >> \"$2\"");
+    let said = world.run(&["edit"]);
+    assert!(
+        said.notes.starts_with("~/.config/mcpipe/config.toml is saved") && said.failure.is_none(),
+        "{}",
+        said.notes
+    );
+    assert!(world.read(".config/mcpipe/config.toml").starts_with("# The configuration of mcpipe."));
+    let world = script("echo '[servers.x]' >> \"$2\"");
+    world.fails(&["edit"], Class::Config, "1 fault in 1 file");
+    script("exit 3").fails(&["edit"], Class::Config, "exit status: 3");
+    World::new().set("VISUAL", "/no/such/editor").fails(&["edit"], Class::Config, "set EDITOR");
+}
+
+#[test]
+fn schema_is_printed_as_json() {
+    let said = World::new().run(&["schema"]);
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), said.json);
+}
