@@ -15,7 +15,7 @@ use super::flow::{self, Means, Renewed, now};
 use super::http::Http;
 use super::record::{Record, Tokens, name_of};
 use super::scopes;
-use super::settings::{Browser, Login, Person, Settings};
+use super::settings::{Browser, Grant, Login, Person, Settings};
 use super::store::{About, Store};
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
@@ -69,6 +69,8 @@ struct Inner {
 struct State {
     loaded: bool,
     held: Option<Held>,
+    /// What holds in place of the gate's settings where those say nothing: how the record was obtained.
+    inherited: Option<Settings>,
     /// How the tokens in hand were obtained in this run, if they were, and when.
     obtained: Option<(By, Instant)>,
     /// Whether the tokens in hand have been shown: a refusal before that is about others.
@@ -126,8 +128,8 @@ enum Need {
     First,
     /// What is stored is good no more.
     Again(Failure),
-    /// It is good, but not for this: these scopes are wanted besides.
-    More(Vec<String>),
+    /// It is good, but not for this: these scopes are to be asked for, because the server wants those.
+    More { all: Vec<String>, wanted: Vec<String> },
 }
 
 impl Gate {
@@ -154,12 +156,20 @@ impl Gate {
         let mut state = self.0.state.lock().await;
         self.0.ready(&mut state).await?;
         if state.tokens().is_none() {
-            if self.0.settings.grant.needs_person() {
+            if self.0.settings(&state).grant.needs_person() {
                 return Err(self.0.must_log_in(&state.need(), None));
             }
             self.0.log_in(&mut state, Need::First, None).await?;
         }
         state.tokens().cloned().ok_or_else(|| self.0.must_log_in(&Need::First, None))
+    }
+
+    /// Tells this login from others, without opening the keychain; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn identity(&self) -> Result<Option<String>> {
+        Ok(self.0.choose()?.and_then(|about| about.login))
     }
 
     /// Logs in although the server asked for nothing. `None` where nobody says that it knows logins.
@@ -169,8 +179,8 @@ impl Gate {
     pub async fn log_in(&self) -> Result<Option<Record>> {
         let mut state = self.0.state.lock().await;
         self.0.load(&mut state).await?;
-        let found = self.0.discover(None).await?;
-        if !found.told && self.0.settings.client_id.is_none() {
+        let found = self.0.discover(&state, None).await?;
+        if !found.told && self.0.settings(&state).client_id.is_none() {
             return Ok(None);
         }
         self.0.obtain(&mut state, Need::First, None, found).await?;
@@ -204,6 +214,9 @@ impl Inner {
         {
             let mut record = Record::read(&secret)?;
             self.hide(&record);
+            if self.settings.is_plain() {
+                state.inherited = Some(record.settings());
+            }
             if self.manner.anew || !self.fits(&record) {
                 record.tokens = None;
             }
@@ -263,12 +276,12 @@ impl Inner {
     /// Tells whether they were; why not, where the issuer refused, is kept.
     async fn renew(self: &Arc<Self>, state: &mut State) -> Result<bool> {
         let Some(before) = state.held.as_ref().map(|held| held.record.clone()) else { return Ok(false) };
-        let inner = self.clone();
+        let (inner, settings) = (self.clone(), self.settings(state).clone());
         let (sender, receiver) = tokio::sync::oneshot::channel();
         // A task of its own: once the refresh token has been sent, its successor must be stored, even if
         // whoever wanted it has gone.
         let task = tokio::spawn(async move {
-            let _ = sender.send(inner.renew_locked(before).await);
+            let _ = sender.send(inner.renew_locked(&settings, before).await);
         });
         self.renewals.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         let lost = || Failure::new(Class::Bug, "the renewal of the token was lost");
@@ -292,7 +305,7 @@ impl Inner {
         }
     }
 
-    async fn renew_locked(&self, before: Record) -> Result<Exchange> {
+    async fn renew_locked(&self, settings: &Settings, before: Record) -> Result<Exchange> {
         let key = before.key();
         let _guard = self.store.lock(&key).await?;
         // Whoever held the lock before us may have done it already.
@@ -312,7 +325,7 @@ impl Inner {
                 }
             }
         }
-        match flow::renew(&self.http, &self.settings, &*self.person, &record).await? {
+        match flow::renew(&self.http, settings, &*self.person, &record).await? {
             Renewed::Tokens(tokens) => {
                 record.tokens = Some(tokens);
                 let about = record.about(self.manner.configured.as_deref());
@@ -334,14 +347,20 @@ impl Inner {
         }
     }
 
-    async fn discover(&self, challenge: Option<&Challenge>) -> Result<Found> {
-        let wants_pkce = self.settings.grant == super::settings::Grant::AuthorizationCode;
-        discovery::discover(&self.http, &self.settings, challenge, wants_pkce).await
+    /// What the user says, now or at an earlier login.
+    fn settings<'a>(&'a self, state: &'a State) -> &'a Settings {
+        state.inherited.as_ref().unwrap_or(&self.settings)
+    }
+
+    async fn discover(&self, state: &State, challenge: Option<&Challenge>) -> Result<Found> {
+        let settings = self.settings(state);
+        let wants_pkce = settings.grant == Grant::AuthorizationCode;
+        discovery::discover(&self.http, settings, challenge, wants_pkce).await
     }
 
     /// Logs in, if that is allowed here.
     async fn log_in(&self, state: &mut State, need: Need, challenge: Option<&Challenge>) -> Result<()> {
-        if self.settings.grant.needs_person() {
+        if self.settings(state).grant.needs_person() {
             let allowed = match self.manner.login {
                 Login::Always => true,
                 Login::Auto => self.manner.terminal,
@@ -352,7 +371,7 @@ impl Inner {
             }
         }
         let _busy = Busy::new(&self.busy);
-        let found = self.discover(challenge).await?;
+        let found = self.discover(state, challenge).await?;
         self.obtain(state, need, challenge, found).await
     }
 
@@ -364,10 +383,11 @@ impl Inner {
         state.logins += 1;
         let _busy = Busy::new(&self.busy);
         let known = self.known(state, &found).await?;
-        let scopes = self.scopes(&need, challenge, &found, known.as_ref());
+        let settings = self.settings(state).clone();
+        let scopes = scopes_for(&settings, &need, challenge, &found, known.as_ref());
         let means = Means {
             http: &self.http,
-            settings: &self.settings,
+            settings: &settings,
             person: &self.person,
             browser: self.manner.browser,
             patience: self.manner.patience,
@@ -399,15 +419,6 @@ impl Inner {
                 None => Ok(held),
             },
             None => Ok(held),
-        }
-    }
-
-    fn scopes(&self, need: &Need, challenge: Option<&Challenge>, found: &Found, known: Option<&Record>) -> Vec<String> {
-        let challenged = challenge.map(Challenge::scopes).unwrap_or_default();
-        let before = known.filter(|record| record.issuer == found.server.issuer).map(|record| record.asked.as_slice());
-        match need {
-            Need::More(more) => scopes::union(before.unwrap_or_default(), more),
-            Need::First | Need::Again(_) => scopes::first(self.settings.scopes.as_deref(), &challenged, &found.scopes),
         }
     }
 
@@ -446,11 +457,10 @@ impl Inner {
                 failure.details_mut().causes.extend(why.details().causes.iter().cloned());
                 failure.hint(hint)
             }
-            Need::More(scopes) => {
-                let scopes = scopes.join(" ");
+            Need::More { all, wanted } => {
                 Failure::new(Class::Auth, format!("{name} requires more rights than the login has"))
-                    .cause(format!("it asks for the scope {scopes}"))
-                    .hint(format!("{hint} --scope '{scopes}'"))
+                    .cause(format!("it asks for the scope {}", wanted.join(" ")))
+                    .hint(format!("{hint} --scope '{}'", all.join(" ")))
             }
         }
     }
@@ -530,7 +540,7 @@ impl Inner {
             )
             .cause(format!("the server wants the scope {}, which was asked for already", wanted.join(" "))));
         }
-        self.log_in(state, Need::More(all), Some(challenge)).await?;
+        self.log_in(state, Need::More { all, wanted }, Some(challenge)).await?;
         Ok(true)
     }
 
@@ -551,6 +561,26 @@ impl Inner {
                 (dpop::HEADER.to_owned(), prover.proof(method, url, Some(&tokens.access), now())?),
             ]),
             _ => Ok(vec![("authorization".to_owned(), Secret::new(format!("Bearer {}", tokens.access.reveal())))]),
+        }
+    }
+}
+
+/// The scopes to ask for.
+fn scopes_for(
+    settings: &Settings,
+    need: &Need,
+    challenge: Option<&Challenge>,
+    found: &Found,
+    known: Option<&Record>,
+) -> Vec<String> {
+    match need {
+        Need::More { all, .. } => {
+            let before = known.filter(|record| record.issuer == found.server.issuer).map(|record| &*record.asked);
+            scopes::union(before.unwrap_or_default(), all)
+        }
+        Need::First | Need::Again(_) => {
+            let challenged = challenge.map(Challenge::scopes).unwrap_or_default();
+            scopes::first(settings.scopes.as_deref(), &challenged, &found.scopes)
         }
     }
 }

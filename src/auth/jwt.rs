@@ -11,19 +11,22 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::random::base64url;
 use crate::error::{Class, Failure, Result};
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs, reason = "each variant is the algorithm it is named after")]
 pub enum Algorithm {
     Es256,
     Es384,
     Rs256,
     Ps256,
+    #[serde(rename = "EdDSA")]
     EdDsa,
 }
 

@@ -22,5 +22,6 @@ pub mod store;
 pub mod token;
 pub mod zone;
 
+pub use flow::PATIENCE;
 pub use gate::{Gate, Manner};
 pub use settings::{Browser, Grant, Login, Person, Settings};

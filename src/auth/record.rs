@@ -6,6 +6,7 @@ use url::Url;
 
 use super::identity::Method;
 use super::metadata::default_resource;
+use super::settings::Settings;
 use super::store::About;
 use super::token::{Granted, Kind};
 use crate::error::{Class, Failure, Result};
@@ -30,6 +31,12 @@ pub struct Record {
     /// The scopes that were asked for.
     #[serde(default)]
     pub asked: Vec<String>,
+    /// Tells this login from others.
+    #[serde(default)]
+    pub login: String,
+    /// How it was obtained: how to obtain it again where the configuration says nothing.
+    #[serde(default)]
+    pub settings: Settings,
     /// The tokens; none where they were refused and only the registration is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
@@ -68,6 +75,9 @@ pub struct Client {
     /// The redirect URI it was registered with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
+    /// The scopes it was registered with: it may ask for no others. Any, where it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
 }
 
 /// Tokens.
@@ -152,6 +162,17 @@ impl Record {
             .map_err(|_| Failure::new(Class::Bug, "the credentials cannot be written as JSON"))
     }
 
+    /// The settings that led to this record, its client among them.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let configured = self.client.origin == Origin::Configured && !self.client.id.is_empty();
+        Settings {
+            client_id: configured.then(|| self.client.id.clone()),
+            client_secret: self.client.secret.clone().filter(|_| configured),
+            ..self.settings.clone()
+        }
+    }
+
     /// The key it is stored under.
     #[must_use]
     pub fn key(&self) -> String {
@@ -171,6 +192,7 @@ impl Record {
             expires_at: tokens.and_then(|tokens| tokens.expires_at),
             has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some()),
             server: name.map(ToOwned::to_owned),
+            login: Some(self.login.clone()).filter(|login| !login.is_empty()),
         }
     }
 }
@@ -217,6 +239,7 @@ mod optional_secret {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::settings::Grant;
     use super::*;
 
     fn tokens(obtained_at: u64, life: Option<u64>) -> Tokens {
@@ -244,8 +267,11 @@ mod tests {
                 method: Method::ClientSecretBasic,
                 origin: Origin::Registered,
                 redirect_uri: None,
+                scopes: Vec::new(),
             },
             asked: vec!["a".into()],
+            login: "login-1".into(),
+            settings: Settings::default(),
             tokens: Some(tokens(1000, Some(3600))),
             dpop_key: Some(Secret::new("hunter2-key")),
         }
@@ -272,6 +298,26 @@ mod tests {
         let damaged = Record::read(&Secret::new("{\"server\": \"hunter2\"")).unwrap_err();
         assert_eq!(damaged.class(), Class::Config);
         assert!(!format!("{damaged:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_record_tells_how_to_obtain_it_again() {
+        let mut record = record();
+        record.settings = Settings {
+            client_id: Some("configured".into()),
+            client_secret: Some(Secret::new("hunter2-settings")),
+            grant: Grant::ClientCredentials,
+            dpop: true,
+            ..Settings::default()
+        };
+        let stored = record.write().unwrap();
+        assert!(!stored.reveal().contains("hunter2-settings"), "the client holds the secret, once");
+        let mut again = Record::read(&stored).unwrap();
+        assert_eq!((again.settings().client_id, again.settings().grant), (None, Grant::ClientCredentials));
+        again.client.origin = Origin::Configured;
+        assert_eq!(again.settings().client_id.as_deref(), Some("id"));
+        assert_eq!(again.settings().client_secret, record.client.secret);
+        assert!(again.settings().dpop && !again.settings().is_plain() && Settings::default().is_plain());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::identity::Method;
 use super::metadata::same_issuer;
 use super::record::{Client, Origin, Record};
 use super::settings::{Grant, Settings};
-use super::token;
+use super::{scopes, token};
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -84,6 +84,7 @@ fn configured(settings: &Settings, found: &Found, known: Option<(&Client, &str)>
         method,
         origin: Origin::Configured,
         redirect_uri: None,
+        scopes: Vec::new(),
     }))
 }
 
@@ -106,6 +107,7 @@ fn document(url: &str) -> Result<Client> {
         method: Method::None,
         origin: Origin::Document,
         redirect_uri: None,
+        scopes: Vec::new(),
     })
 }
 
@@ -114,6 +116,7 @@ fn reusable(client: &Client, wish: Wish<'_>) -> bool {
     client.origin == Origin::Registered
         && client.secret_expires_at.is_none_or(|at| wish.now < at)
         && (client.redirect_uri.as_deref() == wish.redirect_uri || wish.redirect_uri.is_none())
+        && (client.scopes.is_empty() || wish.scopes.iter().all(|scope| client.scopes.contains(scope)))
 }
 
 /// Registers a client (RFC 7591, `AUT-11`).
@@ -121,11 +124,14 @@ async fn register(http: &Http, endpoint: &str, found: &Found, wish: Wish<'_>) ->
     let issuer = &found.server.issuer;
     let offered = found.server.token_endpoint_auth_methods_supported.as_deref();
     let asked = Method::to_register(offered);
-    let answer =
-        http.post(endpoint, "application/json", body(asked, wish).to_string(), &[]).await.map_err(|failure| {
+    // A server that takes the scopes for all that the client may ever ask for must let it step up later.
+    let scopes = scopes::union(wish.scopes, &found.scopes);
+    let answer = http.post(endpoint, "application/json", body(asked, &scopes, wish).to_string(), &[]).await.map_err(
+        |failure| {
             // Where nobody spoke of OAuth, that it is not there explains the refusal better than what was tried.
             if found.told || failure.class() != Class::Auth { failure } else { unregistered(found) }
-        })?;
+        },
+    )?;
     let document = answer.document();
     let text = |name: &str| document.as_ref()?.get(name)?.as_str().filter(|text| !text.is_empty());
     let Some(id) = text("client_id") else {
@@ -147,28 +153,28 @@ async fn register(http: &Http, endpoint: &str, found: &Found, wish: Wish<'_>) ->
         secret,
         origin: Origin::Registered,
         redirect_uri: wish.redirect_uri.map(ToOwned::to_owned),
+        scopes,
     })
 }
 
-fn body(method: Method, wish: Wish<'_>) -> Value {
-    let grant = match wish.grant {
-        Grant::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
-        _ => "authorization_code",
-    };
+fn body(method: Method, scopes: &[String], wish: Wish<'_>) -> Value {
+    let mut grants = vec!["authorization_code", "refresh_token"];
+    if wish.grant == Grant::DeviceCode {
+        grants.push("urn:ietf:params:oauth:grant-type:device_code");
+    }
     let mut body = json!({
         "client_name": "mcpipe",
         "software_id": "mcpipe",
         "software_version": env!("CARGO_PKG_VERSION"),
         "application_type": "native",
-        "grant_types": [grant, "refresh_token"],
+        "grant_types": grants,
+        "response_types": ["code"],
+        // Servers want one even of a device that will not use it.
+        "redirect_uris": [wish.redirect_uri.unwrap_or("http://127.0.0.1/callback")],
         "token_endpoint_auth_method": method.as_str(),
     });
-    if let Some(uri) = wish.redirect_uri {
-        body["redirect_uris"] = json!([uri]);
-        body["response_types"] = json!(["code"]);
-    }
-    if !wish.scopes.is_empty() {
-        body["scope"] = wish.scopes.join(" ").into();
+    if !scopes.is_empty() {
+        body["scope"] = scopes.join(" ").into();
     }
     body
 }
@@ -247,6 +253,10 @@ mod tests {
         assert!(!reusable(&client, WISH));
         client.redirect_uri = WISH.redirect_uri.map(ToOwned::to_owned);
         assert!(reusable(&client, WISH));
+        client.scopes = vec!["a".into()];
+        let (one, two) = (["a".to_owned()], ["a".to_owned(), "b".to_owned()]);
+        assert!(reusable(&client, Wish { scopes: &one, ..WISH }));
+        assert!(!reusable(&client, Wish { scopes: &two, ..WISH }), "it may not ask for more than it registered");
         client.secret_expires_at = Some(100);
         assert!(!reusable(&client, WISH));
         client.secret_expires_at = Some(101);
@@ -256,7 +266,7 @@ mod tests {
     #[test]
     fn aut_11_a_registration_says_what_the_client_is() {
         let scopes = ["a".to_owned(), "b".to_owned()];
-        let body = body(Method::None, Wish { scopes: &scopes, ..WISH });
+        let body = body(Method::None, &scopes, WISH);
         assert_eq!(body["application_type"], "native");
         assert_eq!(body["redirect_uris"], json!(["http://127.0.0.1:1/callback"]));
         assert_eq!(body["grant_types"], json!(["authorization_code", "refresh_token"]));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::Method;
 use super::jwt::Algorithm;
 use crate::error::Result;
@@ -9,7 +11,8 @@ use crate::secret::Secret;
 use crate::transport::Boxed;
 
 /// How tokens are obtained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Grant {
     /// A person logs in with a browser (OAuth 2.1 §4.1).
     #[default]
@@ -54,12 +57,16 @@ impl Grant {
     }
 }
 
-/// `[servers.NAME.auth]`, and the options of `auth login`.
-#[derive(Clone, Debug, Default)]
+/// `[servers.NAME.auth]`, and the options of `auth login`. Serialised without the client, which a record holds
+/// in another place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// A client that the user registered.
+    #[serde(skip)]
     pub client_id: Option<String>,
     /// Its secret.
+    #[serde(skip)]
     pub client_secret: Option<Secret>,
     /// The scopes to ask for, in place of what the server suggests.
     pub scopes: Option<Vec<String>>,
@@ -89,6 +96,14 @@ pub struct Settings {
     pub dpop: bool,
     /// Go on with an authorization server that does not say that it supports PKCE.
     pub allow_unadvertised_pkce: bool,
+}
+
+impl Settings {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Settings::default()
+    }
 }
 
 /// When to log in on the spot.

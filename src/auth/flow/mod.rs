@@ -14,6 +14,7 @@ use super::endpoint::{Endpoint, Form};
 use super::http::Http;
 use super::identity::{Identity, Method};
 use super::jwt::Key;
+use super::random;
 use super::record::{Client, Origin, Record, Tokens, name_of};
 use super::settings::{Browser, Grant, Person, Settings};
 use super::token::{Denied, Granted};
@@ -120,6 +121,8 @@ impl<'a> Login<'a> {
             revocation_endpoint: server.revocation_endpoint.clone(),
             tokens: Some(Tokens::new(granted, &self.scopes, None, now())),
             asked: self.scopes,
+            login: random::token()?,
+            settings: self.means.settings.clone(),
             client: self.client,
             dpop_key: self.prover.map(|prover| prover.secret().clone()),
         })

@@ -5,6 +5,7 @@ use super::super::endpoint::Endpoint;
 use super::super::http::Http;
 use super::super::record::{Client, Record, Tokens};
 use super::super::settings::{Person, Settings};
+use super::super::token;
 use super::{identity, key, now};
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
@@ -29,6 +30,10 @@ pub async fn renew(http: &Http, settings: &Settings, person: &dyn Person, record
     let Some(refresh) = refresh else {
         return Ok(Renewed::Refused(Failure::new(Class::Auth, "there is no refresh token")));
     };
+    if record.token_endpoint.is_empty() {
+        // Imported, and nobody knew where from.
+        return Ok(Renewed::Refused(Failure::new(Class::Auth, "nobody knows where the tokens are renewed")));
+    }
     person.hide(refresh);
     let prover = record.dpop_key.clone().map(Prover::stored).transpose()?;
     let form = vec![
@@ -85,18 +90,21 @@ pub async fn revoke(http: &Http, settings: &Settings, record: &Record) -> Result
     let key = key(settings, &client)?;
     let endpoint =
         || Endpoint { http, url, identity: identity(&client, key.as_ref(), &record.issuer), prover: None, now: now() };
-    let send = async |token: &Secret, hint: &str| {
-        let form = vec![("token", token.reveal().to_owned()), ("token_type_hint", hint.to_owned())];
+    let send = async |one: &Secret, hint: &str| {
+        let form = vec![("token", one.reveal().to_owned()), ("token_type_hint", hint.to_owned())];
         let answer = endpoint().post(form).await?;
-        if (200..300).contains(&answer.status) {
-            return Ok(());
+        let denied = token::denied(answer.status, &answer.body);
+        match answer.status {
+            200..300 => Ok(true),
+            // RFC 7009 §2.2.1: signed tokens, say, which nobody can take back.
+            _ if denied.is("unsupported_token_type") => Ok(false),
+            _ => Err(denied.failure("the tokens could not be revoked")),
         }
-        Err(super::super::token::denied(answer.status, &answer.body).failure("the tokens could not be revoked"))
     };
-    if let Some(refresh) = &tokens.refresh {
-        send(refresh, "refresh_token").await?;
-    }
+    let refresh = match &tokens.refresh {
+        Some(refresh) => send(refresh, "refresh_token").await?,
+        None => false,
+    };
     // Not every issuer drops the access token with the refresh token.
-    send(&tokens.access, "access_token").await?;
-    Ok(true)
+    Ok(send(&tokens.access, "access_token").await? || refresh)
 }
