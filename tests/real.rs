@@ -95,14 +95,14 @@ fn the_official_python_sdk_in_both_eras() {
     }
     let info = run(&sandbox, &["list", "--info", "--json"], &server).json();
     assert_eq!(info["protocol"], "2026-07-28");
-    run(&sandbox, &["call", "break_down"], &server).exits(1).says_on_stdout("out of order");
+    run(&sandbox, &["call", "break_down"], &server).exits(1).prints("Error executing tool break_down\n");
     run(&sandbox, &["call", "count", "steps=4"], &server).exits(0).prints("counted to 4\n");
     run(&sandbox, &["read", "demo://hello"], &server).exits(0).prints("hello");
     run(&sandbox, &["read", "demo://item/{id}", "id=7"], &server).exits(0).prints("item 7");
     run(&sandbox, &["prompt", "greet", "who=Ada"], &server).exits(0).prints("[user]\nSay hello to Ada\n");
     let asked = run(&sandbox, &["call", "ask", "--elicit", r#"{"name":"Ada"}"#, "--protocol", "2025-11-25"], &server);
     asked.exits(0).prints("accept Ada\n");
-    run(&sandbox, &["prompt", "greet"], &server).exits(2);
+    run(&sandbox, &["prompt", "greet"], &server).exits(1).says("who: missing");
 }
 
 #[test]

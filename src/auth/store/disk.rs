@@ -167,10 +167,14 @@ fn resolve(path: &Path) -> Result<PathBuf, Unresolved> {
     fs::canonicalize(path).map_err(Unresolved::Io)
 }
 
-/// Root trusts everybody's files: in a container it is nobody special, and mounted files belong to others.
 #[cfg(unix)]
 fn is_trusted(owner: u32) -> bool {
-    let us = rustix::process::geteuid().as_raw();
+    is_trusted_by(rustix::process::geteuid().as_raw(), owner)
+}
+
+/// Root trusts everybody's files: in a container it is nobody special, and mounted files belong to others.
+#[cfg(unix)]
+fn is_trusted_by(us: u32, owner: u32) -> bool {
     us == 0 || owner == us || owner == 0
 }
 
@@ -243,4 +247,46 @@ fn shown(path: &Path) -> String {
 /// The failure for a document of ours that will not become JSON: a defect.
 pub fn unencodable(error: &serde_json::Error) -> Failure {
     Failure::new(Class::Bug, "cannot write down the credentials").source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn only_our_own_files_and_those_of_root_are_trusted() {
+        assert!(is_trusted_by(1000, 1000));
+        assert!(is_trusted_by(1000, 0));
+        assert!(is_trusted_by(0, 1000));
+        assert!(!is_trusted_by(1000, 1001));
+    }
+
+    #[test]
+    fn a_file_too_long_is_not_read_into_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long.json");
+        File::create(&path).unwrap().set_len(LONGEST * 64).unwrap();
+        let failure = read(&path, &super::super::tests::heard().0).unwrap_err();
+        assert_eq!(failure.class(), Class::Config);
+        assert!(failure.to_string().contains("longer than"), "{failure}");
+    }
+
+    #[test]
+    fn a_reader_sees_a_whole_file_while_writers_replace_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        let texts = ["a".repeat(50_000), "b".repeat(70_000)];
+        replace(&path, &texts[0]).unwrap();
+        let (writer, written) = (path.clone(), texts.clone());
+        let writing = std::thread::spawn(move || {
+            (0..40).for_each(|turn| replace(&writer, &written[turn % 2]).unwrap());
+        });
+        while !writing.is_finished() {
+            let text = read(&path, &super::super::tests::heard().0).unwrap().unwrap();
+            assert!(texts.contains(&text), "{} bytes", text.len());
+        }
+        writing.join().unwrap();
+    }
 }

@@ -25,7 +25,7 @@ pub struct Index {
 }
 
 /// What it holds.
-#[derive(Serialize, Deserialize, Default, Debug, PartialEq)]
+#[derive(Serialize, Deserialize, Clone, Default, Debug, PartialEq)]
 pub struct Contents {
     version: u32,
     /// The person has been told that the keychain cannot be used; it is said again after it could.
@@ -66,7 +66,7 @@ impl Index {
         disk::make_private_dir(&self.data_dir)?;
         let _guard = lock::take(&lock_beside(&self.path), CHANGE_PATIENCE, "the index of the keychain").await?;
         let before = self.read()?;
-        let mut contents = self.read()?;
+        let mut contents = before.clone();
         change(&mut contents);
         contents.version = VERSION;
         if contents != before {

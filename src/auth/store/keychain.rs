@@ -44,10 +44,13 @@ impl Keychain {
         Keychain { worker, index, file, locks: places.state_dir.join("locks"), say }
     }
 
+    fn turn_path(&self, name: &str) -> PathBuf {
+        self.locks.join(format!("{name}.write.lock"))
+    }
+
     /// Writers of one record take turns. This is not the caller's lock, which may be held meanwhile.
     async fn turn(&self, key: &str) -> Result<Guard> {
-        let path = self.locks.join(format!("{}.write.lock", name_of(key)));
-        lock::take(&path, TURN_PATIENCE, &format!("the stored credentials for {key}")).await
+        lock::take(&self.turn_path(&name_of(key)), TURN_PATIENCE, &format!("the stored credentials for {key}")).await
     }
 
     /// Where the record is, and when each copy of it was written (0: there is none).
@@ -126,7 +129,7 @@ impl Keychain {
         if let Some(file) = &self.file {
             file.remove(key).await?;
         }
-        self.tidy(before.left.into_iter().filter(|name| *name != name_of(key)).collect()).await;
+        self.tidy(before.left).await;
         Ok(())
     }
 
@@ -164,16 +167,18 @@ impl Keychain {
     }
 
     /// Deletes what was left in the keychain. It will be tried again when this fails.
-    async fn tidy(&self, names: Vec<String>) {
-        if names.is_empty() {
-            return;
-        }
-        let gone = self.worker.write(move |vault| {
-            let gone = names.into_iter().filter(|name| parts::delete(vault, name).is_ok());
-            Ok(gone.collect::<Vec<_>>())
-        });
-        if let Ok(gone) = gone.await {
-            let _ = self.index.change(|index| index.left.retain(|name| !gone.contains(name))).await;
+    async fn tidy(&self, left: impl IntoIterator<Item = String>) {
+        for name in left {
+            // Whoever is writing it just now wants it there, and has said so by then in the index.
+            let Ok(Some(_turn)) = lock::try_take(&self.turn_path(&name)) else { continue };
+            if !self.index.read().is_ok_and(|index| index.left.contains(&name)) {
+                continue;
+            }
+            let gone = name.clone();
+            if self.worker.write(move |vault| parts::delete(vault, &gone)).await.is_err() {
+                return;
+            }
+            let _ = self.index.change(|index| _ = index.left.remove(&name)).await;
         }
     }
 
@@ -186,7 +191,7 @@ impl Keychain {
             let gone = self.worker.write(move |vault| parts::delete(vault, &name)).await;
             gone.map_err(|trouble| trouble.failure())?;
             self.index.change(|index| _ = index.entries.remove(key)).await?;
-            self.tidy(contents.left.into_iter().collect()).await;
+            self.tidy(contents.left).await;
         }
         let filed = match &self.file {
             Some(file) => file.remove(key).await?,

@@ -42,7 +42,8 @@ pub async fn take(path: &Path, patience: Duration, what: &str) -> Result<Guard> 
     }
 }
 
-fn try_take(path: &Path) -> io::Result<Option<Guard>> {
+/// Takes the lock at `path` if nobody holds it.
+pub fn try_take(path: &Path) -> io::Result<Option<Guard>> {
     let file = match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(dir) = path.parent() {

@@ -93,6 +93,34 @@ async fn unlocked() {
     assert!(keyring(false).delete(KEY).await.unwrap());
 }
 
+/// Twenty processes store and read at once, each its own record and one that is everybody's.
+#[tokio::test]
+#[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
+async fn crowd() {
+    let numbers: Vec<String> = (0..20).map(|number| format!("key {number}")).collect();
+    let children: Vec<_> =
+        numbers.iter().map(|me| again("auth::store::real::one_of_a_crowd", &[("STORE_ME", me)])).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(keyring(false).list().unwrap().len(), 21);
+    for me in &numbers {
+        assert_eq!(keyring(false).get(me).await.unwrap(), Some(Secret::new(me.repeat(40))));
+    }
+    let all = get(&*keyring(false)).await.unwrap().unwrap();
+    assert!(numbers.iter().any(|me| all == me.repeat(400)), "one whole record of somebody's");
+}
+
+#[tokio::test]
+#[ignore = "a part in crowd"]
+async fn one_of_a_crowd() {
+    let me = std::env::var("STORE_ME").unwrap();
+    keyring(false).put(&me, &about(), &Secret::new(me.repeat(40))).await.unwrap();
+    let worker = Worker::new(vault::system_with(500), Patience::of(false), heard().0);
+    let small = Keychain::new(&places(false), worker, None, heard().0);
+    put(&small, &me.repeat(400)).await.unwrap();
+}
+
 #[tokio::test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
 async fn seed() {

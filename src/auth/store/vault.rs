@@ -230,7 +230,8 @@ fn classify(platform: &str, text: String) -> Trouble {
     if codes.iter().any(|code| platform.contains(code)) {
         return Trouble::Locked(text);
     }
-    Trouble::Broken(text)
+    // The words of the system are enough; the name of the library that passes them on says nothing to people.
+    Trouble::Broken(text.strip_prefix("zbus error: ").unwrap_or(&text).to_owned())
 }
 
 #[cfg(test)]
@@ -254,6 +255,9 @@ mod tests {
         assert!(matches!(classify("Error { code: -25308, message: \"x\" }", "x".into()), Trouble::Locked(_)));
         assert!(matches!(classify("Error { code: -25307, message: \"x\" }", "x".into()), Trouble::Broken(_)));
         assert!(matches!(classify("NoResult", "x".into()), Trouble::Broken(_)));
+        assert_eq!(classify("Zbus(x)", "zbus error: no bus".into()), Trouble::Broken("no bus".into()));
+        let refused = r#"Zbus(MethodError("org.freedesktop.Secret.Error.IsLocked", None, Msg))"#;
+        assert!(matches!(classify(refused, "x".into()), Trouble::Locked(_)));
         let broken = Trouble::Broken("no bus".into()).failure();
         let locked = locked.failure();
         assert_eq!((broken.class(), locked.class()), (Class::Config, Class::Config));

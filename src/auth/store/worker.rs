@@ -115,7 +115,11 @@ impl Worker {
         });
         let number = self.give(work)?;
         let ended = |answer: Result<Result<T, Trouble>, _>| {
-            answer.unwrap_or_else(|_| Err(Trouble::Broken("the thread that spoke to it has ended".to_owned())))
+            answer.unwrap_or_else(|_| {
+                // The next call starts another.
+                *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(Trouble::Broken("the thread that spoke to it has ended".to_owned()))
+            })
         };
         let give_up = || progress.abandoned.fetch_max(number, Ordering::SeqCst);
         tokio::select! {

@@ -1,6 +1,9 @@
 //! What the stores promise, over a keychain in memory, and with many processes at once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod files;
+mod processes;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -124,8 +127,9 @@ impl Machine {
 
     /// A new run of mcpipe.
     fn run(&self, choice: Choice, person: bool) -> Keychain {
-        let short = Duration::from_millis(150);
-        let patience = Patience { connect: short, read: short, write: short, person };
+        // Long where an answer is expected, since the machine that runs this may be busy.
+        let time = Duration::from_millis(if self.memory.0.lock().unwrap().hangs { 150 } else { 10_000 });
+        let patience = Patience { connect: time, read: time, write: time, person };
         let worker = Worker::new(self.memory.opener(), patience, self.say.clone());
         let file = (choice == Choice::Auto).then(|| FileStore::new(&self.places(), None, self.say.clone()));
         Keychain::new(&self.places(), worker, file, self.say.clone())
@@ -278,6 +282,19 @@ async fn an_interrupted_first_login_leaves_nothing_for_good() {
 }
 
 #[tokio::test]
+async fn first_logins_at_once_do_not_clear_away_each_other() {
+    let machine = Machine::new();
+    let stores: Vec<Keychain> = (0..20).map(|_| machine.run(Choice::Keyring, true)).collect();
+    let keys: Vec<String> = (0..20).map(|number| format!("key {number}")).collect();
+    let all = stores.iter().zip(&keys).map(|(store, key)| put(store, key, key));
+    futures_util::future::join_all(all).await;
+    for key in &keys {
+        assert_eq!(get(&machine.auto(), key).await.as_ref(), Some(key));
+    }
+    assert_eq!(machine.memory.names().len(), 20);
+}
+
+#[tokio::test]
 async fn long_records_lie_in_parts_and_leave_none_behind() {
     let machine = Machine::new();
     machine.memory.set(|inside| inside.limit = Some(100));
@@ -358,181 +375,9 @@ async fn a_broken_file_or_index_is_named_and_never_overwritten() {
     }
 }
 
-fn file_store(path: &Path, root: &Path) -> (Box<dyn Store>, Arc<Mutex<Vec<String>>>) {
-    let (say, said) = heard();
-    let places = Places { credentials_file: Some(path.to_owned()), ..places(root) };
-    (open(Choice::Keyring, &places, say).unwrap(), said)
-}
-
-#[tokio::test]
-async fn a_named_file_is_used_whatever_the_choice() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("some/where.json");
-    let (store, _) = file_store(&path, dir.path());
-    assert_eq!(get(&*store, KEY).await, None);
-    assert!(!path.parent().unwrap().exists());
-    put(&*store, KEY, "{\"exact\":  1.0}").await;
-    assert_eq!(get(&*store, KEY).await.as_deref(), Some("{\"exact\":  1.0}"), "byte for byte");
-    assert_eq!(store.place(), path.to_str().unwrap());
-    assert_eq!(store.list().unwrap(), [about(KEY)]);
-    assert!(store.delete(KEY).await.unwrap());
-    assert!(!store.delete(KEY).await.unwrap());
-    // `mktemp` makes an empty file: nothing is stored there.
-    std::fs::write(&path, "\n").unwrap();
-    assert_eq!(get(&*store, KEY).await, None);
-    put(&*store, KEY, "x").await;
-}
-
-#[tokio::test]
-async fn what_a_killed_writer_left_is_swept() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("c.json");
-    std::fs::write(dir.path().join(".c.json.abc.new"), "a secret").unwrap();
-    std::fs::write(dir.path().join(".other.json.abc.new"), "somebody else's").unwrap();
-    put(&*file_store(&path, dir.path()).0, KEY, "x").await;
-    assert!(!dir.path().join(".c.json.abc.new").exists());
-    assert!(dir.path().join(".other.json.abc.new").exists());
-}
-
-#[cfg(unix)]
-mod unix {
-    use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-
-    fn mode(path: &Path) -> u32 {
-        std::fs::symlink_metadata(path).unwrap().mode() & 0o777
-    }
-
-    #[tokio::test]
-    async fn files_are_0600_in_a_0700_directory() {
-        let machine = Machine::new();
-        machine.memory.set(|inside| inside.trouble = Some(Trouble::Broken("no bus".into())));
-        std::fs::create_dir(machine.path("")).unwrap();
-        std::fs::set_permissions(machine.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
-        put(&machine.auto(), KEY, "x").await;
-        assert_eq!(mode(&machine.path("")), 0o700);
-        for entry in std::fs::read_dir(machine.path("")).unwrap() {
-            assert_eq!(mode(&entry.unwrap().path()), 0o600);
-        }
-        assert_eq!(mode(&machine.dir.path().join("state/locks")), 0o700);
-    }
-
-    #[tokio::test]
-    async fn a_file_open_to_others_is_closed_with_a_word() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("c.json");
-        let (store, said) = file_store(&path, dir.path());
-        put(&*store, KEY, "x").await;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(get(&*store, KEY).await.as_deref(), Some("x"));
-        assert_eq!(mode(&path), 0o600);
-        assert_eq!(get(&*store, KEY).await.as_deref(), Some("x"));
-        assert_eq!(said.lock().unwrap().len(), 1, "{:?}", said.lock().unwrap());
-    }
-
-    #[tokio::test]
-    async fn our_own_link_is_followed_and_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let (link, real) = (dir.path().join("link.json"), dir.path().join("real.json"));
-        symlink("real.json", &link).unwrap();
-        let (store, _) = file_store(&link, dir.path());
-        // It leads nowhere yet: nothing to read, and nothing is created where it happens to point.
-        assert_eq!(get(&*store, KEY).await, None);
-        let failure = store.put(KEY, &about(KEY), &Secret::new("x")).await.unwrap_err();
-        assert_eq!(failure.class(), Class::Config);
-        std::fs::write(&real, "").unwrap();
-        put(&*store, KEY, "x").await;
-        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert!(std::fs::read_to_string(&real).unwrap().contains(KEY));
-        assert_eq!(mode(&real), 0o600);
-    }
-
-    #[tokio::test]
-    async fn a_pipe_or_a_directory_is_refused_at_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let pipe = dir.path().join("pipe");
-        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        for path in [pipe.as_path(), dir.path()] {
-            let (store, _) = file_store(path, dir.path());
-            let failure = store.get(KEY).await.unwrap_err();
-            assert_eq!(failure.class(), Class::Config);
-            assert!(failure.to_string().contains("not a plain file"), "{failure}");
-        }
-    }
-}
-
-// ---- many processes ----
-
 /// Runs this test binary again, for one test that plays a part.
 pub fn again(test: &str, environment: &[(&str, &str)]) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads", "1"]);
     command.envs(environment.iter().copied()).stdout(std::process::Stdio::null()).spawn().unwrap()
-}
-
-fn part(name: &str) -> String {
-    std::env::var(name).expect("is run by another test only")
-}
-
-const ADD: &str = "auth::store::tests::part_add";
-
-/// Adds a record to a file, and one to an index.
-#[tokio::test]
-#[ignore = "a part in twenty_processes_lose_nothing"]
-async fn part_add() {
-    let (root, me) = (PathBuf::from(part("STORE_ROOT")), part("STORE_ME"));
-    let file = open(Choice::File, &places(&root), heard().0).unwrap();
-    put(&*file, &me, &format!("record of {me}")).await;
-    let patience = Patience::of(false);
-    let worker = Worker::new(Memory::default().opener(), patience, heard().0);
-    let indexed = Keychain::new(&places(&root), worker, None, heard().0);
-    put(&indexed, &me, "x").await;
-}
-
-#[tokio::test]
-async fn twenty_processes_lose_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().to_str().unwrap();
-    let children: Vec<Child> =
-        (0..20).map(|n| again(ADD, &[("STORE_ROOT", root), ("STORE_ME", &format!("key {n}"))])).collect();
-    for mut child in children {
-        assert!(child.wait().unwrap().success());
-    }
-    let file = open(Choice::File, &places(dir.path()), heard().0).unwrap();
-    assert_eq!(file.list().unwrap().len(), 20);
-    for n in 0..20 {
-        assert_eq!(get(&*file, &format!("key {n}")).await.unwrap(), format!("record of key {n}"));
-    }
-    let worker = Worker::new(Memory::default().opener(), Patience::of(false), heard().0);
-    let indexed = Keychain::new(&places(dir.path()), worker, None, heard().0);
-    assert_eq!(indexed.list().unwrap().len(), 20);
-}
-
-const COUNT: &str = "auth::store::tests::part_count";
-
-/// Reads a number under the lock, waits, writes the next; the fourth dies with the lock in hand.
-#[tokio::test]
-#[ignore = "a part in a_lock_holds_across_processes_and_dies_with_its_holder"]
-async fn part_count() {
-    let root = PathBuf::from(part("STORE_ROOT"));
-    let store = open(Choice::Auto, &places(&root), heard().0).unwrap();
-    let _guard = store.lock(KEY).await.unwrap();
-    let counter = root.join("counter");
-    let count: u32 = std::fs::read_to_string(&counter).unwrap().parse().unwrap();
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    std::fs::write(&counter, (count + 1).to_string()).unwrap();
-    if count == 3 {
-        std::process::abort();
-    }
-}
-
-#[tokio::test]
-async fn a_lock_holds_across_processes_and_dies_with_its_holder() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("counter"), "0").unwrap();
-    let root = dir.path().to_str().unwrap();
-    let children: Vec<Child> = (0..20).map(|_| again(COUNT, &[("STORE_ROOT", root)])).collect();
-    let failed = children.into_iter().filter_map(|mut child| (!child.wait().unwrap().success()).then_some(())).count();
-    assert_eq!(failed, 1, "the one that aborted");
-    assert_eq!(std::fs::read_to_string(dir.path().join("counter")).unwrap(), "20");
 }
