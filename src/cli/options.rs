@@ -39,6 +39,9 @@ pub struct GlobalOptions {
     /// Never ask anything
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// When to log in on the spot to a server that asks for it [default: auto, at a terminal only]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub login: Option<LoginWhen>,
     /// Offer DIR to the server as a root; may be repeated
     #[arg(long = "root", global = true, value_name = "DIR")]
     pub roots: Vec<PathBuf>,
@@ -63,6 +66,7 @@ impl GlobalOptions {
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,
+            login: self.login.or(under.login),
             roots: self.roots,
             elicit: self.elicit.or(under.elicit),
         }
@@ -115,6 +119,18 @@ pub struct TargetOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
     /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// When to log in on the spot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LoginWhen {
+    /// Where a person is at the terminal.
     #[default]
     Auto,
     /// Always.

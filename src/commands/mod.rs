@@ -1,7 +1,9 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
+pub mod auth;
 pub mod call;
 pub mod config;
+pub mod credentials;
 pub mod dashboard;
 pub mod generated;
 pub mod inputs;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::args::Reader;
+use crate::auth::Gate;
 use crate::cli::{GlobalOptions, HttpTransport, TargetOptions};
 use crate::config::Lookup;
 use crate::env::Environment;
@@ -25,7 +28,8 @@ use crate::output::{Progress, Ui};
 use crate::session::peer::{Abilities, Observer, Root};
 use crate::session::{self, Session};
 use crate::target::{self, Overrides, Resolved, Target, Words};
-use crate::transport::{self, HttpMode, process};
+use crate::transport::{self, Authorize, HttpMode, process};
+use credentials::{Entry, Stores};
 
 /// How long start and negotiation may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +46,8 @@ pub struct Context {
     pub interrupt: Interrupt,
     /// The options of every command.
     pub global: GlobalOptions,
+    /// Where credentials rest, once it was asked.
+    pub stores: Stores,
 }
 
 /// How a command ended that has said everything itself.
@@ -54,20 +60,32 @@ pub enum Exit {
 }
 
 impl Context {
-    /// A session with a target: nothing is sent yet.
+    /// A session with a target: nothing is sent yet. With a progress line somebody waits for it, and may be
+    /// asked to log in.
     ///
     /// # Errors
-    /// When a root is no directory.
+    /// When a root is no directory, or the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
-        let time = |flag: Option<Duration>, configured: Option<Duration>, usual: Duration| {
-            let time = flag.or(configured).unwrap_or(usual);
-            (time != Duration::ZERO).then_some(time)
-        };
+        let login = self.login(progress.is_some());
+        let gate = self.gate(&target, Entry { login, ..Entry::default() })?;
+        self.session_through(target, gate.as_ref(), progress)
+    }
+
+    /// A session whose credentials come from this gate.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn session_through(
+        &self,
+        target: Target,
+        gate: Option<&Gate>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Session> {
         let transport = transport::Options {
-            connect_timeout: time(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT),
+            connect_timeout: self.connect_timeout(&target),
             interrupt: self.interrupt.clone(),
             trace: self.ui.trace()?,
-            authorize: None,
+            authorize: gate.map(|gate| Arc::new(gate.clone()) as Arc<dyn Authorize>),
         };
         let abilities = Abilities {
             roots: self.roots(&target)?,
@@ -75,13 +93,19 @@ impl Context {
             observer: progress.map(|progress| Arc::new(Reporter(progress)) as Arc<dyn Observer>),
         };
         let options = session::Options {
-            timeout: time(self.global.timeout, target.timeout, TIMEOUT),
+            timeout: limit(self.global.timeout, target.timeout, TIMEOUT),
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
-            identity: None,
+            identity: gate.map(Gate::identity).transpose()?.flatten(),
             transport,
             abilities,
         };
         Ok(Session::new(target, options))
+    }
+
+    /// How long start and negotiation with this target may take.
+    #[must_use]
+    pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
+        limit(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT)
     }
 
     fn roots(&self, target: &Target) -> Result<Vec<Root>> {
@@ -159,6 +183,11 @@ impl Context {
             .map(|server| one(&server.name))
             .collect())
     }
+}
+
+/// The flag's time, else the configured one, else the usual one; `None` (written as 0) waits for ever.
+fn limit(flag: Option<Duration>, configured: Option<Duration>, usual: Duration) -> Option<Duration> {
+    Some(flag.or(configured).unwrap_or(usual)).filter(|time| !time.is_zero())
 }
 
 /// The target options of the command line as plain values.

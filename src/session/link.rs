@@ -158,7 +158,7 @@ impl Link {
                 () = alive.notified() => deadline = ask.timeout.map(|time| Instant::now() + time),
                 () = expired => {
                     // A person who is being asked takes the time they need.
-                    if self.shared.peer.busy() {
+                    if self.shared.peer.busy() || self.shared.transport.busy() {
                         deadline = ask.timeout.map(|time| Instant::now() + time);
                         continue;
                     }

@@ -37,6 +37,10 @@ use crate::protocol::{method, revision::Revision};
 pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
 
+pub(crate) use self::client::{Beside, is_loopback, proxied_by_environment};
+pub(crate) use self::fault::failure as fault;
+pub(crate) use self::refusal::shown;
+
 /// How long the server may take to show whether it offers a stream for its own requests (`HTL-06`).
 const LISTEN: Duration = Duration::from_millis(300);
 /// How long the end of a session may take; its outcome does not matter (`HTL-05`).
@@ -238,6 +242,10 @@ impl Transport for Streamable {
         })
     }
 
+    fn busy(&self) -> bool {
+        self.0.core.busy()
+    }
+
     fn forget_session(&self) -> bool {
         lock(&self.0.state).session.take().is_some()
     }
@@ -256,6 +264,7 @@ impl Transport for Streamable {
                 // Lets the ended tasks drop their connections.
                 tokio::task::yield_now().await;
             }
+            shared.core.settle().await;
         })
     }
 }
