@@ -25,13 +25,22 @@ const RESERVED: [&str; 9] = [
     "transfer-encoding",
 ];
 
+/// Which versions of HTTP may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 where both sides can, else HTTP/1.1.
+    Any,
+    /// HTTP/1.1, which alone can be upgraded to another protocol.
+    One,
+}
+
 /// Builds the client. Touches neither the network nor the system's certificates.
 ///
 /// # Errors
 /// [`Class::Config`] where a PEM file or the proxy cannot be used.
-pub(super) fn build(endpoint: &HttpEndpoint, options: &Options) -> Result<Client> {
+pub(super) fn build(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Client> {
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(&endpoint.tls)?)
+        .tls_backend_preconfigured(tls::config(&endpoint.tls, versions)?)
         .user_agent(AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -39,7 +48,16 @@ pub(super) fn build(endpoint: &HttpEndpoint, options: &Options) -> Result<Client
     if let Some(limit) = options.connect_timeout.filter(|limit| !limit.is_zero()) {
         builder = builder.connect_timeout(limit);
     }
+    if versions == Versions::One {
+        builder = builder.http1_only();
+    }
+    #[cfg(unix)]
+    if let Some(path) = &endpoint.socket {
+        builder = builder.unix_socket(path.clone());
+    }
     match &endpoint.proxy {
+        // Who connects to a socket of this machine goes through no proxy.
+        _ if endpoint.socket.is_some() => builder = builder.no_proxy(),
         Some(url) if url.reveal().is_empty() => builder = builder.no_proxy(),
         Some(url) => builder = builder.proxy(proxy(url)?),
         // A proxy elsewhere cannot reach what only this machine can; whoever wants one here names it.
@@ -55,6 +73,7 @@ pub(super) fn is_proxied(endpoint: &HttpEndpoint, set: impl Fn(&str) -> bool) ->
     let names =
         if endpoint.url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     match &endpoint.proxy {
+        _ if endpoint.socket.is_some() => false,
         Some(url) => !url.reveal().is_empty(),
         None => !is_loopback(&endpoint.url) && names.into_iter().chain(["ALL_PROXY", "all_proxy"]).any(set),
     }
