@@ -3,7 +3,6 @@
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::error::Class;
-use clap::Parser as _;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -61,7 +60,8 @@ impl World {
     }
 
     fn try_run(&self, words: &[&str]) -> Result<Said> {
-        let cli = Cli::try_parse_from(["mcpipe", "config"].iter().chain(words)).unwrap();
+        let mut cli = parse(words).unwrap();
+        let global = cli.take_global();
         let Command::Config(args) = cli.command else { panic!("no config") };
         let environment = self.environment();
         let mut asked = String::new();
@@ -71,8 +71,8 @@ impl World {
         };
         let mut context = Context {
             environment: &environment,
-            file: cli.global.config.as_deref(),
-            times: (cli.global.timeout, cli.global.connect_timeout),
+            file: global.config.as_deref(),
+            times: (global.timeout, global.connect_timeout),
             ask: &mut ask,
         };
         let report = run(&args.command, &mut context)?;
@@ -100,6 +100,17 @@ impl World {
 const USER: &str = "# mine\n[defaults]\ntimeout = \"5s\"\n\n[servers.api]\nurl = \"https://u:pw@api.example/?key=k3y\"\nbearer_env = \"T\"\n\
     [servers.api.headers]\nX-Team = \"${TEAM}\"\nX-Key = \"s3cret\"\n[servers.api.auth]\nclient_secret = \"s3cret\"\nscopes = [\"a\", \"b\"]\n\n\
     [servers.files]\ncommand = \"npx\"\nargs = [\"-y\", \"--token\", \"s3cret\", \"a b\", \"${HOME}\"]\ncwd = \"~/x\"\n";
+
+fn parse(words: &[&str]) -> std::result::Result<Cli, clap::Error> {
+    let words: Vec<std::ffi::OsString> = ["mcpipe", "config"].iter().chain(words).map(Into::into).collect();
+    Cli::read(&words)
+}
+
+#[test]
+fn the_command_line_takes_the_words_of_the_configuration() {
+    assert_eq!(crate::cli::CONFIRM, crate::config::schema::CONFIRM);
+    assert_eq!(crate::cli::GRANTS, crate::config::schema::GRANTS);
+}
 
 #[test]
 fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
@@ -316,7 +327,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "'ftp' is no kind of proxy"),
     ] {
         if part.is_empty() {
-            assert!(Cli::try_parse_from(["mcpipe", "config"].iter().chain(words)).is_err());
+            assert!(parse(words).is_err());
             continue;
         }
         world.fails(words, Class::Usage, part);
