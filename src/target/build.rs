@@ -203,7 +203,7 @@ fn http(
     let insecure = overrides.insecure || settings.is_some_and(|settings| settings.insecure);
     let mut warnings = Vec::new();
     let scheme = place.url.scheme().to_owned();
-    if insecure && scheme.ends_with('s') {
+    if insecure && matches!(scheme.as_str(), "https" | "wss") {
         warnings.push(format!(
             "the certificate of {} is NOT checked: anyone on the way can read and change everything",
             place.url.host_str().unwrap_or_default()

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
@@ -137,13 +137,9 @@ async fn read(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
 /// The server closed the connection (RFC 6455 §7.4).
 fn closed(frame: Option<&CloseFrame>) -> Failure {
     let Some(frame) = frame else { return Failure::new(Class::Unreachable, "the server closed the connection") };
-    let class = match u16::from(frame.code) {
-        // As registered with IANA: Unauthorized, Forbidden.
-        3000 | 3003 => Class::Auth,
-        1002 | 1003 | 1007 => Class::Protocol,
-        _ => Class::Unreachable,
-    };
     let code = u16::from(frame.code);
+    // As registered with IANA: Unauthorized, Forbidden.
+    let class = if matches!(code, 3000 | 3003) { Class::Auth } else { Class::Unreachable };
     let meaning = match code {
         1000 => "done",
         1001 => "going away",
@@ -169,6 +165,9 @@ fn broken(error: &Error) -> Failure {
         Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
             Failure::new(Class::Protocol, "the server sent a message over the size limit")
                 .cause(format!("{size} bytes, and {MAX_MESSAGE} are allowed"))
+        }
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            Failure::new(Class::Unreachable, "the connection broke off").cause("the server did not say goodbye")
         }
         Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_) | Error::AttackAttempt => {
             Failure::new(Class::Protocol, "the server broke the WebSocket protocol").source(error)
@@ -256,7 +255,6 @@ mod tests {
         let said = |text: &str| format!("the server closed the connection with {text}");
         assert_eq!(of(1001, "bye"), (Class::Unreachable, said("1001 (going away): bye")));
         assert_eq!(of(3000, ""), (Class::Auth, said("3000 (unauthorized)")));
-        assert_eq!(of(1002, "").0, Class::Protocol);
         assert_eq!(of(4711, ""), (Class::Unreachable, said("4711 (a code of its own)")));
     }
 }

@@ -20,7 +20,7 @@ pub(in crate::transport) struct Asked {
 
 /// Asks for another protocol; the connection, and the headers of the answer that agreed.
 ///
-/// The endpoint's URL may have any scheme whose secure form ends in `s`; messages show it as it is.
+/// The endpoint's URL has the scheme `ws` or `wss`, and messages show it so.
 ///
 /// # Errors
 /// When the server cannot be reached, refuses ([`refusal::failure`]), does not know the protocol
@@ -42,13 +42,13 @@ pub(in crate::transport) async fn upgrade(
             None => opening.await,
         }
     };
-    options.interrupt.guard(bounded).await?.map_err(|failure| in_words_of(&endpoint.url, &url, failure))
+    options.interrupt.guard(bounded).await?.map_err(|failure| in_words_of(&url, failure))
 }
 
 /// The URL of the HTTP request that asks for the upgrade.
 fn carrier(url: &Url) -> Result<Url> {
     let mut carrier = url.clone();
-    let scheme = if url.scheme().ends_with('s') { "https" } else { "http" };
+    let scheme = if url.scheme() == "wss" { "https" } else { "http" };
     match carrier.set_scheme(scheme) {
         Ok(()) => Ok(carrier),
         Err(()) => Err(Failure::new(Class::Usage, format!("{} cannot be asked over HTTP", refusal::shown(url)))),
@@ -87,12 +87,9 @@ async fn open(core: &Core, asked: Asked) -> Result<(Upgraded, HeaderMap)> {
 }
 
 /// The failure with URLs as the user wrote them.
-fn in_words_of(url: &Url, carrier: &Url, mut failure: Failure) -> Failure {
+fn in_words_of(carrier: &Url, mut failure: Failure) -> Failure {
     let places = [("https://", "wss://"), ("http://", "ws://")];
     let authority = carrier.authority();
-    if url.scheme() == carrier.scheme() || authority.is_empty() {
-        return failure;
-    }
     let reword = |text: &mut String| {
         for (from, to) in places {
             *text = text.replace(&format!("{from}{authority}"), &format!("{to}{authority}"));
@@ -115,10 +112,11 @@ mod tests {
         let url = Url::parse("wss://h:1/mcp").unwrap();
         let carrier = carrier(&url).unwrap();
         assert_eq!(carrier.as_str(), "https://h:1/mcp");
+        assert_eq!(super::carrier(&Url::parse("ws://h/").unwrap()).unwrap().as_str(), "http://h/");
         let failure = Failure::new(Class::Unreachable, "cannot connect to https://h:1/mcp")
             .cause("https://other/ is left alone")
             .hint("use http://h:1/mcp");
-        let failure = in_words_of(&url, &carrier, failure);
+        let failure = in_words_of(&carrier, failure);
         assert_eq!(failure.to_string(), "cannot connect to wss://h:1/mcp: https://other/ is left alone");
         assert_eq!(failure.details().hint.as_deref(), Some("use ws://h:1/mcp"));
     }
