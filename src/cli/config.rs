@@ -47,6 +47,8 @@ pub enum ConfigCommand {
     },
     /// Add a server
     Add(Box<ConfigAddArgs>),
+    /// Copy servers that other clients have set up
+    Import(ConfigImportArgs),
     /// Remove a server
     Remove {
         /// The server's name, in full
@@ -96,6 +98,44 @@ pub enum ConfigCommand {
     Path,
     /// Print the JSON Schema of a configuration file, for editors
     Schema,
+}
+
+/// Copy servers that other clients have set up
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The clients are claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter; a
+FILE is any of theirs, or any JSON with mcpServers or servers. Every command is shown in full before it is written.
+
+Examples:
+  mcpipe config import
+  mcpipe config import cursor --dry-run
+  mcpipe config import claude-code --only github --secrets-to-variables
+  mcpipe config import ./servers.json --yes")]
+pub struct ConfigImportArgs {
+    /// The client, or a file; every client that is found where it is left out
+    #[arg(value_name = "CLIENT|FILE")]
+    pub from: Option<String>,
+    /// Import this server only; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Import the servers of other projects too
+    #[arg(long)]
+    pub all: bool,
+    /// Replace servers of the same names
+    #[arg(long)]
+    pub force: bool,
+    /// Write into the project's .mcpipe.toml
+    #[arg(long)]
+    pub project: bool,
+    /// Put ${VARIABLE} in the place of secrets, and say which variables to set
+    #[arg(long)]
+    pub secrets_to_variables: bool,
+    /// Print what would be written and write nothing
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    pub yes: bool,
 }
 
 /// Add a server

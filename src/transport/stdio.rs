@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::lines::{Inbox, Line, next_line};
 use super::trace::{Event, Trace};
-use super::{Boxed, Connection, Envelope, Options, StdioEndpoint, Transport, Wire, process};
+use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
 use crate::error::{Class, Failure, Result};
 
 /// How many lines of stderr are kept, and how much of each.
@@ -33,7 +33,15 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection> {
     let mut command = Command::new(&endpoint.program);
     command.args(&endpoint.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_clear().envs(endpoint.env.iter().map(|(name, value)| (name, value.reveal())));
+    match &endpoint.inherited {
+        Inherited::AllBut(names) => names.iter().for_each(|name| {
+            command.env_remove(name);
+        }),
+        Inherited::Only(some) => {
+            command.env_clear().envs(some.iter().map(|(name, value)| (name, value.reveal())));
+        }
+    }
+    command.envs(endpoint.env.iter().map(|(name, value)| (name, value.reveal())));
     if let Some(cwd) = &endpoint.cwd {
         command.current_dir(cwd);
     }
