@@ -110,9 +110,12 @@ pub struct TargetOptions {
     /// Check no certificate (dangerous)
     #[arg(long)]
     pub insecure: bool,
-    /// Allow plain http to another host than this one
+    /// Allow plain http or ws to another host than this one
     #[arg(long)]
     pub allow_http: bool,
+    /// Connect to this Unix socket instead of the URL's host and port
+    #[arg(long, value_name = "PATH")]
+    pub unix_socket: Option<PathBuf>,
 }
 
 /// When to use colours.

@@ -211,6 +211,7 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
         proxy: reach.proxy,
         insecure: reach.insecure,
         allow_http: reach.allow_http,
+        unix_socket: reach.unix_socket,
     }
 }
 

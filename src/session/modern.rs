@@ -13,7 +13,7 @@ use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{Raw, RpcError, parse_value};
 use crate::protocol::views::{ServerInfo, member, members};
 use crate::protocol::{code, headers, meta, method};
-use crate::transport::{Boxed, Wire};
+use crate::transport::Boxed;
 
 /// How often a server may ask for input before one request is given up (`MRT-04`).
 const MAX_ROUNDS: usize = 10;
@@ -92,7 +92,7 @@ impl Modern {
 
     async fn ask(&self, link: &Link, call: &Call, round: &Round) -> Reply {
         let id = link.next_id();
-        let http = link.wire() != Wire::Stdio;
+        let http = link.wire().is_http();
         link.ask(Ask {
             id,
             method: call.method,
