@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("env", &["secret"]),
     ("near", &[]),
     ("interrupt", &["error"]),
+    ("browser", &["env", "error"]),
     ("args", &["error", "near", "protocol", "schema"]),
     ("schema", &["error", "near", "protocol"]),
     ("cli", &[]),
