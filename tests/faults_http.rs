@@ -17,7 +17,9 @@ fn echo(server: &HttpServer) -> Run {
 /// A legacy server that refuses the probe in this way.
 fn refusing(probe: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> HttpServer {
     let script = Mcp::legacy("2025-11-25").http_script(Legacy { session: Some("s"), ..Legacy::default() });
-    HttpServer::start(move |request| if request.header("mcp-method").is_some() { probe(request) } else { script(request) })
+    HttpServer::start(
+        move |request| if request.header("mcp-method").is_some() { probe(request) } else { script(request) },
+    )
 }
 
 /// Digest §1.7: the refusals that real servers give instead of a clean error all lead to the handshake.
@@ -30,7 +32,10 @@ fn any_refusal_of_the_probe_leads_to_the_handshake() {
         ("405", Box::new(|_| Reply::status(405).header("Allow", "GET"))),
         ("400 empty", Box::new(|_| Reply::status(400))),
         ("400 text", Box::new(|_| Reply::text("text/plain", "Bad Request: session header required").with_status(400))),
-        ("400 -32000, id null", Box::new(move |_| Reply::json(&rpc(-32000, "Unsupported protocol version", Value::Null)).with_status(400))),
+        (
+            "400 -32000, id null",
+            Box::new(move |_| Reply::json(&rpc(-32000, "Unsupported protocol version", Value::Null)).with_status(400)),
+        ),
         ("400 -32602", Box::new(move |request| Reply::json(&rpc(-32602, "bad", request.id())).with_status(400))),
         ("406", Box::new(|_| Reply::status(406))),
         ("415", Box::new(|_| Reply::status(415))),
@@ -112,7 +117,10 @@ fn streams_in_any_form_are_read() {
             Reply::sse().write(format!("event: ping\ndata: {{}}\n\nevent: message\ndata: {message}\n\n"))
         }),
         ("a charset", |message| {
-            Reply::sse().without_header("content-type").header("content-type", "Text/Event-Stream; charset=utf-8").event(message)
+            Reply::sse()
+                .without_header("content-type")
+                .header("content-type", "Text/Event-Stream; charset=utf-8")
+                .event(message)
         }),
         ("until the connection closes", |message| Reply::sse().until_close().event(message)),
         ("held open after the answer", |message| Reply::sse().event(message).then_stall()),
@@ -120,7 +128,9 @@ fn streams_in_any_form_are_read() {
             Reply::sse().write(":\n\n").pause(Duration::from_millis(100)).write(":\n\n").event(message)
         }),
         ("JSON with a charset", |message| {
-            Reply::json(message).without_header("content-type").header("content-type", "application/json; charset=utf-8")
+            Reply::json(message)
+                .without_header("content-type")
+                .header("content-type", "application/json; charset=utf-8")
         }),
         ("JSON without a type", |message| Reply::json(message).without_header("content-type")),
         ("JSON in chunks", |message| Reply::json(message).chunked().in_pieces(3)),
@@ -138,7 +148,9 @@ fn streams_in_any_form_are_read() {
 /// Compressed although nobody said so beforehand, and as it was asked for.
 #[test]
 fn compressed_bodies_are_read() {
-    let server = streaming(|message| Reply::text("application/json", gzip(&message.to_string())).header("Content-Encoding", "gzip"));
+    let server = streaming(|message| {
+        Reply::text("application/json", gzip(&message.to_string())).header("Content-Encoding", "gzip")
+    });
     echo(&server).succeeds().prints("hi\n");
 }
 
@@ -166,10 +178,16 @@ fn answers_that_are_none_fail_at_once() {
         ("a foreign id", |_| Reply::json(&json!({"jsonrpc": "2.0", "id": 4711, "result": {}})), 7),
         ("a stream without an answer", |_| Reply::sse().write(": nothing\n\n"), 5),
         ("a stream that breaks", |_| Reply::sse().write("data: {\"jsonrpc\"").then_cut(), 5),
-        ("a body that breaks", |message| {
-            let half = message.to_string()[..20].to_owned();
-            Reply::raw(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{half}"))
-        }, 5),
+        (
+            "a body that breaks",
+            |message| {
+                let half = message.to_string()[..20].to_owned();
+                Reply::raw(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{half}"
+                ))
+            },
+            5,
+        ),
         ("no HTTP", |_| Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), 5),
         ("a cut connection", |_| Reply::cut(), 5),
         ("500", |_| Reply::text("text/plain", "boom").with_status(500), 5),
@@ -190,9 +208,12 @@ fn answers_that_are_none_fail_at_once() {
 #[test]
 fn a_read_is_tried_again_when_the_server_is_busy() {
     let script = Mcp::modern().http_script(Legacy::default());
-    let server = HttpServer::start(move |request| {
-        if request.n == 0 { Reply::status(503).header("Retry-After", "0") } else { script(request) }
-    });
+    let server =
+        HttpServer::start(
+            move |request| {
+                if request.n == 0 { Reply::status(503).header("Retry-After", "0") } else { script(request) }
+            },
+        );
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--retries", "1"]).run();
     run.exits(0);
     assert_eq!(server.exchange(), ["POST tools/list", "POST tools/list"]);
@@ -275,7 +296,8 @@ fn a_broken_stream_is_resumed_where_it_can_be() {
 #[test]
 fn a_standalone_stream_that_says_nothing_does_not_block() {
     let script = Mcp::legacy("2025-11-25").http_script(Legacy { session: Some("s"), ..Legacy::default() });
-    let server = HttpServer::start(move |request| if request.method == "GET" { Reply::silence() } else { script(request) });
+    let server =
+        HttpServer::start(move |request| if request.method == "GET" { Reply::silence() } else { script(request) });
     let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "legacy", "--elicit", "accept"];
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(0).prints("hi\n");
@@ -285,7 +307,11 @@ fn a_standalone_stream_that_says_nothing_does_not_block() {
 #[test]
 fn a_question_on_the_standalone_stream_is_answered() {
     let feed = Feed::default();
-    let script = Mcp::legacy("2025-11-25").http_script(Legacy { session: Some("s"), stream: Some(feed.clone()), always_stream: false });
+    let script = Mcp::legacy("2025-11-25").http_script(Legacy {
+        session: Some("s"),
+        stream: Some(feed.clone()),
+        always_stream: false,
+    });
     let server = HttpServer::start(move |request| {
         if request.rpc() == "tools/call" {
             let params = json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {

@@ -102,7 +102,9 @@ fn the_binary_prints_what_is_committed() {
         let run = sandbox.mcpipe(["completions", shell]).run();
         assert_eq!((run.code(), run.stdout().to_owned()), (0, read(root().join("completions").join(file))));
     }
-    for (page, file) in [(None, "mcpipe.1"), (Some("call"), "mcpipe-call.1"), (Some("config-add"), "mcpipe-config-add.1")] {
+    for (page, file) in
+        [(None, "mcpipe.1"), (Some("call"), "mcpipe-call.1"), (Some("config-add"), "mcpipe-config-add.1")]
+    {
         let run = sandbox.mcpipe(["man"].into_iter().chain(page)).run();
         assert_eq!((run.code(), run.stdout().to_owned()), (0, read(root().join("man").join(file))));
     }

@@ -33,7 +33,11 @@ fn everything_over_stdio() {
     prompt.exits(0).says_on_stdout("Oslo");
     let resource = listed.json()["resources"][0]["uri"].as_str().unwrap().to_owned();
     assert!(!run(&sandbox, &["read", &resource], &server).exits(0).stdout.is_empty());
-    let slow = run(&sandbox, &["call", "trigger-long-running-operation", "duration=1", "steps=4", "--timeout", "700ms"], &server);
+    let slow = run(
+        &sandbox,
+        &["call", "trigger-long-running-operation", "duration=1", "steps=4", "--timeout", "700ms"],
+        &server,
+    );
     slow.exits(0).says_on_stdout("completed");
 }
 
@@ -166,7 +170,8 @@ fn the_time_and_git_servers() {
 
     let repository = sandbox.work().join("repository");
     let git = |words: &[&str]| {
-        let status = std::process::Command::new("git").args(words).current_dir(&repository).env("HOME", sandbox.path()).status();
+        let status =
+            std::process::Command::new("git").args(words).current_dir(&repository).env("HOME", sandbox.path()).status();
         assert!(status.unwrap().success(), "git {words:?}");
     };
     std::fs::create_dir(&repository).unwrap();

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
+pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 
 /// Talk to MCP servers from the command line
 #[derive(Debug, Parser)]
@@ -144,6 +144,9 @@ pub struct ListArgs {
     /// Print the raw JSON Schema of the tool's input
     #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all", "info"])]
     pub schema: bool,
+    /// List the tools too that are meant for the server's own app only
+    #[arg(long, help_heading = "What to list")]
+    pub hidden: bool,
     /// Keep what holds WORD in its name, title or description
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
@@ -209,6 +212,9 @@ pub struct CallArgs {
     /// Write images, audio and other binary content into files in DIR
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
+    /// Fail where the result does not fit the tool's output schema, in place of a warning
+    #[arg(long, conflicts_with = "no_validate")]
+    pub strict: bool,
     /// Agree beforehand, where the configuration asks for consent
     #[arg(short = 'y', long)]
     pub yes: bool,
