@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use crate::env::{Environment, OWN_PREFIX};
+use crate::env::{self, Environment, OWN_PREFIX};
 use crate::error::{Class, Failure, Result};
 
 /// A browser that runs longer than this has started; one that ends sooner tells by its exit status.
@@ -62,7 +62,7 @@ pub async fn open(url: &Url, environment: &Environment) -> Result<()> {
 
 /// The command lines to try, in order; `%s` in a word stands for the URL, which is the last word without one.
 fn openers(environment: &Environment) -> Vec<Vec<String>> {
-    if let Some(browser) = environment.get("BROWSER") {
+    if let Some(browser) = environment.get(env::BROWSER) {
         return browser.split(':').filter_map(shlex::split).filter(|words| !words.is_empty()).collect();
     }
     system(environment).iter().map(|words| words.split(' ').map(ToOwned::to_owned).collect()).collect()
@@ -82,10 +82,10 @@ fn system(_environment: &Environment) -> &'static [&'static str] {
 /// Without a display `xdg-open` would start a browser for terminals, in the midst of ours.
 #[cfg(not(any(target_os = "macos", windows)))]
 fn system(environment: &Environment) -> &'static [&'static str] {
-    if environment.get("WSL_DISTRO_NAME").is_some() {
+    if environment.get(env::WSL_DISTRO_NAME).is_some() {
         return &["wslview", "xdg-open"];
     }
-    let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| environment.get(name).is_some());
+    let display = [env::DISPLAY, env::WAYLAND_DISPLAY].iter().any(|name| environment.get(name).is_some());
     if display { &["xdg-open", "x-www-browser"] } else { &[] }
 }
 
