@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod browser;
 pub mod cli;
 pub mod commands;
 pub mod complete;
@@ -97,8 +98,10 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
 }
 
 fn ui_options(global: &GlobalOptions) -> UiOptions {
+    // Notifications and a text would be hard to tell apart.
+    let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
-        json: global.json,
+        json: global.json || stream,
         quiet: global.quiet,
         verbose: global.verbose,
         color: match global.color.unwrap_or_default() {
@@ -107,6 +110,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
             ColorWhen::Never => When::Never,
         },
         trace_file: global.trace.clone(),
+        events: global.events.clone(),
     }
 }
 
