@@ -41,7 +41,7 @@ pub struct Context {
     /// Where it prints.
     pub ui: Arc<Ui>,
     /// Variables, home, working directory.
-    pub env: Environment,
+    pub env: Arc<Environment>,
     /// The wish to stop.
     pub interrupt: Interrupt,
     /// The options of every command.

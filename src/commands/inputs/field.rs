@@ -97,6 +97,20 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// A value of its kind, for an example.
+    #[must_use]
+    pub fn sample(&self) -> Value {
+        let first = self.choices.first().map(|choice| choice.value.clone());
+        match (first, self.schema.get("type").and_then(Value::as_str)) {
+            (Some(first), _) if self.many => Value::Array(vec![first]),
+            (Some(first), _) => first,
+            (None, Some("boolean")) => Value::Bool(true),
+            (None, Some("integer" | "number")) => self.schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
+            (None, Some("array")) => Value::Array(Vec::new()),
+            (None, _) => "…".into(),
+        }
+    }
+
     /// What may be typed, in few words: `integer, >= 18, required`.
     #[must_use]
     pub fn facts(&self) -> String {

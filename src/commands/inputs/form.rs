@@ -139,7 +139,11 @@ impl Filling<'_> {
         alone.insert(field.name.to_owned(), value.clone());
         let problems = schema::check_form(self.form, &alone);
         match problems.iter().find(|problem| problem.path.first().is_some_and(|name| name == field.name)) {
-            Some(problem) => Err(problem.to_string()),
+            // The field's name stands above already.
+            Some(problem) => {
+                let text = problem.to_string();
+                Err(text.strip_prefix(&format!("{}: ", field.name)).map_or(text.clone(), ToOwned::to_owned))
+            }
             None => {
                 content.insert(field.name.to_owned(), value);
                 Ok(())
