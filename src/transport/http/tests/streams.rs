@@ -227,7 +227,7 @@ async fn listening_waits_for_the_stream_and_reconnects() {
     connection.transport.agreed(Revision::V2025_06_18);
     let start = std::time::Instant::now();
     connection.transport.listen().await;
-    assert!((Duration::from_millis(50)..Duration::from_millis(290)).contains(&start.elapsed()));
+    assert!((Duration::from_millis(50)..Duration::from_secs(5)).contains(&start.elapsed()));
     assert!(matches!(message(&mut connection).await, (None, Message::Notification { .. }, None)));
     assert!(matches!(message(&mut connection).await, (None, Message::Request { .. }, None)));
     assert!(silent(&mut connection).await);
