@@ -30,6 +30,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
+use commands::credentials::Stores;
 use commands::{Context, Exit};
 use env::Environment;
 use error::{Class, Failure, Result};
@@ -52,7 +53,8 @@ pub fn main() -> ExitCode {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let ui = Arc::new(Ui::new(ui_options(&global), terminal));
-    let context = Context { ui: ui.clone(), env: Arc::new(env), interrupt: Interrupt::default(), global };
+    let context =
+        Context { ui: ui.clone(), env: Arc::new(env), interrupt: Interrupt::default(), global, stores: Stores::default() };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,
@@ -70,6 +72,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
+        Command::Auth(args) => connected(context, async |context| commands::auth::run(context, *args).await),
         Command::Config(args) => commands::config::print(&context, &args),
         Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
         Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),

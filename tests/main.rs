@@ -23,4 +23,5 @@ mod real;
 mod streams;
 mod support;
 mod tls;
+mod ways;
 mod wire;

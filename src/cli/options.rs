@@ -39,6 +39,9 @@ pub struct GlobalOptions {
     /// Never ask anything
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// When to log in on the spot to a server that asks for it [default: auto, at a terminal only]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub login: Option<LoginWhen>,
     /// Offer DIR to the server as a root; may be repeated
     #[arg(long = "root", global = true, value_name = "DIR")]
     pub roots: Vec<PathBuf>,
@@ -73,6 +76,7 @@ impl GlobalOptions {
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,
+            login: self.login.or(under.login),
             roots: if self.roots.is_empty() { under.roots } else { self.roots },
             elicit: self.elicit.or(under.elicit),
             sampling_command: self.sampling_command.or(under.sampling_command),
@@ -119,15 +123,30 @@ pub struct TargetOptions {
     /// Check no certificate (dangerous)
     #[arg(long)]
     pub insecure: bool,
-    /// Allow plain http to another host than this one
+    /// Allow plain http or ws to another host than this one
     #[arg(long)]
     pub allow_http: bool,
+    /// Connect to this Unix socket instead of the URL's host and port
+    #[arg(long, value_name = "PATH")]
+    pub unix_socket: Option<PathBuf>,
 }
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
     /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// When to log in on the spot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LoginWhen {
+    /// Where a person is at the terminal.
     #[default]
     Auto,
     /// Always.

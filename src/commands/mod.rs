@@ -1,7 +1,9 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
+pub mod auth;
 pub mod call;
 pub mod config;
+pub mod credentials;
 pub mod dashboard;
 pub mod generated;
 pub mod inputs;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::args::Reader;
+use crate::auth::Gate;
 use crate::cli::{GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 use crate::config::Lookup;
 use crate::env::Environment;
@@ -25,7 +28,8 @@ use crate::output::{Progress, Ui};
 use crate::session::peer::Abilities;
 use crate::session::{self, Session};
 use crate::target::{self, Overrides, Resolved, Target, Words};
-use crate::transport::{self, HttpMode, process};
+use crate::transport::{self, Authorize, HttpMode, process};
+use credentials::{Entry, Stores};
 
 /// How long start and negotiation may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +46,8 @@ pub struct Context {
     pub interrupt: Interrupt,
     /// The options of every command.
     pub global: GlobalOptions,
+    /// Where credentials rest, once it was asked.
+    pub stores: Stores,
 }
 
 /// How a command ended that has said everything itself.
@@ -54,22 +60,35 @@ pub enum Exit {
 }
 
 impl Context {
-    /// A session with a target: nothing is sent yet.
+    /// A session with a target: nothing is sent yet. With a progress line somebody waits for it, and may be
+    /// asked to log in.
     ///
     /// # Errors
-    /// When an option cannot be used: a root that is no directory, a file that cannot be read or written.
+    /// When an option cannot be used: a root that is no directory, a file that cannot be read or written; or when
+    /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
-        let time = |flag: Option<Duration>, configured: Option<Duration>, usual: Duration| {
-            let time = flag.or(configured).unwrap_or(usual);
-            (time != Duration::ZERO).then_some(time)
-        };
+        let login = self.login(progress.is_some());
+        let gate = self.gate(&target, Entry { login, ..Entry::default() })?;
+        self.session_through(target, gate.as_ref(), progress)
+    }
+
+    /// A session whose credentials come from this gate.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn session_through(
+        &self,
+        target: Target,
+        gate: Option<&Gate>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Session> {
         let transport = transport::Options {
-            connect_timeout: time(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT),
+            connect_timeout: self.connect_timeout(&target),
             interrupt: self.interrupt.clone(),
             trace: self.ui.trace()?,
-            authorize: None,
+            authorize: gate.map(|gate| Arc::new(gate.clone()) as Arc<dyn Authorize>),
         };
-        let timeout = time(self.global.timeout, target.timeout, TIMEOUT);
+        let timeout = limit(self.global.timeout, target.timeout, TIMEOUT);
         let abilities = Abilities {
             roots: inputs::roots(self, &target)?,
             inputs: inputs::answerer(self, &target.name)?,
@@ -80,11 +99,17 @@ impl Context {
         let options = session::Options {
             timeout,
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
-            identity: None,
+            identity: gate.map(Gate::identity).transpose()?.flatten(),
             transport,
             abilities,
         };
         Ok(Session::new(target, options))
+    }
+
+    /// How long start and negotiation with this target may take.
+    #[must_use]
+    pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
+        limit(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT)
     }
 
     /// The line on stderr that shows that something is under way.
@@ -145,6 +170,11 @@ impl Context {
     }
 }
 
+/// The flag's time, else the configured one, else the usual one; `None` (written as 0) waits for ever.
+fn limit(flag: Option<Duration>, configured: Option<Duration>, usual: Duration) -> Option<Duration> {
+    Some(flag.or(configured).unwrap_or(usual)).filter(|time| !time.is_zero())
+}
+
 /// The target options of the command line as plain values.
 #[must_use]
 pub fn overrides(reach: &TargetOptions) -> Overrides {
@@ -166,6 +196,7 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
         proxy: reach.proxy,
         insecure: reach.insecure,
         allow_http: reach.allow_http,
+        unix_socket: reach.unix_socket,
     }
 }
 

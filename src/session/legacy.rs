@@ -148,7 +148,9 @@ impl Legacy {
     /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
     async fn begin(&self, link: &Link) {
         // A server that refuses or swallows the notification shows at the next request whether it minds.
-        let _ = tokio::time::timeout(BEGIN_PATIENCE, link.tell(method::INITIALIZED, None, Vec::new())).await;
+        let tell = link.tell(method::INITIALIZED, None, Vec::new());
+        tokio::pin!(tell);
+        while tokio::time::timeout(BEGIN_PATIENCE, &mut tell).await.is_err() && link.transport().busy() {}
         if self.handshake.peer.may_be_asked() {
             link.transport().listen().await;
         }

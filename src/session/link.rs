@@ -158,7 +158,7 @@ impl Link {
                 () = alive.notified() => deadline = ask.timeout.map(|time| Instant::now() + time),
                 () = expired => {
                     // A person who is being asked takes the time they need.
-                    if self.shared.peer.busy() {
+                    if self.shared.peer.busy() || self.shared.transport.busy() {
                         deadline = ask.timeout.map(|time| Instant::now() + time);
                         continue;
                     }
@@ -218,7 +218,8 @@ impl Link {
         let (tail, noise) = self.shared.transport.last_words();
         let mut failure = Failure::new(Class::Timeout, format!("no answer to {method} within {}", human(time)));
         if let Some(noise) = noise {
-            failure = failure.cause(format!("the server printed on stdout, which is no message: {noise}"));
+            let did = if self.wire() == Wire::Stdio { "printed on stdout" } else { "sent" };
+            failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
         }
         failure.stderr_tail(tail)
     }

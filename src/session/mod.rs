@@ -119,13 +119,21 @@ impl Session {
         let (live, reply) = match self.negotiator().open(first, self.memory.verdict()).await {
             Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
             Err(failure) => {
-                self.memory.forget();
+                self.doubt(&failure);
                 return Err(failure.server(&self.target.name));
             }
         };
         self.learn(&live);
         *open = Some(live.clone());
         Ok((live, reply))
+    }
+
+    /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
+    /// what it does not understand).
+    fn doubt(&self, failure: &Failure) {
+        if matches!(failure.class(), Class::Timeout | Class::Protocol) {
+            self.memory.forget();
+        }
     }
 
     /// Keeps what the connection has shown, if it is news.
@@ -163,8 +171,11 @@ impl Session {
         };
         let reply = self.reconsider(&live, call, reply).await;
         let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
-        if matches!(&reply, Reply::Failed(failure) if !ours(failure)) {
+        if let Reply::Failed(failure) = &reply
+            && !ours(failure)
+        {
             self.failed.store(true, Ordering::Relaxed);
+            self.doubt(failure);
         }
         Ok(reply)
     }
@@ -321,10 +332,7 @@ impl Session {
             let patient = !interrupted && !self.failed.load(Ordering::Relaxed);
             live.link.close(patient).await;
         }
-        // A timeout may come from a wrong belief (a server that swallows what it does not understand).
-        if self.failed.load(Ordering::Relaxed) {
-            self.memory.forget();
-        } else if self.peer.lists_changed() {
+        if self.peer.lists_changed() {
             self.memory.forget_lists();
         }
     }

@@ -14,7 +14,7 @@ use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{Raw, RpcError, parse_value};
 use crate::protocol::views::{ServerInfo, member, members};
 use crate::protocol::{code, headers, meta, method};
-use crate::transport::{Boxed, Wire};
+use crate::transport::Boxed;
 
 /// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
 const STATE_PAUSE: Duration = Duration::from_millis(250);
@@ -95,7 +95,7 @@ impl Modern {
 
     async fn ask(&self, link: &Link, call: &Call, round: &Round) -> Reply {
         let id = link.next_id();
-        let http = link.wire() != Wire::Stdio;
+        let http = link.wire().is_http();
         link.ask(Ask {
             id,
             method: call.method,
