@@ -53,8 +53,13 @@ pub fn main() -> ExitCode {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let ui = Arc::new(Ui::new(ui_options(&global), terminal));
-    let context =
-        Context { ui: ui.clone(), env: Arc::new(env), interrupt: Interrupt::default(), global, stores: Stores::default() };
+    let context = Context {
+        ui: ui.clone(),
+        env: Arc::new(env),
+        interrupt: Interrupt::default(),
+        global,
+        stores: Stores::default(),
+    };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,
