@@ -220,8 +220,12 @@ impl Filling<'_> {
 
 /// A value by its name for people, and as it is sent where that differs.
 fn both(field: &Field<'_>, value: &Value) -> String {
-    let (shown, sent) = (field.shown(value), word(value));
-    if field.choices.iter().any(|choice| choice.title.is_some()) && shown != sent {
+    let sent = match value {
+        Value::Array(values) if field.many => values.iter().map(word).collect::<Vec<_>>().join(", "),
+        value => word(value),
+    };
+    let shown = field.shown(value);
+    if field.choices.iter().any(|choice| choice.title.is_some()) && shown != sent && !sent.is_empty() {
         format!("{shown} ({sent})")
     } else {
         shown
