@@ -25,7 +25,7 @@ pub mod transport;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::error::ErrorKind;
 
@@ -59,6 +59,7 @@ pub fn main() -> ExitCode {
         interrupt: Interrupt::default(),
         global,
         stores: Stores::default(),
+        trace: OnceLock::new(),
     };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,

@@ -92,7 +92,7 @@ impl Context {
             patience: entry.patience,
             anew: entry.anew,
         };
-        let http = Http::new(endpoint, self.connect_timeout(target), Limits::default(), self.ui.trace()?);
+        let http = Http::new(endpoint, self.connect_timeout(target), Limits::default(), self.trace()?);
         let store = self.store(target.credential_store.as_deref())?;
         Ok(Some(Gate::new(http, settings, manner, self.person(), store)))
     }
