@@ -386,3 +386,27 @@ fn refusal(error: &reqwest::Error) -> Option<&Refused> {
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn sec_02_a_name_is_judged_by_the_addresses_that_are_connected_to() {
+        let watch = Arc::new(Watch::default());
+        let look = async |home: Zone, asked: bool| {
+            {
+                let mut rules = lock(&watch.0);
+                rules.home = Some(home);
+                rules.wary = asked.then(|| "localhost".to_owned()).into_iter().collect();
+            }
+            Checked(watch.clone()).resolve("localhost".parse().unwrap()).await.map(Iterator::count)
+        };
+        let refused = look(Zone::Public, true).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the name belongs to an address of this machine");
+        assert!(look(Zone::Private, true).await.is_err());
+        assert!(look(Zone::Loopback, true).await.unwrap() > 0);
+        assert!(look(Zone::Public, false).await.unwrap() > 0, "the name of a proxy, say, is the user's choice");
+    }
+}

@@ -19,6 +19,10 @@ pub mod registration;
 pub mod scopes;
 pub mod settings;
 pub mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod zone;
 
