@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod browser;
 pub mod cli;
 pub mod commands;
 pub mod complete;
@@ -52,7 +53,13 @@ pub fn main() -> ExitCode {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let ui = Arc::new(Ui::new(ui_options(&global), terminal));
-    let context = Context { ui: ui.clone(), env, interrupt: Interrupt::default(), global, stores: Stores::default() };
+    let context = Context {
+        ui: ui.clone(),
+        env: Arc::new(env),
+        interrupt: Interrupt::default(),
+        global,
+        stores: Stores::default(),
+    };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,
@@ -97,8 +104,10 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
 }
 
 fn ui_options(global: &GlobalOptions) -> UiOptions {
+    // Notifications and a text would be hard to tell apart.
+    let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
-        json: global.json,
+        json: global.json || stream,
         quiet: global.quiet,
         verbose: global.verbose,
         color: match global.color.unwrap_or_default() {
@@ -107,6 +116,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
             ColorWhen::Never => When::Never,
         },
         trace_file: global.trace.clone(),
+        events: global.events.clone(),
     }
 }
 

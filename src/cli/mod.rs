@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use auth::*;
 pub use config::*;
-pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LoginWhen, TargetOptions};
+pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
 
 /// Talk to MCP servers from the command line
 #[derive(Debug, Parser)]
@@ -153,6 +153,9 @@ pub struct ListArgs {
     /// Print the raw JSON Schema of the tool's input
     #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all", "info"])]
     pub schema: bool,
+    /// List the tools too that are meant for the server's own app only
+    #[arg(long, help_heading = "What to list")]
+    pub hidden: bool,
     /// Keep what holds WORD in its name, title or description
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
@@ -219,6 +222,9 @@ pub struct CallArgs {
     /// Write images, audio and other binary content into files in DIR
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
+    /// Fail where the result does not fit the tool's output schema, in place of a warning
+    #[arg(long, conflicts_with = "no_validate")]
+    pub strict: bool,
     /// Agree beforehand, where the configuration asks for consent
     #[arg(short = 'y', long)]
     pub yes: bool,

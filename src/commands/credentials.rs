@@ -148,7 +148,7 @@ pub fn sends_credentials(target: &Target) -> bool {
             !endpoint.url.username().is_empty()
                 || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
         }
-        Endpoint::Stdio(_) => false,
+        Endpoint::Stdio(_) | Endpoint::WebSocket(_) | Endpoint::Unix(_) => false,
     }
 }
 

@@ -8,24 +8,24 @@ pub mod dashboard;
 pub mod generated;
 pub mod inputs;
 pub mod list;
+pub mod outcome;
 pub mod prompt;
 pub mod read;
+pub mod reports;
 pub mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::args::Reader;
 use crate::auth::Gate;
-use crate::cli::{GlobalOptions, HttpTransport, TargetOptions};
+use crate::cli::{GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 use crate::config::Lookup;
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
+use crate::error::{Class, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
-use crate::session::peer::{Abilities, Observer, Root};
+use crate::session::peer::Abilities;
 use crate::session::{self, Session};
 use crate::target::{self, Overrides, Resolved, Target, Words};
 use crate::transport::{self, Authorize, HttpMode, process};
@@ -41,7 +41,7 @@ pub struct Context {
     /// Where it prints.
     pub ui: Arc<Ui>,
     /// Variables, home, working directory.
-    pub env: Environment,
+    pub env: Arc<Environment>,
     /// The wish to stop.
     pub interrupt: Interrupt,
     /// The options of every command.
@@ -64,7 +64,8 @@ impl Context {
     /// asked to log in.
     ///
     /// # Errors
-    /// When a root is no directory, or the index of the credentials cannot be read.
+    /// When an option cannot be used: a root that is no directory, a file that cannot be read or written; or when
+    /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
         let login = self.login(progress.is_some());
         let gate = self.gate(&target, Entry { login, ..Entry::default() })?;
@@ -87,13 +88,16 @@ impl Context {
             trace: self.ui.trace()?,
             authorize: gate.map(|gate| Arc::new(gate.clone()) as Arc<dyn Authorize>),
         };
+        let timeout = limit(self.global.timeout, target.timeout, TIMEOUT);
         let abilities = Abilities {
-            roots: self.roots(&target)?,
-            inputs: inputs::answerer(self, &target.name),
-            observer: progress.map(|progress| Arc::new(Reporter(progress)) as Arc<dyn Observer>),
+            roots: inputs::roots(self, &target)?,
+            inputs: inputs::answerer(self, &target.name)?,
+            sampler: inputs::sampler(self, timeout)?,
+            observer: reports::observer(self, progress)?,
+            log_level: self.global.log_level.map(LogLevel::as_str),
         };
         let options = session::Options {
-            timeout: limit(self.global.timeout, target.timeout, TIMEOUT),
+            timeout,
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
             identity: gate.map(Gate::identity).transpose()?.flatten(),
             transport,
@@ -106,25 +110,6 @@ impl Context {
     #[must_use]
     pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
         limit(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT)
-    }
-
-    fn roots(&self, target: &Target) -> Result<Vec<Root>> {
-        let flags = self.global.roots.iter().map(|root| root.to_string_lossy().into_owned());
-        let words: Vec<String> = if self.global.roots.is_empty() { target.roots.clone() } else { flags.collect() };
-        words.iter().map(|word| self.root(word)).collect()
-    }
-
-    fn root(&self, word: &str) -> Result<Root> {
-        if word.starts_with("file://") {
-            return Ok(Root { uri: word.to_owned(), name: None });
-        }
-        let path = self.env.cwd().unwrap_or_else(|| std::path::Path::new("/")).join(self.env.expand_tilde(word));
-        let broken =
-            |cause: String| Failure::new(Class::Usage, format!("--root {word} cannot be offered")).cause(cause);
-        let path = std::fs::canonicalize(&path).map_err(|error| broken(error.to_string()))?;
-        let uri = url::Url::from_directory_path(&path).map_err(|()| broken("it is no directory".into()))?;
-        let uri = uri.as_str().trim_end_matches('/').to_owned();
-        Ok(Root { uri, name: path.file_name().map(|name| name.to_string_lossy().into_owned()) })
     }
 
     /// The line on stderr that shows that something is under way.
@@ -211,21 +196,7 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
         proxy: reach.proxy,
         insecure: reach.insecure,
         allow_http: reach.allow_http,
-    }
-}
-
-/// Shows what a server reports on the progress line.
-struct Reporter(Arc<Progress>);
-
-impl Observer for Reporter {
-    fn progress(&self, progress: f64, total: Option<f64>, message: Option<&str>) {
-        self.0.update(progress, total, message);
-    }
-
-    fn log(&self, level: &str, logger: Option<&str>, data: &Value) {
-        let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
-        let logger = logger.map(|logger| format!(" {logger}:")).unwrap_or_default();
-        self.0.message(&format!("{level}:{logger} {text}"));
+        unix_socket: reach.unix_socket,
     }
 }
 

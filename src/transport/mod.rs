@@ -4,10 +4,14 @@
 //! eras. What comes back arrives on one channel, tagged with the request on whose stream it came.
 
 pub mod http;
+mod lines;
 pub mod process;
 pub mod sse;
 pub mod stdio;
 pub mod trace;
+#[cfg(unix)]
+mod unix;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,6 +22,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+#[cfg(not(unix))]
+use crate::error::Class;
 use crate::error::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::protocol::revision::Revision;
@@ -36,8 +42,12 @@ pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
 pub enum Endpoint {
     /// A child process that speaks over its standard streams.
     Stdio(StdioEndpoint),
-    /// A URL.
+    /// A URL whose scheme is `http` or `https`.
     Http(HttpEndpoint),
+    /// A URL whose scheme is `ws` or `wss`; its mode has no meaning.
+    WebSocket(HttpEndpoint),
+    /// A Unix socket on which messages are lines, as on the standard streams of a child.
+    Unix(UnixEndpoint),
 }
 
 impl Endpoint {
@@ -48,6 +58,8 @@ impl Endpoint {
             Endpoint::Stdio(_) => Wire::Stdio,
             Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse => Wire::Sse,
             Endpoint::Http(_) => Wire::Http,
+            Endpoint::WebSocket(_) => Wire::WebSocket,
+            Endpoint::Unix(_) => Wire::Unix,
         }
     }
 }
@@ -97,7 +109,7 @@ pub enum HttpMode {
 /// A server behind a URL.
 #[derive(Clone, Debug)]
 pub struct HttpEndpoint {
-    /// The URL; `http` or `https`.
+    /// The URL.
     pub url: reqwest::Url,
     /// Configured headers. They belong to this endpoint only and never follow a redirect to another origin.
     pub headers: Vec<(String, Secret)>,
@@ -107,6 +119,15 @@ pub struct HttpEndpoint {
     pub tls: Tls,
     /// A proxy for this endpoint; the usual variables where `None`.
     pub proxy: Option<Secret>,
+    /// The Unix socket to connect to, in place of the URL's host and port, and of any proxy.
+    pub socket: Option<PathBuf>,
+}
+
+/// A server that listens on a Unix socket.
+#[derive(Clone, Debug)]
+pub struct UnixEndpoint {
+    /// The socket.
+    pub path: PathBuf,
 }
 
 /// How TLS peers are checked and how we show who we are.
@@ -233,9 +254,23 @@ pub enum Wire {
     Http,
     /// HTTP+SSE of 2024-11-05.
     Sse,
+    /// WebSocket.
+    WebSocket,
+    /// Lines over a Unix socket.
+    Unix,
 }
 
 impl Wire {
+    /// All of them.
+    pub const ALL: [Wire; 5] = [Wire::Stdio, Wire::Http, Wire::Sse, Wire::WebSocket, Wire::Unix];
+
+    /// Whether requests are HTTP requests, each with headers and an end of its own; otherwise one stream
+    /// carries everything.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Wire::Http | Wire::Sse)
+    }
+
     /// The name for people and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -243,6 +278,8 @@ impl Wire {
             Wire::Stdio => "stdio",
             Wire::Http => "http",
             Wire::Sse => "sse",
+            Wire::WebSocket => "websocket",
+            Wire::Unix => "unix",
         }
     }
 }
@@ -290,7 +327,8 @@ pub trait Transport: Send + Sync {
         (Vec::new(), None)
     }
 
-    /// Ends it in order: the session over HTTP, the child and its whole process group over stdio.
+    /// Ends it in order: the session over HTTP, the child and its whole process group over stdio, the
+    /// connection elsewhere.
     ///
     /// Bounded in time; nothing is left running when it resolves. With `patient` false (a server that did
     /// not answer, an interrupt) a child gets no time to end by itself.
@@ -308,10 +346,16 @@ pub struct Connection {
 /// Opens the way to a server: the one factory.
 ///
 /// # Errors
-/// When the child cannot be started, or the client cannot be set up (a certificate file, a proxy).
+/// When the child cannot be started, the client cannot be set up (a certificate file, a proxy), or the
+/// socket cannot be connected to.
 pub async fn connect(endpoint: &Endpoint, options: &Options) -> Result<Connection> {
     match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
         Endpoint::Http(endpoint) => http::connect(endpoint, options).await,
+        Endpoint::WebSocket(endpoint) => websocket::connect(endpoint, options).await,
+        #[cfg(unix)]
+        Endpoint::Unix(endpoint) => unix::connect(endpoint, options).await,
+        #[cfg(not(unix))]
+        Endpoint::Unix(_) => Err(Failure::new(Class::Usage, "this system has no Unix sockets")),
     }
 }

@@ -205,6 +205,7 @@ mod tests {
             mode: crate::transport::HttpMode::Auto,
             tls: crate::transport::Tls::default(),
             proxy: None,
+            socket: None,
         };
         let lonely = read(r#"{"access_token":"a","refresh_token":"r"}"#).unwrap();
         assert!(lonely.record(&endpoint, Settings::default(), None).is_err());

@@ -111,6 +111,7 @@ async fn revoke(
             mode: HttpMode::Auto,
             tls: Tls::default(),
             proxy: None,
+            socket: None,
         },
     };
     let settings = if settings.is_plain() { record.settings() } else { settings.clone() };

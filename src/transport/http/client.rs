@@ -28,13 +28,29 @@ const RESERVED: [&str; 9] = [
     "transfer-encoding",
 ];
 
+/// Which versions of HTTP may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 where both sides can, else HTTP/1.1.
+    Any,
+    /// HTTP/1.1, which alone can be upgraded to another protocol.
+    One,
+}
+
 /// Builds the client. Touches neither the network nor the system's certificates.
 ///
 /// # Errors
 /// [`Class::Config`] where a PEM file or the proxy cannot be used.
-pub(super) fn build(endpoint: &HttpEndpoint, options: &Options) -> Result<Client> {
-    let builder = builder(&endpoint.tls, endpoint.proxy.as_ref(), is_loopback(&endpoint.url), options.connect_timeout);
-    finish(builder?)
+pub(super) fn build(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Client> {
+    #[cfg(unix)]
+    if let Some(path) = &endpoint.socket {
+        // Who connects to a socket of this machine goes through no proxy.
+        let direct = Secret::default();
+        let builder = builder(&endpoint.tls, Some(&direct), true, options.connect_timeout, versions)?;
+        return finish(builder.unix_socket(path.clone()));
+    }
+    let loopback = is_loopback(&endpoint.url);
+    finish(builder(&endpoint.tls, endpoint.proxy.as_ref(), loopback, options.connect_timeout, versions)?)
 }
 
 /// A client for requests that a conversation with an endpoint calls for, but that do not go to it: OAuth.
@@ -58,7 +74,7 @@ impl Beside<'_> {
     /// # Errors
     /// As [`build`].
     pub(crate) fn build(self) -> Result<Client> {
-        let builder = builder(self.tls, self.proxy, self.loopback, self.connect_timeout)?;
+        let builder = builder(self.tls, self.proxy, self.loopback, self.connect_timeout, Versions::Any)?;
         finish(builder.dns_resolver(self.resolver))
     }
 }
@@ -68,15 +84,19 @@ fn builder(
     configured: Option<&Secret>,
     loopback: bool,
     connect_timeout: Option<Duration>,
+    versions: Versions,
 ) -> Result<ClientBuilder> {
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(tls)?)
+        .tls_backend_preconfigured(tls::config(tls, versions)?)
         .user_agent(AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .tcp_nodelay(true);
     if let Some(limit) = connect_timeout.filter(|limit| !limit.is_zero()) {
         builder = builder.connect_timeout(limit);
+    }
+    if versions == Versions::One {
+        builder = builder.http1_only();
     }
     match configured {
         Some(url) if url.reveal().is_empty() => builder = builder.no_proxy(),
@@ -96,6 +116,7 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
 /// Whether requests go through a proxy, as far as the endpoint and the environment (`set`) tell.
 pub(super) fn is_proxied(endpoint: &HttpEndpoint, set: impl Fn(&str) -> bool) -> bool {
     match &endpoint.proxy {
+        _ if endpoint.socket.is_some() => false,
         Some(url) => !url.reveal().is_empty(),
         None => !is_loopback(&endpoint.url) && proxied_by_environment(endpoint.url.scheme(), set),
     }

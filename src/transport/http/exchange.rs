@@ -6,7 +6,8 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, Url};
 
-use super::{client, fault, refusal};
+use super::client::{self, Versions};
+use super::{fault, refusal};
 use crate::error::{Class, Failure, Result};
 use crate::secret::REDACTED;
 use crate::transport::trace::{Event, Trace};
@@ -57,11 +58,11 @@ pub(super) enum Answer {
 }
 
 impl Core {
-    pub(super) fn new(endpoint: &HttpEndpoint, options: &Options) -> Result<Self> {
+    pub(super) fn new(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Self> {
         let configured = client::configured(endpoint, &options.trace)?;
         let own = configured.contains_key(AUTHORIZATION) || !endpoint.url.username().is_empty();
         Ok(Core {
-            client: client::build(endpoint, options)?,
+            client: client::build(endpoint, options, versions)?,
             url: endpoint.url.clone(),
             configured,
             authorize: options.authorize.clone().filter(|_| !own),

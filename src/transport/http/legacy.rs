@@ -7,6 +7,7 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use tokio::sync::mpsc;
 
+use super::client::Versions;
 use super::events::{self, Cursor, End, Events};
 use super::exchange::{Answer, Ask, Core, same_origin};
 use super::sink::{Sink, Tasks};
@@ -20,7 +21,7 @@ use crate::transport::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, O
 /// When the server refuses the stream ([`refusal::failure`]), names no address or one of another origin
 /// ([`Class::Protocol`]), or takes longer than `connect_timeout` ([`Class::Timeout`]).
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
-    let core = Core::new(endpoint, options)?;
+    let core = Core::new(endpoint, options, Versions::Any)?;
     let bounded = async {
         let opening = open(&core);
         let Some(limit) = options.connect_timeout.filter(|limit| !limit.is_zero()) else { return opening.await };
