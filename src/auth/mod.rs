@@ -1,6 +1,5 @@
 //! Logging in (digest §5): discovery, registration, the flows, renewal, and what keeps the credentials.
 
-pub mod browser;
 pub mod callback;
 pub mod challenge;
 pub mod discovery;

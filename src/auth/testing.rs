@@ -159,7 +159,7 @@ async fn serve(mut stream: TcpStream, answer: Answer, log: Arc<Mutex<Vec<Asked>>
 
 /// A URL as an endpoint.
 pub fn endpoint(url: Url) -> HttpEndpoint {
-    HttpEndpoint { url, headers: Vec::new(), mode: HttpMode::Auto, tls: Tls::default(), proxy: None }
+    HttpEndpoint { url, headers: Vec::new(), mode: HttpMode::Auto, tls: Tls::default(), proxy: None, socket: None }
 }
 
 /// A client for requests on behalf of the server at this URL.
@@ -218,12 +218,12 @@ impl Person for Somebody {
         self.said.lock().unwrap().push(text.to_owned());
     }
 
-    fn open(&self, url: &str) -> Result<(), String> {
-        self.opened.lock().unwrap().push(url.to_owned());
+    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
+        self.opened.lock().unwrap().push(url.to_string());
         if self.does == Does::LogsIn {
-            follow(url.to_owned());
+            follow(url.to_string());
         }
-        Ok(())
+        Box::pin(async { Ok(()) })
     }
 
     fn ask<'a>(&'a self, _: &'a str) -> Boxed<'a, Result<String>> {
