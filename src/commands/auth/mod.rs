@@ -38,19 +38,14 @@ pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
 /// When it cannot be resolved; [`Class::Usage`] where it is a process (`AUT-01`).
 fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
     let target = context.target(vec![word.to_owned()], &[], false, reach)?.target;
-    match &target.endpoint {
-        Endpoint::Http(endpoint) => {
-            let endpoint = endpoint.clone();
-            Ok((target, endpoint))
-        }
-        Endpoint::Stdio(_) => {
-            Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
-                .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration"))
-        }
-        Endpoint::WebSocket(_) | Endpoint::Unix(_) => {
+    match target.endpoint.over_http() {
+        Some(endpoint) => Ok((target, endpoint)),
+        None if matches!(target.endpoint, Endpoint::Unix(_)) => {
             Err(Failure::new(Class::Usage, format!("'{}' is a socket and takes no login", target.name))
-                .hint("logins are for http and https URLs; give a WebSocket its token with --bearer-env VAR"))
+                .hint("who may connect to it is decided by its file's permissions"))
         }
+        None => Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
+            .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration")),
     }
 }
 
