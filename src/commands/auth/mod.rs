@@ -110,7 +110,21 @@ fn nothing(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_documentation_shows_every_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = crate::auth::store::Places { data_dir: dir.path().into(), ..Default::default() };
+        let store = crate::auth::store::open(crate::auth::store::Choice::File, &places, std::sync::Arc::new(|_| {}));
+        let ours = document(&About::default(), &*store.unwrap());
+        let documented = include_str!("../../../docs/json.md");
+        let example = documented.lines().find(|line| line.starts_with(r#"{"store":"#)).unwrap();
+        let example: Value = serde_json::from_str(example).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&example["credentials"][0]), names(&ours));
+    }
 
     #[test]
     fn the_state_is_told_without_asking() {
