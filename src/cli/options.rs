@@ -12,6 +12,9 @@ pub struct GlobalOptions {
     /// Print one JSON document; failures become one JSON line on stderr
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print what the jq filter EXPR makes of the JSON document: strings raw, each output on its own line
+    #[arg(long, global = true, value_name = "EXPR")]
+    pub jq: Option<String>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -54,6 +57,7 @@ impl GlobalOptions {
         self.roots.splice(0..0, under.roots);
         GlobalOptions {
             json: self.json || under.json,
+            jq: self.jq.or(under.jq),
             quiet: self.quiet || under.quiet,
             verbose: self.verbose.saturating_add(under.verbose),
             trace: self.trace.or(under.trace),
