@@ -34,6 +34,12 @@ variables! {
     COLUMNS = "COLUMNS";
     /// The program that opens a URL.
     BROWSER = "BROWSER";
+    /// A display: without one, no browser is started unless `BROWSER` says which.
+    DISPLAY = "DISPLAY";
+    /// The same, for Wayland.
+    WAYLAND_DISPLAY = "WAYLAND_DISPLAY";
+    /// Set where the browser is that of the Windows around us.
+    WSL_DISTRO_NAME = "WSL_DISTRO_NAME";
     /// The editor of `config edit`, first choice.
     VISUAL = "VISUAL";
     /// The editor of `config edit`, second choice.

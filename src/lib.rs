@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod browser;
 pub mod cli;
 pub mod commands;
 pub mod complete;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
+use commands::credentials::Stores;
 use commands::{Context, Exit};
 use env::Environment;
 use error::{Class, Failure, Result};
@@ -63,7 +65,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(failure.class().code());
         }
     };
-    let context = Context { ui: ui.clone(), env, interrupt: Interrupt::default(), global };
+    let context = Context { ui: ui.clone(), env, interrupt: Interrupt::default(), global, stores: Stores::default() };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,
@@ -81,6 +83,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
+        Command::Auth(args) => connected(context, async |context| commands::auth::run(context, *args).await),
         Command::Config(args) => commands::config::print(&context, &args),
         Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
         Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
@@ -107,8 +110,10 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
 }
 
 fn ui_options(global: &GlobalOptions) -> UiOptions {
+    // Notifications and a text would be hard to tell apart.
+    let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
-        json: global.json || global.jq.is_some(),
+        json: global.json || global.jq.is_some() || stream,
         jq: None,
         quiet: global.quiet,
         verbose: global.verbose,
@@ -118,6 +123,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
             ColorWhen::Never => When::Never,
         },
         trace_file: global.trace.clone(),
+        events: global.events.clone(),
     }
 }
 

@@ -94,7 +94,7 @@ fn the_official_python_sdk_in_both_eras() {
         assert_eq!(call.exits(0).json()["structuredContent"], json!({"total": 5}), "{protocol}");
     }
     let info = run(&sandbox, &["list", "--info", "--json"], &server).json();
-    assert_eq!(info["protocol"], "2026-07-28");
+    assert_eq!(info["revision"], "2026-07-28");
     run(&sandbox, &["call", "break_down"], &server).exits(1).prints("Error executing tool break_down\n");
     run(&sandbox, &["call", "count", "steps=4"], &server).exits(0).prints("counted to 4\n");
     run(&sandbox, &["read", "demo://hello"], &server).exits(0).prints("hello");

@@ -3,6 +3,7 @@
 //! Help lives here once. The man pages, the completions, `docs/cli.md` and the README's usage are
 //! generated from these definitions (`src/generate.rs`) and held equal by a test.
 
+mod auth;
 mod config;
 mod options;
 
@@ -11,8 +12,9 @@ use std::mem::ManuallyDrop;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use auth::*;
 pub use config::*;
-pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
+pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
 
 /// Talk to MCP servers from the command line
 #[derive(Debug, Parser)]
@@ -69,6 +71,7 @@ impl Cli {
             Command::Call(args) => &mut args.global,
             Command::Read(args) => &mut args.global,
             Command::Prompt(args) => &mut args.global,
+            Command::Auth(args) => args.global(),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
             Command::Man(args) => &mut args.global,
@@ -102,6 +105,8 @@ pub enum Command {
     Read(ReadArgs),
     /// Get a prompt
     Prompt(PromptArgs),
+    /// Log in, log out, and see where credentials rest
+    Auth(Box<AuthArgs>),
     /// Show, check and change the configuration
     Config(ConfigArgs),
     /// Print the completion script of a shell
@@ -148,6 +153,9 @@ pub struct ListArgs {
     /// Print the raw JSON Schema of the tool's input
     #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all", "info"])]
     pub schema: bool,
+    /// List the tools too that are meant for the server's own app only
+    #[arg(long, help_heading = "What to list")]
+    pub hidden: bool,
     /// Keep what holds WORD in its name, title or description
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
@@ -214,6 +222,9 @@ pub struct CallArgs {
     /// Write images, audio and other binary content into files in DIR
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
+    /// Fail where the result does not fit the tool's output schema, in place of a warning
+    #[arg(long, conflicts_with = "no_validate")]
+    pub strict: bool,
     /// Agree beforehand, where the configuration asks for consent
     #[arg(short = 'y', long)]
     pub yes: bool,

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::inputs;
+use super::outcome;
 use super::tools::{self, Tools};
 use super::{Context, Exit, Files};
 use crate::args::{self, FormArg};
@@ -38,8 +39,8 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let operation = async |session: &Session| {
         let files = RefCell::new(Files::default());
         let call = Calling { context, session, args: &args, given: &given, files };
-        let Some(result) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
-        call.print(&result)
+        let Some((result, misfit)) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
+        call.print(&result, misfit)
     };
     context.with(session, operation).await
 }
@@ -72,8 +73,8 @@ struct Calling<'a> {
 }
 
 impl Calling<'_> {
-    /// The result; `None` after a dry run.
-    async fn result(&self) -> Result<Option<Raw>> {
+    /// The result, and how it breaks the tool's promise; `None` after a dry run.
+    async fn result(&self) -> Result<Option<(Raw, Option<Failure>)>> {
         let name = self.given.tool.as_str();
         let target = self.session.target();
         if !target.policy.permits(name) {
@@ -98,8 +99,11 @@ impl Calling<'_> {
             self.dry_run(arguments)?;
             return Ok(None);
         }
-        self.consent(tools.as_ref().and_then(|tools| tools.find(name)), &arguments).await?;
-        self.send(arguments, headers).await.map(Some)
+        let tool = tools.as_ref().and_then(|tools| tools.find(name));
+        self.consent(tool, &arguments).await?;
+        let result = self.send(arguments, headers).await?;
+        let misfit = tool.and_then(|tool| outcome::misfit(tool, &result));
+        Ok(Some((result, misfit)))
     }
 
     /// Sends the call and follows it to its result.
@@ -116,14 +120,7 @@ impl Calling<'_> {
         }
         match reply {
             Reply::Result(result) => Ok(result),
-            reply => {
-                let failure = self.session.failure(reply, method::TOOLS_CALL);
-                // What was declined is why it failed.
-                Err(match self.session.declined() {
-                    Some(declined) => declined.cause(failure.to_string()),
-                    None => failure,
-                })
-            }
+            reply => Err(self.session.failure(reply, method::TOOLS_CALL)),
         }
     }
 
@@ -179,7 +176,7 @@ impl Calling<'_> {
         if agreed { Ok(()) } else { Err(refused("was not agreed to")) }
     }
 
-    fn print(&self, result: &RawValue) -> Result<Exit> {
+    fn print(&self, result: &RawValue, misfit: Option<Failure>) -> Result<Exit> {
         let ui = &self.context.ui;
         let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
         if ui.json() {
@@ -189,10 +186,19 @@ impl Calling<'_> {
         } else {
             ui.tool_result(result, self.args.save.as_deref())?;
         }
-        match (failed, self.session.declined()) {
-            (false, _) => Ok(Exit::Done),
-            (true, Some(declined)) => Err(declined.server(&self.session.target().name)),
-            (true, None) => Ok(Exit::Said(Class::Failed)),
+        // An answer that could not be given as told, a refusal, a promise that was not kept: whatever came of it.
+        let declined = self.session.declined().filter(|_| failed);
+        if let Some(reason) = self.session.unanswered().or(declined) {
+            return Err(reason.server(&self.session.target().name));
+        }
+        match misfit {
+            _ if failed => Ok(Exit::Said(Class::Failed)),
+            None => Ok(Exit::Done),
+            Some(misfit) if self.args.strict => Err(misfit),
+            Some(misfit) => {
+                ui.warn(&misfit.to_string());
+                Ok(Exit::Done)
+            }
         }
     }
 }

@@ -29,7 +29,9 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
     context
         .with(session, async |session| {
             if uris.is_empty() {
-                return progress.during(list::kinds(context, session, &[Kind::Resources, Kind::Templates], None)).await;
+                return progress
+                    .during(list::kinds(context, session, &[Kind::Resources, Kind::Templates], list::Filter::default()))
+                    .await;
             }
             let results = progress.during(join_all(uris.iter().map(|uri| read_one(session, uri)))).await;
             print(context, &args, &uris, results)

@@ -72,13 +72,6 @@ impl Ui {
         self.progress.clear();
         Pause(&self.progress)
     }
-
-    /// Writes a question to standard error without a line end; the answer is typed after it.
-    pub fn ask(&self, question: &str) {
-        let text = self.shown_err(question);
-        let mut err = lock(&self.err);
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
-    }
 }
 
 /// One long operation. Cleared when its waiting ends; any number may exist, one is shown.

@@ -158,7 +158,7 @@ impl Link {
                 () = alive.notified() => deadline = ask.timeout.map(|time| Instant::now() + time),
                 () = expired => {
                     // A person who is being asked takes the time they need.
-                    if self.shared.peer.busy() {
+                    if self.shared.peer.busy() || self.shared.transport.busy() {
                         deadline = ask.timeout.map(|time| Instant::now() + time);
                         continue;
                     }
@@ -204,6 +204,14 @@ impl Link {
             let _ = tokio::time::timeout(Duration::from_millis(500), tell).await;
         }
         self.shared.transport.abandon(id);
+    }
+
+    /// Waits for so long, but no longer than until a stop is asked for.
+    ///
+    /// # Errors
+    /// When a stop is asked for.
+    pub async fn sleep(&self, time: Duration) -> crate::error::Result<()> {
+        self.interrupt.guard(tokio::time::sleep(time)).await
     }
 
     fn timed_out(&self, method: &str, time: Duration) -> Failure {
@@ -258,10 +266,16 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
             Item::Message(Message::Request { id, method, params }, _) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
-                    let body = shared.peer.answer(&id, &method, params.as_deref()).await;
+                    let (body, end) = shared.peer.answer(&id, &method, params.as_deref()).await;
+                    // The server had to wait for us: its time begins anew.
+                    shared.stir();
+                    let Some(body) = body else { return };
                     let envelope = Envelope { what: Outgoing::OneWay, method: "", body, headers: Vec::new() };
                     if let Err(failure) = shared.transport.send(envelope).await {
                         shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
+                    }
+                    if let Some(failure) = end {
+                        shared.fail_all(&failure);
                     }
                 });
             }
@@ -285,8 +299,19 @@ impl Shared {
         }
     }
 
+    /// Starts the clock of every waiting request again.
+    fn stir(&self) {
+        for pending in lock(&self.pending).values() {
+            pending.alive.notify_one();
+        }
+    }
+
     fn broken(&self, failure: &Failure) {
         *lock(&self.gone) = Some(failure.clone());
+        self.fail_all(failure);
+    }
+
+    fn fail_all(&self, failure: &Failure) {
         for (_, pending) in lock(&self.pending).drain() {
             let _ = pending.sender.send(Reply::Failed(failure.clone()));
         }
@@ -313,6 +338,7 @@ impl Shared {
         if !lock(&self.pending).contains_key(&id) {
             self.trace.note(&format!("ignored an answer nobody waits for (id {id})"));
         }
+        self.peer.settled();
         match response.outcome {
             Ok(result) => self.complete(id, Reply::Result(result)),
             Err(error) => self.complete(id, Reply::Error(error, status)),
@@ -320,14 +346,14 @@ impl Shared {
     }
 
     fn notified(&self, method: &str, params: Option<Raw>) {
-        let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
+        let value = params.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
         if method == method::PROGRESS {
-            let token = params.get("progressToken");
+            let token = value.get("progressToken");
             let id = token.and_then(|token| token.as_u64().or_else(|| token.as_str()?.parse().ok()));
             if let Some(pending) = id.and_then(|id| lock(&self.pending).get(&id).map(|pending| pending.alive.clone())) {
                 pending.notify_one();
             }
         }
-        self.peer.notified(method, &params);
+        self.peer.notified(method, params.as_deref(), &value);
     }
 }

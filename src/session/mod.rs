@@ -5,6 +5,7 @@
 
 pub mod era;
 pub mod failure;
+pub mod input;
 pub mod legacy;
 pub mod link;
 pub mod listing;
@@ -161,7 +162,8 @@ impl Session {
             }
         };
         let reply = self.reconsider(&live, call, reply).await;
-        if matches!(reply, Reply::Failed(_)) {
+        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
+        if matches!(&reply, Reply::Failed(failure) if !ours(failure)) {
             self.failed.store(true, Ordering::Relaxed);
         }
         Ok(reply)
@@ -173,15 +175,25 @@ impl Session {
     /// When there is no result, with what that means for the user.
     pub async fn request(&self, call: &Call) -> Result<Raw> {
         match self.reply(call).await? {
-            Reply::Result(result) => Ok(result),
+            Reply::Result(result) => match self.unanswered() {
+                // What it answered instead is not what was asked for.
+                Some(failure) => Err(failure.server(&self.target.name)),
+                None => Ok(result),
+            },
             reply => Err(self.failure(reply, call.method)),
         }
     }
 
-    /// The failure behind a reply that is no result.
+    /// The failure behind a reply that is no result. Where the person declined, or an answer could not be
+    /// given, that is why.
     #[must_use]
     pub fn failure(&self, reply: Reply, asked: &str) -> Failure {
-        explain(reply, asked, &self.target)
+        let ours = matches!(reply, Reply::Failed(_));
+        let failure = explain(reply, asked, &self.target);
+        match self.unanswered().or_else(|| self.declined()) {
+            Some(reason) if !ours => reason.cause(failure.to_string()).server(&self.target.name),
+            _ => failure,
+        }
     }
 
     /// A refusal that may come from a wrong belief about the era is looked into: the belief is dropped and
@@ -286,10 +298,16 @@ impl Session {
         }
     }
 
-    /// The refusal of the person to give input, where there was one.
+    /// The refusal of the person to give input, where there was one since this was last asked.
     #[must_use]
     pub fn declined(&self) -> Option<Failure> {
         self.peer.declined()
+    }
+
+    /// Why input could not be given as the user told, where that happened since this was last asked.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<Failure> {
+        self.peer.unanswered()
     }
 
     /// Ends the session in order; nothing is left running.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
+use super::input::{MAX_ROUNDS, Refusal, endless};
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
 use crate::error::{Class, Failure};
@@ -15,8 +16,6 @@ use crate::protocol::views::{ServerInfo, member, members};
 use crate::protocol::{code, headers, meta, method};
 use crate::transport::Boxed;
 
-/// How often a server may ask for input before one request is given up (`MRT-04`).
-const MAX_ROUNDS: usize = 10;
 /// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
 const STATE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -62,6 +61,10 @@ impl Modern {
         all.insert(meta::PROTOCOL_VERSION.into(), revision.as_str().into());
         all.insert(meta::CLIENT_INFO.into(), client_info());
         all.insert(meta::CLIENT_CAPABILITIES.into(), self.peer.capabilities(revision));
+        if let Some(level) = self.peer.log_level() {
+            // Without it a server sends no logs (MSG-14).
+            all.insert(meta::LOG_LEVEL.into(), level.into());
+        }
         let mut text = String::from("{");
         for (name, value) in &call.params {
             push_member(&mut text, name, &value.to_string());
@@ -126,59 +129,45 @@ impl Modern {
                         format!("the server answered {} with an unknown resultType '{kind}'", call.method),
                     ));
                 }
-                Outcome::InputRequired => match self.answer_inputs(call, &result).await {
+                Outcome::InputRequired => match self.answer_inputs(link, call, &result).await {
                     Ok(next) => round = next,
                     Err(failure) => return Reply::Failed(failure),
                 },
             }
         }
-        Reply::Failed(
-            Failure::new(
-                Class::Protocol,
-                format!("the server asked for input {MAX_ROUNDS} times for one {}", call.method),
-            )
-            .hint("decline what it asks for: --elicit decline"),
-        )
+        Reply::Failed(endless())
     }
 
     /// Collects the answers to everything an `input_required` result asks for (`MRT-01`).
-    async fn answer_inputs(&self, call: &Call, result: &Raw) -> Result<Round, Failure> {
+    async fn answer_inputs(&self, link: &Link, call: &Call, result: &Raw) -> Result<Round, Failure> {
         let broken = |what: &str| Failure::new(Class::Protocol, format!("the server's request for input {what}"));
         if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&call.method) {
             return Err(broken(&format!("came for {}, which may not ask for any", call.method)));
         }
         let members = members(result).unwrap_or_default();
-        let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
+        let find =
+            |name: &str| members.iter().find(|(key, raw)| key == name && raw.get() != "null").map(|(_, raw)| *raw);
         let state = find("requestState").map(ToOwned::to_owned);
-        let Some(requests) = find("inputRequests") else {
+        let requests = match find("inputRequests").map(|raw| parse_value(raw.get())) {
+            None => Map::new(),
+            Some(Some(Value::Object(requests))) => requests,
+            Some(_) => return Err(broken("has inputRequests that are no object")),
+        };
+        if requests.is_empty() {
             if state.is_none() {
                 return Err(broken("has neither inputRequests nor requestState"));
             }
-            tokio::time::sleep(STATE_PAUSE).await;
+            link.sleep(STATE_PAUSE).await?;
             return Ok(Round { responses: None, state });
-        };
-        let requests = match parse_value(requests.get()) {
-            Some(Value::Object(requests)) => requests,
-            _ => return Err(broken("has inputRequests that are no object")),
-        };
+        }
         let mut responses = Map::new();
         for (key, request) in requests {
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
-            let answer = self.peer.fulfil(name, params).await.map_err(|error| refused(name, &error))?;
+            let answer = self.peer.fulfil(name, params).await.map_err(Refusal::failure)?;
             responses.insert(key, answer);
         }
         Ok(Round { responses: Some(responses), state })
-    }
-}
-
-fn refused(name: &str, error: &RpcError) -> Failure {
-    let failure = Failure::new(Class::Refused, format!("the server needs input ({name}), which mcpipe did not offer"))
-        .cause(error.message.clone());
-    if name == method::ELICIT {
-        failure.hint("answer it: run at a terminal, or give --elicit accept|JSON")
-    } else {
-        failure
     }
 }
 
@@ -221,6 +210,10 @@ impl Era for Modern {
     }
 
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {
-        Box::pin(self.follow(link, call))
+        Box::pin(async move {
+            let reply = self.follow(link, call).await;
+            self.peer.finished();
+            reply
+        })
     }
 }

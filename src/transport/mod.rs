@@ -14,6 +14,7 @@ mod unix;
 mod websocket;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -165,6 +166,16 @@ pub trait Authorize: Send + Sync {
     /// The server refused with 401, or with 403 and a challenge. `Ok(true)`: new credentials are there,
     /// send the request once more; `Ok(false)`: nothing to be done, report the refusal.
     fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>>;
+
+    /// Waits, not for long, until what must not be cut off has ended: a token that is being renewed.
+    fn settle(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
+
+    /// Whether a person is logging in right now, so that no clock runs against the request that waits for it.
+    fn busy(&self) -> bool {
+        false
+    }
 }
 
 /// What one outgoing message is.
@@ -224,6 +235,10 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// `Location`, where there is one.
     pub location: Option<String>,
+    /// `DPoP-Nonce`, where there is one (RFC 9449 §8).
+    pub dpop_nonce: Option<String>,
+    /// The address that answered: the server's, or that of a proxy before it.
+    pub peer: Option<IpAddr>,
     /// The first part of the body, as text.
     pub body: String,
     /// Whether the request carried a session id.
@@ -298,6 +313,11 @@ pub trait Transport: Send + Sync {
 
     /// Forgets the session, so that a new one can be opened (`HTL-04`). Tells whether there was one.
     fn forget_session(&self) -> bool {
+        false
+    }
+
+    /// Whether a person is logging in, on whom a request waits that seems to get no answer.
+    fn busy(&self) -> bool {
         false
     }
 

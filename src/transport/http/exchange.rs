@@ -71,6 +71,18 @@ impl Core {
         })
     }
 
+    /// Waits until no token is being renewed.
+    pub(super) async fn settle(&self) {
+        if let Some(authorize) = &self.authorize {
+            authorize.settle().await;
+        }
+    }
+
+    /// Whether a person is logging in.
+    pub(super) fn busy(&self) -> bool {
+        self.authorize.as_ref().is_some_and(|authorize| authorize.busy())
+    }
+
     /// Sends a request until it has an answer that is neither a demand for credentials that can be met nor
     /// a redirect that may be followed.
     ///

@@ -22,14 +22,20 @@ use crate::transport::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, O
 /// ([`Class::Protocol`]), or takes longer than `connect_timeout` ([`Class::Timeout`]).
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
     let core = Core::new(endpoint, options, Versions::Any)?;
-    let opening = open(&core);
     let bounded = async {
-        match options.connect_timeout.filter(|limit| !limit.is_zero()) {
-            Some(limit) => tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
-                let what = format!("no event stream from {} in time", refusal::shown(&core.url));
-                Err(Failure::new(Class::Timeout, what))
-            }),
-            None => opening.await,
+        let opening = open(&core);
+        let Some(limit) = options.connect_timeout.filter(|limit| !limit.is_zero()) else { return opening.await };
+        tokio::pin!(opening);
+        loop {
+            match tokio::time::timeout(limit, &mut opening).await {
+                Ok(opened) => return opened,
+                // A person who logs in takes the time they need.
+                Err(_) if core.busy() => {}
+                Err(_) => {
+                    let what = format!("no event stream from {} in time", refusal::shown(&core.url));
+                    return Err(Failure::new(Class::Timeout, what));
+                }
+            }
         }
     };
     let (events, messages) = options.interrupt.guard(bounded).await??;
@@ -126,6 +132,10 @@ impl Transport for Sse {
         Wire::Sse
     }
 
+    fn busy(&self) -> bool {
+        self.0.core.busy()
+    }
+
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
             let shared = &self.0;
@@ -160,6 +170,7 @@ impl Transport for Sse {
             self.0.tasks.close();
             // Lets the ended tasks drop their connections.
             tokio::task::yield_now().await;
+            self.0.core.settle().await;
         })
     }
 }

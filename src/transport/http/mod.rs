@@ -1,5 +1,5 @@
 //! MCP over a URL: Streamable HTTP in its legacy and its modern shape (digest §2.2, §2.3), and HTTP+SSE
-//! of 2024-11-05 ([`legacy`]).
+//! of 2024-11-05 (`legacy`).
 //!
 //! A request is a POST in a task of its own, which pumps the answer into the session's channel; to
 //! abandon the request is to end that task, and with it the stream. Proxies are those of the endpoint,
@@ -39,6 +39,10 @@ use crate::protocol::{method, revision::Revision};
 pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
 pub(super) use self::upgrade::{Asked, upgrade};
+
+pub(crate) use self::client::{Beside, is_loopback, proxied_by_environment};
+pub(crate) use self::fault::failure as fault;
+pub(crate) use self::refusal::shown;
 
 /// How long the server may take to show whether it offers a stream for its own requests (`HTL-06`).
 const LISTEN: Duration = Duration::from_millis(300);
@@ -241,6 +245,10 @@ impl Transport for Streamable {
         })
     }
 
+    fn busy(&self) -> bool {
+        self.0.core.busy()
+    }
+
     fn forget_session(&self) -> bool {
         lock(&self.0.state).session.take().is_some()
     }
@@ -259,6 +267,7 @@ impl Transport for Streamable {
                 // Lets the ended tasks drop their connections.
                 tokio::task::yield_now().await;
             }
+            shared.core.settle().await;
         })
     }
 }
