@@ -36,6 +36,13 @@ pub struct GlobalOptions {
     /// Wait this long for start and negotiation; 0 waits for ever [default: 30s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub connect_timeout: Option<Duration>,
+    /// Try again so often after failures that may pass; a tool only if it never got the call, or says that twice
+    /// is as good as once [default: 2, and 0 for commands]
+    #[arg(long, global = true, value_name = "N")]
+    pub retries: Option<u32>,
+    /// Try so long until the server is ready
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub wait: Option<Duration>,
     /// Neither use nor keep what was learned about servers
     #[arg(long, global = true)]
     pub no_cache: bool,
@@ -77,6 +84,8 @@ impl GlobalOptions {
             config: self.config.or(under.config),
             timeout: self.timeout.or(under.timeout),
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
+            retries: self.retries.or(under.retries),
+            wait: self.wait.or(under.wait),
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,
             login: self.login.or(under.login),

@@ -18,6 +18,15 @@ const DEEPEST: usize = 1000;
 /// The greatest whole number up to which a double is exact, 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
+/// What jq has and the library leaves to programs.
+const DEFINITIONS: &str = r#"
+def _cells(text; separator):
+  [.[] | if isstring then text elif . == null then "" elif isarray or isobject
+    then error("\(type) cannot be formatted as a row") else tostring end] | join(separator);
+def @csv: _cells("\"" + gsub("\""; "\"\"") + "\""; ",");
+def @tsv: _cells(gsub("\\\\"; "\\\\") | gsub("\t"; "\\t") | gsub("\n"; "\\n") | gsub("\r"; "\\r"); "\t");
+"#;
+
 /// A filter, ready to run.
 pub struct Filter {
     compiled: jaq_core::Filter<Data>,
@@ -45,7 +54,8 @@ impl Filter {
     /// # Errors
     /// [`Class::Usage`], with the place of the mistake.
     pub fn new(text: &str, environment: impl FnOnce() -> Vec<(String, String)>) -> Result<Self> {
-        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let ours = load::parse(DEFINITIONS, |parser| parser.defs()).unwrap_or_default();
+        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(ours);
         let funs = jaq_core::funs::<Data>().chain(jaq_std::funs::<Data>()).chain(jaq_json::funs::<Data>());
         let arena = Arena::default();
         let modules = Loader::new(defs)
@@ -193,6 +203,14 @@ mod tests {
             "\"xy\"\neHk=\ntrue\nXY\n"
         );
         assert_eq!(run("$ENV.A, halt, 1", "0"), "b\n");
+    }
+
+    #[test]
+    fn rows_are_formatted_as_jq_formats_them() {
+        let row = r#"[1, "a\"b", null, true, "t\tn\n\\"]"#;
+        assert_eq!(run("@csv", row), "1,\"a\"\"b\",,true,\"t\tn\n\\\"\n");
+        assert_eq!(run("@tsv", row), "1\ta\"b\t\ttrue\tt\\tn\\n\\\\\n");
+        assert!(run("@csv", "[[]]").contains("array cannot be formatted"));
     }
 
     #[test]

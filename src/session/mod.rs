@@ -13,16 +13,17 @@ pub mod memory;
 pub mod modern;
 pub mod negotiate;
 pub mod peer;
+pub mod retry;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 use tokio::sync::Mutex;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::{Raw, parse_value};
@@ -35,6 +36,7 @@ use link::{Link, Reply};
 use memory::{Memory, Verdict};
 use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
 use peer::{Abilities, Peer};
+use retry::{Next, Trouble};
 
 pub use listing::{Listing, Use};
 
@@ -47,6 +49,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// What we can do for the server.
     pub abilities: Abilities,
+    /// When to ask once more.
+    pub retry: retry::Policy,
     /// Where to keep what is learned; nowhere if `None`.
     pub cache_dir: Option<PathBuf>,
     /// Whose credentials are used, so that nothing cached crosses identities (`MSG-10`).
@@ -74,6 +78,8 @@ pub struct Session {
     memory: Memory,
     open: Mutex<Option<Arc<Live>>>,
     failed: AtomicBool,
+    /// Whether the server has answered anything.
+    answered: AtomicBool,
 }
 
 /// An open connection and what is known about its era.
@@ -97,7 +103,8 @@ impl Session {
     pub fn new(target: Target, options: Options) -> Self {
         let peer = Arc::new(Peer::new(options.abilities.clone()));
         let memory = Memory::of(&target, options.cache_dir.as_deref(), options.identity.as_deref());
-        Session { target, options, peer, memory, open: Mutex::new(None), failed: AtomicBool::new(false) }
+        let (failed, answered) = (AtomicBool::new(false), AtomicBool::new(false));
+        Session { target, options, peer, memory, open: Mutex::new(None), failed, answered }
     }
 
     /// Whom it talks to.
@@ -119,7 +126,10 @@ impl Session {
         let (live, reply) = match self.negotiator().open(first, self.memory.verdict()).await {
             Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
             Err(failure) => {
-                self.memory.forget();
+                // Who was not reached has shown nothing new about itself.
+                if !failure.details().again.is_some_and(|again| again.unsent) {
+                    self.memory.forget();
+                }
                 return Err(failure.server(&self.target.name));
             }
         };
@@ -146,11 +156,20 @@ impl Session {
         }
     }
 
-    /// Asks one operation; the reply, whatever it is.
+    /// Asks one operation; the reply, whatever it is. Asks once more where the policy allows it.
     ///
     /// # Errors
     /// When the connection cannot be opened.
     pub async fn reply(&self, call: &Call) -> Result<Reply> {
+        let reply = self.trying(call, async || self.once(call).await, failure::again).await?;
+        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
+        if matches!(&reply, Reply::Failed(failure) if !ours(failure)) {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        Ok(reply)
+    }
+
+    async fn once(&self, call: &Call) -> Result<Reply> {
         let (mut live, reply) = self.live(call).await?;
         let reply = match reply {
             Some(reply) => reply,
@@ -161,12 +180,52 @@ impl Session {
                 live.era.request(&live.link, call).await
             }
         };
-        let reply = self.reconsider(&live, call, reply).await;
-        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
-        if matches!(&reply, Reply::Failed(failure) if !ours(failure)) {
-            self.failed.store(true, Ordering::Relaxed);
+        Ok(self.reconsider(&live, call, reply).await)
+    }
+
+    /// Attempts at an operation until one succeeds or the policy says that it is enough. `again` tells whether
+    /// a success is none.
+    async fn trying<T>(
+        &self,
+        call: &Call,
+        attempt: impl AsyncFn() -> Result<T>,
+        again: impl Fn(&T) -> Option<Again>,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let mut attempts = self.options.retry.attempts(call);
+        loop {
+            let outcome = attempt().await;
+            let (again, class) = match &outcome {
+                Ok(value) => (again(value), Class::Unreachable),
+                // The connection was not opened: of what has effects, nothing was sent.
+                Err(failure) => {
+                    let again = failure.details().again;
+                    (again.map(|again| Again { unsent: again.unsent || call.effects, ..again }), failure.class())
+                }
+            };
+            let Some(again) = again else {
+                self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+                return outcome;
+            };
+            let trouble = Trouble { again, class, was_ready: self.answered.load(Ordering::Relaxed) };
+            let next = attempts.next(trouble, started.elapsed(), retry::chance());
+            let (Next::Look(pause) | Next::Retry(pause, _)) = next else {
+                return outcome.map_err(|failure| self.options.retry.over(failure, trouble));
+            };
+            if let Next::Retry(pause, n) = next {
+                self.options.retry.tell(call, again, pause, n, &self.options.transport.trace);
+            }
+            self.options.transport.interrupt.guard(tokio::time::sleep(pause)).await?;
+            self.drop_dead().await;
         }
-        Ok(reply)
+    }
+
+    /// Forgets a connection over which nothing can come back.
+    async fn drop_dead(&self) {
+        let mut open = self.open.lock().await;
+        if let Some(live) = open.take_if(|live| live.link.gone().is_some()) {
+            live.link.close(false).await;
+        }
     }
 
     /// Asks one operation.

@@ -47,11 +47,10 @@ fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Targe
             Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
                 .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration"))
         }
-        Endpoint::WebSocket(_) | Endpoint::Unix(_) => Err(Failure::new(
-            Class::Usage,
-            format!("'{}' is a socket and takes no login", target.name),
-        )
-        .hint("logins are for http and https URLs; give a WebSocket its token with --bearer-env VAR")),
+        Endpoint::WebSocket(_) | Endpoint::Unix(_) => {
+            Err(Failure::new(Class::Usage, format!("'{}' is a socket and takes no login", target.name))
+                .hint("logins are for http and https URLs; give a WebSocket its token with --bearer-env VAR"))
+        }
     }
 }
 
