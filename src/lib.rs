@@ -25,7 +25,7 @@ pub mod transport;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::error::ErrorKind;
 
@@ -65,7 +65,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(failure.class().code());
         }
     };
-    let context = Context { ui: ui.clone(), env, interrupt: Interrupt::default(), global, stores: Stores::default() };
+    let context = Context {
+        ui: ui.clone(),
+        env: Arc::new(env),
+        interrupt: Interrupt::default(),
+        global,
+        stores: Stores::default(),
+        trace: OnceLock::new(),
+    };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("target", &["config", "env", "error", "near", "protocol", "secret", "transport"]),
     ("config", &["env", "error", "near", "protocol", "secret", "target"]),
     ("session", &["browser", "env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport"]),
-    ("auth", &["config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
+    ("auth", &["browser", "config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
     ("output", &["error", "protocol", "schema", "secret", "transport"]),
 ];
 /// These stand above everything: no rule but that nothing below imports them.

@@ -49,7 +49,13 @@ pub async fn discover(
     let found = |server, told| Found { resource, scopes: known.scopes_supported, server, told };
     match choose(settings.issuer.as_deref(), &known.authorization_servers)? {
         Some(issuer) => match server_metadata(http, &issuer, pkce).await? {
-            Some(metadata) => Ok(found(metadata, true)),
+            Some(metadata) => {
+                if settings.issuer.is_some() {
+                    // Whom the user named may name others.
+                    metadata.endpoints().for_each(|url| http.trust(url));
+                }
+                Ok(found(metadata, true))
+            }
             None => {
                 Err(Failure::new(Class::Auth, format!("the authorization server {issuer} describes itself nowhere"))
                     .cause("none of the well-known addresses of its metadata has any"))

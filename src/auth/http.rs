@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub struct Http {
     server: Url,
     tls: Tls,
     proxy: Option<Secret>,
+    socket: Option<PathBuf>,
     connect_timeout: Option<Duration>,
     limits: Limits,
     trace: Trace,
@@ -91,6 +93,7 @@ impl Http {
             server: endpoint.url.clone(),
             tls: endpoint.tls.clone(),
             proxy: endpoint.proxy.clone(),
+            socket: endpoint.socket.clone(),
             connect_timeout,
             limits,
             trace,
@@ -122,7 +125,7 @@ impl Http {
     /// The server answered from this address. The first that is told counts.
     pub fn answered_from(&self, peer: Option<IpAddr>) {
         // Behind a proxy, the address is the proxy's and says nothing about the server.
-        if let Some(peer) = peer.filter(|_| !self.proxied(&self.server)) {
+        if let Some(peer) = peer.filter(|_| self.socket.is_none() && !self.proxied(&self.server)) {
             let _ = self.home.set(self.literal(&self.server).unwrap_or_else(|| Zone::of(peer)));
         }
     }
@@ -220,7 +223,8 @@ impl Http {
     /// The client for this URL. Our certificate is shown to the endpoint's own origin only.
     fn client(&self, url: &Url) -> Result<Client> {
         let loopback = is_loopback(url);
-        let own = url.origin() == self.server.origin() && self.tls.cert.is_some();
+        let home = url.origin() == self.server.origin();
+        let own = home && (self.tls.cert.is_some() || self.socket.is_some());
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&(loopback, own)) {
             return Ok(client.clone());
@@ -228,7 +232,8 @@ impl Http {
         let tls = if own { self.tls.clone() } else { Tls { cert: None, key: None, ..self.tls.clone() } };
         let resolver: Arc<dyn Resolve> = Arc::new(Checked(self.watch.clone()));
         let (proxy, connect_timeout) = (self.proxy.as_ref(), self.connect_timeout);
-        let client = Beside { tls: &tls, proxy, loopback, connect_timeout, resolver }.build()?;
+        let socket = self.socket.as_deref().filter(|_| home);
+        let client = Beside { tls: &tls, proxy, loopback, connect_timeout, socket, resolver }.build()?;
         clients.insert((loopback, own), client.clone());
         Ok(client)
     }
@@ -258,6 +263,9 @@ impl Http {
     }
 
     async fn find_home(&self) -> Zone {
+        if self.socket.is_some() {
+            return Zone::Loopback;
+        }
         if let Some(zone) = self.literal(&self.server) {
             return zone;
         }
@@ -385,4 +393,28 @@ fn refusal(error: &reqwest::Error) -> Option<&Refused> {
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn sec_02_a_name_is_judged_by_the_addresses_that_are_connected_to() {
+        let watch = Arc::new(Watch::default());
+        let look = async |home: Zone, asked: bool| {
+            {
+                let mut rules = lock(&watch.0);
+                rules.home = Some(home);
+                rules.wary = asked.then(|| "localhost".to_owned()).into_iter().collect();
+            }
+            Checked(watch.clone()).resolve("localhost".parse().unwrap()).await.map(Iterator::count)
+        };
+        let refused = look(Zone::Public, true).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the name belongs to an address of this machine");
+        assert!(look(Zone::Private, true).await.is_err());
+        assert!(look(Zone::Loopback, true).await.unwrap() > 0);
+        assert!(look(Zone::Public, false).await.unwrap() > 0, "the name of a proxy, say, is the user's choice");
+    }
 }

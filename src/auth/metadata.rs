@@ -85,6 +85,19 @@ impl ServerMetadata {
         }
     }
 
+    /// Its endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        [
+            &self.authorization_endpoint,
+            &self.token_endpoint,
+            &self.registration_endpoint,
+            &self.revocation_endpoint,
+            &self.device_authorization_endpoint,
+        ]
+        .into_iter()
+        .filter_map(Option::as_deref)
+    }
+
     /// Whether it says that it supports PKCE with S256; `None` where it does not say (`AUT-09`).
     #[must_use]
     pub fn offers_s256(&self) -> Option<bool> {

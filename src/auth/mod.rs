@@ -1,6 +1,5 @@
 //! Logging in (digest §5): discovery, registration, the flows, renewal, and what keeps the credentials.
 
-pub mod browser;
 pub mod callback;
 pub mod challenge;
 pub mod discovery;
@@ -19,6 +18,10 @@ pub mod registration;
 pub mod scopes;
 pub mod settings;
 pub mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod zone;
 

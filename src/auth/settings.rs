@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::identity::Method;
 use super::jwt::Algorithm;
@@ -149,8 +150,8 @@ pub trait Person: Send + Sync {
     /// Opens a URL, which has been checked, in a browser.
     ///
     /// # Errors
-    /// Why that is not possible, in a few words.
-    fn open(&self, url: &str) -> Result<(), String>;
+    /// Why that is not possible.
+    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>>;
 
     /// Asks for one line.
     ///

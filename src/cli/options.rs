@@ -71,14 +71,15 @@ pub struct GlobalOptions {
 
 impl GlobalOptions {
     /// These options laid over `under`.
+    ///
+    /// What stood anywhere is found in both, so nothing is added up.
     #[must_use]
-    pub fn over(mut self, under: GlobalOptions) -> Self {
-        self.roots.splice(0..0, under.roots);
+    pub fn over(self, under: GlobalOptions) -> Self {
         GlobalOptions {
             json: self.json || under.json,
             jq: self.jq.or(under.jq),
             quiet: self.quiet || under.quiet,
-            verbose: self.verbose.saturating_add(under.verbose),
+            verbose: self.verbose.max(under.verbose),
             trace: self.trace.or(under.trace),
             color: self.color.or(under.color),
             config: self.config.or(under.config),
@@ -89,7 +90,7 @@ impl GlobalOptions {
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,
             login: self.login.or(under.login),
-            roots: self.roots,
+            roots: if self.roots.is_empty() { under.roots } else { self.roots },
             elicit: self.elicit.or(under.elicit),
             sampling_command: self.sampling_command.or(under.sampling_command),
             log_level: self.log_level.or(under.log_level),

@@ -103,7 +103,7 @@ impl Calling<'_> {
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         self.consent(tool, &arguments).await?;
         let result = self.send(tool, arguments, headers).await?;
-        let misfit = tool.and_then(|tool| outcome::misfit(tool, &result));
+        let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
         Ok(Some((result, misfit)))
     }
 

@@ -9,15 +9,17 @@ use crate::auth::http::{Http, Limits};
 use crate::auth::identity::Method;
 use crate::auth::jwt::Algorithm;
 use crate::auth::store::{self, Choice, Places, Store};
-use crate::auth::{Browser, Gate, Grant, Login, Manner, PATIENCE, Person, Settings, browser};
+use crate::auth::{Browser, Gate, Grant, Login, Manner, PATIENCE, Person, Settings};
+use crate::browser;
 use crate::cli::LoginWhen;
-use crate::env;
+use crate::env::{self, Environment};
 use crate::error::{Class, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Ui;
 use crate::secret::Secret;
 use crate::target::{Auth, Target};
-use crate::transport::{Boxed, Endpoint};
+use crate::transport::Boxed;
+use url::Url;
 
 /// The stores of a run, by choice; opened when they are first asked for.
 #[derive(Default)]
@@ -75,7 +77,7 @@ impl Context {
     /// # Errors
     /// When the configured settings cannot be used.
     pub fn gate(&self, target: &Target, entry: Entry) -> Result<Option<Gate>> {
-        let Endpoint::Http(endpoint) = &target.endpoint else { return Ok(None) };
+        let Some(endpoint) = target.endpoint.over_http() else { return Ok(None) };
         if sends_credentials(target) {
             return Ok(None);
         }
@@ -92,7 +94,7 @@ impl Context {
             patience: entry.patience,
             anew: entry.anew,
         };
-        let http = Http::new(endpoint, self.connect_timeout(target), Limits::default(), self.ui.trace()?);
+        let http = Http::new(&endpoint, self.connect_timeout(target), Limits::default(), self.trace()?);
         let store = self.store(target.credential_store.as_deref())?;
         Ok(Some(Gate::new(http, settings, manner, self.person(), store)))
     }
@@ -134,7 +136,7 @@ impl Context {
         Arc::new(Someone {
             ui: self.ui.clone(),
             interrupt: self.interrupt.clone(),
-            browser: self.env.get(env::BROWSER).map(ToOwned::to_owned),
+            env: self.env.clone(),
             may_ask: !self.global.no_input,
         })
     }
@@ -143,13 +145,10 @@ impl Context {
 /// Whether the target sends credentials of its own, which the user configured.
 #[must_use]
 pub fn sends_credentials(target: &Target) -> bool {
-    match &target.endpoint {
-        Endpoint::Http(endpoint) => {
-            !endpoint.url.username().is_empty()
-                || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
-        }
-        Endpoint::Stdio(_) | Endpoint::WebSocket(_) | Endpoint::Unix(_) => false,
-    }
+    target.endpoint.over_http().is_some_and(|endpoint| {
+        !endpoint.url.username().is_empty()
+            || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
+    })
 }
 
 /// What the configuration says about logging in.
@@ -193,7 +192,7 @@ pub fn settings(auth: &Auth, server: &str) -> Result<Settings> {
 struct Someone {
     ui: Arc<Ui>,
     interrupt: Interrupt,
-    browser: Option<String>,
+    env: Arc<Environment>,
     may_ask: bool,
 }
 
@@ -202,8 +201,8 @@ impl Person for Someone {
         self.ui.say(text);
     }
 
-    fn open(&self, url: &str) -> Result<(), String> {
-        browser::open(url, self.browser.as_deref())
+    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
+        Box::pin(browser::open(url, &self.env))
     }
 
     fn ask<'a>(&'a self, prompt: &'a str) -> Boxed<'a, Result<String>> {

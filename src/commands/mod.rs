@@ -14,7 +14,7 @@ pub mod read;
 pub mod reports;
 pub mod tools;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::args::Reader;
@@ -28,6 +28,7 @@ use crate::output::{Progress, Ui};
 use crate::session::peer::Abilities;
 use crate::session::{self, Session, retry};
 use crate::target::{self, Overrides, Resolved, Target, Words};
+use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, Endpoint, HttpMode, process};
 use credentials::{Entry, Stores};
 
@@ -41,13 +42,15 @@ pub struct Context {
     /// Where it prints.
     pub ui: Arc<Ui>,
     /// Variables, home, working directory.
-    pub env: Environment,
+    pub env: Arc<Environment>,
     /// The wish to stop.
     pub interrupt: Interrupt,
     /// The options of every command.
     pub global: GlobalOptions,
     /// Where credentials rest, once it was asked.
     pub stores: Stores,
+    /// The trace of the run, once there is one.
+    pub trace: OnceLock<Trace>,
 }
 
 /// How a command ended that has said everything itself.
@@ -85,7 +88,7 @@ impl Context {
         let transport = transport::Options {
             connect_timeout: self.connect_timeout(&target),
             interrupt: self.interrupt.clone(),
-            trace: self.ui.trace()?,
+            trace: self.trace()?,
             authorize: gate.map(|gate| Arc::new(gate.clone()) as Arc<dyn Authorize>),
         };
         let timeout = limit(self.global.timeout, target.timeout, TIMEOUT);
@@ -124,6 +127,18 @@ impl Context {
     #[must_use]
     pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
         limit(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT)
+    }
+
+    /// Where every connection of this run shows what it exchanges: one place, however many there are.
+    ///
+    /// # Errors
+    /// When the trace file cannot be made.
+    pub fn trace(&self) -> Result<Trace> {
+        if let Some(trace) = self.trace.get() {
+            return Ok(trace.clone());
+        }
+        let trace = self.ui.trace()?;
+        Ok(self.trace.get_or_init(|| trace).clone())
     }
 
     /// The line on stderr that shows that something is under way.

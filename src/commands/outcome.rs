@@ -10,9 +10,9 @@ use crate::schema;
 
 /// How a result breaks the tool's promise; nothing where it keeps it, or where none was made.
 ///
-/// A result that is itself a failure promises nothing.
+/// `target` is as the user named it. A result that is itself a failure promises nothing.
 #[must_use]
-pub fn misfit(tool: &Entry, result: &RawValue) -> Option<Failure> {
+pub fn misfit(target: &str, tool: &Entry, result: &RawValue) -> Option<Failure> {
     let schema = tool.output_schema()?;
     if member(result, "isError").is_some_and(|raw| raw.get() == "true") {
         return None;
@@ -29,9 +29,8 @@ pub fn misfit(tool: &Entry, result: &RawValue) -> Option<Failure> {
         Ok(problems) if problems.is_empty() => None,
         Ok(problems) => {
             let failure = problems.iter().fold(failure(), |failure, problem| failure.cause(problem.to_string()));
-            Some(
-                failure.hint(format!("see what it sent: --json; what it promised: mcpipe list TARGET {}", tool.name())),
-            )
+            let (target, name) = (super::quoted(target), super::quoted(tool.name()));
+            Some(failure.hint(format!("see what was promised: mcpipe list {target} {name} --json")))
         }
         Err(doubt) => {
             let message = format!("the result cannot be checked against the output schema of '{}'", tool.name());
@@ -50,7 +49,7 @@ mod tests {
     fn judge(schema: serde_json::Value, result: &str) -> Option<String> {
         let tool = json!({"name": "t", "inputSchema": {}, "outputSchema": schema}).to_string();
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        misfit(&Entry::new(&raw(&tool)), &raw(result)).map(|failure| failure.to_string())
+        misfit("s", &Entry::new(&raw(&tool)), &raw(result)).map(|failure| failure.to_string())
     }
 
     #[test]

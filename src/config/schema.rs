@@ -147,7 +147,7 @@ pub const AUTH: &[Key] = &[
         Fits::Url,
         "The algorithm of client assertions.",
     ),
-    key("assertion_file", Kind::Path, Fits::Url, "A file that holds a ready client assertion."),
+    key("assertion_file", Kind::Path, Fits::Url, "The file with the assertion of the grant jwt_bearer."),
     key(
         "idp_token_endpoint",
         Kind::Text,

@@ -153,7 +153,7 @@ impl Peer {
         let message = text("message").unwrap_or_default();
         // A person sees what goes on and can end it; without one somebody must count.
         if self.asked.fetch_add(1, Ordering::Relaxed) >= MAX_ROUNDS && !inputs.person() {
-            return Err(Refusal::Endless(endless()));
+            return Err(Refusal::Endless(self.endless()));
         }
         let _busy = Busy::new(&self.busy);
         let answer = match mode {
@@ -247,10 +247,21 @@ impl Peer {
         }
         outcome
     }
-}
 
-/// The failure of a server that asks and asks.
-pub fn endless() -> Failure {
-    Failure::new(Class::Protocol, format!("the server asked for input more than {MAX_ROUNDS} times for one request"))
-        .hint("decline what it asks for: --elicit decline")
+    /// The failure of a server that asks again what was declined.
+    #[must_use]
+    pub fn insists(&self) -> Failure {
+        let declined = || Failure::new(Class::Refused, "the server's request for input was declined");
+        self.declined().unwrap_or_else(declined).cause("the server insists on it")
+    }
+
+    /// The failure of a server that asks and asks, whether or not it was declined.
+    #[must_use]
+    pub fn endless(&self) -> Failure {
+        let asks = format!("the server asked for input more than {MAX_ROUNDS} times for one request");
+        match self.declined() {
+            Some(declined) => declined.cause(asks),
+            None => Failure::new(Class::Protocol, asks).hint("decline what it asks for: --elicit decline"),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::era::{Call, Era, client_info, meta_with_progress};
-use super::input::{MAX_ROUNDS, endless};
+use super::input::MAX_ROUNDS;
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
 use crate::error::{Class, Failure, Result};
@@ -260,7 +260,9 @@ impl Legacy {
             reply = self.ask(link, call).await;
         }
         match &reply {
-            Reply::Error(error, _) if error.code == code::URL_ELICITATION => Reply::Failed(endless()),
+            Reply::Error(error, _) if error.code == code::URL_ELICITATION => {
+                Reply::Failed(self.handshake.peer.endless())
+            }
             _ => reply,
         }
     }

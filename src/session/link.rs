@@ -275,7 +275,7 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
                         shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
                     }
                     if let Some(failure) = end {
-                        shared.fail_all(&failure);
+                        shared.give_up(&failure).await;
                     }
                 });
             }
@@ -308,6 +308,18 @@ impl Shared {
 
     fn broken(&self, failure: &Failure) {
         *lock(&self.gone) = Some(failure.clone());
+        self.fail_all(failure);
+    }
+
+    /// Cancels whatever a legacy server is asked for, and fails it.
+    async fn give_up(&self, failure: &Failure) {
+        let ids: Vec<u64> = lock(&self.pending).keys().copied().collect();
+        for id in ids {
+            let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
+            let body = rpc::notification(method::CANCELLED, Some(&params));
+            let envelope = Envelope { what: Outgoing::OneWay, method: method::CANCELLED, body, headers: Vec::new() };
+            let _ = tokio::time::timeout(Duration::from_millis(500), self.transport.send(envelope)).await;
+        }
         self.fail_all(failure);
     }
 

@@ -18,12 +18,12 @@ pub mod retry;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Map;
 use tokio::sync::Mutex;
 
-use crate::error::{Again, Class, Failure, Result};
+use crate::error::{Class, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::{Raw, parse_value};
@@ -36,7 +36,6 @@ use link::{Link, Reply};
 use memory::{Memory, Verdict};
 use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
 use peer::{Abilities, Peer};
-use retry::{Next, Trouble};
 
 pub use listing::{Listing, Use};
 
@@ -126,16 +125,21 @@ impl Session {
         let (live, reply) = match self.negotiator().open(first, self.memory.verdict()).await {
             Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
             Err(failure) => {
-                // Who was not reached has shown nothing new about itself.
-                if !failure.details().again.is_some_and(|again| again.unsent) {
-                    self.memory.forget();
-                }
+                self.doubt(&failure);
                 return Err(failure.server(&self.target.name));
             }
         };
         self.learn(&live);
         *open = Some(live.clone());
         Ok((live, reply))
+    }
+
+    /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
+    /// what it does not understand).
+    fn doubt(&self, failure: &Failure) {
+        if matches!(failure.class(), Class::Timeout | Class::Protocol) {
+            self.memory.forget();
+        }
     }
 
     /// Keeps what the connection has shown, if it is news.
@@ -163,8 +167,11 @@ impl Session {
     pub async fn reply(&self, call: &Call) -> Result<Reply> {
         let reply = self.trying(call, async || self.once(call).await, failure::again).await?;
         let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
-        if matches!(&reply, Reply::Failed(failure) if !ours(failure)) {
+        if let Reply::Failed(failure) = &reply
+            && !ours(failure)
+        {
             self.failed.store(true, Ordering::Relaxed);
+            self.doubt(failure);
         }
         Ok(reply)
     }
@@ -181,51 +188,6 @@ impl Session {
             }
         };
         Ok(self.reconsider(&live, call, reply).await)
-    }
-
-    /// Attempts at an operation until one succeeds or the policy says that it is enough. `again` tells whether
-    /// a success is none.
-    async fn trying<T>(
-        &self,
-        call: &Call,
-        attempt: impl AsyncFn() -> Result<T>,
-        again: impl Fn(&T) -> Option<Again>,
-    ) -> Result<T> {
-        let started = Instant::now();
-        let mut attempts = self.options.retry.attempts(call);
-        loop {
-            let outcome = attempt().await;
-            let (again, class) = match &outcome {
-                Ok(value) => (again(value), Class::Unreachable),
-                // The connection was not opened: of what has effects, nothing was sent.
-                Err(failure) => {
-                    let again = failure.details().again;
-                    (again.map(|again| Again { unsent: again.unsent || call.effects, ..again }), failure.class())
-                }
-            };
-            let Some(again) = again else {
-                self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
-                return outcome;
-            };
-            let trouble = Trouble { again, class, was_ready: self.answered.load(Ordering::Relaxed) };
-            let next = attempts.next(trouble, started.elapsed(), retry::chance());
-            let (Next::Look(pause) | Next::Retry(pause, _)) = next else {
-                return outcome.map_err(|failure| self.options.retry.over(failure, trouble));
-            };
-            if let Next::Retry(pause, n) = next {
-                self.options.retry.tell(call, again, pause, n, &self.options.transport.trace);
-            }
-            self.options.transport.interrupt.guard(tokio::time::sleep(pause)).await?;
-            self.drop_dead().await;
-        }
-    }
-
-    /// Forgets a connection over which nothing can come back.
-    async fn drop_dead(&self) {
-        let mut open = self.open.lock().await;
-        if let Some(live) = open.take_if(|live| live.link.gone().is_some()) {
-            live.link.close(false).await;
-        }
     }
 
     /// Asks one operation.
@@ -380,10 +342,7 @@ impl Session {
             let patient = !interrupted && !self.failed.load(Ordering::Relaxed);
             live.link.close(patient).await;
         }
-        // A timeout may come from a wrong belief (a server that swallows what it does not understand).
-        if self.failed.load(Ordering::Relaxed) {
-            self.memory.forget();
-        } else if self.peer.lists_changed() {
+        if self.peer.lists_changed() {
             self.memory.forget_lists();
         }
     }

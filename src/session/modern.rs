@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
-use super::input::{MAX_ROUNDS, Refusal, endless};
+use super::input::{MAX_ROUNDS, Refusal};
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
 use crate::error::{Class, Failure};
@@ -129,17 +129,17 @@ impl Modern {
                         format!("the server answered {} with an unknown resultType '{kind}'", call.method),
                     ));
                 }
-                Outcome::InputRequired => match self.answer_inputs(link, call, &result).await {
+                Outcome::InputRequired => match self.answer_inputs(link, call, &round, &result).await {
                     Ok(next) => round = next,
                     Err(failure) => return Reply::Failed(failure),
                 },
             }
         }
-        Reply::Failed(endless())
+        Reply::Failed(self.peer.endless())
     }
 
     /// Collects the answers to everything an `input_required` result asks for (`MRT-01`).
-    async fn answer_inputs(&self, link: &Link, call: &Call, result: &Raw) -> Result<Round, Failure> {
+    async fn answer_inputs(&self, link: &Link, call: &Call, before: &Round, result: &Raw) -> Result<Round, Failure> {
         let broken = |what: &str| Failure::new(Class::Protocol, format!("the server's request for input {what}"));
         if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&call.method) {
             return Err(broken(&format!("came for {}, which may not ask for any", call.method)));
@@ -162,6 +162,10 @@ impl Modern {
         }
         let mut responses = Map::new();
         for (key, request) in requests {
+            // One who said no is not asked the same again.
+            if before.declined(&key) {
+                return Err(self.peer.insists());
+            }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
             let answer = self.peer.fulfil(name, params).await.map_err(Refusal::failure)?;
@@ -176,6 +180,14 @@ impl Modern {
 struct Round {
     responses: Option<Map<String, Value>>,
     state: Option<Raw>,
+}
+
+impl Round {
+    /// Whether the question of this key was answered by a no.
+    fn declined(&self, key: &str) -> bool {
+        let answer = self.responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
+        matches!(answer, Some("decline" | "cancel"))
+    }
 }
 
 fn push_member(text: &mut String, name: &str, value: &str) {

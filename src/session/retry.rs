@@ -5,13 +5,15 @@
 //! sent twice silently.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::Session;
 use super::era::Call;
 use super::link::human;
-use crate::error::{Again, Class, Failure};
+use crate::error::{Again, Class, Failure, Result};
 use crate::transport::trace::Trace;
 
 /// The pause before the first retry; it doubles with each.
@@ -145,6 +147,53 @@ fn spread(time: Duration, chance: f64) -> Duration {
 /// A pause as people write it.
 fn shown(pause: Duration) -> String {
     format!("{:.1} s", pause.as_secs_f64())
+}
+
+impl Session {
+    /// Attempts at an operation until one succeeds or the policy says that it is enough. `again` tells whether
+    /// a success is none.
+    pub(super) async fn trying<T>(
+        &self,
+        call: &Call,
+        attempt: impl AsyncFn() -> Result<T>,
+        again: impl Fn(&T) -> Option<Again>,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let mut attempts = self.options.retry.attempts(call);
+        loop {
+            let outcome = attempt().await;
+            let (again, class) = match &outcome {
+                Ok(value) => (again(value), Class::Unreachable),
+                // The connection was not opened: of what has effects, nothing was sent.
+                Err(failure) => {
+                    let again = failure.details().again;
+                    (again.map(|again| Again { unsent: again.unsent || call.effects, ..again }), failure.class())
+                }
+            };
+            let Some(again) = again else {
+                self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+                return outcome;
+            };
+            let trouble = Trouble { again, class, was_ready: self.answered.load(Ordering::Relaxed) };
+            let next = attempts.next(trouble, started.elapsed(), chance());
+            let (Next::Look(pause) | Next::Retry(pause, _)) = next else {
+                return outcome.map_err(|failure| self.options.retry.over(failure, trouble));
+            };
+            if let Next::Retry(pause, n) = next {
+                self.options.retry.tell(call, again, pause, n, &self.options.transport.trace);
+            }
+            self.options.transport.interrupt.guard(tokio::time::sleep(pause)).await?;
+            self.drop_dead().await;
+        }
+    }
+
+    /// Forgets a connection over which nothing can come back.
+    async fn drop_dead(&self) {
+        let mut open = self.open.lock().await;
+        if let Some(live) = open.take_if(|live| live.link.gone().is_some()) {
+            live.link.close(false).await;
+        }
+    }
 }
 
 /// A number from 0 to 1.

@@ -62,6 +62,19 @@ impl Endpoint {
             Endpoint::Unix(_) => Wire::Unix,
         }
     }
+
+    /// Where the first request over HTTP goes, if one does: a web socket begins with one, too.
+    #[must_use]
+    pub fn over_http(&self) -> Option<HttpEndpoint> {
+        match self {
+            Endpoint::Http(endpoint) => Some(endpoint.clone()),
+            Endpoint::WebSocket(endpoint) => {
+                let url = http::carrier(&endpoint.url).ok()?;
+                Some(HttpEndpoint { url, ..endpoint.clone() })
+            }
+            Endpoint::Stdio(_) | Endpoint::Unix(_) => None,
+        }
+    }
 }
 
 /// A server that is started as a child process.

@@ -8,8 +8,8 @@ use super::super::random::{self, Pkce};
 use super::super::record::{Origin, Record};
 use super::super::registration::{self, Wish};
 use super::super::settings::{Browser, Grant};
-use super::super::{browser, discovery::Found, scopes};
-use super::{Login, Means, lacks, now};
+use super::super::{discovery::Found, scopes};
+use super::{Login, Means, lacks, now, page};
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -21,7 +21,7 @@ pub(super) async fn log_in(
 ) -> Result<Record> {
     let endpoint =
         found.server.authorization_endpoint.as_deref().ok_or_else(|| lacks(found, "authorization endpoint"))?;
-    browser::check(endpoint)?;
+    page(endpoint)?;
     let scopes = scopes::lasting(scopes, &found.server);
     // The redirect URI is registered as it will be used: the port comes first.
     let loopback = bind(&means, known).await?;
@@ -67,8 +67,7 @@ async fn bind(means: &Means<'_>, known: Option<&Record>) -> Result<Loopback> {
 
 /// Sends the person to the page, and waits for the code.
 async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Result<Secret> {
-    let url = request.url();
-    browser::check(&url)?;
+    let url = page(&request.url())?;
     match means.browser {
         Browser::Elsewhere => {
             means.person.say(&format!("Log in to {} in a browser:\n\n  {url}\n", means.name));
@@ -88,11 +87,9 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
                 "Opening a browser to log in to {}; if it does not open, go to:\n\n  {url}\n",
                 means.name
             ));
-            let person = means.person.clone();
-            let opening = tokio::task::spawn_blocking(move || person.open(&url));
             let opened = async {
-                if let Ok(Err(why)) = opening.await {
-                    means.person.say(&format!("The browser could not be opened: {why}"));
+                if let Err(failure) = means.person.open(&url).await {
+                    means.person.say(&format!("The browser could not be opened: {failure}"));
                 }
                 std::future::pending().await
             };

@@ -8,10 +8,10 @@ use super::super::discovery::Found;
 use super::super::endpoint::Endpoint;
 use super::super::record::Record;
 use super::super::registration::{self, Wish};
+use super::super::scopes;
 use super::super::settings::Grant;
 use super::super::token::{self, Granted};
-use super::super::{browser, scopes};
-use super::{Login, Means, identity, lacks, now};
+use super::{Login, Means, identity, lacks, now, page};
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -65,11 +65,11 @@ pub(super) async fn log_in(
     let client = registration::client(means.http, means.settings, found, known, wish).await?;
     let login = Login::new(means, found, client, scopes)?;
     let offer = start(&login, endpoint).await?;
-    browser::check(&offer.uri)?;
+    page(&offer.uri)?;
     means.person.hide(&offer.device_code);
     let mut text =
         format!("Log in to {}: open\n\n  {}\n\nand enter the code\n\n  {}\n", means.name, offer.uri, offer.user_code);
-    if let Some(complete) = offer.complete.as_deref().filter(|complete| browser::check(complete).is_ok()) {
+    if let Some(complete) = offer.complete.as_deref().filter(|complete| page(complete).is_ok()) {
         text.push_str(&format!("\nor open this, which holds the code already, and compare it:\n\n  {complete}\n"));
     }
     means.person.say(&text);

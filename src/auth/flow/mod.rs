@@ -8,6 +8,8 @@ mod renew;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use url::Url;
+
 use super::discovery::Found;
 use super::dpop::Prover;
 use super::endpoint::{Endpoint, Form};
@@ -18,6 +20,7 @@ use super::random;
 use super::record::{Client, Origin, Record, Tokens, name_of};
 use super::settings::{Browser, Grant, Person, Settings};
 use super::token::{Denied, Granted};
+use crate::browser;
 use crate::error::{Class, Failure, Result};
 
 pub use renew::{Renewed, renew, revoke};
@@ -152,6 +155,16 @@ fn key(settings: &Settings, client: &Client) -> Result<Option<Key>> {
 
 fn identity<'a>(client: &'a Client, key: Option<&'a Key>, issuer: &'a str) -> Identity<'a> {
     Identity { client_id: &client.id, secret: client.secret.as_ref(), key, method: client.method, audience: issuer }
+}
+
+/// A page that a person may be sent to (`SEC-01`).
+fn page(text: &str) -> Result<Url> {
+    let refused = || Failure::new(Class::Auth, "the authorization server names no page that may be opened");
+    // What is shown and opened is what the parser reads; it drops blanks and control characters silently.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(refused().cause("it holds blanks or control characters"));
+    }
+    browser::page(text).map_err(|why| refused().cause(why))
 }
 
 fn lacks(found: &Found, what: &str) -> Failure {

@@ -34,6 +34,7 @@ pub async fn renew(http: &Http, settings: &Settings, person: &dyn Person, record
         // Imported, and nobody knew where from.
         return Ok(Renewed::Refused(Failure::new(Class::Auth, "nobody knows where the tokens are renewed")));
     }
+    trust(http, settings, record);
     person.hide(refresh);
     let prover = record.dpop_key.clone().map(Prover::stored).transpose()?;
     let form = vec![
@@ -69,6 +70,14 @@ pub async fn renew(http: &Http, settings: &Settings, person: &dyn Person, record
     Ok(Renewed::Tokens(Tokens::new(granted, &scopes, Some(refresh), now())))
 }
 
+/// An issuer that the user named may have its endpoints anywhere.
+fn trust(http: &Http, settings: &Settings, record: &Record) {
+    if settings.issuer.is_some() {
+        http.trust(&record.token_endpoint);
+        record.revocation_endpoint.iter().for_each(|url| http.trust(url));
+    }
+}
+
 /// The client of a record, with the secret that the user configures now.
 fn current(settings: &Settings, record: &Record) -> Client {
     let mut client = record.client.clone();
@@ -86,6 +95,7 @@ fn current(settings: &Settings, record: &Record) -> Client {
 /// When there is no answer, or a refusal.
 pub async fn revoke(http: &Http, settings: &Settings, record: &Record) -> Result<bool> {
     let (Some(url), Some(tokens)) = (&record.revocation_endpoint, &record.tokens) else { return Ok(false) };
+    trust(http, settings, record);
     let client = current(settings, record);
     let key = key(settings, &client)?;
     let endpoint =

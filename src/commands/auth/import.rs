@@ -41,7 +41,7 @@ pub async fn run(context: &Context, args: ImportArgs) -> Result<Exit> {
     };
     let mut settings = settings(&target.auth, &target.name)?;
     let given = Given::read(&text, &mut settings)?;
-    let http = Http::new(&endpoint, context.connect_timeout(&target), Limits::default(), context.ui.trace()?);
+    let http = Http::new(&endpoint, context.connect_timeout(&target), Limits::default(), context.trace()?);
     let found = match context.interrupt.guard(discovery::discover(&http, &settings, None, false)).await? {
         Ok(found) if found.told => Some(found),
         // What is never renewed needs no authorization server.

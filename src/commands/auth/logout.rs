@@ -116,9 +116,6 @@ async fn revoke(
     };
     let settings = if settings.is_plain() { record.settings() } else { settings.clone() };
     let time = context.global.connect_timeout.unwrap_or(super::super::CONNECT_TIMEOUT);
-    let http = Http::new(&endpoint, Some(time), Limits::default(), context.ui.trace()?);
-    if let Some(issuer) = &settings.issuer {
-        http.trust(issuer);
-    }
+    let http = Http::new(&endpoint, Some(time), Limits::default(), context.trace()?);
     flow::revoke(&http, &settings, record).await
 }

@@ -38,19 +38,14 @@ pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
 /// When it cannot be resolved; [`Class::Usage`] where it is a process (`AUT-01`).
 fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
     let target = context.target(vec![word.to_owned()], &[], false, reach)?.target;
-    match &target.endpoint {
-        Endpoint::Http(endpoint) => {
-            let endpoint = endpoint.clone();
-            Ok((target, endpoint))
-        }
-        Endpoint::Stdio(_) => {
-            Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
-                .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration"))
-        }
-        Endpoint::WebSocket(_) | Endpoint::Unix(_) => {
+    match target.endpoint.over_http() {
+        Some(endpoint) => Ok((target, endpoint)),
+        None if matches!(target.endpoint, Endpoint::Unix(_)) => {
             Err(Failure::new(Class::Usage, format!("'{}' is a socket and takes no login", target.name))
-                .hint("logins are for http and https URLs; give a WebSocket its token with --bearer-env VAR"))
+                .hint("who may connect to it is decided by its file's permissions"))
         }
+        None => Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
+            .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration")),
     }
 }
 
@@ -115,7 +110,21 @@ fn nothing(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_documentation_shows_every_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = crate::auth::store::Places { data_dir: dir.path().into(), ..Default::default() };
+        let store = crate::auth::store::open(crate::auth::store::Choice::File, &places, std::sync::Arc::new(|_| {}));
+        let ours = document(&About::default(), &*store.unwrap());
+        let documented = include_str!("../../../docs/json.md");
+        let example = documented.lines().find(|line| line.starts_with(r#"{"store":"#)).unwrap();
+        let example: Value = serde_json::from_str(example).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&example["credentials"][0]), names(&ours));
+    }
 
     #[test]
     fn the_state_is_told_without_asking() {

@@ -13,7 +13,10 @@ const SECRETS: &[&str] = &[
     "api key",
     "api_key",
     "apikey",
-    "token",
+    "api token",
+    "access token",
+    "access_token",
+    "private key",
     "credential",
     "cvv",
     "card number",
@@ -97,6 +100,20 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// A value of its kind, for an example.
+    #[must_use]
+    pub fn sample(&self) -> Value {
+        let first = self.choices.first().map(|choice| choice.value.clone());
+        match (first, self.schema.get("type").and_then(Value::as_str)) {
+            (Some(first), _) if self.many => Value::Array(vec![first]),
+            (Some(first), _) => first,
+            (None, Some("boolean")) => Value::Bool(true),
+            (None, Some("integer" | "number")) => self.schema.get("minimum").cloned().unwrap_or_else(|| 1.into()),
+            (None, Some("array")) => Value::Array(Vec::new()),
+            (None, _) => "…".into(),
+        }
+    }
+
     /// What may be typed, in few words: `integer, >= 18, required`.
     #[must_use]
     pub fn facts(&self) -> String {
@@ -122,7 +139,7 @@ impl<'a> Field<'a> {
     pub fn seems_secret(&self) -> bool {
         let password = self.schema.get("format").and_then(Value::as_str) == Some("password");
         let texts = [self.name, self.title, self.description.unwrap_or_default()].map(str::to_lowercase);
-        password || texts.iter().any(|text| SECRETS.iter().any(|word| text.contains(word)))
+        password || texts.iter().any(|text| text == "token" || SECRETS.iter().any(|word| text.contains(word)))
     }
 
     /// A value as this field shows it.
@@ -288,6 +305,8 @@ mod tests {
         assert_eq!(all[2].shown(&json!("#F00")), "Red");
         assert_eq!(all[5].shown(&json!(["#0F0", "#F00"])), "Green, Red");
         assert!(all[8].seems_secret() && !all[7].seems_secret());
+        let other = json!({"properties": {"max_tokens": {"type": "integer"}, "token": {"type": "string"}}});
+        assert_eq!(fields(&other).iter().map(Field::seems_secret).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -139,7 +139,11 @@ impl Filling<'_> {
         alone.insert(field.name.to_owned(), value.clone());
         let problems = schema::check_form(self.form, &alone);
         match problems.iter().find(|problem| problem.path.first().is_some_and(|name| name == field.name)) {
-            Some(problem) => Err(problem.to_string()),
+            // The field's name stands above already.
+            Some(problem) => {
+                let text = problem.to_string();
+                Err(text.strip_prefix(&format!("{}: ", field.name)).map_or(text.clone(), ToOwned::to_owned))
+            }
             None => {
                 content.insert(field.name.to_owned(), value);
                 Ok(())
@@ -216,8 +220,12 @@ impl Filling<'_> {
 
 /// A value by its name for people, and as it is sent where that differs.
 fn both(field: &Field<'_>, value: &Value) -> String {
-    let (shown, sent) = (field.shown(value), word(value));
-    if field.choices.iter().any(|choice| choice.title.is_some()) && shown != sent {
+    let sent = match value {
+        Value::Array(values) if field.many => values.iter().map(word).collect::<Vec<_>>().join(", "),
+        value => word(value),
+    };
+    let shown = field.shown(value);
+    if field.choices.iter().any(|choice| choice.title.is_some()) && shown != sent && !sent.is_empty() {
         format!("{shown} ({sent})")
     } else {
         shown

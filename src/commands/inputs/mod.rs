@@ -68,7 +68,7 @@ enum How {
 
 struct Answerer {
     console: Console,
-    env: Environment,
+    env: Arc<Environment>,
     server: String,
     how: How,
     person: bool,
@@ -132,9 +132,12 @@ impl Answerer {
         let failure = Failure::new(Class::Refused, "the server's request for input cannot be answered as told")
             .cause(format!("{} asks: {message}", self.server));
         let failure = problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string()));
-        let wanted: Vec<String> = schema::example_args(form).into_iter().collect();
-        let wanted = if wanted.is_empty() { String::new() } else { format!(" ({})", wanted.join(" ")) };
-        failure
-            .hint(format!("give the values it asks for{wanted}: --elicit '{{\"name\": \"value\"}}', or --elicit @FILE"))
+        let wrong = |field: &field::Field<'_>| {
+            problems.iter().any(|problem| problem.path.first().is_some_and(|name| name == field.name))
+        };
+        let fields = field::fields(form);
+        let sample = fields.iter().filter(|field| wrong(field)).map(|field| (field.name.to_owned(), field.sample()));
+        let sample = Value::Object(sample.collect()).to_string();
+        failure.hint(format!("give what it asks for: --elicit {}", crate::commands::quoted(&sample)))
     }
 }

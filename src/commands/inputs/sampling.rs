@@ -47,7 +47,7 @@ pub fn sampler(context: &Context, timeout: Option<Duration>) -> Result<Option<Ar
 
 struct Model {
     words: Vec<String>,
-    env: Environment,
+    env: Arc<Environment>,
     ui: Arc<Ui>,
     interrupt: Interrupt,
     timeout: Option<Duration>,

@@ -1,5 +1,6 @@
 //! The HTTP client of one endpoint: proxy, trust, time to connect, and the headers of every request.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,15 +43,24 @@ pub(super) enum Versions {
 /// # Errors
 /// [`Class::Config`] where a PEM file or the proxy cannot be used.
 pub(super) fn build(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Client> {
-    #[cfg(unix)]
+    let timeout = options.connect_timeout;
     if let Some(path) = &endpoint.socket {
-        // Who connects to a socket of this machine goes through no proxy.
-        let direct = Secret::default();
-        let builder = builder(&endpoint.tls, Some(&direct), true, options.connect_timeout, versions)?;
-        return finish(builder.unix_socket(path.clone()));
+        return at_socket(path, &endpoint.tls, timeout, versions);
     }
     let loopback = is_loopback(&endpoint.url);
-    finish(builder(&endpoint.tls, endpoint.proxy.as_ref(), loopback, options.connect_timeout, versions)?)
+    finish(builder(&endpoint.tls, endpoint.proxy.as_ref(), loopback, timeout, versions)?)
+}
+
+/// A client that connects to a Unix socket, whatever the URL says.
+fn at_socket(path: &Path, tls: &Tls, connect_timeout: Option<Duration>, versions: Versions) -> Result<Client> {
+    // Who connects to a socket of this machine goes through no proxy.
+    let direct = Secret::default();
+    let builder = builder(tls, Some(&direct), true, connect_timeout, versions)?;
+    #[cfg(unix)]
+    let builder = builder.unix_socket(path.to_owned());
+    #[cfg(not(unix))]
+    let _ = path;
+    finish(builder)
 }
 
 /// A client for requests that a conversation with an endpoint calls for, but that do not go to it: OAuth.
@@ -64,6 +74,8 @@ pub(crate) struct Beside<'a> {
     pub(crate) loopback: bool,
     /// How long name look-up, connection and TLS may take.
     pub(crate) connect_timeout: Option<Duration>,
+    /// The Unix socket to connect to, where the endpoint has one and it is the endpoint's own origin.
+    pub(crate) socket: Option<&'a Path>,
     /// Looks names up, and refuses what must not be connected to.
     pub(crate) resolver: Arc<dyn reqwest::dns::Resolve>,
 }
@@ -74,6 +86,9 @@ impl Beside<'_> {
     /// # Errors
     /// As [`build`].
     pub(crate) fn build(self) -> Result<Client> {
+        if let Some(path) = self.socket {
+            return at_socket(path, self.tls, self.connect_timeout, Versions::Any);
+        }
         let builder = builder(self.tls, self.proxy, self.loopback, self.connect_timeout, Versions::Any)?;
         finish(builder.dns_resolver(self.resolver))
     }

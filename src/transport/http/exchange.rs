@@ -1,6 +1,7 @@
 //! One HTTP request and the head of its answer: headers, credentials, redirects, and what the trace sees.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
@@ -69,6 +70,20 @@ impl Core {
             trace: options.trace.clone(),
             proxied: client::is_proxied(endpoint, |name| std::env::var_os(name).is_some()),
         })
+    }
+
+    /// Waits for an opening, but no longer than `limit`; a person who logs in meanwhile takes the time they
+    /// need. `None` where time ran out.
+    pub(super) async fn in_time<T>(&self, limit: Option<Duration>, opening: impl Future<Output = T>) -> Option<T> {
+        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return Some(opening.await) };
+        tokio::pin!(opening);
+        loop {
+            match tokio::time::timeout(limit, &mut opening).await {
+                Ok(opened) => return Some(opened),
+                Err(_) if self.busy() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Waits until no token is being renewed.

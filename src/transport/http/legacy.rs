@@ -23,20 +23,10 @@ use crate::transport::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, O
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
     let core = Core::new(endpoint, options, Versions::Any)?;
     let bounded = async {
-        let opening = open(&core);
-        let Some(limit) = options.connect_timeout.filter(|limit| !limit.is_zero()) else { return opening.await };
-        tokio::pin!(opening);
-        loop {
-            match tokio::time::timeout(limit, &mut opening).await {
-                Ok(opened) => return opened,
-                // A person who logs in takes the time they need.
-                Err(_) if core.busy() => {}
-                Err(_) => {
-                    let what = format!("no event stream from {} in time", refusal::shown(&core.url));
-                    return Err(Failure::new(Class::Timeout, what));
-                }
-            }
-        }
+        core.in_time(options.connect_timeout, open(&core)).await.unwrap_or_else(|| {
+            let what = format!("no event stream from {} in time", refusal::shown(&core.url));
+            Err(Failure::new(Class::Timeout, what))
+        })
     };
     let (events, messages) = options.interrupt.guard(bounded).await??;
     let (sender, incoming) = mpsc::unbounded_channel();

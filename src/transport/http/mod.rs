@@ -38,7 +38,7 @@ use crate::protocol::{method, revision::Revision};
 
 pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
-pub(super) use self::upgrade::{Asked, upgrade};
+pub(super) use self::upgrade::{Asked, carrier, upgrade};
 
 pub(crate) use self::client::{Beside, is_loopback, proxied_by_environment};
 pub(crate) use self::fault::failure as fault;

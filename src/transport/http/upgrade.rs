@@ -34,19 +34,16 @@ pub(in crate::transport) async fn upgrade(
     let core = Core::new(&HttpEndpoint { url: url.clone(), ..endpoint.clone() }, options, Versions::One)?;
     let opening = open(&core, asked);
     let bounded = async {
-        match options.connect_timeout {
-            Some(limit) => tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
-                let what = format!("no connection to {} in time", refusal::shown(&url));
-                Err(Failure::new(Class::Timeout, what).hint("wait longer with --connect-timeout TIME"))
-            }),
-            None => opening.await,
-        }
+        core.in_time(options.connect_timeout, opening).await.unwrap_or_else(|| {
+            let what = format!("no connection to {} in time", refusal::shown(&url));
+            Err(Failure::new(Class::Timeout, what).hint("wait longer with --connect-timeout TIME"))
+        })
     };
     options.interrupt.guard(bounded).await?.map_err(|failure| in_words_of(&url, failure))
 }
 
 /// The URL of the HTTP request that asks for the upgrade.
-fn carrier(url: &Url) -> Result<Url> {
+pub(in crate::transport) fn carrier(url: &Url) -> Result<Url> {
     let mut carrier = url.clone();
     let scheme = if url.scheme() == "wss" { "https" } else { "http" };
     match carrier.set_scheme(scheme) {
