@@ -97,7 +97,8 @@ fn a_call_that_may_have_arrived_is_never_sent_twice() {
         let body = json!({"jsonrpc": "2.0", "id": message["id"], "error": error});
         Reply::json(&body).with_status(503).header("Retry-After", "0")
     };
-    let faults: [(fn(&Value) -> Reply, i32); 5] =
+    type Fault = fn(&Value) -> Reply;
+    let faults: [(Fault, i32); 5] =
         [(|_| Reply::cut(), 5), (half, 5), (|_| Reply::status(502), 5), (|_| Reply::status(504), 5), (answered, 5)];
     for (n, (bad, code)) in faults.into_iter().enumerate() {
         for words in [&[][..], &["--retries", "3"], &["--wait", "2s"]] {

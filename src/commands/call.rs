@@ -64,6 +64,9 @@ impl Given {
     }
 }
 
+/// Arguments that may be sent, and the headers that mirror them.
+type Ready = (Map<String, Value>, Vec<(String, String)>);
+
 /// One call on its way.
 struct Calling<'a> {
     context: &'a Context,
@@ -134,7 +137,7 @@ impl Calling<'_> {
     }
 
     /// The arguments, checked against the tool's schema, and the headers that mirror them.
-    fn prepare(&self, tools: &Tools) -> Result<(Map<String, Value>, Vec<(String, String)>)> {
+    fn prepare(&self, tools: &Tools) -> Result<Ready> {
         let name = self.given.tool.as_str();
         let Some(tool) = tools.find(name) else { return Err(tools.missing(self.session.target(), name)) };
         let arguments = self.build(tool.input_schema())?;

@@ -10,11 +10,14 @@ const CLOSE: &str = "?=";
 /// what already looks encoded, as `=?base64?…?=` of its UTF-8 bytes.
 #[must_use]
 pub fn encode(value: &str) -> String {
-    let plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        && !value.starts_with(' ')
-        && !value.ends_with(' ')
-        && !(value.starts_with(OPEN) && value.ends_with(CLOSE));
-    if plain { value.to_owned() } else { format!("{OPEN}{}{CLOSE}", STANDARD.encode(value)) }
+    let printable = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let padded = value.starts_with(' ') || value.ends_with(' ');
+    let looks_encoded = value.starts_with(OPEN) && value.ends_with(CLOSE);
+    if printable && !padded && !looks_encoded {
+        value.to_owned()
+    } else {
+        format!("{OPEN}{}{CLOSE}", STANDARD.encode(value))
+    }
 }
 
 #[cfg(test)]
