@@ -191,10 +191,10 @@ impl Calling<'_> {
     fn print(&self, result: &RawValue, misfit: Option<Failure>) -> Result<Exit> {
         let ui = &self.context.ui;
         let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
-        if ui.json() {
-            ui.raw_json(result)?;
-        } else if self.args.structured && !failed {
+        if self.args.structured && !failed {
             ui.structured(result)?;
+        } else if ui.json() {
+            ui.raw_json(result)?;
         } else {
             ui.tool_result(result, self.args.save.as_deref())?;
         }

@@ -1,7 +1,7 @@
 //! A server's questions answered, whichever way an era asks them: roots, elicitation, sampling.
 //!
-//! What is asked is checked here; who answers is behind [`Inputs`](super::peer::Inputs) and
-//! [`Sampler`](super::peer::Sampler). Nothing is answered for ever.
+//! What is asked is checked here; who answers is behind [`Inputs`] and
+//! [`Sampler`]. Nothing is answered for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
