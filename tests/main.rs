@@ -7,4 +7,5 @@
 #![allow(dead_code)]
 
 mod fixtures;
+mod layering;
 mod support;

@@ -6,6 +6,7 @@ pub mod mcp;
 pub mod mcp_http;
 pub mod process;
 pub mod pty;
+pub mod real;
 pub mod reply;
 pub mod sandbox;
 pub mod snapshot;

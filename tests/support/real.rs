@@ -1,0 +1,107 @@
+//! Real servers: where `scripts/parts` installed them, and how they are started.
+
+use std::ffi::OsStr;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::process;
+use super::sandbox::{MARK, Sandbox};
+
+/// The directory of the installed parts. A test that needs it does not pass without it.
+#[track_caller]
+pub fn parts() -> PathBuf {
+    let dir = std::env::var_os("MCPIPE_TEST_PARTS").map(PathBuf::from).unwrap_or_else(|| {
+        panic!(
+            "this test runs a real server: run scripts/test, which installs it, \
+             or set MCPIPE_TEST_PARTS=$(scripts/parts)"
+        )
+    });
+    assert!(dir.join("complete").exists(), "MCPIPE_TEST_PARTS names no finished installation: {}", dir.display());
+    dir
+}
+
+/// The Node that came with the parts.
+pub fn node() -> String {
+    parts().join("node/bin/node").display().to_string()
+}
+
+/// A file of an installed Node package.
+pub fn package(path: &str) -> String {
+    parts().join("node/node_modules").join(path).display().to_string()
+}
+
+/// A program of the Python environment.
+pub fn python(program: &str) -> String {
+    parts().join("python/bin").join(program).display().to_string()
+}
+
+/// A file of `tests/real`.
+pub fn file(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(name).display().to_string()
+}
+
+/// `server-everything`, over stdio.
+pub fn everything() -> Vec<String> {
+    vec![node(), package("@modelcontextprotocol/server-everything/dist/index.js"), "stdio".to_owned()]
+}
+
+/// The server of `sdk.mjs`, which must lie beside the packages that it imports.
+pub fn typescript(sandbox: &Sandbox) -> Vec<String> {
+    let work = sandbox.work();
+    if !work.join("node_modules").exists() {
+        std::os::unix::fs::symlink(parts().join("node/node_modules"), work.join("node_modules")).unwrap();
+        std::fs::copy(file("sdk.mjs"), work.join("sdk.mjs")).unwrap();
+    }
+    vec![node(), work.join("sdk.mjs").display().to_string()]
+}
+
+/// A server process that listens on a port.
+pub struct Listening {
+    child: Child,
+    mark: String,
+    pub port: u16,
+}
+
+impl Listening {
+    /// Starts it and waits until the port takes connections. `PORT` in a word or a value becomes the port.
+    pub fn start<S: AsRef<OsStr>>(sandbox: &Sandbox, words: &[S], env: &[(&str, &str)]) -> Self {
+        let port = free_port();
+        let put = |text: &OsStr| text.to_str().unwrap().replace("PORT", &port.to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(words[1..].iter().map(|word| put(word.as_ref())));
+        // A mark of its own: the server outlives every run of mcpipe in the test.
+        let mark = format!("listening-{port}-{}", std::process::id());
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", sandbox.path()).env(MARK, &mark);
+        command.envs(env.iter().map(|(name, value)| (*name, put(OsStr::new(value)))));
+        let log = std::fs::File::create(sandbox.path().join("server.log")).unwrap();
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
+        let mut child = command.spawn().expect("the server starts");
+        let end = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let log = || std::fs::read_to_string(sandbox.path().join("server.log")).unwrap_or_default();
+            assert!(child.try_wait().unwrap().is_none(), "the server ended: {}", log());
+            assert!(Instant::now() < end, "the server does not listen on port {port}: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Listening { child, mark, port }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        process::kill_all(&process::marked(MARK, &self.mark));
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
