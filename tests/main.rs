@@ -6,6 +6,18 @@
 // Each helper is used by some file; which ones changes with the tests.
 #![allow(dead_code)]
 
+mod call;
+mod exit_codes;
+mod faults;
+mod faults_http;
 mod fixtures;
+mod generated;
 mod layering;
+mod list;
+mod prompt;
+mod read;
+mod real;
+mod streams;
 mod support;
+mod tls;
+mod wire;

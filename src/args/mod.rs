@@ -129,10 +129,12 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn first_takes_an_object(&self) -> bool {
-        self.document.is_some_and(|document| {
-            let first = document.names(document.root()).first().map(|name| document.property(document.root(), name));
-            matches!(first, Some(Property::Declared(parts)) if parts.iter().any(|part| document.kinds(part).holds(Kinds::OBJECT)))
-        })
+        let Some(document) = self.document else { return false };
+        let first = document.names(document.root()).first().map(|name| document.property(document.root(), name));
+        match first {
+            Some(Property::Declared(parts)) => document.kinds_of_any(&parts).holds(Kinds::OBJECT),
+            _ => false,
+        }
     }
 
     fn words(&mut self, words: &[String]) {

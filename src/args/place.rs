@@ -9,6 +9,9 @@ use crate::schema::{Document, Kinds, Misfit, Problem, Property, coerce, coerce_t
 /// The most members that one name leads down through; a longer name is taken literally.
 const DEEPEST: usize = 64;
 
+/// The most schemas that describe one place and are looked at.
+const MOST_SCHEMAS: usize = 64;
+
 /// A place in the arguments.
 #[derive(Clone, Debug)]
 pub(super) struct Place<'a> {
@@ -61,7 +64,7 @@ impl<'a> Place<'a> {
             let objects = parts.iter().any(|part| document.kinds(part).holds(Kinds::OBJECT));
             self.step(head, parts);
             if !objects {
-                let kinds = self.schemas.iter().fold(Kinds::NONE, |all, part| all.or(document.kinds(part)));
+                let kinds = document.kinds_of_any(&self.schemas);
                 return Err(Trouble(Problem::new(&self.path, format!("takes {kinds}, which has no member {tail}"))));
             }
             return self.descend(document, tail, splits);
@@ -113,6 +116,8 @@ impl<'a> Place<'a> {
                 Property::Unknown => {}
             }
         }
+        declared.truncate(MOST_SCHEMAS);
+        allowed.truncate(MOST_SCHEMAS);
         match (declared.is_empty(), open) {
             (false, _) => Property::Declared(declared),
             (true, true) => Property::Allowed(allowed),
@@ -127,7 +132,7 @@ impl<'a> Place<'a> {
         }
         // Repeated: an array, but only where the schema says so.
         let listed = document.filter(|document| {
-            let kinds = self.schemas.iter().fold(Kinds::NONE, |all, schema| all.or(document.kinds(schema)));
+            let kinds = document.kinds_of_any(&self.schemas);
             kinds != Kinds::ALL && kinds.holds(Kinds::ARRAY)
         });
         let Some(document) = listed else {

@@ -98,7 +98,7 @@ pub enum Command {
     Read(ReadArgs),
     /// Get a prompt
     Prompt(PromptArgs),
-    /// Show and check the configuration
+    /// Show, check and change the configuration
     Config(ConfigArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
@@ -106,7 +106,7 @@ pub enum Command {
     Man(ManArgs),
 }
 
-/// Arguments of `list`.
+/// List servers, or what one of them offers
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -163,11 +163,12 @@ pub struct ListArgs {
     pub global: GlobalOptions,
 }
 
-/// Arguments of `call`.
+/// Call a tool
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arguments, typed by the tool's own schema:
-  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed
+  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed;
+                   without a schema (--no-validate) every value is a string
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
@@ -222,7 +223,7 @@ pub struct CallArgs {
     pub global: GlobalOptions,
 }
 
-/// Arguments of `read`.
+/// Read resources
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -257,7 +258,7 @@ pub struct ReadArgs {
     pub global: GlobalOptions,
 }
 
-/// Arguments of `prompt`.
+/// Get a prompt
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -291,7 +292,7 @@ pub struct PromptArgs {
     pub global: GlobalOptions,
 }
 
-/// Arguments of `config`.
+/// Show, check and change the configuration
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Files, each over those before:
@@ -380,7 +381,7 @@ pub enum ConfigCommand {
     Schema,
 }
 
-/// Arguments of `config add`.
+/// Add a server
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Secrets are better kept in variables: in single quotes, ${NAME} is written as it is and expanded when used.
@@ -454,7 +455,7 @@ pub struct ConfigAddArgs {
     pub reach: TargetOptions,
 }
 
-/// Arguments of `completions`.
+/// Print the completion script of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -483,7 +484,7 @@ pub enum Shell {
     Zsh,
 }
 
-/// Arguments of `man`.
+/// Print a manual page
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man call > mcpipe-call.1")]
 pub struct ManArgs {

@@ -16,20 +16,32 @@ use super::problem::Problem;
 
 /// The most judgements before the full validator, which has a clock, takes over.
 const MOST_STEPS: usize = 50_000;
+/// The most judgements of a short look.
+const FEW_STEPS: usize = 1_000;
 /// The deepest nesting of judgements; a schema that refers to itself for ever ends here.
 const DEEPEST: usize = 200;
+/// The largest compiled pattern, in bytes.
+const LARGEST_PATTERN: usize = 1 << 20;
 /// The longest array whose items are compared with each other.
 const MOST_COMPARED: usize = 200;
 
 /// Judges `value` by `schema`, a part of `document`; `None` where it is declined.
 pub(super) fn check<'a>(document: Document<'a>, schema: &'a Value, value: &Value) -> Option<Vec<Problem>> {
-    let mut check = Check { document, steps: 0, path: Vec::new(), problems: Vec::new() };
+    let mut check = Check { document, steps: MOST_STEPS, path: Vec::new(), problems: Vec::new() };
     check.judge(schema, value, 0)?;
     Some(check.problems)
 }
 
+/// Whether `schema` accepts `value`, as far as a short look tells; `None` where it does not.
+pub(super) fn accepts<'a>(document: Document<'a>, schema: &'a Value, value: &Value) -> Option<bool> {
+    let mut check = Check { document, steps: FEW_STEPS, path: Vec::new(), problems: Vec::new() };
+    check.judge(schema, value, 0)?;
+    Some(check.problems.is_empty())
+}
+
 struct Check<'a> {
     document: Document<'a>,
+    /// How many judgements are left.
     steps: usize,
     path: Vec<String>,
     problems: Vec<Problem>,
@@ -40,10 +52,7 @@ type Judged = Option<()>;
 
 impl<'a> Check<'a> {
     fn judge(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Judged {
-        self.steps += 1;
-        if self.steps > MOST_STEPS || depth > DEEPEST {
-            return None;
-        }
+        self.steps = self.steps.checked_sub(1).filter(|_| depth <= DEEPEST)?;
         let members = match schema {
             Value::Bool(true) => return Some(()),
             Value::Bool(false) => {
@@ -186,8 +195,11 @@ impl<'a> Check<'a> {
     }
 
     fn string(&mut self, members: &'a Map<String, Value>, text: &str, value: &Value) -> Judged {
-        if members.contains_key("pattern") {
-            return None;
+        if let Some(pattern) = members.get("pattern") {
+            let pattern = pattern.as_str()?;
+            if !matches(pattern, text)? {
+                self.report(Problem::not_matching(&self.path, pattern).got(value));
+            }
         }
         let before = self.problems.len();
         self.count(members, ["minLength", "maxLength"], text.chars().count(), "character", "characters")?;
@@ -282,6 +294,16 @@ impl<'a> Check<'a> {
         }
         Some(())
     }
+}
+
+/// Whether a pattern of ECMA-262 is found in the text.
+///
+/// Patterns that look around or back are declined: they need an engine that can run away, and the full
+/// validator runs it against the clock. What is left matches in linear time.
+fn matches(pattern: &str, text: &str) -> Option<bool> {
+    let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
+    let pattern = regex::RegexBuilder::new(&translated).size_limit(LARGEST_PATTERN).build().ok()?;
+    Some(pattern.is_match(text))
 }
 
 /// The subschemas under a keyword; empty where it is absent.

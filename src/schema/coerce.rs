@@ -11,7 +11,7 @@
 
 use serde_json::{Number, Value};
 
-use super::check::check;
+use super::check::accepts;
 use super::describe::type_text;
 use super::document::Document;
 use super::kinds::Kinds;
@@ -46,7 +46,7 @@ pub fn coerce_text<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str
 
 fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole: bool) -> Result<Value, Misfit> {
     let string = || Ok(Value::String(text.to_owned()));
-    let kinds = schemas.iter().fold(Kinds::NONE, |all, schema| all.or(document.kinds(schema)));
+    let kinds = document.kinds_of_any(schemas);
     let may = |kind: Kinds| kinds.holds(kind);
     if schemas.is_empty() || kinds == Kinds::ALL || kinds == Kinds::STRING || (whole && may(Kinds::STRING)) {
         return string();
@@ -83,9 +83,7 @@ fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole:
             readings.push(Value::Array(vec![item]));
         }
     }
-    let fits = |value: &Value| {
-        schemas.iter().any(|schema| check(document, schema, value).is_none_or(|problems| problems.is_empty()))
-    };
+    let fits = |value: &Value| schemas.iter().any(|schema| accepts(document, schema, value) != Some(false));
     let best = readings.iter().position(fits).unwrap_or(0);
     if best < readings.len() {
         return Ok(readings.swap_remove(best));

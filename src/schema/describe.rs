@@ -1,8 +1,11 @@
 //! Schemas for people: a parameter's type in few words, tables, one-line signatures.
 
+use std::cell::Cell;
+use std::collections::{HashSet, VecDeque};
+
 use serde_json::Value;
 
-use super::document::{Document, Property};
+use super::document::{Document, MOST_STEPS, Property, spend};
 use super::kinds::Kinds;
 
 /// How deep the members of objects are spelled out.
@@ -36,49 +39,74 @@ pub struct Parameter {
 pub fn parameters(schema: &Value) -> Vec<Parameter> {
     let document = Document::new(schema);
     let mut rows = Vec::new();
-    for (name, part, required) in members(document, schema) {
-        rows.push(parameter(document, name.to_owned(), part, required));
-        for (inner, part, required) in members(document, part) {
-            rows.push(parameter(document, format!("{name}.{inner}"), part, required));
+    for member in members(document, schema) {
+        rows.push(member.parameter(document, member.name.to_owned()));
+        for inner in member.parts.first().map(|part| members(document, part)).unwrap_or_default() {
+            rows.push(inner.parameter(document, format!("{}.{}", member.name, inner.name)));
         }
     }
     rows
 }
 
-/// The members of an object's schema, with their own schemas.
-fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<(&'a str, &'a Value, bool)> {
-    let required = document.required(schema);
-    let row = |name: &'a str| match document.property(schema, name) {
-        Property::Declared(schemas) => schemas.first().map(|part| (name, *part, required.contains(&name))),
-        _ => None,
-    };
-    document.names(schema).into_iter().filter_map(row).collect()
+/// A member of an object's schema.
+struct Member<'a> {
+    name: &'a str,
+    /// What describes it: one schema, or one of each branch that has it.
+    parts: Vec<&'a Value>,
+    required: bool,
 }
 
-fn parameter<'a>(document: Document<'a>, name: String, schema: &'a Value, required: bool) -> Parameter {
-    Parameter {
-        name,
-        kind: type_text(document, schema),
-        required,
-        default: own(document, schema, "default").cloned(),
-        allowed: choices(document, schema).unwrap_or_default(),
-        limits: limits(document, schema),
-        description: ["description", "title"]
-            .iter()
-            .find_map(|keyword| own(document, schema, keyword)?.as_str())
-            .unwrap_or_default()
-            .to_owned(),
+/// The members of an object's schema.
+fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<Member<'a>> {
+    let required: HashSet<&str> = document.required(schema).into_iter().collect();
+    let member = |name: &'a str| {
+        let own = schema.get("properties").and_then(|properties| properties.get(name));
+        let parts = match (own, document.property(schema, name)) {
+            (Some(own), _) => vec![own],
+            (None, Property::Declared(parts)) => parts,
+            _ => return None,
+        };
+        Some(Member { name, parts, required: required.contains(name) })
+    };
+    document.names(schema).into_iter().filter_map(member).collect()
+}
+
+impl<'a> Member<'a> {
+    fn kind(&self, document: Document<'a>) -> String {
+        union(self.parts.iter().take(MOST_CHOICES).map(|part| type_text(document, part)).collect())
+    }
+
+    fn parameter(&self, document: Document<'a>, name: String) -> Parameter {
+        let find = |keyword: &str| self.parts.iter().find_map(|part| own(document, part, keyword));
+        let mut allowed: Vec<Value> = Vec::new();
+        let lists: Option<Vec<_>> = self.parts.iter().map(|part| choices(document, part)).collect();
+        for value in lists.into_iter().flatten().flatten() {
+            if !allowed.contains(&value) {
+                allowed.push(value);
+            }
+        }
+        let description = ["description", "title"].iter().find_map(|keyword| find(keyword)?.as_str());
+        Parameter {
+            name,
+            kind: self.kind(document),
+            required: self.required,
+            default: find("default").cloned(),
+            allowed,
+            limits: self.parts.first().map(|part| limits(document, part)).unwrap_or_default(),
+            description: description.unwrap_or_default().to_owned(),
+        }
     }
 }
 
 /// A keyword of the schema itself, else of what it refers to, else of its first branch that has it.
 fn own<'a>(document: Document<'a>, schema: &'a Value, keyword: &str) -> Option<&'a Value> {
-    let mut waiting = std::collections::VecDeque::from([(schema, 0)]);
-    while let Some((schema, depth)) = waiting.pop_front() {
+    let mut waiting = VecDeque::from([(schema, 0)]);
+    let steps = Cell::new(MOST_STEPS);
+    while let Some((schema, depth)) = waiting.pop_front().filter(|_| spend(&steps)) {
         if let Some(value) = schema.get(keyword) {
             return Some(value);
         }
-        if depth < DEEPEST {
+        if depth < DEEPEST && waiting.len() < MOST_STEPS {
             let branches =
                 ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array());
             let below = document.target(schema).into_iter().chain(branches.flatten());
@@ -90,8 +118,8 @@ fn own<'a>(document: Document<'a>, schema: &'a Value, keyword: &str) -> Option<&
 
 /// The listed values of `enum`, `const`, or a choice of constants (elicitation's titled form).
 pub(super) fn choices<'a>(document: Document<'a>, schema: &'a Value) -> Option<Vec<Value>> {
-    fn within<'a>(document: Document<'a>, schema: &'a Value, depth: usize) -> Option<Vec<Value>> {
-        if depth == 0 {
+    fn within<'a>(document: Document<'a>, schema: &'a Value, depth: usize, steps: &Cell<usize>) -> Option<Vec<Value>> {
+        if depth == 0 || !spend(steps) {
             return None;
         }
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
@@ -102,14 +130,15 @@ pub(super) fn choices<'a>(document: Document<'a>, schema: &'a Value) -> Option<V
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(branches) = schema.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
-                let lists = branches.iter().map(|branch| within(document, branch, depth - 1));
+                let lists = branches.iter().map(|branch| within(document, branch, depth - 1, steps));
                 return Some(lists.collect::<Option<Vec<_>>>()?.concat());
             }
         }
         let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-        document.target(schema).into_iter().chain(all_of).find_map(|part| within(document, part, depth - 1))
+        let mut parts = document.target(schema).into_iter().chain(all_of);
+        parts.find_map(|part| within(document, part, depth - 1, steps))
     }
-    within(document, schema, DEEPEST + 2)
+    within(document, schema, DEEPEST + 2, &Cell::new(MOST_STEPS))
 }
 
 fn limits<'a>(document: Document<'a>, schema: &'a Value) -> Vec<String> {
@@ -145,18 +174,20 @@ fn limits<'a>(document: Document<'a>, schema: &'a Value) -> Vec<String> {
 /// A type in few words; members of objects are left out (`object`).
 #[must_use]
 pub fn type_text<'a>(document: Document<'a>, schema: &'a Value) -> String {
-    Text { document, spell_out: false }.of(schema, DEEPEST + 2)
+    Text { document, spell_out: false, steps: Cell::new(MOST_STEPS) }.of(schema, DEEPEST + 2)
 }
 
 /// The shape of an output schema: `{ temperature: number, tags?: string[] }`.
 #[must_use]
 pub fn output_shape(schema: &Value) -> String {
-    Text { document: Document::new(schema), spell_out: true }.of(schema, DEEPEST)
+    Text { document: Document::new(schema), spell_out: true, steps: Cell::new(MOST_STEPS) }.of(schema, DEEPEST)
 }
 
 struct Text<'a> {
     document: Document<'a>,
+    /// Whether the members of objects are written out.
     spell_out: bool,
+    steps: Cell<usize>,
 }
 
 impl<'a> Text<'a> {
@@ -172,8 +203,8 @@ impl<'a> Text<'a> {
         if let Some(value) = members.get("const") {
             return value.to_string();
         }
-        if depth == 0 {
-            let kinds = self.document.kinds(schema);
+        if depth == 0 || !spend(&self.steps) {
+            let kinds = self.document.kinds_for(schema, &self.steps);
             return if kinds == Kinds::ALL { "any".to_owned() } else { kinds.names().join(" | ") };
         }
         for keyword in ["anyOf", "oneOf"] {
@@ -223,12 +254,12 @@ impl<'a> Text<'a> {
                 None => "array".to_owned(),
             },
             "object" if self.spell_out => {
-                let members: Vec<String> = members(self.document, schema)
-                    .into_iter()
-                    .map(|(name, part, required)| {
-                        format!("{name}{}: {}", if required { "" } else { "?" }, self.of(part, depth - 1))
-                    })
-                    .collect();
+                let text = |member: Member<'a>| {
+                    let mark = if member.required { "" } else { "?" };
+                    let kinds = member.parts.iter().take(MOST_CHOICES).map(|part| self.of(part, depth - 1));
+                    format!("{}{mark}: {}", member.name, union(kinds.collect()))
+                };
+                let members: Vec<String> = members(self.document, schema).into_iter().map(text).collect();
                 if members.is_empty() { "object".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
             }
             name => name.to_owned(),
@@ -261,11 +292,11 @@ fn union(texts: Vec<String>) -> String {
 pub fn signature(tool: &Value) -> String {
     let Some(schema) = tool.get("inputSchema") else { return String::new() };
     let document = Document::new(schema);
-    let text = |(name, part, required): (&str, &Value, bool)| {
-        let mark = if required { "" } else { "?" };
-        let mut kind = type_text(document, part);
+    let text = |member: Member<'_>| {
+        let (name, mark) = (member.name, if member.required { "" } else { "?" });
+        let mut kind = member.kind(document);
         if kind.chars().count() > LONGEST_IN_SIGNATURE {
-            kind = document.kinds(part).names().join(" | ");
+            kind = document.kinds_of_any(&member.parts).names().join(" | ");
         }
         if kind == "string" { format!("{name}{mark}") } else { format!("{name}{mark}: {kind}") }
     };
@@ -350,6 +381,16 @@ mod tests {
             output_shape(&schema),
             r#"{ query: string, limit?: integer | null, sort: { by: "date" | "name", when?: string } }"#
         );
+    }
+
+    #[test]
+    fn branches_with_different_members_are_told_together() {
+        let schema = json!({"oneOf": [
+            {"properties": {"kind": {"const": "a"}, "x": {"type": "integer"}}, "required": ["kind"]},
+            {"properties": {"kind": {"const": "b"}}},
+        ]});
+        assert_eq!(signature(&json!({"inputSchema": schema})), r#"kind?: "a" | "b", x?: integer"#);
+        assert_eq!(parameters(&schema)[0].allowed, [json!("a"), json!("b")]);
     }
 
     #[test]

@@ -226,6 +226,7 @@ fn well_formed(keyword: &str, value: &Value) -> bool {
         "multipleOf" => value.as_f64().is_some_and(|step| step > 0.0),
         "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => value.is_u64(),
         "uniqueItems" => value.is_boolean(),
+        "pattern" => value.is_string(),
         "allOf" | "anyOf" | "oneOf" => {
             value.as_array().is_some_and(|schemas| !schemas.is_empty() && schemas.iter().all(schema))
         }

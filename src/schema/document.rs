@@ -1,6 +1,8 @@
 //! A schema and the way through it: local references, the types it allows, its properties and items.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
@@ -11,6 +13,9 @@ use super::kinds::Kinds;
 const MOST_VIEWS: usize = 256;
 /// The longest chain of references and compositions that is followed.
 const DEEPEST: usize = 32;
+
+/// The most subschemas that one question looks at.
+pub(super) const MOST_STEPS: usize = 5_000;
 
 /// A whole schema, to which local references lead back.
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +108,24 @@ impl<'a> Document<'a> {
     /// The types that a value may have here, as far as the schema names them.
     #[must_use]
     pub fn kinds(&self, schema: &'a Value) -> Kinds {
-        self.kinds_within(schema, DEEPEST)
+        self.kinds_for(schema, &Cell::new(MOST_STEPS))
     }
 
-    fn kinds_within(&self, schema: &'a Value, depth: usize) -> Kinds {
+    /// The same, within a budget.
+    pub(super) fn kinds_for(&self, schema: &'a Value, steps: &Cell<usize>) -> Kinds {
+        self.kinds_within(schema, DEEPEST, steps)
+    }
+
+    /// The types that any of these schemas allows.
+    #[must_use]
+    pub fn kinds_of_any(&self, schemas: &[&'a Value]) -> Kinds {
+        schemas.iter().fold(Kinds::NONE, |all, schema| all.or(self.kinds(schema)))
+    }
+
+    fn kinds_within(&self, schema: &'a Value, depth: usize, steps: &Cell<usize>) -> Kinds {
+        if !spend(steps) {
+            return Kinds::ALL;
+        }
         let members = match schema {
             Value::Bool(false) => return Kinds::NONE,
             Value::Object(members) if depth > 0 => members,
@@ -123,15 +142,15 @@ impl<'a> Document<'a> {
             kinds = kinds.and(Kinds::of(value));
         }
         if let Some(target) = self.target(schema) {
-            kinds = kinds.and(self.kinds_within(target, depth - 1));
+            kinds = kinds.and(self.kinds_within(target, depth - 1, steps));
         }
         for schema in members.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-            kinds = kinds.and(self.kinds_within(schema, depth - 1));
+            kinds = kinds.and(self.kinds_within(schema, depth - 1, steps));
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(schemas) = members.get(keyword).and_then(Value::as_array).filter(|schemas| !schemas.is_empty())
             {
-                kinds = kinds.and(union(schemas, &|schema| self.kinds_within(schema, depth - 1)));
+                kinds = kinds.and(union(schemas, &|schema| self.kinds_within(schema, depth - 1, steps)));
             }
         }
         kinds
@@ -180,45 +199,31 @@ impl<'a> Document<'a> {
     /// The names of all properties, in the schema's order.
     #[must_use]
     pub fn names(&self, schema: &'a Value) -> Vec<&'a str> {
-        let mut names: Vec<&'a str> = Vec::new();
-        for view in self.views(schema).0 {
-            for name in view.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys) {
-                if !names.contains(&name.as_str()) {
-                    names.push(name);
-                }
-            }
-        }
-        names
+        let mut seen: HashSet<&'a str> = HashSet::new();
+        let views = self.views(schema).0.into_iter();
+        let names = views.filter_map(|view| view.get("properties")?.as_object()).flat_map(Map::keys);
+        names.map(String::as_str).filter(|name| seen.insert(name)).collect()
     }
 
     /// The names that are required whatever the other arguments are.
     #[must_use]
     pub fn required(&self, schema: &'a Value) -> Vec<&'a str> {
-        let mut names: Vec<&'a str> = Vec::new();
-        let mut waiting = vec![(schema, 0)];
-        while let Some((schema, depth)) = waiting.pop() {
-            for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
-                if let Some(name) = name.as_str()
-                    && !names.contains(&name)
-                {
-                    names.push(name);
+        let mut places = vec![schema];
+        let mut next = 0;
+        let mut seen: HashSet<&'a str> = HashSet::new();
+        let mut names = Vec::new();
+        while let Some(place) = places.get(next).copied() {
+            next += 1;
+            let required = place.get("required").and_then(Value::as_array).into_iter().flatten();
+            names.extend(required.filter_map(Value::as_str).filter(|name| seen.insert(name)));
+            let all_of = place.get("allOf").and_then(Value::as_array).into_iter().flatten();
+            for part in self.target(place).into_iter().chain(all_of) {
+                if places.len() < MOST_VIEWS && !places.iter().any(|known| std::ptr::eq(*known, part)) {
+                    places.push(part);
                 }
-            }
-            if depth < DEEPEST && waiting.len() < MOST_VIEWS {
-                let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-                waiting.extend(self.target(schema).into_iter().chain(all_of).map(|schema| (schema, depth + 1)));
             }
         }
         names
-    }
-
-    /// Whether the schema says that values here are secret: messages must not repeat them.
-    #[must_use]
-    pub fn is_secret(&self, schema: &'a Value) -> bool {
-        let secret = |view: &&Value| {
-            view.get("format") == Some(&Value::from("password")) || view.get("writeOnly") == Some(&Value::Bool(true))
-        };
-        self.views(schema).0.iter().any(secret)
     }
 
     /// The schemas that describe the item at that position of an array.
@@ -232,6 +237,22 @@ impl<'a> Document<'a> {
         };
         self.views(schema).0.iter().filter_map(item).collect()
     }
+
+    /// Whether the schema says that values here are secret: messages must not repeat them.
+    #[must_use]
+    pub fn is_secret(&self, schema: &'a Value) -> bool {
+        let secret = |view: &&Value| {
+            view.get("format") == Some(&Value::from("password")) || view.get("writeOnly") == Some(&Value::Bool(true))
+        };
+        self.views(schema).0.iter().any(secret)
+    }
+}
+
+/// Spends one step of a budget; `false` where none is left, because a schema branches without end.
+pub(super) fn spend(steps: &Cell<usize>) -> bool {
+    let left = steps.get();
+    steps.set(left.saturating_sub(1));
+    left > 0
 }
 
 /// Whether a value may stand where a schema is wanted.

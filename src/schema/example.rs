@@ -1,15 +1,19 @@
 //! Example arguments: the words of a call that fits a schema, to be pasted into a POSIX shell.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Number, Value};
 
-use super::check::check;
+use super::check::accepts;
 use super::describe::choices;
-use super::document::{Document, Property};
+use super::document::{Document, Property, spend};
 use super::kinds::Kinds;
 use super::number;
 
 /// How deep an invented value goes.
 const DEEPEST: usize = 6;
+/// The most values that are invented for one example.
+const MOST_SAMPLES: usize = 500;
 
 /// The words of an example call with the required parameters only, each quoted for a POSIX shell.
 ///
@@ -18,14 +22,14 @@ const DEEPEST: usize = 6;
 #[must_use]
 pub fn example_args(schema: &Value) -> Vec<String> {
     let document = Document::new(schema);
-    let mut words = Vec::new();
+    let (mut words, steps) = (Vec::new(), Cell::new(MOST_SAMPLES));
     for name in document.required(schema) {
         let Property::Declared(parts) = document.property(schema, name) else {
             words.push(text_word(name, "text"));
             continue;
         };
         let Some(part) = parts.first() else { continue };
-        let value = sample(document, part, DEEPEST);
+        let value = sample(document, part, DEEPEST, &steps);
         word(document, &parts, name, &value, &mut words);
     }
     words
@@ -67,8 +71,8 @@ pub fn quoted(word: &str) -> String {
 }
 
 /// A value that fits, as far as one can tell.
-fn sample<'a>(document: Document<'a>, schema: &'a Value, depth: usize) -> Value {
-    let fits = |value: &&Value| check(document, schema, value).is_some_and(|problems| problems.is_empty());
+fn sample<'a>(document: Document<'a>, schema: &'a Value, depth: usize, steps: &Cell<usize>) -> Value {
+    let fits = |value: &&Value| accepts(document, schema, value) == Some(true);
     let listed = schema.get("examples").and_then(Value::as_array).into_iter().flatten();
     let given = schema.get("default").into_iter().filter(|value| !value.is_null());
     let declined = || schema.get("pattern").and(schema.get("examples")).and_then(|list| list.get(0));
@@ -78,20 +82,20 @@ fn sample<'a>(document: Document<'a>, schema: &'a Value, depth: usize) -> Value 
     if let Some(value) = choices(document, schema).into_iter().flatten().find(|value| !value.is_null()) {
         return value;
     }
-    if depth == 0 {
+    if depth == 0 || !spend(steps) {
         return Value::Null;
     }
     if let Some(target) = document.target(schema) {
-        return sample(document, target, depth - 1);
+        return sample(document, target, depth - 1, steps);
     }
     for keyword in ["anyOf", "oneOf", "allOf"] {
         let branches = schema.get(keyword).and_then(Value::as_array).into_iter().flatten();
-        let samples = branches.map(|branch| sample(document, branch, depth - 1));
+        let samples = branches.map(|branch| sample(document, branch, depth - 1, steps));
         if let Some(value) = samples.into_iter().filter(|value| !value.is_null()).find(|value| fits(&value)) {
             return value;
         }
     }
-    let kinds = document.kinds(schema);
+    let kinds = document.kinds_for(schema, steps);
     if kinds.holds(Kinds::STRING) {
         return Value::String(text(schema));
     }
@@ -103,15 +107,16 @@ fn sample<'a>(document: Document<'a>, schema: &'a Value, depth: usize) -> Value 
     }
     if kinds.holds(Kinds::ARRAY) {
         let count = schema.get("minItems").and_then(Value::as_u64).unwrap_or(1).clamp(1, 5);
-        let item =
-            |position: usize| document.items(schema, position).first().map(|item| sample(document, item, depth - 1));
+        let item = |position: usize| {
+            document.items(schema, position).first().map(|item| sample(document, item, depth - 1, steps))
+        };
         let items =
             (0..usize::try_from(count).unwrap_or(1)).map(|position| item(position).unwrap_or_else(|| "text".into()));
         return Value::Array(items.collect());
     }
     if kinds.holds(Kinds::OBJECT) {
         let member = |name: &&'a str| match document.property(schema, name) {
-            Property::Declared(parts) => Some(((*name).to_owned(), sample(document, parts.first()?, depth - 1))),
+            Property::Declared(parts) => Some(((*name).to_owned(), sample(document, parts.first()?, depth - 1, steps))),
             _ => Some(((*name).to_owned(), Value::from("text"))),
         };
         return Value::Object(document.required(schema).iter().filter_map(member).collect::<Map<_, _>>());

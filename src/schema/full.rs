@@ -146,7 +146,7 @@ fn describe(error: &ValidationError<'_>) -> Vec<Problem> {
         Kind::MultipleOf { multiple_of } => echoed(format!("must be a multiple of {multiple_of}")),
         Kind::MinLength { limit } => echoed(format!("needs at least {}", units(*limit, "character", "characters"))),
         Kind::MaxLength { limit } => echoed(format!("takes at most {}", units(*limit, "character", "characters"))),
-        Kind::Pattern { pattern } => echoed(format!("must match the pattern {pattern}")),
+        Kind::Pattern { pattern } => vec![Problem::not_matching(&path, pattern).got(value)],
         Kind::MinItems { limit } => plain(format!("needs at least {}", units(*limit, "item", "items"))),
         Kind::MaxItems { limit } => plain(format!("takes at most {}", units(*limit, "item", "items"))),
         Kind::AdditionalItems { limit } => plain(format!("takes at most {}", units(*limit as u64, "item", "items"))),

@@ -50,6 +50,9 @@ pub fn validate(schema: &Value, instance: &Value) -> Result<Vec<Problem>, Schema
     full::validate(schema, instance, survey.dialect).map(|problems| redacted(document, problems))
 }
 
+/// The most schemas for one place that are asked whether it is secret.
+const MOST_PLACES: usize = 64;
+
 /// Takes the values of secret parameters out of the problems.
 fn redacted(document: Document<'_>, mut problems: Vec<Problem>) -> Vec<Problem> {
     for problem in problems.iter_mut().filter(|problem| problem.got.is_some()) {
@@ -62,6 +65,7 @@ fn redacted(document: Document<'_>, mut problems: Vec<Problem>) -> Vec<Problem> 
                     (_, Ok(position)) => document.items(place, position),
                     _ => Vec::new(),
                 })
+                .take(MOST_PLACES)
                 .collect();
             if places.iter().any(|place| document.is_secret(place)) {
                 problem.got = None;

@@ -68,6 +68,11 @@ impl Problem {
         Problem::new(path, message).got(value).suggest(near)
     }
 
+    /// A text that a pattern does not find.
+    pub(super) fn not_matching(path: &[String], pattern: &str) -> Self {
+        Problem::new(path, format!("must match the pattern {pattern}"))
+    }
+
     /// A required member that is not there. `path` leads to the member.
     pub fn missing(path: &[String]) -> Self {
         Problem::new(path, MISSING)

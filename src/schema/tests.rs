@@ -108,6 +108,31 @@ fn hostile_schemas_end() {
 }
 
 #[test]
+fn descriptions_of_hostile_schemas_end() {
+    // Every level has twenty ways to the next one, and the last leads back to the first.
+    let mut parts = serde_json::Map::new();
+    for level in 0..10 {
+        let next = json!({"$ref": format!("#/$defs/l{}", (level + 1) % 10)});
+        parts.insert(
+            format!("l{level}"),
+            json!({"allOf": vec![next.clone(); 20], "anyOf": vec![next.clone(); 20], "items": next,
+                "properties": {"a": next, "b": next}, "required": ["a", "b"]}),
+        );
+    }
+    let schema = json!({"$ref": "#/$defs/l0", "$defs": parts});
+    let start = std::time::Instant::now();
+    assert_eq!(parameters(&schema).len(), 6);
+    assert_eq!(example_args(&schema).len(), 2);
+    assert!(!signature(&json!({"inputSchema": schema})).is_empty());
+    assert!(!output_shape(&schema).is_empty());
+    let document = Document::new(&schema);
+    assert!(coerce(document, &[&schema], "5").is_ok());
+    assert!(matches!(document.property(&schema, "a"), Property::Declared(_)));
+    let bound = std::time::Duration::from_secs(20);
+    assert!(start.elapsed() < bound, "{:?}", start.elapsed());
+}
+
+#[test]
 fn large_schemas_are_bounded() {
     let wide = json!({"anyOf": vec![json!({"type": "string"}); 30_000]});
     assert_eq!(validate(&wide, &json!(1)), Err(SchemaError::TooCostly("it has too many parts")));
@@ -289,7 +314,22 @@ impl Random {
             13 => (self.pick(&["minItems", "maxItems"]), json!(self.below(3))),
             14 => (self.pick(&["minProperties", "maxProperties"]), json!(self.below(3))),
             15 => ("uniqueItems", json!(self.below(2) == 0)),
-            16 => ("pattern", json!(self.pick(&["^a", "b$", "[0-9]"]))),
+            16 => (
+                "pattern",
+                json!(self.pick(&[
+                    "^a",
+                    "b$",
+                    "[0-9]",
+                    "^\\w+$",
+                    "^.{2}$",
+                    "^\\d",
+                    "^$",
+                    "[^\\W]",
+                    "\\u0061",
+                    "^\\p{L}+$",
+                    "^(a|b)+$"
+                ])),
+            ),
             17..=19 => ("properties", json!({"a": self.schema(depth - 1), "b": self.schema(depth - 1)})),
             20 => ("items", self.schema(depth - 1)),
             21 => ("additionalProperties", self.schema(depth - 1)),

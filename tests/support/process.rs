@@ -32,14 +32,18 @@ pub fn marked(name: &str, value: &str) -> Vec<Left> {
 }
 
 /// Asks until nothing is left or the time is over; returns what is left.
+///
+/// A process between two programs shows no environment for a moment, so nothing must be found twice.
 pub fn wait_gone(limit: Duration, left: impl Fn() -> Vec<Left>) -> Vec<Left> {
     let end = Instant::now() + limit;
+    let mut gone = 0;
     loop {
         let now = left();
-        if now.is_empty() || Instant::now() > end {
+        gone = if now.is_empty() { gone + 1 } else { 0 };
+        if gone == 2 || Instant::now() > end {
             return now;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

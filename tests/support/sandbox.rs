@@ -410,6 +410,13 @@ impl Run {
         self
     }
 
+    /// Fails unless standard output holds this.
+    #[track_caller]
+    pub fn says_on_stdout(&self, part: &str) -> &Self {
+        assert!(self.stdout().contains(part), "expected on stdout: {part:?}\n{self:?}");
+        self
+    }
+
     /// Fails if stdout or stderr holds this (a secret, a control character).
     #[track_caller]
     pub fn hides(&self, part: &str) -> &Self {

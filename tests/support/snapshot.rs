@@ -8,13 +8,22 @@ use super::sandbox::Run;
 impl Run {
     /// Everything a user sees of this run.
     pub fn snapshot(&self) -> String {
+        self.snapshot_with(&[])
+    }
+
+    /// The same with these words replaced first (a target's own name).
+    pub fn snapshot_with(&self, replaced: &[(&str, &str)]) -> String {
         let mut text = format!("exit: {}\n", self.code());
         for (name, bytes) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if bytes.is_empty() {
                 continue;
             }
             text.push_str(&format!("--- {name}\n"));
-            let content = steady(&String::from_utf8_lossy(bytes), &self.root);
+            let mut content = String::from_utf8_lossy(bytes).into_owned();
+            for (from, to) in replaced {
+                content = content.replace(from, to);
+            }
+            let content = steady(&content, &self.root);
             text.push_str(&content);
             if !content.ends_with('\n') {
                 text.push_str("<no newline>\n");

@@ -1,0 +1,140 @@
+//! What is generated from the clap definitions is what is committed: man pages, completions, `docs/cli.md` and
+//! the usage in the README. `UPDATE=1 cargo test generated` rewrites them.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+use clap_complete::env::Shells;
+
+use crate::support::Sandbox;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Holds a committed file equal to `wanted`, or rewrites it with `UPDATE=1`.
+fn hold(path: &Path, wanted: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, wanted).unwrap();
+        return;
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == wanted,
+        "{} is not what the command line definitions say; rewrite it with: UPDATE=1 cargo test generated",
+        path.display()
+    );
+}
+
+/// Every command with its full name (`mcpipe config add`), parents first; `help` repeats the others.
+fn commands() -> Vec<(String, Command)> {
+    fn add(name: String, command: &Command, all: &mut Vec<(String, Command)>) {
+        all.push((name.clone(), command.clone()));
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
+            add(format!("{name} {}", sub.get_name()), sub, all);
+        }
+    }
+    let mut command = mcpipe::cli::command().disable_help_subcommand(true);
+    command.build();
+    let mut all = Vec::new();
+    add("mcpipe".to_owned(), &command, &mut all);
+    all
+}
+
+#[test]
+fn man_pages_match_the_parser() {
+    let mut wanted = Vec::new();
+    for (name, command) in commands() {
+        let page = name.replace(' ', "-");
+        let mut text = Vec::new();
+        clap_mangen::Man::new(command.name(page.clone()).display_name(page.clone())).render(&mut text).unwrap();
+        hold(&root().join(format!("man/{page}.1")), &String::from_utf8(text).unwrap());
+        wanted.push(format!("{page}.1"));
+    }
+    let mut found: Vec<String> = names(&root().join("man"));
+    wanted.sort();
+    found.sort();
+    assert_eq!(found, wanted, "man/ holds other pages than there are commands");
+    let mut shipped: Vec<String> = mcpipe::generate::PAGES
+        .iter()
+        .map(|(name, _)| if name.is_empty() { "mcpipe.1".to_owned() } else { format!("mcpipe-{name}.1") })
+        .collect();
+    shipped.sort();
+    assert_eq!(shipped, wanted, "src/generate.rs ships other pages than there are commands");
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+const SHELLS: [(&str, &str); 5] = [
+    ("bash", "mcpipe.bash"),
+    ("elvish", "mcpipe.elv"),
+    ("fish", "mcpipe.fish"),
+    ("powershell", "mcpipe.ps1"),
+    ("zsh", "_mcpipe"),
+];
+
+#[test]
+fn completions_match_the_parser() {
+    let mut wanted = Vec::new();
+    for (shell, file) in SHELLS {
+        let mut text = Vec::new();
+        let shells = Shells::builtins();
+        let completer = shells.completer(shell).unwrap();
+        completer.write_registration("MCPIPE_COMPLETE", "mcpipe", "mcpipe", "mcpipe", &mut text).unwrap();
+        hold(&root().join("completions").join(file), &String::from_utf8(text).unwrap());
+        wanted.push(file.to_owned());
+    }
+    let mut found = names(&root().join("completions"));
+    wanted.sort();
+    found.sort();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn the_binary_prints_what_is_committed() {
+    let sandbox = Sandbox::new();
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    for (shell, file) in SHELLS {
+        let run = sandbox.mcpipe(["completions", shell]).run();
+        assert_eq!((run.code(), run.stdout().to_owned()), (0, read(root().join("completions").join(file))));
+    }
+    for (page, file) in
+        [(None, "mcpipe.1"), (Some("call"), "mcpipe-call.1"), (Some("config-add"), "mcpipe-config-add.1")]
+    {
+        let run = sandbox.mcpipe(["man"].into_iter().chain(page)).run();
+        assert_eq!((run.code(), run.stdout().to_owned()), (0, read(root().join("man").join(file))));
+    }
+    let run = sandbox.mcpipe(["man", "cal"]).run();
+    run.exits(2);
+    assert_eq!(run.stderr(), "mcpipe: error: there is no command 'cal'\nhint: did you mean: mcpipe man call\n");
+}
+
+#[test]
+fn the_reference_matches_the_parser() {
+    let mut text = String::from(
+        "# The commands\n\nGenerated from the definitions in `src/cli/`; do not edit. The contract behind them: \
+         targets, streams and exit codes are in the README, the shapes of `--json` in `json.md`.\n",
+    );
+    for (name, mut command) in commands() {
+        let help = command.render_long_help().to_string();
+        let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+        write!(text, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
+    }
+    hold(&root().join("docs/cli.md"), &text);
+}
+
+#[test]
+fn the_readme_shows_the_real_usage() {
+    let path = root().join("README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once("<!-- usage -->\n").expect("the README has a usage block");
+    let (_, after) = rest.split_once("<!-- /usage -->").expect("the README's usage block ends");
+    let help = mcpipe::cli::command().term_width(100).render_help().to_string();
+    let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+    let usage = format!("```text\n{}\n```\n", help.join("\n"));
+    hold(&path, &format!("{before}<!-- usage -->\n{usage}<!-- /usage -->{after}"));
+}
