@@ -1,6 +1,7 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
 pub mod call;
+pub mod complete;
 pub mod config;
 pub mod dashboard;
 pub mod generated;
@@ -8,7 +9,10 @@ pub mod inputs;
 pub mod list;
 pub mod prompt;
 pub mod read;
+pub mod skills;
+pub mod task;
 pub mod tools;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,6 +7,7 @@ pub mod content;
 pub mod details;
 pub mod documents;
 pub mod escape;
+pub mod export;
 mod failure;
 pub mod json;
 pub mod listing;
@@ -36,6 +37,7 @@ pub use progress::{Pause, Progress};
 pub use style::{Style, When};
 pub use table::{Cell, Column, Table};
 pub use terminal::Terminal;
+pub use trace::rfc3339 as time;
 
 /// What the user asked of the output.
 #[derive(Clone, Debug, Default)]

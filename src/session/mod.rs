@@ -3,6 +3,7 @@
 //! A session sends nothing until the first request; that request decides how the era is found out, so
 //! that a known server costs no round trip more than the request itself.
 
+pub mod completion;
 pub mod era;
 pub mod failure;
 pub mod legacy;
@@ -11,7 +12,11 @@ pub mod listing;
 pub mod memory;
 pub mod modern;
 pub mod negotiate;
+pub mod notices;
 pub mod peer;
+pub mod skills;
+pub mod subscribe;
+pub mod tasks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::{Class, Failure, Result};
 use crate::protocol::method;
@@ -73,6 +78,8 @@ pub struct Session {
     memory: Memory,
     open: Mutex<Option<Arc<Live>>>,
     failed: AtomicBool,
+    /// Whether the server declares skills, once that was looked at.
+    skills: OnceCell<bool>,
 }
 
 /// An open connection and what is known about its era.
@@ -94,7 +101,15 @@ impl Session {
     pub fn new(target: Target, options: Options) -> Self {
         let peer = Arc::new(Peer::new(options.abilities.clone()));
         let memory = Memory::of(&target, options.cache_dir.as_deref(), options.identity.as_deref());
-        Session { target, options, peer, memory, open: Mutex::new(None), failed: AtomicBool::new(false) }
+        Session {
+            target,
+            options,
+            peer,
+            memory,
+            open: Mutex::new(None),
+            failed: AtomicBool::new(false),
+            skills: OnceCell::new(),
+        }
     }
 
     /// Whom it talks to.
@@ -221,7 +236,11 @@ impl Session {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn about(&self) -> Result<About> {
-        let discover = Call::read_only(method::DISCOVER, Map::new());
+        self.about_for(Call::read_only(method::DISCOVER, Map::new())).await
+    }
+
+    /// The same by this request to `server/discover`.
+    async fn about_for(&self, discover: Call) -> Result<About> {
         let (live, mut reply) = self.live(&discover).await?;
         if live.era.revision().is_modern() && reply.is_none() {
             reply = Some(self.reconsider(&live, &discover, live.era.request(&live.link, &discover).await).await);

@@ -16,6 +16,8 @@ use crate::protocol::rpc::{self, parse_value};
 use crate::protocol::{code, method};
 use crate::transport::Boxed;
 
+use super::notices::Notices;
+
 /// Answers a server's wish for input; implemented where the person is.
 pub trait Inputs: Send + Sync {
     /// Answers an elicitation in form mode with an `ElicitResult`: `action`, and `content` on accept.
@@ -55,6 +57,7 @@ pub struct Peer {
     abilities: Abilities,
     busy: AtomicUsize,
     lists_changed: AtomicBool,
+    notices: Notices,
     // Kept to be the cause of the exit code when the person declined (class `Refused`).
     declined: Mutex<Option<Failure>>,
 }
@@ -63,7 +66,13 @@ impl Peer {
     /// Our side, with these abilities.
     #[must_use]
     pub fn new(abilities: Abilities) -> Self {
-        Peer { abilities, busy: AtomicUsize::new(0), lists_changed: AtomicBool::new(false), declined: Mutex::new(None) }
+        Peer {
+            abilities,
+            busy: AtomicUsize::new(0),
+            lists_changed: AtomicBool::new(false),
+            notices: Notices::default(),
+            declined: Mutex::new(None),
+        }
     }
 
     /// Whether a server may send requests of its own (so that its stream must stand before the first call).
@@ -93,6 +102,12 @@ impl Peer {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
+    /// Where what the server says of its own accord can be listened to.
+    #[must_use]
+    pub fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     /// Whether the server said that one of its lists changed (`MSG-11`).
     #[must_use]
     pub fn lists_changed(&self) -> bool {
@@ -115,6 +130,7 @@ impl Peer {
         if name.ends_with("/list_changed") {
             self.set_lists_changed(true);
         }
+        self.notices.tell(name, params);
         let Some(observer) = &self.abilities.observer else { return };
         match name {
             method::PROGRESS => {

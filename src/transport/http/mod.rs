@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::exchange::{Answer, Ask, Core, SESSION, VERSION};
 use self::sink::{Sink, Tasks, lock};
@@ -62,7 +62,7 @@ fn streamable(endpoint: &HttpEndpoint, options: &Options, limit: usize) -> Resul
     let core = Core::new(endpoint, options)?;
     let (sender, incoming) = mpsc::unbounded_channel();
     let sink = Sink { incoming: sender, trace: options.trace.clone(), limit };
-    let shared = Shared { core, sink, tasks: Tasks::default(), state: Mutex::default() };
+    let shared = Shared { core, sink, tasks: Tasks::default(), state: Mutex::default(), deaf: Notify::new() };
     Ok(Connection { transport: Arc::new(Streamable(Arc::new(shared))), incoming })
 }
 
@@ -75,6 +75,8 @@ struct Shared {
     sink: Sink,
     tasks: Tasks,
     state: Mutex<State>,
+    /// Told when the stream for the server's own messages has ended for good.
+    deaf: Notify,
 }
 
 #[derive(Default)]
@@ -233,8 +235,25 @@ impl Transport for Streamable {
             self.0.tasks.start_other(async move {
                 worker.listen(opened).await;
                 lock(&worker.state).listening = false;
+                worker.deaf.notify_waiters();
             });
             let _ = tokio::time::timeout(LISTEN, stands).await;
+        })
+    }
+
+    fn hears(&self) -> bool {
+        lock(&self.0.state).listening
+    }
+
+    fn deaf(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let ended = self.0.deaf.notified();
+                if !self.hears() {
+                    return;
+                }
+                ended.await;
+            }
         })
     }
 
