@@ -2,6 +2,8 @@
 //!
 //! `bare version` prints a line; `bare stdio MESSAGES COMMAND…` and `bare http MESSAGES PORT` send the lines of
 //! the file MESSAGES one after the other, wait for an answer to each that has an id, and print the last answer.
+//! `bare peak COMMAND…` runs a command and prints how many kilobytes it needed at most: asked from a small process,
+//! since a child starts with the high-water mark of the one that starts it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,6 +15,7 @@ fn main() {
         "version" => println!("bare 0"),
         "stdio" => stdio(&std::fs::read_to_string(&words[1]).unwrap(), &words[2..]),
         "http" => http(&std::fs::read_to_string(&words[1]).unwrap(), words[2].parse().unwrap()),
+        "peak" => peak(&words[1..]),
         other => panic!("unknown: {other}"),
     }
 }
@@ -57,4 +60,18 @@ fn http(messages: &str, port: u16) {
         reader.read_exact(&mut body).unwrap();
     }
     println!("{}", String::from_utf8(body).unwrap());
+}
+
+unsafe extern "C" {
+    /// POSIX; on Linux the fifth word is `ru_maxrss`, in kilobytes.
+    fn getrusage(who: i32, usage: *mut [i64; 18]) -> i32;
+}
+
+fn peak(command: &[String]) {
+    let status = Command::new(&command[0]).args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(status.unwrap().success(), "{command:?} failed");
+    let mut usage = [0; 18];
+    // SAFETY: the array is as large as the structure, and -1 asks for the children.
+    assert_eq!(unsafe { getrusage(-1, &mut usage) }, 0);
+    println!("{}", usage[4]);
 }

@@ -35,6 +35,7 @@ pub const PAGES: &[(&str, &str)] = &[
     ("config-schema", include_str!("../man/mcpipe-config-schema.1")),
     ("config-trust", include_str!("../man/mcpipe-config-trust.1")),
     ("config-edit", include_str!("../man/mcpipe-config-edit.1")),
+    ("config-import", include_str!("../man/mcpipe-config-import.1")),
     ("completions", include_str!("../man/mcpipe-completions.1")),
     ("man", include_str!("../man/mcpipe-man.1")),
 ];

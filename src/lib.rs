@@ -4,6 +4,7 @@
 //! This file is the way of every run: parse → context → dispatch → report.
 
 pub mod args;
+pub mod auth;
 pub mod cli;
 pub mod commands;
 pub mod complete;

@@ -204,21 +204,6 @@ fn answers_that_are_none_fail_at_once() {
     }
 }
 
-/// A call that certainly never ran may be sent again; the spent time is bounded by what the server says.
-#[test]
-fn a_read_is_tried_again_when_the_server_is_busy() {
-    let script = Mcp::modern().http_script(Legacy::default());
-    let server =
-        HttpServer::start(
-            move |request| {
-                if request.n == 0 { Reply::status(503).header("Retry-After", "0") } else { script(request) }
-            },
-        );
-    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--retries", "1"]).run();
-    run.exits(0);
-    assert_eq!(server.exchange(), ["POST tools/list", "POST tools/list"]);
-}
-
 #[test]
 fn redirects_keep_the_secrets_at_home() {
     for status in [307, 308] {

@@ -15,7 +15,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("interrupt", &["error"]),
     ("args", &["error", "near", "protocol", "schema"]),
     ("schema", &["error", "near", "protocol"]),
-    ("cli", &[]),
+    // The words that an option takes are those that the configuration takes.
+    ("cli", &["config"]),
     ("generate", &["cli"]),
     ("complete", &["cli", "config", "env", "error", "session"]),
     ("transport", &["env", "error", "interrupt", "protocol", "secret"]),
@@ -71,6 +72,8 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 
 /// Every part that a source names: `crate::part::…` anywhere, and the members of `use crate::{…}`.
 fn imports(code: &str) -> Vec<String> {
+    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];

@@ -239,6 +239,13 @@ fn every_configured_server_is_a_row() {
 
     let before = stdio.seen().len();
     let offline = sandbox.mcpipe(["list", "--offline"]).run();
-    expect![[""]].assert_eq(&offline.snapshot_with(&[(&words.join(" "), "SERVER")]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        gone\tstdio\t\t\t\t\t\t
+        one\tstdio\t\t\t\t\t\t
+        two\thttp\t\t\t\t\t\t
+    "#]]
+    .assert_eq(&offline.snapshot_with(&[(&words.join(" "), "SERVER")]));
     assert_eq!(stdio.seen().len(), before, "--offline starts nothing");
 }

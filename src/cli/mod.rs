@@ -3,13 +3,16 @@
 //! Help lives here once. The man pages, the completions, `docs/cli.md` and the README's usage are
 //! generated from these definitions (`src/generate.rs`) and held equal by a test.
 
+mod config;
 mod options;
 mod task;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use config::*;
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
 pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
@@ -54,8 +57,9 @@ impl Cli {
     /// # Errors
     /// When it is wrong, or asks for help or the version.
     pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
-        let mut command = command();
-        let matches = command.try_get_matches_from_mut(arguments)?;
+        // Never freed: taking the tree of definitions down again would cost a tenth of the start.
+        let mut command = ManuallyDrop::new(command());
+        let matches = ManuallyDrop::new(command.try_get_matches_from_mut(arguments)?);
         Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 
@@ -313,169 +317,6 @@ pub struct PromptArgs {
     /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
-}
-
-/// Show, check and change the configuration
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Files, each over those before:
-  ~/.config/mcpipe/config.toml    your own
-  .mcp.json                       of the project: the nearest above the working directory
-  .mcpipe.toml                    likewise
-  --config FILE, MCPIPE_CONFIG    alone, in place of all these
-
-Examples:
-  mcpipe config add linear https://mcp.linear.app/mcp
-  mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem .
-  mcpipe config add api https://api.example.com/mcp -H 'Authorization: Bearer ${API_TOKEN}'
-  mcpipe config get linear
-  mcpipe config check")]
-pub struct ConfigArgs {
-    /// What to do with the configuration.
-    #[command(subcommand)]
-    pub command: ConfigCommand,
-
-    /// The options of every command.
-    #[command(flatten)]
-    pub global: GlobalOptions,
-}
-
-/// What `config` can do.
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// List the configured servers and where each comes from
-    List,
-    /// Show one server: every value and the file and line it comes from
-    Get {
-        /// The server's name
-        #[arg(value_name = "NAME")]
-        name: String,
-    },
-    /// Add a server
-    Add(Box<ConfigAddArgs>),
-    /// Remove a server
-    Remove {
-        /// The server's name, in full
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// Remove it from the project's .mcpipe.toml
-        #[arg(long)]
-        project: bool,
-    },
-    /// Give a server another name
-    Rename {
-        /// The server's name, in full
-        #[arg(value_name = "NAME")]
-        name: String,
-        /// Its new name
-        #[arg(value_name = "NEW_NAME")]
-        new_name: String,
-        /// Rename it in the project's .mcpipe.toml
-        #[arg(long)]
-        project: bool,
-    },
-    /// Open the configuration in an editor and check it afterwards
-    Edit {
-        /// Edit the project's .mcpipe.toml
-        #[arg(long)]
-        project: bool,
-    },
-    /// Check every file and server: keys, variables, programs, certificates
-    Check {
-        /// Check this server only
-        #[arg(value_name = "NAME")]
-        name: Option<String>,
-    },
-    /// Allow a project's configuration file to start processes and send credentials
-    Trust {
-        /// The file; the nearest project files where it is left out
-        #[arg(value_name = "FILE")]
-        file: Option<std::path::PathBuf>,
-        /// Do not ask
-        #[arg(short = 'y', long, conflicts_with = "revoke")]
-        yes: bool,
-        /// Trust it no longer
-        #[arg(long)]
-        revoke: bool,
-    },
-    /// Print the configuration files in the order in which they are read
-    Path,
-    /// Print the JSON Schema of a configuration file, for editors
-    Schema,
-}
-
-/// Add a server
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Secrets are better kept in variables: in single quotes, ${NAME} is written as it is and expanded when used.
-
-Examples:
-  mcpipe config add linear https://mcp.linear.app/mcp
-  mcpipe config add files --project -- npx -y @modelcontextprotocol/server-filesystem .
-  mcpipe config add gh 'docker run -i ghcr.io/github/github-mcp-server' -e 'GITHUB_TOKEN=${GITHUB_TOKEN}'
-  mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN --allow-tool 'get_*'
-  mcpipe config add crm https://crm.example.com/mcp --client-id cli --client-secret-env CRM_SECRET --scope read")]
-pub struct ConfigAddArgs {
-    /// The server's name: letters, digits, '_', '-' and '.'
-    #[arg(value_name = "NAME")]
-    pub name: String,
-    /// Its URL or command line
-    #[arg(value_name = "TARGET", required_unless_present = "command")]
-    pub target: Option<String>,
-    /// A server's command line, in place of TARGET
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "target")]
-    pub command: Vec<String>,
-
-    /// Write into the project's .mcpipe.toml
-    #[arg(long)]
-    pub project: bool,
-    /// Replace a server of that name
-    #[arg(long)]
-    pub force: bool,
-    /// Print what would be written and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Allow only the tools that GLOB matches; may be repeated
-    #[arg(long = "allow-tool", value_name = "GLOB")]
-    pub allow_tools: Vec<String>,
-    /// Allow no tool that GLOB matches; may be repeated
-    #[arg(long = "deny-tool", value_name = "GLOB")]
-    pub deny_tools: Vec<String>,
-    /// Which calls need consent: never, destructive or always
-    #[arg(long, value_name = "WHEN", value_parser = crate::config::schema::CONFIRM.to_vec())]
-    pub confirm: Option<String>,
-    /// Which variables the command inherits: all, none, or names; may be repeated
-    #[arg(long = "inherit-env", value_name = "WHICH", value_delimiter = ',')]
-    pub inherit_env: Vec<String>,
-
-    /// The registered OAuth client
-    #[arg(long, value_name = "ID", help_heading = "Login options")]
-    pub client_id: Option<String>,
-    /// The variable that holds the client's secret
-    #[arg(long, value_name = "VAR", help_heading = "Login options")]
-    pub client_secret_env: Option<String>,
-    /// Ask for this scope; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
-    pub scopes: Vec<String>,
-    /// How tokens are obtained
-    #[arg(long, value_name = "GRANT", value_parser = crate::config::schema::GRANTS.to_vec(), help_heading = "Login options")]
-    pub grant: Option<String>,
-    /// The authorization server, where discovery does not find it
-    #[arg(long, value_name = "URL", help_heading = "Login options")]
-    pub issuer: Option<String>,
-    /// A client ID metadata document, in place of registration
-    #[arg(long, value_name = "URL", help_heading = "Login options")]
-    pub client_metadata_url: Option<String>,
-    /// The loopback port of the redirect, where it is registered
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
-    pub redirect_port: Option<u16>,
-    /// The key (PEM) that signs client assertions
-    #[arg(long, value_name = "FILE", help_heading = "Login options")]
-    pub private_key: Option<std::path::PathBuf>,
-
-    /// How to reach the server.
-    #[command(flatten)]
-    pub reach: TargetOptions,
 }
 
 /// Print the completion script of a shell

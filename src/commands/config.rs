@@ -5,6 +5,7 @@
 mod add;
 mod change;
 mod check;
+mod import;
 mod show;
 mod trust;
 
@@ -133,6 +134,7 @@ pub fn run(command: &ConfigCommand, context: &mut Context<'_>) -> Result<Report>
         ConfigCommand::Check { name } => check::check(context, name.as_deref()),
         ConfigCommand::Trust { file, yes, revoke } => trust::trust(context, file.as_deref(), *yes, *revoke),
         ConfigCommand::Add(args) => add::add(context, args),
+        ConfigCommand::Import(args) => import::import(context, args),
         ConfigCommand::Remove { name, project } => change::remove(context, name, *project),
         ConfigCommand::Rename { name, new_name, project } => change::rename(context, name, new_name, *project),
         ConfigCommand::Edit { project } => change::edit(context, *project),

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::list::{offered, signature, wanted};
 use super::{Context, Exit};
 use crate::cli::ListArgs;
 use crate::error::{Failure, Result};
+use crate::output::documents;
 use crate::output::listing::{ServerRow, State, kind_table, servers_table};
 use crate::protocol::views::{Entry, Kind, ServerInfo};
 use crate::session::Session;
@@ -130,10 +131,6 @@ async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, t
 
 /// The table of servers.
 fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
-    if context.ui.json() {
-        let servers: Vec<Value> = asked.iter().map(json_row).collect();
-        return context.ui.json_value(&json!({ "servers": servers }));
-    }
     let rows: Vec<ServerRow> = asked
         .iter()
         .map(|one| ServerRow {
@@ -151,31 +148,8 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
             },
         })
         .collect();
-    context.ui.table(&servers_table(&rows))
-}
-
-fn json_row(one: &Asked) -> Value {
-    let (name, version) = match &one.info {
-        Some((server, _)) => (server.name.clone(), server.version.clone()),
-        None => (None, None),
-    };
-    json!({
-        "name": one.name,
-        "transport": one.transport,
-        "revision": one.info.as_ref().map(|(_, revision)| revision),
-        "server": { "name": name, "version": version },
-        "tools": one.count(Kind::Tools),
-        "resources": one.count(Kind::Resources),
-        "prompts": one.count(Kind::Prompts),
-        "milliseconds": u64::try_from(one.time.as_millis()).unwrap_or(u64::MAX),
-        "state": if one.failure.is_some() { "failed" } else { "ok" },
-        "error": one.failure.as_ref().map(|failure| json!({
-            "class": failure.class().name(),
-            "code": failure.class().code(),
-            "message": failure.details().message,
-            "causes": failure.details().causes,
-        })),
-    })
+    let ui = &context.ui;
+    if ui.json() { ui.json_text(&documents::servers(&rows)) } else { ui.table(&servers_table(&rows)) }
 }
 
 /// What matched a word, over all servers.
@@ -187,13 +161,9 @@ fn found(context: &Context, asked: &[Asked]) -> Result<()> {
     if ui.json() {
         let mut servers = Vec::new();
         for one in asked.iter().filter(|one| one.failure.is_none()) {
-            let lists = one.lists.iter().map(|(kind, entries)| {
-                let entries: Vec<&str> = entries.iter().map(|entry| entry.raw().get()).collect();
-                format!(r#""{}":[{}]"#, kind.member(), entries.join(","))
-            });
+            let lists = one.lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect()));
             let name = Value::String(one.name.clone());
-            let lists: Vec<String> = lists.collect();
-            servers.push(format!(r#"{{"name":{name},{}}}"#, lists.join(",")));
+            servers.push(format!(r#"{{"name":{name},"lists":{}}}"#, documents::lists(lists)));
         }
         return ui.json_text(&format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
     }

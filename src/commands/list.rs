@@ -6,6 +6,7 @@ use super::{Context, Exit, watch};
 use crate::cli::ListArgs;
 use crate::error::{Class, Failure, Result};
 use crate::output::details::{ParameterRow, ServerView, ToolView};
+use crate::output::documents;
 use crate::output::listing::kind_table;
 use crate::protocol::views::{Entry, Kind};
 use crate::schema;
@@ -106,7 +107,7 @@ pub fn matches(entry: &Entry, word: &str) -> bool {
 pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], grep: Option<&str>) -> Result<Exit> {
     let lists = gather(context, session, kinds, grep).await?;
     if context.ui.json() {
-        context.ui.json_text(&json(&lists))?;
+        context.ui.json_text(&document(&lists))?;
         return Ok(Exit::Done);
     }
     show(context, session, &lists, grep.is_some())?;
@@ -162,37 +163,17 @@ pub fn signature(tool: &Entry) -> String {
 
 /// Lists as one document, every element as the server sent it.
 #[must_use]
-pub fn json(lists: &[(Kind, Vec<Entry>)]) -> String {
-    let lists = lists.iter().map(|(kind, entries)| {
-        let elements: Vec<&str> = entries.iter().map(|entry| entry.raw().get()).collect();
-        format!(r#""{}":[{}]"#, kind.member(), elements.join(","))
-    });
-    format!("{{{}}}", lists.collect::<Vec<_>>().join(","))
+pub fn document(lists: &[(Kind, Vec<Entry>)]) -> String {
+    documents::lists(lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect())))
 }
 
 async fn info(context: &Context, session: &Session) -> Result<Exit> {
     let about = session.about().await?;
     let target = session.target().name.as_str();
+    let view =
+        ServerView { target, info: &about.server, revision: about.revision.as_str(), transport: about.wire.as_str() };
     let ui = &context.ui;
-    if ui.json() {
-        ui.json_value(&serde_json::json!({
-            "target": target,
-            "name": about.server.name,
-            "title": about.server.title,
-            "version": about.server.version,
-            "protocol": about.revision.as_str(),
-            "transport": about.wire.as_str(),
-            "capabilities": about.server.capabilities,
-            "instructions": about.server.instructions,
-        }))?;
-        return Ok(Exit::Done);
-    }
-    ui.server_info(&ServerView {
-        target,
-        info: &about.server,
-        revision: about.revision.as_str(),
-        transport: about.wire.as_str(),
-    })?;
+    if ui.json() { ui.json_value(&documents::server_info(&view)) } else { ui.server_info(&view) }?;
     Ok(Exit::Done)
 }
 

@@ -81,10 +81,12 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
 }
 
 /// A prompt that is not there, or that misses an argument, is explained from the list of prompts.
-async fn explain(session: &Session, name: &str, given: &Map<String, Value>, failure: Failure) -> Failure {
+async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
     if failure.details().rpc.is_none() {
         return failure;
     }
+    let message = &mut failure.details_mut().message;
+    *message = format!("{name}: {message}");
     let Ok(listing) = session.list(Kind::Prompts, Use::Memory).await else { return failure };
     let target = super::quoted(&session.target().name);
     let Some(prompt) = listing.find(name) else {

@@ -150,7 +150,13 @@ pub async fn one(session: &Session, uri: &str) -> Result<Raw> {
     let call = Call::read_only(method::RESOURCES_READ, params).named(uri).with_progress();
     match session.request(&call).await {
         Ok(result) => Ok(result),
-        Err(failure) => Err(explain(session, uri, failure).await),
+        Err(mut failure) => {
+            if failure.details().rpc.is_some() {
+                let message = &mut failure.details_mut().message;
+                *message = format!("{uri}: {message}");
+            }
+            Err(explain(session, uri, failure).await)
+        }
     }
 }
 

@@ -112,7 +112,7 @@ pub async fn lists(context: &Context, session: &Session, args: &ListArgs, kinds:
                 }
                 Err(failure) => return Err(failure),
             };
-            let document = list::json(&lists);
+            let document = list::document(&lists);
             if last.as_ref() == Some(&document) {
                 return Ok(());
             }

@@ -5,6 +5,7 @@
 
 pub mod edit;
 pub mod expand;
+pub mod import;
 pub mod json_schema;
 pub mod mcp_json;
 pub mod origins;

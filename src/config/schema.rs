@@ -73,7 +73,7 @@ const fn harmless(name: &'static str, kind: Kind, fits: Fits, help: &'static str
 pub const CONFIRM: &[&str] = &["never", "destructive", "always"];
 
 /// The words of `grant`.
-pub const GRANTS: &[&str] = &["authorization-code", "client-credentials", "device", "enterprise"];
+pub const GRANTS: &[&str] = &["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
 
 /// The keys of a file.
 pub const FILE: &[Key] = &[

@@ -35,7 +35,7 @@ pub fn example_args(schema: &Value) -> Vec<String> {
     words
 }
 
-/// Writes one value as the words that [`crate::args`] reads back as that value.
+/// Writes one value as the words that `args` reads back as that value.
 fn word<'a>(document: Document<'a>, parts: &[&'a Value], name: &str, value: &Value, words: &mut Vec<String>) {
     let plain = match value {
         Value::String(text) => Some(text.clone()),

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,8 @@ pub struct Memory {
     dir: Option<PathBuf>,
     place: String,
     identity: String,
+    // Read at most once; what is learned or forgotten meanwhile is kept up here too.
+    verdict: Mutex<Option<Option<Verdict>>>,
 }
 
 impl Memory {
@@ -65,7 +68,7 @@ impl Memory {
     #[must_use]
     pub fn of(target: &Target, dir: Option<&Path>, identity: Option<&str>) -> Self {
         if dir.is_none() {
-            return Memory { dir: None, place: String::new(), identity: String::new() };
+            return Memory { dir: None, place: String::new(), identity: String::new(), verdict: Mutex::default() };
         }
         let mut place = Sha256::new();
         let mut who = Sha256::new();
@@ -91,14 +94,19 @@ impl Memory {
                 if endpoint.cwd.is_none() && is_relative(endpoint) {
                     feed(&mut place, &std::env::current_dir().unwrap_or_default().to_string_lossy());
                 }
-                for (name, value) in endpoint.configured_env() {
+                for (name, value) in &endpoint.env {
                     feed(&mut who, name);
                     feed(&mut who, value.reveal());
                 }
             }
         }
         feed(&mut who, identity.unwrap_or_default());
-        Memory { dir: dir.map(|dir| dir.join("servers")), place: hex(place), identity: hex(who) }
+        Memory {
+            dir: dir.map(|dir| dir.join("servers")),
+            place: hex(place),
+            identity: hex(who),
+            verdict: Mutex::default(),
+        }
     }
 
     fn verdict_path(&self) -> Option<PathBuf> {
@@ -113,6 +121,14 @@ impl Memory {
     /// What is believed about the server.
     #[must_use]
     pub fn verdict(&self) -> Option<Verdict> {
+        self.believed().get_or_insert_with(|| self.read_verdict()).clone()
+    }
+
+    fn believed(&self) -> MutexGuard<'_, Option<Option<Verdict>>> {
+        self.verdict.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_verdict(&self) -> Option<Verdict> {
         let file: VerdictFile = serde_json::from_slice(&fs::read(self.verdict_path()?).ok()?).ok()?;
         let revision = Revision::parse(&file.revision)?;
         let age = now().saturating_sub(file.learned);
@@ -126,6 +142,7 @@ impl Memory {
 
     /// Keeps a verdict.
     pub fn learn(&self, verdict: &Verdict) {
+        *self.believed() = Some(Some(verdict.clone()));
         let file = VerdictFile {
             revision: verdict.revision.as_str().to_owned(),
             wire: verdict.wire.as_str().to_owned(),
@@ -141,6 +158,7 @@ impl Memory {
 
     /// Drops the verdict and the lists: they were wrong.
     pub fn forget(&self) {
+        *self.believed() = Some(None);
         if let Some(path) = self.verdict_path() {
             let _ = fs::remove_file(path);
         }

@@ -87,11 +87,13 @@ struct Live {
     link: Link,
     era: Box<dyn Era>,
     confirmed: AtomicBool,
+    /// Whether the era was only guessed from a result without any mark of it.
+    guessed: bool,
 }
 
 impl From<Open> for Live {
     fn from(open: Open) -> Self {
-        Live { link: open.link, era: open.era, confirmed: AtomicBool::new(open.confirmed) }
+        Live { link: open.link, era: open.era, confirmed: AtomicBool::new(open.confirmed), guessed: open.guessed }
     }
 }
 
@@ -163,10 +165,15 @@ impl Session {
     /// # Errors
     /// When the connection cannot be opened.
     pub async fn reply(&self, call: &Call) -> Result<Reply> {
-        let (live, reply) = self.live(call).await?;
+        let (mut live, reply) = self.live(call).await?;
         let reply = match reply {
             Some(reply) => reply,
-            None => live.era.request(&live.link, call).await,
+            None => {
+                if call.effects && live.guessed && !live.confirmed.load(Ordering::Relaxed) {
+                    live = self.settle(live).await;
+                }
+                live.era.request(&live.link, call).await
+            }
         };
         let reply = self.reconsider(&live, call, reply).await;
         if matches!(reply, Reply::Failed(_)) {
@@ -229,6 +236,23 @@ impl Session {
             Some(reply) => reply,
             None => live.era.request(&live.link, call).await,
         }
+    }
+
+    /// Finds out the era for sure before a request with effects goes out (`ERA-19`): a server whose list bore no
+    /// mark is asked, and where it is not modern, the handshake is done after all.
+    async fn settle(&self, live: Arc<Live>) -> Arc<Live> {
+        let mut open = self.open.lock().await;
+        if confirms_modern(&live.link, &*live.era).await != Some(true)
+            && let Ok(opened) = self.negotiator().shaken().await
+        {
+            live.link.close(false).await;
+            let live = Arc::new(Live::from(opened));
+            self.learn(&live);
+            *open = Some(live.clone());
+            return live;
+        }
+        live.confirmed.store(true, Ordering::Relaxed);
+        live
     }
 
     /// Who is at the other end; asks only where that is not known.

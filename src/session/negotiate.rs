@@ -36,6 +36,8 @@ pub struct Open {
     pub era: Box<dyn Era>,
     /// Whether the server itself has shown its era; a remembered one is only a belief until then.
     pub confirmed: bool,
+    /// Whether the era was guessed from a result without any mark of it.
+    pub guessed: bool,
 }
 
 /// What a probe told.
@@ -99,7 +101,7 @@ impl Negotiator<'_> {
         match (self.target.protocol, memory) {
             (Pin::Exact(revision), _) if revision.is_modern() && !sse => {
                 let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link: self.link().await?, era, confirmed: true }, None))
+                Ok((Open { link: self.link().await?, era, confirmed: true, guessed: false }, None))
             }
             (Pin::Exact(_) | Pin::Legacy, memory) => {
                 let hasty = memory.is_some_and(|verdict| !verdict.patient);
@@ -108,7 +110,7 @@ impl Negotiator<'_> {
             (Pin::Auto, _) if sse => Ok((self.legacy(self.link().await?, false).await?, None)),
             (Pin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
                 let era = Box::new(self.modern(verdict.server));
-                Ok((Open { link: self.link().await?, era, confirmed: false }, None))
+                Ok((Open { link: self.link().await?, era, confirmed: false, guessed: false }, None))
             }
             (Pin::Auto, Some(verdict)) => self.remembered_legacy(first, &verdict).await,
             (Pin::Auto, None) => self.fresh(first).await,
@@ -154,15 +156,23 @@ impl Negotiator<'_> {
         match self.finding(&reply, probe, &link) {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
-                Ok((Open { link, era, confirmed: true }, wanted.then_some(reply)))
+                Ok((Open { link, era, confirmed: true, guessed: false }, wanted.then_some(reply)))
             }
             Finding::Unmarked => {
                 let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link, era, confirmed: false }, wanted.then_some(reply)))
+                Ok((Open { link, era, confirmed: false, guessed: true }, wanted.then_some(reply)))
             }
             Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
         }
+    }
+
+    /// A fresh connection with the handshake done.
+    ///
+    /// # Errors
+    /// When the server does not shake hands.
+    pub async fn shaken(&self) -> Result<Open> {
+        self.legacy(self.link().await?, false).await
     }
 
     /// The handshake at the same URL; HTTP+SSE where the server knows no POST there (`ERA-07`, `ERA-08`).
@@ -207,7 +217,7 @@ impl Negotiator<'_> {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
                 let wanted = first.method == method::DISCOVER;
-                Ok((Open { link, era, confirmed: true }, wanted.then_some(reply)))
+                Ok((Open { link, era, confirmed: true, guessed: false }, wanted.then_some(reply)))
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => {
@@ -274,7 +284,7 @@ impl Negotiator<'_> {
 
     async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
         match era {
-            Ok(era) => Ok(Open { link, era: Box::new(era), confirmed: true }),
+            Ok(era) => Ok(Open { link, era: Box::new(era), confirmed: true, guessed: false }),
             Err(failure) => {
                 link.close(false).await;
                 Err(failure)

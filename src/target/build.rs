@@ -13,7 +13,7 @@ use crate::env::{Environment, OWN_PREFIX};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::secret::Secret;
-use crate::transport::{Endpoint, HttpEndpoint, HttpMode, StdioEndpoint, Tls};
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode, Inherited, StdioEndpoint, Tls};
 
 /// A command line as target.
 pub fn command(
@@ -32,8 +32,8 @@ pub fn command(
     let endpoint = StdioEndpoint {
         program,
         args: words.collect(),
-        env: child_environment(environment, &Inherit::All, &[], &[], overrides)?,
-        configured: configured_names(&[], overrides),
+        inherited: inherited(environment, &Inherit::All, &[]),
+        env: own_variables(&[], overrides)?,
         cwd: working_directory(overrides, environment, None)?,
     };
     ad_hoc(name, Endpoint::Stdio(endpoint), overrides, defaults, Vec::new())
@@ -92,8 +92,8 @@ pub fn configured(
             let endpoint = StdioEndpoint {
                 program: program.value.clone(),
                 args: settings.args.clone(),
-                env: child_environment(environment, &settings.inherit_env, &own, &settings.env, overrides)?,
-                configured: configured_names(&settings.env, overrides),
+                inherited: inherited(environment, &settings.inherit_env, &own),
+                env: own_variables(&settings.env, overrides)?,
                 cwd: working_directory(overrides, environment, Some(&settings))?,
             };
             (Endpoint::Stdio(endpoint), Vec::new())
@@ -231,39 +231,32 @@ fn pin(overrides: &Overrides) -> Result<Option<Pin>> {
     overrides.protocol.as_ref().map(parse).transpose()
 }
 
-/// What a child process gets: what it inherits, less mcpipe's own secrets, under the entry's variables,
-/// under those of flags.
-fn child_environment(
-    environment: &Environment,
-    inherit: &Inherit,
-    own: &[String],
-    configured: &[(String, Secret)],
-    overrides: &Overrides,
-) -> Result<BTreeMap<String, Secret>> {
+/// What a child process inherits: everything less mcpipe's own secrets, or what the entry names.
+fn inherited(environment: &Environment, inherit: &Inherit, own: &[String]) -> Inherited {
     let ours = |name: &str| name.starts_with(OWN_PREFIX) || own.iter().any(|own| own == name);
-    let inherited = |name: &str| match inherit {
-        Inherit::All => !ours(name),
-        Inherit::Nothing => false,
+    match inherit {
+        Inherit::All => {
+            let names = environment.iter().map(|(name, _)| name).filter(|name| ours(name));
+            Inherited::AllBut(names.map(ToOwned::to_owned).collect())
+        }
+        Inherit::Nothing => Inherited::Only(BTreeMap::new()),
         // A variable that the entry names is meant for the server, whoever else uses it.
-        Inherit::Names(names) => names.iter().any(|wanted| wanted == name) && !name.starts_with(OWN_PREFIX),
-    };
-    let mut all: BTreeMap<String, Secret> = environment
-        .iter()
-        .filter(|(name, _)| inherited(name))
-        .map(|(name, value)| (name.to_owned(), Secret::new(value)))
-        .collect();
-    all.extend(configured.iter().cloned());
+        Inherit::Names(names) => {
+            let wanted = |name: &&str| names.iter().any(|wanted| wanted == name) && !name.starts_with(OWN_PREFIX);
+            let some = environment.iter().filter(|(name, _)| wanted(name));
+            Inherited::Only(some.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect())
+        }
+    }
+}
+
+/// The variables that are set for this server: the entry's, under those of flags.
+fn own_variables(configured: &[(String, Secret)], overrides: &Overrides) -> Result<BTreeMap<String, Secret>> {
+    let mut all: BTreeMap<String, Secret> = configured.iter().cloned().collect();
     for text in &overrides.env {
         let (name, value) = parse::variable(text)?;
         all.insert(name, value);
     }
     Ok(all)
-}
-
-/// The variables that are set for this server and not only inherited.
-fn configured_names(configured: &[(String, Secret)], overrides: &Overrides) -> Vec<String> {
-    let flags = overrides.env.iter().filter_map(|text| text.split_once('=').map(|(name, _)| name));
-    configured.iter().map(|(name, _)| name.as_str()).chain(flags).map(ToOwned::to_owned).collect()
 }
 
 fn working_directory(

@@ -4,7 +4,7 @@ use super::*;
 use std::path::Path;
 
 use crate::secret::Secret;
-use crate::transport::{HttpEndpoint, StdioEndpoint};
+use crate::transport::{HttpEndpoint, Inherited, StdioEndpoint};
 
 /// An environment whose configuration is a file of this text, and whose directory is gone with it.
 struct World {
@@ -292,10 +292,17 @@ fn a_child_inherits_everything_but_our_secrets() {
         .fold(World::new(config), |world, name| world.set(name, "ours"));
     let env = |word: &str, overrides: &Overrides| {
         let target = world.target(word, overrides).unwrap();
-        let mut all: Vec<String> =
-            stdio(&target).env.iter().map(|(name, value)| format!("{name}={}", value.reveal())).collect();
-        all.retain(|pair| !pair.starts_with("HOME="));
-        all.join(" ")
+        let endpoint = stdio(&target);
+        let mut all: std::collections::BTreeMap<&str, &str> = match &endpoint.inherited {
+            Inherited::AllBut(names) => {
+                let left = world.variables.iter().filter(|(name, _)| !names.contains(name));
+                left.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+            }
+            Inherited::Only(some) => some.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect(),
+        };
+        all.extend(endpoint.env.iter().map(|(name, value)| (name.as_str(), value.reveal())));
+        all.remove("HOME");
+        all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(env("./x", &flags()), "A=ours APP_SECRET=ours B=ours C=ours TOKEN=ours");
     assert_eq!(env("c", &flags()), "A=entry B=entry C=ours");

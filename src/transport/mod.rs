@@ -58,18 +58,26 @@ pub struct StdioEndpoint {
     pub program: String,
     /// Its arguments.
     pub args: Vec<String>,
-    /// The whole environment of the child; nothing else is inherited.
+    /// What it inherits of our environment.
+    pub inherited: Inherited,
+    /// The variables that are set for this server, over what it inherits.
     pub env: BTreeMap<String, Secret>,
-    /// Which of its variables were set for this server, by the configuration or a flag.
-    pub configured: Vec<String>,
     /// Its working directory; ours where `None`.
     pub cwd: Option<PathBuf>,
 }
 
-impl StdioEndpoint {
-    /// The variables that were set for this server; what is only inherited is left out.
-    pub fn configured_env(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        self.configured.iter().filter_map(|name| Some((name.as_str(), self.env.get(name)?)))
+/// What a child inherits of our environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inherited {
+    /// Everything but these variables. With none to leave out, nothing is copied.
+    AllBut(Vec<String>),
+    /// These variables and nothing else.
+    Only(BTreeMap<String, Secret>),
+}
+
+impl Default for Inherited {
+    fn default() -> Self {
+        Inherited::AllBut(Vec::new())
     }
 }
 

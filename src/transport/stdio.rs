@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 use super::trace::{Event, Trace};
 use super::{
-    Boxed, Connection, Envelope, Incoming, Item, MAX_MESSAGE, Options, StdioEndpoint, Transport, Wire, process,
+    Boxed, Connection, Envelope, Incoming, Inherited, Item, MAX_MESSAGE, Options, StdioEndpoint, Transport, Wire,
+    process,
 };
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc;
@@ -37,7 +38,15 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection> {
     let mut command = Command::new(&endpoint.program);
     command.args(&endpoint.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_clear().envs(endpoint.env.iter().map(|(name, value)| (name, value.reveal())));
+    match &endpoint.inherited {
+        Inherited::AllBut(names) => names.iter().for_each(|name| {
+            command.env_remove(name);
+        }),
+        Inherited::Only(some) => {
+            command.env_clear().envs(some.iter().map(|(name, value)| (name, value.reveal())));
+        }
+    }
+    command.envs(endpoint.env.iter().map(|(name, value)| (name, value.reveal())));
     if let Some(cwd) = &endpoint.cwd {
         command.current_dir(cwd);
     }

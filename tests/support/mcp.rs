@@ -158,10 +158,10 @@ impl Mcp {
         if message.get("id").is_none() {
             return Vec::new();
         }
-        if self.modern {
-            if let Some(refusal) = refuse_envelope(&call) {
-                return refusal;
-            }
+        if self.modern
+            && let Some(refusal) = refuse_envelope(&call)
+        {
+            return refusal;
         }
         self.standard(method, &call)
     }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::error::Class;
-use clap::Parser as _;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -61,7 +60,8 @@ impl World {
     }
 
     fn try_run(&self, words: &[&str]) -> Result<Said> {
-        let cli = Cli::try_parse_from(["mcpipe", "config"].iter().chain(words)).unwrap();
+        let mut cli = parse(words).unwrap();
+        let global = cli.take_global();
         let Command::Config(args) = cli.command else { panic!("no config") };
         let environment = self.environment();
         let mut asked = String::new();
@@ -71,8 +71,8 @@ impl World {
         };
         let mut context = Context {
             environment: &environment,
-            file: cli.global.config.as_deref(),
-            times: (cli.global.timeout, cli.global.connect_timeout),
+            file: global.config.as_deref(),
+            times: (global.timeout, global.connect_timeout),
             ask: &mut ask,
         };
         let report = run(&args.command, &mut context)?;
@@ -100,6 +100,17 @@ impl World {
 const USER: &str = "# mine\n[defaults]\ntimeout = \"5s\"\n\n[servers.api]\nurl = \"https://u:pw@api.example/?key=k3y\"\nbearer_env = \"T\"\n\
     [servers.api.headers]\nX-Team = \"${TEAM}\"\nX-Key = \"s3cret\"\n[servers.api.auth]\nclient_secret = \"s3cret\"\nscopes = [\"a\", \"b\"]\n\n\
     [servers.files]\ncommand = \"npx\"\nargs = [\"-y\", \"--token\", \"s3cret\", \"a b\", \"${HOME}\"]\ncwd = \"~/x\"\n";
+
+fn parse(words: &[&str]) -> std::result::Result<Cli, clap::Error> {
+    let words: Vec<std::ffi::OsString> = ["mcpipe", "config"].iter().chain(words).map(Into::into).collect();
+    Cli::read(&words)
+}
+
+#[test]
+fn the_command_line_takes_the_words_of_the_configuration() {
+    assert_eq!(crate::cli::CONFIRM, crate::config::schema::CONFIRM);
+    assert_eq!(crate::cli::GRANTS, crate::config::schema::GRANTS);
+}
 
 #[test]
 fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
@@ -316,7 +327,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "'ftp' is no kind of proxy"),
     ] {
         if part.is_empty() {
-            assert!(Cli::try_parse_from(["mcpipe", "config"].iter().chain(words)).is_err());
+            assert!(parse(words).is_err());
             continue;
         }
         world.fails(words, Class::Usage, part);
@@ -411,4 +422,72 @@ fn edit_opens_the_editor_and_checks_what_it_left() {
 fn schema_is_printed_as_json() {
     let said = World::new().run(&["schema"]);
     assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), said.json);
+}
+
+const CURSOR: &str = r#"{"mcpServers": {
+    "docs": {"command": "npx", "args": ["-y", "docs; rm\u001b[2K", "--token", "t0k"], "env": {"API_KEY": "s3cret"}},
+    "mine": {"url": "https://theirs.example/mcp"},
+    "odd": {"args": []}
+}}"#;
+
+#[test]
+fn import_shows_all_and_writes_nothing_without_consent() {
+    let mine = "[servers.mine]\nurl = \"https://mine.example/mcp\" # kept\n";
+    let world = World::new().user(mine).file(".cursor/mcp.json", CURSOR);
+    let said = world.run(&["import", "cursor"]);
+    assert_eq!(world.read(".config/mcpipe/config.toml"), mine);
+    assert_eq!(said.json["written"], false);
+    assert!(said.out.contains("runs  npx -y 'docs; rm\\u{1b}[2K' --token [redacted]"), "{}", said.out);
+    assert!(said.out.contains("mine   left out: another server has its name at ~/.config/mcpipe/config.toml:1"));
+    assert!(said.notes.contains("nothing is written; --yes writes 1 server"), "{}", said.notes);
+    assert!(said.notes.contains("'odd' cannot be taken over: it has neither a URL nor a command"), "{}", said.notes);
+    for text in [&said.out, &said.notes, &said.json.to_string()] {
+        assert!(!text.contains("s3cret") && !text.contains("t0k") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    let world = World { answer: Some(false), ..world };
+    world.fails(&["import", "cursor"], Class::Refused, "nothing is imported");
+    assert_eq!(world.read(".config/mcpipe/config.toml"), mine);
+}
+
+#[test]
+fn import_writes_what_was_agreed_to_and_keeps_the_rest() {
+    let mine = "[servers.mine]\nurl = \"https://mine.example/mcp\" # kept\n";
+    let world = World { answer: Some(true), ..World::new().user(mine).file(".cursor/mcp.json", CURSOR) };
+    let said = world.run(&["import"]);
+    assert!(said.asked.ends_with("Write 1 server to ~/.config/mcpipe/config.toml?"), "{}", said.asked);
+    assert!(said.out.is_empty(), "it was shown when it was asked: {}", said.out);
+    let file = world.read(".config/mcpipe/config.toml");
+    assert!(file.starts_with(mine), "{file}");
+    assert!(file.contains("# Imported from Cursor, ~/.cursor/mcp.json\n[servers.docs]\n"), "{file}");
+    // Again, there is nothing left to do.
+    let said = world.run(&["import"]);
+    assert!(said.notes.contains("there is nothing to write"), "{}", said.notes);
+}
+
+#[test]
+fn import_can_leave_secrets_where_they_are_and_replace_and_choose() {
+    let world = World::new().user("[servers.mine]\ncommand = \"x\"\n").file(".cursor/mcp.json", CURSOR);
+    let said = world.run(&["import", "cursor", "--only", "docs", "--secrets-to-variables", "--yes"]);
+    let file = world.read(".config/mcpipe/config.toml");
+    assert!(file.contains("API_KEY = \"${API_KEY}\"") && file.contains("\"${DOCS_TOKEN}\""), "{file}");
+    assert!(!file.contains("s3cret") && !file.contains("theirs"), "{file}");
+    let told = "set API_KEY: its value is env.API_KEY of 'docs' in Cursor, ~/.cursor/mcp.json";
+    assert!(said.notes.contains(told), "{}", said.notes);
+    world.run(&["import", "cursor", "--only", "mine", "--force", "--yes"]);
+    let file = world.read(".config/mcpipe/config.toml");
+    assert!(file.contains("https://theirs.example/mcp") && !file.contains("command = \"x\""), "{file}");
+
+    world.fails(&["import", "curser"], Class::Usage, "did you mean 'cursor'?");
+    world.fails(&["import", "zed"], Class::Config, "Zed has no MCP servers set up here");
+}
+
+#[test]
+fn import_into_a_project_is_trusted_since_it_was_shown() {
+    let world = World::new().file("project/.cursor/mcp.json", CURSOR);
+    world.run(&["import", "cursor", "--project", "--yes"]);
+    let file = world.read("project/.mcpipe.toml");
+    assert!(!file.contains("cwd"), "{file}");
+    let said = world.run(&["list"]);
+    assert!(said.out.contains("docs\tstdio") && said.out.contains("ready"), "{}", said.out);
 }

@@ -1,0 +1,3 @@
+//! Logging in, and what it leaves behind.
+
+pub mod store;

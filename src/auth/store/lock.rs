@@ -1,0 +1,143 @@
+//! Locks across processes, bounded in time.
+//!
+//! A lock is the kernel's lock on a small file. It belongs to the open file, so it also keeps callers of one
+//! process apart, and it is gone the moment its holder is, killed or not. Lock files are never deleted:
+//! two processes could otherwise hold "the" lock on two files.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::error::{Class, Failure, Result};
+
+use super::disk;
+
+/// How often a lock that is held is tried again: quickly at first, since most are held for milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
+
+/// A lock that is held; dropping it frees it.
+#[derive(Debug)]
+pub struct Guard {
+    _file: File,
+}
+
+/// Takes the lock at `path`; `what` names for people what it protects.
+///
+/// # Errors
+/// [`Class::Timeout`] when it is held for all of `patience`; [`Class::Config`] when it cannot be had at all.
+pub async fn take(path: &Path, patience: Duration, what: &str) -> Result<Guard> {
+    let started = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Some(guard) = try_take(path).map_err(|error| impossible(path, &error))? {
+            return Ok(guard);
+        }
+        if started.elapsed() >= patience {
+            return Err(held(path, patience, what));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Takes the lock at `path` if nobody holds it.
+pub fn try_take(path: &Path) -> io::Result<Option<Guard>> {
+    let file = match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(dir) = path.parent() {
+                disk::make_dir(dir)?;
+            }
+            open(path)?
+        }
+        other => other?,
+    };
+    match file.try_lock() {
+        Ok(()) if is_still(&file, path) => Ok(Some(Guard { _file: file })),
+        // Somebody deleted the file meanwhile: the lock that counts is on the next one.
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600).custom_flags(disk::NO_FOLLOW);
+    }
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn is_still(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(open), Ok(there)) => open.ino() == there.ino() && open.dev() == there.dev(),
+        _ => false,
+    }
+}
+
+// A file that is open cannot be deleted there.
+#[cfg(not(unix))]
+fn is_still(_file: &File, _path: &Path) -> bool {
+    true
+}
+
+fn held(path: &Path, patience: Duration, what: &str) -> Failure {
+    Failure::new(Class::Timeout, format!("waited {}s for another mcpipe that holds {what}", patience.as_secs()))
+        .cause(format!("it holds the lock {}", path.display()))
+        .hint("try again; if it goes on, find the mcpipe process that hangs and end it")
+}
+
+fn impossible(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Class::Config, format!("cannot lock {}", path.display()))
+        .source(error)
+        .hint("make its directory writable for you, on a file system that has locks")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(60);
+
+    #[tokio::test]
+    async fn keeps_callers_of_one_process_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/er/a.lock");
+        let first = take(&path, SHORT, "the tokens of x").await.unwrap();
+        let refused = take(&path, SHORT, "the tokens of x").await.unwrap_err();
+        assert_eq!(refused.class(), Class::Timeout);
+        assert!(refused.to_string().contains("the tokens of x"), "{refused}");
+        drop(first);
+        take(&path, SHORT, "the tokens of x").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_deleted_lock_file_is_not_a_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let old = File::create(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        File::create(&path).unwrap();
+        assert!(!is_still(&old, &path));
+        assert!(is_still(&File::open(&path).unwrap(), &path));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_symbolic_link_in_its_place_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        let path = dir.path().join("a.lock");
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        let failure = take(&path, SHORT, "x").await.unwrap_err();
+        assert_eq!(failure.class(), Class::Config);
+        assert!(!victim.exists());
+    }
+}

@@ -1,0 +1,173 @@
+//! Where credentials rest between runs: the system's keychain, or a file that only its owner can read.
+//!
+//! A store holds opaque records by key and knows nothing of OAuth. Three answers are kept apart:
+//! nothing is stored (`None`), the store is locked, the store is broken (both failures of
+//! [`Class::Config`](crate::error::Class::Config), each with its own next step). No call waits for ever: the
+//! keychain is spoken to on a thread of its own behind a deadline, locks are bounded, and what a killed
+//! process held is free at once.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `keychain` | the keychain with its index, and with a file beside it where the choice is `auto` |
+//! | `file` | the file |
+//! | `worker` | the thread behind the deadlines |
+//! | `vault` | the system's own keychain, blocking |
+//! | `parts` | secrets longer than one entry of the keychain may be |
+//! | `index` | what the keychain holds, without opening it |
+//! | `disk`, `lock` | careful files, and locks across processes |
+
+mod disk;
+mod file;
+mod index;
+mod keychain;
+mod lock;
+mod parts;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod tests;
+mod vault;
+mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::Result;
+use crate::secret::Secret;
+use crate::transport::Boxed;
+
+pub use lock::Guard;
+
+/// How long [`Store::lock`] waits for another process.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says something to the person, on standard error.
+pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Which store the configuration asks for (`credential_store`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The keychain where it works, else the file.
+    #[default]
+    Auto,
+    /// The keychain, or a failure.
+    Keyring,
+    /// The file.
+    File,
+}
+
+/// The directories and files of a store, and whether somebody is there.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Holds the index of the keychain, and the file of credentials.
+    pub data_dir: PathBuf,
+    /// Holds the lock files (the runtime or state directory).
+    pub state_dir: PathBuf,
+    /// The file that `MCPIPE_CREDENTIALS_FILE` names: it is used whatever the choice.
+    pub credentials_file: Option<PathBuf>,
+    /// Somebody is at the terminal, who may unlock the keychain: waits are longer.
+    pub person: bool,
+}
+
+/// What may be said about a record; nothing in it is secret.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(default)]
+pub struct About {
+    /// The key that it is stored under.
+    pub key: String,
+    /// The resource that the tokens are for.
+    pub resource: String,
+    /// Who issued them.
+    pub issuer: String,
+    /// The client that they were issued to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// What was granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// When the access token expires, in seconds since 1970; `None` where nobody said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// Whether a refresh token is there.
+    pub has_refresh: bool,
+    /// The server's name in the configuration, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+}
+
+/// Opaque records by key; a key is made of resource and issuer.
+pub trait Store: Send + Sync {
+    /// The record under this key; `None` when nothing is stored.
+    ///
+    /// # Errors
+    /// [`Class::Config`](crate::error::Class::Config): the store is locked, or broken.
+    fn get<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<Option<Secret>>>;
+
+    /// Stores a record, in place of the one that is there.
+    ///
+    /// # Errors
+    /// [`Class::Config`](crate::error::Class::Config): the store is locked, or broken.
+    fn put<'a>(&'a self, key: &'a str, about: &'a About, record: &'a Secret) -> Boxed<'a, Result<()>>;
+
+    /// Deletes a record wherever it rests; tells whether there was one.
+    ///
+    /// # Errors
+    /// [`Class::Config`](crate::error::Class::Config): the store is locked, or broken.
+    fn delete<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<bool>>;
+
+    /// What is stored, in order of keys. Opens no keychain.
+    ///
+    /// # Errors
+    /// [`Class::Config`](crate::error::Class::Config): the index or the file cannot be read.
+    fn list(&self) -> Result<Vec<About>>;
+
+    /// Where credentials rest, for people.
+    fn place(&self) -> String;
+
+    /// Where this one rests, for people.
+    fn place_of(&self, key: &str) -> String {
+        let _ = key;
+        self.place()
+    }
+
+    /// Keeps every other process, and every other caller of this one, from the same lock until the guard is
+    /// dropped or this process ends, however it ends.
+    ///
+    /// # Errors
+    /// [`Class::Timeout`](crate::error::Class::Timeout) when another holds it for too long;
+    /// [`Class::Config`](crate::error::Class::Config) when there is no place for lock files.
+    fn lock<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<Guard>>;
+}
+
+/// Opens the store of this choice. Touches neither disk nor keychain yet.
+///
+/// `say` is told once when `auto` falls back to the file, and when permissions had to be tightened.
+///
+/// # Errors
+/// None at present; a later kind of store may have some.
+pub fn open(choice: Choice, places: &Places, say: Say) -> Result<Box<dyn Store>> {
+    let forced = places.credentials_file.clone();
+    if forced.is_some() || choice == Choice::File {
+        return Ok(Box::new(file::FileStore::new(places, forced, say)));
+    }
+    let file = (choice == Choice::Auto).then(|| file::FileStore::new(places, None, say.clone()));
+    let patience = worker::Patience::of(places.person);
+    let worker = worker::Worker::new(vault::system(), patience, say.clone());
+    Ok(Box::new(keychain::Keychain::new(places, worker, file, say)))
+}
+
+/// A name for a key that every file system and keychain takes.
+fn name_of(key: &str) -> String {
+    let hash = Sha256::digest(key.as_bytes());
+    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Milliseconds since 1970: tells which of two records is the later one.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,232 @@
+//! A real Secret Service, and buses that fail in every way: each played by a process of its own, since the
+//! bus is found through the environment. `tests/real/keyring.sh` runs those that need a keyring daemon.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![cfg(all(unix, not(target_vendor = "apple")))]
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::keychain::Keychain;
+use super::tests::{again, heard};
+use super::worker::{Patience, Worker};
+use super::*;
+use crate::error::{Class, Failure};
+
+const KEY: &str = "https://mcp.example/ https://as.example";
+
+fn places(person: bool) -> Places {
+    let root = PathBuf::from(std::env::var("STORE_ROOT").expect("is run by another test or tests/real/keyring.sh"));
+    Places { data_dir: root.join("data"), state_dir: root.join("state"), credentials_file: None, person }
+}
+
+fn keyring(person: bool) -> Box<dyn Store> {
+    open(Choice::Keyring, &places(person), heard().0).unwrap()
+}
+
+fn about() -> About {
+    About { key: KEY.into(), server: Some("example".into()), ..About::default() }
+}
+
+async fn put(store: &dyn Store, text: &str) -> Result<()> {
+    store.put(KEY, &about(), &Secret::new(text)).await
+}
+
+async fn get(store: &dyn Store) -> Result<Option<String>> {
+    Ok(store.get(KEY).await?.map(|secret| secret.reveal().to_owned()))
+}
+
+/// What another program, which knows nothing of us, finds under this name.
+fn witness(name: &str) -> Option<String> {
+    let mut command = Command::new("secret-tool");
+    let found = command.args(["lookup", "service", "mcpipe", "username", name]).output().unwrap();
+    found.status.success().then(|| String::from_utf8(found.stdout).unwrap())
+}
+
+#[tokio::test]
+#[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
+async fn unlocked() {
+    let name = name_of(KEY);
+    assert_eq!(get(&*keyring(false)).await.unwrap(), None);
+    put(&*keyring(false), "{\"access_token\":\"a1\"}").await.unwrap();
+    assert_eq!(witness(&name).as_deref(), Some("{\"access_token\":\"a1\"}"));
+    assert_eq!(get(&*keyring(false)).await.unwrap().as_deref(), Some("{\"access_token\":\"a1\"}"));
+    put(&*keyring(false), "two").await.unwrap();
+    assert_eq!(witness(&name).as_deref(), Some("two"), "replaced, not doubled");
+
+    // Another program stores its own entry under our name, with one attribute more: ours still works.
+    let doubled = Command::new("secret-tool")
+        .args(["store", "--label=copy", "service", "mcpipe", "username", &name, "more", "x"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"copy")?;
+            child.wait()
+        });
+    assert!(doubled.unwrap().success());
+    assert!(get(&*keyring(false)).await.unwrap().is_some());
+    put(&*keyring(false), "three").await.unwrap();
+    assert_eq!(get(&*keyring(false)).await.unwrap().as_deref(), Some("three"));
+
+    // In parts, as where the keychain limits the size.
+    let worker = Worker::new(vault::system_with(100), Patience::of(false), heard().0);
+    let small = Keychain::new(&places(false), worker, None, heard().0);
+    let long = "0123456789".repeat(55);
+    put(&small, &long).await.unwrap();
+    assert_eq!(witness(&format!("{name}.a5")).map(|part| part.len()), Some(50));
+    assert_eq!(get(&*keyring(false)).await.unwrap(), Some(long));
+    assert!(small.delete(KEY).await.unwrap());
+    for gone in [name.clone(), format!("{name}.a0"), format!("{name}.a5")] {
+        assert_eq!(witness(&gone), None);
+    }
+
+    // And it is large where nothing limits it.
+    let large = "x".repeat(200_000);
+    put(&*keyring(false), &large).await.unwrap();
+    assert_eq!(witness(&name).map(|text| text.len()), Some(200_000));
+    assert!(keyring(false).delete(KEY).await.unwrap());
+    assert!(keyring(false).list().unwrap().is_empty());
+
+    // Deleted behind our back: nothing is stored, which is no failure.
+    put(&*keyring(false), "four").await.unwrap();
+    assert!(Command::new("secret-tool").args(["clear", "service", "mcpipe"]).status().unwrap().success());
+    assert_eq!(get(&*keyring(false)).await.unwrap(), None);
+    assert!(keyring(false).delete(KEY).await.unwrap());
+}
+
+/// Twenty processes store and read at once, each its own record and one that is everybody's.
+#[tokio::test]
+#[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
+async fn crowd() {
+    let numbers: Vec<String> = (0..20).map(|number| format!("key {number}")).collect();
+    let children: Vec<_> =
+        numbers.iter().map(|me| again("auth::store::real::one_of_a_crowd", &[("STORE_ME", me)])).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(keyring(false).list().unwrap().len(), 21);
+    for me in &numbers {
+        assert_eq!(keyring(false).get(me).await.unwrap(), Some(Secret::new(me.repeat(40))));
+    }
+    let all = get(&*keyring(false)).await.unwrap().unwrap();
+    assert!(numbers.iter().any(|me| all == me.repeat(400)), "one whole record of somebody's");
+}
+
+#[tokio::test]
+#[ignore = "a part in crowd"]
+async fn one_of_a_crowd() {
+    let me = std::env::var("STORE_ME").unwrap();
+    keyring(false).put(&me, &about(), &Secret::new(me.repeat(40))).await.unwrap();
+    let worker = Worker::new(vault::system_with(500), Patience::of(false), heard().0);
+    let small = Keychain::new(&places(false), worker, None, heard().0);
+    put(&small, &me.repeat(400)).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
+async fn seed() {
+    put(&*keyring(false), "seeded").await.unwrap();
+}
+
+fn is_locked(failure: &Failure) {
+    assert_eq!(failure.class(), Class::Config);
+    assert!(failure.to_string().contains("is locked"), "{failure}");
+    assert!(failure.details().hint.as_ref().unwrap().contains("unlock"), "{failure}");
+}
+
+fn is_broken(failure: &Failure) {
+    assert_eq!(failure.class(), Class::Config);
+    assert!(failure.to_string().starts_with("cannot use"), "{failure}");
+    assert!(!failure.details().causes.is_empty());
+}
+
+/// After `seed`, with the keyring locked and nobody there.
+#[tokio::test]
+#[ignore = "needs a locked keyring: tests/real/keyring.sh"]
+async fn locked() {
+    let started = Instant::now();
+    is_locked(&get(&*keyring(false)).await.unwrap_err());
+    is_locked(&put(&*keyring(false), "x").await.unwrap_err());
+    is_locked(&keyring(false).delete(KEY).await.unwrap_err());
+    assert_eq!(keyring(false).list().unwrap().len(), 1, "what is there can be said nevertheless");
+    // A new token still finds a place, and is the one that counts.
+    let (say, said) = heard();
+    let auto = open(Choice::Auto, &places(false), say).unwrap();
+    is_locked(&get(&*auto).await.unwrap_err());
+    put(&*auto, "in the file").await.unwrap();
+    assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file"));
+    assert_eq!(said.lock().unwrap().len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+/// After `seed` and `locked`, with the keyring unlocked again.
+#[tokio::test]
+#[ignore = "needs a keyring unlocked again: tests/real/keyring.sh"]
+async fn unlocked_again() {
+    let auto = open(Choice::Auto, &places(true), heard().0).unwrap();
+    assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file"));
+    put(&*auto, "back").await.unwrap();
+    assert_eq!(witness(&name_of(KEY)).as_deref(), Some("back"));
+    assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("back"));
+    assert!(!std::fs::read_to_string(places(true).data_dir.join("credentials.json")).unwrap().contains("in the file"));
+}
+
+/// With a screen on which the daemon asks, and nobody who answers: it would hang for ever.
+#[tokio::test]
+#[ignore = "needs a locked keyring and a screen: tests/real/keyring.sh"]
+async fn asked_and_unanswered() {
+    let started = Instant::now();
+    is_locked(&get(&*keyring(false)).await.unwrap_err());
+    let took = started.elapsed();
+    assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(5), "{took:?}");
+}
+
+/// No bus, no service on it, or no keyring in it: an index leads to a keychain that is not there.
+#[tokio::test]
+#[ignore = "a part in the tests below, and in tests/real/keyring.sh"]
+async fn broken() {
+    let seed = Worker::new(super::tests::Memory::default().opener(), Patience::of(false), heard().0);
+    put(&Keychain::new(&places(false), seed, None, heard().0), "elsewhere").await.unwrap();
+    let started = Instant::now();
+    if std::env::var_os("STORE_EMPTY").is_none() {
+        is_broken(&get(&*keyring(false)).await.unwrap_err());
+    }
+    is_broken(&put(&*keyring(false), "x").await.unwrap_err());
+    let (say, said) = heard();
+    let auto = open(Choice::Auto, &places(false), say).unwrap();
+    put(&*auto, "in the file").await.unwrap();
+    put(&*auto, "in the file again").await.unwrap();
+    assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file again"));
+    assert_eq!(said.lock().unwrap().len(), 1);
+    assert!(auto.place().ends_with("credentials.json"));
+    assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
+}
+
+fn play_broken(bus: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().to_str().unwrap();
+    let environment = [("STORE_ROOT", root), ("DBUS_SESSION_BUS_ADDRESS", bus), ("XDG_RUNTIME_DIR", root)];
+    let started = Instant::now();
+    let mut child = again("auth::store::real::broken", &environment);
+    assert!(child.wait().unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(15), "a thread that hangs holds up the end");
+    assert!(dir.path().join("data/credentials.json").exists(), "the part was played");
+}
+
+#[test]
+fn no_bus_is_broken_at_once() {
+    play_broken("unix:path=/nowhere/at/all");
+}
+
+#[test]
+fn a_bus_that_never_answers_is_broken_within_its_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bus");
+    let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        while let Ok(connection) = socket.accept() {
+            open.push(connection);
+        }
+    });
+    play_broken(&format!("unix:path={}", path.display()));
+}

@@ -1,0 +1,106 @@
+//! The file store: a careful reader, a writer that is never half done.
+
+use super::*;
+
+fn file_store(path: &Path, root: &Path) -> (Box<dyn Store>, Arc<Mutex<Vec<String>>>) {
+    let (say, said) = heard();
+    let places = Places { credentials_file: Some(path.to_owned()), ..places(root) };
+    (open(Choice::Keyring, &places, say).unwrap(), said)
+}
+
+#[tokio::test]
+async fn a_named_file_is_used_whatever_the_choice() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("some/where.json");
+    let (store, _) = file_store(&path, dir.path());
+    assert_eq!(get(&*store, KEY).await, None);
+    assert!(!path.parent().unwrap().exists());
+    put(&*store, KEY, "{\"exact\":  1.0}").await;
+    assert_eq!(get(&*store, KEY).await.as_deref(), Some("{\"exact\":  1.0}"), "byte for byte");
+    assert_eq!(store.place(), path.to_str().unwrap());
+    assert_eq!(store.list().unwrap(), [about(KEY)]);
+    assert!(store.delete(KEY).await.unwrap());
+    assert!(!store.delete(KEY).await.unwrap());
+    // `mktemp` makes an empty file: nothing is stored there.
+    std::fs::write(&path, "\n").unwrap();
+    assert_eq!(get(&*store, KEY).await, None);
+    put(&*store, KEY, "x").await;
+}
+
+#[tokio::test]
+async fn what_a_killed_writer_left_is_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.json");
+    std::fs::write(dir.path().join(".c.json.abc.new"), "a secret").unwrap();
+    std::fs::write(dir.path().join(".other.json.abc.new"), "somebody else's").unwrap();
+    put(&*file_store(&path, dir.path()).0, KEY, "x").await;
+    assert!(!dir.path().join(".c.json.abc.new").exists());
+    assert!(dir.path().join(".other.json.abc.new").exists());
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::symlink_metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn files_are_0600_in_a_0700_directory() {
+        let machine = Machine::new();
+        machine.memory.set(|inside| inside.trouble = Some(Trouble::Broken("no bus".into())));
+        std::fs::create_dir(machine.path("")).unwrap();
+        std::fs::set_permissions(machine.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+        put(&machine.auto(), KEY, "x").await;
+        assert_eq!(mode(&machine.path("")), 0o700);
+        for entry in std::fs::read_dir(machine.path("")).unwrap() {
+            assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        }
+        assert_eq!(mode(&machine.dir.path().join("state/locks")), 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_file_open_to_others_is_closed_with_a_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.json");
+        let (store, said) = file_store(&path, dir.path());
+        put(&*store, KEY, "x").await;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(get(&*store, KEY).await.as_deref(), Some("x"));
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(get(&*store, KEY).await.as_deref(), Some("x"));
+        assert_eq!(said.lock().unwrap().len(), 1, "{:?}", said.lock().unwrap());
+    }
+
+    #[tokio::test]
+    async fn our_own_link_is_followed_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, real) = (dir.path().join("link.json"), dir.path().join("real.json"));
+        symlink("real.json", &link).unwrap();
+        let (store, _) = file_store(&link, dir.path());
+        // It leads nowhere yet: nothing to read, and nothing is created where it happens to point.
+        assert_eq!(get(&*store, KEY).await, None);
+        let failure = store.put(KEY, &about(KEY), &Secret::new("x")).await.unwrap_err();
+        assert_eq!(failure.class(), Class::Config);
+        std::fs::write(&real, "").unwrap();
+        put(&*store, KEY, "x").await;
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&real).unwrap().contains(KEY));
+        assert_eq!(mode(&real), 0o600);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_or_a_directory_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), dir.path()] {
+            let (store, _) = file_store(path, dir.path());
+            let failure = store.get(KEY).await.unwrap_err();
+            assert_eq!(failure.class(), Class::Config);
+            assert!(failure.to_string().contains("not a plain file"), "{failure}");
+        }
+    }
+}

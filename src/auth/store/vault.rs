@@ -1,0 +1,268 @@
+//! The system's own keychain: Secret Service, macOS Keychain or Windows Credential Manager.
+//!
+//! Every call here may block, and some for ever (a keychain that waits to be unlocked, a bus that never
+//! answers): only [`worker`](super::worker) makes them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyring_core::{CredentialStore, Entry, Error};
+
+use crate::error::{Class, Failure};
+
+/// What every entry of ours is filed under, and found by.
+const SERVICE: &str = "mcpipe";
+
+/// What the keychain is called here.
+pub const SYSTEM: &str = if cfg!(windows) {
+    "Windows Credential Manager"
+} else if cfg!(target_vendor = "apple") {
+    "the login keychain of macOS"
+} else {
+    "the system keychain (Secret Service)"
+};
+
+/// The most that one entry may hold, in bytes. Windows takes 2560; elsewhere it is a matter of taste.
+const LIMIT: usize = if cfg!(windows) { 2400 } else { 256 * 1024 };
+
+/// Why the keychain did not do what was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trouble {
+    /// It is locked, and was not unlocked.
+    Locked(String),
+    /// It took the request and did not answer in this time: most likely it waits to be unlocked.
+    Waiting(Duration),
+    /// There was no answer at all in this time.
+    Silent(Duration),
+    /// There is none, or it does not work.
+    Broken(String),
+}
+
+impl Trouble {
+    /// Whether the request may still be carried out after we gave up.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Trouble::Waiting(_) | Trouble::Silent(_))
+    }
+
+    /// Why, in a few words.
+    pub fn why(&self) -> String {
+        match self {
+            Trouble::Locked(why) => format!("it is locked: {why}"),
+            Trouble::Waiting(time) => {
+                format!("it did not answer within {}, as if it waited to be unlocked", seconds(*time))
+            }
+            Trouble::Silent(time) => format!("it did not answer at all within {}", seconds(*time)),
+            Trouble::Broken(why) => why.clone(),
+        }
+    }
+
+    /// The failure for the user. "Locked" and "broken" are two answers, with two next steps.
+    pub fn failure(&self) -> Failure {
+        let failure = match self {
+            Trouble::Locked(why) => Failure::new(Class::Config, format!("{SYSTEM} is locked")).cause(why),
+            Trouble::Waiting(_) => Failure::new(Class::Config, format!("{SYSTEM} is locked")).cause(self.why()),
+            Trouble::Silent(_) | Trouble::Broken(_) => {
+                Failure::new(Class::Config, format!("cannot use {SYSTEM}")).cause(self.why())
+            }
+        };
+        failure.hint(match self {
+            Trouble::Locked(_) | Trouble::Waiting(_) => {
+                "unlock it (in the desktop session) and try again, or name a file in MCPIPE_CREDENTIALS_FILE and log in again"
+            }
+            Trouble::Silent(_) | Trouble::Broken(_) => {
+                "run this where the keychain works (the desktop session), or name a file in MCPIPE_CREDENTIALS_FILE and log in again"
+            }
+        })
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{:.1}s", time.as_secs_f64()) }
+}
+
+/// Small secrets by name. Blocking.
+pub trait Vault {
+    /// The secret under this name.
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Trouble>;
+    /// Stores a secret; `label` is what a person sees in the system's own tools.
+    fn set(&self, name: &str, label: &str, secret: &[u8]) -> Result<(), Trouble>;
+    /// Deletes a secret; tells whether there was one.
+    fn delete(&self, name: &str) -> Result<bool, Trouble>;
+    /// The most that one secret may be, in bytes.
+    fn limit(&self) -> usize;
+}
+
+/// Opens a vault; called on the worker's thread, and again after it failed.
+pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Vault>, Trouble> + Send + Sync>;
+
+/// The keychain of this system.
+pub fn system() -> Opener {
+    Arc::new(|| {
+        let store = native().map_err(|error| trouble(&error))?;
+        Ok(Box::new(System { store, limit: LIMIT }))
+    })
+}
+
+/// A keychain of this system that takes less in one entry than it could.
+#[cfg(test)]
+pub fn system_with(limit: usize) -> Opener {
+    Arc::new(move || {
+        let store = native().map_err(|error| trouble(&error))?;
+        Ok(Box::new(System { store, limit }))
+    })
+}
+
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+    Ok(zbus_secret_service_keyring_store::Store::new()?)
+}
+
+#[cfg(target_os = "macos")]
+fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+    Ok(apple_native_keyring_store::keychain::Store::new()?)
+}
+
+#[cfg(windows)]
+fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+    Ok(windows_native_keyring_store::Store::new()?)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+    Err(Error::NotSupportedByStore("this system has no keychain".to_owned()))
+}
+
+struct System {
+    store: Arc<CredentialStore>,
+    limit: usize,
+}
+
+impl System {
+    fn entry(&self, name: &str, label: &str) -> Result<Entry, Trouble> {
+        let mut more = HashMap::new();
+        if cfg!(windows) {
+            // Tokens of this machine's logins have no business on the other machines of a roaming profile.
+            more.insert("persistence", "Local");
+        } else if cfg!(not(target_vendor = "apple")) && !label.is_empty() {
+            more.insert("label", label);
+        }
+        self.store.build(SERVICE, name, Some(&more)).map_err(|error| trouble(&error))
+    }
+}
+
+impl Vault for System {
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.entry(name, "")?.get_secret() {
+            Ok(secret) => Ok(Some(secret)),
+            Err(Error::NoEntry) => Ok(None),
+            // Another program copied our entry. All are ours by name; the next change leaves one.
+            Err(Error::Ambiguous(entries)) => match entries.first() {
+                Some(entry) => entry.get_secret().map(Some).map_err(|error| trouble(&error)),
+                None => Ok(None),
+            },
+            Err(error) => Err(trouble(&error)),
+        }
+    }
+
+    fn set(&self, name: &str, label: &str, secret: &[u8]) -> Result<(), Trouble> {
+        let entry = self.entry(name, label)?;
+        let outcome = match entry.set_secret(secret) {
+            Err(Error::Ambiguous(entries)) => {
+                for copy in entries {
+                    copy.delete_credential().map_err(|error| trouble(&error))?;
+                }
+                entry.set_secret(secret)
+            }
+            other => other,
+        };
+        outcome.map_err(|error| trouble(&error))
+    }
+
+    fn delete(&self, name: &str) -> Result<bool, Trouble> {
+        match self.entry(name, "")?.delete_credential() {
+            Ok(()) => Ok(true),
+            Err(Error::NoEntry) => Ok(false),
+            Err(Error::Ambiguous(entries)) => {
+                for copy in entries {
+                    copy.delete_credential().map_err(|error| trouble(&error))?;
+                }
+                Ok(true)
+            }
+            Err(error) => Err(trouble(&error)),
+        }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+/// Names the trouble behind an error of the keychain.
+///
+/// What tells "locked" lies in types of the platform's own crates; their `Debug` text names it.
+fn trouble(error: &Error) -> Trouble {
+    let (platform, text) = match error {
+        Error::NoStorageAccess(inner) | Error::PlatformFailure(inner) => (format!("{inner:?}"), inner.to_string()),
+        // The `Display` of the others shows neither secrets nor bytes of them.
+        other => (String::new(), other.to_string()),
+    };
+    classify(&platform, text)
+}
+
+fn classify(platform: &str, text: String) -> Trouble {
+    // Secret Service: our own library's words, and the name of the service's error.
+    if platform == "Prompt" {
+        return Trouble::Locked(
+            "it was not unlocked (there is nobody to ask, or the question was dismissed)".to_owned(),
+        );
+    }
+    if platform == "Locked" || platform.contains("Secret.Error.IsLocked") || platform == "PromptDisconnected" {
+        return Trouble::Locked(text);
+    }
+    if platform == "NoResult" {
+        return Trouble::Broken(
+            "it has no default keyring yet (create one in the desktop's password program)".to_owned(),
+        );
+    }
+    // macOS: no interaction allowed, authorization failed, dismissed by the person.
+    let codes = ["code: -25308,", "code: -25293,", "code: -128,"];
+    if codes.iter().any(|code| platform.contains(code)) {
+        return Trouble::Locked(text);
+    }
+    // The words of the system are enough; the name of the library that passes them on says nothing to people.
+    Trouble::Broken(text.strip_prefix("zbus error: ").unwrap_or(&text).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[derive(Debug)]
+    struct Prompt;
+    impl std::fmt::Display for Prompt {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("prompt dismissed")
+        }
+    }
+    impl std::error::Error for Prompt {}
+
+    #[test]
+    fn locked_and_broken_are_two_answers() {
+        let locked = trouble(&Error::NoStorageAccess(Box::new(Prompt)));
+        assert!(matches!(locked, Trouble::Locked(_)), "{locked:?}");
+        assert!(matches!(classify("Error { code: -25308, message: \"x\" }", "x".into()), Trouble::Locked(_)));
+        assert!(matches!(classify("Error { code: -25307, message: \"x\" }", "x".into()), Trouble::Broken(_)));
+        assert!(matches!(classify("NoResult", "x".into()), Trouble::Broken(_)));
+        assert_eq!(classify("Zbus(x)", "zbus error: no bus".into()), Trouble::Broken("no bus".into()));
+        let refused = r#"Zbus(MethodError("org.freedesktop.Secret.Error.IsLocked", None, Msg))"#;
+        assert!(matches!(classify(refused, "x".into()), Trouble::Locked(_)));
+        let broken = Trouble::Broken("no bus".into()).failure();
+        let locked = locked.failure();
+        assert_eq!((broken.class(), locked.class()), (Class::Config, Class::Config));
+        assert!(locked.to_string().contains("is locked"), "{locked}");
+        assert!(broken.to_string().contains("no bus"), "{broken}");
+        assert_ne!(broken.details().hint, locked.details().hint);
+    }
+}

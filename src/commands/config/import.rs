@@ -1,0 +1,156 @@
+//! `config import`: shows what other clients have set up, in full, and copies what is agreed to (SEC-06).
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::change::{self, Draft};
+use super::{Body, Context, Report, visible};
+use crate::cli::ConfigImportArgs;
+use crate::config::Config;
+use crate::config::import::plan::{Action, Plan, Step, What, Wish, plan};
+use crate::error::{Class, Failure, Result};
+
+/// `config import [CLIENT|FILE]`.
+pub(super) fn import(context: &mut Context<'_>, args: &ConfigImportArgs) -> Result<Report> {
+    let environment = context.environment;
+    let file = change::file_to_change(context, args.project)?;
+    let wish = Wish {
+        what: args.from.as_deref().map(|word| What::parse(environment, word)).transpose()?.unwrap_or_default(),
+        all: args.all,
+        replace: args.force,
+        project: args.project.then(|| file.parent().map(std::path::Path::to_owned)).flatten(),
+        file: file.clone(),
+    };
+    // What is broken elsewhere does not keep anybody from importing; names are compared with what can be read.
+    let (config, _) = Config::survey(environment, context.file);
+    let mut plan = plan(environment, &config, &wish)?;
+    if !args.only.is_empty() {
+        plan.only(&args.only)?;
+    }
+    let moved = if args.secrets_to_variables { sources_of_secrets(&plan) } else { Vec::new() };
+    if args.secrets_to_variables {
+        plan.move_secrets();
+    }
+    let shown = environment.shorten(&file);
+    let description = describe(&plan);
+    let count = plan.written().count();
+    let ask = count > 0 && !args.dry_run && !args.yes;
+    let agreed = if ask { agreed(context, &description, count, &shown)? } else { args.yes.then_some(true) };
+    let written = count > 0 && agreed == Some(true);
+    // Who was asked has seen it already.
+    let body = if ask && agreed.is_some() { String::new() } else { description };
+    let mut report = Report::new(json(&plan, &file, written), Body::Text(body));
+    if written {
+        let draft = Draft::open(environment, file, args.project)?;
+        let text = plan.apply(&draft.text).map_err(|(problem, name)| draft.problem(problem, name))?;
+        draft.write(&text)?;
+        report.notes.push(format!("{count} {} written to {shown}", servers(count)));
+        report.notes.extend(moved);
+    } else if count > 0 {
+        report.notes.push(format!("nothing is written; --yes writes {count} {} to {shown}", servers(count)));
+    } else {
+        report.notes.push("there is nothing to write".to_owned());
+    }
+    let secrets = plan.written().filter(|step| !step.entry.secrets.is_empty()).count();
+    if secrets > 0 {
+        let hint = "--secrets-to-variables puts references in their place";
+        report.notes.push(format!("{secrets} {} secrets as text; {hint}", if secrets == 1 { "holds" } else { "hold" }));
+    }
+    report.notes.extend(plan.problems.iter().map(|problem| visible(&problem.to_string())));
+    report.failure = plan.failures.into_iter().next();
+    Ok(report)
+}
+
+fn servers(count: usize) -> &'static str {
+    if count == 1 { "server" } else { "servers" }
+}
+
+/// Asks where somebody can be asked; `None` where nobody can, and then nothing is written, which is no failure.
+fn agreed(context: &mut Context<'_>, description: &str, count: usize, shown: &str) -> Result<Option<bool>> {
+    let question = format!("{description}\nWrite {count} {} to {}?", servers(count), visible(shown));
+    match (context.ask)(&question)? {
+        Some(false) => Err(Failure::new(Class::Refused, "nothing is imported")),
+        answer => Ok(answer),
+    }
+}
+
+/// Where the values are that the variables have to hold.
+fn sources_of_secrets(plan: &Plan) -> Vec<String> {
+    let findings = plan.written().flat_map(|step| step.entry.secrets.iter().map(move |finding| (step, finding)));
+    let lines = findings.map(|(step, finding)| {
+        let there = visible(&format!("{} of '{}' in {}", finding.place, step.entry.original_name, step.from));
+        format!("set {}: its value is {there}", finding.variable)
+    });
+    lines.collect()
+}
+
+/// Every entry with the whole command, and what happens to it.
+fn describe(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut from = "";
+    for step in &plan.steps {
+        if step.from != from {
+            from = &step.from;
+            let gap = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{gap}{}", visible(from));
+        }
+        let verb = if step.entry.target_is_url() { "at  " } else { "runs" };
+        let _ = writeln!(text, "\n  {}   {}", visible(&step.entry.name), outcome(step));
+        let _ = writeln!(text, "    {verb}  {}", visible(&step.entry.target()));
+        for setting in step.entry.settings() {
+            let _ = writeln!(text, "    {}", visible(&setting));
+        }
+        for note in &step.entry.notes {
+            let _ = writeln!(text, "    note: {}", visible(note));
+        }
+        for finding in &step.entry.secrets {
+            let _ = writeln!(text, "    secret: {} stands here as text", visible(&finding.place));
+        }
+    }
+    text
+}
+
+fn outcome(step: &Step) -> String {
+    match &step.action {
+        Action::Add => "new".to_owned(),
+        Action::Replace(at) => format!("replaces the one at {at}"),
+        Action::Same(at) => format!("is the same at {at}"),
+        Action::Conflict(at) => format!("left out: another server has its name at {at}"),
+        Action::Skip(why) => format!("left out: {}", visible(why)),
+    }
+}
+
+fn json(plan: &Plan, file: &std::path::Path, written: bool) -> Value {
+    let steps: Vec<Value> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let (at, reason) = match &step.action {
+                Action::Add => (None, None),
+                Action::Replace(at) | Action::Same(at) | Action::Conflict(at) => (Some(at), None),
+                Action::Skip(why) => (None, Some(why)),
+            };
+            let secrets: Vec<Value> = step
+                .entry
+                .secrets
+                .iter()
+                .map(|finding| json!({ "place": finding.place, "variable": finding.variable }))
+                .collect();
+            json!({
+                "name": step.entry.name, "original_name": step.entry.original_name, "from": step.from,
+                "line": step.entry.line, "project": step.entry.project, "action": step.action.as_str(),
+                "at": at, "reason": reason, "disabled": step.entry.disabled,
+                if step.entry.target_is_url() { "url" } else { "command_line" }: step.entry.target(),
+                "settings": step.entry.settings(), "notes": step.entry.notes, "secrets": secrets,
+            })
+        })
+        .collect();
+    let files: Vec<Value> = plan
+        .files
+        .iter()
+        .map(|(found, _, count)| json!({ "client": found.client.id(), "file": found.path, "servers": count }))
+        .collect();
+    let problems: Vec<String> = plan.problems.iter().map(ToString::to_string).collect();
+    json!({ "file": file, "written": written, "files": files, "servers": steps, "problems": problems })
+}

@@ -1,0 +1,94 @@
+//! JSON as editors write it, with comments and trailing commas, as the tree that all configuration is read from.
+
+use jsonc_parser::ast;
+use jsonc_parser::common::Ranged;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use crate::config::tree::{Member, Node, SyntaxError, Value};
+
+/// What is allowed beyond JSON: comments and trailing commas, as in every editor's settings, and nothing more.
+const OPTIONS: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+/// Reads a file; an empty one is an empty object, as clients leave them behind. Of two equal keys the last one counts.
+///
+/// # Errors
+/// The place and the reason where it is no JSON, comments and trailing commas aside.
+pub fn parse(text: &str) -> Result<Node, SyntaxError> {
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &OPTIONS)
+        .map_err(|error| SyntaxError { at: error.range().start, message: error.kind().to_string() })?;
+    Ok(parsed.value.map_or(Node { value: Value::Table(Vec::new()), at: 0 }, node))
+}
+
+fn node(value: ast::Value<'_>) -> Node {
+    let at = value.range().start;
+    let value = match value {
+        ast::Value::StringLit(text) => Value::Text(text.value.into_owned()),
+        ast::Value::NumberLit(number) => match number.value.parse::<i64>() {
+            Ok(whole) => Value::Whole(whole),
+            Err(_) => Value::Decimal(number.value.parse().unwrap_or(f64::NAN)),
+        },
+        ast::Value::BooleanLit(flag) => Value::Flag(flag.value),
+        ast::Value::NullKeyword(_) => Value::Other("null"),
+        ast::Value::Array(array) => Value::List(array.elements.into_iter().map(node).collect()),
+        ast::Value::Object(object) => {
+            let mut members: Vec<Member> = Vec::new();
+            for property in object.properties {
+                let at = property.range.start;
+                let key = property.name.into_string();
+                members.retain(|member| member.key != key);
+                members.push(Member { key, at, value: node(property.value) });
+            }
+            Value::Table(members)
+        }
+    };
+    Node { value, at }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::tree;
+
+    #[test]
+    fn comments_and_trailing_commas_are_passed_over_and_places_kept() {
+        let text = "// a\n{\n  /* b */ \"x\": [1, 2.5, \"é\",], // c\n  \"y\": {\"z\": null,},\n}\n";
+        let tree = parse(text).unwrap();
+        let y = tree.get("y").unwrap();
+        assert_eq!(text[..y.at].matches('\n').count() + 1, 4);
+        assert_eq!(y.value.get("z").unwrap().value.value, Value::Other("null"));
+        let Value::List(items) = &tree.get("x").unwrap().value.value else { panic!("no list") };
+        assert_eq!(&text[items[2].at..items[2].at + 4], "\"é\"");
+    }
+
+    #[test]
+    fn plain_json_is_read_as_the_json_reader_reads_it() {
+        let text =
+            r#"{"a": {"b": [true, -3, 1e3, "q\"\u0041"], "b2": {}}, "a": {"c": "d"}, "n": 12345678901234567890}"#;
+        assert_eq!(parse(text).unwrap(), tree::parse_json(text).unwrap());
+        assert_eq!(parse("  \n").unwrap().members().len(), 0);
+    }
+
+    #[test]
+    fn anything_looser_is_refused_where_it_stands() {
+        for text in
+            ["{a: 1}", "{'a': 1}", "{\"a\": 1 \"b\": 2}", "{\"a\": 0x1}", "{\"a\": +1}", "{\"a\": NaN}", "{} {}", "{"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        let error = parse("{\n \"a\": tru\n}").unwrap_err();
+        assert_eq!(error.at, 8);
+        assert!(parse(&"[".repeat(100_000)).is_err(), "depth is bounded");
+    }
+}

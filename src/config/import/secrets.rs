@@ -1,0 +1,364 @@
+//! Secrets that other clients' files hold as text, found so that they can be moved elsewhere.
+
+use super::variables::variable_name;
+use crate::config::expand::{self, Piece};
+use crate::config::tree::{Node, Value};
+use crate::secret::{REDACTED, Secret};
+
+/// A secret that stands in an entry as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where it stands, as people say it: `env.GITHUB_TOKEN`, `headers.Authorization`, `args[2]`, `url`.
+    pub place: String,
+    /// The variable that could hold it.
+    pub variable: String,
+    /// The steps to the string.
+    path: Vec<Step>,
+    /// The part of the string that is the secret, as it is written.
+    part: Secret,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl Finding {
+    /// The secret itself, to be stored elsewhere; escapes are undone.
+    #[must_use]
+    pub fn secret(&self) -> Secret {
+        Secret::new(self.part.reveal().replace("$${", "${"))
+    }
+
+    /// The string it stands in, without it.
+    #[must_use]
+    pub fn hidden(&self, text: &str) -> String {
+        text.replace(self.part.reveal(), REDACTED)
+    }
+
+    /// Puts a reference such as `${GITHUB_TOKEN}` in the secret's place.
+    pub fn replace(&self, server: &mut Node, reference: &str) {
+        let mut node = server;
+        for step in &self.path {
+            let next = match (step, &mut node.value) {
+                (Step::Key(key), Value::Table(members)) => {
+                    members.iter_mut().find(|member| member.key == *key).map(|member| &mut member.value)
+                }
+                (Step::Index(index), Value::List(items)) => items.get_mut(*index),
+                _ => None,
+            };
+            match next {
+                Some(next) => node = next,
+                None => return,
+            }
+        }
+        if let Value::Text(text) = &mut node.value {
+            *text = text.replacen(self.part.reveal(), reference, 1);
+        }
+    }
+}
+
+/// The text at one place of the entry for showing, without the secret found in it.
+///
+/// What could do something as part of a command line is shown whatever it looks like: hiding it would let a file
+/// hide a command behind the looks of a secret (SEC-06).
+#[must_use]
+pub fn masked(text: &str, place: &str, findings: &[Finding]) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
+    match findings.iter().find(|finding| finding.place == place) {
+        Some(finding) if finding.part.reveal().chars().all(harmless) => finding.hidden(text),
+        _ => text.to_owned(),
+    }
+}
+
+/// The secrets of an entry.
+#[must_use]
+pub fn find(server_name: &str, server: &Node) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let prefix = variable_name(server_name);
+    let prefix = prefix.strip_prefix("INPUT_").unwrap_or(&prefix);
+    let mut add = |place: String, variable: String, path: Vec<Step>, part: &str| {
+        found.push(Finding { place, variable, path, part: Secret::new(part) });
+    };
+    let key = |word: &str| Step::Key(word.to_owned());
+    for table in ["env", "headers", "auth"] {
+        let Some(member) = server.get(table) else { continue };
+        for pair in member.value.members() {
+            let Some(text) = pair.value.as_text() else { continue };
+            let Some((inner, part)) = secret_part(&pair.key, text) else { continue };
+            let variable = match table {
+                "env" if !inner.is_empty() => format!("{}_{}", variable_name(&pair.key), variable_name(inner)),
+                "env" => variable_name(&pair.key),
+                _ if pair.key.eq_ignore_ascii_case("authorization") => format!("{prefix}_TOKEN"),
+                _ => format!("{prefix}_{}", variable_name(&pair.key)),
+            };
+            add(format!("{table}.{}", pair.key), variable, vec![key(table), key(&pair.key)], part);
+        }
+    }
+    if let Some(Value::List(items)) = server.get("args").map(|member| &member.value.value) {
+        let mut before = "";
+        for (index, item) in items.iter().enumerate() {
+            let text = item.as_text().unwrap_or_default();
+            if let Some((name, part)) = secret_argument(before, text) {
+                let path = vec![key("args"), Step::Index(index)];
+                add(format!("args[{index}]"), format!("{prefix}_{}", variable_name(name)), path, part);
+            }
+            before = text;
+        }
+    }
+    if let Some(url) = server.get("url").and_then(|member| member.value.as_text())
+        && let Some((name, part)) = secret_in_url(url)
+    {
+        add("url".to_owned(), format!("{prefix}_{}", variable_name(name)), vec![key("url")], part);
+    }
+    found
+}
+
+/// The secret in the value of something with this name, and the name of the part of it that is the secret, where it
+/// is not all of it.
+fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    // A reference of the client that could not be translated is no secret.
+    if !is_literal(text) || text.contains("{file:") {
+        return None;
+    }
+    let bare = ["Bearer ", "bearer ", "Basic ", "token ", "Token "].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let part = bare.unwrap_or(text).trim();
+    if is_secret_name(name) && !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1") {
+        return Some(("", part));
+    }
+    known(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
+}
+
+/// The secret in an argument: after a flag that asks for one, behind `=`, or known by its looks.
+fn secret_argument<'a>(before: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    if !is_literal(text) || text.is_empty() {
+        return None;
+    }
+    if let Some((flag, value)) = text.split_once('=') {
+        if !value.is_empty() && !flag.contains(' ') && is_secret_name(flag) {
+            return Some((flag.trim_start_matches('-'), value));
+        }
+        // `--header=Authorization: Bearer x` and the like.
+        if let Some(found) = header(value) {
+            return Some(found);
+        }
+    }
+    if before.starts_with('-') && !text.starts_with('-') && !before.contains('=') && is_secret_name(before) {
+        return Some((before.trim_start_matches('-'), text));
+    }
+    header(text).or_else(|| known(text).map(|part| ("token", part))).or_else(|| secret_in_url(text))
+}
+
+/// `Name: value`, as bridges take headers.
+fn header(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once(':')?;
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if plain && !value.starts_with("//") && is_secret_name(name) {
+        secret_part(name, value.trim()).map(|(_, part)| (name, part))
+    } else {
+        None
+    }
+}
+
+/// A password or a telling parameter of a URL.
+fn secret_in_url(text: &str) -> Option<(&str, &str)> {
+    if !is_literal(text) {
+        return None;
+    }
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if let Some((user, _)) = authority.rsplit_once('@')
+        && let Some((_, password)) = user.split_once(':')
+        && !password.is_empty()
+    {
+        return Some(("password", password));
+    }
+    let (_, query) = rest.split_once('?')?;
+    let query = query.split('#').next().unwrap_or_default();
+    query.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        (is_secret_name(name) && !value.is_empty()).then_some((name, value))
+    })
+}
+
+/// Whether a text refers to nothing.
+pub(super) fn is_literal(text: &str) -> bool {
+    let literal = |piece: &Piece<'_>| matches!(piece, Piece::Literal(_));
+    expand::pieces(text).is_ok_and(|pieces| pieces.iter().all(literal))
+}
+
+/// How well-known services begin their tokens.
+const PREFIXES: &[&str] = &[
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "github_pat_",
+    "glpat-",
+    "sk-",
+    "sk_live_",
+    "sk_test_",
+    "rk_live_",
+    "xoxb-",
+    "xoxp-",
+    "xapp-",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ntn_",
+    "secret_",
+    "lin_api_",
+    "figd_",
+    "npm_",
+    "hf_",
+    "dop_v1_",
+    "SG.",
+    "shpat_",
+    "eyJ",
+];
+
+/// A token known by its looks.
+fn known(text: &str) -> Option<&str> {
+    let plain = text.len() >= 16 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let digit = text.contains(|c: char| c.is_ascii_digit());
+    (plain && digit && PREFIXES.iter().any(|prefix| text.starts_with(prefix))).then_some(text)
+}
+
+/// Words that make a name the name of a secret.
+const TELLING: &[&str] = &[
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "PASS",
+    "PWD",
+    "KEY",
+    "APIKEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "AUTHORIZATION",
+    "AUTH",
+    "COOKIE",
+    "PAT",
+    "JWT",
+    "BEARER",
+    "ACCESSTOKEN",
+    "AUTHTOKEN",
+];
+
+/// Last words that say the value is about a secret and none itself.
+const ABOUT: &[&str] = &[
+    "FILE",
+    "PATH",
+    "DIR",
+    "URL",
+    "URI",
+    "ID",
+    "NAME",
+    "TYPE",
+    "MODE",
+    "METHOD",
+    "TTL",
+    "LIMIT",
+    "COUNT",
+    "TIMEOUT",
+    "ENV",
+    "VAR",
+    "HEADER",
+    "HOST",
+    "ENDPOINT",
+    "SCOPE",
+    "SCOPES",
+    "PROVIDER",
+    "ENABLED",
+    "ALGORITHM",
+];
+
+/// Whether something with this name is likely to be secret: `GITHUB_TOKEN`, `x-api-key`, `--apiKey`.
+fn is_secret_name(name: &str) -> bool {
+    let snake = variable_name(name);
+    let words: Vec<&str> = snake.split('_').collect();
+    let telling = words.iter().any(|word| TELLING.contains(word));
+    let public = words.contains(&"PUBLIC") || words.contains(&"PUBLISHABLE");
+    telling && !public && !words.last().is_some_and(|word| ABOUT.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::tree::parse_toml;
+
+    fn places(toml: &str) -> Vec<String> {
+        find("my-api", &parse_toml(toml).unwrap())
+            .iter()
+            .map(|finding| format!("{} {} {}", finding.place, finding.variable, finding.secret().reveal()))
+            .collect()
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_clients_put_them() {
+        for (toml, found) in [
+            ("env.GITHUB_TOKEN = 'abc'", "env.GITHUB_TOKEN GITHUB_TOKEN abc"),
+            ("env.X = 'ghp_0123456789abcdef'", "env.X X ghp_0123456789abcdef"),
+            ("env.DATABASE_URL = 'postgres://ada:pw@db/x'", "env.DATABASE_URL DATABASE_URL_PASSWORD pw"),
+            ("headers.Authorization = 'Bearer abc'", "headers.Authorization MY_API_TOKEN abc"),
+            ("headers.x-api-key = 'abc'", "headers.x-api-key MY_API_X_API_KEY abc"),
+            ("auth.client_secret = 's'", "auth.client_secret MY_API_CLIENT_SECRET s"),
+            ("args = ['--api-key', 'abc']", "args[1] MY_API_API_KEY abc"),
+            ("args = ['--token=abc']", "args[0] MY_API_TOKEN abc"),
+            ("args = ['--header', 'Authorization: Bearer abc']", "args[1] MY_API_AUTHORIZATION abc"),
+            ("args = ['-y', 'sk-0123456789abcdef0']", "args[1] MY_API_TOKEN sk-0123456789abcdef0"),
+            ("url = 'https://x/mcp?api_key=abc&b=c'", "url MY_API_API_KEY abc"),
+            ("env.SECRET = 'a$${b'", "env.SECRET SECRET a${b"),
+        ] {
+            assert_eq!(places(toml), [found], "{toml}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_left_alone() {
+        for toml in [
+            "env.GITHUB_TOKEN = '${GITHUB_TOKEN}'",
+            "headers.Authorization = 'Bearer ${T}'",
+            "env.TOKEN_FILE = '/run/token'",
+            "env.AUTH_TYPE = 'interactive'",
+            "env.MAX_TOKENS = '100'",
+            "env.KEYBOARD = 'us'",
+            "env.PUBLIC_KEY = 'abc'",
+            "env.TOKEN = ''",
+            "headers.X-Token = '{file:~/.token}'",
+            "env.USE_AUTH = 'true'",
+            "args = ['-y', '@scope/server-secret-manager', '--key']",
+            "args = ['--token', '--verbose']",
+            "url = 'https://x/mcp?team=a'",
+            "auth.client_id = 'abc'",
+        ] {
+            assert_eq!(places(toml), Vec::<String>::new(), "{toml}");
+        }
+    }
+
+    #[test]
+    fn a_reference_takes_the_place_of_the_secret_alone() {
+        let mut server = parse_toml("headers.Authorization = 'Bearer abc'\nargs = ['--token=xyz']").unwrap();
+        for finding in find("a", &server) {
+            finding.replace(&mut server, &format!("${{{}}}", finding.variable));
+        }
+        let expected =
+            parse_toml("headers.Authorization = 'Bearer ${A_TOKEN}'\nargs = ['--token=${A_TOKEN}']").unwrap();
+        assert!(server.same(&expected), "{server:?}");
+        assert_eq!(find("a", &server), []);
+    }
+
+    #[test]
+    fn showing_hides_secrets_but_never_a_command() {
+        let server = parse_toml("args = ['--token', 'x; rm -rf /', '--key=abc']").unwrap();
+        let findings = find("a", &server);
+        assert_eq!(findings.len(), 2);
+        assert_eq!(masked("x; rm -rf /", "args[1]", &findings), "x; rm -rf /");
+        assert_eq!(masked("--key=abc", "args[2]", &findings), "--key=[redacted]");
+        assert!(!format!("{findings:?}").contains("abc"), "no secret in Debug");
+    }
+}

@@ -1,0 +1,409 @@
+//! Golden files of every client, and what must hold for any entry.
+//!
+//! The files under `tests/fixtures/import` are made up from the documentation that each client's module names; what is
+//! expected of them stands beside, and is written anew by `UPDATE=1 cargo test import`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::config::expand::expand;
+use crate::config::tree;
+use plan::{Action, Plan, What, Wish, plan};
+
+/// A machine with a home and a project, and nothing but the files of one test.
+struct Machine {
+    root: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Machine { root: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(machine.path("/home/ada")).unwrap();
+        fs::create_dir_all(machine.path("/work/site/src")).unwrap();
+        machine
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path.trim_start_matches('/'))
+    }
+
+    /// Puts a fixture where its client has it; `/work` and `/home` in it are those of this machine.
+    fn put(&self, fixture: &str, at: &str) -> PathBuf {
+        let text = fs::read_to_string(fixtures().join(fixture)).unwrap();
+        let text = text.replace("\"/work/", &format!("\"{}/", self.path("/work").display()));
+        self.write(at, &text)
+    }
+
+    fn write(&self, at: &str, text: &str) -> PathBuf {
+        let path = self.path(at);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn environment(&self) -> Environment {
+        Environment::new([("HOME", self.path("/home/ada").to_str().unwrap())], &self.path("/work/site/src"))
+    }
+
+    fn hide(&self, text: &str) -> String {
+        text.replace(&self.root.path().display().to_string(), "")
+    }
+
+    fn import(&self, path: &Path) -> Imported {
+        let found = places::on(&self.environment(), Platform::Linux, None);
+        let found = found.into_iter().find(|found| found.path == path);
+        let found = found.unwrap_or_else(|| recognize(&self.environment(), path).unwrap());
+        read_on(&self.environment(), Platform::Linux, &found).unwrap()
+    }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import")
+}
+
+/// Everything that an import says, for comparing and for reading.
+fn report(imported: &Imported) -> String {
+    let mut out = format!("{} ({})\n", imported.shown, imported.found.client.title());
+    for entry in &imported.entries {
+        writeln!(out, "\n## {} at line {}: {}", entry.name, entry.line, entry.target()).unwrap();
+        if let Some(project) = &entry.project {
+            writeln!(out, "# for {}", project.display()).unwrap();
+        }
+        for setting in entry.settings() {
+            writeln!(out, "# shown: {setting}").unwrap();
+        }
+        for note in &entry.notes {
+            writeln!(out, "# note: {note}").unwrap();
+        }
+        for secret in &entry.secrets {
+            writeln!(out, "# secret: {} as {}", secret.place, secret.variable).unwrap();
+        }
+        let from = format!("{}, {}", imported.found.client.title(), imported.shown);
+        out.push_str(&render::insert("", entry, &from, false).unwrap());
+    }
+    for problem in &imported.problems {
+        writeln!(out, "\n! {problem}").unwrap();
+    }
+    out
+}
+
+fn golden(fixture: &str, at: &str) {
+    let machine = Machine::new();
+    if fixture == "claude-code-project.json" {
+        machine.put("claude-code-settings.json", "/work/site/.claude/settings.local.json");
+    }
+    let path = machine.put(fixture, at);
+    let said = machine.hide(&report(&machine.import(&path)));
+    let expected = fixtures().join(format!("{fixture}.expected"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&expected, &said).unwrap();
+    }
+    assert_eq!(said, fs::read_to_string(&expected).unwrap_or_default(), "{fixture}");
+}
+
+#[test]
+fn claude_code() {
+    golden("claude-code.json", "/home/ada/.claude.json");
+    golden("claude-code-project.json", "/work/site/.mcp.json");
+}
+
+#[test]
+fn claude_desktop() {
+    golden("claude-desktop.json", "/home/ada/.config/Claude/claude_desktop_config.json");
+}
+
+#[test]
+fn cursor() {
+    golden("cursor.json", "/home/ada/.cursor/mcp.json");
+    golden("cursor-project.json", "/work/site/.cursor/mcp.json");
+}
+
+#[test]
+fn vs_code() {
+    golden("vscode.json", "/home/ada/.config/Code/User/mcp.json");
+    golden("vscode-workspace.json", "/work/site/.vscode/mcp.json");
+    golden("vscode-settings.json", "/home/ada/.config/Code/User/settings.json");
+}
+
+#[test]
+fn codex() {
+    golden("codex.toml", "/home/ada/.codex/config.toml");
+}
+
+#[test]
+fn windsurf() {
+    golden("windsurf.json", "/home/ada/.codeium/windsurf/mcp_config.json");
+}
+
+#[test]
+fn gemini() {
+    golden("gemini.json", "/work/site/.gemini/settings.json");
+}
+
+#[test]
+fn opencode() {
+    golden("opencode.jsonc", "/home/ada/.config/opencode/opencode.jsonc");
+    golden("opencode-2.jsonc", "/work/site/.opencode/opencode.jsonc");
+}
+
+#[test]
+fn zed() {
+    golden("zed.json", "/home/ada/.config/zed/settings.json");
+}
+
+#[test]
+fn mcporter() {
+    golden("mcporter.jsonc", "/work/site/config/mcporter.jsonc");
+}
+
+#[test]
+fn any_other_file() {
+    golden("other.json", "/home/ada/servers.json");
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+
+    /// A string made of what breaks strings.
+    fn text(&mut self) -> String {
+        const PARTS: &[&str] = &[
+            "a", "Z9", " ", "\"", "'", "\\", "\n", "\t", "$", "{", "}", "${", "$${", "${A}", "${A:-b}", "{env:A}", "é",
+            "日", "#", "=", ",", "]", "%", "~/", "--x", "\u{7f}", "\u{202e}", ":-", "'''", "\"\"\"", "\r\n", "\u{0}",
+        ];
+        (0..self.roll(6)).map(|_| PARTS[self.roll(PARTS.len())]).collect()
+    }
+}
+
+#[test]
+fn what_is_imported_written_and_read_again_means_the_same() {
+    let machine = Machine::new();
+    let environment = machine.environment();
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let ours = "# mine\n[defaults]\ntimeout = \"5s\" # soon\n";
+    for round in 0..400 {
+        let args: Vec<String> = (0..dice.roll(5)).map(|_| dice.text()).collect();
+        let env: BTreeMap<String, String> = (0..dice.roll(4)).map(|n| (format!("V{n}"), dice.text())).collect();
+        let program = format!("run{}", dice.text());
+        let server = serde_json::json!({ "command": program, "args": args, "env": env });
+        let json = serde_json::json!({ "mcpServers": { format!("s{round}"): server } });
+        let path = machine.write("/home/ada/.config/Claude/claude_desktop_config.json", &json.to_string());
+        let imported = machine.import(&path);
+        let entry = imported.entries.first().unwrap_or_else(|| panic!("{json}: {:?}", imported.problems));
+
+        let file = render::insert(ours, entry, "a\nb", false).unwrap();
+        assert!(file.starts_with(ours), "all else is kept: {file}");
+        let root = tree::parse_toml(&file).unwrap();
+        let read = &root.get("servers").unwrap().value.get(&entry.name).unwrap().value;
+        assert!(read.same(&entry.server), "{json}\n{file}");
+
+        // Claude Desktop expands nothing, so what runs here is what ran there, to the byte.
+        let ran = |node: &Node| expand(node.as_text().unwrap(), &environment).unwrap().text;
+        if !program.contains('/') {
+            assert_eq!(ran(&read.get("command").unwrap().value), program);
+        }
+        let items = match read.get("args").map(|member| &member.value.value) {
+            Some(Value::List(items)) => items.clone(),
+            _ => Vec::new(),
+        };
+        assert_eq!(items.iter().map(ran).collect::<Vec<_>>(), args);
+        let vars = read.get("env").map(|member| member.value.members().to_vec()).unwrap_or_default();
+        let vars: BTreeMap<String, String> = vars.iter().map(|var| (var.key.clone(), ran(&var.value))).collect();
+        assert_eq!(vars, env);
+    }
+}
+
+#[test]
+fn no_member_is_dropped_without_a_word() {
+    let machine = Machine::new();
+    for (at, container) in [
+        ("/home/ada/.claude.json", "mcpServers"),
+        ("/home/ada/.config/Claude/claude_desktop_config.json", "mcpServers"),
+        ("/home/ada/.cursor/mcp.json", "mcpServers"),
+        ("/home/ada/.config/Code/User/mcp.json", "servers"),
+        ("/home/ada/.codeium/windsurf/mcp_config.json", "mcpServers"),
+        ("/home/ada/.gemini/settings.json", "mcpServers"),
+        ("/home/ada/.config/opencode/opencode.json", "mcp"),
+        ("/home/ada/.config/zed/settings.json", "context_servers"),
+        ("/home/ada/.mcporter/mcporter.json", "mcpServers"),
+        ("/home/ada/any.json", "servers"),
+    ] {
+        let server = serde_json::json!({
+            "command": "run", "comand": "typo", "args": "no array", "env": ["no", "table"], "headers": { "A": "b" },
+            "cwd": 7, "disabled": "perhaps", "weird": { "deep": [1] }
+        });
+        let path = machine.write(at, &serde_json::json!({ container: { "x": server } }).to_string());
+        let imported = machine.import(&path);
+        let said = imported.entries[0].notes.join("\n");
+        for key in ["comand", "args", "env", "headers", "cwd", "disabled", "weird"] {
+            assert!(said.contains(key), "{at}: {key} is not in\n{said}");
+        }
+        fs::remove_file(path).unwrap();
+    }
+}
+
+fn planned(machine: &Machine, ours: &str, wish: &Wish) -> Result<Plan> {
+    machine.write("/home/ada/.config/mcpipe/config.toml", ours);
+    let environment = machine.environment();
+    let config = crate::config::Config::load(&environment, None).unwrap();
+    plan(&environment, &config, wish)
+}
+
+fn steps(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|step| format!("{} {}", step.entry.name, step.action.as_str())).collect()
+}
+
+#[test]
+fn a_plan_says_what_is_added_and_what_is_not() {
+    let machine = Machine::new();
+    machine.put("claude-code.json", "/home/ada/.claude.json");
+    machine.write(
+        "/home/ada/.cursor/mcp.json",
+        r#"{"mcpServers": {
+            "old": {"type": "sse", "url": "https://old.example/sse"},
+            "github": {"command": "gh-mcp", "env": {"CACHE_KEY": "other"}},
+            "kept": {"command": "kept"}, "mine": {"command": "theirs"}
+        }}"#,
+    );
+    machine.write("/work/site/.mcp.json", r#"{"mcpServers": {"here": {"command": "here"}}}"#);
+    let ours = "[servers.kept]\ncommand = 'kept'\n[servers.mine]\ncommand = 'mine'\n";
+    let config = machine.path("/home/ada/.config/mcpipe/config.toml");
+    let plan = planned(&machine, ours, &Wish { file: config.clone(), ..Wish::default() }).unwrap();
+    // 'github-site' is of the project we are in; another 'github' is there already.
+    let expected = "github add, local-files add, old add, login add, github-site add, paused add, here skip, \
+                    old skip, github-cursor add, kept same, mine conflict";
+    assert_eq!(steps(&plan).join(", "), expected);
+    let mine = plan.steps.iter().find(|step| step.entry.name == "mine").unwrap();
+    assert_eq!(mine.action, Action::Conflict("~/.config/mcpipe/config.toml:3".into()));
+    assert!(plan.problems.iter().any(|problem| problem.message.contains("'sdk'")));
+
+    // Two secrets of one name get two variables.
+    let variables: Vec<&str> =
+        plan.steps.iter().flat_map(|step| &step.entry.secrets).map(|finding| finding.variable.as_str()).collect();
+    assert_eq!(variables, ["GITHUB_TOKEN", "CACHE_KEY", "GITHUB_CURSOR_CACHE_KEY"]);
+
+    let replacing = Wish { file: config, replace: true, ..Wish::default() };
+    let plan = planned(&machine, ours, &replacing).unwrap();
+    assert!(steps(&plan).contains(&"mine replace".to_owned()));
+    let text = plan.apply(ours).unwrap();
+    let root = tree::parse_toml(&text).unwrap();
+    let servers = &root.get("servers").unwrap().value;
+    let command = servers.get("mine").unwrap().value.get("command").unwrap();
+    assert_eq!(command.value.as_text(), Some("theirs"));
+    assert!(text.starts_with("[servers.kept]\ncommand = 'kept'\n"), "{text}");
+    // What somebody else added in the meantime is not replaced.
+    let (problem, name) = plan.apply(&format!("{ours}[servers.old]\ncommand = 'x'\n")).unwrap_err();
+    assert_eq!((problem, name), (crate::config::rewrite::Problem::Taken, "old"));
+}
+
+#[test]
+fn entries_of_other_projects_are_taken_only_when_asked_for() {
+    let machine = Machine::new();
+    let projects = serde_json::json!({ "projects": {
+        "/elsewhere": { "mcpServers": { "far": { "command": "far" } } },
+        machine.path("/work/site").to_str().unwrap(): { "mcpServers": { "near": { "command": "near" } } },
+    }});
+    machine.write("/home/ada/.claude.json", &projects.to_string());
+    let what = What::Client(Client::ClaudeCode);
+    let plan = planned(&machine, "", &Wish { what: what.clone(), ..Wish::default() }).unwrap();
+    assert_eq!(steps(&plan), ["far skip", "near add"]);
+    let plan = planned(&machine, "", &Wish { what, all: true, ..Wish::default() }).unwrap();
+    assert_eq!(steps(&plan), ["far add", "near add"]);
+}
+
+#[test]
+fn a_projects_own_file_needs_no_directory() {
+    let machine = Machine::new();
+    machine.write("/work/site/.cursor/mcp.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
+    let project = machine.path("/work/site");
+    let plan = planned(&machine, "", &Wish { project: Some(project), ..Wish::default() }).unwrap();
+    assert_eq!(plan.apply("").unwrap().lines().skip(1).collect::<Vec<_>>(), ["[servers.x]", "command = \"x\""]);
+}
+
+#[test]
+fn secrets_can_be_moved_to_variables() {
+    let machine = Machine::new();
+    let path = machine.put("claude-desktop.json", "/home/ada/claude_desktop_config.json");
+    let mut plan = planned(&machine, "", &Wish { what: What::File(path), ..Wish::default() }).unwrap();
+    let moved: Vec<(String, String)> =
+        plan.move_secrets().into_iter().map(|(name, secret)| (name, secret.reveal().to_owned())).collect();
+    assert_eq!(moved, [("WEATHER_API_KEY".into(), "0a1b2c".into()), ("BRIDGE_AUTHORIZATION".into(), "tok-123".into())]);
+    let text = plan.apply("").unwrap();
+    assert!(!text.contains("0a1b2c") && !text.contains("tok-123"), "{text}");
+    assert!(text.contains("\"Authorization: Bearer ${BRIDGE_AUTHORIZATION}\""), "{text}");
+}
+
+#[test]
+fn only_the_servers_asked_for() {
+    let machine = Machine::new();
+    machine.put("claude-desktop.json", "/home/ada/x.json");
+    let wish = Wish { what: What::File(machine.path("/home/ada/x.json")), ..Wish::default() };
+    let mut plan = planned(&machine, "", &wish).unwrap();
+    plan.only(&["weather".into()]).unwrap();
+    assert_eq!(steps(&plan), ["filesystem skip", "weather add", "bridge skip"]);
+    let failure = plan.only(&["wether".into()]).unwrap_err();
+    assert_eq!(failure.class(), Class::Usage);
+    assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'weather'?"));
+}
+
+#[test]
+fn failures_name_the_file_and_the_next_step() {
+    let machine = Machine::new();
+    let environment = machine.environment();
+    let failure = planned(&machine, "", &Wish::default()).unwrap_err();
+    assert_eq!(failure.class(), Class::Config);
+    let wish = Wish { what: What::Client(Client::Cursor), ..Wish::default() };
+    let failure = planned(&machine, "", &wish).unwrap_err();
+    assert!(failure.details().causes.iter().any(|cause| cause.contains("~/.cursor/mcp.json")), "{failure}");
+
+    // A broken file is a failure where it was named, and one among others where everything is read.
+    let broken = machine.write("/home/ada/.cursor/mcp.json", "{\n  \"mcpServers\": {,}\n}");
+    machine.write("/home/ada/.gemini/settings.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
+    let failure = planned(&machine, "", &Wish { what: What::File(broken), ..Wish::default() }).unwrap_err();
+    assert!(failure.to_string().starts_with("~/.cursor/mcp.json:2:18: this is not JSON"), "{failure}");
+    let plan = planned(&machine, "", &Wish::default()).unwrap();
+    assert_eq!((steps(&plan), plan.failures.len()), (vec!["x add".to_owned()], 1));
+
+    let nothing = machine.write("/home/ada/other.json", r#"{"a": 1}"#);
+    assert!(recognize(&environment, &nothing).is_err());
+    assert!(recognize(&environment, Path::new("no-such.json")).is_err());
+    assert_eq!(What::parse(&environment, "cursor").unwrap(), What::Client(Client::Cursor));
+    assert_eq!(What::parse(&environment, "x/y").unwrap(), What::File("x/y".into()));
+    let failure = What::parse(&environment, "curser").unwrap_err();
+    assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'cursor'?"));
+}
+
+#[test]
+fn files_are_recognized_by_what_they_hold() {
+    let machine = Machine::new();
+    for (fixture, at, client) in [
+        ("codex.toml", "/x/a.toml", Client::Codex),
+        ("zed.json", "/x/b.json", Client::Zed),
+        ("opencode.jsonc", "/x/opencode.jsonc", Client::OpenCode),
+        ("opencode-2.jsonc", "/x/c.json", Client::OpenCode),
+        ("vscode.json", "/x/d.json", Client::VsCode),
+        ("vscode-settings.json", "/x/.vscode/settings.json", Client::VsCode),
+        ("gemini.json", "/x/.gemini/settings.json", Client::Gemini),
+        ("cursor.json", "/x/.cursor/mcp.json", Client::Cursor),
+        ("windsurf.json", "/x/mcp_config.json", Client::Windsurf),
+        ("mcporter.jsonc", "/x/mcporter.jsonc", Client::Mcporter),
+        ("claude-code.json", "/x/.claude.json", Client::ClaudeCode),
+        ("claude-code-project.json", "/x/.mcp.json", Client::ClaudeCode),
+        ("claude-desktop.json", "/x/claude_desktop_config.json", Client::ClaudeDesktop),
+        ("other.json", "/x/e.json", Client::Other),
+    ] {
+        let path = machine.put(fixture, at);
+        assert_eq!(recognize(&machine.environment(), &path).unwrap().client, client, "{at}");
+    }
+}
