@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::{GlobalOptions, TargetOptions};
 
-/// Arguments of `task`.
+/// Look after calls that go on without you
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A task that mcpipe started is known by its ID alone; for another one, TARGET says where it is.
@@ -38,7 +38,7 @@ pub enum TaskCommand {
     List(TaskListArgs),
 }
 
-/// One task.
+/// One task
 #[derive(Debug, Args)]
 pub struct TaskOne {
     /// The task's ID, after the TARGET where mcpipe does not know it
@@ -53,7 +53,7 @@ pub struct TaskOne {
     pub reach: TargetOptions,
 }
 
-/// Arguments of `task wait`.
+/// Wait for a task and print its result
 #[derive(Debug, Args)]
 pub struct TaskWaitArgs {
     /// The task.
@@ -68,7 +68,7 @@ pub struct TaskWaitArgs {
     pub save: Option<std::path::PathBuf>,
 }
 
-/// Arguments of `task list`.
+/// List tasks: those of a server, or all that mcpipe started
 #[derive(Debug, Args)]
 pub struct TaskListArgs {
     /// Configured name, URL or command line; all servers where it is left out
