@@ -225,9 +225,9 @@ impl Calling<'_> {
     async fn follow(&self, task: Task) -> Result<Got> {
         let Calling { context, session, .. } = self;
         // Noted down first: the task is there, whatever becomes of us.
-        task::keep(context, session, &task, &self.place());
+        let left = if self.args.detach { session.leave_open().await } else { None };
+        task::keep(context, session, &task, &self.place(), left.as_ref());
         if self.args.detach {
-            session.leave_open().await;
             return Ok(Got::Task(task));
         }
         let told = |task: &Task| self.progress.message(&task::shown(task));

@@ -12,6 +12,7 @@ use crate::error::{Class, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::protocol::rpc::Raw;
 use crate::session::Session;
+use crate::session::legacy::Left;
 use crate::session::tasks::Task;
 use crate::target::Target;
 
@@ -30,15 +31,15 @@ pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
     }
 }
 
-/// The target and the id: both as typed, or the target as it is remembered with the id.
-fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String)> {
+/// The target and the id: both as typed, or the target as it is remembered with the id; and the session in
+/// which the task lives.
+fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<Left>)> {
     let mut words = one.words.clone();
     let Some(id) = words.pop() else { return Err(Failure::new(Class::Usage, "which task?")) };
     let mut command = one.command.clone();
     let mut reach = one.reach.clone();
+    let known = Handles::of(&context.env).find(&id);
     if words.is_empty() && command.is_empty() {
-        let handles = Handles::of(&context.env);
-        let known = handles.find(&id);
         let unknown = |what: String| {
             Failure::new(Class::Failed, what)
                 .hint(format!("say where it is: mcpipe task get TARGET {}", super::quoted(&id)))
@@ -59,15 +60,19 @@ fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String)> {
     if let Some(extra) = resolved.rest.first() {
         return Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' before the task's ID")));
     }
-    Ok((resolved.target, id))
+    let target = resolved.target;
+    let left = known.iter().find(|handle| handle.name == target.name).and_then(Handle::left);
+    Ok((target, id, left))
 }
 
 async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
-    let (target, id) = resolve(context, &one)?;
+    let (target, id, left) = resolve(context, &one)?;
     let progress = context.progress(&format!("asking {}", target.name));
-    let session = context.session(target, Some(progress.clone()))?;
+    let session = context.session(target, Some(progress.clone()))?.resuming(left);
     let operation = async |session: &Session| {
-        let task = forgetting(context, session, &id, session.task(&id).await)?;
+        let task = forgetting(context, session, &id, session.task(&id).await);
+        session.leave_open().await;
+        let task = task?;
         if context.ui.json() {
             context.ui.raw_json(&task.raw)?
         } else {
@@ -79,26 +84,40 @@ async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
 }
 
 async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
-    let (target, id) = resolve(context, &args.task)?;
+    let (target, id, left) = resolve(context, &args.task)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
-    let session = context.session(target, Some(progress.clone()))?;
+    let session = context.session(target, Some(progress.clone()))?.resuming(left.clone());
     let operation = async |session: &Session| {
         let told = |task: &Task| progress.message(&shown(task));
         // The first look tells whether there is such a task, and how often to ask.
-        let task = forgetting(context, session, &id, session.task(&id).await)?;
-        let result = session.outcome(&id, Some(task), call::patience(context), &told).await?;
+        let result = match forgetting(context, session, &id, session.task(&id).await) {
+            Ok(task) => session.outcome(&id, Some(task), call::patience(context), &told).await,
+            Err(failure) => Err(failure),
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(failure) => {
+                // It goes on without us.
+                session.leave_open().await;
+                return Err(failure);
+            }
+        };
+        if left.is_some() {
+            // Its session ends now, and the task with it.
+            forget(context, session, &id);
+        }
         call::print(context, session, &result, &Shown { structured: args.structured, save: args.save.as_deref() })
     };
     progress.during(context.with(session, operation)).await
 }
 
 async fn cancel(context: &Context, one: TaskOne) -> Result<Exit> {
-    let (target, id) = resolve(context, &one)?;
+    let (target, id, left) = resolve(context, &one)?;
     let progress = context.progress(&format!("asking {}", target.name));
-    let session = context.session(target, Some(progress.clone()))?;
+    let session = context.session(target, Some(progress.clone()))?.resuming(left);
     let operation = async |session: &Session| {
-        let answer = forgetting(context, session, &id, session.cancel_task(&id).await)?;
-        Handles::of(&context.env).forget(&id, &session.target().name);
+        let answer = session.cancel_task(&id).await?;
+        forget(context, session, &id);
         if context.ui.json() {
             context.ui.raw_json(&answer)?;
         } else if Task::read(&answer).is_some_and(|task| task.status == "cancelled") {
@@ -200,8 +219,8 @@ fn forgetting<T>(context: &Context, session: &Session, id: &str, outcome: Result
 }
 
 /// Keeps a handle for a task that has just been made.
-pub fn keep(context: &Context, session: &Session, task: &Task, place: &Place<'_>) {
-    let handle = Handle::new(task, session.target(), place, context.env.cwd());
+pub fn keep(context: &Context, session: &Session, task: &Task, place: &Place<'_>, left: Option<&Left>) {
+    let handle = Handle::new(task, session.target(), place, context.env.cwd(), left);
     if let Err(error) = Handles::of(&context.env).keep(&handle) {
         context.ui.warn(&format!("the task '{}' could not be noted down: {error}", task.id));
     }
@@ -229,7 +248,7 @@ pub struct Place<'a> {
 /// # Errors
 /// When it cannot be printed.
 pub async fn print_handle(context: &Context, session: &Session, task: &Task, place: &Place<'_>) -> Result<Exit> {
-    let handle = Handle::new(task, session.target(), place, context.env.cwd());
+    let handle = Handle::new(task, session.target(), place, context.env.cwd(), None);
     if session.ends_with_us().await {
         context.ui.warn("the task may end with the server's process, which ends now");
     }

@@ -15,6 +15,7 @@ use crate::protocol::method;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::ServerInfo;
+use crate::secret::Secret;
 use crate::transport::{Boxed, Wire};
 
 /// How `initialize` is to be done.
@@ -96,6 +97,23 @@ impl Handshake {
         Ok(legacy)
     }
 
+    /// Goes on in a session that was left open earlier: all was agreed then.
+    pub async fn resumed(self, link: &Link, left: &Left) -> Legacy {
+        link.transport().resume(&left.session);
+        link.transport().agreed(left.revision);
+        if self.peer.may_be_asked() {
+            link.transport().listen().await;
+        }
+        Legacy {
+            revision: RwLock::new(left.revision),
+            server: ServerInfo::default(),
+            begun: AtomicU8::new(BEGUN),
+            first: Mutex::new(()),
+            renewed: Notify::new(),
+            handshake: self,
+        }
+    }
+
     fn agreed(&self, result: &Raw) -> Result<(Revision, ServerInfo)> {
         let value = parse_value(result.get()).unwrap_or(Value::Null);
         let name = value.get("protocolVersion").and_then(Value::as_str);
@@ -121,6 +139,15 @@ impl Handshake {
             _ => Ok((chosen, server)),
         }
     }
+}
+
+/// A session over HTTP that was left open for a later run.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Its id.
+    pub session: Secret,
+    /// The revision agreed upon in it.
+    pub revision: Revision,
 }
 
 /// How long a server may take to acknowledge `initialized` over HTTP.

@@ -35,6 +35,7 @@ use crate::target::Target;
 use crate::transport::{self, Wire};
 use era::{Call, Era};
 use failure::explain;
+use legacy::Left;
 use link::{Link, Reply};
 use memory::{Memory, Verdict};
 use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
@@ -80,6 +81,8 @@ pub struct Session {
     failed: AtomicBool,
     /// Whether the server declares skills, once that was looked at.
     skills: OnceCell<bool>,
+    /// The session to go on with.
+    left: Option<Left>,
 }
 
 /// An open connection and what is known about its era.
@@ -111,7 +114,15 @@ impl Session {
             open: Mutex::new(None),
             failed: AtomicBool::new(false),
             skills: OnceCell::new(),
+            left: None,
         }
+    }
+
+    /// Goes on with a session that was left open earlier.
+    #[must_use]
+    pub fn resuming(mut self, left: Option<Left>) -> Self {
+        self.left = left;
+        self
     }
 
     /// Whom it talks to.
@@ -130,7 +141,7 @@ impl Session {
         if let Some(live) = &*open {
             return Ok((live.clone(), None));
         }
-        let (live, reply) = match self.negotiator().open(first, self.memory.verdict()).await {
+        let (live, reply) = match self.opened(first).await {
             Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
             Err(failure) => {
                 self.memory.forget();
@@ -140,6 +151,13 @@ impl Session {
         self.learn(&live);
         *open = Some(live.clone());
         Ok((live, reply))
+    }
+
+    async fn opened(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
+        match &self.left {
+            Some(left) => Ok((self.negotiator().resume(left).await?, None)),
+            None => self.negotiator().open(first, self.memory.verdict()).await,
+        }
     }
 
     /// Keeps what the connection has shown, if it is news.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::era::Call;
+use super::legacy::Left;
 use super::link::{Link, Reply, human};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::{Raw, parse_value};
@@ -279,16 +280,19 @@ impl Session {
         self.whole_list(&first, "tasks", page, |_| {}).await.map(Some)
     }
 
-    /// Keeps the server's session alive when the connection ends, for the sake of the tasks in it.
-    pub async fn leave_open(&self) {
-        if let Some(live) = &*self.open.lock().await {
-            live.link.transport().forget_session();
-        }
+    /// Keeps the server's session alive when the connection ends, for the sake of the tasks in it, and says
+    /// how to go on with it.
+    pub async fn leave_open(&self) -> Option<Left> {
+        let open = self.open.lock().await;
+        let live = open.as_ref()?;
+        let session = live.link.transport().session()?;
+        live.link.transport().forget_session();
+        Some(Left { session, revision: live.era.revision() })
     }
 
     /// Whether what the server keeps ends with this connection.
     pub async fn ends_with_us(&self) -> bool {
-        self.open.lock().await.as_ref().is_some_and(|live| live.link.wire() == Wire::Stdio)
+        self.open.lock().await.as_ref().is_some_and(|live| live.link.wire() != Wire::Http)
     }
 
     fn task_failure(&self, reply: Reply, id: &str) -> Failure {

@@ -270,6 +270,14 @@ pub trait Transport: Send + Sync {
         Box::pin(std::future::pending())
     }
 
+    /// The session that a legacy server has given us over HTTP. Who knows it is taken for us: a secret.
+    fn session(&self) -> Option<Secret> {
+        None
+    }
+
+    /// Goes on with a session that was left open earlier.
+    fn resume(&self, _session: &Secret) {}
+
     /// Forgets the session, so that a new one can be opened (`HTL-04`). Tells whether there was one.
     fn forget_session(&self) -> bool {
         false

@@ -1,7 +1,8 @@
 //! Handles of tasks, kept between runs so that a task's ID says where it is.
 //!
-//! A file a task below the state directory, readable by its owner only. No header and no variable is kept:
-//! those may be secrets, and a configured server has its own.
+//! A file a task below the state directory, readable by its owner only: a server may ask for no more than
+//! the ID, and for the session where it keeps tasks in one. No header and no variable is kept: those may be
+//! secrets too, and a configured server has its own.
 
 use std::fs;
 use std::io::Write;
@@ -15,6 +16,9 @@ use sha2::{Digest, Sha256};
 use super::Place;
 use crate::cli::{HttpTransport, TargetOptions};
 use crate::env::Environment;
+use crate::protocol::revision::Revision;
+use crate::secret::Secret;
+use crate::session::legacy::Left;
 use crate::session::tasks::Task;
 use crate::target::Target;
 
@@ -22,7 +26,7 @@ use crate::target::Target;
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Where a task is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Handle {
     /// The task's id.
     pub id: String,
@@ -43,6 +47,8 @@ pub struct Handle {
     bearer_env: Option<String>,
     sse: Option<bool>,
     protocol: Option<String>,
+    /// The session in which it lives, and its revision.
+    session: Option<(String, String)>,
     cacert: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -51,7 +57,7 @@ pub struct Handle {
 impl Handle {
     /// The handle of a task that was made just now.
     #[must_use]
-    pub fn new(task: &Task, target: &Target, place: &Place<'_>, cwd: Option<&Path>) -> Self {
+    pub fn new(task: &Task, target: &Target, place: &Place<'_>, cwd: Option<&Path>, left: Option<&Left>) -> Self {
         let reach = place.reach;
         let absolute =
             |path: &Option<PathBuf>| path.as_ref().map(|path| cwd.map_or_else(|| path.clone(), |cwd| cwd.join(path)));
@@ -69,6 +75,7 @@ impl Handle {
             bearer_env: reach.bearer_env.clone(),
             sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
             protocol: reach.protocol.clone(),
+            session: left.map(|left| (left.session.reveal().to_owned(), left.revision.as_str().to_owned())),
             cacert: absolute(&reach.cacert),
             cert: absolute(&reach.cert),
             key: absolute(&reach.key),
@@ -90,6 +97,13 @@ impl Handle {
             key: typed.key.or_else(|| self.key.clone()),
             ..typed
         }
+    }
+
+    /// The session in which the task lives.
+    #[must_use]
+    pub fn left(&self) -> Option<Left> {
+        let (session, revision) = self.session.as_ref()?;
+        Some(Left { session: Secret::new(session), revision: Revision::parse(revision)? })
     }
 
     /// The handle as `--json` prints it.

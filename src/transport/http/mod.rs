@@ -33,6 +33,7 @@ use self::sink::{Sink, Tasks, lock};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, HttpMode, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
 use crate::error::Result;
 use crate::protocol::{method, revision::Revision};
+use crate::secret::Secret;
 
 pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
@@ -255,6 +256,18 @@ impl Transport for Streamable {
                 ended.await;
             }
         })
+    }
+
+    fn session(&self) -> Option<Secret> {
+        let state = lock(&self.0.state);
+        state.session.as_ref()?.to_str().ok().map(Secret::new)
+    }
+
+    fn resume(&self, session: &Secret) {
+        if let Ok(mut id) = HeaderValue::from_str(session.reveal()) {
+            id.set_sensitive(true);
+            lock(&self.0.state).session = Some(id);
+        }
     }
 
     fn forget_session(&self) -> bool {
