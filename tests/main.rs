@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod call;
+mod complete;
 mod exit_codes;
 mod faults;
 mod faults_http;
@@ -17,7 +18,10 @@ mod list;
 mod prompt;
 mod read;
 mod real;
+mod skills;
 mod streams;
 mod support;
+mod task;
 mod tls;
+mod watch;
 mod wire;

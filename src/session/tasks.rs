@@ -217,8 +217,11 @@ impl Session {
                     }
                 }
                 () = late => {
-                    if self.peer.busy() || deadline < patience.map(|patience| fresh().2 + patience) {
-                        fresh().2 = fresh().2.max(Instant::now());
+                    // A person who is being asked takes the time they need.
+                    if self.peer.busy() {
+                        fresh().2 = Instant::now();
+                    }
+                    if deadline < patience.map(|patience| fresh().2 + patience) {
                         continue;
                     }
                     let time = human(patience.unwrap_or_default());
