@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::link::{Reply, human};
-use super::negotiate::nothing_mutual;
 use crate::error::{Class, Failure};
 use crate::protocol::code;
+use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RpcError;
 use crate::target::Target;
 use crate::transport::Refusal;
@@ -110,4 +110,16 @@ fn first_line(body: &str) -> Option<String> {
     let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
     let short: String = line.chars().take(200).collect();
     Some(if short.len() < line.len() { format!("{short}…") } else { short })
+}
+
+/// Revisions as a list for people.
+fn names(revisions: &[Revision]) -> String {
+    revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The failure when both sides have no revision in common.
+fn nothing_mutual(listed: &str) -> Failure {
+    Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
+        .cause(format!("the server speaks {listed}"))
+        .cause(format!("mcpipe speaks {}", names(&Revision::ALL)))
 }

@@ -17,8 +17,8 @@ use super::link::{Link, Reply};
 use super::memory::Verdict;
 use super::modern::{Modern, supported};
 use super::peer::Peer;
-use crate::error::{Class, Failure, Result};
-use crate::protocol::revision::{Pin, Revision};
+use crate::error::{Class, Result};
+use crate::protocol::revision::Pin;
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::{ServerInfo, member};
 use crate::protocol::{code, meta, method};
@@ -408,18 +408,4 @@ pub async fn confirms_modern(link: &Link, era: &dyn Era) -> Option<bool> {
         Reply::Refused(_) => Some(false),
         Reply::Failed(_) => None,
     }
-}
-
-/// Revisions as a list for people.
-#[must_use]
-pub fn names(revisions: &[Revision]) -> String {
-    revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// The failure when both sides have no revision in common.
-#[must_use]
-pub fn nothing_mutual(listed: &str) -> Failure {
-    Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
-        .cause(format!("the server speaks {listed}"))
-        .cause(format!("mcpipe speaks {}", names(&Revision::ALL)))
 }

@@ -43,7 +43,7 @@ impl Modern {
             if let Some(task) = &task {
                 told(task);
                 match task.status.as_str() {
-                    "completed" => return result(task),
+                    "completed" => return Ok(result(task)),
                     "failed" => return Err(Reply::Error(error(task), None)),
                     "cancelled" => return Err(Reply::Failed(cancelled(task))),
                     "input_required" => self.provide(link, task, &mut answered).await?,
@@ -98,9 +98,11 @@ impl Modern {
     }
 }
 
-fn result(task: &Task) -> Result<Reply, Reply> {
-    let broken = || Reply::Failed(Failure::new(Class::Protocol, "the task is completed, but has no result"));
-    member(&task.raw, "result").map(|raw| Reply::Result(raw.to_owned())).ok_or_else(broken)
+fn result(task: &Task) -> Reply {
+    match member(&task.raw, "result") {
+        Some(result) => Reply::Result(result.to_owned()),
+        None => Reply::Failed(Failure::new(Class::Protocol, "the task is completed, but has no result")),
+    }
 }
 
 /// The JSON-RPC error with which the call behind a task failed.
