@@ -6,7 +6,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::{Mcp, Sandbox};
+use crate::support::{Mcp, Sandbox, real};
 
 const MAIN: &str = "---\nname: pdf\ndescription: Reads PDF files\n---\n\n# PDF\n";
 const FORM: &str = "a form\n";
@@ -318,4 +318,27 @@ fn a_watched_skill_is_verified_each_time() {
     }
     run.signal(rustix::process::Signal::INT);
     run.wait().exits(130).prints(MAIN);
+}
+
+#[test]
+fn a_real_server_has_skills() {
+    let sandbox = Sandbox::new();
+    let main =
+        "---\nname: pdf\ndescription: Reads PDF files\nlicense: MIT\nmetadata:\n  version: \"1.10\"\n---\n\n# PDF\n";
+    sandbox.file("source/pdf/SKILL.md", main);
+    sandbox.file("source/pdf/forms/one.txt", FORM);
+    sandbox.file("source/pdf/picture.bin", [0, 159, 146, 150]);
+    let words = [real::python("python"), real::file("skills.py"), "source".to_owned()];
+    let run = |args: &[&str]| sandbox.mcpipe(args.iter().copied()).arg("--").args(words.iter().cloned()).run();
+    let listed = run(&["list", "--skills"]);
+    listed
+        .exits(0)
+        .prints(&format!("pdf\tskill://pdf/SKILL.md\t3\t{}\tReads PDF files\n", main.len() + FORM.len() + 4));
+    run(&["read", "skill://pdf/SKILL.md"]).exits(0).prints(main);
+    run(&["read", "skill://pdf/SKILL.md", "--save", "out"]).exits(0);
+    assert_eq!(files_below(&sandbox.work().join("out")), files_below(&sandbox.work().join("source")));
+    for name in ["SKILL.md", "forms/one.txt", "picture.bin"] {
+        let read = |dir: &str| std::fs::read(sandbox.work().join(dir).join("pdf").join(name)).unwrap();
+        assert_eq!(read("out"), read("source"), "{name}");
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::mcp::Out;
 use crate::support::mcp_http::Legacy;
-use crate::support::{Event, HttpServer, Mcp, Reply, Sandbox, StdioServer};
+use crate::support::{Event, HttpServer, Mcp, Reply, Sandbox, StdioServer, real};
 
 /// A tool that runs as a task in the way named.
 fn tool(support: &str) -> Value {
@@ -439,4 +439,29 @@ fn a_servers_own_list() {
     let other = modern(vec![completed()]).http();
     let run = sandbox.mcpipe(["task", "list", &other.url("/mcp")]).run();
     run.exits(0).prints("").says("mcpipe has started no tasks that are still kept");
+}
+
+#[test]
+fn a_real_server_runs_a_task_that_asks() {
+    let sandbox = Sandbox::new();
+    let script = "@modelcontextprotocol/sdk/dist/esm/examples/server/simpleTaskInteractive.js";
+    let words = [real::node(), real::package(script)];
+    let server = real::Listening::start(&sandbox, &words, &[("PORT", "PORT")]);
+    let url = server.url("/mcp").replace("127.0.0.1", "localhost");
+    let run = |args: &[&str]| sandbox.mcpipe(args.iter().copied()).may_leave().run();
+    let call = ["call", &url, "confirm_delete", "filename=a.txt", "--elicit", r#"{"confirm":true}"#];
+    run(&call).succeeds().prints("Deleted 'a.txt'\n");
+    let detached = run(&[&call[..], &["--detach"]].concat());
+    let id = detached.exits(0).stdout().trim_end();
+    run(&["task", "get", id]).exits(0);
+    run(&["task", "wait", id, "--elicit", "decline"]).exits(0).prints("Deletion cancelled\n");
+    run(&["task", "get", &url, "nosuch"]).exits(1);
+}
+
+#[test]
+fn the_reference_server_needs_a_task() {
+    let sandbox = Sandbox::new();
+    let args = ["call", "simulate-research-query", "topic=rust", "--"];
+    let run = sandbox.mcpipe(args).args(real::everything()).run();
+    assert!(run.exits(0).stdout().starts_with("# Research Report: rust\n"), "{run:?}");
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::mcp::Out;
 use crate::support::mcp_http::Legacy;
-use crate::support::{Event, Feed, HttpServer, Mcp, Reply, Sandbox, StdioServer};
+use crate::support::{Event, Feed, HttpServer, Mcp, Reply, Sandbox, StdioServer, real};
 
 /// A server whose resource reads `v0`, `v1`, … as it is read again.
 fn counting(mcp: Mcp) -> Mcp {
@@ -476,4 +476,34 @@ fn what_cannot_be_watched_is_a_usage_error() {
     run(&["read", "true x", "a:b", "--watch", "--save", "x"]).exits(2);
     run(&["read", "true x", "a:b", "a:c", "--watch", "-o", "x"]).exits(2).says("several resources");
     run(&["list", "true x", "--watch", "--skills"]).exits(2);
+}
+
+#[test]
+fn a_real_modern_server_tells_of_changes() {
+    let sandbox = Sandbox::new();
+    let words = [real::python("python"), real::file("sdk.py"), "streamable-http".to_owned(), "PORT".to_owned()];
+    let server = real::Listening::start(&sandbox, &words, &[]);
+    let run = sandbox.mcpipe(["read", &server.url("/mcp"), "demo://touched", "--watch"]).start();
+    run.wait_for_stdout("touched 0\n");
+    sandbox.mcpipe(["call", &server.url("/mcp"), "touch"]).may_leave().run().succeeds().prints("done\n");
+    run.wait_for_stdout("touched 0\ntouched 1\n");
+    run.signal(Signal::INT);
+    run.wait().exits(130).prints("touched 0\ntouched 1\n");
+}
+
+#[test]
+fn a_real_legacy_server_is_subscribed_to() {
+    let sandbox = Sandbox::new();
+    let words = real::everything();
+    let args = ["read", "demo://resource/dynamic/text/1", "--watch", "-v", "--"];
+    let run = sandbox.mcpipe(args).args(words).start();
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while run.stdout_so_far().is_empty() {
+        assert!(std::time::Instant::now() < end, "{}", run.stderr_so_far());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    run.signal(Signal::INT);
+    let run = run.wait();
+    run.exits(130).says(r#""method":"resources/subscribe""#).says(r#""method":"resources/unsubscribe""#);
+    assert_eq!(run.stdout().lines().count(), 1);
 }
