@@ -6,7 +6,6 @@
 
 use std::process::Command;
 
-#[expect(clippy::print_stdout, reason = "this is how a build script speaks")]
 fn main() {
     println!("cargo::rerun-if-env-changed=MCPIPE_PORTABLE");
     println!("cargo::rerun-if-changed=build.rs");

@@ -34,6 +34,12 @@ variables! {
     COLUMNS = "COLUMNS";
     /// The program that opens a URL.
     BROWSER = "BROWSER";
+    /// A display: without one, no browser is started unless `BROWSER` says which.
+    DISPLAY = "DISPLAY";
+    /// The same, for Wayland.
+    WAYLAND_DISPLAY = "WAYLAND_DISPLAY";
+    /// Set where the browser is that of the Windows around us.
+    WSL_DISTRO_NAME = "WSL_DISTRO_NAME";
     /// The editor of `config edit`, first choice.
     VISUAL = "VISUAL";
     /// The editor of `config edit`, second choice.
@@ -72,7 +78,8 @@ pub const OWN_PREFIX: &str = "MCPIPE_";
 /// The variables, the home directory and the working directory of a run.
 #[derive(Clone, Default)]
 pub struct Environment {
-    variables: BTreeMap<String, String>,
+    // In no order and searched from the front: a few look-ups cost less than building a tree would.
+    variables: Vec<(String, String)>,
     home: Option<PathBuf>,
     cwd: Option<PathBuf>,
 }
@@ -81,7 +88,7 @@ impl std::fmt::Debug for Environment {
     /// Names only: the values hold secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment")
-            .field("variables", &self.variables.keys().collect::<Vec<_>>())
+            .field("variables", &self.variables.iter().map(|(name, _)| name).collect::<Vec<_>>())
             .field("home", &self.home)
             .field("cwd", &self.cwd)
             .finish()
@@ -102,10 +109,11 @@ impl Environment {
 
     /// An environment of one's own, for tests; `HOME` names the home directory.
     pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>, cwd: &Path) -> Self {
-        let variables: BTreeMap<String, String> =
+        // The last value given for a name counts.
+        let named: BTreeMap<String, String> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let home = variables.get(HOME).filter(|home| !home.is_empty()).map(PathBuf::from);
-        Environment { variables, home, cwd: Some(cwd.to_owned()) }
+        let home = named.get(HOME).filter(|home| !home.is_empty()).map(PathBuf::from);
+        Environment { variables: named.into_iter().collect(), home, cwd: Some(cwd.to_owned()) }
     }
 
     /// The value of a variable, `None` where it is unset or empty: for mcpipe's own settings.
@@ -117,14 +125,14 @@ impl Environment {
     /// The value of a variable, which may be empty: for `${VAR}` and for children.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The same without one variable.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut other = self.clone();
-        other.variables.remove(name);
+        other.variables.retain(|(known, _)| known != name);
         other
     }
 

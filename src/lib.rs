@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod auth;
+pub mod browser;
 pub mod cli;
 pub mod commands;
 pub mod complete;
@@ -24,11 +25,12 @@ pub mod transport;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::error::ErrorKind;
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
+use commands::credentials::Stores;
 use commands::{Context, Exit};
 use env::Environment;
 use error::{Class, Failure, Result};
@@ -51,7 +53,14 @@ pub fn main() -> ExitCode {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let ui = Arc::new(Ui::new(ui_options(&global), terminal));
-    let context = Context { ui: ui.clone(), env, interrupt: Interrupt::default(), global };
+    let context = Context {
+        ui: ui.clone(),
+        env: Arc::new(env),
+        interrupt: Interrupt::default(),
+        global,
+        stores: Stores::default(),
+        trace: OnceLock::new(),
+    };
     let class = match run(context, cli.command) {
         Ok(Exit::Done) => return ExitCode::SUCCESS,
         Ok(Exit::Said(class)) => class,
@@ -69,6 +78,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
+        Command::Auth(args) => connected(context, async |context| commands::auth::run(context, *args).await),
         Command::Config(args) => commands::config::print(&context, &args),
         Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
         Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
@@ -96,8 +106,10 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
 }
 
 fn ui_options(global: &GlobalOptions) -> UiOptions {
+    // Notifications and a text would be hard to tell apart.
+    let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
-        json: global.json,
+        json: global.json || stream,
         quiet: global.quiet,
         verbose: global.verbose,
         color: match global.color.unwrap_or_default() {
@@ -106,6 +118,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
             ColorWhen::Never => When::Never,
         },
         trace_file: global.trace.clone(),
+        events: global.events.clone(),
     }
 }
 

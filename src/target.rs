@@ -62,6 +62,7 @@ pub struct Overrides {
     pub proxy: Option<String>,
     pub insecure: bool,
     pub allow_http: bool,
+    pub unix_socket: Option<PathBuf>,
 }
 
 /// A target and the words after it.

@@ -336,7 +336,7 @@ fn a_slow_start_is_not_an_old_server() {
         Event::Signal(_) => {}
     });
     let run = Sandbox::new().mcpipe(["list", &server.target(), "--info", "--json"]).run();
-    assert_eq!(run.exits(0).json()["protocol"], "2026-07-28");
+    assert_eq!(run.exits(0).json()["revision"], "2026-07-28");
 }
 
 #[test]

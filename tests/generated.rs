@@ -100,13 +100,13 @@ fn the_binary_prints_what_is_committed() {
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
     for (shell, file) in SHELLS {
         let run = sandbox.mcpipe(["completions", shell]).run();
-        assert_eq!((run.code(), run.stdout().to_owned()), (0, read(root().join("completions").join(file))));
+        assert!(run.succeeds().stdout() == read(root().join("completions").join(file)), "{file}");
     }
     for (page, file) in
         [(None, "mcpipe.1"), (Some("call"), "mcpipe-call.1"), (Some("config-add"), "mcpipe-config-add.1")]
     {
         let run = sandbox.mcpipe(["man"].into_iter().chain(page)).run();
-        assert_eq!((run.code(), run.stdout().to_owned()), (0, read(root().join("man").join(file))));
+        assert!(run.succeeds().stdout() == read(root().join("man").join(file)), "{file}");
     }
     let run = sandbox.mcpipe(["man", "cal"]).run();
     run.exits(2);

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("env", &["secret"]),
     ("near", &[]),
     ("interrupt", &["error"]),
+    ("browser", &["env", "error"]),
     ("args", &["error", "near", "protocol", "schema"]),
     ("schema", &["error", "near", "protocol"]),
     // The words that an option takes are those that the configuration takes.
@@ -22,8 +23,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport", &["env", "error", "interrupt", "protocol", "secret"]),
     ("target", &["config", "env", "error", "near", "protocol", "secret", "transport"]),
     ("config", &["env", "error", "near", "protocol", "secret", "target"]),
-    ("session", &["env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport"]),
-    ("auth", &["config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
+    ("session", &["browser", "env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport"]),
+    ("auth", &["browser", "config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
     ("output", &["error", "protocol", "schema", "secret", "transport"]),
 ];
 /// These stand above everything: no rule but that nothing below imports them.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::real::{Listening, everything, file, node, package, python, typescript};
+use crate::support::real::{Listening, everything, file, node, package, parts, python, typescript};
 use crate::support::{Run, Sandbox};
 
 fn run(sandbox: &Sandbox, words: &[&str], server: &[String]) -> Run {
@@ -94,7 +94,7 @@ fn the_official_python_sdk_in_both_eras() {
         assert_eq!(call.exits(0).json()["structuredContent"], json!({"total": 5}), "{protocol}");
     }
     let info = run(&sandbox, &["list", "--info", "--json"], &server).json();
-    assert_eq!(info["protocol"], "2026-07-28");
+    assert_eq!(info["revision"], "2026-07-28");
     run(&sandbox, &["call", "break_down"], &server).exits(1).prints("Error executing tool break_down\n");
     run(&sandbox, &["call", "count", "steps=4"], &server).exits(0).prints("counted to 4\n");
     run(&sandbox, &["read", "demo://hello"], &server).exits(0).prints("hello");
@@ -114,6 +114,22 @@ fn the_official_python_sdk_over_http_and_sse() {
         let call = sandbox.mcpipe(["call", &server.url(path), "add", "a=2", "b=3", "--structured"]).run();
         assert_eq!(call.exits(0).json(), json!({"total": 5}), "{kind}");
     }
+}
+
+#[test]
+fn the_official_python_sdk_over_a_web_socket() {
+    let sandbox = Sandbox::new();
+    let words =
+        [parts().join("python-websocket/bin/python").display().to_string(), file("websocket.py"), "PORT".to_owned()];
+    let server = Listening::start(&sandbox, &words, &[]);
+    let url = server.url("/ws").replace("http://", "ws://");
+    sandbox.mcpipe(["call", &url, "add", "a=2", "b=3"]).run().succeeds().prints("5\n");
+    sandbox.mcpipe(["read", &url, "demo://hello"]).run().succeeds().prints("hello");
+    let info = sandbox.mcpipe(["list", &url, "--info", "--json"]).run();
+    assert_eq!(info.exits(0).json()["transport"], "websocket");
+    assert_eq!(info.json()["revision"], "2025-11-25");
+    let page = sandbox.mcpipe(["list", &url.replace("/ws", "/")]).run();
+    page.exits(4).says("HTTP 403");
 }
 
 #[test]

@@ -225,3 +225,15 @@ fn verbose_shows_the_exchange_without_secrets() {
     }
     assert!(trace.contains("\"tools/call\""), "{trace}");
 }
+
+#[test]
+fn one_trace_holds_every_server_of_a_run() {
+    let sandbox = Sandbox::new();
+    let (one, two) = (Mcp::modern().http(), Mcp::modern().http());
+    let urls = [one.url("/mcp"), two.url("/mcp")];
+    sandbox.config(&format!("[servers.one]\nurl = {:?}\n[servers.two]\nurl = {:?}\n", urls[0], urls[1]));
+    sandbox.mcpipe(["list", "--trace", "trace.ndjson"]).run().succeeds();
+    let trace = std::fs::read_to_string(sandbox.work().join("trace.ndjson")).unwrap();
+    let asked = trace.lines().filter(|line| line.contains(r#""dir":"sent""#) && line.contains("tools/list")).count();
+    assert_eq!(asked, 2, "{trace}");
+}

@@ -237,7 +237,7 @@ impl<'a> Builder<'a, '_> {
                 }
             }
             if !(self.arguments.is_empty() && schema::accepts_nothing(document.root())) {
-                match schema::validate(document.root(), &Value::Object(self.arguments.clone())) {
+                match schema::validate(document.root(), &Value::Object(self.judged(document))) {
                     Ok(found) => self.add(found),
                     Err(error) => unchecked = Some(error),
                 }
@@ -247,6 +247,14 @@ impl<'a> Builder<'a, '_> {
             return Ok(Built { arguments: self.arguments, unchecked });
         }
         Err(self.problems)
+    }
+
+    /// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a
+    /// null for absent (`HTM-04` says so of headers), and it can only have been typed on purpose.
+    fn judged(&self, document: Document<'_>) -> Map<String, Value> {
+        let required = document.required(document.root());
+        let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
+        self.arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Adds what validation found, less what only follows from mistakes that are already known.

@@ -3,6 +3,7 @@
 //! Help lives here once. The man pages, the completions, `docs/cli.md` and the README's usage are
 //! generated from these definitions (`src/generate.rs`) and held equal by a test.
 
+mod auth;
 mod config;
 mod options;
 mod task;
@@ -12,8 +13,9 @@ use std::mem::ManuallyDrop;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use auth::*;
 pub use config::*;
-pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, TargetOptions};
+pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
 pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
 /// Talk to MCP servers from the command line
@@ -72,6 +74,7 @@ impl Cli {
             Command::Read(args) => &mut args.global,
             Command::Prompt(args) => &mut args.global,
             Command::Task(args) => &mut args.global,
+            Command::Auth(args) => args.global(),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
             Command::Man(args) => &mut args.global,
@@ -107,6 +110,8 @@ pub enum Command {
     Prompt(PromptArgs),
     /// Look after calls that go on without you
     Task(TaskArgs),
+    /// Log in, log out, and see where credentials rest
+    Auth(Box<AuthArgs>),
     /// Show, check and change the configuration
     Config(ConfigArgs),
     /// Print the completion script of a shell
@@ -156,6 +161,9 @@ pub struct ListArgs {
     /// Print the raw JSON Schema of the tool's input
     #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info"])]
     pub schema: bool,
+    /// List the tools too that are meant for the server's own app only
+    #[arg(long, help_heading = "What to list")]
+    pub hidden: bool,
     /// Keep what holds WORD in its name, title or description
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
@@ -228,6 +236,9 @@ pub struct CallArgs {
     /// Do not wait: print the id of the task that the call has become
     #[arg(long, conflicts_with_all = ["structured", "save", "dry_run"])]
     pub detach: bool,
+    /// Fail where the result does not fit the tool's output schema, in place of a warning
+    #[arg(long, conflicts_with = "no_validate")]
+    pub strict: bool,
     /// Agree beforehand, where the configuration asks for consent
     #[arg(short = 'y', long)]
     pub yes: bool,

@@ -39,23 +39,36 @@ pub struct GlobalOptions {
     /// Never ask anything
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// When to log in on the spot to a server that asks for it [default: auto, at a terminal only]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub login: Option<LoginWhen>,
     /// Offer DIR to the server as a root; may be repeated
     #[arg(long = "root", global = true, value_name = "DIR")]
     pub roots: Vec<PathBuf>,
-    /// How to answer when the server asks for input: ask, accept (its defaults), decline, or a JSON object [default: ask at a terminal]
+    /// How to answer when the server asks for input: ask, accept (its defaults), decline, a JSON object, or @FILE with one [default: ask at a terminal]
     #[arg(long, global = true, value_name = "HOW", value_parser = Elicit::parse)]
     pub elicit: Option<Elicit>,
+    /// Let CMD answer when the server asks for a model: the request's JSON on its stdin, the result's on its stdout
+    #[arg(long, global = true, value_name = "CMD")]
+    pub sampling_command: Option<String>,
+    /// Ask the server for its logs of this level and above, and print them on stderr
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+    /// Write every notification of the server to FILE as NDJSON; with - to stdout, where the answer follows (implies --json)
+    #[arg(long, global = true, value_name = "FILE|-")]
+    pub events: Option<PathBuf>,
 }
 
 impl GlobalOptions {
     /// These options laid over `under`.
+    ///
+    /// What stood anywhere is found in both, so nothing is added up.
     #[must_use]
-    pub fn over(mut self, under: GlobalOptions) -> Self {
-        self.roots.splice(0..0, under.roots);
+    pub fn over(self, under: GlobalOptions) -> Self {
         GlobalOptions {
             json: self.json || under.json,
             quiet: self.quiet || under.quiet,
-            verbose: self.verbose.saturating_add(under.verbose),
+            verbose: self.verbose.max(under.verbose),
             trace: self.trace.or(under.trace),
             color: self.color.or(under.color),
             config: self.config.or(under.config),
@@ -63,8 +76,12 @@ impl GlobalOptions {
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,
-            roots: self.roots,
+            login: self.login.or(under.login),
+            roots: if self.roots.is_empty() { under.roots } else { self.roots },
             elicit: self.elicit.or(under.elicit),
+            sampling_command: self.sampling_command.or(under.sampling_command),
+            log_level: self.log_level.or(under.log_level),
+            events: self.events.or(under.events),
         }
     }
 }
@@ -106,15 +123,30 @@ pub struct TargetOptions {
     /// Check no certificate (dangerous)
     #[arg(long)]
     pub insecure: bool,
-    /// Allow plain http to another host than this one
+    /// Allow plain http or ws to another host than this one
     #[arg(long)]
     pub allow_http: bool,
+    /// Connect to this Unix socket instead of the URL's host and port
+    #[arg(long, value_name = "PATH")]
+    pub unix_socket: Option<PathBuf>,
 }
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
     /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// When to log in on the spot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LoginWhen {
+    /// Where a person is at the terminal.
     #[default]
     Auto,
     /// Always.
@@ -146,6 +178,8 @@ pub enum Elicit {
     Decline,
     /// Accept with these values over the defaults of the form.
     Values(serde_json::Map<String, serde_json::Value>),
+    /// The same, from a file; `-` is standard input.
+    File(PathBuf),
 }
 
 impl Elicit {
@@ -154,11 +188,49 @@ impl Elicit {
             "ask" => Elicit::Ask,
             "accept" => Elicit::Accept,
             "decline" => Elicit::Decline,
+            file if file.starts_with('@') => Elicit::File(PathBuf::from(&file[1..])),
             json => Elicit::Values(
                 serde_json::from_str(json)
-                    .map_err(|error| format!("neither ask, accept, decline nor a JSON object: {error}"))?,
+                    .map_err(|error| format!("neither ask, accept, decline, @FILE nor a JSON object: {error}"))?,
             ),
         })
+    }
+}
+
+/// How grave a log message is (RFC 5424); graver ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[allow(missing_docs, reason = "each variant is the level it names")]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Critical,
+    Alert,
+    Emergency,
+}
+
+impl LogLevel {
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Notice => "notice",
+            LogLevel::Warning => "warning",
+            LogLevel::Error => "error",
+            LogLevel::Critical => "critical",
+            LogLevel::Alert => "alert",
+            LogLevel::Emergency => "emergency",
+        }
+    }
+
+    /// The level of this name; one that nobody knows counts as `info`.
+    #[must_use]
+    pub fn read(name: &str) -> Self {
+        ValueEnum::from_str(name, true).unwrap_or(LogLevel::Info)
     }
 }
 

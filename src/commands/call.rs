@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::inputs;
+use super::outcome;
 use super::task::{self, Place};
 use super::tools::{self, Tools};
 use super::{Context, Exit, Files};
@@ -44,10 +45,11 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let operation = async |session: &Session| {
         let files = RefCell::new(Files::default());
         let call = Calling { context, session, args: &args, given: &given, files, progress: &progress };
-        let Some(result) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
-        match result {
-            Got::Result(result) => {
-                print(context, session, &result, &Shown { structured: args.structured, save: args.save.as_deref() })
+        let Some(got) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
+        match got {
+            Got::Result(result, misfit) => {
+                let shown = Shown { structured: args.structured, save: args.save.as_deref(), strict: args.strict };
+                print(context, session, &result, &shown, misfit)
             }
             Got::Task(task) => task::print_handle(context, session, &task, &call.place()).await,
         }
@@ -85,8 +87,8 @@ struct Calling<'a> {
 
 /// What came of a call.
 enum Got {
-    /// Its result.
-    Result(Raw),
+    /// Its result, and how it breaks the tool's promise.
+    Result(Raw, Option<Failure>),
     /// It goes on without us.
     Task(Task),
 }
@@ -121,11 +123,15 @@ impl Calling<'_> {
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         self.consent(tool, &arguments).await?;
         let support = tool.map_or(Support::Unknown, |tool| Support::of(tool.value()));
-        let result = self.send(arguments, headers, Wish { support, detach: self.args.detach }).await?;
-        match self.session.created(&result).await {
-            Some(task) => self.follow(task).await.map(Some),
-            None => Ok(Some(Got::Result(result))),
+        let mut result = self.send(arguments, headers, Wish { support, detach: self.args.detach }).await?;
+        if let Some(task) = self.session.created(&result).await {
+            match self.follow(task).await? {
+                Got::Task(task) => return Ok(Some(Got::Task(task))),
+                Got::Result(later, _) => result = later,
+            }
         }
+        let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
+        Ok(Some(Got::Result(result, misfit)))
     }
 
     /// Sends the call and follows it to its result.
@@ -149,14 +155,7 @@ impl Calling<'_> {
         }
         match reply {
             Reply::Result(result) => Ok(result),
-            reply => {
-                let failure = self.session.failure(reply, method::TOOLS_CALL);
-                // What was declined is why it failed.
-                Err(match self.session.declined() {
-                    Some(declined) => declined.cause(failure.to_string()),
-                    None => failure,
-                })
-            }
+            reply => Err(self.session.failure(reply, method::TOOLS_CALL)),
         }
     }
 
@@ -235,7 +234,7 @@ impl Calling<'_> {
         match session.outcome(&id, Some(task), patience(context), &told).await {
             Ok(result) => {
                 task::forget(context, session, &id);
-                Ok(Got::Result(result))
+                Ok(Got::Result(result, None))
             }
             Err(failure) => Err(self.given_up(&id, failure).await),
         }
@@ -269,6 +268,8 @@ pub struct Shown<'a> {
     pub structured: bool,
     /// Binary content into files in this directory.
     pub save: Option<&'a Path>,
+    /// Whether a promise that was not kept is a failure.
+    pub strict: bool,
 }
 
 /// How long to wait for a task without any news of it: for ever, unless the user says otherwise.
@@ -280,8 +281,14 @@ pub fn patience(context: &Context) -> Option<Duration> {
 /// Prints the result of a tool; one with `isError` ends with exit code 1.
 ///
 /// # Errors
-/// When it cannot be printed, or the person declined what the tool needed.
-pub fn print(context: &Context, session: &Session, result: &RawValue, shown: &Shown<'_>) -> Result<Exit> {
+/// When it cannot be printed, the person declined what the tool needed, or a promise was not kept.
+pub fn print(
+    context: &Context,
+    session: &Session,
+    result: &RawValue,
+    shown: &Shown<'_>,
+    misfit: Option<Failure>,
+) -> Result<Exit> {
     let ui = &context.ui;
     let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
     if ui.json() {
@@ -291,9 +298,18 @@ pub fn print(context: &Context, session: &Session, result: &RawValue, shown: &Sh
     } else {
         ui.tool_result(result, shown.save)?;
     }
-    match (failed, session.declined()) {
-        (false, _) => Ok(Exit::Done),
-        (true, Some(declined)) => Err(declined.server(&session.target().name)),
-        (true, None) => Ok(Exit::Said(Class::Failed)),
+    // An answer that could not be given as told, a refusal, a promise that was not kept: whatever came of it.
+    let declined = session.declined().filter(|_| failed);
+    if let Some(reason) = session.unanswered().or(declined) {
+        return Err(reason.server(&session.target().name));
+    }
+    match misfit {
+        _ if failed => Ok(Exit::Said(Class::Failed)),
+        None => Ok(Exit::Done),
+        Some(misfit) if shown.strict => Err(misfit),
+        Some(misfit) => {
+            ui.warn(&misfit.to_string());
+            Ok(Exit::Done)
+        }
     }
 }

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::Value;
 
-use super::list::{offered, signature, wanted};
+use super::list::{Filter, offered, signature, wanted};
 use super::{Context, Exit};
 use crate::cli::ListArgs;
 use crate::error::{Failure, Result};
@@ -110,7 +110,7 @@ async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, t
         let mut lists = Vec::new();
         for kind in kinds {
             if *kind == Kind::Tools || session.list_offered(*kind).await {
-                lists.push((*kind, offered(context, session, *kind, args.grep.as_deref()).await?));
+                lists.push((*kind, offered(context, session, *kind, Filter::of(args)).await?));
             }
         }
         Ok((lists, session.known().await))

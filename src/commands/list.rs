@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
         [] if args.schema => Err(Failure::new(Class::Usage, "--schema needs a tool")
             .hint(format!("name one: mcpipe list {} TOOL --schema", super::quoted(&session.target().name)))),
         [] if args.all => everything(context, session, &args).await,
-        [] => kinds(context, session, &wanted(&args), args.grep.as_deref()).await,
+        [] => kinds(context, session, &wanted(&args), Filter::of(&args)).await,
         [tool] => one_tool(context, session, tool, args.schema).await,
         [_, extra, ..] => Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' after the tool"))),
     };
@@ -53,7 +53,7 @@ async fn everything(context: &Context, session: &Session, args: &ListArgs) -> Re
     if session.offers_skills().await? {
         all.push(Kind::Skills);
     }
-    kinds(context, session, &all, args.grep.as_deref()).await
+    kinds(context, session, &all, Filter::of(args)).await
 }
 
 /// The kinds of lists asked for; tools unless told otherwise.
@@ -72,21 +72,45 @@ pub fn wanted(args: &ListArgs) -> Vec<Kind> {
     if chosen.is_empty() { vec![Kind::Tools] } else { chosen }
 }
 
+/// Which elements of a list are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    /// Those that hold this word.
+    pub grep: Option<&'a str>,
+    /// Also tools that are meant for the server's own app only.
+    pub hidden: bool,
+}
+
+impl<'a> Filter<'a> {
+    /// As the options say.
+    #[must_use]
+    pub fn of(args: &'a ListArgs) -> Self {
+        Filter { grep: args.grep.as_deref(), hidden: args.hidden }
+    }
+}
+
 /// What a server offers of one kind, policy applied and filtered.
 ///
 /// # Errors
 /// When it cannot be asked.
-pub async fn offered(context: &Context, session: &Session, kind: Kind, grep: Option<&str>) -> Result<Vec<Entry>> {
+pub async fn offered(context: &Context, session: &Session, kind: Kind, filter: Filter<'_>) -> Result<Vec<Entry>> {
     let entries = if kind == Kind::Tools {
-        let Tools { entries, hidden, .. } = tools::load(context, session, Use::Server).await?;
+        let Tools { mut entries, hidden, .. } = tools::load(context, session, Use::Server).await?;
         if !hidden.is_empty() {
             context.ui.note(&format!("{} tools are hidden by the configuration", hidden.len()));
+        }
+        let all = entries.len();
+        entries.retain(|entry| filter.hidden || !tools::is_for_app(entry));
+        let left_out = all - entries.len();
+        if left_out > 0 {
+            let (name, are) = (&session.target().name, if left_out == 1 { "tool is" } else { "tools are" });
+            context.ui.note(&format!("{left_out} more {are} for the app of {name} only; --hidden lists them too"));
         }
         entries
     } else {
         session.list(kind, Use::Server).await?.entries()
     };
-    Ok(match grep {
+    Ok(match filter.grep {
         Some(word) => entries.into_iter().filter(|entry| matches(entry, word)).collect(),
         None => entries,
     })
@@ -104,13 +128,13 @@ pub fn matches(entry: &Entry, word: &str) -> bool {
 ///
 /// # Errors
 /// When one cannot be had.
-pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], grep: Option<&str>) -> Result<Exit> {
-    let lists = gather(context, session, kinds, grep).await?;
+pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], filter: Filter<'_>) -> Result<Exit> {
+    let lists = gather(context, session, kinds, filter).await?;
     if context.ui.json() {
         context.ui.json_text(&document(&lists))?;
         return Ok(Exit::Done);
     }
-    show(context, session, &lists, grep.is_some())?;
+    show(context, session, &lists, filter.grep.is_some())?;
     Ok(Exit::Done)
 }
 
@@ -122,11 +146,11 @@ pub async fn gather(
     context: &Context,
     session: &Session,
     kinds: &[Kind],
-    grep: Option<&str>,
+    filter: Filter<'_>,
 ) -> Result<Vec<(Kind, Vec<Entry>)>> {
     let mut lists = Vec::new();
     for kind in kinds {
-        lists.push((*kind, offered(context, session, *kind, grep).await?));
+        lists.push((*kind, offered(context, session, *kind, filter).await?));
     }
     Ok(lists)
 }

@@ -1,35 +1,40 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
+pub mod auth;
 pub mod call;
 pub mod complete;
 pub mod config;
+pub mod credentials;
 pub mod dashboard;
 pub mod generated;
 pub mod inputs;
 pub mod list;
+pub mod outcome;
 pub mod prompt;
 pub mod read;
+pub mod reports;
 pub mod skills;
 pub mod task;
 pub mod tools;
 pub mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::args::Reader;
-use crate::cli::{GlobalOptions, HttpTransport, TargetOptions};
+use crate::auth::Gate;
+use crate::cli::{GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 use crate::config::Lookup;
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
+use crate::error::{Class, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
-use crate::session::peer::{Abilities, Observer, Root};
+use crate::session::peer::Abilities;
 use crate::session::{self, Session};
 use crate::target::{self, Overrides, Resolved, Target, Words};
-use crate::transport::{self, HttpMode, process};
+use crate::transport::trace::Trace;
+use crate::transport::{self, Authorize, HttpMode, process};
+use credentials::{Entry, Stores};
 
 /// How long start and negotiation may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,11 +46,15 @@ pub struct Context {
     /// Where it prints.
     pub ui: Arc<Ui>,
     /// Variables, home, working directory.
-    pub env: Environment,
+    pub env: Arc<Environment>,
     /// The wish to stop.
     pub interrupt: Interrupt,
     /// The options of every command.
     pub global: GlobalOptions,
+    /// Where credentials rest, once it was asked.
+    pub stores: Stores,
+    /// The trace of the run, once there is one.
+    pub trace: OnceLock<Trace>,
 }
 
 /// How a command ended that has said everything itself.
@@ -58,53 +67,68 @@ pub enum Exit {
 }
 
 impl Context {
-    /// A session with a target: nothing is sent yet.
+    /// A session with a target: nothing is sent yet. With a progress line somebody waits for it, and may be
+    /// asked to log in.
     ///
     /// # Errors
-    /// When a root is no directory.
+    /// When an option cannot be used: a root that is no directory, a file that cannot be read or written; or when
+    /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
-        let time = |flag: Option<Duration>, configured: Option<Duration>, usual: Duration| {
-            let time = flag.or(configured).unwrap_or(usual);
-            (time != Duration::ZERO).then_some(time)
-        };
+        let login = self.login(progress.is_some());
+        let gate = self.gate(&target, Entry { login, ..Entry::default() })?;
+        self.session_through(target, gate.as_ref(), progress)
+    }
+
+    /// A session whose credentials come from this gate.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn session_through(
+        &self,
+        target: Target,
+        gate: Option<&Gate>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Session> {
         let transport = transport::Options {
-            connect_timeout: time(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT),
+            connect_timeout: self.connect_timeout(&target),
             interrupt: self.interrupt.clone(),
-            trace: self.ui.trace()?,
-            authorize: None,
+            trace: self.trace()?,
+            authorize: gate.map(|gate| Arc::new(gate.clone()) as Arc<dyn Authorize>),
         };
+        let timeout = limit(self.global.timeout, target.timeout, TIMEOUT);
         let abilities = Abilities {
-            roots: self.roots(&target)?,
-            inputs: inputs::answerer(self, &target.name),
-            observer: progress.map(|progress| Arc::new(Reporter(progress)) as Arc<dyn Observer>),
+            roots: inputs::roots(self, &target)?,
+            inputs: inputs::answerer(self, &target.name)?,
+            sampler: inputs::sampler(self, timeout)?,
+            observer: reports::observer(self, progress)?,
+            log_level: self.global.log_level.map(LogLevel::as_str),
         };
         let options = session::Options {
-            timeout: time(self.global.timeout, target.timeout, TIMEOUT),
+            timeout,
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
-            identity: None,
+            identity: gate.map(Gate::identity).transpose()?.flatten(),
             transport,
             abilities,
         };
         Ok(Session::new(target, options))
     }
 
-    fn roots(&self, target: &Target) -> Result<Vec<Root>> {
-        let flags = self.global.roots.iter().map(|root| root.to_string_lossy().into_owned());
-        let words: Vec<String> = if self.global.roots.is_empty() { target.roots.clone() } else { flags.collect() };
-        words.iter().map(|word| self.root(word)).collect()
+    /// How long start and negotiation with this target may take.
+    #[must_use]
+    pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
+        limit(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT)
     }
 
-    fn root(&self, word: &str) -> Result<Root> {
-        if word.starts_with("file://") {
-            return Ok(Root { uri: word.to_owned(), name: None });
+    /// Where every connection of this run shows what it exchanges: one place, however many there are.
+    ///
+    /// # Errors
+    /// When the trace file cannot be made.
+    pub fn trace(&self) -> Result<Trace> {
+        if let Some(trace) = self.trace.get() {
+            return Ok(trace.clone());
         }
-        let path = self.env.cwd().unwrap_or_else(|| std::path::Path::new("/")).join(self.env.expand_tilde(word));
-        let broken =
-            |cause: String| Failure::new(Class::Usage, format!("--root {word} cannot be offered")).cause(cause);
-        let path = std::fs::canonicalize(&path).map_err(|error| broken(error.to_string()))?;
-        let uri = url::Url::from_directory_path(&path).map_err(|()| broken("it is no directory".into()))?;
-        let uri = uri.as_str().trim_end_matches('/').to_owned();
-        Ok(Root { uri, name: path.file_name().map(|name| name.to_string_lossy().into_owned()) })
+        let trace = self.ui.trace()?;
+        Ok(self.trace.get_or_init(|| trace).clone())
     }
 
     /// The line on stderr that shows that something is under way.
@@ -165,6 +189,11 @@ impl Context {
     }
 }
 
+/// The flag's time, else the configured one, else the usual one; `None` (written as 0) waits for ever.
+fn limit(flag: Option<Duration>, configured: Option<Duration>, usual: Duration) -> Option<Duration> {
+    Some(flag.or(configured).unwrap_or(usual)).filter(|time| !time.is_zero())
+}
+
 /// The target options of the command line as plain values.
 #[must_use]
 pub fn overrides(reach: &TargetOptions) -> Overrides {
@@ -186,21 +215,7 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
         proxy: reach.proxy,
         insecure: reach.insecure,
         allow_http: reach.allow_http,
-    }
-}
-
-/// Shows what a server reports on the progress line.
-struct Reporter(Arc<Progress>);
-
-impl Observer for Reporter {
-    fn progress(&self, progress: f64, total: Option<f64>, message: Option<&str>) {
-        self.0.update(progress, total, message);
-    }
-
-    fn log(&self, level: &str, logger: Option<&str>, data: &Value) {
-        let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
-        let logger = logger.map(|logger| format!(" {logger}:")).unwrap_or_default();
-        self.0.message(&format!("{level}:{logger} {text}"));
+        unix_socket: reach.unix_socket,
     }
 }
 

@@ -24,7 +24,8 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
         let session = context.session(target, None)?;
-        let listed = async |session: &Session| list::kinds(context, session, &[Kind::Prompts], None).await;
+        let listed =
+            async |session: &Session| list::kinds(context, session, &[Kind::Prompts], list::Filter::default()).await;
         return progress.during(context.with(session, listed)).await;
     };
     let arguments = arguments(words)?;

@@ -41,7 +41,9 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
                 };
             }
             if uris.is_empty() {
-                return progress.during(list::kinds(context, session, &[Kind::Resources, Kind::Templates], None)).await;
+                return progress
+                    .during(list::kinds(context, session, &[Kind::Resources, Kind::Templates], list::Filter::default()))
+                    .await;
             }
             let mut single = Vec::new();
             for uri in uris {

@@ -106,7 +106,13 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
             // Its session ends now, and the task with it.
             forget(context, session, &id);
         }
-        call::print(context, session, &result, &Shown { structured: args.structured, save: args.save.as_deref() })
+        call::print(
+            context,
+            session,
+            &result,
+            &Shown { structured: args.structured, save: args.save.as_deref(), strict: false },
+            None,
+        )
     };
     progress.during(context.with(session, operation)).await
 }

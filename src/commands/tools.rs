@@ -101,6 +101,13 @@ pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> To
     tools
 }
 
+/// Whether a tool is meant for the server's own app (MCP Apps), not for those who see the list.
+#[must_use]
+pub fn is_for_app(tool: &Entry) -> bool {
+    let visibility = tool.value().pointer("/_meta/ui/visibility").and_then(Value::as_array);
+    visibility.is_some_and(|all| all.iter().any(|who| who == "app") && !all.iter().any(|who| who == "model"))
+}
+
 /// Whether arguments travel in headers: modern revisions over HTTP only.
 async fn mirrors_headers(session: &Session) -> bool {
     matches!(session.target().endpoint, Endpoint::Http(_)) && session.is_modern().await == Some(true)

@@ -104,7 +104,7 @@ pub async fn lists(context: &Context, session: &Session, args: &ListArgs, kinds:
                 News::Changed(_) => {}
                 News::Lost(failure, pause) => return lost(context, &failure, pause),
             }
-            let lists = match list::gather(context, session, kinds, args.grep.as_deref()).await {
+            let lists = match list::gather(context, session, kinds, list::Filter::of(args)).await {
                 Ok(lists) => lists,
                 Err(failure) if last.is_some() && may_pass(&failure) => {
                     context.ui.failure(&failure.server(&session.target().name));

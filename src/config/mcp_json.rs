@@ -19,10 +19,12 @@ pub struct Translated {
 /// The member that holds the servers.
 const CONTAINERS: [&str; 2] = ["mcpServers", "servers"];
 
-/// Words of `type` and `transport` and what they mean here; `None` means a child process.
-const TYPES: [(&str, Option<&str>); 7] = [
+/// Words of `type` and `transport` and what they mean here; `None` where the command or the URL says it all.
+const TYPES: [(&str, Option<&str>); 9] = [
     ("stdio", None),
     ("local", None),
+    ("ws", None),
+    ("websocket", None),
     ("http", Some("http")),
     ("streamable-http", Some("http")),
     ("streamableHttp", Some("http")),

@@ -83,7 +83,7 @@ pub const FILE: &[Key] = &[
 
 /// The keys of `[servers.NAME]`.
 pub const SERVER: &[Key] = &[
-    harmless("url", Kind::Text, Fits::Url, "The server's URL."),
+    harmless("url", Kind::Text, Fits::Url, "The server's URL: https, http, wss, ws, or unix:PATH."),
     key("command", Kind::Text, Fits::Command, "The program that is the server."),
     key("args", Kind::Texts, Fits::Command, "The program's arguments."),
     key("env", Kind::Pairs, Fits::Command, "Variables of the program's environment."),
@@ -108,7 +108,8 @@ pub const SERVER: &[Key] = &[
     key("key", Kind::Path, Fits::Url, "The key of the client certificate (PEM)."),
     key("proxy", Kind::Text, Fits::Url, "Use this proxy: http://, https://, socks5:// or socks5h://."),
     key("insecure", Kind::Flag, Fits::Url, "Check no certificate (dangerous)."),
-    key("allow_http", Kind::Flag, Fits::Url, "Allow plain http to another host than this one."),
+    key("allow_http", Kind::Flag, Fits::Url, "Allow plain http or ws to another host than this one."),
+    key("unix_socket", Kind::Path, Fits::Url, "Connect to this Unix socket instead of the URL's host and port."),
     harmless("allow_tools", Kind::Texts, Fits::Both, "Globs of the tools that may be used; all where it is left out."),
     harmless("deny_tools", Kind::Texts, Fits::Both, "Globs of the tools that may not be used."),
     key("confirm", Kind::Choice(CONFIRM), Fits::Both, "Which calls need consent."),
@@ -146,7 +147,7 @@ pub const AUTH: &[Key] = &[
         Fits::Url,
         "The algorithm of client assertions.",
     ),
-    key("assertion_file", Kind::Path, Fits::Url, "A file that holds a ready client assertion."),
+    key("assertion_file", Kind::Path, Fits::Url, "The file with the assertion of the grant jwt_bearer."),
     key(
         "idp_token_endpoint",
         Kind::Text,

@@ -62,6 +62,8 @@ pub struct Settings {
     pub insecure: bool,
     /// Allow plain http anywhere.
     pub allow_http: bool,
+    /// The Unix socket to connect to, in place of the URL's host and port.
+    pub unix_socket: Option<PathBuf>,
     /// Which tools, and when to ask; `confirm` is the default's where the entry has none.
     pub policy: Policy,
     /// How long to wait for an answer.
@@ -197,9 +199,18 @@ impl Server {
             }
             _ => {}
         }
+        // Over such a socket go lines, and neither requests with headers nor TLS.
+        let address = url.and_then(|url| url.value.as_text()).unwrap_or_default();
+        let (socket, web_socket) = (address.starts_with("unix:"), address.starts_with("ws"));
         for member in self.entry.members() {
             let fits = schema::find(SERVER, &member.key).map_or(Fits::Both, |key| key.fits);
             match (fits, url.is_some(), command.is_some()) {
+                (Fits::Url, true, false) if web_socket && member.key == "transport" => {
+                    fault(member.at, format!("'transport' in {section} has no meaning for a WebSocket"));
+                }
+                (Fits::Url, true, false) if socket && member.key != "url" => {
+                    fault(member.at, format!("'{}' in {section} has no meaning for a Unix socket", member.key));
+                }
                 (Fits::Command, true, false) => {
                     fault(member.at, format!("'{}' in {section} is for a command, and this is a URL", member.key));
                 }
@@ -274,6 +285,7 @@ impl Server {
             proxy: reader.text(table, "proxy").map(secret),
             insecure: reader.flag(table, "insecure"),
             allow_http: reader.flag(table, "allow_http"),
+            unix_socket: reader.path(table, "unix_socket"),
             policy: Policy {
                 allow_tools: reader.texts(table, "allow_tools"),
                 deny_tools: reader.texts(table, "deny_tools").unwrap_or_default(),

@@ -254,7 +254,8 @@ fn the_mcp_json_of_other_clients_is_understood() {
     "My Server!": {"command": "npx", "args": ["-y", 1], "env": {"P": 1, "B": true, "D": "${NOPE:-d}"},
                    "cwd": null, "timeout": 5, "headers": {}},
     "bad": {"command": "x", "args": "y"},
-    "odd": {"type": "ws", "url": "https://w/"}
+    "odd": {"type": "grpc", "url": "https://w/"},
+    "socket": {"type": "ws", "url": "wss://w/"}
   }
 }"#,
     );
@@ -267,6 +268,7 @@ fn the_mcp_json_of_other_clients_is_understood() {
     assert_eq!(remote.auth.scopes.unwrap(), ["a", "b"]);
     assert_eq!(world.settings("sse").unwrap().transport.as_deref(), Some("sse"));
     assert_eq!(world.settings("gem").unwrap().transport.as_deref(), Some("http"));
+    assert_eq!(world.settings("socket").unwrap().transport, None);
     for name in ["off", "off2"] {
         let failure = world.settings(name).unwrap_err();
         assert!(message(&failure).contains("is disabled"), "{failure}");
@@ -283,7 +285,7 @@ fn the_mcp_json_of_other_clients_is_understood() {
         notes,
         [
             "~/project/.mcp.json:11: 'timeout' of 'My Server!' means nothing to mcpipe",
-            "~/project/.mcp.json:13: 'type' of 'odd' is 'ws', which mcpipe does not speak"
+            "~/project/.mcp.json:13: 'type' of 'odd' is 'grpc', which mcpipe does not speak"
         ]
     );
 }

@@ -7,11 +7,13 @@ pub mod content;
 pub mod details;
 pub mod documents;
 pub mod escape;
+mod events;
 pub mod export;
 mod failure;
 pub mod json;
 pub mod listing;
 mod progress;
+mod question;
 pub mod redact;
 mod results;
 pub mod save;
@@ -25,7 +27,7 @@ mod trace;
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -52,6 +54,8 @@ pub struct UiOptions {
     pub color: When,
     /// `--trace FILE`.
     pub trace_file: Option<PathBuf>,
+    /// `--events FILE`, or `-` for standard output.
+    pub events: Option<PathBuf>,
 }
 
 /// A place to write to.
@@ -65,6 +69,7 @@ pub struct Ui {
     err: Arc<Mutex<Stream>>,
     known: Mutex<redact::Known>,
     progress: progress::Slot,
+    events: OnceLock<events::Events>,
 }
 
 impl Ui {
@@ -86,6 +91,7 @@ impl Ui {
             err: Arc::new(Mutex::new(err)),
             known: Mutex::default(),
             progress: progress::Slot::default(),
+            events: OnceLock::new(),
         }
     }
 
@@ -175,6 +181,9 @@ impl Ui {
     /// # Errors
     /// As [`Ui::text`].
     pub fn json_text(&self, text: &str) -> Result<()> {
+        if self.events_to_stdout() {
+            return self.json_line(text);
+        }
         if self.terminal.stdout { self.json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
     }
 
@@ -259,6 +268,22 @@ impl Ui {
         } else {
             let label = Style::BOLD_YELLOW.paint("warning:", self.err_colour());
             self.write_err(&format!("mcpipe: {label} {}", self.shown_err(text)));
+        }
+    }
+
+    /// A log message of a server; silenced by `--quiet`. With `--json` a line `{"log":{…}}`.
+    pub fn log(&self, level: &str, logger: Option<&str>, data: &Value) {
+        if self.options.quiet {
+        } else if self.options.json {
+            let line = serde_json::json!({"log": {"level": level, "logger": logger, "data": data}}).to_string();
+            let line = lock(&self.known).hide(&line).into_owned();
+            self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
+        } else {
+            let style = if matches!(level, "debug" | "info" | "notice") { Style::DIM } else { Style::YELLOW };
+            let from = logger.map(|logger| format!(" {}", escape::flat(logger))).unwrap_or_default();
+            let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
+            let label = format!("{}{from}:", escape::flat(level));
+            self.say_pieces(&[(style, &label), (Style::PLAIN, " "), (Style::PLAIN, &text.replace('\n', "\n  "))]);
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::escape::{fit, one_line};
+use super::escape::{fit, one_line, width};
 use super::{Stream, Ui, lock};
 
 /// What ends sooner shows no progress.
@@ -61,7 +61,7 @@ impl Ui {
     #[must_use]
     pub fn progress(self: &Arc<Self>, message: &str) -> Progress {
         let shown = self.terminal.stderr && !self.terminal.dumb && !self.options.quiet;
-        let state = State { message: if shown { one_line(message) } else { String::new() }, done: None };
+        let state = State { message: if shown { one_line(message) } else { String::new() }, done: None, count: None };
         let start = Instant::now();
         Progress { ui: shown.then(|| Arc::clone(self)), start, state: Mutex::new(state) }
     }
@@ -71,13 +71,6 @@ impl Ui {
         self.progress.paused.fetch_add(1, Ordering::SeqCst);
         self.progress.clear();
         Pause(&self.progress)
-    }
-
-    /// Writes a question to standard error without a line end; the answer is typed after it.
-    pub fn ask(&self, question: &str) {
-        let text = self.shown_err(question);
-        let mut err = lock(&self.err);
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 }
 
@@ -93,6 +86,8 @@ struct State {
     message: String,
     /// The part that is done, from 0 to 1.
     done: Option<f64>,
+    /// What is done, where nobody knows of how much.
+    count: Option<f64>,
 }
 
 impl Progress {
@@ -110,6 +105,7 @@ impl Progress {
         }
         let mut state = lock(&self.state);
         state.done = total.filter(|&total| total > 0.0).map(|total| (progress / total).clamp(0.0, 1.0));
+        state.count = if state.done.is_none() { Some(progress) } else { None };
         if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
             state.message = one_line(text);
         }
@@ -147,7 +143,9 @@ impl Progress {
             Some(_) if columns < NARROW => ("{spinner} {line} {percent}%", 9),
             Some(_) => ("{spinner} {line} [{bar:20}] {percent}%", 32),
         };
-        let line = fit(&state.message, columns.saturating_sub(taken)).into_owned();
+        let count = state.count.map(|count| format!(" ({})", fit(&count.to_string(), 12))).unwrap_or_default();
+        let mut line = fit(&state.message, columns.saturating_sub(taken + width(&count))).into_owned();
+        line.push_str(&count);
         if let Ok(style) = ProgressStyle::with_template(template) {
             let line = move |_: &ProgressState, out: &mut dyn fmt::Write| {
                 // A line that cannot be laid out is left empty.
@@ -296,6 +294,19 @@ mod tests {
             for frame in frames {
                 assert!(width_of(frame.trim_end()) <= terminal.columns(), "{text:?}");
             }
+        }
+    }
+
+    #[test]
+    fn without_a_total_the_count_is_shown_however_large() {
+        let terminal = at_terminal();
+        let seen = ui(UiOptions::default(), terminal);
+        let progress = block(async { seen.ui.progress("counting") });
+        for (count, shown) in [(3.0, "counting (3) "), (1e300, "counting (10000000000…)")] {
+            progress.update(count, None, None);
+            progress.draw(&seen.ui);
+            let text = seen.err.text();
+            assert!(text.contains(shown), "{text:?}");
         }
     }
 

@@ -43,6 +43,7 @@ pub mod method {
     pub const CANCELLED: &str = "notifications/cancelled";
     pub const PROGRESS: &str = "notifications/progress";
     pub const LOG: &str = "notifications/message";
+    pub const ELICITED: &str = "notifications/elicitation/complete";
 }
 
 /// Keys of `_meta` in the modern revision (2026-07-28, basic/index §`_meta`).
@@ -69,6 +70,7 @@ pub mod code {
     #![allow(missing_docs, reason = "each constant is the code it names")]
     pub const INVALID_PARAMS: i64 = -32602;
     pub const METHOD_NOT_FOUND: i64 = -32601;
+    pub const INTERNAL: i64 = -32603;
     pub const HEADER_MISMATCH: i64 = -32020;
     pub const MISSING_CAPABILITY: i64 = -32021;
     pub const UNSUPPORTED_VERSION: i64 = -32022;

@@ -33,7 +33,7 @@ use serde_json::Value;
 /// Validates an instance; an empty list means that it is valid.
 ///
 /// The dialect is that of `$schema`, else 2020-12 (TOL-06). `format` is an annotation. A schema made of the
-/// everyday keywords is judged by [`check`]; any other one by the `jsonschema` crate (`docs/dependencies.md`
+/// everyday keywords is judged by `check`; any other one by the `jsonschema` crate (`docs/dependencies.md`
 /// has the measurement behind this).
 ///
 /// # Errors

@@ -34,13 +34,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
             let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
             return nothing_mutual(&listed).cause(said).rpc(error);
         }
-        code::MISSING_CAPABILITY => {
-            let data = error.data_value();
-            let needed = data.get("requiredCapabilities").map(ToString::to_string).unwrap_or_default();
-            Failure::new(Class::Failed, format!("the server needs a capability that was not offered: {said}"))
-                .cause(format!("required capabilities: {needed}"))
-                .hint("offer it: --elicit accept|JSON for elicitation, --root DIR for roots")
-        }
+        code::MISSING_CAPABILITY => missing_capability(&error, &said),
         _ => {
             let class = match status {
                 Some(401 | 403) => Class::Auth,
@@ -55,6 +49,31 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
         }
     };
     failure.rpc(error)
+}
+
+/// What the server needs, and the option that offers each (-32021).
+fn missing_capability(error: &RpcError, said: &str) -> Failure {
+    let data = error.data_value();
+    let mut failure =
+        Failure::new(Class::Failed, format!("the server needs a capability that was not offered: {said}"));
+    let mut hints = Vec::new();
+    let needed = data.get("requiredCapabilities").and_then(Value::as_object);
+    for (name, details) in needed.into_iter().flatten() {
+        let part = |part: &str| details.get(part).is_some();
+        let (why, hint) = match name.as_str() {
+            "elicitation" if part("url") => ("to have you visit a page", Some("run it at a terminal")),
+            "elicitation" => {
+                ("to ask you something", Some("run it at a terminal, or give --elicit accept or --elicit JSON"))
+            }
+            "sampling" if part("tools") => ("to use a model with tools, which mcpipe does not offer", None),
+            "sampling" => ("to use a model", Some("--sampling-command CMD")),
+            "roots" => ("to know your directories", Some("--root DIR")),
+            _ => ("mcpipe does not have it", None),
+        };
+        failure = failure.cause(format!("{name}: {why}"));
+        hints.extend(hint);
+    }
+    if hints.is_empty() { failure } else { failure.hint(format!("offer it: {}", hints.join("; "))) }
 }
 
 fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {

@@ -8,13 +8,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, Notify};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
+use super::input::MAX_ROUNDS;
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
 use crate::error::{Class, Failure, Result};
-use crate::protocol::method;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::ServerInfo;
+use crate::protocol::{code, method};
 use crate::secret::Secret;
 use crate::transport::{Boxed, Wire};
 
@@ -177,10 +178,45 @@ impl Legacy {
     /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
     async fn begin(&self, link: &Link) {
         // A server that refuses or swallows the notification shows at the next request whether it minds.
-        let _ = tokio::time::timeout(BEGIN_PATIENCE, link.tell(method::INITIALIZED, None, Vec::new())).await;
+        let tell = link.tell(method::INITIALIZED, None, Vec::new());
+        tokio::pin!(tell);
+        while tokio::time::timeout(BEGIN_PATIENCE, &mut tell).await.is_err() && link.transport().busy() {}
         if self.handshake.peer.may_be_asked() {
             link.transport().listen().await;
         }
+        if let Some(level) = self.handshake.peer.log_level() {
+            self.set_level(link, level).await;
+        }
+    }
+
+    /// Asks for logs, where the server declared that it has some (`ERA-18`).
+    async fn set_level(&self, link: &Link, level: &str) {
+        let peer = &self.handshake.peer;
+        if self.server.declares("logging") != Some(true) {
+            return peer.warn("the server offers no logging: --log-level has no effect on what it sends");
+        }
+        let reply = link
+            .ask(Ask {
+                id: link.next_id(),
+                method: method::SET_LEVEL,
+                params: Some(json!({ "level": level }).to_string()),
+                headers: Vec::new(),
+                timeout: self.handshake.connect_timeout,
+                cancel: Cancel::Notify,
+            })
+            .await;
+        let why = match reply {
+            Reply::Result(_) => return,
+            Reply::Error(error, _) => error.message,
+            Reply::Refused(refusal) => format!("HTTP {}", refusal.status),
+            Reply::Failed(failure) => failure.to_string(),
+        };
+        peer.warn(&format!("the server did not take the log level {level}: {why}"));
+    }
+
+    /// Whether the first request must wait until everything before it is through.
+    fn must_wait(&self) -> bool {
+        self.handshake.peer.may_be_asked() || self.handshake.peer.log_level().is_some()
     }
 
     /// Sends `initialized` now, where it was to go out beside the first request.
@@ -198,7 +234,7 @@ impl Legacy {
 
     /// The first request beside `initialized`; once more, in order, if the server minds (it refused it unread).
     async fn ask_hasty(&self, link: &Link, call: &Call) -> Reply {
-        if self.handshake.peer.may_be_asked() {
+        if self.must_wait() {
             self.begin(link).await;
             self.begun.store(BEGUN, Ordering::Relaxed);
             return self.ask(link, call).await;
@@ -233,6 +269,28 @@ impl Legacy {
         self.begin(link).await;
         self.renewed.notify_waiters();
         self.ask(link, call).await
+    }
+}
+
+impl Legacy {
+    /// A request that was refused until pages are visited (-32042) is sent again once they are (`ELI-07`).
+    async fn visit_pages(&self, link: &Link, call: &Call, mut reply: Reply) -> Reply {
+        for _ in 0..MAX_ROUNDS {
+            let Reply::Error(error, _) = &reply else { return reply };
+            if error.code != code::URL_ELICITATION {
+                return reply;
+            }
+            if let Err(failure) = self.handshake.peer.visit_all(error).await {
+                return Reply::Failed(failure);
+            }
+            reply = self.ask(link, call).await;
+        }
+        match &reply {
+            Reply::Error(error, _) if error.code == code::URL_ELICITATION => {
+                Reply::Failed(self.handshake.peer.endless())
+            }
+            _ => reply,
+        }
     }
 }
 
@@ -283,7 +341,10 @@ impl Era for Legacy {
                 drop(guard);
                 self.ask(link, call).await
             };
-            self.renew(link, call, reply).await
+            let reply = self.renew(link, call, reply).await;
+            let reply = self.visit_pages(link, call, reply).await;
+            self.handshake.peer.finished();
+            reply
         })
     }
 

@@ -144,14 +144,6 @@ impl Link {
         self.interrupt.wait().await
     }
 
-    /// Lets some time pass.
-    ///
-    /// # Errors
-    /// When the user asks to stop meanwhile.
-    pub async fn pause(&self, time: Duration) -> crate::error::Result<()> {
-        self.interrupt.guard(tokio::time::sleep(time)).await
-    }
-
     /// Sends a last request although the user has asked to stop; its answer is awaited, but not for long.
     pub async fn farewell(&self, mut ask: Ask) {
         ask.timeout = None;
@@ -203,7 +195,7 @@ impl Link {
                 () = alive.notified() => deadline = ask.timeout.map(|time| Instant::now() + time),
                 () = expired => {
                     // A person who is being asked takes the time they need.
-                    if self.shared.peer.busy() {
+                    if self.shared.peer.busy() || self.shared.transport.busy() {
                         deadline = ask.timeout.map(|time| Instant::now() + time);
                         continue;
                     }
@@ -252,11 +244,20 @@ impl Link {
         self.shared.transport.abandon(id);
     }
 
+    /// Waits for so long, but no longer than until a stop is asked for.
+    ///
+    /// # Errors
+    /// When a stop is asked for.
+    pub async fn sleep(&self, time: Duration) -> crate::error::Result<()> {
+        self.interrupt.guard(tokio::time::sleep(time)).await
+    }
+
     fn timed_out(&self, method: &str, time: Duration) -> Failure {
         let (tail, noise) = self.shared.transport.last_words();
         let mut failure = Failure::new(Class::Timeout, format!("no answer to {method} within {}", human(time)));
         if let Some(noise) = noise {
-            failure = failure.cause(format!("the server printed on stdout, which is no message: {noise}"));
+            let did = if self.wire() == Wire::Stdio { "printed on stdout" } else { "sent" };
+            failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
         }
         failure.stderr_tail(tail)
     }
@@ -303,10 +304,16 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
             Item::Message(Message::Request { id, method, params }, _) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
-                    let body = shared.peer.answer(&id, &method, params.as_deref()).await;
+                    let (body, end) = shared.peer.answer(&id, &method, params.as_deref()).await;
+                    // The server had to wait for us: its time begins anew.
+                    shared.stir();
+                    let Some(body) = body else { return };
                     let envelope = Envelope { what: Outgoing::OneWay, method: "", body, headers: Vec::new() };
                     if let Err(failure) = shared.transport.send(envelope).await {
                         shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
+                    }
+                    if let Some(failure) = end {
+                        shared.give_up(&failure).await;
                     }
                 });
             }
@@ -330,9 +337,32 @@ impl Shared {
         }
     }
 
+    /// Starts the clock of every waiting request again.
+    fn stir(&self) {
+        for pending in lock(&self.pending).values() {
+            pending.alive.notify_one();
+        }
+    }
+
     fn broken(&self, failure: &Failure) {
         *lock(&self.gone) = Some(failure.clone());
         self.over.notify_waiters();
+        self.fail_all(failure);
+    }
+
+    /// Cancels whatever a legacy server is asked for, and fails it.
+    async fn give_up(&self, failure: &Failure) {
+        let ids: Vec<u64> = lock(&self.pending).keys().copied().collect();
+        for id in ids {
+            let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
+            let body = rpc::notification(method::CANCELLED, Some(&params));
+            let envelope = Envelope { what: Outgoing::OneWay, method: method::CANCELLED, body, headers: Vec::new() };
+            let _ = tokio::time::timeout(Duration::from_millis(500), self.transport.send(envelope)).await;
+        }
+        self.fail_all(failure);
+    }
+
+    fn fail_all(&self, failure: &Failure) {
         for (_, pending) in lock(&self.pending).drain() {
             let _ = pending.sender.send(Reply::Failed(failure.clone()));
         }
@@ -359,6 +389,7 @@ impl Shared {
         if !lock(&self.pending).contains_key(&id) {
             self.trace.note(&format!("ignored an answer nobody waits for (id {id})"));
         }
+        self.peer.settled();
         match response.outcome {
             Ok(result) => self.complete(id, Reply::Result(result)),
             Err(error) => self.complete(id, Reply::Error(error, status)),
@@ -366,14 +397,14 @@ impl Shared {
     }
 
     fn notified(&self, method: &str, params: Option<Raw>) {
-        let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
+        let value = params.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
         if method == method::PROGRESS {
-            let token = params.get("progressToken");
+            let token = value.get("progressToken");
             let id = token.and_then(|token| token.as_u64().or_else(|| token.as_str()?.parse().ok()));
             if let Some(pending) = id.and_then(|id| lock(&self.pending).get(&id).map(|pending| pending.alive.clone())) {
                 pending.notify_one();
             }
         }
-        self.peer.notified(method, &params);
+        self.peer.notified(method, params.as_deref(), &value);
     }
 }

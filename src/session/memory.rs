@@ -76,21 +76,29 @@ impl Memory {
             hash.update(text.len().to_le_bytes());
             hash.update(text);
         };
+        let feed_path = |hash: &mut Sha256, path: Option<&Path>| {
+            feed(hash, &path.map(Path::to_string_lossy).unwrap_or_default());
+        };
         feed(&mut place, env!("CARGO_PKG_VERSION"));
         feed(&mut place, pin_name(target.protocol));
         match &target.endpoint {
-            Endpoint::Http(endpoint) => {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
                 feed(&mut place, endpoint.url.as_str());
                 feed(&mut place, if endpoint.mode == HttpMode::Sse { "sse" } else { "http" });
+                feed_path(&mut place, endpoint.socket.as_deref());
                 for (name, value) in &endpoint.headers {
                     feed(&mut who, name);
                     feed(&mut who, value.reveal());
                 }
             }
+            Endpoint::Unix(endpoint) => {
+                feed(&mut place, "unix");
+                feed_path(&mut place, Some(&endpoint.path));
+            }
             Endpoint::Stdio(endpoint) => {
                 feed(&mut place, &endpoint.program);
                 endpoint.args.iter().for_each(|arg| feed(&mut place, arg));
-                feed(&mut place, &endpoint.cwd.as_deref().map(Path::to_string_lossy).unwrap_or_default());
+                feed_path(&mut place, endpoint.cwd.as_deref());
                 if endpoint.cwd.is_none() && is_relative(endpoint) {
                     feed(&mut place, &std::env::current_dir().unwrap_or_default().to_string_lossy());
                 }
@@ -135,7 +143,7 @@ impl Memory {
         if !revision.is_modern() && age > LEGACY_TTL.as_secs() {
             return None;
         }
-        let wire = [Wire::Stdio, Wire::Http, Wire::Sse].into_iter().find(|wire| wire.as_str() == file.wire)?;
+        let wire = Wire::ALL.into_iter().find(|wire| wire.as_str() == file.wire)?;
         let server = ServerInfo { name: file.name, version: file.version, ..ServerInfo::default() };
         Some(Verdict { revision, wire, patient: file.patient, server })
     }

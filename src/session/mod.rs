@@ -6,6 +6,7 @@
 pub mod completion;
 pub mod era;
 pub mod failure;
+pub mod input;
 pub mod legacy;
 pub mod link;
 pub mod listing;
@@ -144,7 +145,7 @@ impl Session {
         let (live, reply) = match self.opened(first).await {
             Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
             Err(failure) => {
-                self.memory.forget();
+                self.doubt(&failure);
                 return Err(failure.server(&self.target.name));
             }
         };
@@ -157,6 +158,14 @@ impl Session {
         match &self.left {
             Some(left) => Ok((self.negotiator().resume(left).await?, None)),
             None => self.negotiator().open(first, self.memory.verdict()).await,
+        }
+    }
+
+    /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
+    /// what it does not understand).
+    fn doubt(&self, failure: &Failure) {
+        if matches!(failure.class(), Class::Timeout | Class::Protocol) {
+            self.memory.forget();
         }
     }
 
@@ -194,8 +203,12 @@ impl Session {
             }
         };
         let reply = self.reconsider(&live, call, reply).await;
-        if matches!(reply, Reply::Failed(_)) {
+        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
+        if let Reply::Failed(failure) = &reply
+            && !ours(failure)
+        {
             self.failed.store(true, Ordering::Relaxed);
+            self.doubt(failure);
         }
         Ok(reply)
     }
@@ -206,15 +219,25 @@ impl Session {
     /// When there is no result, with what that means for the user.
     pub async fn request(&self, call: &Call) -> Result<Raw> {
         match self.reply(call).await? {
-            Reply::Result(result) => Ok(result),
+            Reply::Result(result) => match self.unanswered() {
+                // What it answered instead is not what was asked for.
+                Some(failure) => Err(failure.server(&self.target.name)),
+                None => Ok(result),
+            },
             reply => Err(self.failure(reply, call.method)),
         }
     }
 
-    /// The failure behind a reply that is no result.
+    /// The failure behind a reply that is no result. Where the person declined, or an answer could not be
+    /// given, that is why.
     #[must_use]
     pub fn failure(&self, reply: Reply, asked: &str) -> Failure {
-        explain(reply, asked, &self.target)
+        let ours = matches!(reply, Reply::Failed(_));
+        let failure = explain(reply, asked, &self.target);
+        match self.unanswered().or_else(|| self.declined()) {
+            Some(reason) if !ours => reason.cause(failure.to_string()).server(&self.target.name),
+            _ => failure,
+        }
     }
 
     /// A refusal that may come from a wrong belief about the era is looked into: the belief is dropped and
@@ -323,10 +346,16 @@ impl Session {
         }
     }
 
-    /// The refusal of the person to give input, where there was one.
+    /// The refusal of the person to give input, where there was one since this was last asked.
     #[must_use]
     pub fn declined(&self) -> Option<Failure> {
         self.peer.declined()
+    }
+
+    /// Why input could not be given as the user told, where that happened since this was last asked.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<Failure> {
+        self.peer.unanswered()
     }
 
     /// Ends the session in order; nothing is left running.
@@ -340,10 +369,7 @@ impl Session {
             let patient = !interrupted && !self.failed.load(Ordering::Relaxed);
             live.link.close(patient).await;
         }
-        // A timeout may come from a wrong belief (a server that swallows what it does not understand).
-        if self.failed.load(Ordering::Relaxed) {
-            self.memory.forget();
-        } else if self.peer.lists_changed() {
+        if self.peer.lists_changed() {
             self.memory.forget_lists();
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
+use super::input::{MAX_ROUNDS, Refusal};
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
 use crate::error::{Class, Failure};
@@ -13,10 +14,8 @@ use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{Raw, RpcError, parse_value};
 use crate::protocol::views::{ServerInfo, member, members};
 use crate::protocol::{code, extension, headers, meta, method};
-use crate::transport::{Boxed, Wire};
+use crate::transport::Boxed;
 
-/// How often a server may ask for input before one request is given up (`MRT-04`).
-const MAX_ROUNDS: usize = 10;
 /// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
 const STATE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -65,6 +64,10 @@ impl Modern {
         all.insert(meta::PROTOCOL_VERSION.into(), revision.as_str().into());
         all.insert(meta::CLIENT_INFO.into(), client_info());
         all.insert(meta::CLIENT_CAPABILITIES.into(), self.capabilities(call));
+        if let Some(level) = self.peer.log_level() {
+            // Without it a server sends no logs (MSG-14).
+            all.insert(meta::LOG_LEVEL.into(), level.into());
+        }
         let mut text = String::from("{");
         for (name, value) in &call.params {
             push_member(&mut text, name, &value.to_string());
@@ -105,7 +108,7 @@ impl Modern {
 
     fn in_round(&self, link: &Link, call: &Call, round: &Round) -> Ask {
         let id = link.next_id();
-        let http = link.wire() != Wire::Stdio;
+        let http = link.wire().is_http();
         Ask {
             id,
             method: call.method,
@@ -144,60 +147,49 @@ impl Modern {
                         format!("the server answered {} with an unknown resultType '{kind}'", call.method),
                     ));
                 }
-                Outcome::InputRequired => match self.answer_inputs(call, &result).await {
+                Outcome::InputRequired => match self.answer_inputs(link, call, &round, &result).await {
                     Ok(next) => round = next,
                     Err(failure) => return Reply::Failed(failure),
                 },
             }
         }
-        Reply::Failed(
-            Failure::new(
-                Class::Protocol,
-                format!("the server asked for input {MAX_ROUNDS} times for one {}", call.method),
-            )
-            .hint("decline what it asks for: --elicit decline"),
-        )
+        Reply::Failed(self.peer.endless())
     }
 
     /// Collects the answers to everything an `input_required` result asks for (`MRT-01`).
-    async fn answer_inputs(&self, call: &Call, result: &Raw) -> Result<Round, Failure> {
+    async fn answer_inputs(&self, link: &Link, call: &Call, before: &Round, result: &Raw) -> Result<Round, Failure> {
         let broken = |what: &str| Failure::new(Class::Protocol, format!("the server's request for input {what}"));
         if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&call.method) {
             return Err(broken(&format!("came for {}, which may not ask for any", call.method)));
         }
         let members = members(result).unwrap_or_default();
-        let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
+        let find =
+            |name: &str| members.iter().find(|(key, raw)| key == name && raw.get() != "null").map(|(_, raw)| *raw);
         let state = find("requestState").map(ToOwned::to_owned);
-        let Some(requests) = find("inputRequests") else {
+        let requests = match find("inputRequests").map(|raw| parse_value(raw.get())) {
+            None => Map::new(),
+            Some(Some(Value::Object(requests))) => requests,
+            Some(_) => return Err(broken("has inputRequests that are no object")),
+        };
+        if requests.is_empty() {
             if state.is_none() {
                 return Err(broken("has neither inputRequests nor requestState"));
             }
-            tokio::time::sleep(STATE_PAUSE).await;
+            link.sleep(STATE_PAUSE).await?;
             return Ok(Round { responses: None, state });
-        };
-        let requests = match parse_value(requests.get()) {
-            Some(Value::Object(requests)) => requests,
-            _ => return Err(broken("has inputRequests that are no object")),
-        };
+        }
         let mut responses = Map::new();
         for (key, request) in requests {
+            // One who said no is not asked the same again.
+            if before.declined(&key) {
+                return Err(self.peer.insists());
+            }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
-            let answer = self.peer.fulfil(name, params).await.map_err(|error| refused(name, &error))?;
+            let answer = self.peer.fulfil(name, params).await.map_err(Refusal::failure)?;
             responses.insert(key, answer);
         }
         Ok(Round { responses: Some(responses), state })
-    }
-}
-
-/// Why an input request cannot be answered.
-pub(super) fn refused(name: &str, error: &RpcError) -> Failure {
-    let failure = Failure::new(Class::Refused, format!("the server needs input ({name}), which mcpipe did not offer"))
-        .cause(error.message.clone());
-    if name == method::ELICIT {
-        failure.hint("answer it: run at a terminal, or give --elicit accept|JSON")
-    } else {
-        failure
     }
 }
 
@@ -206,6 +198,14 @@ pub(super) fn refused(name: &str, error: &RpcError) -> Failure {
 struct Round {
     responses: Option<Map<String, Value>>,
     state: Option<Raw>,
+}
+
+impl Round {
+    /// Whether the question of this key was answered by a no.
+    fn declined(&self, key: &str) -> bool {
+        let answer = self.responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
+        matches!(answer, Some("decline" | "cancel"))
+    }
 }
 
 fn push_member(text: &mut String, name: &str, value: &str) {
@@ -244,6 +244,10 @@ impl Era for Modern {
     }
 
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {
-        Box::pin(self.follow(link, call))
+        Box::pin(async move {
+            let reply = self.follow(link, call).await;
+            self.peer.finished();
+            reply
+        })
     }
 }

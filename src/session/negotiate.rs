@@ -25,7 +25,7 @@ use crate::protocol::{code, meta, method};
 use crate::target::Target;
 use crate::transport::{self, Endpoint, HttpMode, Wire, http};
 
-/// How long a silent stdio server is given before `initialize` goes down the same pipe (`ERA-12`).
+/// How long a silent server is given before `initialize` goes down the same stream (`ERA-12`).
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection whose era is known.
@@ -152,8 +152,8 @@ impl Negotiator<'_> {
     /// As [`Negotiator::open`].
     pub async fn fresh(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
         match &self.target.endpoint {
-            Endpoint::Stdio(_) => self.fresh_stdio(first).await,
             Endpoint::Http(_) => self.fresh_http(first).await,
+            Endpoint::Stdio(_) | Endpoint::WebSocket(_) | Endpoint::Unix(_) => self.fresh_stream(first).await,
         }
     }
 
@@ -211,10 +211,10 @@ impl Negotiator<'_> {
         self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open)
     }
 
-    async fn fresh_stdio(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
+    async fn fresh_stream(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
         let link = self.link().await?;
         let discover = Call::read_only(method::DISCOVER, Map::new());
-        let reply = self.probe_stdio(&link, &discover).await;
+        let reply = self.probe_stream(&link, &discover).await;
         // What came may be the answer to `initialize` by now: only a DiscoverResult names its versions.
         if let Reply::Result(result) = &reply
             && member(result, "supportedVersions").is_none()
@@ -231,14 +231,14 @@ impl Negotiator<'_> {
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => {
-                let link = if link.gone().is_some() { self.respawned(link).await? } else { link };
-                Ok((self.stdio_handshake(link).await?, None))
+                let link = if link.gone().is_some() { self.reopened(link).await? } else { link };
+                Ok((self.stream_handshake(link).await?, None))
             }
         }
     }
 
     /// Asks `server/discover`, and `initialize` too where that stays unanswered (`ERA-04`, `ERA-12`).
-    async fn probe_stdio(&self, link: &Link, discover: &Call) -> Reply {
+    async fn probe_stream(&self, link: &Link, discover: &Call) -> Reply {
         let probing = self.probing();
         let mut probe = probing.request(link, discover);
         if let Ok(reply) = tokio::time::timeout(PROBE_PATIENCE, &mut probe).await {
@@ -260,23 +260,23 @@ impl Negotiator<'_> {
         }
     }
 
-    async fn stdio_handshake(&self, link: Link) -> Result<Open> {
+    async fn stream_handshake(&self, link: Link) -> Result<Open> {
         let handshake = self.handshake(false);
         match handshake.initialize(&link).await {
             Reply::Result(result) => {
                 let era = handshake.ready(&link, &result).await;
                 self.opened(link, era).await
             }
-            // The probe may have spoilt the process: once more with a fresh one.
+            // The probe may have spoilt the process or the connection: once more with a fresh one.
             Reply::Error(..) | Reply::Failed(_) if link.gone().is_some() => {
-                let link = self.respawned(link).await?;
+                let link = self.reopened(link).await?;
                 self.legacy(link, false).await
             }
             reply => self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open),
         }
     }
 
-    async fn respawned(&self, link: Link) -> Result<Link> {
+    async fn reopened(&self, link: Link) -> Result<Link> {
         link.close(false).await;
         self.link().await
     }
@@ -335,8 +335,8 @@ impl Negotiator<'_> {
                 202 | 204 | 400 | 402 | 404..=428 | 430..=499 => Finding::NotModern,
                 _ => Finding::Report,
             },
-            // A child that ends at an unknown first request is an old one (digest §1.7).
-            Reply::Failed(failure) if link.wire() == Wire::Stdio && link.gone().is_some() => match failure.class() {
+            // A child that ends at an unknown first request is an old one (digest §1.7); so is who hangs up.
+            Reply::Failed(failure) if !link.wire().is_http() && link.gone().is_some() => match failure.class() {
                 Class::Unreachable => Finding::NotModern,
                 _ => Finding::Report,
             },
@@ -391,7 +391,7 @@ pub fn is_about_era(reply: &Reply, link: &Link) -> bool {
         },
         Reply::Refused(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
         Reply::Failed(failure) => {
-            link.wire() == Wire::Stdio && link.gone().is_some() && failure.class() == Class::Unreachable
+            !link.wire().is_http() && link.gone().is_some() && failure.class() == Class::Unreachable
         }
     }
 }

@@ -1,35 +1,91 @@
-//! Our side of what a server may ask and tell: roots, elicitation, progress, logs.
+//! Our side of what a server may ask and tell: what is declared, what comes of notifications, what is answered.
 //!
-//! In a legacy session these are requests of the server, answered one by one; in the modern era they
-//! are embedded in an `input_required` result (MRTR). Both end here. Every request gets an answer;
-//! what was not declared is refused in the protocol's own way (`MSG-13`, `ELI-02`).
+//! In a legacy session a server asks by requests of its own, answered one by one; in the modern era its
+//! questions are embedded in an `input_required` result (MRTR). Both end in [`input`](super::input). Every
+//! request gets an answer; what was not declared is refused in the protocol's own way (`MSG-13`, `ELI-02`).
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+use url::Url;
 
+use super::input::Refusal;
+use super::notices::Notices;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, parse_value};
 use crate::protocol::{code, method};
 use crate::transport::Boxed;
 
-use super::notices::Notices;
+/// How a wish for input was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Agreed, with the values of a form.
+    Accept(Map<String, Value>),
+    /// Agreed to visit a page.
+    Agreed,
+    /// Said no.
+    Decline,
+    /// Went away without an answer.
+    Cancel,
+}
+
+impl Answer {
+    /// The `ElicitResult`.
+    #[must_use]
+    pub fn result(&self) -> Value {
+        match self {
+            Answer::Accept(content) => json!({"action": "accept", "content": content}),
+            Answer::Agreed => json!({"action": "accept"}),
+            Answer::Decline => json!({"action": "decline"}),
+            Answer::Cancel => json!({"action": "cancel"}),
+        }
+    }
+}
+
+/// A page that a server wants the person to visit.
+pub struct Page<'a> {
+    /// Why, in the server's words.
+    pub message: &'a str,
+    /// The page; one that may be opened.
+    pub url: Url,
+    /// Until when to wait once the person has agreed: until they say that they are done, or this resolves.
+    /// `None` does not wait.
+    pub until: Option<Boxed<'a, ()>>,
+}
 
 /// Answers a server's wish for input; implemented where the person is.
 pub trait Inputs: Send + Sync {
-    /// Answers an elicitation in form mode with an `ElicitResult`: `action`, and `content` on accept.
-    fn elicit<'a>(&'a self, message: &'a str, schema: &'a Value) -> Boxed<'a, Result<Value>>;
+    /// Whether a person is there, so that pages can be shown: URL mode is declared only then (`ELI-01`).
+    fn person(&self) -> bool;
+
+    /// Answers an elicitation in form mode.
+    fn form<'a>(&'a self, message: &'a str, schema: &'a Value) -> Boxed<'a, Result<Answer>>;
+
+    /// Asks whether a page may be opened, and opens it (`ELI-06`).
+    fn page<'a>(&'a self, page: Page<'a>) -> Boxed<'a, Result<Answer>>;
+}
+
+/// Answers a server's wish for a model's words.
+pub trait Sampler: Send + Sync {
+    /// The `CreateMessageResult` for the parameters of `sampling/createMessage`.
+    fn sample<'a>(&'a self, params: &'a Value) -> Boxed<'a, Result<Value>>;
 }
 
 /// Is told what a server reports while it works.
 pub trait Observer: Send + Sync {
+    /// Any notification, before it is looked at, in the order in which they come.
+    fn notification(&self, method: &str, params: Option<&RawValue>);
     /// `notifications/progress`.
     fn progress(&self, progress: f64, total: Option<f64>, message: Option<&str>);
     /// `notifications/message`.
     fn log(&self, level: &str, logger: Option<&str>, data: &Value);
+    /// Something the person should know about the session itself.
+    fn warn(&self, text: &str);
 }
 
 /// A directory offered to the server.
@@ -48,18 +104,31 @@ pub struct Abilities {
     pub roots: Vec<Root>,
     /// Who answers elicitations; not declared where `None`.
     pub inputs: Option<Arc<dyn Inputs>>,
+    /// Who answers sampling; not declared where `None`.
+    pub sampler: Option<Arc<dyn Sampler>>,
     /// Who is told of progress and logs.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The least level of logs to ask for; nothing is asked for where `None`.
+    pub log_level: Option<&'static str>,
 }
 
 /// Our side of one connection.
 pub struct Peer {
-    abilities: Abilities,
-    busy: AtomicUsize,
+    pub(super) abilities: Abilities,
+    /// How many questions are being answered right now.
+    pub(super) busy: AtomicUsize,
+    /// How many were answered since the server last answered us.
+    pub(super) asked: AtomicUsize,
+    /// How many requests for sampling there were in the operation that goes on.
+    pub(super) sampled: AtomicUsize,
+    /// The pages that are being visited, by their `elicitationId`.
+    pub(super) visits: Mutex<HashMap<String, Arc<Notify>>>,
     lists_changed: AtomicBool,
     notices: Notices,
     // Kept to be the cause of the exit code when the person declined (class `Refused`).
     declined: Mutex<Option<Failure>>,
+    // An answer that could not be given as it was told to be.
+    unanswered: Mutex<Option<Failure>>,
 }
 
 impl Peer {
@@ -69,16 +138,20 @@ impl Peer {
         Peer {
             abilities,
             busy: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+            sampled: AtomicUsize::new(0),
+            visits: Mutex::default(),
             lists_changed: AtomicBool::new(false),
             notices: Notices::default(),
             declined: Mutex::new(None),
+            unanswered: Mutex::new(None),
         }
     }
 
     /// Whether a server may send requests of its own (so that its stream must stand before the first call).
     #[must_use]
     pub fn may_be_asked(&self) -> bool {
-        self.abilities.inputs.is_some() || !self.abilities.roots.is_empty()
+        self.abilities.inputs.is_some() || self.abilities.sampler.is_some() || !self.abilities.roots.is_empty()
     }
 
     /// The capabilities to declare in this revision.
@@ -88,12 +161,36 @@ impl Peer {
         if !self.abilities.roots.is_empty() {
             all.insert("roots".into(), json!({}));
         }
-        if self.abilities.inputs.is_some() && revision >= Revision::V2025_06_18 {
+        if self.abilities.sampler.is_some() {
+            all.insert("sampling".into(), json!({}));
+        }
+        if let Some(inputs) = &self.abilities.inputs
+            && revision >= Revision::V2025_06_18
+        {
+            let mut modes = Map::new();
             // In 2025-06-18 there is one mode and no name for it.
-            let modes = if revision == Revision::V2025_06_18 { json!({}) } else { json!({"form": {}}) };
-            all.insert("elicitation".into(), modes);
+            if revision > Revision::V2025_06_18 {
+                modes.insert("form".into(), json!({}));
+                if inputs.person() {
+                    modes.insert("url".into(), json!({}));
+                }
+            }
+            all.insert("elicitation".into(), Value::Object(modes));
         }
         Value::Object(all)
+    }
+
+    /// The least level of logs to ask for.
+    #[must_use]
+    pub fn log_level(&self) -> Option<&'static str> {
+        self.abilities.log_level
+    }
+
+    /// Tells the person something about the session.
+    pub fn warn(&self, text: &str) {
+        if let Some(observer) = &self.abilities.observer {
+            observer.warn(text);
+        }
     }
 
     /// Whether a person is being asked right now.
@@ -119,99 +216,92 @@ impl Peer {
         self.lists_changed.store(changed, Ordering::Relaxed);
     }
 
-    /// The refusal of the person, where there was one.
+    /// The refusal of the person, where there was one since this was last asked.
     #[must_use]
     pub fn declined(&self) -> Option<Failure> {
-        self.declined.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.declined).take()
+    }
+
+    /// Remembers that the person said no.
+    pub(super) fn set_declined(&self, message: &str) {
+        lock(&self.declined).get_or_insert(Failure::new(Class::Refused, message));
+    }
+
+    /// Why an answer could not be given as it was told to be, where that happened since this was last asked.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<Failure> {
+        lock(&self.unanswered).take()
+    }
+
+    /// Takes note that the server answered a request of ours: what it asks from now on belongs to the next.
+    pub fn settled(&self) {
+        self.asked.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes note that an operation has come to its end.
+    pub fn finished(&self) {
+        self.sampled.store(0, Ordering::Relaxed);
     }
 
     /// Handles a notification; unknown ones are ignored.
-    pub fn notified(&self, name: &str, params: &Value) {
+    pub fn notified(&self, name: &str, params: Option<&RawValue>, value: &Value) {
         if name.ends_with("/list_changed") {
             self.set_lists_changed(true);
         }
-        self.notices.tell(name, params);
+        self.notices.tell(name, value);
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        if name == method::ELICITED
+            && let Some(visit) = text("elicitationId").and_then(|id| lock(&self.visits).get(id).cloned())
+        {
+            visit.notify_one();
+        }
         let Some(observer) = &self.abilities.observer else { return };
+        observer.notification(name, params);
         match name {
             method::PROGRESS => {
-                let number = |key: &str| params.get(key).and_then(Value::as_f64);
-                let message = params.get("message").and_then(Value::as_str);
-                observer.progress(number("progress").unwrap_or_default(), number("total"), message);
+                let number = |key: &str| value.get(key).and_then(Value::as_f64);
+                observer.progress(number("progress").unwrap_or_default(), number("total"), text("message"));
             }
             method::LOG => {
-                let text = |key: &str| params.get(key).and_then(Value::as_str);
-                observer.log(
-                    text("level").unwrap_or("info"),
-                    text("logger"),
-                    params.get("data").unwrap_or(&Value::Null),
-                );
+                let data = value.get("data").unwrap_or(&Value::Null);
+                observer.log(text("level").unwrap_or("info"), text("logger"), data);
             }
             _ => {}
         }
     }
 
-    /// The whole answer to a request of a legacy server, ready to be sent.
-    pub async fn answer(&self, id: &RawValue, name: &str, params: Option<&RawValue>) -> String {
+    /// The whole answer to a request of a legacy server, ready to be sent; none where the user stopped it,
+    /// since then the request it belongs to is cancelled. With a failure, nothing more is to be awaited.
+    pub async fn answer(
+        &self,
+        id: &RawValue,
+        name: &str,
+        params: Option<&RawValue>,
+    ) -> (Option<String>, Option<Failure>) {
         let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
         if name == method::PING {
-            return rpc::response(id, "{}");
+            return (Some(rpc::response(id, "{}")), None);
         }
+        let failed = |failure: &Failure| match name {
+            method::ELICIT => rpc::response(id, &Answer::Cancel.result().to_string()),
+            _ => rpc::error_response(id, code::INTERNAL, &failure.details().message),
+        };
         match self.fulfil(name, &params).await {
-            Ok(result) => rpc::response(id, &result.to_string()),
-            Err(refusal) => rpc::error_response(id, refusal.code, &refusal.message),
+            Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
+            Err(Refusal::Unfit { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
+            Err(Refusal::Unanswered(failure)) => {
+                if matches!(failure.class(), Class::Interrupted | Class::Terminated) {
+                    return (None, None);
+                }
+                let answer = failed(&failure);
+                lock(&self.unanswered).get_or_insert(failure);
+                (Some(answer), None)
+            }
+            Err(Refusal::Endless(failure)) => (Some(failed(&failure)), Some(failure)),
         }
     }
+}
 
-    /// Fulfils one request for input, by either era's way: the bare result, or why not.
-    ///
-    /// # Errors
-    /// The JSON-RPC error to answer with.
-    pub async fn fulfil(&self, name: &str, params: &Value) -> Result<Value, rpc::RpcError> {
-        let refuse = |code: i64, message: String| rpc::RpcError { code, message, data: None };
-        match name {
-            method::ROOTS_LIST if !self.abilities.roots.is_empty() => Ok(self.roots()),
-            method::ELICIT => match &self.abilities.inputs {
-                Some(inputs) => self.elicit(&**inputs, params).await,
-                None => Err(refuse(code::METHOD_NOT_FOUND, "elicitation is not supported".into())),
-            },
-            other => Err(refuse(code::METHOD_NOT_FOUND, format!("{other} is not supported"))),
-        }
-    }
-
-    fn roots(&self) -> Value {
-        let roots: Vec<Value> = self
-            .abilities
-            .roots
-            .iter()
-            .map(|root| match &root.name {
-                Some(name) => json!({"uri": root.uri, "name": name}),
-                None => json!({"uri": root.uri}),
-            })
-            .collect();
-        json!({ "roots": roots })
-    }
-
-    async fn elicit(&self, inputs: &dyn Inputs, params: &Value) -> Result<Value, rpc::RpcError> {
-        // A missing mode means form (ELI-02).
-        let mode = params.get("mode").and_then(Value::as_str).unwrap_or("form");
-        if mode != "form" {
-            let message = format!("elicitation in {mode} mode is not supported");
-            return Err(rpc::RpcError { code: code::INVALID_PARAMS, message, data: None });
-        }
-        let empty = json!({"type": "object", "properties": {}});
-        let schema = params.get("requestedSchema").unwrap_or(&empty);
-        let message = params.get("message").and_then(Value::as_str).unwrap_or_default();
-        self.busy.fetch_add(1, Ordering::Relaxed);
-        let answer = inputs.elicit(message, schema).await;
-        self.busy.fetch_sub(1, Ordering::Relaxed);
-        let answer = answer.unwrap_or_else(|failure| {
-            *self.declined.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-            json!({"action": "cancel"})
-        });
-        if answer.get("action").and_then(Value::as_str) == Some("decline") {
-            let failure = Failure::new(Class::Refused, "the server's request for input was declined");
-            self.declined.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
-        }
-        Ok(answer)
-    }
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

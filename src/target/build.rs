@@ -1,19 +1,19 @@
 //! Putting a target together: from flags alone, or from a configured entry under flags.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::parse::{self, Place};
 use super::{Auth, Overrides, Policy, Target};
 use crate::config::origins::Fault;
 use crate::config::paths::absolute;
 use crate::config::settings::{Defaults, Inherit, Set, Settings};
-use crate::config::{Config, trust};
+use crate::config::{Config, relative_to, trust};
 use crate::env::{Environment, OWN_PREFIX};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::secret::Secret;
-use crate::transport::{Endpoint, HttpEndpoint, HttpMode, Inherited, StdioEndpoint, Tls};
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode, Inherited, StdioEndpoint, Tls, UnixEndpoint};
 
 /// A command line as target.
 pub fn command(
@@ -41,17 +41,41 @@ pub fn command(
 
 /// A URL as target.
 pub fn url(text: &str, overrides: &Overrides, environment: &Environment, defaults: Defaults) -> Result<Target> {
+    if let Some(path) = parse::unix(text) {
+        let resolve = |path: &str| absolute(environment, Path::new(&environment.expand_tilde(path)));
+        let endpoint = unix(path, overrides, resolve).map_err(|why| Failure::new(Class::Usage, why))?;
+        let name = format!("unix:{}", endpoint.path.display());
+        return ad_hoc(name, Endpoint::Unix(endpoint), overrides, defaults, Vec::new());
+    }
     let place = parse::url(text).map_err(|why| Failure::new(Class::Usage, why))?;
-    for_urls(overrides, &place.shown)?;
-    if place.url.scheme() == "http" && !overrides.allow_http && !parse::is_loopback(&place.url) {
-        return Err(Failure::new(Class::Usage, format!("{} is plain http to another host", place.shown))
+    for_urls(overrides, &place.shown, place.url.scheme())?;
+    if parse::is_exposed(&place.url) && !overrides.allow_http && overrides.unix_socket.is_none() {
+        return Err(Failure::new(Class::Usage, plain(&place))
             .cause("everything sent there, tokens included, can be read and changed on the way")
-            .hint("use https://, or say --allow-http"));
+            .hint(format!("use {}s://, or say --allow-http", place.url.scheme())));
     }
     let name = place.shown.clone();
     let headers = flag_headers(overrides, environment)?;
-    let (endpoint, warnings) = http(place, Vec::new(), headers, None, overrides)?;
+    let (endpoint, warnings) = http(place, Vec::new(), headers, None, overrides, environment)?;
     ad_hoc(name, endpoint, overrides, defaults, warnings)
+}
+
+/// What is wrong with a URL whose traffic is exposed.
+fn plain(place: &Place) -> String {
+    format!("{} is plain {} to another host", place.shown, place.url.scheme())
+}
+
+/// A Unix socket as target; `resolve` makes its path absolute.
+fn unix(path: &str, overrides: &Overrides, resolve: impl Fn(&str) -> PathBuf) -> Result<UnixEndpoint, String> {
+    if path.is_empty() {
+        return Err("unix: names no socket; write it as unix:/run/server.sock".to_owned());
+    }
+    let mut given = url_flags(overrides).to_vec();
+    given.extend(command_flags(overrides));
+    match given.iter().find(|(_, set)| *set) {
+        Some((flag, _)) => Err(format!("{flag} has no meaning for a Unix socket on which JSON lines are spoken")),
+        None => Ok(UnixEndpoint { path: resolve(path) }),
+    }
 }
 
 fn ad_hoc(
@@ -126,12 +150,17 @@ fn configured_url(
     environment: &Environment,
 ) -> Result<(Endpoint, Vec<String>)> {
     let fault = |at: usize, message: String| Fault::new(&settings.source, at, format!("{message} ('{name}')"));
-    for_urls(overrides, name)?;
+    if let Some(path) = parse::unix(url.value.reveal()) {
+        let resolve = |path: &str| relative_to(environment, &settings.source, path);
+        let endpoint = unix(path, overrides, resolve).map_err(|why| fault(url.at, why))?;
+        return Ok((Endpoint::Unix(endpoint), Vec::new()));
+    }
     let place = parse::url(url.value.reveal()).map_err(|why| fault(url.at, why))?;
-    if place.url.scheme() == "http" && !(overrides.allow_http || settings.allow_http) && !parse::is_loopback(&place.url)
-    {
-        return Err(fault(url.at, format!("{} is plain http to another host", place.shown))
-            .hint("use https://, or set allow_http = true in the entry")
+    for_urls(overrides, name, place.url.scheme())?;
+    let socket = overrides.unix_socket.is_some() || settings.unix_socket.is_some();
+    if parse::is_exposed(&place.url) && !(overrides.allow_http || settings.allow_http || socket) {
+        return Err(fault(url.at, plain(&place))
+            .hint(format!("use {}s://, or set allow_http = true in the entry", place.url.scheme()))
             .into());
     }
     let mut headers = Vec::new();
@@ -153,7 +182,7 @@ fn configured_url(
     if let Some(proxy) = settings.proxy.as_ref().filter(|_| overrides.proxy.is_none()) {
         parse::proxy(proxy.value.reveal()).map_err(|why| fault(proxy.at, why))?;
     }
-    http(place, headers, flag_headers(overrides, environment)?, Some(settings), overrides)
+    http(place, headers, flag_headers(overrides, environment)?, Some(settings), overrides, environment)
 }
 
 /// Headers of flags take the place of configured ones of the same name, and any `Authorization` that of
@@ -164,6 +193,7 @@ fn http(
     flags: Vec<(String, Secret)>,
     settings: Option<&Settings>,
     overrides: &Overrides,
+    environment: &Environment,
 ) -> Result<(Endpoint, Vec<String>)> {
     headers.retain(|(name, _)| !flags.iter().any(|(flag, _)| flag.eq_ignore_ascii_case(name)));
     headers.extend(flags);
@@ -172,7 +202,8 @@ fn http(
     let configured = |get: fn(&Settings) -> Option<PathBuf>| settings.and_then(get);
     let insecure = overrides.insecure || settings.is_some_and(|settings| settings.insecure);
     let mut warnings = Vec::new();
-    if insecure && place.url.scheme() == "https" {
+    let scheme = place.url.scheme().to_owned();
+    if insecure && matches!(scheme.as_str(), "https" | "wss") {
         warnings.push(format!(
             "the certificate of {} is NOT checked: anyone on the way can read and change everything",
             place.url.host_str().unwrap_or_default()
@@ -205,8 +236,11 @@ fn http(
             insecure,
         },
         proxy,
+        socket: (overrides.unix_socket.as_ref().map(|path| absolute(environment, path)))
+            .or_else(|| configured(|settings| settings.unix_socket.clone())),
     };
-    Ok((Endpoint::Http(endpoint), warnings))
+    let endpoint = if scheme.starts_with("ws") { Endpoint::WebSocket(endpoint) } else { Endpoint::Http(endpoint) };
+    Ok((endpoint, warnings))
 }
 
 /// The headers of `--header` and `--bearer-env`.
@@ -280,9 +314,9 @@ fn working_directory(
     Ok(Some(cwd))
 }
 
-/// Refuses flags that mean nothing for a command.
-fn for_commands(overrides: &Overrides, name: &str) -> Result<()> {
-    let given = [
+/// The flags that mean something only for a URL, and whether each was given.
+fn url_flags(overrides: &Overrides) -> [(&'static str, bool); 10] {
+    [
         ("--header", !overrides.headers.is_empty()),
         ("--bearer-env", overrides.bearer_env.is_some()),
         ("--transport", overrides.transport.is_some()),
@@ -292,19 +326,38 @@ fn for_commands(overrides: &Overrides, name: &str) -> Result<()> {
         ("--proxy", overrides.proxy.is_some()),
         ("--insecure", overrides.insecure),
         ("--allow-http", overrides.allow_http),
-    ];
-    misfit(&given, &format!("is for a URL, and '{name}' is started as a command"), |flag| {
+        ("--unix-socket", overrides.unix_socket.is_some()),
+    ]
+}
+
+/// The flags that mean something only for a command, and whether each was given.
+fn command_flags(overrides: &Overrides) -> [(&'static str, bool); 2] {
+    [("--env", !overrides.env.is_empty()), ("--cwd", overrides.cwd.is_some())]
+}
+
+/// Refuses flags that mean nothing for a command.
+fn for_commands(overrides: &Overrides, name: &str) -> Result<()> {
+    misfit(&url_flags(overrides), &format!("is for a URL, and '{name}' is started as a command"), |flag| {
         (flag == "--header" || flag == "--bearer-env")
             .then(|| "a server process takes its secrets from the environment: --env KEY=VALUE".to_owned())
     })
 }
 
-/// Refuses flags that mean nothing for a URL.
-fn for_urls(overrides: &Overrides, name: &str) -> Result<()> {
-    let given = [("--env", !overrides.env.is_empty()), ("--cwd", overrides.cwd.is_some())];
-    misfit(&given, &format!("is for a server that is started as a command, and '{name}' is a URL"), |flag| {
+/// Refuses flags that mean nothing for this URL.
+fn for_urls(overrides: &Overrides, name: &str, scheme: &str) -> Result<()> {
+    let why = format!("is for a server that is started as a command, and '{name}' is a URL");
+    misfit(&command_flags(overrides), &why, |flag| {
         (flag == "--env").then(|| "to send something with each request, use --header 'Name: value'".to_owned())
-    })
+    })?;
+    if scheme.starts_with("ws") {
+        misfit(
+            &[("--transport", overrides.transport.is_some())],
+            "chooses how to speak HTTP, and this is a WebSocket",
+            |_| None,
+        )?;
+    }
+    let both = overrides.unix_socket.is_some() && overrides.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty());
+    misfit(&[("--proxy", both)], "and --unix-socket exclude each other", |_| None)
 }
 
 fn misfit(given: &[(&str, bool)], why: &str, hint: impl Fn(&str) -> Option<String>) -> Result<()> {

@@ -79,7 +79,7 @@ pub struct Place {
     pub shown: String,
 }
 
-/// Reads an `http` or `https` URL.
+/// Reads a URL of a scheme that is spoken.
 ///
 /// # Errors
 /// What is wrong; where it could show a password, without the URL.
@@ -88,9 +88,13 @@ pub fn url(text: &str) -> Result<Place, String> {
         true => format!("the URL cannot be read: {error}"),
         false => format!("the URL '{text}' cannot be read: {error}"),
     })?;
-    if !matches!(url.scheme(), "http" | "https") {
+    if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {
         let scheme = url.scheme();
-        return Err(format!("'{scheme}' is no scheme that mcpipe speaks; http and https are"));
+        let socket =
+            if scheme.contains("unix") { " (HTTP over a Unix socket: --unix-socket PATH http://…)" } else { "" };
+        return Err(format!(
+            "'{scheme}' is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are{socket}"
+        ));
     }
     let basic = basic(&url);
     // Neither fails for a URL with a host, which these schemes always have.
@@ -99,6 +103,19 @@ pub fn url(text: &str) -> Result<Place, String> {
     url.set_fragment(None);
     let shown = shown::url(url.as_str());
     Ok(Place { url, basic, shown })
+}
+
+/// The path in `unix:PATH`, also written `unix://PATH`; `None` where it is something else.
+#[must_use]
+pub fn unix(text: &str) -> Option<&str> {
+    let path = text.trim().strip_prefix("unix:")?;
+    Some(path.strip_prefix("//").unwrap_or(path))
+}
+
+/// Whether what is sent to this URL can be read and changed on the way: plain, and to another host.
+#[must_use]
+pub fn is_exposed(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "ws") && !is_loopback(url)
 }
 
 /// The `Authorization` of a URL's user and password (RFC 7617).

@@ -4,7 +4,7 @@ use super::*;
 use std::path::Path;
 
 use crate::secret::Secret;
-use crate::transport::{HttpEndpoint, Inherited, StdioEndpoint};
+use crate::transport::{HttpEndpoint, Inherited, StdioEndpoint, Wire};
 
 /// An environment whose configuration is a file of this text, and whose directory is gone with it.
 struct World {
@@ -49,15 +49,15 @@ fn flags() -> Overrides {
 
 fn http(target: &Target) -> &HttpEndpoint {
     match &target.endpoint {
-        Endpoint::Http(endpoint) => endpoint,
-        Endpoint::Stdio(other) => panic!("{other:?}"),
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
+        other => panic!("{other:?}"),
     }
 }
 
 fn stdio(target: &Target) -> &StdioEndpoint {
     match &target.endpoint {
         Endpoint::Stdio(endpoint) => endpoint,
-        Endpoint::Http(other) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -176,9 +176,14 @@ fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
     assert_eq!(headers(&target), [("Authorization", "Basic YWRhOnBAc3M=")]);
     let own = Overrides { headers: vec!["authorization: mine".into()], ..flags() };
     assert_eq!(headers(&world.target("https://ada:pw@a/", &own).unwrap()), [("authorization", "mine")]);
-    for word in ["ws://a", "ftp://a", "file:///x", "HTTPX://a"] {
-        refused(world.target(word, &flags()), Class::Usage, "is no scheme that mcpipe speaks");
+    for word in ["ftp://a", "file:///x", "HTTPX://a", "wsx://a"] {
+        refused(
+            world.target(word, &flags()),
+            Class::Usage,
+            "is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are",
+        );
     }
+    refused(world.target("http+unix://%2Frun%2Fx/mcp", &flags()), Class::Usage, "--unix-socket PATH http://");
     assert!(world.target("HTTPS://a/", &flags()).is_ok());
     let failure = refused(world.target("https://u:s3cret@", &flags()), Class::Usage, "cannot be read");
     assert!(!format!("{failure:?}").contains("s3cret"));
@@ -325,4 +330,69 @@ fn nothing_checked_is_told_loudly() {
     let target = world.target("https://a/", &Overrides { insecure: true, ..flags() }).unwrap();
     assert!(target.warnings[0].contains("a is NOT checked") && http(&target).tls.insecure);
     assert_eq!(world.target("u", &flags()).unwrap().warnings.len(), 1);
+}
+
+#[test]
+fn web_sockets_have_what_urls_have() {
+    let world = World::new("[servers.w]\nurl = 'wss://u:p@w.example/mcp'\nheaders = { A = 'b' }\nproxy = 'http://p'\n");
+    let target = world.target("w", &flags()).unwrap();
+    assert_eq!(target.endpoint.wire(), Wire::WebSocket);
+    assert_eq!(headers(&target), [("A", "b"), ("Authorization", "Basic dTpw")]);
+    assert_eq!(http(&target).url.as_str(), "wss://w.example/mcp");
+    assert!(http(&target).proxy.is_some());
+    assert_eq!(world.target("ws://localhost:1/", &flags()).unwrap().name, "ws://localhost:1/");
+    refused(world.target("ws://far.example/", &flags()), Class::Usage, "plain ws to another host");
+    assert!(world.target("ws://far.example/", &Overrides { allow_http: true, ..flags() }).is_ok());
+    let sse = Overrides { transport: Some(HttpMode::Sse), ..flags() };
+    refused(world.target("ws://localhost/", &sse), Class::Usage, "this is a WebSocket");
+    let loud = world.target("wss://w.example/", &Overrides { insecure: true, ..flags() }).unwrap();
+    assert!(loud.warnings[0].contains("NOT checked"));
+    let world = World::new("[servers.w]\nurl = 'wss://w/'\ntransport = 'sse'\n");
+    refused(world.target("w", &flags()), Class::Config, "has no meaning for a WebSocket");
+}
+
+#[test]
+fn a_unix_socket_is_named_by_its_path() {
+    let world = World::new(
+        "[servers.s]\nurl = 'unix:run/s.sock'\ntimeout = 3\n[servers.odd]\nurl = 'unix:/s'\nheaders = { A = 'b' }\n",
+    );
+    let path = |word: &str| match world.target(word, &flags()).unwrap().endpoint {
+        Endpoint::Unix(endpoint) => endpoint.path,
+        other => panic!("{other:?}"),
+    };
+    let home = world.dir.path();
+    assert_eq!(path("unix:/run/s.sock"), Path::new("/run/s.sock"));
+    assert_eq!(path("unix:///run/s.sock"), Path::new("/run/s.sock"));
+    assert_eq!(path("unix:~/with blank"), home.join("with blank"));
+    assert_eq!(path("unix:here"), home.join("here"), "below the working directory");
+    assert_eq!(path("s"), home.join(".config/mcpipe/run/s.sock"), "below the file's directory");
+    assert_eq!(world.target("unix:/run/s.sock", &flags()).unwrap().name, "unix:/run/s.sock");
+    refused(world.target("unix:", &flags()), Class::Usage, "names no socket");
+    refused(
+        world.target("odd", &flags()),
+        Class::Config,
+        "'headers' in [servers.odd] has no meaning for a Unix socket",
+    );
+    let header = Overrides { headers: vec!["A: b".into()], ..flags() };
+    refused(world.target("unix:/s", &header), Class::Usage, "--header has no meaning for a Unix socket");
+    let env = Overrides { env: vec!["A=b".into()], ..flags() };
+    refused(world.target("unix:/s", &env), Class::Usage, "--env has no meaning for a Unix socket");
+}
+
+#[test]
+fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
+    let world = World::new(
+        "[servers.s]\nurl = 'http://docker/mcp'\nunix_socket = 'd.sock'\n[servers.c]\ncommand = 'x'\nunix_socket = 'y'\n",
+    );
+    let socket = |word: &str, overrides: &Overrides| http(&world.target(word, overrides).unwrap()).socket.clone();
+    let flag = Overrides { unix_socket: Some("x.sock".into()), ..flags() };
+    let home = world.dir.path();
+    assert_eq!(socket("s", &flags()), Some(home.join(".config/mcpipe/d.sock")));
+    assert_eq!(socket("s", &flag), Some(home.join("x.sock")));
+    assert_eq!(socket("http://docker/mcp", &flag), Some(home.join("x.sock")));
+    assert_eq!(socket("ws://docker/mcp", &flag), Some(home.join("x.sock")));
+    refused(world.target("./x", &flag), Class::Usage, "--unix-socket is for a URL");
+    refused(world.target("c", &flags()), Class::Config, "is for a URL, and this is a command");
+    let both = Overrides { proxy: Some("http://p".into()), ..flag };
+    refused(world.target("http://docker/mcp", &both), Class::Usage, "--unix-socket exclude each other");
 }

@@ -38,7 +38,7 @@ pub fn word(text: &str) -> Result<Word> {
             .hint("name a configured server, a URL or a command line; perhaps a variable is not set"));
     }
     let owned = text.to_owned();
-    Ok(if scheme(text).is_some() {
+    Ok(if scheme(text).is_some() || super::parse::unix(text).is_some() {
         Word::Url(owned)
     } else if is_call(text) {
         Word::Name(owned)

@@ -4,12 +4,17 @@
 //! eras. What comes back arrives on one channel, tagged with the request on whose stream it came.
 
 pub mod http;
+mod lines;
 pub mod process;
 pub mod sse;
 pub mod stdio;
 pub mod trace;
+#[cfg(unix)]
+mod unix;
+mod websocket;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +22,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+#[cfg(not(unix))]
+use crate::error::Class;
 use crate::error::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::protocol::revision::Revision;
@@ -35,8 +42,12 @@ pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
 pub enum Endpoint {
     /// A child process that speaks over its standard streams.
     Stdio(StdioEndpoint),
-    /// A URL.
+    /// A URL whose scheme is `http` or `https`.
     Http(HttpEndpoint),
+    /// A URL whose scheme is `ws` or `wss`; its mode has no meaning.
+    WebSocket(HttpEndpoint),
+    /// A Unix socket on which messages are lines, as on the standard streams of a child.
+    Unix(UnixEndpoint),
 }
 
 impl Endpoint {
@@ -47,6 +58,21 @@ impl Endpoint {
             Endpoint::Stdio(_) => Wire::Stdio,
             Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse => Wire::Sse,
             Endpoint::Http(_) => Wire::Http,
+            Endpoint::WebSocket(_) => Wire::WebSocket,
+            Endpoint::Unix(_) => Wire::Unix,
+        }
+    }
+
+    /// Where the first request over HTTP goes, if one does: a web socket begins with one, too.
+    #[must_use]
+    pub fn over_http(&self) -> Option<HttpEndpoint> {
+        match self {
+            Endpoint::Http(endpoint) => Some(endpoint.clone()),
+            Endpoint::WebSocket(endpoint) => {
+                let url = http::carrier(&endpoint.url).ok()?;
+                Some(HttpEndpoint { url, ..endpoint.clone() })
+            }
+            Endpoint::Stdio(_) | Endpoint::Unix(_) => None,
         }
     }
 }
@@ -96,7 +122,7 @@ pub enum HttpMode {
 /// A server behind a URL.
 #[derive(Clone, Debug)]
 pub struct HttpEndpoint {
-    /// The URL; `http` or `https`.
+    /// The URL.
     pub url: reqwest::Url,
     /// Configured headers. They belong to this endpoint only and never follow a redirect to another origin.
     pub headers: Vec<(String, Secret)>,
@@ -106,6 +132,15 @@ pub struct HttpEndpoint {
     pub tls: Tls,
     /// A proxy for this endpoint; the usual variables where `None`.
     pub proxy: Option<Secret>,
+    /// The Unix socket to connect to, in place of the URL's host and port, and of any proxy.
+    pub socket: Option<PathBuf>,
+}
+
+/// A server that listens on a Unix socket.
+#[derive(Clone, Debug)]
+pub struct UnixEndpoint {
+    /// The socket.
+    pub path: PathBuf,
 }
 
 /// How TLS peers are checked and how we show who we are.
@@ -144,6 +179,16 @@ pub trait Authorize: Send + Sync {
     /// The server refused with 401, or with 403 and a challenge. `Ok(true)`: new credentials are there,
     /// send the request once more; `Ok(false)`: nothing to be done, report the refusal.
     fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>>;
+
+    /// Waits, not for long, until what must not be cut off has ended: a token that is being renewed.
+    fn settle(&self) -> Boxed<'_, ()> {
+        Box::pin(async {})
+    }
+
+    /// Whether a person is logging in right now, so that no clock runs against the request that waits for it.
+    fn busy(&self) -> bool {
+        false
+    }
 }
 
 /// What one outgoing message is.
@@ -203,6 +248,10 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// `Location`, where there is one.
     pub location: Option<String>,
+    /// `DPoP-Nonce`, where there is one (RFC 9449 §8).
+    pub dpop_nonce: Option<String>,
+    /// The address that answered: the server's, or that of a proxy before it.
+    pub peer: Option<IpAddr>,
     /// The first part of the body, as text.
     pub body: String,
     /// Whether the request carried a session id.
@@ -218,9 +267,23 @@ pub enum Wire {
     Http,
     /// HTTP+SSE of 2024-11-05.
     Sse,
+    /// WebSocket.
+    WebSocket,
+    /// Lines over a Unix socket.
+    Unix,
 }
 
 impl Wire {
+    /// All of them.
+    pub const ALL: [Wire; 5] = [Wire::Stdio, Wire::Http, Wire::Sse, Wire::WebSocket, Wire::Unix];
+
+    /// Whether requests are HTTP requests, each with headers and an end of its own; otherwise one stream
+    /// carries everything.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Wire::Http | Wire::Sse)
+    }
+
     /// The name for people and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -228,6 +291,8 @@ impl Wire {
             Wire::Stdio => "stdio",
             Wire::Http => "http",
             Wire::Sse => "sse",
+            Wire::WebSocket => "websocket",
+            Wire::Unix => "unix",
         }
     }
 }
@@ -283,13 +348,19 @@ pub trait Transport: Send + Sync {
         false
     }
 
+    /// Whether a person is logging in, on whom a request waits that seems to get no answer.
+    fn busy(&self) -> bool {
+        false
+    }
+
     /// What the server said beside the protocol: the tail of its stderr, and the first line on its stdout
     /// that was no message. Said when it fails or stays silent.
     fn last_words(&self) -> (Vec<String>, Option<String>) {
         (Vec::new(), None)
     }
 
-    /// Ends it in order: the session over HTTP, the child and its whole process group over stdio.
+    /// Ends it in order: the session over HTTP, the child and its whole process group over stdio, the
+    /// connection elsewhere.
     ///
     /// Bounded in time; nothing is left running when it resolves. With `patient` false (a server that did
     /// not answer, an interrupt) a child gets no time to end by itself.
@@ -307,10 +378,16 @@ pub struct Connection {
 /// Opens the way to a server: the one factory.
 ///
 /// # Errors
-/// When the child cannot be started, or the client cannot be set up (a certificate file, a proxy).
+/// When the child cannot be started, the client cannot be set up (a certificate file, a proxy), or the
+/// socket cannot be connected to.
 pub async fn connect(endpoint: &Endpoint, options: &Options) -> Result<Connection> {
     match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
         Endpoint::Http(endpoint) => http::connect(endpoint, options).await,
+        Endpoint::WebSocket(endpoint) => websocket::connect(endpoint, options).await,
+        #[cfg(unix)]
+        Endpoint::Unix(endpoint) => unix::connect(endpoint, options).await,
+        #[cfg(not(unix))]
+        Endpoint::Unix(_) => Err(Failure::new(Class::Usage, "this system has no Unix sockets")),
     }
 }

@@ -36,6 +36,25 @@ pub fn kill_all() {
     }
 }
 
+/// A group that is killed when this is dropped: for helpers whose end nobody awaits.
+pub struct Group(u32);
+
+impl Group {
+    /// The group that this process leads.
+    #[must_use]
+    pub fn of(leader: u32) -> Self {
+        register(leader);
+        Group(leader)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        signal(self.0, Signal::Kill);
+        running().retain(|other| *other != self.0);
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Signal {
     Term,

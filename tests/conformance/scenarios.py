@@ -13,9 +13,10 @@ LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 REVISIONS = (LEGACY, MODERN)
 # `auto`: mcpipe finds out what the server speaks; `pinned`: the user says it.
-MODES = ("auto", "pinned")
+# `login`: the user logs in first, with `auth login`, where there is something to log in to.
+MODES = ("auto", "pinned", "login")
 # Scenarios that have no row yet, by the beginning of their name.
-NOT_YET = ("auth/",)
+NOT_YET = ()
 
 
 INVALID_TOOLS = (
@@ -38,13 +39,14 @@ class Row:
     name: str
     revisions: tuple
     steps: typing.Callable
+    modes: tuple = ("auto", "pinned")
 
     def pin(self, mode, revision):
         """The words that pin the revision.
 
         The mocks of the older set negotiate one of several dated revisions, so there the era is pinned.
         """
-        if mode == "auto":
+        if mode != "pinned":
             return []
         return ["--protocol", "legacy" if revision == LEGACY else MODERN]
 
@@ -52,11 +54,11 @@ class Row:
 ROWS = []
 
 
-def row(name, *revisions):
+def row(name, *revisions, modes=("auto", "pinned")):
     """Registers the function below as the steps of this scenario."""
 
     def register(steps):
-        ROWS.append(Row(name, revisions, steps))
+        ROWS.append(Row(name, revisions, steps, modes))
         return steps
 
     return register
@@ -163,3 +165,146 @@ def skill_that_is_tampered_with(mcpipe, _context):
 
 for name in ("digest", "size", "frontmatter"):
     row(f"sep-2640-client-verify-{name}", MODERN)(skill_that_is_tampered_with)
+
+
+# Authorization. In the modes `auto` and `pinned` mcpipe logs in on the spot; in `login` that is done before.
+
+REFUSED = 4
+
+
+def protected(name, *revisions, code=0, login=None, settings=None):
+    """A scenario in which one tool is called on a protected server.
+
+    `code`: how the call ends; `login`: how `auth login` ends, where not in the same way; `settings`: makes the
+    `[servers.suite.auth]` of a configured server from the scenario's context.
+    """
+
+    def steps(mcpipe, context):
+        options = {}
+        if settings:
+            mcpipe.configure_server(settings(mcpipe, context))
+            options["target"] = "suite"
+        if mcpipe.mode == "login":
+            ended = code if login is None else login
+            mcpipe("auth login", code=ended, **options)
+            if ended == 0:
+                mcpipe("auth status", **options)
+                mcpipe("call", "test-tool", "--login", "never" if code == 0 else "always", code=code, **options)
+        else:
+            mcpipe("call", "test-tool", "--login", "always", code=code, **options)
+
+    ROWS.append(Row(f"auth/{name}", revisions, steps, MODES))
+
+
+for name in (
+    "metadata-default",
+    "metadata-var1",
+    "metadata-var2",
+    "metadata-var3",
+    "scope-from-www-authenticate",
+    "scope-from-scopes-supported",
+    "scope-omitted-when-undefined",
+    "token-endpoint-auth-basic",
+    "token-endpoint-auth-post",
+    "token-endpoint-auth-none",
+):
+    protected(name, LEGACY, MODERN)
+
+for name in ("offline-access-scope", "offline-access-not-supported", "iss-supported", "iss-not-advertised"):
+    protected(name, MODERN)
+
+for name in (
+    "resource-mismatch",
+    "metadata-issuer-mismatch",
+    "iss-supported-missing",
+    "iss-wrong-issuer",
+    "iss-unexpected",
+    "iss-normalized",
+):
+    protected(name, MODERN, code=REFUSED)
+
+# Not in the requirement sets: servers without protected resource metadata, and without any.
+protected("2025-03-26-oauth-metadata-backcompat", LEGACY)
+protected("2025-03-26-oauth-endpoint-fallback", LEGACY)
+
+protected(
+    "basic-cimd",
+    LEGACY,
+    MODERN,
+    settings=lambda mcpipe, context: {"client_metadata_url": "https://conformance-test.local/client-metadata.json"},
+)
+protected(
+    "pre-registration",
+    LEGACY,
+    MODERN,
+    settings=lambda mcpipe, context: {"client_id": context["client_id"], "client_secret": context["client_secret"]},
+)
+protected(
+    "client-credentials-jwt",
+    LEGACY,
+    MODERN,
+    settings=lambda mcpipe, context: {
+        "grant": "client_credentials",
+        "client_id": context["client_id"],
+        "private_key_file": mcpipe.file("key.pem", context["private_key_pem"]),
+        "signing_algorithm": context["signing_algorithm"],
+    },
+)
+protected(
+    "client-credentials-basic",
+    LEGACY,
+    MODERN,
+    settings=lambda mcpipe, context: {
+        "grant": "client_credentials",
+        "client_id": context["client_id"],
+        "client_secret": context["client_secret"],
+    },
+)
+protected(
+    "enterprise-managed-authorization",
+    LEGACY,
+    MODERN,
+    settings=lambda mcpipe, context: {
+        "grant": "enterprise",
+        "client_id": context["client_id"],
+        "client_secret": context["client_secret"],
+        "idp_client_id": context["idp_client_id"],
+        "idp_token_endpoint": context["idp_token_endpoint"],
+        "id_token_file": mcpipe.file("id-token", context["idp_id_token"]),
+    },
+)
+protected(
+    "wif-jwt-bearer",
+    LEGACY,
+    MODERN,
+    settings=lambda mcpipe, context: {
+        "grant": "jwt_bearer",
+        "client_id": context["client_id"],
+        "assertion_file": mcpipe.file("assertion", context["valid_jwt"]),
+    },
+)
+for name in ("dpop", "dpop-nonce"):
+    protected(name, LEGACY, MODERN, settings=lambda mcpipe, context: {"dpop": True})
+
+
+@row("auth/scope-step-up", LEGACY, MODERN, modes=MODES)
+def scope_step_up(mcpipe, _context):
+    if mcpipe.mode == "login":
+        mcpipe("auth login")
+    mcpipe("list", "--login", "always")
+    mcpipe("call", "test-tool", "--login", "always")
+
+
+@row("auth/scope-retry-limit", LEGACY, MODERN, modes=MODES)
+def scope_retry_limit(mcpipe, _context):
+    if mcpipe.mode == "login":
+        mcpipe("auth login")
+    mcpipe("call", "test-tool", "--login", "always", code=REFUSED)
+
+
+@row("auth/authorization-server-migration", MODERN, modes=MODES)
+def authorization_server_migration(mcpipe, _context):
+    if mcpipe.mode == "login":
+        mcpipe("auth login")
+    mcpipe("list", "--login", "always")
+    mcpipe("call", "test-tool", "--login", "always")

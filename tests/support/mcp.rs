@@ -320,13 +320,30 @@ impl Mcp {
     }
 }
 
-/// Plays what a server does over stdio; what takes time goes on beside the next messages.
-pub fn play(mcp: &Arc<Mcp>, process: &Process, outs: Vec<Out>) {
+/// The way from a scripted server to its client, where one stream carries everything.
+pub trait Voice: Clone + Send + 'static {
+    fn send(&self, message: &Value);
+    /// One message, or what stands in the place of one.
+    fn text(&self, text: String);
+}
+
+impl Voice for Process {
+    fn send(&self, message: &Value) {
+        Process::send(self, message);
+    }
+
+    fn text(&self, text: String) {
+        self.write(text + "\n");
+    }
+}
+
+/// Plays what a server does over one stream; what takes time goes on beside the next messages.
+pub fn play<V: Voice>(mcp: &Arc<Mcp>, process: &V, outs: Vec<Out>) {
     let mut outs = outs.into_iter();
     while let Some(out) = outs.next() {
         match out {
             Out::Send(message) => process.send(&message),
-            Out::Text(text) => process.write(text + "\n"),
+            Out::Text(text) => process.text(text),
             slow => {
                 let (mcp, process) = (Arc::clone(mcp), process.clone());
                 let rest: Vec<Out> = outs.collect();

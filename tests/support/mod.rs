@@ -10,11 +10,14 @@ pub mod real;
 pub mod reply;
 pub mod sandbox;
 pub mod snapshot;
+pub mod sockets;
 pub mod stdio;
 pub mod tls;
+pub mod ws;
 
 pub use http::{HttpServer, Request};
 pub use mcp::{Call, Mcp, Out};
 pub use reply::{Feed, Reply};
 pub use sandbox::{Run, Sandbox};
 pub use stdio::{Event, StdioServer};
+pub use ws::{Heard, WsServer};

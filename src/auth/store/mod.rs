@@ -97,6 +97,9 @@ pub struct About {
     /// The server's name in the configuration, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// Tells one login from another, so that nothing remembered crosses from one person to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
 }
 
 /// Opaque records by key; a key is made of resource and issuer.

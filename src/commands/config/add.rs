@@ -155,7 +155,13 @@ fn reach(context: &Context<'_>, args: &ConfigAddArgs, file: &Path, entry: &mut T
             entry.insert(key, value(table));
         }
     }
-    let paths = [("cwd", &options.cwd), ("cacert", &options.cacert), ("cert", &options.cert), ("key", &options.key)];
+    let paths = [
+        ("cwd", &options.cwd),
+        ("cacert", &options.cacert),
+        ("cert", &options.cert),
+        ("key", &options.key),
+        ("unix_socket", &options.unix_socket),
+    ];
     for (key, set) in paths {
         if let Some(set) = set {
             entry.insert(key, path(set));

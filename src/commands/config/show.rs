@@ -59,7 +59,11 @@ fn entry(server: &Server) -> Json {
 fn summary(server: &Server) -> (String, String) {
     let text = |key: &str| server.entry.get(key).and_then(|member| member.value.as_text());
     if let Some(url) = text("url") {
-        let transport = text("transport").unwrap_or("auto");
+        let transport = match url.split(':').next() {
+            Some("ws" | "wss") => "websocket",
+            Some("unix") => "unix",
+            _ => text("transport").unwrap_or("auto"),
+        };
         return (transport.to_owned(), shown::value(url, "url", Care::Plain, None).text);
     }
     let Some(program) = text("command") else { return ("-".to_owned(), "-".to_owned()) };

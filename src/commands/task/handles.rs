@@ -21,6 +21,7 @@ use crate::secret::Secret;
 use crate::session::legacy::Left;
 use crate::session::tasks::Task;
 use crate::target::Target;
+use crate::transport::Endpoint;
 
 /// How long a handle is kept whose task the server keeps for ever, or for an unknown time.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -52,6 +53,7 @@ pub struct Handle {
     cacert: Option<PathBuf>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
+    unix_socket: Option<PathBuf>,
 }
 
 impl Handle {
@@ -61,6 +63,7 @@ impl Handle {
         let reach = place.reach;
         let absolute =
             |path: &Option<PathBuf>| path.as_ref().map(|path| cwd.map_or_else(|| path.clone(), |cwd| cwd.join(path)));
+        let is_command = !target.configured && matches!(target.endpoint, Endpoint::Stdio(_));
         let word = if target.configured { Some(target.name.as_str()) } else { place.target };
         Handle {
             id: task.id.clone(),
@@ -71,7 +74,7 @@ impl Handle {
             started: now(),
             expires: now() + task.ttl.unwrap_or(LONGEST).min(LONGEST).as_secs().max(1),
             // A command line means something else in another directory.
-            cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| !target.configured).map(Path::to_owned)),
+            cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| is_command).map(Path::to_owned)),
             bearer_env: reach.bearer_env.clone(),
             sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
             protocol: reach.protocol.clone(),
@@ -79,6 +82,7 @@ impl Handle {
             cacert: absolute(&reach.cacert),
             cert: absolute(&reach.cert),
             key: absolute(&reach.key),
+            unix_socket: absolute(&reach.unix_socket),
         }
     }
 
@@ -86,15 +90,15 @@ impl Handle {
     #[must_use]
     pub fn reach(&self, typed: TargetOptions) -> TargetOptions {
         let transport = self.sse.map(|sse| if sse { HttpTransport::Sse } else { HttpTransport::Http });
-        let is_url = self.target.as_deref().is_some_and(|word| word.contains("://"));
         TargetOptions {
-            cwd: typed.cwd.or_else(|| self.cwd.clone().filter(|_| !is_url)),
+            cwd: typed.cwd.or_else(|| self.cwd.clone()),
             bearer_env: typed.bearer_env.or_else(|| self.bearer_env.clone()),
             transport: typed.transport.or(transport),
             protocol: typed.protocol.or_else(|| self.protocol.clone()),
             cacert: typed.cacert.or_else(|| self.cacert.clone()),
             cert: typed.cert.or_else(|| self.cert.clone()),
             key: typed.key.or_else(|| self.key.clone()),
+            unix_socket: typed.unix_socket.or_else(|| self.unix_socket.clone()),
             ..typed
         }
     }

@@ -56,7 +56,7 @@ impl Legacy {
                 if !asked {
                     return std::future::pending().await;
                 }
-                if let Err(failure) = link.pause(pause).await {
+                if let Err(failure) = link.sleep(pause).await {
                     return Reply::Failed(failure);
                 }
                 self.request(link, &ask_about(method::TASKS_GET, id)).await
@@ -90,7 +90,7 @@ impl Legacy {
             if !got_lost(&reply, link) {
                 return reply;
             }
-            if let Err(failure) = link.pause(pause).await {
+            if let Err(failure) = link.sleep(pause).await {
                 return Reply::Failed(failure);
             }
         }

@@ -10,8 +10,9 @@ use crate::protocol::method;
 use crate::protocol::rpc::{Raw, RpcError, parse_value};
 use crate::protocol::views::member;
 use crate::session::era::Era;
+use crate::session::input::MAX_ROUNDS;
 use crate::session::link::{Link, Reply};
-use crate::session::modern::{Modern, refused};
+use crate::session::modern::Modern;
 use crate::transport::Boxed;
 
 impl Tasks for Modern {
@@ -37,7 +38,7 @@ impl Modern {
     /// Asks until the task is over; the error is why there is no result.
     async fn poll(&self, link: &Link, id: &str, seen: Option<Task>, told: Told<'_>) -> Result<Reply, Reply> {
         let mut answered = HashSet::new();
-        let mut lost = 0;
+        let (mut lost, mut rounds) = (0, 0);
         let mut task = seen;
         loop {
             if let Some(task) = &task {
@@ -46,10 +47,10 @@ impl Modern {
                     "completed" => return Ok(result(task)),
                     "failed" => return Err(Reply::Error(error(task), None)),
                     "cancelled" => return Err(Reply::Failed(cancelled(task))),
-                    "input_required" => self.provide(link, task, &mut answered).await?,
+                    "input_required" => self.provide(link, task, &mut answered, &mut rounds).await?,
                     _ => {}
                 }
-                link.pause(task.poll).await.map_err(Reply::Failed)?;
+                link.sleep(task.poll).await.map_err(Reply::Failed)?;
             }
             match self.request(link, &ask_about(method::TASKS_GET, id)).await {
                 Reply::Result(state) => {
@@ -60,7 +61,7 @@ impl Modern {
                 reply if got_lost(&reply, link) && lost < ATTEMPTS => {
                     lost += 1;
                     let pause = task.as_ref().map_or(super::POLL, |task| task.poll);
-                    link.pause(pause).await.map_err(Reply::Failed)?;
+                    link.sleep(pause).await.map_err(Reply::Failed)?;
                 }
                 reply => return Err(reply),
             }
@@ -69,7 +70,13 @@ impl Modern {
 
     /// Answers what a task waits for. A key stays in the list until the server has caught up; what was
     /// answered is not asked again.
-    async fn provide(&self, link: &Link, task: &Task, answered: &mut HashSet<String>) -> Result<(), Reply> {
+    async fn provide(
+        &self,
+        link: &Link,
+        task: &Task,
+        answered: &mut HashSet<String>,
+        rounds: &mut usize,
+    ) -> Result<(), Reply> {
         let requests = member(&task.raw, "inputRequests").and_then(|raw| parse_value(raw.get()));
         let Some(Value::Object(requests)) = requests else {
             let what = "the task needs input, but the server does not say which";
@@ -83,10 +90,14 @@ impl Modern {
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
             let answer = self.peer.fulfil(name, params).await;
-            responses.insert(key, answer.map_err(|error| Reply::Failed(refused(name, &error)))?);
+            responses.insert(key, answer.map_err(|refusal| Reply::Failed(refusal.failure()))?);
         }
         if responses.is_empty() {
             return Ok(());
+        }
+        *rounds += 1;
+        if *rounds > MAX_ROUNDS {
+            return Err(Reply::Failed(self.peer.endless()));
         }
         answered.extend(responses.keys().cloned());
         let mut call = ask_about(method::TASKS_UPDATE, &task.id);

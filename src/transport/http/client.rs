@@ -1,13 +1,17 @@
 //! The HTTP client of one endpoint: proxy, trust, time to connect, and the headers of every request.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, Proxy, Url};
+use reqwest::{Client, ClientBuilder, Proxy, Url};
 
 use super::tls;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::trace::Trace;
-use crate::transport::{HttpEndpoint, Options};
+use crate::transport::{HttpEndpoint, Options, Tls};
 
 /// How mcpipe introduces itself, unless the user configured a `User-Agent`.
 const AGENT: &str = concat!("mcpipe/", env!("CARGO_PKG_VERSION"));
@@ -25,39 +29,118 @@ const RESERVED: [&str; 9] = [
     "transfer-encoding",
 ];
 
+/// Which versions of HTTP may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 where both sides can, else HTTP/1.1.
+    Any,
+    /// HTTP/1.1, which alone can be upgraded to another protocol.
+    One,
+}
+
 /// Builds the client. Touches neither the network nor the system's certificates.
 ///
 /// # Errors
 /// [`Class::Config`] where a PEM file or the proxy cannot be used.
-pub(super) fn build(endpoint: &HttpEndpoint, options: &Options) -> Result<Client> {
+pub(super) fn build(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Client> {
+    let timeout = options.connect_timeout;
+    if let Some(path) = &endpoint.socket {
+        return at_socket(path, &endpoint.tls, timeout, versions);
+    }
+    let loopback = is_loopback(&endpoint.url);
+    finish(builder(&endpoint.tls, endpoint.proxy.as_ref(), loopback, timeout, versions)?)
+}
+
+/// A client that connects to a Unix socket, whatever the URL says.
+fn at_socket(path: &Path, tls: &Tls, connect_timeout: Option<Duration>, versions: Versions) -> Result<Client> {
+    // Who connects to a socket of this machine goes through no proxy.
+    let direct = Secret::default();
+    let builder = builder(tls, Some(&direct), true, connect_timeout, versions)?;
+    #[cfg(unix)]
+    let builder = builder.unix_socket(path.to_owned());
+    #[cfg(not(unix))]
+    let _ = path;
+    finish(builder)
+}
+
+/// A client for requests that a conversation with an endpoint calls for, but that do not go to it: OAuth.
+/// It has the endpoint's trust and proxy, and none of its headers.
+pub(crate) struct Beside<'a> {
+    /// Trust, and who we are.
+    pub(crate) tls: &'a Tls,
+    /// The proxy; the usual variables where `None`.
+    pub(crate) proxy: Option<&'a Secret>,
+    /// Whether it is for this very machine.
+    pub(crate) loopback: bool,
+    /// How long name look-up, connection and TLS may take.
+    pub(crate) connect_timeout: Option<Duration>,
+    /// The Unix socket to connect to, where the endpoint has one and it is the endpoint's own origin.
+    pub(crate) socket: Option<&'a Path>,
+    /// Looks names up, and refuses what must not be connected to.
+    pub(crate) resolver: Arc<dyn reqwest::dns::Resolve>,
+}
+
+impl Beside<'_> {
+    /// Builds the client.
+    ///
+    /// # Errors
+    /// As [`build`].
+    pub(crate) fn build(self) -> Result<Client> {
+        if let Some(path) = self.socket {
+            return at_socket(path, self.tls, self.connect_timeout, Versions::Any);
+        }
+        let builder = builder(self.tls, self.proxy, self.loopback, self.connect_timeout, Versions::Any)?;
+        finish(builder.dns_resolver(self.resolver))
+    }
+}
+
+fn builder(
+    tls: &Tls,
+    configured: Option<&Secret>,
+    loopback: bool,
+    connect_timeout: Option<Duration>,
+    versions: Versions,
+) -> Result<ClientBuilder> {
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(&endpoint.tls)?)
+        .tls_backend_preconfigured(tls::config(tls, versions)?)
         .user_agent(AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .tcp_nodelay(true);
-    if let Some(limit) = options.connect_timeout.filter(|limit| !limit.is_zero()) {
+    if let Some(limit) = connect_timeout.filter(|limit| !limit.is_zero()) {
         builder = builder.connect_timeout(limit);
     }
-    match &endpoint.proxy {
+    if versions == Versions::One {
+        builder = builder.http1_only();
+    }
+    match configured {
         Some(url) if url.reveal().is_empty() => builder = builder.no_proxy(),
         Some(url) => builder = builder.proxy(proxy(url)?),
         // A proxy elsewhere cannot reach what only this machine can; whoever wants one here names it.
-        None if is_loopback(&endpoint.url) => builder = builder.no_proxy(),
+        None if loopback => builder = builder.no_proxy(),
         // `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in either case, as reqwest reads them.
         None => {}
     }
+    Ok(builder)
+}
+
+fn finish(builder: ClientBuilder) -> Result<Client> {
     builder.build().map_err(|error| Failure::new(Class::Bug, "cannot set up the HTTP client").source(&error))
 }
 
 /// Whether requests go through a proxy, as far as the endpoint and the environment (`set`) tell.
 pub(super) fn is_proxied(endpoint: &HttpEndpoint, set: impl Fn(&str) -> bool) -> bool {
-    let names =
-        if endpoint.url.scheme() == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     match &endpoint.proxy {
+        _ if endpoint.socket.is_some() => false,
         Some(url) => !url.reveal().is_empty(),
-        None => !is_loopback(&endpoint.url) && names.into_iter().chain(["ALL_PROXY", "all_proxy"]).any(set),
+        None => !is_loopback(&endpoint.url) && proxied_by_environment(endpoint.url.scheme(), set),
     }
+}
+
+/// Whether the environment (`set`) names a proxy for this scheme.
+pub(crate) fn proxied_by_environment(scheme: &str, set: impl Fn(&str) -> bool) -> bool {
+    let names = if scheme == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    names.into_iter().chain(["ALL_PROXY", "all_proxy"]).any(set)
 }
 
 fn proxy(secret: &Secret) -> Result<Proxy> {
@@ -81,7 +164,7 @@ fn proxy(secret: &Secret) -> Result<Proxy> {
 }
 
 /// Whether the URL names this very machine.
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(url::Host::Ipv4(address)) => address.is_loopback(),

@@ -1,12 +1,14 @@
 //! One HTTP request and the head of its answer: headers, credentials, redirects, and what the trace sees.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, Url};
 
-use super::{client, fault, refusal};
+use super::client::{self, Versions};
+use super::{fault, refusal};
 use crate::error::{Class, Failure, Result};
 use crate::secret::REDACTED;
 use crate::transport::trace::{Event, Trace};
@@ -57,17 +59,43 @@ pub(super) enum Answer {
 }
 
 impl Core {
-    pub(super) fn new(endpoint: &HttpEndpoint, options: &Options) -> Result<Self> {
+    pub(super) fn new(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Self> {
         let configured = client::configured(endpoint, &options.trace)?;
         let own = configured.contains_key(AUTHORIZATION) || !endpoint.url.username().is_empty();
         Ok(Core {
-            client: client::build(endpoint, options)?,
+            client: client::build(endpoint, options, versions)?,
             url: endpoint.url.clone(),
             configured,
             authorize: options.authorize.clone().filter(|_| !own),
             trace: options.trace.clone(),
             proxied: client::is_proxied(endpoint, |name| std::env::var_os(name).is_some()),
         })
+    }
+
+    /// Waits for an opening, but no longer than `limit`; a person who logs in meanwhile takes the time they
+    /// need. `None` where time ran out.
+    pub(super) async fn in_time<T>(&self, limit: Option<Duration>, opening: impl Future<Output = T>) -> Option<T> {
+        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return Some(opening.await) };
+        tokio::pin!(opening);
+        loop {
+            match tokio::time::timeout(limit, &mut opening).await {
+                Ok(opened) => return Some(opened),
+                Err(_) if self.busy() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Waits until no token is being renewed.
+    pub(super) async fn settle(&self) {
+        if let Some(authorize) = &self.authorize {
+            authorize.settle().await;
+        }
+    }
+
+    /// Whether a person is logging in.
+    pub(super) fn busy(&self) -> bool {
+        self.authorize.as_ref().is_some_and(|authorize| authorize.busy())
     }
 
     /// Sends a request until it has an answer that is neither a demand for credentials that can be met nor

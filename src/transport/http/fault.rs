@@ -9,7 +9,7 @@ use super::{refusal, tls};
 use crate::error::{Class, Failure};
 
 /// Why no answer came from `url`, or why it broke off.
-pub(super) fn failure(error: reqwest::Error, url: &Url) -> Failure {
+pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     let shown = refusal::shown(url);
     let error = error.without_url();
     let chain = chain(&error);

@@ -7,6 +7,7 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use tokio::sync::mpsc;
 
+use super::client::Versions;
 use super::events::{self, Cursor, End, Events};
 use super::exchange::{Answer, Ask, Core, same_origin};
 use super::sink::{Sink, Tasks};
@@ -20,16 +21,12 @@ use crate::transport::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, O
 /// When the server refuses the stream ([`refusal::failure`]), names no address or one of another origin
 /// ([`Class::Protocol`]), or takes longer than `connect_timeout` ([`Class::Timeout`]).
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
-    let core = Core::new(endpoint, options)?;
-    let opening = open(&core);
+    let core = Core::new(endpoint, options, Versions::Any)?;
     let bounded = async {
-        match options.connect_timeout.filter(|limit| !limit.is_zero()) {
-            Some(limit) => tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| {
-                let what = format!("no event stream from {} in time", refusal::shown(&core.url));
-                Err(Failure::new(Class::Timeout, what))
-            }),
-            None => opening.await,
-        }
+        core.in_time(options.connect_timeout, open(&core)).await.unwrap_or_else(|| {
+            let what = format!("no event stream from {} in time", refusal::shown(&core.url));
+            Err(Failure::new(Class::Timeout, what))
+        })
     };
     let (events, messages) = options.interrupt.guard(bounded).await??;
     let (sender, incoming) = mpsc::unbounded_channel();
@@ -125,6 +122,10 @@ impl Transport for Sse {
         Wire::Sse
     }
 
+    fn busy(&self) -> bool {
+        self.0.core.busy()
+    }
+
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
             let shared = &self.0;
@@ -159,6 +160,7 @@ impl Transport for Sse {
             self.0.tasks.close();
             // Lets the ended tasks drop their connections.
             tokio::task::yield_now().await;
+            self.0.core.settle().await;
         })
     }
 }

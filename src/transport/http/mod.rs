@@ -1,5 +1,5 @@
 //! MCP over a URL: Streamable HTTP in its legacy and its modern shape (digest §2.2, §2.3), and HTTP+SSE
-//! of 2024-11-05 ([`legacy`]).
+//! of 2024-11-05 (`legacy`).
 //!
 //! A request is a POST in a task of its own, which pumps the answer into the session's channel; to
 //! abandon the request is to end that task, and with it the stream. Proxies are those of the endpoint,
@@ -20,6 +20,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upgrade;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use self::client::Versions;
 use self::exchange::{Answer, Ask, Core, SESSION, VERSION};
 use self::sink::{Sink, Tasks, lock};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, HttpMode, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
@@ -37,6 +39,11 @@ use crate::secret::Secret;
 
 pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
+pub(super) use self::upgrade::{Asked, carrier, upgrade};
+
+pub(crate) use self::client::{Beside, is_loopback, proxied_by_environment};
+pub(crate) use self::fault::failure as fault;
+pub(crate) use self::refusal::shown;
 
 /// How long the server may take to show whether it offers a stream for its own requests (`HTL-06`).
 const LISTEN: Duration = Duration::from_millis(300);
@@ -60,7 +67,7 @@ pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Conne
 }
 
 fn streamable(endpoint: &HttpEndpoint, options: &Options, limit: usize) -> Result<Connection> {
-    let core = Core::new(endpoint, options)?;
+    let core = Core::new(endpoint, options, Versions::Any)?;
     let (sender, incoming) = mpsc::unbounded_channel();
     let sink = Sink { incoming: sender, trace: options.trace.clone(), limit };
     let shared = Shared { core, sink, tasks: Tasks::default(), state: Mutex::default(), deaf: Notify::new() };
@@ -270,6 +277,10 @@ impl Transport for Streamable {
         }
     }
 
+    fn busy(&self) -> bool {
+        self.0.core.busy()
+    }
+
     fn forget_session(&self) -> bool {
         lock(&self.0.state).session.take().is_some()
     }
@@ -288,6 +299,7 @@ impl Transport for Streamable {
                 // Lets the ended tasks drop their connections.
                 tokio::task::yield_now().await;
             }
+            shared.core.settle().await;
         })
     }
 }

@@ -9,6 +9,8 @@ use reqwest::{Response, Url};
 use crate::error::{Class, Failure};
 use crate::transport::Refusal;
 
+/// Hands out the nonce that the next proof must hold.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// How much of a body is kept, in bytes.
 const HEAD: usize = 4096;
 /// How long a refusal's body may take; what has come by then is kept.
@@ -27,6 +29,8 @@ pub(super) fn of(response: &Response, url: &Url, in_session: bool) -> Refusal {
         challenges: challenges.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect(),
         retry_after: text(RETRY_AFTER).and_then(|value| delay(&value, SystemTime::now())),
         location: text(LOCATION),
+        dpop_nonce: text(DPOP_NONCE),
+        peer: response.remote_addr().map(|address| address.ip()),
         body: String::new(),
         in_session,
     }
@@ -55,7 +59,7 @@ pub(super) fn body_head(bytes: &[u8]) -> String {
 }
 
 /// A URL as messages show it: without a password, and without a query, which often holds a key.
-pub(super) fn shown(url: &Url) -> String {
+pub(crate) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     // Neither can fail for http and https.
     let _ = url.set_username("");
@@ -165,6 +169,8 @@ mod tests {
                 challenges: vec![],
                 retry_after: None,
                 location: None,
+                dpop_nonce: None,
+                peer: None,
                 body: "\n <b>no</b>".into(),
                 in_session: false,
             };

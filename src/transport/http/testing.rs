@@ -207,7 +207,14 @@ pub(super) fn end() -> Step {
 }
 
 pub(super) fn endpoint(url: &str) -> HttpEndpoint {
-    HttpEndpoint { url: url.parse().unwrap(), headers: vec![], mode: HttpMode::Auto, tls: Tls::default(), proxy: None }
+    HttpEndpoint {
+        url: url.parse().unwrap(),
+        headers: vec![],
+        mode: HttpMode::Auto,
+        tls: Tls::default(),
+        proxy: None,
+        socket: None,
+    }
 }
 
 /// A request of this method.

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::client::Versions;
 use crate::error::{Class, Failure, Result};
 use crate::transport::Tls;
 
@@ -33,11 +34,11 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Builds the configuration for HTTP/2 and HTTP/1.1.
+/// Builds the configuration for these versions of HTTP.
 ///
 /// # Errors
 /// [`Class::Config`], naming the file, where one of the user's PEM files cannot be used.
-pub(super) fn config(tls: &Tls) -> Result<ClientConfig> {
+pub(super) fn config(tls: &Tls, versions: Versions) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let extra = match &tls.cacert {
         Some(path) => certificates(path, "certificate authorities")?,
@@ -71,7 +72,10 @@ pub(super) fn config(tls: &Tls) -> Result<ClientConfig> {
         }
         (None, None) => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match versions {
+        Versions::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Versions::One => vec![b"http/1.1".to_vec()],
+    };
     Ok(config)
 }
 
@@ -305,8 +309,10 @@ mod tests {
     }
 
     #[test]
-    fn speaks_both_versions_of_http() -> Result<()> {
-        assert_eq!(config(&Tls::default())?.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+    fn offers_the_versions_that_may_be_spoken() -> Result<()> {
+        let offered = |versions| config(&Tls::default(), versions).map(|config| config.alpn_protocols);
+        assert_eq!(offered(Versions::Any)?, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        assert_eq!(offered(Versions::One)?, [b"http/1.1".to_vec()]);
         Ok(())
     }
 }

@@ -121,6 +121,6 @@ async fn the_farewell_does_not_wait_long() {
     let connection = initialized(&server).await;
     let start = std::time::Instant::now();
     connection.transport.close(true).await;
-    assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(server.seen()[1].line(), "DELETE /mcp HTTP/1.1");
 }

@@ -1,0 +1,258 @@
+//! The authorization request and what comes back from it (digest §5.2, steps 6 and 8).
+
+use std::borrow::Cow;
+
+use url::form_urlencoded::{self, Serializer};
+
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+
+/// What an authorization request asks for; what its answer is judged by.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The endpoint, as the metadata writes it.
+    pub endpoint: String,
+    /// The client.
+    pub client_id: String,
+    /// Where the answer goes.
+    pub redirect_uri: String,
+    /// The PKCE challenge.
+    pub challenge: String,
+    /// Ties the answer to this request.
+    pub state: String,
+    /// The resource, byte for byte (`AUT-14`).
+    pub resource: String,
+    /// The scopes; none are asked for where it is empty.
+    pub scopes: Vec<String>,
+    /// The issuer, as its own metadata writes it (`AUT-16`).
+    pub issuer: String,
+    /// Whether the metadata promises `iss` in the answer.
+    pub promises_issuer: bool,
+}
+
+impl Request {
+    /// The URL that the person's browser is sent to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", &self.redirect_uri)
+            .append_pair("code_challenge", &self.challenge)
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("state", &self.state)
+            .append_pair("resource", &self.resource);
+        if !self.scopes.is_empty() {
+            query.append_pair("scope", &self.scopes.join(" "));
+            if self.scopes.iter().any(|scope| scope == super::scopes::OFFLINE_ACCESS) {
+                // OpenID Connect Core §11: without it the request for offline access is ignored.
+                query.append_pair("prompt", "consent");
+            }
+        }
+        let endpoint = self.endpoint.split('#').next().unwrap_or_default();
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        format!("{endpoint}{joint}{}", query.finish())
+    }
+
+    /// Judges the answer, given as the query of the redirect.
+    ///
+    /// # Errors
+    /// [`Class::Auth`]: it belongs to another request, another issuer answered, or the person or the server
+    /// said no. Nothing that an unproven sender wrote is repeated.
+    pub fn judge(&self, query: &str) -> Result<Secret> {
+        let answer = Answer::read(query)?;
+        match answer.state.as_deref() {
+            Some(state) if state == self.state => {}
+            Some(_) => return Err(rejected("the answer belongs to another login ('state' differs)")),
+            None => return Err(rejected("the answer says not which login it belongs to ('state' is missing)")),
+        }
+        match answer.iss.as_deref() {
+            Some(iss) if iss == self.issuer => {}
+            Some(_) => {
+                return Err(rejected("another authorization server answered ('iss' differs)")
+                    .cause(format!("expected the answer of {}", self.issuer)));
+            }
+            None if self.promises_issuer => {
+                return Err(rejected("the answer says not who gives it ('iss' is missing)")
+                    .cause(format!("{} promises to say it", self.issuer)));
+            }
+            None => {}
+        }
+        if let Some(error) = answer.error {
+            return Err(denied(&error, answer.error_description.as_deref()));
+        }
+        match answer.code {
+            Some(code) if !code.is_empty() => Ok(Secret::new(code)),
+            _ => Err(rejected("the answer holds neither a code nor an error")),
+        }
+    }
+}
+
+/// What a person pasted: the redirected URL, or its query alone.
+///
+/// # Errors
+/// [`Class::Auth`] where it cannot be either.
+pub fn pasted(text: &str) -> Result<&str> {
+    let text = text.trim().trim_matches(['"', '\'', '<', '>']);
+    let text = text.split('#').next().unwrap_or_default();
+    let query = text.split_once('?').map_or(text, |(_, query)| query);
+    if query.contains('=') && !query.contains("://") {
+        return Ok(query);
+    }
+    Err(Failure::new(Class::Auth, "that is not the URL to which the login was redirected")
+        .hint("paste the whole address of the page that the browser could not open; it holds 'code=' and 'state='"))
+}
+
+#[derive(Default)]
+struct Answer<'a> {
+    code: Option<Cow<'a, str>>,
+    state: Option<Cow<'a, str>>,
+    iss: Option<Cow<'a, str>>,
+    error: Option<Cow<'a, str>>,
+    error_description: Option<Cow<'a, str>>,
+}
+
+impl<'a> Answer<'a> {
+    fn read(query: &'a str) -> Result<Self> {
+        let mut answer = Answer::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "code" => &mut answer.code,
+                "state" => &mut answer.state,
+                "iss" => &mut answer.iss,
+                "error" => &mut answer.error,
+                "error_description" => &mut answer.error_description,
+                _ => continue,
+            };
+            // RFC 6749 §3.1: none may come twice; which of two is meant nobody can say.
+            if place.replace(value).is_some() {
+                return Err(rejected(&format!("the answer has '{name}' twice")));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn rejected(why: &str) -> Failure {
+    Failure::new(Class::Auth, "the login was not accepted").cause(why)
+}
+
+/// The refusal of a person or of the authorization server.
+fn denied(error: &str, description: Option<&str>) -> Failure {
+    let failure = if error == "access_denied" {
+        Failure::new(Class::Auth, "the login was refused").hint("log in again, and allow what is asked for")
+    } else {
+        Failure::new(Class::Auth, "the authorization server refused the login")
+    };
+    let said = match description.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => format!("{}: {}", short(error, 60), short(text, 300)),
+        None => short(error, 60),
+    };
+    failure.cause(said)
+}
+
+/// At most so many characters of what a server says.
+#[must_use]
+pub fn short(text: &str, most: usize) -> String {
+    let cut: String = text.chars().take(most).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn request() -> Request {
+        Request {
+            endpoint: "https://as/authorize".into(),
+            client_id: "id".into(),
+            redirect_uri: "http://127.0.0.1:1/callback".into(),
+            challenge: "chal".into(),
+            state: "st".into(),
+            resource: "http://LOCALHOST:80".into(),
+            scopes: vec!["a".into(), "b:c".into()],
+            issuer: "https://as".into(),
+            promises_issuer: false,
+        }
+    }
+
+    fn why(request: &Request, query: &str) -> String {
+        let failure = request.judge(query).unwrap_err();
+        assert_eq!(failure.class(), Class::Auth);
+        failure.to_string()
+    }
+
+    #[test]
+    fn aut_14_the_resource_is_sent_byte_for_byte() {
+        let url = request().url();
+        assert!(url.starts_with("https://as/authorize?response_type=code&client_id=id&"), "{url}");
+        let sent = url::Url::parse(&url).unwrap();
+        let value = |name: &str| sent.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        assert_eq!(value("resource").as_deref(), Some("http://LOCALHOST:80"));
+        assert_eq!(value("scope").as_deref(), Some("a b:c"));
+        assert_eq!(value("code_challenge_method").as_deref(), Some("S256"));
+        assert_eq!(value("redirect_uri").as_deref(), Some("http://127.0.0.1:1/callback"));
+        assert_eq!(value("prompt"), None);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_own_query() {
+        let request = Request { endpoint: "https://as/a?tenant=x#frag".into(), scopes: vec![], ..request() };
+        let url = request.url();
+        assert!(url.starts_with("https://as/a?tenant=x&response_type=code&"), "{url}");
+        assert!(!url.contains("scope="), "{url}");
+    }
+
+    #[test]
+    fn aut_22_offline_access_asks_for_consent() {
+        let request = Request { scopes: vec!["offline_access".into()], ..request() };
+        assert!(request.url().ends_with("&scope=offline_access&prompt=consent"));
+    }
+
+    #[test]
+    fn aut_17_the_state_must_be_ours() {
+        let request = request();
+        assert_eq!(request.judge("state=st&code=c%2Bd").unwrap().reveal(), "c+d");
+        assert!(why(&request, "state=other&code=c").contains("another login"));
+        assert!(why(&request, "code=c").contains("'state' is missing"));
+        assert!(why(&request, "state=st").contains("neither"));
+        assert!(why(&request, "state=st&code=").contains("neither"));
+        assert!(why(&request, "state=st&state=st&code=c").contains("twice"));
+        assert!(why(&request, "").contains("'state' is missing"));
+    }
+
+    #[test]
+    fn aut_16_the_issuer_is_compared_exactly_whether_promised_or_not() {
+        for promises_issuer in [false, true] {
+            let request = Request { promises_issuer, ..request() };
+            assert!(request.judge("state=st&code=c&iss=https%3A%2F%2Fas").is_ok());
+            for iss in ["https://as/", "https://AS", "https://evil", ""] {
+                assert!(why(&request, &format!("state=st&code=c&iss={iss}")).contains("'iss' differs"), "{iss}");
+            }
+            assert_eq!(request.judge("state=st&code=c").is_ok(), !promises_issuer);
+        }
+    }
+
+    #[test]
+    fn aut_16_on_a_mismatch_the_error_text_is_not_shown() {
+        let request = Request { promises_issuer: true, ..request() };
+        for query in ["error=x&error_description=EVIL&state=st&iss=https://evil", "error=EVIL&state=st", "error=EVIL"] {
+            assert!(!why(&request, query).contains("EVIL"), "{query}");
+        }
+        let told = why(&request, "error=access_denied&error_description=no+way&state=st&iss=https://as");
+        assert_eq!(told, "the login was refused: access_denied: no way");
+    }
+
+    #[test]
+    fn a_pasted_url_is_taken_in_every_form_people_copy_it() {
+        for text in ["http://127.0.0.1:1/callback?code=a&state=b\n", "'http://h/?code=a&state=b#_=_'", "code=a&state=b"]
+        {
+            assert_eq!(pasted(text).unwrap(), "code=a&state=b", "{text}");
+        }
+        for text in ["", "abc", "https://as/authorize", "https://x?", "y"] {
+            assert!(pasted(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `WWW-Authenticate`: what a server that refuses says about how to do better (RFC 9110 §11.6.1, `AUT-02`).
+
+/// One challenge: a scheme and its parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenge {
+    /// The scheme, in lower case.
+    pub scheme: String,
+    /// Parameters: names in lower case, values without quotes.
+    pub params: Vec<(String, String)>,
+}
+
+impl Challenge {
+    /// The value of a parameter; the first where it is repeated.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Where the protected resource metadata is (RFC 9728 §5.1).
+    #[must_use]
+    pub fn resource_metadata(&self) -> Option<&str> {
+        self.param("resource_metadata").filter(|value| !value.is_empty())
+    }
+
+    /// The scopes that the request needed.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<String> {
+        self.param("scope").unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect()
+    }
+
+    /// The error code (RFC 6750 §3.1).
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.param("error")
+    }
+
+    fn is_oauth(&self) -> bool {
+        self.scheme == "bearer" || self.scheme == "dpop"
+    }
+}
+
+/// Reads all header lines. What cannot be understood is left out, never an error.
+pub fn parse<S: AsRef<str>>(lines: &[S]) -> Vec<Challenge> {
+    let mut all = Vec::new();
+    for line in lines {
+        Reader { rest: line.as_ref(), found: Vec::new() }.read(&mut all);
+    }
+    all
+}
+
+/// The challenge to be met with a token: one that says where to get it is preferred, then one with an error.
+pub fn oauth(challenges: &[Challenge]) -> Option<&Challenge> {
+    let of = |wanted: fn(&Challenge) -> bool| challenges.iter().find(|one| one.is_oauth() && wanted(one));
+    of(|one| one.resource_metadata().is_some()).or_else(|| of(|one| one.error().is_some())).or_else(|| of(|_| true))
+}
+
+struct Reader<'a> {
+    rest: &'a str,
+    found: Vec<Challenge>,
+}
+
+impl<'a> Reader<'a> {
+    fn read(mut self, all: &mut Vec<Challenge>) {
+        // A scheme stands only at the beginning or after a comma; elsewhere a lone word belongs to a value
+        // whose quotes were forgotten (`scope=a b`).
+        let mut fresh = true;
+        loop {
+            let before = self.rest;
+            self.rest = self.rest.trim_start_matches([' ', '\t', ',']);
+            fresh |= before[..before.len() - self.rest.len()].contains(',');
+            if self.rest.is_empty() {
+                break;
+            }
+            let word = self.take(|c| !matches!(c, ' ' | '\t' | ',' | '=' | '"'));
+            if word.is_empty() {
+                // A stray quote or equals sign.
+                self.rest = &self.rest[1..];
+            } else if let Some(after) = self.rest.trim_start_matches([' ', '\t']).strip_prefix('=') {
+                self.rest = after;
+                self.param(word);
+            } else if fresh {
+                self.found.push(Challenge { scheme: word.to_ascii_lowercase(), params: Vec::new() });
+            } else if let Some((_, value)) = self.found.last_mut().and_then(|one| one.params.last_mut()) {
+                value.push(' ');
+                value.push_str(word);
+            }
+            fresh = false;
+        }
+        all.append(&mut self.found);
+    }
+
+    fn param(&mut self, name: &str) {
+        self.rest = self.rest.trim_start_matches([' ', '\t']);
+        let value = match self.rest.strip_prefix('"') {
+            Some(after) => {
+                self.rest = after;
+                self.quoted()
+            }
+            None => self.take(|c| !matches!(c, ' ' | '\t' | ',' | '"')).to_owned(),
+        };
+        // `Negotiate YII==`: a token68 (RFC 9110 §11.2), no parameter.
+        if value.chars().all(|c| c == '=') && !value.is_empty() {
+            return;
+        }
+        if let Some(challenge) = self.found.last_mut() {
+            challenge.params.push((name.to_ascii_lowercase(), value));
+        }
+    }
+
+    fn take(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+        let end = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    fn quoted(&mut self) -> String {
+        let mut value = String::new();
+        let mut chars = self.rest.char_indices();
+        while let Some((at, c)) = chars.next() {
+            match c {
+                '"' => {
+                    self.rest = &self.rest[at + 1..];
+                    return value;
+                }
+                '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
+                c => value.push(c),
+            }
+        }
+        self.rest = "";
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &str) -> Challenge {
+        let mut all = parse(&[line]);
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    #[test]
+    fn aut_02_reads_quoted_and_bare_values() {
+        let bearer = one(
+            r#"Bearer realm="a, \"b\"", resource_metadata=https://h/.well-known/x?a=1&b=2 , scope="mcp:a mcp:b",error=invalid_token"#,
+        );
+        assert_eq!(bearer.scheme, "bearer");
+        assert_eq!(bearer.param("realm"), Some("a, \"b\""));
+        assert_eq!(bearer.resource_metadata(), Some("https://h/.well-known/x?a=1&b=2"));
+        assert_eq!(bearer.scopes(), ["mcp:a", "mcp:b"]);
+        assert_eq!(bearer.error(), Some("invalid_token"));
+    }
+
+    #[test]
+    fn aut_02_reads_several_challenges_in_one_line_and_in_several() {
+        let lines = [r#"Basic realm="x", Negotiate YII==, BEARER resource_metadata="https://h/p", scope="s""#, "DPoP"];
+        let all = parse(&lines);
+        let schemes: Vec<&str> = all.iter().map(|one| one.scheme.as_str()).collect();
+        assert_eq!(schemes, ["basic", "negotiate", "bearer", "dpop"]);
+        assert!(all[1].params.is_empty());
+        assert_eq!(oauth(&all).and_then(Challenge::resource_metadata), Some("https://h/p"));
+    }
+
+    #[test]
+    fn the_challenge_that_says_most_is_chosen() {
+        let all = parse(&["Bearer", "DPoP error=\"use_dpop_nonce\"", "Basic error=\"x\""]);
+        assert_eq!(oauth(&all).and_then(Challenge::error), Some("use_dpop_nonce"));
+        assert_eq!(oauth(&parse(&["Basic realm=\"x\""])), None);
+        assert_eq!(oauth(&parse(&["Bearer"])).map(|one| one.params.len()), Some(0));
+    }
+
+    #[test]
+    fn sloppy_lines_are_read_as_far_as_they_go() {
+        assert_eq!(one("Bearer scope=a b c, error=\"e\"").scopes(), ["a", "b", "c"]);
+        assert_eq!(one("Bearer realm=\"x\" error=\"e\"").error(), Some("e"));
+        assert_eq!(one("Bearer , , scope = \"a\"").scopes(), ["a"]);
+        assert_eq!(one("Bearer error=\"never closed, scope=x").error(), Some("never closed, scope=x"));
+        assert_eq!(one("bearer \"\" = \"").scheme, "bearer");
+        assert!(parse(&["", " , ", "=", "\"", "a=b"]).iter().all(|one| one.params.is_empty()));
+        assert_eq!(one("Bearer ü=1, scope=\"é\\").param("ü"), Some("1"));
+    }
+}

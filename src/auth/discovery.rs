@@ -1,0 +1,189 @@
+//! Finding the authorization server of a protected server (digest §5.2, steps 1 to 4).
+
+use serde_json::{Map, Value};
+
+use super::callback::short;
+use super::challenge::Challenge;
+use super::http::Http;
+use super::metadata::{self, ResourceMetadata, ServerMetadata};
+use super::settings::Settings;
+use crate::error::{Class, Failure, Result};
+use crate::transport::http::shown;
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The resource to ask tokens for, byte for byte.
+    pub resource: String,
+    /// The scopes that the resource knows.
+    pub scopes: Vec<String>,
+    /// The authorization server.
+    pub server: ServerMetadata,
+    /// Whether the server, or the user, said that there is one. Where it is only assumed (2025-03-26), the
+    /// server may know nothing of OAuth.
+    pub told: bool,
+}
+
+/// Finds the authorization server; `wants_pkce` says whether it is for a grant that needs PKCE.
+///
+/// # Errors
+/// When metadata cannot be had, or must not be believed.
+pub async fn discover(
+    http: &Http,
+    settings: &Settings,
+    challenge: Option<&Challenge>,
+    wants_pkce: bool,
+) -> Result<Found> {
+    if let Some(issuer) = &settings.issuer {
+        http.trust(issuer);
+    }
+    let server = http.server();
+    let document = resource_metadata(http, challenge).await?;
+    let known = document.as_ref().map(|(_, document)| ResourceMetadata::read(document)).unwrap_or_default();
+    let resource = match (&document, &known.resource) {
+        (None, _) => metadata::default_resource(server),
+        (Some(_), Some(resource)) if metadata::resource_fits(resource, server) => resource.clone(),
+        (Some((url, _)), resource) => return Err(foreign_resource(url, resource.as_deref(), &shown(server))),
+    };
+    let pkce = wants_pkce && !settings.allow_unadvertised_pkce;
+    let found = |server, told| Found { resource, scopes: known.scopes_supported, server, told };
+    match choose(settings.issuer.as_deref(), &known.authorization_servers)? {
+        Some(issuer) => match server_metadata(http, &issuer, pkce).await? {
+            Some(metadata) => {
+                if settings.issuer.is_some() {
+                    // Whom the user named may name others.
+                    metadata.endpoints().for_each(|url| http.trust(url));
+                }
+                Ok(found(metadata, true))
+            }
+            None => {
+                Err(Failure::new(Class::Auth, format!("the authorization server {issuer} describes itself nowhere"))
+                    .cause("none of the well-known addresses of its metadata has any"))
+            }
+        },
+        None => {
+            let origin = metadata::origin(server);
+            let metadata = server_metadata(http, &origin, pkce).await?;
+            let told = metadata.is_some();
+            Ok(found(metadata.unwrap_or_else(|| ServerMetadata::assumed_at(&origin)), told))
+        }
+    }
+}
+
+/// The issuer to use: the configured one, where the server does not contradict; else the first it names.
+fn choose(configured: Option<&str>, named: &[String]) -> Result<Option<String>> {
+    let Some(configured) = configured else { return Ok(named.first().cloned()) };
+    if named.is_empty() {
+        return Ok(Some(configured.to_owned()));
+    }
+    match named.iter().find(|issuer| metadata::same_issuer(configured, issuer)) {
+        Some(issuer) => Ok(Some(issuer.clone())),
+        None => {
+            Err(Failure::new(Class::Auth, "the server does not take tokens of the configured authorization server")
+                .cause(format!("configured is {configured}; the server names {}", short(&named.join(", "), 300)))
+                .hint("correct 'issuer' in [servers.NAME.auth], or --issuer, or leave it out"))
+        }
+    }
+}
+
+fn foreign_resource(url: &str, resource: Option<&str>, server: &str) -> Failure {
+    let failure = Failure::new(Class::Auth, format!("the metadata at {} is not about {server}", short(url, 200)));
+    match resource {
+        Some(resource) => failure.cause(format!("it is about {}", short(resource, 200))),
+        None => failure.cause("it does not say which resource it is about"),
+    }
+}
+
+/// The metadata of the protected resource and where it was: at the address of the challenge, or at the
+/// well-known ones. `None` where there is none.
+async fn resource_metadata(http: &Http, challenge: Option<&Challenge>) -> Result<Option<(String, Map<String, Value>)>> {
+    if let Some(url) = challenge.and_then(Challenge::resource_metadata) {
+        match http.get(url).await.map(|answer| (answer.status, answer.document())) {
+            Ok((_, Some(document))) => return Ok(Some((url.to_owned(), document))),
+            // Behind a proxy, servers often name themselves by an address that is good inside only; their own
+            // well-known addresses are as good a source.
+            Ok((status, None)) => http.trace().note(&format!("no metadata at {url} (HTTP {status})")),
+            Err(failure) => http.trace().note(&format!("no metadata: {failure}")),
+        }
+    }
+    first(http, &metadata::resource_metadata_urls(http.server()), |_, document| Ok(Some(document))).await
+}
+
+/// The metadata of an issuer. `None` where there is none.
+///
+/// With `pkce`, a document that does not say whether PKCE is supported is passed over for one that does, and
+/// refused in the end (`AUT-09`).
+async fn server_metadata(http: &Http, issuer: &str, pkce: bool) -> Result<Option<ServerMetadata>> {
+    let urls = metadata::server_metadata_urls(issuer).map_err(|why| {
+        Failure::new(Class::Auth, format!("'{}' cannot be an authorization server", short(issuer, 200))).cause(why)
+    })?;
+    let mut silent = false;
+    let found = first(http, &urls, |url, document| {
+        let read = ServerMetadata::read(&document).unwrap_or_default();
+        if !metadata::same_issuer(issuer, &read.issuer) {
+            return Err(Failure::new(Class::Auth, format!("the metadata at {url} is not that of {issuer}"))
+                .cause(format!("it calls itself '{}'", short(&read.issuer, 200))));
+        }
+        match read.offers_s256() {
+            None if pkce => {
+                silent = true;
+                Ok(None)
+            }
+            Some(false) => Err(Failure::new(Class::Auth, format!("the authorization server {issuer} is not safe"))
+                .cause("it does not support PKCE with S256, which protects the login")),
+            _ => Ok(Some(read)),
+        }
+    })
+    .await?;
+    match found {
+        Some((_, metadata)) => Ok(Some(metadata)),
+        None if silent => Err(Failure::new(Class::Auth, format!("the authorization server {issuer} may not be safe"))
+            .cause("it does not say that it supports PKCE, which protects the login")
+            .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]")),
+        None => Ok(None),
+    }
+}
+
+/// The first of these documents that is there and that `take` accepts, with its URL.
+///
+/// An answer of 4xx, or one that is no JSON (a page for every address), means that it is not there; silence
+/// and 5xx mean that nothing can be said.
+async fn first<T>(
+    http: &Http,
+    urls: &[String],
+    mut take: impl FnMut(&str, Map<String, Value>) -> Result<Option<T>>,
+) -> Result<Option<(String, T)>> {
+    for url in urls {
+        let answer = http.get(url).await?;
+        if answer.status >= 500 {
+            return Err(Failure::new(Class::Unreachable, format!("{url} answered HTTP {}", answer.status)));
+        }
+        if let Some(document) = answer.document()
+            && let Some(taken) = take(url, document)?
+        {
+            return Ok(Some((url.clone(), taken)));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        text.split_whitespace().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn the_configured_issuer_is_used_unless_the_server_names_others() {
+        assert_eq!(choose(None, &names("https://a https://b")).unwrap().as_deref(), Some("https://a"));
+        assert_eq!(choose(None, &[]).unwrap(), None);
+        assert_eq!(choose(Some("https://b"), &names("https://a https://b/")).unwrap().as_deref(), Some("https://b/"));
+        assert_eq!(choose(Some("https://c"), &[]).unwrap().as_deref(), Some("https://c"));
+        let failure = choose(Some("https://c"), &names("https://a")).unwrap_err();
+        assert_eq!(failure.class(), Class::Auth);
+        assert!(failure.to_string().contains("https://c") && failure.to_string().contains("https://a"));
+    }
+}

@@ -1,0 +1,184 @@
+//! The record of a gate: loaded when it is first wanted, renewed under a lock that holds across processes
+//! (`AUT-23`), stored.
+
+use std::sync::{Arc, PoisonError};
+
+use super::super::flow::{self, Renewed, now};
+use super::super::metadata::same_issuer;
+use super::super::record::{Record, name_of};
+use super::super::settings::Settings;
+use super::super::store::About;
+use super::{By, Held, Inner, State};
+use crate::error::{Class, Failure, Result};
+
+/// How long before it expires a token is renewed, in seconds.
+const MARGIN: u64 = 30;
+
+impl Inner {
+    pub(super) fn server(&self) -> String {
+        name_of(self.http.server())
+    }
+
+    /// Loads the record, where the index says that there is one.
+    pub(super) async fn load(&self, state: &mut State) -> Result<()> {
+        if state.loaded {
+            return Ok(());
+        }
+        if let Some(about) = self.choose()?
+            && let Some(secret) = self.store.get(&about.key).await?
+        {
+            let mut record = Record::read(&secret)?;
+            self.hide(&record);
+            if self.settings.is_plain() {
+                state.inherited = Some(record.settings());
+            }
+            if self.manner.anew || !self.fits(&record) {
+                record.tokens = None;
+            }
+            state.held = Some(Held::new(record)?);
+        }
+        state.loaded = true;
+        Ok(())
+    }
+
+    /// The record to use: of this server, of the configured issuer, the one that is good for longest.
+    pub(super) fn choose(&self) -> Result<Option<About>> {
+        let server = self.server();
+        let issuer = self.settings.issuer.as_deref();
+        let of =
+            |about: &About| about.resource == server && issuer.is_none_or(|issuer| same_issuer(issuer, &about.issuer));
+        let mut all: Vec<About> = self.store.list()?.into_iter().filter(of).collect();
+        all.sort_by_key(|about| (about.expires_at, about.has_refresh));
+        Ok(all.pop())
+    }
+
+    /// Whether the tokens of a record were obtained as the settings say.
+    fn fits(&self, record: &Record) -> bool {
+        self.settings.client_id.as_ref().is_none_or(|id| *id == record.client.id)
+    }
+
+    fn hide(&self, record: &Record) {
+        let tokens = record.tokens.iter().flat_map(|tokens| [Some(&tokens.access), tokens.refresh.as_ref()]);
+        for secret in tokens.chain([record.client.secret.as_ref(), record.dpop_key.as_ref()]).flatten() {
+            self.person.hide(secret);
+        }
+    }
+
+    /// Makes the tokens ready for use: loaded, and renewed where they are due.
+    pub(super) async fn ready(self: &Arc<Self>, state: &mut State) -> Result<()> {
+        self.load(state).await?;
+        let Some(tokens) = state.tokens() else { return Ok(()) };
+        let (due, expired) = (tokens.due(now(), MARGIN), tokens.expired(now()));
+        if due && tokens.refresh.is_some() {
+            if let Err(failure) = self.renew(state).await {
+                if expired {
+                    return Err(failure);
+                }
+                // There is still time: the next run may have more luck.
+                self.http.trace().note(&format!("the token could not be renewed yet: {failure}"));
+            }
+        } else if expired {
+            if let Some(held) = &mut state.held {
+                held.record.tokens = None;
+            }
+            state.ended = Some(Failure::new(Class::Auth, "the token has expired"));
+        }
+        Ok(())
+    }
+
+    /// Renews the tokens in hand, or takes those that another process has renewed meanwhile (`AUT-23`).
+    /// Tells whether they were; why not, where the issuer refused, is kept.
+    pub(super) async fn renew(self: &Arc<Self>, state: &mut State) -> Result<bool> {
+        let Some(before) = state.held.as_ref().map(|held| held.record.clone()) else { return Ok(false) };
+        let (inner, settings) = (self.clone(), self.settings(state).clone());
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // A task of its own: once the refresh token has been sent, its successor must be stored, even if
+        // whoever wanted it has gone.
+        let task = tokio::spawn(async move {
+            let _ = sender.send(inner.renew_locked(&settings, before).await);
+        });
+        self.renewals.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        let lost = || Failure::new(Class::Bug, "the renewal of the token was lost");
+        match receiver.await.map_err(|_| lost()).flatten()? {
+            Exchange::New(record) => {
+                // The same key keeps the nonces that it was told.
+                if let Some(held) = &mut state.held {
+                    held.record = *record;
+                }
+                state.obtained(By::Renewal);
+                Ok(true)
+            }
+            Exchange::Refused(record, failure) => {
+                match (record, &mut state.held) {
+                    (Some(record), Some(held)) => held.record = *record,
+                    (_, held) => *held = None,
+                }
+                state.ended = Some(failure);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn renew_locked(&self, settings: &Settings, before: Record) -> Result<Exchange> {
+        let key = before.key();
+        let _guard = self.store.lock(&key).await?;
+        // Whoever held the lock before us may have done it already.
+        let Some(stored) = self.store.get(&key).await? else {
+            return Ok(Exchange::Refused(None, Failure::new(Class::Auth, "the credentials have been removed")));
+        };
+        let mut record = Record::read(&stored)?;
+        self.hide(&record);
+        let access = |record: &Record| record.tokens.as_ref().map(|tokens| tokens.access.clone());
+        if access(&record) != access(&before) {
+            match &record.tokens {
+                Some(tokens) if !tokens.due(now(), MARGIN) => return Ok(Exchange::New(Box::new(record))),
+                Some(_) => {}
+                None => {
+                    let failure = Failure::new(Class::Auth, "the login was refused to another run of mcpipe");
+                    return Ok(Exchange::Refused(Some(Box::new(record)), failure));
+                }
+            }
+        }
+        match flow::renew(&self.http, settings, &*self.person, &record).await? {
+            Renewed::Tokens(tokens) => {
+                record.tokens = Some(tokens);
+                let about = record.about(self.manner.configured.as_deref());
+                if let Err(failure) = self.store.put(&key, &about, &record.write()?).await {
+                    self.person.say(&format!("mcpipe: the renewed login could not be stored: {failure}"));
+                }
+                Ok(Exchange::New(Box::new(record)))
+            }
+            Renewed::Refused(failure) => {
+                record.tokens = None;
+                let about = record.about(self.manner.configured.as_deref());
+                self.store.put(&key, &about, &record.write()?).await?;
+                Ok(Exchange::Refused(Some(Box::new(record)), failure))
+            }
+            Renewed::Unregistered(failure) => {
+                self.store.delete(&key).await?;
+                Ok(Exchange::Refused(None, failure))
+            }
+        }
+    }
+
+    /// Stores a new login, and drops what it replaces (`AUT-13`): tokens of another issuer are of no use any
+    /// more.
+    pub(super) async fn keep(&self, record: &Record) -> Result<()> {
+        let key = record.key();
+        let _guard = self.store.lock(&key).await?;
+        self.store.put(&key, &record.about(self.manner.configured.as_deref()), &record.write()?).await?;
+        for about in self.store.list()? {
+            if about.resource == record.server && about.key != key {
+                self.store.delete(&about.key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a renewal ended.
+enum Exchange {
+    New(Box<Record>),
+    /// The issuer refused; what is left of the record.
+    Refused(Option<Box<Record>>, Failure),
+}

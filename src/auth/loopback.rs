@@ -1,0 +1,294 @@
+//! The place on this machine that the browser comes back to (RFC 8252 §7.3, digest §5.2 step 7).
+//!
+//! It listens on the loopback address only, takes one answer, and its pages repeat nothing of what it was
+//! sent.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use url::Url;
+
+use super::callback::Request;
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+
+/// The path of the redirect URI (`AUT-18`).
+const PATH: &str = "/callback";
+/// The longest request head, in bytes.
+const HEAD: usize = 16 * 1024;
+/// How long a connection may take to say what it wants. Browsers open some beforehand and say nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many connections are looked at; who opens more is no browser.
+const CONNECTIONS: usize = 100;
+
+const DONE: &str = "mcpipe has got its answer. You can close this page and go back to the terminal.";
+const FAILED: &str = "The login did not succeed. The terminal says why; you can close this page.";
+const NOT_HERE: &str = "There is nothing here.";
+
+/// A bound port that waits for the answer.
+pub struct Loopback {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Loopback {
+    /// Binds a port: the one that is wanted, or any.
+    ///
+    /// # Errors
+    /// [`Class::Config`] where the wanted one is taken.
+    pub async fn bind(wanted: Option<u16>) -> Result<Self> {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted.unwrap_or(0))).await;
+        let (listener, port) = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener))).map_or_else(
+            |error| {
+                let what = match wanted {
+                    Some(port) => format!("cannot listen on port {port} of this machine for the login"),
+                    None => "cannot listen on this machine for the login".to_owned(),
+                };
+                let failure = Failure::new(Class::Config, what).source(&error);
+                Err(match wanted {
+                    Some(_) => failure
+                        .hint("end what uses the port, or choose another one that is registered, with --redirect-port"),
+                    None => failure.hint("log in with a browser elsewhere: --no-browser"),
+                })
+            },
+            |(port, listener)| Ok((listener, port)),
+        )?;
+        Ok(Loopback { listener, port })
+    }
+
+    /// The same, but any port where the wanted one is taken.
+    ///
+    /// # Errors
+    /// Where none can be bound.
+    pub async fn bind_near(wanted: Option<u16>) -> Result<Self> {
+        match wanted {
+            Some(_) => match Loopback::bind(wanted).await {
+                Ok(bound) => Ok(bound),
+                Err(_) => Loopback::bind(None).await,
+            },
+            None => Loopback::bind(None).await,
+        }
+    }
+
+    /// The redirect URI.
+    #[must_use]
+    pub fn redirect_uri(&self) -> String {
+        format!("http://127.0.0.1:{}{PATH}", self.port)
+    }
+
+    /// Waits for the answer to `request` and judges it. The first one counts, whatever it is.
+    ///
+    /// # Errors
+    /// Those of [`Request::judge`].
+    pub async fn answer(self, request: &Request) -> Result<Secret> {
+        let mut talks = JoinSet::new();
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if seen < CONNECTIONS => {
+                    seen += 1;
+                    if let Ok((stream, _)) = accepted {
+                        talks.spawn(tokio::time::timeout(PATIENCE, hear(stream)));
+                    }
+                }
+                Some(talk) = talks.join_next() => {
+                    let Ok(Ok(Some((query, stream)))) = talk else { continue };
+                    let judged = request.judge(&query);
+                    let page = if judged.is_ok() { page(200, DONE) } else { page(400, FAILED) };
+                    tell(stream, &page).await;
+                    return judged;
+                }
+                else => {
+                    return Err(Failure::new(Class::Auth, "the login was not finished")
+                        .cause("something keeps asking where only the browser should"));
+                }
+            }
+        }
+    }
+}
+
+/// The port of a redirect URI of ours.
+#[must_use]
+pub fn port_of(redirect_uri: &str) -> Option<u16> {
+    Url::parse(redirect_uri).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?.port()
+}
+
+/// Reads one request. The query, where it is an answer; anything else is answered here.
+async fn hear(mut stream: TcpStream) -> Option<(String, TcpStream)> {
+    let mut head = Vec::new();
+    let mut chunk = [0; 2048];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
+        head.extend_from_slice(&chunk[..read]);
+        if head.len() > HEAD {
+            tell(stream, &page(431, NOT_HERE)).await;
+            return None;
+        }
+    }
+    match query(&head) {
+        Ok(query) => Some((query, stream)),
+        Err(status) => {
+            tell(stream, &page(status, NOT_HERE)).await;
+            None
+        }
+    }
+}
+
+/// The query of a request that is an answer; else the status to answer with.
+fn query(head: &[u8]) -> Result<String, u16> {
+    let line =
+        head.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok()).ok_or(400_u16)?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(400);
+    };
+    if !version.starts_with("HTTP/1.") {
+        return Err(400);
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match (method, path) {
+        ("GET", PATH) => Ok(query.to_owned()),
+        (_, PATH) => Err(405),
+        _ => Err(404),
+    }
+}
+
+fn page(status: u16, text: &str) -> String {
+    let reason = match status {
+        200 => "OK",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        431 => "Request Header Fields Too Large",
+        _ => "Bad Request",
+    };
+    let body = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>mcpipe</title>\n<body style=\"font: 1.2em system-ui, sans-serif; max-width: 32em; margin: 20vh auto; padding: 0 1em\">\n\
+         <p>{text}</p>\n"
+    );
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Sends the page and lets the browser take it. Whether it does is its own affair.
+async fn tell(mut stream: TcpStream, page: &str) {
+    let telling = async {
+        stream.write_all(page.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing while something is unread would reset the connection and with it the page.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(500), telling).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn request(uri: String) -> Request {
+        Request {
+            endpoint: "https://as/authorize".into(),
+            client_id: "id".into(),
+            redirect_uri: uri,
+            challenge: "c".into(),
+            state: "st".into(),
+            resource: "https://h".into(),
+            scopes: Vec::new(),
+            issuer: "https://as".into(),
+            promises_issuer: false,
+        }
+    }
+
+    async fn ask(port: u16, text: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Asks all of these in turn while the listener waits.
+    async fn play(asked: &[&str]) -> (Result<Secret>, Vec<String>, u16) {
+        let loopback = Loopback::bind(None).await.unwrap();
+        let port = loopback.port;
+        let request = request(loopback.redirect_uri());
+        let asking = async {
+            let mut answers = Vec::new();
+            for text in asked {
+                answers.push(ask(port, text).await);
+            }
+            answers
+        };
+        let (code, answers) = tokio::join!(loopback.answer(&request), asking);
+        (code, answers, port)
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_taken_once_and_nothing_else_is() {
+        let (code, answers, port) = play(&[
+            "GET /favicon.ico HTTP/1.1\r\n\r\n",
+            "POST /callback?code=x&state=st HTTP/1.1\r\n\r\n",
+            "GET /callback/?code=x&state=st HTTP/1.1\r\n\r\n",
+            "nonsense\r\n\r\n",
+            "GET /callback?code=c0de&state=st HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        ])
+        .await;
+        assert_eq!(code.unwrap().reveal(), "c0de");
+        let statuses: Vec<&str> = answers.iter().map(|answer| &answer[9..12]).collect();
+        assert_eq!(statuses, ["404", "405", "404", "400", "200"]);
+        assert!(answers[4].ends_with(&format!("<p>{DONE}</p>\n")));
+        assert!(answers.iter().all(|answer| !answer.contains("c0de")));
+        assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_foreign_answer_ends_the_login_and_is_not_repeated() {
+        let (code, answers, _) = play(&["GET /callback?error=%3Cscript%3E&state=other HTTP/1.1\r\n\r\n"]).await;
+        assert_eq!(code.unwrap_err().class(), Class::Auth);
+        assert!(answers[0].starts_with("HTTP/1.1 400 ") && answers[0].contains(FAILED));
+        assert!(!answers[0].contains("script") && !answers[0].contains("other"));
+    }
+
+    #[tokio::test]
+    async fn silent_and_endless_connections_do_not_stand_in_the_way() {
+        let loopback = Loopback::bind(None).await.unwrap();
+        let (port, request) = (loopback.port, request(loopback.redirect_uri()));
+        let asking = async {
+            let _silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let long = format!("GET /callback?{} HTTP/1.1\r\n\r\n", "a".repeat(HEAD));
+            assert!(ask(port, &long).await.starts_with("HTTP/1.1 431"));
+            ask(port, "GET /callback?code=c&state=st HTTP/1.1\r\n\r\n").await
+        };
+        let (code, answer) = tokio::join!(loopback.answer(&request), asking);
+        assert!(code.is_ok() && answer.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn aut_18_a_port_that_is_taken_is_named() {
+        let first = Loopback::bind(None).await.unwrap();
+        assert_eq!(port_of(&first.redirect_uri()), Some(first.port));
+        let Err(failure) = Loopback::bind(Some(first.port)).await else { panic!("bound twice") };
+        assert_eq!(failure.class(), Class::Config);
+        assert!(failure.to_string().contains(&first.port.to_string()), "{failure}");
+        assert_ne!(Loopback::bind_near(Some(first.port)).await.unwrap().port, first.port);
+    }
+
+    #[test]
+    fn only_ports_of_ours_are_used_again() {
+        assert_eq!(port_of("http://127.0.0.1:80/callback"), None);
+        assert_eq!(port_of("http://example.com:8080/callback"), None);
+        assert_eq!(port_of("http://127.0.0.1:8080/callback"), Some(8080));
+    }
+}

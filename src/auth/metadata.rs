@@ -1,0 +1,362 @@
+//! Where metadata is to be found, what it says, and whether it may be believed (digest §5.2, steps 2 to 4).
+//!
+//! Everything here is text in, text out. `resource` and issuer are identifiers: they are compared and sent
+//! as they were written, never as a URL library would write them again.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+/// What a protected resource says of itself (RFC 9728 §2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceMetadata {
+    /// The identifier of the resource, byte for byte.
+    pub resource: Option<String>,
+    /// Issuers whose tokens it takes, byte for byte.
+    pub authorization_servers: Vec<String>,
+    /// The scopes it knows.
+    pub scopes_supported: Vec<String>,
+}
+
+impl ResourceMetadata {
+    /// Reads the document.
+    #[must_use]
+    pub fn read(document: &Map<String, Value>) -> Self {
+        ResourceMetadata {
+            resource: text(document, "resource"),
+            authorization_servers: texts(document, "authorization_servers").unwrap_or_default(),
+            scopes_supported: texts(document, "scopes_supported").unwrap_or_default(),
+        }
+    }
+}
+
+/// What an authorization server says of itself (RFC 8414 §2, OpenID Connect Discovery §3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each field is the member it is named after")]
+pub struct ServerMetadata {
+    pub issuer: String,
+    pub authorization_endpoint: Option<String>,
+    pub token_endpoint: Option<String>,
+    pub registration_endpoint: Option<String>,
+    pub revocation_endpoint: Option<String>,
+    pub device_authorization_endpoint: Option<String>,
+    pub scopes_supported: Vec<String>,
+    pub code_challenge_methods_supported: Option<Vec<String>>,
+    pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    pub grant_types_supported: Option<Vec<String>>,
+    pub authorization_response_iss_parameter_supported: bool,
+    pub client_id_metadata_document_supported: bool,
+    /// Not read from a document, but assumed for want of one (2025-03-26).
+    pub assumed: bool,
+}
+
+impl ServerMetadata {
+    /// Reads the document; `None` where it names no issuer.
+    #[must_use]
+    pub fn read(document: &Map<String, Value>) -> Option<Self> {
+        let flag = |name: &str| document.get(name).is_some_and(|value| value == true || value == "true");
+        Some(ServerMetadata {
+            issuer: text(document, "issuer")?,
+            authorization_endpoint: text(document, "authorization_endpoint"),
+            token_endpoint: text(document, "token_endpoint"),
+            registration_endpoint: text(document, "registration_endpoint"),
+            revocation_endpoint: text(document, "revocation_endpoint"),
+            device_authorization_endpoint: text(document, "device_authorization_endpoint"),
+            scopes_supported: texts(document, "scopes_supported").unwrap_or_default(),
+            code_challenge_methods_supported: texts(document, "code_challenge_methods_supported"),
+            token_endpoint_auth_methods_supported: texts(document, "token_endpoint_auth_methods_supported"),
+            grant_types_supported: texts(document, "grant_types_supported"),
+            authorization_response_iss_parameter_supported: flag("authorization_response_iss_parameter_supported"),
+            client_id_metadata_document_supported: flag("client_id_metadata_document_supported"),
+            assumed: false,
+        })
+    }
+
+    /// The endpoints of 2025-03-26 for a server without any metadata (`AUT-07`).
+    #[must_use]
+    pub fn assumed_at(origin: &str) -> Self {
+        let at = |path: &str| Some(format!("{origin}{path}"));
+        ServerMetadata {
+            issuer: origin.to_owned(),
+            authorization_endpoint: at("/authorize"),
+            token_endpoint: at("/token"),
+            registration_endpoint: at("/register"),
+            assumed: true,
+            ..ServerMetadata::default()
+        }
+    }
+
+    /// Its endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &str> {
+        [
+            &self.authorization_endpoint,
+            &self.token_endpoint,
+            &self.registration_endpoint,
+            &self.revocation_endpoint,
+            &self.device_authorization_endpoint,
+        ]
+        .into_iter()
+        .filter_map(Option::as_deref)
+    }
+
+    /// Whether it says that it supports PKCE with S256; `None` where it does not say (`AUT-09`).
+    #[must_use]
+    pub fn offers_s256(&self) -> Option<bool> {
+        let methods = self.code_challenge_methods_supported.as_ref()?;
+        Some(methods.iter().any(|method| method == "S256"))
+    }
+
+    /// Whether it says that it supports a grant; where it says nothing, only the grants that RFC 8414 implies.
+    #[must_use]
+    pub fn offers_grant(&self, grant: &str) -> bool {
+        match &self.grant_types_supported {
+            Some(grants) => grants.iter().any(|one| one == grant),
+            None => grant == "authorization_code",
+        }
+    }
+}
+
+fn text(document: &Map<String, Value>, name: &str) -> Option<String> {
+    document.get(name)?.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned)
+}
+
+/// An array of strings; a single string counts as one of them, as some servers write it.
+fn texts(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+    match document.get(name)? {
+        Value::Array(items) => Some(items.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()),
+        Value::String(words) => Some(words.split_whitespace().map(ToOwned::to_owned).collect()),
+        _ => None,
+    }
+}
+
+/// `https://host:port` of a URL.
+#[must_use]
+pub fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Where the metadata of the resource at `server` may be, in order (RFC 9728 §3.1, `AUT-03`).
+#[must_use]
+pub fn resource_metadata_urls(server: &Url) -> Vec<String> {
+    let root = format!("{}/.well-known/oauth-protected-resource", origin(server));
+    let path = server.path();
+    if path == "/" && server.query().is_none() {
+        return vec![root];
+    }
+    let path = if path == "/" { "" } else { path };
+    let query = server.query().map(|query| format!("?{query}")).unwrap_or_default();
+    vec![format!("{root}{path}{query}"), root]
+}
+
+/// Where the metadata of an issuer may be, in order and nowhere else (`AUT-05`).
+///
+/// # Errors
+/// Why the issuer is none (RFC 8414 §2: https, and neither query nor fragment; `http` is judged where the
+/// request is made).
+pub fn server_metadata_urls(issuer: &str) -> Result<Vec<String>, &'static str> {
+    let url = Url::parse(issuer).map_err(|_| "it is no URL")?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err("it is no https URL");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it has a query or a fragment");
+    }
+    let (origin, path) = (origin(&url), url.path().trim_end_matches('/'));
+    let mut all = vec![
+        format!("{origin}/.well-known/oauth-authorization-server{path}"),
+        format!("{origin}/.well-known/openid-configuration{path}"),
+    ];
+    if !path.is_empty() {
+        all.push(format!("{origin}{path}/.well-known/openid-configuration"));
+    }
+    Ok(all)
+}
+
+/// Whether a resource identifier fits the URL of the server: same origin, and the same path or one above it
+/// (RFC 9728 §3.3 as MCP applies it, `AUT-04`). A slash at the end of the path makes no difference.
+#[must_use]
+pub fn resource_fits(resource: &str, server: &Url) -> bool {
+    let Ok(url) = Url::parse(resource) else { return false };
+    if url.origin() != server.origin() || !url.origin().is_tuple() || url.fragment().is_some() {
+        return false;
+    }
+    if url.query().is_some() && url.query() != server.query() {
+        return false;
+    }
+    let above = url.path().trim_end_matches('/');
+    match server.path().strip_prefix(above) {
+        Some(below) => below.is_empty() || below.starts_with('/'),
+        None => false,
+    }
+}
+
+/// The identifier of a server that names none: its URL without what is no part of a resource (RFC 8707 §2).
+/// A query often holds a key and is left out.
+#[must_use]
+pub fn default_resource(server: &Url) -> String {
+    let mut url = server.clone();
+    url.set_fragment(None);
+    url.set_query(None);
+    // Neither can fail for http and https.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let bare = url.path() == "/";
+    let text = String::from(url);
+    if bare { text.trim_end_matches('/').to_owned() } else { text }
+}
+
+/// Whether metadata that calls itself `found` is that of `expected` (RFC 8414 §3.3, `AUT-06`).
+///
+/// Exact, but for the slash of an empty path, which deployed servers write in one place and not in the other.
+#[must_use]
+pub fn same_issuer(expected: &str, found: &str) -> bool {
+    fn bare(text: &str) -> Option<&str> {
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let (_, authority) = text.split_once("://")?;
+        (!authority.contains(['/', '?', '#'])).then_some(text)
+    }
+    expected == found || matches!((bare(expected), bare(found)), (Some(one), Some(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn aut_03_resource_metadata_is_looked_for_at_the_path_and_then_at_the_root() {
+        assert_eq!(
+            resource_metadata_urls(&url("https://h:8443/a/mcp")),
+            [
+                "https://h:8443/.well-known/oauth-protected-resource/a/mcp",
+                "https://h:8443/.well-known/oauth-protected-resource"
+            ]
+        );
+        assert_eq!(resource_metadata_urls(&url("https://h/")), ["https://h/.well-known/oauth-protected-resource"]);
+        assert_eq!(
+            resource_metadata_urls(&url("https://h/?a=1#f"))[0],
+            "https://h/.well-known/oauth-protected-resource?a=1"
+        );
+    }
+
+    #[test]
+    fn aut_05_server_metadata_is_looked_for_in_the_prescribed_order() {
+        assert_eq!(
+            server_metadata_urls("https://h/tenant1").unwrap(),
+            [
+                "https://h/.well-known/oauth-authorization-server/tenant1",
+                "https://h/.well-known/openid-configuration/tenant1",
+                "https://h/tenant1/.well-known/openid-configuration"
+            ]
+        );
+        for issuer in ["https://h", "https://h/"] {
+            assert_eq!(
+                server_metadata_urls(issuer).unwrap(),
+                ["https://h/.well-known/oauth-authorization-server", "https://h/.well-known/openid-configuration"]
+            );
+        }
+        assert_eq!(server_metadata_urls("https://h/t/").unwrap(), server_metadata_urls("https://h/t").unwrap());
+        for bad in ["h", "ftp://h/", "https://h/?a", "https://h/#a", ""] {
+            assert!(server_metadata_urls(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn aut_04_a_resource_must_be_the_server_or_above_it() {
+        let server = url("https://h/a/mcp?k=1");
+        for good in
+            ["https://h/a/mcp", "https://h/a/mcp/", "https://h/a", "https://h", "https://H:443/", "https://h/a/mcp?k=1"]
+        {
+            assert!(resource_fits(good, &server), "{good}");
+        }
+        for bad in [
+            "https://evil.example.com/a/mcp",
+            "http://h/a/mcp",
+            "https://h:8443/a/mcp",
+            "https://h/a/mc",
+            "https://h/a/mcp/deeper",
+            "https://h/a/mcp?k=2",
+            "https://h/a/mcp#f",
+            "https://h.evil/a/mcp",
+            "https://h@evil/a/mcp",
+            "data:,h",
+            "h",
+            "",
+        ] {
+            assert!(!resource_fits(bad, &server), "{bad}");
+        }
+    }
+
+    #[test]
+    fn aut_06_issuers_are_compared_exactly_but_for_the_slash_of_an_empty_path() {
+        assert!(same_issuer("https://h/t", "https://h/t"));
+        assert!(same_issuer("https://h/", "https://h"));
+        assert!(same_issuer("https://h:1", "https://h:1/"));
+        for (one, other) in [
+            ("https://h/t", "https://h/t/"),
+            ("https://h", "https://H"),
+            ("https://h", "https://h:443"),
+            ("https://h", "http://h"),
+            ("https://h//", "https://h"),
+            ("https://h", "https://evil"),
+            ("h", "h/"),
+        ] {
+            assert!(!same_issuer(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_an_identifier_is_known_by_its_url() {
+        assert_eq!(default_resource(&url("HTTPS://u:p@H:443/mcp#x")), "https://h/mcp");
+        assert_eq!(default_resource(&url("http://localhost:80/")), "http://localhost");
+        assert_eq!(default_resource(&url("https://h/mcp/?key=k")), "https://h/mcp/");
+    }
+
+    #[test]
+    fn identifiers_are_read_as_they_are_written() {
+        let document = json!({"resource": "http://LOCALHOST:80", "authorization_servers": ["https://a/", 1, "b"],
+            "scopes_supported": "x y"});
+        let found = ResourceMetadata::read(document.as_object().unwrap());
+        assert_eq!(found.resource.as_deref(), Some("http://LOCALHOST:80"));
+        assert_eq!(found.authorization_servers, ["https://a/", "b"]);
+        assert_eq!(found.scopes_supported, ["x", "y"]);
+        assert_eq!(ResourceMetadata::read(&Map::new()), ResourceMetadata::default());
+    }
+
+    #[test]
+    fn aut_09_the_absence_of_pkce_is_told_from_its_refusal() {
+        let read = |methods: Value| {
+            let mut document = json!({"issuer": "i"});
+            document["code_challenge_methods_supported"] = methods;
+            ServerMetadata::read(document.as_object().unwrap()).unwrap().offers_s256()
+        };
+        assert_eq!(read(json!(["plain", "S256"])), Some(true));
+        assert_eq!(read(json!(["plain"])), Some(false));
+        assert_eq!(read(json!([])), Some(false));
+        assert_eq!(read(Value::Null), None);
+        assert_eq!(ServerMetadata::read(&Map::new()), None);
+    }
+
+    #[test]
+    fn grants_are_implied_only_where_nothing_is_said() {
+        let read = |document: Value| ServerMetadata::read(document.as_object().unwrap()).unwrap();
+        let silent = read(json!({"issuer": "i"}));
+        assert!(silent.offers_grant("authorization_code") && !silent.offers_grant("client_credentials"));
+        let open = read(json!({"issuer": "i", "grant_types_supported": ["client_credentials"]}));
+        assert!(!open.offers_grant("authorization_code") && open.offers_grant("client_credentials"));
+    }
+
+    #[test]
+    fn aut_07_without_metadata_the_endpoints_are_at_the_origin() {
+        let assumed = ServerMetadata::assumed_at("https://h:1");
+        assert_eq!(assumed.authorization_endpoint.as_deref(), Some("https://h:1/authorize"));
+        assert_eq!(assumed.token_endpoint.as_deref(), Some("https://h:1/token"));
+        assert_eq!(assumed.registration_endpoint.as_deref(), Some("https://h:1/register"));
+        assert!(assumed.assumed);
+    }
+}

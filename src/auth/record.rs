@@ -1,0 +1,362 @@
+//! What is kept between runs: one record for each server and issuer, whole enough that renewing a token
+//! needs no discovery.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::identity::Method;
+use super::metadata::default_resource;
+use super::settings::Settings;
+use super::store::About;
+use super::token::{Granted, Kind};
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+
+/// The credentials for one server from one issuer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The server's URL, as [`name_of`] writes it.
+    pub server: String,
+    /// The resource that tokens are asked for, byte for byte.
+    pub resource: String,
+    /// The issuer, as its own metadata writes it.
+    pub issuer: String,
+    /// Where tokens are asked for and renewed.
+    pub token_endpoint: String,
+    /// Where they are revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation_endpoint: Option<String>,
+    /// Who we are to the issuer.
+    pub client: Client,
+    /// The scopes that were asked for.
+    #[serde(default)]
+    pub asked: Vec<String>,
+    /// Tells this login from others.
+    #[serde(default)]
+    pub login: String,
+    /// How it was obtained: how to obtain it again where the configuration says nothing.
+    #[serde(default)]
+    pub settings: Settings,
+    /// The tokens; none where they were refused and only the registration is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+    /// The key that the tokens are bound to (PKCS#8 in base64).
+    #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
+    pub dpop_key: Option<Secret>,
+}
+
+/// How we came to a client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The user named it.
+    Configured,
+    /// It is the URL of a metadata document.
+    Document,
+    /// The issuer gave it to us.
+    Registered,
+}
+
+/// A client of an authorization server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Client {
+    /// The id.
+    pub id: String,
+    /// The secret, where there is one.
+    #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
+    /// When the secret stops being good, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_expires_at: Option<u64>,
+    /// How it shows who it is.
+    pub method: Method,
+    /// How we came to it.
+    pub origin: Origin,
+    /// The redirect URI it was registered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
+    /// The scopes it was registered with: it may ask for no others. Any, where it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+}
+
+/// Tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The access token.
+    #[serde(with = "secret")]
+    pub access: Secret,
+    /// How to show it.
+    #[serde(default, skip_serializing_if = "is_bearer")]
+    pub dpop: bool,
+    /// The refresh token.
+    #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Secret>,
+    /// When the access token was obtained, in seconds since 1970.
+    #[serde(default)]
+    pub obtained_at: u64,
+    /// When it expires; `None` where the server did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// What was granted.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+fn is_bearer(dpop: &bool) -> bool {
+    !dpop
+}
+
+impl Tokens {
+    /// Tokens as they were granted at `now`. A server that names no scopes granted those asked for
+    /// (RFC 6749 §5.1); one that gives no refresh token lets the old one stand (RFC 6749 §6).
+    #[must_use]
+    pub fn new(granted: Granted, asked: &[String], before: Option<&Secret>, now: u64) -> Self {
+        Tokens {
+            access: granted.access,
+            dpop: granted.kind == Kind::Dpop,
+            refresh: granted.refresh.or_else(|| before.cloned()),
+            obtained_at: now,
+            expires_at: granted.expires_in.map(|life| now.saturating_add(life)),
+            scopes: granted.scopes.unwrap_or_else(|| asked.to_vec()),
+        }
+    }
+
+    /// Whether they are to be renewed before they are used: they expire within so many seconds, or within a
+    /// tenth of their life where that is shorter.
+    #[must_use]
+    pub fn due(&self, now: u64, margin: u64) -> bool {
+        self.expires_at.is_some_and(|at| {
+            let life = at.saturating_sub(self.obtained_at);
+            now.saturating_add(margin.min(life / 10)) >= at
+        })
+    }
+
+    /// Whether they have expired.
+    #[must_use]
+    pub fn expired(&self, now: u64) -> bool {
+        self.due(now, 0)
+    }
+}
+
+impl Record {
+    /// Reads a stored record.
+    ///
+    /// # Errors
+    /// [`Class::Config`] where it is damaged.
+    pub fn read(secret: &Secret) -> Result<Self> {
+        // What the parser complains about may quote a token.
+        serde_json::from_str(secret.reveal()).map_err(|_| {
+            Failure::new(Class::Config, "the stored credentials are damaged")
+                .hint("remove them with 'mcpipe auth logout TARGET', and log in again")
+        })
+    }
+
+    /// The record as it is stored.
+    ///
+    /// # Errors
+    /// Never in practice: every part of it can be written as JSON.
+    pub fn write(&self) -> Result<Secret> {
+        serde_json::to_string(self)
+            .map(Secret::new)
+            .map_err(|_| Failure::new(Class::Bug, "the credentials cannot be written as JSON"))
+    }
+
+    /// The settings that led to this record, its client among them.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let configured = self.client.origin == Origin::Configured && !self.client.id.is_empty();
+        Settings {
+            client_id: configured.then(|| self.client.id.clone()),
+            client_secret: self.client.secret.clone().filter(|_| configured),
+            ..self.settings.clone()
+        }
+    }
+
+    /// The key it is stored under.
+    #[must_use]
+    pub fn key(&self) -> String {
+        key(&self.server, &self.issuer)
+    }
+
+    /// What may be said about it.
+    #[must_use]
+    pub fn about(&self, name: Option<&str>) -> About {
+        let tokens = self.tokens.as_ref();
+        About {
+            key: self.key(),
+            resource: self.server.clone(),
+            issuer: self.issuer.clone(),
+            client_id: Some(self.client.id.clone()),
+            scopes: tokens.map(|tokens| tokens.scopes.clone()).unwrap_or_default(),
+            expires_at: tokens.and_then(|tokens| tokens.expires_at),
+            has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some()),
+            server: name.map(ToOwned::to_owned),
+            login: Some(self.login.clone()).filter(|login| !login.is_empty()),
+        }
+    }
+}
+
+/// A server as records name it: its URL without fragment, query, user and the slash of an empty path. Tokens
+/// are never sent anywhere else.
+#[must_use]
+pub fn name_of(server: &Url) -> String {
+    default_resource(server)
+}
+
+fn key(server: &str, issuer: &str) -> String {
+    format!("{server} {issuer}")
+}
+
+mod secret {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::secret::Secret;
+
+    pub fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        secret.reveal().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        String::deserialize(from).map(Secret::new)
+    }
+}
+
+mod optional_secret {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::secret::Secret;
+
+    pub fn serialize<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Secret::reveal).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Secret::new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::settings::Grant;
+    use super::*;
+
+    fn tokens(obtained_at: u64, life: Option<u64>) -> Tokens {
+        let granted = Granted {
+            access: Secret::new("hunter2-access"),
+            kind: Kind::Bearer,
+            refresh: Some(Secret::new("hunter2-refresh")),
+            expires_in: life,
+            scopes: None,
+        };
+        Tokens::new(granted, &["a".to_owned()], None, obtained_at)
+    }
+
+    fn record() -> Record {
+        Record {
+            server: "https://h/mcp".into(),
+            resource: "https://h".into(),
+            issuer: "https://as/".into(),
+            token_endpoint: "https://as/token".into(),
+            revocation_endpoint: None,
+            client: Client {
+                id: "id".into(),
+                secret: Some(Secret::new("hunter2-client")),
+                secret_expires_at: None,
+                method: Method::ClientSecretBasic,
+                origin: Origin::Registered,
+                redirect_uri: None,
+                scopes: Vec::new(),
+            },
+            asked: vec!["a".into()],
+            login: "login-1".into(),
+            settings: Settings::default(),
+            tokens: Some(tokens(1000, Some(3600))),
+            dpop_key: Some(Secret::new("hunter2-key")),
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_stored() {
+        let stored = record().write().unwrap();
+        for secret in ["access", "refresh", "client", "key"] {
+            assert!(stored.reveal().contains(&format!("hunter2-{secret}")));
+        }
+        let again = Record::read(&stored).unwrap();
+        assert_eq!(again.write().unwrap(), stored);
+        assert_eq!(again.tokens.unwrap().expires_at, Some(4600));
+    }
+
+    #[test]
+    fn sec_03_neither_debug_nor_the_index_shows_a_secret() {
+        let record = record();
+        let about = record.about(Some("linear"));
+        assert!(!format!("{record:?} {about:?} {}", serde_json::to_string(&about).unwrap()).contains("hunter2"));
+        assert_eq!((about.expires_at, about.has_refresh), (Some(4600), true));
+        assert_eq!(about.resource, "https://h/mcp");
+        let damaged = Record::read(&Secret::new("{\"server\": \"hunter2\"")).unwrap_err();
+        assert_eq!(damaged.class(), Class::Config);
+        assert!(!format!("{damaged:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_record_tells_how_to_obtain_it_again() {
+        let mut record = record();
+        record.settings = Settings {
+            client_id: Some("configured".into()),
+            client_secret: Some(Secret::new("hunter2-settings")),
+            grant: Grant::ClientCredentials,
+            dpop: true,
+            ..Settings::default()
+        };
+        let stored = record.write().unwrap();
+        assert!(!stored.reveal().contains("hunter2-settings"), "the client holds the secret, once");
+        let mut again = Record::read(&stored).unwrap();
+        assert_eq!((again.settings().client_id, again.settings().grant), (None, Grant::ClientCredentials));
+        again.client.origin = Origin::Configured;
+        assert_eq!(again.settings().client_id.as_deref(), Some("id"));
+        assert_eq!(again.settings().client_secret, record.client.secret);
+        assert!(again.settings().dpop && !again.settings().is_plain() && Settings::default().is_plain());
+    }
+
+    #[test]
+    fn aut_13_credentials_are_kept_by_server_and_issuer() {
+        let (one, mut other) = (record(), record());
+        other.issuer = "https://as".into();
+        assert_ne!(one.key(), other.key());
+        let name = |text: &str| name_of(&Url::parse(text).unwrap());
+        assert_eq!(name("https://u:p@H/mcp?key=1#x"), "https://h/mcp");
+        assert_ne!(name("https://h/mcp"), name("https://h/mcp/"));
+    }
+
+    #[test]
+    fn aut_23_tokens_are_renewed_before_they_expire() {
+        let hour = tokens(1000, Some(3600));
+        assert!(!hour.due(4569, 30));
+        assert!(hour.due(4570, 30));
+        assert!(!hour.expired(4599));
+        assert!(hour.expired(4600));
+        let short = tokens(1000, Some(5));
+        assert!(!short.due(1004, 30), "a token that lives for seconds is used for seconds");
+        assert!(short.due(1005, 30));
+        assert!(!tokens(1000, None).due(u64::MAX, 30));
+    }
+
+    #[test]
+    fn aut_23_the_old_refresh_token_stands_where_no_new_one_comes() {
+        let mut granted = Granted {
+            access: Secret::new("a"),
+            kind: Kind::Dpop,
+            refresh: None,
+            expires_in: None,
+            scopes: Some(vec!["x".into()]),
+        };
+        let old = Secret::new("old");
+        let kept = Tokens::new(granted.clone(), &[], Some(&old), 0);
+        assert_eq!(kept.refresh, Some(old.clone()));
+        assert!(kept.dpop && kept.scopes == ["x"]);
+        granted.refresh = Some(Secret::new("new"));
+        assert_eq!(Tokens::new(granted, &[], Some(&old), 0).refresh, Some(Secret::new("new")));
+    }
+}

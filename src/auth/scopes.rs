@@ -1,0 +1,72 @@
+//! Which scopes to ask for (`AUT-15`, `AUT-21`, `AUT-22`).
+
+use super::metadata::ServerMetadata;
+
+/// Asks for a refresh token at servers that speak OpenID Connect.
+pub const OFFLINE_ACCESS: &str = "offline_access";
+
+/// The scopes of a first authorization: those the user configured, else those of the challenge, else all
+/// that the resource knows, else none at all.
+#[must_use]
+pub fn first(configured: Option<&[String]>, challenged: &[String], known: &[String]) -> Vec<String> {
+    let chosen = match configured {
+        Some(configured) => configured,
+        None if challenged.is_empty() => known,
+        None => challenged,
+    };
+    union(chosen, &[])
+}
+
+/// What was asked for before and what is asked for now, each once, in this order.
+#[must_use]
+pub fn union(before: &[String], now: &[String]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::with_capacity(before.len() + now.len());
+    for scope in before.iter().chain(now) {
+        if !all.contains(scope) {
+            all.push(scope.clone());
+        }
+    }
+    all
+}
+
+/// The same with `offline_access`, where the authorization server knows it and scopes are named at all.
+#[must_use]
+pub fn lasting(mut scopes: Vec<String>, server: &ServerMetadata) -> Vec<String> {
+    let known = server.scopes_supported.iter().any(|scope| scope == OFFLINE_ACCESS);
+    if known && !scopes.is_empty() && !scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
+        scopes.push(OFFLINE_ACCESS.to_owned());
+    }
+    scopes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn aut_15_configured_then_challenged_then_known_then_none() {
+        assert_eq!(first(Some(&words("a")), &words("b"), &words("c")), ["a"]);
+        assert_eq!(first(None, &words("b b"), &words("c")), ["b"]);
+        assert_eq!(first(None, &[], &words("c d")), ["c", "d"]);
+        assert!(first(None, &[], &[]).is_empty());
+        assert!(first(Some(&[]), &words("b"), &words("c")).is_empty());
+    }
+
+    #[test]
+    fn aut_21_a_step_up_asks_for_the_union() {
+        assert_eq!(union(&words("a b"), &words("b c")), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn aut_22_offline_access_only_where_the_server_knows_it() {
+        let knows = ServerMetadata { scopes_supported: words("openid offline_access"), ..ServerMetadata::default() };
+        assert_eq!(lasting(words("a"), &knows), ["a", "offline_access"]);
+        assert_eq!(lasting(words("a offline_access"), &knows), ["a", "offline_access"]);
+        assert!(lasting(Vec::new(), &knows).is_empty());
+        assert_eq!(lasting(words("a"), &ServerMetadata::default()), ["a"]);
+    }
+}

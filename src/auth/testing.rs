@@ -1,0 +1,261 @@
+//! What tests of logins need: an HTTP server that answers from a function, and a person who does as told.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+use super::http::{Http, Limits};
+use super::settings::Person;
+use super::store::{self, Choice, Places, Store};
+use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
+use crate::transport::trace::Trace;
+use crate::transport::{Boxed, HttpEndpoint, HttpMode, Tls};
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: HashMap<String, String>,
+    pub body: String,
+}
+
+impl Asked {
+    /// The members of the form.
+    pub fn form(&self) -> HashMap<String, String> {
+        url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
+    }
+
+    /// Method and path.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// How long the server thinks about it.
+    pub delay: Duration,
+}
+
+impl Told {
+    pub fn json(status: u16, body: &Value) -> Self {
+        Told { status, headers: Vec::new(), body: body.to_string(), delay: Duration::ZERO }
+    }
+
+    pub fn status(status: u16) -> Self {
+        Told { status, headers: Vec::new(), body: String::new(), delay: Duration::ZERO }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn after(self, delay: Duration) -> Self {
+        Told { delay, ..self }
+    }
+}
+
+type Answer = Arc<dyn Fn(&Asked) -> Told + Send + Sync>;
+
+/// The server; it ends with the test's runtime.
+pub struct Fake {
+    pub origin: String,
+    seen: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Fake {
+    /// Answers every request by `answer`, which is given the server's own origin first.
+    pub async fn start<F>(make: impl FnOnce(&str) -> F) -> Self
+    where
+        F: Fn(&Asked) -> Told + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let answer: Answer = Arc::new(make(&origin));
+        let seen: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let log = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, answer.clone(), log.clone()));
+            }
+        });
+        Fake { origin, seen }
+    }
+
+    pub fn seen(&self) -> Vec<Asked> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Method and path of what was asked, so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.seen().iter().map(Asked::line).collect()
+    }
+
+    pub fn count(&self, line: &str) -> usize {
+        self.lines().iter().filter(|one| one.starts_with(line)).count()
+    }
+
+    pub fn url(&self, path: &str) -> Url {
+        Url::parse(&format!("{}{path}", self.origin)).unwrap()
+    }
+}
+
+async fn serve(mut stream: TcpStream, answer: Answer, log: Arc<Mutex<Vec<Asked>>>) -> Option<()> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
+            break at + 4;
+        }
+        match stream.read(&mut chunk).await.ok()? {
+            0 => return None,
+            read => bytes.extend_from_slice(&chunk[..read]),
+        }
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+    let mut lines = head.lines();
+    let mut first = lines.next()?.split(' ');
+    let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers: HashMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length: usize = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    while bytes.len() < end + length {
+        match stream.read(&mut chunk).await.ok()? {
+            0 => return None,
+            read => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+    let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
+    let asked = Asked { method, path, headers, body };
+    log.lock().unwrap().push(asked.clone());
+    let told = answer(&asked);
+    tokio::time::sleep(told.delay).await;
+    let mut head =
+        format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\nconnection: close\r\n", told.status, told.body.len());
+    for (name, value) in &told.headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{head}\r\n{}", told.body).as_bytes()).await.ok()?;
+    stream.shutdown().await.ok()
+}
+
+/// A URL as an endpoint.
+pub fn endpoint(url: Url) -> HttpEndpoint {
+    HttpEndpoint { url, headers: Vec::new(), mode: HttpMode::Auto, tls: Tls::default(), proxy: None, socket: None }
+}
+
+/// A client for requests on behalf of the server at this URL.
+pub fn http(url: Url) -> Http {
+    limited(url, Limits::default())
+}
+
+pub fn limited(url: Url, limits: Limits) -> Http {
+    Http::new(&endpoint(url), None, limits, Trace::default())
+}
+
+/// A store in a file of its own.
+pub fn store(dir: &std::path::Path) -> Arc<dyn Store> {
+    let places = Places {
+        data_dir: dir.join("data"),
+        state_dir: dir.join("state"),
+        credentials_file: Some(dir.join("credentials")),
+        person: false,
+    };
+    store::open(Choice::File, &places, Arc::new(|_| {})).unwrap().into()
+}
+
+/// What the person does with the URL of a login.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Does {
+    /// Follows it, as a browser does, to the end.
+    #[default]
+    LogsIn,
+    /// Nothing: the window stays open.
+    Nothing,
+    /// Carries this back, with `STATE` replaced by the state of the request.
+    Pastes(String),
+}
+
+/// A person.
+#[derive(Default)]
+pub struct Somebody {
+    pub does: Does,
+    pub said: Mutex<Vec<String>>,
+    pub opened: Mutex<Vec<String>>,
+    pub hidden: Mutex<Vec<String>>,
+}
+
+impl Somebody {
+    pub fn who(does: Does) -> Arc<Self> {
+        Arc::new(Somebody { does, ..Somebody::default() })
+    }
+
+    pub fn logins(&self) -> usize {
+        self.opened.lock().unwrap().len()
+    }
+}
+
+impl Person for Somebody {
+    fn say(&self, text: &str) {
+        self.said.lock().unwrap().push(text.to_owned());
+    }
+
+    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
+        self.opened.lock().unwrap().push(url.to_string());
+        if self.does == Does::LogsIn {
+            follow(url.to_string());
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn ask<'a>(&'a self, _: &'a str) -> Boxed<'a, Result<String>> {
+        Box::pin(async move {
+            let Does::Pastes(text) = &self.does else {
+                return Err(Failure::new(Class::Auth, "nobody carried the login back"));
+            };
+            let said = self.said.lock().unwrap().join(" ");
+            let state = said.split("state=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
+            Ok(text.replace("STATE", state))
+        })
+    }
+
+    fn hide(&self, secret: &Secret) {
+        self.hidden.lock().unwrap().push(secret.reveal().to_owned());
+    }
+}
+
+/// Gets a URL and follows redirects, on a thread of its own: a browser in five lines.
+fn follow(mut url: String) {
+    use std::io::{Read, Write};
+    std::thread::spawn(move || {
+        for _ in 0..5 {
+            let parsed = Url::parse(&url).ok()?;
+            let address = (parsed.host_str()?.to_owned(), parsed.port()?);
+            let mut stream = std::net::TcpStream::connect(address).ok()?;
+            let path = &parsed[url::Position::BeforePath..];
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            url = answer.lines().find_map(|line| line.strip_prefix("location: "))?.to_owned();
+        }
+        Some(())
+    });
+}

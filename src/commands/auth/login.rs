@@ -1,0 +1,138 @@
+//! `auth login`: obtain credentials now, and see that the server takes them.
+
+use super::super::credentials::{Entry, sends_credentials, settings};
+use super::super::{Context, Exit, quoted};
+use super::{document, expiry, target};
+use crate::auth::identity::Method;
+use crate::auth::jwt::Algorithm;
+use crate::auth::record::Record;
+use crate::auth::{Browser, Gate, Grant, Login, PATIENCE, Settings};
+use crate::cli::LoginArgs;
+use crate::error::{Class, Failure, Result};
+use crate::protocol::views::Kind;
+use crate::secret::Secret;
+use crate::session::{Session, Use};
+use crate::target::Target;
+
+/// Logs in.
+///
+/// # Errors
+/// When the login fails, cannot be stored, or the server does not take it.
+pub async fn run(context: &Context, args: LoginArgs) -> Result<Exit> {
+    let word = args.target.as_deref().unwrap_or_default();
+    let (target, _) = target(context, word, &args.reach)?;
+    if sends_credentials(&target) {
+        return Err(Failure::new(Class::Usage, format!("'{}' sends an Authorization header of its own", target.name))
+            .cause("it would be sent in place of the login")
+            .hint("leave out --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
+    }
+    let settings = overlay(context, &args, settings(&target.auth, &target.name)?)?;
+    let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(PATIENCE);
+    let browser = if args.no_browser { Browser::Elsewhere } else { Browser::Open };
+    let entry = Entry { login: Login::Always, browser, patience, anew: true, settings: Some(settings) };
+    let Some(gate) = context.gate(&target, entry)? else {
+        return Err(Failure::new(Class::Bug, "a URL has no credentials"));
+    };
+    let (name, choice) = (target.name.clone(), target.credential_store.clone());
+    let checked = check(context, target, &gate).await;
+    let record = match (gate.logged_in().await, checked) {
+        (Some(record), checked) => {
+            if let Err(failure) = checked {
+                explain(context, &name, &failure);
+            }
+            record
+        }
+        (None, Err(failure)) => return Err(failure.server(&name)),
+        // It lets everybody in so far, but may still know logins.
+        (None, Ok(())) => match context.interrupt.guard(gate.log_in()).await?? {
+            Some(record) => record,
+            None => {
+                return Err(Failure::new(Class::Auth, format!("{name} asks for no login"))
+                    .cause("it answers without one, and names no authorization server")
+                    .server(&name));
+            }
+        },
+    };
+    if let Some(failure) = gate.unstored().await {
+        return Err(failure.server(&name));
+    }
+    report(context, &name, choice.as_deref(), &record)?;
+    Ok(Exit::Done)
+}
+
+/// Asks the server for its tools: that makes it ask for a login, and shows whether it takes it.
+async fn check(context: &Context, target: Target, gate: &Gate) -> Result<()> {
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session_through(target, Some(gate), Some(progress.clone()))?;
+    let ask = async |session: &Session| session.list(Kind::Tools, Use::Server).await.map(|_| ());
+    progress.during(context.with(session, ask)).await
+}
+
+/// The login went well, what came after did not.
+fn explain(context: &Context, name: &str, failure: &Failure) {
+    match failure.class() {
+        // A server without tools, or one that wants more rights for them.
+        Class::Failed | Class::Auth => {}
+        _ => context.ui.warn(&format!("logged in to {name}, but it could not be asked: {failure}")),
+    }
+}
+
+fn report(context: &Context, name: &str, choice: Option<&str>, record: &Record) -> Result<()> {
+    let store = context.store(choice)?;
+    let about = record.about(Some(name));
+    let stored = store.list()?.into_iter().find(|one| one.key == about.key);
+    let about = stored.unwrap_or(about);
+    if context.ui.json() {
+        return context.ui.json_value(&document(&about, &*store));
+    }
+    context.ui.note(&format!(
+        "Logged in to {name} at {}. The token is good for: {}. It rests in {}.",
+        record.issuer,
+        expiry(&about),
+        store.place_of(&about.key),
+    ));
+    Ok(())
+}
+
+/// What the command line says, over what the configuration says.
+fn overlay(context: &Context, args: &LoginArgs, under: Settings) -> Result<Settings> {
+    let secret = match &args.client_secret_env {
+        Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
+            Failure::new(Class::Config, format!("the variable {variable} is not set"))
+                .cause("--client-secret-env names it")
+        })?),
+        // The configured secret belongs to the configured client.
+        None => under.client_secret.filter(|_| args.client_id.is_none()),
+    };
+    let grant = match &args.grant {
+        _ if args.device => Some(Grant::DeviceCode),
+        Some(word) => Grant::parse(word),
+        None => None,
+    };
+    let path = |file: &std::path::Path| context.env.cwd().map_or_else(|| file.to_owned(), |cwd| cwd.join(file));
+    let scopes: Vec<String> =
+        args.scopes.iter().flat_map(|words| words.split_whitespace()).map(ToOwned::to_owned).collect();
+    let method = args.token_endpoint_auth_method.as_deref().and_then(Method::parse);
+    let settings = Settings {
+        client_id: args.client_id.clone().or(under.client_id),
+        client_secret: secret,
+        scopes: if args.scopes.is_empty() { under.scopes } else { Some(scopes) },
+        grant: grant.unwrap_or(under.grant),
+        issuer: args.issuer.clone().or(under.issuer),
+        client_metadata_url: args.client_metadata_url.clone().or(under.client_metadata_url),
+        redirect_port: args.redirect_port.or(under.redirect_port),
+        token_endpoint_auth_method: method.or(under.token_endpoint_auth_method),
+        private_key_file: args.private_key.as_deref().map(path).or(under.private_key_file),
+        signing_algorithm: args.signing_algorithm.as_deref().and_then(Algorithm::parse).or(under.signing_algorithm),
+        assertion_file: args.assertion_file.as_deref().map(path).or(under.assertion_file),
+        dpop: args.dpop || under.dpop,
+        ..under
+    };
+    if settings.grant == Grant::ClientCredentials && settings.client_id.is_none() {
+        return Err(Failure::new(Class::Usage, "the grant client-credentials needs a client").hint(format!(
+            "mcpipe auth login {} --grant client-credentials --client-id ID --client-secret-env VAR",
+            quoted(args.target.as_deref().unwrap_or("TARGET"))
+        )));
+    }
+    Ok(settings)
+}

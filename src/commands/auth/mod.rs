@@ -1,0 +1,145 @@
+//! `auth`: log in, log out, and see where credentials rest.
+
+mod import;
+mod login;
+mod logout;
+mod status;
+mod token;
+
+use serde_json::{Value, json};
+
+use super::{Context, Exit, quoted};
+use crate::auth::flow::now;
+use crate::auth::record::name_of;
+use crate::auth::store::{About, Store};
+use crate::cli::{AuthArgs, AuthCommand, TargetOptions};
+use crate::error::{Class, Failure, Result};
+use crate::target::Target;
+use crate::transport::{Endpoint, HttpEndpoint};
+
+/// Runs a subcommand; a login where none is named.
+///
+/// # Errors
+/// Those of the subcommand.
+pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
+    match args.command {
+        None => login::run(context, args.login).await,
+        Some(AuthCommand::Login(args)) => login::run(context, *args).await,
+        Some(AuthCommand::Logout(args)) => logout::run(context, args).await,
+        Some(AuthCommand::Status(args)) => status::run(context, args).await,
+        Some(AuthCommand::Token(args)) => token::run(context, args).await,
+        Some(AuthCommand::Import(args)) => import::run(context, args).await,
+    }
+}
+
+/// The target of a subcommand, which must be one that logins are for.
+///
+/// # Errors
+/// When it cannot be resolved; [`Class::Usage`] where it is a process (`AUT-01`).
+fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
+    let target = context.target(vec![word.to_owned()], &[], false, reach)?.target;
+    match target.endpoint.over_http() {
+        Some(endpoint) => Ok((target, endpoint)),
+        None if matches!(target.endpoint, Endpoint::Unix(_)) => {
+            Err(Failure::new(Class::Usage, format!("'{}' is a socket and takes no login", target.name))
+                .hint("who may connect to it is decided by its file's permissions"))
+        }
+        None => Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
+            .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration")),
+    }
+}
+
+/// The credentials stored for a server.
+fn stored(store: &dyn Store, endpoint: &HttpEndpoint) -> Result<Vec<About>> {
+    let server = name_of(&endpoint.url);
+    Ok(store.list()?.into_iter().filter(|about| about.resource == server).collect())
+}
+
+/// What may be said about a record, for `--json`.
+fn document(about: &About, store: &dyn Store) -> Value {
+    json!({
+        "server": about.server,
+        "url": about.resource,
+        "issuer": about.issuer,
+        "client_id": about.client_id,
+        "scopes": about.scopes,
+        "state": state(about),
+        "expires_at": about.expires_at,
+        "renewable": about.has_refresh,
+        "place": store.place_of(&about.key),
+    })
+}
+
+/// How good the tokens are, as far as that is known without asking.
+fn state(about: &About) -> &'static str {
+    match about.expires_at {
+        Some(at) if at <= now() && about.has_refresh => "renewable",
+        Some(at) if at <= now() => "expired",
+        _ if about.login.is_none() => "unknown",
+        _ => "valid",
+    }
+}
+
+/// A life span for people.
+fn human(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How long tokens are good, for people.
+fn expiry(about: &About) -> String {
+    let until = about.expires_at.map(|at| at.saturating_sub(now()));
+    match (until, about.has_refresh) {
+        (Some(0), true) => "renewed when used".to_owned(),
+        (Some(0), false) => "expired".to_owned(),
+        (Some(left), true) => format!("{}, then renewed", human(left)),
+        (Some(left), false) => human(left),
+        (None, _) => "not known".to_owned(),
+    }
+}
+
+/// Nobody is logged in.
+fn nothing(name: &str) -> Failure {
+    Failure::new(Class::Auth, format!("nobody is logged in to {name}"))
+        .hint(format!("mcpipe auth login {}", quoted(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_documentation_shows_every_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = crate::auth::store::Places { data_dir: dir.path().into(), ..Default::default() };
+        let store = crate::auth::store::open(crate::auth::store::Choice::File, &places, std::sync::Arc::new(|_| {}));
+        let ours = document(&About::default(), &*store.unwrap());
+        let documented = include_str!("../../../docs/json.md");
+        let example = documented.lines().find(|line| line.starts_with(r#"{"store":"#)).unwrap();
+        let example: Value = serde_json::from_str(example).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&example["credentials"][0]), names(&ours));
+    }
+
+    #[test]
+    fn the_state_is_told_without_asking() {
+        let about =
+            |expires_at, has_refresh| About { expires_at, has_refresh, login: Some("x".into()), ..About::default() };
+        assert_eq!(state(&about(None, false)), "valid");
+        assert_eq!(state(&about(Some(now() + 100), false)), "valid");
+        assert_eq!(state(&about(Some(1), true)), "renewable");
+        assert_eq!(state(&about(Some(1), false)), "expired");
+        assert_eq!(expiry(&about(Some(now() + 7200), true)), "2 h, then renewed");
+        assert_eq!(expiry(&about(Some(1), false)), "expired");
+    }
+
+    #[test]
+    fn life_spans_are_told_in_the_unit_that_fits() {
+        assert_eq!([59, 180, 7200, 200_000].map(human), ["59 s", "3 min", "2 h", "2 days"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! Lines that a person types, and the questions before them.
+//!
+//! Line by line on purpose: it works at dumb terminals, in a pipe, over a slow line and with a screen reader,
+//! keeps what was typed in the scroll-back, and needs neither raw mode nor a crate.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::error::{Class, Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::{Style, Ui};
+
+/// The read that is under way. One that nobody waits for any more is taken over by the next question: two
+/// would fight for the same line.
+static READING: Mutex<Option<JoinHandle<io::Result<Option<String>>>>> = Mutex::const_new(None);
+
+/// Where a person is asked.
+#[derive(Clone)]
+pub struct Console {
+    /// What is shown goes here.
+    pub ui: Arc<Ui>,
+    interrupt: Interrupt,
+}
+
+impl Console {
+    /// Asks on stderr, reads standard input.
+    #[must_use]
+    pub fn new(ui: Arc<Ui>, interrupt: Interrupt) -> Self {
+        Console { ui, interrupt }
+    }
+
+    /// Asks a question and reads the answer, without its line end; `None` at the end of input.
+    ///
+    /// # Errors
+    /// When standard input cannot be read, or a stop was asked for meanwhile.
+    pub async fn line(&self, question: &[(Style, &str)]) -> Result<Option<String>> {
+        self.ui.ask_pieces(question);
+        let line = self.interrupt.guard(read()).await;
+        let ended = !matches!(&line, Ok(Ok(Some(_))));
+        if ended || !self.ui.terminal().stdin {
+            // No line end was echoed.
+            self.ui.ask("\n");
+        }
+        match line? {
+            Ok(line) => Ok(line.map(|line| line.trim_end_matches(['\n', '\r']).to_owned())),
+            Err(error) => {
+                Err(Failure::new(Class::Refused, "cannot read the answer from standard input").source(&error))
+            }
+        }
+    }
+}
+
+/// On a thread of its own, so that a signal is seen while it waits.
+async fn read() -> io::Result<Option<String>> {
+    let mut reading = READING.lock().await;
+    let read = reading.get_or_insert_with(|| {
+        tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map(|count| (count > 0).then_some(line))
+        })
+    });
+    let line = read.await;
+    *reading = None;
+    line.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Asks on stderr and reads one line from standard input; `None` at its end.
+///
+/// # Errors
+/// When standard input cannot be read, or a stop was asked for meanwhile.
+pub async fn line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
+    Console::new(ui.clone(), interrupt.clone()).line(&[(Style::PLAIN, question)]).await
+}

@@ -1,0 +1,113 @@
+//! `--events FILE|-`: every notification of the servers as a line of NDJSON, in the order in which they come.
+//!
+//! Lines are written while they come, so that a reader can follow. On standard output the answer comes after
+//! those that came before it, on a line of its own.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::value::RawValue;
+
+use super::json::one_line;
+use super::{Ui, lock};
+use crate::error::{Class, Failure, Result};
+use crate::protocol::rpc;
+
+/// Where the lines go.
+pub(super) enum Events {
+    Stdout,
+    File(Mutex<File>, AtomicBool),
+}
+
+impl Ui {
+    /// Whether notifications and the answer share standard output.
+    pub(super) fn events_to_stdout(&self) -> bool {
+        self.options.events.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Makes the file of `--events`, once; tells whether notifications are wanted at all.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] when it cannot be made.
+    pub fn open_events(&self) -> Result<bool> {
+        let Some(path) = &self.options.events else { return Ok(false) };
+        if self.events.get().is_some() {
+            return Ok(true);
+        }
+        let events = if self.events_to_stdout() {
+            Events::Stdout
+        } else {
+            let file = File::create(path).map_err(|error| {
+                Failure::new(Class::Usage, format!("cannot write the events to '{}'", path.display()))
+                    .source(&error)
+                    .hint("name a file that can be written: --events FILE")
+            })?;
+            Events::File(Mutex::new(file), AtomicBool::new(false))
+        };
+        let _ = self.events.set(events);
+        Ok(true)
+    }
+
+    /// Writes one notification.
+    pub fn event(&self, method: &str, params: Option<&RawValue>) {
+        let Some(events) = self.events.get() else { return };
+        let line = rpc::notification(method, params.map(RawValue::get));
+        match events {
+            // A reader that went away is noticed at the answer.
+            Events::Stdout => drop(self.json_line(&line)),
+            Events::File(file, failed) => {
+                // One write for each line: a reader never sees half of one.
+                let line = format!("{}\n", one_line(&line));
+                if lock(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
+                    self.warn("the events are not complete: their file cannot be written");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::testing::*;
+    use super::super::{Terminal, UiOptions};
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn standard_output_gets_lines_and_the_answer_is_one_too() {
+        for terminal in [Terminal::default(), at_terminal()] {
+            let options = UiOptions { events: Some("-".into()), json: true, ..UiOptions::default() };
+            let seen = ui(options, terminal);
+            assert!(seen.ui.open_events().unwrap());
+            seen.ui.event("notifications/progress", Some(&raw("{\"progress\":\n1E2}")));
+            seen.ui.event("notifications/x", None);
+            seen.ui.raw_json(&raw("{\"content\":\n[]}")).unwrap();
+            let lines = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progress\": 1E2}}\n\
+                         {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n{\"content\": []}\n";
+            assert_eq!(seen.out.text(), lines);
+        }
+    }
+
+    #[test]
+    fn a_file_is_made_once_and_one_that_cannot_be_made_is_a_usage_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let with = |path: &Path| ui(UiOptions { events: Some(path.to_owned()), ..UiOptions::default() }, at_terminal());
+        let seen = with(&path);
+        seen.ui.open_events().unwrap();
+        seen.ui.event("a", None);
+        seen.ui.open_events().unwrap();
+        seen.ui.event("b", None);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "{\"jsonrpc\":\"2.0\",\"method\":\"a\"}\n{\"jsonrpc\":\"2.0\",\"method\":\"b\"}\n");
+        assert_eq!(with(dir.path()).ui.open_events().unwrap_err().class(), Class::Usage);
+        assert!(!ui(UiOptions::default(), at_terminal()).ui.open_events().unwrap());
+    }
+}

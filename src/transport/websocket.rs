@@ -1,0 +1,260 @@
+//! WebSocket (RFC 6455): one JSON-RPC message a text frame, under the subprotocol `mcp`.
+//!
+//! No revision specifies it; SDKs have served it, and gateways do. Like standard streams it is one stream
+//! for everything, so eras, requests of the server and cancellation work as they do there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use reqwest::Upgraded;
+use reqwest::header::{
+    HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
+
+use super::http::{Asked, upgrade};
+use super::lines::Inbox;
+use super::trace::{Event, Trace};
+use super::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, Options, Transport, Wire};
+use crate::error::{Class, Failure, Result};
+
+/// The subprotocol.
+const SUBPROTOCOL: &str = "mcp";
+/// What RFC 6455 §1.3 has both sides append to the key.
+const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// How long after a failed write the end of the connection may take to show.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the closing handshake may take.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Connects, over TLS for `wss`.
+///
+/// # Errors
+/// When the server cannot be reached, refuses, or speaks no WebSocket.
+pub(super) async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
+    let key = key()?;
+    let mut headers = HeaderMap::new();
+    headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let value = HeaderValue::from_str(&key).map_err(|error| Failure::new(Class::Bug, "a bad key").source(&error))?;
+    headers.insert(SEC_WEBSOCKET_KEY, value);
+    let (stream, said) = upgrade(endpoint, options, Asked { protocol: "websocket", headers }).await?;
+    agreed(&said, &key, &options.trace)?;
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits(MAX_MESSAGE))).await;
+    Ok(over(socket, options))
+}
+
+/// A key that no cache knows (RFC 6455 §4.1).
+fn key() -> Result<String> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::new(Class::Bug, "the system gives no random numbers"))?;
+    Ok(STANDARD.encode(bytes))
+}
+
+/// What a server that has understood the key answers.
+fn accepted(key: &str) -> String {
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes()))
+}
+
+/// Checks the answer to the handshake (RFC 6455 §4.1).
+fn agreed(said: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
+    let broken = |cause: &str| {
+        Err(Failure::new(Class::Protocol, "the server's WebSocket handshake is wrong").cause(cause.to_owned()))
+    };
+    let text = |name| said.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()));
+    if text(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.trim() != accepted(key)) {
+        return broken("its Sec-WebSocket-Accept does not belong to what it was asked");
+    }
+    match text(SEC_WEBSOCKET_PROTOCOL) {
+        Some(chosen) if chosen != SUBPROTOCOL => broken("it chose a subprotocol that was not offered"),
+        Some(_) => Ok(()),
+        None => {
+            trace.note("the server did not choose the WebSocket subprotocol 'mcp'");
+            Ok(())
+        }
+    }
+}
+
+fn limits(most: usize) -> WebSocketConfig {
+    // Every message is flushed as it is written; big buffers would only be touched for nothing.
+    WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(0)
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most))
+}
+
+type Socket = WebSocketStream<Upgraded>;
+
+fn over(socket: Socket, options: &Options) -> Connection {
+    let (sender, incoming) = mpsc::unbounded_channel();
+    let inbox = Arc::new(Inbox::new(options.trace.clone(), sender, "sent"));
+    let (sink, stream) = socket.split();
+    let reader = tokio::spawn(read(stream, inbox.clone()));
+    let transport = WebSocket {
+        sink: Mutex::new(sink),
+        reader: std::sync::Mutex::new(Some(reader)),
+        inbox,
+        trace: options.trace.clone(),
+    };
+    Connection { transport: Arc::new(transport), incoming }
+}
+
+/// Hands over what comes until the connection ends, then says how it ended. Pings are answered below.
+async fn read(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
+    let mut goodbye = None;
+    let failure = loop {
+        match stream.next().await {
+            Some(Ok(Message::Text(text))) => inbox.text(&text),
+            // Not how it should be, but what it means is clear.
+            Some(Ok(Message::Binary(bytes))) => inbox.text(&String::from_utf8_lossy(&bytes)),
+            Some(Ok(Message::Close(frame))) => goodbye = Some(frame),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
+                break closed(goodbye.flatten().as_ref());
+            }
+            // Who has said goodbye may leave as it likes.
+            Some(Err(_)) if goodbye.is_some() => break closed(goodbye.flatten().as_ref()),
+            Some(Err(error)) => break broken(&error),
+        }
+    };
+    inbox.end(failure);
+}
+
+/// The server closed the connection (RFC 6455 §7.4).
+fn closed(frame: Option<&CloseFrame>) -> Failure {
+    let Some(frame) = frame else { return Failure::new(Class::Unreachable, "the server closed the connection") };
+    let code = u16::from(frame.code);
+    // As registered with IANA: Unauthorized, Forbidden.
+    let class = if matches!(code, 3000 | 3003) { Class::Auth } else { Class::Unreachable };
+    let meaning = match code {
+        1000 => "done",
+        1001 => "going away",
+        1002 => "protocol error",
+        1003 => "unacceptable data",
+        1007 => "inconsistent data",
+        1008 => "against its policy",
+        1009 => "message too big",
+        1011 => "internal error",
+        1012 => "restarting",
+        1013 => "try again later",
+        1014 => "bad gateway",
+        3000 => "unauthorized",
+        3003 => "forbidden",
+        _ => "a code of its own",
+    };
+    let failure = Failure::new(class, format!("the server closed the connection with {code} ({meaning})"));
+    if frame.reason.is_empty() { failure } else { failure.cause(frame.reason.as_str().to_owned()) }
+}
+
+fn broken(error: &Error) -> Failure {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
+            Failure::new(Class::Protocol, "the server sent a message over the size limit")
+                .cause(format!("{size} bytes, and {MAX_MESSAGE} are allowed"))
+        }
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            Failure::new(Class::Unreachable, "the connection broke off").cause("the server did not say goodbye")
+        }
+        Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_) | Error::AttackAttempt => {
+            Failure::new(Class::Protocol, "the server broke the WebSocket protocol").source(error)
+        }
+        _ => Failure::new(Class::Unreachable, "the connection broke off").source(error),
+    }
+}
+
+/// The connection.
+struct WebSocket {
+    sink: Mutex<SplitSink<Socket, Message>>,
+    reader: std::sync::Mutex<Option<JoinHandle<()>>>,
+    inbox: Arc<Inbox>,
+    trace: Trace,
+}
+
+impl Transport for WebSocket {
+    fn wire(&self) -> Wire {
+        Wire::WebSocket
+    }
+
+    fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
+        Box::pin(async move {
+            self.trace.record(Event::Sent(&message.body));
+            let sent = self.sink.lock().await.send(Message::text(message.body)).await;
+            let Err(error) = sent else { return Ok(()) };
+            // How the connection ended says more than the failed write does.
+            if self.inbox.ends_within(LAST_WORDS).await { Ok(()) } else { Err(broken(&error)) }
+        })
+    }
+
+    fn abandon(&self, _id: u64) {}
+
+    fn last_words(&self) -> (Vec<String>, Option<String>) {
+        (Vec::new(), self.inbox.noise())
+    }
+
+    fn close(&self, patient: bool) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let reader = self.reader.lock().ok().and_then(|mut reader| reader.take());
+            let goodbye = async {
+                let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+                let mut sink = self.sink.lock().await;
+                let _ = sink.send(Message::Close(Some(frame))).await;
+                if patient {
+                    self.inbox.ends_within(FAREWELL).await;
+                }
+            };
+            let _ = timeout(FAREWELL, goodbye).await;
+            if let Some(reader) = reader {
+                reader.abort();
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_handshake_of_the_standard_is_accepted_and_others_are_not() {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        assert_eq!(accepted(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let said = |pairs: &[(&'static str, &'static str)]| {
+            let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+            agreed(&headers.collect(), key, &Trace::default()).map_err(|failure| failure.to_string())
+        };
+        let good = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(said(&[good]), Ok(()));
+        assert_eq!(said(&[good, ("sec-websocket-protocol", "mcp")]), Ok(()));
+        assert!(said(&[good, ("sec-websocket-protocol", "chat")]).unwrap_err().contains("not offered"));
+        assert!(said(&[("sec-websocket-accept", "x")]).unwrap_err().contains("does not belong"));
+        assert!(said(&[]).is_err());
+        assert_ne!(super::key().unwrap(), super::key().unwrap());
+    }
+
+    #[test]
+    fn close_codes_have_classes_and_meanings() {
+        let of = |code: u16, reason: &str| {
+            let failure = closed(Some(&CloseFrame { code: code.into(), reason: reason.into() }));
+            (failure.class(), failure.to_string())
+        };
+        let said = |text: &str| format!("the server closed the connection with {text}");
+        assert_eq!(of(1001, "bye"), (Class::Unreachable, said("1001 (going away): bye")));
+        assert_eq!(of(3000, ""), (Class::Auth, said("3000 (unauthorized)")));
+        assert_eq!(of(4711, ""), (Class::Unreachable, said("4711 (a code of its own)")));
+    }
+}

@@ -1,0 +1,83 @@
+//! Servers on Unix sockets: lines, and HTTP passed on to a server on a port.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::mcp::{Mcp, Voice, play};
+
+/// One connection, from the server's side.
+#[derive(Clone)]
+pub struct Line(Arc<Mutex<UnixStream>>);
+
+impl Voice for Line {
+    fn send(&self, message: &Value) {
+        self.text(message.to_string());
+    }
+
+    fn text(&self, text: String) {
+        // A client that is gone hears nothing.
+        let _ = self.0.lock().unwrap().write_all((text + "\n").as_bytes());
+    }
+}
+
+impl Line {
+    pub fn hang_up(&self) {
+        let _ = self.0.lock().unwrap().shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Listens on `path`; each line of each connection (counted from 0) goes to the script.
+pub fn lines(path: &Path, script: impl Fn(usize, &Line, &str) + Send + Sync + 'static) {
+    let listener = UnixListener::bind(path).unwrap();
+    let script = Arc::new(script);
+    std::thread::spawn(move || {
+        for (n, socket) in listener.incoming().enumerate() {
+            let (Ok(socket), script) = (socket, Arc::clone(&script)) else { return };
+            std::thread::spawn(move || {
+                let line = Line(Arc::new(Mutex::new(socket.try_clone().unwrap())));
+                for text in BufReader::new(socket).lines().map_while(Result::ok) {
+                    script(n, &line, &text);
+                }
+            });
+        }
+    });
+}
+
+/// Passes every connection to `path` on to a port.
+pub fn passed_on(path: &Path, to: SocketAddr) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (Ok(near), Ok(far)) = (socket, TcpStream::connect(to)) else { return };
+            let (mut from_near, mut to_far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_near, &mut to_far);
+                let _ = to_far.shutdown(std::net::Shutdown::Both);
+            });
+            let (mut from_far, mut to_near) = (far, near);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_far, &mut to_near);
+                let _ = to_near.shutdown(std::net::Shutdown::Both);
+            });
+        }
+    });
+}
+
+impl Mcp {
+    /// This server over a Unix socket; what the client sent is kept.
+    pub fn unix(self, path: &Path) -> Arc<Mutex<Vec<Value>>> {
+        let (mcp, log) = (Arc::new(self), Arc::new(Mutex::new(Vec::new())));
+        let seen = Arc::clone(&log);
+        lines(path, move |_, line, text| {
+            let message: Value = serde_json::from_str(text).expect("the client writes JSON lines");
+            seen.lock().unwrap().push(message.clone());
+            play(&mcp, line, mcp.handle(&message));
+        });
+        log
+    }
+}
