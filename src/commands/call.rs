@@ -123,7 +123,8 @@ impl Calling<'_> {
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         self.consent(tool, &arguments).await?;
         let support = tool.map_or(Support::Unknown, |tool| Support::of(tool.value()));
-        let mut result = self.send(arguments, headers, Wish { support, detach: self.args.detach }).await?;
+        let wish = Wish { support, detach: self.args.detach };
+        let mut result = self.send(tool, arguments, headers, wish).await?;
         if let Some(task) = self.session.created(&result).await {
             match self.follow(task).await? {
                 Got::Task(task) => return Ok(Some(Got::Task(task))),
@@ -135,9 +136,20 @@ impl Calling<'_> {
     }
 
     /// Sends the call and follows it to its result.
-    async fn send(&self, arguments: Map<String, Value>, headers: Vec<(String, String)>, wish: Wish) -> Result<Raw> {
+    async fn send(
+        &self,
+        tool: Option<&Entry>,
+        arguments: Map<String, Value>,
+        headers: Vec<(String, String)>,
+        wish: Wish,
+    ) -> Result<Raw> {
         let name = self.given.tool.as_str();
-        let call = |arguments, headers| Call { task: Some(wish), ..Session::tool_call(name, arguments, headers) };
+        let says = |hint: &str| tool.is_some_and(|tool| tool.hint(hint) == Some(true));
+        let repeatable = says("readOnlyHint") || says("idempotentHint");
+        let call = |arguments, headers| {
+            let call = Session::tool_call(name, arguments, headers);
+            Call { repeatable, task: Some(wish), ..call }
+        };
         let first = call(arguments.clone(), headers);
         if wish.detach && self.session.would_detach(&first).await? == Some(false) {
             return Err(Failure::new(Class::Failed, format!("a call of '{name}' cannot go on without mcpipe"))

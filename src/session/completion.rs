@@ -26,7 +26,7 @@ impl Session {
         params.insert("ref".into(), reference);
         params.insert("argument".into(), json!({"name": argument, "value": prefix}));
         // An unknown name is refused in the same words as an unknown era: it must not be what finds the era out.
-        let mut call = Call::read_only(method::COMPLETE, params).with_effects();
+        let mut call = Call { repeatable: true, ..Call::read_only(method::COMPLETE, params).with_effects() };
         let (live, _) = self.live(&call).await?;
         let revision = live.era.revision();
         // The capability has a name since 2025-03-26, and legacy servers are asked only for what they declared.

@@ -23,6 +23,8 @@ pub struct Call {
     pub mirrored: Vec<(String, String)>,
     /// Whether the server may change something: such a request is never a probe and never repeated silently.
     pub effects: bool,
+    /// Whether the tool says that it may be called twice for once: it changes nothing, or nothing more.
+    pub repeatable: bool,
     /// Whether progress is wanted.
     pub progress: bool,
     /// The extensions that are declared with it, in the modern era (`EXT-01`).
@@ -41,6 +43,7 @@ impl Call {
             name: None,
             mirrored: Vec::new(),
             effects: false,
+            repeatable: false,
             progress: false,
             extensions: &[],
             task: None,

@@ -77,7 +77,7 @@ impl Session {
                 return Ok(none);
             }
         }
-        let (live, reply) = self.live(&first).await?;
+        let (live, reply) = self.trying(&first, async || self.live(&first).await, |_| None).await?;
         // Only what was declared may be asked for (ERA-18); in the modern era nothing need be declared before.
         if kind != Kind::Skills
             && !live.era.revision().is_modern()

@@ -15,6 +15,7 @@ pub mod modern;
 pub mod negotiate;
 pub mod notices;
 pub mod peer;
+pub mod retry;
 pub mod skills;
 pub mod subscribe;
 pub mod tasks;
@@ -53,6 +54,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// What we can do for the server.
     pub abilities: Abilities,
+    /// When to ask once more.
+    pub retry: retry::Policy,
     /// Where to keep what is learned; nowhere if `None`.
     pub cache_dir: Option<PathBuf>,
     /// Whose credentials are used, so that nothing cached crosses identities (`MSG-10`).
@@ -80,6 +83,8 @@ pub struct Session {
     memory: Memory,
     open: Mutex<Option<Arc<Live>>>,
     failed: AtomicBool,
+    /// Whether the server has answered anything.
+    answered: AtomicBool,
     /// Whether the server declares skills, once that was looked at.
     skills: OnceCell<bool>,
     /// The session to go on with.
@@ -114,6 +119,7 @@ impl Session {
             memory,
             open: Mutex::new(None),
             failed: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             skills: OnceCell::new(),
             left: None,
         }
@@ -187,11 +193,23 @@ impl Session {
         }
     }
 
-    /// Asks one operation; the reply, whatever it is.
+    /// Asks one operation; the reply, whatever it is. Asks once more where the policy allows it.
     ///
     /// # Errors
     /// When the connection cannot be opened.
     pub async fn reply(&self, call: &Call) -> Result<Reply> {
+        let reply = self.trying(call, async || self.once(call).await, failure::again).await?;
+        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
+        if let Reply::Failed(failure) = &reply
+            && !ours(failure)
+        {
+            self.failed.store(true, Ordering::Relaxed);
+            self.doubt(failure);
+        }
+        Ok(reply)
+    }
+
+    async fn once(&self, call: &Call) -> Result<Reply> {
         let (mut live, reply) = self.live(call).await?;
         let reply = match reply {
             Some(reply) => reply,
@@ -202,15 +220,7 @@ impl Session {
                 live.era.request(&live.link, call).await
             }
         };
-        let reply = self.reconsider(&live, call, reply).await;
-        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
-        if let Reply::Failed(failure) = &reply
-            && !ours(failure)
-        {
-            self.failed.store(true, Ordering::Relaxed);
-            self.doubt(failure);
-        }
-        Ok(reply)
+        Ok(self.reconsider(&live, call, reply).await)
     }
 
     /// Asks one operation.

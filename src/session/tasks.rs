@@ -147,7 +147,8 @@ fn ask_about(method: &'static str, id: &str) -> Call {
     let mut params = Map::new();
     params.insert("taskId".into(), id.into());
     // An unknown id is refused in the same words as an unknown era: it must not be what finds the era out.
-    Call::read_only(method, params).named(id).declaring(&[extension::TASKS]).with_effects()
+    let call = Call::read_only(method, params).named(id).declaring(&[extension::TASKS]).with_effects();
+    Call { repeatable: true, ..call }
 }
 
 /// Whether the question may just be asked again: it was lost on the way.

@@ -125,6 +125,7 @@ fn error(task: &Task) -> RpcError {
         code: value.get("code").and_then(Value::as_i64).unwrap_or_default(),
         message: message.or_else(|| task.message.clone()).unwrap_or_default(),
         data: found.and_then(|raw| member(raw, "data")).map(ToOwned::to_owned),
+        retry_after: None,
     }
 }
 
