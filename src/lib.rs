@@ -96,6 +96,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
         Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
         Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
         Command::Prompt(args) => connected(context, async |context| commands::prompt::run(context, args).await),
+        Command::Task(args) => connected(context, async |context| commands::task::run(context, args).await),
     }
 }
 

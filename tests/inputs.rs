@@ -298,8 +298,8 @@ fn mrt_01_the_retry_is_the_same_request_with_answers_and_state() {
     let text = server.only().text().replace(&format!("\"{}\"", env!("CARGO_PKG_VERSION")), "\"VERSION\"");
     let calls: Vec<&str> = text.lines().filter(|line| line.contains("tools/call")).collect();
     expect![[r##"
-        {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"ask","arguments":{},"_meta":{"progressToken":3,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"elicitation":{"form":{}}}}}}
-        {"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"ask","arguments":{},"inputResponses":{"who":{"action":"accept","content":{"age":42,"news":true,"colour":"#0F0","name":"Ada"}},"where":{"roots":[{"uri":"file:///x"}]}},"requestState":"s/é \"1\"","_meta":{"progressToken":4,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"elicitation":{"form":{}}}}}}
+        {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"ask","arguments":{},"_meta":{"progressToken":3,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"elicitation":{"form":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}
+        {"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"ask","arguments":{},"inputResponses":{"who":{"action":"accept","content":{"age":42,"news":true,"colour":"#0F0","name":"Ada"}},"where":{"roots":[{"uri":"file:///x"}]}},"requestState":"s/é \"1\"","_meta":{"progressToken":4,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"elicitation":{"form":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}
     "##]]
     .assert_eq(&format!("{}\n", calls.join("\n")));
 }

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod call;
+mod complete;
 mod exit_codes;
 mod faults;
 mod faults_http;
@@ -22,8 +23,11 @@ mod prompt;
 mod read;
 mod real;
 mod retries;
+mod skills;
 mod streams;
 mod support;
+mod task;
 mod tls;
+mod watch;
 mod ways;
 mod wire;

@@ -114,9 +114,9 @@ fn stdio_2026_07_28() {
         Mcp::modern(),
         "2026-07-28",
         expect![[r#"
-        {"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}
-        {"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2},"_meta":{"progressToken":2,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}
-    "#]],
+            {"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}
+            {"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2},"_meta":{"progressToken":2,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}
+        "#]],
     );
 }
 
@@ -291,27 +291,27 @@ fn http_2026_07_28() {
         Legacy::default(),
         "2026-07-28",
         expect![[r#"
-        POST /mcp HTTP/1.1
-        user-agent: mcpipe/VERSION
-        accept: application/json, text/event-stream
-        content-type: application/json
-        mcp-protocol-version: 2026-07-28
-        mcp-method: tools/list
-        accept-encoding: zstd,gzip,br
-        host: 127.0.0.1:PORT
-        {"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}
+            POST /mcp HTTP/1.1
+            user-agent: mcpipe/VERSION
+            accept: application/json, text/event-stream
+            content-type: application/json
+            mcp-protocol-version: 2026-07-28
+            mcp-method: tools/list
+            accept-encoding: zstd,gzip,br
+            host: 127.0.0.1:PORT
+            {"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}
 
-        POST /mcp HTTP/1.1
-        user-agent: mcpipe/VERSION
-        accept: application/json, text/event-stream
-        content-type: application/json
-        mcp-protocol-version: 2026-07-28
-        mcp-method: tools/call
-        mcp-name: add
-        accept-encoding: zstd,gzip,br
-        host: 127.0.0.1:PORT
-        {"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2},"_meta":{"progressToken":2,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}
-    "#]],
+            POST /mcp HTTP/1.1
+            user-agent: mcpipe/VERSION
+            accept: application/json, text/event-stream
+            content-type: application/json
+            mcp-protocol-version: 2026-07-28
+            mcp-method: tools/call
+            mcp-name: add
+            accept-encoding: zstd,gzip,br
+            host: 127.0.0.1:PORT
+            {"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"add","arguments":{"a":1,"b":2},"_meta":{"progressToken":2,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}
+        "#]],
     );
 }
 

@@ -6,6 +6,7 @@
 mod auth;
 mod config;
 mod options;
+mod task;
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub use auth::*;
 pub use config::*;
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
+pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
 /// Talk to MCP servers from the command line
 #[derive(Debug, Parser)]
@@ -71,6 +73,7 @@ impl Cli {
             Command::Call(args) => &mut args.global,
             Command::Read(args) => &mut args.global,
             Command::Prompt(args) => &mut args.global,
+            Command::Task(args) => &mut args.global,
             Command::Auth(args) => args.global(),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
@@ -105,6 +108,8 @@ pub enum Command {
     Read(ReadArgs),
     /// Get a prompt
     Prompt(PromptArgs),
+    /// Look after calls that go on without you
+    Task(TaskArgs),
     /// Log in, log out, and see where credentials rest
     Auth(Box<AuthArgs>),
     /// Show, check and change the configuration
@@ -144,14 +149,17 @@ pub struct ListArgs {
     /// List the prompts
     #[arg(long, help_heading = "What to list")]
     pub prompts: bool,
+    /// List the skills
+    #[arg(long, help_heading = "What to list")]
+    pub skills: bool,
     /// List everything that the server offers
-    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts"])]
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills"])]
     pub all: bool,
     /// Show identity, revision, capabilities and instructions
-    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all"])]
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all"])]
     pub info: bool,
     /// Print the raw JSON Schema of the tool's input
-    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "all", "info"])]
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info"])]
     pub schema: bool,
     /// List the tools too that are meant for the server's own app only
     #[arg(long, help_heading = "What to list")]
@@ -159,6 +167,9 @@ pub struct ListArgs {
     /// Keep what holds WORD in its name, title or description
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
+    /// Print the list again whenever the server says that it changed, until interrupted
+    #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
+    pub watch: bool,
     /// Without TARGET: print the configured servers and connect to none
     #[arg(long, conflicts_with_all = ["target", "command"])]
     pub offline: bool,
@@ -222,6 +233,9 @@ pub struct CallArgs {
     /// Write images, audio and other binary content into files in DIR
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
+    /// Do not wait: print the id of the task that the call has become
+    #[arg(long, conflicts_with_all = ["structured", "save", "dry_run"])]
+    pub detach: bool,
     /// Fail where the result does not fit the tool's output schema, in place of a warning
     #[arg(long, conflicts_with = "no_validate")]
     pub strict: bool,
@@ -245,7 +259,10 @@ Examples:
   mcpipe read files                              the resources and templates
   mcpipe read files file:///tmp/notes.txt > notes.txt
   mcpipe read demo demo://logo -o logo.png
-  mcpipe read demo 'demo://item/{id}' id=7")]
+  mcpipe read demo 'demo://item/{id}' id=7
+  mcpipe read demo 'demo://item/{id}' --complete id=4
+  mcpipe read demo demo://status --watch         again at every change, until interrupted
+  mcpipe read docs skill://pdf/SKILL.md --save . a whole skill, every file verified")]
 pub struct ReadArgs {
     /// Configured name, URL or command line
     #[arg(value_name = "TARGET")]
@@ -260,9 +277,15 @@ pub struct ReadArgs {
     /// Write the content to FILE
     #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "save")]
     pub output: Option<std::path::PathBuf>,
-    /// Write each content into a file in DIR and print the names
+    /// Write each content into a file in DIR and print the names; the SKILL.md of a skill brings the whole skill
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
+    /// Print the content again whenever the server says that it changed, until interrupted
+    #[arg(long, conflicts_with_all = ["save", "complete"])]
+    pub watch: bool,
+    /// Ask the server how this argument of the template may go on
+    #[arg(long, value_name = "ARG=PREFIX", conflicts_with_all = ["output", "save"])]
+    pub complete: Option<String>,
 
     /// How to reach the server.
     #[command(flatten)]

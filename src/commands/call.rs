@@ -1,23 +1,28 @@
 //! `call`: one tool, its arguments typed and checked by its own schema, its result printed.
 
 use std::cell::RefCell;
+use std::path::Path;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::inputs;
 use super::outcome;
+use super::task::{self, Place};
 use super::tools::{self, Tools};
 use super::{Context, Exit, Files};
 use crate::args::{self, FormArg};
 use crate::cli::CallArgs;
 use crate::error::{Class, Failure, Result};
+use crate::output::Progress;
 use crate::protocol::rpc::{self, Raw, parse_value};
 use crate::protocol::views::{Entry, member};
 use crate::protocol::{code, method};
 use crate::schema;
 use crate::session::era::Call;
 use crate::session::link::Reply;
+use crate::session::tasks::{Support, Task, Wish};
 use crate::session::{Session, Use};
 use crate::target::Resolved;
 use crate::target::{Confirm, Target};
@@ -39,9 +44,15 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| {
         let files = RefCell::new(Files::default());
-        let call = Calling { context, session, args: &args, given: &given, files };
-        let Some((result, misfit)) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
-        call.print(&result, misfit)
+        let call = Calling { context, session, args: &args, given: &given, files, progress: &progress };
+        let Some(got) = progress.during(call.result()).await? else { return Ok(Exit::Done) };
+        match got {
+            Got::Result(result, misfit) => {
+                let shown = Shown { structured: args.structured, save: args.save.as_deref(), strict: args.strict };
+                print(context, session, &result, &shown, misfit)
+            }
+            Got::Task(task) => task::print_handle(context, session, &task, &call.place()).await,
+        }
     };
     context.with(session, operation).await
 }
@@ -74,11 +85,20 @@ struct Calling<'a> {
     args: &'a CallArgs,
     given: &'a Given,
     files: RefCell<Files>,
+    progress: &'a Progress,
+}
+
+/// What came of a call.
+enum Got {
+    /// Its result, and how it breaks the tool's promise.
+    Result(Raw, Option<Failure>),
+    /// It goes on without us.
+    Task(Task),
 }
 
 impl Calling<'_> {
-    /// The result, and how it breaks the tool's promise; `None` after a dry run.
-    async fn result(&self) -> Result<Option<(Raw, Option<Failure>)>> {
+    /// The result; `None` after a dry run.
+    async fn result(&self) -> Result<Option<Got>> {
         let name = self.given.tool.as_str();
         let target = self.session.target();
         if !target.policy.permits(name) {
@@ -105,9 +125,17 @@ impl Calling<'_> {
         }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         self.consent(tool, &arguments).await?;
-        let result = self.send(tool, arguments, headers).await?;
+        let support = tool.map_or(Support::Unknown, |tool| Support::of(tool.value()));
+        let wish = Wish { support, detach: self.args.detach };
+        let mut result = self.send(tool, arguments, headers, wish).await?;
+        if let Some(task) = self.session.created(&result).await {
+            match self.follow(task).await? {
+                Got::Task(task) => return Ok(Some(Got::Task(task))),
+                Got::Result(later, _) => result = later,
+            }
+        }
         let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
-        Ok(Some((result, misfit)))
+        Ok(Some(Got::Result(result, misfit)))
     }
 
     /// Sends the call and follows it to its result.
@@ -116,18 +144,28 @@ impl Calling<'_> {
         tool: Option<&Entry>,
         arguments: Map<String, Value>,
         headers: Vec<(String, String)>,
+        wish: Wish,
     ) -> Result<Raw> {
         let name = self.given.tool.as_str();
         let says = |hint: &str| tool.is_some_and(|tool| tool.hint(hint) == Some(true));
         let repeatable = says("readOnlyHint") || says("idempotentHint");
-        let call = Session::tool_call(name, arguments.clone(), headers);
-        let mut reply = self.session.reply(&Call { repeatable, ..call }).await?;
+        let call = |arguments, headers| {
+            let call = Session::tool_call(name, arguments, headers);
+            Call { repeatable, task: Some(wish), ..call }
+        };
+        let first = call(arguments.clone(), headers);
+        if wish.detach && self.session.would_detach(&first).await? == Some(false) {
+            return Err(Failure::new(Class::Failed, format!("a call of '{name}' cannot go on without mcpipe"))
+                .cause("the server does not run it as a task")
+                .hint("leave out --detach"));
+        }
+        let mut reply = self.session.reply(&first).await?;
         if matches!(&reply, Reply::Error(error, _) if error.code == code::HEADER_MISMATCH) {
             // The schema has changed: its headers are made anew, once (HTM-07). Refused before execution.
             let tools = tools::load(self.context, self.session, Use::Server).await?;
             if let Some(tool) = tools.find(name) {
                 let headers = tools::mirrored(self.session, tool, &arguments);
-                reply = self.session.reply(&Session::tool_call(name, arguments, headers)).await?;
+                reply = self.session.reply(&call(arguments, headers)).await?;
             }
         }
         match reply {
@@ -188,29 +226,105 @@ impl Calling<'_> {
         if agreed { Ok(()) } else { Err(refused("was not agreed to")) }
     }
 
-    fn print(&self, result: &RawValue, misfit: Option<Failure>) -> Result<Exit> {
-        let ui = &self.context.ui;
-        let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
-        if self.args.structured && !failed {
-            ui.structured(result)?;
-        } else if ui.json() {
-            ui.raw_json(result)?;
-        } else {
-            ui.tool_result(result, self.args.save.as_deref())?;
+    fn place(&self) -> Place<'_> {
+        Place {
+            target: self.args.target.as_deref(),
+            command: &self.args.command,
+            reach: &self.args.reach,
+            tool: &self.given.tool,
         }
-        // An answer that could not be given as told, a refusal, a promise that was not kept: whatever came of it.
-        let declined = self.session.declined().filter(|_| failed);
-        if let Some(reason) = self.session.unanswered().or(declined) {
-            return Err(reason.server(&self.session.target().name));
+    }
+
+    /// Follows a call that has become a task, unless nobody wants to wait for it.
+    async fn follow(&self, task: Task) -> Result<Got> {
+        let Calling { context, session, .. } = self;
+        // Noted down first: the task is there, whatever becomes of us.
+        let left = if self.args.detach { session.leave_open().await } else { None };
+        task::keep(context, session, &task, &self.place(), left.as_ref());
+        if self.args.detach {
+            return Ok(Got::Task(task));
         }
-        match misfit {
-            _ if failed => Ok(Exit::Said(Class::Failed)),
-            None => Ok(Exit::Done),
-            Some(misfit) if self.args.strict => Err(misfit),
-            Some(misfit) => {
-                ui.warn(&misfit.to_string());
-                Ok(Exit::Done)
+        let told = |task: &Task| self.progress.message(&task::shown(task));
+        let id = task.id.clone();
+        match session.outcome(&id, Some(task), patience(context), &told).await {
+            Ok(result) => {
+                task::forget(context, session, &id);
+                Ok(Got::Result(result, None))
             }
+            Err(failure) => Err(self.given_up(&id, failure).await),
+        }
+    }
+
+    /// Nobody waits for the task any more: it is stopped where the user wanted that, else it goes on.
+    async fn given_up(&self, id: &str, failure: Failure) -> Failure {
+        let Calling { context, session, .. } = self;
+        match failure.class() {
+            Class::Interrupted | Class::Terminated | Class::Timeout => {
+                session.stop_task(id).await;
+                task::forget(context, session, id);
+                failure
+            }
+            Class::Failed => {
+                task::forget(context, session, id);
+                failure
+            }
+            _ => {
+                let way = format!("mcpipe task wait {}", super::quoted(id));
+                let failure = failure.cause(format!("the task goes on; its result: {way}"));
+                if failure.details().hint.is_none() { failure.hint(way) } else { failure }
+            }
+        }
+    }
+}
+
+/// How a result is wanted.
+pub struct Shown<'a> {
+    /// The structured content alone.
+    pub structured: bool,
+    /// Binary content into files in this directory.
+    pub save: Option<&'a Path>,
+    /// Whether a promise that was not kept is a failure.
+    pub strict: bool,
+}
+
+/// How long to wait for a task without any news of it: for ever, unless the user says otherwise.
+#[must_use]
+pub fn patience(context: &Context) -> Option<Duration> {
+    context.global.timeout.filter(|time| !time.is_zero())
+}
+
+/// Prints the result of a tool; one with `isError` ends with exit code 1.
+///
+/// # Errors
+/// When it cannot be printed, the person declined what the tool needed, or a promise was not kept.
+pub fn print(
+    context: &Context,
+    session: &Session,
+    result: &RawValue,
+    shown: &Shown<'_>,
+    misfit: Option<Failure>,
+) -> Result<Exit> {
+    let ui = &context.ui;
+    let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
+    if shown.structured && !failed {
+        ui.structured(result)?;
+    } else if ui.json() {
+        ui.raw_json(result)?;
+    } else {
+        ui.tool_result(result, shown.save)?;
+    }
+    // An answer that could not be given as told, a refusal, a promise that was not kept: whatever came of it.
+    let declined = session.declined().filter(|_| failed);
+    if let Some(reason) = session.unanswered().or(declined) {
+        return Err(reason.server(&session.target().name));
+    }
+    match misfit {
+        _ if failed => Ok(Exit::Said(Class::Failed)),
+        None => Ok(Exit::Done),
+        Some(misfit) if shown.strict => Err(misfit),
+        Some(misfit) => {
+            ui.warn(&misfit.to_string());
+            Ok(Exit::Done)
         }
     }
 }

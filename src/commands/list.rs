@@ -2,7 +2,7 @@
 
 use super::dashboard;
 use super::tools::{self, Tools};
-use super::{Context, Exit};
+use super::{Context, Exit, watch};
 use crate::cli::ListArgs;
 use crate::error::{Class, Failure, Result};
 use crate::output::details::{ParameterRow, ServerView, ToolView};
@@ -19,6 +19,10 @@ use crate::target::Resolved;
 /// When the server, or the first of several, cannot be asked.
 pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     if args.target.is_none() && args.command.is_empty() {
+        if args.watch {
+            return Err(Failure::new(Class::Usage, "--watch needs a target")
+                .hint("watch one server: mcpipe list TARGET --watch"));
+        }
         return dashboard::run(context, &args).await;
     }
     let words = args.target.iter().chain(&args.tool).cloned().collect();
@@ -29,11 +33,27 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
         [] if args.info => info(context, session).await,
         [] if args.schema => Err(Failure::new(Class::Usage, "--schema needs a tool")
             .hint(format!("name one: mcpipe list {} TOOL --schema", super::quoted(&session.target().name)))),
+        [] if args.all => everything(context, session, &args).await,
         [] => kinds(context, session, &wanted(&args), Filter::of(&args)).await,
         [tool] => one_tool(context, session, tool, args.schema).await,
         [_, extra, ..] => Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' after the tool"))),
     };
+    if args.watch && words.is_empty() {
+        // What is waited for now may never come: no line says so.
+        return context
+            .with(session, async |session| watch::lists(context, session, &args, &wanted(&args)).await)
+            .await;
+    }
     progress.during(context.with(session, operation)).await
+}
+
+/// Every list; that of skills only where the server says that it has some.
+async fn everything(context: &Context, session: &Session, args: &ListArgs) -> Result<Exit> {
+    let mut all = wanted(args);
+    if session.offers_skills().await? {
+        all.push(Kind::Skills);
+    }
+    kinds(context, session, &all, Filter::of(args)).await
 }
 
 /// The kinds of lists asked for; tools unless told otherwise.
@@ -42,7 +62,12 @@ pub fn wanted(args: &ListArgs) -> Vec<Kind> {
     if args.all {
         return vec![Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts];
     }
-    let chosen = [(args.resources, Kind::Resources), (args.templates, Kind::Templates), (args.prompts, Kind::Prompts)];
+    let chosen = [
+        (args.resources, Kind::Resources),
+        (args.templates, Kind::Templates),
+        (args.prompts, Kind::Prompts),
+        (args.skills, Kind::Skills),
+    ];
     let chosen: Vec<Kind> = chosen.into_iter().filter_map(|(yes, kind)| yes.then_some(kind)).collect();
     if chosen.is_empty() { vec![Kind::Tools] } else { chosen }
 }
@@ -104,22 +129,44 @@ pub fn matches(entry: &Entry, word: &str) -> bool {
 /// # Errors
 /// When one cannot be had.
 pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], filter: Filter<'_>) -> Result<Exit> {
+    let lists = gather(context, session, kinds, filter).await?;
+    if context.ui.json() {
+        context.ui.json_text(&document(&lists))?;
+        return Ok(Exit::Done);
+    }
+    show(context, session, &lists, filter.grep.is_some())?;
+    Ok(Exit::Done)
+}
+
+/// Lists of these kinds.
+///
+/// # Errors
+/// When one cannot be had.
+pub async fn gather(
+    context: &Context,
+    session: &Session,
+    kinds: &[Kind],
+    filter: Filter<'_>,
+) -> Result<Vec<(Kind, Vec<Entry>)>> {
     let mut lists = Vec::new();
     for kind in kinds {
         lists.push((*kind, offered(context, session, *kind, filter).await?));
     }
+    Ok(lists)
+}
+
+/// Prints lists for people; `sifted` tells whether something was left out.
+///
+/// # Errors
+/// When they cannot be printed.
+pub fn show(context: &Context, session: &Session, lists: &[(Kind, Vec<Entry>)], sifted: bool) -> Result<()> {
     let ui = &context.ui;
-    if ui.json() {
-        let lists = lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect()));
-        ui.json_text(&documents::lists(lists))?;
-        return Ok(Exit::Done);
-    }
     if lists.iter().all(|(_, entries)| entries.is_empty()) {
-        let names: Vec<&str> = kinds.iter().map(|kind| kind.plural()).collect();
-        let about = if filter.grep.is_some() { "has no matching" } else { "offers no" };
+        let names: Vec<&str> = lists.iter().map(|(kind, _)| kind.plural()).collect();
+        let about = if sifted { "has no matching" } else { "offers no" };
         ui.note(&format!("{} {about} {}", session.target().name, names.join(" or ")));
     }
-    let several = kinds.len() > 1;
+    let several = lists.len() > 1;
     for (kind, entries) in lists.iter().filter(|(_, entries)| !entries.is_empty()) {
         // At a terminal each list has its heading; in a pipe each line says what it is.
         let headed = several && ui.terminal().stdout;
@@ -129,13 +176,19 @@ pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], filter:
         let tag = (several && !headed).then_some(kind.plural());
         ui.table(&kind_table(*kind, entries.iter().map(|entry| (tag, entry)), signature))?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// The parameters of a tool in a few words.
 #[must_use]
 pub fn signature(tool: &Entry) -> String {
     schema::signature(tool.value())
+}
+
+/// Lists as one document, every element as the server sent it.
+#[must_use]
+pub fn document(lists: &[(Kind, Vec<Entry>)]) -> String {
+    documents::lists(lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect())))
 }
 
 async fn info(context: &Context, session: &Session) -> Result<Exit> {

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod call;
+pub mod complete;
 pub mod config;
 pub mod credentials;
 pub mod dashboard;
@@ -12,7 +13,10 @@ pub mod outcome;
 pub mod prompt;
 pub mod read;
 pub mod reports;
+pub mod skills;
+pub mod task;
 pub mod tools;
+pub mod watch;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

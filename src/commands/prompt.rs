@@ -2,13 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use super::complete::Wanted;
 use super::{Context, Exit, Files, list};
 use crate::args::Reader;
 use crate::cli::PromptArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
 use crate::protocol::method;
-use crate::protocol::rpc::parse_value;
 use crate::protocol::views::Kind;
 use crate::session::era::Call;
 use crate::session::{Session, Use};
@@ -29,11 +29,13 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         return progress.during(context.with(session, listed)).await;
     };
     let arguments = arguments(words)?;
+    let wanted = args.complete.as_deref().map(Wanted::read).transpose()?;
     let session = context.session(target, Some(progress.clone()))?;
     context
         .with(session, async |session| {
-            if let Some(wanted) = &args.complete {
-                return progress.during(complete(context, session, name, wanted, &arguments)).await;
+            if let Some(wanted) = &wanted {
+                let prompt = json!({"type": "ref/prompt", "name": name});
+                return progress.during(wanted.print(context, session, prompt, &arguments)).await;
             }
             let result = match progress.during(session.request(&get(name, &arguments))).await {
                 Ok(result) => result,
@@ -113,41 +115,4 @@ async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut 
         };
     }
     failure
-}
-
-/// Prints how the server would go on with an argument, one value a line.
-async fn complete(
-    context: &Context,
-    session: &Session,
-    name: &str,
-    wanted: &str,
-    given: &Map<String, Value>,
-) -> Result<Exit> {
-    let Some((argument, prefix)) = wanted.split_once('=') else {
-        return Err(Failure::new(Class::Usage, format!("--complete {wanted} names no prefix"))
-            .hint(format!("write it as ARG=PREFIX: --complete {wanted}=")));
-    };
-    let mut params = Map::new();
-    params.insert("ref".into(), json!({"type": "ref/prompt", "name": name}));
-    params.insert("argument".into(), json!({"name": argument, "value": prefix}));
-    if !given.is_empty() {
-        params.insert("context".into(), json!({ "arguments": given }));
-    }
-    let result = session.request(&Call::read_only(method::COMPLETE, params)).await?;
-    if context.ui.json() {
-        context.ui.raw_json(&result)?;
-        return Ok(Exit::Done);
-    }
-    let value = parse_value(result.get()).unwrap_or(Value::Null);
-    let values = value.pointer("/completion/values").and_then(Value::as_array);
-    let Some(values) = values else {
-        return Err(Failure::new(Class::Protocol, "the server's answer to completion/complete has no values"));
-    };
-    for value in values.iter().filter_map(Value::as_str) {
-        context.ui.line(value)?;
-    }
-    if value.pointer("/completion/hasMore") == Some(&Value::Bool(true)) {
-        context.ui.note("there are more; type more of the word");
-    }
-    Ok(Exit::Done)
 }

@@ -1,10 +1,12 @@
 //! `read`: resources to standard output or into files, several at once over one connection.
 
 use futures_util::future::join_all;
+use iri_string::template::UriTemplateStr;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Context, Exit, list};
+use super::complete::Wanted;
+use super::{Context, Exit, list, skills, watch};
 use crate::cli::ReadArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
@@ -14,7 +16,7 @@ use crate::protocol::views::Kind;
 use crate::protocol::{code, method};
 use crate::session::era::Call;
 use crate::session::{Session, Use};
-use crate::target::Resolved;
+use crate::target::{Resolved, Target};
 
 /// Reads resources.
 ///
@@ -23,20 +25,87 @@ use crate::target::Resolved;
 pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.uris).cloned().collect();
     let Resolved { target, rest: uris } = context.target(words, &args.command, false, &args.reach)?;
+    if let Some(wanted) = &args.complete {
+        return complete(context, target, &uris, wanted).await;
+    }
     let uris = expand(&uris)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     context
         .with(session, async |session| {
+            if args.watch {
+                return if uris.is_empty() {
+                    Err(which())
+                } else {
+                    watch::resources(context, session, &args, &uris).await
+                };
+            }
             if uris.is_empty() {
                 return progress
                     .during(list::kinds(context, session, &[Kind::Resources, Kind::Templates], list::Filter::default()))
                     .await;
             }
-            let results = progress.during(join_all(uris.iter().map(|uri| read_one(session, uri)))).await;
-            print(context, &args, &uris, results)
+            let mut single = Vec::new();
+            for uri in uris {
+                let whole = match &args.save {
+                    Some(directory) => progress.during(skills::export(context, session, &uri, directory)).await?,
+                    None => false,
+                };
+                if !whole {
+                    single.push(uri);
+                }
+            }
+            let results = progress.during(join_all(single.iter().map(|uri| skills::read(context, session, uri)))).await;
+            print(context, &args, &single, results)
         })
         .await
+}
+
+fn which() -> Failure {
+    Failure::new(Class::Usage, "which resource?").hint("the list without --watch shows what there is")
+}
+
+/// Completes an argument of a template.
+async fn complete(context: &Context, target: Target, words: &[String], wanted: &str) -> Result<Exit> {
+    let wanted = Wanted::read(wanted)?;
+    let Some((template, arguments)) = words.split_first() else { return Err(which()) };
+    let names = variables(template)?;
+    if !names.contains(&wanted.argument) {
+        let failure =
+            Failure::new(Class::Usage, format!("the template {template} has no argument '{}'", wanted.argument));
+        return Err(match near(&wanted.argument, names.iter().map(String::as_str)).first() {
+            Some(nearest) => failure.hint(format!("did you mean {nearest}?")),
+            None => failure,
+        });
+    }
+    let mut given = Map::new();
+    for argument in arguments {
+        let (name, value) = named(argument, template)?;
+        given.insert(name.to_owned(), value.into());
+    }
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?;
+    let reference = json!({"type": "ref/resource", "uri": template});
+    let operation = async |session: &Session| wanted.print(context, session, reference, &given).await;
+    progress.during(context.with(session, operation)).await
+}
+
+/// The names of a template's arguments.
+fn variables(template: &str) -> Result<Vec<String>> {
+    let parsed = parse(template)?;
+    Ok(parsed.variables().map(|name| name.as_str().to_owned()).collect())
+}
+
+fn parse(template: &str) -> Result<&UriTemplateStr> {
+    UriTemplateStr::new(template)
+        .map_err(|error| Failure::new(Class::Usage, format!("'{template}' is no URI template")).source(&error))
+}
+
+fn named<'a>(argument: &'a str, template: &str) -> Result<(&'a str, &'a str)> {
+    argument.split_once('=').ok_or_else(|| {
+        Failure::new(Class::Usage, format!("'{argument}' is no argument of the template"))
+            .hint(format!("write it as name=value; one template is read at a time: {template}"))
+    })
 }
 
 /// The URIs to read: the words as they are, or one template with its arguments (RFC 6570).
@@ -45,19 +114,15 @@ fn expand(words: &[String]) -> Result<Vec<String>> {
         return Ok(words.to_vec());
     };
     let usage = |message: String| Failure::new(Class::Usage, message);
-    let parsed = iri_string::template::UriTemplateStr::new(template)
-        .map_err(|error| usage(format!("'{template}' is no URI template")).source(&error))?;
+    let parsed = parse(template)?;
     let mut values = iri_string::template::simple_context::SimpleContext::new();
     let mut given = Vec::new();
     for argument in arguments {
-        let Some((name, value)) = argument.split_once('=') else {
-            return Err(usage(format!("'{argument}' is no argument of the template"))
-                .hint(format!("write it as name=value; one template is read at a time: {template}")));
-        };
+        let (name, value) = named(argument, template)?;
         values.insert(name, value);
         given.push(name);
     }
-    let names: Vec<String> = parsed.variables().map(|name| name.as_str().to_owned()).collect();
+    let names = variables(template)?;
     let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !given.contains(name)).collect();
     let unknown = given.iter().filter(|name| !names.iter().any(|known| known == *name));
     let mut problems: Vec<String> = unknown
@@ -77,7 +142,11 @@ fn expand(words: &[String]) -> Result<Vec<String>> {
     Ok(vec![uri.to_string()])
 }
 
-async fn read_one(session: &Session, uri: &str) -> Result<Raw> {
+/// Reads one resource.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn one(session: &Session, uri: &str) -> Result<Raw> {
     let mut params = Map::new();
     params.insert("uri".into(), Value::String(uri.to_owned()));
     let call = Call::read_only(method::RESOURCES_READ, params).named(uri).with_progress();

@@ -223,11 +223,19 @@ pub fn save_blocks(result: &RawValue, directory: &Path) -> Result<Vec<PathBuf>> 
 /// # Errors
 /// When something is not base64 or cannot be written.
 pub fn write_contents(result: &RawValue, path: &Path) -> Result<()> {
+    write_file(path, &bytes_of_contents(result)?)
+}
+
+/// The bytes of a resource.
+///
+/// # Errors
+/// When something is not base64, or neither text nor blob.
+pub fn bytes_of_contents(result: &RawValue) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for raw in entries(result)? {
         bytes.extend(bytes_of(raw)?);
     }
-    write_file(path, &bytes)
+    Ok(bytes)
 }
 
 pub(super) fn entries(result: &RawValue) -> Result<Vec<&RawValue>> {

@@ -65,6 +65,29 @@ pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = Listed<'a>>) -> Table
     })
 }
 
+/// Skills: name, URI, files, size, description.
+#[must_use]
+pub fn skills_table<'a>(skills: impl IntoIterator<Item = Listed<'a>>) -> Table {
+    let columns =
+        [name_column("NAME"), name_column("URI"), Column::new("FILES"), Column::new("SIZE"), description_column()];
+    table(columns, skills, |skill| {
+        let resources = skill.value().get("resources");
+        let files = resources.and_then(Value::as_array);
+        let bytes: Option<u64> =
+            files.and_then(|files| files.iter().map(|file| file.get("size").and_then(Value::as_u64)).sum());
+        vec![
+            name_cell(skill.name()),
+            skill.uri().into(),
+            match files {
+                Some(files) => files.len().to_string().into(),
+                None => resources.and_then(Value::as_str).unwrap_or_default().into(),
+            },
+            bytes.map_or_else(Cell::default, |bytes| Cell::new(bytes.to_string()).short(size(bytes))),
+            description_cell(skill),
+        ]
+    })
+}
+
 /// The table for a kind of list; `signature` is asked for tools only.
 #[must_use]
 pub fn kind_table<'a>(
@@ -77,6 +100,7 @@ pub fn kind_table<'a>(
         Kind::Resources => resources_table(entries),
         Kind::Templates => templates_table(entries),
         Kind::Prompts => prompts_table(entries),
+        Kind::Skills => skills_table(entries),
     }
 }
 

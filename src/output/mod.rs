@@ -8,6 +8,7 @@ pub mod details;
 pub mod documents;
 pub mod escape;
 mod events;
+pub mod export;
 mod failure;
 pub mod jq;
 pub mod json;
@@ -39,6 +40,7 @@ pub use progress::{Pause, Progress};
 pub use style::{Style, When};
 pub use table::{Cell, Column, Table};
 pub use terminal::Terminal;
+pub use trace::rfc3339 as time;
 
 /// What the user asked of the output.
 #[derive(Clone, Debug, Default)]

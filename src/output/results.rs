@@ -80,6 +80,18 @@ impl Ui {
     /// # Errors
     /// [`Class::Usage`] where there are bytes and standard output is a terminal; nothing is printed then.
     pub fn read_result(&self, result: &RawValue) -> Result<()> {
+        self.contents(result, |text| self.text(text))
+    }
+
+    /// A resource as one of several documents in a row: text ends its line.
+    ///
+    /// # Errors
+    /// As [`Ui::read_result`].
+    pub fn read_document(&self, result: &RawValue) -> Result<()> {
+        self.contents(result, |text| self.line(text))
+    }
+
+    fn contents(&self, result: &RawValue, print: impl Fn(&str) -> Result<()>) -> Result<()> {
         let Some(contents) = contents(result) else { return self.json_pretty(result.get()) };
         if let Some(Block::Binary(binary)) = contents.iter().find(|block| matches!(block, Block::Binary(_)))
             && self.terminal.stdout
@@ -92,7 +104,7 @@ impl Ui {
         }
         for block in contents {
             match block {
-                Block::Text(text) => self.text(&text)?,
+                Block::Text(text) => print(&text)?,
                 Block::Binary(binary) => self.bytes(&binary.bytes()?)?,
                 Block::Link(text) | Block::Unknown(text) | Block::Odd(text) => self.json_pretty(&text)?,
             }
@@ -143,7 +155,11 @@ impl Ui {
         self.put_line(&self.paint(Style::DIM, &self.shown(line)))
     }
 
-    fn path(&self, path: &Path) -> Result<()> {
+    /// The name of a file that was written.
+    ///
+    /// # Errors
+    /// When it cannot be printed.
+    pub fn path(&self, path: &Path) -> Result<()> {
         let text = path.to_string_lossy();
         if self.terminal.stdout {
             self.line(&text)

@@ -157,7 +157,8 @@ fn safe<'a>(name: &str, value: &'a str) -> &'a str {
 }
 
 /// `2026-11-21T05:46:17.123Z`.
-fn rfc3339(time: SystemTime) -> String {
+/// A moment in UTC, to the millisecond.
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     // Civil date from days since 1970-01-01, counted in eras of 400 years that begin on 1 March.

@@ -4,6 +4,7 @@ pub mod headers;
 pub mod revision;
 pub mod rpc;
 pub mod views;
+pub mod yaml;
 
 /// Methods and notifications, by the specification's own names.
 pub mod method {
@@ -20,6 +21,21 @@ pub mod method {
     pub const PROMPTS_LIST: &str = "prompts/list";
     pub const PROMPTS_GET: &str = "prompts/get";
     pub const COMPLETE: &str = "completion/complete";
+    pub const SUBSCRIBE: &str = "resources/subscribe";
+    pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
+    pub const LISTEN: &str = "subscriptions/listen";
+    pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+    pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
+    pub const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+    pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+    pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
+    pub const TASKS_GET: &str = "tasks/get";
+    pub const TASKS_RESULT: &str = "tasks/result";
+    pub const TASKS_LIST: &str = "tasks/list";
+    pub const TASKS_CANCEL: &str = "tasks/cancel";
+    pub const TASKS_UPDATE: &str = "tasks/update";
+    pub const SKILLS_LIST: &str = "skills/list";
+    pub const SKILLS_GET: &str = "skills/get";
     pub const SET_LEVEL: &str = "logging/setLevel";
     pub const ROOTS_LIST: &str = "roots/list";
     pub const SAMPLING: &str = "sampling/createMessage";
@@ -39,6 +55,14 @@ pub mod meta {
     pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
     pub const PROGRESS_TOKEN: &str = "progressToken";
+    pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+}
+
+/// Extensions of the protocol, by the names under which they are declared (`EXT-01`).
+pub mod extension {
+    #![allow(missing_docs, reason = "each constant is the extension it names")]
+    pub const TASKS: &str = "io.modelcontextprotocol/tasks";
+    pub const SKILLS: &str = "io.modelcontextprotocol/skills";
 }
 
 /// Error codes with a meaning of their own (digest §1.4).

@@ -18,6 +18,8 @@ pub enum Kind {
     Templates,
     /// Prompts.
     Prompts,
+    /// Skills (SEP-2640).
+    Skills,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
             Kind::Resources => super::method::RESOURCES_LIST,
             Kind::Templates => super::method::TEMPLATES_LIST,
             Kind::Prompts => super::method::PROMPTS_LIST,
+            Kind::Skills => super::method::SKILLS_LIST,
         }
     }
 
@@ -40,15 +43,16 @@ impl Kind {
             Kind::Resources => "resources",
             Kind::Templates => "resourceTemplates",
             Kind::Prompts => "prompts",
+            Kind::Skills => "skills",
         }
     }
 
-    /// The server capability that stands for them.
+    /// The server capability that stands for them; skills are resources, and an extension besides.
     #[must_use]
     pub fn capability(self) -> &'static str {
         match self {
             Kind::Tools => "tools",
-            Kind::Resources | Kind::Templates => "resources",
+            Kind::Resources | Kind::Templates | Kind::Skills => "resources",
             Kind::Prompts => "prompts",
         }
     }
@@ -61,6 +65,7 @@ impl Kind {
             Kind::Resources => "resources",
             Kind::Templates => "resource templates",
             Kind::Prompts => "prompts",
+            Kind::Skills => "skills",
         }
     }
 }
@@ -97,10 +102,14 @@ impl Entry {
         self.value.get(key)?.as_str()
     }
 
-    /// The name; empty where the server gave none.
+    /// The name; empty where the server gave none. That of a skill stands in its frontmatter.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.text("name").unwrap_or_default()
+        self.text("name").or_else(|| self.frontmatter("name")).unwrap_or_default()
+    }
+
+    fn frontmatter(&self, key: &str) -> Option<&str> {
+        self.value.get("frontmatter")?.get(key)?.as_str()
     }
 
     /// The title for people: `title`, else `annotations.title` (tools).
@@ -112,7 +121,7 @@ impl Entry {
     /// The description; empty where there is none.
     #[must_use]
     pub fn description(&self) -> &str {
-        self.text("description").unwrap_or_default()
+        self.text("description").or_else(|| self.frontmatter("description")).unwrap_or_default()
     }
 
     /// `uri` of a resource or `uriTemplate` of a template.
@@ -145,9 +154,15 @@ impl Entry {
 /// `None` where the result has no such list at all.
 #[must_use]
 pub fn page(result: &RawValue, kind: Kind) -> Option<(Vec<Raw>, Option<String>)> {
+    items(result, kind.member())
+}
+
+/// The same for a list by the name of its member.
+#[must_use]
+pub fn items(result: &RawValue, list: &str) -> Option<(Vec<Raw>, Option<String>)> {
     let members = members(result)?;
     let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
-    let items: Vec<&RawValue> = serde_json::from_str(find(kind.member())?.get()).ok()?;
+    let items: Vec<&RawValue> = serde_json::from_str(find(list)?.get()).ok()?;
     let cursor = find("nextCursor").and_then(|raw| match parse_value(raw.get())? {
         Value::Null => None,
         Value::String(text) => Some(text),

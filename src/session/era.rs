@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::link::{Link, Reply};
+use super::link::{Ask, Link, Reply};
+use super::subscribe::Subscribe;
+use super::tasks::{Tasks, Wish};
 use crate::protocol::meta;
 use crate::protocol::revision::Revision;
 use crate::protocol::views::ServerInfo;
@@ -25,19 +27,47 @@ pub struct Call {
     pub repeatable: bool,
     /// Whether progress is wanted.
     pub progress: bool,
+    /// The extensions that are declared with it, in the modern era (`EXT-01`).
+    pub extensions: &'static [&'static str],
+    /// Whether it may become a task, where the era leaves that to the client (`TOL-10`).
+    pub task: Option<Wish>,
 }
 
 impl Call {
     /// A request that changes nothing.
     #[must_use]
     pub fn read_only(method: &'static str, params: Map<String, Value>) -> Self {
-        Call { method, params, name: None, mirrored: Vec::new(), effects: false, repeatable: false, progress: false }
+        Call {
+            method,
+            params,
+            name: None,
+            mirrored: Vec::new(),
+            effects: false,
+            repeatable: false,
+            progress: false,
+            extensions: &[],
+            task: None,
+        }
     }
 
     /// Sets what `Mcp-Name` mirrors.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Declares these extensions with it.
+    #[must_use]
+    pub fn declaring(mut self, extensions: &'static [&'static str]) -> Self {
+        self.extensions = extensions;
+        self
+    }
+
+    /// Says that the server may change something.
+    #[must_use]
+    pub fn with_effects(mut self) -> Self {
+        self.effects = true;
         self
     }
 
@@ -50,12 +80,15 @@ impl Call {
 }
 
 /// One of the two families, for one connection.
-pub trait Era: Send + Sync {
+pub trait Era: Subscribe + Tasks + Send + Sync {
     /// The revision spoken.
     fn revision(&self) -> Revision;
 
     /// Who the server is, as far as it has said.
     fn server(&self) -> ServerInfo;
+
+    /// One request in this era's words, ready to go.
+    fn worded(&self, link: &Link, call: &Call) -> Ask;
 
     /// Asks one operation and follows it to its end.
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply>;

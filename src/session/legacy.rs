@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
 use super::input::MAX_ROUNDS;
@@ -16,6 +16,7 @@ use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method};
+use crate::secret::Secret;
 use crate::transport::{Boxed, Wire};
 
 /// How `initialize` is to be done.
@@ -87,6 +88,7 @@ impl Handshake {
             server,
             begun: AtomicU8::new(if self.hasty && link.wire() == Wire::Http { HASTY } else { NOT_BEGUN }),
             first: Mutex::new(()),
+            renewed: Notify::new(),
             handshake: self,
         };
         if legacy.begun.load(Ordering::Relaxed) == NOT_BEGUN {
@@ -94,6 +96,23 @@ impl Handshake {
             legacy.begun.store(BEGUN, Ordering::Relaxed);
         }
         Ok(legacy)
+    }
+
+    /// Goes on in a session that was left open earlier: all was agreed then.
+    pub async fn resumed(self, link: &Link, left: &Left) -> Legacy {
+        link.transport().resume(&left.session);
+        link.transport().agreed(left.revision);
+        if self.peer.may_be_asked() {
+            link.transport().listen().await;
+        }
+        Legacy {
+            revision: RwLock::new(left.revision),
+            server: ServerInfo::default(),
+            begun: AtomicU8::new(BEGUN),
+            first: Mutex::new(()),
+            renewed: Notify::new(),
+            handshake: self,
+        }
     }
 
     fn agreed(&self, result: &Raw) -> Result<(Revision, ServerInfo)> {
@@ -123,6 +142,15 @@ impl Handshake {
     }
 }
 
+/// A session over HTTP that was left open for a later run.
+#[derive(Clone, Debug)]
+pub struct Left {
+    /// Its id.
+    pub session: Secret,
+    /// The revision agreed upon in it.
+    pub revision: Revision,
+}
+
 /// How long a server may take to acknowledge `initialized` over HTTP.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -141,7 +169,9 @@ pub struct Legacy {
     server: ServerInfo,
     begun: AtomicU8,
     first: Mutex<()>,
-    handshake: Handshake,
+    /// Told when a forgotten session was opened anew: what was subscribed to in the old one is gone.
+    pub(super) renewed: Notify,
+    pub(super) handshake: Handshake,
 }
 
 impl Legacy {
@@ -189,22 +219,17 @@ impl Legacy {
         self.handshake.peer.may_be_asked() || self.handshake.peer.log_level().is_some()
     }
 
-    async fn ask(&self, link: &Link, call: &Call) -> Reply {
-        let id = link.next_id();
-        let meta = meta_with_progress(id, call);
-        let mut params = call.params.clone();
-        if !meta.is_empty() {
-            params.insert("_meta".into(), Value::Object(meta));
+    /// Sends `initialized` now, where it was to go out beside the first request.
+    pub(super) async fn settle(&self, link: &Link) {
+        let _first = self.first.lock().await;
+        if self.begun.load(Ordering::Relaxed) == HASTY {
+            self.begin(link).await;
+            self.begun.store(BEGUN, Ordering::Relaxed);
         }
-        link.ask(Ask {
-            id,
-            method: call.method,
-            params: params_text(&params),
-            headers: Vec::new(),
-            timeout: self.handshake.timeout,
-            cancel: Cancel::Notify,
-        })
-        .await
+    }
+
+    async fn ask(&self, link: &Link, call: &Call) -> Reply {
+        link.ask(self.worded(link, call)).await
     }
 
     /// The first request beside `initialized`; once more, in order, if the server minds (it refused it unread).
@@ -242,6 +267,7 @@ impl Legacy {
         }
         link.transport().agreed(revision);
         self.begin(link).await;
+        self.renewed.notify_waiters();
         self.ask(link, call).await
     }
 }
@@ -284,6 +310,26 @@ impl Era for Legacy {
 
     fn server(&self) -> ServerInfo {
         self.server.clone()
+    }
+
+    fn worded(&self, link: &Link, call: &Call) -> Ask {
+        let id = link.next_id();
+        let meta = meta_with_progress(id, call);
+        let mut params = call.params.clone();
+        if call.task.is_some_and(|wish| self.takes_task(wish)) {
+            params.insert("task".into(), Value::Object(Map::new()));
+        }
+        if !meta.is_empty() {
+            params.insert("_meta".into(), Value::Object(meta));
+        }
+        Ask {
+            id,
+            method: call.method,
+            params: params_text(&params),
+            headers: Vec::new(),
+            timeout: self.handshake.timeout,
+            cancel: Cancel::Notify,
+        }
     }
 
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {

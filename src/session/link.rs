@@ -21,6 +21,9 @@ use crate::protocol::{method, rpc::parse_value};
 use crate::transport::trace::Trace;
 use crate::transport::{Connection, Envelope, Incoming, Item, Outgoing, Refusal, Transport, Wire};
 
+/// How long a server is given for what it is told at the end.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// How one request ended.
 #[derive(Debug)]
 pub enum Reply {
@@ -70,6 +73,7 @@ struct Pending {
 struct Shared {
     pending: Mutex<HashMap<u64, Pending>>,
     gone: Mutex<Option<Failure>>,
+    over: Notify,
     next_id: AtomicU64,
     peer: Arc<Peer>,
     transport: Arc<dyn Transport>,
@@ -90,6 +94,7 @@ impl Link {
         let shared = Arc::new(Shared {
             pending: Mutex::default(),
             gone: Mutex::default(),
+            over: Notify::new(),
             next_id: AtomicU64::new(1),
             peer,
             transport: connection.transport,
@@ -121,6 +126,38 @@ impl Link {
     #[must_use]
     pub fn gone(&self) -> Option<Failure> {
         lock(&self.shared.gone).clone()
+    }
+
+    /// Waits until nothing can come back any more, and says why.
+    pub async fn ended(&self) -> Failure {
+        loop {
+            let over = self.shared.over.notified();
+            if let Some(failure) = self.gone() {
+                return failure;
+            }
+            over.await;
+        }
+    }
+
+    /// Waits until the user asks to stop.
+    pub async fn interrupted(&self) -> Failure {
+        self.interrupt.wait().await
+    }
+
+    /// Sends a last request although the user has asked to stop; its answer is awaited, but not for long.
+    pub async fn farewell(&self, mut ask: Ask) {
+        ask.timeout = None;
+        let (answer, _) = self.begin(&ask);
+        let said = async {
+            let what = Outgoing::Request(ask.id);
+            let body = rpc::request(ask.id, ask.method, ask.params.as_deref());
+            let envelope = Envelope { what, method: ask.method, body, headers: ask.headers };
+            if self.shared.transport.send(envelope).await.is_ok() {
+                let _ = answer.await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, said).await;
+        lock(&self.shared.pending).remove(&ask.id);
     }
 
     /// Sends one request and waits for its answer.
@@ -195,13 +232,14 @@ impl Link {
         self.shared.transport.send(Envelope { what: Outgoing::OneWay, method, body, headers }).await
     }
 
-    async fn cancel(&self, id: u64, how: Cancel, reason: &str) {
+    /// Tells the server that the answer to a request is no longer wanted, and waits for none.
+    pub async fn cancel(&self, id: u64, how: Cancel, reason: &str) {
         lock(&self.shared.pending).remove(&id);
         if how == Cancel::Notify {
             let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
             // The server may be stuck: telling it must not take long.
             let tell = self.tell(method::CANCELLED, Some(&params), Vec::new());
-            let _ = tokio::time::timeout(Duration::from_millis(500), tell).await;
+            let _ = tokio::time::timeout(FAREWELL, tell).await;
         }
         self.shared.transport.abandon(id);
     }
@@ -308,6 +346,7 @@ impl Shared {
 
     fn broken(&self, failure: &Failure) {
         *lock(&self.gone) = Some(failure.clone());
+        self.over.notify_waiters();
         self.fail_all(failure);
     }
 

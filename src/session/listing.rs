@@ -11,8 +11,8 @@ use super::memory::LEGACY_LIST_TTL;
 use super::{Live, Session};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::{Raw, parse_value};
-use crate::protocol::views::{Entry, Kind, member, page};
-use crate::protocol::{code, method};
+use crate::protocol::views::{Entry, Kind, items, member};
+use crate::protocol::{code, extension, method};
 
 /// More pages than any honest server has (`MSG-08`).
 const MAX_PAGES: usize = 1000;
@@ -68,11 +68,21 @@ impl Session {
         {
             return Ok(Listing { kind, items, offered: true, remembered: true });
         }
-        let first = Call::read_only(kind.method(), Map::new());
-        let (live, reply) = self.trying(&first, async || self.live(&first).await, |_| None).await?;
         let none = Listing { kind, items: Vec::new(), offered: false, remembered: false };
+        let mut first = Call::read_only(kind.method(), Map::new());
+        if kind == Kind::Skills {
+            first = first.declaring(&[extension::SKILLS]);
+            // An extension is used only where it was seen to be declared (EXT-01).
+            if !self.offers_skills().await? {
+                return Ok(none);
+            }
+        }
+        let (live, reply) = self.trying(&first, async || self.live(&first).await, |_| None).await?;
         // Only what was declared may be asked for (ERA-18); in the modern era nothing need be declared before.
-        if !live.era.revision().is_modern() && live.era.server().declares(kind.capability()) == Some(false) {
+        if kind != Kind::Skills
+            && !live.era.revision().is_modern()
+            && live.era.server().declares(kind.capability()) == Some(false)
+        {
             return Ok(none);
         }
         self.peer.set_lists_changed(false);
@@ -86,50 +96,69 @@ impl Session {
             reply => return Err(self.failure(reply, kind.method())),
         };
         let (live, _) = self.live(&first).await?;
-        let mut ttl = ttl_of(&live, &first_page);
-        let items = match self.pages(&live, kind, first_page, &mut ttl).await? {
-            Some(items) => items,
-            // The server lost its place (-32602 on a cursor): once more from the start.
-            None => {
-                let again = self.request(&first).await?;
-                let restarted = self.pages(&live, kind, again, &mut ttl).await?;
-                restarted.ok_or_else(|| self.bad_list(kind, "refused its own cursor twice"))?
-            }
-        };
+        let mut ttl = Duration::MAX;
+        let shortest = |page: &Raw| ttl = ttl.min(ttl_of(&live, page));
+        let items = self.whole_list(&first, kind.member(), first_page, shortest).await?;
         if !self.peer.lists_changed() {
             self.memory.keep_list(kind, &items, ttl);
         }
         Ok(Listing { kind, items, offered: true, remembered: false })
     }
 
-    /// Follows the cursors from the first page; `None` where the server refuses one of them.
-    async fn pages(&self, live: &Live, kind: Kind, first: Raw, ttl: &mut Duration) -> Result<Option<Vec<Raw>>> {
+    /// Every element of a list that begins with `first`, the answer to `call`.
+    ///
+    /// # Errors
+    /// When a page cannot be had, or the cursors never end.
+    pub(super) async fn whole_list(
+        &self,
+        call: &Call,
+        member: &str,
+        first: Raw,
+        mut seen_page: impl FnMut(&Raw),
+    ) -> Result<Vec<Raw>> {
+        if let Some(items) = self.all_pages(call, member, first, &mut seen_page).await? {
+            return Ok(items);
+        }
+        // The server lost its place (-32602 on a cursor): once more from the start.
+        let again = self.request(call).await?;
+        let restarted = self.all_pages(call, member, again, &mut seen_page).await?;
+        restarted.ok_or_else(|| self.bad_list(call.method, "refused its own cursor twice"))
+    }
+
+    /// Every element of a list that begins with `first`, the answer to `call`; `None` where the server refuses
+    /// one of its own cursors.
+    async fn all_pages(
+        &self,
+        call: &Call,
+        member: &str,
+        first: Raw,
+        mut seen_page: impl FnMut(&Raw),
+    ) -> Result<Option<Vec<Raw>>> {
         let mut all = Vec::new();
         let mut seen = HashSet::new();
         let mut result = first;
         loop {
-            let Some((mut items, cursor)) = page(&result, kind) else {
-                return Err(self.bad_list(kind, &format!("has no '{}' array", kind.member())));
+            seen_page(&result);
+            let Some((mut page, cursor)) = items(&result, member) else {
+                return Err(self.bad_list(call.method, &format!("has no '{member}' array")));
             };
-            all.append(&mut items);
+            all.append(&mut page);
             let Some(cursor) = cursor else { return Ok(Some(all)) };
             if !seen.insert(cursor.clone()) || seen.len() > MAX_PAGES {
-                return Err(self.bad_list(kind, "repeats its cursor and never ends"));
+                return Err(self.bad_list(call.method, "repeats its cursor and never ends"));
             }
-            let mut params = Map::new();
-            params.insert("cursor".into(), Value::String(cursor));
-            let call = Call::read_only(kind.method(), params);
-            result = match self.reply(&call).await? {
+            let mut next = call.clone();
+            next.params.insert("cursor".into(), Value::String(cursor));
+            result = match self.reply(&next).await? {
                 Reply::Result(result) => result,
                 Reply::Error(error, _) if error.code == code::INVALID_PARAMS => return Ok(None),
-                reply => return Err(self.failure(reply, kind.method())),
+                reply => return Err(self.failure(reply, call.method)),
             };
-            *ttl = (*ttl).min(ttl_of(live, &result));
         }
     }
 
-    fn bad_list(&self, kind: Kind, what: &str) -> Failure {
-        Failure::new(Class::Protocol, format!("the server's answer to {} {what}", kind.method()))
+    pub(super) fn bad_list(&self, method: &str, what: &str) -> Failure {
+        Failure::new(Class::Protocol, format!("the server's answer to {method} {what}"))
             .hint("see what it sent with -v")
             .server(&self.target.name)
     }
@@ -140,8 +169,8 @@ impl Session {
         let mut params = Map::new();
         params.insert("name".into(), name.into());
         params.insert("arguments".into(), Value::Object(arguments));
-        let call = Call::read_only(method::TOOLS_CALL, params);
-        Call { mirrored, effects: true, progress: true, ..call }.named(name)
+        let call = Call::read_only(method::TOOLS_CALL, params).named(name).with_effects().with_progress();
+        Call { mirrored, ..call.declaring(&[extension::TASKS]) }
     }
 }
 

@@ -202,7 +202,7 @@ impl Memory {
 
     /// Drops the lists (`MSG-11`).
     pub fn forget_lists(&self) {
-        for kind in [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts] {
+        for kind in [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts, Kind::Skills] {
             if let Some(path) = self.list_path(kind) {
                 let _ = fs::remove_file(path);
             }

@@ -3,6 +3,7 @@
 //! A session sends nothing until the first request; that request decides how the era is found out, so
 //! that a known server costs no round trip more than the request itself.
 
+pub mod completion;
 pub mod era;
 pub mod failure;
 pub mod input;
@@ -12,8 +13,12 @@ pub mod listing;
 pub mod memory;
 pub mod modern;
 pub mod negotiate;
+pub mod notices;
 pub mod peer;
 pub mod retry;
+pub mod skills;
+pub mod subscribe;
+pub mod tasks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::{Class, Failure, Result};
 use crate::protocol::method;
@@ -32,6 +37,7 @@ use crate::target::Target;
 use crate::transport::{self, Wire};
 use era::{Call, Era};
 use failure::explain;
+use legacy::Left;
 use link::{Link, Reply};
 use memory::{Memory, Verdict};
 use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
@@ -79,6 +85,10 @@ pub struct Session {
     failed: AtomicBool,
     /// Whether the server has answered anything.
     answered: AtomicBool,
+    /// Whether the server declares skills, once that was looked at.
+    skills: OnceCell<bool>,
+    /// The session to go on with.
+    left: Option<Left>,
 }
 
 /// An open connection and what is known about its era.
@@ -102,8 +112,24 @@ impl Session {
     pub fn new(target: Target, options: Options) -> Self {
         let peer = Arc::new(Peer::new(options.abilities.clone()));
         let memory = Memory::of(&target, options.cache_dir.as_deref(), options.identity.as_deref());
-        let (failed, answered) = (AtomicBool::new(false), AtomicBool::new(false));
-        Session { target, options, peer, memory, open: Mutex::new(None), failed, answered }
+        Session {
+            target,
+            options,
+            peer,
+            memory,
+            open: Mutex::new(None),
+            failed: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            skills: OnceCell::new(),
+            left: None,
+        }
+    }
+
+    /// Goes on with a session that was left open earlier.
+    #[must_use]
+    pub fn resuming(mut self, left: Option<Left>) -> Self {
+        self.left = left;
+        self
     }
 
     /// Whom it talks to.
@@ -122,7 +148,7 @@ impl Session {
         if let Some(live) = &*open {
             return Ok((live.clone(), None));
         }
-        let (live, reply) = match self.negotiator().open(first, self.memory.verdict()).await {
+        let (live, reply) = match self.opened(first).await {
             Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
             Err(failure) => {
                 self.doubt(&failure);
@@ -132,6 +158,13 @@ impl Session {
         self.learn(&live);
         *open = Some(live.clone());
         Ok((live, reply))
+    }
+
+    async fn opened(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
+        match &self.left {
+            Some(left) => Ok((self.negotiator().resume(left).await?, None)),
+            None => self.negotiator().open(first, self.memory.verdict()).await,
+        }
     }
 
     /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
@@ -278,7 +311,11 @@ impl Session {
     /// # Errors
     /// When the server cannot be reached.
     pub async fn about(&self) -> Result<About> {
-        let discover = Call::read_only(method::DISCOVER, Map::new());
+        self.about_for(Call::read_only(method::DISCOVER, Map::new())).await
+    }
+
+    /// The same by this request to `server/discover`.
+    async fn about_for(&self, discover: Call) -> Result<About> {
         let (live, mut reply) = self.live(&discover).await?;
         if live.era.revision().is_modern() && reply.is_none() {
             reply = Some(self.reconsider(&live, &discover, live.era.request(&live.link, &discover).await).await);

@@ -13,7 +13,7 @@ use crate::error::{Class, Failure};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{Raw, RpcError, parse_value};
 use crate::protocol::views::{ServerInfo, member, members};
-use crate::protocol::{code, headers, meta, method};
+use crate::protocol::{code, extension, headers, meta, method};
 use crate::transport::Boxed;
 
 /// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
@@ -21,8 +21,8 @@ const STATE_PAUSE: Duration = Duration::from_millis(250);
 
 /// The modern side of a connection.
 pub struct Modern {
-    peer: Arc<Peer>,
-    timeout: Option<Duration>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) timeout: Option<Duration>,
     server: Mutex<ServerInfo>,
 }
 
@@ -30,6 +30,8 @@ pub struct Modern {
 enum Outcome {
     Complete,
     InputRequired,
+    /// A task (ext-tasks).
+    Task,
     Unknown(String),
 }
 
@@ -38,6 +40,7 @@ fn outcome(result: &Raw) -> Outcome {
     match kind.as_ref().map(|value| value.as_str().unwrap_or_default()) {
         None | Some("complete") => Outcome::Complete,
         Some("input_required") => Outcome::InputRequired,
+        Some("task") => Outcome::Task,
         Some(other) => Outcome::Unknown(other.to_owned()),
     }
 }
@@ -60,7 +63,7 @@ impl Modern {
         let mut all = meta_with_progress(id, call);
         all.insert(meta::PROTOCOL_VERSION.into(), revision.as_str().into());
         all.insert(meta::CLIENT_INFO.into(), client_info());
-        all.insert(meta::CLIENT_CAPABILITIES.into(), self.peer.capabilities(revision));
+        all.insert(meta::CLIENT_CAPABILITIES.into(), self.capabilities(call));
         if let Some(level) = self.peer.log_level() {
             // Without it a server sends no logs (MSG-14).
             all.insert(meta::LOG_LEVEL.into(), level.into());
@@ -81,6 +84,16 @@ impl Modern {
         text
     }
 
+    /// What we can do for the server, and the extensions that this request may be answered with (`EXT-01`).
+    fn capabilities(&self, call: &Call) -> Value {
+        let mut all = self.peer.capabilities(self.revision());
+        if let (Value::Object(all), false) = (&mut all, call.extensions.is_empty()) {
+            let extensions = call.extensions.iter().map(|name| ((*name).to_owned(), Value::Object(Map::new())));
+            all.insert("extensions".into(), Value::Object(extensions.collect()));
+        }
+        all
+    }
+
     fn headers(&self, call: &Call) -> Vec<(String, String)> {
         let mut all = vec![
             ("MCP-Protocol-Version".to_owned(), self.revision().as_str().to_owned()),
@@ -93,25 +106,24 @@ impl Modern {
         all
     }
 
-    async fn ask(&self, link: &Link, call: &Call, round: &Round) -> Reply {
+    fn in_round(&self, link: &Link, call: &Call, round: &Round) -> Ask {
         let id = link.next_id();
         let http = link.wire().is_http();
-        link.ask(Ask {
+        Ask {
             id,
             method: call.method,
             params: Some(self.params(id, call, round)),
             headers: if http { self.headers(call) } else { Vec::new() },
             timeout: self.timeout,
             cancel: if http { Cancel::Close } else { Cancel::Notify },
-        })
-        .await
+        }
     }
 
     async fn follow(&self, link: &Link, call: &Call) -> Reply {
         let mut round = Round::default();
         let mut renegotiated = false;
         for _ in 0..=MAX_ROUNDS {
-            let reply = self.ask(link, call, &round).await;
+            let reply = link.ask(self.in_round(link, call, &round)).await;
             let result = match reply {
                 // The version is offered once more, whatever it was: a server may have restarted (ERA-09).
                 Reply::Error(error, _) if is_mutual(&error) && !renegotiated => {
@@ -123,6 +135,12 @@ impl Modern {
             };
             match outcome(&result) {
                 Outcome::Complete => return Reply::Result(result),
+                // Only where it was declared that it can be followed (EXT-02).
+                Outcome::Task if call.extensions.contains(&extension::TASKS) => return Reply::Result(result),
+                Outcome::Task => {
+                    let what = format!("the server answered {} with a task, which nobody offered", call.method);
+                    return Reply::Failed(Failure::new(Class::Protocol, what));
+                }
                 Outcome::Unknown(kind) => {
                     return Reply::Failed(Failure::new(
                         Class::Protocol,
@@ -219,6 +237,10 @@ impl Era for Modern {
 
     fn server(&self) -> ServerInfo {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn worded(&self, link: &Link, call: &Call) -> Ask {
+        self.in_round(link, call, &Round::default())
     }
 
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Options;
 use super::era::{Call, Era};
 use super::failure::explain;
-use super::legacy::{Handshake, Legacy};
+use super::legacy::{Handshake, Left, Legacy};
 use super::link::{Link, Reply};
 use super::memory::Verdict;
 use super::modern::{Modern, supported};
@@ -115,6 +115,16 @@ impl Negotiator<'_> {
             (Pin::Auto, Some(verdict)) => self.remembered_legacy(first, &verdict).await,
             (Pin::Auto, None) => self.fresh(first).await,
         }
+    }
+
+    /// Opens the connection in a session that was left open.
+    ///
+    /// # Errors
+    /// When the connection cannot be set up.
+    pub async fn resume(&self, left: &Left) -> Result<Open> {
+        let link = self.link().await?;
+        let era = Box::new(self.handshake(false).resumed(&link, left).await);
+        Ok(Open { link, era, confirmed: true, guessed: false })
     }
 
     async fn remembered_legacy(&self, first: &Call, verdict: &Verdict) -> Result<(Open, Option<Reply>)> {

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use url::Url;
 
 use super::input::Refusal;
+use super::notices::Notices;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, parse_value};
@@ -123,6 +124,7 @@ pub struct Peer {
     /// The pages that are being visited, by their `elicitationId`.
     pub(super) visits: Mutex<HashMap<String, Arc<Notify>>>,
     lists_changed: AtomicBool,
+    notices: Notices,
     // Kept to be the cause of the exit code when the person declined (class `Refused`).
     declined: Mutex<Option<Failure>>,
     // An answer that could not be given as it was told to be.
@@ -140,6 +142,7 @@ impl Peer {
             sampled: AtomicUsize::new(0),
             visits: Mutex::default(),
             lists_changed: AtomicBool::new(false),
+            notices: Notices::default(),
             declined: Mutex::new(None),
             unanswered: Mutex::new(None),
         }
@@ -196,6 +199,12 @@ impl Peer {
         self.busy.load(Ordering::Relaxed) > 0
     }
 
+    /// Where what the server says of its own accord can be listened to.
+    #[must_use]
+    pub fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     /// Whether the server said that one of its lists changed (`MSG-11`).
     #[must_use]
     pub fn lists_changed(&self) -> bool {
@@ -239,6 +248,7 @@ impl Peer {
         if name.ends_with("/list_changed") {
             self.set_lists_changed(true);
         }
+        self.notices.tell(name, value);
         let text = |key: &str| value.get(key).and_then(Value::as_str);
         if name == method::ELICITED
             && let Some(visit) = text("elicitationId").and_then(|id| lock(&self.visits).get(id).cloned())

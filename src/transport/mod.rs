@@ -324,6 +324,25 @@ pub trait Transport: Send + Sync {
         Box::pin(async {})
     }
 
+    /// Whether what a server says of its own accord can arrive. Over HTTP in the legacy era that takes the
+    /// stream of [`Transport::listen`].
+    fn hears(&self) -> bool {
+        true
+    }
+
+    /// Waits until [`Transport::hears`] has become untrue.
+    fn deaf(&self) -> Boxed<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    /// The session that a legacy server has given us over HTTP. Who knows it is taken for us: a secret.
+    fn session(&self) -> Option<Secret> {
+        None
+    }
+
+    /// Goes on with a session that was left open earlier.
+    fn resume(&self, _session: &Secret) {}
+
     /// Forgets the session, so that a new one can be opened (`HTL-04`). Tells whether there was one.
     fn forget_session(&self) -> bool {
         false

@@ -145,6 +145,28 @@ def preservation(mcpipe, _context):
     mcpipe("call", "json_schema_echo", "--args", json.dumps({"schema": schema}))
 
 
+SKILL = "skill://pdf-processing/SKILL.md"
+
+
+@row("sep-2640-client-no-prefetch", MODERN)
+def skills_no_prefetch(mcpipe, _context):
+    skills = mcpipe.json("list", "--skills").get("skills", [])
+    mcpipe.expect([skill["uri"] for skill in skills] == [SKILL], f"other skills are listed: {skills}")
+    mcpipe("list", "--all")
+
+
+def skill_that_is_tampered_with(mcpipe, _context):
+    mcpipe("list", "--skills")
+    printed = mcpipe("read", SKILL, code=7)
+    mcpipe.expect(not printed, "content was printed that is not what was promised")
+    mcpipe("read", SKILL, "--save", "skills", code=7)
+    mcpipe.expect(not any((mcpipe.home / "skills").glob("*")), "something was written")
+
+
+for name in ("digest", "size", "frontmatter"):
+    row(f"sep-2640-client-verify-{name}", MODERN)(skill_that_is_tampered_with)
+
+
 # Authorization. In the modes `auto` and `pinned` mcpipe logs in on the spot; in `login` that is done before.
 
 REFUSED = 4

@@ -51,6 +51,23 @@ def hello() -> str:
     return "hello"
 
 
+touched = 0
+
+
+@server.resource("demo://touched")
+def touches() -> str:
+    return f"touched {touched}"
+
+
+@server.tool()
+async def touch(ctx: Context) -> str:
+    """Changes demo://touched"""
+    global touched
+    touched += 1
+    await ctx.notify_resource_updated("demo://touched")
+    return "done"
+
+
 @server.resource("demo://item/{id}")
 def item(id: str) -> str:
     return f"item {id}"

@@ -135,10 +135,16 @@ fn modern(mcp: &Arc<Mcp>, request: &Request) -> Reply {
     }
     assert!(message.get("id").is_some() && message.get("method").is_some(), "only requests: {}", request.text());
     let params = &message["params"];
+    let name = match message["method"].as_str().unwrap_or_default() {
+        "tools/call" | "prompts/get" => &params["name"],
+        "resources/read" => &params["uri"],
+        method if method.starts_with("tasks/") => &params["taskId"],
+        _ => &Value::Null,
+    };
     let expected = [
         ("mcp-protocol-version", params["_meta"]["io.modelcontextprotocol/protocolVersion"].as_str()),
         ("mcp-method", message["method"].as_str()),
-        ("mcp-name", params["name"].as_str().or_else(|| params["uri"].as_str())),
+        ("mcp-name", name.as_str()),
     ];
     for (name, value) in expected {
         assert_eq!(request.header(name), value, "{name} must mirror the body: {}\n{}", request.head, request.text());

@@ -291,6 +291,21 @@ impl Running {
         String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()).into_owned()
     }
 
+    /// Waits until it has written exactly this to standard output.
+    #[track_caller]
+    pub fn wait_for_stdout(&self, expected: &str) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.stdout_so_far() != expected {
+            assert!(
+                Instant::now() < end,
+                "expected on stdout: {expected:?}, came: {:?}\n--- stderr\n{}",
+                self.stdout_so_far(),
+                self.stderr_so_far()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Sends it a signal by name (`INT`, `TERM`, …).
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

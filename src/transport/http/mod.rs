@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, Url};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::client::Versions;
 use self::exchange::{Answer, Ask, Core, SESSION, VERSION};
@@ -35,6 +35,7 @@ use self::sink::{Sink, Tasks, lock};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, HttpMode, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
 use crate::error::Result;
 use crate::protocol::{method, revision::Revision};
+use crate::secret::Secret;
 
 pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
@@ -69,7 +70,7 @@ fn streamable(endpoint: &HttpEndpoint, options: &Options, limit: usize) -> Resul
     let core = Core::new(endpoint, options, Versions::Any)?;
     let (sender, incoming) = mpsc::unbounded_channel();
     let sink = Sink { incoming: sender, trace: options.trace.clone(), limit };
-    let shared = Shared { core, sink, tasks: Tasks::default(), state: Mutex::default() };
+    let shared = Shared { core, sink, tasks: Tasks::default(), state: Mutex::default(), deaf: Notify::new() };
     Ok(Connection { transport: Arc::new(Streamable(Arc::new(shared))), incoming })
 }
 
@@ -82,6 +83,8 @@ struct Shared {
     sink: Sink,
     tasks: Tasks,
     state: Mutex<State>,
+    /// Told when the stream for the server's own messages has ended for good.
+    deaf: Notify,
 }
 
 #[derive(Default)]
@@ -240,9 +243,38 @@ impl Transport for Streamable {
             self.0.tasks.start_other(async move {
                 worker.listen(opened).await;
                 lock(&worker.state).listening = false;
+                worker.deaf.notify_waiters();
             });
             let _ = tokio::time::timeout(LISTEN, stands).await;
         })
+    }
+
+    fn hears(&self) -> bool {
+        lock(&self.0.state).listening
+    }
+
+    fn deaf(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            loop {
+                let ended = self.0.deaf.notified();
+                if !self.hears() {
+                    return;
+                }
+                ended.await;
+            }
+        })
+    }
+
+    fn session(&self) -> Option<Secret> {
+        let state = lock(&self.0.state);
+        state.session.as_ref()?.to_str().ok().map(Secret::new)
+    }
+
+    fn resume(&self, session: &Secret) {
+        if let Ok(mut id) = HeaderValue::from_str(session.reveal()) {
+            id.set_sensitive(true);
+            lock(&self.0.state).session = Some(id);
+        }
     }
 
     fn busy(&self) -> bool {

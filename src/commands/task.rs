@@ -1,0 +1,271 @@
+//! `task`: looks after calls whose result comes later.
+
+mod handles;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::call::{self, Shown};
+use super::{Context, Exit};
+use crate::cli::{TargetOptions, TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
+use crate::error::{Class, Failure, Result};
+use crate::output::{Cell, Column, Table};
+use crate::protocol::rpc::Raw;
+use crate::session::Session;
+use crate::session::legacy::Left;
+use crate::session::tasks::Task;
+use crate::target::Target;
+
+pub use handles::{Handle, Handles};
+
+/// Looks after tasks.
+///
+/// # Errors
+/// When the task is not known, or the server cannot be asked.
+pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
+    match args.command {
+        TaskCommand::Get(one) => get(context, one).await,
+        TaskCommand::Wait(args) => wait(context, args).await,
+        TaskCommand::Cancel(one) => cancel(context, one).await,
+        TaskCommand::List(args) => list(context, args).await,
+    }
+}
+
+/// The target and the id: both as typed, or the target as it is remembered with the id; and the session in
+/// which the task lives.
+fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<Left>)> {
+    let mut words = one.words.clone();
+    let Some(id) = words.pop() else { return Err(Failure::new(Class::Usage, "which task?")) };
+    let mut command = one.command.clone();
+    let mut reach = one.reach.clone();
+    let known = Handles::of(&context.env).find(&id);
+    if words.is_empty() && command.is_empty() {
+        let unknown = |what: String| {
+            Failure::new(Class::Failed, what)
+                .hint(format!("say where it is: mcpipe task get TARGET {}", super::quoted(&id)))
+        };
+        let handle = match known.as_slice() {
+            [handle] => handle,
+            [] => return Err(unknown(format!("mcpipe knows no task '{id}'"))),
+            several => {
+                let targets: Vec<&str> = several.iter().map(|handle| handle.name.as_str()).collect();
+                return Err(unknown(format!("there is a task '{id}' at {}", targets.join(" and at "))));
+            }
+        };
+        words.extend(handle.target.clone());
+        command.clone_from(&handle.command);
+        reach = handle.reach(reach);
+    }
+    let resolved = context.target(words, &command, false, &reach)?;
+    if let Some(extra) = resolved.rest.first() {
+        return Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' before the task's ID")));
+    }
+    let target = resolved.target;
+    let left = known.iter().find(|handle| handle.name == target.name).and_then(Handle::left);
+    Ok((target, id, left))
+}
+
+async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
+    let (target, id, left) = resolve(context, &one)?;
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?.resuming(left);
+    let operation = async |session: &Session| {
+        let task = forgetting(context, session, &id, session.task(&id).await);
+        session.leave_open().await;
+        let task = task?;
+        if context.ui.json() {
+            context.ui.raw_json(&task.raw)?
+        } else {
+            context.ui.table(&table([row(&task)]))?
+        }
+        Ok(Exit::Done)
+    };
+    progress.during(context.with(session, operation)).await
+}
+
+async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
+    let (target, id, left) = resolve(context, &args.task)?;
+    let progress = context.progress(&format!("waiting for {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?.resuming(left.clone());
+    let operation = async |session: &Session| {
+        let told = |task: &Task| progress.message(&shown(task));
+        // The first look tells whether there is such a task, and how often to ask.
+        let result = match forgetting(context, session, &id, session.task(&id).await) {
+            Ok(task) => session.outcome(&id, Some(task), call::patience(context), &told).await,
+            Err(failure) => Err(failure),
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(failure) => {
+                // It goes on without us.
+                session.leave_open().await;
+                return Err(failure);
+            }
+        };
+        if left.is_some() {
+            // Its session ends now, and the task with it.
+            forget(context, session, &id);
+        }
+        call::print(
+            context,
+            session,
+            &result,
+            &Shown { structured: args.structured, save: args.save.as_deref(), strict: false },
+            None,
+        )
+    };
+    progress.during(context.with(session, operation)).await
+}
+
+async fn cancel(context: &Context, one: TaskOne) -> Result<Exit> {
+    let (target, id, left) = resolve(context, &one)?;
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?.resuming(left);
+    let operation = async |session: &Session| {
+        let answer = session.cancel_task(&id).await?;
+        forget(context, session, &id);
+        if context.ui.json() {
+            context.ui.raw_json(&answer)?;
+        } else if Task::read(&answer).is_some_and(|task| task.status == "cancelled") {
+            context.ui.note("the task was cancelled");
+        } else {
+            // The newer form of tasks promises no more than that.
+            context.ui.note("the server was asked to stop the task");
+        }
+        Ok(Exit::Done)
+    };
+    progress.during(context.with(session, operation)).await
+}
+
+async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
+    let handles = Handles::of(&context.env);
+    if args.target.is_none() && args.command.is_empty() {
+        return print_handles(context, &handles.all());
+    }
+    let resolved = context.target(args.target.into_iter().collect(), &args.command, false, &args.reach)?;
+    let name = resolved.target.name.clone();
+    let progress = context.progress(&format!("asking {name}"));
+    let session = context.session(resolved.target, Some(progress.clone()))?;
+    let operation = async |session: &Session| match session.tasks().await? {
+        Some(tasks) => print_tasks(context, &tasks),
+        // The server keeps no list; what mcpipe started there is known all the same.
+        None => {
+            print_handles(context, &handles.all().into_iter().filter(|handle| handle.name == name).collect::<Vec<_>>())
+        }
+    };
+    progress.during(context.with(session, operation)).await
+}
+
+fn print_tasks(context: &Context, tasks: &[Raw]) -> Result<Exit> {
+    if context.ui.json() {
+        let all: Vec<&str> = tasks.iter().map(|task| task.get()).collect();
+        context.ui.json_text(&format!(r#"{{"tasks":[{}]}}"#, all.join(",")))?;
+        return Ok(Exit::Done);
+    }
+    if tasks.is_empty() {
+        context.ui.note("there are no tasks");
+    }
+    let read = |raw: &Raw| Task::read(raw).map(|task| row(&task));
+    context.ui.table(&table(tasks.iter().filter_map(read)))?;
+    Ok(Exit::Done)
+}
+
+fn print_handles(context: &Context, handles: &[Handle]) -> Result<Exit> {
+    if context.ui.json() {
+        let all: Vec<Value> = handles.iter().map(Handle::json).collect();
+        context.ui.json_value(&json!({ "tasks": all }))?;
+        return Ok(Exit::Done);
+    }
+    if handles.is_empty() {
+        context.ui.note("mcpipe has started no tasks that are still kept");
+    }
+    let mut table =
+        Table::new([Column::new("ID").whole(), Column::new("TARGET"), Column::new("TOOL"), Column::new("STARTED")]);
+    for handle in handles {
+        table.row([
+            Cell::new(&*handle.id),
+            Cell::new(&*handle.name),
+            Cell::new(&*handle.tool),
+            Cell::new(handle.started()),
+        ]);
+    }
+    context.ui.table(&table)?;
+    Ok(Exit::Done)
+}
+
+fn row(task: &Task) -> [Cell; 3] {
+    [Cell::new(&*task.id), Cell::new(&*task.status), Cell::new(task.message.clone().unwrap_or_default())]
+}
+
+fn table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
+    let mut table = Table::new([Column::new("ID").whole(), Column::new("STATUS"), Column::new("MESSAGE")]);
+    for cells in rows {
+        table.row(cells);
+    }
+    table
+}
+
+/// A task in a few words, for the progress line.
+#[must_use]
+pub fn shown(task: &Task) -> String {
+    match &task.message {
+        Some(message) => format!("{}: {message}", task.status),
+        None => format!("the task is {}", task.status),
+    }
+}
+
+/// Drops the handle of a task that the server no longer knows.
+fn forgetting<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
+    if let Err(failure) = &outcome
+        && failure.details().rpc.as_ref().is_some_and(|error| error.code == crate::protocol::code::INVALID_PARAMS)
+    {
+        Handles::of(&context.env).forget(id, &session.target().name);
+    }
+    outcome
+}
+
+/// Keeps a handle for a task that has just been made.
+pub fn keep(context: &Context, session: &Session, task: &Task, place: &Place<'_>, left: Option<&Left>) {
+    let handle = Handle::new(task, session.target(), place, context.env.cwd(), left);
+    if let Err(error) = Handles::of(&context.env).keep(&handle) {
+        context.ui.warn(&format!("the task '{}' could not be noted down: {error}", task.id));
+    }
+}
+
+/// Forgets a task whose result has been seen.
+pub fn forget(context: &Context, session: &Session, id: &str) {
+    Handles::of(&context.env).forget(id, &session.target().name);
+}
+
+/// Where a call was made, as typed.
+pub struct Place<'a> {
+    /// The word for the target; `None` where a command line stood behind `--`.
+    pub target: Option<&'a str>,
+    /// The command line.
+    pub command: &'a [String],
+    /// How it was reached.
+    pub reach: &'a TargetOptions,
+    /// The tool.
+    pub tool: &'a str,
+}
+
+/// Prints the handle of a call that goes on.
+///
+/// # Errors
+/// When it cannot be printed.
+pub async fn print_handle(context: &Context, session: &Session, task: &Task, place: &Place<'_>) -> Result<Exit> {
+    let handle = Handle::new(task, session.target(), place, context.env.cwd(), None);
+    if session.ends_with_us().await {
+        context.ui.warn("the task may end with the server's process, which ends now");
+    }
+    if context.ui.json() {
+        let task: &RawValue = &task.raw;
+        let mut text = handle.json().to_string();
+        text.truncate(text.len() - 1);
+        context.ui.json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
+    } else {
+        context.ui.line(&task.id)?;
+        context.ui.note(&format!("its result: mcpipe task wait {}", super::quoted(&task.id)));
+    }
+    Ok(Exit::Done)
+}

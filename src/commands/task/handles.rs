@@ -1,0 +1,210 @@
+//! Handles of tasks, kept between runs so that a task's ID says where it is.
+//!
+//! A file a task below the state directory, readable by its owner only: a server may ask for no more than
+//! the ID, and for the session where it keeps tasks in one. No header and no variable is kept: those may be
+//! secrets too, and a configured server has its own.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Place;
+use crate::cli::{HttpTransport, TargetOptions};
+use crate::env::Environment;
+use crate::protocol::revision::Revision;
+use crate::secret::Secret;
+use crate::session::legacy::Left;
+use crate::session::tasks::Task;
+use crate::target::Target;
+use crate::transport::Endpoint;
+
+/// How long a handle is kept whose task the server keeps for ever, or for an unknown time.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Where a task is.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Handle {
+    /// The task's id.
+    pub id: String,
+    /// The target as people know it.
+    pub name: String,
+    /// The word for the target.
+    pub target: Option<String>,
+    /// The server's command line, in place of it.
+    pub command: Vec<String>,
+    /// The tool that was called.
+    pub tool: String,
+    /// When, in seconds since 1970.
+    started: u64,
+    /// When the server is free to forget it, likewise.
+    expires: u64,
+    /// How the target is reached.
+    cwd: Option<PathBuf>,
+    bearer_env: Option<String>,
+    sse: Option<bool>,
+    protocol: Option<String>,
+    /// The session in which it lives, and its revision.
+    session: Option<(String, String)>,
+    cacert: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    unix_socket: Option<PathBuf>,
+}
+
+impl Handle {
+    /// The handle of a task that was made just now.
+    #[must_use]
+    pub fn new(task: &Task, target: &Target, place: &Place<'_>, cwd: Option<&Path>, left: Option<&Left>) -> Self {
+        let reach = place.reach;
+        let absolute =
+            |path: &Option<PathBuf>| path.as_ref().map(|path| cwd.map_or_else(|| path.clone(), |cwd| cwd.join(path)));
+        let is_command = !target.configured && matches!(target.endpoint, Endpoint::Stdio(_));
+        let word = if target.configured { Some(target.name.as_str()) } else { place.target };
+        Handle {
+            id: task.id.clone(),
+            name: target.name.clone(),
+            target: word.filter(|_| place.command.is_empty()).map(ToOwned::to_owned),
+            command: place.command.to_vec(),
+            tool: place.tool.to_owned(),
+            started: now(),
+            expires: now() + task.ttl.unwrap_or(LONGEST).min(LONGEST).as_secs().max(1),
+            // A command line means something else in another directory.
+            cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| is_command).map(Path::to_owned)),
+            bearer_env: reach.bearer_env.clone(),
+            sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
+            protocol: reach.protocol.clone(),
+            session: left.map(|left| (left.session.reveal().to_owned(), left.revision.as_str().to_owned())),
+            cacert: absolute(&reach.cacert),
+            cert: absolute(&reach.cert),
+            key: absolute(&reach.key),
+            unix_socket: absolute(&reach.unix_socket),
+        }
+    }
+
+    /// How to reach the target again; what is typed now wins.
+    #[must_use]
+    pub fn reach(&self, typed: TargetOptions) -> TargetOptions {
+        let transport = self.sse.map(|sse| if sse { HttpTransport::Sse } else { HttpTransport::Http });
+        TargetOptions {
+            cwd: typed.cwd.or_else(|| self.cwd.clone()),
+            bearer_env: typed.bearer_env.or_else(|| self.bearer_env.clone()),
+            transport: typed.transport.or(transport),
+            protocol: typed.protocol.or_else(|| self.protocol.clone()),
+            cacert: typed.cacert.or_else(|| self.cacert.clone()),
+            cert: typed.cert.or_else(|| self.cert.clone()),
+            key: typed.key.or_else(|| self.key.clone()),
+            unix_socket: typed.unix_socket.or_else(|| self.unix_socket.clone()),
+            ..typed
+        }
+    }
+
+    /// The session in which the task lives.
+    #[must_use]
+    pub fn left(&self) -> Option<Left> {
+        let (session, revision) = self.session.as_ref()?;
+        Some(Left { session: Secret::new(session), revision: Revision::parse(revision)? })
+    }
+
+    /// The handle as `--json` prints it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({"taskId": self.id, "target": self.name, "tool": self.tool, "startedAt": self.started()})
+    }
+
+    /// When it was made, in UTC.
+    #[must_use]
+    pub fn started(&self) -> String {
+        crate::output::time(UNIX_EPOCH + Duration::from_secs(self.started))
+    }
+
+    fn file(&self, dir: &Path) -> PathBuf {
+        file(dir, &self.id, &self.name)
+    }
+}
+
+/// All handles.
+pub struct Handles {
+    dir: Option<PathBuf>,
+}
+
+impl Handles {
+    /// Those of this user.
+    #[must_use]
+    pub fn of(env: &Environment) -> Self {
+        Handles { dir: env.state_dir().map(|dir| dir.join("tasks")) }
+    }
+
+    /// Keeps a handle, and drops those whose time is over.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, handle: &Handle) -> std::io::Result<()> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let _ = self.all();
+        make_private(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(&serde_json::to_vec(handle)?)?;
+        file.persist(handle.file(dir))?;
+        Ok(())
+    }
+
+    /// All that are still worth something, the oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Handle> {
+        let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else { return Vec::new() };
+        let mut all = Vec::new();
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_ours(path)) {
+            let handle = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Handle>(&text).ok());
+            match handle {
+                Some(handle) if handle.expires > now() => all.push(handle),
+                _ => drop(fs::remove_file(&path)),
+            }
+        }
+        all.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));
+        all
+    }
+
+    /// Those with this id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Vec<Handle> {
+        self.all().into_iter().filter(|handle| handle.id == id).collect()
+    }
+
+    /// Drops one.
+    pub fn forget(&self, id: &str, target: &str) {
+        if let Some(dir) = &self.dir {
+            let _ = fs::remove_file(file(dir, id, target));
+        }
+    }
+}
+
+fn file(dir: &Path, id: &str, target: &str) -> PathBuf {
+    let mut hash = Sha256::new();
+    hash.update(target.len().to_le_bytes());
+    hash.update(target);
+    hash.update(id);
+    let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    dir.join(format!("{name}.json"))
+}
+
+fn is_ours(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "json")
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// An id may be all that a server asks for: nobody else is to read it.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
