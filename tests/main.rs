@@ -6,6 +6,7 @@
 // Each helper is used by some file; which ones changes with the tests.
 #![allow(dead_code)]
 
+mod auth;
 mod call;
 mod exit_codes;
 mod faults;
