@@ -4,6 +4,7 @@
 //! command to try next. The class decides the exit code (contract §4), in one exhaustive match.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::protocol::rpc::RpcError;
 
@@ -79,6 +80,28 @@ impl Class {
     }
 }
 
+/// What is known about asking once more, after a failure that may pass by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Whether the server certainly did not act on the request: it never arrived, or was turned away unread.
+    pub unsent: bool,
+    /// How long the server asks to wait before.
+    pub after: Option<Duration>,
+}
+
+impl Again {
+    /// What an HTTP status says: too many requests (429) and unavailable (503) turn a request away unread, a
+    /// gateway (502, 504) may have passed it on. `None` where asking once more would not help.
+    #[must_use]
+    pub fn of_status(status: u16, after: Option<Duration>) -> Option<Self> {
+        match status {
+            429 | 503 => Some(Again { unsent: true, after }),
+            502 | 504 => Some(Again { unsent: false, after }),
+            _ => None,
+        }
+    }
+}
+
 /// A failure on its way to the user.
 ///
 /// Boxed inside, so that `Result<T>` stays small on the paths that succeed.
@@ -102,6 +125,8 @@ pub struct Details {
     pub rpc: Option<RpcError>,
     /// The last lines of the server's own stderr.
     pub stderr_tail: Vec<String>,
+    /// Whether it may pass by itself.
+    pub again: Option<Again>,
 }
 
 impl Failure {
@@ -115,6 +140,7 @@ impl Failure {
             server: None,
             rpc: None,
             stderr_tail: Vec::new(),
+            again: None,
         }))
     }
 
@@ -169,6 +195,13 @@ impl Failure {
         if self.0.stderr_tail.is_empty() {
             self.0.stderr_tail = lines;
         }
+        self
+    }
+
+    /// Says that it may pass by itself.
+    #[must_use]
+    pub fn again(mut self, again: impl Into<Option<Again>>) -> Self {
+        self.0.again = again.into();
         self
     }
 

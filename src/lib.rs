@@ -35,6 +35,7 @@ use commands::{Context, Exit};
 use env::Environment;
 use error::{Class, Failure, Result};
 use interrupt::Interrupt;
+use output::jq::Filter;
 use output::{Terminal, Ui, UiOptions, When};
 
 /// Runs the command line of this process.
@@ -52,7 +53,18 @@ pub fn main() -> ExitCode {
     let global = cli.take_global();
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let ui = Arc::new(Ui::new(ui_options(&global), terminal));
+    let mut options = ui_options(&global);
+    let filter = global.jq.as_ref().map(|text| Filter::new(text, || variables(&env))).transpose();
+    let ui = match filter {
+        Ok(filter) => {
+            options.jq = filter.map(Arc::new);
+            Arc::new(Ui::new(options, terminal))
+        }
+        Err(failure) => {
+            Ui::new(options, terminal).failure(&failure);
+            return ExitCode::from(failure.class().code());
+        }
+    };
     let context = Context {
         ui: ui.clone(),
         env: Arc::new(env),
@@ -108,7 +120,8 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
     let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
-        json: global.json || stream,
+        json: global.json || global.jq.is_some() || stream,
+        jq: None,
         quiet: global.quiet,
         verbose: global.verbose,
         color: match global.color.unwrap_or_default() {
@@ -121,11 +134,19 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
     }
 }
 
+/// What a filter sees as `$ENV`.
+fn variables(env: &Environment) -> Vec<(String, String)> {
+    env.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// Help and version go to standard output; a wrong command line is a failure like any other.
 fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let json = arguments
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json" || word.to_str().is_some_and(|word| word.starts_with("--jq")));
     let ui = Ui::new(UiOptions { json, ..UiOptions::default() }, terminal);
     let text = |colour: bool| if colour { error.render().ansi().to_string() } else { error.render().to_string() };
     match error.kind() {

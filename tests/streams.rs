@@ -234,6 +234,6 @@ fn one_trace_holds_every_server_of_a_run() {
     sandbox.config(&format!("[servers.one]\nurl = {:?}\n[servers.two]\nurl = {:?}\n", urls[0], urls[1]));
     sandbox.mcpipe(["list", "--trace", "trace.ndjson"]).run().succeeds();
     let trace = std::fs::read_to_string(sandbox.work().join("trace.ndjson")).unwrap();
-    let asked = trace.lines().filter(|line| line.contains(r#""dir":"sent""#) && line.contains("tools/list")).count();
+    let asked = trace.lines().filter(|line| line.contains(r#""method":"tools/list""#)).count();
     assert_eq!(asked, 2, "{trace}");
 }

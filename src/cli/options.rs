@@ -12,6 +12,9 @@ pub struct GlobalOptions {
     /// Print one JSON document; failures become one JSON line on stderr
     #[arg(long, global = true)]
     pub json: bool,
+    /// Print what the jq filter EXPR makes of the JSON document: strings raw, each output on its own line
+    #[arg(long, global = true, value_name = "EXPR")]
+    pub jq: Option<String>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -33,6 +36,13 @@ pub struct GlobalOptions {
     /// Wait this long for start and negotiation; 0 waits for ever [default: 30s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
     pub connect_timeout: Option<Duration>,
+    /// Try again so often after failures that may pass; a tool only if it never got the call, or says that twice
+    /// is as good as once [default: 2, and 0 for commands]
+    #[arg(long, global = true, value_name = "N")]
+    pub retries: Option<u32>,
+    /// Try so long until the server is ready
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub wait: Option<Duration>,
     /// Neither use nor keep what was learned about servers
     #[arg(long, global = true)]
     pub no_cache: bool,
@@ -67,6 +77,7 @@ impl GlobalOptions {
     pub fn over(self, under: GlobalOptions) -> Self {
         GlobalOptions {
             json: self.json || under.json,
+            jq: self.jq.or(under.jq),
             quiet: self.quiet || under.quiet,
             verbose: self.verbose.max(under.verbose),
             trace: self.trace.or(under.trace),
@@ -74,6 +85,8 @@ impl GlobalOptions {
             config: self.config.or(under.config),
             timeout: self.timeout.or(under.timeout),
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
+            retries: self.retries.or(under.retries),
+            wait: self.wait.or(under.wait),
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,
             login: self.login.or(under.login),

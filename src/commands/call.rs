@@ -16,6 +16,7 @@ use crate::protocol::rpc::{self, Raw, parse_value};
 use crate::protocol::views::{Entry, member};
 use crate::protocol::{code, method};
 use crate::schema;
+use crate::session::era::Call;
 use crate::session::link::Reply;
 use crate::session::{Session, Use};
 use crate::target::Resolved;
@@ -101,15 +102,23 @@ impl Calling<'_> {
         }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         self.consent(tool, &arguments).await?;
-        let result = self.send(arguments, headers).await?;
+        let result = self.send(tool, arguments, headers).await?;
         let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
         Ok(Some((result, misfit)))
     }
 
     /// Sends the call and follows it to its result.
-    async fn send(&self, arguments: Map<String, Value>, headers: Vec<(String, String)>) -> Result<Raw> {
+    async fn send(
+        &self,
+        tool: Option<&Entry>,
+        arguments: Map<String, Value>,
+        headers: Vec<(String, String)>,
+    ) -> Result<Raw> {
         let name = self.given.tool.as_str();
-        let mut reply = self.session.reply(&Session::tool_call(name, arguments.clone(), headers)).await?;
+        let says = |hint: &str| tool.is_some_and(|tool| tool.hint(hint) == Some(true));
+        let repeatable = says("readOnlyHint") || says("idempotentHint");
+        let call = Session::tool_call(name, arguments.clone(), headers);
+        let mut reply = self.session.reply(&Call { repeatable, ..call }).await?;
         if matches!(&reply, Reply::Error(error, _) if error.code == code::HEADER_MISMATCH) {
             // The schema has changed: its headers are made anew, once (HTM-07). Refused before execution.
             let tools = tools::load(self.context, self.session, Use::Server).await?;

@@ -26,10 +26,10 @@ use crate::error::{Class, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
 use crate::session::peer::Abilities;
-use crate::session::{self, Session};
+use crate::session::{self, Session, retry};
 use crate::target::{self, Overrides, Resolved, Target, Words};
 use crate::transport::trace::Trace;
-use crate::transport::{self, Authorize, HttpMode, process};
+use crate::transport::{self, Authorize, Endpoint, HttpMode, process};
 use credentials::{Entry, Stores};
 
 /// How long start and negotiation may take, unless told otherwise.
@@ -101,12 +101,26 @@ impl Context {
         };
         let options = session::Options {
             timeout,
+            retry: self.retry(&target),
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
             identity: gate.map(Gate::identity).transpose()?.flatten(),
             transport,
             abilities,
         };
         Ok(Session::new(target, options))
+    }
+
+    /// When to ask once more. A process that ended is not started again unasked.
+    fn retry(&self, target: &Target) -> retry::Policy {
+        let usual = if matches!(target.endpoint, Endpoint::Stdio(_)) { 0 } else { 2 };
+        let ui = self.ui.clone();
+        let notice = move |text: &str| ui.warn(text);
+        retry::Policy {
+            times: self.global.retries.unwrap_or(usual),
+            asked: self.global.retries.is_some(),
+            wait: self.global.wait,
+            notice: Some(Arc::new(notice)),
+        }
     }
 
     /// How long start and negotiation with this target may take.

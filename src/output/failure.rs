@@ -94,7 +94,7 @@ mod tests {
             .cause("token s3cret")
             .hint("run 'mcpipe list'")
             .server("linear")
-            .rpc(RpcError { code: -32000, message: "m\u{202e}".into(), data: Some(data) })
+            .rpc(RpcError { code: -32000, message: "m\u{202e}".into(), data: Some(data), retry_after: None })
             .stderr_tail(vec!["Traceback".into(), "\x1b[31mKeyError".into()])
     }
 

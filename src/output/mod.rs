@@ -9,6 +9,7 @@ pub mod documents;
 pub mod escape;
 mod events;
 mod failure;
+pub mod jq;
 pub mod json;
 pub mod listing;
 mod progress;
@@ -42,8 +43,10 @@ pub use terminal::Terminal;
 /// What the user asked of the output.
 #[derive(Clone, Debug, Default)]
 pub struct UiOptions {
-    /// `--json`.
+    /// `--json`, or `--jq`, which implies it.
     pub json: bool,
+    /// `--jq`.
+    pub jq: Option<Arc<jq::Filter>>,
     /// `--quiet`: neither notes nor warnings.
     pub quiet: bool,
     /// How often `-v` was given.
@@ -105,7 +108,7 @@ impl Ui {
         &self.terminal
     }
 
-    /// Whether `--json` was given.
+    /// Whether `--json` was given, or `--jq`, which implies it.
     #[must_use]
     pub fn json(&self) -> bool {
         self.options.json
@@ -182,7 +185,26 @@ impl Ui {
         if self.events_to_stdout() {
             return self.json_line(text);
         }
+        match &self.options.jq {
+            Some(filter) => self.filtered(filter, text),
+            None => self.json_document(text),
+        }
+    }
+
+    fn json_document(&self, text: &str) -> Result<()> {
         if self.terminal.stdout { self.json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
+    }
+
+    /// What a filter makes of a JSON document: strings as they are, everything else as documents.
+    fn filtered(&self, filter: &jq::Filter, text: &str) -> Result<()> {
+        filter.run(text, |output| match output {
+            jq::Output::Json(text) => self.json_document(&text),
+            jq::Output::Text(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => self.write(&[self.shown(text).as_bytes(), b"\n"]),
+                Err(_) if self.terminal.stdout => self.line(&String::from_utf8_lossy(&bytes)),
+                Err(_) => self.write(&[&bytes, b"\n"]),
+            },
+        })
     }
 
     /// A JSON document for people, indented wherever it goes.
@@ -199,6 +221,9 @@ impl Ui {
     /// # Errors
     /// As [`Ui::text`].
     pub fn json_line(&self, text: &str) -> Result<()> {
+        if let Some(filter) = &self.options.jq {
+            return self.filtered(filter, text);
+        }
         let line = json::one_line(text);
         let line = if self.terminal.stdout { Cow::Owned(json::harmless(&line)) } else { line };
         self.write(&[line.as_bytes(), b"\n"])

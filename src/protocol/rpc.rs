@@ -4,6 +4,7 @@
 //! the byte: unknown members, key order and numbers of any size survive (`TOL-04`, `TOL-06`).
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -55,6 +56,8 @@ pub struct RpcError {
     pub message: String,
     /// The `data` member, as it came.
     pub data: Option<Raw>,
+    /// How long the server asks to wait before the next request; over HTTP it says so beside the error.
+    pub retry_after: Option<Duration>,
 }
 
 impl RpcError {
@@ -159,10 +162,11 @@ fn read_error(raw: &RawValue) -> RpcError {
             },
             message: text_of(&shape.message),
             data: shape.data.map(ToOwned::to_owned),
+            retry_after: None,
         },
         Err(_) => {
             let message = parse_value(raw.get()).map_or_else(|| raw.get().to_owned(), |value| text_of(&value));
-            RpcError { code: 0, message, data: None }
+            RpcError { code: 0, message, data: None, retry_after: None }
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Call {
     pub mirrored: Vec<(String, String)>,
     /// Whether the server may change something: such a request is never a probe and never repeated silently.
     pub effects: bool,
+    /// Whether the tool says that it may be called twice for once: it changes nothing, or nothing more.
+    pub repeatable: bool,
     /// Whether progress is wanted.
     pub progress: bool,
 }
@@ -29,7 +31,7 @@ impl Call {
     /// A request that changes nothing.
     #[must_use]
     pub fn read_only(method: &'static str, params: Map<String, Value>) -> Self {
-        Call { method, params, name: None, mirrored: Vec::new(), effects: false, progress: false }
+        Call { method, params, name: None, mirrored: Vec::new(), effects: false, repeatable: false, progress: false }
     }
 
     /// Sets what `Mcp-Name` mirrors.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::link::{Reply, human};
-use super::negotiate::nothing_mutual;
-use crate::error::{Class, Failure};
+use crate::error::{Again, Class, Failure};
 use crate::protocol::code;
+use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RpcError;
 use crate::target::Target;
 use crate::transport::Refusal;
@@ -22,6 +22,23 @@ pub fn explain(reply: Reply, asked: &str, target: &Target) -> Failure {
         Reply::Failed(failure) => failure,
     };
     failure.server(&target.name)
+}
+
+/// Whether asking once more may help after this reply.
+#[must_use]
+pub fn again(reply: &Reply) -> Option<Again> {
+    match reply {
+        Reply::Result(_) => None,
+        Reply::Error(error, status) => again_of_error(error, *status),
+        Reply::Refused(refusal) => Again::of_status(refusal.status, refusal.retry_after),
+        Reply::Failed(failure) => failure.details().again,
+    }
+}
+
+fn again_of_error(error: &RpcError, status: Option<u16>) -> Option<Again> {
+    let again = Again::of_status(status?, error.retry_after)?;
+    // Who could answer in JSON-RPC has read the request; only a limit is checked before that.
+    Some(Again { unsent: again.unsent && status == Some(429), ..again })
 }
 
 fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
@@ -48,7 +65,11 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
             }
         }
     };
-    failure.rpc(error)
+    let failure = match error.retry_after {
+        Some(after) if failure.details().hint.is_none() => failure.hint(retry_hint(Some(after))),
+        _ => failure,
+    };
+    failure.again(again_of_error(&error, status)).rpc(error)
 }
 
 /// What the server needs, and the option that offers each (-32021).
@@ -111,6 +132,7 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
         _ => Failure::new(Class::Protocol, format!("the server refused {asked} (HTTP {status})"))
             .hint("check that the URL is that of an MCP server"),
     };
+    let failure = failure.again(Again::of_status(status, refusal.retry_after));
     match first_line(&refusal.body) {
         Some(line) => failure.cause(format!("it said: {line}")),
         None => failure,
@@ -129,4 +151,16 @@ fn first_line(body: &str) -> Option<String> {
     let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
     let short: String = line.chars().take(200).collect();
     Some(if short.len() < line.len() { format!("{short}…") } else { short })
+}
+
+/// Revisions as a list for people.
+fn names(revisions: &[Revision]) -> String {
+    revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The failure when both sides have no revision in common.
+fn nothing_mutual(listed: &str) -> Failure {
+    Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
+        .cause(format!("the server speaks {listed}"))
+        .cause(format!("mcpipe speaks {}", names(&Revision::ALL)))
 }

@@ -69,7 +69,7 @@ impl Session {
             return Ok(Listing { kind, items, offered: true, remembered: true });
         }
         let first = Call::read_only(kind.method(), Map::new());
-        let (live, reply) = self.live(&first).await?;
+        let (live, reply) = self.trying(&first, async || self.live(&first).await, |_| None).await?;
         let none = Listing { kind, items: Vec::new(), offered: false, remembered: false };
         // Only what was declared may be asked for (ERA-18); in the modern era nothing need be declared before.
         if !live.era.revision().is_modern() && live.era.server().declares(kind.capability()) == Some(false) {
@@ -140,8 +140,8 @@ impl Session {
         let mut params = Map::new();
         params.insert("name".into(), name.into());
         params.insert("arguments".into(), Value::Object(arguments));
-        let call = Call { method: method::TOOLS_CALL, params, name: None, mirrored, effects: true, progress: true };
-        call.named(name)
+        let call = Call::read_only(method::TOOLS_CALL, params);
+        Call { mirrored, effects: true, progress: true, ..call }.named(name)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod modern;
 pub mod negotiate;
 pub mod peer;
+pub mod retry;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// What we can do for the server.
     pub abilities: Abilities,
+    /// When to ask once more.
+    pub retry: retry::Policy,
     /// Where to keep what is learned; nowhere if `None`.
     pub cache_dir: Option<PathBuf>,
     /// Whose credentials are used, so that nothing cached crosses identities (`MSG-10`).
@@ -74,6 +77,8 @@ pub struct Session {
     memory: Memory,
     open: Mutex<Option<Arc<Live>>>,
     failed: AtomicBool,
+    /// Whether the server has answered anything.
+    answered: AtomicBool,
 }
 
 /// An open connection and what is known about its era.
@@ -97,7 +102,8 @@ impl Session {
     pub fn new(target: Target, options: Options) -> Self {
         let peer = Arc::new(Peer::new(options.abilities.clone()));
         let memory = Memory::of(&target, options.cache_dir.as_deref(), options.identity.as_deref());
-        Session { target, options, peer, memory, open: Mutex::new(None), failed: AtomicBool::new(false) }
+        let (failed, answered) = (AtomicBool::new(false), AtomicBool::new(false));
+        Session { target, options, peer, memory, open: Mutex::new(None), failed, answered }
     }
 
     /// Whom it talks to.
@@ -154,11 +160,23 @@ impl Session {
         }
     }
 
-    /// Asks one operation; the reply, whatever it is.
+    /// Asks one operation; the reply, whatever it is. Asks once more where the policy allows it.
     ///
     /// # Errors
     /// When the connection cannot be opened.
     pub async fn reply(&self, call: &Call) -> Result<Reply> {
+        let reply = self.trying(call, async || self.once(call).await, failure::again).await?;
+        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
+        if let Reply::Failed(failure) = &reply
+            && !ours(failure)
+        {
+            self.failed.store(true, Ordering::Relaxed);
+            self.doubt(failure);
+        }
+        Ok(reply)
+    }
+
+    async fn once(&self, call: &Call) -> Result<Reply> {
         let (mut live, reply) = self.live(call).await?;
         let reply = match reply {
             Some(reply) => reply,
@@ -169,15 +187,7 @@ impl Session {
                 live.era.request(&live.link, call).await
             }
         };
-        let reply = self.reconsider(&live, call, reply).await;
-        let ours = |failure: &Failure| matches!(failure.class(), Class::Refused | Class::Failed);
-        if let Reply::Failed(failure) = &reply
-            && !ours(failure)
-        {
-            self.failed.store(true, Ordering::Relaxed);
-            self.doubt(failure);
-        }
-        Ok(reply)
+        Ok(self.reconsider(&live, call, reply).await)
     }
 
     /// Asks one operation.

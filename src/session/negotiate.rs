@@ -17,8 +17,8 @@ use super::link::{Link, Reply};
 use super::memory::Verdict;
 use super::modern::{Modern, supported};
 use super::peer::Peer;
-use crate::error::{Class, Failure, Result};
-use crate::protocol::revision::{Pin, Revision};
+use crate::error::{Class, Result};
+use crate::protocol::revision::Pin;
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::{ServerInfo, member};
 use crate::protocol::{code, meta, method};
@@ -221,8 +221,9 @@ impl Negotiator<'_> {
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => {
-                let link = if link.gone().is_some() { self.reopened(link).await? } else { link };
-                Ok((self.stream_handshake(link).await?, None))
+                let ended = link.gone().is_some();
+                let link = if ended { self.reopened(link).await? } else { link };
+                Ok((self.stream_handshake(link, &discover, ended).await?, None))
             }
         }
     }
@@ -250,19 +251,33 @@ impl Negotiator<'_> {
         }
     }
 
-    async fn stream_handshake(&self, link: Link) -> Result<Open> {
-        let handshake = self.handshake(false);
-        match handshake.initialize(&link).await {
-            Reply::Result(result) => {
-                let era = handshake.ready(&link, &result).await;
-                self.opened(link, era).await
+    /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason: it
+    /// is asked again where it does not shake hands.
+    async fn stream_handshake(&self, mut link: Link, probe: &Call, mut ended: bool) -> Result<Open> {
+        let mut last = false;
+        loop {
+            let handshake = self.handshake(false);
+            let reply = match handshake.initialize(&link).await {
+                Reply::Result(result) => {
+                    let era = handshake.ready(&link, &result).await;
+                    return self.opened(link, era).await;
+                }
+                reply => reply,
+            };
+            if matches!(reply, Reply::Error(..) | Reply::Failed(_)) && link.gone().is_some() && !last {
+                // The probe may have spoilt the process or the connection: once more with a fresh one.
+                link = self.reopened(link).await?;
+                (ended, last) = (true, true);
+                continue;
             }
-            // The probe may have spoilt the process or the connection: once more with a fresh one.
-            Reply::Error(..) | Reply::Failed(_) if link.gone().is_some() => {
-                let link = self.reopened(link).await?;
-                self.legacy(link, false).await
+            if ended && matches!(reply, Reply::Error(..)) {
+                let second = self.probing().request(&link, probe).await;
+                if let Finding::Modern(server) = self.finding(&second, probe, &link) {
+                    let era = Box::new(self.modern(server));
+                    return Ok(Open { link, era, confirmed: true, guessed: false });
+                }
             }
-            reply => self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open),
+            return self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
         }
     }
 
@@ -398,18 +413,4 @@ pub async fn confirms_modern(link: &Link, era: &dyn Era) -> Option<bool> {
         Reply::Refused(_) => Some(false),
         Reply::Failed(_) => None,
     }
-}
-
-/// Revisions as a list for people.
-#[must_use]
-pub fn names(revisions: &[Revision]) -> String {
-    revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// The failure when both sides have no revision in common.
-#[must_use]
-pub fn nothing_mutual(listed: &str) -> Failure {
-    Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
-        .cause(format!("the server speaks {listed}"))
-        .cause(format!("mcpipe speaks {}", names(&Revision::ALL)))
 }

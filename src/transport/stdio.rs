@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::lines::{Inbox, Line, next_line};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
@@ -131,7 +131,7 @@ async fn read(
         Ok(Ok(status)) => Failure::new(Class::Unreachable, format!("the server process ended ({status})")),
         _ => Failure::new(Class::Unreachable, "the server closed its standard output"),
     };
-    shared.inbox.end(failure.stderr_tail(shared.tail()));
+    shared.inbox.end(failure.stderr_tail(shared.tail()).again(Again::default()));
 }
 
 struct StdioTransport {

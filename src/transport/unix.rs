@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::lines::Inbox;
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Options, Transport, UnixEndpoint, Wire};
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 
 /// How long after a failed write the end of the connection may take to show.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -42,7 +42,10 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &Options) -> Resul
     let (shared, shown) = (inbox.clone(), path.display().to_string());
     let reader = tokio::spawn(async move {
         shared.read(reading).await;
-        shared.end(Failure::new(Class::Unreachable, format!("the server at {shown} closed the connection")));
+        shared.end(
+            Failure::new(Class::Unreachable, format!("the server at {shown} closed the connection"))
+                .again(Again::default()),
+        );
     });
     let transport = UnixTransport {
         writing: Mutex::new(Some(writing)),
@@ -61,8 +64,9 @@ fn late(path: &Path) -> Failure {
 fn cannot_connect(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
     let failure = Failure::new(Class::Unreachable, format!("cannot connect to {shown}")).source(error);
+    let unsent = Again { unsent: true, after: None };
     match error.kind() {
-        ErrorKind::NotFound => failure.hint("check the path, and that the server is running"),
+        ErrorKind::NotFound => failure.again(unsent).hint("check the path, and that the server is running"),
         ErrorKind::ConnectionRefused => failure.hint("nobody listens on that socket: check that the server is running"),
         ErrorKind::PermissionDenied => failure.hint(format!("check who may use it: ls -l {shown}")),
         _ => failure,

@@ -29,7 +29,7 @@ use super::http::{Asked, upgrade};
 use super::lines::Inbox;
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, Options, Transport, Wire};
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 
 /// The subprotocol.
 const SUBPROTOCOL: &str = "mcp";
@@ -136,7 +136,9 @@ async fn read(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
 
 /// The server closed the connection (RFC 6455 §7.4).
 fn closed(frame: Option<&CloseFrame>) -> Failure {
-    let Some(frame) = frame else { return Failure::new(Class::Unreachable, "the server closed the connection") };
+    let Some(frame) = frame else {
+        return Failure::new(Class::Unreachable, "the server closed the connection").again(Again::default());
+    };
     let code = u16::from(frame.code);
     // As registered with IANA: Unauthorized, Forbidden.
     let class = if matches!(code, 3000 | 3003) { Class::Auth } else { Class::Unreachable };
@@ -156,7 +158,8 @@ fn closed(frame: Option<&CloseFrame>) -> Failure {
         3003 => "forbidden",
         _ => "a code of its own",
     };
-    let failure = Failure::new(class, format!("the server closed the connection with {code} ({meaning})"));
+    let again = (class == Class::Unreachable && code != 1008 && code != 1009).then_some(Again::default());
+    let failure = Failure::new(class, format!("the server closed the connection with {code} ({meaning})")).again(again);
     if frame.reason.is_empty() { failure } else { failure.cause(frame.reason.as_str().to_owned()) }
 }
 
@@ -167,12 +170,14 @@ fn broken(error: &Error) -> Failure {
                 .cause(format!("{size} bytes, and {MAX_MESSAGE} are allowed"))
         }
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            Failure::new(Class::Unreachable, "the connection broke off").cause("the server did not say goodbye")
+            Failure::new(Class::Unreachable, "the connection broke off")
+                .cause("the server did not say goodbye")
+                .again(Again::default())
         }
         Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_) | Error::AttackAttempt => {
             Failure::new(Class::Protocol, "the server broke the WebSocket protocol").source(error)
         }
-        _ => Failure::new(Class::Unreachable, "the connection broke off").source(error),
+        _ => Failure::new(Class::Unreachable, "the connection broke off").source(error).again(Again::default()),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::events::{self, Events};
 use super::{fault, refusal, sink::Sink};
 use crate::error::Result;
-use crate::protocol::rpc::{self, Message};
+use crate::protocol::rpc::{self, Message, Response as Reply};
 use crate::transport::sse::Decoder;
 
 /// How much of a body is read that comes with an error status and is not JSON, in bytes.
@@ -60,7 +60,12 @@ pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: R
     // The status says it all: credentials are wanted (401), the session is gone (404).
     let told_by_status = status == 401 || (status == 404 && in_session);
     let text = String::from_utf8_lossy(&body);
-    if !told_by_status && let Some(messages) = messages(&text, status) {
+    if !told_by_status && let Some(mut messages) = messages(&text, status) {
+        for message in &mut messages {
+            if let Message::Response(Reply { outcome: Err(error), .. }) = message {
+                error.retry_after = refusal.retry_after;
+            }
+        }
         let answered = messages.iter().any(|message| matches!(message, Message::Response(_)));
         sink.messages(Some(id), text.trim(), messages, Some(status));
         if answered {

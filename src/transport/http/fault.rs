@@ -6,7 +6,7 @@ use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::{refusal, tls};
-use crate::error::{Class, Failure};
+use crate::error::{Again, Class, Failure};
 
 /// Why no answer came from `url`, or why it broke off.
 pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
@@ -25,7 +25,12 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
         (Class::Unreachable, format!("the connection to {shown} broke off"))
     };
     let mut failure = Failure::new(class, what);
+    let proxy = chain.iter().any(|cause| cause.contains("proxy authorization required"));
     failure.details_mut().causes = chain;
+    // Whoever does not trust the other, or may not pass, will not the next time either.
+    if tls_error(&error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
+        failure = failure.again(Again { unsent: error.is_connect(), after: None });
+    }
     match hint(&error, url) {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Response, Url};
 
-use crate::error::{Class, Failure};
+use crate::error::{Again, Class, Failure};
 use crate::transport::Refusal;
 
 /// Hands out the nonce that the next proof must hold.
@@ -116,7 +116,7 @@ pub fn failure(refusal: &Refusal) -> Failure {
         408 | 500.. => (Class::Unreachable, format!("{url} answered HTTP {status}")),
         _ => (Class::Protocol, format!("{url} answered HTTP {status}")),
     };
-    let mut failure = Failure::new(class, what);
+    let mut failure = Failure::new(class, what).again(Again::of_status(*status, refusal.retry_after));
     if let Some(location) = &refusal.location {
         failure = failure.cause(format!("Location: {location}")).hint("use that URL, if you trust it");
     } else if let Some(first) = refusal.body.lines().find(|line| !line.trim().is_empty()) {

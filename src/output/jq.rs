@@ -1,0 +1,255 @@
+//! `--jq EXPR`: the JSON documents of a run, filtered before they are printed.
+//!
+//! The filter is read once, before anything is sent, so that a slip in it costs nothing. Numbers that it
+//! only passes on keep every digit.
+
+use jaq_core::data::JustLut;
+use jaq_core::load::{self, Arena, File, Loader};
+use jaq_core::{Compiler, Ctx, Exn, Vars};
+use jaq_json::{Num, Val, read};
+
+use super::json;
+use crate::error::{Class, Failure, Result};
+
+type Data = JustLut<Val>;
+
+/// Deeper documents are refused: they are read by recursion.
+const DEEPEST: usize = 1000;
+/// The greatest whole number up to which a double is exact, 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// What jq has and the library leaves to programs.
+const DEFINITIONS: &str = r#"
+def _cells(text; separator):
+  [.[] | if isstring then text elif . == null then "" elif isarray or isobject
+    then error("\(type) cannot be formatted as a row") else tostring end] | join(separator);
+def @csv: _cells("\"" + gsub("\""; "\"\"") + "\""; ",");
+def @tsv: _cells(gsub("\\\\"; "\\\\") | gsub("\t"; "\\t") | gsub("\n"; "\\n") | gsub("\r"; "\\r"); "\t");
+"#;
+
+/// A filter, ready to run.
+pub struct Filter {
+    compiled: jaq_core::Filter<Data>,
+    environment: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Filter")
+    }
+}
+
+/// One output of a filter.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A string: printed without quotes.
+    Text(Vec<u8>),
+    /// Anything else, as JSON on one line.
+    Json(String),
+}
+
+impl Filter {
+    /// Reads a filter. `environment` is what it sees as `$ENV`, where it looks at that.
+    ///
+    /// # Errors
+    /// [`Class::Usage`], with the place of the mistake.
+    pub fn new(text: &str, environment: impl FnOnce() -> Vec<(String, String)>) -> Result<Self> {
+        let ours = load::parse(DEFINITIONS, |parser| parser.defs()).unwrap_or_default();
+        let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(ours);
+        let funs = jaq_core::funs::<Data>().chain(jaq_std::funs::<Data>()).chain(jaq_json::funs::<Data>());
+        let arena = Arena::default();
+        let modules = Loader::new(defs)
+            .load(&arena, File { code: text, path: () })
+            .map_err(|errors| refused(text, errors.into_iter().flat_map(|(_, error)| mistakes(text, error))))?;
+        let compiled =
+            Compiler::default().with_funs(funs).with_global_vars(["$ENV"]).compile(modules).map_err(|errors| {
+                let unknown = errors.into_iter().flat_map(|(_, errors)| errors);
+                refused(text, unknown.map(|(name, what)| format!("there is no {} '{name}'", what.as_str())))
+            })?;
+        let environment = if text.contains("$ENV") { environment() } else { Vec::new() };
+        Ok(Filter { compiled, environment })
+    }
+
+    /// Filters one document; `print` gets each output as it comes.
+    ///
+    /// # Errors
+    /// [`Class::Failed`] where the filter fails on this document; those of `print`.
+    pub fn run(&self, document: &str, mut print: impl FnMut(Output) -> Result<()>) -> Result<()> {
+        if depth(document) > DEEPEST {
+            return Err(Failure::new(Class::Failed, "--jq: the document is nested too deeply to be filtered"));
+        }
+        let input = read::parse_single(document.as_bytes())
+            .map_err(|error| Failure::new(Class::Protocol, "--jq: what the server sent is not JSON").source(&error))?;
+        let pairs = self.environment.iter();
+        let environment: jaq_json::Map =
+            pairs.map(|(name, value)| (Val::from(name.clone()), Val::from(value.clone()))).collect();
+        let context = Ctx::<Data>::new(&self.compiled.lut, Vars::new([Val::obj(environment)]));
+        for output in self.compiled.id.run((context, input)) {
+            match output {
+                Ok(value) => print(shown(value))?,
+                Err(exception) => return ended(exception),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a filter ended that did not end by itself: `halt` is no failure.
+fn ended(exception: Exn<'_, Val>) -> Result<()> {
+    match exception.get_err() {
+        Ok(error) => Err(Failure::new(Class::Failed, "--jq: the filter failed on the result")
+            .cause(error.to_string())
+            .hint("see the whole document with --json instead")),
+        Err(exception) => match exception.get_halt() {
+            Ok(0) => Ok(()),
+            Ok(code) => Err(Failure::new(Class::Failed, format!("--jq: the filter halted with {code}"))),
+            Err(_) => Err(Failure::new(Class::Bug, "--jq: the filter ended in no way that it can")),
+        },
+    }
+}
+
+fn shown(value: Val) -> Output {
+    match value {
+        Val::TStr(text) | Val::BStr(text) => Output::Text(text.to_vec()),
+        value => Output::Json(whole(value).to_string()),
+    }
+}
+
+/// Whole numbers that were computed as doubles, without the fraction that they do not have: `4 / 2` is 2.
+fn whole(value: Val) -> Val {
+    match value {
+        Val::Num(Num::Float(number)) if number.fract() == 0.0 && number.abs() <= EXACT =>
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
+            Val::from(number as isize)
+        }
+        Val::Arr(items) => items.iter().cloned().map(whole).collect(),
+        Val::Obj(members) => Val::obj(members.iter().map(|(key, value)| (key.clone(), whole(value.clone()))).collect()),
+        value => value,
+    }
+}
+
+fn depth(document: &str) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    for (_, token) in json::tokens(document) {
+        match token {
+            json::Token::Mark('{' | '[') => {
+                now += 1;
+                most = most.max(now);
+            }
+            json::Token::Mark('}' | ']') => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+fn refused(text: &str, causes: impl Iterator<Item = String>) -> Failure {
+    let failure = Failure::new(Class::Usage, format!("--jq: '{text}' is no filter"));
+    causes.fold(failure, Failure::cause).hint("it is written as for jq: '.tools[].name'")
+}
+
+/// What is wrong, each with where it is.
+fn mistakes(text: &str, error: load::Error<&str>) -> Vec<String> {
+    let place = |found: &str| match load::span(text, found).start {
+        at if found.is_empty() || at >= text.len() => "at its end".to_owned(),
+        at => format!("at '{}'", text[at..].chars().take(20).collect::<String>()),
+    };
+    match error {
+        load::Error::Io(errors) => errors.into_iter().map(|(name, why)| format!("{name}: {why}")).collect(),
+        load::Error::Lex(errors) => errors
+            .into_iter()
+            .map(|(expected, found)| format!("expected {} {}", expected.as_str(), place(found)))
+            .collect(),
+        load::Error::Parse(errors) => errors
+            .into_iter()
+            .map(|(expected, found)| format!("expected {} {}", expected.as_str(), place(found)))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn run(filter: &str, document: &str) -> String {
+        let mut all = String::new();
+        let filter = Filter::new(filter, || vec![("A".into(), "b".into())]).unwrap();
+        let ended = filter.run(document, |output| {
+            match output {
+                Output::Text(bytes) => all.push_str(&String::from_utf8(bytes).unwrap()),
+                Output::Json(text) => all.push_str(&text),
+            }
+            all.push('\n');
+            Ok(())
+        });
+        match ended {
+            Ok(()) => all,
+            Err(failure) => format!("{all}{:?}: {failure}", failure.class()),
+        }
+    }
+
+    #[test]
+    fn strings_are_raw_and_the_rest_is_json() {
+        assert_eq!(
+            run(".[]", r#"["a\nb",1,null,{"z":1,"a":[true]},"\u00e9"]"#),
+            "a\nb\n1\nnull\n{\"z\":1,\"a\":[true]}\né\n"
+        );
+        assert_eq!(run("empty", "1"), "");
+        assert_eq!(run("[.[] | select(. > 1)] | length", "[1,2,3]"), "2\n");
+        assert_eq!(
+            run(".a | @json, @base64 , test(\"^x\") , ascii_upcase", r#"{"a":"xy"}"#),
+            "\"xy\"\neHk=\ntrue\nXY\n"
+        );
+        assert_eq!(run("$ENV.A, halt, 1", "0"), "b\n");
+    }
+
+    #[test]
+    fn rows_are_formatted_as_jq_formats_them() {
+        let row = r#"[1, "a\"b", null, true, "t\tn\n\\"]"#;
+        assert_eq!(run("@csv", row), "1,\"a\"\"b\",,true,\"t\tn\n\\\"\n");
+        assert_eq!(run("@tsv", row), "1\ta\"b\t\ttrue\tt\\tn\\n\\\\\n");
+        assert!(run("@csv", "[[]]").contains("array cannot be formatted"));
+    }
+
+    #[test]
+    fn tol_06_numbers_keep_every_digit() {
+        for number in ["12345678901234567890123", "1.10", "1E400", "-0.0", "0.1000000000000000055511151231257827"] {
+            assert_eq!(run(".n", &format!("{{\"n\":{number}}}")), format!("{number}\n"));
+        }
+        assert_eq!(run(".n + 1", r#"{"n":12345678901234567890123}"#), "12345678901234567890124\n");
+        assert_eq!(run("[4/2, 1/2, {a: (9 | sqrt)}]", "0"), "[2,0.5,{\"a\":3}]\n");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_refused_with_its_place() {
+        let said = |text: &str| {
+            let failure = Filter::new(text, Vec::new).unwrap_err();
+            assert_eq!(failure.class(), Class::Usage);
+            failure.to_string()
+        };
+        assert_eq!(said(".a | nope(1)"), "--jq: '.a | nope(1)' is no filter: there is no filter 'nope'");
+        assert_eq!(said(".a | $x"), "--jq: '.a | $x' is no filter: there is no variable '$x'");
+        assert_eq!(said("(.a"), "--jq: '(.a' is no filter: expected closing parenthesis at its end");
+        assert_eq!(said(".a |"), "--jq: '.a |' is no filter: expected term at its end");
+        assert_eq!(said("if . then 1 fi"), "--jq: 'if . then 1 fi' is no filter: expected else or end at 'fi'");
+        assert_eq!(said("\"é"), "--jq: '\"é' is no filter: expected closing quote at its end");
+        assert!(said("import \"a\" as a; .").contains("is no filter"));
+    }
+
+    #[test]
+    fn a_filter_may_fail_after_some_outputs() {
+        let failed = "1\nFailed: --jq: the filter failed on the result: cannot index 1 with \"a\"";
+        assert_eq!(run("1, .a", "1"), failed);
+        assert_eq!(run("halt_error", "\"\""), "Failed: --jq: the filter halted with 5");
+        assert_eq!(run("error(\"no\")", "1"), "Failed: --jq: the filter failed on the result: \"no\"");
+    }
+
+    #[test]
+    fn sec_07_a_document_that_is_too_deep_is_refused() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(run("length", &nested(DEEPEST)), "1\n");
+        assert!(run("length", &nested(DEEPEST + 1)).contains("too deeply"));
+    }
+}
