@@ -22,6 +22,7 @@ mod notifications;
 mod prompt;
 mod read;
 mod real;
+mod real_auth;
 mod retries;
 mod streams;
 mod support;
