@@ -6,6 +6,7 @@
 // Each helper is used by some file; which ones changes with the tests.
 #![allow(dead_code)]
 
+mod auth;
 mod call;
 mod complete;
 mod exit_codes;
@@ -22,6 +23,7 @@ mod notifications;
 mod prompt;
 mod read;
 mod real;
+mod real_auth;
 mod retries;
 mod skills;
 mod streams;

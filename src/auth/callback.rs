@@ -96,8 +96,13 @@ impl Request {
 pub fn pasted(text: &str) -> Result<&str> {
     let text = text.trim().trim_matches(['"', '\'', '<', '>']);
     let text = text.split('#').next().unwrap_or_default();
-    let query = text.split_once('?').map_or(text, |(_, query)| query);
-    if query.contains('=') && !query.contains("://") {
+    // A URL without a query is no answer, though `iss` may look like one inside an answer.
+    let query = match text.split_once('?') {
+        Some((_, query)) => query,
+        None if text.contains("://") && !text.starts_with("code=") && !text.starts_with("state=") => "",
+        None => text,
+    };
+    if query.contains('=') {
         return Ok(query);
     }
     Err(Failure::new(Class::Auth, "that is not the URL to which the login was redirected")
@@ -251,7 +256,10 @@ mod tests {
         {
             assert_eq!(pasted(text).unwrap(), "code=a&state=b", "{text}");
         }
-        for text in ["", "abc", "https://as/authorize", "https://x?", "y"] {
+        let whole = "http://127.0.0.1:1/callback?code=a&state=b&iss=https://as";
+        assert_eq!(pasted(whole).unwrap(), "code=a&state=b&iss=https://as");
+        assert_eq!(pasted("code=a&iss=https://as").unwrap(), "code=a&iss=https://as");
+        for text in ["", "abc", "https://as/authorize", "https://as/a=b", "https://x?", "y"] {
             assert!(pasted(text).is_err(), "{text}");
         }
     }

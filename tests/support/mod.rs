@@ -4,6 +4,7 @@ pub mod http;
 mod http_peer;
 pub mod mcp;
 pub mod mcp_http;
+pub mod oauth;
 pub mod process;
 pub mod pty;
 pub mod real;

@@ -48,14 +48,19 @@ pub fn everything() -> Vec<String> {
     vec![node(), package("@modelcontextprotocol/server-everything/dist/index.js"), "stdio".to_owned()]
 }
 
-/// The server of `sdk.mjs`, which must lie beside the packages that it imports.
+/// The server of `sdk.mjs`.
 pub fn typescript(sandbox: &Sandbox) -> Vec<String> {
+    vec![node(), beside_packages(sandbox, "sdk.mjs")]
+}
+
+/// A copy of a script of `tests/real`, which must lie beside the packages that it imports.
+pub fn beside_packages(sandbox: &Sandbox, script: &str) -> String {
     let work = sandbox.work();
     if !work.join("node_modules").exists() {
         std::os::unix::fs::symlink(parts().join("node/node_modules"), work.join("node_modules")).unwrap();
-        std::fs::copy(file("sdk.mjs"), work.join("sdk.mjs")).unwrap();
     }
-    vec![node(), work.join("sdk.mjs").display().to_string()]
+    std::fs::copy(file(script), work.join(script)).unwrap();
+    work.join(script).display().to_string()
 }
 
 /// A server process that listens on a port.

@@ -1,0 +1,90 @@
+// A certified authorization server (oidc-provider) and a protected MCP server (the official TypeScript SDK) in
+// one process. Tokens are opaque, so that one that was revoked is refused at once.
+//
+// RS_PORT: the port of the MCP server (/mcp); AT_TTL: how long access tokens live, in seconds; NO_DCR=1: clients
+// must be known. tools/call needs the scope mcp:call, everything else mcp:read.
+import http from 'node:http';
+import Provider from 'oidc-provider';
+import { McpServer, createMcpHandler, OAuthError, OAuthErrorCode } from '@modelcontextprotocol/server';
+import {
+  createMcpExpressApp, requireBearerAuth, mcpAuthMetadataRouter, getOAuthProtectedResourceMetadataUrl,
+} from '@modelcontextprotocol/express';
+import { toNodeHandler } from '@modelcontextprotocol/node';
+import * as z from 'zod';
+
+const { RS_PORT, AT_TTL = '3600', NO_DCR } = process.env;
+const life = Number(AT_TTL);
+const scopes = 'mcp:read mcp:call';
+
+// The issuer's name depends on its port, the resource's on the other: both are bound before anything is told.
+const authority = http.createServer();
+await new Promise((done) => authority.listen(0, '127.0.0.1', done));
+const issuer = `http://127.0.0.1:${authority.address().port}`;
+const resource = `http://127.0.0.1:${RS_PORT}/mcp`;
+
+const provider = new Provider(issuer, {
+  cookies: { keys: ['a key of the test'] },
+  clients: [
+    {
+      client_id: 'machine', client_secret: 'machine-secret', token_endpoint_auth_method: 'client_secret_basic',
+      grant_types: ['client_credentials'], redirect_uris: [], response_types: [],
+    },
+  ],
+  scopes: ['openid', 'offline_access', ...scopes.split(' ')],
+  responseTypes: ['code'],
+  ttl: {
+    AccessToken: life, ClientCredentials: life, AuthorizationCode: 60, RefreshToken: 86400, Session: 3600, Grant: 86400,
+    Interaction: 600, IdToken: 3600, DeviceCode: 600,
+  },
+  features: {
+    devInteractions: { enabled: true },
+    registration: { enabled: !NO_DCR },
+    revocation: { enabled: true },
+    clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
+    dPoP: { enabled: true },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: async () => resource,
+      useGrantedResource: async () => true,
+      getResourceServerInfo: async (_context, asked) => {
+        if (asked !== resource) throw new Error(`unknown resource ${asked}`);
+        return { scope: scopes, audience: resource, accessTokenFormat: 'opaque', accessTokenTTL: life };
+      },
+    },
+  },
+  issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
+  rotateRefreshToken: true,
+  findAccount: async (_context, id) => ({ accountId: id, claims: async () => ({ sub: id }) }),
+});
+authority.on('request', provider.callback());
+
+const verifier = {
+  async verifyAccessToken(token) {
+    const found = await provider.AccessToken.find(token) ?? await provider.ClientCredentials.find(token);
+    if (!found || found.isExpired) throw new OAuthError(OAuthErrorCode.InvalidToken, 'unknown, expired or revoked');
+    return {
+      token, clientId: found.clientId, scopes: (found.scope ?? '').split(' ').filter(Boolean), expiresAt: found.exp,
+      resource: new URL(resource), extra: { sub: found.accountId },
+    };
+  },
+};
+const make = () => {
+  const server = new McpServer({ name: 'protected', version: '1' });
+  server.registerTool('whoami', { description: 'Who the token is for', inputSchema: z.object({}) }, async (_input, context) => {
+    const { clientId, extra } = context.http?.authInfo ?? context.authInfo ?? {};
+    return { content: [{ type: 'text', text: extra?.sub ?? clientId ?? 'nobody' }] };
+  });
+  return server;
+};
+const app = createMcpExpressApp();
+const oauthMetadata = await (await fetch(`${issuer}/.well-known/oauth-authorization-server`)).json();
+app.use(mcpAuthMetadataRouter({ oauthMetadata, resourceServerUrl: new URL(resource), scopesSupported: scopes.split(' ') }));
+const guard = (requiredScopes) => requireBearerAuth({
+  verifier, requiredScopes, resourceMetadataUrl: getOAuthProtectedResourceMetadataUrl(new URL(resource)),
+});
+const mcp = toNodeHandler(createMcpHandler(make));
+app.all('/mcp',
+  (request, response, next) => guard([request.body?.method === 'tools/call' ? 'mcp:call' : 'mcp:read'])(request, response, next),
+  (request, response) => mcp(request, response, request.body));
+http.createServer(app).listen(Number(RS_PORT), '127.0.0.1');
