@@ -9,6 +9,7 @@
 mod auth;
 mod call;
 mod complete;
+mod encodings;
 mod exit_codes;
 mod faults;
 mod faults_http;
@@ -21,6 +22,7 @@ mod layering;
 mod list;
 mod notifications;
 mod prompt;
+mod proxies;
 mod read;
 mod real;
 mod real_auth;
