@@ -6,6 +6,7 @@
 //!   that of the program too builds with `MCPIPE_PIE=1`.
 //! * The functions that a short command runs side by side: 0.5 of 8 MB, else a page fault each (`benches/order`
 //!   wrote the list, and reads the map that `MCPIPE_LINK_MAP` asks for).
+//! * The unwinder within: `libgcc_s.so` would be one library more to find, map and initialise, for backtraces.
 
 use std::env;
 use std::path::Path;
@@ -26,23 +27,37 @@ fn main() {
     if env::var_os("MCPIPE_PIE").is_none() {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }
-    let order = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join(ORDER);
-    let args = [
-        format!("-Wl,--symbol-ordering-file={}", order.display()),
+    let list = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join(ORDER);
+    let order = [
+        format!("-Wl,--symbol-ordering-file={}", list.display()),
         // What the list names and the program no longer has is no fault.
         "-Wl,--no-warn-symbol-ordering".to_owned(),
     ];
-    if is("PROFILE", "release") && order.exists() && links_with(&args) {
-        for arg in args {
+    if is("PROFILE", "release") && links_with(&order) {
+        for arg in order {
             println!("cargo::rustc-link-arg-bins={arg}");
         }
+    }
+    if is("PROFILE", "release")
+        && let Some(directory) = static_unwinder()
+    {
+        println!("cargo::rustc-link-search=native={directory}");
     }
     if let Ok(map) = env::var("MCPIPE_LINK_MAP") {
         println!("cargo::rustc-link-arg-bins=-Wl,-Map={map}");
     }
 }
 
-/// Whether the linker that will be used knows these arguments: it is asked to link nothing much with them.
+/// A directory in which the linker finds, under the name of the shared unwinder, the static one.
+fn static_unwinder() -> Option<String> {
+    let directory = format!("{}/unwinder", env::var("OUT_DIR").ok()?);
+    std::fs::create_dir_all(&directory).ok()?;
+    std::fs::write(format!("{directory}/libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n").ok()?;
+    let search = [format!("-L{directory}"), "-lgcc_s".to_owned()];
+    links_with(&search).then_some(directory)
+}
+
+/// Whether the linker that will be used can do with these arguments: it is asked to link nothing much with them.
 fn links_with(args: &[String]) -> bool {
     let (Ok(rustc), Ok(target), Ok(out)) = (env::var("RUSTC"), env::var("TARGET"), env::var("OUT_DIR")) else {
         return false;

@@ -10,6 +10,7 @@ mod auth;
 mod call;
 mod complete;
 mod encodings;
+mod everything;
 mod exit_codes;
 mod faults;
 mod faults_http;
