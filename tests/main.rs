@@ -9,6 +9,7 @@
 mod auth;
 mod call;
 mod complete;
+mod cuts;
 mod encodings;
 mod everything;
 mod exit_codes;
@@ -28,6 +29,7 @@ mod read;
 mod real;
 mod real_auth;
 mod retries;
+mod schemas;
 mod skills;
 mod streams;
 mod support;
