@@ -14,6 +14,7 @@
 //! | `vault` | the system's own keychain, blocking |
 //! | `parts` | secrets longer than one entry of the keychain may be |
 //! | `index` | what the keychain holds, without opening it |
+//! | `nowhere` | what is there without a home |
 //! | `disk`, `lock` | careful files, and locks across processes |
 
 mod disk;
@@ -21,6 +22,7 @@ mod file;
 mod index;
 mod keychain;
 mod lock;
+mod nowhere;
 mod parts;
 #[cfg(test)]
 mod real;
@@ -161,6 +163,12 @@ pub fn open(choice: Choice, places: &Places, say: Say) -> Result<Box<dyn Store>>
     let patience = worker::Patience::of(places.person);
     let worker = worker::Worker::new(vault::system(), patience, say.clone());
     Ok(Box::new(keychain::Keychain::new(places, worker, file, say)))
+}
+
+/// The store where there is no place for one: nothing is stored, and storing fails.
+#[must_use]
+pub fn nowhere() -> Box<dyn Store> {
+    Box::new(nowhere::Nowhere)
 }
 
 /// A name for a key that every file system and keychain takes.
