@@ -72,7 +72,8 @@ impl Endpoint<'_> {
         let answer = self.once(form.clone()).await?;
         let Some(prover) = self.prover else { return Ok(answer) };
         let fresh = answer.header(dpop::NONCE_HEADER).is_some_and(|nonce| prover.take_nonce(&answer.url, nonce));
-        if fresh && matches!(answer.status, 400 | 401) && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE) {
+        if fresh && matches!(answer.status, 400 | 401) && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE)
+        {
             return self.once(form).await;
         }
         Ok(answer)

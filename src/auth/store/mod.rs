@@ -139,6 +139,11 @@ pub trait Store: Send + Sync {
         self.place()
     }
 
+    /// Whether a record finds a place even where an earlier one cannot be read.
+    fn has_another_place(&self) -> bool {
+        false
+    }
+
     /// Keeps every other process, and every other caller of this one, from the same lock until the guard is
     /// dropped or this process ends, however it ends.
     ///
