@@ -158,6 +158,24 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     bare.exits(2).says("needs a client").says("--client-secret-env");
 }
 
+/// The servers of the Python SDK look for the id in the form, whatever the header says; others refuse it there.
+#[test]
+fn an_id_is_repeated_in_the_form_only_where_it_is_missed() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    server.at_issuer(|request| {
+        let misses = request.target == "/token" && !form(request).contains_key("client_id");
+        misses.then(|| {
+            let error = json!({"error": "invalid_client", "error_description": "Missing client_id"});
+            Reply::json(&error).with_status(401)
+        })
+    });
+    configure(&sandbox, &server, "grant = \"client_credentials\"\nclient_id = \"ci\"\nclient_secret = \"s3cr3t\"");
+    sandbox.mcpipe(["list", "srv"]).run().exits(0);
+    let forms = server.forms();
+    assert_eq!((forms.len(), forms[0].get("client_id"), forms[1]["client_id"].as_str()), (2, None, "ci"));
+    assert!(forms.iter().all(|form| !form.contains_key("client_secret")));
+}
+
 #[test]
 fn a_key_signs_who_we_are() {
     let (sandbox, server) = (Sandbox::new(), Protected::start());
