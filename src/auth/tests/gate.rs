@@ -98,6 +98,24 @@ async fn aut_23_a_refused_token_is_renewed_once_then_somebody_logs_in_then_it_en
 }
 
 #[tokio::test]
+async fn a_renewed_token_that_expires_on_its_way_is_renewed_once_more() {
+    let world = World::new().await;
+    world.script.life.store(1, Ordering::SeqCst);
+    world.logged_in().await;
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let gate = world.gate(Login::Never, &Somebody::who(Does::Nothing));
+    assert_eq!(world.shown(&gate).await.as_deref(), Some("Bearer access-2"));
+    let refusal = world.refusal(401, BEARER);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert!(gate.refused(&refusal).await.unwrap());
+    world.script.life.store(3600, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(world.shown(&gate).await.as_deref(), Some("Bearer access-4"));
+    assert!(gate.refused(&refusal).await.is_err(), "one that is good for an hour will not get better");
+    assert_eq!(world.grants().len(), 4);
+}
+
+#[tokio::test]
 async fn aut_23_twenty_runs_with_one_expired_token_renew_it_once() {
     let world = World::new().await;
     world.script.life.store(1, Ordering::SeqCst);
