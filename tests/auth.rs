@@ -48,6 +48,23 @@ fn a_login_on_the_spot_is_kept_stepped_up_and_used_without_further_ado() {
 }
 
 #[test]
+fn a_session_of_the_legacy_era_is_logged_in_to_on_the_spot() {
+    for revision in ["2024-11-05", "2025-06-18", "2025-11-25"] {
+        let sandbox = Sandbox::new();
+        let behave = Legacy { session: Some("s-1"), ..Legacy::default() };
+        let server = Protected::before(Mcp::legacy(revision).http_script(behave));
+        let words = ["--login", "always", "--protocol", "legacy"];
+        sandbox.adds(&server.url(), &words).exits(0).prints("3\n");
+        assert_eq!(server.grants(), ["authorization_code", "authorization_code"], "{revision}: a login and a step-up");
+        let before = server.mcp.requests().len();
+        sandbox.adds(&server.url(), &[]).succeeds().prints("3\n");
+        let later = server.mcp.requests().split_off(before);
+        assert!(later.iter().all(|request| request.header("authorization") == Some("Bearer access-2-call")));
+        assert_eq!(later.iter().filter(|request| request.rpc() == "tools/call").count(), 1, "{revision}");
+    }
+}
+
+#[test]
 fn auth_login_status_token_and_logout() {
     let (sandbox, server) = (Sandbox::new(), Protected::start());
     sandbox.config(&format!(
@@ -160,4 +177,38 @@ fn a_server_that_wants_something_else_is_not_taken_for_one_that_knows_logins() {
     let basic = HttpServer::start(|_| Reply::status(401).header("WWW-Authenticate", "Basic realm=\"x\""));
     sandbox.mcpipe(["list", &basic.url("/mcp"), "--login", "always"]).with_browser().run().exits(4);
     assert_eq!(basic.requests().len(), 1);
+}
+
+#[test]
+fn auth_status_checks_when_it_is_told_to() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let check = || sandbox.mcpipe(["auth", "status", &server.url(), "--check"]).run();
+    check().exits(4).prints("").says("requires a login");
+    let login = sandbox.mcpipe(["auth", "login", &server.url(), "--json"]).with_browser().run();
+    let login = login.exits(0).json();
+    assert_eq!((&login["url"], &login["state"]), (&json!(server.url()), &json!("valid")));
+    assert_eq!(login, sandbox.logins()[0], "the same record");
+    check().exits(0).says_on_stdout("valid");
+    server.ledger.revoked.lock().unwrap().extend((1..9).map(|number| format!("access-{number}")));
+    check().exits(4).says("mcpipe auth login");
+    let names = ["auth", "status", "elsewhere"];
+    sandbox.mcpipe(names).run().exits(3).says("elsewhere");
+}
+
+#[test]
+fn logging_out_of_everything_revokes_what_can_be_revoked() {
+    let (sandbox, one, other) = (Sandbox::new(), Protected::start(), Protected::start());
+    one.log_in(&sandbox);
+    other.log_in(&sandbox);
+    other.at_issuer(|request| (request.target == "/revoke").then(Reply::cut));
+    let out = sandbox.mcpipe(["auth", "logout", "--all", "--json"]).run();
+    let removed = out.exits(0).json()["removed"].as_array().unwrap().clone();
+    let revoked =
+        |server: &Protected| removed.iter().find(|one| one["url"] == server.url()).unwrap()["revoked"].clone();
+    assert_eq!((revoked(&one), revoked(&other)), (json!(true), json!(false)));
+    out.says("{\"warning\":\"the tokens of").says("are removed here, but not revoked");
+    one.sweep(&sandbox, &[&out]);
+    assert_eq!(sandbox.logins(), json!([]));
+    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).says("nobody is logged in anywhere");
+    sandbox.mcpipe(["auth", "logout"]).run().exits(2);
 }

@@ -156,6 +156,15 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     assert_eq!(server.grants(), ["client_credentials", "client_credentials"]);
     let bare = log_in(&sandbox, &server, &["--grant", "client-credentials"]);
     bare.exits(2).says("needs a client").says("--client-secret-env");
+    let run = sandbox.mcpipe(["auth", "login", &server.url(), "--client-secret-env", "SECRET"]).env("SECRET", "s");
+    run.run().exits(2).says("a secret or a key needs a client").says("--client-id");
+    // The client may be configured, and the secret given.
+    configure(&sandbox, &server, "grant = \"client-credentials\"\nclient_id = \"ci\"");
+    sandbox.mcpipe(["auth", "login", "srv"]).run().exits(3).says("grant");
+    configure(&sandbox, &server, "grant = \"client_credentials\"\nclient_id = \"ci\"");
+    let run = sandbox.mcpipe(["auth", "login", "srv", "--client-secret-env", "SECRET"]).env("SECRET", "s3cr3t");
+    run.run().exits(0);
+    assert!(asked(&server).header("authorization").is_some());
 }
 
 /// The servers of the Python SDK look for the id in the form, whatever the header says; others refuse it there.
@@ -293,4 +302,37 @@ fn dpop_proofs_are_made_anew_for_every_request_and_every_nonce() {
     ids.sort_by_key(Value::to_string);
     ids.dedup();
     assert_eq!(ids.len(), count, "no proof is used twice");
+}
+
+#[test]
+fn what_is_configured_wrongly_is_told_before_anybody_is_asked() {
+    for (lines, says) in [
+        ("client_secret = \"${NOT_THERE}\"\nclient_id = \"ci\"", "NOT_THERE"),
+        ("grant = \"password\"", "password"),
+        ("signing_algorithm = \"none\"", "none"),
+        ("token_endpoint_auth_method = \"tls_client_auth\"", "tls_client_auth"),
+        ("redirect_port = 0", "redirect_port"),
+        ("client_metadata_url = \"http://example.com/c\"\nallow_unadvertised_pkce = 1", "allow_unadvertised_pkce"),
+    ] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        configure(&sandbox, &server, lines);
+        sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(3).prints("").says(says);
+        assert!(server.asked().is_empty() && server.mcp.requests().is_empty(), "{lines}");
+    }
+    // What only turns out when it is needed.
+    for (lines, says) in [
+        ("client_metadata_url = \"http://example.com/c\"", "must be an https URL with a path"),
+        ("grant = \"jwt_bearer\"\nclient_id = \"ci\"", "needs a file with the assertion"),
+        ("grant = \"enterprise\"\nclient_id = \"ci\"", "needs 'idp_token_endpoint'"),
+        ("client_id = \"ci\"\ntoken_endpoint_auth_method = \"client_secret_basic\"", "has no secret"),
+        ("issuer = \"https://elsewhere.example.com\"", "does not take tokens of the configured"),
+    ] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        server.metadata(json!({"client_id_metadata_document_supported": true}));
+        configure(&sandbox, &server, lines);
+        let run = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run();
+        let code = if lines.starts_with("issuer") { 4 } else { 3 };
+        run.exits(code).prints("").says(says).says("hint: ");
+        assert!(server.grants().is_empty() && sandbox.logins() == json!([]), "{lines}");
+    }
 }

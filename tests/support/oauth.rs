@@ -81,6 +81,11 @@ pub struct Protected {
 impl Protected {
     /// A modern server with the usual tools; `tools/call` wants the scope `call`, the rest `read`.
     pub fn start() -> Self {
+        Self::before(Mcp::modern().http_script(Legacy::default()))
+    }
+
+    /// The same before another server.
+    pub fn before(inner: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let ledger = Arc::new(Ledger::default());
         ledger.life.store(3600, Ordering::SeqCst);
         let books = ledger.clone();
@@ -90,7 +95,6 @@ impl Protected {
             bent.unwrap_or_else(|| authorization(&books, request))
         });
         let (named, books) = (issuer.url(""), ledger.clone());
-        let inner = Mcp::modern().http_script(Legacy::default());
         let mcp = HttpServer::start(move |request| {
             books.hear(request);
             let bent = books.at_server.lock().unwrap().iter().find_map(|hook| hook(request));

@@ -94,7 +94,7 @@ pub struct About {
     /// When the access token expires, in seconds since 1970; `None` where nobody said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-    /// Whether a refresh token is there.
+    /// Whether new tokens can be had without a person.
     pub has_refresh: bool,
     /// The server's name in the configuration, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
