@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::mcp_http::Legacy;
 use crate::support::oauth::Protected;
 use crate::support::pty::Streams;
+use crate::support::tls::Authority;
 use crate::support::{HttpServer, Mcp, Reply, Sandbox};
 
 #[test]
@@ -62,6 +63,28 @@ fn a_session_of_the_legacy_era_is_logged_in_to_on_the_spot() {
         assert!(later.iter().all(|request| request.header("authorization") == Some("Bearer access-2-call")));
         assert_eq!(later.iter().filter(|request| request.rpc() == "tools/call").count(), 1, "{revision}");
     }
+}
+
+#[test]
+fn an_authority_of_our_own_vouches_for_both_servers() {
+    let (sandbox, authority) = (Sandbox::new(), Authority::new());
+    let server = Protected::tls(authority.config(&authority.server(&["127.0.0.1"])));
+    let ca = authority.write(&sandbox.work());
+    let run = |words: &[&str]| {
+        let run = sandbox.mcpipe(words.iter().copied()).with_browser();
+        // For the browser.
+        run.env("CURL_CA_BUNDLE", ca.as_os_str()).run()
+    };
+    let url = server.url();
+    let unknown = run(&["auth", "login", &url]);
+    unknown.exits(5).says("certificate");
+    assert!(server.asked().is_empty());
+    run(&["auth", "login", &url, "--cacert", ca.to_str().unwrap()]).exits(0);
+    server.ledger.revoked.lock().unwrap().push("access-1".into());
+    run(&["list", &url, "--cacert", ca.to_str().unwrap()]).succeeds();
+    assert_eq!(server.grants(), ["authorization_code", "refresh_token"]);
+    let out = run(&["auth", "logout", &url, "--cacert", ca.to_str().unwrap(), "--json"]);
+    assert_eq!(out.exits(0).json()["removed"][0]["revoked"], true);
 }
 
 #[test]
