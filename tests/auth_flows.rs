@@ -66,10 +66,19 @@ fn a_browser_that_cannot_be_opened_is_no_obstacle() {
 fn aut_18_a_port_that_is_taken_is_named() {
     let (sandbox, server) = (Sandbox::new(), Protected::start());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
-    let run = sandbox.mcpipe(["auth", "login", &server.url(), "--redirect-port", &port]).with_browser().run();
-    run.exits(3).says(&port).says("--redirect-port");
+    let wanted = taken.local_addr().unwrap().port().to_string();
+    let run = sandbox.mcpipe(["auth", "login", &server.url(), "--redirect-port", &wanted]).with_browser().run();
+    run.exits(3).says(&wanted).says("--redirect-port");
     assert!(!server.asked().iter().any(|asked| asked == "POST /register"), "nothing is registered for it");
+    // The port of an earlier registration is used again, and done without where it is taken.
+    server.log_in(&sandbox);
+    server.log_in(&sandbox);
+    server.registered_once_for_each_redirect();
+    let before = port(&server.authorized()[1]);
+    let _taken = TcpListener::bind(("127.0.0.1", before));
+    server.log_in(&sandbox);
+    server.registered_once_for_each_redirect();
+    assert_ne!(port(&server.authorized()[2]), before);
 }
 
 /// Sends one request to the port that waits for the browser.

@@ -203,6 +203,14 @@ impl Protected {
         queries.map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()).collect()
     }
 
+    /// Fails unless there was one registration for each redirect: a port may be another's when it is wanted again.
+    #[track_caller]
+    pub fn registered_once_for_each_redirect(&self) {
+        let redirects: BTreeSet<String> =
+            self.authorized().into_iter().map(|query| query["redirect_uri"].clone()).collect();
+        assert_eq!(self.count("POST /register"), redirects.len(), "{redirects:?}");
+    }
+
     /// Logs in, with a browser that follows the page.
     pub fn log_in(&self, sandbox: &Sandbox) {
         sandbox.mcpipe(["auth", "login", &self.url()]).with_browser().run().exits(0);

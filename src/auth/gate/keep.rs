@@ -119,9 +119,10 @@ impl Inner {
         let lost = || Failure::new(Class::Bug, "the renewal of the token was lost");
         match receiver.await.map_err(|_| lost()).flatten()? {
             Exchange::New(record) => {
-                // The same key keeps the nonces that it was told.
-                if let Some(held) = &mut state.held {
-                    held.record = *record;
+                match &mut state.held {
+                    // The same key keeps the nonces that it was told; a login elsewhere brought another.
+                    Some(held) if held.record.dpop_key == record.dpop_key => held.record = *record,
+                    held => *held = Some(Held::new(*record)?),
                 }
                 state.obtained(By::Renewal);
                 Ok(true)
