@@ -110,6 +110,9 @@ fn auth_login_status_token_and_logout() {
     assert_eq!(server.mcp.requests().len() + server.issuer.requests().len(), requests, "status asks nobody");
     sandbox.mcpipe(["auth", "token", "srv"]).run().succeeds().prints("access-1-call\n");
     sandbox.mcpipe(["call", "srv", "add", "a=1", "b=2"]).run().succeeds().prints("3\n");
+    // What a server says is printed as it says it, whatever it holds.
+    let echo = ["call", "srv", "echo", "text=access-1-call"];
+    sandbox.mcpipe(echo).run().succeeds().prints("access-1-call\n");
     sandbox.mcpipe(["auth", "status", "srv", "--check"]).run().exits(0);
     let gone = sandbox.mcpipe(["auth", "logout", "srv", "--json"]).run();
     assert_eq!(gone.exits(0).json()["removed"][0]["revoked"], true);

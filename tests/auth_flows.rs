@@ -158,6 +158,16 @@ fn over_ssh_the_address_is_carried_back_by_hand() {
 }
 
 #[test]
+fn an_interrupt_ends_the_question_too() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let (mut terminal, asked) = elsewhere(&sandbox, &server);
+    terminal.types("\u{3}");
+    terminal.ends().exits(130);
+    assert!(TcpStream::connect(("127.0.0.1", port(&asked))).is_err(), "nobody listens any more");
+    assert_eq!(sandbox.logins(), json!([]));
+}
+
+#[test]
 fn what_is_no_answer_is_not_taken_for_one() {
     let (sandbox, server) = (Sandbox::new(), Protected::start());
     let paste = |text: &str| {

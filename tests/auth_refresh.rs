@@ -47,6 +47,19 @@ fn aut_23_a_winner_that_is_killed_keeps_nobody_from_renewing() {
     assert_eq!(server.grants()[before..], ["refresh_token", "refresh_token"], "the one that was cut off, and one more");
 }
 
+#[test]
+fn aut_23_one_refusal_is_enough_for_twenty() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let before = server.log_in_for_a_moment(&sandbox);
+    server.ledger.thinks.store(300, Ordering::SeqCst);
+    server.denies(400, "invalid_grant");
+    let runs: Vec<_> = (0..20).map(|_| sandbox.mcpipe(["list", &server.url()]).may_leave().start()).collect();
+    for run in runs {
+        run.wait().exits(4).says("hint: mcpipe auth login");
+    }
+    assert_eq!(server.grants().len(), before + 1, "a dead refresh token is not shown again and again");
+}
+
 /// The process that holds the lock of the credentials, as the kernel tells.
 fn holder_of_the_lock(sandbox: &Sandbox) -> u32 {
     use std::os::unix::fs::MetadataExt;
