@@ -279,6 +279,22 @@ fn sec_07_huge_metadata_is_not_read_to_its_end() {
 }
 
 #[test]
+fn sec_07_slow_metadata_is_not_waited_for() {
+    let drips = || (0..60).fold(Reply::text("application/json", "{"), |reply, _| reply.pause(DRIP).write(" "));
+    for slow in [Reply::silence, || Reply::text("application/json", "{").then_stall(), drips] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        server.in_turn("/.well-known/oauth-authorization-server", vec![slow()]);
+        let words = ["auth", "login", &server.url(), "--timeout", "2s"];
+        let run = sandbox.mcpipe(words).with_browser().run();
+        run.exits(6).prints("").says("no answer from").says("in time");
+        assert!(run.elapsed < Duration::from_secs(15), "{:?}", run.elapsed);
+        assert_eq!(server.asked(), [METADATA]);
+    }
+}
+
+const DRIP: Duration = Duration::from_millis(500);
+
+#[test]
 fn sec_02_metadata_leads_neither_in_circles_nor_to_places_it_must_not_name() {
     let moves = |location: &'static str| {
         move |server: &Protected| {

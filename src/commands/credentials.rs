@@ -95,7 +95,10 @@ impl Context {
             patience: entry.patience,
             anew: entry.anew,
         };
-        let http = Http::new(&endpoint, self.connect_timeout(target), Limits::default(), self.trace()?);
+        // Who gives a login less time gives no single request more.
+        let limits = Limits::default();
+        let limits = Limits { time: limits.time.min(entry.patience), ..limits };
+        let http = Http::new(&endpoint, self.connect_timeout(target), limits, self.trace()?);
         let store = self.store(target.credential_store.as_deref())?;
         Ok(Some(Gate::new(http, settings, manner, self.person(), store)))
     }
