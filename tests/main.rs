@@ -7,6 +7,11 @@
 #![allow(dead_code)]
 
 mod auth;
+mod auth_checks;
+mod auth_clients;
+mod auth_flows;
+mod auth_refresh;
+mod auth_store;
 mod call;
 mod complete;
 mod cuts;

@@ -4,7 +4,7 @@ use url::form_urlencoded::Serializer;
 
 use super::dpop::{self, Prover};
 use super::http::{Answer, Http};
-use super::identity::Identity;
+use super::identity::{Identity, Method};
 use super::token::{self, Denied, Granted, Kind, NoToken};
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
@@ -64,15 +64,22 @@ impl Endpoint<'_> {
         }
     }
 
-    /// Posts a form, with what shows who we are; once more where a proof lacks the nonce of the server.
+    /// Posts a form, with what shows who we are; once more where a proof lacks the nonce of the server, or the
+    /// server looks for the client's id in the form alone.
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn post(&self, form: Form) -> Result<Answer> {
-        let answer = self.once(form.clone()).await?;
+    pub async fn post(&self, mut form: Form) -> Result<Answer> {
+        let mut answer = self.once(form.clone()).await?;
+        if self.identity.method == Method::ClientSecretBasic && misses_id(&answer) {
+            // Some want it there as well, others refuse it there: it cannot be right for all at once.
+            form.push(("client_id", self.identity.client_id.to_owned()));
+            answer = self.once(form.clone()).await?;
+        }
         let Some(prover) = self.prover else { return Ok(answer) };
         let fresh = answer.header(dpop::NONCE_HEADER).is_some_and(|nonce| prover.take_nonce(&answer.url, nonce));
-        if fresh && answer.status == 400 && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE) {
+        if fresh && matches!(answer.status, 400 | 401) && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE)
+        {
             return self.once(form).await;
         }
         Ok(answer)
@@ -91,6 +98,12 @@ impl Endpoint<'_> {
         let body = Serializer::new(String::new()).extend_pairs(&form).finish();
         self.http.post(self.url, FORM, body, &headers).await
     }
+}
+
+/// Whether a client was refused for want of its id.
+fn misses_id(answer: &Answer) -> bool {
+    let denied = token::denied(answer.status, &answer.body);
+    denied.is("invalid_client") && denied.description.is_some_and(|text| text.contains("client_id"))
 }
 
 fn unusable(answer: &Answer, why: &str) -> Failure {

@@ -50,12 +50,14 @@ impl Method {
             .find(|method| method.as_str() == name)
     }
 
-    /// The method to ask for when registering: public where that is possible, else what the server takes.
+    /// The method to ask for when registering: public where that is possible, else what the server takes. In the
+    /// form, where every server looks for a secret that it offers to take there; some that take it in the header
+    /// want the id in the form besides.
     #[must_use]
     pub fn to_register(offered: Option<&[String]>) -> Self {
         let Some(offered) = offered else { return Method::None };
         let of = |method: Method| offered.iter().any(|name| name == method.as_str()).then_some(method);
-        let preferred = [Method::None, Method::ClientSecretBasic, Method::ClientSecretPost];
+        let preferred = [Method::None, Method::ClientSecretPost, Method::ClientSecretBasic];
         preferred.into_iter().find_map(of).unwrap_or(Method::None)
     }
 
@@ -174,8 +176,8 @@ mod tests {
         let asked = |text: &str| Method::to_register(Some(&names(text)));
         assert_eq!(Method::to_register(None), Method::None);
         assert_eq!(asked("client_secret_post none"), Method::None);
-        assert_eq!(asked("client_secret_post client_secret_basic"), Method::ClientSecretBasic);
-        assert_eq!(asked("client_secret_post"), Method::ClientSecretPost);
+        assert_eq!(asked("client_secret_basic client_secret_post"), Method::ClientSecretPost);
+        assert_eq!(asked("client_secret_basic"), Method::ClientSecretBasic);
         assert_eq!(asked("private_key_jwt"), Method::None);
     }
 

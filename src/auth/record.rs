@@ -183,6 +183,7 @@ impl Record {
     #[must_use]
     pub fn about(&self, name: Option<&str>) -> About {
         let tokens = self.tokens.as_ref();
+        let by_itself = !self.settings.grant.needs_person();
         About {
             key: self.key(),
             resource: self.server.clone(),
@@ -190,7 +191,7 @@ impl Record {
             client_id: Some(self.client.id.clone()),
             scopes: tokens.map(|tokens| tokens.scopes.clone()).unwrap_or_default(),
             expires_at: tokens.and_then(|tokens| tokens.expires_at),
-            has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some()),
+            has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some() || by_itself),
             server: name.map(ToOwned::to_owned),
             login: Some(self.login.clone()).filter(|login| !login.is_empty()),
         }
@@ -317,6 +318,8 @@ mod tests {
         again.client.origin = Origin::Configured;
         assert_eq!(again.settings().client_id.as_deref(), Some("id"));
         assert_eq!(again.settings().client_secret, record.client.secret);
+        again.tokens = Some(Tokens { refresh: None, ..tokens(1000, Some(60)) });
+        assert!(again.about(None).has_refresh, "a machine needs no refresh token to get another");
         assert!(again.settings().dpop && !again.settings().is_plain() && Settings::default().is_plain());
     }
 

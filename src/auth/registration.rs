@@ -98,7 +98,8 @@ fn document(url: &str) -> Result<Client> {
     });
     if parsed.is_none() {
         return Err(Failure::new(Class::Config, format!("'{url}' cannot be a client ID"))
-            .cause("client_metadata_url must be an https URL with a path"));
+            .cause("client_metadata_url must be an https URL with a path")
+            .hint("correct it in [servers.NAME.auth], or in --client-metadata-url"));
     }
     Ok(Client {
         id: url.to_owned(),

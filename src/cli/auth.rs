@@ -86,7 +86,7 @@ pub struct LoginArgs {
     #[arg(long, value_name = "ID", help_heading = "Login options")]
     pub client_id: Option<String>,
     /// The variable that holds the client's secret
-    #[arg(long, value_name = "VAR", help_heading = "Login options", requires = "client_id")]
+    #[arg(long, value_name = "VAR", help_heading = "Login options")]
     pub client_secret_env: Option<String>,
     /// Ask for this scope; may be repeated
     #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
@@ -101,10 +101,10 @@ pub struct LoginArgs {
     #[arg(long, value_name = "GRANT", value_parser = grant, help_heading = "Login options")]
     pub grant: Option<String>,
     /// The key (PEM) that signs client assertions
-    #[arg(long, value_name = "FILE", help_heading = "Login options", requires = "client_id")]
+    #[arg(long, value_name = "FILE", help_heading = "Login options")]
     pub private_key: Option<PathBuf>,
     /// The algorithm that the key signs with
-    #[arg(long, value_name = "ALG", value_parser = ALGORITHMS, help_heading = "Login options", requires = "private_key")]
+    #[arg(long, value_name = "ALG", value_parser = ALGORITHMS, help_heading = "Login options")]
     pub signing_algorithm: Option<String>,
     /// How the client shows who it is
     #[arg(long, value_name = "METHOD", value_parser = AUTH_METHODS, help_heading = "Login options")]

@@ -1,6 +1,7 @@
 //! How commands come by credentials: the settings of a target, the store, and the person at the terminal.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,7 +95,10 @@ impl Context {
             patience: entry.patience,
             anew: entry.anew,
         };
-        let http = Http::new(&endpoint, self.connect_timeout(target), Limits::default(), self.trace()?);
+        // Who gives a login less time gives no single request more.
+        let limits = Limits::default();
+        let limits = Limits { time: limits.time.min(entry.patience), ..limits };
+        let http = Http::new(&endpoint, self.connect_timeout(target), limits, self.trace()?);
         let store = self.store(target.credential_store.as_deref())?;
         Ok(Some(Gate::new(http, settings, manner, self.person(), store)))
     }
@@ -102,22 +106,18 @@ impl Context {
     /// The store of this choice.
     ///
     /// # Errors
-    /// When there is no place for one.
+    /// When it cannot be opened.
     pub fn store(&self, choice: Option<&str>) -> Result<Arc<dyn Store>> {
         let choice = choice.unwrap_or("auto");
         let mut stores = self.stores.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(choice) {
             return Ok(store.clone());
         }
-        let homeless = || {
-            Failure::new(Class::Config, "there is no place for credentials")
-                .hint("set HOME, or XDG_DATA_HOME and XDG_STATE_HOME")
-        };
-        let places = Places {
-            data_dir: self.env.data_dir().ok_or_else(homeless)?,
-            state_dir: self.env.state_dir().ok_or_else(homeless)?,
-            credentials_file: self.env.get(env::CREDENTIALS_FILE).map(|path| self.env.expand_tilde(path).into()),
-            person: self.ui.terminal().interactive() && !self.global.no_input,
+        let person = self.ui.terminal().interactive() && !self.global.no_input;
+        let Some(places) = places(&self.env, person) else {
+            let store: Arc<dyn Store> = store::nowhere().into();
+            stores.insert(choice.to_owned(), store.clone());
+            return Ok(store);
         };
         let parsed = match choice {
             "keyring" => Choice::Keyring,
@@ -140,6 +140,19 @@ impl Context {
             may_ask: !self.global.no_input,
         })
     }
+}
+
+/// The places for credentials; `None` where there is neither a home nor a file that the user names.
+fn places(env: &Environment, person: bool) -> Option<Places> {
+    let credentials_file: Option<PathBuf> = env.get(env::CREDENTIALS_FILE).map(|path| env.expand_tilde(path).into());
+    // Without a home, what must be shared with other processes lies beside the file.
+    let beside = || credentials_file.as_ref()?.parent().map(Path::to_owned);
+    Some(Places {
+        data_dir: env.data_dir().or_else(beside)?,
+        state_dir: env.state_dir().or_else(beside)?,
+        credentials_file: credentials_file.clone(),
+        person,
+    })
 }
 
 /// Whether the target sends credentials of its own, which the user configured.
@@ -220,5 +233,25 @@ impl Person for Someone {
 
     fn hide(&self, secret: &Secret) {
         self.ui.hide(secret.reveal());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn without_a_home_credentials_lie_in_the_file_that_is_named_or_nowhere() {
+        let places = |variables: &[(&str, &str)]| {
+            places(&Environment::new(variables.iter().copied(), Path::new("/work")), false)
+        };
+        assert!(places(&[]).is_none());
+        let named = places(&[(env::CREDENTIALS_FILE, "/ci/credentials")]).unwrap();
+        assert_eq!(named.credentials_file.unwrap(), Path::new("/ci/credentials"));
+        assert_eq!(named.state_dir, Path::new("/ci"));
+        let home = places(&[("HOME", "/home/ada"), (env::CREDENTIALS_FILE, "~/c")]).unwrap();
+        assert_eq!(home.credentials_file.unwrap(), Path::new("/home/ada/c"));
+        assert_eq!(home.state_dir, Path::new("/home/ada/.local/state/mcpipe"));
     }
 }

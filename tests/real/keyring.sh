@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the tests that need a real Secret Service: gnome-keyring under a session bus of its own, in every state.
 #
-#   tests/real/keyring.sh [TEST-BINARY]
+#   tests/real/keyring.sh [TEST-BINARY [INTEGRATION-TEST-BINARY]]
 #
 # Needs gnome-keyring-daemon, dbus-run-session, dbus-send and secret-tool; with Xvfb and gcr's prompter also the
 # case of a question on a screen that nobody answers. HOME and every XDG directory are throw-away ones, and every
@@ -10,9 +10,16 @@ set -euo pipefail
 
 if [ "${1-}" != --inside ]; then
     cd "$(dirname "$0")/../.."
-    binary=${1-$(cargo test --lib --no-run --message-format=json 2>/dev/null |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)}
-    [ -x "$binary" ] || { echo "no test binary: ${binary:-none was built}" >&2; exit 2; }
+    # built FLAG...: the test binary that cargo makes of this
+    built() {
+        cargo test "$@" --no-run --message-format=json 2>/dev/null |
+            sed -n 's|.*"executable":"\([^"]*/deps/[^"]*\)".*|\1|p' | tail -1
+    }
+    binary=${1-$(built --lib)}
+    integration=${2-$(built --test integration)}
+    for built in "$binary" "$integration"; do
+        [ -x "$built" ] || { echo "no test binary: ${built:-none was built}" >&2; exit 2; }
+    done
     for tool in gnome-keyring-daemon dbus-run-session dbus-send secret-tool; do
         command -v "$tool" >/dev/null || { echo "missing: $tool" >&2; exit 2; }
     done
@@ -41,7 +48,7 @@ CONF
         env -u WAYLAND_DISPLAY -u DBUS_SESSION_BUS_ADDRESS -u DISPLAY ${DISPLAY_OF_STATE:+DISPLAY=$DISPLAY_OF_STATE} \
             HOME="$root/home" XDG_RUNTIME_DIR="$root/run" XDG_DATA_HOME="$root/home/.local/share" \
             XDG_CONFIG_HOME="$root/home/.config" XDG_CACHE_HOME="$root/home/.cache" \
-            STORE_ROOT="$root/store" binary="$binary" \
+            STORE_ROOT="$root/store" binary="$binary" integration="$integration" \
             timeout 120 dbus-run-session ${BUS_CONFIG:+"--config-file=$BUS_CONFIG"} -- "$0" --inside "${@:2}" >"$root/output" 2>&1 ||
             { echo "FAILED ($?)"; cat "$root/output" >&2; exit 1; }
         echo ok
@@ -49,6 +56,7 @@ CONF
 
     state unlocked unlock 'play unlocked'
     state crowd unlock 'play crowd'
+    state command_line unlock 'run in_a_real_keychain'
     state locked unlock 'play seed' stop start 'play locked' stop unlock 'play unlocked_again'
     STORE_EMPTY=1 state no_keyring_yet start 'play broken'
     BUS_CONFIG=$all/bare.conf state no_service 'play broken'
@@ -87,12 +95,15 @@ stop() {
     while [ -n "$(owner)" ]; do sleep 0.02; done
 }
 # A test that is not there would "pass": its name must appear.
-play() {
-    "$binary" --exact "auth::store::real::$1" --ignored --test-threads 1 >"$STORE_ROOT/played" 2>&1 || true
-    grep -q "real::$1 ... ok" "$STORE_ROOT/played" && return
+passes() {
+    "$1" --exact "$2" --ignored --test-threads 1 >"$STORE_ROOT/played" 2>&1 || true
+    grep -q "$2 ... ok" "$STORE_ROOT/played" && return
     cat "$STORE_ROOT/played" >&2
     return 1
 }
+play() { passes "$binary" "auth::store::real::$1"; }
+# The whole program, as it is used.
+run() { passes "$integration" "auth_store::$1"; }
 trap stop EXIT
 for step in "${@:2}"; do
     $step

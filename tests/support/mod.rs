@@ -5,6 +5,7 @@ mod http_peer;
 pub mod mcp;
 pub mod mcp_http;
 pub mod oauth;
+mod oauth_peer;
 pub mod process;
 pub mod pty;
 pub mod real;

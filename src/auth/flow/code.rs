@@ -31,6 +31,7 @@ pub(super) async fn log_in(
     let login = Login::new(means, found, client, scopes)?;
     login.token_endpoint()?;
     let pkce = Pkce::new()?;
+    means.person.hide(&pkce.verifier);
     let request = Request {
         endpoint: endpoint.to_owned(),
         client_id: login.client.id.clone(),
@@ -89,7 +90,11 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
             ));
             let opened = async {
                 if let Err(failure) = means.person.open(&url).await {
-                    means.person.say(&format!("The browser could not be opened: {failure}"));
+                    let word = shlex::try_quote(means.name).unwrap_or(means.name.into());
+                    means.person.say(&format!(
+                        "The browser could not be opened: {failure}.\n\
+                         With a browser on another machine: mcpipe auth login {word} --no-browser\n"
+                    ));
                 }
                 std::future::pending().await
             };

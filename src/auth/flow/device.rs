@@ -73,7 +73,7 @@ pub(super) async fn log_in(
         text.push_str(&format!("\nor open this, which holds the code already, and compare it:\n\n  {complete}\n"));
     }
     means.person.say(&text);
-    let patience = offer.life.min(means.patience.max(super::PATIENCE));
+    let patience = offer.life.min(means.patience);
     match tokio::time::timeout(patience, poll(&login, &offer)).await {
         Ok(granted) => login.record(granted?),
         Err(_) => Err(Failure::new(Class::Timeout, format!("nobody logged in within {} s", patience.as_secs()))),

@@ -3,7 +3,7 @@
 use super::super::dpop::Prover;
 use super::super::endpoint::Endpoint;
 use super::super::http::Http;
-use super::super::record::{Client, Record, Tokens};
+use super::super::record::{Client, Origin, Record, Tokens};
 use super::super::settings::{Person, Settings};
 use super::super::token;
 use super::{identity, key, now};
@@ -57,7 +57,16 @@ pub async fn renew(http: &Http, settings: &Settings, person: &dyn Person, record
             let failure = denied.failure("the login cannot be renewed");
             return match denied.error.as_str() {
                 _ if denied.passing() => Err(failure),
-                "invalid_client" | "unauthorized_client" => Ok(Renewed::Unregistered(failure)),
+                // Not the word of the issuer: the page of a proxy, say. The tokens may be as good as before.
+                "" => Err(failure),
+                "invalid_client" | "unauthorized_client" if record.client.origin == Origin::Registered => {
+                    Ok(Renewed::Unregistered(failure))
+                }
+                // Nothing is registered here that could be dropped, and with the right secret the tokens are good.
+                "invalid_client" => Err(failure.hint(match record.client.origin {
+                    Origin::Document => "check client_metadata_url in [servers.NAME.auth], or log in again",
+                    _ => "check client_id and its secret or key in [servers.NAME.auth], or log in again",
+                })),
                 _ => Ok(Renewed::Refused(failure)),
             };
         }

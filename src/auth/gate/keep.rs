@@ -25,9 +25,8 @@ impl Inner {
             return Ok(());
         }
         if let Some(about) = self.choose()?
-            && let Some(secret) = self.store.get(&about.key).await?
+            && let Some(mut record) = self.stored(&about.key).await?
         {
-            let mut record = Record::read(&secret)?;
             self.hide(&record);
             if self.settings.is_plain() {
                 state.inherited = Some(record.settings());
@@ -39,6 +38,25 @@ impl Inner {
         }
         state.loaded = true;
         Ok(())
+    }
+
+    /// The record under this key.
+    ///
+    /// A login anew replaces it: one that cannot be read does not stand in its way, if there is a place for the
+    /// new one.
+    pub(super) async fn stored(&self, key: &str) -> Result<Option<Record>> {
+        let read = match self.store.get(key).await {
+            Ok(secret) => secret.as_ref().map(Record::read).transpose(),
+            Err(failure) if !self.store.has_another_place() => return Err(failure),
+            Err(failure) => Err(failure),
+        };
+        match read {
+            Err(failure) if self.manner.anew => {
+                self.http.trace().note(&format!("the login that is replaced cannot be read: {failure}"));
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// The record to use: of this server, of the configured issuer, the one that is good for longest.
@@ -101,9 +119,10 @@ impl Inner {
         let lost = || Failure::new(Class::Bug, "the renewal of the token was lost");
         match receiver.await.map_err(|_| lost()).flatten()? {
             Exchange::New(record) => {
-                // The same key keeps the nonces that it was told.
-                if let Some(held) = &mut state.held {
-                    held.record = *record;
+                match &mut state.held {
+                    // The same key keeps the nonces that it was told; a login elsewhere brought another.
+                    Some(held) if held.record.dpop_key == record.dpop_key => held.record = *record,
+                    held => *held = Some(Held::new(*record)?),
                 }
                 state.obtained(By::Renewal);
                 Ok(true)

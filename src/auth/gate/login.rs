@@ -95,10 +95,7 @@ impl Inner {
         let server = self.server();
         let of = |about: &About| about.resource == server && about.issuer == found.server.issuer;
         match self.store.list()?.into_iter().find(of) {
-            Some(about) => match self.store.get(&about.key).await? {
-                Some(secret) => Record::read(&secret).map(Some),
-                None => Ok(held),
-            },
+            Some(about) => Ok(self.stored(&about.key).await?.or(held)),
             None => Ok(held),
         }
     }

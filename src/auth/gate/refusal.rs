@@ -7,6 +7,7 @@ use url::Url;
 
 use super::super::callback::short;
 use super::super::challenge::{self, Challenge};
+use super::super::flow::now;
 use super::super::{dpop, scopes};
 use super::{By, Inner, Need, State};
 use crate::error::{Class, Failure, Result};
@@ -49,9 +50,11 @@ impl Inner {
     /// The server takes no token, or none of those it was shown: renew once, then log in, then give up.
     async fn unauthorized(self: &Arc<Self>, state: &mut State, challenge: Option<&Challenge>) -> Result<bool> {
         self.load(state).await?;
+        // Some tokens live for a second: good when they were sent, and over when they arrived.
+        let over = state.tokens().is_some_and(|tokens| tokens.expired(now()));
         let need = match state.tokens() {
             None => state.need(),
-            Some(_) if state.fresh(By::Login) && !self.moved(state, challenge).await? => {
+            Some(_) if !over && state.fresh(By::Login) && !self.moved(state, challenge).await? => {
                 let failure =
                     Failure::new(Class::Auth, format!("{} refuses the token of this login", self.manner.name));
                 let why = challenge.and_then(|one| one.param("error_description").or(one.error()));
@@ -60,7 +63,7 @@ impl Inner {
                     None => failure,
                 });
             }
-            Some(tokens) if tokens.refresh.is_some() && !state.fresh(By::Renewal) => {
+            Some(tokens) if tokens.refresh.is_some() && (over || !state.fresh(By::Renewal)) => {
                 if self.renew(state).await? {
                     return Ok(true);
                 }

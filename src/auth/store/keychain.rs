@@ -251,6 +251,10 @@ impl Store for Keychain {
         }
     }
 
+    fn has_another_place(&self) -> bool {
+        self.file.is_some()
+    }
+
     fn lock<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<Guard>> {
         Box::pin(lock_key(&self.locks, None, key))
     }

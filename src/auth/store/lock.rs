@@ -20,7 +20,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// A lock that is held; dropping it frees it.
 #[derive(Debug)]
 pub struct Guard {
-    _file: File,
+    _file: Option<File>,
+}
+
+impl Guard {
+    /// Keeps nobody from anything.
+    pub(super) fn of_nothing() -> Self {
+        Guard { _file: None }
+    }
 }
 
 /// Takes the lock at `path`; `what` names for people what it protects.
@@ -54,7 +61,7 @@ pub fn try_take(path: &Path) -> io::Result<Option<Guard>> {
         other => other?,
     };
     match file.try_lock() {
-        Ok(()) if is_still(&file, path) => Ok(Some(Guard { _file: file })),
+        Ok(()) if is_still(&file, path) => Ok(Some(Guard { _file: Some(file) })),
         // Somebody deleted the file meanwhile: the lock that counts is on the next one.
         Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),

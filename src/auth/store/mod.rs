@@ -14,6 +14,7 @@
 //! | `vault` | the system's own keychain, blocking |
 //! | `parts` | secrets longer than one entry of the keychain may be |
 //! | `index` | what the keychain holds, without opening it |
+//! | `nowhere` | what is there without a home |
 //! | `disk`, `lock` | careful files, and locks across processes |
 
 mod disk;
@@ -21,6 +22,7 @@ mod file;
 mod index;
 mod keychain;
 mod lock;
+mod nowhere;
 mod parts;
 #[cfg(test)]
 mod real;
@@ -92,7 +94,7 @@ pub struct About {
     /// When the access token expires, in seconds since 1970; `None` where nobody said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-    /// Whether a refresh token is there.
+    /// Whether new tokens can be had without a person.
     pub has_refresh: bool,
     /// The server's name in the configuration, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +139,11 @@ pub trait Store: Send + Sync {
         self.place()
     }
 
+    /// Whether a record finds a place even where an earlier one cannot be read.
+    fn has_another_place(&self) -> bool {
+        false
+    }
+
     /// Keeps every other process, and every other caller of this one, from the same lock until the guard is
     /// dropped or this process ends, however it ends.
     ///
@@ -161,6 +168,12 @@ pub fn open(choice: Choice, places: &Places, say: Say) -> Result<Box<dyn Store>>
     let patience = worker::Patience::of(places.person);
     let worker = worker::Worker::new(vault::system(), patience, say.clone());
     Ok(Box::new(keychain::Keychain::new(places, worker, file, say)))
+}
+
+/// The store where there is no place for one: nothing is stored, and storing fails.
+#[must_use]
+pub fn nowhere() -> Box<dyn Store> {
+    Box::new(nowhere::Nowhere)
 }
 
 /// A name for a key that every file system and keychain takes.

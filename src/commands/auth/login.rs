@@ -128,11 +128,23 @@ fn overlay(context: &Context, args: &LoginArgs, under: Settings) -> Result<Setti
         dpop: args.dpop || under.dpop,
         ..under
     };
-    if settings.grant == Grant::ClientCredentials && settings.client_id.is_none() {
-        return Err(Failure::new(Class::Usage, "the grant client-credentials needs a client").hint(format!(
-            "mcpipe auth login {} --grant client-credentials --client-id ID --client-secret-env VAR",
-            quoted(args.target.as_deref().unwrap_or("TARGET"))
+    complete(&settings, quoted(args.target.as_deref().unwrap_or("TARGET")).as_ref())?;
+    Ok(settings)
+}
+
+/// Refuses what cannot work, before a server is asked.
+fn complete(settings: &Settings, target: &str) -> Result<()> {
+    if settings.client_id.is_some() {
+        return Ok(());
+    }
+    let needs = |what: &str| Failure::new(Class::Usage, format!("{what} needs a client"));
+    if settings.grant == Grant::ClientCredentials {
+        return Err(needs("the grant client-credentials").hint(format!(
+            "mcpipe auth login {target} --grant client-credentials --client-id ID --client-secret-env VAR"
         )));
     }
-    Ok(settings)
+    if settings.client_secret.is_some() || settings.private_key_file.is_some() {
+        return Err(needs("a secret or a key").hint("name it with --client-id ID, or client_id in [servers.NAME.auth]"));
+    }
+    Ok(())
 }

@@ -127,6 +127,21 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_the_configuration_is_explained() {
+        let guide = include_str!("../../../docs/auth.md");
+        let explained: Vec<&str> = guide
+            .lines()
+            .skip_while(|line| !line.contains("[servers.NAME.auth]"))
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        let mut known: Vec<&str> = crate::config::schema::AUTH.iter().map(|key| key.name).collect();
+        known.sort_unstable();
+        let mut sorted = explained.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, known);
+    }
+
+    #[test]
     fn the_state_is_told_without_asking() {
         let about =
             |expires_at, has_refresh| About { expires_at, has_refresh, login: Some("x".into()), ..About::default() };

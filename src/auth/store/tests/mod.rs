@@ -262,6 +262,18 @@ async fn nothing_locked_and_broken_are_three_answers() {
 }
 
 #[tokio::test]
+async fn without_a_place_nothing_is_stored_and_storing_says_so() {
+    let store = nowhere();
+    assert_eq!(get(&*store, KEY).await, None);
+    assert!(store.list().unwrap().is_empty() && !store.delete(KEY).await.unwrap());
+    let _guard = store.lock(KEY).await.unwrap();
+    let failure = store.put(KEY, &about(KEY), &Secret::new("one")).await.unwrap_err();
+    assert_eq!(failure.class(), Class::Config);
+    assert!(failure.to_string().starts_with("there is no place"), "{failure}");
+    assert_eq!(get(&*store, KEY).await, None);
+}
+
+#[tokio::test]
 async fn an_interrupted_first_login_leaves_nothing_for_good() {
     let machine = Machine::new();
     let store = machine.run(Choice::Keyring, false);
