@@ -192,7 +192,7 @@ fn what_is_no_web_socket_is_said() {
     let (run, address) = answer(|| Reply::text("text/html", "<html>"));
     run.exits(7).says(&format!("ws://{address}/mcp speaks no websocket")).says("HTTP 200");
     answer(|| Reply::status(404)).0.exits(5).says("HTTP 404");
-    answer(|| Reply::status(401)).0.exits(4).says("HTTP 401");
+    answer(|| Reply::status(401)).0.exits(4).says("requires a login");
     answer(|| Reply::status(426)).0.exits(7).says("HTTP 426");
 
     let wrong = |bend: fn(String) -> String| {
