@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["env", "error", "near", "protocol", "secret", "target"]),
     ("session", &["browser", "env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport"]),
     ("auth", &["browser", "config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
+    ("models", &["error", "output", "protocol"]),
     ("output", &["error", "protocol", "schema", "secret", "transport"]),
 ];
 /// These stand above everything: no rule but that nothing below imports them.
