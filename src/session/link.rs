@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::peer::Peer;
+use super::questions::Questions;
 use crate::error::{Class, Failure};
 use crate::interrupt::Interrupt;
 use crate::protocol::rpc::{self, Message, Raw, Response, RpcError};
@@ -62,11 +63,14 @@ pub struct Ask {
     pub timeout: Option<Duration>,
     /// What to do when the wait ends without an answer.
     pub cancel: Cancel,
+    /// Its own account of what the server asks meanwhile.
+    pub questions: Option<Arc<Questions>>,
 }
 
 struct Pending {
     sender: oneshot::Sender<Reply>,
     alive: Arc<Notify>,
+    questions: Option<Arc<Questions>>,
 }
 
 /// What the waiting requests and the task share.
@@ -213,7 +217,10 @@ impl Link {
         let alive = Arc::new(Notify::new());
         match self.gone() {
             Some(failure) => drop(sender.send(Reply::Failed(failure))),
-            None => drop(lock(&self.shared.pending).insert(ask.id, Pending { sender, alive: alive.clone() })),
+            None => {
+                let pending = Pending { sender, alive: alive.clone(), questions: ask.questions.clone() };
+                drop(lock(&self.shared.pending).insert(ask.id, pending));
+            }
         }
         (receiver, alive)
     }
@@ -304,7 +311,9 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
             Item::Message(Message::Request { id, method, params }, _) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
-                    let (body, end) = shared.peer.answer(&id, &method, params.as_deref()).await;
+                    let own = shared.asked_for(on);
+                    let questions = shared.peer.questions(own.as_ref());
+                    let (body, end) = shared.peer.answer(&id, &method, params.as_deref(), questions).await;
                     // The server had to wait for us: its time begins anew.
                     shared.stir();
                     let Some(body) = body else { return };
@@ -313,7 +322,7 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
                         shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
                     }
                     if let Some(failure) = end {
-                        shared.give_up(&failure).await;
+                        shared.give_up(&failure, own.and(on)).await;
                     }
                 });
             }
@@ -350,16 +359,27 @@ impl Shared {
         self.fail_all(failure);
     }
 
-    /// Cancels whatever a legacy server is asked for, and fails it.
-    async fn give_up(&self, failure: &Failure) {
-        let ids: Vec<u64> = lock(&self.pending).keys().copied().collect();
-        for id in ids {
+    /// The account of the request in whose course the server asks: over HTTP it asks in the answer to it, else
+    /// there may be but one. `None` where that request keeps none, or nobody can tell.
+    fn asked_for(&self, on: Option<u64>) -> Option<Arc<Questions>> {
+        let pending = lock(&self.pending);
+        self.peer.questions.among(pending.len());
+        let known = on.and_then(|on| pending.get(&on));
+        known.or_else(|| pending.values().next().filter(|_| pending.len() == 1))?.questions.clone()
+    }
+
+    /// Cancels whatever a legacy server is asked for, or only that one request, and fails it.
+    async fn give_up(&self, failure: &Failure, only: Option<u64>) {
+        let ids: Vec<u64> = lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
+        for id in &ids {
             let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
             let body = rpc::notification(method::CANCELLED, Some(&params));
             let envelope = Envelope { what: Outgoing::OneWay, method: method::CANCELLED, body, headers: Vec::new() };
             let _ = tokio::time::timeout(Duration::from_millis(500), self.transport.send(envelope)).await;
         }
-        self.fail_all(failure);
+        for id in ids {
+            self.complete(id, Reply::Failed(failure.clone()));
+        }
     }
 
     fn fail_all(&self, failure: &Failure) {
@@ -386,10 +406,12 @@ impl Shared {
             }
         };
         let Some(id) = id else { return };
-        if !lock(&self.pending).contains_key(&id) {
-            self.trace.note(&format!("ignored an answer nobody waits for (id {id})"));
+        match lock(&self.pending).get(&id) {
+            Some(Pending { questions: Some(own), .. }) => own.settled(),
+            Some(_) => {}
+            None => self.trace.note(&format!("ignored an answer nobody waits for (id {id})")),
         }
-        self.peer.settled();
+        self.peer.questions.settled();
         match response.outcome {
             Ok(result) => self.complete(id, Reply::Result(result)),
             Err(error) => self.complete(id, Reply::Error(error, status)),

@@ -15,6 +15,7 @@ pub mod modern;
 pub mod negotiate;
 pub mod notices;
 pub mod peer;
+pub mod questions;
 pub mod retry;
 pub mod skills;
 pub mod subscribe;
@@ -42,6 +43,7 @@ use link::{Link, Reply};
 use memory::{Memory, Verdict};
 use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
 use peer::{Abilities, Peer};
+use questions::Questions;
 
 pub use listing::{Listing, Use};
 
@@ -242,9 +244,15 @@ impl Session {
     /// given, that is why.
     #[must_use]
     pub fn failure(&self, reply: Reply, asked: &str) -> Failure {
+        self.failure_in(reply, asked, &self.peer.questions)
+    }
+
+    /// The same for a request that keeps its own account of what was asked in its course.
+    #[must_use]
+    pub fn failure_in(&self, reply: Reply, asked: &str, questions: &Questions) -> Failure {
         let ours = matches!(reply, Reply::Failed(_));
         let failure = explain(reply, asked, &self.target);
-        match self.unanswered().or_else(|| self.declined()) {
+        match questions.unanswered().or_else(|| questions.declined()) {
             Some(reason) if !ours => reason.cause(failure.to_string()).server(&self.target.name),
             _ => failure,
         }
@@ -356,16 +364,22 @@ impl Session {
         }
     }
 
+    /// Whether the server said that one of its lists changed since it was last listed (`MSG-11`).
+    #[must_use]
+    pub fn lists_changed(&self) -> bool {
+        self.peer.lists_changed()
+    }
+
     /// The refusal of the person to give input, where there was one since this was last asked.
     #[must_use]
     pub fn declined(&self) -> Option<Failure> {
-        self.peer.declined()
+        self.peer.questions.declined()
     }
 
     /// Why input could not be given as the user told, where that happened since this was last asked.
     #[must_use]
     pub fn unanswered(&self) -> Option<Failure> {
-        self.peer.unanswered()
+        self.peer.questions.unanswered()
     }
 
     /// Ends the session in order; nothing is left running.
