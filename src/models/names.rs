@@ -30,12 +30,26 @@ pub fn exposed(server: Option<&str>, tool: &str) -> String {
     hash.update([0]);
     hash.update(tool);
     let mark: String = hash.finalize().iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect();
+    format!("{}_{mark}", fitted(&plain))
+}
+
+/// What is left of a name that is made to fit, before its mark.
+fn fitted(plain: &str) -> String {
     let mut made: String = plain.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect();
     if !made.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         made.insert(0, '_');
     }
     made.truncate(LONGEST - MARK - 1);
-    format!("{made}_{mark}")
+    made
+}
+
+/// Whether a name may be that of one of this server's tools; whether it is, its list of tools tells.
+#[must_use]
+pub fn may_belong(server: &str, name: &str) -> bool {
+    if is_marked(name) {
+        return name.starts_with(&fitted(&format!("{server}{BETWEEN}")));
+    }
+    split(name).is_some_and(|(of, _)| of == server)
 }
 
 /// Whose tool a name means, where that can be told from the name alone: the server and its tool.
@@ -84,6 +98,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_leads_to_its_server() {
+        assert!(may_belong("linear", "linear__create_issue") && !may_belong("line", "linear__create_issue"));
+        let odd = exposed(Some("a.b"), "c");
+        assert!(may_belong("a.b", &odd) && !may_belong("c", &odd));
+        assert!(!may_belong("linear", "create_issue") && !may_belong("a__b", "a__b__c"));
+        assert!(may_belong(&"x".repeat(80), &exposed(Some(&"x".repeat(80)), "y")));
+    }
+
+    #[test]
     fn no_two_tools_share_a_name() {
         let servers = [None, Some("a"), Some("a_"), Some("a__b"), Some("a.b"), Some("a-b"), Some("é")];
         let long = "x".repeat(80);
@@ -99,6 +122,7 @@ mod tests {
                 if let Some((of, named)) = split(&name).filter(|_| server.is_some()) {
                     assert_eq!((Some(of), named), (server, tool));
                 }
+                assert!(server.is_none_or(|server| may_belong(server, &name)), "{server:?} {tool}: {name}");
             }
         }
     }

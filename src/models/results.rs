@@ -56,7 +56,9 @@ pub fn messages(api: Api, done: &[Done]) -> Value {
 }
 
 fn anthropic(done: &Done) -> Value {
-    let content: Vec<Value> = done.blocks().iter().map(anthropic_block).collect();
+    // An empty text is refused there.
+    let said = |block: &&Block| !matches!(block, Block::Text(text) if text.is_empty());
+    let content: Vec<Value> = done.blocks().iter().filter(said).map(anthropic_block).collect();
     let mut result = json!({"type": "tool_result", "tool_use_id": done.asked.id});
     if !content.is_empty() {
         result["content"] = content.into();
@@ -201,6 +203,10 @@ mod tests {
         assert!(made(Api::Anthropic, Ok(FAILED)).contains(r#""is_error":true"#));
         assert_eq!(
             made(Api::Anthropic, Ok(r#"{"content":[]}"#)),
+            r#"[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1"}]}]"#
+        );
+        assert_eq!(
+            made(Api::Anthropic, Ok(r#"{"content":[{"type":"text","text":""}]}"#)),
             r#"[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1"}]}]"#
         );
         assert!(made(Api::Anthropic, Ok(STRUCTURED)).contains(r#"{\"n\":12345678901234567890123}"#));

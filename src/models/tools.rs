@@ -35,6 +35,9 @@ fn one(api: Api, named: &Named<'_>, changes: &mut Vec<String>) -> String {
     let name = quote(&named.name);
     let description = description(api, named, changes);
     let described = description.as_ref().map(|text| format!(r#","description":{}"#, quote(text))).unwrap_or_default();
+    if let Some(word) = refused_word(api, named.tool) {
+        changes.push(format!("the API may refuse '{}': its schema has '{word}' at the top", named.name));
+    }
     let schema = schema(named.tool, matches!(api, Api::OpenAi | Api::Responses));
     match api {
         Api::Anthropic => format!(r#"{{"name":{name}{described},"input_schema":{schema}}}"#),
@@ -51,6 +54,16 @@ fn one(api: Api, named: &Named<'_>, changes: &mut Vec<String>) -> String {
             format!(r#"{{"name":{name},"description":{text},"parametersJsonSchema":{schema}}}"#)
         }
     }
+}
+
+/// What this API does not take at the top of a schema.
+fn refused_word(api: Api, tool: &Entry) -> Option<&'static str> {
+    let words: &[&'static str] = match api {
+        Api::Anthropic => &["oneOf", "anyOf", "allOf"],
+        Api::OpenAi | Api::Responses => &["oneOf", "anyOf", "allOf", "enum", "not"],
+        Api::Gemini => &[],
+    };
+    words.iter().copied().find(|word| tool.input_schema().is_some_and(|schema| schema.get(word).is_some()))
 }
 
 fn description<'a>(api: Api, named: &Named<'a>, changes: &mut Vec<String>) -> Option<Cow<'a, str>> {
@@ -150,6 +163,13 @@ mod tests {
         let gemini = made(Api::Gemini, none).0;
         assert!(gemini.contains(r#""name":"t","description":"t""#), "{gemini}");
         assert_eq!(made(Api::Anthropic, none).0, r#"[{"name":"t","input_schema":{"type":"object","properties":{}}}]"#);
+    }
+
+    #[test]
+    fn what_an_api_refuses_is_said() {
+        let tool = r#"{"name":"t","inputSchema":{"type":"object","anyOf":[{"required":["a"]}]}}"#;
+        assert_eq!(made(Api::Anthropic, tool).1, ["the API may refuse 't': its schema has 'anyOf' at the top"]);
+        assert!(made(Api::Gemini, tool).1.is_empty());
     }
 
     #[test]

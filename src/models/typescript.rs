@@ -12,11 +12,10 @@ const DEEPEST: usize = 12;
 /// How many schemas of one tool are followed: references can multiply without end.
 const MOST: usize = 5000;
 
-/// The declarations of the tools of one server, whose name is `server`.
+/// The declarations of the tools of one server, as an interface of this name (see [`type_name`]).
 #[must_use]
-pub fn interface(server: &str, tools: &[&Entry]) -> String {
-    let mut out =
-        format!("{}export interface {} {{\n", comment(&format!("The tools of {server}."), &[], ""), type_name(server));
+pub fn interface(server: &str, name: &str, tools: &[&Entry]) -> String {
+    let mut out = format!("{}export interface {name} {{\n", comment(&format!("The tools of {server}."), &[], ""));
     for (index, tool) in tools.iter().enumerate() {
         if index > 0 {
             out.push('\n');
@@ -183,7 +182,8 @@ fn key(name: &str) -> String {
 }
 
 /// `my-server` is `MyServer`; what holds no letter is `Tools`.
-fn type_name(server: &str) -> String {
+#[must_use]
+pub fn type_name(server: &str) -> String {
     let words = server.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let name: String = words
         .map(|word| {
@@ -222,7 +222,7 @@ mod tests {
         }));
         let bare = entry(json!({"name": "ping", "inputSchema": {"type": "object"}}));
         assert_eq!(
-            interface("my linear", &[&add, &bare]),
+            interface("my linear", &type_name("my linear"), &[&add, &bare]),
             "/** The tools of my linear. */\nexport interface MyLinear {\n  /**\n   * Create\n   *\n   * Creates an issue.\n   \
              * Ends the comment: * /\n   */\n  \"create-issue\"(args: {\n    /** What it is about */\n    title: string;\n    \
              /** @default [] */\n    labels?: (string | null)[];\n  }): Promise<{\n    id: number;\n  }>;\n\n  \

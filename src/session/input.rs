@@ -248,7 +248,6 @@ impl Peer {
         }
         outcome
     }
-
 }
 
 impl Questions {

@@ -13,59 +13,18 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use super::ask::{Ask, Cancel, Reply};
 use super::peer::Peer;
 use super::questions::Questions;
 use crate::error::{Class, Failure};
 use crate::interrupt::Interrupt;
-use crate::protocol::rpc::{self, Message, Raw, Response, RpcError};
+use crate::protocol::rpc::{self, Message, Raw, Response};
 use crate::protocol::{method, rpc::parse_value};
 use crate::transport::trace::Trace;
-use crate::transport::{Connection, Envelope, Incoming, Item, Outgoing, Refusal, Transport, Wire};
+use crate::transport::{Connection, Envelope, Incoming, Item, Outgoing, Transport, Wire};
 
 /// How long a server is given for what it is told at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// How one request ended.
-#[derive(Debug)]
-pub enum Reply {
-    /// A result, as the server sent it.
-    Result(Raw),
-    /// A JSON-RPC error, and the HTTP status it came under.
-    Error(RpcError, Option<u16>),
-    /// An HTTP answer without a JSON-RPC message.
-    Refused(Refusal),
-    /// No answer: the connection broke, time ran out, the user stopped it.
-    Failed(Failure),
-}
-
-/// How a server is told that an answer is no longer wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancel {
-    /// Not at all (`initialize` is never cancelled, `MSG-05`).
-    Never,
-    /// By `notifications/cancelled` (`STD-05`, `HTL-09`).
-    Notify,
-    /// By closing the stream of its answer (`HTM-09`).
-    Close,
-}
-
-/// One request, ready to go.
-pub struct Ask {
-    /// Its id, from [`Link::next_id`].
-    pub id: u64,
-    /// The method.
-    pub method: &'static str,
-    /// The parameters, raw JSON.
-    pub params: Option<String>,
-    /// Headers that mirror it, over HTTP.
-    pub headers: Vec<(String, String)>,
-    /// How long to wait; progress starts the clock again. `None` waits for ever.
-    pub timeout: Option<Duration>,
-    /// What to do when the wait ends without an answer.
-    pub cancel: Cancel,
-    /// Its own account of what the server asks meanwhile.
-    pub questions: Option<Arc<Questions>>,
-}
 
 struct Pending {
     sender: oneshot::Sender<Reply>,
@@ -370,7 +329,8 @@ impl Shared {
 
     /// Cancels whatever a legacy server is asked for, or only that one request, and fails it.
     async fn give_up(&self, failure: &Failure, only: Option<u64>) {
-        let ids: Vec<u64> = lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
+        let ids: Vec<u64> =
+            lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
         for id in &ids {
             let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
             let body = rpc::notification(method::CANCELLED, Some(&params));

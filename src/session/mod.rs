@@ -3,6 +3,7 @@
 //! A session sends nothing until the first request; that request decides how the era is found out, so
 //! that a known server costs no round trip more than the request itself.
 
+pub mod ask;
 pub mod completion;
 pub mod era;
 pub mod failure;
