@@ -7,12 +7,14 @@
 #![allow(dead_code)]
 
 mod auth;
+mod batch;
 mod call;
 mod complete;
 mod exit_codes;
 mod faults;
 mod faults_http;
 mod fixtures;
+mod for_models;
 mod generated;
 mod inputs;
 mod inputs_terminal;
@@ -30,6 +32,7 @@ mod streams;
 mod support;
 mod task;
 mod tls;
+mod tool_use;
 mod watch;
 mod ways;
 mod wire;
