@@ -49,7 +49,7 @@ pub fn may_belong(server: &str, name: &str) -> bool {
     if is_marked(name) {
         return name.starts_with(&fitted(&format!("{server}{BETWEEN}")));
     }
-    split(name).is_some_and(|(of, _)| of == server)
+    name.split_once(BETWEEN).is_some_and(|(of, _)| of == server)
 }
 
 /// Whose tool a name means, where that can be told from the name alone: the server and its tool.
