@@ -6,7 +6,7 @@ use clap::FromArgMatches;
 use serde_json::Value;
 
 use super::typed::Typed;
-use crate::cli::{self, Cli, Command, TargetOptions};
+use crate::cli::{self, Cli, Command, GlobalOptions, TargetOptions};
 use crate::commands::Context;
 use crate::commands::credentials::{Entry as Login, Stores};
 use crate::config::Config;
@@ -36,22 +36,27 @@ pub struct Known {
 }
 
 impl Known {
-    /// What is known for this command line; `None` where it makes no sense.
-    pub fn of(typed: &Typed) -> Option<Self> {
+    /// What is known for this command line.
+    pub fn of(typed: &Typed) -> Self {
         // What is still missing is no mistake yet.
-        let matches = cli::command().ignore_errors(true).try_get_matches_from(&typed.before).ok()?;
-        let mut cli = Cli::from_arg_matches(&matches).ok()?;
-        let global = cli.take_global();
-        let (words, command, reach, splits) = match cli.command {
-            Command::Call(args) => {
+        let matches = cli::command().ignore_errors(true).try_get_matches_from(&typed.before);
+        let mut cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).ok();
+        let global = match &mut cli {
+            Some(cli) => cli.take_global(),
+            None => GlobalOptions { config: typed.option("--config").map(Into::into), ..GlobalOptions::default() },
+        };
+        let (words, command, reach, splits) = match cli.map(|cli| cli.command) {
+            Some(Command::Call(args)) => {
                 let words = args.target.into_iter().chain(args.tool).chain(args.args);
                 (words.collect(), args.command, args.reach, true)
             }
-            Command::List(args) => (args.target.into_iter().chain(args.tool).collect(), args.command, args.reach, true),
-            Command::Read(args) => {
+            Some(Command::List(args)) => {
+                (args.target.into_iter().chain(args.tool).collect(), args.command, args.reach, true)
+            }
+            Some(Command::Read(args)) => {
                 (args.target.into_iter().chain(args.uris).collect(), args.command, args.reach, false)
             }
-            Command::Prompt(args) => {
+            Some(Command::Prompt(args)) => {
                 let words = args.target.into_iter().chain(args.name).chain(args.args);
                 (words.collect(), args.command, args.reach, false)
             }
@@ -68,7 +73,7 @@ impl Known {
             stores: Stores::default(),
             trace: OnceLock::new(),
         };
-        Some(Known { context, words, command, reach, splits })
+        Known { context, words, command, reach, splits }
     }
 
     /// The configured servers that may be used, as far as the files can be read.

@@ -98,7 +98,8 @@ fn wire(command: &mut Command, typed: &Arc<Typed>) {
 }
 
 fn candidates(typed: &Typed, what: What, current: &OsStr) -> Vec<CompletionCandidate> {
-    let (Some(current), Some(known)) = (current.to_str(), Known::of(typed)) else { return Vec::new() };
+    let Some(current) = current.to_str() else { return Vec::new() };
+    let known = Known::of(typed);
     let all = match what {
         What::Server => known.servers(),
         What::ServerOrTool => match current.contains('.') {

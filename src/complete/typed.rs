@@ -28,6 +28,15 @@ impl Typed {
         Typed { before, current, inserts_plainly: shell.contains("powershell") || shell.contains("pwsh") }
     }
 
+    /// The value of a long option.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        let at = self.before.iter().rposition(|word| word.starts_with(name))?;
+        match self.before[at].strip_prefix(name)? {
+            "" => self.before.get(at + 1).map(String::as_str),
+            value => value.strip_prefix('='),
+        }
+    }
+
     /// Whether a candidate may be offered. It stems from a server: nothing in it may act on the terminal or,
     /// once it stands on the line, mean anything to the shell.
     pub fn takes(&self, value: &str) -> bool {

@@ -209,11 +209,11 @@ impl Memory {
         }
     }
 
-    /// Drops the lists (`MSG-11`).
+    /// Lets the lists be fresh no longer (`MSG-11`).
     pub fn forget_lists(&self) {
         for kind in [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts, Kind::Skills] {
-            if let Some(path) = self.list_path(kind) {
-                let _ = fs::remove_file(path);
+            if let Some(items) = self.list(kind) {
+                self.keep_list(kind, &items, Duration::ZERO);
             }
         }
     }
