@@ -10,6 +10,7 @@ mod auth;
 mod batch;
 mod call;
 mod complete;
+mod completion;
 mod exit_codes;
 mod faults;
 mod faults_http;

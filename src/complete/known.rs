@@ -96,9 +96,12 @@ impl Known {
         all
     }
 
-    /// The tools of the target.
-    pub fn tools(&self) -> Vec<Candidate> {
-        let Some(Resolved { target, .. }) = self.target() else { return Vec::new() };
+    /// The tools of the target; behind `SERVER.TOOL` the tool's arguments.
+    pub fn tools(&self, current: &str) -> Vec<Candidate> {
+        let Some(Resolved { target, rest }) = self.target() else { return Vec::new() };
+        if !rest.is_empty() {
+            return self.arguments(current);
+        }
         self.tools_of(&target).iter().map(|tool| (tool.name().to_owned(), about(tool))).collect()
     }
 

@@ -106,7 +106,7 @@ fn candidates(typed: &Typed, what: What, current: &OsStr) -> Vec<CompletionCandi
             true => known.servers().into_iter().chain(known.dotted(current)).collect(),
             false => known.servers(),
         },
-        What::Tool => known.tools(),
+        What::Tool => known.tools(current),
         What::Argument => known.arguments(current),
         What::Resource => known.resources(),
         What::Prompt => known.prompts(),
