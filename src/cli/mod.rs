@@ -130,7 +130,7 @@ Examples:
   mcpipe list linear                             its tools
   mcpipe list linear create_issue                one tool in full
   mcpipe list --all -- npx -y @modelcontextprotocol/server-everything
-  mcpipe list linear --for anthropic > tools.json for the `tools` of a request to a model
+  mcpipe list linear --for anthropic > t.json    the `tools` of a request to a model
   mcpipe list --for typescript > tools.d.ts      the tools of all configured servers
   mcpipe list linear --json | jq -r '.tools[].name'")]
 pub struct ListArgs {
@@ -215,12 +215,12 @@ Examples:
   echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json
 
 Many calls over one connection, a line of JSON in and a line out for each:
-  printf '%s\\n' '{\"tool\":\"search\",\"arguments\":{\"query\":\"rust\"},\"id\":1}' | mcpipe call linear --batch -
+  echo '{\"tool\":\"search\",\"arguments\":{\"query\":\"rust\"}}' | mcpipe call linear --batch -
   mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
 
 What a model asks for (the body of the API's answer), and the messages to go on with:
   mcpipe call linear --tool-use reply.json > results.json
-  curl -s … | mcpipe call --tool-use -       names SERVER__TOOL, of the configured servers")]
+  curl -s … | mcpipe call --tool-use -           SERVER__TOOL, of the configured servers")]
 pub struct CallArgs {
     /// Configured name, URL or command line; SERVER.TOOL for configured names
     #[arg(value_name = "TARGET")]

@@ -148,18 +148,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn asks(text: &str) -> (Option<Api>, Vec<(Option<String>, String, String)>) {
+    /// The API, and each call: its id, name and arguments.
+    type Seen = (Option<Api>, Vec<(Option<String>, String, String)>);
+
+    fn asks(text: &str) -> Seen {
         let reply = read(text).unwrap();
         let one = |asked: Asked| (asked.id, asked.name, asked.arguments.unwrap_or_else(|error| format!("! {error}")));
         (reply.api, reply.asked.into_iter().map(one).collect())
     }
 
-    fn one(
-        api: Api,
-        id: Option<&str>,
-        name: &str,
-        arguments: &str,
-    ) -> (Option<Api>, Vec<(Option<String>, String, String)>) {
+    fn one(api: Api, id: Option<&str>, name: &str, arguments: &str) -> Seen {
         (Some(api), vec![(id.map(ToOwned::to_owned), name.to_owned(), arguments.to_owned())])
     }
 
