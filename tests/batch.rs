@@ -519,11 +519,39 @@ fn what_cannot_begin_is_a_failure_of_the_run() {
     sandbox.mcpipe(["call", "nobody", "--batch", "-"]).stdin(echo("a")).run().exits(3).prints("");
     sandbox.mcpipe(["call", &target, "--batch", "-", "--jobs", "0"]).run().exits(2);
     sandbox.mcpipe(["call", &target, "echo", "text=x", "--ordered"]).run().exits(2).says("--batch");
+    sandbox.mcpipe(["call", &target, "echo", "text=x", "--jobs", "2"]).run().exits(2).says("--batch");
+    sandbox.mcpipe(["call", &target, "--batch", "-", "--tool-use", "-"]).run().exits(2).says("cannot be used with");
     let run = sandbox.mcpipe(["call", &target, "--batch", "."]).run();
     run.exits(2).says("cannot read .");
     // Nothing to do is no failure, and nobody is bothered with it.
     sandbox.mcpipe(["call", &target, "--batch", "-"]).stdin("\n\n").run().succeeds().prints("");
     assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn a_reader_that_takes_its_time_costs_no_call_its_own() {
+    let server = Mcp::modern()
+        .on("tools/call", |call| {
+            let text = call.argument("text").as_str().unwrap_or_default().to_owned();
+            // More than a pipe holds; the others are answered while nobody reads.
+            if text == "big" {
+                return call.text(&"x".repeat(300_000));
+            }
+            let mut outs = vec![Out::Pause(Duration::from_millis(300))];
+            outs.extend(call.text(&text));
+            outs
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    sandbox.file("calls", echo("big") + &(0..4).map(|n| echo(&n.to_string())).collect::<String>());
+    let mcpipe = sandbox.mcpipe(["call", &server.target(), "--batch", "calls", "--timeout", "800ms"]);
+    let mut child = mcpipe.command(&[]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(2000));
+    let mut out = String::new();
+    std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut out).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(out.lines().count(), 5);
+    assert!(!out.contains("timeout"), "{}", &out[300_000..]);
 }
 
 #[test]

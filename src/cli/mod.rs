@@ -240,16 +240,17 @@ pub struct CallArgs {
     pub object: Option<String>,
     /// Make the calls that FILE (or - for standard input) holds, each a line {"tool":…,"arguments":…,"id":…},
     /// over one connection, and answer each with a line as it ends
-    #[arg(long, value_name = "FILE|-", help_heading = "Many calls",
+    #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
         conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
     pub batch: Option<std::path::PathBuf>,
     /// Make the calls that a model asks for in FILE (or - for standard input), the answer of its API, and print the
     /// messages that bring it the results
-    #[arg(long, value_name = "FILE|-", help_heading = "Many calls",
+    #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
         conflicts_with_all = ["object", "structured", "save", "detach", "ordered"])]
     pub tool_use: Option<std::path::PathBuf>,
     /// Have so many calls under way at once [default: 8]
-    #[arg(long, value_name = "N", help_heading = "Many calls", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", help_heading = "Many calls", requires = "many",
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Answer the lines of --batch in their order
     #[arg(long, help_heading = "Many calls", requires = "batch")]

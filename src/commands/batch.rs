@@ -2,6 +2,7 @@
 //!
 //! Lines are started as they arrive and answered as they end. What is wrong with a line is its own answer.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use serde_json::value::RawValue;
+use tokio::task::JoinHandle;
 
 use super::calling::{Calling, Given, Got, Way};
 use super::source::{self, Lines};
@@ -18,6 +20,7 @@ use super::{Context, Exit};
 use crate::cli::CallArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::did_you_mean;
+use crate::output::Ui;
 use crate::output::json::quote;
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::{member, members};
@@ -81,20 +84,45 @@ impl<T: Fn(usize)> Batch<'_, T> {
             Running::Any(FuturesUnordered::new())
         };
         let (mut number, mut done, mut failed) = (0, 0, 0);
+        let mut answers: VecDeque<Answer> = VecDeque::new();
+        // A reader that takes its time holds up new calls, but neither those under way nor their clocks.
+        let mut printing: Option<JoinHandle<Result<bool>>> = None;
         let mut more = Ok(true);
         loop {
             let open = matches!(more, Ok(true));
+            if printing.is_none()
+                && let Some(answer) = answers.pop_front()
+            {
+                let ui = context.ui.clone();
+                printing = Some(tokio::task::spawn_blocking(move || print(&ui, &answer)));
+            }
+            let room = running.len() + answers.len() < jobs;
             tokio::select! {
                 biased;
                 // Those under way see it too, and end.
                 stop = context.interrupt.wait(), if open => more = Err(stop),
+                printed = ended(&mut printing), if printing.is_some() => {
+                    printing = None;
+                    match printed {
+                        Ok(unfiltered) => failed += usize::from(unfiltered),
+                        Err(failure) => {
+                            // Nobody reads any more: what is under way is called off, as by a signal.
+                            context.interrupt.raise(Class::Interrupted);
+                            more = Err(failure);
+                            answers.clear();
+                        }
+                    }
+                }
                 answer = running.next(), if running.len() > 0 => {
                     let Some(answer): Option<Answer> = answer else { continue };
                     done += 1;
-                    failed += usize::from(answer.failed | self.print(&answer)?);
+                    failed += usize::from(answer.failed);
                     (self.told)(done);
+                    if !more.as_ref().is_err_and(unheard) {
+                        answers.push_back(answer);
+                    }
                 }
-                line = lines.next(), if open && running.len() < jobs => match line {
+                line = lines.next(), if open && room => match line {
                     None => more = Ok(false),
                     Some(Err(failure)) => more = Err(failure),
                     Some(Ok(line)) => {
@@ -115,18 +143,6 @@ impl<T: Fn(usize)> Batch<'_, T> {
         Ok(Exit::Said(Class::Failed))
     }
 
-    /// Prints an answer; tells whether a filter failed on it.
-    fn print(&self, answer: &Answer) -> Result<bool> {
-        let ui = &self.way.context.ui;
-        match ui.json_line(&answer.text) {
-            Err(failure) if ui.filters() && failure.class() == Class::Failed => {
-                ui.failure(&failure);
-                Ok(true)
-            }
-            printed => printed.map(|()| false),
-        }
-    }
-
     async fn line(&self, number: u64, line: Vec<u8>) -> Answer {
         let mut read = Line { id: number.to_string(), tool: "null".to_owned() };
         let ended = match read.read(&line, number) {
@@ -139,6 +155,29 @@ impl<T: Fn(usize)> Batch<'_, T> {
             None => read.answer(self.way.context, &ended),
         };
         Answer { text, failed }
+    }
+}
+
+/// Waits until an answer is printed.
+async fn ended(printing: &mut Option<JoinHandle<Result<bool>>>) -> Result<bool> {
+    let Some(printing) = printing else { return Ok(false) };
+    let broken = |error| Failure::new(Class::Bug, "an answer was not printed").source(&error);
+    printing.await.unwrap_or_else(|error| Err(broken(error)))
+}
+
+/// Whether standard output takes no more.
+fn unheard(failure: &Failure) -> bool {
+    !matches!(failure.class(), Class::Interrupted | Class::Terminated | Class::Usage)
+}
+
+/// Prints an answer; tells whether a filter failed on it, beyond a failure of the call.
+fn print(ui: &Ui, answer: &Answer) -> Result<bool> {
+    match ui.json_line(&answer.text) {
+        Err(failure) if ui.filters() && failure.class() == Class::Failed => {
+            ui.failure(&failure);
+            Ok(!answer.failed)
+        }
+        printed => printed.map(|()| false),
     }
 }
 
