@@ -320,6 +320,42 @@ fn a_signal_cancels_what_is_under_way() {
 }
 
 #[test]
+fn a_signal_cancels_over_http_in_each_eras_way() {
+    let input = echo("hang") + &echo("hang");
+    for modern in [false, true] {
+        let mcp = if modern { Mcp::modern() } else { Mcp::legacy("2025-11-25") };
+        let good = mcp.http_script(Legacy { session: Some("s"), ..Legacy::default() });
+        let server =
+            HttpServer::start(
+                move |request| {
+                    if request.rpc() == "tools/call" { Reply::sse().then_stall() } else { good(request) }
+                },
+            );
+        let sandbox = Sandbox::new();
+        let running = sandbox.mcpipe(["call", &server.url("/"), "--batch", "-"]).stdin(&*input).start();
+        let count = |method: &str| server.requests().iter().filter(|request| request.rpc() == method).count();
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while count("tools/call") < 2 {
+            assert!(std::time::Instant::now() < end, "two calls: {:?}", server.exchange());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        running.signal(rustix::process::Signal::INT);
+        running.wait().exits(130);
+        if modern {
+            let end = std::time::Instant::now() + Duration::from_secs(5);
+            while server.abandoned().len() < 2 {
+                assert!(std::time::Instant::now() < end, "both streams are closed: {:?}", server.abandoned());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert_eq!(count("notifications/cancelled"), 0);
+        } else {
+            assert_eq!(count("notifications/cancelled"), 2);
+        }
+    }
+}
+
+#[test]
 fn a_filter_goes_over_each_line_and_may_fail_on_one() {
     let server = Mcp::modern().stdio();
     let all: String = ["1", "2", "3"].into_iter().map(echo).collect();

@@ -108,7 +108,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
                         Err(failure) => {
                             // Nobody reads any more: what is under way is called off, as by a signal.
                             context.interrupt.raise(Class::Interrupted);
-                            more = Err(failure);
+                            more = more.and(Err(failure));
                             answers.clear();
                         }
                     }
@@ -136,6 +136,9 @@ impl<T: Fn(usize)> Batch<'_, T> {
             }
         }
         more?;
+        if let Some(stop) = context.interrupt.raised() {
+            return Err(stop);
+        }
         if failed == 0 {
             return Ok(Exit::Done);
         }

@@ -46,6 +46,17 @@ pub fn read(text: &str) -> Result<Reply> {
     if ["delta", "response.created"].iter().any(|word| value.get(word).is_some()) {
         return Err(bad("it is a piece of a stream; ask without `stream`".to_owned()));
     }
+    // What was asked for earlier has been done: it must not be done again.
+    if value.as_array().is_some_and(|items| items.iter().any(is_from_us)) {
+        return Err(bad("it is a conversation; give what the model said last, alone".to_owned()));
+    }
+    // Of several alternatives at most one is to be followed, and which is not for us to say.
+    for name in ["choices", "candidates"] {
+        let count = value.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+        if count > 1 {
+            return Err(bad(format!("it holds {count} {name}; give the one that is to be followed")));
+        }
+    }
     let Some(items) = items(&value) else {
         return Err(bad("it holds neither content, choices, output, tool_calls nor candidates".to_owned()));
     };
@@ -55,6 +66,14 @@ pub fn read(text: &str) -> Result<Reply> {
         return Err(bad("it mixes the forms of several APIs".to_owned()));
     }
     Ok(Reply { api, asked: found.into_iter().map(|(_, asked)| asked).collect() })
+}
+
+/// Whether a message, an item or a block is from our side of the conversation.
+fn is_from_us(item: &Value) -> bool {
+    let text = |name: &str| item.get(name).and_then(Value::as_str);
+    text("role").is_some_and(|role| !matches!(role, "assistant" | "model"))
+        || matches!(text("type"), Some("tool_result" | "function_call_output"))
+        || item.get("functionResponse").is_some()
 }
 
 /// The parts of a reply, some of which ask for tools; `None` where it has no such parts.
@@ -241,6 +260,18 @@ mod tests {
             (r#"{"tools":[]}"#, "neither content"),
             (r#"{"type":"error","error":{"type":"x","message":"overloaded"}}"#, "it is an error: overloaded"),
             (r#"{"type":"content_block_delta","delta":{}}"#, "a piece of a stream"),
+            (
+                r#"[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"b","input":{}}]}]"#,
+                "it is a conversation",
+            ),
+            (
+                r#"[{"type":"function_call","call_id":"1","name":"b","arguments":"{}"},{"type":"function_call_output","call_id":"1","output":""}]"#,
+                "it is a conversation",
+            ),
+            (
+                r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}"#,
+                "it holds 2 choices; give the one that is to be followed",
+            ),
             (r#"[{"functionCall":{"name":"a"}},{"type":"tool_use","id":"1","name":"b","input":{}}]"#, "several APIs"),
         ] {
             let failure = read(text).unwrap_err();
