@@ -544,6 +544,48 @@ fn a_tool_that_is_new_is_found_by_looking_once_more() {
 }
 
 #[test]
+fn a_server_that_was_of_another_era_gets_each_call_once() {
+    let list = |call: &Call| {
+        let tools = crate::support::mcp::tools();
+        call.result(json!({"tools": tools, "ttlMs": 60_000, "cacheScope": "private"}))
+    };
+    let (modern, legacy) = (Arc::new(Mcp::modern().on("tools/list", list)), Arc::new(Mcp::legacy("2025-11-25")));
+    let begun: Mutex<std::collections::HashSet<usize>> = Mutex::default();
+    // Started for the second time it wants a handshake before anything else.
+    let server = StdioServer::start(move |process, event| match event {
+        Event::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if process.n == 0 {
+                return crate::support::mcp::play(&modern, process, modern.handle(&message));
+            }
+            let mut begun = begun.lock().unwrap();
+            if message["method"] == "initialize" {
+                begun.insert(process.n);
+            } else if message.get("id").is_some() && !begun.contains(&process.n) {
+                let error = json!({"code": -32600, "message": "Not initialized"});
+                return process.send(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
+            }
+            crate::support::mcp::play(&legacy, process, legacy.handle(&message));
+        }
+        Event::Eof => process.exit(0),
+        Event::Started | Event::Signal(_) => {}
+    });
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["list", &server.target()]).run().succeeds();
+    let all: String = (0..20).map(|n| echo(&n.to_string())).collect();
+    let run = sandbox.mcpipe(["call", &server.target(), "--batch", "-"]).stdin(all).run();
+    run.succeeds();
+    assert_eq!(lines(&run).len(), 20);
+    let mut called: Vec<String> = Vec::new();
+    for seen in &server.seen()[1..] {
+        let calls = seen.messages().into_iter().filter(|message| message["method"] == "tools/call");
+        called.extend(calls.map(|message| message["params"]["arguments"]["text"].as_str().unwrap().to_owned()));
+    }
+    called.sort_by_key(|text| text.parse::<u32>().unwrap());
+    assert_eq!(called, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_cannot_begin_is_a_failure_of_the_run() {
     let server = Mcp::modern().stdio();
     let sandbox = Sandbox::new();

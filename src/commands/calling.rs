@@ -121,9 +121,6 @@ impl<'a> Calling<'a> {
             return Err(tools::not_allowed(target, name));
         }
         let (mut tools, mut ready) = if args.no_validate {
-            if self.questions.is_some() {
-                catalogue.connect(session).await?;
-            }
             // Sent as typed: nothing needs to be known of the tool.
             (None, self.build(None).map(|arguments| (arguments, Vec::new())))
         } else {
@@ -141,6 +138,10 @@ impl<'a> Calling<'a> {
         let (arguments, headers) = ready?;
         if args.dry_run {
             return Ok(Got::Request(self.request(arguments)));
+        }
+        if self.questions.is_some() && tools.as_ref().is_none_or(|tools| tools.remembered) {
+            // Nobody has asked the server anything yet.
+            catalogue.connect(session).await?;
         }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         self.consent(tool, &arguments).await?;

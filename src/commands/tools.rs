@@ -112,7 +112,8 @@ impl Catalogue {
         Ok(fresh)
     }
 
-    /// Connects, where no list is wanted: what cannot be reached is not tried again by every call.
+    /// Connects, where no list was asked for: many calls at once must not be what finds out that a remembered
+    /// era is wrong, and what cannot be reached is not tried again by each.
     ///
     /// # Errors
     /// When the server cannot be reached.

@@ -279,7 +279,12 @@ impl Session {
             return reply;
         }
         let mut open = self.open.lock().await;
-        if confirms_modern(&live.link, &*live.era).await == Some(true) {
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
+            // Another request beside this one has looked into it already.
+            drop(open);
+            return if now.era.revision().is_modern() { reply } else { now.era.request(&now.link, call).await };
+        }
+        if live.confirmed.load(Ordering::Relaxed) || confirms_modern(&live.link, &*live.era).await == Some(true) {
             live.confirmed.store(true, Ordering::Relaxed);
             return reply;
         }
@@ -304,6 +309,12 @@ impl Session {
     /// mark is asked, and where it is not modern, the handshake is done after all.
     async fn settle(&self, live: Arc<Live>) -> Arc<Live> {
         let mut open = self.open.lock().await;
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, &live)) {
+            return now.clone();
+        }
+        if live.confirmed.load(Ordering::Relaxed) {
+            return live;
+        }
         if confirms_modern(&live.link, &*live.era).await != Some(true)
             && let Ok(opened) = self.negotiator().shaken().await
         {
