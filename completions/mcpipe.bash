@@ -1,34 +1,38 @@
-
-_clap_complete_mcpipe() {
-    local IFS=$'\013'
-    local _CLAP_COMPLETE_INDEX=${COMP_CWORD}
-    local _CLAP_COMPLETE_COMP_TYPE=${COMP_TYPE}
-    if compopt +o nospace 2> /dev/null; then
-        local _CLAP_COMPLETE_SPACE=false
-    else
-        local _CLAP_COMPLETE_SPACE=true
-    fi
-    local words=("${COMP_WORDS[@]}")
-    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-        words[COMP_CWORD]="$2"
-    fi
-    COMPREPLY=( $( \
-        _CLAP_IFS="$IFS" \
-        _CLAP_COMPLETE_INDEX="$_CLAP_COMPLETE_INDEX" \
-        _CLAP_COMPLETE_COMP_TYPE="$_CLAP_COMPLETE_COMP_TYPE" \
-        _CLAP_COMPLETE_SPACE="$_CLAP_COMPLETE_SPACE" \
-        MCPIPE_COMPLETE="bash" \
-        "mcpipe" -- "${words[@]}" \
-    ) )
-    if [[ $? != 0 ]]; then
-        unset COMPREPLY
-    elif [[ $_CLAP_COMPLETE_SPACE == false ]] && [[ "${COMPREPLY-}" =~ [=/:]$ ]]; then
-        compopt -o nospace
+# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
+_mcpipe() {
+    # bash cuts words at = and :, so they are put together again by where they stand on the line.
+    local words=() rest=$COMP_LINE piece glue i
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        piece=${COMP_WORDS[i]}
+        glue=$rest
+        rest=${rest#"${rest%%[![:space:]]*}"}
+        [[ $glue == "$rest" && $i -gt 0 ]] && glue=yes || glue=no
+        rest=${rest#"$piece"}
+        # Of the last word only what stands before the cursor counts.
+        [[ $i -eq $COMP_CWORD && $piece != [=:]* ]] && piece=$2
+        if [[ $glue == yes ]]; then
+            words[${#words[@]}-1]+=$piece
+        else
+            words+=("$piece")
+        fi
+    done
+    local word=${words[${#words[@]}-1]} candidate
+    # bash replaces no more than its own piece of the word.
+    local kept=${word%"$2"}
+    COMPREPLY=()
+    while IFS= read -r candidate; do
+        candidate=${candidate#"$kept"}
+        # What means something to the shell is quoted.
+        [[ $candidate == *[!A-Za-z0-9_./:=@%+-]* ]] && printf -v candidate %q "$candidate"
+        [[ -n $candidate ]] && COMPREPLY+=("$candidate")
+    done < <(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) MCPIPE_COMPLETE=bash \
+        mcpipe -- "${words[@]}" 2>/dev/null; echo)
+    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/:.] ]]; then
+        compopt -o nospace 2>/dev/null
     fi
 }
-if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -o nospace -o bashdefault -o nosort -F _clap_complete_mcpipe mcpipe
+if [[ ${BASH_VERSINFO[0]} -gt 4 || ${BASH_VERSINFO[0]} -eq 4 && ${BASH_VERSINFO[1]} -ge 4 ]]; then
+    complete -o bashdefault -o nosort -F _mcpipe mcpipe
 else
-    complete -o nospace -o bashdefault -F _clap_complete_mcpipe mcpipe
+    complete -o bashdefault -F _mcpipe mcpipe
 fi
-

@@ -14,6 +14,7 @@ pub mod env;
 pub mod error;
 pub mod generate;
 pub mod interrupt;
+pub mod models;
 pub mod near;
 pub mod output;
 pub mod protocol;

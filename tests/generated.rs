@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use clap_complete::env::Shells;
 
 use crate::support::Sandbox;
 
@@ -82,8 +81,7 @@ fn completions_match_the_parser() {
     let mut wanted = Vec::new();
     for (shell, file) in SHELLS {
         let mut text = Vec::new();
-        let shells = Shells::builtins();
-        let completer = shells.completer(shell).unwrap();
+        let completer = mcpipe::complete::SHELLS.completer(shell).unwrap();
         completer.write_registration("MCPIPE_COMPLETE", "mcpipe", "mcpipe", "mcpipe", &mut text).unwrap();
         hold(&root().join("completions").join(file), &String::from_utf8(text).unwrap());
         wanted.push(file.to_owned());

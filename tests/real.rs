@@ -42,6 +42,33 @@ fn everything_over_stdio() {
 }
 
 #[test]
+fn everything_for_models_and_in_batches() {
+    let sandbox = Sandbox::new();
+    let server = everything();
+    let calls: String = (0..200)
+        .map(|n| format!("{{\"tool\":\"get-sum\",\"arguments\":{{\"a\":{n},\"b\":1}},\"id\":{n}}}\n"))
+        .collect();
+    sandbox.file("calls.ndjson", calls);
+    let batch =
+        run(&sandbox, &["call", "--batch", "calls.ndjson", "--ordered", "--jq", ".result.content[0].text"], &server);
+    let expected: String = (0..200).map(|n| format!("The sum of {n} and 1 is {}.\n", n + 1)).collect();
+    batch.exits(0).prints(&expected);
+
+    let tools = run(&sandbox, &["list", "--for", "openai"], &server);
+    let named: Vec<Value> =
+        tools.exits(0).json().as_array().unwrap().iter().map(|one| one["function"]["name"].clone()).collect();
+    assert!(named.contains(&json!("get-tiny-image")), "{named:?}");
+    let reply = json!({"content": [
+        {"type": "tool_use", "id": "a", "name": "get-tiny-image", "input": {}},
+        {"type": "tool_use", "id": "b", "name": "get-sum", "input": {"a": "x", "b": 1}}]});
+    sandbox.file("reply.json", reply.to_string());
+    let results = run(&sandbox, &["call", "--tool-use", "reply.json"], &server);
+    let content = results.exits(1).json()[0]["content"].clone();
+    assert_eq!(content[0]["content"][1]["source"]["media_type"], "image/png");
+    assert_eq!(content[1]["is_error"], true);
+}
+
+#[test]
 fn everything_over_http_and_sse() {
     let sandbox = Sandbox::new();
     let script = package("@modelcontextprotocol/server-everything/dist/index.js");

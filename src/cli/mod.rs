@@ -5,6 +5,7 @@
 
 mod auth;
 mod config;
+mod forms;
 mod options;
 mod task;
 
@@ -15,6 +16,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use auth::*;
 pub use config::*;
+pub use forms::{ApiForm, ToolForm};
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
 pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
@@ -128,6 +130,8 @@ Examples:
   mcpipe list linear                             its tools
   mcpipe list linear create_issue                one tool in full
   mcpipe list --all -- npx -y @modelcontextprotocol/server-everything
+  mcpipe list linear --for anthropic > t.json    the `tools` of a request to a model
+  mcpipe list --for typescript > tools.d.ts      the tools of all configured servers
   mcpipe list linear --json | jq -r '.tools[].name'")]
 pub struct ListArgs {
     /// Configured name, URL or command line; every configured server where it is left out
@@ -167,6 +171,11 @@ pub struct ListArgs {
     /// Keep what holds WORD in its name, title or description
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
+    /// Print the tools in the form that a model's API takes, or as TypeScript declarations; several servers' tools
+    /// are named SERVER__TOOL
+    #[arg(long = "for", value_name = "FORM", help_heading = "What to list",
+        conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "watch", "offline"])]
+    pub form: Option<ToolForm>,
     /// Print the list again whenever the server says that it changed, until interrupted
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
     pub watch: bool,
@@ -203,7 +212,15 @@ Examples:
   mcpipe call 'npx -y @modelcontextprotocol/server-everything' get-sum a=2 b=3
   mcpipe call files write_file path=out.txt content=@report.md
   mcpipe call linear 'create_issue(title: \"Broken build\", priority: 2)'
-  echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json")]
+  echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json
+
+Many calls over one connection, a line of JSON in and a line out for each:
+  echo '{\"tool\":\"search\",\"arguments\":{\"query\":\"rust\"}}' | mcpipe call linear --batch -
+  mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
+
+What a model asks for (the body of the API's answer), and the messages to go on with:
+  mcpipe call linear --tool-use reply.json > results.json
+  curl -s … | mcpipe call --tool-use -           SERVER__TOOL, of the configured servers")]
 pub struct CallArgs {
     /// Configured name, URL or command line; SERVER.TOOL for configured names
     #[arg(value_name = "TARGET")]
@@ -221,6 +238,23 @@ pub struct CallArgs {
     /// The whole arguments object: JSON, @FILE, or - for standard input
     #[arg(long = "args", value_name = "JSON|@FILE|-")]
     pub object: Option<String>,
+    /// Make the calls that FILE (or - for standard input) holds, each a line {"tool":…,"arguments":…,"id":…},
+    /// over one connection, and answer each with a line as it ends
+    #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
+        conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
+    pub batch: Option<std::path::PathBuf>,
+    /// Make the calls that a model asks for in FILE (or - for standard input), the answer of its API, and print the
+    /// messages that bring it the results
+    #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
+        conflicts_with_all = ["object", "structured", "save", "detach", "ordered"])]
+    pub tool_use: Option<std::path::PathBuf>,
+    /// Have so many calls under way at once [default: 8]
+    #[arg(long, value_name = "N", help_heading = "Many calls", requires = "many",
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Answer the lines of --batch in their order
+    #[arg(long, help_heading = "Many calls", requires = "batch")]
+    pub ordered: bool,
     /// Send the arguments as typed, without checking them against the tool's schema
     #[arg(long)]
     pub no_validate: bool,
@@ -302,7 +336,8 @@ pub struct ReadArgs {
 Examples:
   mcpipe prompt demo                             the prompts
   mcpipe prompt demo code_review language=rust code=@main.rs
-  mcpipe prompt demo code_review --complete language=r")]
+  mcpipe prompt demo code_review --complete language=r
+  mcpipe prompt demo code_review language=rust --for anthropic > messages.json")]
 pub struct PromptArgs {
     /// Configured name, URL or command line
     #[arg(value_name = "TARGET")]
@@ -320,6 +355,9 @@ pub struct PromptArgs {
     /// Ask the server how this argument may go on
     #[arg(long, value_name = "ARG=PREFIX")]
     pub complete: Option<String>,
+    /// Print the messages in the form that a model's API takes
+    #[arg(long = "for", value_name = "FORM", conflicts_with = "complete")]
+    pub form: Option<ApiForm>,
 
     /// How to reach the server.
     #[command(flatten)]

@@ -2,7 +2,7 @@
 
 use super::dashboard;
 use super::tools::{self, Tools};
-use super::{Context, Exit, watch};
+use super::{Context, Exit, models, watch};
 use crate::cli::ListArgs;
 use crate::error::{Class, Failure, Result};
 use crate::output::details::{ParameterRow, ServerView, ToolView};
@@ -18,6 +18,9 @@ use crate::target::Resolved;
 /// # Errors
 /// When the server, or the first of several, cannot be asked.
 pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
+    if let Some(form) = args.form {
+        return models::list(context, &args, form).await;
+    }
     if args.target.is_none() && args.command.is_empty() {
         if args.watch {
             return Err(Failure::new(Class::Usage, "--watch needs a target")

@@ -1,7 +1,9 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
 pub mod auth;
+pub mod batch;
 pub mod call;
+pub mod calling;
 pub mod complete;
 pub mod config;
 pub mod credentials;
@@ -9,12 +11,15 @@ pub mod dashboard;
 pub mod generated;
 pub mod inputs;
 pub mod list;
+pub mod models;
 pub mod outcome;
 pub mod prompt;
 pub mod read;
 pub mod reports;
 pub mod skills;
+pub mod source;
 pub mod task;
+pub mod tool_use;
 pub mod tools;
 pub mod watch;
 
@@ -23,13 +28,13 @@ use std::time::Duration;
 
 use crate::args::Reader;
 use crate::auth::Gate;
-use crate::cli::{GlobalOptions, HttpTransport, LogLevel, TargetOptions};
+use crate::cli::{Elicit, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 use crate::config::Lookup;
 use crate::env::Environment;
 use crate::error::{Class, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
-use crate::session::peer::Abilities;
+use crate::session::peer::{Abilities, Inputs, Observer};
 use crate::session::{self, Session, retry};
 use crate::target::{self, Overrides, Resolved, Target, Words};
 use crate::transport::trace::Trace;
@@ -89,6 +94,31 @@ impl Context {
         gate: Option<&Gate>,
         progress: Option<Arc<Progress>>,
     ) -> Result<Session> {
+        let observer = reports::observer(self, progress)?;
+        let inputs = inputs::answerer(self, &target.name)?;
+        self.session_with(target, gate, observer, inputs)
+    }
+
+    /// A session in which several calls are under way at once: what they report would mix on a progress line.
+    /// Where standard input is read for something else, nobody is asked at the terminal.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn session_for_many(&self, target: Target, stdin_taken: bool) -> Result<Session> {
+        let gate = self.gate(&target, Entry { login: self.login(true), ..Entry::default() })?;
+        let observer = reports::observer(self, None)?;
+        let asks = matches!(self.global.elicit, None | Some(Elicit::Ask));
+        let inputs = if stdin_taken && asks { None } else { inputs::answerer(self, &target.name)? };
+        self.session_with(target, gate.as_ref(), observer, inputs)
+    }
+
+    fn session_with(
+        &self,
+        target: Target,
+        gate: Option<&Gate>,
+        observer: Option<Arc<dyn Observer>>,
+        inputs: Option<Arc<dyn Inputs>>,
+    ) -> Result<Session> {
         let transport = transport::Options {
             connect_timeout: self.connect_timeout(&target),
             interrupt: self.interrupt.clone(),
@@ -98,9 +128,9 @@ impl Context {
         let timeout = limit(self.global.timeout, target.timeout, TIMEOUT);
         let abilities = Abilities {
             roots: inputs::roots(self, &target)?,
-            inputs: inputs::answerer(self, &target.name)?,
+            inputs,
             sampler: inputs::sampler(self, timeout)?,
-            observer: reports::observer(self, progress)?,
+            observer,
             log_level: self.global.log_level.map(LogLevel::as_str),
         };
         let options = session::Options {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::complete::Wanted;
-use super::{Context, Exit, Files, list};
+use super::{Context, Exit, Files, list, models};
 use crate::args::Reader;
 use crate::cli::PromptArgs;
 use crate::error::{Class, Failure, Result};
@@ -23,6 +23,10 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
+        if args.form.is_some() {
+            return Err(Failure::new(Class::Usage, "--for needs a prompt")
+                .hint(format!("name one: mcpipe prompt {} NAME --for …", super::quoted(&target.name))));
+        }
         let session = context.session(target, None)?;
         let listed =
             async |session: &Session| list::kinds(context, session, &[Kind::Prompts], list::Filter::default()).await;
@@ -41,6 +45,9 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 Ok(result) => result,
                 Err(failure) => return Err(explain(session, name, &arguments, failure).await),
             };
+            if let Some(form) = args.form {
+                return models::prompt(context, &result, form);
+            }
             if context.ui.json() { context.ui.raw_json(&result) } else { context.ui.prompt_result(&result) }?;
             Ok(Exit::Done)
         })

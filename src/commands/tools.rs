@@ -1,8 +1,10 @@
 //! A server's tools as the commands see them: policy applied, broken header annotations left out.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
+use tokio::sync::{Mutex, OnceCell};
 
 use super::Context;
 use crate::error::{Class, Failure, Result};
@@ -54,6 +56,74 @@ impl Tools {
             [] => failure.hint(format!("see its tools: mcpipe list {target}")),
             nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
         }
+    }
+}
+
+/// The tools of one server for as long as a command runs, whoever asks for them: listed once, and again where
+/// that may help.
+#[derive(Default)]
+pub struct Catalogue {
+    tools: Mutex<Option<Result<Rc<Tools>>>>,
+    connected: OnceCell<Option<Failure>>,
+}
+
+impl Catalogue {
+    /// The tools, from memory where that will do. A list that cannot be had is not asked for again.
+    ///
+    /// # Errors
+    /// When the list cannot be had.
+    pub async fn get(&self, context: &Context, session: &Session) -> Result<Rc<Tools>> {
+        let mut held = self.tools.lock().await;
+        if let Some(tools) = &*held {
+            return tools.clone();
+        }
+        let loaded = load(context, session, Use::Memory).await.map(Rc::new);
+        *held = Some(loaded.clone());
+        loaded
+    }
+
+    /// What the server says now, for somebody whom `seen` did not help; `None` where that cannot be news.
+    ///
+    /// # Errors
+    /// When the list cannot be had.
+    pub async fn renew(&self, context: &Context, session: &Session, seen: &Rc<Tools>) -> Result<Option<Rc<Tools>>> {
+        let mut held = self.tools.lock().await;
+        if let Some(Ok(other)) = &*held
+            && !Rc::ptr_eq(other, seen)
+        {
+            return Ok(Some(other.clone()));
+        }
+        if !seen.remembered && !session.lists_changed() {
+            return Ok(None);
+        }
+        let fresh = Rc::new(load(context, session, Use::Server).await?);
+        *held = Some(Ok(fresh.clone()));
+        Ok(Some(fresh))
+    }
+
+    /// What the server says now.
+    ///
+    /// # Errors
+    /// When the list cannot be had.
+    pub async fn reload(&self, context: &Context, session: &Session) -> Result<Rc<Tools>> {
+        let mut held = self.tools.lock().await;
+        let fresh = Rc::new(load(context, session, Use::Server).await?);
+        *held = Some(Ok(fresh.clone()));
+        Ok(fresh)
+    }
+
+    /// Connects, where no list was asked for: many calls at once must not be what finds out that a remembered
+    /// era is wrong, and what cannot be reached is not tried again by each.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn connect(&self, session: &Session) -> Result<()> {
+        let connect = async || {
+            let asked = session.about().await;
+            // A server that cannot say who it is may still take calls.
+            if session.known().await.is_some() { None } else { asked.err() }
+        };
+        self.connected.get_or_init(connect).await.clone().map_or(Ok(()), Err)
     }
 }
 

@@ -73,7 +73,8 @@ impl Binary {
     }
 
     /// URI, type and size.
-    pub(super) fn line(&self) -> String {
+    #[must_use]
+    pub fn line(&self) -> String {
         let mut parts: Vec<String> = self.uri.iter().map(|uri| flat(uri)).collect();
         parts.push(flat(self.mime.as_deref().unwrap_or(self.kind)));
         parts.push(size(decode(&self.data).map_or(self.data.len(), |bytes| bytes.len()) as u64));

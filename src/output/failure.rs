@@ -19,6 +19,22 @@ impl Ui {
         self.write_err(&if self.options.json && self.terminal.stderr { harmless(&text) } else { text });
     }
 
+    /// A failure as a JSON object for a document on standard output, without known secrets.
+    #[must_use]
+    pub fn failure_object(&self, failure: &Failure) -> String {
+        lock(&self.known).hide(&object(failure.details())).into_owned()
+    }
+
+    /// A failure in a few lines for a reader who cannot run commands: a model. Without known secrets.
+    #[must_use]
+    pub fn failure_text(&self, failure: &Failure) -> String {
+        let details = failure.details();
+        let near = details.hint.iter().filter(|hint| hint.starts_with("did you mean"));
+        let lines: Vec<&str> =
+            std::iter::once(&details.message).chain(&details.causes).chain(near).map(String::as_str).collect();
+        lock(&self.known).hide(&lines.join("\n")).into_owned()
+    }
+
     fn lines(&self, details: &Details) -> String {
         let colour = self.err_colour();
         let fit = |text: &str| {

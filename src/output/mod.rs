@@ -116,6 +116,12 @@ impl Ui {
         self.options.json
     }
 
+    /// Whether documents are filtered (`--jq`).
+    #[must_use]
+    pub fn filters(&self) -> bool {
+        self.options.jq.is_some()
+    }
+
     /// Never shows this text in messages, errors or traces. Results stay as they are.
     pub fn hide(&self, secret: &str) {
         lock(&self.known).add(secret);

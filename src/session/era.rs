@@ -1,8 +1,11 @@
 //! What the two protocol families have in common: one small trait, implemented once each.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::link::{Ask, Link, Reply};
+use super::questions::Questions;
 use super::subscribe::Subscribe;
 use super::tasks::{Tasks, Wish};
 use crate::protocol::meta;
@@ -31,6 +34,8 @@ pub struct Call {
     pub extensions: &'static [&'static str],
     /// Whether it may become a task, where the era leaves that to the client (`TOL-10`).
     pub task: Option<Wish>,
+    /// Its own account of what the server asks meanwhile, where other requests are under way beside it.
+    pub questions: Option<Arc<Questions>>,
 }
 
 impl Call {
@@ -47,7 +52,15 @@ impl Call {
             progress: false,
             extensions: &[],
             task: None,
+            questions: None,
         }
+    }
+
+    /// Keeps its own account of what the server asks meanwhile: other requests are under way beside it.
+    #[must_use]
+    pub fn asking(mut self, questions: &Arc<Questions>) -> Self {
+        self.questions = Some(questions.clone());
+        self
     }
 
     /// Sets what `Mcp-Name` mirrors.

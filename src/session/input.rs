@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::peer::{Answer, Inputs, Page, Peer, Sampler, lock};
+use super::questions::Questions;
 use crate::browser;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::RpcError;
@@ -105,16 +106,16 @@ impl Peer {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn fulfil(&self, name: &str, params: &Value) -> Result<Value, Refusal> {
+    pub async fn fulfil(&self, name: &str, params: &Value, questions: &Questions) -> Result<Value, Refusal> {
         let abilities = &self.abilities;
         match name {
             method::ROOTS_LIST if !abilities.roots.is_empty() => Ok(self.roots()),
             method::ELICIT => match &abilities.inputs {
-                Some(inputs) => self.elicit(&**inputs, params).await.map(|answer| answer.result()),
+                Some(inputs) => self.elicit(&**inputs, params, questions).await.map(|answer| answer.result()),
                 None => Err(not_offered(name)),
             },
             method::SAMPLING => match &abilities.sampler {
-                Some(sampler) => self.sample(&**sampler, params).await,
+                Some(sampler) => self.sample(&**sampler, params, questions).await,
                 None => Err(not_offered(name)),
             },
             other => Err(not_offered(other)),
@@ -130,12 +131,12 @@ impl Peer {
         json!({ "roots": roots })
     }
 
-    async fn sample(&self, sampler: &dyn Sampler, params: &Value) -> Result<Value, Refusal> {
+    async fn sample(&self, sampler: &dyn Sampler, params: &Value, questions: &Questions) -> Result<Value, Refusal> {
         if ["tools", "toolChoice"].iter().any(|name| params.get(name).is_some_and(|value| !value.is_null())) {
             // `sampling.tools` is not declared (2025-11-25, client/sampling).
             return Err(broken(method::SAMPLING, "tools for sampling were not offered"));
         }
-        if self.sampled.fetch_add(1, Ordering::Relaxed) >= MAX_ROUNDS {
+        if questions.sample() {
             let failure = Failure::new(
                 Class::Protocol,
                 format!("the server asked for sampling more than {MAX_ROUNDS} times for one request"),
@@ -146,14 +147,14 @@ impl Peer {
         Ok(sampler.sample(params).await?)
     }
 
-    async fn elicit(&self, inputs: &dyn Inputs, params: &Value) -> Result<Answer, Refusal> {
+    async fn elicit(&self, inputs: &dyn Inputs, params: &Value, questions: &Questions) -> Result<Answer, Refusal> {
         let text = |key: &str| params.get(key).and_then(Value::as_str);
         // A missing mode means form (ELI-02).
         let mode = params.get("mode").filter(|mode| !mode.is_null()).map_or(Some("form"), Value::as_str);
         let message = text("message").unwrap_or_default();
         // A person sees what goes on and can end it; without one somebody must count.
-        if self.asked.fetch_add(1, Ordering::Relaxed) >= MAX_ROUNDS && !inputs.person() {
-            return Err(Refusal::Endless(self.endless()));
+        if questions.ask() && !inputs.person() {
+            return Err(Refusal::Endless(questions.endless()));
         }
         let _busy = Busy::new(&self.busy);
         let answer = match mode {
@@ -184,8 +185,8 @@ impl Peer {
             }
         };
         match &answer {
-            Answer::Decline => self.set_declined("the server's request for input was declined"),
-            Answer::Cancel => self.set_declined("the server's request for input was cancelled"),
+            Answer::Decline => questions.set_declined("the server's request for input was declined"),
+            Answer::Cancel => questions.set_declined("the server's request for input was cancelled"),
             Answer::Accept(_) | Answer::Agreed => {}
         }
         Ok(answer)
@@ -247,7 +248,9 @@ impl Peer {
         }
         outcome
     }
+}
 
+impl Questions {
     /// The failure of a server that asks again what was declined.
     #[must_use]
     pub fn insists(&self) -> Failure {

@@ -72,6 +72,7 @@ impl Handshake {
             headers: Vec::new(),
             timeout: self.connect_timeout,
             cancel: Cancel::Never,
+            questions: None,
         })
         .await
     }
@@ -203,6 +204,7 @@ impl Legacy {
                 headers: Vec::new(),
                 timeout: self.handshake.connect_timeout,
                 cancel: Cancel::Notify,
+                questions: None,
             })
             .await;
         let why = match reply {
@@ -287,7 +289,7 @@ impl Legacy {
         }
         match &reply {
             Reply::Error(error, _) if error.code == code::URL_ELICITATION => {
-                Reply::Failed(self.handshake.peer.endless())
+                Reply::Failed(self.handshake.peer.questions(call.questions.as_ref()).endless())
             }
             _ => reply,
         }
@@ -329,6 +331,7 @@ impl Era for Legacy {
             headers: Vec::new(),
             timeout: self.handshake.timeout,
             cancel: Cancel::Notify,
+            questions: call.questions.clone(),
         }
     }
 
@@ -343,7 +346,7 @@ impl Era for Legacy {
             };
             let reply = self.renew(link, call, reply).await;
             let reply = self.visit_pages(link, call, reply).await;
-            self.handshake.peer.finished();
+            self.handshake.peer.finished(call.questions.as_ref());
             reply
         })
     }

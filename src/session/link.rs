@@ -13,60 +13,23 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use super::ask::{Ask, Cancel, Reply};
 use super::peer::Peer;
+use super::questions::Questions;
 use crate::error::{Class, Failure};
 use crate::interrupt::Interrupt;
-use crate::protocol::rpc::{self, Message, Raw, Response, RpcError};
+use crate::protocol::rpc::{self, Message, Raw, Response};
 use crate::protocol::{method, rpc::parse_value};
 use crate::transport::trace::Trace;
-use crate::transport::{Connection, Envelope, Incoming, Item, Outgoing, Refusal, Transport, Wire};
+use crate::transport::{Connection, Envelope, Incoming, Item, Outgoing, Transport, Wire};
 
 /// How long a server is given for what it is told at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How one request ended.
-#[derive(Debug)]
-pub enum Reply {
-    /// A result, as the server sent it.
-    Result(Raw),
-    /// A JSON-RPC error, and the HTTP status it came under.
-    Error(RpcError, Option<u16>),
-    /// An HTTP answer without a JSON-RPC message.
-    Refused(Refusal),
-    /// No answer: the connection broke, time ran out, the user stopped it.
-    Failed(Failure),
-}
-
-/// How a server is told that an answer is no longer wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancel {
-    /// Not at all (`initialize` is never cancelled, `MSG-05`).
-    Never,
-    /// By `notifications/cancelled` (`STD-05`, `HTL-09`).
-    Notify,
-    /// By closing the stream of its answer (`HTM-09`).
-    Close,
-}
-
-/// One request, ready to go.
-pub struct Ask {
-    /// Its id, from [`Link::next_id`].
-    pub id: u64,
-    /// The method.
-    pub method: &'static str,
-    /// The parameters, raw JSON.
-    pub params: Option<String>,
-    /// Headers that mirror it, over HTTP.
-    pub headers: Vec<(String, String)>,
-    /// How long to wait; progress starts the clock again. `None` waits for ever.
-    pub timeout: Option<Duration>,
-    /// What to do when the wait ends without an answer.
-    pub cancel: Cancel,
-}
-
 struct Pending {
     sender: oneshot::Sender<Reply>,
     alive: Arc<Notify>,
+    questions: Option<Arc<Questions>>,
 }
 
 /// What the waiting requests and the task share.
@@ -213,7 +176,10 @@ impl Link {
         let alive = Arc::new(Notify::new());
         match self.gone() {
             Some(failure) => drop(sender.send(Reply::Failed(failure))),
-            None => drop(lock(&self.shared.pending).insert(ask.id, Pending { sender, alive: alive.clone() })),
+            None => {
+                let pending = Pending { sender, alive: alive.clone(), questions: ask.questions.clone() };
+                drop(lock(&self.shared.pending).insert(ask.id, pending));
+            }
         }
         (receiver, alive)
     }
@@ -304,7 +270,9 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
             Item::Message(Message::Request { id, method, params }, _) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
-                    let (body, end) = shared.peer.answer(&id, &method, params.as_deref()).await;
+                    let own = shared.asked_for(on);
+                    let questions = shared.peer.questions(own.as_ref());
+                    let (body, end) = shared.peer.answer(&id, &method, params.as_deref(), questions).await;
                     // The server had to wait for us: its time begins anew.
                     shared.stir();
                     let Some(body) = body else { return };
@@ -313,7 +281,7 @@ async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedReceiver<Incomin
                         shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
                     }
                     if let Some(failure) = end {
-                        shared.give_up(&failure).await;
+                        shared.give_up(&failure, own.and(on)).await;
                     }
                 });
             }
@@ -350,16 +318,28 @@ impl Shared {
         self.fail_all(failure);
     }
 
-    /// Cancels whatever a legacy server is asked for, and fails it.
-    async fn give_up(&self, failure: &Failure) {
-        let ids: Vec<u64> = lock(&self.pending).keys().copied().collect();
-        for id in ids {
+    /// The account of the request in whose course the server asks: over HTTP it asks in the answer to it, else
+    /// there may be but one. `None` where that request keeps none, or nobody can tell.
+    fn asked_for(&self, on: Option<u64>) -> Option<Arc<Questions>> {
+        let pending = lock(&self.pending);
+        self.peer.questions.among(pending.len());
+        let known = on.and_then(|on| pending.get(&on));
+        known.or_else(|| pending.values().next().filter(|_| pending.len() == 1))?.questions.clone()
+    }
+
+    /// Cancels whatever a legacy server is asked for, or only that one request, and fails it.
+    async fn give_up(&self, failure: &Failure, only: Option<u64>) {
+        let ids: Vec<u64> =
+            lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
+        for id in &ids {
             let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
             let body = rpc::notification(method::CANCELLED, Some(&params));
             let envelope = Envelope { what: Outgoing::OneWay, method: method::CANCELLED, body, headers: Vec::new() };
             let _ = tokio::time::timeout(Duration::from_millis(500), self.transport.send(envelope)).await;
         }
-        self.fail_all(failure);
+        for id in ids {
+            self.complete(id, Reply::Failed(failure.clone()));
+        }
     }
 
     fn fail_all(&self, failure: &Failure) {
@@ -386,10 +366,12 @@ impl Shared {
             }
         };
         let Some(id) = id else { return };
-        if !lock(&self.pending).contains_key(&id) {
-            self.trace.note(&format!("ignored an answer nobody waits for (id {id})"));
+        match lock(&self.pending).get(&id) {
+            Some(Pending { questions: Some(own), .. }) => own.settled(),
+            Some(_) => {}
+            None => self.trace.note(&format!("ignored an answer nobody waits for (id {id})")),
         }
-        self.peer.settled();
+        self.peer.questions.settled();
         match response.outcome {
             Ok(result) => self.complete(id, Reply::Result(result)),
             Err(error) => self.complete(id, Reply::Error(error, status)),

@@ -99,9 +99,9 @@ impl Session {
         let mut ttl = Duration::MAX;
         let shortest = |page: &Raw| ttl = ttl.min(ttl_of(&live, page));
         let items = self.whole_list(&first, kind.member(), first_page, shortest).await?;
-        if !self.peer.lists_changed() {
-            self.memory.keep_list(kind, &items, ttl);
-        }
+        // One that changed meanwhile is not fresh.
+        let ttl = if self.peer.lists_changed() { Duration::ZERO } else { ttl };
+        self.memory.keep_list(kind, &items, ttl);
         Ok(Listing { kind, items, offered: true, remembered: false })
     }
 

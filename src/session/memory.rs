@@ -176,19 +176,25 @@ impl Memory {
     /// A list that is still fresh, as raw elements.
     #[must_use]
     pub fn list(&self, kind: Kind) -> Option<Vec<Raw>> {
-        let file: ListFile = serde_json::from_slice(&fs::read(self.list_path(kind)?).ok()?).ok()?;
-        (file.expires > now()).then_some(file.items)
+        self.read_list(kind).filter(|file| file.expires > now()).map(|file| file.items)
     }
 
-    /// Keeps a list for `ttl`; drops it where that is no time at all.
+    /// A list, however old it is: for a shell that completes names, where a stale one harms nobody.
+    #[must_use]
+    pub fn last_list(&self, kind: Kind) -> Option<Vec<Raw>> {
+        self.read_list(kind).map(|file| file.items)
+    }
+
+    fn read_list(&self, kind: Kind) -> Option<ListFile> {
+        serde_json::from_slice(&fs::read(self.list_path(kind)?).ok()?).ok()
+    }
+
+    /// Keeps a list, fresh for `ttl`; one that is stale at once is kept for [`Memory::last_list`] alone.
     pub fn keep_list(&self, kind: Kind, items: &[Raw], ttl: Duration) {
         let Some(path) = self.list_path(kind) else { return };
-        if ttl.as_secs() == 0 {
-            let _ = fs::remove_file(path);
-            return;
-        }
         // A server's word is not believed for longer than a day.
-        let expires = now() + ttl.min(LEGACY_TTL).as_secs();
+        let fresh = ttl.min(LEGACY_TTL).as_secs();
+        let expires = if fresh == 0 { 0 } else { now() + fresh };
         let items: Vec<&RawValue> = items.iter().map(|item| &**item).collect();
         #[derive(Serialize)]
         struct Borrowed<'a> {
@@ -196,15 +202,18 @@ impl Memory {
             items: Vec<&'a RawValue>,
         }
         if let Ok(text) = serde_json::to_vec(&Borrowed { expires, items }) {
-            write(&path, &text);
+            // What is stale at once is listed often, and seldom another.
+            if expires > 0 || !fs::read(&path).is_ok_and(|old| old == text) {
+                write(&path, &text);
+            }
         }
     }
 
-    /// Drops the lists (`MSG-11`).
+    /// Lets the lists be fresh no longer (`MSG-11`).
     pub fn forget_lists(&self) {
         for kind in [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts, Kind::Skills] {
-            if let Some(path) = self.list_path(kind) {
-                let _ = fs::remove_file(path);
+            if let Some(items) = self.list(kind) {
+                self.keep_list(kind, &items, Duration::ZERO);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A session sends nothing until the first request; that request decides how the era is found out, so
 //! that a known server costs no round trip more than the request itself.
 
+pub mod ask;
 pub mod completion;
 pub mod era;
 pub mod failure;
@@ -16,6 +17,7 @@ pub mod modern;
 pub mod negotiate;
 pub mod notices;
 pub mod peer;
+pub mod questions;
 pub mod retry;
 pub mod skills;
 pub mod subscribe;
@@ -44,6 +46,7 @@ use link::{Link, Reply};
 use memory::{Memory, Verdict};
 use negotiate::{Negotiator, Open};
 use peer::{Abilities, Peer};
+use questions::Questions;
 
 pub use listing::{Listing, Use};
 
@@ -244,9 +247,15 @@ impl Session {
     /// given, that is why.
     #[must_use]
     pub fn failure(&self, reply: Reply, asked: &str) -> Failure {
+        self.failure_in(reply, asked, &self.peer.questions)
+    }
+
+    /// The same for a request that keeps its own account of what was asked in its course.
+    #[must_use]
+    pub fn failure_in(&self, reply: Reply, asked: &str, questions: &Questions) -> Failure {
         let ours = matches!(reply, Reply::Failed(_));
         let failure = explain(reply, asked, &self.target);
-        match self.unanswered().or_else(|| self.declined()) {
+        match questions.unanswered().or_else(|| questions.declined()) {
             Some(reason) if !ours => reason.cause(failure.to_string()).server(&self.target.name),
             _ => failure,
         }
@@ -270,7 +279,12 @@ impl Session {
             return reply;
         }
         let mut open = self.open.lock().await;
-        if confirms_modern(&live.link, &*live.era).await == Some(true) {
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
+            // Another request beside this one has looked into it already.
+            drop(open);
+            return if now.era.revision().is_modern() { reply } else { now.era.request(&now.link, call).await };
+        }
+        if live.confirmed.load(Ordering::Relaxed) || confirms_modern(&live.link, &*live.era).await == Some(true) {
             live.confirmed.store(true, Ordering::Relaxed);
             return reply;
         }
@@ -295,6 +309,12 @@ impl Session {
     /// mark is asked, and where it is not modern, the handshake is done after all.
     async fn settle(&self, live: Arc<Live>) -> Arc<Live> {
         let mut open = self.open.lock().await;
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, &live)) {
+            return now.clone();
+        }
+        if live.confirmed.load(Ordering::Relaxed) {
+            return live;
+        }
         if confirms_modern(&live.link, &*live.era).await != Some(true)
             && let Ok(opened) = self.negotiator().shaken().await
         {
@@ -358,16 +378,22 @@ impl Session {
         }
     }
 
+    /// Whether the server said that one of its lists changed since it was last listed (`MSG-11`).
+    #[must_use]
+    pub fn lists_changed(&self) -> bool {
+        self.peer.lists_changed()
+    }
+
     /// The refusal of the person to give input, where there was one since this was last asked.
     #[must_use]
     pub fn declined(&self) -> Option<Failure> {
-        self.peer.declined()
+        self.peer.questions.declined()
     }
 
     /// Why input could not be given as the user told, where that happened since this was last asked.
     #[must_use]
     pub fn unanswered(&self) -> Option<Failure> {
-        self.peer.unanswered()
+        self.peer.questions.unanswered()
     }
 
     /// Ends the session in order; nothing is left running.

@@ -116,6 +116,7 @@ impl Modern {
             headers: if http { self.headers(call) } else { Vec::new() },
             timeout: self.timeout,
             cancel: if http { Cancel::Close } else { Cancel::Notify },
+            questions: call.questions.clone(),
         }
     }
 
@@ -153,7 +154,7 @@ impl Modern {
                 },
             }
         }
-        Reply::Failed(self.peer.endless())
+        Reply::Failed(self.peer.questions(call.questions.as_ref()).endless())
     }
 
     /// Collects the answers to everything an `input_required` result asks for (`MRT-01`).
@@ -178,15 +179,16 @@ impl Modern {
             link.sleep(STATE_PAUSE).await?;
             return Ok(Round { responses: None, state });
         }
+        let questions = self.peer.questions(call.questions.as_ref());
         let mut responses = Map::new();
         for (key, request) in requests {
             // One who said no is not asked the same again.
             if before.declined(&key) {
-                return Err(self.peer.insists());
+                return Err(questions.insists());
             }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
-            let answer = self.peer.fulfil(name, params).await.map_err(Refusal::failure)?;
+            let answer = self.peer.fulfil(name, params, questions).await.map_err(Refusal::failure)?;
             responses.insert(key, answer);
         }
         Ok(Round { responses: Some(responses), state })
@@ -246,7 +248,7 @@ impl Era for Modern {
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {
         Box::pin(async move {
             let reply = self.follow(link, call).await;
-            self.peer.finished();
+            self.peer.finished(call.questions.as_ref());
             reply
         })
     }

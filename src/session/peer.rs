@@ -15,6 +15,7 @@ use url::Url;
 
 use super::input::Refusal;
 use super::notices::Notices;
+use super::questions::Questions;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, parse_value};
@@ -117,18 +118,12 @@ pub struct Peer {
     pub(super) abilities: Abilities,
     /// How many questions are being answered right now.
     pub(super) busy: AtomicUsize,
-    /// How many were answered since the server last answered us.
-    pub(super) asked: AtomicUsize,
-    /// How many requests for sampling there were in the operation that goes on.
-    pub(super) sampled: AtomicUsize,
     /// The pages that are being visited, by their `elicitationId`.
     pub(super) visits: Mutex<HashMap<String, Arc<Notify>>>,
     lists_changed: AtomicBool,
     notices: Notices,
-    // Kept to be the cause of the exit code when the person declined (class `Refused`).
-    declined: Mutex<Option<Failure>>,
-    // An answer that could not be given as it was told to be.
-    unanswered: Mutex<Option<Failure>>,
+    /// The questions that belong to no request that keeps its own.
+    pub(super) questions: Questions,
 }
 
 impl Peer {
@@ -138,13 +133,10 @@ impl Peer {
         Peer {
             abilities,
             busy: AtomicUsize::new(0),
-            asked: AtomicUsize::new(0),
-            sampled: AtomicUsize::new(0),
             visits: Mutex::default(),
             lists_changed: AtomicBool::new(false),
             notices: Notices::default(),
-            declined: Mutex::new(None),
-            unanswered: Mutex::new(None),
+            questions: Questions::default(),
         }
     }
 
@@ -216,31 +208,15 @@ impl Peer {
         self.lists_changed.store(changed, Ordering::Relaxed);
     }
 
-    /// The refusal of the person, where there was one since this was last asked.
-    #[must_use]
-    pub fn declined(&self) -> Option<Failure> {
-        lock(&self.declined).take()
+    /// The questions of a request: its own, where it keeps some.
+    pub(super) fn questions<'a>(&'a self, own: Option<&'a Arc<Questions>>) -> &'a Questions {
+        own.map_or(&self.questions, |own| own)
     }
 
-    /// Remembers that the person said no.
-    pub(super) fn set_declined(&self, message: &str) {
-        lock(&self.declined).get_or_insert(Failure::new(Class::Refused, message));
-    }
-
-    /// Why an answer could not be given as it was told to be, where that happened since this was last asked.
-    #[must_use]
-    pub fn unanswered(&self) -> Option<Failure> {
-        lock(&self.unanswered).take()
-    }
-
-    /// Takes note that the server answered a request of ours: what it asks from now on belongs to the next.
-    pub fn settled(&self) {
-        self.asked.store(0, Ordering::Relaxed);
-    }
-
-    /// Takes note that an operation has come to its end.
-    pub fn finished(&self) {
-        self.sampled.store(0, Ordering::Relaxed);
+    /// Takes note that a request has come to its end, and with it what the server asked in its course.
+    pub(super) fn finished(&self, own: Option<&Arc<Questions>>) {
+        self.questions(own).finished();
+        self.questions.finished();
     }
 
     /// Handles a notification; unknown ones are ignored.
@@ -272,11 +248,13 @@ impl Peer {
 
     /// The whole answer to a request of a legacy server, ready to be sent; none where the user stopped it,
     /// since then the request it belongs to is cancelled. With a failure, nothing more is to be awaited.
+    /// `questions` are those of the request of ours in whose course it came.
     pub async fn answer(
         &self,
         id: &RawValue,
         name: &str,
         params: Option<&RawValue>,
+        questions: &Questions,
     ) -> (Option<String>, Option<Failure>) {
         let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
         if name == method::PING {
@@ -286,7 +264,7 @@ impl Peer {
             method::ELICIT => rpc::response(id, &Answer::Cancel.result().to_string()),
             _ => rpc::error_response(id, code::INTERNAL, &failure.details().message),
         };
-        match self.fulfil(name, &params).await {
+        match self.fulfil(name, &params, questions).await {
             Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
             Err(Refusal::Unfit { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
             Err(Refusal::Unanswered(failure)) => {
@@ -294,7 +272,7 @@ impl Peer {
                     return (None, None);
                 }
                 let answer = failed(&failure);
-                lock(&self.unanswered).get_or_insert(failure);
+                questions.set_unanswered(failure);
                 (Some(answer), None)
             }
             Err(Refusal::Endless(failure)) => (Some(failed(&failure)), Some(failure)),

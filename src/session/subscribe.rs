@@ -287,6 +287,7 @@ impl Legacy {
             headers: Vec::new(),
             timeout: None,
             cancel: Cancel::Never,
+            questions: None,
         })
         .await;
     }

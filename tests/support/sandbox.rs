@@ -306,6 +306,17 @@ impl Running {
         }
     }
 
+    /// Writes to its standard input, which [`Mcpipe::stdin_open`] keeps open.
+    pub fn write(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is open");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).unwrap();
+    }
+
+    /// Ends its standard input.
+    pub fn end_stdin(&mut self) {
+        self.stdin = None;
+    }
+
     /// Sends it a signal by name (`INT`, `TERM`, …).
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

@@ -89,7 +89,7 @@ impl Modern {
             }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
-            let answer = self.peer.fulfil(name, params).await;
+            let answer = self.peer.fulfil(name, params, &self.peer.questions).await;
             responses.insert(key, answer.map_err(|refusal| Reply::Failed(refusal.failure()))?);
         }
         if responses.is_empty() {
@@ -97,7 +97,7 @@ impl Modern {
         }
         *rounds += 1;
         if *rounds > MAX_ROUNDS {
-            return Err(Reply::Failed(self.peer.endless()));
+            return Err(Reply::Failed(self.peer.questions.endless()));
         }
         answered.extend(responses.keys().cloned());
         let mut call = ask_about(method::TASKS_UPDATE, &task.id);

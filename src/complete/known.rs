@@ -1,0 +1,207 @@
+//! What is known without asking anybody: the configured servers, and what their last lists held.
+
+use std::sync::{Arc, OnceLock};
+
+use clap::FromArgMatches;
+use serde_json::Value;
+
+use super::typed::Typed;
+use crate::cli::{self, Cli, Command, GlobalOptions, TargetOptions};
+use crate::commands::Context;
+use crate::commands::credentials::{Entry as Login, Stores};
+use crate::config::Config;
+use crate::env::Environment;
+use crate::interrupt::Interrupt;
+use crate::output::{Terminal, Ui, UiOptions, escape};
+use crate::protocol::views::{Entry, Kind};
+use crate::schema;
+use crate::session::memory::Memory;
+use crate::target::{Resolved, Target};
+
+/// A word and what it is.
+pub type Candidate = (String, String);
+
+/// The longest description, in columns.
+const HELP: usize = 60;
+
+/// The command line that is being typed, and the world it is typed in.
+pub struct Known {
+    context: Context,
+    /// TARGET and the words behind it.
+    words: Vec<String>,
+    command: Vec<String>,
+    reach: TargetOptions,
+    /// Whether `SERVER.TOOL` may be written.
+    splits: bool,
+}
+
+impl Known {
+    /// What is known for this command line.
+    pub fn of(typed: &Typed) -> Self {
+        // What is still missing is no mistake yet.
+        let matches = cli::command().ignore_errors(true).try_get_matches_from(&typed.before);
+        let mut cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).ok();
+        let global = match &mut cli {
+            Some(cli) => cli.take_global(),
+            None => GlobalOptions { config: typed.option("--config").map(Into::into), ..GlobalOptions::default() },
+        };
+        let (words, command, reach, splits) = match cli.map(|cli| cli.command) {
+            Some(Command::Call(args)) => {
+                let words = args.target.into_iter().chain(args.tool).chain(args.args);
+                (words.collect(), args.command, args.reach, true)
+            }
+            Some(Command::List(args)) => {
+                (args.target.into_iter().chain(args.tool).collect(), args.command, args.reach, true)
+            }
+            Some(Command::Read(args)) => {
+                (args.target.into_iter().chain(args.uris).collect(), args.command, args.reach, false)
+            }
+            Some(Command::Prompt(args)) => {
+                let words = args.target.into_iter().chain(args.name).chain(args.args);
+                (words.collect(), args.command, args.reach, false)
+            }
+            _ => (Vec::new(), Vec::new(), TargetOptions::default(), false),
+        };
+        let options = UiOptions { quiet: true, ..UiOptions::default() };
+        let silent =
+            Ui::with_writers(options, Terminal::default(), Box::new(std::io::sink()), Box::new(std::io::sink()));
+        let context = Context {
+            ui: Arc::new(silent),
+            env: Arc::new(Environment::from_process()),
+            interrupt: Interrupt::default(),
+            global,
+            stores: Stores::default(),
+            trace: OnceLock::new(),
+        };
+        Known { context, words, command, reach, splits }
+    }
+
+    /// The configured servers that may be used, as far as the files can be read.
+    pub fn servers(&self) -> Vec<Candidate> {
+        let (config, _) = Config::survey(&self.context.env, self.context.global.config.as_deref());
+        let usable = config.servers().iter().filter(|server| server.usable().is_ok());
+        usable.map(|server| (server.name.clone(), help(&server.source.shown))).collect()
+    }
+
+    /// `SERVER.TOOL`, where the word begins with a server.
+    pub fn dotted(&self, current: &str) -> Vec<Candidate> {
+        let mut all = Vec::new();
+        for (name, _) in self.servers() {
+            if current.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.'))
+                && let Some(Resolved { target, .. }) = self.resolve(vec![name.clone()])
+            {
+                all.extend(self.tools_of(&target).iter().map(|tool| (format!("{name}.{}", tool.name()), about(tool))));
+            }
+        }
+        all
+    }
+
+    /// The tools of the target; behind `SERVER.TOOL` the tool's arguments.
+    pub fn tools(&self, current: &str) -> Vec<Candidate> {
+        let Some(Resolved { target, rest }) = self.target() else { return Vec::new() };
+        if !rest.is_empty() {
+            return self.arguments(current);
+        }
+        self.tools_of(&target).iter().map(|tool| (tool.name().to_owned(), about(tool))).collect()
+    }
+
+    /// The arguments of the tool that are not given yet, as `name=`; the values of the one that is being given.
+    pub fn arguments(&self, current: &str) -> Vec<Candidate> {
+        let Some(Resolved { target, rest }) = self.target() else { return Vec::new() };
+        let Some((tool, given)) = rest.split_first() else { return Vec::new() };
+        let tools = self.tools_of(&target);
+        let Some(tool) = tools.iter().find(|one| one.name() == tool) else { return Vec::new() };
+        let parameters = tool.input_schema().map(schema::parameters).unwrap_or_default();
+        let name_of = |word: &str| word.split_once('=').map(|(name, _)| name.trim_end_matches(':').to_owned());
+        if let Some(name) = name_of(current) {
+            let Some(parameter) = parameters.into_iter().find(|one| one.name == name) else { return Vec::new() };
+            let mut values: Vec<String> = parameter
+                .allowed
+                .iter()
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))
+                .collect();
+            if values.is_empty() && parameter.kind == "boolean" {
+                values = vec!["true".to_owned(), "false".to_owned()];
+            }
+            return values.into_iter().map(|value| (format!("{name}={value}"), String::new())).collect();
+        }
+        let given: Vec<String> = given.iter().filter_map(|word| name_of(word)).collect();
+        // An array is given item by item.
+        let open = |one: &schema::Parameter| one.kind.ends_with("[]") || !given.contains(&one.name);
+        let described = |one: schema::Parameter| {
+            let words = [one.kind.as_str(), if one.required { "required" } else { "" }, one.description.as_str()];
+            let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            (format!("{}=", one.name), help(&words.join(", ")))
+        };
+        parameters.into_iter().filter(open).map(described).collect()
+    }
+
+    /// The resources and templates of the target.
+    pub fn resources(&self) -> Vec<Candidate> {
+        let Some(Resolved { target, .. }) = self.target() else { return Vec::new() };
+        let kinds = [Kind::Resources, Kind::Templates];
+        let all = kinds.into_iter().flat_map(|kind| self.list(&target, kind));
+        all.map(|entry| (entry.uri().to_owned(), about(&entry))).collect()
+    }
+
+    /// The prompts of the target.
+    pub fn prompts(&self) -> Vec<Candidate> {
+        let Some(Resolved { target, .. }) = self.target() else { return Vec::new() };
+        self.list(&target, Kind::Prompts).iter().map(|prompt| (prompt.name().to_owned(), about(prompt))).collect()
+    }
+
+    /// The arguments of the prompt that are not given yet, as `name=`.
+    pub fn prompt_arguments(&self) -> Vec<Candidate> {
+        let Some(Resolved { target, rest }) = self.target() else { return Vec::new() };
+        let Some((name, given)) = rest.split_first() else { return Vec::new() };
+        let prompts = self.list(&target, Kind::Prompts);
+        let arguments = prompts
+            .iter()
+            .find(|prompt| prompt.name() == name)
+            .and_then(|prompt| prompt.value().get("arguments")?.as_array().cloned())
+            .unwrap_or_default();
+        let text = |argument: &Value, key: &str| argument.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+        arguments
+            .iter()
+            .filter_map(|argument| Some((format!("{}=", text(argument, "name")?), argument)))
+            .filter(|(name, _)| !given.iter().any(|word| word.starts_with(name)))
+            .map(|(name, argument)| (name, help(&text(argument, "description").unwrap_or_default())))
+            .collect()
+    }
+
+    fn target(&self) -> Option<Resolved> {
+        self.resolve(self.words.clone())
+    }
+
+    fn resolve(&self, words: Vec<String>) -> Option<Resolved> {
+        self.context.target(words, &self.command, self.splits, &self.reach).ok()
+    }
+
+    fn tools_of(&self, target: &Target) -> Vec<Entry> {
+        let mut all = self.list(target, Kind::Tools);
+        all.retain(|tool| target.policy.permits(tool.name()));
+        all
+    }
+
+    /// What the server last said, to the same login as now.
+    fn list(&self, target: &Target, kind: Kind) -> Vec<Entry> {
+        let identity = match self.context.gate(target, Login::default()) {
+            Ok(gate) => gate.and_then(|gate| gate.identity().ok().flatten()),
+            Err(_) => return Vec::new(),
+        };
+        let memory = Memory::of(target, self.context.env.cache_dir().as_deref(), identity.as_deref());
+        memory.last_list(kind).unwrap_or_default().iter().map(|item| Entry::new(item)).collect()
+    }
+}
+
+/// The first line of what a server says about something.
+fn about(entry: &Entry) -> String {
+    let text = if entry.description().is_empty() { entry.title().unwrap_or_default() } else { entry.description() };
+    help(text)
+}
+
+/// A text of a server as a shell may show it.
+fn help(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    escape::fit(&escape::one_line(line), HELP).into_owned()
+}

@@ -1,0 +1,122 @@
+//! Completion as it happens: a shell calls mcpipe with `MCPIPE_COMPLETE` set and gets candidates back.
+//!
+//! Names of servers come from the configuration, names of tools, prompts and resources from the remembered
+//! lists. Nothing here ever connects, and whatever is wrong (a broken configuration, say) is passed over in
+//! silence: nobody asked for it.
+
+mod known;
+mod shells;
+mod typed;
+
+use std::ffi::OsStr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Arg, Command};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::CompleteEnv;
+
+use crate::cli;
+use crate::env;
+use known::Known;
+use typed::Typed;
+
+pub use shells::SHELLS;
+
+/// The completion request of a shell, answered; `None` on an ordinary run.
+#[must_use]
+pub fn requested() -> Option<ExitCode> {
+    let shell = std::env::var_os(env::COMPLETE).filter(|value| !value.is_empty())?;
+    let arguments = std::env::args_os();
+    let cwd = std::env::current_dir().ok();
+    let typed = Arc::new(Typed::of_process(&shell.to_string_lossy()));
+    let factory = || wired(&typed);
+    let done =
+        CompleteEnv::with_factory(factory).var(env::COMPLETE).shells(SHELLS).try_complete(arguments, cwd.as_deref());
+    Some(if matches!(done, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What can stand in a place.
+#[derive(Clone, Copy)]
+enum What {
+    Server,
+    /// A server, or `SERVER.TOOL`.
+    ServerOrTool,
+    Tool,
+    Argument,
+    Resource,
+    Prompt,
+    PromptArgument,
+}
+
+/// The place of a positional argument, by its command and its own name.
+fn what(command: &str, arg: &str) -> Option<What> {
+    Some(match (command, arg) {
+        ("call" | "list", "target") => What::ServerOrTool,
+        ("call" | "list", "tool") => What::Tool,
+        ("call", "args") => What::Argument,
+        ("read", "uris") => What::Resource,
+        ("prompt", "name") => What::Prompt,
+        ("prompt", "args") => What::PromptArgument,
+        // A new server has a new name.
+        ("add", _) => return None,
+        (_, "target") | ("get" | "wait" | "cancel", "words") | ("get" | "remove" | "rename" | "check", "name") => {
+            What::Server
+        }
+        _ => return None,
+    })
+}
+
+/// The command line, with what is known about each place.
+fn wired(typed: &Arc<Typed>) -> Command {
+    let mut command = cli::command();
+    // What each command takes is known once it is built.
+    command.build();
+    wire(&mut command, typed);
+    command
+}
+
+fn wire(command: &mut Command, typed: &Arc<Typed>) {
+    let name = command.get_name().to_owned();
+    let places: Vec<(String, What)> = command
+        .get_positionals()
+        .filter_map(|arg| Some((arg.get_id().to_string(), what(&name, arg.get_id().as_str())?)))
+        .collect();
+    for (id, what) in places {
+        let typed = typed.clone();
+        let find = move |current: &OsStr| candidates(&typed, what, current);
+        *command = std::mem::take(command).mut_arg(id, |arg| arg.add(ArgValueCompleter::new(find)));
+    }
+    if typed.current.is_empty() {
+        // Options are offered to who begins one, and where there is nothing else.
+        let hidden = |arg: Arg| if arg.is_positional() { arg } else { arg.hide(true) };
+        *command = std::mem::take(command).mut_args(hidden);
+    }
+    for inner in command.get_subcommands_mut() {
+        wire(inner, typed);
+    }
+}
+
+fn candidates(typed: &Typed, what: What, current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else { return Vec::new() };
+    let known = Known::of(typed);
+    let all = match what {
+        What::Server => known.servers(),
+        What::ServerOrTool => match current.contains('.') {
+            true => known.servers().into_iter().chain(known.dotted(current)).collect(),
+            false => known.servers(),
+        },
+        What::Tool => known.tools(current),
+        What::Argument => known.arguments(current),
+        What::Resource => known.resources(),
+        What::Prompt => known.prompts(),
+        What::PromptArgument => known.prompt_arguments(),
+    };
+    let fits = |(value, help): (String, String)| {
+        if !value.starts_with(current) || !typed.takes(&value) {
+            return None;
+        }
+        Some(CompletionCandidate::new(value).help((!help.is_empty()).then(|| help.into())))
+    };
+    all.into_iter().filter_map(fits).collect()
+}

@@ -1,0 +1,151 @@
+//! The shells. Where the script that comes with clap falls short of what mcpipe's words are like, ours is used.
+
+use std::ffi::OsString;
+use std::io::{Error, Write};
+use std::path::Path;
+
+use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Shells, Zsh};
+
+/// Every shell with completions.
+pub const SHELLS: Shells<'static> = Shells(&[&OurBash, &Elvish, &Fish, &Powershell, &OurZsh]);
+
+/// bash cuts words at `=` and `:`, of which ours are full, and puts candidates on the line as they are.
+struct OurBash;
+
+const BASH: &str = r#"# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
+_mcpipe() {
+    # bash cuts words at = and :, so they are put together again by where they stand on the line.
+    local words=() rest=$COMP_LINE piece glue i
+    for ((i = 0; i <= COMP_CWORD; i++)); do
+        piece=${COMP_WORDS[i]}
+        glue=$rest
+        rest=${rest#"${rest%%[![:space:]]*}"}
+        [[ $glue == "$rest" && $i -gt 0 ]] && glue=yes || glue=no
+        rest=${rest#"$piece"}
+        # Of the last word only what stands before the cursor counts.
+        [[ $i -eq $COMP_CWORD && $piece != [=:]* ]] && piece=$2
+        if [[ $glue == yes ]]; then
+            words[${#words[@]}-1]+=$piece
+        else
+            words+=("$piece")
+        fi
+    done
+    local word=${words[${#words[@]}-1]} candidate
+    # bash replaces no more than its own piece of the word.
+    local kept=${word%"$2"}
+    COMPREPLY=()
+    while IFS= read -r candidate; do
+        candidate=${candidate#"$kept"}
+        # What means something to the shell is quoted.
+        [[ $candidate == *[!A-Za-z0-9_./:=@%+-]* ]] && printf -v candidate %q "$candidate"
+        [[ -n $candidate ]] && COMPREPLY+=("$candidate")
+    done < <(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) VAR=bash \
+        COMPLETER -- "${words[@]}" 2>/dev/null; echo)
+    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=/:.] ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+}
+if [[ ${BASH_VERSINFO[0]} -gt 4 || ${BASH_VERSINFO[0]} -eq 4 && ${BASH_VERSINFO[1]} -ge 4 ]]; then
+    complete -o bashdefault -o nosort -F _mcpipe BIN
+else
+    complete -o bashdefault -F _mcpipe BIN
+fi"#;
+
+/// zsh puts a blank behind every candidate, also behind `name=`, and calls an autoloaded script for its
+/// candidates the first time already.
+struct OurZsh;
+
+const ZSH: &str = r#"#compdef BIN
+# Completion of mcpipe for zsh. Candidates come from mcpipe itself, which connects to nobody for it.
+function _mcpipe_complete() {
+    local -a found=("${(@f)$(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((CURRENT - 1)) VAR=zsh \
+        COMPLETER -- "${words[@]}" 2>/dev/null)}")
+    local -a open=() dirs=() other=()
+    local one value
+    for one in $found; do
+        # What is before the first colon without a backslash; the rest describes it.
+        value=${one//\\:/$'\1'}
+        value=${${value%%:*}//$'\1'/:}
+        case $value in
+            *=) open+=("$one") ;;
+            */) dirs+=("$one") ;;
+            *) other+=("$one") ;;
+        esac
+    done
+    (( $#open )) && _describe -V 'arguments' open -S ''
+    (( $#dirs )) && _describe -V 'directories' dirs -S ''
+    (( $#other )) && _describe -V 'values' other
+}
+
+if [[ ${funcstack[1]} == _BIN ]]; then
+    _mcpipe_complete "$@"
+else
+    compdef _mcpipe_complete BIN
+fi"#;
+
+fn write(script: &str, var: &str, bin: &str, completer: &str, buf: &mut dyn Write) -> Result<(), Error> {
+    let completer = shlex::try_quote(completer).unwrap_or(std::borrow::Cow::Borrowed(completer));
+    writeln!(buf, "{}", script.replace("COMPLETER", &completer).replace("VAR", var).replace("BIN", bin))
+}
+
+impl EnvCompleter for OurBash {
+    fn name(&self) -> &'static str {
+        Bash.name()
+    }
+
+    fn is(&self, name: &str) -> bool {
+        Bash.is(name)
+    }
+
+    fn write_registration(
+        &self,
+        var: &str,
+        _: &str,
+        bin: &str,
+        completer: &str,
+        buf: &mut dyn Write,
+    ) -> Result<(), Error> {
+        write(BASH, var, bin, completer, buf)
+    }
+
+    fn write_complete(
+        &self,
+        command: &mut clap::Command,
+        args: Vec<OsString>,
+        cwd: Option<&Path>,
+        buf: &mut dyn Write,
+    ) -> Result<(), Error> {
+        Bash.write_complete(command, args, cwd, buf)
+    }
+}
+
+impl EnvCompleter for OurZsh {
+    fn name(&self) -> &'static str {
+        Zsh.name()
+    }
+
+    fn is(&self, name: &str) -> bool {
+        Zsh.is(name)
+    }
+
+    fn write_registration(
+        &self,
+        var: &str,
+        _: &str,
+        bin: &str,
+        completer: &str,
+        buf: &mut dyn Write,
+    ) -> Result<(), Error> {
+        write(ZSH, var, bin, completer, buf)
+    }
+
+    fn write_complete(
+        &self,
+        command: &mut clap::Command,
+        args: Vec<OsString>,
+        cwd: Option<&Path>,
+        buf: &mut dyn Write,
+    ) -> Result<(), Error> {
+        Zsh.write_complete(command, args, cwd, buf)
+    }
+}

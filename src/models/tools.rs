@@ -1,0 +1,183 @@
+//! Tools as the APIs take them, in a request's `tools`: schemas stay as the servers sent them.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::Api;
+use crate::protocol::views::{Entry, member};
+
+/// The longest description that OpenAI takes, in characters.
+const OPENAI_DESCRIPTION: usize = 1024;
+
+/// A tool and its name for the model.
+pub struct Named<'a> {
+    /// From [`super::names::exposed`].
+    pub name: String,
+    /// The tool.
+    pub tool: &'a Entry,
+}
+
+/// The value of a request's `tools`, as JSON text, and what was changed to fit.
+#[must_use]
+pub fn tools(api: Api, tools: &[Named<'_>]) -> (String, Vec<String>) {
+    let mut changes = Vec::new();
+    let all: Vec<String> = tools.iter().map(|named| one(api, named, &mut changes)).collect();
+    let all = all.join(",");
+    let text = match api {
+        Api::Gemini => format!(r#"[{{"functionDeclarations":[{all}]}}]"#),
+        _ => format!("[{all}]"),
+    };
+    (text, changes)
+}
+
+fn one(api: Api, named: &Named<'_>, changes: &mut Vec<String>) -> String {
+    let name = quote(&named.name);
+    let description = description(api, named, changes);
+    let described = description.as_ref().map(|text| format!(r#","description":{}"#, quote(text))).unwrap_or_default();
+    if let Some(word) = refused_word(api, named.tool) {
+        changes.push(format!("the API may refuse '{}': its schema has '{word}' at the top", named.name));
+    }
+    let schema = schema(named.tool, matches!(api, Api::OpenAi | Api::Responses));
+    match api {
+        Api::Anthropic => format!(r#"{{"name":{name}{described},"input_schema":{schema}}}"#),
+        Api::OpenAi => {
+            format!(r#"{{"type":"function","function":{{"name":{name}{described},"parameters":{schema}}}}}"#)
+        }
+        // Left out, `strict` would demand schemas that name every property as required.
+        Api::Responses => {
+            format!(r#"{{"type":"function","name":{name}{described},"parameters":{schema},"strict":false}}"#)
+        }
+        // Gemini demands a description.
+        Api::Gemini => {
+            let text = quote(&description.unwrap_or_else(|| named.name.clone().into()));
+            format!(r#"{{"name":{name},"description":{text},"parametersJsonSchema":{schema}}}"#)
+        }
+    }
+}
+
+/// What this API does not take at the top of a schema.
+fn refused_word(api: Api, tool: &Entry) -> Option<&'static str> {
+    let words: &[&'static str] = match api {
+        Api::Anthropic => &["oneOf", "anyOf", "allOf"],
+        Api::OpenAi | Api::Responses => &["oneOf", "anyOf", "allOf", "enum", "not"],
+        Api::Gemini => &[],
+    };
+    words.iter().copied().find(|word| tool.input_schema().is_some_and(|schema| schema.get(word).is_some()))
+}
+
+fn description<'a>(api: Api, named: &Named<'a>, changes: &mut Vec<String>) -> Option<Cow<'a, str>> {
+    let text = Some(named.tool.description()).filter(|text| !text.is_empty()).or(named.tool.title())?;
+    let limited = matches!(api, Api::OpenAi | Api::Responses);
+    match text.char_indices().nth(OPENAI_DESCRIPTION) {
+        Some(_) if limited => {
+            changes.push(format!(
+                "the description of '{}' is cut to {OPENAI_DESCRIPTION} characters, the most that OpenAI takes",
+                named.name
+            ));
+            let head: String = text.chars().take(OPENAI_DESCRIPTION - 1).collect();
+            Some(format!("{head}…").into())
+        }
+        _ => Some(text.into()),
+    }
+}
+
+/// The input schema as it came; OpenAI wants `properties` even where there are none.
+fn schema(tool: &Entry, wants_properties: bool) -> String {
+    let raw = member(tool.raw(), "inputSchema").filter(|raw| raw.get().starts_with('{'));
+    let Some(raw) = raw else { return r#"{"type":"object","properties":{}}"#.to_owned() };
+    let text = raw.get();
+    let mut missing = Vec::new();
+    if member(raw, "type").is_none() {
+        missing.push(r#""type":"object""#);
+    }
+    if wants_properties && member(raw, "properties").is_none() {
+        missing.push(r#""properties":{}"#);
+    }
+    if missing.is_empty() {
+        return text.to_owned();
+    }
+    let rest = text[1..].trim_start();
+    let comma = if rest.starts_with('}') { "" } else { "," };
+    format!("{{{}{comma}{rest}", missing.join(","))
+}
+
+fn quote(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn made(api: Api, tool: &str) -> (String, Vec<String>) {
+        let entry = Entry::new(&RawValue::from_string(tool.to_owned()).unwrap());
+        tools(api, &[Named { name: entry.name().to_owned(), tool: &entry }])
+    }
+
+    const ADD: &str = r#"{"name":"add","description":"Adds","inputSchema":{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}}"#;
+
+    #[test]
+    fn each_api_gets_its_form() {
+        let schema = r#"{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}"#;
+        let of = |api| made(api, ADD).0;
+        assert_eq!(of(Api::Anthropic), format!(r#"[{{"name":"add","description":"Adds","input_schema":{schema}}}]"#));
+        assert_eq!(
+            of(Api::OpenAi),
+            format!(
+                r#"[{{"type":"function","function":{{"name":"add","description":"Adds","parameters":{schema}}}}}]"#
+            )
+        );
+        assert_eq!(
+            of(Api::Responses),
+            format!(
+                r#"[{{"type":"function","name":"add","description":"Adds","parameters":{schema},"strict":false}}]"#
+            )
+        );
+        assert_eq!(
+            of(Api::Gemini),
+            format!(
+                r#"[{{"functionDeclarations":[{{"name":"add","description":"Adds","parametersJsonSchema":{schema}}}]}}]"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_added_and_no_more() {
+        let schema = |api, tool: &str| {
+            let value: Value = serde_json::from_str(&made(api, tool).0).unwrap();
+            let found = ["/0/input_schema", "/0/function/parameters"].iter().find_map(|place| value.pointer(place));
+            found.unwrap().to_string()
+        };
+        let none = r#"{"name":"t"}"#;
+        let empty = r#"{"name":"t","inputSchema":{ }}"#;
+        let bare = r#"{"name":"t","inputSchema":{"type":"object"}}"#;
+        assert_eq!(schema(Api::Anthropic, none), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(schema(Api::Anthropic, empty), r#"{"type":"object"}"#);
+        assert_eq!(schema(Api::OpenAi, empty), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(schema(Api::Anthropic, bare), r#"{"type":"object"}"#);
+        assert_eq!(schema(Api::OpenAi, bare), r#"{"properties":{},"type":"object"}"#);
+        let gemini = made(Api::Gemini, none).0;
+        assert!(gemini.contains(r#""name":"t","description":"t""#), "{gemini}");
+        assert_eq!(made(Api::Anthropic, none).0, r#"[{"name":"t","input_schema":{"type":"object","properties":{}}}]"#);
+    }
+
+    #[test]
+    fn what_an_api_refuses_is_said() {
+        let tool = r#"{"name":"t","inputSchema":{"type":"object","anyOf":[{"required":["a"]}]}}"#;
+        assert_eq!(made(Api::Anthropic, tool).1, ["the API may refuse 't': its schema has 'anyOf' at the top"]);
+        assert!(made(Api::Gemini, tool).1.is_empty());
+    }
+
+    #[test]
+    fn a_description_that_openai_would_refuse_is_cut_and_said() {
+        let tool = format!(r#"{{"name":"t","description":"{}"}}"#, "é".repeat(1025));
+        let (text, changes) = made(Api::OpenAi, &tool);
+        assert!(text.contains(&format!("\"{}…\"", "é".repeat(1023))));
+        assert_eq!(changes.len(), 1);
+        assert!(made(Api::Anthropic, &tool).1.is_empty());
+    }
+}
