@@ -31,6 +31,7 @@ use clap::error::ErrorKind;
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
 use commands::credentials::Stores;
+use commands::secrets::Fetched;
 use commands::{Context, Exit};
 use env::Environment;
 use error::{Class, Failure, Result};
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
         interrupt: Interrupt::default(),
         global,
         stores: Stores::default(),
+        fetched: Fetched::default(),
         trace: OnceLock::new(),
     };
     let class = match run(context, cli.command) {
@@ -100,21 +102,9 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     }
 }
 
-/// Runs a command that connects: on a runtime of one thread, with signals turned into the wish to stop.
+/// Runs a command that connects.
 fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
-    let outcome = runtime.block_on(async {
-        let signals = tokio::spawn(commands::signals(context.interrupt.clone()));
-        let outcome = command(&context).await;
-        signals.abort();
-        outcome
-    });
-    // A name look-up or a read of standard input that hangs must not hold up the end.
-    runtime.shutdown_background();
-    outcome
+    commands::wait(&context.interrupt, command(&context))?
 }
 
 fn ui_options(global: &GlobalOptions) -> UiOptions {

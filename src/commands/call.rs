@@ -33,7 +33,7 @@ use crate::target::{Confirm, Target};
 /// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
 pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach).await?;
     let Some((tool, words)) = words.split_first() else {
         return Err(Failure::new(Class::Usage, "which tool?")
             .server(&target.name)

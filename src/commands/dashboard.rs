@@ -7,8 +7,9 @@ use futures_util::stream;
 use serde_json::Value;
 
 use super::list::{Filter, offered, signature, wanted};
-use super::{Context, Exit};
+use super::{Context, Exit, overrides};
 use crate::cli::ListArgs;
+use crate::config::Lookup;
 use crate::error::{Failure, Result};
 use crate::output::documents;
 use crate::output::listing::{ServerRow, State, kind_table, servers_table};
@@ -48,7 +49,13 @@ impl Asked {
 /// # Errors
 /// When the configuration cannot be read.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
-    let servers = context.configured(&args.reach)?;
+    let lookup = Lookup::new(&context.env, context.global.config.as_deref());
+    let config = lookup.config()?;
+    let overrides = overrides(&args.reach);
+    let servers: Vec<&str> = (config.servers().iter())
+        .filter(|server| server.disabled().is_none())
+        .map(|server| server.name.as_str())
+        .collect();
     if servers.is_empty() {
         context.ui.note("no servers are configured");
         if context.ui.json() {
@@ -61,7 +68,8 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let total = servers.len();
     let asked = async {
         let mut done = 0;
-        let all = servers.into_iter().map(|(name, target)| ask(context, args, &kinds, name, target));
+        let target = |name| context.configured(config, name, &overrides, args.offline);
+        let all = servers.into_iter().map(|name| ask(context, args, &kinds, name, target(name)));
         let mut all = stream::iter(all).buffered(usize::from(args.jobs));
         let mut asked = Vec::new();
         while let Some(one) = all.next().await {
@@ -85,9 +93,17 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     })
 }
 
-async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, target: Result<Target>) -> Asked {
-    let mut asked = Asked::new(&name, "");
-    let target = match target {
+async fn ask(
+    context: &Context,
+    args: &ListArgs,
+    kinds: &[Kind],
+    name: &str,
+    target: impl Future<Output = Result<Target>>,
+) -> Asked {
+    let mut asked = Asked::new(name, "");
+    let start = Instant::now();
+    // Its secrets are fetched when its turn comes, beside the others.
+    let target = match target.await {
         Ok(target) => target,
         Err(failure) => {
             asked.failure = Some(failure);
@@ -98,7 +114,6 @@ async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, t
     if args.offline {
         return asked;
     }
-    let start = Instant::now();
     let session = match context.session(target, None) {
         Ok(session) => session,
         Err(failure) => {

@@ -275,6 +275,10 @@ fn check_value(
         (Kind::Time, Value::Whole(_) | Value::Decimal(_)) => Err((node.at, "must not be negative".to_owned())),
         (_, Value::Text(text)) => {
             well_formed(text, node.at)?;
+            // A word that rules something is no secret, and is read before anything is fetched.
+            if !matches!(key.kind, Kind::Text | Kind::Path) && !expand::secrets(text).is_empty() {
+                return Err((node.at, "cannot be a secret".to_owned()));
+            }
             // What holds a reference can only be judged when it is used.
             if text.contains("${") { Ok(()) } else { check_text(key.kind, text).map_err(|wrong| (node.at, wrong)) }
         }

@@ -14,6 +14,7 @@
 //! | `vault` | the system's own keychain, blocking |
 //! | `parts` | secrets longer than one entry of the keychain may be |
 //! | `index` | what the keychain holds, without opening it |
+//! | `named` | secrets by name, which are no logins |
 //! | `disk`, `lock` | careful files, and locks across processes |
 
 mod disk;
@@ -21,6 +22,7 @@ mod file;
 mod index;
 mod keychain;
 mod lock;
+pub mod named;
 mod parts;
 #[cfg(test)]
 mod real;
@@ -165,6 +167,9 @@ pub fn open(choice: Choice, places: &Places, say: Say) -> Result<Box<dyn Store>>
 
 /// A name for a key that every file system and keychain takes.
 fn name_of(key: &str) -> String {
+    if let Some(account) = named::account(key) {
+        return account;
+    }
     let hash = Sha256::digest(key.as_bytes());
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -159,7 +159,8 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
             crate::config::trust::shell_word(&server.source.shown)
         )),
         None => {
-            let faults = server.read(context.environment, &config.defaults).err().unwrap_or_default();
+            let faults =
+                server.read(context.environment, &config.defaults, &context.judged(&config)).err().unwrap_or_default();
             report.notes.extend(faults.iter().map(ToString::to_string));
         }
     }
