@@ -9,6 +9,14 @@
 mod auth;
 mod call;
 mod complete;
+mod config;
+mod config_files;
+mod config_import;
+mod config_policy;
+mod config_secrets;
+mod config_secrets_terminal;
+mod config_trust;
+mod dashboard;
 mod exit_codes;
 mod faults;
 mod faults_http;

@@ -146,7 +146,7 @@ async fn run(words: &[String], request: &Request, environment: &Environment, per
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut output, mut complaint) = (Vec::new(), Vec::new());
     let status = {
-        let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+        let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
         let reading =
             async { tokio::join!(take(stdout, longest, &mut output), take(stderr, LONGEST_COMPLAINT, &mut complaint)) };
         let mut reading = std::pin::pin!(reading);
@@ -158,11 +158,11 @@ async fn run(words: &[String], request: &Request, environment: &Environment, per
             }
         }
     };
-    let text = String::from_utf8(output).map_err(|_| failed("it printed something that is no text".to_owned()))?;
-    let text = text.trim_end_matches(['\n', '\r']);
-    if text.len() >= LONGEST {
+    if output.len() > LONGEST {
         return Err(failed(format!("it printed more than {LONGEST} bytes")));
     }
+    let text = String::from_utf8(output).map_err(|_| failed("it printed something that is no text".to_owned()))?;
+    let text = text.trim_end_matches(['\n', '\r']);
     match status {
         Err(error) => Err(failed(error.to_string())),
         Ok(status) if !status.success() => {
