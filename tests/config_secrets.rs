@@ -169,7 +169,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
     "#]].assert_eq(&command("./binary"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/long' failed, and 'headers.X-Key' in [servers.api] refers to it
-          exit status: 141
+          it printed more than 65536 bytes
     "#]].assert_eq(&command("./long"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/signal' failed, and 'headers.X-Key' in [servers.api] refers to it
@@ -303,7 +303,12 @@ fn secrets_are_managed_by_name() {
     "#]]
     .assert_eq(&remove("OTHR"));
     // Neither an empty value nor one on the command line, where others could see it.
-    expect![[""]].assert_eq(&sandbox.mcpipe(["config", "secret", "set", "NEW"]).run().snapshot());
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: the value of 'NEW' is empty, so nothing is stored
+        hint: pipe it in: printf %s "$VALUE" | mcpipe config secret set NEW
+    "#]].assert_eq(&sandbox.mcpipe(["config", "secret", "set", "NEW"]).run().snapshot());
     let argument = sandbox.mcpipe(["config", "secret", "set", "NEW", "value"]).run();
     argument.exits(2).says("unexpected argument 'value'");
     for name in ["", "a b", "../x", "-x", "a.b"] {
