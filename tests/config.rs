@@ -60,7 +60,8 @@ fn list_says_what_is_configured_and_where() {
         off\tauto\thttps://off.example/mcp\t~/.config/mcpipe/config.toml:21\tdisabled
         run\tstdio\tsh\t[ROOT]/work/.mcp.json:3\tuntrusted
         web\tauto\thttps://web.example/mcp\t[ROOT]/work/.mcp.json:2\tready
-    "#]].assert_eq(&config(&sandbox, &["list"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["list"]));
     expect![[r#"
         exit: 0
         --- stdout
@@ -70,12 +71,14 @@ fn list_says_what_is_configured_and_where() {
         exit: 0
         --- stderr
         no server is configured; `mcpipe config add NAME URL` adds one
-    "#]].assert_eq(&config(&Sandbox::new(), &["list"]));
+    "#]]
+    .assert_eq(&config(&Sandbox::new(), &["list"]));
     expect![[r#"
         exit: 0
         --- stdout
         {"servers":[],"faults":[]}
-    "#]].assert_eq(&config(&Sandbox::new(), &["list", "--json"]));
+    "#]]
+    .assert_eq(&config(&Sandbox::new(), &["list", "--json"]));
 }
 
 #[test]
@@ -92,7 +95,8 @@ fn get_tells_every_value_with_its_origin() {
         auth.client_id\tcli\t~/.config/mcpipe/config.toml:13
         auth.client_secret\t[redacted]\t~/.config/mcpipe/config.toml:14
         timeout\t5s\t~/.config/mcpipe/config.toml:3
-    "#]].assert_eq(&config(&sandbox, &["get", "api"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["get", "api"]));
     expect![[r#"
         exit: 0
         --- stdout
@@ -104,14 +108,16 @@ fn get_tells_every_value_with_its_origin() {
         mcpipe: error: no server named 'apo' is configured
           did you mean 'api'?
         hint: `mcpipe config add apo URL` adds it; `mcpipe config list` shows what there is
-    "#]].assert_eq(&config(&sandbox, &["get", "apo"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["get", "apo"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: the following required arguments were not provided: <NAME>
           usage: mcpipe config get <NAME>
         hint: see mcpipe --help
-    "#]].assert_eq(&config(&sandbox, &["get"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["get"]));
     let jq = sandbox.mcpipe(["config", "get", "files", "--jq", ".values[] | select(.key == \"cwd\").value"]).run();
     jq.succeeds().prints("~\n");
 }
@@ -125,20 +131,23 @@ fn path_lists_the_files_in_their_order() {
         --- stdout
         [ROOT]/home/.config/mcpipe/config.toml\tuser\tread
         [ROOT]/work/.mcp.json\tproject\tuntrusted
-    "#]].assert_eq(&config(&sandbox, &["path"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["path"]));
     sandbox.file("alone.toml", "");
     expect![[r#"
         exit: 0
         --- stdout
         {"files":[{"path":"[ROOT]/work/alone.toml","layer":"chosen","format":"toml","state":"read"}]}
-    "#]].assert_eq(&config(&sandbox, &["path", "--config", "alone.toml", "--json"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["path", "--config", "alone.toml", "--json"]));
     expect![[r#"
         exit: 0
         --- stdout
         [ROOT]/work/gone.toml\tchosen\tmissing
         --- stderr
         --config or MCPIPE_CONFIG names this file; no other is read
-    "#]].assert_eq(&config(&sandbox, &["path", "--config", "gone.toml"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["path", "--config", "gone.toml"]));
 }
 
 #[test]
@@ -169,7 +178,7 @@ fn check_finds_everything_at_once() {
         remark\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
         fault\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28
         fault\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, and is 'sometimes'
-        remark\t[ROOT]/work/.mcp.json:1\t'a-b' would be called 'a-b' here, as another entry is
+        remark\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
         --- stderr
         mcpipe: error: 8 faults in 2 files and 9 servers
         hint: set NOT_SET, or give a default: ${NOT_SET:-…}
@@ -190,14 +199,16 @@ fn check_finds_everything_at_once() {
         --- stderr
         mcpipe: error: no server named 'zz' is configured
         hint: `mcpipe config add zz URL` adds it; `mcpipe config list` shows what there is
-    "#]].assert_eq(&config(&sandbox, &["check", "zz"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["check", "zz"]));
     expect![[r#"
         exit: 0
         --- stdout
         remark\t~/.config/mcpipe/config.toml:21\t'off' is disabled
         --- stderr
         1 file and 3 servers checked, nothing wrong
-    "#]].assert_eq(&config(&world(), &["check"]));
+    "#]]
+    .assert_eq(&config(&world(), &["check"]));
     // A duplicate is no TOML, and says where.
     sandbox.config("[servers.a]\nurl = \"https://a/\"\n[servers.a]\nurl = \"https://b/\"\n");
     expect![[r#"
@@ -205,11 +216,11 @@ fn check_finds_everything_at_once() {
         --- stdout
         fault\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key
         remark\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
-        remark\t[ROOT]/work/.mcp.json:1\t'a-b' would be called 'a-b' here, as another entry is
+        remark\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
         --- stderr
         mcpipe: error: 1 fault in 2 files and 2 servers
-        hint: mcpipe config trust [ROOT]/work/.mcp.json
-    "#]].assert_eq(&config(&sandbox, &["check"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["check"]));
 }
 
 #[test]
@@ -221,7 +232,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         --- stderr
         added 'api' in ~/.config/mcpipe/config.toml:1
         the variable API_KEY is not set, and 'headers.X-Key' in [servers.api] refers to it
-    "#]].assert_eq(&add(&[
+    "#]]
+    .assert_eq(&add(&[
         "api",
         "https://api.example/mcp",
         "-H",
@@ -235,19 +247,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stderr
         added 'files' in ~/.config/mcpipe/config.toml:7
-    "#]].assert_eq(&add(&[
-        "files",
-        "-e",
-        "DEBUG=1",
-        "--cwd",
-        ".",
-        "--deny-tool",
-        "rm",
-        "--",
-        "sh",
-        "-c",
-        "a b",
-    ]));
+    "#]]
+    .assert_eq(&add(&["files", "-e", "DEBUG=1", "--cwd", ".", "--deny-tool", "rm", "--", "sh", "-c", "a b"]));
     expect![[r#"
         exit: 0
         --- stdout
@@ -284,7 +285,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         client_id = "cli"
         client_secret = "${CRM}"
         scopes = ["read"]
-    "#]].assert_eq(
+    "#]]
+    .assert_eq(
         &std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml"))
             .unwrap()
             .replace(sandbox.path().to_str().unwrap(), "[ROOT]"),
@@ -296,37 +298,43 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         mcpipe: error: cannot change ~/.config/mcpipe/config.toml
           there is a server 'api' in it already
         hint: --force replaces it; `mcpipe config rename` gives it another name
-    "#]].assert_eq(&add(&["api", "https://other.example/mcp"]));
+    "#]]
+    .assert_eq(&add(&["api", "https://other.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: 'a b' cannot be the name of a server
           a name has letters, digits, '_', '-' and '.', and begins with a letter or digit
         hint: call it 'a-b'
-    "#]].assert_eq(&add(&["a b", "https://other.example/mcp"]));
+    "#]]
+    .assert_eq(&add(&["a b", "https://other.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: 'ftp' is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are
-    "#]].assert_eq(&add(&["x", "ftp://other.example/mcp"]));
+    "#]]
+    .assert_eq(&add(&["x", "ftp://other.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: 'nosuchword' is neither a URL nor a program in PATH
         hint: a URL begins with https://; a command goes after `--`: mcpipe config add x -- nosuchword
-    "#]].assert_eq(&add(&["x", "nosuchword"]));
+    "#]]
+    .assert_eq(&add(&["x", "nosuchword"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: http://far.example/mcp is plain http to another host
           everything sent there, tokens included, can be read and changed on the way
         hint: use https://, or say --allow-http
-    "#]].assert_eq(&add(&["x", "http://far.example/mcp"]));
+    "#]]
+    .assert_eq(&add(&["x", "http://far.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: 'env' in [servers.x] is for a command, and this is a URL
-    "#]].assert_eq(&add(&["x", "https://x.example/mcp", "-e", "A=1"]));
+    "#]]
+    .assert_eq(&add(&["x", "https://x.example/mcp", "-e", "A=1"]));
     expect![[r#"
         exit: 2
         --- stderr
@@ -338,7 +346,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         mcpipe: error: the following required arguments were not provided: <TARGET>
           usage: mcpipe config add <NAME> <TARGET> [-- <COMMAND>...]
         hint: see mcpipe --help
-    "#]].assert_eq(&add(&["x"]));
+    "#]]
+    .assert_eq(&add(&["x"]));
     expect![[r#"
         exit: 0
         --- stdout
@@ -348,25 +357,29 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         --- stderr
         nothing is written; this would go to ~/.config/mcpipe/config.toml
         the value of 'Authorization' is written in clear; a reference keeps it out: -H 'NAME: ${VAR}'
-    "#]].assert_eq(&add(&["x", "https://x.example/mcp", "-H", "Authorization: Bearer abc", "--dry-run"]));
+    "#]]
+    .assert_eq(&add(&["x", "https://x.example/mcp", "-H", "Authorization: Bearer abc", "--dry-run"]));
     assert_eq!(sandbox.mcpipe(["config", "list"]).run().stdout().lines().count(), 3);
     expect![[r#"
         exit: 0
         --- stderr
         replaced 'api' in ~/.config/mcpipe/config.toml:16
-    "#]].assert_eq(&add(&["api", "https://other.example/mcp", "--force"]));
+    "#]]
+    .assert_eq(&add(&["api", "https://other.example/mcp", "--force"]));
     expect![[r#"
         exit: 0
         --- stderr
         added 'api' in [ROOT]/work/.mcpipe.toml:1
-    "#]].assert_eq(&add(&["api", "--project", "https://proj.example/mcp"]));
+    "#]]
+    .assert_eq(&add(&["api", "--project", "https://proj.example/mcp"]));
     expect![[r#"
         exit: 0
         --- stdout
         api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tready
         crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tready
         files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tready
-    "#]].assert_eq(&config(&sandbox, &["list"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["list"]));
 }
 
 #[test]
@@ -410,7 +423,8 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         --- stderr
         added 'one' in ~/.config/mcpipe/config.toml:3
         connected: the server speaks 2026-07-28, 5 tools, 2 resources, 1 prompt
-    "#]].assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
+    "#]]
+    .assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
     let words = stdio.words();
     let json = sandbox.mcpipe(["config", "add", "two", "--check", "--json", "--", &words[0], &words[1]]).run();
     assert_eq!(
@@ -431,30 +445,35 @@ fn remove_and_rename_take_full_names_only() {
         mcpipe: error: no server named 'fil' is configured
           did you mean 'files'?
         hint: `mcpipe config add fil URL` adds it; `mcpipe config list` shows what there is
-    "#]].assert_eq(&config(&sandbox, &["remove", "fil"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["remove", "fil"]));
     expect![[r#"
         exit: 3
         --- stderr
         mcpipe: error: cannot change ~/.config/mcpipe/config.toml
           there is a server 'api' in it already
-    "#]].assert_eq(&config(&sandbox, &["rename", "files", "api"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["rename", "files", "api"]));
     expect![[r#"
         exit: 2
         --- stderr
         mcpipe: error: 'a b' cannot be the name of a server
           a name has letters, digits, '_', '-' and '.', and begins with a letter or digit
         hint: call it 'a-b'
-    "#]].assert_eq(&config(&sandbox, &["rename", "files", "a b"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["rename", "files", "a b"]));
     expect![[r#"
         exit: 0
         --- stderr
         'files' in ~/.config/mcpipe/config.toml is 'docs' now
-    "#]].assert_eq(&config(&sandbox, &["rename", "files", "docs"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["rename", "files", "docs"]));
     expect![[r#"
         exit: 0
         --- stdout
         {"name":"api","file":"[ROOT]/home/.config/mcpipe/config.toml","removed":true}
-    "#]].assert_eq(&config(&sandbox, &["remove", "api", "--json"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["remove", "api", "--json"]));
     let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
     let (before, rest) = MINE.split_once("[servers.api]").unwrap();
     let after = rest.split_once("[servers.files]").unwrap().1;
@@ -466,7 +485,8 @@ fn remove_and_rename_take_full_names_only() {
         mcpipe: error: 'web' stands in [ROOT]/work/.mcp.json:1
           it is JSON, which other clients own; mcpipe changes TOML files only
         hint: change it there
-    "#]].assert_eq(&config(&sandbox, &["remove", "web"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["remove", "web"]));
 }
 
 #[test]
@@ -492,7 +512,8 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         --- stderr
         ~/.config/mcpipe/config.toml is saved
         mcpipe: error: 1 fault in 1 file and 0 servers
-    "#]].assert_eq(&run.snapshot());
+    "#]]
+    .assert_eq(&run.snapshot());
     let run = sandbox.mcpipe(["config", "edit"]).env("EDITOR", "/nowhere/editor").run();
     expect![[r#"
         exit: 3
@@ -500,7 +521,8 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         mcpipe: error: the editor '/nowhere/editor' failed
           No such file or directory (os error 2)
         hint: set EDITOR to the editor you use
-    "#]].assert_eq(&run.snapshot());
+    "#]]
+    .assert_eq(&run.snapshot());
 }
 
 #[test]

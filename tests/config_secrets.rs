@@ -308,7 +308,8 @@ fn secrets_are_managed_by_name() {
         --- stderr
         mcpipe: error: the value of 'NEW' is empty, so nothing is stored
         hint: pipe it in: printf %s "$VALUE" | mcpipe config secret set NEW
-    "#]].assert_eq(&sandbox.mcpipe(["config", "secret", "set", "NEW"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "secret", "set", "NEW"]).run().snapshot());
     let argument = sandbox.mcpipe(["config", "secret", "set", "NEW", "value"]).run();
     argument.exits(2).says("unexpected argument 'value'");
     for name in ["", "a b", "../x", "-x", "a.b"] {

@@ -33,19 +33,22 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
         mcpipe: error: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted
           a project's file may have been written by somebody else, and using it runs what it says
         hint: mcpipe config trust [ROOT]/work/.mcp.json   (shows all of it first)
-    "#]].assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     expect![[r#"
         exit: 0
         --- stdout
         x\tstdio\t[ROOT]/work/evil 'a b'\t[ROOT]/work/.mcp.json:1\tuntrusted
-    "#]].assert_eq(&sandbox.mcpipe(["config", "list"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "list"]).run().snapshot());
     expect![[r#"
         exit: 0
         --- stdout
         remark\t[ROOT]/work/.mcp.json:1\t'x' starts a process, and the file is not trusted
         --- stderr
         1 file and 1 server checked, nothing wrong
-    "#]].assert_eq(&sandbox.mcpipe(["config", "check"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "check"]).run().snapshot());
     expect![[r#"
         exit: 3
         --- stdout
@@ -58,7 +61,8 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
         mcpipe: error: [ROOT]/work/.mcp.json is not trusted
           nobody can be asked without a terminal
         hint: look at the file, then: mcpipe config trust --yes [ROOT]/work/.mcp.json
-    "#]].assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
     sandbox.mcpipe(["config", "trust", "--json"]).run().exits(3).prints("");
     assert!(!ran(&sandbox));
 }
@@ -71,7 +75,8 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
         exit: 0
         --- stderr
         [ROOT]/work/.mcp.json is trusted until it changes
-    "#]].assert_eq(&trusted.snapshot());
+    "#]]
+    .assert_eq(&trusted.snapshot());
     sandbox.mcpipe(["list", "x"]).run().exits(5);
     assert!(ran(&sandbox));
     std::fs::remove_file(sandbox.work().join("ran")).unwrap();
@@ -84,14 +89,16 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
         mcpipe: error: 'x' starts a process, and its file [ROOT]/work/.mcp.json has changed since it was trusted
           a project's file may have been written by somebody else, and using it runs what it says
         hint: mcpipe config trust [ROOT]/work/.mcp.json   (shows all of it first)
-    "#]].assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     sandbox.file(".mcp.json", &text);
     sandbox.mcpipe(["list", "x"]).run().exits(5);
     expect![[r#"
         exit: 0
         --- stderr
         [ROOT]/work/.mcp.json is trusted no longer
-    "#]].assert_eq(&sandbox.mcpipe(["config", "trust", "--revoke"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "trust", "--revoke"]).run().snapshot());
     sandbox.mcpipe(["list", "x"]).run().exits(3);
     let json = sandbox.mcpipe(["config", "trust", "--yes", "--json", ".mcp.json"]).run();
     let file = &json.exits(0).json()["files"][0];
@@ -133,7 +140,8 @@ fn a_person_sees_everything_in_full_before_it_is_trusted() {
 
                 Trust [ROOT]/work/.mcpipe.toml with all this?
                 go on? [y/N] y
-                [ROOT]/work/.mcpipe.toml is trusted until it changes"#]].assert_eq(&shown.join("\n"));
+                [ROOT]/work/.mcpipe.toml is trusted until it changes"#]]
+            .assert_eq(&shown.join("\n"));
         }
         let state = sandbox.mcpipe(["config", "list", "--json"]).run().json()["servers"][0]["state"].clone();
         assert_eq!(state, if code == 0 { "ready" } else { "untrusted" });
@@ -211,7 +219,8 @@ fn what_guards_the_user_is_not_loosened_without_trust() {
         timeout\t7s\t[ROOT]/work/.mcpipe.toml:3
         --- stderr
         [ROOT]/work/.mcpipe.toml:2: the file is not trusted, so its 'confirm' in [defaults] does not count
-    "#]].assert_eq(&run.snapshot());
+    "#]]
+    .assert_eq(&run.snapshot());
 }
 
 #[test]
@@ -226,6 +235,7 @@ fn a_trust_store_that_is_broken_trusts_nothing() {
         mcpipe: error: ~/.local/state/mcpipe/trust.json: cannot read which files are trusted
           EOF while parsing an object at line 1 column 1
         hint: remove the file and run `mcpipe config trust` again
-    "#]].assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     assert!(!ran(&sandbox));
 }

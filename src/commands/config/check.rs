@@ -94,7 +94,8 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
         0 => report.notes.push(format!("{files} and {servers} checked, nothing wrong")),
         _ => {
             let message = format!("{} in {files} and {servers}", count(bad, "fault", "faults"));
-            let hint = findings.iter().find_map(|finding| finding.fault.hint.clone());
+            let faults = findings.iter().filter(|finding| finding.weight == Weight::Fault);
+            let hint = faults.filter_map(|finding| finding.fault.hint.clone()).next();
             let failure = Failure::new(Class::Config, message);
             report.failure = Some(hint.into_iter().fold(failure, Failure::hint));
         }

@@ -256,12 +256,13 @@ fn defaults(server: &Server, defaults: &Defaults) -> Vec<Row> {
 
 /// `config path`.
 pub(super) fn path(context: &Context<'_>) -> Report {
-    let (config, _) = Config::survey(context.environment, context.file);
+    let (config, faults) = Config::survey(context.environment, context.file);
     let mut files = Vec::new();
     let mut rows = Vec::new();
     for place in &config.places {
         let source = config.sources.iter().find(|source| source.path == place.path);
         let state = match source {
+            Some(source) if faults.iter().any(|fault| fault.file == source.shown) => "faulty",
             Some(source) if source.trusted => "read",
             Some(_) => "untrusted",
             None if place.path.exists() => "unreadable",
