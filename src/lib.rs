@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     let global = cli.take_global();
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let mut options = ui_options(&global);
+    let mut options = ui_options(&global, color(&global, &env, &terminal));
     let filter = global.jq.as_ref().map(|text| Filter::new(text, || variables(&env))).transpose();
     let ui = match filter {
         Ok(filter) => {
@@ -107,7 +107,26 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
     commands::wait(&context.interrupt, command(&context))?
 }
 
-fn ui_options(global: &GlobalOptions) -> UiOptions {
+/// When to use colours: as told, else as configured, which only matters (and is only read) at a terminal.
+fn color(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> When {
+    let configured = || {
+        let (config, _) = config::Config::survey(env, global.config.as_deref());
+        config.defaults.color.filter(|_| !terminal.no_color)
+    };
+    match global.color {
+        Some(ColorWhen::Auto) => When::Auto,
+        Some(ColorWhen::Always) => When::Always,
+        Some(ColorWhen::Never) => When::Never,
+        None if !(terminal.stdout || terminal.stderr) => When::Auto,
+        None => match configured().as_deref() {
+            Some("always") => When::Always,
+            Some("never") => When::Never,
+            _ => When::Auto,
+        },
+    }
+}
+
+fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
     let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
@@ -115,11 +134,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
         jq: None,
         quiet: global.quiet,
         verbose: global.verbose,
-        color: match global.color.unwrap_or_default() {
-            ColorWhen::Auto => When::Auto,
-            ColorWhen::Always => When::Always,
-            ColorWhen::Never => When::Never,
-        },
+        color,
         trace_file: global.trace.clone(),
         events: global.events.clone(),
     }

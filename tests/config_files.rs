@@ -190,25 +190,29 @@ fn help_version_and_config_work_while_a_file_is_broken() {
         --- stderr
         mcpipe: error: ~/.config/mcpipe/config.toml:4:11: this is not TOML
           unclosed table, expected `]`
-    "#]].assert_eq(&shown(&["config", "list"]));
+    "#]]
+    .assert_eq(&shown(&["config", "list"]));
     expect![[r#"
         exit: 0
         --- stdout
-        [ROOT]/home/.config/mcpipe/config.toml\tuser\tread
-    "#]].assert_eq(&shown(&["config", "path"]));
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tfaulty
+    "#]]
+    .assert_eq(&shown(&["config", "path"]));
     expect![[r#"
         exit: 3
         --- stdout
         fault\t~/.config/mcpipe/config.toml:4:11\tthis is not TOML: unclosed table, expected `]`
         --- stderr
         mcpipe: error: 1 fault in 1 file and 0 servers
-    "#]].assert_eq(&shown(&["config", "check"]));
+    "#]]
+    .assert_eq(&shown(&["config", "check"]));
     expect![[r#"
         exit: 3
         --- stderr
         mcpipe: error: ~/.config/mcpipe/config.toml:4:11: this is not TOML
           unclosed table, expected `]`
-    "#]].assert_eq(&shown(&["config", "get", "a"]));
+    "#]]
+    .assert_eq(&shown(&["config", "get", "a"]));
     expect![[r#"
         exit: 3
         --- stderr
@@ -238,17 +242,29 @@ fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
     expect!["3: unknown key 'ulr' in [servers.a]; did you mean 'url'?"].assert_eq(&fault("ulr = 'https://a/'"));
     expect!["3: 'url' in [servers.a] must be a string, and is a whole number"].assert_eq(&fault("url = 5"));
     expect!["3: 'url' in [servers.a] is empty"].assert_eq(&fault("url = ''"));
-    expect!["4: 'insecure' in [servers.a] must be true or false, and is a string"].assert_eq(&fault("url = 'https://a/'\ninsecure = 'yes'"));
-    expect!["4: 'transport' in [servers.a] must be one of auto, http, sse, and is 'htpp'; did you mean 'http'?"].assert_eq(&fault("url = 'https://a/'\ntransport = 'htpp'"));
-    expect!["4: 'headers' in [servers.a] must hold strings only, and 'A' is a whole number: put it in quotes"].assert_eq(&fault("url = 'https://a/'\nheaders = { A = 1 }"));
-    expect!["4: 'args' in [servers.a] must be an array of strings, and is a string"].assert_eq(&fault("command = 'sh'\nargs = 'x'"));
-    expect!["4: 'args' in [servers.a] must hold strings only, and here is a whole number"].assert_eq(&fault("command = 'sh'\nargs = ['x', 1]"));
-    expect!["4: 'headers' in [servers.a] is for a URL, and this is a command"].assert_eq(&fault("command = 'sh'\nheaders = { A = 'b' }"));
-    expect!["4: unknown key 'client_idd' in [servers.a.auth]; did you mean 'client_id'?"].assert_eq(&fault("url = 'https://a/'\nauth = { client_idd = 'x' }"));
-    expect!["4: 'redirect_port' in [servers.a.auth] must be from 1 to 65535, and is 70000"].assert_eq(&fault("url = 'https://a/'\nauth = { redirect_port = 70000 }"));
-    expect!["3: 'url' in [servers.a] cannot be read: '${' is never closed by '}'"].assert_eq(&fault("url = 'https://a/${'"));
+    expect!["4: 'insecure' in [servers.a] must be true or false, and is a string"]
+        .assert_eq(&fault("url = 'https://a/'\ninsecure = 'yes'"));
+    expect!["4: 'transport' in [servers.a] must be one of auto, http, sse, and is 'htpp'; did you mean 'http'?"]
+        .assert_eq(&fault("url = 'https://a/'\ntransport = 'htpp'"));
+    expect!["4: 'headers' in [servers.a] must hold strings only, and 'A' is a whole number: put it in quotes"]
+        .assert_eq(&fault("url = 'https://a/'\nheaders = { A = 1 }"));
+    expect!["4: 'args' in [servers.a] must be an array of strings, and is a string"]
+        .assert_eq(&fault("command = 'sh'\nargs = 'x'"));
+    expect!["4: 'args' in [servers.a] must hold strings only, and here is a whole number"]
+        .assert_eq(&fault("command = 'sh'\nargs = ['x', 1]"));
+    expect!["4: 'headers' in [servers.a] is for a URL, and this is a command"]
+        .assert_eq(&fault("command = 'sh'\nheaders = { A = 'b' }"));
+    expect!["4: unknown key 'client_idd' in [servers.a.auth]; did you mean 'client_id'?"]
+        .assert_eq(&fault("url = 'https://a/'\nauth = { client_idd = 'x' }"));
+    expect!["4: 'redirect_port' in [servers.a.auth] must be from 1 to 65535, and is 70000"]
+        .assert_eq(&fault("url = 'https://a/'\nauth = { redirect_port = 70000 }"));
+    expect!["3: 'url' in [servers.a] cannot be read: '${' is never closed by '}'"]
+        .assert_eq(&fault("url = 'https://a/${'"));
     expect!["3: 'url' in [servers.a] cannot be read: '${env:A}' is none of ${VAR}, ${VAR:-default}, ${keychain:NAME} and ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
-    expect!["3: the variable A is not set, and 'url' in [servers.a] refers to it"].assert_eq(&fault("url = 'https://a/${A}'"));
-    expect!["3: 'timeout' in [servers.a] is no time: use a number and ms, s, m or h, such as 500ms, 30s or 2m"].assert_eq(&fault("timeout = '3 fortnights'\nurl = 'https://a/'"));
-    expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, and is 'yes'"].assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));
+    expect!["3: the variable A is not set, and 'url' in [servers.a] refers to it"]
+        .assert_eq(&fault("url = 'https://a/${A}'"));
+    expect!["3: 'timeout' in [servers.a] is no time: use a number and ms, s, m or h, such as 500ms, 30s or 2m"]
+        .assert_eq(&fault("timeout = '3 fortnights'\nurl = 'https://a/'"));
+    expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, and is 'yes'"]
+        .assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));
 }

@@ -32,19 +32,22 @@ fn tools_that_are_not_allowed_are_hidden_and_refused() {
         add\tAdds two integers\ta: integer, b: integer
         --- stderr
         3 tools are hidden by the configuration
-    "#]].assert_eq(&sandbox.mcpipe(["list", "s"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "s"]).run().snapshot());
     expect![[r#"
         exit: 8
         --- stderr
         mcpipe: error: the configuration does not allow the tool 'fail'
         hint: see allow_tools and deny_tools: mcpipe config get s
-    "#]].assert_eq(&sandbox.mcpipe(["call", "s", "fail"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["call", "s", "fail"]).run().snapshot());
     expect![[r#"
         exit: 8
         --- stderr
         mcpipe: error: the configuration does not allow the tool 'image'
         hint: see allow_tools and deny_tools: mcpipe config get s
-    "#]].assert_eq(&sandbox.mcpipe(["list", "s", "image"]).run().snapshot());
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "s", "image"]).run().snapshot());
     sandbox.mcpipe(["call", "s", "image", "--yes"]).run().exits(8);
     sandbox.mcpipe(["call", "s", "slow", "--no-validate"]).run().exits(8);
     assert_eq!(calls(&server), 0, "nothing was called that is not allowed");
@@ -68,7 +71,8 @@ fn consent_is_asked_for_at_a_terminal_and_needs_yes_elsewhere() {
         --- stderr
         mcpipe: error: the call of 'echo' needs consent
         hint: agree beforehand with --yes
-    "#]].assert_eq(&call().run().snapshot());
+    "#]]
+    .assert_eq(&call().run().snapshot());
     assert_eq!(calls(&server), 0);
     call().arg("--yes").run().exits(0).prints("hi\n");
     for (answer, code) in [("n", 8), ("y", 0)] {

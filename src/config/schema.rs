@@ -171,8 +171,8 @@ pub const DEFAULTS: &[Key] = &[
     key("confirm", Kind::Choice(CONFIRM), Fits::Both, "Which calls need consent."),
     harmless("timeout", Kind::Time, Fits::Both, "How long to wait for an answer; 0 waits for ever."),
     harmless("connect_timeout", Kind::Time, Fits::Both, "How long start and negotiation may take; 0 waits for ever."),
-    harmless("color", Kind::Choice(&["auto", "always", "never"]), Fits::Both, "When to use colours."),
-    harmless("jobs", Kind::Whole(1, 65535), Fits::Both, "How many servers are asked at a time."),
+    harmless("color", Kind::Choice(&["auto", "always", "never"]), Fits::Both, "When a terminal gets colours."),
+    harmless("jobs", Kind::Whole(1, 65535), Fits::Both, "How many servers `list` asks at a time."),
 ];
 
 /// The key of this name.
