@@ -64,7 +64,8 @@ fn every_client_is_read_at_its_real_place() {
             list["servers"].as_array().unwrap().iter().filter(|server| server["state"] == "faulty").collect();
         assert!(faulty.is_empty(), "{client}: {faulty:#?}");
         let mut wanted: Vec<&str> = added.iter().map(String::as_str).collect();
-        (configured.sort_unstable(), wanted.sort_unstable());
+        configured.sort_unstable();
+        wanted.sort_unstable();
         assert_eq!(configured, wanted, "{client}");
         // Again, it is all there; and the client's own file was only read.
         let again = sandbox.mcpipe(["config", "import", client, "--yes", "--json"]).run().exits(0).json();

@@ -72,6 +72,34 @@ fn a_server_that_echoes_a_secret_does_not_make_it_seen_in_traces() {
 }
 
 #[test]
+fn a_secret_in_a_url_is_hidden_in_the_form_it_has_there() {
+    let server = Mcp::modern().http();
+    let sandbox = sandbox(&format!(
+        "[servers.good]\nurl = \"{}?who=${{keychain:API}}\"\n[servers.gone]\nurl = \"http://127.0.0.1:1/${{keychain:API}}/mcp?who=${{keychain:API}}\"\n",
+        server.url("/mcp")
+    ));
+    let secret = "s3cret/of the<day>";
+    set(&sandbox, "API", secret);
+    let forms = [secret, "s3cret/of%20the%3Cday%3E", "s3cret"];
+    for words in [
+        &["list", "good", "-vv"][..],
+        &["list", "gone", "-vv"],
+        &["list", "gone", "--json"],
+        &["list"],
+        &["list", "--json"],
+        &["list", "--grep", "echo"],
+        &["config", "get", "gone"],
+        &["config", "check"],
+    ] {
+        let run = sandbox.mcpipe(words.iter().copied()).run();
+        for form in forms {
+            run.hides(form);
+        }
+    }
+    assert_eq!(server.requests()[0].target, "/mcp?who=s3cret/of%20the%3Cday%3E");
+}
+
+#[test]
 fn a_command_is_run_once_a_run_without_a_shell_and_only_where_it_is_used() {
     let (one, two) = (Mcp::modern().http(), Mcp::modern().http());
     let sandbox = sandbox("");

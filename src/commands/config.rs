@@ -29,6 +29,9 @@ use crate::interrupt::Interrupt;
 use crate::output::{Cell, Column, Table};
 pub use probe::Probe;
 
+/// Opens the store of a choice.
+type Open<'a> = dyn Fn(Option<&str>) -> Result<Arc<dyn Store>> + 'a;
+
 /// What the subcommands need of a run.
 pub struct Context<'a> {
     /// The environment.
@@ -44,7 +47,7 @@ pub struct Context<'a> {
     /// Reads the value of a secret with this name: what is piped in, or what is typed unseen.
     pub value: &'a mut dyn FnMut(&str) -> Result<String>,
     /// Opens the store of this choice, in which secrets rest.
-    pub store: &'a dyn Fn(Option<&str>) -> Result<Arc<dyn Store>>,
+    pub store: &'a Open<'a>,
     /// Connects to a server of a configuration.
     pub connect: &'a dyn Fn(&Config, &str) -> Result<Probe>,
     /// The wish to stop, for what waits.

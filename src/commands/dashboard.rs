@@ -186,7 +186,7 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
             prompts: one.count(Kind::Prompts),
             time: (one.time > Duration::ZERO).then_some(one.time),
             state: match &one.failure {
-                Some(failure) => State::Failed(failure.clone()),
+                Some(failure) => State::Failed(context.ui.without_secrets(failure)),
                 None if one.time == Duration::ZERO => State::NotAsked,
                 None => State::Ok,
             },

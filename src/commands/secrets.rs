@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use url::Url;
 
 use super::Context;
 use crate::auth::store::{Store, named};
@@ -81,7 +82,15 @@ impl Context {
         };
         let outcome = cell.get_or_init(fetch).await.clone();
         if let Ok(secret) = &outcome {
-            self.ui.hide(secret.reveal());
+            let secret = secret.reveal();
+            self.ui.hide(secret);
+            // In a URL it looks otherwise.
+            if let Ok(mut url) = Url::parse("http://x/") {
+                url.set_query(Some(secret));
+                self.ui.hide(url.query().unwrap_or_default());
+                url.set_path(secret);
+                self.ui.hide(url.path().trim_start_matches('/'));
+            }
         }
         outcome
     }

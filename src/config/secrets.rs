@@ -67,16 +67,11 @@ pub type Outcome = Result<Secret, Unavailable>;
 pub type Judge<'a> = Box<dyn Fn(&Request) -> Result<(), Unavailable> + 'a>;
 
 /// The values of secrets, as far as they are known.
+#[derive(Default)]
 pub struct Secrets<'a> {
     known: RefCell<HashMap<Request, Outcome>>,
     wanted: RefCell<Vec<Request>>,
     judge: Option<Judge<'a>>,
-}
-
-impl Default for Secrets<'_> {
-    fn default() -> Self {
-        Secrets { known: RefCell::default(), wanted: RefCell::default(), judge: None }
-    }
 }
 
 impl<'a> Secrets<'a> {
