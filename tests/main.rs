@@ -10,6 +10,7 @@ mod auth;
 mod call;
 mod complete;
 mod config;
+mod config_changes;
 mod config_files;
 mod config_import;
 mod config_policy;

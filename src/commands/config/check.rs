@@ -7,10 +7,10 @@ use serde_json::{Value as Json, json};
 
 use super::{Body, Context, Report, show};
 use crate::config::mcp_json::valid_name;
-use crate::config::origins::Fault;
+use crate::config::origins::{Fault, Format};
 use crate::config::secrets::Secrets;
 use crate::config::settings::{Inherit, Settings};
-use crate::config::tree::Value;
+use crate::config::tree::{Value, duplicate_keys};
 use crate::config::{Config, Server, expand};
 use crate::env::{self, Environment, is_program};
 use crate::error::{Class, Failure, Result};
@@ -51,6 +51,12 @@ pub(super) fn check(context: &Context<'_>, name: Option<&str>) -> Result<Report>
     }
     drop(secrets);
     findings.extend(store_finding(context, &config, &findings));
+    for source in config.sources.iter().filter(|source| name.is_none() && source.format == Format::Json) {
+        findings.extend(duplicate_keys(&source.text).into_iter().map(|(at, key)| {
+            let fault = Fault::new(source, at, format!("'{key}' stands there twice, and only the last one counts"));
+            Finding { weight: Weight::Fault, server: None, fault }
+        }));
+    }
     if name.is_none() {
         let notes = config.notes.iter().cloned();
         findings.extend(notes.map(|fault| Finding { weight: Weight::Remark, server: None, fault }));
