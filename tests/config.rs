@@ -218,7 +218,8 @@ fn check_finds_everything_at_once() {
         fault\t[ROOT]/work/twice.json:4\t'A' stands there twice, and only the last one counts
         --- stderr
         mcpipe: error: 2 faults in 1 file and 1 server
-    "#]].assert_eq(&config(&sandbox, &["check", "--config", "twice.json"]));
+    "#]]
+    .assert_eq(&config(&sandbox, &["check", "--config", "twice.json"]));
     // A duplicate is no TOML, and says where.
     sandbox.config("[servers.a]\nurl = \"https://a/\"\n[servers.a]\nurl = \"https://b/\"\n");
     expect![[r#"

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use expect_test::expect;
 use serde_json::json;
 
+use crate::support::pty::Streams;
 use crate::support::{HttpServer, Mcp, Reply, Sandbox};
 
 fn user_file(sandbox: &Sandbox) -> PathBuf {
@@ -82,6 +83,20 @@ fn times_come_from_the_flag_the_entry_or_the_defaults() {
     list(&["y", "--timeout", "250ms", "--connect-timeout", "250ms"]).exits(6).says("250 ms");
     let wrong = sandbox.mcpipe(["list", "y"]).env("TIME", "soon").run();
     wrong.exits(3).says("config.toml:8: 'timeout' in [servers.y] is no time");
+}
+
+#[test]
+fn colours_at_a_terminal_are_as_configured() {
+    let sandbox = Sandbox::new();
+    let coloured = |color: &str, words: &[&str]| {
+        sandbox.config(&format!("{color}\n[servers.x]\nurl = \"https://x.example/\"\n"));
+        let run = sandbox.mcpipe(["config", "get", "x"]).args(words.iter().copied());
+        run.at_terminal(Streams::ALL).ends().exits(0).screen.contains("\u{1b}[1m")
+    };
+    assert!(coloured("", &[]));
+    assert!(!coloured("[defaults]\ncolor = \"never\"", &[]));
+    assert!(coloured("[defaults]\ncolor = \"never\"", &["--color", "always"]));
+    assert!(!coloured("[defaults]\ncolor = \"always\"", &["--color", "never"]));
 }
 
 #[test]

@@ -97,6 +97,17 @@ fn a_secret_in_a_url_is_hidden_in_the_form_it_has_there() {
         }
     }
     assert_eq!(server.requests()[0].target, "/mcp?who=s3cret/of%20the%3Cday%3E");
+    // Nor does anything that is remembered between runs hold it, but the store itself.
+    let mut files = vec![sandbox.path().to_owned()];
+    while let Some(file) = files.pop() {
+        if file.is_dir() {
+            files.extend(std::fs::read_dir(&file).unwrap().map(|entry| entry.unwrap().path()));
+        } else if file.file_name().is_some_and(|name| name != "credentials.json") {
+            let bytes = std::fs::read(&file).unwrap_or_default();
+            let found = bytes.windows(6).any(|window| window == b"s3cret");
+            assert!(!found, "{} holds the secret", file.display());
+        }
+    }
 }
 
 #[test]

@@ -63,3 +63,31 @@ fn a_person_is_told_what_we_wait_for() {
     terminal.shows(&format!("waiting for '{}'", tool.display()));
     terminal.ends().exits(3);
 }
+
+#[test]
+fn a_person_can_stop_waiting_for_a_command() {
+    let sandbox = sandbox();
+    let tool = sandbox.script("tool", "sleep 300");
+    sandbox.config(&format!(
+        "[servers.api]\nurl = \"http://127.0.0.1:9/mcp\"\nheaders = {{ X-Key = \"${{command:{}}}\" }}\n",
+        tool.display()
+    ));
+    let mut terminal = sandbox.mcpipe(["list", "api"]).at_terminal(Streams::ALL);
+    terminal.shows("waiting for ").types("\u{3}");
+    terminal.ends().exits(130);
+}
+
+#[test]
+fn a_command_may_ask_for_something_at_the_terminal() {
+    let sandbox = sandbox();
+    // As sudo and others do: past the standard streams. In a group of its own it would be stopped.
+    let tool = sandbox.script("tool", "printf 'PIN: ' >/dev/tty; read pin </dev/tty; echo \"$pin-value\" >got; exit 1");
+    sandbox.config(&format!(
+        "[servers.api]\nurl = \"http://127.0.0.1:9/mcp\"\nheaders = {{ X-Key = \"${{command:{}}}\" }}\n",
+        tool.display()
+    ));
+    let mut terminal = sandbox.mcpipe(["list", "api"]).at_terminal(Streams::ALL);
+    terminal.shows("PIN: ").types("1234\r");
+    terminal.ends().exits(3);
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("got")).unwrap(), "1234-value\n");
+}

@@ -1,6 +1,8 @@
 //! `list` without a target: forty servers at a glance, of which many are in a bad way.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -159,6 +161,36 @@ fn nothing_is_connected_to_offline() {
     let document = run.exits(3).json();
     assert_eq!(document["servers"].as_array().unwrap().len(), 40);
     assert!(fleet.stdio.iter().all(|server| server.seen().is_empty()));
+}
+
+#[test]
+fn so_many_are_asked_at_a_time_as_was_said() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (busy, peak) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Mcp::modern()
+        .on("tools/list", move |call| {
+            peak.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(60));
+            busy.fetch_sub(1, Ordering::SeqCst);
+            call.result(json!({"tools": [], "ttlMs": 0, "cacheScope": "private"}))
+        })
+        .http();
+    let sandbox = Sandbox::new();
+    let mut servers = String::new();
+    for n in 0..9 {
+        write!(servers, "[servers.s{n}]\nurl = {:?}\n", server.url("/mcp")).unwrap();
+    }
+    for (defaults, words, wanted) in [
+        ("", &["--jobs", "1"][..], 1),
+        ("[defaults]\njobs = 2\n", &[], 2),
+        ("[defaults]\njobs = 2\n", &["--jobs", "3"], 3),
+    ] {
+        sandbox.config(&format!("{defaults}{servers}"));
+        most.store(0, Ordering::SeqCst);
+        sandbox.mcpipe(["list"]).args(words.iter().copied()).run().exits(0);
+        assert_eq!(most.load(Ordering::SeqCst), wanted, "{defaults}{words:?}");
+    }
+    assert_eq!(now.load(Ordering::SeqCst), 0);
 }
 
 #[test]

@@ -107,8 +107,9 @@ pub enum ConfigCommand {
 /// Store, list and remove the secrets that ${keychain:NAME} refers to
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A secret rests where logins rest: in the system's keychain, or in a file that only you can read (see
-credential_store under [defaults]). Its value is never shown, and never taken from the command line.
+A secret rests where logins rest: in the system's keychain, or in a file that only
+you can read (credential_store under [defaults] says which). Its value is never
+shown, and never taken from the command line.
 Examples:
   mcpipe config secret set CRM_KEY
   op read op://work/crm/key | mcpipe config secret set CRM_KEY

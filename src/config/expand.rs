@@ -292,6 +292,34 @@ mod tests {
     }
 
     #[test]
+    fn any_mixture_is_taken_apart_or_refused() {
+        let atoms = ["${command:a", "${keychain:k", "${A", ":-", "{", "}", "'", "$", "é", " ", "x"];
+        let environment = Environment::new([("A", "1")], Path::new("/"));
+        let mut state = 7u64;
+        let mut good = 0;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..6 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                text.push_str(atoms[usize::try_from(state >> 33).unwrap() % atoms.len()]);
+            }
+            let mut asked = Vec::new();
+            let expanded = expand(&text, &environment, &mut |secret| {
+                asked.push(secret);
+                Ok(String::new())
+            });
+            // Nothing is asked for that a file's reader would not see there, and shown to whoever has to trust it.
+            assert!(asked.iter().all(|secret| secrets(&text).contains(secret)), "{text}");
+            assert_eq!(
+                is_literal(&text),
+                expanded.is_ok() && asked.is_empty() && references(&text).is_empty() && secrets(&text).is_empty()
+            );
+            good += usize::from(expanded.is_ok() && !asked.is_empty());
+        }
+        assert!(good > 100, "the mixture holds references: {good}");
+    }
+
+    #[test]
     fn all_references_are_found() {
         assert_eq!(references("Bearer ${A} ${B:-${C}} $${D} ${keychain:E}"), ["A", "B", "C"]);
         assert_eq!(
