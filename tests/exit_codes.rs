@@ -174,6 +174,23 @@ fn a_refusal_is_8() {
     assert_eq!(calls, 1, "only the call that was agreed to was sent");
 }
 
+/// What mcpipe itself could not do, and nobody else is to blame for: here it may not even open a poll.
+#[test]
+fn a_fault_of_its_own_is_70() {
+    let sandbox = Sandbox::new();
+    let limited = ["/bin/sh", "-c", "ulimit -n 4; exec \"$0\" \"$@\""];
+    let ran = |words: &[&str]| {
+        let output = sandbox.mcpipe(words).command(&limited).output().unwrap();
+        assert_eq!(output.status.code(), Some(70), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = ran(&["list", "--", "/bin/cat"]);
+    assert_eq!(said, "mcpipe: error: cannot start the runtime\n  Too many open files (os error 24)\n");
+    let line: serde_json::Value = serde_json::from_str(&ran(&["list", "--json", "--", "/bin/cat"])).unwrap();
+    assert_eq!((&line["error"]["class"], &line["error"]["code"]), (&"bug".into(), &70.into()));
+}
+
 /// Starts a call that never ends, sends the signal once the server has it, and returns the run and the server's log.
 fn interrupted(server: StdioServer, signal: Signal) -> (Run, Vec<serde_json::Value>) {
     let running = Sandbox::new().mcpipe(["call", &server.target(), "slow"]).start();

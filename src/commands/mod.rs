@@ -279,6 +279,8 @@ impl Reader for Files {
 pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // A handful of descriptors at a time: the usual thousand would be room that every start pays for.
+        .max_io_events_per_tick(64)
         .build()
         .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
     let outcome = runtime.block_on(async {

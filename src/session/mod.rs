@@ -6,6 +6,7 @@
 pub mod completion;
 pub mod era;
 pub mod failure;
+mod finding;
 pub mod input;
 pub mod legacy;
 pub mod link;
@@ -37,10 +38,11 @@ use crate::target::Target;
 use crate::transport::{self, Wire};
 use era::{Call, Era};
 use failure::explain;
+use finding::{confirms_modern, is_about_era};
 use legacy::Left;
 use link::{Link, Reply};
 use memory::{Memory, Verdict};
-use negotiate::{Negotiator, Open, confirms_modern, is_about_era};
+use negotiate::{Negotiator, Open};
 use peer::{Abilities, Peer};
 
 pub use listing::{Listing, Use};

@@ -7,21 +7,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::Options;
 use super::era::{Call, Era};
 use super::failure::explain;
+use super::finding::{Finding, finding, is_about_era};
 use super::legacy::{Handshake, Left, Legacy};
 use super::link::{Link, Reply};
 use super::memory::Verdict;
-use super::modern::{Modern, supported};
+use super::modern::Modern;
 use super::peer::Peer;
-use crate::error::{Class, Result};
+use crate::error::Result;
+use crate::protocol::method;
 use crate::protocol::revision::Pin;
-use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::{ServerInfo, member};
-use crate::protocol::{code, meta, method};
 use crate::target::Target;
 use crate::transport::{self, Endpoint, HttpMode, Wire, http};
 
@@ -38,18 +38,6 @@ pub struct Open {
     pub confirmed: bool,
     /// Whether the era was guessed from a result without any mark of it.
     pub guessed: bool,
-}
-
-/// What a probe told.
-enum Finding {
-    /// It speaks the modern era; the probe's reply can be used where it was the wanted request.
-    Modern(ServerInfo),
-    /// It may: the result is plausible but bears no mark of the era.
-    Unmarked,
-    /// It does not; try the handshake.
-    NotModern,
-    /// Nothing about eras: report it.
-    Report,
 }
 
 /// Finds out about one target.
@@ -163,7 +151,7 @@ impl Negotiator<'_> {
         let probe = if first.effects { &discover } else { first };
         let reply = self.probing().request(&link, probe).await;
         let wanted = probe.method == first.method;
-        match self.finding(&reply, probe, &link) {
+        match finding(&reply, probe, &link) {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
                 Ok((Open { link, era, confirmed: true, guessed: false }, wanted.then_some(reply)))
@@ -223,7 +211,7 @@ impl Negotiator<'_> {
             let era = self.handshake(false).ready(&link, result).await;
             return self.opened(link, era).await.map(|open| (open, None));
         }
-        match self.finding(&reply, &discover, &link) {
+        match finding(&reply, &discover, &link) {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
                 let wanted = first.method == method::DISCOVER;
@@ -250,7 +238,7 @@ impl Negotiator<'_> {
         let mut hello = Box::pin(handshake.initialize(link));
         tokio::select! {
             biased;
-            reply = &mut probe => match self.finding(&reply, discover, link) {
+            reply = &mut probe => match finding(&reply, discover, link) {
                 Finding::Modern(_) | Finding::Report => reply,
                 _ => hello.await,
             },
@@ -282,7 +270,7 @@ impl Negotiator<'_> {
             }
             if ended && matches!(reply, Reply::Error(..)) {
                 let second = self.probing().request(&link, probe).await;
-                if let Finding::Modern(server) = self.finding(&second, probe, &link) {
+                if let Finding::Modern(server) = finding(&second, probe, &link) {
                     let era = Box::new(self.modern(server));
                     return Ok(Open { link, era, confirmed: true, guessed: false });
                 }
@@ -320,107 +308,5 @@ impl Negotiator<'_> {
     async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
         Err(explain(reply, asked, self.target))
-    }
-
-    /// What one reply to a modern probe tells about the era.
-    fn finding(&self, reply: &Reply, probe: &Call, link: &Link) -> Finding {
-        let is_discover = probe.method == method::DISCOVER;
-        match reply {
-            Reply::Result(result) => finding_of_result(result, is_discover, probe.method),
-            Reply::Error(error, status) => match error.code {
-                code::UNSUPPORTED_VERSION => {
-                    // Only legacy revisions in the list: the handshake (ERA-09).
-                    let listed = supported(&error.data_value());
-                    if listed.is_empty() || listed.iter().any(|revision| revision.is_modern()) {
-                        Finding::Report
-                    } else {
-                        Finding::NotModern
-                    }
-                }
-                code::HEADER_MISMATCH | code::MISSING_CAPABILITY => Finding::Modern(ServerInfo::default()),
-                code::METHOD_NOT_FOUND if *status == Some(404) && !is_discover => {
-                    Finding::Modern(ServerInfo::default())
-                }
-                _ => match status {
-                    Some(429 | 500..) => Finding::Report,
-                    _ => Finding::NotModern,
-                },
-            },
-            Reply::Refused(refusal) => match refusal.status {
-                202 | 204 | 400 | 402 | 404..=428 | 430..=499 => Finding::NotModern,
-                _ => Finding::Report,
-            },
-            // A child that ends at an unknown first request is an old one (digest §1.7); so is who hangs up.
-            Reply::Failed(failure) if !link.wire().is_http() && link.gone().is_some() => match failure.class() {
-                Class::Unreachable => Finding::NotModern,
-                _ => Finding::Report,
-            },
-            Reply::Failed(_) => Finding::Report,
-        }
-    }
-}
-
-fn finding_of_result(result: &Raw, is_discover: bool, asked: &str) -> Finding {
-    let value = || parse_value(result.get()).unwrap_or(Value::Null);
-    if is_discover {
-        let value = value();
-        let Some(listed) = value.get("supportedVersions").and_then(Value::as_array) else { return Finding::NotModern };
-        let known = supported(&value);
-        let modern = known.iter().any(|revision| revision.is_modern());
-        return if modern || (known.is_empty() && !listed.is_empty()) {
-            // With nothing mutual the first request says so in the server's own words.
-            Finding::Modern(ServerInfo::read(&value))
-        } else {
-            Finding::NotModern
-        };
-    }
-    let marked = member(result, "resultType").is_some()
-        || member(result, "_meta").is_some_and(|meta| member(meta, meta::SERVER_INFO).is_some());
-    if marked {
-        let mut server = ServerInfo::read(&value());
-        server.capabilities = None;
-        return Finding::Modern(server);
-    }
-    let plausible = match asked {
-        method::TOOLS_LIST => "tools",
-        method::RESOURCES_LIST => "resources",
-        method::TEMPLATES_LIST => "resourceTemplates",
-        method::PROMPTS_LIST => "prompts",
-        method::RESOURCES_READ => "contents",
-        method::PROMPTS_GET => "messages",
-        _ => return Finding::NotModern,
-    };
-    if member(result, plausible).is_some() { Finding::Unmarked } else { Finding::NotModern }
-}
-
-/// Whether a failure could come from a wrong belief about the era, and not from the operation itself.
-#[must_use]
-pub fn is_about_era(reply: &Reply, link: &Link) -> bool {
-    match reply {
-        Reply::Result(_) => false,
-        Reply::Error(error, status) => match error.code {
-            code::HEADER_MISMATCH | code::MISSING_CAPABILITY => false,
-            code::UNSUPPORTED_VERSION => true,
-            -32700 | -32602..=-32600 | -32019..=-32000 => !matches!(status, Some(401 | 403 | 429 | 500..)),
-            _ => matches!(status, Some(400 | 404 | 405)),
-        },
-        Reply::Refused(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
-        Reply::Failed(failure) => {
-            !link.wire().is_http() && link.gone().is_some() && failure.class() == Class::Unreachable
-        }
-    }
-}
-
-/// Asks a server whose era was only believed whether it speaks the modern one.
-pub async fn confirms_modern(link: &Link, era: &dyn Era) -> Option<bool> {
-    if link.gone().is_some() {
-        return None;
-    }
-    let discover = Call::read_only(method::DISCOVER, Map::new());
-    match era.request(link, &discover).await {
-        Reply::Result(result) => Some(matches!(finding_of_result(&result, true, method::DISCOVER), Finding::Modern(_))),
-        Reply::Error(error, _) => Some(matches!(error.code, code::HEADER_MISMATCH | code::MISSING_CAPABILITY)),
-        Reply::Refused(_) => Some(false),
-        Reply::Failed(_) => None,
     }
 }

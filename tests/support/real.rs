@@ -73,7 +73,11 @@ pub struct Listening {
 impl Listening {
     /// Starts it and waits until the port takes connections. `PORT` in a word or a value becomes the port.
     pub fn start<S: AsRef<OsStr>>(sandbox: &Sandbox, words: &[S], env: &[(&str, &str)]) -> Self {
-        let port = free_port();
+        Self::start_at(sandbox, free_port(), words, env)
+    }
+
+    /// The same, where the port had to be known beforehand.
+    pub fn start_at<S: AsRef<OsStr>>(sandbox: &Sandbox, port: u16, words: &[S], env: &[(&str, &str)]) -> Self {
         let put = |text: &OsStr| text.to_str().unwrap().replace("PORT", &port.to_string());
         let mut command = Command::new(&words[0]);
         command.args(words[1..].iter().map(|word| put(word.as_ref())));

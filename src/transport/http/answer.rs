@@ -1,6 +1,6 @@
 //! What the answer to a POST means: messages in a body, messages in a stream, or neither.
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -18,6 +18,10 @@ const ERROR_BODY: usize = 64 * 1024;
 pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: Response, url: Url) -> Option<Events> {
     let good = response.status().is_success();
     let kind = kind(&response);
+    if good && let Some(encoding) = undecoded(&response) {
+        sink.broken(Some(id), fault::not_offered(&encoding, &url));
+        return None;
+    }
     if good && kind == "text/event-stream" {
         return Some(Events::new(response, url, sink.limit));
     }
@@ -81,6 +85,13 @@ pub(super) async fn read(sink: &Sink, id: u64, in_session: bool, mut response: R
 pub(super) fn kind(response: &Response) -> String {
     let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The `Content-Encoding` that is still to be undone: those that we offered are gone by now, body and header.
+fn undecoded(response: &Response) -> Option<String> {
+    let value = response.headers().get(CONTENT_ENCODING)?;
+    let name = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
+    (!name.is_empty() && name != "identity").then_some(name)
 }
 
 fn is_json(kind: &str) -> bool {

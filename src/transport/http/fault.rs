@@ -37,6 +37,13 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     }
 }
 
+/// An answer in an encoding that nobody asked for (RFC 9110 §12.5.3).
+pub(super) fn not_offered(encoding: &str, url: &Url) -> Failure {
+    let encoding: String = encoding.chars().take(40).collect();
+    let what = format!("the answer of {} is compressed as '{encoding}', which was not asked for", refusal::shown(url));
+    Failure::new(Class::Protocol, what).hint("ask its operator to honour Accept-Encoding")
+}
+
 /// The texts of an error and of what lies behind it, without layers that say nothing of their own.
 fn chain(error: &reqwest::Error) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();

@@ -1,0 +1,106 @@
+//! Schemas of servers that are old, odd or mean: arguments are checked by what they mean, within bounds, and
+//! nothing is fetched on their account.
+
+use serde_json::{Value, json};
+
+use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, StdioServer};
+
+fn server(schema: Value) -> StdioServer {
+    Mcp::modern()
+        .tools(json!([{"name": "do", "inputSchema": schema}]))
+        .on("tools/call", |call| call.text(&call.params()["arguments"].to_string()))
+        .stdio()
+}
+
+fn call(server: &StdioServer, words: &[&str]) -> Run {
+    Sandbox::new().mcpipe([&["call", &server.target(), "do"], words].concat()).run()
+}
+
+/// `definitions`, `$id`, tuples as `items`: what draft-07 says where it is named, and not what 2020-12 would.
+#[test]
+fn draft_07_means_draft_07() {
+    let server = server(json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "definitions": {"level": {"type": "integer", "minimum": 1}},
+        "properties": {
+            "level": {"$ref": "#/definitions/level"},
+            "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}], "additionalItems": false}
+        },
+        "required": ["level"],
+        "additionalProperties": false
+    }));
+    call(&server, &["level=3", "pair:=[\"a\",1]"]).succeeds().prints("{\"level\":3,\"pair\":[\"a\",1]}\n");
+    call(&server, &["level=0"]).exits(2).prints("").says("level");
+    call(&server, &["level=3", "pair:=[1,\"a\"]"]).exits(2).prints("").says("pair");
+    call(&server, &["level=3", "pair:=[\"a\",1,2]"]).exits(2).prints("").says("pair");
+}
+
+#[test]
+fn the_2020_12_dialect_is_what_a_schema_without_a_name_means() {
+    let server = server(json!({
+        "type": "object",
+        "$defs": {"name": {"type": "string", "minLength": 2}},
+        "properties": {
+            "who": {"$ref": "#/$defs/name"},
+            "pair": {"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "integer"}}
+        },
+        "dependentRequired": {"pair": ["who"]}
+    }));
+    call(&server, &["who=Ada", "pair:=[\"a\",1,2]"]).succeeds().prints("{\"who\":\"Ada\",\"pair\":[\"a\",1,2]}\n");
+    call(&server, &["who=A"]).exits(2).says("who");
+    call(&server, &["pair:=[\"a\"]"]).exits(2).says("who");
+    call(&server, &["who=Ada", "pair:=[\"a\",\"b\"]"]).exits(2).says("pair");
+}
+
+/// Promise of the contract: external references are never fetched; that the arguments go unchecked is said.
+#[test]
+fn a_reference_to_elsewhere_is_not_fetched() {
+    let elsewhere = HttpServer::start(|_| Reply::json(&json!({"type": "integer"})));
+    let schema = json!({
+        "type": "object",
+        "properties": {"a": {"$ref": elsewhere.url("/schema.json")}, "b": {"type": "integer"}}
+    });
+    let server = server(schema);
+    let run = call(&server, &["a=text", "b=1"]);
+    run.exits(0).prints("{\"a\":\"text\",\"b\":1}\n").says("warning").says("which mcpipe does not fetch");
+    call(&server, &["b=x"]).exits(2).says("b");
+    assert!(elsewhere.requests().is_empty(), "nothing was asked of it");
+}
+
+/// Schemas that refer to themselves, lie deep, or hold an expression that would take for ever.
+#[test]
+fn a_schema_cannot_make_it_hang() {
+    let own = json!({"type": "object", "properties": {"node": {"$ref": "#"}}, "additionalProperties": false});
+    call(&server(own.clone()), &["node:={\"node\":{\"node\":{}}}"]).succeeds();
+    call(&server(own), &["node:={\"node\":{\"knot\":{}}}"]).exits(2).says("knot");
+
+    let around = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}});
+    let run = call(&server(around), &["x=1"]);
+    assert!(run.elapsed < std::time::Duration::from_secs(5), "{run:?}");
+    run.exits(0);
+
+    let mut deep = json!({"type": "integer"});
+    for _ in 0..60 {
+        deep = json!({"type": "object", "properties": {"a": deep}});
+    }
+    call(&server(deep), &["a.a.a:={}"]).succeeds().prints("{\"a\":{\"a\":{\"a\":{}}}}\n");
+
+    let slow = json!({"type": "object", "properties": {"s": {"type": "string", "pattern": "^(a+)+$"}}});
+    let text = format!("s={}b", "a".repeat(5000));
+    let run = call(&server(slow), &[&text]);
+    assert!(run.elapsed < std::time::Duration::from_secs(5), "{run:?}");
+    run.exits(2).says("s");
+}
+
+/// A schema that is none does not stand in the way of whoever knows what the tool takes.
+#[test]
+fn a_schema_that_is_none() {
+    for schema in
+        [json!({"type": "objekt"}), json!({"type": "object", "properties": {"s": {"pattern": "("}}}), json!({})]
+    {
+        let server = server(schema.clone());
+        let run = call(&server, &["s=x"]);
+        assert_eq!((run.code(), run.stdout()), (0, "{\"s\":\"x\"}\n"), "{schema}: {run:?}");
+    }
+}
