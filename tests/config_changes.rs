@@ -233,6 +233,9 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         connected: the server speaks 2026-07-28, 5 tools, 2 resources, 1 prompt
     "#]]
     .assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
+    let before = good.requests().len();
+    add("one", &[&good.url("/mcp")]).exits(3).says("there is a server 'one' in it already");
+    assert_eq!(good.requests().len(), before, "what cannot be added is not connected to");
     let words = stdio.words();
     let json = sandbox.mcpipe(["config", "add", "two", "--check", "--json", "--", &words[0], &words[1]]).run();
     assert_eq!(

@@ -29,6 +29,10 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
     let probe = match args.check {
         false => None,
         true => {
+            if path.exists() && !args.dry_run {
+                // Nobody waits for a server that could not be added anyway; the lock is not kept meanwhile.
+                base(&Draft::open(context.environment, path.clone(), args.project)?, args)?;
+            }
             // It lies over what is there, so that it is used as it will be.
             let (config, _) = Config::survey(context.environment, context.file);
             Some((context.connect)(&config.with(server), &args.name)?)
@@ -44,16 +48,7 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
         return Ok(report);
     }
     let draft = Draft::open(context.environment, path, args.project)?;
-    let (base, replaced) = match rewrite::remove(&draft.text, &args.name) {
-        Ok(text) if args.force => (text, true),
-        Ok(_) => {
-            return Err(draft
-                .problem(rewrite::Problem::Taken, &args.name)
-                .hint("--force replaces it; `mcpipe config rename` gives it another name"));
-        }
-        Err(rewrite::Problem::Missing) => (draft.text.clone(), false),
-        Err(problem) => return Err(draft.problem(problem, &args.name)),
-    };
+    let (base, replaced) = base(&draft, args)?;
     let text = rewrite::add(&base, &args.name, &block).map_err(|problem| draft.problem(problem, &args.name))?;
     let line = line_of(&draft.path, &text, &args.name);
     let json = json!({
@@ -73,6 +68,18 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
         report.notes.push(format!("here the entry at {} takes its place", server.origin()));
     }
     Ok(report)
+}
+
+/// The text that the entry is added to, and whether it takes the place of one that was in it.
+fn base(draft: &Draft<'_>, args: &ConfigAddArgs) -> Result<(String, bool)> {
+    match rewrite::remove(&draft.text, &args.name) {
+        Ok(text) if args.force => Ok((text, true)),
+        Ok(_) => Err(draft
+            .problem(rewrite::Problem::Taken, &args.name)
+            .hint("--force replaces it; `mcpipe config rename` gives it another name")),
+        Err(rewrite::Problem::Missing) => Ok((draft.text.clone(), false)),
+        Err(problem) => Err(draft.problem(problem, &args.name)),
+    }
 }
 
 fn line_of(path: &Path, text: &str, name: &str) -> usize {
