@@ -32,6 +32,7 @@ use clap::error::ErrorKind;
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
 use commands::credentials::Stores;
+use commands::secrets::Fetched;
 use commands::{Context, Exit};
 use env::Environment;
 use error::{Class, Failure, Result};
@@ -54,7 +55,7 @@ pub fn main() -> ExitCode {
     let global = cli.take_global();
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let mut options = ui_options(&global);
+    let mut options = ui_options(&global, color(&global, &env, &terminal));
     let filter = global.jq.as_ref().map(|text| Filter::new(text, || variables(&env))).transpose();
     let ui = match filter {
         Ok(filter) => {
@@ -72,6 +73,7 @@ pub fn main() -> ExitCode {
         interrupt: Interrupt::default(),
         global,
         stores: Stores::default(),
+        fetched: Fetched::default(),
         trace: OnceLock::new(),
     };
     let class = match run(context, cli.command) {
@@ -101,26 +103,31 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     }
 }
 
-/// Runs a command that connects: on a runtime of one thread, with signals turned into the wish to stop.
+/// Runs a command that connects.
 fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // A handful of descriptors at a time: the usual thousand would be room that every start pays for.
-        .max_io_events_per_tick(64)
-        .build()
-        .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
-    let outcome = runtime.block_on(async {
-        let signals = tokio::spawn(commands::signals(context.interrupt.clone()));
-        let outcome = command(&context).await;
-        signals.abort();
-        outcome
-    });
-    // A name look-up or a read of standard input that hangs must not hold up the end.
-    runtime.shutdown_background();
-    outcome
+    commands::wait(&context.interrupt, command(&context))?
 }
 
-fn ui_options(global: &GlobalOptions) -> UiOptions {
+/// When to use colours: as told, else as configured, which only matters (and is only read) at a terminal.
+fn color(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> When {
+    let configured = || {
+        let (config, _) = config::Config::survey(env, global.config.as_deref());
+        config.defaults.color.filter(|_| !terminal.no_color)
+    };
+    match global.color {
+        Some(ColorWhen::Auto) => When::Auto,
+        Some(ColorWhen::Always) => When::Always,
+        Some(ColorWhen::Never) => When::Never,
+        None if !(terminal.stdout || terminal.stderr) => When::Auto,
+        None => match configured().as_deref() {
+            Some("always") => When::Always,
+            Some("never") => When::Never,
+            _ => When::Auto,
+        },
+    }
+}
+
+fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
     let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
     UiOptions {
@@ -128,11 +135,7 @@ fn ui_options(global: &GlobalOptions) -> UiOptions {
         jq: None,
         quiet: global.quiet,
         verbose: global.verbose,
-        color: match global.color.unwrap_or_default() {
-            ColorWhen::Auto => When::Auto,
-            ColorWhen::Always => When::Always,
-            ColorWhen::Never => When::Never,
-        },
+        color,
         trace_file: global.trace.clone(),
         events: global.events.clone(),
     }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::config::policy::{Confirm, Policy};
+use crate::config::secrets::Secrets;
 pub use crate::config::settings::Auth;
 use crate::config::{Config, Lookup};
 use crate::env::Environment;
@@ -74,12 +75,12 @@ pub struct Resolved {
     pub rest: Vec<String>,
 }
 
-/// Resolves the words of a command line.
+/// Resolves the words of a command line. What of `secrets` is wanted afterwards has to be fetched first.
 ///
 /// # Errors
 /// [`Class::Usage`] for a word that cannot be a target, a URL that cannot be used and flags that do not fit;
 /// [`Class::Config`] for an unknown name and an entry that is wrong, incomplete or not trusted.
-pub fn resolve(words: Words, overrides: &Overrides, lookup: &Lookup<'_>) -> Result<Resolved> {
+pub fn resolve(words: Words, overrides: &Overrides, lookup: &Lookup<'_>, secrets: &Secrets<'_>) -> Result<Resolved> {
     let environment = lookup.environment();
     let Words { target, rest, command, splits } = words;
     if !command.is_empty() {
@@ -101,7 +102,7 @@ pub fn resolve(words: Words, overrides: &Overrides, lookup: &Lookup<'_>) -> Resu
             let target = build::command(argv, overrides, environment, lookup.ad_hoc_defaults()?)?;
             Ok(Resolved { target, rest })
         }
-        words::Word::Name(name) => named(&name, rest, splits, overrides, lookup),
+        words::Word::Name(name) => named(&name, rest, splits, overrides, lookup, secrets),
     }
 }
 
@@ -109,10 +110,16 @@ pub fn resolve(words: Words, overrides: &Overrides, lookup: &Lookup<'_>) -> Resu
 ///
 /// # Errors
 /// As [`resolve`].
-pub fn configured(config: &Config, name: &str, overrides: &Overrides, environment: &Environment) -> Result<Target> {
+pub fn configured(
+    config: &Config,
+    name: &str,
+    overrides: &Overrides,
+    environment: &Environment,
+    secrets: &Secrets<'_>,
+) -> Result<Target> {
     let Some(server) = config.get(name) else { return Err(words::unknown(config, name, environment)) };
     server.usable().map_err(|failure| failure.server(name))?;
-    let settings = server.settings(environment, &config.defaults)?;
+    let settings = server.settings(environment, &config.defaults, secrets)?;
     let mut target =
         build::configured(name, settings, overrides, environment, config).map_err(|failure| failure.server(name))?;
     target.credential_store.clone_from(&config.defaults.credential_store);
@@ -126,6 +133,7 @@ fn named(
     splits: bool,
     overrides: &Overrides,
     lookup: &Lookup<'_>,
+    secrets: &Secrets<'_>,
 ) -> Result<Resolved> {
     let config = lookup.config()?;
     let mut server = name;
@@ -137,7 +145,7 @@ fn named(
             rest.insert(0, name[at + 1..].to_owned());
         }
     }
-    Ok(Resolved { target: configured(config, server, overrides, lookup.environment())?, rest })
+    Ok(Resolved { target: configured(config, server, overrides, lookup.environment(), secrets)?, rest })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The command line of `config`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{GlobalOptions, TargetOptions};
 
@@ -22,6 +22,8 @@ Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
   mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem .
   mcpipe config add api https://api.example.com/mcp -H 'Authorization: Bearer ${API_TOKEN}'
+  mcpipe config add crm https://crm.example.com/mcp -H 'X-Key: ${keychain:CRM_KEY}'
+  mcpipe config secret set CRM_KEY
   mcpipe config get linear
   mcpipe config check")]
 pub struct ConfigArgs {
@@ -76,7 +78,7 @@ pub enum ConfigCommand {
         #[arg(long)]
         project: bool,
     },
-    /// Check every file and server: keys, variables, programs, certificates
+    /// Check every file and server: keys, variables, secrets, programs, certificates
     Check {
         /// Check this server only
         #[arg(value_name = "NAME")]
@@ -94,10 +96,68 @@ pub enum ConfigCommand {
         #[arg(long)]
         revoke: bool,
     },
+    /// Store, list and remove the secrets that ${keychain:NAME} refers to
+    Secret(ConfigSecretArgs),
     /// Print the configuration files in the order in which they are read
     Path,
     /// Print the JSON Schema of a configuration file, for editors
     Schema,
+}
+
+/// Store, list and remove the secrets that ${keychain:NAME} refers to
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A secret rests where logins rest: in the system's keychain, or in a file that only
+you can read (credential_store under [defaults] says which). Its value is never
+shown, and never taken from the command line.
+Examples:
+  mcpipe config secret set CRM_KEY
+  op read op://work/crm/key | mcpipe config secret set CRM_KEY
+  mcpipe config add crm https://crm.example.com/mcp -H 'X-Key: ${keychain:CRM_KEY}'
+  mcpipe config secret list
+  mcpipe config secret remove CRM_KEY")]
+pub struct ConfigSecretArgs {
+    /// What to do with secrets.
+    #[command(subcommand)]
+    pub command: ConfigSecretCommand,
+}
+
+/// What `config secret` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigSecretCommand {
+    /// Store a secret: the value is piped in, or typed unseen at a terminal
+    #[command(after_help = "\
+Line feeds at the end of the value do not belong to it.
+Examples:
+  mcpipe config secret set CRM_KEY
+  printf %s \"$CRM_KEY\" | mcpipe config secret set CRM_KEY")]
+    Set {
+        /// The secret's name: letters, digits, '_' and '-'
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Remove a secret
+    #[command(after_help = "Examples:\n  mcpipe config secret remove CRM_KEY")]
+    Remove {
+        /// The secret's name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List the names of all secrets, and the servers that refer to each
+    #[command(after_help = "Examples:\n  mcpipe config secret list\n  mcpipe config secret list --json")]
+    List,
+}
+
+/// Where the secrets go that stand as text in what is imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ImportedSecrets {
+    /// They stay where they are, as text
+    #[default]
+    Keep,
+    /// Into variables, which you set: ${NAME} stands in their place
+    Variables,
+    /// Into the credential store: ${keychain:NAME} stands in their place
+    Keychain,
 }
 
 /// Copy servers that other clients have set up
@@ -109,7 +169,7 @@ FILE is any of theirs, or any JSON with mcpServers or servers. Every command is 
 Examples:
   mcpipe config import
   mcpipe config import cursor --dry-run
-  mcpipe config import claude-code --only github --secrets-to-variables
+  mcpipe config import claude-code --only github --secrets keychain
   mcpipe config import ./servers.json --yes")]
 pub struct ConfigImportArgs {
     /// The client, or a file; every client that is found where it is left out
@@ -127,9 +187,9 @@ pub struct ConfigImportArgs {
     /// Write into the project's .mcpipe.toml
     #[arg(long)]
     pub project: bool,
-    /// Put ${VARIABLE} in the place of secrets, and say which variables to set
-    #[arg(long)]
-    pub secrets_to_variables: bool,
+    /// Where the secrets go that stand there as text
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    pub secrets: ImportedSecrets,
     /// Print what would be written and write nothing
     #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
@@ -148,7 +208,8 @@ Examples:
   mcpipe config add files --project -- npx -y @modelcontextprotocol/server-filesystem .
   mcpipe config add gh 'docker run -i ghcr.io/github/github-mcp-server' -e 'GITHUB_TOKEN=${GITHUB_TOKEN}'
   mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN --allow-tool 'get_*'
-  mcpipe config add crm https://crm.example.com/mcp --client-id cli --client-secret-env CRM_SECRET --scope read")]
+  mcpipe config add crm https://crm.example.com/mcp --client-id cli --client-secret-env CRM_SECRET --scope read
+  mcpipe config add wiki https://wiki.example.com/mcp -H 'Authorization: Bearer ${command:pass show wiki}' --check")]
 pub struct ConfigAddArgs {
     /// The server's name: letters, digits, '_', '-' and '.'
     #[arg(value_name = "NAME")]
@@ -169,6 +230,9 @@ pub struct ConfigAddArgs {
     /// Print what would be written and write nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Connect first, and add nothing where that fails
+    #[arg(long)]
+    pub check: bool,
     /// Allow only the tools that GLOB matches; may be repeated
     #[arg(long = "allow-tool", value_name = "GLOB")]
     pub allow_tools: Vec<String>,

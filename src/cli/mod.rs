@@ -182,9 +182,9 @@ pub struct ListArgs {
     /// Without TARGET: print the configured servers and connect to none
     #[arg(long, conflicts_with_all = ["target", "command"])]
     pub offline: bool,
-    /// Without TARGET: ask this many servers at a time
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
-    pub jobs: u16,
+    /// Without TARGET: ask this many servers at a time [default: 8]; one that takes long makes room for the next
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
 
     /// How to reach the server.
     #[command(flatten)]

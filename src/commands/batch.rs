@@ -40,7 +40,7 @@ const MEMBERS: [&str; 3] = ["tool", "arguments", "id"];
 /// When there is no target, the lines cannot be read, or a stop is asked for.
 pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Exit> {
     let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let Resolved { target, rest } = context.target(words, &args.command, false, &args.reach)?;
+    let Resolved { target, rest } = context.target(words, &args.command, false, &args.reach).await?;
     if let Some(word) = rest.first() {
         return Err(Failure::new(
             Class::Usage,

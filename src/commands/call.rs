@@ -30,7 +30,7 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
         return tool_use::run(context, &args, source).await;
     }
     let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach).await?;
     let Some((tool, words)) = words.split_first() else {
         return Err(Failure::new(Class::Usage, "which tool?")
             .server(&target.name)

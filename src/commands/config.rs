@@ -6,21 +6,31 @@ mod add;
 mod change;
 mod check;
 mod import;
+mod probe;
+mod secret;
 mod show;
 mod trust;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Exit;
+use super::{Exit, wait};
+use crate::auth::store::Store;
 use crate::cli::{ConfigArgs, ConfigCommand};
-use crate::config::json_schema;
+use crate::config::secrets::Secrets;
+use crate::config::{Config, json_schema};
 use crate::env::Environment;
 use crate::error::{Failure, Result};
+use crate::interrupt::Interrupt;
 use crate::output::{Cell, Column, Table};
+pub use probe::Probe;
+
+/// Opens the store of a choice.
+type Open<'a> = dyn Fn(Option<&str>) -> Result<Arc<dyn Store>> + 'a;
 
 /// What the subcommands need of a run.
 pub struct Context<'a> {
@@ -34,6 +44,27 @@ pub struct Context<'a> {
     ///
     /// The text has its control characters made visible already.
     pub ask: &'a mut dyn FnMut(&str) -> Result<Option<bool>>,
+    /// Reads the value of a secret with this name: what is piped in, or what is typed unseen.
+    pub value: &'a mut dyn FnMut(&str) -> Result<String>,
+    /// Opens the store of this choice, in which secrets rest.
+    pub store: &'a Open<'a>,
+    /// Connects to a server of a configuration.
+    pub connect: &'a dyn Fn(&Config, &str) -> Result<Probe>,
+    /// The wish to stop, for what waits.
+    pub interrupt: Interrupt,
+}
+
+impl Context<'_> {
+    /// Stand-ins for secrets, where nothing can be seen to be wrong with them.
+    fn judged<'a>(&'a self, config: &'a Config) -> Secrets<'a> {
+        let choice = config.defaults.credential_store.as_deref();
+        Secrets::judged(move |request| super::secrets::judge(request, self.environment, || (self.store)(choice)))
+    }
+
+    /// Waits for what a store does.
+    fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        wait(&self.interrupt, self.interrupt.guard(future))??
+    }
 }
 
 /// What a subcommand has to say.
@@ -94,11 +125,18 @@ pub fn print(context: &super::Context, args: &ConfigArgs) -> Result<Exit> {
         Ok(Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")))
     };
     let global = &context.global;
+    let mut value = |name: &str| secret::read(context, name);
+    let store = |choice: Option<&str>| context.store(choice);
+    let connect = |config: &Config, name: &str| wait(&context.interrupt, probe::probe(context, config, name))?;
     let mut plain = Context {
         environment: &context.env,
         file: global.config.as_deref(),
         times: (global.timeout, global.connect_timeout),
         ask: &mut ask,
+        value: &mut value,
+        store: &store,
+        connect: &connect,
+        interrupt: context.interrupt.clone(),
     };
     let report = run(&args.command, &mut plain)?;
     match report.body {
@@ -137,6 +175,7 @@ pub fn run(command: &ConfigCommand, context: &mut Context<'_>) -> Result<Report>
         ConfigCommand::Import(args) => import::import(context, args),
         ConfigCommand::Remove { name, project } => change::remove(context, name, *project),
         ConfigCommand::Rename { name, new_name, project } => change::rename(context, name, new_name, *project),
+        ConfigCommand::Secret(args) => secret::run(context, &args.command),
         ConfigCommand::Edit { project } => change::edit(context, *project),
     }
 }

@@ -3,18 +3,28 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::list::{Filter, offered, signature, wanted};
-use super::{Context, Exit};
+use super::{Context, Exit, overrides};
 use crate::cli::ListArgs;
+use crate::config::Lookup;
 use crate::error::{Failure, Result};
-use crate::output::documents;
 use crate::output::listing::{ServerRow, State, kind_table, servers_table};
+use crate::output::{Progress, documents};
 use crate::protocol::views::{Entry, Kind, ServerInfo};
 use crate::session::Session;
 use crate::target::Target;
+
+/// How many servers are asked at a time, unless told otherwise.
+pub const JOBS: u16 = 8;
+/// How long a server may take before the next one is asked beside it.
+const ROOM: Duration = Duration::from_secs(2);
+/// So many that are still waited for are named.
+const NAMED: usize = 3;
 
 /// What came of one server.
 struct Asked {
@@ -48,7 +58,10 @@ impl Asked {
 /// # Errors
 /// When the configuration cannot be read.
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
-    let servers = context.configured(&args.reach)?;
+    let lookup = Lookup::new(&context.env, context.global.config.as_deref());
+    let config = lookup.config()?;
+    let overrides = overrides(&args.reach);
+    let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {
         context.ui.note("no servers are configured");
         if context.ui.json() {
@@ -58,20 +71,11 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     }
     let kinds = if args.grep.is_some() { wanted(args) } else { vec![Kind::Tools, Kind::Resources, Kind::Prompts] };
     let progress = context.progress(&format!("asking {} servers", servers.len()));
-    let total = servers.len();
-    let asked = async {
-        let mut done = 0;
-        let all = servers.into_iter().map(|(name, target)| ask(context, args, &kinds, name, target));
-        let mut all = stream::iter(all).buffered(usize::from(args.jobs));
-        let mut asked = Vec::new();
-        while let Some(one) = all.next().await {
-            done += 1;
-            progress.update(done as f64, Some(total as f64), None);
-            asked.push(one);
-        }
-        asked
-    };
-    let asked: Vec<Asked> = progress.during(asked).await;
+    let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(JOBS);
+    let turns = Semaphore::new(usize::from(jobs));
+    let target = |name| context.configured(config, name, &overrides, args.offline);
+    let all = servers.iter().map(|name| in_turn(&turns, ask(context, args, &kinds, name, target(name))));
+    let asked = progress.during(gather(&progress, &servers, all)).await;
     if let Some(failure) = context.interrupt.raised() {
         return Err(failure);
     }
@@ -85,9 +89,47 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     })
 }
 
-async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, target: Result<Target>) -> Asked {
-    let mut asked = Asked::new(&name, "");
-    let target = match target {
+/// Asks when it is its turn. One that takes long makes room for the next: servers that hang hold up nobody else.
+async fn in_turn(turns: &Semaphore, ask: impl Future<Output = Asked>) -> Asked {
+    let turn = turns.acquire().await;
+    let mut ask = std::pin::pin!(ask);
+    if let Ok(asked) = timeout(ROOM, &mut ask).await {
+        return asked;
+    }
+    drop(turn);
+    ask.await
+}
+
+/// Waits for all, and shows how many are done, and at the end which are not; in the order of their names.
+async fn gather(
+    progress: &Progress,
+    names: &[&str],
+    all: impl Iterator<Item = impl Future<Output = Asked>>,
+) -> Vec<Asked> {
+    let mut open: Vec<&str> = names.to_vec();
+    let mut all: FuturesUnordered<_> = all.collect();
+    let mut asked = Vec::new();
+    while let Some(one) = all.next().await {
+        open.retain(|name| *name != one.name);
+        asked.push(one);
+        let message = (open.len() <= NAMED).then(|| format!("waiting for {}", open.join(", ")));
+        progress.update(asked.len() as f64, Some(names.len() as f64), message.as_deref());
+    }
+    asked.sort_by(|a, b| a.name.cmp(&b.name));
+    asked
+}
+
+async fn ask(
+    context: &Context,
+    args: &ListArgs,
+    kinds: &[Kind],
+    name: &str,
+    target: impl Future<Output = Result<Target>>,
+) -> Asked {
+    let mut asked = Asked::new(name, "");
+    let start = Instant::now();
+    // Its secrets are fetched when its turn comes, beside the others.
+    let target = match target.await {
         Ok(target) => target,
         Err(failure) => {
             asked.failure = Some(failure);
@@ -98,7 +140,6 @@ async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, t
     if args.offline {
         return asked;
     }
-    let start = Instant::now();
     let session = match context.session(target, None) {
         Ok(session) => session,
         Err(failure) => {
@@ -142,7 +183,7 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
             prompts: one.count(Kind::Prompts),
             time: (one.time > Duration::ZERO).then_some(one.time),
             state: match &one.failure {
-                Some(failure) => State::Failed(failure.clone()),
+                Some(failure) => State::Failed(context.ui.without_secrets(failure)),
                 None if one.time == Duration::ZERO => State::NotAsked,
                 None => State::Ok,
             },

@@ -29,7 +29,7 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
         return dashboard::run(context, &args).await;
     }
     let words = args.target.iter().chain(&args.tool).cloned().collect();
-    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach)?;
+    let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach).await?;
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match words.as_slice() {

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod prompt;
 pub mod read;
 pub mod reports;
+pub mod secrets;
 pub mod skills;
 pub mod source;
 pub mod task;
@@ -29,9 +30,10 @@ use std::time::Duration;
 use crate::args::Reader;
 use crate::auth::Gate;
 use crate::cli::{Elicit, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
-use crate::config::Lookup;
+use crate::config::secrets::Secrets;
+use crate::config::{Config, Lookup};
 use crate::env::Environment;
-use crate::error::{Class, Result};
+use crate::error::{Class, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
 use crate::session::peer::{Abilities, Inputs, Observer};
@@ -40,6 +42,7 @@ use crate::target::{self, Overrides, Resolved, Target, Words};
 use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, Endpoint, HttpMode, process};
 use credentials::{Entry, Stores};
+use secrets::Fetched;
 
 /// How long start and negotiation may take, unless told otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,6 +61,8 @@ pub struct Context {
     pub global: GlobalOptions,
     /// Where credentials rest, once it was asked.
     pub stores: Stores,
+    /// The secrets of the configuration that were fetched.
+    pub fetched: Fetched,
     /// The trace of the run, once there is one.
     pub trace: OnceLock<Trace>,
 }
@@ -198,7 +203,7 @@ impl Context {
     ///
     /// # Errors
     /// When there is no target, or it cannot be resolved.
-    pub fn target(
+    pub async fn target(
         &self,
         words: Vec<String>,
         command: &[String],
@@ -206,31 +211,56 @@ impl Context {
         reach: &TargetOptions,
     ) -> Result<Resolved> {
         let lookup = Lookup::new(&self.env, self.global.config.as_deref());
-        let mut words = words.into_iter();
-        let words = Words { target: words.next(), rest: words.collect(), command: command.to_vec(), splits };
-        let resolved = target::resolve(words, &overrides(reach), &lookup)?;
+        let words = in_order(words, command, splits);
+        let overrides = overrides(reach);
+        let resolve = |secrets: &Secrets<'_>| target::resolve(words.clone(), &overrides, &lookup, secrets);
+        // Secrets are wanted only where the configuration was read.
+        let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
+        let resolved = self.with_secrets(defaults, resolve).await?;
         for warning in &resolved.target.warnings {
             self.ui.warn(warning);
         }
         Ok(resolved)
     }
 
-    /// Every configured server that is not disabled, resolved one by one: a broken one is its own failure.
+    /// The same without fetching a secret: the target says what there is, and cannot be connected to.
+    #[must_use]
+    pub fn pretended(
+        &self,
+        words: Vec<String>,
+        command: &[String],
+        splits: bool,
+        reach: &TargetOptions,
+    ) -> Option<Resolved> {
+        let lookup = Lookup::new(&self.env, self.global.config.as_deref());
+        let words = in_order(words, command, splits);
+        target::resolve(words, &overrides(reach), &lookup, &Secrets::pretended()).ok()
+    }
+
+    /// A configured server, for a command that goes through all of them. With `pretend` no secret is fetched: the
+    /// target says what there is, and cannot be connected to.
     ///
     /// # Errors
-    /// When the configuration cannot be read.
-    pub fn configured(&self, reach: &TargetOptions) -> Result<Vec<(String, Result<Target>)>> {
-        let lookup = Lookup::new(&self.env, self.global.config.as_deref());
-        let config = lookup.config()?;
-        let overrides = overrides(reach);
-        let one = |name: &str| (name.to_owned(), target::configured(config, name, &overrides, &self.env));
-        Ok(config
-            .servers()
-            .iter()
-            .filter(|server| server.disabled().is_none())
-            .map(|server| one(&server.name))
-            .collect())
+    /// When it cannot be resolved.
+    pub async fn configured(
+        &self,
+        config: &Config,
+        name: &str,
+        overrides: &Overrides,
+        pretend: bool,
+    ) -> Result<Target> {
+        let resolve = |secrets: &Secrets<'_>| target::configured(config, name, overrides, &self.env, secrets);
+        if pretend {
+            return resolve(&Secrets::pretended());
+        }
+        self.with_secrets(|| config.defaults.clone(), resolve).await
     }
+}
+
+/// All positional words, TARGET first.
+fn in_order(words: Vec<String>, command: &[String], splits: bool) -> Words {
+    let mut words = words.into_iter();
+    Words { target: words.next(), rest: words.collect(), command: command.to_vec(), splits }
 }
 
 /// The flag's time, else the configured one, else the usual one; `None` (written as 0) waits for ever.
@@ -289,6 +319,28 @@ impl Reader for Files {
         self.stdin = Some(all.clone());
         Ok(all)
     }
+}
+
+/// Waits for something, on a runtime of one thread, with signals turned into the wish to stop.
+///
+/// # Errors
+/// When there can be no runtime.
+pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // A handful of descriptors at a time: the usual thousand would be room that every start pays for.
+        .max_io_events_per_tick(64)
+        .build()
+        .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
+    let outcome = runtime.block_on(async {
+        let signals = tokio::spawn(signals(interrupt.clone()));
+        let outcome = future.await;
+        signals.abort();
+        outcome
+    });
+    // A name look-up or a read of standard input that hangs must not hold up the end.
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 /// Turns the first signal into the wish to stop; the second ends everything at once.

@@ -6,9 +6,11 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::dashboard::JOBS;
 use super::list::{Filter, offered};
-use super::{Context, Exit};
+use super::{Context, Exit, overrides};
 use crate::cli::{ApiForm, ListArgs, ToolForm};
+use crate::config::Lookup;
 use crate::error::{Class, Failure, Result};
 use crate::models::tools::Named;
 use crate::models::{Api, messages, names, tools, typescript};
@@ -34,7 +36,7 @@ pub async fn list(context: &Context, args: &ListArgs, form: ToolForm) -> Result<
         return every(context, args, form).await;
     }
     let words = args.target.iter().chain(&args.tool).cloned().collect();
-    let Resolved { target, rest } = context.target(words, &args.command, true, &args.reach)?;
+    let Resolved { target, rest } = context.target(words, &args.command, true, &args.reach).await?;
     if let Some(extra) = rest.get(1) {
         return Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' after the tool")));
     }
@@ -60,14 +62,18 @@ pub async fn list(context: &Context, args: &ListArgs, form: ToolForm) -> Result<
 
 /// The tools of every configured server; one that fails is told, and the others are printed.
 async fn every(context: &Context, args: &ListArgs, form: ToolForm) -> Result<Exit> {
-    let servers = context.configured(&args.reach)?;
+    let lookup = Lookup::new(&context.env, context.global.config.as_deref());
+    let config = lookup.config()?;
+    let overrides = overrides(&args.reach);
+    let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {
         context.ui.note("no servers are configured");
     }
     let progress = context.progress(&format!("asking {} servers", servers.len()));
-    let asked = servers.into_iter().map(|(name, target)| ask(context, args, name, target));
-    let asked: Vec<Result<Offer>> =
-        progress.during(stream::iter(asked).buffered(usize::from(args.jobs)).collect()).await;
+    let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(JOBS));
+    let target = |name| context.configured(config, name, &overrides, false);
+    let asked = servers.into_iter().map(|name| ask(context, args, name, target(name)));
+    let asked: Vec<Result<Offer>> = progress.during(stream::iter(asked).buffered(jobs).collect()).await;
     if let Some(failure) = context.interrupt.raised() {
         return Err(failure);
     }
@@ -87,11 +93,16 @@ async fn every(context: &Context, args: &ListArgs, form: ToolForm) -> Result<Exi
     Ok(exit)
 }
 
-async fn ask(context: &Context, args: &ListArgs, name: String, target: Result<Target>) -> Result<Offer> {
-    let session = context.session(target.map_err(|failure| failure.server(&name))?, None)?;
+async fn ask(
+    context: &Context,
+    args: &ListArgs,
+    name: &str,
+    target: impl Future<Output = Result<Target>>,
+) -> Result<Offer> {
+    let session = context.session(target.await.map_err(|failure| failure.server(name))?, None)?;
     let tools = async |session: &Session| offered(context, session, Kind::Tools, Filter::of(args)).await;
     let tools = context.with(session, tools).await?;
-    Ok(Offer { server: name.clone(), prefix: Some(name), tools })
+    Ok(Offer { server: name.to_owned(), prefix: Some(name.to_owned()), tools })
 }
 
 fn print(context: &Context, form: ToolForm, offers: Vec<Offer>) -> Result<()> {

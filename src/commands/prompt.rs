@@ -20,7 +20,7 @@ use crate::target::Resolved;
 /// When it cannot be had.
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
-    let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach)?;
+    let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach).await?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
         if args.form.is_some() {

@@ -24,7 +24,7 @@ use crate::target::{Resolved, Target};
 /// That of the first resource that cannot be read, after the others were printed.
 pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.uris).cloned().collect();
-    let Resolved { target, rest: uris } = context.target(words, &args.command, false, &args.reach)?;
+    let Resolved { target, rest: uris } = context.target(words, &args.command, false, &args.reach).await?;
     if let Some(wanted) = &args.complete {
         return complete(context, target, &uris, wanted).await;
     }

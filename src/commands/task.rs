@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
 
 /// The target and the id: both as typed, or the target as it is remembered with the id; and the session in
 /// which the task lives.
-fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<Left>)> {
+async fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<Left>)> {
     let mut words = one.words.clone();
     let Some(id) = words.pop() else { return Err(Failure::new(Class::Usage, "which task?")) };
     let mut command = one.command.clone();
@@ -56,7 +56,7 @@ fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<L
         command.clone_from(&handle.command);
         reach = handle.reach(reach);
     }
-    let resolved = context.target(words, &command, false, &reach)?;
+    let resolved = context.target(words, &command, false, &reach).await?;
     if let Some(extra) = resolved.rest.first() {
         return Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' before the task's ID")));
     }
@@ -66,7 +66,7 @@ fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<L
 }
 
 async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
-    let (target, id, left) = resolve(context, &one)?;
+    let (target, id, left) = resolve(context, &one).await?;
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resuming(left);
     let operation = async |session: &Session| {
@@ -84,7 +84,7 @@ async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
 }
 
 async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
-    let (target, id, left) = resolve(context, &args.task)?;
+    let (target, id, left) = resolve(context, &args.task).await?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resuming(left.clone());
     let operation = async |session: &Session| {
@@ -118,7 +118,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
 }
 
 async fn cancel(context: &Context, one: TaskOne) -> Result<Exit> {
-    let (target, id, left) = resolve(context, &one)?;
+    let (target, id, left) = resolve(context, &one).await?;
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resuming(left);
     let operation = async |session: &Session| {
@@ -142,7 +142,7 @@ async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
     if args.target.is_none() && args.command.is_empty() {
         return print_handles(context, &handles.all());
     }
-    let resolved = context.target(args.target.into_iter().collect(), &args.command, false, &args.reach)?;
+    let resolved = context.target(args.target.into_iter().collect(), &args.command, false, &args.reach).await?;
     let name = resolved.target.name.clone();
     let progress = context.progress(&format!("asking {name}"));
     let session = context.session(resolved.target, Some(progress.clone()))?;

@@ -10,8 +10,9 @@ use super::batch::{self, Ended, JOBS};
 use super::calling::{Given, Way};
 use super::source;
 use super::tools::{self, Catalogue, Tools};
-use super::{Context, Exit};
+use super::{Context, Exit, overrides};
 use crate::cli::CallArgs;
+use crate::config::Lookup;
 use crate::error::{Class, Failure, Result};
 use crate::models::names;
 use crate::models::reply::{self, Asked};
@@ -25,7 +26,7 @@ use crate::target::{Resolved, Target};
 /// # Errors
 /// When there is no target, the reply cannot be read, or a stop is asked for.
 pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Exit> {
-    let one = if args.target.is_none() && args.command.is_empty() { None } else { Some(target(context, args)?) };
+    let one = if args.target.is_none() && args.command.is_empty() { None } else { Some(target(context, args).await?) };
     let reply = reply::read(&source::whole(context, source).await?)?;
     let Some(api) = reply.api else {
         context.ui.note("the reply asks for no tool");
@@ -37,11 +38,13 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
     match one {
         Some(target) => servers.push(Server::new(context, target.name.clone(), Ok(target), Names::Plain, stdin_taken)),
         None => {
-            for (name, target) in context.configured(&args.reach)? {
-                // Only who may be meant is connected to.
-                if reply.asked.iter().any(|asked| names::may_belong(&name, &asked.name)) {
-                    servers.push(Server::new(context, name, target, Names::OfServer, stdin_taken));
-                }
+            let lookup = Lookup::new(&context.env, context.global.config.as_deref());
+            let (config, overrides) = (lookup.config()?, overrides(&args.reach));
+            // Only who may be meant is connected to.
+            let meant = |name: &&str| reply.asked.iter().any(|asked| names::may_belong(name, &asked.name));
+            for name in config.enabled().filter(meant) {
+                let target = context.configured(config, name, &overrides, false).await;
+                servers.push(Server::new(context, name.to_owned(), target, Names::OfServer, stdin_taken));
             }
         }
     }
@@ -61,9 +64,9 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
 }
 
 /// The one server.
-fn target(context: &Context, args: &CallArgs) -> Result<Target> {
+async fn target(context: &Context, args: &CallArgs) -> Result<Target> {
     let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let Resolved { target, rest } = context.target(words, &args.command, false, &args.reach)?;
+    let Resolved { target, rest } = context.target(words, &args.command, false, &args.reach).await?;
     match rest.first() {
         None => Ok(target),
         Some(word) => Err(Failure::new(

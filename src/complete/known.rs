@@ -9,6 +9,7 @@ use super::typed::Typed;
 use crate::cli::{self, Cli, Command, GlobalOptions, TargetOptions};
 use crate::commands::Context;
 use crate::commands::credentials::{Entry as Login, Stores};
+use crate::commands::secrets::Fetched;
 use crate::config::Config;
 use crate::env::Environment;
 use crate::interrupt::Interrupt;
@@ -72,6 +73,7 @@ impl Known {
             global,
             stores: Stores::default(),
             trace: OnceLock::new(),
+            fetched: Fetched::default(),
         };
         Known { context, words, command, reach, splits }
     }
@@ -174,7 +176,7 @@ impl Known {
     }
 
     fn resolve(&self, words: Vec<String>) -> Option<Resolved> {
-        self.context.target(words, &self.command, self.splits, &self.reach).ok()
+        self.context.pretended(words, &self.command, self.splits, &self.reach)
     }
 
     fn tools_of(&self, target: &Target) -> Vec<Entry> {

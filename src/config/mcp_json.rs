@@ -54,7 +54,7 @@ pub fn translate(source: &Source, root: &Node) -> Result<Translated, Fault> {
     for entry in container.value.members() {
         let name = valid_name(&entry.key);
         if out.servers.iter().any(|server| server.key == name) {
-            let message = format!("'{}' would be called '{name}' here, as another entry is", entry.key);
+            let message = format!("'{}' is left out, since another entry is called '{name}' here", entry.key);
             out.notes.push(Fault::new(source, entry.at, message));
             continue;
         }

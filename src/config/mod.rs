@@ -14,6 +14,7 @@ pub mod policy;
 mod reader;
 pub mod rewrite;
 pub mod schema;
+pub mod secrets;
 pub mod settings;
 pub mod shown;
 pub mod tree;
@@ -28,6 +29,7 @@ use crate::env::Environment;
 use crate::error::{Failure, Result};
 use origins::{Fault, Format, Layer, Origin, Source};
 use paths::Place;
+use secrets::Reference;
 use settings::Defaults;
 use tree::{Member, Node, Value};
 
@@ -227,6 +229,11 @@ impl Config {
         &self.servers
     }
 
+    /// The names of all that are not disabled.
+    pub fn enabled(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().filter(|server| server.disabled().is_none()).map(|server| server.name.as_str())
+    }
+
     /// The server of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Server> {
@@ -250,6 +257,26 @@ impl Config {
             .collect();
         near.sort_unstable();
         near.into_iter().take(3).map(|(_, name)| name).collect()
+    }
+
+    /// The same with this server in the place of the one of its name.
+    #[must_use]
+    pub fn with(mut self, server: Server) -> Self {
+        self.servers.retain(|other| other.name != server.name);
+        self.servers.push(server);
+        self
+    }
+
+    /// The servers that refer to this secret of the credential store.
+    #[must_use]
+    pub fn users_of(&self, secret: &str) -> Vec<&str> {
+        let named = |reference: &Reference| matches!(reference, Reference::Keychain(name) if name == secret);
+        let refers = |server: &&Server| {
+            let mut refers = false;
+            server.entry.each_text(&mut |text| refers |= expand::secrets(text).iter().any(named));
+            refers
+        };
+        self.servers.iter().filter(refers).map(|server| server.name.as_str()).collect()
     }
 
     /// The variables that hold secrets of mcpipe's own: what `bearer_env` names and what `auth` refers to,

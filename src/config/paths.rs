@@ -81,7 +81,8 @@ pub fn nearest(environment: &Environment, name: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn absolute(environment: &Environment, path: &Path) -> PathBuf {
     match environment.cwd() {
-        Some(cwd) if path.is_relative() => cwd.join(path),
+        // Going over the components drops every `.` between them.
+        Some(cwd) if path.is_relative() => cwd.join(path).components().collect(),
         _ => path.to_owned(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::origins::{Fault, Source};
 use super::schema::{self, Key, Kind};
+use super::secrets::{Request, Secrets};
 use super::settings::{Inherit, Set};
 use super::tree::{Node, Value};
 use super::{expand, relative_to};
@@ -23,18 +24,25 @@ pub(super) struct Table<'a> {
 pub(super) struct Reader<'a> {
     pub source: &'a Arc<Source>,
     pub environment: &'a Environment,
+    pub secrets: &'a Secrets<'a>,
     pub faults: Vec<Fault>,
 }
 
 impl<'a> Reader<'a> {
     /// Nothing is wrong yet.
-    pub fn new(source: &'a Arc<Source>, environment: &'a Environment) -> Self {
-        Reader { source, environment, faults: Vec::new() }
+    pub fn new(source: &'a Arc<Source>, environment: &'a Environment, secrets: &'a Secrets<'a>) -> Self {
+        Reader { source, environment, secrets, faults: Vec::new() }
     }
 
     /// Expands one string that stands under `name`.
     fn expand(&mut self, table: Table<'_>, name: &str, text: &str, at: usize) -> Option<String> {
-        match expand::expand(text, self.environment) {
+        let directory = self.source.directory();
+        let mut secret = |reference| {
+            // What a project needs is found from the project, like its servers.
+            let cwd = self.source.layer.is_project().then(|| directory.to_owned());
+            self.secrets.get(&Request { reference, base: directory.to_owned(), cwd })
+        };
+        match expand::expand(text, self.environment, &mut secret) {
             Ok(expanded) => Some(expanded.text),
             Err(problem) => {
                 let message = format!("{problem}, and '{name}' in {} refers to it", table.section);
@@ -43,6 +51,7 @@ impl<'a> Reader<'a> {
                     expand::Problem::Unset(variable) => {
                         fault.hint(format!("set {variable}, or give a default: ${{{variable}:-…}}"))
                     }
+                    expand::Problem::Secret(why) => Fault { cause: why.cause.clone(), hint: why.hint.clone(), ..fault },
                     _ => fault,
                 });
                 None

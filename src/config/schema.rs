@@ -171,8 +171,8 @@ pub const DEFAULTS: &[Key] = &[
     key("confirm", Kind::Choice(CONFIRM), Fits::Both, "Which calls need consent."),
     harmless("timeout", Kind::Time, Fits::Both, "How long to wait for an answer; 0 waits for ever."),
     harmless("connect_timeout", Kind::Time, Fits::Both, "How long start and negotiation may take; 0 waits for ever."),
-    harmless("color", Kind::Choice(&["auto", "always", "never"]), Fits::Both, "When to use colours."),
-    harmless("jobs", Kind::Whole(1, 65535), Fits::Both, "How many servers are asked at a time."),
+    harmless("color", Kind::Choice(&["auto", "always", "never"]), Fits::Both, "When a terminal gets colours."),
+    harmless("jobs", Kind::Whole(1, 65535), Fits::Both, "How many servers `list` asks at a time."),
 ];
 
 /// The key of this name.
@@ -275,6 +275,10 @@ fn check_value(
         (Kind::Time, Value::Whole(_) | Value::Decimal(_)) => Err((node.at, "must not be negative".to_owned())),
         (_, Value::Text(text)) => {
             well_formed(text, node.at)?;
+            // A word that rules something is no secret, and is read before anything is fetched.
+            if !matches!(key.kind, Kind::Text | Kind::Path) && !expand::secrets(text).is_empty() {
+                return Err((node.at, "cannot be a secret".to_owned()));
+            }
             // What holds a reference can only be judged when it is used.
             if text.contains("${") { Ok(()) } else { check_text(key.kind, text).map_err(|wrong| (node.at, wrong)) }
         }

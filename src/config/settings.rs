@@ -9,6 +9,7 @@ use super::origins::{self, Fault, Origin, Source};
 use super::policy::{Confirm, Policy, glob};
 use super::reader::{Reader, Table};
 use super::schema::{self, AUTH, DEFAULTS, Fits, SERVER};
+use super::secrets::Secrets;
 use super::tree::{Member, Node, Value};
 use super::{Server, relative_to};
 use crate::env::Environment;
@@ -148,7 +149,9 @@ impl Defaults {
             return Vec::new();
         }
         let mut warnings = Vec::new();
-        let mut reader = Reader::new(source, environment);
+        // No key of these holds a secret, which the check has made sure of.
+        let secrets = Secrets::default();
+        let mut reader = Reader::new(source, environment, &secrets);
         for member in node.members() {
             let Some(key) = schema::find(DEFAULTS, &member.key) else { continue };
             if !source.trusted && !key.harmless {
@@ -246,24 +249,30 @@ impl Server {
     ///
     /// # Errors
     /// [`Class::Config`](crate::error::Class::Config) with everything that is wrong, each with its file and
-    /// line; a variable that is missing is named together with the key that refers to it.
-    pub fn settings(&self, environment: &Environment, defaults: &Defaults) -> Result<Settings> {
+    /// line; a variable or a secret that is missing is named together with the key that refers to it. What is
+    /// [wanted](Secrets::wanted) afterwards has to be fetched first.
+    pub fn settings(&self, environment: &Environment, defaults: &Defaults, secrets: &Secrets<'_>) -> Result<Settings> {
         let failure = |faults| origins::failure(&format!("'{}'", self.name), faults).server(&self.name);
-        self.read(environment, defaults).map_err(failure)
+        self.read(environment, defaults, secrets).map_err(failure)
     }
 
     /// The entry, checked and expanded, or everything that is wrong with it.
     ///
     /// # Errors
     /// The faults; there is at least one.
-    pub fn read(&self, environment: &Environment, defaults: &Defaults) -> Result<Settings, Vec<Fault>> {
+    pub fn read(
+        &self,
+        environment: &Environment,
+        defaults: &Defaults,
+        secrets: &Secrets<'_>,
+    ) -> Result<Settings, Vec<Fault>> {
         let faults = self.faults();
         if !faults.is_empty() {
             return Err(faults);
         }
         let section = self.section();
         let table = Table { node: &self.entry, keys: SERVER, section: &section };
-        let mut reader = Reader::new(&self.source, environment);
+        let mut reader = Reader::new(&self.source, environment, secrets);
         let confirm = reader.plain(table, "confirm").as_deref().and_then(Confirm::parse);
         let settings = Settings {
             source: Arc::clone(&self.source),

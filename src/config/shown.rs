@@ -50,6 +50,13 @@ pub fn value(text: &str, name: &str, care: Care, environment: Option<&Environmen
                 out.text.push_str(&shown.text);
                 out.hidden |= shown.hidden;
             }
+            // A reference says where a secret is, and nothing about it.
+            Piece::Keychain(secret) => out.text.push_str(&format!("${{keychain:{secret}}}")),
+            Piece::Command(line) => {
+                let shown = command(line);
+                out.text.push_str(&format!("${{command:{}}}", shown.text));
+                out.hidden |= shown.hidden;
+            }
             Piece::Variable(variable, default) => {
                 let resolved = environment
                     .filter(|_| !telling && !speaks_of_secret(variable))
@@ -69,6 +76,18 @@ pub fn value(text: &str, name: &str, care: Care, environment: Option<&Environmen
         }
     }
     out
+}
+
+/// A command line as it is written, unless one of its words is a secret itself.
+fn command(line: &str) -> Shown {
+    let words = shlex::split(line).unwrap_or_default();
+    let shown = arguments(&words.iter().map(String::as_str).collect::<Vec<_>>(), None);
+    if shown.iter().any(|word| word.hidden) {
+        let words: Vec<String> = shown.into_iter().map(|word| word.text).collect();
+        Shown { text: words.join(" "), hidden: true }
+    } else {
+        Shown { text: line.to_owned(), hidden: false }
+    }
 }
 
 fn literal(text: &str, name: &str, care: Care) -> Shown {
@@ -166,6 +185,10 @@ mod tests {
         assert_eq!(run("${NOPE}", "X-Team", Care::Named), "${NOPE}");
         assert_eq!(run("${NOPE:-dflt}", "X-Team", Care::Named), "${NOPE:-dflt}");
         assert_eq!(run("${NOPE:-hunter2}", "client_secret", Care::Secret), "${NOPE:-[redacted]}");
+        let command = "Bearer ${command:op read 'op://a b'}";
+        assert_eq!(run(command, "Authorization", Care::Named), command);
+        assert_eq!(run("${keychain:k}", "client_secret", Care::Secret), "${keychain:k}");
+        assert_eq!(run("${command:x --token abc}", "X", Care::Named), "${command:x --token [redacted]}");
     }
 
     #[test]

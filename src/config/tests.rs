@@ -58,7 +58,7 @@ impl World {
         let config = self.load()?;
         let server = config.get(name).unwrap();
         server.usable()?;
-        server.settings(&self.environment(), &config.defaults)
+        server.settings(&self.environment(), &config.defaults, &secrets::Secrets::default())
     }
 
     fn trust(&self, name: &str) {
@@ -215,7 +215,8 @@ fn a_chosen_file_is_read_alone_in_either_format() {
         .file("noext", "[servers.t]\nurl = 'https://t/'\n");
     let environment = world.environment();
     let config = Config::load(&environment, Some(&world.home().join("c.json"))).unwrap();
-    let settings = config.get("j").unwrap().settings(&environment, &config.defaults).unwrap();
+    let settings =
+        config.get("j").unwrap().settings(&environment, &config.defaults, &secrets::Secrets::default()).unwrap();
     assert_eq!((settings.command.unwrap().value.as_str(), settings.args), ("npx", vec!["-y".into(), "x".into()]));
     let config = Config::load(&environment, Some(Path::new("../../noext"))).unwrap();
     assert!(config.get("t").unwrap().usable().is_ok(), "a file that was named needs no trust");

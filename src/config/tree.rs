@@ -232,6 +232,30 @@ fn json_node(text: &str, raw: &RawValue) -> Result<Node, SyntaxError> {
     Ok(Node { value, at })
 }
 
+/// The keys that stand in one object of a JSON text more than once, and where each does so again.
+#[must_use]
+pub fn duplicate_keys(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    if let Ok(raw) = serde_json::from_str(text) {
+        collect_duplicates(text, raw, &mut found);
+    }
+    found
+}
+
+fn collect_duplicates(text: &str, raw: &RawValue, found: &mut Vec<(usize, String)>) {
+    let json = raw.get();
+    if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json) {
+        items.into_iter().for_each(|item| collect_duplicates(text, item, found));
+    } else if let Ok(Members(pairs)) = serde_json::from_str(json) {
+        for (index, (key, value)) in pairs.iter().enumerate() {
+            if pairs[..index].iter().any(|(other, _)| other == key) {
+                found.push((key_offset(text, key, offset(text, value.get())), key.clone()));
+            }
+            collect_duplicates(text, value, found);
+        }
+    }
+}
+
 /// The opening quote of the key before the value at `value_at`; the value where the key is written with escapes.
 fn key_offset(text: &str, key: &str, value_at: usize) -> usize {
     let quoted = serde_json::to_string(key).unwrap_or_default();

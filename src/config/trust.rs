@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::edit;
 use super::origins::{Fault, Source};
 use super::schema::{self, SERVER};
+use super::secrets::Reference;
 use super::tree::{Node, Value};
+use super::{edit, expand};
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 
@@ -123,6 +124,14 @@ pub fn reason(source: &Source, entry: &Node, replaces_users: bool) -> Option<Str
     }
     if entry.get("command").is_some() {
         return Some("starts a process".to_owned());
+    }
+    let mut secrets = Vec::new();
+    entry.each_text(&mut |text| secrets.extend(expand::secrets(text)));
+    if secrets.iter().any(|secret| matches!(secret, Reference::Command(_))) {
+        return Some("runs a command to get a secret".to_owned());
+    }
+    if !secrets.is_empty() {
+        return Some("sends a secret of your credential store".to_owned());
     }
     if replaces_users {
         return Some("takes the place of a server of your own".to_owned());

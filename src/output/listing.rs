@@ -181,8 +181,9 @@ impl State {
             State::Ok => Cell::new("ok").style(Style::GREEN),
             State::Failed(failure) => {
                 let details = failure.details();
-                let short = format!("{}: {}", details.class.name(), details.message);
-                Cell::new(format!("{}: {failure}", details.class.name())).short(short).style(Style::RED)
+                let (class, message) = (details.class.name(), details.message.as_str());
+                let cell = Cell::new(format!("{class}: {failure}")).short(format!("{class}: {message}"));
+                cell.folded(class, message).style(Style::RED)
             }
         }
     }

@@ -127,6 +127,18 @@ impl Ui {
         lock(&self.known).add(secret);
     }
 
+    /// A failure that goes into a result (a row, a document) without what must not be shown.
+    #[must_use]
+    pub fn without_secrets(&self, failure: &Failure) -> Failure {
+        let known = lock(&self.known);
+        let hide = |text: &mut String| *text = known.hide(text).into_owned();
+        let mut failure = failure.clone();
+        let details = failure.details_mut();
+        hide(&mut details.message);
+        details.causes.iter_mut().chain(&mut details.hint).chain(&mut details.stderr_tail).for_each(hide);
+        failure
+    }
+
     /// Whether standard output gets colours.
     #[must_use]
     pub fn colour(&self) -> bool {

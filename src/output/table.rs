@@ -17,6 +17,9 @@ const ROW_MARK: char = '\x1e';
 /// A cell does not get higher than this at a terminal.
 const MAX_LINES: usize = 4;
 
+/// Stands before what was put below a row.
+const TAIL: &str = "    ";
+
 /// A column.
 #[derive(Clone, Debug)]
 pub struct Column {
@@ -52,19 +55,27 @@ impl Column {
 pub struct Cell {
     text: String,
     short: Option<String>,
+    folded: Option<(String, String)>,
     style: Option<Style>,
 }
 
 impl Cell {
     /// A cell with this text.
     pub fn new(text: impl Into<String>) -> Self {
-        Cell { text: text.into(), short: None, style: None }
+        Cell { text: text.into(), ..Cell::default() }
     }
 
     /// What a terminal shows in its place.
     #[must_use]
     pub fn short(mut self, text: impl Into<String>) -> Self {
         self.short = Some(text.into());
+        self
+    }
+
+    /// What a terminal shows where the rows do not fit on a line each: `head` in the cell, `tail` below the row.
+    #[must_use]
+    pub fn folded(mut self, head: impl Into<String>, tail: impl Into<String>) -> Self {
+        self.folded = Some((head.into(), tail.into()));
         self
     }
 
@@ -147,19 +158,44 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let texts: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::at_terminal).collect()).collect();
+        let mut texts: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(Cell::at_terminal).collect()).collect();
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&column| texts.iter().any(|row| row.get(column).is_some_and(|text| !text.is_empty())))
             .collect();
+        let mut blocks = self.lay_out(&texts, &used, width);
+        let mut tails: Vec<Option<String>> = vec![None; self.rows.len()];
+        if blocks.iter().any(|block| block.len() > 1) && self.fold(&mut texts, &mut tails) {
+            blocks = self.lay_out(&texts, &used, width);
+        }
         let mut out = String::new();
-        for (index, block) in self.lay_out(&texts, &used, width).iter().enumerate() {
+        for (index, block) in blocks.iter().enumerate() {
             // The heading is the first block.
             let row = if self.heading { index.checked_sub(1) } else { Some(index) };
             for line in block {
                 self.paint_line(&mut out, line, &used, row, colour);
             }
+            if let Some(tail) = row.and_then(|row| tails.get(row)?.as_ref()) {
+                let tail = escape::fit(tail, width.saturating_sub(TAIL.len()).max(1));
+                let _ = writeln!(out, "{TAIL}{}", Style::DIM.paint(&tail, colour));
+            }
         }
         out
+    }
+
+    /// Puts the tails of cells below their rows; tells whether there are any.
+    fn fold(&self, texts: &mut [Vec<String>], tails: &mut [Option<String>]) -> bool {
+        let mut any = false;
+        for ((row, texts), tail) in self.rows.iter().zip(texts).zip(tails) {
+            for (cell, text) in row.iter().zip(texts) {
+                if let Some((head, below)) = &cell.folded {
+                    *text = escape::one_line(head);
+                    *tail = Some(escape::one_line(below));
+                    any = true;
+                }
+            }
+        }
+        any
     }
 
     /// The lines of the heading and of each row; columns are parted by [`COLUMN_MARK`].
@@ -302,6 +338,25 @@ mod tests {
         for width in [0, 1, 2, 3, 5] {
             assert!(!table.for_terminal(width, true).is_empty());
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_below_its_row() {
+        let mut table = Table::new([Column::new("NAME").whole(), Column::new("STATE")]);
+        let state =
+            Cell::new("timeout: no answer to tools/list within 3 s").folded("timeout", "no answer to tools/list");
+        table.row(["far".into(), state.style(Style::RED)]);
+        table.row(["near".into(), "ok".into()]);
+        assert_eq!(
+            table.for_terminal(80, false),
+            "NAME  STATE\nfar   timeout: no answer to tools/list within 3 s\nnear  ok\n"
+        );
+        assert_eq!(
+            table.for_terminal(24, true),
+            "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\nfar   \x1b[31mtimeout\x1b[0m\n    \x1b[2mno answer to tools/…\x1b[0m\n\
+             near  ok\n"
+        );
+        assert_eq!(table.for_pipe(), "far\ttimeout: no answer to tools/list within 3 s\nnear\tok\n");
     }
 
     #[test]

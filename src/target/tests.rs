@@ -29,7 +29,7 @@ impl World {
 
     fn run(&self, words: Words, overrides: &Overrides) -> Result<Resolved> {
         let environment = Environment::new(self.variables.clone(), self.dir.path());
-        resolve(words, overrides, &Lookup::new(&environment, None))
+        resolve(words, overrides, &Lookup::new(&environment, None), &crate::config::secrets::Secrets::default())
     }
 
     fn target(&self, word: &str, overrides: &Overrides) -> Result<Target> {

@@ -3,6 +3,7 @@
 #
 #   tests/real/keyring.sh [TEST-BINARY [INTEGRATION-TEST-BINARY]]
 #
+# The state "configured" also runs the mcpipe that was built beside TEST-BINARY.
 # Needs gnome-keyring-daemon, dbus-run-session, dbus-send and secret-tool; with Xvfb and gcr's prompter also the
 # case of a question on a screen that nobody answers. HOME and every XDG directory are throw-away ones, and every
 # daemon started here is ended by its process id.
@@ -57,6 +58,8 @@ CONF
     state unlocked unlock 'play unlocked'
     state crowd unlock 'play crowd'
     state command_line unlock 'run in_a_real_keychain'
+    state by_name unlock 'play by_name'
+    state configured unlock keep use stop start 'use locked'
     state locked unlock 'play seed' stop start 'play locked' stop unlock 'play unlocked_again'
     STORE_EMPTY=1 state no_keyring_yet start 'play broken'
     BUS_CONFIG=$all/bare.conf state no_service 'play broken'
@@ -104,6 +107,33 @@ passes() {
 play() { passes "$binary" "auth::store::real::$1"; }
 # The whole program, as it is used.
 run() { passes "$integration" "auth_store::$1"; }
+# `config secret set`, and a server that is given the secret; with "locked", one that must not be.
+mcpipe=$(dirname "$binary")/../mcpipe
+keep() {
+    mkdir -p "$HOME/.config/mcpipe"
+    cat >"$HOME/.config/mcpipe/config.toml" <<'TOML'
+[defaults]
+credential_store = "keyring"
+[servers.x]
+command = "sh"
+args = ["-c", "printf %s \"$GIVEN\" >\"$HOME/seen\""]
+env = { GIVEN = "${keychain:CRM_KEY}" }
+TOML
+    printf 's3cret-value\n' | "$mcpipe" config secret set CRM_KEY
+    [ "$(secret-tool lookup service mcpipe username secret-CRM_KEY)" = s3cret-value ]
+    "$mcpipe" config check
+}
+use() {
+    local code=0
+    rm -f "$HOME/seen"
+    timeout 20 "$mcpipe" list x >"$HOME/said" 2>&1 </dev/null || code=$?
+    cat "$HOME/said"
+    if [ "${1-}" = locked ]; then
+        [ "$code" = 3 ] && grep -q "config.toml:6: the secret 'CRM_KEY' cannot be read" "$HOME/said" && [ ! -e "$HOME/seen" ]
+    else
+        [ "$(cat "$HOME/seen")" = s3cret-value ] && ! grep -q s3cret "$HOME/said"
+    fi
+}
 trap stop EXIT
 for step in "${@:2}"; do
     $step

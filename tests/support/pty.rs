@@ -45,6 +45,8 @@ pub struct Seen {
     pub screen: String,
     /// Standard output, where it was a pipe.
     pub piped: Vec<u8>,
+    /// Whether the terminal shows what is typed, as it was left.
+    pub echoes: bool,
 }
 
 impl Mcpipe {
@@ -143,7 +145,9 @@ impl Terminal {
         }
         let piped = self.piped.take().map(|thread| thread.join().unwrap()).unwrap_or_default();
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        let seen = Seen { code, screen: self.screen(), piped };
+        let modes = rustix::termios::tcgetattr(&self.master).unwrap().local_modes;
+        let echoes = modes.contains(rustix::termios::LocalModes::ECHO);
+        let seen = Seen { code, screen: self.screen(), piped, echoes };
         assert!(!seen.screen.contains("panicked at"), "mcpipe panicked\n{}", seen.screen);
         seen
     }

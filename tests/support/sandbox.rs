@@ -52,6 +52,14 @@ impl Sandbox {
         path
     }
 
+    /// Writes a shell script below the working directory that can be run, and returns its path.
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.file(name, format!("#!/bin/sh\n{text}\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
     /// Writes the user's configuration file.
     pub fn config(&self, toml: &str) -> PathBuf {
         let path = self.path().join("home/.config/mcpipe/config.toml");

@@ -15,6 +15,7 @@
 //! | `parts` | secrets longer than one entry of the keychain may be |
 //! | `index` | what the keychain holds, without opening it |
 //! | `nowhere` | what is there without a home |
+//! | `named` | secrets by name, which are no logins |
 //! | `disk`, `lock` | careful files, and locks across processes |
 
 mod disk;
@@ -22,6 +23,7 @@ mod file;
 mod index;
 mod keychain;
 mod lock;
+pub mod named;
 mod nowhere;
 mod parts;
 #[cfg(test)]
@@ -178,6 +180,9 @@ pub fn nowhere() -> Box<dyn Store> {
 
 /// A name for a key that every file system and keychain takes.
 fn name_of(key: &str) -> String {
+    if let Some(account) = named::account(key) {
+        return account;
+    }
     let hash = Sha256::digest(key.as_bytes());
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

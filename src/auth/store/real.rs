@@ -93,6 +93,21 @@ async fn unlocked() {
     assert!(keyring(false).delete(KEY).await.unwrap());
 }
 
+/// A secret by name lies under that name, where a person finds it, and beside the logins.
+#[tokio::test]
+#[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
+async fn by_name() {
+    put(&*keyring(false), "login").await.unwrap();
+    named::put(&*keyring(false), "CRM_KEY", &Secret::new("value")).await.unwrap();
+    assert_eq!(witness("secret-CRM_KEY").as_deref(), Some("value"));
+    assert_eq!(named::get(&*keyring(false), "CRM_KEY").await.unwrap(), Some(Secret::new("value")));
+    assert_eq!(named::names(&*keyring(false)).unwrap(), ["CRM_KEY"]);
+    assert_eq!(named::logins(&*keyring(false)).unwrap().len(), 1);
+    assert!(named::delete(&*keyring(false), "CRM_KEY").await.unwrap());
+    assert_eq!((witness("secret-CRM_KEY"), named::names(&*keyring(false)).unwrap().len()), (None, 0));
+    assert!(!named::delete(&*keyring(false), "CRM_KEY").await.unwrap());
+}
+
 /// Twenty processes store and read at once, each its own record and one that is everybody's.
 #[tokio::test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]

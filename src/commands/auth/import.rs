@@ -29,7 +29,7 @@ const MOST: u64 = 1024 * 1024;
 /// [`Class::Usage`] where they cannot be used; what discovery reports where a refresh token comes without the
 /// place to use it.
 pub async fn run(context: &Context, args: ImportArgs) -> Result<Exit> {
-    let (target, endpoint) = target(context, &args.target, &args.reach)?;
+    let (target, endpoint) = target(context, &args.target, &args.reach).await?;
     let reading = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
         std::io::stdin().take(MOST).read_to_string(&mut text).map(|_| text)

@@ -20,7 +20,7 @@ use crate::target::Target;
 /// When the login fails, cannot be stored, or the server does not take it.
 pub async fn run(context: &Context, args: LoginArgs) -> Result<Exit> {
     let word = args.target.as_deref().unwrap_or_default();
-    let (target, _) = target(context, word, &args.reach)?;
+    let (target, _) = target(context, word, &args.reach).await?;
     if sends_credentials(&target) {
         return Err(Failure::new(Class::Usage, format!("'{}' sends an Authorization header of its own", target.name))
             .cause("it would be sent in place of the login")

@@ -8,7 +8,7 @@ use super::status::default_choice;
 use super::{stored, target};
 use crate::auth::http::{Http, Limits};
 use crate::auth::record::Record;
-use crate::auth::store::{About, Store};
+use crate::auth::store::{About, Store, named};
 use crate::auth::{Settings, flow};
 use crate::cli::LogoutArgs;
 use crate::error::Result;
@@ -29,7 +29,7 @@ enum Revoked {
 pub async fn run(context: &Context, args: LogoutArgs) -> Result<Exit> {
     let mut gone = Vec::new();
     if let Some(word) = &args.target {
-        let (target, endpoint) = target(context, word, &args.reach)?;
+        let (target, endpoint) = target(context, word, &args.reach).await?;
         let store = context.store(target.credential_store.as_deref())?;
         let settings = settings(&target.auth, &target.name)?;
         for about in stored(&*store, &endpoint)? {
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, args: LogoutArgs) -> Result<Exit> {
         }
     } else {
         let store = context.store(default_choice(context).as_deref())?;
-        for about in store.list()? {
+        for about in named::logins(&*store)? {
             gone.push(remove(context, &*store, &about, None, &Settings::default()).await?);
         }
         if gone.is_empty() {

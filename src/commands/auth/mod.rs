@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Context, Exit, quoted};
 use crate::auth::flow::now;
 use crate::auth::record::name_of;
-use crate::auth::store::{About, Store};
+use crate::auth::store::{About, Store, named};
 use crate::cli::{AuthArgs, AuthCommand, TargetOptions};
 use crate::error::{Class, Failure, Result};
 use crate::target::Target;
@@ -36,8 +36,8 @@ pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
 ///
 /// # Errors
 /// When it cannot be resolved; [`Class::Usage`] where it is a process (`AUT-01`).
-fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
-    let target = context.target(vec![word.to_owned()], &[], false, reach)?.target;
+async fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
+    let target = context.target(vec![word.to_owned()], &[], false, reach).await?.target;
     match target.endpoint.over_http() {
         Some(endpoint) => Ok((target, endpoint)),
         None if matches!(target.endpoint, Endpoint::Unix(_)) => {
@@ -52,7 +52,7 @@ fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Targe
 /// The credentials stored for a server.
 fn stored(store: &dyn Store, endpoint: &HttpEndpoint) -> Result<Vec<About>> {
     let server = name_of(&endpoint.url);
-    Ok(store.list()?.into_iter().filter(|about| about.resource == server).collect())
+    Ok(named::logins(store)?.into_iter().filter(|about| about.resource == server).collect())
 }
 
 /// What may be said about a record, for `--json`.

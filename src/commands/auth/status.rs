@@ -6,7 +6,7 @@ use super::super::credentials::Entry;
 use super::super::{Context, Exit};
 use super::{document, expiry, nothing, state, stored, target};
 use crate::auth::Login;
-use crate::auth::store::{About, Store};
+use crate::auth::store::{About, Store, named};
 use crate::cli::StatusArgs;
 use crate::error::{Class, Failure, Result};
 use crate::output::{Cell, Column, Table};
@@ -21,11 +21,11 @@ use crate::session::{Session, Use};
 pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
     let Some(word) = &args.target else {
         let store = context.store(default_choice(context).as_deref())?;
-        let all = store.list()?;
+        let all = named::logins(&*store)?;
         print(context, &*store, &all)?;
         return Ok(Exit::Done);
     };
-    let (target, endpoint) = target(context, word, &args.reach)?;
+    let (target, endpoint) = target(context, word, &args.reach).await?;
     let name = target.name.clone();
     let store = context.store(target.credential_store.as_deref())?;
     if args.check {

@@ -14,7 +14,7 @@ use crate::error::{Class, Failure, Result};
 /// # Errors
 /// [`Class::Auth`] where somebody has to log in first.
 pub async fn run(context: &Context, args: TokenArgs) -> Result<Exit> {
-    let (target, endpoint) = target(context, &args.target, &args.reach)?;
+    let (target, endpoint) = target(context, &args.target, &args.reach).await?;
     if sends_credentials(&target) {
         return Err(Failure::new(Class::Usage, format!("'{}' sends an Authorization header of its own", target.name))
             .cause("there is no token but that"));

@@ -8,13 +8,14 @@ use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::change::{self, Draft, written_path};
-use super::{Body, Context, Report};
+use super::{Body, Context, Report, visible};
 use crate::cli::{ConfigAddArgs, HttpTransport};
 use crate::commands::overrides;
 use crate::config::origins::{Format, Layer, Source};
+use crate::config::secrets::Secrets;
 use crate::config::settings::Defaults;
 use crate::config::shown::speaks_of_secret;
-use crate::config::{Config, expand, rewrite};
+use crate::config::{Config, Server, expand, rewrite};
 use crate::env;
 use crate::error::{Class, Failure, Result};
 use crate::target::{self, Overrides, Word, Words, parse};
@@ -24,30 +25,35 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
     change::valid(&args.name)?;
     let path = change::file_to_change(context, args.project)?;
     let block = block(context, args, &path)?;
-    let entry_notes = vet(context, args, &block, &path)?;
+    let (server, mut entry_notes) = vet(context, args, &block, &path)?;
+    let probe = match args.check {
+        false => None,
+        true => {
+            if path.exists() && !args.dry_run {
+                // Nobody waits for a server that could not be added anyway; the lock is not kept meanwhile.
+                base(&Draft::open(context.environment, path.clone(), args.project)?, args)?;
+            }
+            // It lies over what is there, so that it is used as it will be.
+            let (config, _) = Config::survey(context.environment, context.file);
+            Some((context.connect)(&config.with(server), &args.name)?)
+        }
+    };
+    entry_notes.extend(probe.as_ref().map(|probe| visible(&probe.sentence())));
+    let checked = probe.map(|probe| probe.json());
     if args.dry_run {
-        let json = json!({ "name": args.name, "file": path, "written": false, "toml": block });
+        let json = json!({ "name": args.name, "file": path, "written": false, "toml": block, "checked": checked });
         let mut report = Report::new(json, Body::Text(block));
         report.notes.push(format!("nothing is written; this would go to {}", context.environment.shorten(&path)));
         report.notes.extend(entry_notes);
         return Ok(report);
     }
     let draft = Draft::open(context.environment, path, args.project)?;
-    let (base, replaced) = match rewrite::remove(&draft.text, &args.name) {
-        Ok(text) if args.force => (text, true),
-        Ok(_) => {
-            return Err(draft
-                .problem(rewrite::Problem::Taken, &args.name)
-                .hint("--force replaces it; `mcpipe config rename` gives it another name"));
-        }
-        Err(rewrite::Problem::Missing) => (draft.text.clone(), false),
-        Err(problem) => return Err(draft.problem(problem, &args.name)),
-    };
+    let (base, replaced) = base(&draft, args)?;
     let text = rewrite::add(&base, &args.name, &block).map_err(|problem| draft.problem(problem, &args.name))?;
     let line = line_of(&draft.path, &text, &args.name);
     let json = json!({
         "name": args.name, "file": draft.path, "line": line, "written": true, "replaced": replaced,
-        "layer": change::layer(context, args.project).as_str(),
+        "layer": change::layer(context, args.project).as_str(), "checked": checked,
     });
     let mut report = Report::new(json, Body::Text(String::new()));
     let verb = if replaced { "replaced" } else { "added" };
@@ -64,19 +70,31 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
     Ok(report)
 }
 
+/// The text that the entry is added to, and whether it takes the place of one that was in it.
+fn base(draft: &Draft<'_>, args: &ConfigAddArgs) -> Result<(String, bool)> {
+    match rewrite::remove(&draft.text, &args.name) {
+        Ok(text) if args.force => Ok((text, true)),
+        Ok(_) => Err(draft
+            .problem(rewrite::Problem::Taken, &args.name)
+            .hint("--force replaces it; `mcpipe config rename` gives it another name")),
+        Err(rewrite::Problem::Missing) => Ok((draft.text.clone(), false)),
+        Err(problem) => Err(draft.problem(problem, &args.name)),
+    }
+}
+
 fn line_of(path: &Path, text: &str, name: &str) -> usize {
-    let source = source(path.to_owned(), text);
+    let source = source(path.to_owned(), text, Layer::Chosen);
     let root = crate::config::parse(&source).ok();
     let member = root.as_ref().and_then(|root| root.get("servers")?.value.get(name));
     member.map_or(1, |member| source.line(member.at))
 }
 
-fn source(path: PathBuf, text: &str) -> Source {
+fn source(path: PathBuf, text: &str, layer: Layer) -> Source {
     Source {
-        shown: path.display().to_string(),
+        shown: "the new entry".to_owned(),
         path,
         text: text.to_owned(),
-        layer: Layer::Chosen,
+        layer,
         format: Format::Toml,
         trusted: true,
     }
@@ -251,20 +269,20 @@ fn duration(time: Duration) -> String {
 }
 
 /// Checks the entry as its use would, and tells what could be better.
-fn vet(context: &Context<'_>, args: &ConfigAddArgs, block: &str, file: &Path) -> Result<Vec<String>> {
+fn vet(context: &Context<'_>, args: &ConfigAddArgs, block: &str, file: &Path) -> Result<(Server, Vec<String>)> {
     let wrong = |message: String| Failure::new(Class::Usage, message);
-    let source = Arc::new(source(file.to_owned(), block));
+    let source = Arc::new(source(file.to_owned(), block, change::layer(context, args.project)));
     let root = crate::config::parse(&source).map_err(|fault| Failure::new(Class::Bug, fault.message))?;
     let member = root.get("servers").and_then(|servers| servers.value.get(&args.name));
     let Some(member) = member else { return Err(Failure::new(Class::Bug, "the new entry cannot be found")) };
-    let server = crate::config::Server::new(&source, member);
+    let server = Server::new(&source, member);
     if let Some(fault) = server.faults().into_iter().next() {
         let failure = wrong(fault.message);
         return Err(fault.hint.into_iter().fold(failure, Failure::hint));
     }
     let words = Words { target: args.target.clone(), command: args.command.clone(), ..Words::default() };
     let mut notes = usable(context, args, words)?;
-    let literal = |text: &str| !text.is_empty() && expand::references(text).is_empty();
+    let literal = |text: &str| !text.is_empty() && expand::is_literal(text);
     for (table, flag) in [("headers", "-H 'NAME: ${VAR}'"), ("env", "-e 'NAME=${VAR}'")] {
         for pair in member.value.get(table).map(|member| member.value.members()).unwrap_or_default() {
             let text = pair.value.as_text().unwrap_or_default();
@@ -278,10 +296,11 @@ fn vet(context: &Context<'_>, args: &ConfigAddArgs, block: &str, file: &Path) ->
         notes.push("the URL's password is written in clear".to_owned());
     }
     // What is missing now may be there when the entry is used.
-    if let Err(faults) = server.read(context.environment, &Defaults::default()) {
+    let (config, _) = Config::survey(context.environment, context.file);
+    if let Err(faults) = server.read(context.environment, &Defaults::default(), &context.judged(&config)) {
         notes.extend(faults.into_iter().map(|fault| fault.message));
     }
-    Ok(notes)
+    Ok((server, notes))
 }
 
 /// Whether a connection could be tried with this: the URL and the flags, as far as they hold no references.
@@ -303,6 +322,6 @@ fn usable(context: &Context<'_>, args: &ConfigAddArgs, words: Words) -> Result<V
     match target::word(args.target.as_deref().unwrap_or("/"))? {
         // A lone program is no target, but may be an entry.
         Word::Name(_) => Ok(Vec::new()),
-        _ => Ok(target::resolve(words, &tried, &lookup)?.target.warnings),
+        _ => Ok(target::resolve(words, &tried, &lookup, &Secrets::pretended())?.target.warnings),
     }
 }

@@ -7,10 +7,11 @@ use serde_json::{Value as Json, json};
 
 use super::{Body, Context, Report, show};
 use crate::config::mcp_json::valid_name;
-use crate::config::origins::Fault;
+use crate::config::origins::{Fault, Format};
+use crate::config::secrets::Secrets;
 use crate::config::settings::{Inherit, Settings};
-use crate::config::tree::Value;
-use crate::config::{Config, Server};
+use crate::config::tree::{Value, duplicate_keys};
+use crate::config::{Config, Server, expand};
 use crate::env::{self, Environment, is_program};
 use crate::error::{Class, Failure, Result};
 use crate::target::{self, Overrides};
@@ -44,8 +45,17 @@ pub(super) fn check(context: &Context<'_>, name: Option<&str>) -> Result<Report>
             None => Vec::new(),
         },
     };
+    let secrets = context.judged(&config);
     for server in &chosen {
-        server_findings(&config, server, context.environment, &mut findings);
+        server_findings(&config, server, context.environment, &secrets, &mut findings);
+    }
+    drop(secrets);
+    findings.extend(store_finding(context, &config, &findings));
+    for source in config.sources.iter().filter(|source| name.is_none() && source.format == Format::Json) {
+        findings.extend(duplicate_keys(&source.text).into_iter().map(|(at, key)| {
+            let fault = Fault::new(source, at, format!("'{key}' stands there twice, and only the last one counts"));
+            Finding { weight: Weight::Fault, server: None, fault }
+        }));
     }
     if name.is_none() {
         let notes = config.notes.iter().cloned();
@@ -90,7 +100,8 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
         0 => report.notes.push(format!("{files} and {servers} checked, nothing wrong")),
         _ => {
             let message = format!("{} in {files} and {servers}", count(bad, "fault", "faults"));
-            let hint = findings.iter().find_map(|finding| finding.fault.hint.clone());
+            let faults = findings.iter().filter(|finding| finding.weight == Weight::Fault);
+            let hint = faults.filter_map(|finding| finding.fault.hint.clone()).next();
             let failure = Failure::new(Class::Config, message);
             report.failure = Some(hint.into_iter().fold(failure, Failure::hint));
         }
@@ -98,7 +109,27 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
     report
 }
 
-fn server_findings(config: &Config, server: &Server, environment: &Environment, findings: &mut Vec<Finding>) {
+/// What is wrong with the credentials as a whole; a keychain is not opened for it. A server that refers to a secret has
+/// said it already.
+fn store_finding(context: &Context<'_>, config: &Config, findings: &[Finding]) -> Option<Finding> {
+    let store = (context.store)(config.defaults.credential_store.as_deref()).ok()?;
+    let failure = store.list().err()?;
+    let text = failure.to_string();
+    if findings.iter().any(|finding| finding.fault.cause.as_ref() == Some(&text)) {
+        return None;
+    }
+    let fault = Fault::whole("credentials", text);
+    let fault = failure.details().hint.clone().into_iter().fold(fault, Fault::hint);
+    Some(Finding { weight: Weight::Fault, server: None, fault })
+}
+
+fn server_findings(
+    config: &Config,
+    server: &Server,
+    environment: &Environment,
+    secrets: &Secrets<'_>,
+    findings: &mut Vec<Finding>,
+) {
     let mut add = |weight: Weight, fault: Fault| {
         findings.push(Finding { weight, server: Some(server.name.clone()), fault });
     };
@@ -125,13 +156,13 @@ fn server_findings(config: &Config, server: &Server, environment: &Environment, 
         add(Weight::Remark, here(message).hint(format!("mcpipe config trust {file}")));
         return;
     }
-    match server.read(environment, &config.defaults) {
+    match server.read(environment, &config.defaults, secrets) {
         Err(faults) => faults.into_iter().for_each(|fault| add(Weight::Fault, fault)),
         Ok(settings) => {
             let found = outside(server, &settings, environment);
             if found.is_empty() {
                 // Everything that is left is what a connection would find too.
-                let target = target::configured(config, &server.name, &Overrides::default(), environment);
+                let target = target::configured(config, &server.name, &Overrides::default(), environment, secrets);
                 found_by_use(server, target.err(), &mut add);
             }
             found.into_iter().for_each(|fault| add(Weight::Fault, fault));
@@ -157,7 +188,7 @@ fn found_by_use(server: &Server, failure: Option<Failure>, add: &mut impl FnMut(
 /// What an entry needs of the world outside: programs, directories, files.
 fn outside(server: &Server, settings: &Settings, environment: &Environment) -> Vec<Fault> {
     let mut faults = Vec::new();
-    if let Some(program) = &settings.command {
+    if let Some(program) = settings.command.as_ref().filter(|_| !position(server, "command").1) {
         let fault = |why: String| Fault::new(&server.source, program.at, why);
         if program.value.contains('/') {
             if !is_program(Path::new(&program.value)) {
@@ -169,7 +200,11 @@ fn outside(server: &Server, settings: &Settings, environment: &Environment) -> V
         }
     }
     for (key, path) in files(settings) {
-        let at = position(server, key);
+        let (at, secret) = position(server, key);
+        if secret {
+            // Where it is, is known only when it is used.
+            continue;
+        }
         if let Err(error) = std::fs::File::open(&path) {
             let message = format!("'{key}' names {}, which cannot be read", environment.shorten(&path));
             faults.push(Fault::new(&server.source, at, message).cause(error.to_string()));
@@ -178,13 +213,12 @@ fn outside(server: &Server, settings: &Settings, environment: &Environment) -> V
     faults
 }
 
-/// Where a key stands, the server's name where it is not found.
-fn position(server: &Server, key: &str) -> usize {
+/// Where a key stands, the server's name where it is not found; and whether it refers to a secret.
+fn position(server: &Server, key: &str) -> (usize, bool) {
     let auth = server.entry.get("auth").and_then(|auth| auth.value.get(key));
-    server.entry.get(key).or(auth).map_or(server.at, |member| match member.value.value {
-        Value::Table(_) => member.at,
-        _ => member.value.at,
-    })
+    let Some(member) = server.entry.get(key).or(auth) else { return (server.at, false) };
+    let at = if matches!(member.value.value, Value::Table(_)) { member.at } else { member.value.at };
+    (at, member.value.as_text().is_some_and(|text| !expand::secrets(text).is_empty()))
 }
 
 /// The environment in which the child's program is looked up.

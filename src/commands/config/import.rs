@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 
 use super::change::{self, Draft};
 use super::{Body, Context, Report, visible};
-use crate::cli::ConfigImportArgs;
+use crate::auth::store::{Store, named};
+use crate::cli::{ConfigImportArgs, ImportedSecrets};
 use crate::config::Config;
-use crate::config::import::plan::{Action, Plan, Step, What, Wish, plan};
+use crate::config::import::plan::{Action, Plan, Refuge, Step, What, Wish, plan};
 use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
 
 /// `config import [CLIENT|FILE]`.
 pub(super) fn import(context: &mut Context<'_>, args: &ConfigImportArgs) -> Result<Report> {
@@ -28,10 +30,18 @@ pub(super) fn import(context: &mut Context<'_>, args: &ConfigImportArgs) -> Resu
     if !args.only.is_empty() {
         plan.only(&args.only)?;
     }
-    let moved = if args.secrets_to_variables { sources_of_secrets(&plan) } else { Vec::new() };
-    if args.secrets_to_variables {
-        plan.move_secrets();
-    }
+    let store = match args.secrets {
+        ImportedSecrets::Keychain => Some((context.store)(config.defaults.credential_store.as_deref())?),
+        ImportedSecrets::Keep | ImportedSecrets::Variables => None,
+    };
+    let moved = match (args.secrets, &store) {
+        (ImportedSecrets::Variables, _) => plan.move_secrets(Refuge::Variables, &mut |_, _| Ok(false))?,
+        (_, Some(store)) => {
+            let mut taken = |name: &str, secret: &Secret| taken(context, &**store, name, secret);
+            plan.move_secrets(Refuge::Keychain, &mut taken)?
+        }
+        (_, None) => Vec::new(),
+    };
     let shown = environment.shorten(&file);
     let description = describe(&plan);
     let count = plan.written().count();
@@ -44,17 +54,27 @@ pub(super) fn import(context: &mut Context<'_>, args: &ConfigImportArgs) -> Resu
     if written {
         let draft = Draft::open(environment, file, args.project)?;
         let text = plan.apply(&draft.text).map_err(|(problem, name)| draft.problem(problem, name))?;
+        // What the file refers to is there before the file is.
+        if let Some(store) = &store {
+            for (name, secret) in &moved {
+                context.wait(named::put(&**store, name, secret))?;
+                report.notes.push(format!("stored '{name}' in {}", named::place(&**store, name)));
+            }
+        }
         draft.write(&text)?;
         report.notes.push(format!("{count} {} written to {shown}", servers(count)));
-        report.notes.extend(moved);
+        if store.is_none() {
+            report.notes.extend(sources_of_secrets(&plan));
+        }
     } else if count > 0 {
         report.notes.push(format!("nothing is written; --yes writes {count} {} to {shown}", servers(count)));
     } else {
         report.notes.push("there is nothing to write".to_owned());
     }
-    let secrets = plan.written().filter(|step| !step.entry.secrets.is_empty()).count();
+    let open = |step: &&Step| step.entry.secrets.iter().any(|finding| finding.reference.is_none());
+    let secrets = plan.written().filter(open).count();
     if secrets > 0 {
-        let hint = "--secrets-to-variables puts references in their place";
+        let hint = "--secrets keychain (or variables) puts references in their place";
         report.notes.push(format!("{secrets} {} secrets as text; {hint}", if secrets == 1 { "holds" } else { "hold" }));
     }
     report.notes.extend(plan.problems.iter().map(|problem| visible(&problem.to_string())));
@@ -75,9 +95,19 @@ fn agreed(context: &mut Context<'_>, description: &str, count: usize, shown: &st
     }
 }
 
+/// Whether a secret that is stored already has this name: one with another value, or one whose name differs only in
+/// case.
+fn taken(context: &Context<'_>, store: &dyn Store, name: &str, secret: &Secret) -> Result<bool> {
+    match named::names(store)?.iter().find(|other| other.eq_ignore_ascii_case(name)) {
+        Some(other) if other == name => Ok(context.wait(named::get(store, name))?.is_some_and(|held| held != *secret)),
+        other => Ok(other.is_some()),
+    }
+}
+
 /// Where the values are that the variables have to hold.
 fn sources_of_secrets(plan: &Plan) -> Vec<String> {
     let findings = plan.written().flat_map(|step| step.entry.secrets.iter().map(move |finding| (step, finding)));
+    let findings = findings.filter(|(_, finding)| finding.reference.is_some());
     let lines = findings.map(|(step, finding)| {
         let there = visible(&format!("{} of '{}' in {}", finding.place, step.entry.original_name, step.from));
         format!("set {}: its value is {there}", finding.variable)
@@ -105,7 +135,11 @@ fn describe(plan: &Plan) -> String {
             let _ = writeln!(text, "    note: {}", visible(note));
         }
         for finding in &step.entry.secrets {
-            let _ = writeln!(text, "    secret: {} stands here as text", visible(&finding.place));
+            let what = match &finding.reference {
+                None => "stands here as text".to_owned(),
+                Some(reference) => format!("becomes {reference}"),
+            };
+            let _ = writeln!(text, "    secret: {} {what}", visible(&finding.place));
         }
     }
     text
@@ -135,7 +169,7 @@ fn json(plan: &Plan, file: &std::path::Path, written: bool) -> Value {
                 .entry
                 .secrets
                 .iter()
-                .map(|finding| json!({ "place": finding.place, "variable": finding.variable }))
+                .map(|finding| json!({ "place": finding.place, "name": finding.variable, "reference": finding.reference }))
                 .collect();
             json!({
                 "name": step.entry.name, "original_name": step.entry.original_name, "from": step.from,

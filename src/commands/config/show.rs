@@ -159,7 +159,8 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
             crate::config::trust::shell_word(&server.source.shown)
         )),
         None => {
-            let faults = server.read(context.environment, &config.defaults).err().unwrap_or_default();
+            let faults =
+                server.read(context.environment, &config.defaults, &context.judged(&config)).err().unwrap_or_default();
             report.notes.extend(faults.iter().map(ToString::to_string));
         }
     }
@@ -255,12 +256,13 @@ fn defaults(server: &Server, defaults: &Defaults) -> Vec<Row> {
 
 /// `config path`.
 pub(super) fn path(context: &Context<'_>) -> Report {
-    let (config, _) = Config::survey(context.environment, context.file);
+    let (config, faults) = Config::survey(context.environment, context.file);
     let mut files = Vec::new();
     let mut rows = Vec::new();
     for place in &config.places {
         let source = config.sources.iter().find(|source| source.path == place.path);
         let state = match source {
+            Some(source) if faults.iter().any(|fault| fault.file == source.shown) => "faulty",
             Some(source) if source.trusted => "read",
             Some(_) => "untrusted",
             None if place.path.exists() => "unreadable",

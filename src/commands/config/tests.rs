@@ -1,6 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
+mod secrets;
+
 use super::*;
+use crate::auth::store::{self, Choice, Places};
 use crate::cli::{Cli, Command};
 use crate::error::Class;
 use serde_json::json;
@@ -12,6 +15,7 @@ struct World {
     root: tempfile::TempDir,
     variables: Vec<(String, String)>,
     answer: Option<bool>,
+    value: String,
 }
 
 /// What a run said: stdout, notes, failure, and what it asked.
@@ -29,7 +33,7 @@ impl World {
         let home = root.path().join("home");
         fs::create_dir_all(home.join("project")).unwrap();
         let variables = vec![("HOME".into(), home.display().to_string())];
-        World { root, variables, answer: None }
+        World { root, variables, answer: None, value: String::new() }
     }
 
     fn set(mut self, name: &str, value: &str) -> Self {
@@ -69,11 +73,22 @@ impl World {
             asked.push_str(text);
             Ok(self.answer)
         };
+        let places = Places {
+            data_dir: self.at(".local/share/mcpipe"),
+            state_dir: self.at(".local/state/mcpipe"),
+            credentials_file: None,
+            person: false,
+        };
+        let store = |_: Option<&str>| Ok(store::open(Choice::File, &places, Arc::new(|_: &str| {}))?.into());
         let mut context = Context {
             environment: &environment,
             file: global.config.as_deref(),
             times: (global.timeout, global.connect_timeout),
             ask: &mut ask,
+            value: &mut |_| Ok(self.value.clone()),
+            store: &store,
+            connect: &|_, name| Err(Failure::new(Class::Unreachable, format!("{name} is not there"))),
+            interrupt: Interrupt::default(),
         };
         let report = run(&args.command, &mut context)?;
         let mut out = Vec::new();
@@ -468,7 +483,7 @@ fn import_writes_what_was_agreed_to_and_keeps_the_rest() {
 #[test]
 fn import_can_leave_secrets_where_they_are_and_replace_and_choose() {
     let world = World::new().user("[servers.mine]\ncommand = \"x\"\n").file(".cursor/mcp.json", CURSOR);
-    let said = world.run(&["import", "cursor", "--only", "docs", "--secrets-to-variables", "--yes"]);
+    let said = world.run(&["import", "cursor", "--only", "docs", "--secrets", "variables", "--yes"]);
     let file = world.read(".config/mcpipe/config.toml");
     assert!(file.contains("API_KEY = \"${API_KEY}\"") && file.contains("\"${DOCS_TOKEN}\""), "{file}");
     assert!(!file.contains("s3cret") && !file.contains("theirs"), "{file}");

@@ -74,3 +74,51 @@ async fn read() -> io::Result<Option<String>> {
 pub async fn line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
     Console::new(ui.clone(), interrupt.clone()).line(&[(Style::PLAIN, question)]).await
 }
+
+/// The same for a secret: what is typed is not shown.
+///
+/// # Errors
+/// As [`line`]; and where the terminal cannot be kept from showing it.
+pub async fn unseen(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
+    let _unseen = echo::off().map_err(|error| {
+        Failure::new(Class::Refused, "the terminal cannot hide what is typed").source(&error).hint("pipe it in instead")
+    })?;
+    line(ui, interrupt, question).await
+}
+
+/// Whether the terminal shows what is typed.
+mod echo {
+    use std::io;
+
+    /// Shows it again when dropped.
+    #[cfg(unix)]
+    pub struct Off(rustix::termios::Termios);
+
+    #[cfg(unix)]
+    pub fn off() -> io::Result<Off> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut now = before.clone();
+        now.local_modes.remove(LocalModes::ECHO);
+        // The line end is shown, so that what follows begins on a line of its own.
+        now.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &now)?;
+        Ok(Off(before))
+    }
+
+    #[cfg(unix)]
+    impl Drop for Off {
+        fn drop(&mut self) {
+            use rustix::termios::{OptionalActions, tcsetattr};
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub struct Off;
+
+    #[cfg(not(unix))]
+    pub fn off() -> io::Result<Off> {
+        Err(io::Error::other("this is not known for this system"))
+    }
+}

@@ -23,7 +23,7 @@ use crate::schema::{self, Problem};
 use crate::session::peer::{Answer, Inputs, Page};
 use crate::transport::Boxed;
 
-pub use keyboard::{Console, line};
+pub use keyboard::{Console, line, unseen};
 pub use roots::roots;
 pub use sampling::sampler;
 

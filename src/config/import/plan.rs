@@ -10,6 +10,7 @@ use crate::config::rewrite::Problem;
 use crate::config::tree::{Node, Value};
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
 
 /// What to import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,18 @@ pub struct Wish {
     /// The folder of the project whose own file that is, where it is not the user's.
     pub project: Option<PathBuf>,
 }
+
+/// Where secrets go that stand as text in what is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refuge {
+    /// Into variables, which the user sets.
+    Variables,
+    /// Into the credential store.
+    Keychain,
+}
+
+/// The longest name that a secret gets, a number after it not counted.
+const LONGEST_NAME: usize = 80;
 
 /// What an import would do.
 #[derive(Debug, Default)]
@@ -250,7 +263,7 @@ impl Plan {
 
     /// Gives each secret a variable of its own: two servers may both have an `API_KEY`.
     fn name_variables(&mut self) {
-        let mut known: Vec<(String, crate::secret::Secret)> = Vec::new();
+        let mut known: Vec<(String, Secret)> = Vec::new();
         for step in &mut self.steps {
             for finding in &mut step.entry.secrets {
                 let secret = finding.secret();
@@ -293,20 +306,39 @@ impl Plan {
         Ok(())
     }
 
-    /// Puts `${VARIABLE}` in the place of every secret of the entries to be written, and hands back what the variables
-    /// have to hold.
-    pub fn move_secrets(&mut self) -> Vec<(String, crate::secret::Secret)> {
-        let mut moved: Vec<(String, crate::secret::Secret)> = Vec::new();
+    /// Puts references in the place of every secret of the entries to be written, and hands back the names and what
+    /// they have to hold. `taken` tells whether another secret has a name already.
+    ///
+    /// # Errors
+    /// Those of `taken`.
+    pub fn move_secrets(
+        &mut self,
+        refuge: Refuge,
+        taken: &mut dyn FnMut(&str, &Secret) -> Result<bool>,
+    ) -> Result<Vec<(String, Secret)>> {
+        let mut moved: Vec<(String, Secret)> = Vec::new();
         for step in self.steps.iter_mut().filter(|step| step.action.writes()) {
-            for finding in std::mem::take(&mut step.entry.secrets) {
-                finding.replace(&mut step.entry.server, &format!("${{{}}}", finding.variable));
-                let pair = (finding.variable.clone(), finding.secret());
-                if !moved.contains(&pair) {
-                    moved.push(pair);
+            for finding in &mut step.entry.secrets {
+                let secret = finding.secret();
+                let base: String = finding.variable.chars().take(LONGEST_NAME).collect();
+                let mut name = base.clone();
+                let mut number = 2;
+                while moved.iter().any(|(other, held)| *other == name && *held != secret) || taken(&name, &secret)? {
+                    name = format!("{base}_{number}");
+                    number += 1;
+                }
+                let reference = match refuge {
+                    Refuge::Variables => format!("${{{name}}}"),
+                    Refuge::Keychain => format!("${{keychain:{name}}}"),
+                };
+                finding.replace(&mut step.entry.server, &reference);
+                finding.variable.clone_from(&name);
+                if !moved.iter().any(|(other, _)| *other == name) {
+                    moved.push((name, secret));
                 }
             }
         }
-        moved
+        Ok(moved)
     }
 
     /// The text of the configuration file with the entries written into it.

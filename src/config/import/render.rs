@@ -3,7 +3,8 @@
 use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
 
 use super::Entry;
-use super::secrets::{is_literal, masked};
+use super::secrets::masked;
+use crate::config::expand::is_literal;
 use crate::config::rewrite::{self, Problem};
 use crate::config::shown::speaks_of_secret;
 use crate::config::tree::{Node, Value};
@@ -120,7 +121,8 @@ impl Entry {
                 "url" | "command" | "args" => {}
                 "env" | "headers" | "auth" => lines.extend(member.value.members().iter().filter_map(|pair| {
                     let place = format!("{}.{}", member.key, pair.key);
-                    let hidden = self.secrets.iter().find(|finding| finding.place == place);
+                    let hidden =
+                        self.secrets.iter().find(|finding| finding.place == place && finding.reference.is_none());
                     let shown = match (hidden, pair.value.as_text()) {
                         (Some(finding), Some(text)) => Toml::from(finding.hidden(text)),
                         (None, Some(text))

@@ -1,7 +1,7 @@
 //! Secrets that other clients' files hold as text, found so that they can be moved elsewhere.
 
 use super::variables::variable_name;
-use crate::config::expand::{self, Piece};
+use crate::config::expand::is_literal;
 use crate::config::tree::{Node, Value};
 use crate::secret::{REDACTED, Secret};
 
@@ -10,8 +10,10 @@ use crate::secret::{REDACTED, Secret};
 pub struct Finding {
     /// Where it stands, as people say it: `env.GITHUB_TOKEN`, `headers.Authorization`, `args[2]`, `url`.
     pub place: String,
-    /// The variable that could hold it.
+    /// The variable that could hold it; the name of the secret, where it is stored.
     pub variable: String,
+    /// What stands in its place now, where it was moved elsewhere.
+    pub reference: Option<String>,
     /// The steps to the string.
     path: Vec<Step>,
     /// The part of the string that is the secret, as it is written.
@@ -38,7 +40,8 @@ impl Finding {
     }
 
     /// Puts a reference such as `${GITHUB_TOKEN}` in the secret's place.
-    pub fn replace(&self, server: &mut Node, reference: &str) {
+    pub fn replace(&mut self, server: &mut Node, reference: &str) {
+        self.reference = Some(reference.to_owned());
         let mut node = server;
         for step in &self.path {
             let next = match (step, &mut node.value) {
@@ -66,7 +69,7 @@ impl Finding {
 #[must_use]
 pub fn masked(text: &str, place: &str, findings: &[Finding]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
-    match findings.iter().find(|finding| finding.place == place) {
+    match findings.iter().find(|finding| finding.place == place && finding.reference.is_none()) {
         Some(finding) if finding.part.reveal().chars().all(harmless) => finding.hidden(text),
         _ => text.to_owned(),
     }
@@ -79,7 +82,7 @@ pub fn find(server_name: &str, server: &Node) -> Vec<Finding> {
     let prefix = variable_name(server_name);
     let prefix = prefix.strip_prefix("INPUT_").unwrap_or(&prefix);
     let mut add = |place: String, variable: String, path: Vec<Step>, part: &str| {
-        found.push(Finding { place, variable, path, part: Secret::new(part) });
+        found.push(Finding { place, variable, reference: None, path, part: Secret::new(part) });
     };
     let key = |word: &str| Step::Key(word.to_owned());
     for table in ["env", "headers", "auth"] {
@@ -180,12 +183,6 @@ fn secret_in_url(text: &str) -> Option<(&str, &str)> {
         let (name, value) = pair.split_once('=')?;
         (is_secret_name(name) && !value.is_empty()).then_some((name, value))
     })
-}
-
-/// Whether a text refers to nothing.
-pub(super) fn is_literal(text: &str) -> bool {
-    let literal = |piece: &Piece<'_>| matches!(piece, Piece::Literal(_));
-    expand::pieces(text).is_ok_and(|pieces| pieces.iter().all(literal))
 }
 
 /// How well-known services begin their tokens.
@@ -343,7 +340,7 @@ mod tests {
     #[test]
     fn a_reference_takes_the_place_of_the_secret_alone() {
         let mut server = parse_toml("headers.Authorization = 'Bearer abc'\nargs = ['--token=xyz']").unwrap();
-        for finding in find("a", &server) {
+        for mut finding in find("a", &server) {
             finding.replace(&mut server, &format!("${{{}}}", finding.variable));
         }
         let expected =

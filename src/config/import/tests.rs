@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::config::expand::expand;
 use crate::config::tree;
-use plan::{Action, Plan, What, Wish, plan};
+use plan::{Action, Plan, Refuge, What, Wish, plan};
 
 /// A machine with a home and a project, and nothing but the files of one test.
 struct Machine {
@@ -209,7 +209,9 @@ fn what_is_imported_written_and_read_again_means_the_same() {
         assert!(read.same(&entry.server), "{json}\n{file}");
 
         // Claude Desktop expands nothing, so what runs here is what ran there, to the byte.
-        let ran = |node: &Node| expand(node.as_text().unwrap(), &environment).unwrap().text;
+        let ran = |node: &Node| {
+            expand(node.as_text().unwrap(), &environment, &mut |secret| panic!("{secret:?}")).unwrap().text
+        };
         if !program.contains('/') {
             assert_eq!(ran(&read.get("command").unwrap().value), program);
         }
@@ -336,8 +338,12 @@ fn secrets_can_be_moved_to_variables() {
     let machine = Machine::new();
     let path = machine.put("claude-desktop.json", "/home/ada/claude_desktop_config.json");
     let mut plan = planned(&machine, "", &Wish { what: What::File(path), ..Wish::default() }).unwrap();
-    let moved: Vec<(String, String)> =
-        plan.move_secrets().into_iter().map(|(name, secret)| (name, secret.reveal().to_owned())).collect();
+    let moved: Vec<(String, String)> = plan
+        .move_secrets(Refuge::Variables, &mut |_, _| Ok(false))
+        .unwrap()
+        .into_iter()
+        .map(|(name, secret)| (name, secret.reveal().to_owned()))
+        .collect();
     assert_eq!(moved, [("WEATHER_API_KEY".into(), "0a1b2c".into()), ("BRIDGE_AUTHORIZATION".into(), "tok-123".into())]);
     let text = plan.apply("").unwrap();
     assert!(!text.contains("0a1b2c") && !text.contains("tok-123"), "{text}");

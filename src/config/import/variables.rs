@@ -346,13 +346,18 @@ mod tests {
     #[test]
     fn what_is_text_there_expands_to_the_same_text_here() {
         let environment = Environment::new([("A", "1"), ("command", "2")], Path::new("/"));
-        let atoms = ["$", "{", "}", "${", "$${", "A", "${A}", "${command:ls}", ":-", "é", "\\", "${A:-$"];
+        let atoms =
+            ["$", "{", "}", "${", "$${", "A", "${A}", "${command:ls}", "${keychain:A}", ":-", "é", "\\", "${A:-$"];
         for one in atoms {
             for two in atoms {
                 for three in atoms {
                     let text = format!("{one}{two}{three}");
                     let (ours, _) = run(Style::None, &text);
-                    assert_eq!(expand(&ours, &environment).unwrap().text, text, "{ours}");
+                    assert_eq!(
+                        expand(&ours, &environment, &mut |secret| panic!("{secret:?}")).unwrap().text,
+                        text,
+                        "{ours}"
+                    );
                 }
             }
         }

@@ -1,0 +1,90 @@
+//! Connecting to a server before it is written down: `config add --check`.
+
+use serde_json::{Value, json};
+
+use super::super::Context;
+use super::super::list::{Filter, offered};
+use crate::config::Config;
+use crate::error::Result;
+use crate::protocol::views::{Kind, ServerInfo};
+use crate::session::Session;
+use crate::target::Overrides;
+use crate::transport::Endpoint;
+
+/// What a server is and offers.
+#[derive(Clone, Debug, Default)]
+pub struct Probe {
+    name: Option<String>,
+    version: Option<String>,
+    revision: Option<String>,
+    transport: Option<String>,
+    tools: Option<usize>,
+    resources: Option<usize>,
+    prompts: Option<usize>,
+}
+
+impl Probe {
+    /// For `--json`.
+    pub fn json(&self) -> Value {
+        json!({
+            "server": { "name": self.name, "version": self.version }, "revision": self.revision,
+            "transport": self.transport, "tools": self.tools, "resources": self.resources, "prompts": self.prompts,
+        })
+    }
+
+    /// For people.
+    pub fn sentence(&self) -> String {
+        let name = self.name.as_deref().unwrap_or("the server");
+        let version = self.version.iter().map(|version| format!(" {version}"));
+        let revision = self.revision.iter().map(|revision| format!(" speaks {revision}"));
+        let said: String = version.chain(revision).collect();
+        let counts = [("tool", self.tools), ("resource", self.resources), ("prompt", self.prompts)];
+        let counts: Vec<String> = counts
+            .into_iter()
+            .filter_map(|(one, count)| count.map(|count| format!("{count} {one}{}", if count == 1 { "" } else { "s" })))
+            .collect();
+        format!("connected: {name}{said}, {}", counts.join(", "))
+    }
+}
+
+/// Connects to a configured server, negotiates, and lists what it offers.
+///
+/// # Errors
+/// Those of the connection, each with its own class.
+pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<Probe> {
+    let mut target = context.configured(config, name, &Overrides::default(), false).await?;
+    target.warnings.iter().for_each(|warning| context.ui.warn(warning));
+    // It has no name yet by which the next command could call it.
+    target.configured = false;
+    target.name = match &target.endpoint {
+        Endpoint::Http(http) | Endpoint::WebSocket(http) => http.url.to_string(),
+        Endpoint::Unix(unix) => format!("unix:{}", unix.path.display()),
+        Endpoint::Stdio(_) => target.name,
+    };
+    let progress = context.progress(&format!("connecting to {name}"));
+    let session = context.session(target, Some(progress.clone()))?;
+    let ask = async |session: &Session| {
+        let mut counts = Vec::new();
+        for kind in [Kind::Tools, Kind::Resources, Kind::Prompts] {
+            // A list of tools is asked for in any case: it shows that the server can be used.
+            let asked = kind == Kind::Tools || session.list_offered(kind).await;
+            counts.push(if asked {
+                Some(offered(context, session, kind, Filter::default()).await?.len())
+            } else {
+                None
+            });
+        }
+        Ok((counts, session.known().await))
+    };
+    let (counts, known) = progress.during(context.with(session, ask)).await?;
+    let count = |at: usize| counts.get(at).copied().flatten();
+    let probe = Probe { tools: count(0), resources: count(1), prompts: count(2), ..Probe::default() };
+    let Some((ServerInfo { name, version, .. }, revision, wire)) = known else { return Ok(probe) };
+    Ok(Probe {
+        name,
+        version,
+        revision: Some(revision.as_str().to_owned()),
+        transport: Some(wire.as_str().to_owned()),
+        ..probe
+    })
+}

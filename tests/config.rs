@@ -1,0 +1,272 @@
+//! `config`: every subcommand as a user sees it.
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::Sandbox;
+
+const MINE: &str = r#"# mine
+[defaults]
+timeout = "5s"
+
+[servers.api]
+url = "https://u:pw@api.example/mcp?key=k3y&team=${TEAM}"
+bearer_env = "T"
+allow_tools = ["get_*"]
+[servers.api.headers]
+X-Team = "${TEAM}"
+X-Key = "s3cret"
+[servers.api.auth]
+client_id = "cli"
+client_secret = "s3cret"
+
+[servers.files]
+command = "sh"
+args = ["-c", "cat", "--token", "s3cret", "a b"]
+cwd = "~"
+
+[servers.off]
+disabled = true
+url = "https://off.example/mcp"
+"#;
+
+fn world() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.config(MINE);
+    sandbox
+}
+
+fn config(sandbox: &Sandbox, words: &[&str]) -> String {
+    let run = sandbox.mcpipe(["config"]).args(words.iter().copied()).env("TEAM", "core").env("T", "t0ken").run();
+    run.hides("s3cret").hides("k3y").hides("pw@").hides("t0ken");
+    run.snapshot()
+}
+
+#[test]
+fn list_says_what_is_configured_and_where() {
+    let sandbox = world();
+    sandbox.file(
+        ".mcp.json",
+        "{\"mcpServers\": {\n \"web\": {\"url\": \"https://web.example/mcp\"},\n \"run\": {\"command\": \"sh\"}}}",
+    );
+    sandbox.file(".mcpipe.toml", "[servers.api]\nurl = \"https://theirs.example/mcp\"\n[servers.bad]\nurll = \"x\"\n");
+    expect![[r#"
+        exit: 0
+        --- stdout
+        api\tauto\thttps://theirs.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tuntrusted
+        bad\t-\t-\t[ROOT]/work/.mcpipe.toml:3\tfaulty
+        files\tstdio\tsh -c cat --token [redacted] 'a b'\t~/.config/mcpipe/config.toml:16\tready
+        off\tauto\thttps://off.example/mcp\t~/.config/mcpipe/config.toml:21\tdisabled
+        run\tstdio\tsh\t[ROOT]/work/.mcp.json:3\tuntrusted
+        web\tauto\thttps://web.example/mcp\t[ROOT]/work/.mcp.json:2\tready
+    "#]]
+    .assert_eq(&config(&sandbox, &["list"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["~/.config/mcpipe/config.toml:5"],"faults":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"faulty","replaces":[],"faults":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"faults":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"faults":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"faults":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"ready","replaces":[],"faults":[]}],"faults":[]}
+    "#]].assert_eq(&config(&sandbox, &["list", "--json"]));
+    expect![[r#"
+        exit: 0
+        --- stderr
+        no server is configured; `mcpipe config add NAME URL` adds one
+    "#]]
+    .assert_eq(&config(&Sandbox::new(), &["list"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"servers":[],"faults":[]}
+    "#]]
+    .assert_eq(&config(&Sandbox::new(), &["list", "--json"]));
+}
+
+#[test]
+fn get_tells_every_value_with_its_origin() {
+    let sandbox = world();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        url\thttps://[redacted]@api.example/mcp?key=[redacted]&team=core\t~/.config/mcpipe/config.toml:6
+        bearer_env\tT\t~/.config/mcpipe/config.toml:7
+        allow_tools\t'get_*'\t~/.config/mcpipe/config.toml:8
+        headers.X-Team\tcore\t~/.config/mcpipe/config.toml:10
+        headers.X-Key\t[redacted]\t~/.config/mcpipe/config.toml:11
+        auth.client_id\tcli\t~/.config/mcpipe/config.toml:13
+        auth.client_secret\t[redacted]\t~/.config/mcpipe/config.toml:14
+        timeout\t5s\t~/.config/mcpipe/config.toml:3
+    "#]]
+    .assert_eq(&config(&sandbox, &["get", "api"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"faults":[],"values":[{"key":"command","value":"sh","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"hidden":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
+    "#]].assert_eq(&config(&sandbox, &["get", "files", "--json"]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: no server named 'apo' is configured
+          did you mean 'api'?
+        hint: `mcpipe config add apo URL` adds it; `mcpipe config list` shows what there is
+    "#]]
+    .assert_eq(&config(&sandbox, &["get", "apo"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: the following required arguments were not provided: <NAME>
+          usage: mcpipe config get <NAME>
+        hint: see mcpipe --help
+    "#]]
+    .assert_eq(&config(&sandbox, &["get"]));
+    let jq = sandbox.mcpipe(["config", "get", "files", "--jq", ".values[] | select(.key == \"cwd\").value"]).run();
+    jq.succeeds().prints("~\n");
+}
+
+#[test]
+fn path_lists_the_files_in_their_order() {
+    let sandbox = world();
+    sandbox.file(".mcp.json", "{}");
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tread
+        [ROOT]/work/.mcp.json\tproject\tuntrusted
+    "#]]
+    .assert_eq(&config(&sandbox, &["path"]));
+    sandbox.file("alone.toml", "");
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"files":[{"path":"[ROOT]/work/alone.toml","layer":"chosen","format":"toml","state":"read"}]}
+    "#]]
+    .assert_eq(&config(&sandbox, &["path", "--config", "alone.toml", "--json"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/work/gone.toml\tchosen\tmissing
+        --- stderr
+        --config or MCPIPE_CONFIG names this file; no other is read
+    "#]]
+    .assert_eq(&config(&sandbox, &["path", "--config", "gone.toml"]));
+}
+
+#[test]
+fn check_finds_everything_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[defaults]\ncredential_store = \"file\"\n\
+         [servers.a]\nurl = \"https://a/\"\nheaderz = { }\n\
+         [servers.b]\ncommand = \"no-such-program\"\ntimeout = \"soon\"\n\
+         [servers.c]\ncommand = \"no-such-program\"\nenv = { A = \"${NOT_SET}\" }\n\
+         [servers.d]\nurl = \"https://d/\"\ncacert = \"gone.pem\"\nheaders = { A = \"${keychain:GONE}\" }\n\
+         [servers.e]\nurl = \"https://e/\"\ncommand = \"sh\"\n\
+         [servers.f]\ncommand = \"no-such-program\"\n\
+         [servers.\"a b\"]\nurl = \"https://g/\"\n\
+         [servers.h]\nurl = \"https://h/\"\nprotocol = \"2024-01-01\"\nallow_tools = [\"a[\"]\nconfirm = \"sometimes\"\n",
+    );
+    sandbox.file(".mcp.json", "{\"mcpServers\": {\"a b\": {\"url\": \"https://x/\"}, \"a-b\": {\"url\": \"https://y/\"}, \"f\": {\"command\": \"sh\"}}}");
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
+        fault\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; call it 'a-b'
+        fault\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is no time: use a number and ms, s, m or h, such as 500ms, 30s or 2m
+        fault\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set, and 'env.A' in [servers.c] refers to it
+        fault\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
+        fault\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'
+        remark\t[ROOT]/work/.mcp.json:1\t'f' takes the place of the entry at ~/.config/mcpipe/config.toml:19
+        remark\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
+        fault\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28
+        fault\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, and is 'sometimes'
+        remark\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
+        --- stderr
+        mcpipe: error: 8 faults in 2 files and 9 servers
+        hint: set NOT_SET, or give a default: ${NOT_SET:-…}
+    "#]].assert_eq(&config(&sandbox, &["check"]));
+    let json = sandbox.mcpipe(["config", "check", "--json"]).run();
+    let first = &json.exits(3).json()["findings"][0];
+    expect![[r#"{"file":"~/.config/mcpipe/config.toml","line":5,"column":null,"message":"unknown key 'headerz' in [servers.a]; did you mean 'headers'?","cause":null,"hint":null,"weight":"fault","server":"a"}"#]].assert_eq(&first.to_string());
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
+        --- stderr
+        mcpipe: error: 1 fault in 2 files and 1 server
+        hint: mcpipe config secret set GONE
+    "#]].assert_eq(&config(&sandbox, &["check", "d"]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: no server named 'zz' is configured
+        hint: `mcpipe config add zz URL` adds it; `mcpipe config list` shows what there is
+    "#]]
+    .assert_eq(&config(&sandbox, &["check", "zz"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        remark\t~/.config/mcpipe/config.toml:21\t'off' is disabled
+        --- stderr
+        1 file and 3 servers checked, nothing wrong
+    "#]]
+    .assert_eq(&config(&world(), &["check"]));
+    // JSON allows what TOML does not; nothing is passed over.
+    let twice = "{\"mcpServers\": {\n\"a\": {\"url\": \"https://a/\"},\n\"a\": {\"url\": \"https://b/\", \"headers\": {\"A\": \"1\",\n\"A\": \"2\"}}}}";
+    sandbox.file("twice.json", twice);
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t[ROOT]/work/twice.json:3\t'a' stands there twice, and only the last one counts
+        fault\t[ROOT]/work/twice.json:4\t'A' stands there twice, and only the last one counts
+        --- stderr
+        mcpipe: error: 2 faults in 1 file and 1 server
+    "#]]
+    .assert_eq(&config(&sandbox, &["check", "--config", "twice.json"]));
+    // A duplicate is no TOML, and says where.
+    sandbox.config("[servers.a]\nurl = \"https://a/\"\n[servers.a]\nurl = \"https://b/\"\n");
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key
+        remark\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
+        remark\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
+        --- stderr
+        mcpipe: error: 1 fault in 2 files and 2 servers
+    "#]]
+    .assert_eq(&config(&sandbox, &["check"]));
+}
+
+#[test]
+fn schema_describes_every_key_and_agrees_with_check() {
+    let run = Sandbox::new().mcpipe(["config", "schema"]).run();
+    let schema = run.succeeds().json();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let server = &schema["properties"]["servers"]["additionalProperties"]["properties"];
+    assert_eq!(server["url"]["type"], "string");
+    for (document, fits) in [
+        (json!({"servers": {"a": {"url": "https://a/", "timeout": "5s", "allow_tools": ["x*"]}}}), true),
+        (json!({"servers": {"a": {"command": "x", "args": ["b"], "env": {"A": "${B}"}}}}), true),
+        (json!({"servers": {"a": {"url": "https://a/", "command": "x"}}}), false),
+        (json!({"servers": {"a": {"urll": "https://a/"}}}), false),
+        (json!({"servers": {"a": {"url": "https://a/", "timeout": true}}}), false),
+        (json!({"defaults": {"confirm": "sometimes"}}), false),
+    ] {
+        assert_eq!(validator.is_valid(&document), fits, "{document}");
+        let sandbox = Sandbox::new();
+        let members = document.as_object().unwrap().iter();
+        sandbox.config(&members.map(|(key, value)| format!("{key} = {}\n", toml(value))).collect::<String>());
+        let run = sandbox.mcpipe(["config", "check"]).env("B", "b").run();
+        let known = run.stdout().lines().filter(|line| !line.contains("not found in PATH")).count() == 0;
+        assert_eq!(known, fits, "{run:?}");
+    }
+}
+
+/// A JSON value as TOML on one line.
+fn toml(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let members: Vec<String> = members.iter().map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+            format!("{{ {} }}", members.join(", "))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
