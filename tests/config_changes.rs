@@ -217,7 +217,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         (vec![&html, "-H", "A: ${keychain:NONE}"], 3),
     ] {
         let run = add("x", &words);
-        run.exits(code).prints("");
+        run.exits(code).prints("").says("  so 'x' is not added\n");
         assert_eq!(
             std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap(),
             "# mine\n",

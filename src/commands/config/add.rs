@@ -35,7 +35,8 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
             }
             // It lies over what is there, so that it is used as it will be.
             let (config, _) = Config::survey(context.environment, context.file);
-            Some((context.connect)(&config.with(server), &args.name)?)
+            let probe = (context.connect)(&config.with(server), &args.name);
+            Some(probe.map_err(|failure| failure.cause(format!("so '{}' is not added", args.name)))?)
         }
     };
     entry_notes.extend(probe.as_ref().map(|probe| visible(&probe.sentence())));
