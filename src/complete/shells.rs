@@ -7,11 +7,16 @@ use std::path::Path;
 use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Shells, Zsh};
 
 /// Every shell with completions.
-pub const SHELLS: Shells<'static> = Shells(&[&OurBash, &Elvish, &Fish, &Powershell, &OurZsh]);
+pub const SHELLS: Shells<'static> =
+    Shells(&[&Ours { shell: &Bash, script: BASH }, &Elvish, &Fish, &Powershell, &Ours { shell: &Zsh, script: ZSH }]);
+
+/// A shell with a script of ours.
+struct Ours {
+    shell: &'static dyn EnvCompleter,
+    script: &'static str,
+}
 
 /// bash cuts words at `=` and `:`, of which ours are full, and puts candidates on the line as they are.
-struct OurBash;
-
 const BASH: &str = r#"# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
 _mcpipe() {
     # bash cuts words at = and :, so they are put together again by where they stand on the line.
@@ -53,8 +58,6 @@ fi"#;
 
 /// zsh puts a blank behind every candidate, also behind `name=`, and calls an autoloaded script for its
 /// candidates the first time already.
-struct OurZsh;
-
 const ZSH: &str = r#"#compdef BIN
 # Completion of mcpipe for zsh. Candidates come from mcpipe itself, which connects to nobody for it.
 function _mcpipe_complete() {
@@ -88,13 +91,13 @@ fn write(script: &str, var: &str, bin: &str, completer: &str, buf: &mut dyn Writ
     writeln!(buf, "{}", script.replace("COMPLETER", &completer).replace("VAR", var).replace("BIN", bin))
 }
 
-impl EnvCompleter for OurBash {
+impl EnvCompleter for Ours {
     fn name(&self) -> &'static str {
-        Bash.name()
+        self.shell.name()
     }
 
     fn is(&self, name: &str) -> bool {
-        Bash.is(name)
+        self.shell.is(name)
     }
 
     fn write_registration(
@@ -105,7 +108,7 @@ impl EnvCompleter for OurBash {
         completer: &str,
         buf: &mut dyn Write,
     ) -> Result<(), Error> {
-        write(BASH, var, bin, completer, buf)
+        write(self.script, var, bin, completer, buf)
     }
 
     fn write_complete(
@@ -115,37 +118,6 @@ impl EnvCompleter for OurBash {
         cwd: Option<&Path>,
         buf: &mut dyn Write,
     ) -> Result<(), Error> {
-        Bash.write_complete(command, args, cwd, buf)
-    }
-}
-
-impl EnvCompleter for OurZsh {
-    fn name(&self) -> &'static str {
-        Zsh.name()
-    }
-
-    fn is(&self, name: &str) -> bool {
-        Zsh.is(name)
-    }
-
-    fn write_registration(
-        &self,
-        var: &str,
-        _: &str,
-        bin: &str,
-        completer: &str,
-        buf: &mut dyn Write,
-    ) -> Result<(), Error> {
-        write(ZSH, var, bin, completer, buf)
-    }
-
-    fn write_complete(
-        &self,
-        command: &mut clap::Command,
-        args: Vec<OsString>,
-        cwd: Option<&Path>,
-        buf: &mut dyn Write,
-    ) -> Result<(), Error> {
-        Zsh.write_complete(command, args, cwd, buf)
+        self.shell.write_complete(command, args, cwd, buf)
     }
 }
