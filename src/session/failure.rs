@@ -132,7 +132,9 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
         _ => Failure::new(Class::Protocol, format!("the server refused {asked} (HTTP {status})"))
             .hint("check that the URL is that of an MCP server"),
     };
-    let failure = failure.again(Again::of_status(status, refusal.retry_after));
+    let mut failure = failure.again(Again::of_status(status, refusal.retry_after));
+    // Who stands before a server that is still starting may not know its path yet.
+    failure.details_mut().early = status == 404;
     match first_line(&refusal.body) {
         Some(line) => failure.cause(format!("it said: {line}")),
         None => failure,

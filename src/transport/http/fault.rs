@@ -29,7 +29,7 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     failure.details_mut().causes = chain;
     // Whoever does not trust the other, or may not pass, will not the next time either.
     if tls_error(&error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
-        failure = failure.again(Again { unsent: error.is_connect(), after: None });
+        failure = failure.again(Again { unsent: error.is_connect(), ..Again::default() });
     }
     match hint(&error, url) {
         Some(hint) => failure.hint(hint),

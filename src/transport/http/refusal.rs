@@ -117,6 +117,9 @@ pub fn failure(refusal: &Refusal) -> Failure {
         _ => (Class::Protocol, format!("{url} answered HTTP {status}")),
     };
     let mut failure = Failure::new(class, what).again(Again::of_status(*status, refusal.retry_after));
+    if *status == 404 {
+        failure = failure.early();
+    }
     if let Some(location) = &refusal.location {
         failure = failure.cause(format!("Location: {location}")).hint("use that URL, if you trust it");
     } else if let Some(first) = refusal.body.lines().find(|line| !line.trim().is_empty()) {
