@@ -21,6 +21,7 @@ pub mod questions;
 mod ready;
 pub mod retry;
 pub mod skills;
+mod stamp;
 pub mod subscribe;
 pub mod tasks;
 

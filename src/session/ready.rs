@@ -42,6 +42,7 @@ impl Session {
     }
 
     async fn opened(&self, first: &Call, negotiator: Negotiator<'_>) -> Result<(Open, Option<Reply>)> {
+        self.memory.look();
         let opened = match &self.left {
             Some(left) => negotiator.resume(left).await.map(|open| (open, None)),
             None => negotiator.open(first, self.memory.verdict()).await,
@@ -97,6 +98,11 @@ impl Session {
             self.memory.forget();
         }
         Err(failure)
+    }
+
+    /// Forgets the lists, which have turned out to be wrong.
+    pub fn forget_lists(&self) {
+        self.memory.forget_lists();
     }
 
     /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
