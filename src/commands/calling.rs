@@ -167,6 +167,12 @@ impl<'a> Calling<'a> {
                 other => return Ok(other),
             }
         }
+        let result = session.well_formed(method::TOOLS_CALL, result)?;
+        if member(&result, "isError").is_some_and(|raw| raw.get() == "true")
+            && let Some(news) = self.outdated(tools.as_ref()).await
+        {
+            context.ui.warn(&news);
+        }
         let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
         Ok(Got::Result(result, misfit))
     }

@@ -205,7 +205,7 @@ impl Session {
             Reply::Result(result) => match self.unanswered() {
                 // What it answered instead is not what was asked for.
                 Some(failure) => Err(failure.server(&self.target.name)),
-                None => Ok(result),
+                None => self.well_formed(call.method, result),
             },
             reply => Err(self.failure(reply, call.method)),
         }
