@@ -67,6 +67,11 @@ fn unknown_issuer(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
+/// Whether TLS is what failed.
+pub(super) fn is_tls(error: &reqwest::Error) -> bool {
+    tls_error(error).is_some()
+}
+
 /// The TLS error inside; it rides in I/O errors, which do not name what they hold as their source.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);

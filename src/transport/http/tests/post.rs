@@ -404,6 +404,7 @@ async fn an_explicit_proxy_is_asked_even_for_this_machine() {
     let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
     connection.transport.send(request(1, "ping")).await.unwrap();
     let failure = broken(&mut connection).await;
-    assert_eq!(failure.details().causes.last().unwrap(), "a proxy is set for this URL");
+    let said = format!("cannot connect to http://127.0.0.1:9/mcp through the proxy http://127.0.0.1:{port}");
+    assert_eq!(failure.details().message, said);
     assert!(!format!("{failure:?}").contains("hunter2"));
 }
