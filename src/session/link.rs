@@ -225,7 +225,10 @@ impl Link {
             let did = if self.wire() == Wire::Stdio { "printed on stdout" } else { "sent" };
             failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
         }
-        failure.stderr_tail(tail)
+        if method == method::TOOLS_CALL {
+            failure = failure.cause("the tool may have run, or may still be running");
+        }
+        failure.hint("wait longer with --timeout TIME").stderr_tail(tail)
     }
 
     fn lost(&self) -> Failure {

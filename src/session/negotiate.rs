@@ -16,14 +16,15 @@ use super::finding::{Finding, finding, is_about_era};
 use super::legacy::{Handshake, Left, Legacy};
 use super::link::{Link, Reply};
 use super::memory::Verdict;
-use super::modern::Modern;
+use super::modern::{Modern, is_mutual};
 use super::peer::Peer;
-use crate::error::Result;
+use super::ready::LAST_LOOK;
+use crate::error::{Class, Details, Result};
 use crate::protocol::method;
 use crate::protocol::revision::Pin;
 use crate::protocol::views::{ServerInfo, member};
 use crate::target::Target;
-use crate::transport::{self, Endpoint, HttpMode, Wire, http};
+use crate::transport::{self, Endpoint, HttpMode, Wire, http, stdio};
 
 /// How long a silent server is given before `initialize` goes down the same stream (`ERA-12`).
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -337,6 +338,23 @@ impl Negotiator<'_> {
 
     async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
-        Err(explain(reply, asked, self.target))
+        let failure = explain(reply, asked, self.target);
+        let Details { class, hint, message, .. } = failure.details();
+        if *class == Class::Timeout {
+            let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
+            return Err(failure.hint(format!("wait longer with {option} TIME")));
+        }
+        let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::ENDED);
+        Err(match hint {
+            None if ended && self.target.configured => {
+                let show = format!("mcpipe config get {}", self.target.name);
+                failure.hint(format!("see how it is started: {show}"))
+            }
+            None if ended => {
+                let command = format!("run it by itself to see why: {}", self.target.name);
+                failure.hint(command)
+            }
+            _ => failure,
+        })
     }
 }
