@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::list::{Filter, offered, signature, wanted};
 use super::{Context, Exit};
 use crate::cli::ListArgs;
-use crate::error::{Failure, Result};
+use crate::error::{Class, Failure, Result};
 use crate::output::documents;
 use crate::output::listing::{ServerRow, State, kind_table, servers_table};
 use crate::protocol::views::{Entry, Kind, ServerInfo};
@@ -59,6 +59,8 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let kinds = if args.grep.is_some() { wanted(args) } else { vec![Kind::Tools, Kind::Resources, Kind::Prompts] };
     let progress = context.progress(&format!("asking {} servers", servers.len()));
     let total = servers.len();
+    // In a pipe a row is a line of its own: who reads it need not wait for the slowest.
+    let streams = args.grep.is_none() && !context.ui.json() && !context.ui.terminal().stdout;
     let asked = async {
         let mut done = 0;
         let all = servers.into_iter().map(|(name, target)| ask(context, args, &kinds, name, target));
@@ -67,17 +69,25 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         while let Some(one) = all.next().await {
             done += 1;
             progress.update(done as f64, Some(total as f64), None);
+            if is_interrupted(&one) {
+                continue;
+            }
+            if streams {
+                glance(context, std::slice::from_ref(&one))?;
+            }
             asked.push(one);
         }
-        asked
+        Ok::<_, Failure>(asked)
     };
-    let asked: Vec<Asked> = progress.during(asked).await;
-    if let Some(failure) = context.interrupt.raised() {
-        return Err(failure);
-    }
+    let asked: Vec<Asked> = progress.during(asked).await?;
     match &args.grep {
         Some(_) => found(context, &asked)?,
+        None if streams => {}
         None => glance(context, &asked)?,
+    }
+    // What had come by then is worth having.
+    if let Some(failure) = context.interrupt.raised() {
+        return Err(failure);
     }
     Ok(match asked.iter().find_map(|one| one.failure.as_ref()) {
         Some(failure) => Exit::Said(failure.class()),
@@ -129,6 +139,10 @@ async fn ask(context: &Context, args: &ListArgs, kinds: &[Kind], name: String, t
     asked
 }
 
+fn is_interrupted(one: &Asked) -> bool {
+    one.failure.as_ref().is_some_and(|failure| matches!(failure.class(), Class::Interrupted | Class::Terminated))
+}
+
 /// The table of servers.
 fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
     let rows: Vec<ServerRow> = asked
@@ -155,8 +169,14 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
 /// What matched a word, over all servers.
 fn found(context: &Context, asked: &[Asked]) -> Result<()> {
     let ui = &context.ui;
-    for failure in asked.iter().filter_map(|one| one.failure.as_ref()) {
-        ui.failure(failure);
+    for one in asked {
+        let Some(failure) = &one.failure else { continue };
+        let mut failure = failure.clone();
+        if !ui.json() {
+            let message = &mut failure.details_mut().message;
+            *message = format!("{}: {message}", one.name);
+        }
+        ui.failure(&failure);
     }
     if ui.json() {
         let mut servers = Vec::new();
