@@ -85,18 +85,22 @@ impl Class {
 pub struct Again {
     /// Whether the server certainly did not act on the request: it never arrived, or was turned away unread.
     pub unsent: bool,
+    /// Whether the server, or who stands before it, said so itself by an HTTP status.
+    pub answered: bool,
     /// How long the server asks to wait before.
     pub after: Option<Duration>,
 }
 
 impl Again {
-    /// What an HTTP status says: too many requests (429) and unavailable (503) turn a request away unread, a
+    /// What an HTTP status says: too many requests (429) turn a request away unread, and so does a server that is
+    /// unavailable (503) and says until when; one that does not say may have failed in the midst of it, as a
     /// gateway (502, 504) may have passed it on. `None` where asking once more would not help.
     #[must_use]
     pub fn of_status(status: u16, after: Option<Duration>) -> Option<Self> {
         match status {
-            429 | 503 => Some(Again { unsent: true, after }),
-            502 | 504 => Some(Again { unsent: false, after }),
+            429 => Some(Again { unsent: true, answered: true, after }),
+            503 => Some(Again { unsent: after.is_some(), answered: true, after }),
+            502 | 504 => Some(Again { unsent: false, answered: true, after }),
             _ => None,
         }
     }
@@ -127,6 +131,8 @@ pub struct Details {
     pub stderr_tail: Vec<String>,
     /// Whether it may pass by itself.
     pub again: Option<Again>,
+    /// Whether a server that is still starting may fail so, though asking once more would not help else.
+    pub early: bool,
 }
 
 impl Failure {
@@ -141,6 +147,7 @@ impl Failure {
             rpc: None,
             stderr_tail: Vec::new(),
             again: None,
+            early: false,
         }))
     }
 
@@ -203,6 +210,19 @@ impl Failure {
     pub fn again(mut self, again: impl Into<Option<Again>>) -> Self {
         self.0.again = again.into();
         self
+    }
+
+    /// Says that a server which is still starting may fail so.
+    #[must_use]
+    pub fn early(mut self) -> Self {
+        self.0.early = true;
+        self
+    }
+
+    /// Whether the server may not be ready yet.
+    #[must_use]
+    pub fn may_be_starting(&self) -> bool {
+        self.0.early || self.0.again.is_some()
     }
 
     /// The class.

@@ -419,7 +419,7 @@ fn time_and_retries_are_those_of_each_call() {
         if request.rpc() == "tools/call" {
             let text = request.json()["params"]["arguments"]["text"].to_string();
             if turned.lock().unwrap().insert(text) {
-                return Reply::status(503);
+                return Reply::status(503).header("Retry-After", "0");
             }
         }
         good(request)

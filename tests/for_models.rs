@@ -190,5 +190,5 @@ fn a_prompt_becomes_messages() {
     }
     let server = Mcp::modern().on("prompts/get", |call| call.result(json!({"description": "none"}))).stdio();
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "--for", "openai"]).run();
-    run.exits(7).prints("").says("has no messages");
+    run.exits(7).prints("").says("messages is missing");
 }

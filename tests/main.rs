@@ -6,6 +6,7 @@
 // Each helper is used by some file; which ones changes with the tests.
 #![allow(dead_code)]
 
+mod answers;
 mod auth;
 mod auth_checks;
 mod auth_clients;

@@ -80,11 +80,12 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
         assert!(run.elapsed >= Duration::from_secs(1), "Retry-After is honoured: {run:?}");
         assert_eq!(count(&server, "tools/call"), 2);
     }
-    let server = faulty("tools/call", 1, |_| Reply::status(503));
+    let server = faulty("tools/call", 1, |_| Reply::status(429));
     let run = sandbox.mcpipe(["call", &server.url("/"), "add", "a=1", "b=2", "--json"]).run();
     run.exits(0);
     let warning: Value = serde_json::from_str(run.stderr().lines().next().unwrap()).unwrap();
-    assert!(warning["warning"].as_str().unwrap().contains("tools/call again in"), "{warning}");
+    let said = warning["warning"].as_str().unwrap();
+    assert!(said.starts_with("the server could not take it: tools/call again in"), "{warning}");
 }
 
 #[test]
@@ -98,8 +99,15 @@ fn a_call_that_may_have_arrived_is_never_sent_twice() {
         Reply::json(&body).with_status(503).header("Retry-After", "0")
     };
     type Fault = fn(&Value) -> Reply;
-    let faults: [(Fault, i32); 5] =
-        [(|_| Reply::cut(), 5), (half, 5), (|_| Reply::status(502), 5), (|_| Reply::status(504), 5), (answered, 5)];
+    let faults: [(Fault, i32); 6] = [
+        (|_| Reply::cut(), 5),
+        (half, 5),
+        (|_| Reply::status(502), 5),
+        // Who does not say when to come back may have failed in the midst of it.
+        (|_| Reply::status(503), 5),
+        (|_| Reply::status(504), 5),
+        (answered, 5),
+    ];
     for (n, (bad, code)) in faults.into_iter().enumerate() {
         for words in [&[][..], &["--retries", "3"], &["--wait", "2s"]] {
             let server = faulty("tools/call", 1, bad);
@@ -229,6 +237,79 @@ fn wait_has_an_end_and_can_be_interrupted() {
         let run = running.wait();
         run.exits(130);
         assert!(run.elapsed < Duration::from_secs(3), "{run:?}");
+    }
+}
+
+/// A server that answers its first requests, whatever they are, by `bad`.
+fn booting(mcp: Mcp, times: usize, bad: impl Fn() -> Reply + Send + Sync + 'static) -> HttpServer {
+    let (good, count) = (mcp.http_script(Legacy::default()), AtomicUsize::new(0));
+    HttpServer::start(move |request| match request.method.as_str() {
+        "POST" if count.fetch_add(1, Ordering::SeqCst) < times => bad(),
+        // The look for HTTP+SSE behind a 404.
+        "GET" => Reply::status(405),
+        _ => good(request),
+    })
+}
+
+#[test]
+fn wait_bears_what_stands_before_a_server_that_starts() {
+    for status in [404, 429, 502, 503, 504] {
+        for mcp in [Mcp::modern, || Mcp::legacy("2025-11-25")] {
+            let sandbox = Sandbox::new();
+            let server = booting(mcp(), 5, move || Reply::status(status));
+            let run = sandbox.mcpipe(["call", &server.url("/"), "add", "a=1", "b=2", "--wait", "20s"]).run();
+            run.succeeds().prints("3\n");
+            assert_eq!(count(&server, "tools/call"), 1, "HTTP {status}");
+            let server = booting(mcp(), 5, move || Reply::status(status));
+            let about = sandbox.mcpipe(["list", &server.url("/"), "--info", "--wait", "20s"]).run();
+            about.succeeds();
+        }
+    }
+    // What will not pass by itself is told at once.
+    for (status, code) in [(401, 4), (403, 4), (500, 5), (301, 5)] {
+        let server = booting(Mcp::modern(), 99, move || Reply::status(status).header("Location", "http://h.invalid/"));
+        let run = Sandbox::new().mcpipe(["list", &server.url("/"), "--wait", "30s"]).run();
+        run.exits(code);
+        assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
+    }
+}
+
+#[test]
+fn wait_asks_a_known_server_for_something_harmless_before_it_calls() {
+    let sandbox = Sandbox::new();
+    let (good, bad) = (Mcp::modern().http_script(Legacy::default()), AtomicUsize::new(0));
+    let bad = Arc::new(bad);
+    let left = bad.clone();
+    let server = HttpServer::start(move |request| {
+        let starting = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        if starting { Reply::status(503) } else { good(request) }
+    });
+    let call = ["call", &server.url("/"), "echo", "text=hi"];
+    sandbox.mcpipe(call).run().succeeds();
+    bad.store(4, Ordering::SeqCst);
+    let run = sandbox.mcpipe(call).args(["--wait", "20s"]).run();
+    run.succeeds().prints("hi\n");
+    assert_eq!(count(&server, "tools/call"), 2, "one a run");
+}
+
+#[test]
+fn wait_outlasts_a_server_that_is_mute() {
+    let sandbox = Sandbox::new();
+    let server = booting(Mcp::modern(), 2, Reply::silence);
+    let words = ["call", &server.url("/"), "add", "a=1", "b=2", "--wait", "30s", "--connect-timeout", "300ms"];
+    sandbox.mcpipe(words).run().succeeds().prints("3\n");
+
+    let mute = StdioServer::start(|_, _| {});
+    let run = sandbox.mcpipe(["call", &mute.target(), "x", "--wait", "2s", "--connect-timeout", "300ms"]).run();
+    run.exits(6).says("no answer to server/discover within").says("it was not ready within 2 s");
+    assert!(run.elapsed > Duration::from_millis(1700) && run.elapsed < Duration::from_secs(6), "{run:?}");
+    assert!(mute.settled().len() > 1, "it was started again");
+
+    let silent = HttpServer::start(|_| Reply::silence());
+    for target in [silent.url("/"), StdioServer::start(|_, _| {}).target()] {
+        let run = sandbox.mcpipe(["call", &target, "x", "--wait", "1s", "--connect-timeout", "30s"]).run();
+        run.exits(6).says("it was not ready within 1 s");
+        assert!(run.elapsed < Duration::from_secs(5), "no attempt outlasts the wait: {run:?}");
     }
 }
 

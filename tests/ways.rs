@@ -325,7 +325,7 @@ fn http_goes_over_a_unix_socket_and_past_every_proxy() {
         run.succeeds().prints("hi\n");
         assert!(server.requests().iter().all(|request| request.header("host") == Some("docker")));
         let other = sandbox.mcpipe(["list", "http://docker/mcp", "--unix-socket", "none"]).run();
-        other.exits(5).says("cannot connect to http://docker/mcp").says("No such file");
+        other.exits(5).says("cannot connect to the socket").says("No such file");
     }
     let sandbox = Sandbox::new();
     let server = Mcp::modern().websocket();

@@ -12,6 +12,7 @@ use super::tools::Catalogue;
 use super::{Context, Exit, batch, tool_use};
 use crate::cli::CallArgs;
 use crate::error::{Class, Failure, Result};
+use crate::output::content;
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::member;
 use crate::session::Session;
@@ -98,6 +99,9 @@ pub fn print(
         return Err(reason.server(&session.target().name));
     }
     match misfit {
+        _ if failed && !ui.json() && content::says_nothing(result) => {
+            Err(Failure::new(Class::Failed, "the tool failed and did not say why"))
+        }
         _ if failed => Ok(Exit::Said(Class::Failed)),
         None => Ok(Exit::Done),
         Some(misfit) if shown.strict => Err(misfit),

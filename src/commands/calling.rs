@@ -3,7 +3,9 @@
 //! `call` makes one; `--batch` and `--tool-use` make many at once over one session.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -14,7 +16,7 @@ use crate::args::{self, FormArg};
 use crate::cli::CallArgs;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::{self, Raw};
-use crate::protocol::views::Entry;
+use crate::protocol::views::{Entry, member};
 use crate::protocol::{code, method};
 use crate::schema;
 use crate::session::Session;
@@ -23,6 +25,9 @@ use crate::session::link::Reply;
 use crate::session::questions::Questions;
 use crate::session::tasks::{Support, Task, Wish};
 use crate::target::{Confirm, Target};
+
+/// How long a call that has failed waits to learn whether that is because the tool has changed.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// The tool and its arguments as they were given.
 pub struct Given {
@@ -147,15 +152,45 @@ impl<'a> Calling<'a> {
         self.consent(tool, &arguments).await?;
         let support = tool.map_or(Support::Unknown, |tool| Support::of(tool.value()));
         let wish = Wish { support, detach: args.detach };
-        let mut result = self.send(tool, arguments, headers, wish).await?;
+        let mut result = match self.send(tool, arguments, headers, wish).await {
+            Err(failure) if refuses_arguments(&failure) => {
+                return Err(match self.outdated(tools.as_ref()).await {
+                    Some(news) => failure.cause(news),
+                    None => failure,
+                });
+            }
+            sent => sent?,
+        };
         if let Some(task) = session.created(&result).await {
             match self.follow(task).await? {
                 Got::Result(later, _) => result = later,
                 other => return Ok(other),
             }
         }
+        let result = session.well_formed(method::TOOLS_CALL, result)?;
+        if member(&result, "isError").is_some_and(|raw| raw.get() == "true")
+            && let Some(news) = self.outdated(tools.as_ref()).await
+        {
+            context.ui.warn(&news);
+        }
         let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
         Ok(Got::Result(result, misfit))
+    }
+
+    /// What has changed about the tool, where its arguments were made by a remembered list and the server did not
+    /// like them. The next call does not make the same mistake.
+    async fn outdated(&self, seen: Option<&Rc<Tools>>) -> Option<String> {
+        let Way { context, session, catalogue, .. } = self.way;
+        let (name, seen) = (&self.given.tool, seen.filter(|seen| seen.remembered)?);
+        session.forget_lists();
+        let renewed = tokio::time::timeout(SECOND_LOOK, catalogue.renew(context, session, seen)).await;
+        let fresh = renewed.ok()?.ok()??;
+        let schema = |tools: &Rc<Tools>| tools.find(name).map(|tool| tool.input_schema().cloned());
+        match (schema(seen), schema(&fresh)) {
+            (before, now) if before == now => None,
+            (_, None) => Some(format!("the server has no tool '{name}' any more")),
+            _ => Some(format!("the schema of '{name}' has changed since it was last listed: call it again")),
+        }
     }
 
     /// Sends the call and follows it to its result.
@@ -302,4 +337,8 @@ impl<'a> Calling<'a> {
             }
         }
     }
+}
+
+fn refuses_arguments(failure: &Failure) -> bool {
+    failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS)
 }

@@ -1,5 +1,6 @@
 //! `list` without a target: every configured server at a glance, asked at once, each failure a row.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -12,7 +13,7 @@ use super::list::{Filter, offered, signature, wanted};
 use super::{Context, Exit, overrides};
 use crate::cli::ListArgs;
 use crate::config::Lookup;
-use crate::error::{Failure, Result};
+use crate::error::{Class, Failure, Result};
 use crate::output::listing::{ServerRow, State, kind_table, servers_table};
 use crate::output::{Progress, documents};
 use crate::protocol::views::{Entry, Kind, ServerInfo};
@@ -75,13 +76,24 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let turns = Semaphore::new(usize::from(jobs));
     let target = |name| context.configured(config, name, &overrides, args.offline);
     let all = servers.iter().map(|name| in_turn(&turns, ask(context, args, &kinds, name, target(name))));
-    let asked = progress.during(gather(&progress, &servers, all)).await;
-    if let Some(failure) = context.interrupt.raised() {
-        return Err(failure);
-    }
+    // In a pipe a row is a line of its own: who reads it need not wait for the slowest.
+    let streams = args.grep.is_none() && !context.ui.json() && !context.ui.terminal().stdout;
+    let each = |one: &Asked| match streams {
+        true => {
+            let _quiet = context.ui.pause_progress();
+            glance(context, std::slice::from_ref(one))
+        }
+        false => Ok(()),
+    };
+    let asked = progress.during(gather(&progress, &servers, all, each)).await?;
     match &args.grep {
         Some(_) => found(context, &asked)?,
+        None if streams => {}
         None => glance(context, &asked)?,
+    }
+    // What had come by then is worth having.
+    if let Some(failure) = context.interrupt.raised() {
+        return Err(failure);
     }
     Ok(match asked.iter().find_map(|one| one.failure.as_ref()) {
         Some(failure) => Exit::Said(failure.class()),
@@ -100,23 +112,33 @@ async fn in_turn(turns: &Semaphore, ask: impl Future<Output = Asked>) -> Asked {
     ask.await
 }
 
-/// Waits for all, and shows how many are done, and at the end which are not; in the order of their names.
+/// Waits for all, and shows how many are done, and at the end which are not. Each is handed on in the order of the
+/// names, as soon as it is its turn; who was interrupted is left out.
 async fn gather(
     progress: &Progress,
     names: &[&str],
     all: impl Iterator<Item = impl Future<Output = Asked>>,
-) -> Vec<Asked> {
+    each: impl Fn(&Asked) -> Result<()>,
+) -> Result<Vec<Asked>> {
     let mut open: Vec<&str> = names.to_vec();
     let mut all: FuturesUnordered<_> = all.collect();
+    let mut early: HashMap<String, Asked> = HashMap::new();
     let mut asked = Vec::new();
+    let mut next = names.iter().peekable();
     while let Some(one) = all.next().await {
         open.retain(|name| *name != one.name);
-        asked.push(one);
+        early.insert(one.name.clone(), one);
+        while let Some(one) = next.peek().and_then(|name| early.remove(**name)) {
+            next.next();
+            if !is_interrupted(&one) {
+                each(&one)?;
+                asked.push(one);
+            }
+        }
         let message = (open.len() <= NAMED).then(|| format!("waiting for {}", open.join(", ")));
-        progress.update(asked.len() as f64, Some(names.len() as f64), message.as_deref());
+        progress.update((names.len() - open.len()) as f64, Some(names.len() as f64), message.as_deref());
     }
-    asked.sort_by(|a, b| a.name.cmp(&b.name));
-    asked
+    Ok(asked)
 }
 
 async fn ask(
@@ -170,6 +192,10 @@ async fn ask(
     asked
 }
 
+fn is_interrupted(one: &Asked) -> bool {
+    one.failure.as_ref().is_some_and(|failure| matches!(failure.class(), Class::Interrupted | Class::Terminated))
+}
+
 /// The table of servers.
 fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
     let rows: Vec<ServerRow> = asked
@@ -196,8 +222,14 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
 /// What matched a word, over all servers.
 fn found(context: &Context, asked: &[Asked]) -> Result<()> {
     let ui = &context.ui;
-    for failure in asked.iter().filter_map(|one| one.failure.as_ref()) {
-        ui.failure(failure);
+    for one in asked {
+        let Some(failure) = &one.failure else { continue };
+        let mut failure = failure.clone();
+        if !ui.json() {
+            let message = &mut failure.details_mut().message;
+            *message = format!("{}: {message}", one.name);
+        }
+        ui.failure(&failure);
     }
     if ui.json() {
         let mut servers = Vec::new();

@@ -186,6 +186,16 @@ pub fn contents(result: &RawValue) -> Option<Vec<Block>> {
     list(result, "contents").map(|all| all.into_iter().map(read).collect())
 }
 
+/// Whether a tool result holds nothing that could be shown.
+#[must_use]
+pub fn says_nothing(result: &RawValue) -> bool {
+    let silent = |block: &Block| matches!(block, Block::Text(text) if text.trim().is_empty());
+    let more = members(result).unwrap_or_default().into_iter().any(|(name, value)| {
+        !["content", "isError", "_meta", "resultType"].contains(&name.as_str()) && value.get() != "null"
+    });
+    !more && blocks(result).unwrap_or_default().iter().all(silent)
+}
+
 /// Structured content as its own JSON text: `structuredContent`, present even where it is `null`
 /// (`TOL-03`), else the only text, where that is JSON.
 ///

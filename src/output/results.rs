@@ -23,7 +23,8 @@ impl Ui {
     pub fn tool_result(&self, result: &RawValue, save: Option<&Path>) -> Result<()> {
         let Some(blocks) = blocks(result) else {
             // No list of content, but structured content alone is common enough.
-            let only = if member(result, "content").is_none() { member(result, "structuredContent") } else { None };
+            let none = member(result, "content").is_none_or(|raw| raw.get() == "null");
+            let only = if none { member(result, "structuredContent") } else { None };
             return self.json_pretty(only.unwrap_or(result).get());
         };
         self.blocks(&blocks, save.map(Saver::new).transpose()?, "--save DIR writes it")?;

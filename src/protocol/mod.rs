@@ -3,6 +3,7 @@
 pub mod headers;
 pub mod revision;
 pub mod rpc;
+pub mod shape;
 pub mod views;
 pub mod yaml;
 

@@ -113,14 +113,16 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
             .hint(retry_hint(refusal.retry_after)),
         500.. => {
             let failure = Failure::new(Class::Unreachable, format!("the server failed (HTTP {status})"));
-            if refusal.retry_after.is_some() { failure.hint(retry_hint(refusal.retry_after)) } else { failure }
+            match refusal.retry_after {
+                None if status == 500 => failure.hint("its own log says why; -vv shows the exchange"),
+                None if matches!(status, 502..=504) => {
+                    failure.hint("if it is still starting, --wait TIME tries until it is ready")
+                }
+                None => failure,
+                after => failure.hint(retry_hint(after)),
+            }
         }
-        300..=399 => {
-            let location = refusal.location.as_deref().unwrap_or("nowhere");
-            Failure::new(Class::Unreachable, format!("the server redirects to {location} (HTTP {status})"))
-                .cause("credentials and requests do not follow a redirect to another place")
-                .hint(format!("if you trust it, use that URL as the target: {location}"))
-        }
+        300..=399 => redirected(refusal),
         202 | 204 => {
             Failure::new(Class::Protocol, format!("the server took {asked} but gave no answer (HTTP {status})"))
         }
@@ -132,10 +134,35 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
         _ => Failure::new(Class::Protocol, format!("the server refused {asked} (HTTP {status})"))
             .hint("check that the URL is that of an MCP server"),
     };
-    let failure = failure.again(Again::of_status(status, refusal.retry_after));
+    let mut failure = failure.again(Again::of_status(status, refusal.retry_after));
+    // Who stands before a server that is still starting may not know its path yet.
+    failure.details_mut().early = status == 404;
     match first_line(&refusal.body) {
         Some(line) => failure.cause(format!("it said: {line}")),
         None => failure,
+    }
+}
+
+/// A redirect that was not followed, and why not.
+fn redirected(refusal: &Refusal) -> Failure {
+    let Refusal { status, location, .. } = refusal;
+    let failure = |what: String| Failure::new(Class::Unreachable, format!("{what} (HTTP {status})"));
+    let Some(location) = location else {
+        return failure("the server redirects and does not say where to".to_owned())
+            .hint("check that the URL is that of an MCP server");
+    };
+    let origin = |url: &str| url::Url::parse(url).map(|url| url.origin()).ok();
+    let home = origin(&refusal.url).is_some_and(|home| Some(home) == origin(location));
+    match status {
+        // Those are followed within the origin, but not for ever.
+        307 | 308 if home => failure(format!("the server redirects again and again, at last to {location}"))
+            .hint("check that the URL is that of an MCP server"),
+        _ if home => failure(format!("the server redirects to {location}"))
+            .cause("by this kind of redirect a request loses its content")
+            .hint(format!("use that URL as the target: {location}")),
+        _ => failure(format!("the server redirects to {location}"))
+            .cause("credentials and requests do not follow a redirect to another place")
+            .hint(format!("if you trust it, use that URL as the target: {location}")),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Handshake {
     pub pin: Pin,
     /// How long to wait for the answer.
     pub connect_timeout: Option<Duration>,
+    /// The same for this first time, of which the user may have told how long it may take.
+    pub patience: Option<Duration>,
     /// How long later requests wait.
     pub timeout: Option<Duration>,
     /// Whether the first request may go out beside `initialized`.
@@ -70,7 +72,7 @@ impl Handshake {
             method: method::INITIALIZE,
             params: Some(params.to_string()),
             headers: Vec::new(),
-            timeout: self.connect_timeout,
+            timeout: self.patience,
             cancel: Cancel::Never,
             questions: None,
         })
@@ -90,7 +92,7 @@ impl Handshake {
             begun: AtomicU8::new(if self.hasty && link.wire() == Wire::Http { HASTY } else { NOT_BEGUN }),
             first: Mutex::new(()),
             renewed: Notify::new(),
-            handshake: self,
+            handshake: self.later(),
         };
         if legacy.begun.load(Ordering::Relaxed) == NOT_BEGUN {
             legacy.begin(link).await;
@@ -112,8 +114,13 @@ impl Handshake {
             begun: AtomicU8::new(BEGUN),
             first: Mutex::new(()),
             renewed: Notify::new(),
-            handshake: self,
+            handshake: self.later(),
         }
+    }
+
+    /// For what is to be said later over the same connection.
+    fn later(self) -> Self {
+        Handshake { patience: self.connect_timeout, ..self }
     }
 
     fn agreed(&self, result: &Raw) -> Result<(Revision, ServerInfo)> {

@@ -220,12 +220,15 @@ impl Link {
 
     fn timed_out(&self, method: &str, time: Duration) -> Failure {
         let (tail, noise) = self.shared.transport.last_words();
-        let mut failure = Failure::new(Class::Timeout, format!("no answer to {method} within {}", human(time)));
+        let mut failure = Failure::new(Class::Timeout, format!("no answer to {method} within {}", human(time))).early();
         if let Some(noise) = noise {
             let did = if self.wire() == Wire::Stdio { "printed on stdout" } else { "sent" };
             failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
         }
-        failure.stderr_tail(tail)
+        if method == method::TOOLS_CALL {
+            failure = failure.cause("the tool may have run, or may still be running");
+        }
+        failure.hint("wait longer with --timeout TIME").stderr_tail(tail)
     }
 
     fn lost(&self) -> Failure {

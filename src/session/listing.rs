@@ -12,7 +12,7 @@ use super::{Live, Session};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::{Entry, Kind, items, member};
-use crate::protocol::{code, extension, method};
+use crate::protocol::{code, extension, method, shape, views};
 
 /// More pages than any honest server has (`MSG-08`).
 const MAX_PAGES: usize = 1000;
@@ -144,8 +144,14 @@ impl Session {
             };
             all.append(&mut page);
             let Some(cursor) = cursor else { return Ok(Some(all)) };
-            if !seen.insert(cursor.clone()) || seen.len() > MAX_PAGES {
+            if views::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
+                return Err(self.bad_list(call.method, &format!("has a nextCursor that is no string: {cursor}")));
+            }
+            if !seen.insert(cursor.clone()) {
                 return Err(self.bad_list(call.method, "repeats its cursor and never ends"));
+            }
+            if seen.len() >= MAX_PAGES {
+                return Err(self.bad_list(call.method, &format!("goes on after {MAX_PAGES} pages")));
             }
             let mut next = call.clone();
             next.params.insert("cursor".into(), Value::String(cursor));
@@ -154,6 +160,17 @@ impl Session {
                 Reply::Error(error, _) if error.code == code::INVALID_PARAMS => return Ok(None),
                 reply => return Err(self.failure(reply, call.method)),
             };
+        }
+    }
+
+    /// A result, where it has the shape that the protocol gives it.
+    ///
+    /// # Errors
+    /// [`Class::Protocol`] where it has not.
+    pub fn well_formed(&self, method: &str, result: Raw) -> Result<Raw> {
+        match shape::wrong(method, &result) {
+            Some(wrong) => Err(self.bad_list(method, "is malformed").cause(wrong)),
+            None => Ok(result),
         }
     }
 

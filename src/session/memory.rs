@@ -6,13 +6,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::stamp;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::{Kind, ServerInfo};
@@ -51,16 +52,22 @@ struct VerdictFile {
 #[derive(Serialize, Deserialize)]
 struct ListFile {
     expires: u64,
+    /// What the server was made of.
+    stamp: Option<String>,
     items: Vec<Raw>,
 }
 
 /// The memory of one target.
+#[derive(Default)]
 pub struct Memory {
     dir: Option<PathBuf>,
     place: String,
     identity: String,
     // Read at most once; what is learned or forgotten meanwhile is kept up here too.
     verdict: Mutex<Option<Option<Verdict>>>,
+    /// What the server is started from, and what that was made of when it was first looked at.
+    endpoint: Option<Endpoint>,
+    stamp: OnceLock<Option<String>>,
 }
 
 impl Memory {
@@ -68,7 +75,7 @@ impl Memory {
     #[must_use]
     pub fn of(target: &Target, dir: Option<&Path>, identity: Option<&str>) -> Self {
         if dir.is_none() {
-            return Memory { dir: None, place: String::new(), identity: String::new(), verdict: Mutex::default() };
+            return Memory::default();
         }
         let mut place = Sha256::new();
         let mut who = Sha256::new();
@@ -114,7 +121,18 @@ impl Memory {
             place: hex(place),
             identity: hex(who),
             verdict: Mutex::default(),
+            endpoint: Some(target.endpoint.clone()).filter(|endpoint| matches!(endpoint, Endpoint::Stdio(_))),
+            stamp: OnceLock::new(),
         }
+    }
+
+    /// Looks at what the server is made of, before it is started: what it lists later is the list of that.
+    pub fn look(&self) {
+        self.stamp();
+    }
+
+    fn stamp(&self) -> Option<&str> {
+        self.stamp.get_or_init(|| self.endpoint.as_ref().and_then(stamp::of)).as_deref()
     }
 
     fn verdict_path(&self) -> Option<PathBuf> {
@@ -176,7 +194,9 @@ impl Memory {
     /// A list that is still fresh, as raw elements.
     #[must_use]
     pub fn list(&self, kind: Kind) -> Option<Vec<Raw>> {
-        self.read_list(kind).filter(|file| file.expires > now()).map(|file| file.items)
+        let fresh = self.read_list(kind).filter(|file| file.expires > now())?;
+        // A server that somebody works on is another one.
+        (fresh.stamp.as_deref() == self.stamp()).then_some(fresh.items)
     }
 
     /// A list, however old it is: for a shell that completes names, where a stale one harms nobody.
@@ -199,9 +219,10 @@ impl Memory {
         #[derive(Serialize)]
         struct Borrowed<'a> {
             expires: u64,
+            stamp: Option<&'a str>,
             items: Vec<&'a RawValue>,
         }
-        if let Ok(text) = serde_json::to_vec(&Borrowed { expires, items }) {
+        if let Ok(text) = serde_json::to_vec(&Borrowed { expires, stamp: self.stamp(), items }) {
             // What is stale at once is listed often, and seldom another.
             if expires > 0 || !fs::read(&path).is_ok_and(|old| old == text) {
                 write(&path, &text);

@@ -18,15 +18,17 @@ pub mod negotiate;
 pub mod notices;
 pub mod peer;
 pub mod questions;
+mod ready;
 pub mod retry;
 pub mod skills;
+mod stamp;
 pub mod subscribe;
 pub mod tasks;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 use tokio::sync::{Mutex, OnceCell};
@@ -44,7 +46,7 @@ use finding::{confirms_modern, is_about_era};
 use legacy::Left;
 use link::{Link, Reply};
 use memory::{Memory, Verdict};
-use negotiate::{Negotiator, Open};
+use negotiate::Open;
 use peer::{Abilities, Peer};
 use questions::Questions;
 
@@ -90,6 +92,8 @@ pub struct Session {
     failed: AtomicBool,
     /// Whether the server has answered anything.
     answered: AtomicBool,
+    /// Since when it is waited for.
+    began: OnceLock<Instant>,
     /// Whether the server declares skills, once that was looked at.
     skills: OnceCell<bool>,
     /// The session to go on with.
@@ -125,6 +129,7 @@ impl Session {
             open: Mutex::new(None),
             failed: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            began: OnceLock::new(),
             skills: OnceCell::new(),
             left: None,
         }
@@ -141,43 +146,6 @@ impl Session {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
-    }
-
-    fn negotiator(&self) -> Negotiator<'_> {
-        Negotiator { target: &self.target, options: &self.options, peer: self.peer.clone() }
-    }
-
-    /// The connection, opened for `first` if it is not open; with the reply where opening took the request.
-    async fn live(&self, first: &Call) -> Result<(Arc<Live>, Option<Reply>)> {
-        let mut open = self.open.lock().await;
-        if let Some(live) = &*open {
-            return Ok((live.clone(), None));
-        }
-        let (live, reply) = match self.opened(first).await {
-            Ok((opened, reply)) => (Arc::new(Live::from(opened)), reply),
-            Err(failure) => {
-                self.doubt(&failure);
-                return Err(failure.server(&self.target.name));
-            }
-        };
-        self.learn(&live);
-        *open = Some(live.clone());
-        Ok((live, reply))
-    }
-
-    async fn opened(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
-        match &self.left {
-            Some(left) => Ok((self.negotiator().resume(left).await?, None)),
-            None => self.negotiator().open(first, self.memory.verdict()).await,
-        }
-    }
-
-    /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
-    /// what it does not understand).
-    fn doubt(&self, failure: &Failure) {
-        if matches!(failure.class(), Class::Timeout | Class::Protocol) {
-            self.memory.forget();
-        }
     }
 
     /// Keeps what the connection has shown, if it is news.
@@ -237,7 +205,7 @@ impl Session {
             Reply::Result(result) => match self.unanswered() {
                 // What it answered instead is not what was asked for.
                 Some(failure) => Err(failure.server(&self.target.name)),
-                None => Ok(result),
+                None => self.well_formed(call.method, result),
             },
             reply => Err(self.failure(reply, call.method)),
         }

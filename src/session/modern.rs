@@ -220,7 +220,7 @@ fn push_member(text: &mut String, name: &str, value: &str) {
 }
 
 /// Whether an unsupported-version error lists a modern revision that mcpipe speaks.
-fn is_mutual(error: &RpcError) -> bool {
+pub(super) fn is_mutual(error: &RpcError) -> bool {
     error.code == code::UNSUPPORTED_VERSION
         && supported(&error.data_value()).iter().any(|revision| revision.is_modern())
 }

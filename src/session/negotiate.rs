@@ -5,7 +5,7 @@
 //! code (`ERA-05`).
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
@@ -16,14 +16,15 @@ use super::finding::{Finding, finding, is_about_era};
 use super::legacy::{Handshake, Left, Legacy};
 use super::link::{Link, Reply};
 use super::memory::Verdict;
-use super::modern::Modern;
+use super::modern::{Modern, is_mutual};
 use super::peer::Peer;
-use crate::error::Result;
+use super::ready::LAST_LOOK;
+use crate::error::{Class, Details, Result};
 use crate::protocol::method;
 use crate::protocol::revision::Pin;
 use crate::protocol::views::{ServerInfo, member};
 use crate::target::Target;
-use crate::transport::{self, Endpoint, HttpMode, Wire, http};
+use crate::transport::{self, Endpoint, HttpMode, Wire, http, stdio};
 
 /// How long a silent server is given before `initialize` goes down the same stream (`ERA-12`).
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +39,8 @@ pub struct Open {
     pub confirmed: bool,
     /// Whether the era was guessed from a result without any mark of it.
     pub guessed: bool,
+    /// Whether nothing was asked of the server yet.
+    pub untried: bool,
 }
 
 /// Finds out about one target.
@@ -48,12 +51,32 @@ pub struct Negotiator<'a> {
     pub options: &'a Options,
     /// Our side.
     pub peer: Arc<Peer>,
+    /// When the user has waited long enough for the server, whatever the time-outs say.
+    pub until: Option<Instant>,
 }
 
 impl Negotiator<'_> {
     async fn link(&self) -> Result<Link> {
-        let connection = transport::connect(&self.target.endpoint, &self.options.transport).await?;
+        let connection = match &self.target.endpoint {
+            // Nothing is opened before the first request, which has its own limit.
+            Endpoint::Http(endpoint) if endpoint.mode != HttpMode::Sse => {
+                transport::connect(&self.target.endpoint, &self.options.transport).await?
+            }
+            endpoint => transport::connect(endpoint, &self.hurried()).await?,
+        };
         Ok(self.over(connection))
+    }
+
+    /// How long one attempt may take.
+    fn patience(&self) -> Option<Duration> {
+        let usual = self.options.transport.connect_timeout;
+        let Some(until) = self.until else { return usual };
+        let left = until.saturating_duration_since(Instant::now()).max(LAST_LOOK);
+        Some(usual.map_or(left, |usual| usual.min(left)))
+    }
+
+    fn hurried(&self) -> transport::Options {
+        transport::Options { connect_timeout: self.patience(), ..self.options.transport.clone() }
     }
 
     fn over(&self, connection: transport::Connection) -> Link {
@@ -66,8 +89,8 @@ impl Negotiator<'_> {
     }
 
     /// A modern side whose requests wait only as long as negotiation may take.
-    fn probing(&self) -> Modern {
-        Modern::new(self.peer.clone(), self.options.transport.connect_timeout, ServerInfo::default())
+    pub(super) fn probing(&self) -> Modern {
+        Modern::new(self.peer.clone(), self.patience(), ServerInfo::default())
     }
 
     fn handshake(&self, hasty: bool) -> Handshake {
@@ -75,6 +98,7 @@ impl Negotiator<'_> {
             peer: self.peer.clone(),
             pin: self.target.protocol,
             connect_timeout: self.options.transport.connect_timeout,
+            patience: self.patience(),
             timeout: self.options.timeout,
             hasty,
         }
@@ -89,7 +113,7 @@ impl Negotiator<'_> {
         match (self.target.protocol, memory) {
             (Pin::Exact(revision), _) if revision.is_modern() && !sse => {
                 let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link: self.link().await?, era, confirmed: true, guessed: false }, None))
+                Ok((Open { link: self.link().await?, era, confirmed: true, guessed: false, untried: true }, None))
             }
             (Pin::Exact(_) | Pin::Legacy, memory) => {
                 let hasty = memory.is_some_and(|verdict| !verdict.patient);
@@ -98,7 +122,7 @@ impl Negotiator<'_> {
             (Pin::Auto, _) if sse => Ok((self.legacy(self.link().await?, false).await?, None)),
             (Pin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
                 let era = Box::new(self.modern(verdict.server));
-                Ok((Open { link: self.link().await?, era, confirmed: false, guessed: false }, None))
+                Ok((Open { link: self.link().await?, era, confirmed: false, guessed: false, untried: true }, None))
             }
             (Pin::Auto, Some(verdict)) => self.remembered_legacy(first, &verdict).await,
             (Pin::Auto, None) => self.fresh(first).await,
@@ -112,7 +136,7 @@ impl Negotiator<'_> {
     pub async fn resume(&self, left: &Left) -> Result<Open> {
         let link = self.link().await?;
         let era = Box::new(self.handshake(false).resumed(&link, left).await);
-        Ok(Open { link, era, confirmed: true, guessed: false })
+        Ok(Open { link, era, confirmed: true, guessed: false, untried: false })
     }
 
     async fn remembered_legacy(&self, first: &Call, verdict: &Verdict) -> Result<(Open, Option<Reply>)> {
@@ -154,11 +178,11 @@ impl Negotiator<'_> {
         match finding(&reply, probe, &link) {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
-                Ok((Open { link, era, confirmed: true, guessed: false }, wanted.then_some(reply)))
+                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, wanted.then_some(reply)))
             }
             Finding::Unmarked => {
                 let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link, era, confirmed: false, guessed: true }, wanted.then_some(reply)))
+                Ok((Open { link, era, confirmed: false, guessed: true, untried: false }, wanted.then_some(reply)))
             }
             Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
@@ -183,6 +207,13 @@ impl Negotiator<'_> {
             }
             reply => reply,
         };
+        if let Reply::Error(error, _) = &reply
+            && is_mutual(error)
+        {
+            // It was not itself that refused the probe, but who stood before it while it was starting.
+            let era = Box::new(self.modern(ServerInfo::default()));
+            return Ok(Open { link, era, confirmed: true, guessed: false, untried: false });
+        }
         let status = match &reply {
             Reply::Refused(refusal) => Some(refusal.status),
             Reply::Error(_, status) => *status,
@@ -191,7 +222,7 @@ impl Negotiator<'_> {
         let may_be_sse = matches!(status, Some(400 | 404 | 405));
         if let (Endpoint::Http(endpoint), true) = (&self.target.endpoint, may_be_sse)
             && endpoint.mode == HttpMode::Auto
-            && let Ok(connection) = http::connect_sse(endpoint, &self.options.transport).await
+            && let Ok(connection) = http::connect_sse(endpoint, &self.hurried()).await
         {
             link.close(false).await;
             return self.legacy(self.over(connection), false).await;
@@ -215,7 +246,7 @@ impl Negotiator<'_> {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
                 let wanted = first.method == method::DISCOVER;
-                Ok((Open { link, era, confirmed: true, guessed: false }, wanted.then_some(reply)))
+                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, wanted.then_some(reply)))
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => {
@@ -272,7 +303,7 @@ impl Negotiator<'_> {
                 let second = self.probing().request(&link, probe).await;
                 if let Finding::Modern(server) = finding(&second, probe, &link) {
                     let era = Box::new(self.modern(server));
-                    return Ok(Open { link, era, confirmed: true, guessed: false });
+                    return Ok(Open { link, era, confirmed: true, guessed: false, untried: false });
                 }
             }
             return self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
@@ -297,7 +328,7 @@ impl Negotiator<'_> {
 
     async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
         match era {
-            Ok(era) => Ok(Open { link, era: Box::new(era), confirmed: true, guessed: false }),
+            Ok(era) => Ok(Open { link, era: Box::new(era), confirmed: true, guessed: false, untried: false }),
             Err(failure) => {
                 link.close(false).await;
                 Err(failure)
@@ -307,6 +338,23 @@ impl Negotiator<'_> {
 
     async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
-        Err(explain(reply, asked, self.target))
+        let failure = explain(reply, asked, self.target);
+        let Details { class, hint, message, .. } = failure.details();
+        if *class == Class::Timeout {
+            let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
+            return Err(failure.hint(format!("wait longer with {option} TIME")));
+        }
+        let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::ENDED);
+        Err(match hint {
+            None if ended && self.target.configured => {
+                let show = format!("mcpipe config get {}", self.target.name);
+                failure.hint(format!("see how it is started: {show}"))
+            }
+            None if ended => {
+                let command = format!("run it by itself to see why: {}", self.target.name);
+                failure.hint(command)
+            }
+            _ => failure,
+        })
     }
 }

@@ -12,8 +12,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::Session;
 use super::era::Call;
-use super::link::human;
-use crate::error::{Again, Class, Failure, Result};
+use crate::error::{Again, Class, Result};
 use crate::transport::trace::Trace;
 
 /// The pause before the first retry; it doubles with each.
@@ -81,21 +80,13 @@ impl Policy {
         Attempts { policy: self, harmless: !call.effects, repeatable: call.repeatable, retries: 0, looks: 0 }
     }
 
-    /// The failure at which the attempts end.
-    #[must_use]
-    pub fn over(&self, failure: Failure, trouble: Trouble) -> Failure {
-        match self.wait {
-            Some(wait) if !trouble.was_ready => failure.cause(format!("it was not ready within {}", human(wait))),
-            _ => failure,
-        }
-    }
-
     /// Tells the person, or where it changes nothing only the trace, that an operation is tried the n-th time again after this pause.
     pub fn tell(&self, call: &Call, again: Again, pause: Duration, n: u32, trace: &Trace) {
-        let why = match (again.after, again.unsent) {
-            (Some(_), _) => "the server asks to come back later",
-            (None, true) => "the server could not be reached",
-            (None, false) => "the connection broke off",
+        let why = match again {
+            Again { after: Some(_), .. } => "the server asks to come back later",
+            Again { answered: true, .. } => "the server could not take it",
+            Again { unsent: true, .. } => "the server could not be reached",
+            Again { unsent: false, .. } => "the connection broke off",
         };
         let text = format!("{why}: {} again in {} ({n} of {})", call.method, shown(pause), self.times);
         match &self.notice {
@@ -110,13 +101,12 @@ impl Attempts<'_> {
     pub fn next(&mut self, trouble: Trouble, elapsed: Duration, chance: f64) -> Next {
         let Trouble { again, class, was_ready } = trouble;
         let safe = again.unsent || self.harmless;
-        if let Some(left) = self.policy.wait.and_then(|wait| wait.checked_sub(elapsed)).filter(|_| safe && !was_ready)
-            && !left.is_zero()
-        {
-            let pause = spread(doubled(LOOK.0, self.looks).min(LOOK.1), chance);
+        if let Some(wait) = self.policy.wait.filter(|_| safe && !was_ready) {
+            let left = wait.saturating_sub(elapsed);
             self.looks += 1;
             // The last look is at the very end.
-            return Next::Look(pause.max(again.after.unwrap_or_default()).min(left));
+            let pause = look(self.looks - 1, chance).max(again.after.unwrap_or_default()).min(left);
+            return if left.is_zero() { Next::Stop } else { Next::Look(pause) };
         }
         let allowed = safe || (self.policy.asked && self.repeatable);
         // What has already taken all the time that there was is not waited for again unasked.
@@ -133,6 +123,12 @@ impl Attempts<'_> {
             None => Next::Retry(pause, self.retries),
         }
     }
+}
+
+/// The pause after so many looks at a server that is not ready.
+#[must_use]
+pub fn look(looks: u32, chance: f64) -> Duration {
+    spread(doubled(LOOK.0, looks).min(LOOK.1), chance)
 }
 
 fn doubled(time: Duration, times: u32) -> Duration {
@@ -158,12 +154,15 @@ impl Session {
         attempt: impl AsyncFn() -> Result<T>,
         again: impl Fn(&T) -> Option<Again>,
     ) -> Result<T> {
-        let started = Instant::now();
         let mut attempts = self.options.retry.attempts(call);
+        let began = *self.began.get_or_init(Instant::now);
         loop {
             let outcome = attempt().await;
+            let was_ready = self.answered.load(Ordering::Relaxed);
             let (again, class) = match &outcome {
                 Ok(value) => (again(value), Class::Unreachable),
+                // It was waited for already.
+                Err(_) if self.options.retry.wait.is_some() && !was_ready => return outcome,
                 // The connection was not opened: of what has effects, nothing was sent.
                 Err(failure) => {
                     let again = failure.details().again;
@@ -174,11 +173,8 @@ impl Session {
                 self.answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
                 return outcome;
             };
-            let trouble = Trouble { again, class, was_ready: self.answered.load(Ordering::Relaxed) };
-            let next = attempts.next(trouble, started.elapsed(), chance());
-            let (Next::Look(pause) | Next::Retry(pause, _)) = next else {
-                return outcome.map_err(|failure| self.options.retry.over(failure, trouble));
-            };
+            let next = attempts.next(Trouble { again, class, was_ready }, began.elapsed(), chance());
+            let (Next::Look(pause) | Next::Retry(pause, _)) = next else { return outcome };
             if let Next::Retry(pause, n) = next {
                 self.options.retry.tell(call, again, pause, n, &self.options.transport.trace);
             }
@@ -213,11 +209,11 @@ mod tests {
 
     use super::*;
 
-    const UNSENT: Again = Again { unsent: true, after: None };
-    const BROKEN: Again = Again { unsent: false, after: None };
+    const UNSENT: Again = Again { unsent: true, answered: false, after: None };
+    const BROKEN: Again = Again { unsent: false, answered: false, after: None };
 
     fn after(seconds: u64) -> Again {
-        Again { unsent: true, after: Some(Duration::from_secs(seconds)) }
+        Again { unsent: true, answered: true, after: Some(Duration::from_secs(seconds)) }
     }
 
     fn read() -> Call {

@@ -246,7 +246,7 @@ pub struct Refusal {
     pub challenges: Vec<String>,
     /// `Retry-After` as a delay, where there is one.
     pub retry_after: Option<Duration>,
-    /// `Location`, where there is one.
+    /// `Location` as a whole URL, where there is one.
     pub location: Option<String>,
     /// `DPoP-Nonce`, where there is one (RFC 9449 §8).
     pub dpop_nonce: Option<String>,

@@ -23,6 +23,8 @@ use crate::error::{Again, Class, Failure, Result};
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
 const TAIL_WIDTH: usize = 2000;
+/// How the failure begins that tells of a child's end.
+pub const ENDED: &str = "the server process ended";
 /// How long an ending child may take to say its exit status and its last words.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
@@ -128,7 +130,7 @@ async fn read(
         let _ = timeout(LAST_WORDS, stderr).await;
     }
     let failure = match status {
-        Ok(Ok(status)) => Failure::new(Class::Unreachable, format!("the server process ended ({status})")),
+        Ok(Ok(status)) => Failure::new(Class::Unreachable, format!("{ENDED} ({status})")),
         _ => Failure::new(Class::Unreachable, "the server closed its standard output"),
     };
     shared.inbox.end(failure.stderr_tail(shared.tail()).again(Again::default()));

@@ -64,7 +64,7 @@ fn late(path: &Path) -> Failure {
 fn cannot_connect(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
     let failure = Failure::new(Class::Unreachable, format!("cannot connect to {shown}")).source(error);
-    let unsent = Again { unsent: true, after: None };
+    let unsent = Again { unsent: true, ..Again::default() };
     match error.kind() {
         ErrorKind::NotFound => failure.again(unsent).hint("check the path, and that the server is running"),
         ErrorKind::ConnectionRefused => failure.hint("nobody listens on that socket: check that the server is running"),

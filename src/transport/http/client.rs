@@ -128,19 +128,15 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
     builder.build().map_err(|error| Failure::new(Class::Bug, "cannot set up the HTTP client").source(&error))
 }
 
-/// Whether requests go through a proxy, as far as the endpoint and the environment (`set`) tell.
-pub(super) fn is_proxied(endpoint: &HttpEndpoint, set: impl Fn(&str) -> bool) -> bool {
-    match &endpoint.proxy {
-        _ if endpoint.socket.is_some() => false,
-        Some(url) => !url.reveal().is_empty(),
-        None => !is_loopback(&endpoint.url) && proxied_by_environment(endpoint.url.scheme(), set),
-    }
-}
-
 /// Whether the environment (`set`) names a proxy for this scheme.
 pub(crate) fn proxied_by_environment(scheme: &str, set: impl Fn(&str) -> bool) -> bool {
+    proxy_variable(scheme, set).is_some()
+}
+
+/// The variable of the environment (`set`) that names a proxy for this scheme.
+pub(super) fn proxy_variable(scheme: &str, set: impl Fn(&str) -> bool) -> Option<&'static str> {
     let names = if scheme == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    names.into_iter().chain(["ALL_PROXY", "all_proxy"]).any(set)
+    names.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| set(name))
 }
 
 fn proxy(secret: &Secret) -> Result<Proxy> {
@@ -227,20 +223,6 @@ mod tests {
             assert_eq!(failure.class(), Class::Config, "{text}");
             assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
         }
-    }
-
-    #[test]
-    fn knows_whether_a_proxy_stands_between() {
-        let proxied = |url: &str, own: Option<&str>, variable: &str| {
-            let proxy = own.map(Secret::new);
-            is_proxied(&HttpEndpoint { proxy, ..testing::endpoint(url) }, |name| name == variable)
-        };
-        assert!(proxied("https://h/", None, "https_proxy"));
-        assert!(proxied("http://h/", None, "ALL_PROXY"));
-        assert!(!proxied("http://h/", None, "https_proxy"));
-        assert!(!proxied("http://localhost/", None, "http_proxy"));
-        assert!(proxied("http://localhost/", Some("p:1"), ""));
-        assert!(!proxied("http://h/", Some(""), "http_proxy"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATIO
 use reqwest::{Client, Method, Response, Url};
 
 use super::client::{self, Versions};
+use super::detour::Detour;
 use super::{fault, refusal};
 use crate::error::{Class, Failure, Result};
 use crate::secret::REDACTED;
@@ -35,8 +36,7 @@ pub(super) struct Core {
     /// `None` also where the user configured credentials: those are what is to be sent.
     authorize: Option<Arc<dyn Authorize>>,
     pub(super) trace: Trace,
-    /// Whether a proxy stands between, as far as one can tell.
-    proxied: bool,
+    detour: Option<Detour>,
 }
 
 /// A request to be sent.
@@ -68,7 +68,7 @@ impl Core {
             configured,
             authorize: options.authorize.clone().filter(|_| !own),
             trace: options.trace.clone(),
-            proxied: client::is_proxied(endpoint, |name| std::env::var_os(name).is_some()),
+            detour: Detour::of(endpoint, |name| std::env::var(name).ok().filter(|value| !value.is_empty())),
         })
     }
 
@@ -170,9 +170,13 @@ impl Core {
             }
         }
         let response = self.client.execute(request).await.map_err(|error| {
-            let connecting = error.is_connect();
+            // What TLS says, the server says.
+            let blamed = self.detour.as_ref().filter(|_| error.is_connect() && !fault::is_tls(&error));
             let failure = fault::failure(error, url);
-            if connecting && self.proxied { failure.cause("a proxy is set for this URL") } else { failure }
+            match blamed {
+                Some(detour) => detour.blamed(failure, url),
+                None => failure,
+            }
         })?;
         if self.trace.on() {
             let headers = self.visible(response.headers(), &hidden);

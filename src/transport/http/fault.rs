@@ -29,7 +29,7 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     failure.details_mut().causes = chain;
     // Whoever does not trust the other, or may not pass, will not the next time either.
     if tls_error(&error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
-        failure = failure.again(Again { unsent: error.is_connect(), after: None });
+        failure = failure.again(Again { unsent: error.is_connect(), ..Again::default() });
     }
     match hint(&error, url) {
         Some(hint) => failure.hint(hint),
@@ -65,6 +65,11 @@ fn chain(error: &reqwest::Error) -> Vec<String> {
 
 fn unknown_issuer(error: &reqwest::Error) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+}
+
+/// Whether TLS is what failed.
+pub(super) fn is_tls(error: &reqwest::Error) -> bool {
+    tls_error(error).is_some()
 }
 
 /// The TLS error inside; it rides in I/O errors, which do not name what they hold as their source.

@@ -8,6 +8,7 @@
 
 mod answer;
 mod client;
+mod detour;
 mod events;
 mod exchange;
 mod fault;

@@ -28,12 +28,21 @@ pub(super) fn of(response: &Response, url: &Url, in_session: bool) -> Refusal {
         content_type: text(CONTENT_TYPE),
         challenges: challenges.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect(),
         retry_after: text(RETRY_AFTER).and_then(|value| delay(&value, SystemTime::now())),
-        location: text(LOCATION),
+        location: text(LOCATION).map(|location| resolved(url, &location)),
         dpop_nonce: text(DPOP_NONCE),
         peer: response.remote_addr().map(|address| address.ip()),
         body: String::new(),
         in_session,
     }
+}
+
+/// Where a redirect leads; as it came where that cannot be told.
+fn resolved(url: &Url, location: &str) -> String {
+    let Ok(mut next) = url.join(location) else { return location.to_owned() };
+    // What a relative location takes from ours. Neither can fail for http and https.
+    let _ = next.set_username("");
+    let _ = next.set_password(None);
+    next.into()
 }
 
 /// The same with the first part of the body; a body that cannot be read is left out.
@@ -117,6 +126,9 @@ pub fn failure(refusal: &Refusal) -> Failure {
         _ => (Class::Protocol, format!("{url} answered HTTP {status}")),
     };
     let mut failure = Failure::new(class, what).again(Again::of_status(*status, refusal.retry_after));
+    if *status == 404 {
+        failure = failure.early();
+    }
     if let Some(location) = &refusal.location {
         failure = failure.cause(format!("Location: {location}")).hint("use that URL, if you trust it");
     } else if let Some(first) = refusal.body.lines().find(|line| !line.trim().is_empty()) {

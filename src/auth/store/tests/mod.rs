@@ -47,6 +47,16 @@ impl Memory {
         change(&mut self.0.lock().unwrap());
     }
 
+    /// Waits until no thread does anything in it any more: what was given up while it hung may still be done.
+    /// All that opened it must be gone.
+    fn settles(&self) {
+        let started = Instant::now();
+        while Arc::strong_count(&self.0) > 1 {
+            assert!(started.elapsed() < Duration::from_secs(20), "a thread still holds the keychain");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn names(&self) -> Vec<String> {
         self.0.lock().unwrap().entries.keys().cloned().collect()
     }
@@ -223,6 +233,7 @@ async fn a_refreshed_token_survives_a_keychain_that_fails_meanwhile() {
     machine.memory.set(|inside| inside.hangs = true);
     put(&machine.run(Choice::Auto, false), KEY, "rotated").await;
     machine.memory.set(|inside| inside.hangs = false);
+    machine.memory.settles();
     assert_eq!(get(&machine.auto(), KEY).await.as_deref(), Some("rotated"), "not the old one in the keychain");
     // What stayed behind in the keychain goes when it is next written to.
     put(&machine.auto(), "other", "x").await;

@@ -1,0 +1,199 @@
+//! Whether a result has the shape that the protocol gives it: what is wrong with it, in words.
+//!
+//! Lenient where real servers are sloppy and nothing is lost by it: members that are missing or `null` and can be
+//! done without, content types that are not known, a prompt's content as a list or a bare string.
+
+use serde_json::value::RawValue;
+
+use super::method;
+use super::views::{member, members};
+
+/// What is wrong with the result of this method; `None` where nothing is, or the method's result is not looked at.
+#[must_use]
+pub fn wrong(asked: &str, result: &RawValue) -> Option<String> {
+    match asked {
+        method::TOOLS_CALL => tool_result(result),
+        method::RESOURCES_READ => read_result(result),
+        method::PROMPTS_GET => prompt_result(result),
+        _ => None,
+    }
+}
+
+fn tool_result(result: &RawValue) -> Option<String> {
+    if let Some(wrong) = unless(result, "the result", "an object") {
+        return Some(wrong);
+    }
+    if let Some(failed) = present(result, "isError")
+        && let Some(wrong) = unless(failed, "isError", "a boolean")
+    {
+        return Some(wrong);
+    }
+    let content = present(result, "content")?;
+    list(content).map_or_else(|| unless(content, "content", "a list"), |blocks| each(&blocks, "content", block))
+}
+
+fn read_result(result: &RawValue) -> Option<String> {
+    let entry = |entry: &RawValue, at: &str| unless(entry, at, "an object").or_else(|| text_or_blob(entry, at));
+    match listed(result, "contents") {
+        Ok(contents) => each(&contents, "contents", entry),
+        Err(wrong) => Some(wrong),
+    }
+}
+
+fn prompt_result(result: &RawValue) -> Option<String> {
+    let message = |message: &RawValue, at: &str| {
+        if let Some(wrong) = unless(message, at, "an object").or_else(|| text(message, at, "role")) {
+            return Some(wrong);
+        }
+        let at = format!("{at}.content");
+        let Some(content) = present(message, "content") else { return Some(format!("{at} is missing")) };
+        match (list(content), kind(content)) {
+            (Some(blocks), _) => each(&blocks, &at, block),
+            (None, "a string") => None,
+            _ => block(content, &at),
+        }
+    };
+    match listed(result, "messages") {
+        Ok(messages) => each(&messages, "messages", message),
+        Err(wrong) => Some(wrong),
+    }
+}
+
+/// A content block.
+fn block(block: &RawValue, at: &str) -> Option<String> {
+    if let Some(wrong) = unless(block, at, "an object").or_else(|| text(block, at, "type")) {
+        return Some(wrong);
+    }
+    let kind: String = serde_json::from_str(member(block, "type")?.get()).unwrap_or_default();
+    match kind.as_str() {
+        "text" => text(block, at, "text"),
+        "image" | "audio" => text(block, at, "data"),
+        "resource_link" => text(block, at, "uri"),
+        "resource" => {
+            let at = format!("{at}.resource");
+            match present(block, "resource") {
+                None => Some(format!("{at} is missing")),
+                Some(resource) => unless(resource, &at, "an object").or_else(|| text_or_blob(resource, &at)),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn text_or_blob(entry: &RawValue, at: &str) -> Option<String> {
+    let given = ["text", "blob"].into_iter().find(|name| present(entry, name).is_some());
+    given.map_or_else(|| Some(format!("{at} has neither text nor blob")), |name| text(entry, at, name))
+}
+
+/// A member that must be a string.
+fn text(object: &RawValue, at: &str, name: &str) -> Option<String> {
+    match present(object, name) {
+        None => Some(format!("{at}.{name} is missing")),
+        Some(value) => unless(value, &format!("{at}.{name}"), "a string"),
+    }
+}
+
+/// The elements of a list that must be there.
+fn listed<'a>(result: &'a RawValue, name: &str) -> Result<Vec<&'a RawValue>, String> {
+    if let Some(wrong) = unless(result, "the result", "an object") {
+        return Err(wrong);
+    }
+    let Some(value) = present(result, name) else { return Err(format!("{name} is missing")) };
+    list(value).ok_or_else(|| unless(value, name, "a list").unwrap_or_default())
+}
+
+fn each(all: &[&RawValue], name: &str, judge: impl Fn(&RawValue, &str) -> Option<String>) -> Option<String> {
+    all.iter().enumerate().find_map(|(n, one)| judge(one, &format!("{name}[{n}]")))
+}
+
+/// A member that is neither missing nor `null`.
+fn present<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    member(object, name).filter(|raw| raw.get() != "null")
+}
+
+fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn unless(value: &RawValue, at: &str, wanted: &str) -> Option<String> {
+    let is = kind(value);
+    let broken = wanted == "an object" && is == wanted && members(value).is_none();
+    (is != wanted || broken).then(|| format!("{at} is {is}, not {wanted}"))
+}
+
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn said(asked: &str, text: &str) -> Option<String> {
+        wrong(asked, &RawValue::from_string(text.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn results_of_tools() {
+        for (text, wrong) in [
+            ("null", "the result is null, not an object"),
+            (r#""x""#, "the result is a string, not an object"),
+            ("[1]", "the result is a list, not an object"),
+            (r#"{"content":"x"}"#, "content is a string, not a list"),
+            (r#"{"content":[],"isError":"yes"}"#, "isError is a string, not a boolean"),
+            (r#"{"content":[{"type":"text","text":5}]}"#, "content[0].text is a number, not a string"),
+            (r#"{"content":[{"type":"text"}]}"#, "content[0].text is missing"),
+            (r#"{"content":[{"type":"text","text":""},{}]}"#, "content[1].type is missing"),
+            (r#"{"content":[7]}"#, "content[0] is a number, not an object"),
+            (r#"{"content":[{"type":"image","mimeType":"a/b"}]}"#, "content[0].data is missing"),
+            (r#"{"content":[{"type":"resource","resource":{}}]}"#, "content[0].resource has neither text nor blob"),
+            (r#"{"content":[{"type":"resource"}]}"#, "content[0].resource is missing"),
+            (r#"{"content":[{"type":"resource_link","uri":true}]}"#, "content[0].uri is a boolean, not a string"),
+        ] {
+            assert_eq!(said(method::TOOLS_CALL, text).as_deref(), Some(wrong), "{text}");
+        }
+        for sloppy in [
+            "{}",
+            r#"{"structuredContent":1}"#,
+            r#"{"content":null,"structuredContent":null,"isError":null}"#,
+            r#"{"content":[{"type":"hologram","x":1}],"more":1}"#,
+            r#"{"content":[{"type":"te\u0078t","text":"a"}]}"#,
+            r#"{"content":[{"type":"image","data":"%%"}]}"#,
+        ] {
+            assert_eq!(said(method::TOOLS_CALL, sloppy), None, "{sloppy}");
+        }
+        assert_eq!(said(method::TOOLS_LIST, "null"), None);
+    }
+
+    #[test]
+    fn resources_and_prompts() {
+        let (read, get) = (method::RESOURCES_READ, method::PROMPTS_GET);
+        for (asked, text, wrong) in [
+            (read, "{}", "contents is missing"),
+            (read, r#"{"contents":{}}"#, "contents is an object, not a list"),
+            (read, r#"{"contents":[{"uri":"a"}]}"#, "contents[0] has neither text nor blob"),
+            (read, r#"{"contents":[{"text":"a"},{"blob":1}]}"#, "contents[1].blob is a number, not a string"),
+            (get, "7", "the result is a number, not an object"),
+            (get, r#"{"messages":[{"content":"x"}]}"#, "messages[0].role is missing"),
+            (get, r#"{"messages":[{"role":"user"}]}"#, "messages[0].content is missing"),
+            (get, r#"{"messages":[{"role":"user","content":{"type":"text"}}]}"#, "messages[0].content.text is missing"),
+            (
+                get,
+                r#"{"messages":[{"role":"user","content":[1]}]}"#,
+                "messages[0].content[0] is a number, not an object",
+            ),
+        ] {
+            assert_eq!(said(asked, text).as_deref(), Some(wrong), "{text}");
+        }
+        assert_eq!(said(read, r#"{"contents":[{"text":"a"},{"text":null,"blob":"AA"}]}"#), None);
+        assert_eq!(said(get, r#"{"messages":[{"role":"user","content":"bare"},{"role":"x","content":[]}]}"#), None);
+    }
+}

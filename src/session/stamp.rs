@@ -1,0 +1,77 @@
+//! What a server that is started here is made of: the files that its command line names, by size and time.
+//!
+//! A server that somebody works on changes between two calls, and says nothing about it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use crate::transport::{Endpoint, Inherited, StdioEndpoint};
+
+/// The files behind a command line as they are now, in a few words; `None` where nothing is started.
+#[must_use]
+pub fn of(endpoint: &Endpoint) -> Option<String> {
+    let Endpoint::Stdio(endpoint) = endpoint else { return None };
+    let program = program(endpoint);
+    let words = endpoint.args.iter().map(|word| at(endpoint, word));
+    let files = program.into_iter().chain(words).filter_map(|path| one(&path));
+    Some(files.collect::<Vec<_>>().join(" "))
+}
+
+/// A path as the child sees it.
+fn at(endpoint: &StdioEndpoint, word: &str) -> PathBuf {
+    endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(word)
+}
+
+/// The program, looked up as it will be when it is started.
+fn program(endpoint: &StdioEndpoint) -> Option<PathBuf> {
+    let name = &endpoint.program;
+    if name.contains('/') {
+        return Some(at(endpoint, name));
+    }
+    let inherited = || match &endpoint.inherited {
+        Inherited::Only(some) => some.get("PATH").map(|path| path.reveal().into()),
+        Inherited::AllBut(names) if names.iter().any(|name| name == "PATH") => None,
+        Inherited::AllBut(_) => std::env::var_os("PATH"),
+    };
+    let path = endpoint.env.get("PATH").map(|path| path.reveal().into()).or_else(inherited)?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// Size and time of a file; `None` where there is none.
+fn one(path: &Path) -> Option<String> {
+    let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Some(format!("{}@{}.{:09}", meta.len(), changed.as_secs(), changed.subsec_nanos()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn a_file_that_changes_changes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("tool", "one");
+        write("server.py", "one");
+        let mut endpoint = StdioEndpoint {
+            program: "tool".into(),
+            args: vec!["server.py".into(), "--port".into(), ".".into()],
+            cwd: Some(dir.path().to_owned()),
+            ..StdioEndpoint::default()
+        };
+        endpoint.env.insert("PATH".into(), Secret::new(dir.path().to_str().unwrap()));
+        let stamp = || of(&Endpoint::Stdio(endpoint.clone())).unwrap();
+        let first = stamp();
+        assert_eq!(first.split(' ').count(), 2, "{first}");
+        assert_eq!(stamp(), first);
+        write("server.py", "other");
+        let second = stamp();
+        assert_ne!(second, first);
+        write("tool", "other");
+        assert_ne!(stamp(), second);
+    }
+}
