@@ -13,7 +13,7 @@ pub use words::Reader;
 use serde_json::{Map, Value};
 
 use crate::near::did_you_mean;
-use crate::schema::{self, Document, Kinds, Problem, Property, SchemaError};
+use crate::schema::{self, Document, Doubt, Extent, Kinds, Problem, Property};
 use place::{Place, Trouble};
 use words::{Given, Inputs, Word};
 
@@ -33,8 +33,8 @@ pub struct Input<'a> {
 pub struct Built {
     /// The arguments object.
     pub arguments: Map<String, Value>,
-    /// Why the schema could not judge them: worth a warning, no reason not to send.
-    pub unchecked: Option<SchemaError>,
+    /// What the schema could not judge: worth a warning, no reason not to send.
+    pub unchecked: Vec<Doubt>,
 }
 
 /// Builds the arguments object.
@@ -228,7 +228,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn finish(mut self) -> Result<Built, Vec<Problem>> {
-        let mut unchecked = None;
+        let mut unchecked = Vec::new();
         if let Some(document) = self.document {
             for name in self.arguments.keys() {
                 let given = self.given.iter().any(|group| group.place.path.first() == Some(name));
@@ -237,16 +237,26 @@ impl<'a> Builder<'a, '_> {
                 }
             }
             if !(self.arguments.is_empty() && schema::accepts_nothing(document.root())) {
-                match schema::validate(document.root(), &Value::Object(self.judged(document))) {
-                    Ok(found) => self.add(found),
-                    Err(error) => unchecked = Some(error),
-                }
+                let (found, doubts) = schema::judge(document.root(), &Value::Object(self.judged(document)));
+                self.add(found);
+                unchecked = doubts.into_iter().filter_map(|doubt| self.of_concern(doubt)).collect();
             }
         }
         if self.problems.is_empty() {
             return Ok(Built { arguments: self.arguments, unchecked });
         }
         Err(self.problems)
+    }
+
+    /// A doubt about parameters concerns only those that are given.
+    fn of_concern(&self, mut doubt: Doubt) -> Option<Doubt> {
+        if let Extent::Parameters(names) = &mut doubt.extent {
+            names.retain(|name| self.arguments.contains_key(name));
+            if names.is_empty() {
+                return None;
+            }
+        }
+        Some(doubt)
     }
 
     /// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a

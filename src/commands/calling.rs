@@ -215,8 +215,8 @@ impl<'a> Calling<'a> {
         let target = &self.way.session.target().name;
         let built = args::build(&input, schema, &mut *self.files.borrow_mut())
             .map_err(|problems| schema::failure(target, &self.given.tool, &problems))?;
-        if let Some(doubt) = built.unchecked {
-            self.way.context.ui.warn(&format!("the arguments are sent unchecked: {doubt}"));
+        for doubt in &built.unchecked {
+            self.way.context.ui.warn(&doubt.to_string());
         }
         Ok(built.arguments)
     }
