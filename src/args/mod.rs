@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::near::did_you_mean;
 use crate::schema::{self, Document, Doubt, Extent, Kinds, Problem, Property};
 use place::{Place, Trouble};
-use words::{Given, Inputs, Word};
+use words::{Content, Given, Inputs, Word};
 
 /// What the command line gives for the arguments. Later parts are laid over earlier ones.
 #[derive(Clone, Copy, Debug, Default)]
@@ -214,17 +214,69 @@ impl<'a> Builder<'a, '_> {
             // An object and its members: the object first.
             groups.sort_by_key(|group| group.place.path.len());
         }
-        for group in &groups {
-            match group.place.value(self.document, &group.given) {
-                Ok(value) => {
-                    if let Err(problem) = set(&mut self.arguments, &group.place.path, value) {
-                        self.problems.push(problem);
-                    }
-                }
-                Err(problem) => self.problems.push(problem),
+        self.narrow(&mut groups);
+        // Items of arrays are laid in order, whatever order they were typed in.
+        let mut waiting: Vec<&Group<'_>> = groups.iter().collect();
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            waiting.retain(|group| !self.lay(group));
+            if waiting.len() == before {
+                self.problems.extend(waiting.iter().map(|group| gap(&group.place)));
+                break;
             }
         }
         self.given = groups;
+    }
+
+    /// Lays one value; `false` where items before it are not there yet.
+    fn lay(&mut self, group: &Group<'_>) -> bool {
+        if has_gap(&self.arguments, &group.place) {
+            return false;
+        }
+        match group.place.value(self.document, &group.given) {
+            Ok(value) => {
+                let mut all = Value::Object(std::mem::take(&mut self.arguments));
+                if let Err(problem) = set(&mut all, true, &group.place, 0, value) {
+                    self.problems.push(problem);
+                }
+                if let Value::Object(members) = all {
+                    self.arguments = members;
+                }
+            }
+            Err(problem) => {
+                self.problems.push(problem);
+                // The items after it are none the worse for that.
+                if group.place.positions.contains(&true) {
+                    let mut all = Value::Object(std::mem::take(&mut self.arguments));
+                    let _ = set(&mut all, true, &group.place, 0, Value::Null);
+                    if let Value::Object(members) = all {
+                        self.arguments = members;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Where a schema has several forms, what was given for some members chooses the form for the others.
+    fn narrow(&self, groups: &mut [Group<'a>]) {
+        let Some(document) = self.document else { return };
+        if !groups.iter().any(|group| group.place.is_of_several_forms()) {
+            return;
+        }
+        let mut typed = Value::Object(self.arguments.clone());
+        for group in groups.iter() {
+            let value = match group.given.as_slice() {
+                [Given { content: Content::Word(text), .. }] => Value::String(text.clone()),
+                [Given { content: Content::Json(value), .. }] => value.clone(),
+                _ => continue,
+            };
+            // What cannot be laid is found out later.
+            let _ = set(&mut typed, true, &group.place, 0, value);
+        }
+        for group in groups.iter_mut().filter(|group| group.place.is_of_several_forms()) {
+            group.place.narrow(document, &typed);
+        }
     }
 
     fn finish(mut self) -> Result<Built, Vec<Problem>> {
@@ -299,29 +351,59 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-/// Sets one member, making the objects on the way.
-fn set(arguments: &mut Map<String, Value>, path: &[String], value: Value) -> Result<(), Problem> {
-    let Some((name, rest)) = path.split_first() else { return Ok(()) };
-    let mut slot = arguments.entry(name.as_str());
-    for (depth, name) in rest.iter().enumerate() {
-        let members = slot.or_insert_with(|| Value::Object(Map::new())).as_object_mut();
-        slot = match members {
-            Some(members) => members.entry(name.as_str()),
-            None => {
-                let message = format!("given both as a value and by its member {name}");
-                return Err(Problem::new(&path[..=depth], message));
+/// Sets one value below `slot`, making the objects and arrays on the way.
+fn set(slot: &mut Value, known: bool, place: &Place<'_>, depth: usize, value: Value) -> Result<(), Problem> {
+    let (Some(step), Some(position)) = (place.path.get(depth), place.positions.get(depth)) else {
+        *slot = value;
+        return Ok(());
+    };
+    if !known {
+        *slot = if *position { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+    }
+    let (inner, known) = match slot {
+        Value::Object(members) if !*position => {
+            let known = members.contains_key(step);
+            (members.entry(step.as_str()).or_insert(Value::Null), known)
+        }
+        Value::Array(items) if *position => {
+            let at = step.parse().unwrap_or(items.len()).min(items.len());
+            let known = at < items.len();
+            if !known {
+                items.push(Value::Null);
             }
+            (&mut items[at], known)
+        }
+        _ => {
+            let what = if *position { "item" } else { "member" };
+            let message = format!("given both as a value and by its {what} {step}");
+            return Err(Problem::new(&place.path[..depth], message));
+        }
+    };
+    set(inner, known, place, depth + 1, value)
+}
+
+/// Whether items before this place are missing in an array on the way to it.
+fn has_gap(arguments: &Map<String, Value>, place: &Place<'_>) -> bool {
+    let mut here = place.path.first().and_then(|first| arguments.get(first));
+    for (step, position) in place.path.iter().zip(&place.positions).skip(1) {
+        here = if *position {
+            let items = here.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let at: usize = step.parse().unwrap_or_default();
+            if at > items.len() && here.is_none_or(Value::is_array) {
+                return true;
+            }
+            items.get(at)
+        } else {
+            here.and_then(|here| here.get(step))
         };
     }
-    match slot {
-        serde_json::map::Entry::Vacant(slot) => {
-            slot.insert(value);
-        }
-        serde_json::map::Entry::Occupied(mut slot) => {
-            slot.insert(value);
-        }
-    }
-    Ok(())
+    false
+}
+
+/// The problem of an item whose predecessors were not given.
+fn gap(place: &Place<'_>) -> Problem {
+    let last = place.positions.iter().rposition(|position| *position).unwrap_or_default();
+    Problem::new(&place.path[..=last], "the items before it are not given; positions begin at 0, without gaps")
 }
 
 /// The suggestion for a name that the schema does not know.
