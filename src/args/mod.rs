@@ -412,4 +412,6 @@ fn nearest(document: Option<Document<'_>>, name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;
