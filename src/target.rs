@@ -18,7 +18,7 @@ use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::transport::{Endpoint, HttpMode};
-pub use words::{Word, Words, split, unknown, word};
+pub use words::{Word, Words, not_configured, split, unknown, word};
 
 /// A server, ready to be connected to.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ pub fn configured(
     Ok(target)
 }
 
-/// A name, or `SERVER.TOOL`: an exact name wins over a split, and the first dot after a known name splits.
+/// A name, or `SERVER.TOOL`: an exact name wins over a split, and the dot after the longest known name splits.
 fn named(
     name: &str,
     mut rest: Vec<String>,
@@ -138,7 +138,7 @@ fn named(
     let config = lookup.config()?;
     let mut server = name;
     if splits && config.get(name).is_none() {
-        let dots = words::head(name).match_indices('.').map(|(at, _)| at);
+        let dots = words::head(name).rmatch_indices('.').map(|(at, _)| at);
         let known = dots.filter(|at| *at + 1 < name.len()).find(|at| config.get(&name[..*at]).is_some());
         if let Some(at) = known {
             server = &name[..at];

@@ -52,6 +52,41 @@ fn a_template_takes_arguments() {
     run.succeeds().prints("item a%20b%2F%C3%BC");
 }
 
+/// RFC 6570: what is not given expands to nothing, but a path without its parts is a mistake.
+#[test]
+fn parts_of_a_query_may_be_left_out_and_repeated() {
+    let echo = Mcp::modern().on("resources/read", |call| {
+        let uri = call.params()["uri"].clone();
+        call.result(json!({"contents": [{"uri": uri, "text": uri}]}))
+    });
+    let server = echo.stdio();
+    for (words, uri) in [
+        (&["demo://x/{id}{?q,r*}", "id=5"][..], "demo://x/5"),
+        (&["demo://x/{id}{?q,r*}", "id=5", "q=a b"], "demo://x/5?q=a%20b"),
+        (&["demo://x/{id}{?q,r*}", "id=5", "r=1", "q=2", "r=3"], "demo://x/5?q=2&r=1&r=3"),
+        (&["demo://x/{id}{?r}", "id=5", "r=1", "r=2"], "demo://x/5?r=1,2"),
+        (&["demo://x{/part*}{#f}{;p}", "part=a", "part=b/c"], "demo://x/a/b%2Fc"),
+        (&["demo://x{?a}{&b}", "b=2"], "demo://x&b=2"),
+        (&["demo://x{#f}", "f=top"], "demo://x#top"),
+        (&["demo://x/{id}{?q}", "id=", "q="], "demo://x/?q="),
+    ] {
+        let run = Sandbox::new().mcpipe([&["read", &server.target()], words].concat()).run();
+        run.succeeds().prints(uri);
+    }
+    for (template, name) in [
+        ("demo://x/{id}{?q}", "id"),
+        ("demo://x/{+path}", "path"),
+        ("demo://x{/part*}", "part"),
+        ("demo://x/{id:3}", "id"),
+        ("demo://x{.ext}", "ext"),
+    ] {
+        let run = Sandbox::new().mcpipe(["read", &server.target(), template]).run();
+        run.exits(2).prints("").says(&format!("the arguments do not fit the template {template}\n  {name}: missing\n"));
+    }
+    let run = Sandbox::new().mcpipe(["read", &server.target(), "demo://x{?query}", "qery=1"]).run();
+    run.exits(2).says("qery: not in the template; did you mean query?");
+}
+
 #[test]
 fn without_a_uri_it_lists() {
     let server = Mcp::modern().stdio();

@@ -53,19 +53,79 @@ fn the_2020_12_dialect_is_what_a_schema_without_a_name_means() {
     call(&server, &["who=Ada", "pair:=[\"a\",\"b\"]"]).exits(2).says("pair");
 }
 
-/// Promise of the contract: external references are never fetched; that the arguments go unchecked is said.
+/// Promise of the contract: external references are never fetched; what goes unchecked for it is said, and the
+/// rest is checked.
 #[test]
 fn a_reference_to_elsewhere_is_not_fetched() {
     let elsewhere = HttpServer::start(|_| Reply::json(&json!({"type": "integer"})));
     let schema = json!({
         "type": "object",
-        "properties": {"a": {"$ref": elsewhere.url("/schema.json")}, "b": {"type": "integer"}}
+        "properties": {"a": {"$ref": elsewhere.url("/schema.json")}, "b": {"type": "integer", "maximum": 9}},
+        "required": ["b"],
+        "additionalProperties": false
     });
     let server = server(schema);
     let run = call(&server, &["a=text", "b=1"]);
-    run.exits(0).prints("{\"a\":\"text\",\"b\":1}\n").says("warning").says("which mcpipe does not fetch");
+    run.exits(0).prints("{\"a\":\"text\",\"b\":1}\n");
+    assert_eq!(
+        run.stderr(),
+        format!(
+            "mcpipe: warning: 'a' is sent without a full check: the schema refers to {}, which mcpipe does not fetch\n",
+            elsewhere.url("/schema.json")
+        )
+    );
+    let run = call(&server, &["b=1"]);
+    run.succeeds();
+    assert_eq!(run.stderr(), "", "nothing that was given is in doubt");
+    call(&server, &["a=text"]).exits(2).prints("").says("b: required, but not given");
+    call(&server, &["a=text", "b=10"]).exits(2).prints("").says("b: must be at most 9, got 10");
+    call(&server, &["a=text", "b=1", "c=1"]).exits(2).says("c: no such parameter");
     call(&server, &["b=x"]).exits(2).says("b");
     assert!(elsewhere.requests().is_empty(), "nothing was asked of it");
+}
+
+/// What cannot be judged must not become a refusal by the forms around it.
+#[test]
+fn a_bad_spot_is_taken_for_fulfilled_wherever_it_stands() {
+    let elsewhere = "https://example.com/x.json";
+    let server = server(json!({
+        "type": "object",
+        "$defs": {"far": {"$ref": elsewhere}, "unused": {"$ref": "#/nowhere"}},
+        "properties": {
+            "not": {"not": {"$ref": "#/$defs/far"}},
+            "one": {"oneOf": [{"type": "integer"}, {"$ref": "#/$defs/far"}]},
+            "list": {"type": "array", "items": {"$ref": elsewhere}, "minItems": 2},
+            "if": {"if": {"$ref": elsewhere}, "then": {"type": "integer"}, "else": {"type": "null"}},
+            "name": {"type": "string", "pattern": "[", "minLength": 2},
+            "map": {"type": "object", "patternProperties": {"[": {"type": "integer"}}, "additionalProperties": false},
+            "odd": {"type": "objekt", "maximum": 3},
+            "gone": {"$ref": "#/$defs/none"},
+            "n": {"type": "integer"}
+        },
+        "required": ["n"]
+    }));
+    for word in ["not=1", "one=5", "one=x", "list:=[1,2]", "if=x", "name=ab", "map:={\"a\":1}", "odd:=1", "gone=1"] {
+        let run = call(&server, &[word, "n=1"]);
+        run.exits(0);
+        let name = word.split(['=', ':']).next().unwrap();
+        let lines: Vec<&str> = run.stderr().lines().collect();
+        let beginning = format!("mcpipe: warning: '{name}' is sent without a full check: the schema ");
+        assert!(matches!(lines.as_slice(), [line] if line.starts_with(&beginning)), "{word}: {run:?}");
+        call(&server, &[word]).exits(2).prints("").says("n: required, but not given");
+    }
+    call(&server, &["list:=[1]", "n=1"]).exits(2).says("list: needs at least 2 items");
+    call(&server, &["name=a", "n=1"]).exits(2).says("name: needs at least 2 characters");
+    call(&server, &["odd:=5", "n=1"]).exits(2).says("odd: must be at most 3");
+    let run = call(&server, &["name=ab", "n=1"]);
+    run.says("properties.name.pattern: '[' is no regular expression that mcpipe can read");
+    // Draft-07: what stands beside a reference means nothing, with or without it.
+    let old = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
+        "properties": {"a": {"$ref": elsewhere, "type": "integer"}, "b": {}}, "required": ["b"]
+    });
+    let server = self::server(old);
+    call(&server, &["a:=\"x\"", "b=1"]).exits(0).says("'a' is sent without a full check");
+    call(&server, &["a:=\"x\""]).exits(2).says("b: required, but not given");
 }
 
 /// Schemas that refer to themselves, lie deep, or hold an expression that would take for ever.

@@ -13,9 +13,9 @@ pub use words::Reader;
 use serde_json::{Map, Value};
 
 use crate::near::did_you_mean;
-use crate::schema::{self, Document, Kinds, Problem, Property, SchemaError};
+use crate::schema::{self, Document, Doubt, Extent, Kinds, Problem, Property};
 use place::{Place, Trouble};
-use words::{Given, Inputs, Word};
+use words::{Content, Given, Inputs, Word};
 
 /// What the command line gives for the arguments. Later parts are laid over earlier ones.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,8 +33,8 @@ pub struct Input<'a> {
 pub struct Built {
     /// The arguments object.
     pub arguments: Map<String, Value>,
-    /// Why the schema could not judge them: worth a warning, no reason not to send.
-    pub unchecked: Option<SchemaError>,
+    /// What the schema could not judge: worth a warning, no reason not to send.
+    pub unchecked: Vec<Doubt>,
 }
 
 /// Builds the arguments object.
@@ -214,21 +214,73 @@ impl<'a> Builder<'a, '_> {
             // An object and its members: the object first.
             groups.sort_by_key(|group| group.place.path.len());
         }
-        for group in &groups {
-            match group.place.value(self.document, &group.given) {
-                Ok(value) => {
-                    if let Err(problem) = set(&mut self.arguments, &group.place.path, value) {
-                        self.problems.push(problem);
-                    }
-                }
-                Err(problem) => self.problems.push(problem),
+        self.narrow(&mut groups);
+        // Items of arrays are laid in order, whatever order they were typed in.
+        let mut waiting: Vec<&Group<'_>> = groups.iter().collect();
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            waiting.retain(|group| !self.lay(group));
+            if waiting.len() == before {
+                self.problems.extend(waiting.iter().map(|group| gap(&group.place)));
+                break;
             }
         }
         self.given = groups;
     }
 
+    /// Lays one value; `false` where items before it are not there yet.
+    fn lay(&mut self, group: &Group<'_>) -> bool {
+        if has_gap(&self.arguments, &group.place) {
+            return false;
+        }
+        match group.place.value(self.document, &group.given) {
+            Ok(value) => {
+                let mut all = Value::Object(std::mem::take(&mut self.arguments));
+                if let Err(problem) = set(&mut all, true, &group.place, 0, value) {
+                    self.problems.push(problem);
+                }
+                if let Value::Object(members) = all {
+                    self.arguments = members;
+                }
+            }
+            Err(problem) => {
+                self.problems.push(problem);
+                // The items after it are none the worse for that.
+                if group.place.positions.contains(&true) {
+                    let mut all = Value::Object(std::mem::take(&mut self.arguments));
+                    let _ = set(&mut all, true, &group.place, 0, Value::Null);
+                    if let Value::Object(members) = all {
+                        self.arguments = members;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Where a schema has several forms, what was given for some members chooses the form for the others.
+    fn narrow(&self, groups: &mut [Group<'a>]) {
+        let Some(document) = self.document else { return };
+        if !groups.iter().any(|group| group.place.is_of_several_forms()) {
+            return;
+        }
+        let mut typed = Value::Object(self.arguments.clone());
+        for group in groups.iter() {
+            let value = match group.given.as_slice() {
+                [Given { content: Content::Word(text), .. }] => Value::String(text.clone()),
+                [Given { content: Content::Json(value), .. }] => value.clone(),
+                _ => continue,
+            };
+            // What cannot be laid is found out later.
+            let _ = set(&mut typed, true, &group.place, 0, value);
+        }
+        for group in groups.iter_mut().filter(|group| group.place.is_of_several_forms()) {
+            group.place.narrow(document, &typed);
+        }
+    }
+
     fn finish(mut self) -> Result<Built, Vec<Problem>> {
-        let mut unchecked = None;
+        let mut unchecked = Vec::new();
         if let Some(document) = self.document {
             for name in self.arguments.keys() {
                 let given = self.given.iter().any(|group| group.place.path.first() == Some(name));
@@ -237,16 +289,26 @@ impl<'a> Builder<'a, '_> {
                 }
             }
             if !(self.arguments.is_empty() && schema::accepts_nothing(document.root())) {
-                match schema::validate(document.root(), &Value::Object(self.judged(document))) {
-                    Ok(found) => self.add(found),
-                    Err(error) => unchecked = Some(error),
-                }
+                let (found, doubts) = schema::judge(document.root(), &Value::Object(self.judged(document)));
+                self.add(found);
+                unchecked = doubts.into_iter().filter_map(|doubt| self.of_concern(doubt)).collect();
             }
         }
         if self.problems.is_empty() {
             return Ok(Built { arguments: self.arguments, unchecked });
         }
         Err(self.problems)
+    }
+
+    /// A doubt about parameters concerns only those that are given.
+    fn of_concern(&self, mut doubt: Doubt) -> Option<Doubt> {
+        if let Extent::Parameters(names) = &mut doubt.extent {
+            names.retain(|name| self.arguments.contains_key(name));
+            if names.is_empty() {
+                return None;
+            }
+        }
+        Some(doubt)
     }
 
     /// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a
@@ -289,29 +351,59 @@ impl<'a> Builder<'a, '_> {
     }
 }
 
-/// Sets one member, making the objects on the way.
-fn set(arguments: &mut Map<String, Value>, path: &[String], value: Value) -> Result<(), Problem> {
-    let Some((name, rest)) = path.split_first() else { return Ok(()) };
-    let mut slot = arguments.entry(name.as_str());
-    for (depth, name) in rest.iter().enumerate() {
-        let members = slot.or_insert_with(|| Value::Object(Map::new())).as_object_mut();
-        slot = match members {
-            Some(members) => members.entry(name.as_str()),
-            None => {
-                let message = format!("given both as a value and by its member {name}");
-                return Err(Problem::new(&path[..=depth], message));
+/// Sets one value below `slot`, making the objects and arrays on the way.
+fn set(slot: &mut Value, known: bool, place: &Place<'_>, depth: usize, value: Value) -> Result<(), Problem> {
+    let (Some(step), Some(position)) = (place.path.get(depth), place.positions.get(depth)) else {
+        *slot = value;
+        return Ok(());
+    };
+    if !known {
+        *slot = if *position { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
+    }
+    let (inner, known) = match slot {
+        Value::Object(members) if !*position => {
+            let known = members.contains_key(step);
+            (members.entry(step.as_str()).or_insert(Value::Null), known)
+        }
+        Value::Array(items) if *position => {
+            let at = step.parse().unwrap_or(items.len()).min(items.len());
+            let known = at < items.len();
+            if !known {
+                items.push(Value::Null);
             }
+            (&mut items[at], known)
+        }
+        _ => {
+            let what = if *position { "item" } else { "member" };
+            let message = format!("given both as a value and by its {what} {step}");
+            return Err(Problem::new(&place.path[..depth], message));
+        }
+    };
+    set(inner, known, place, depth + 1, value)
+}
+
+/// Whether items before this place are missing in an array on the way to it.
+fn has_gap(arguments: &Map<String, Value>, place: &Place<'_>) -> bool {
+    let mut here = place.path.first().and_then(|first| arguments.get(first));
+    for (step, position) in place.path.iter().zip(&place.positions).skip(1) {
+        here = if *position {
+            let items = here.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+            let at: usize = step.parse().unwrap_or_default();
+            if at > items.len() && here.is_none_or(Value::is_array) {
+                return true;
+            }
+            items.get(at)
+        } else {
+            here.and_then(|here| here.get(step))
         };
     }
-    match slot {
-        serde_json::map::Entry::Vacant(slot) => {
-            slot.insert(value);
-        }
-        serde_json::map::Entry::Occupied(mut slot) => {
-            slot.insert(value);
-        }
-    }
-    Ok(())
+    false
+}
+
+/// The problem of an item whose predecessors were not given.
+fn gap(place: &Place<'_>) -> Problem {
+    let last = place.positions.iter().rposition(|position| *position).unwrap_or_default();
+    Problem::new(&place.path[..=last], "the items before it are not given; positions begin at 0, without gaps")
 }
 
 /// The suggestion for a name that the schema does not know.
@@ -319,5 +411,7 @@ fn nearest(document: Option<Document<'_>>, name: &str) -> Option<String> {
     did_you_mean(name, document?.names(document?.root()))
 }
 
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The place in the arguments that a name means, and the value that goes there.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::nearest;
 use super::words::{Content, Given};
@@ -17,6 +17,8 @@ const MOST_SCHEMAS: usize = 64;
 pub(super) struct Place<'a> {
     /// The member names that lead to it.
     pub path: Vec<String>,
+    /// Which of the steps are positions in arrays.
+    pub positions: Vec<bool>,
     /// The schemas that describe it; none where nothing is known.
     schemas: Vec<&'a Value>,
 }
@@ -32,29 +34,73 @@ impl<'a> Place<'a> {
             Some(Property::Declared(parts) | Property::Allowed(parts)) => parts,
             Some(Property::Unknown) | None => Vec::new(),
         };
-        Place { path: vec![name.to_owned()], schemas }
+        Place { path: vec![name.to_owned()], positions: vec![false], schemas }
     }
 
-    /// What a name means: a property of that very name first, else members of members.
+    /// What a name means: a property of that very name first, else members of members and items of arrays.
     pub fn find(document: Option<Document<'a>>, name: &str) -> Result<Place<'a>, Trouble> {
-        let mut place = Place { path: Vec::new(), schemas: Vec::new() };
-        let segments = name.split('.').count();
-        let splits = segments <= DEEPEST && name.split('.').all(|segment| !segment.is_empty());
+        let mut place = Place { path: Vec::new(), positions: Vec::new(), schemas: Vec::new() };
         match document {
             Some(document) => {
                 place.schemas.push(document.root());
-                place.descend(document, name, splits)?;
+                let dotted = place.dotted(document, name);
+                let name = dotted.as_deref().unwrap_or(name);
+                place.descend(document, name, splits(name))?;
             }
-            None if splits => place.path = name.split('.').map(ToOwned::to_owned).collect(),
-            None => place.path.push(name.to_owned()),
+            None if splits(name) => name.split('.').for_each(|name| place.step(name, false, Vec::new())),
+            None => place.step(name, false, Vec::new()),
         }
         Ok(place)
     }
 
+    /// `a[0].b` as `a.0.b`, where `a` is a parameter that may be an array and no parameter has that very name.
+    fn dotted(&self, document: Document<'a>, name: &str) -> Option<String> {
+        let (head, _) = name.split_once('[')?;
+        if let Property::Declared(_) = self.member(document, name) {
+            return None;
+        }
+        let Property::Declared(_) = self.member(document, head.split('.').next()?) else { return None };
+        let mut dotted = head.to_owned();
+        let mut rest = &name[head.len()..];
+        while let Some((position, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            if position.is_empty() || !position.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            dotted.push('.');
+            dotted.push_str(position);
+            let end = after.find('[').unwrap_or(after.len());
+            if end > 0 && !after.starts_with('.') {
+                return None;
+            }
+            dotted.push_str(&after[..end]);
+            rest = &after[end..];
+        }
+        rest.is_empty().then_some(dotted)
+    }
+
+    /// The position that a name begins with, and what follows, where an array may stand here.
+    fn position<'n>(&self, document: Document<'a>, name: &'n str) -> Option<(usize, Option<&'n str>)> {
+        let (head, tail) = name.split_once('.').map_or((name, None), |(head, tail)| (head, Some(tail)));
+        let kinds = document.kinds_of_any(&self.schemas);
+        if self.path.is_empty() || kinds == Kinds::ALL || !kinds.holds(Kinds::ARRAY) || !is_position(head) {
+            return None;
+        }
+        Some((head.parse().ok()?, tail))
+    }
+
     fn descend(&mut self, document: Document<'a>, name: &str, splits: bool) -> Result<(), Trouble> {
         if let Property::Declared(parts) = self.member(document, name) {
-            self.step(name, parts);
+            self.step(name, false, parts);
             return Ok(());
+        }
+        if let Some((position, tail)) = self.position(document, name) {
+            let items = self.schemas.iter().flat_map(|schema| document.items(schema, position)).take(MOST_SCHEMAS);
+            let items = items.collect();
+            self.step(&position.to_string(), true, items);
+            return match tail {
+                Some(tail) => self.descend(document, tail, splits),
+                None => Ok(()),
+            };
         }
         // The longest declared name wins: with a property "x.y", the word x.y.z=1 means its member z.
         let dots = || name.rmatch_indices('.').map(|(at, _)| at).filter(|_| splits);
@@ -62,8 +108,8 @@ impl<'a> Place<'a> {
             let (head, tail) = (&name[..at], &name[at + 1..]);
             let Property::Declared(parts) = self.member(document, head) else { continue };
             let objects = parts.iter().any(|part| document.kinds(part).holds(Kinds::OBJECT));
-            self.step(head, parts);
-            if !objects {
+            self.step(head, false, parts);
+            if !objects && self.position(document, tail).is_none() {
                 let kinds = document.kinds_of_any(&self.schemas);
                 return Err(Trouble(Problem::new(&self.path, format!("takes {kinds}, which has no member {tail}"))));
             }
@@ -75,10 +121,10 @@ impl<'a> Place<'a> {
         };
         match self.member(document, head) {
             Property::Declared(parts) | Property::Allowed(parts) => {
-                self.step(head, parts);
+                self.step(head, false, parts);
                 match tail {
                     Some(tail) if self.schemas.is_empty() => {
-                        self.path.extend(tail.split('.').map(ToOwned::to_owned));
+                        tail.split('.').for_each(|name| self.step(name, false, Vec::new()));
                         Ok(())
                     }
                     Some(tail) => self.descend(document, tail, splits),
@@ -98,31 +144,43 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn step(&mut self, name: &str, schemas: Vec<&'a Value>) {
+    fn step(&mut self, name: &str, position: bool, schemas: Vec<&'a Value>) {
         self.path.push(name.to_owned());
+        self.positions.push(position);
         self.schemas = schemas;
+    }
+
+    /// Whether schemas of several forms describe this place.
+    pub fn is_of_several_forms(&self) -> bool {
+        self.schemas.len() > 1
+    }
+
+    /// Leaves out the schemas of forms that other arguments exclude: in `o.kind=b o.v=5`, `kind` chooses the form.
+    pub fn narrow(&mut self, document: Document<'a>, arguments: &Value) {
+        let nothing = Map::new();
+        let (mut schemas, mut here) = (vec![document.root()], Some(arguments));
+        for (step, position) in self.path.iter().zip(&self.positions) {
+            let at = step.parse().ok().filter(|_| *position);
+            schemas = match at {
+                Some(at) => schemas.iter().flat_map(|schema| document.items(schema, at)).take(MOST_SCHEMAS).collect(),
+                None => {
+                    let beside = here.and_then(Value::as_object).unwrap_or(&nothing);
+                    match member(document, &schemas, step, beside) {
+                        Property::Declared(parts) | Property::Allowed(parts) => parts,
+                        Property::Unknown => return,
+                    }
+                }
+            };
+            here = here.and_then(|here| at.map_or_else(|| here.get(step), |at| here.get(at)));
+        }
+        if !schemas.is_empty() {
+            self.schemas = schemas;
+        }
     }
 
     /// What the schemas of this place say of a member.
     fn member(&self, document: Document<'a>, name: &str) -> Property<'a> {
-        let (mut declared, mut allowed, mut open) = (Vec::new(), Vec::new(), self.schemas.is_empty());
-        for schema in &self.schemas {
-            match document.property(schema, name) {
-                Property::Declared(parts) => declared.extend(parts),
-                Property::Allowed(parts) => {
-                    open = true;
-                    allowed.extend(parts);
-                }
-                Property::Unknown => {}
-            }
-        }
-        declared.truncate(MOST_SCHEMAS);
-        allowed.truncate(MOST_SCHEMAS);
-        match (declared.is_empty(), open) {
-            (false, _) => Property::Declared(declared),
-            (true, true) => Property::Allowed(allowed),
-            (true, false) => Property::Unknown,
-        }
+        member(document, &self.schemas, name, &Map::new())
     }
 
     /// The value of this place from all that was given for it.
@@ -161,4 +219,36 @@ impl<'a> Place<'a> {
             if secret { problem } else { problem.got_text(text) }
         })
     }
+}
+
+/// What these schemas say of a member, given others beside it.
+fn member<'a>(document: Document<'a>, schemas: &[&'a Value], name: &str, beside: &Map<String, Value>) -> Property<'a> {
+    let (mut declared, mut allowed, mut open) = (Vec::new(), Vec::new(), schemas.is_empty());
+    for schema in schemas {
+        match document.property_beside(schema, name, beside) {
+            Property::Declared(parts) => declared.extend(parts),
+            Property::Allowed(parts) => {
+                open = true;
+                allowed.extend(parts);
+            }
+            Property::Unknown => {}
+        }
+    }
+    declared.truncate(MOST_SCHEMAS);
+    allowed.truncate(MOST_SCHEMAS);
+    match (declared.is_empty(), open) {
+        (false, _) => Property::Declared(declared),
+        (true, true) => Property::Allowed(allowed),
+        (true, false) => Property::Unknown,
+    }
+}
+
+/// Whether dots in a name may lead to members.
+fn splits(name: &str) -> bool {
+    name.split('.').count() <= DEEPEST && name.split('.').all(|segment| !segment.is_empty())
+}
+
+/// Whether this is how a position in an array is written.
+fn is_position(text: &str) -> bool {
+    text == "0" || (!text.starts_with('0') && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -7,6 +7,7 @@ use std::io;
 use serde_json::json;
 
 use super::*;
+use crate::schema::SchemaError;
 
 /// Files and standard input held in memory.
 #[derive(Default)]
@@ -337,11 +338,14 @@ fn a_schema_that_cannot_judge_is_no_mistake_of_the_user() {
         json!({"$schema": "https://example.com/mine", "properties": {"n": {"type": "integer"}}, "required": ["m"]});
     let built = run(None, &[], &["n=5"], Some(&schema)).unwrap();
     assert_eq!(Value::Object(built.arguments), json!({"n": 5}));
-    assert_eq!(built.unchecked, Some(SchemaError::Dialect("https://example.com/mine".to_owned())));
+    assert_eq!(
+        built.unchecked,
+        [Doubt { extent: Extent::All, why: SchemaError::Dialect("https://example.com/mine".to_owned()) }]
+    );
     // Nothing to check: the schema is not even looked at.
     let harmless =
         json!({"$schema": "https://example.com/mine", "type": "object", "properties": {"n": {"type": "integer"}}});
-    assert_eq!(run(None, &[], &[], Some(&harmless)).unwrap().unchecked, None);
+    assert_eq!(run(None, &[], &[], Some(&harmless)).unwrap().unchecked, []);
 }
 
 #[test]
@@ -458,7 +462,7 @@ fn examples_are_calls_that_fit() {
         let words = shlex::split(&line).unwrap();
         let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with('=')).collect();
         match run(None, &[], &words, Some(&schema)) {
-            Ok(built) => assert!(built.unchecked.is_none(), "{line}"),
+            Ok(built) => assert!(built.unchecked.is_empty(), "{line}"),
             // A parameter without a name cannot be typed as a word at all.
             Err(problems) => assert_eq!(problems, [": required, but not given"], "{line}"),
         }

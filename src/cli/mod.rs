@@ -205,6 +205,7 @@ Arguments, typed by the tool's own schema:
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
   a.b=1            a member of an object
+  a[0].b=1         a member of an item of an array; a.0.b=1 is the same
   tag=a tag=b      an array, where the schema says array
 
 Examples:
@@ -293,7 +294,7 @@ Examples:
   mcpipe read files                              the resources and templates
   mcpipe read files file:///tmp/notes.txt > notes.txt
   mcpipe read demo demo://logo -o logo.png
-  mcpipe read demo 'demo://item/{id}' id=7
+  mcpipe read demo 'demo://item/{id}{?tag*}' id=7 tag=a tag=b    what follows ? & # ; may be left out
   mcpipe read demo 'demo://item/{id}' --complete id=4
   mcpipe read demo demo://status --watch         again at every change, until interrupted
   mcpipe read docs skill://pdf/SKILL.md --save . a whole skill, every file verified")]

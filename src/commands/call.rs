@@ -42,6 +42,14 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let session = context.session(target, Some(progress.clone()))?;
     let catalogue = Catalogue::default();
     let operation = async |session: &Session| {
+        let given = if given.is_in_doubt() {
+            // Without validation nothing is asked about tools: the form it is.
+            let tools =
+                if args.no_validate { None } else { Some(progress.during(catalogue.get(context, session)).await?) };
+            given.settled(|name| tools.as_ref().is_some_and(|tools| tools.find(name).is_some()))?
+        } else {
+            given
+        };
         let told = |task: &Task| progress.message(&task::shown(task));
         let way = Way { context, session, catalogue: &catalogue, args: &args, target: args.target.as_deref() };
         let call = Calling::alone(way, &given, &told);

@@ -37,26 +37,68 @@ pub struct Given {
     base: Option<String>,
     form: Vec<FormArg>,
     words: Vec<String>,
+    /// A call form that may as well be the name of a tool.
+    doubt: Option<Doubt>,
+}
+
+/// A call form that may be the name of a tool.
+struct Doubt {
+    /// The word as it was typed.
+    typed: String,
+    /// What is wrong with it as a call form.
+    wrong: Option<Failure>,
 }
 
 impl Given {
-    /// Those of a command line.
+    /// Those of a command line. What looks like a call form may be a tool's name: [`Given::settled`] decides.
     ///
     /// # Errors
     /// [`Class::Usage`] for a call form that cannot be read.
     pub fn read(target: &Target, tool: &str, words: &[String], base: Option<&str>) -> Result<Self> {
-        let (words, base) = (words.to_vec(), base.map(ToOwned::to_owned));
+        let (typed, words, base) = (tool.to_owned(), words.to_vec(), base.map(ToOwned::to_owned));
         match args::call_form(tool) {
-            None => Ok(Given { tool: tool.to_owned(), base, form: Vec::new(), words }),
-            Some(Ok(form)) => Ok(Given { tool: form.tool, base, form: form.arguments, words }),
-            Some(Err(problem)) => Err(schema::failure(&target.name, tool, &[problem])),
+            None => Ok(Given { tool: typed, base, form: Vec::new(), words, doubt: None }),
+            Some(Ok(form)) => {
+                let doubt = Some(Doubt { typed, wrong: None });
+                Ok(Given { tool: form.tool, base, form: form.arguments, words, doubt })
+            }
+            Some(Err(problem)) => {
+                let name = tool.split('(').next().unwrap_or(tool).trim();
+                let wrong = schema::failure(&target.name, name, &[problem]);
+                if !tool.ends_with(')') {
+                    return Err(wrong);
+                }
+                let doubt = Some(Doubt { typed, wrong: Some(wrong) });
+                Ok(Given { tool: name.to_owned(), base, form: Vec::new(), words, doubt })
+            }
+        }
+    }
+
+    /// Whether a call form was typed, so that the list of tools is to be asked whether it is a name.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// A tool of the very name that was typed wins over a call form.
+    ///
+    /// # Errors
+    /// [`Class::Usage`] for a call form that cannot be read.
+    pub fn settled(self, is_tool: impl Fn(&str) -> bool) -> Result<Self> {
+        let Given { tool, base, form, words, doubt } = self;
+        match doubt {
+            Some(Doubt { typed, .. }) if is_tool(&typed) => {
+                Ok(Given { tool: typed, base, form: Vec::new(), words, doubt: None })
+            }
+            Some(Doubt { wrong: Some(wrong), .. }) => Err(wrong),
+            _ => Ok(Given { tool, base, form, words, doubt: None }),
         }
     }
 
     /// Those of a program: the arguments object as JSON text.
     #[must_use]
     pub fn whole(tool: &str, object: String) -> Self {
-        Given { tool: tool.to_owned(), base: Some(object), form: Vec::new(), words: Vec::new() }
+        Given { tool: tool.to_owned(), base: Some(object), form: Vec::new(), words: Vec::new(), doubt: None }
     }
 }
 
@@ -250,8 +292,8 @@ impl<'a> Calling<'a> {
         let target = &self.way.session.target().name;
         let built = args::build(&input, schema, &mut *self.files.borrow_mut())
             .map_err(|problems| schema::failure(target, &self.given.tool, &problems))?;
-        if let Some(doubt) = built.unchecked {
-            self.way.context.ui.warn(&format!("the arguments are sent unchecked: {doubt}"));
+        for doubt in &built.unchecked {
+            self.way.context.ui.warn(&doubt.to_string());
         }
         Ok(built.arguments)
     }

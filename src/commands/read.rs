@@ -1,7 +1,10 @@
 //! `read`: resources to standard output or into files, several at once over one connection.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use iri_string::template::UriTemplateStr;
+use iri_string::template::context::{Context as Context6570, ListVisitor as _, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -115,31 +118,53 @@ fn expand(words: &[String]) -> Result<Vec<String>> {
     };
     let usage = |message: String| Failure::new(Class::Usage, message);
     let parsed = parse(template)?;
-    let mut values = iri_string::template::simple_context::SimpleContext::new();
-    let mut given = Vec::new();
+    let mut given = Arguments::default();
     for argument in arguments {
         let (name, value) = named(argument, template)?;
-        values.insert(name, value);
-        given.push(name);
+        given.0.entry(name.to_owned()).or_default().push(value.to_owned());
     }
     let names = variables(template)?;
-    let missing: Vec<&str> = names.iter().map(String::as_str).filter(|name| !given.contains(name)).collect();
-    let unknown = given.iter().filter(|name| !names.iter().any(|known| known == *name));
+    let needed = needed(template);
+    let missing = names.iter().filter(|name| !given.0.contains_key(*name) && needed.contains(&name.as_str()));
+    let unknown = given.0.keys().filter(|name| !names.contains(name));
     let mut problems: Vec<String> = unknown
         .map(|name| match near(name, names.iter().map(String::as_str)).first() {
             Some(nearest) => format!("{name}: not in the template; did you mean {nearest}?"),
             None => format!("{name}: not in the template"),
         })
         .collect();
-    problems.extend(missing.iter().map(|name| format!("{name}: missing")));
+    problems.extend(missing.map(|name| format!("{name}: missing")));
     if !problems.is_empty() {
         let failure = usage(format!("the arguments do not fit the template {template}"));
         return Err(problems.into_iter().fold(failure, Failure::cause));
     }
     let uri = parsed
-        .expand::<iri_string::spec::UriSpec, _>(&values)
+        .expand::<iri_string::spec::UriSpec, _>(&given)
         .map_err(|error| usage(format!("'{template}' cannot be expanded")).source(&error))?;
     Ok(vec![uri.to_string()])
+}
+
+/// The variables without which a template makes no sense: all but those of a query, a fragment and the parameters
+/// of a path, which may be left out (`{?q}`, `{&q}`, `{#f}`, `{;p}`). One left out expands to nothing.
+fn needed(template: &str) -> Vec<&str> {
+    let expressions = template.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let paths = expressions.filter(|inner| !inner.starts_with(['?', '&', '#', ';']));
+    let names = paths.flat_map(|inner| inner.trim_start_matches(['+', '/', '.']).split(','));
+    names.map(|name| name.split([':', '*']).next().unwrap_or(name)).collect()
+}
+
+/// The arguments of a template; one that was given several times is a list.
+#[derive(Default)]
+struct Arguments(BTreeMap<String, Vec<String>>);
+
+impl Context6570 for Arguments {
+    fn visit<V: Visitor>(&self, visitor: V) -> V::Result {
+        match self.0.get(visitor.var_name().as_str()).map(Vec::as_slice) {
+            None => visitor.visit_undefined(),
+            Some([only]) => visitor.visit_string(only),
+            Some(several) => visitor.visit_list().visit_items_and_finish(several),
+        }
+    }
 }
 
 /// Reads one resource.

@@ -5,8 +5,9 @@
 //! * Where it names other types, the word must be one of them: a JSON number, `true` or `false`, `null`, or the
 //!   JSON text of an array or object.
 //! * Where it allows a string among others, a word that reads as one of the others is that (`5` for
-//!   `integer | string`), if the schema accepts it; else it is a string. `null` is a string then: the null
-//!   literal is written `name:=null`.
+//!   `integer | string`), if the schema accepts it; else it is a string. `null` is a string then, unless the
+//!   schema lists its values and means null by it; else the null literal is written `name:=null`.
+//! * Where it wants a whole number, `1e3` and `1.0` are sent as 1000 and 1: strict servers refuse the others.
 //! * Where it wants an array, a word that is no JSON array is its only item.
 
 use serde_json::{Number, Value};
@@ -15,7 +16,7 @@ use super::check::accepts;
 use super::describe::type_text;
 use super::document::Document;
 use super::kinds::Kinds;
-use super::number::{is_integer, number_text};
+use super::number::{is_integer, number_text, plain_integer};
 
 /// Why a word cannot become a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole:
     let mut readings: Vec<Value> = Vec::new();
     let number = number_text(word);
     if let Some(number) = number.filter(|number| may(Kinds::of(&Value::Number(number.clone())))) {
-        readings.push(Value::Number(number));
+        readings.push(Value::Number(if may(Kinds::NUMBER) { number } else { whole_number(number) }));
     }
     match word {
         "true" | "false" if may(Kinds::BOOLEAN) => readings.push(Value::Bool(word == "true")),
@@ -77,6 +78,9 @@ fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole:
     }
     if may(Kinds::STRING) {
         readings.push(Value::String(text.to_owned()));
+        if word == "null" && may(Kinds::NULL) {
+            readings.push(Value::Null);
+        }
     } else if may(Kinds::ARRAY) && why.is_none() {
         let items: Vec<&Value> = schemas.iter().flat_map(|schema| document.items(schema, 0)).collect();
         if let Ok(item) = convert(document, &items, text, whole) {
@@ -95,6 +99,15 @@ fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole:
         }
     }
     Err(Misfit { expected: expected.join(" | "), why: why.or_else(|| slip(word, kinds)) })
+}
+
+/// A whole number in its plain digits, as far as they can be written out.
+fn whole_number(number: Number) -> Number {
+    match plain_integer(&number).as_deref() {
+        Some("-0") => 0.into(),
+        Some(digits) => number_text(digits).unwrap_or(number),
+        None => number,
+    }
 }
 
 /// What is wrong with a word that looks almost right.
@@ -174,7 +187,20 @@ mod tests {
         );
         assert_eq!(read(&number, "1.10").unwrap().to_string(), "1.10");
         assert_eq!(read(&number, "1e400").unwrap().to_string(), "1e+400");
-        assert_eq!(read(&integer, "5.0").unwrap().to_string(), "5.0");
+        for (word, sent) in [
+            ("5.0", "5"),
+            ("1e3", "1000"),
+            ("-1.50e1", "-15"),
+            ("-0", "0"),
+            ("9007199254740993.0", "9007199254740993"),
+            ("12345678901234567890e3", "12345678901234567890000"),
+        ] {
+            assert_eq!(read(&integer, word).unwrap().to_string(), sent);
+            assert_eq!(read(&json!({"type": ["integer", "string"]}), word).unwrap().to_string(), sent);
+        }
+        assert_eq!(read(&number, "1e3").unwrap().to_string(), "1e+3");
+        assert_eq!(read(&number, "5.0").unwrap().to_string(), "5.0");
+        assert_eq!(read(&json!({"enum": [1, 2]}), "2.0").unwrap().to_string(), "2");
         assert_eq!(read(&integer, "abc"), Err("integer".to_owned()));
         assert_eq!(read(&integer, "1.5"), Err("integer".to_owned()));
         assert_eq!(read(&integer, "007"), Err("integer; did you mean 7?".to_owned()));
@@ -209,6 +235,14 @@ mod tests {
         let narrow = json!({"anyOf": [{"type": "integer", "maximum": 9}, {"type": "string"}]});
         assert_eq!(read(&narrow, "9"), Ok(json!(9)));
         assert_eq!(read(&narrow, "10"), Ok(json!("10")));
+        let choice = json!({"enum": ["a", null]});
+        assert_eq!(read(&choice, "null"), Ok(json!(null)));
+        assert_eq!(read(&choice, "b"), Ok(json!("b")));
+        assert_eq!(read(&json!({"enum": ["null", null]}), "null"), Ok(json!("null")));
+        let mixed = json!({"enum": ["a", 1, null, true]});
+        assert_eq!(read(&mixed, "1"), Ok(json!(1)));
+        assert_eq!(read(&mixed, "true"), Ok(json!(true)));
+        assert_eq!(read(&mixed, "null"), Ok(json!(null)));
         let choice = json!({"enum": ["1", 2]});
         assert_eq!(read(&choice, "1"), Ok(json!("1")));
         assert_eq!(read(&choice, "2"), Ok(json!(2)));

@@ -34,18 +34,76 @@ pub struct Parameter {
     pub description: String,
 }
 
-/// All parameters of an input schema, in its order; the members of an object follow it, one level deep.
+/// The most parameters that are listed.
+const MOST_ROWS: usize = 300;
+
+/// All parameters of an input schema, in its order; the members of an object follow it (`a.b`), and so do those of
+/// the objects in an array (`a[].b`). `*` stands for the members that have any name.
 #[must_use]
 pub fn parameters(schema: &Value) -> Vec<Parameter> {
     let document = Document::new(schema);
     let mut rows = Vec::new();
+    spell_out(document, schema, "", &mut vec![resolved(document, schema)], &mut rows);
+    rows
+}
+
+/// The most subschemas that speak of one object whose members are listed below the first level.
+const BROADEST: usize = 16;
+
+/// What a schema is, its references followed.
+fn resolved<'a>(document: Document<'a>, schema: &'a Value) -> &'a Value {
+    (0..DEEPEST).fold(schema, |schema, _| document.target(schema).unwrap_or(schema))
+}
+
+/// Adds the members of one object; `within` are the objects that it is part of, itself included.
+fn spell_out<'a>(
+    document: Document<'a>,
+    schema: &'a Value,
+    before: &str,
+    within: &mut Vec<&'a Value>,
+    rows: &mut Vec<Parameter>,
+) {
     for member in members(document, schema) {
-        rows.push(member.parameter(document, member.name.to_owned()));
-        for inner in member.parts.first().map(|part| members(document, part)).unwrap_or_default() {
-            rows.push(inner.parameter(document, format!("{}.{}", member.name, inner.name)));
+        if rows.len() >= MOST_ROWS {
+            return;
+        }
+        let name = format!("{before}{}", member.name);
+        rows.push(member.parameter(document, name.clone()));
+        let Some(first) = member.parts.first() else { continue };
+        let (mut inner, mut name) = (*first, name);
+        while let Some(item) = document.items(inner, 0).first().filter(|_| name.len() < before.len() + 512) {
+            inner = item;
+            name.push_str("[]");
+        }
+        let known = resolved(document, inner);
+        let affordable = within.len() == 1 || document.breadth(inner) <= BROADEST;
+        if affordable && within.len() <= DEEPEST && !within.iter().any(|outer| std::ptr::eq(*outer, known)) {
+            within.push(known);
+            spell_out(document, inner, &format!("{name}."), within, rows);
+            within.pop();
         }
     }
-    rows
+    rows.extend(others(document, schema, before));
+}
+
+/// The members of any name, where the schema says outright that it takes them.
+fn others<'a>(document: Document<'a>, schema: &'a Value, before: &str) -> Option<Parameter> {
+    let plain = own(document, schema, "additionalProperties").filter(|value| **value != Value::Bool(false));
+    let patterns = own(document, schema, "patternProperties").and_then(Value::as_object).filter(|all| !all.is_empty());
+    let (part, limits) = match (plain, patterns) {
+        (Some(part), _) => (part, Vec::new()),
+        (None, Some(patterns)) => {
+            (patterns.values().next()?, patterns.keys().map(|name| format!("name like {name}")).collect())
+        }
+        (None, None) => return None,
+    };
+    let member = Member { name: "*", parts: vec![part], required: false };
+    let mut row = member.parameter(document, format!("{before}*"));
+    row.limits.splice(0..0, limits);
+    if row.description.is_empty() {
+        row.description = "under any other name".to_owned();
+    }
+    Some(row)
 }
 
 /// A member of an object's schema.
@@ -337,7 +395,7 @@ mod tests {
         assert_eq!(kind(&list), "object");
         assert_eq!(output_shape(&list), "{ next?: object }");
         assert_eq!(kind(&json!({"$ref": "#"})), "any");
-        assert_eq!(parameters(&list).len(), 2);
+        assert_eq!(parameters(&list).len(), 1);
     }
 
     #[test]

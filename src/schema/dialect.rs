@@ -91,13 +91,15 @@ impl fmt::Display for SchemaError {
 impl std::error::Error for SchemaError {}
 
 /// What a survey found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Survey {
     /// The dialect.
     pub dialect: Dialect,
     /// Whether the schema is well-formed in all that `check` reads. Keywords that `check` leaves to the full
     /// validator do not count here: they matter only where an instance meets them.
     pub everyday: bool,
+    /// References that lead out of the schema or nowhere, by the address of the keyword's value.
+    pub bad: Vec<(*const Value, SchemaError)>,
 }
 
 /// Walks the whole schema once: dialect, bounds, references, well-formedness.
@@ -110,19 +112,22 @@ pub(super) fn survey(schema: &Value) -> Result<Survey, SchemaError> {
         document: Document::with_dialect(schema, dialect),
         seen: HashSet::new(),
         references: Vec::new(),
+        bad: Vec::new(),
         identified: false,
         everyday: dialect != Dialect::Draft4,
     };
     walk.schema(schema, 0)?;
-    walk.references()?;
-    Ok(Survey { dialect, everyday: walk.everyday })
+    walk.references();
+    Ok(Survey { dialect, everyday: walk.everyday, bad: walk.bad })
 }
 
 struct Walk<'a> {
     document: Document<'a>,
     /// Subschemas by address: every place that a reference may lead to.
     seen: HashSet<*const Value>,
-    references: Vec<&'a str>,
+    references: Vec<(&'a str, &'a Value)>,
+    /// What is wrong with some of them.
+    bad: Vec<(*const Value, SchemaError)>,
     /// Whether an `$id` or anchor below the root makes references that only the full validator resolves.
     identified: bool,
     everyday: bool,
@@ -147,33 +152,12 @@ impl<'a> Walk<'a> {
         };
         for (keyword, value) in members {
             self.everyday &= well_formed(keyword, value);
+            for schema in below(keyword, value).schemas() {
+                self.schema(schema, depth + 1)?;
+            }
             match keyword.as_str() {
-                "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" => {
-                    for schema in value.as_object().into_iter().flat_map(Map::values) {
-                        self.schema(schema, depth + 1)?;
-                    }
-                }
-                "dependencies" => {
-                    let values = value.as_object().into_iter().flat_map(Map::values);
-                    for schema in values.filter(|value| !value.is_array()) {
-                        self.schema(schema, depth + 1)?;
-                    }
-                }
-                "allOf" | "anyOf" | "oneOf" | "prefixItems" => self.list(value, depth)?,
-                "items" if value.is_array() => self.list(value, depth)?,
-                "items"
-                | "additionalProperties"
-                | "not"
-                | "if"
-                | "then"
-                | "else"
-                | "contains"
-                | "propertyNames"
-                | "unevaluatedItems"
-                | "unevaluatedProperties"
-                | "additionalItems" => self.schema(value, depth + 1)?,
                 "$ref" | "$dynamicRef" | "$recursiveRef" => match value {
-                    Value::String(reference) => self.references.push(reference),
+                    Value::String(reference) => self.references.push((reference, value)),
                     _ => self.everyday = false,
                 },
                 "$id" | "$schema" if depth > 0 => {
@@ -188,26 +172,79 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn list(&mut self, value: &'a Value, depth: usize) -> Result<(), SchemaError> {
-        value.as_array().into_iter().flatten().try_for_each(|schema| self.schema(schema, depth + 1))
-    }
-
-    fn references(&mut self) -> Result<(), SchemaError> {
-        for reference in std::mem::take(&mut self.references) {
-            match pointer(reference) {
+    fn references(&mut self) {
+        for (reference, value) in std::mem::take(&mut self.references) {
+            let error = match pointer(reference) {
                 Some(_) => match self.document.at(reference) {
                     // A place that is no subschema: the full validator must judge what it means.
-                    Some(schema) => self.everyday &= self.seen.contains(&std::ptr::from_ref(schema)),
-                    None if self.identified => self.everyday = false,
-                    None => return Err(SchemaError::DanglingRef(reference.to_owned())),
+                    Some(schema) => {
+                        self.everyday &= self.seen.contains(&std::ptr::from_ref(schema));
+                        continue;
+                    }
+                    None if self.identified => None,
+                    None => Some(SchemaError::DanglingRef(reference.to_owned())),
                 },
                 // An anchor, or a reference to an `$id` inside the schema: the full validator resolves them, and
                 // refuses what it cannot resolve.
-                None if reference.starts_with('#') || self.identified => self.everyday = false,
-                None => return Err(SchemaError::ExternalRef(reference.to_owned())),
+                None if reference.starts_with('#') || self.identified => None,
+                None => Some(SchemaError::ExternalRef(reference.to_owned())),
+            };
+            match error {
+                Some(error) => self.bad.push((std::ptr::from_ref(value), error)),
+                None => self.everyday = false,
             }
         }
-        Ok(())
+    }
+}
+
+/// The subschemas under a keyword.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Below<'a> {
+    /// It holds none.
+    Nothing,
+    /// It is one.
+    One(&'a Value),
+    /// A list of them.
+    List(&'a [Value]),
+    /// Each has a name.
+    Named(&'a Map<String, Value>),
+}
+
+impl<'a> Below<'a> {
+    /// All of them.
+    pub fn schemas(self) -> impl Iterator<Item = &'a Value> {
+        let (one, list, named) = match self {
+            Below::Nothing => (None, None, None),
+            Below::One(schema) => (Some(schema), None, None),
+            Below::List(schemas) => (None, Some(schemas), None),
+            Below::Named(schemas) => (None, None, Some(schemas)),
+        };
+        // A member of `dependencies` may be a list of names.
+        let named = named.into_iter().flat_map(Map::values).filter(|schema| !schema.is_array());
+        one.into_iter().chain(list.into_iter().flatten()).chain(named)
+    }
+}
+
+/// The subschemas that a keyword holds.
+pub(super) fn below<'a>(keyword: &str, value: &'a Value) -> Below<'a> {
+    match keyword {
+        "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
+            value.as_object().map_or(Below::Nothing, Below::Named)
+        }
+        "allOf" | "anyOf" | "oneOf" | "prefixItems" => value.as_array().map_or(Below::Nothing, |all| Below::List(all)),
+        "items" if value.is_array() => value.as_array().map_or(Below::Nothing, |all| Below::List(all)),
+        "items"
+        | "additionalProperties"
+        | "not"
+        | "if"
+        | "then"
+        | "else"
+        | "contains"
+        | "propertyNames"
+        | "unevaluatedItems"
+        | "unevaluatedProperties"
+        | "additionalItems" => Below::One(value),
+        _ => Below::Nothing,
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::describe::choices;
 use super::dialect::Dialect;
 use super::kinds::Kinds;
 
@@ -76,6 +77,11 @@ impl<'a> Document<'a> {
     ///
     /// The flag tells whether a reference could not be followed, so that more may be true than is seen here.
     fn views(&self, schema: &'a Value) -> (Vec<&'a Value>, bool) {
+        self.views_but(schema, &|_| false)
+    }
+
+    /// The same without the branches that do not count.
+    fn views_but(&self, schema: &'a Value, left_out: &dyn Fn(&'a Value) -> bool) -> (Vec<&'a Value>, bool) {
         let (mut views, mut opaque): (Vec<&'a Value>, bool) = (vec![schema], false);
         let mut next = 0;
         while next < views.len() {
@@ -90,7 +96,10 @@ impl<'a> Document<'a> {
                         None => opaque = true,
                     },
                     "$dynamicRef" | "$recursiveRef" => opaque = true,
-                    "allOf" | "anyOf" | "oneOf" => found.extend(value.as_array().into_iter().flatten()),
+                    "allOf" => found.extend(value.as_array().into_iter().flatten()),
+                    "anyOf" | "oneOf" => {
+                        found.extend(value.as_array().into_iter().flatten().filter(|branch| !left_out(branch)));
+                    }
                     "if" | "then" | "else" => found.push(value),
                     "dependentSchemas" => found.extend(value.as_object().into_iter().flat_map(Map::values)),
                     _ => {}
@@ -103,6 +112,11 @@ impl<'a> Document<'a> {
             }
         }
         (views, opaque)
+    }
+
+    /// How many subschemas speak of the same place.
+    pub(super) fn breadth(&self, schema: &'a Value) -> usize {
+        self.views(schema).0.len()
     }
 
     /// The types that a value may have here, as far as the schema names them.
@@ -159,7 +173,30 @@ impl<'a> Document<'a> {
     /// What the schema says of a member of that name.
     #[must_use]
     pub fn property(&self, schema: &'a Value, name: &str) -> Property<'a> {
-        let (views, opaque) = self.views(schema);
+        self.property_but(schema, name, &|_| false)
+    }
+
+    /// What the schema says of a member, given others beside it: the branches of `anyOf` and `oneOf` that list the
+    /// values of one of those, and not the one that it has, do not count.
+    #[must_use]
+    pub fn property_beside(&self, schema: &'a Value, name: &str, beside: &Map<String, Value>) -> Property<'a> {
+        self.property_but(schema, name, &|branch| self.excludes(branch, beside))
+    }
+
+    /// Whether an object with these members is certainly of another form. What they are is known by their text only.
+    fn excludes(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        members.iter().filter(|(_, value)| !value.is_array() && !value.is_object()).any(|(name, value)| {
+            let Property::Declared(parts) = self.property(schema, name) else { return false };
+            let given = text(value);
+            parts
+                .iter()
+                .any(|part| choices(*self, part).is_some_and(|listed| !listed.iter().any(|one| text(one) == given)))
+        })
+    }
+
+    fn property_but(&self, schema: &'a Value, name: &str, left_out: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
+        let (views, opaque) = self.views_but(schema, left_out);
         let declared: Vec<&Value> = views
             .iter()
             .filter_map(|view| view.get("properties")?.get(name))

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::paths::LocationSegment;
+use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{Draft, JsonType, PatternOptions, ReferencingError, ValidationError};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ const MOST_PROBLEMS: usize = 100;
 ///
 /// # Errors
 /// See [`super::validate`].
-pub(super) fn validate(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<Problem>, SchemaError> {
+pub(super) fn validate(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<Problem>, Refusal> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let (schema, instance) = (schema.clone(), instance.clone());
     let judge = move || {
@@ -41,15 +41,17 @@ pub(super) fn validate(schema: &Value, instance: &Value, dialect: Dialect) -> Re
         .name("schema".to_owned())
         .stack_size(STACK)
         .spawn(judge)
-        .map_err(|_| SchemaError::TooCostly("no thread is left for it"))?;
+        .map_err(|_| Refusal::from(SchemaError::TooCostly("no thread is left for it")))?;
     match receiver.recv_timeout(LONGEST) {
         Ok(result) => result,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(SchemaError::TooCostly("it took more than two seconds")),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(SchemaError::Invalid("the validator gave up".to_owned())),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(SchemaError::TooCostly("it took more than two seconds").into()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => {
+            Err(SchemaError::Invalid("the validator gave up".to_owned()).into())
+        }
     }
 }
 
-fn judge(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<Problem>, SchemaError> {
+fn judge(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<Problem>, Refusal> {
     let draft = match dialect {
         Dialect::Draft4 => Draft::Draft4,
         Dialect::Draft6 => Draft::Draft6,
@@ -73,7 +75,8 @@ fn judge(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<Probl
     let mut problems = Vec::new();
     for error in validator.iter_errors(instance).take(MOST_PROBLEMS) {
         if matches!(error.kind(), ValidationErrorKind::BacktrackLimitExceeded { .. }) {
-            return Err(SchemaError::TooCostly("a pattern takes too long"));
+            let why = SchemaError::TooCostly("a pattern takes too long");
+            return Err(Refusal { error: why, place: Some(steps(error.schema_path())) });
         }
         for problem in describe(&error) {
             if !problems.contains(&problem) {
@@ -84,9 +87,24 @@ fn judge(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<Probl
     Ok(problems)
 }
 
+/// Why the schema cannot be judged by, and where in it that is, if one place is to blame.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    pub error: SchemaError,
+    /// Names and positions down from the schema's root.
+    pub place: Option<Vec<String>>,
+}
+
+impl From<SchemaError> for Refusal {
+    fn from(error: SchemaError) -> Self {
+        Refusal { error, place: None }
+    }
+}
+
 /// Why the schema itself is refused.
-fn refusal(error: &ValidationError<'_>) -> SchemaError {
-    match error.kind() {
+fn refusal(error: &ValidationError<'_>) -> Refusal {
+    let error = match error.kind() {
         ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) => {
             SchemaError::ExternalRef(uri.clone())
         }
@@ -100,23 +118,34 @@ fn refusal(error: &ValidationError<'_>) -> SchemaError {
             SchemaError::Dialect(specification.clone())
         }
         _ => {
-            let mut why = describe(error).into_iter().map(|problem| problem.to_string());
-            SchemaError::Invalid(why.next().unwrap_or_else(|| error.to_string()))
+            let place = steps(error.instance_path());
+            let why = match (place.last().map(String::as_str), error.instance().as_str()) {
+                (Some("pattern"), Some(pattern)) => {
+                    format!("{}: '{pattern}' is no regular expression that mcpipe can read", place.join("."))
+                }
+                _ => {
+                    let mut why = describe(error).into_iter().map(|problem| problem.to_string());
+                    why.next().unwrap_or_else(|| error.to_string())
+                }
+            };
+            return Refusal { error: SchemaError::Invalid(why), place: Some(place) };
         }
-    }
+    };
+    error.into()
+}
+
+fn steps(location: &Location) -> Vec<String> {
+    let step = |segment| match segment {
+        LocationSegment::Property(name) => name.into_owned(),
+        LocationSegment::Index(position) => position.to_string(),
+    };
+    location.iter().map(step).collect()
 }
 
 /// One error in mcpipe's words.
 fn describe(error: &ValidationError<'_>) -> Vec<Problem> {
     use ValidationErrorKind as Kind;
-    let path: Vec<String> = error
-        .instance_path()
-        .iter()
-        .map(|segment| match segment {
-            LocationSegment::Property(name) => name.into_owned(),
-            LocationSegment::Index(position) => position.to_string(),
-        })
-        .collect();
+    let path = steps(error.instance_path());
     let value = error.instance();
     let member = |name: &str| -> Vec<String> { path.iter().cloned().chain([name.to_owned()]).collect() };
     let plain = |message: String| vec![Problem::new(&path, message)];

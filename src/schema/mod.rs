@@ -13,6 +13,7 @@ mod example;
 mod form;
 mod full;
 mod kinds;
+mod mend;
 mod mirror;
 mod number;
 mod problem;
@@ -24,10 +25,14 @@ pub use document::{Document, Property};
 pub use example::{example_args, quoted as shell_quoted};
 pub use form::{check_form, defaults};
 pub use kinds::Kinds;
+pub use mend::{Doubt, Extent};
 pub use mirror::{HeaderParam, InvalidAnnotation, encode_header, header_value, mirror};
 pub use number::number_text;
 pub use problem::{Problem, failure};
 
+use std::borrow::Cow;
+
+use mend::Spot;
 use serde_json::Value;
 
 /// Validates an instance; an empty list means that it is valid.
@@ -41,13 +46,65 @@ use serde_json::Value;
 /// an invalid schema, or one beyond the bounds.
 pub fn validate(schema: &Value, instance: &Value) -> Result<Vec<Problem>, SchemaError> {
     let survey = dialect::survey(schema)?;
-    let document = Document::with_dialect(schema, survey.dialect);
-    if survey.everyday
-        && let Some(problems) = check::check(document, schema, instance)
-    {
+    match survey.bad.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => validate_with(schema, instance, survey.dialect, survey.everyday).map_err(|refusal| refusal.error),
+    }
+}
+
+/// Validates as far as the schema can be judged by: a bad spot in it keeps nothing else from being checked.
+///
+/// The doubts tell what went unchecked.
+#[must_use]
+pub fn judge(schema: &Value, instance: &Value) -> (Vec<Problem>, Vec<Doubt>) {
+    let mut mended = Cow::Borrowed(schema);
+    let mut doubts = Vec::new();
+    for _ in 0..MOST_SPOTS {
+        let attempt = |schema: &Value| {
+            let survey = dialect::survey(schema).map_err(|error| (error, Vec::new(), Dialect::default()))?;
+            let spot = |(at, why): (*const Value, SchemaError)| Some(Spot { path: mend::path_to(schema, at)?, why });
+            if let Some((_, first)) = survey.bad.first().cloned() {
+                return Err((first, survey.bad.into_iter().filter_map(spot).collect(), survey.dialect));
+            }
+            validate_with(schema, instance, survey.dialect, survey.everyday).map_err(
+                |full::Refusal { error, place }| {
+                    let spots = match place {
+                        Some(path) => vec![Spot { path, why: error.clone() }],
+                        None => mend::references(schema, &error),
+                    };
+                    (error, spots, survey.dialect)
+                },
+            )
+        };
+        let (error, spots, dialect): (SchemaError, Vec<Spot>, Dialect) = match attempt(&mended) {
+            Ok(problems) => return (problems, doubts),
+            Err(refused) => refused,
+        };
+        let better = if spots.is_empty() { None } else { mend::mend(&mended, dialect, &spots) };
+        let Some((better, more)) = better.filter(|(better, _)| *better != *mended) else {
+            return (Vec::new(), vec![Doubt { extent: Extent::All, why: error }]);
+        };
+        mended = Cow::Owned(better);
+        doubts.extend(more);
+    }
+    let why = SchemaError::Invalid("too much of it cannot be read".to_owned());
+    (Vec::new(), vec![Doubt { extent: Extent::All, why }])
+}
+
+/// The most times that a schema is mended before it is given up.
+const MOST_SPOTS: usize = 16;
+
+fn validate_with(
+    schema: &Value,
+    instance: &Value,
+    dialect: Dialect,
+    everyday: bool,
+) -> Result<Vec<Problem>, full::Refusal> {
+    let document = Document::with_dialect(schema, dialect);
+    if everyday && let Some(problems) = check::check(document, schema, instance) {
         return Ok(redacted(document, problems));
     }
-    full::validate(schema, instance, survey.dialect).map(|problems| redacted(document, problems))
+    full::validate(schema, instance, dialect).map(|problems| redacted(document, problems))
 }
 
 /// The most schemas for one place that are asked whether it is secret.

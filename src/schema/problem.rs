@@ -27,6 +27,8 @@ pub struct Problem {
     pub suggestion: Option<String>,
     /// The types that would have fitted, where the type is what is wrong.
     pub expected: Option<Kinds>,
+    /// Whether the value is none of those that are listed.
+    pub unlisted: bool,
 }
 
 /// The message of a problem with a required argument that was not given.
@@ -35,18 +37,19 @@ pub(crate) const MISSING: &str = "required, but not given";
 impl Problem {
     /// A problem with the value at `path`.
     pub fn new(path: &[String], message: impl Into<String>) -> Self {
-        Problem { path: path.to_vec(), message: message.into(), got: None, suggestion: None, expected: None }
-    }
-
-    /// A problem with one top-level parameter.
-    pub fn of(parameter: &str, message: impl Into<String>) -> Self {
         Problem {
-            path: vec![parameter.to_owned()],
+            path: path.to_vec(),
             message: message.into(),
             got: None,
             suggestion: None,
             expected: None,
+            unlisted: false,
         }
+    }
+
+    /// A problem with one top-level parameter.
+    pub fn of(parameter: &str, message: impl Into<String>) -> Self {
+        Problem::new(&[parameter.to_owned()], message)
     }
 
     /// A value of the wrong type.
@@ -65,7 +68,7 @@ impl Problem {
             _ => format!("expected one of {}{more}", listed.join(", ")),
         };
         let near = value.as_str().and_then(|word| did_you_mean(word, allowed.iter().filter_map(Value::as_str)));
-        Problem::new(path, message).got(value).suggest(near)
+        Problem { unlisted: true, ..Problem::new(path, message).got(value).suggest(near) }
     }
 
     /// A text that a pattern does not find.
@@ -100,7 +103,21 @@ impl Problem {
             let choices: Vec<String> = fitting.iter().map(names).collect();
             return vec![Problem::new(path, format!("one of these is required: {}", choices.join(", or ")))];
         }
-        vec![Problem::new(path, "fits none of the allowed forms").got(value)]
+        // A member of listed values tells which form is meant.
+        let told_apart = |branch: &Vec<Problem>| {
+            branch.iter().any(|problem| problem.unlisted && problem.path.len() == path.len() + 1)
+        };
+        if fitting.iter().filter(|branch| !told_apart(branch)).count() == 1 {
+            fitting.retain(|branch| !told_apart(branch));
+            return fitting.remove(0);
+        }
+        let nearest = fitting.into_iter().min_by_key(|branch| (told_apart(branch), branch.len())).unwrap_or_default();
+        // Without values: this text outlives what knows which of them are secret.
+        let shown = |problem: Problem| Problem { got: None, suggestion: None, ..problem }.to_string();
+        let nearest: Vec<String> = nearest.into_iter().map(shown).collect();
+        let nearest =
+            (value.is_object() && !nearest.is_empty()).then(|| format!("for the nearest one, {}", nearest.join("; ")));
+        vec![Problem::new(path, "fits none of the allowed forms").got(value).suggest(nearest)]
     }
 
     /// Repeats the value.

@@ -376,7 +376,7 @@ fn both_validators_agree() {
                     }
                     assert_eq!(paths[0], paths[1], "{schema} {instance}: {quick:?} {full:?}");
                 }
-                Err(error) => panic!("{schema} {instance}: {error}"),
+                Err(error) => panic!("{schema} {instance}: {error:?}"),
             }
         }
     }

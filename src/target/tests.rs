@@ -122,7 +122,7 @@ fn words_after_the_dashes_are_the_target_and_the_others_move_up() {
 }
 
 #[test]
-fn server_dot_tool_splits_at_the_first_dot_after_a_known_name() {
+fn server_dot_tool_splits_after_the_longest_known_name() {
     let world = World::new(
         "[servers.a]\nurl = 'https://a/'\n[servers.'b.c']\nurl = 'https://bc/'\n[servers.b]\nurl = 'https://b/'\n",
     );
@@ -130,7 +130,8 @@ fn server_dot_tool_splits_at_the_first_dot_after_a_known_name() {
         (&["a", "x.y"][..], "a", &["x.y"][..]),
         (&["a.x.y", "k=v"], "a", &["x.y", "k=v"]),
         (&["b.c", "t"], "b.c", &["t"]),
-        (&["b.c.d"], "b", &["c.d"]),
+        (&["b.c.d"], "b.c", &["d"]),
+        (&["b.x.d"], "b", &["x.d"]),
         (&["a.t(q: \"two words\", f: fn())"], "a", &["t(q: \"two words\", f: fn())"]),
         (&["a.t()"], "a", &["t()"]),
     ] {
@@ -152,6 +153,10 @@ fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
     refused(world.target("linaer.list", &flags()), Class::Config, "did you mean 'linear'?");
     refused(world.target("other", &flags()), Class::Config, "mcpipe config add other URL");
     refused(world.target("mcp.example.com/mcp", &flags()), Class::Config, "did you mean https://mcp.example.com/mcp ?");
+    refused(world.target("mcp.example.com", &flags()), Class::Config, "did you mean https://mcp.example.com ?");
+    refused(world.target("example.dev", &flags()), Class::Config, "did you mean https://example.dev ?");
+    refused(world.target("other.tool", &flags()), Class::Config, "mcpipe config add other.tool URL");
+    refused(world.target("linaer.com", &flags()), Class::Config, "did you mean 'linear'?");
     refused(world.target("localhost:3000", &flags()), Class::Config, "did you mean http://localhost:3000 ?");
     refused(World::new("").target("x", &flags()), Class::Config, "no server is configured at all");
     #[cfg(unix)]
@@ -163,7 +168,8 @@ fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
         let world = world.set("PATH", &path);
         refused(world.target("linea", &flags()), Class::Config, "did you mean 'linear'?");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        refused(world.target("linea", &flags()), Class::Config, "ending with: -- linea");
+        let failure = refused(world.target("linea", &flags()), Class::Config, "ending with: -- linea");
+        assert!(format!("{failure:?}").contains("did you mean 'linear'?"), "{failure:?}");
     }
 }
 

@@ -86,43 +86,69 @@ pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
     Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
 }
 
-/// The failure of a name that is not configured: the nearest names, and how to add or run it.
+/// The failure of a target that is not configured: the nearest names, the program of that name, how to add it.
 #[must_use]
 pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
+    let near = nearest(config, name);
     let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
-    if let Some(url) = as_url(name) {
+    if let Some(url) = as_url(name, near.is_empty()) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
     }
+    let failure = match near.as_slice() {
+        [] if config.servers().is_empty() => failure.cause("no server is configured at all"),
+        near => with_nearest(failure, near),
+    };
     if let Some(path) = environment.find_program(name) {
         let shown = environment.shorten(&path);
         return failure
             .cause(format!("there is a program of that name, {shown}"))
             .hint(format!("run it as the server by leaving out TARGET and ending with: -- {name}"));
     }
-    let split = name.split_once('.').filter(|(server, _)| !server.is_empty()).map(|(server, _)| server);
-    let mut near = config.near(name);
-    if let Some(server) = split.filter(|_| near.is_empty()) {
-        near = config.near(server);
-    }
-    let failure = match near.as_slice() {
-        [] if config.servers().is_empty() => failure.cause("no server is configured at all"),
-        [] => failure,
-        [one] => failure.cause(format!("did you mean '{one}'?")),
-        several => failure.cause(format!("the nearest are {}", several.join(", "))),
-    };
     failure.hint(format!("`mcpipe config add {name} URL` adds it; `mcpipe config list` shows what there is"))
 }
 
-/// A word that looks like a URL without its scheme, with the scheme.
-fn as_url(name: &str) -> Option<String> {
+/// The failure of a name that is not configured, where only one that is will do.
+#[must_use]
+pub fn not_configured(config: &Config, name: &str) -> Failure {
+    let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
+    with_nearest(failure, &nearest(config, name)).hint("see the names: mcpipe config list")
+}
+
+/// The configured names that are near to a name, or to the server in `SERVER.TOOL`.
+fn nearest<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
+    let near = config.near(name);
+    match name.split_once('.').filter(|(server, _)| !server.is_empty() && near.is_empty()) {
+        Some((server, _)) => config.near(server),
+        None => near,
+    }
+}
+
+fn with_nearest(failure: Failure, near: &[&str]) -> Failure {
+    match near {
+        [] => failure,
+        [one] => failure.cause(format!("did you mean '{one}'?")),
+        several => failure.cause(format!("the nearest are {}", several.join(", "))),
+    }
+}
+
+/// The last labels that make a word of two labels a host's name, and not `SERVER.TOOL`.
+const COMMON_ENDS: [&str; 8] = ["com", "net", "org", "io", "dev", "ai", "app", "cloud"];
+
+/// A word that looks like a URL without its scheme, with the scheme. A bare host counts where no configured name
+/// is near (`alone`).
+fn as_url(name: &str, alone: bool) -> Option<String> {
     let host = name.split(['/', '?']).next()?;
     let bare = host.rsplit_once(':').map_or(host, |(bare, port)| {
         if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) { bare } else { host }
     });
     let (path, port) = (host.len() < name.len(), bare.len() < host.len());
-    if !(path || port) || bare.is_empty() || bare.contains(':') {
+    let labels: Vec<&str> = bare.split('.').collect();
+    let ends = labels.last().is_some_and(|last| last.len() > 1 && last.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let common = labels.last().is_some_and(|last| COMMON_ENDS.contains(last));
+    let host_alone = alone && ends && labels.iter().all(|label| !label.is_empty()) && (labels.len() > 2 || common);
+    if !(path || port || host_alone) || bare.is_empty() || bare.contains(':') {
         return None;
     }
     let local = bare == "localhost" || bare.starts_with("127.");
-    (local || bare.contains('.')).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
+    (local || labels.len() > 1).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
 }

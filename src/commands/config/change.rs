@@ -11,6 +11,7 @@ use crate::config::rewrite::{self, Problem};
 use crate::config::{Config, Server, paths, trust};
 use crate::env::{self, Environment};
 use crate::error::{Class, Failure, Result};
+use crate::output::Terminal;
 use crate::target;
 
 /// A file that is about to be changed.
@@ -95,7 +96,7 @@ fn file_of(context: &Context<'_>, name: &str, project: bool) -> Result<(PathBuf,
     }
     let config = Config::load(context.environment, context.file)?;
     // In full only: what is near is suggested, never changed.
-    let Some(server) = config.get(name) else { return Err(target::unknown(&config, name, context.environment)) };
+    let Some(server) = config.get(name) else { return Err(target::not_configured(&config, name)) };
     if server.source.format == Format::Json {
         return Err(Failure::new(Class::Config, format!("'{name}' stands in {}", server.origin()))
             .cause("it is JSON, which other clients own; mcpipe changes TOML files only")
@@ -166,7 +167,7 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
     let path = file_to_change(context, project)?;
     let environment = context.environment;
     let shown = environment.shorten(&path);
-    let editor = editor(environment)?;
+    let editor = editor(environment, &shown)?;
     if !path.exists() {
         let draft = Draft::open(environment, path.clone(), project)?;
         draft.write(TEMPLATE)?;
@@ -198,10 +199,16 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
     Ok(report)
 }
 
-/// The editor of the person, in words.
-fn editor(environment: &Environment) -> Result<Vec<String>> {
+/// The editor of the person, in words. One that nobody chose is started at a terminal only.
+fn editor(environment: &Environment, file: &str) -> Result<Vec<String>> {
     let fallback = if cfg!(windows) { "notepad" } else { "vi" };
-    let command = [env::VISUAL, env::EDITOR].iter().find_map(|name| environment.get(name)).unwrap_or(fallback);
+    let chosen = [env::VISUAL, env::EDITOR].iter().find_map(|name| environment.get(name));
+    let terminal = Terminal::detect(|_| None);
+    if chosen.is_none() && !(terminal.stdin && terminal.stdout) {
+        return Err(Failure::new(Class::Usage, "there is no terminal to edit the configuration at")
+            .hint(format!("edit {file} another way, or name an editor that needs none in VISUAL or EDITOR")));
+    }
+    let command = chosen.unwrap_or(fallback);
     match shlex::split(command) {
         Some(words) if !words.is_empty() => Ok(words),
         _ => Err(Failure::new(Class::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),

@@ -41,7 +41,7 @@ pub(super) fn check(context: &Context<'_>, name: Option<&str>) -> Result<Report>
         None => config.servers().iter().collect(),
         Some(name) => match config.get(name) {
             Some(server) => vec![server],
-            None if findings.is_empty() => return Err(target::unknown(&config, name, context.environment)),
+            None if findings.is_empty() => return Err(target::not_configured(&config, name)),
             None => Vec::new(),
         },
     };

@@ -138,7 +138,7 @@ struct Row {
 /// `config get NAME`.
 pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
     let config = Config::load(context.environment, context.file)?;
-    let Some(server) = config.get(name) else { return Err(target::unknown(&config, name, context.environment)) };
+    let Some(server) = config.get(name) else { return Err(target::not_configured(&config, name)) };
     let mut rows = rows(server, context.environment);
     rows.extend(defaults(server, &config.defaults));
     let values: Vec<Json> = rows

@@ -1,0 +1,150 @@
+//! Words of a call meet schemas that are not plain: what is sent is what the schema means.
+
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Run, Sandbox, StdioServer};
+
+fn server(schema: Value) -> StdioServer {
+    Mcp::modern()
+        .tools(json!([{"name": "do", "inputSchema": schema}]))
+        .on("tools/call", |call| call.text(&call.params()["arguments"].to_string()))
+        .stdio()
+}
+
+fn call(server: &StdioServer, words: &[&str]) -> Run {
+    Sandbox::new().mcpipe([&["call", &server.target(), "do"], words].concat()).run()
+}
+
+/// The members of a list of values are matched by their text, null among them.
+#[test]
+fn listed_values_of_several_types() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"e": {"enum": ["a", null]}, "m": {"enum": ["a", 1, null, true]}},
+        "required": ["e"]
+    }));
+    call(&server, &["e=null"]).succeeds().prints("{\"e\":null}\n");
+    call(&server, &["e=a", "m=1"]).succeeds().prints("{\"e\":\"a\",\"m\":1}\n");
+    call(&server, &["e=a", "m=true"]).succeeds().prints("{\"e\":\"a\",\"m\":true}\n");
+    call(&server, &["e=1"]).exits(2).prints("").says("e: expected one of \"a\", null, got '1'");
+    call(&server, &["e=b"]).exits(2).prints("").says("e: expected one of \"a\", null, got 'b'");
+}
+
+/// `1e3` and `1.0` are whole; what is sent is what strict servers take for whole. JSON stays as it is typed.
+#[test]
+fn whole_numbers_are_sent_in_plain_digits() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer"},
+            "x": {"type": "number"},
+            "list": {"type": "array", "items": {"type": "integer"}}
+        }
+    }));
+    call(&server, &["n=1e3", "x=1e3"]).succeeds().prints("{\"n\":1000,\"x\":1e+3}\n");
+    call(&server, &["n=1.0", "x=1.0"]).succeeds().prints("{\"n\":1,\"x\":1.0}\n");
+    call(&server, &["list=2.0", "list=3e0"]).succeeds().prints("{\"list\":[2,3]}\n");
+    call(&server, &["n:=1.0"]).succeeds().prints("{\"n\":1.0}\n");
+    call(&server, &["n=9007199254740993.0"]).succeeds().prints("{\"n\":9007199254740993}\n");
+    call(&server, &["n=1.5"]).exits(2).prints("").says("n: expected integer, got '1.5'");
+}
+
+/// A member of listed values chooses the form by which the others are typed.
+#[test]
+fn one_member_chooses_the_form_of_the_others() {
+    let form = |kind: &str, of: &str| json!({"type": "object", "properties": {"k": {"const": kind}, "v": {"type": of}}, "required": ["k", "v"]});
+    let server = server(json!({
+        "type": "object",
+        "properties": {
+            "oo": {"oneOf": [form("A", "integer"), form("B", "string")]},
+            "list": {"type": "array", "items": {"anyOf": [form("A", "integer"), form("B", "string")]}}
+        }
+    }));
+    call(&server, &["oo.k=B", "oo.v=5"]).succeeds().prints("{\"oo\":{\"k\":\"B\",\"v\":\"5\"}}\n");
+    call(&server, &["oo.v=5", "oo.k=B"]).succeeds().prints("{\"oo\":{\"v\":\"5\",\"k\":\"B\"}}\n");
+    call(&server, &["oo.k=A", "oo.v=5"]).succeeds().prints("{\"oo\":{\"k\":\"A\",\"v\":5}}\n");
+    call(&server, &["oo:={\"k\":\"B\"}", "oo.v=5"]).succeeds().prints("{\"oo\":{\"k\":\"B\",\"v\":\"5\"}}\n");
+    call(&server, &["oo.k=A", "oo.v=x"]).exits(2).prints("").says("oo.v: expected integer, got 'x'");
+    call(&server, &["list[0].k=B", "list[0].v=5", "list[1].k=A", "list[1].v=5"])
+        .succeeds()
+        .prints("{\"list\":[{\"k\":\"B\",\"v\":\"5\"},{\"k\":\"A\",\"v\":5}]}\n");
+    call(&server, &["oo:={\"k\":\"B\",\"v\":5}"]).exits(2).says("  oo.v: expected string, got 5\n");
+    call(&server, &["oo:={\"k\":\"C\",\"v\":5}"])
+        .exits(2)
+        .says("oo: fits none of the allowed forms, got an object; for the nearest one, oo.k: expected \"A\"\n");
+}
+
+fn editor() -> StdioServer {
+    server(json!({
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "edits": {
+                "type": "array", "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "properties": {"oldText": {"type": "string"}, "line": {"type": "integer"},
+                        "tags": {"type": "array", "items": {"type": "string"}}},
+                    "required": ["oldText"], "additionalProperties": false
+                }
+            },
+            "where": {"type": "object", "properties": {"deep": {"type": "object", "properties": {
+                "deeper": {"type": "object", "properties": {"n": {"type": "integer"}}}}}}},
+            "pair": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]},
+            "map": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "a[0]": {"type": "integer"}
+        },
+        "required": ["edits"], "additionalProperties": false
+    }))
+}
+
+#[test]
+fn items_of_arrays_are_given_by_their_position() {
+    let server = editor();
+    let both = "{\"edits\":[{\"oldText\":\"7\",\"line\":1},{\"oldText\":\"b\"}]}\n";
+    call(&server, &["edits[0].oldText=7", "edits[0].line=1", "edits[1].oldText=b"]).succeeds().prints(both);
+    call(&server, &["edits.0.oldText=7", "edits.0.line=1", "edits.1.oldText=b"]).succeeds().prints(both);
+    call(&server, &["edits[1].oldText=b", "edits[0].oldText=7", "edits[0].line=1"]).succeeds().prints(both);
+    call(&server, &["edits:=[{\"oldText\":\"a\"}]", "edits[0].oldText=7", "edits[0].line=1", "edits[1].oldText=b"])
+        .succeeds()
+        .prints(both);
+    call(&server, &["--args", "{\"edits\":[{\"oldText\":\"7\",\"line\":1}]}", "edits[1].oldText=b"])
+        .succeeds()
+        .prints(both);
+    call(&server, &["edits[0].oldText=7", "edits[0].tags=a", "edits[0].tags=b", "edits[0].tags[2]=c"])
+        .succeeds()
+        .prints("{\"edits\":[{\"oldText\":\"7\",\"tags\":[\"a\",\"b\",\"c\"]}]}\n");
+    call(&server, &["edits[0].oldText=x", "edits[0].tags=a", "edits[0].tags=b"])
+        .succeeds()
+        .prints("{\"edits\":[{\"oldText\":\"x\",\"tags\":[\"a\",\"b\"]}]}\n");
+    call(&server, &["edits[0].oldText=x", "pair[1]=5", "pair[0]=5", "a[0]=1"])
+        .succeeds()
+        .prints("{\"edits\":[{\"oldText\":\"x\"}],\"pair\":[5,\"5\"],\"a[0]\":1}\n");
+    call(&server, &["edits[0].line=x"]).exits(2).prints("").says("edits.0.line: expected integer, got 'x'");
+    call(&server, &["edits[0].line=1"]).exits(2).prints("").says("edits.0.oldText: required, but not given");
+    call(&server, &["edits[0].oldTxt=a"]).exits(2).says("edits.0.oldTxt: no such parameter; did you mean oldText?");
+    call(&server, &["edits[0].oldText=a", "edits[2].oldText=b"])
+        .exits(2)
+        .prints("")
+        .says("edits.2: the items before it are not given; positions begin at 0, without gaps");
+    call(&server, &["edits[x].oldText=a"]).exits(2).says("edits[x]");
+    call(&server, &["edits[99999999999999999999].oldText=a"]).exits(2).says("edits");
+}
+
+#[test]
+fn members_of_arrays_of_objects_and_of_any_name_are_shown() {
+    let server = editor();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
+    run.succeeds();
+    for row in [
+        "edits[].oldText\tstring\trequired",
+        "edits[].tags\tstring[]\toptional",
+        "where.deep.deeper.n\tinteger\toptional",
+        "map.*\tinteger\toptional\t\t\tunder any other name",
+    ] {
+        assert!(run.stdout().contains(row), "{row}: {run:?}");
+    }
+    let open = self::server(json!({"type": "object", "additionalProperties": {"type": "integer"}}));
+    let run = Sandbox::new().mcpipe(["list", &open.target(), "do"]).run();
+    assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t\t\tunder any other name\n"), "{run:?}");
+}
