@@ -159,7 +159,10 @@ fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
             let text = text(ui.colour());
             return match ui.bytes(format!("{}\n", text.trim_end()).as_bytes()) {
                 Ok(()) => 0,
-                Err(failure) => failure.class().code(),
+                Err(failure) => {
+                    ui.failure(&failure);
+                    failure.class().code()
+                }
             };
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.help(&text(false)),

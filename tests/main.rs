@@ -37,6 +37,7 @@ mod read;
 mod real;
 mod real_auth;
 mod retries;
+mod saving;
 mod schemas;
 mod skills;
 mod streams;

@@ -7,6 +7,7 @@ mod auth;
 mod config;
 mod forms;
 mod options;
+mod read;
 mod task;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ pub use auth::*;
 pub use config::*;
 pub use forms::{ApiForm, ToolForm};
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
+pub use read::ReadArgs;
 pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
 /// Talk to MCP servers from the command line
@@ -96,7 +98,8 @@ Examples:
 Exit codes:
   0 done               3 configuration      6 timed out
   1 the server failed  4 authentication     7 protocol broken
-  2 usage              5 unreachable        8 refused";
+  2 usage              5 unreachable        8 refused
+  70 a bug in mcpipe; 74 the result could not be written here, to a full disk, say";
 
 /// The commands. Only the one that is invoked is built: that keeps the start fast.
 #[derive(Debug, Subcommand)]
@@ -262,9 +265,9 @@ pub struct CallArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Print the structured content alone
-    #[arg(long, conflicts_with_all = ["json", "save"])]
+    #[arg(long, conflicts_with = "save")]
     pub structured: bool,
-    /// Write images, audio and other binary content into files in DIR
+    /// Write images, audio and other binary content into files in DIR, whose names are printed (with --json on stderr)
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
     /// Do not wait: print the id of the task that the call has become
@@ -276,50 +279,6 @@ pub struct CallArgs {
     /// Agree beforehand, where the configuration asks for consent
     #[arg(short = 'y', long)]
     pub yes: bool,
-
-    /// How to reach the server.
-    #[command(flatten)]
-    pub reach: TargetOptions,
-
-    /// The options of every command.
-    #[command(flatten)]
-    pub global: GlobalOptions,
-}
-
-/// Read resources
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  mcpipe read files                              the resources and templates
-  mcpipe read files file:///tmp/notes.txt > notes.txt
-  mcpipe read demo demo://logo -o logo.png
-  mcpipe read demo 'demo://item/{id}' id=7
-  mcpipe read demo 'demo://item/{id}' --complete id=4
-  mcpipe read demo demo://status --watch         again at every change, until interrupted
-  mcpipe read docs skill://pdf/SKILL.md --save . a whole skill, every file verified")]
-pub struct ReadArgs {
-    /// Configured name, URL or command line
-    #[arg(value_name = "TARGET")]
-    pub target: Option<String>,
-    /// Resources to read, or one URI template and its name=value arguments
-    #[arg(value_name = "URI")]
-    pub uris: Vec<String>,
-    /// A server's command line, in place of TARGET
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-
-    /// Write the content to FILE
-    #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "save")]
-    pub output: Option<std::path::PathBuf>,
-    /// Write each content into a file in DIR and print the names; the SKILL.md of a skill brings the whole skill
-    #[arg(long, value_name = "DIR")]
-    pub save: Option<std::path::PathBuf>,
-    /// Print the content again whenever the server says that it changed, until interrupted
-    #[arg(long, conflicts_with_all = ["save", "complete"])]
-    pub watch: bool,
-    /// Ask the server how this argument of the template may go on
-    #[arg(long, value_name = "ARG=PREFIX", conflicts_with_all = ["output", "save"])]
-    pub complete: Option<String>,
 
     /// How to reach the server.
     #[command(flatten)]

@@ -61,9 +61,9 @@ pub struct TaskWaitArgs {
     pub task: TaskOne,
 
     /// Print the structured content alone
-    #[arg(long, conflicts_with_all = ["json", "save"])]
+    #[arg(long, conflicts_with = "save")]
     pub structured: bool,
-    /// Write images, audio and other binary content into files in DIR
+    /// Write images, audio and other binary content into files in DIR, whose names are printed (with --json on stderr)
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
 }

@@ -142,7 +142,7 @@ impl Ui {
     /// Server text: as it is where standard output is no terminal, made harmless where it is one.
     ///
     /// # Errors
-    /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Failed`] where it cannot be written.
+    /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Output`] where it cannot be written.
     pub fn text(&self, text: &str) -> Result<()> {
         self.write(&[self.shown(text).as_bytes()])
     }
@@ -362,7 +362,7 @@ fn write_failure(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::new(Class::ClosedPipe, "standard output was closed");
     }
-    Failure::new(Class::Failed, "cannot write to standard output").source(error)
+    Failure::new(Class::Output, "cannot write to standard output").source(error)
 }
 
 #[cfg(test)]
@@ -425,7 +425,7 @@ mod tests {
             ui.text("x").unwrap_err().class()
         };
         assert_eq!(class(io::ErrorKind::BrokenPipe), Class::ClosedPipe);
-        assert_eq!(class(io::ErrorKind::StorageFull), Class::Failed);
+        assert_eq!(class(io::ErrorKind::StorageFull), Class::Output);
     }
 
     #[test]
