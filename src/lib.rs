@@ -88,21 +88,32 @@ pub fn main() -> ExitCode {
 }
 
 fn run(context: Context, command: Command) -> Result<Exit> {
+    // Between two lines much time may pass: that nobody reads any more is then not noticed by writing.
+    let follows = to_stdout(&context.global)
+        || match &command {
+            Command::List(args) => args.watch,
+            Command::Read(args) => args.watch && args.file().is_none(),
+            _ => false,
+        };
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
-        Command::Auth(args) => connected(context, async |context| commands::auth::run(context, *args).await),
+        Command::Auth(args) => connected(context, follows, async |context| commands::auth::run(context, *args).await),
         Command::Config(args) => commands::config::print(&context, &args),
-        Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
-        Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
-        Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
-        Command::Prompt(args) => connected(context, async |context| commands::prompt::run(context, args).await),
-        Command::Task(args) => connected(context, async |context| commands::task::run(context, args).await),
+        Command::List(args) => connected(context, follows, async |context| commands::list::run(context, args).await),
+        Command::Call(args) => connected(context, follows, async |context| commands::call::run(context, args).await),
+        Command::Read(args) => connected(context, follows, async |context| commands::read::run(context, args).await),
+        Command::Prompt(args) => {
+            connected(context, follows, async |context| commands::prompt::run(context, args).await)
+        }
+        Command::Task(args) => connected(context, follows, async |context| commands::task::run(context, args).await),
     }
 }
 
 /// Runs a command that connects: on a runtime of one thread, with signals turned into the wish to stop.
-fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
+///
+/// `follows` tells that the reader of standard output is to be watched.
+fn connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A handful of descriptors at a time: the usual thousand would be room that every start pays for.
@@ -111,8 +122,10 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
         .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
     let outcome = runtime.block_on(async {
         let signals = tokio::spawn(commands::signals(context.interrupt.clone()));
+        let reader = follows.then(|| tokio::spawn(commands::reader(context.interrupt.clone())));
         let outcome = command(&context).await;
         signals.abort();
+        reader.iter().for_each(tokio::task::JoinHandle::abort);
         outcome
     });
     // A name look-up or a read of standard input that hangs must not hold up the end.
@@ -120,9 +133,14 @@ fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exi
     outcome
 }
 
+/// Whether notifications go to standard output.
+fn to_stdout(global: &GlobalOptions) -> bool {
+    global.events.as_deref() == Some(std::path::Path::new("-"))
+}
+
 fn ui_options(global: &GlobalOptions) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
-    let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
+    let stream = to_stdout(global);
     UiOptions {
         json: global.json || global.jq.is_some() || stream,
         jq: None,

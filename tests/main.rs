@@ -30,6 +30,7 @@ mod inputs_terminal;
 mod jq;
 mod layering;
 mod list;
+mod looks;
 mod notifications;
 mod prompt;
 mod proxies;

@@ -304,6 +304,12 @@ pub async fn signals(interrupt: Interrupt) {
     }
 }
 
+/// Turns the end of standard output's reader into the wish to stop.
+pub async fn reader(interrupt: Interrupt) {
+    crate::output::reader_gone().await;
+    interrupt.raise(Class::ClosedPipe);
+}
+
 #[cfg(unix)]
 async fn next_signal() -> Class {
     use tokio::signal::unix::{SignalKind, signal};

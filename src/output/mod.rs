@@ -3,6 +3,7 @@
 //! The only module that writes to the standard streams. A terminal changes the looks, never the
 //! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
 
+mod closed;
 pub mod content;
 pub mod details;
 pub mod documents;
@@ -35,6 +36,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Class, Failure, Result};
 
+pub use closed::reader_gone;
 pub use failure::failure_object;
 pub use progress::{Pause, Progress};
 pub use style::{Style, When};
@@ -234,7 +236,7 @@ impl Ui {
         }
         let line = json::one_line(text);
         let line = if self.terminal.stdout { Cow::Owned(json::harmless(&line)) } else { line };
-        self.write(&[line.as_bytes(), b"\n"])
+        self.write_among(&[line.as_bytes(), b"\n"])
     }
 
     /// A table; nothing where it has no rows.
@@ -262,18 +264,30 @@ impl Ui {
         if self.terminal.stdout { escape::visible(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Writes and flushes what is already fit for standard output.
+    /// Writes and flushes what is already fit for standard output. The progress line is over then.
     fn write(&self, parts: &[&[u8]]) -> Result<()> {
-        let write = || {
-            let mut out = lock(&self.out);
-            for part in parts {
-                out.write_all(part)?;
-            }
-            out.flush()
-        };
+        self.progress.end();
+        self.put(parts).map_err(|error| write_failure(&error))
+    }
+
+    /// The same for one of many, behind which work goes on.
+    fn write_among(&self, parts: &[&[u8]]) -> Result<()> {
         // Two streams, one screen: the progress line makes room.
-        let written = if self.terminal.stdout { self.progress.suspend(write) } else { write() };
+        let written = if self.terminal.stdout {
+            self.progress.suspend(|| self.put(parts))
+        } else {
+            self.progress.clear();
+            self.put(parts)
+        };
         written.map_err(|error| write_failure(&error))
+    }
+
+    fn put(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut out = lock(&self.out);
+        for part in parts {
+            out.write_all(part)?;
+        }
+        out.flush()
     }
 
     // ---- standard error ----
