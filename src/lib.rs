@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
 use commands::credentials::Stores;
@@ -184,18 +184,29 @@ fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
             };
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.help(&text(false)),
-        _ => ui.failure(&usage(&text(false))),
+        ErrorKind::InvalidUtf8 => ui.failure(&not_text(arguments)),
+        _ => ui.failure(&usage(error, &text(false), arguments)),
     }
     Class::Usage.code()
 }
 
+/// An argument that is no text, told by its place: what it holds may be a secret.
+fn not_text(arguments: &[OsString]) -> Failure {
+    let place = arguments.iter().position(|word| word.to_str().is_none()).unwrap_or_default();
+    Failure::new(Class::Usage, format!("argument {place} is not valid UTF-8"))
+        .hint("give what is no text in a file: name=@FILE")
+}
+
 /// The failure behind what clap says: its first paragraph is the message, a tip the hint.
-fn usage(text: &str) -> Failure {
+fn usage(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
     let mut message = Vec::new();
-    let mut hints = Vec::new();
+    let mut hints: Vec<String> = instead(error, arguments).into_iter().collect();
     for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
         if let Some(tip) = line.strip_prefix("tip: ") {
-            hints.push(tip.to_owned());
+            // Behind `--` stands a server's command, and never a value.
+            if !tip.contains("use '-- ") {
+                hints.push(tip.to_owned());
+            }
         } else if !line.is_empty() && !line.starts_with("For more information") {
             message.push(line.trim_start_matches("error: ").to_owned());
         }
@@ -205,5 +216,45 @@ fn usage(text: &str) -> Failure {
     if let Some(usage) = usage {
         failure = failure.cause(format!("usage: {usage}"));
     }
-    failure.hint(if hints.is_empty() { "see mcpipe --help".to_owned() } else { hints.join("; ") })
+    failure.hint(if hints.is_empty() {
+        format!("see mcpipe {}--help", command_of(arguments))
+    } else {
+        hints.join("; ")
+    })
+}
+
+/// The command that was typed, and a blank.
+fn command_of(arguments: &[OsString]) -> String {
+    let names = ["list", "call", "read", "prompt", "task", "auth", "config", "completions", "man"];
+    let typed = arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| names.contains(word));
+    typed.map(|name| format!("{name} ")).unwrap_or_default()
+}
+
+/// How to write what was taken for an option: the arguments of tools and prompts have no dashes.
+fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let what = match command_of(arguments).as_str() {
+        "call " => "a tool's",
+        "prompt " => "a prompt's",
+        _ => return None,
+    };
+    let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
+        return Some(format!("{what} arguments are written as name=value"));
+    };
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let at = words.iter().position(|word| word.split('=').next() == Some(&format!("--{name}")))?;
+    let value = match words[at].split_once('=') {
+        Some((_, value)) => Some(value),
+        None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
+    };
+    let word = match value {
+        Some(value) if !output::redact::is_secret_name(name) => {
+            format!("{}={}", commands::quoted(name), commands::quoted(value))
+        }
+        _ => format!("{name}=…"),
+    };
+    Some(format!("{what} arguments have no dashes: {word}"))
 }

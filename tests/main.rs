@@ -49,3 +49,4 @@ mod tool_use;
 mod watch;
 mod ways;
 mod wire;
+mod words;

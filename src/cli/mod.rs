@@ -54,7 +54,8 @@ pub struct Cli {
 /// every command, invoked or not; here each command has its own, and [`Cli::global`] lays them over each other.
 #[must_use]
 pub fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| arg.global(false))
+    // Given twice, the last one counts: an alias or a script may hold the first.
+    Cli::command().mut_args(|arg| arg.global(false)).args_override_self(true)
 }
 
 impl Cli {
@@ -171,7 +172,7 @@ pub struct ListArgs {
     /// List the tools too that are meant for the server's own app only
     #[arg(long, help_heading = "What to list")]
     pub hidden: bool,
-    /// Keep what holds WORD in its name, title or description
+    /// Keep what holds WORD in its name, title or description; to find nothing is no failure
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
     /// Print the tools in the form that a model's API takes, or as TypeScript declarations; several servers' tools
@@ -183,7 +184,7 @@ pub struct ListArgs {
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
     pub watch: bool,
     /// Without TARGET: print the configured servers and connect to none
-    #[arg(long, conflicts_with_all = ["target", "command"])]
+    #[arg(long, conflicts_with_all = ["target", "command", "grep"])]
     pub offline: bool,
     /// Without TARGET: ask this many servers at a time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
@@ -202,8 +203,9 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arguments, typed by the tool's own schema:
-  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed;
-                   without a schema (--no-validate) every value is a string
+  name=value       a string stays a string (\"007\"); numbers, booleans, arrays
+                   and objects are parsed; without a schema (--no-validate)
+                   every value is a string
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
@@ -218,17 +220,17 @@ Examples:
   echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json
 
 Many calls over one connection, a line of JSON in and a line out for each:
-  echo '{\"tool\":\"search\",\"arguments\":{\"query\":\"rust\"}}' | mcpipe call linear --batch -
+  echo '{\"tool\":\"whoami\",\"arguments\":{}}' | mcpipe call linear --batch -
   mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
 
-What a model asks for (the body of the API's answer), and the messages to go on with:
+What a model asks for (the body of the API's answer), and the messages to go on:
   mcpipe call linear --tool-use reply.json > results.json
-  curl -s … | mcpipe call --tool-use -           SERVER__TOOL, of the configured servers")]
+  curl -s … | mcpipe call --tool-use -    SERVER__TOOL, of the configured servers")]
 pub struct CallArgs {
     /// Configured name, URL or command line; SERVER.TOOL for configured names
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
-    /// The tool, or a call form: 'tool(name: \"value\", n: 5)'
+    /// The tool, or a call form: 'tool(name: "value", n: 5)'
     #[arg(value_name = "TOOL")]
     pub tool: Option<String>,
     /// The tool's arguments

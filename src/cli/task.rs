@@ -7,7 +7,8 @@ use super::{GlobalOptions, TargetOptions};
 /// Look after calls that go on without you
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A task that mcpipe started is known by its ID alone; for another one, TARGET says where it is.
+A task that mcpipe started is known by its ID alone; for another one, TARGET
+says where it is.
 
 Examples:
   id=$(mcpipe call demo simulate-research-query topic=rust --detach)

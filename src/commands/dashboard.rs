@@ -50,7 +50,7 @@ impl Asked {
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let servers = context.configured(&args.reach)?;
     if servers.is_empty() {
-        context.ui.note("no servers are configured");
+        context.ui.note("no servers are configured; to add one: mcpipe config add NAME URL");
         if context.ui.json() {
             context.ui.json_text(r#"{"servers":[]}"#)?;
         }
@@ -76,7 +76,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         return Err(failure);
     }
     match &args.grep {
-        Some(_) => found(context, &asked)?,
+        Some(word) => found(context, &asked, word)?,
         None => glance(context, &asked)?,
     }
     Ok(match asked.iter().find_map(|one| one.failure.as_ref()) {
@@ -153,8 +153,11 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
 }
 
 /// What matched a word, over all servers.
-fn found(context: &Context, asked: &[Asked]) -> Result<()> {
+fn found(context: &Context, asked: &[Asked], word: &str) -> Result<()> {
     let ui = &context.ui;
+    if asked.iter().all(|one| one.lists.iter().all(|(_, entries)| entries.is_empty())) {
+        ui.note(&format!("nothing matches '{word}'"));
+    }
     for failure in asked.iter().filter_map(|one| one.failure.as_ref()) {
         ui.failure(failure);
     }
@@ -167,7 +170,7 @@ fn found(context: &Context, asked: &[Asked]) -> Result<()> {
         }
         return ui.json_text(&format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
     }
-    let kinds: Vec<Kind> = [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts].into();
+    let kinds: Vec<Kind> = [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts, Kind::Skills].into();
     for kind in kinds {
         let rows: Vec<(Option<&str>, &Entry)> = asked
             .iter()

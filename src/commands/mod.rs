@@ -209,8 +209,13 @@ impl Context {
         let mut words = words.into_iter();
         let words = Words { target: words.next(), rest: words.collect(), command: command.to_vec(), splits };
         let resolved = target::resolve(words, &overrides(reach), &lookup)?;
+        // Said even where nothing else is.
+        let unchecked = match &resolved.target.endpoint {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
+            Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
+        };
         for warning in &resolved.target.warnings {
-            self.ui.warn(warning);
+            if unchecked { self.ui.alarm(warning) } else { self.ui.warn(warning) }
         }
         Ok(resolved)
     }

@@ -62,7 +62,7 @@ pub async fn list(context: &Context, args: &ListArgs, form: ToolForm) -> Result<
 async fn every(context: &Context, args: &ListArgs, form: ToolForm) -> Result<Exit> {
     let servers = context.configured(&args.reach)?;
     if servers.is_empty() {
-        context.ui.note("no servers are configured");
+        context.ui.note("no servers are configured; to add one: mcpipe config add NAME URL");
     }
     let progress = context.progress(&format!("asking {} servers", servers.len()));
     let asked = servers.into_iter().map(|(name, target)| ask(context, args, name, target));

@@ -306,8 +306,14 @@ impl Ui {
 
     /// Something that may be wrong; silenced by `--quiet`. With `--json` a line `{"warning":"…"}`.
     pub fn warn(&self, text: &str) {
-        if self.options.quiet {
-        } else if self.options.json {
+        if !self.options.quiet {
+            self.alarm(text);
+        }
+    }
+
+    /// A warning that not even `--quiet` silences: safety is at stake.
+    pub fn alarm(&self, text: &str) {
+        if self.options.json {
             let line = serde_json::json!({ "warning": lock(&self.known).hide(text) }).to_string();
             self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
         } else {
