@@ -242,7 +242,9 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         _ => return None,
     };
     let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
-        return Some(format!("{what} arguments are written as name=value"));
+        return Some(format!(
+            "{what} arguments are written as name=value, an option's value that begins with a dash as --option=VALUE"
+        ));
     };
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let at = words.iter().position(|word| word.split('=').next() == Some(&format!("--{name}")))?;
@@ -251,10 +253,17 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
     };
     let word = match value {
-        Some(value) if !output::redact::is_secret_name(name) => {
+        Some(value) if !is_secret(name) => {
             format!("{}={}", commands::quoted(name), commands::quoted(value))
         }
         _ => format!("{name}=…"),
     };
     Some(format!("{what} arguments have no dashes: {word}"))
+}
+
+/// Whether what is typed for this argument is rather not repeated.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    output::redact::is_secret_name(&name)
+        || ["token", "secret", "password", "key", "auth"].iter().any(|part| name.contains(part))
 }

@@ -21,7 +21,7 @@ fn options_for_arguments_are_explained() {
     refused(&["call", "./s", "echo", "--api-token", "s3cret"]).says("api-token=…").hides("s3cret");
     refused(&["call", "./s", "echo", "-x"]).says("name=value");
     refused(&["list", "./s", "--frobnicate"]).says("mcpipe list --help");
-    refused(&["call", "./s", "echo", "--args", "-x"]).says("--args");
+    refused(&["call", "./s", "echo", "--args", "-x"]).says("--option=VALUE");
 }
 
 #[test]
