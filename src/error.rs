@@ -32,6 +32,8 @@ pub enum Class {
     Refused,
     /// A defect of mcpipe itself.
     Bug,
+    /// What came of it could not be written here: a full disk, say.
+    Output,
     /// Ended by SIGINT.
     Interrupted,
     /// Ended by SIGTERM or SIGHUP.
@@ -55,6 +57,7 @@ impl Class {
             Class::Protocol => 7,
             Class::Refused => 8,
             Class::Bug => 70,
+            Class::Output => 74,
             Class::Interrupted => 130,
             Class::Terminated => 143,
         }
@@ -74,6 +77,7 @@ impl Class {
             Class::Protocol => "protocol",
             Class::Refused => "refused",
             Class::Bug => "bug",
+            Class::Output => "output",
             Class::Interrupted => "interrupted",
             Class::Terminated => "terminated",
         }

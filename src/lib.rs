@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
 use commands::credentials::Stores;
@@ -90,22 +90,41 @@ pub fn main() -> ExitCode {
 }
 
 fn run(context: Context, command: Command) -> Result<Exit> {
+    // Between two lines much time may pass: that nobody reads any more is then not noticed by writing.
+    let follows = to_stdout(&context.global)
+        || match &command {
+            Command::List(args) => args.watch,
+            Command::Read(args) => args.watch && args.file().is_none(),
+            _ => false,
+        };
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
-        Command::Auth(args) => connected(context, async |context| commands::auth::run(context, *args).await),
+        Command::Auth(args) => connected(context, follows, async |context| commands::auth::run(context, *args).await),
         Command::Config(args) => commands::config::print(&context, &args),
-        Command::List(args) => connected(context, async |context| commands::list::run(context, args).await),
-        Command::Call(args) => connected(context, async |context| commands::call::run(context, args).await),
-        Command::Read(args) => connected(context, async |context| commands::read::run(context, args).await),
-        Command::Prompt(args) => connected(context, async |context| commands::prompt::run(context, args).await),
-        Command::Task(args) => connected(context, async |context| commands::task::run(context, args).await),
+        Command::List(args) => connected(context, follows, async |context| commands::list::run(context, args).await),
+        Command::Call(args) => connected(context, follows, async |context| commands::call::run(context, args).await),
+        Command::Read(args) => connected(context, follows, async |context| commands::read::run(context, args).await),
+        Command::Prompt(args) => {
+            connected(context, follows, async |context| commands::prompt::run(context, args).await)
+        }
+        Command::Task(args) => connected(context, follows, async |context| commands::task::run(context, args).await),
     }
 }
 
-/// Runs a command that connects.
-fn connected(context: Context, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
-    commands::wait(&context.interrupt, command(&context))?
+/// Runs a command that connects; `follows` tells that the reader of standard output is to be watched.
+fn connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
+    commands::wait(&context.interrupt, async {
+        let reader = follows.then(|| tokio::spawn(commands::reader(context.interrupt.clone())));
+        let outcome = command(&context).await;
+        reader.iter().for_each(tokio::task::JoinHandle::abort);
+        outcome
+    })?
+}
+
+/// Whether notifications go to standard output.
+fn to_stdout(global: &GlobalOptions) -> bool {
+    global.events.as_deref() == Some(std::path::Path::new("-"))
 }
 
 /// When to use colours: as told, else as configured, which only matters (and is only read) at a terminal.
@@ -129,7 +148,7 @@ fn color(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> When
 
 fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
-    let stream = global.events.as_deref() == Some(std::path::Path::new("-"));
+    let stream = to_stdout(global);
     UiOptions {
         json: global.json || global.jq.is_some() || stream,
         jq: None,
@@ -162,22 +181,36 @@ fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
             let text = text(ui.colour());
             return match ui.bytes(format!("{}\n", text.trim_end()).as_bytes()) {
                 Ok(()) => 0,
-                Err(failure) => failure.class().code(),
+                Err(failure) => {
+                    ui.failure(&failure);
+                    failure.class().code()
+                }
             };
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.help(&text(false)),
-        _ => ui.failure(&usage(&text(false))),
+        ErrorKind::InvalidUtf8 => ui.failure(&not_text(arguments)),
+        _ => ui.failure(&usage(error, &text(false), arguments)),
     }
     Class::Usage.code()
 }
 
+/// An argument that is no text, told by its place: what it holds may be a secret.
+fn not_text(arguments: &[OsString]) -> Failure {
+    let place = arguments.iter().position(|word| word.to_str().is_none()).unwrap_or_default();
+    Failure::new(Class::Usage, format!("argument {place} is not valid UTF-8"))
+        .hint("give what is no text in a file: name=@FILE")
+}
+
 /// The failure behind what clap says: its first paragraph is the message, a tip the hint.
-fn usage(text: &str) -> Failure {
+fn usage(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
     let mut message = Vec::new();
-    let mut hints = Vec::new();
+    let mut hints: Vec<String> = instead(error, arguments).into_iter().collect();
     for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
         if let Some(tip) = line.strip_prefix("tip: ") {
-            hints.push(tip.to_owned());
+            // Behind `--` stands a server's command, and never a value.
+            if !tip.contains("use '-- ") {
+                hints.push(tip.to_owned());
+            }
         } else if !line.is_empty() && !line.starts_with("For more information") {
             message.push(line.trim_start_matches("error: ").to_owned());
         }
@@ -187,5 +220,54 @@ fn usage(text: &str) -> Failure {
     if let Some(usage) = usage {
         failure = failure.cause(format!("usage: {usage}"));
     }
-    failure.hint(if hints.is_empty() { "see mcpipe --help".to_owned() } else { hints.join("; ") })
+    failure.hint(if hints.is_empty() {
+        format!("see mcpipe {}--help", command_of(arguments))
+    } else {
+        hints.join("; ")
+    })
+}
+
+/// The command that was typed, and a blank.
+fn command_of(arguments: &[OsString]) -> String {
+    let names = ["list", "call", "read", "prompt", "task", "auth", "config", "completions", "man"];
+    let typed = arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| names.contains(word));
+    typed.map(|name| format!("{name} ")).unwrap_or_default()
+}
+
+/// How to write what was taken for an option: the arguments of tools and prompts have no dashes.
+fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let what = match command_of(arguments).as_str() {
+        "call " => "a tool's",
+        "prompt " => "a prompt's",
+        _ => return None,
+    };
+    let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
+        return Some(format!(
+            "{what} arguments are written as name=value, an option's value that begins with a dash as --option=VALUE"
+        ));
+    };
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let at = words.iter().position(|word| word.split('=').next() == Some(&format!("--{name}")))?;
+    let value = match words[at].split_once('=') {
+        Some((_, value)) => Some(value),
+        None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
+    };
+    let word = match value {
+        Some(value) if !is_secret(name) => {
+            format!("{}={}", commands::quoted(name), commands::quoted(value))
+        }
+        _ => format!("{name}=…"),
+    };
+    Some(format!("{what} arguments have no dashes: {word}"))
+}
+
+/// Whether what is typed for this argument is rather not repeated.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    output::redact::is_secret_name(&name)
+        || ["token", "secret", "password", "key", "auth"].iter().any(|part| name.contains(part))
 }

@@ -89,3 +89,34 @@ fn sec_05_raw_strings_are_harmless_at_a_terminal() {
     let seen = run.at_terminal(Streams::ALL).ends();
     assert!(seen.screen.contains("a\\x1b[2Jb"), "{:?}", seen.screen);
 }
+
+#[test]
+fn what_a_filter_stumbled_over_is_told_in_brief() {
+    let long = "x".repeat(100_000);
+    let server = Mcp::modern()
+        .on("tools/call", move |call| call.result(json!({"content": [{"type": "text", "text": long}]})))
+        .stdio();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--jq", ".content.a"]).run();
+    run.exits(1).prints("");
+    let error = run.json_error();
+    assert_eq!(error["message"], "--jq: the filter failed on the result");
+    let cause = error["causes"][0].as_str().unwrap();
+    assert!(cause.starts_with("cannot index") && cause.ends_with('…') && cause.chars().count() < 210, "{cause}");
+}
+
+#[test]
+fn depth_and_a_negative_zero_survive_the_filter() {
+    let deep = format!("{}{}", "[".repeat(1100), "]".repeat(1100));
+    let result = format!(r#"{{"content":[],"structuredContent":{{"d":{deep},"z":[-0.0,0,-0e1]}}}}"#);
+    let server = Mcp::modern()
+        .on("tools/call", move |call| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.id());
+            vec![crate::support::Out::Text(text)]
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent.d | tojson"]).run();
+    run.exits(0).prints(&format!("{deep}\n"));
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent.z"]).run();
+    run.exits(0).prints("[-0.0,0,-0e1]\n");
+}

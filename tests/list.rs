@@ -249,3 +249,22 @@ fn every_configured_server_is_a_row() {
     .assert_eq(&offline.snapshot_with(&[(&words.join(" "), "SERVER")]));
     assert_eq!(stdio.seen().len(), before, "--offline starts nothing");
 }
+
+#[test]
+fn an_example_fits_where_what_is_required_hangs_on_a_choice() {
+    let schema = json!({"type": "object",
+        "properties": {"id": {"type": "integer"}, "name": {"type": "string"}, "always": {"type": "boolean"}},
+        "required": ["always"], "oneOf": [{"required": ["id"]}, {"required": ["name"]}]});
+    let own = json!({"type": "object", "anyOf": [
+        {"properties": {"kind": {"const": "a"}}, "required": ["kind"]}, {"required": ["x", "y"]}]});
+    let tools = json!([{"name": "one", "inputSchema": schema}, {"name": "two", "inputSchema": own}]);
+    let server = Mcp::modern().tools(tools).on("tools/call", |call| call.text("ok")).stdio();
+    let sandbox = Sandbox::new();
+    for (tool, words) in [("one", "one always=true id=1"), ("two", "two kind=a")] {
+        let run = sandbox.mcpipe(["list", &server.target(), tool]).run();
+        let example = run.succeeds().stdout().lines().last().unwrap().to_owned();
+        assert!(example.ends_with(words), "{example}");
+        let run = sandbox.mcpipe(["call", &server.target()]).args(words.split(' ')).run();
+        run.succeeds().prints("ok\n");
+    }
+}

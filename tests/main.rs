@@ -6,6 +6,7 @@
 // Each helper is used by some file; which ones changes with the tests.
 #![allow(dead_code)]
 
+mod advice;
 mod answers;
 mod auth;
 mod auth_checks;
@@ -40,6 +41,7 @@ mod inputs_terminal;
 mod jq;
 mod layering;
 mod list;
+mod looks;
 mod names;
 mod notifications;
 mod prompt;
@@ -48,6 +50,7 @@ mod read;
 mod real;
 mod real_auth;
 mod retries;
+mod saving;
 mod schemas;
 mod skills;
 mod streams;

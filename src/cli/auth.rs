@@ -22,7 +22,7 @@ const AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_p
 Examples:
   mcpipe auth login linear
   mcpipe auth status
-  curl -H \"Authorization: Bearer $(mcpipe auth token linear)\" https://mcp.linear.app/mcp
+  curl -H \"Authorization: Bearer $(mcpipe auth token api)\" https://example.com
   mcpipe auth logout --all"
 )]
 pub struct AuthArgs {
@@ -69,8 +69,8 @@ pub enum AuthCommand {
 Examples:
   mcpipe auth login https://mcp.example.com/mcp
   mcpipe auth login linear --no-browser
-  mcpipe auth login api --grant client-credentials --client-id ci --client-secret-env CI_SECRET
-  mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read --scope write")]
+  mcpipe auth login api --grant client-credentials --client-secret-env CI_SECRET
+  mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read")]
 pub struct LoginArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET", required = true)]
@@ -185,7 +185,7 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  curl -H \"Authorization: Bearer $(mcpipe auth token linear)\" https://mcp.linear.app/mcp
+  curl -H \"Authorization: Bearer $(mcpipe auth token api)\" https://example.com
   mcpipe auth token linear --json | ssh build mcpipe auth import linear")]
 pub struct TokenArgs {
     /// Configured name or URL
@@ -203,8 +203,9 @@ pub struct TokenArgs {
 /// Keep tokens that were obtained elsewhere: JSON on standard input
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The JSON object is the answer of a token endpoint: access_token, and where there are some refresh_token,
-expires_in (or expires_at), scope, token_type; besides, issuer, client_id and client_secret, which renewing needs.
+The JSON object is the answer of a token endpoint: access_token, and where there
+are some refresh_token, expires_in (or expires_at), scope, token_type; besides,
+issuer, client_id and client_secret, which renewing needs.
 
 Examples:
   mcpipe auth import linear < tokens.json

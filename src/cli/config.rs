@@ -21,8 +21,8 @@ Files, each over those before:
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
   mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem .
-  mcpipe config add api https://api.example.com/mcp -H 'Authorization: Bearer ${API_TOKEN}'
-  mcpipe config add crm https://crm.example.com/mcp -H 'X-Key: ${keychain:CRM_KEY}'
+  mcpipe config add api https://example.com/mcp -H 'Authorization: Bearer ${KEY}'
+  mcpipe config add crm https://example.com/mcp -H 'X-Key: ${keychain:CRM_KEY}'
   mcpipe config secret set CRM_KEY
   mcpipe config get linear
   mcpipe config check")]
@@ -163,8 +163,9 @@ pub enum ImportedSecrets {
 /// Copy servers that other clients have set up
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The clients are claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter; a
-FILE is any of theirs, or any JSON with mcpServers or servers. Every command is shown in full before it is written.
+The clients are claude-code, claude-desktop, cursor, vscode, codex, windsurf,
+gemini, opencode, zed and mcporter; a FILE is any of theirs, or any JSON with
+mcpServers or servers. Every command is shown in full before it is written.
 
 Examples:
   mcpipe config import
@@ -201,15 +202,17 @@ pub struct ConfigImportArgs {
 /// Add a server
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Secrets are better kept in variables: in single quotes, ${NAME} is written as it is and expanded when used.
+Secrets are better kept in variables: in single quotes, ${NAME} is written as it
+is and expanded when used.
 
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
-  mcpipe config add files --project -- npx -y @modelcontextprotocol/server-filesystem .
-  mcpipe config add gh 'docker run -i ghcr.io/github/github-mcp-server' -e 'GITHUB_TOKEN=${GITHUB_TOKEN}'
-  mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN --allow-tool 'get_*'
-  mcpipe config add crm https://crm.example.com/mcp --client-id cli --client-secret-env CRM_SECRET --scope read
-  mcpipe config add wiki https://wiki.example.com/mcp -H 'Authorization: Bearer ${command:pass show wiki}' --check")]
+  mcpipe config add files --project -- npx -y @scope/server-filesystem .
+  mcpipe config add gh 'docker run -i ghcr.io/o/server' -e 'TOKEN=${GH_TOKEN}'
+  mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN
+  mcpipe config add api https://api.example.com/mcp --allow-tool 'get_*'
+  mcpipe config add crm https://crm.example.com/mcp --client-id cli --scope read
+  mcpipe config add wiki https://wiki.example.com/mcp --bearer-env WIKI --check")]
 pub struct ConfigAddArgs {
     /// The server's name: letters, digits, '_', '-' and '.'
     #[arg(value_name = "NAME")]

@@ -7,6 +7,7 @@ mod auth;
 mod config;
 mod forms;
 mod options;
+mod read;
 mod task;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ pub use auth::*;
 pub use config::*;
 pub use forms::{ApiForm, ToolForm};
 pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
+pub use read::ReadArgs;
 pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
 /// Talk to MCP servers from the command line
@@ -52,7 +54,8 @@ pub struct Cli {
 /// every command, invoked or not; here each command has its own, and [`Cli::global`] lays them over each other.
 #[must_use]
 pub fn command() -> clap::Command {
-    Cli::command().mut_args(|arg| arg.global(false))
+    // Given twice, the last one counts: an alias or a script may hold the first.
+    Cli::command().mut_args(|arg| arg.global(false)).args_override_self(true)
 }
 
 impl Cli {
@@ -96,7 +99,8 @@ Examples:
 Exit codes:
   0 done               3 configuration      6 timed out
   1 the server failed  4 authentication     7 protocol broken
-  2 usage              5 unreachable        8 refused";
+  2 usage              5 unreachable        8 refused
+  70 a bug in mcpipe; 74 the result could not be written here, to a full disk, say";
 
 /// The commands. Only the one that is invoked is built: that keeps the start fast.
 #[derive(Debug, Subcommand)]
@@ -168,7 +172,7 @@ pub struct ListArgs {
     /// List the tools too that are meant for the server's own app only
     #[arg(long, help_heading = "What to list")]
     pub hidden: bool,
-    /// Keep what holds WORD in its name, title or description
+    /// Keep what holds WORD in its name, title or description; to find nothing is no failure
     #[arg(long, value_name = "WORD", help_heading = "What to list")]
     pub grep: Option<String>,
     /// Print the tools in the form that a model's API takes, or as TypeScript declarations; several servers' tools
@@ -180,7 +184,7 @@ pub struct ListArgs {
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
     pub watch: bool,
     /// Without TARGET: print the configured servers and connect to none
-    #[arg(long, conflicts_with_all = ["target", "command"])]
+    #[arg(long, conflicts_with_all = ["target", "command", "grep"])]
     pub offline: bool,
     /// Without TARGET: ask this many servers at a time [default: 8]; one that takes long makes room for the next
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -199,8 +203,9 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arguments, typed by the tool's own schema:
-  name=value       a string stays a string (\"007\"); numbers, booleans, arrays and objects are parsed;
-                   without a schema (--no-validate) every value is a string
+  name=value       a string stays a string (\"007\"); numbers, booleans, arrays
+                   and objects are parsed; without a schema (--no-validate)
+                   every value is a string
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
@@ -216,17 +221,17 @@ Examples:
   echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json
 
 Many calls over one connection, a line of JSON in and a line out for each:
-  echo '{\"tool\":\"search\",\"arguments\":{\"query\":\"rust\"}}' | mcpipe call linear --batch -
+  echo '{\"tool\":\"whoami\",\"arguments\":{}}' | mcpipe call linear --batch -
   mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
 
-What a model asks for (the body of the API's answer), and the messages to go on with:
+What a model asks for (the body of the API's answer), and the messages to go on:
   mcpipe call linear --tool-use reply.json > results.json
-  curl -s … | mcpipe call --tool-use -           SERVER__TOOL, of the configured servers")]
+  curl -s … | mcpipe call --tool-use -    SERVER__TOOL, of the configured servers")]
 pub struct CallArgs {
     /// Configured name, URL or command line; SERVER.TOOL for configured names
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
-    /// The tool, or a call form: 'tool(name: \"value\", n: 5)'
+    /// The tool, or a call form: 'tool(name: "value", n: 5)'
     #[arg(value_name = "TOOL")]
     pub tool: Option<String>,
     /// The tool's arguments
@@ -263,9 +268,9 @@ pub struct CallArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Print the structured content alone
-    #[arg(long, conflicts_with_all = ["json", "save"])]
+    #[arg(long, conflicts_with = "save")]
     pub structured: bool,
-    /// Write images, audio and other binary content into files in DIR
+    /// Write images, audio and other binary content into files in DIR, whose names are printed (with --json on stderr)
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
     /// Do not wait: print the id of the task that the call has become
@@ -277,50 +282,6 @@ pub struct CallArgs {
     /// Agree beforehand, where the configuration asks for consent
     #[arg(short = 'y', long)]
     pub yes: bool,
-
-    /// How to reach the server.
-    #[command(flatten)]
-    pub reach: TargetOptions,
-
-    /// The options of every command.
-    #[command(flatten)]
-    pub global: GlobalOptions,
-}
-
-/// Read resources
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  mcpipe read files                              the resources and templates
-  mcpipe read files file:///tmp/notes.txt > notes.txt
-  mcpipe read demo demo://logo -o logo.png
-  mcpipe read demo 'demo://item/{id}{?tag*}' id=7 tag=a tag=b    what follows ? & # ; may be left out
-  mcpipe read demo 'demo://item/{id}' --complete id=4
-  mcpipe read demo demo://status --watch         again at every change, until interrupted
-  mcpipe read docs skill://pdf/SKILL.md --save . a whole skill, every file verified")]
-pub struct ReadArgs {
-    /// Configured name, URL or command line
-    #[arg(value_name = "TARGET")]
-    pub target: Option<String>,
-    /// Resources to read, or one URI template and its name=value arguments
-    #[arg(value_name = "URI")]
-    pub uris: Vec<String>,
-    /// A server's command line, in place of TARGET
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-
-    /// Write the content to FILE
-    #[arg(short = 'o', long, value_name = "FILE", conflicts_with = "save")]
-    pub output: Option<std::path::PathBuf>,
-    /// Write each content into a file in DIR and print the names; the SKILL.md of a skill brings the whole skill
-    #[arg(long, value_name = "DIR")]
-    pub save: Option<std::path::PathBuf>,
-    /// Print the content again whenever the server says that it changed, until interrupted
-    #[arg(long, conflicts_with_all = ["save", "complete"])]
-    pub watch: bool,
-    /// Ask the server how this argument of the template may go on
-    #[arg(long, value_name = "ARG=PREFIX", conflicts_with_all = ["output", "save"])]
-    pub complete: Option<String>,
 
     /// How to reach the server.
     #[command(flatten)]

@@ -31,17 +31,17 @@ pub struct GlobalOptions {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Wait this long for an answer; progress starts the clock again; 0 waits for ever [default: 60s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
     /// Wait this long for start and negotiation; 0 waits for ever [default: 30s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub connect_timeout: Option<Duration>,
     /// Try again so often after failures that may pass; a tool only if it never got the call, or says that twice
     /// is as good as once [default: 2, and 0 for commands]
     #[arg(long, global = true, value_name = "N")]
     pub retries: Option<u32>,
     /// Try so long until the server is ready
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
     /// Neither use nor keep what was learned about servers
     #[arg(long, global = true)]
@@ -202,10 +202,14 @@ impl Elicit {
             "accept" => Elicit::Accept,
             "decline" => Elicit::Decline,
             file if file.starts_with('@') => Elicit::File(PathBuf::from(&file[1..])),
-            json => Elicit::Values(
-                serde_json::from_str(json)
-                    .map_err(|error| format!("neither ask, accept, decline, @FILE nor a JSON object: {error}"))?,
-            ),
+            json => match serde_json::from_str(json) {
+                Ok(serde_json::Value::Object(values)) => Elicit::Values(values),
+                Ok(_) => return Err("neither ask, accept, decline nor @FILE, and no JSON object".to_owned()),
+                Err(error) => {
+                    let at = error.column();
+                    return Err(format!("neither ask, accept, decline nor @FILE, and no JSON from character {at} on"));
+                }
+            },
         })
     }
 }
@@ -249,6 +253,9 @@ impl LogLevel {
 
 /// Reads `500ms`, `30s`, `2m`, `1h`, or a bare number of seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err("expected 0 or a positive time such as 500ms, 30s or 2m".to_owned());
+    }
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {

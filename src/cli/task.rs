@@ -7,7 +7,8 @@ use super::{GlobalOptions, TargetOptions};
 /// Look after calls that go on without you
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A task that mcpipe started is known by its ID alone; for another one, TARGET says where it is.
+A task that mcpipe started is known by its ID alone; for another one, TARGET
+says where it is.
 
 Examples:
   id=$(mcpipe call demo simulate-research-query topic=rust --detach)
@@ -61,9 +62,9 @@ pub struct TaskWaitArgs {
     pub task: TaskOne,
 
     /// Print the structured content alone
-    #[arg(long, conflicts_with_all = ["json", "save"])]
+    #[arg(long, conflicts_with = "save")]
     pub structured: bool,
-    /// Write images, audio and other binary content into files in DIR
+    /// Write images, audio and other binary content into files in DIR, whose names are printed (with --json on stderr)
     #[arg(long, value_name = "DIR")]
     pub save: Option<std::path::PathBuf>,
 }

@@ -96,8 +96,6 @@ pub fn print(
     let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
     if shown.structured && !failed {
         ui.structured(result)?;
-    } else if ui.json() {
-        ui.raw_json(result)?;
     } else {
         ui.tool_result(result, shown.save)?;
     }

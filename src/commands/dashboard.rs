@@ -64,7 +64,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let overrides = overrides(&args.reach);
     let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {
-        context.ui.note("no servers are configured");
+        context.ui.note("no servers are configured; to add one: mcpipe config add NAME URL");
         if context.ui.json() {
             context.ui.json_text(r#"{"servers":[]}"#)?;
         }
@@ -87,7 +87,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     };
     let asked = progress.during(gather(&progress, &servers, all, each)).await?;
     match &args.grep {
-        Some(_) => found(context, &asked)?,
+        Some(word) => found(context, &asked, word)?,
         None if streams => {}
         None => glance(context, &asked)?,
     }
@@ -220,8 +220,11 @@ fn glance(context: &Context, asked: &[Asked]) -> Result<()> {
 }
 
 /// What matched a word, over all servers.
-fn found(context: &Context, asked: &[Asked]) -> Result<()> {
+fn found(context: &Context, asked: &[Asked], word: &str) -> Result<()> {
     let ui = &context.ui;
+    if asked.iter().all(|one| one.lists.iter().all(|(_, entries)| entries.is_empty())) {
+        ui.note(&format!("nothing matches '{word}'"));
+    }
     for one in asked {
         let Some(failure) = &one.failure else { continue };
         let mut failure = failure.clone();
@@ -240,7 +243,7 @@ fn found(context: &Context, asked: &[Asked]) -> Result<()> {
         }
         return ui.json_text(&format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
     }
-    let kinds: Vec<Kind> = [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts].into();
+    let kinds: Vec<Kind> = [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts, Kind::Skills].into();
     for kind in kinds {
         let rows: Vec<(Option<&str>, &Entry)> = asked
             .iter()

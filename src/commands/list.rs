@@ -26,10 +26,18 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
             return Err(Failure::new(Class::Usage, "--watch needs a target")
                 .hint("watch one server: mcpipe list TARGET --watch"));
         }
+        if let Some(option) = only_of_one(&args) {
+            return Err(Failure::new(Class::Usage, format!("{option} needs a target"))
+                .hint(format!("name a server: mcpipe list TARGET {option}")));
+        }
         return dashboard::run(context, &args).await;
     }
     let words = args.target.iter().chain(&args.tool).cloned().collect();
     let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach).await?;
+    if let (Some(option), Some(tool)) = (only_of_lists(&args), words.first()) {
+        return Err(Failure::new(Class::Usage, format!("{option} is about lists, and '{tool}' is one tool"))
+            .hint(format!("leave out one of them: mcpipe list {} {option}", super::quoted(&target.name))));
+    }
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match words.as_slice() {
@@ -48,6 +56,30 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
             .await;
     }
     progress.during(context.with(session, operation)).await
+}
+
+/// The first option that chooses lists.
+fn chooses(args: &ListArgs) -> Option<&'static str> {
+    let options = [
+        (args.resources, "--resources"),
+        (args.templates, "--templates"),
+        (args.prompts, "--prompts"),
+        (args.skills, "--skills"),
+        (args.all, "--all"),
+    ];
+    options.into_iter().find_map(|(given, name)| given.then_some(name))
+}
+
+/// The first option that means nothing for a tool.
+fn only_of_lists(args: &ListArgs) -> Option<&'static str> {
+    let grep = args.grep.is_some().then_some("--grep WORD");
+    chooses(args).or(args.info.then_some("--info")).or(grep)
+}
+
+/// The first option that means nothing without a target. What is looked for is looked for in the chosen lists.
+fn only_of_one(args: &ListArgs) -> Option<&'static str> {
+    let chosen = chooses(args).filter(|_| args.grep.is_none());
+    chosen.or(args.info.then_some("--info")).or(args.schema.then_some("TOOL --schema"))
 }
 
 /// Every list; that of skills only where the server says that it has some.

@@ -217,8 +217,13 @@ impl Context {
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let resolved = self.with_secrets(defaults, resolve).await?;
+        // Said even where nothing else is.
+        let unchecked = match &resolved.target.endpoint {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
+            Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
+        };
         for warning in &resolved.target.warnings {
-            self.ui.warn(warning);
+            if unchecked { self.ui.alarm(warning) } else { self.ui.warn(warning) }
         }
         Ok(resolved)
     }
@@ -354,6 +359,12 @@ pub async fn signals(interrupt: Interrupt) {
         }
         interrupt.raise(class);
     }
+}
+
+/// Turns the end of standard output's reader into the wish to stop.
+pub async fn reader(interrupt: Interrupt) {
+    crate::output::reader_gone().await;
+    interrupt.raise(Class::ClosedPipe);
 }
 
 #[cfg(unix)]

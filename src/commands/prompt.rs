@@ -72,6 +72,11 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
         let Some((name, value)) = word.split_once('=') else {
             return Err(usage(format!("'{word}' is no argument")).hint(format!("write it as name=value: {word}=…")));
         };
+        if let Some(name) = name.strip_suffix(':') {
+            return Err(usage(format!("'{name}' is given as JSON, and a prompt's arguments are always strings")).hint(
+                format!("write it as name=value: {}", format_args!("{}={}", super::quoted(name), super::quoted(value))),
+            ));
+        }
         let text = match value.strip_prefix('@') {
             Some(literal) if literal.starts_with('@') => literal.to_owned(),
             Some(file) => {

@@ -13,7 +13,6 @@ use super::{Context, Exit, list, skills, watch};
 use crate::cli::ReadArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
-use crate::output::content;
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::Kind;
 use crate::protocol::{code, method};
@@ -32,13 +31,23 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         return complete(context, target, &uris, wanted).await;
     }
     let uris = expand(&uris)?;
+    if uris.is_empty() && (args.file().is_some() || args.save.is_some()) {
+        return Err(which(&target.name));
+    }
+    if uris.len() > 1 && args.file().is_some() {
+        return Err(Failure::new(Class::Usage, "several resources do not go into one file").hint(if args.watch {
+            "watch one, or leave out -o"
+        } else {
+            "write each into a file of its own: --save DIR"
+        }));
+    }
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     context
         .with(session, async |session| {
             if args.watch {
                 return if uris.is_empty() {
-                    Err(which())
+                    Err(which(&session.target().name))
                 } else {
                     watch::resources(context, session, &args, &uris).await
                 };
@@ -64,14 +73,15 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         .await
 }
 
-fn which() -> Failure {
-    Failure::new(Class::Usage, "which resource?").hint("the list without --watch shows what there is")
+fn which(target: &str) -> Failure {
+    Failure::new(Class::Usage, "which resource?")
+        .hint(format!("see what there is: mcpipe read {}", super::quoted(target)))
 }
 
 /// Completes an argument of a template.
 async fn complete(context: &Context, target: Target, words: &[String], wanted: &str) -> Result<Exit> {
     let wanted = Wanted::read(wanted)?;
-    let Some((template, arguments)) = words.split_first() else { return Err(which()) };
+    let Some((template, arguments)) = words.split_first() else { return Err(which(&target.name)) };
     let names = variables(template)?;
     if !names.contains(&wanted.argument) {
         let failure =
@@ -205,12 +215,12 @@ async fn explain(session: &Session, uri: &str, failure: Failure) -> Failure {
 
 fn print(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<Raw>>) -> Result<Exit> {
     if context.ui.json() && results.len() > 1 {
-        return print_json(context, uris, results);
+        return print_json(context, args, uris, results);
     }
     let several = results.len() > 1;
     let mut exit = Exit::Done;
     for result in results {
-        let printed = result.and_then(|result| print_one(context, args, &result, several));
+        let printed = result.and_then(|result| print_one(context, args, &result));
         match printed {
             Ok(()) => {}
             Err(failure) if !several || failure.class() == Class::ClosedPipe => return Err(failure),
@@ -225,38 +235,45 @@ fn print(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Resul
     Ok(exit)
 }
 
-fn print_one(context: &Context, args: &ReadArgs, result: &RawValue, several: bool) -> Result<()> {
+fn print_one(context: &Context, args: &ReadArgs, result: &RawValue) -> Result<()> {
+    let ui = &context.ui;
     if let Some(directory) = &args.save {
-        return context.ui.read_result_saved(result, directory);
+        let saved = ui.read_result_saved(result, directory);
+        return if ui.json() { ui.raw_json(result).and(saved) } else { saved };
     }
-    if let Some(file) = &args.output {
-        if several {
-            return Err(Failure::new(Class::Usage, "several resources do not go into one file")
-                .hint("write each into a file of its own: --save DIR"));
-        }
-        return content::write_contents(result, file);
+    match args.file() {
+        Some(file) => ui.read_result_to(result, file),
+        None if ui.json() => ui.raw_json(result),
+        None => ui.read_result(result),
     }
-    if context.ui.json() { context.ui.raw_json(result) } else { context.ui.read_result(result) }
 }
 
 /// Several results as one document: what was asked, and what came of it.
-fn print_json(context: &Context, uris: &[String], results: Vec<Result<Raw>>) -> Result<Exit> {
+fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<Raw>>) -> Result<Exit> {
     let mut text = String::from(r#"{"results":["#);
     let mut exit = Exit::Done;
+    let mut failed = |failure: &Failure| {
+        context.ui.failure(failure);
+        if exit == Exit::Done {
+            exit = Exit::Said(failure.class());
+        }
+    };
     for (index, (uri, result)) in uris.iter().zip(results).enumerate() {
         if index > 0 {
             text.push(',');
         }
         let uri = Value::String(uri.clone());
         match result {
-            Ok(result) => text.push_str(&format!(r#"{{"uri":{uri},"result":{}}}"#, result.get())),
-            Err(failure) => {
-                context.ui.failure(&failure);
-                let message = Value::String(failure.details().message.clone());
-                text.push_str(&format!(r#"{{"uri":{uri},"error":{message}}}"#));
-                if exit == Exit::Done {
-                    exit = Exit::Said(failure.class());
+            Ok(result) => {
+                let saved = args.save.as_ref().map(|directory| context.ui.read_result_saved(&result, directory));
+                if let Some(Err(failure)) = saved {
+                    failed(&failure);
                 }
+                text.push_str(&format!(r#"{{"uri":{uri},"result":{}}}"#, result.get()));
+            }
+            Err(failure) => {
+                failed(&failure);
+                text.push_str(&format!(r#"{{"uri":{uri},"error":{}}}"#, context.ui.failure_object(&failure)));
             }
         }
     }

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::{Context, Exit, list, skills};
 use crate::cli::{ListArgs, ReadArgs};
 use crate::error::{Class, Failure, Result};
-use crate::output::content;
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::Kind;
 use crate::session::Session;
@@ -18,11 +17,6 @@ use crate::session::subscribe::{Change, Interest, News};
 /// # Errors
 /// When the first reading fails, or the server tells of no changes.
 pub async fn resources(context: &Context, session: &Session, args: &ReadArgs, uris: &[String]) -> Result<Exit> {
-    if args.output.is_some() && uris.len() > 1 {
-        return Err(
-            Failure::new(Class::Usage, "several resources do not go into one file").hint("watch one, or leave out -o")
-        );
-    }
     let mut watching = Resources { context, session, args, uris, last: HashMap::new(), begun: false };
     let interest = Interest { uris: uris.to_vec(), lists: Vec::new() };
     let ended = session.watch(&interest, async |news| watching.hear(news).await).await;
@@ -77,8 +71,8 @@ impl Resources<'_> {
 
     fn print(&self, uri: &str, result: &Raw) -> Result<()> {
         let ui = &self.context.ui;
-        if let Some(file) = &self.args.output {
-            content::write_contents(result, file)
+        if let Some(file) = self.args.file() {
+            ui.read_result_to(result, file)
         } else if !ui.json() {
             ui.read_document(result)
         } else if self.uris.len() == 1 {

@@ -304,7 +304,7 @@ fn a_project_file_that_runs_or_sends_needs_trust_until_it_is_granted_and_again_a
     let world = World::new().json("{\"mcpServers\": {\"x\": {\"command\": \"evil\"}}}");
     let failure = world.settings("x").unwrap_err();
     assert!(message(&failure).contains("starts a process, and its file ~/project/.mcp.json is not trusted"));
-    assert!(failure.details().hint.as_deref().unwrap().starts_with("mcpipe config trust ~/project/.mcp.json"));
+    assert!(failure.details().hint.as_deref().unwrap().ends_with(": mcpipe config trust ~/project/.mcp.json"));
     world.trust("project/.mcp.json");
     assert!(world.settings("x").is_ok());
     let world = world.json("{\"mcpServers\": {\"x\": {\"command\": \"worse\"}}}");

@@ -163,7 +163,7 @@ pub fn refused(source: &Source, name: &str, reason: &str, changed: bool) -> Fail
     let state = if changed { "has changed since it was trusted" } else { "is not trusted" };
     Failure::new(Class::Config, format!("'{name}' {reason}, and its file {} {state}", source.shown))
         .cause("a project's file may have been written by somebody else, and using it runs what it says")
-        .hint(format!("mcpipe config trust {}   (shows all of it first)", shell_word(&source.shown)))
+        .hint(format!("see all of it, and agree: mcpipe config trust {}", shell_word(&source.shown)))
 }
 
 /// A path as it can be pasted; the tilde stays outside the quotes.

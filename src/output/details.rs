@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::escape::flat;
-use super::listing::{description_column, name_cell, name_column};
+use super::listing::{name_cell, name_column};
 use super::table::{Cell, Column, Table};
 use super::{Style, Ui};
 use crate::error::Result;
@@ -167,7 +167,7 @@ fn parameters_table(parameters: &[ParameterRow]) -> Table {
         Column::new("REQUIRED"),
         Column::new("DEFAULT"),
         Column::new("ALLOWED"),
-        description_column(),
+        Column::new("DESCRIPTION").style(Style::DIM),
     ]);
     for parameter in parameters {
         table.row([

@@ -37,7 +37,7 @@ fn server(row: &ServerRow) -> String {
     format!(
         r#"{{"name":{},"transport":{},"revision":{revision},"tools":{},"resources":{},"prompts":{},"seconds":{},"state":{state},"error":{error}}}"#,
         quote(&row.name),
-        quote(&row.transport),
+        if row.transport.is_empty() { "null".to_owned() } else { quote(&row.transport) },
         count(row.tools),
         count(row.resources),
         count(row.prompts),
@@ -102,7 +102,7 @@ mod tests {
             concat!(
                 r#"{"servers":[{"name":"a","transport":"stdio","revision":null,"tools":null,"resources":null,"prompts":null,"seconds":null,"state":null,"error":null},"#,
                 r#"{"name":"b","transport":"http","revision":"2026-07-28","tools":2,"resources":null,"prompts":null,"seconds":1.234,"state":"ok","error":null},"#,
-                r#"{"name":"","transport":"","revision":null,"tools":null,"resources":null,"prompts":null,"seconds":null,"state":"timeout","error":{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}}]}"#
+                r#"{"name":"","transport":null,"revision":null,"tools":null,"resources":null,"prompts":null,"seconds":null,"state":"timeout","error":{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}}]}"#
             )
         );
     }

@@ -14,7 +14,9 @@ use crate::error::{Class, Failure, Result};
 type Data = JustLut<Val>;
 
 /// Deeper documents are refused: they are read by recursion.
-const DEEPEST: usize = 1000;
+const DEEPEST: usize = 1200;
+/// So many characters of a filter's complaint are shown.
+const MOST_SAID: usize = 200;
 /// The greatest whole number up to which a double is exact, 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
@@ -98,13 +100,21 @@ impl Filter {
 fn ended(exception: Exn<'_, Val>) -> Result<()> {
     match exception.get_err() {
         Ok(error) => Err(Failure::new(Class::Failed, "--jq: the filter failed on the result")
-            .cause(error.to_string())
+            .cause(cut(&error.to_string()))
             .hint("see the whole document with --json instead")),
         Err(exception) => match exception.get_halt() {
             Ok(0) => Ok(()),
             Ok(code) => Err(Failure::new(Class::Failed, format!("--jq: the filter halted with {code}"))),
             Err(_) => Err(Failure::new(Class::Bug, "--jq: the filter ended in no way that it can")),
         },
+    }
+}
+
+/// What is said of the value that a filter stumbled over may be the whole document.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MOST_SAID) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -118,7 +128,8 @@ fn shown(value: Val) -> Output {
 /// Whole numbers that were computed as doubles, without the fraction that they do not have: `4 / 2` is 2.
 fn whole(value: Val) -> Val {
     match value {
-        Val::Num(Num::Float(number)) if number.fract() == 0.0 && number.abs() <= EXACT =>
+        Val::Num(Num::Float(number))
+            if number.fract() == 0.0 && number.abs() <= EXACT && (number != 0.0 || number.is_sign_positive()) =>
         {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
             Val::from(number as isize)

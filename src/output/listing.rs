@@ -124,8 +124,9 @@ pub(super) fn name_column(heading: &'static str) -> Column {
     Column::new(heading).whole()
 }
 
-pub(super) fn description_column() -> Column {
-    Column::new("DESCRIPTION").style(Style::DIM)
+/// Descriptions among others: a few lines of each.
+fn description_column() -> Column {
+    Column::new("DESCRIPTION").style(Style::DIM).brief()
 }
 
 /// A name as it is; at a terminal, one that holds blanks or nothing is marked as what it is.

@@ -3,6 +3,7 @@
 //! The only module that writes to the standard streams. A terminal changes the looks, never the
 //! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
 
+mod closed;
 pub mod content;
 pub mod details;
 pub mod documents;
@@ -35,6 +36,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Class, Failure, Result};
 
+pub use closed::reader_gone;
 pub use failure::failure_object;
 pub use progress::{Pause, Progress};
 pub use style::{Style, When};
@@ -154,7 +156,7 @@ impl Ui {
     /// Server text: as it is where standard output is no terminal, made harmless where it is one.
     ///
     /// # Errors
-    /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Failed`] where it cannot be written.
+    /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Output`] where it cannot be written.
     pub fn text(&self, text: &str) -> Result<()> {
         self.write(&[self.shown(text).as_bytes()])
     }
@@ -246,7 +248,7 @@ impl Ui {
         }
         let line = json::one_line(text);
         let line = if self.terminal.stdout { Cow::Owned(json::harmless(&line)) } else { line };
-        self.write(&[line.as_bytes(), b"\n"])
+        self.write_among(&[line.as_bytes(), b"\n"])
     }
 
     /// A table; nothing where it has no rows.
@@ -274,18 +276,30 @@ impl Ui {
         if self.terminal.stdout { escape::visible(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Writes and flushes what is already fit for standard output.
+    /// Writes and flushes what is already fit for standard output. The progress line is over then.
     fn write(&self, parts: &[&[u8]]) -> Result<()> {
-        let write = || {
-            let mut out = lock(&self.out);
-            for part in parts {
-                out.write_all(part)?;
-            }
-            out.flush()
-        };
+        self.progress.end();
+        self.put(parts).map_err(|error| write_failure(&error))
+    }
+
+    /// The same for one of many, behind which work goes on.
+    fn write_among(&self, parts: &[&[u8]]) -> Result<()> {
         // Two streams, one screen: the progress line makes room.
-        let written = if self.terminal.stdout { self.progress.suspend(write) } else { write() };
+        let written = if self.terminal.stdout {
+            self.progress.suspend(|| self.put(parts))
+        } else {
+            self.progress.clear();
+            self.put(parts)
+        };
         written.map_err(|error| write_failure(&error))
+    }
+
+    fn put(&self, parts: &[&[u8]]) -> io::Result<()> {
+        let mut out = lock(&self.out);
+        for part in parts {
+            out.write_all(part)?;
+        }
+        out.flush()
     }
 
     // ---- standard error ----
@@ -304,8 +318,14 @@ impl Ui {
 
     /// Something that may be wrong; silenced by `--quiet`. With `--json` a line `{"warning":"…"}`.
     pub fn warn(&self, text: &str) {
-        if self.options.quiet {
-        } else if self.options.json {
+        if !self.options.quiet {
+            self.alarm(text);
+        }
+    }
+
+    /// A warning that not even `--quiet` silences: safety is at stake.
+    pub fn alarm(&self, text: &str) {
+        if self.options.json {
             let line = serde_json::json!({ "warning": lock(&self.known).hide(text) }).to_string();
             self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
         } else {
@@ -374,7 +394,7 @@ fn write_failure(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::new(Class::ClosedPipe, "standard output was closed");
     }
-    Failure::new(Class::Failed, "cannot write to standard output").source(error)
+    Failure::new(Class::Output, "cannot write to standard output").source(error)
 }
 
 #[cfg(test)]
@@ -437,7 +457,7 @@ mod tests {
             ui.text("x").unwrap_err().class()
         };
         assert_eq!(class(io::ErrorKind::BrokenPipe), Class::ClosedPipe);
-        assert_eq!(class(io::ErrorKind::StorageFull), Class::Failed);
+        assert_eq!(class(io::ErrorKind::StorageFull), Class::Output);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,12 +23,16 @@ const DELAY: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(100);
 /// Terminals with fewer columns get a percentage without a bar.
 const NARROW: usize = 56;
+/// So many columns are left free: what a key echoes (`^C`) must not begin a new line.
+const FREE: usize = 8;
 
 /// The place of the one progress line on the screen.
 #[derive(Default)]
 pub(super) struct Slot {
     bar: Mutex<Option<ProgressBar>>,
     paused: AtomicUsize,
+    /// The result is being printed: nothing is drawn until the next waiting.
+    over: AtomicBool,
 }
 
 impl Slot {
@@ -40,7 +44,15 @@ impl Slot {
         }
     }
 
-    fn clear(&self) {
+    /// Takes the line away for good, before a result is printed: wherever that goes, a reader behind a pipe may
+    /// write to the same screen.
+    pub(super) fn end(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.clear();
+    }
+
+    /// Takes the line away until it is drawn again.
+    pub(super) fn clear(&self) {
         if let Some(bar) = lock(&self.bar).take() {
             bar.finish_and_clear();
         }
@@ -115,6 +127,7 @@ impl Progress {
     pub async fn during<F: Future>(&self, future: F) -> F::Output {
         let Some(ui) = &self.ui else { return future.await };
         let mut future = pin!(future);
+        ui.progress.over.store(false, Ordering::SeqCst);
         let _clear = Clear(&ui.progress);
         let mut ticks = tokio::time::interval_at(self.start + DELAY, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,10 +141,10 @@ impl Progress {
     }
 
     fn draw(&self, ui: &Ui) {
-        if ui.progress.paused.load(Ordering::SeqCst) > 0 {
+        if ui.progress.paused.load(Ordering::SeqCst) > 0 || ui.progress.over.load(Ordering::SeqCst) {
             return;
         }
-        let columns = ui.terminal.columns();
+        let columns = ui.terminal.columns() - FREE;
         let state = lock(&self.state);
         let mut slot = lock(&ui.progress.bar);
         let bar = slot.get_or_insert_with(|| {
@@ -220,7 +233,8 @@ impl TermLike for Screen {
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        self.put(text)
+        // Blanks up to the edge would move the cursor there; what they cover was erased before.
+        if text.bytes().all(|byte| byte == b' ') { Ok(()) } else { self.put(text) }
     }
 
     fn clear_line(&self) -> io::Result<()> {
@@ -288,11 +302,11 @@ mod tests {
             seen.ui.progress.clear();
             let text = seen.err.text();
             let frames: Vec<&str> = text.split("\r\x1b[2K").collect();
-            assert!(frames[0].starts_with("⠁ x "), "{text:?}");
+            assert!(frames[0].starts_with("⠁ x"), "{text:?}");
             assert!(frames[1].trim_end().ends_with("25%"), "{text:?}");
             assert_eq!(frames[1].contains("[=====>              ]"), bar, "{text:?}");
             for frame in frames {
-                assert!(width_of(frame.trim_end()) <= terminal.columns(), "{text:?}");
+                assert!(width_of(frame) <= terminal.columns() - FREE, "{text:?}");
             }
         }
     }
@@ -302,7 +316,7 @@ mod tests {
         let terminal = at_terminal();
         let seen = ui(UiOptions::default(), terminal);
         let progress = block(async { seen.ui.progress("counting") });
-        for (count, shown) in [(3.0, "counting (3) "), (1e300, "counting (10000000000…)")] {
+        for (count, shown) in [(3.0, "counting (3)"), (1e300, "counting (10000000000…")] {
             progress.update(count, None, None);
             progress.draw(&seen.ui);
             let text = seen.err.text();
@@ -316,11 +330,15 @@ mod tests {
         let progress = block(async { seen.ui.progress("working") });
         progress.draw(&seen.ui);
         let before = seen.err.text().len();
-        seen.ui.line("result").unwrap();
+        seen.ui.json_line("1").unwrap();
         let after = seen.err.text();
         assert!(after[before..].starts_with("\r\x1b[2K"), "{:?}", &after[before..]);
         assert!(after[before..].contains("working"));
-        assert_eq!(seen.out.text(), "result\n");
+        // The result itself ends it.
+        seen.ui.line("result").unwrap();
+        progress.draw(&seen.ui);
+        assert!(seen.err.text()[after.len()..].trim_start_matches("\r\x1b[2K").is_empty());
+        assert_eq!(seen.out.text(), "1\nresult\n");
     }
 
     #[test]

@@ -6,28 +6,62 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use super::content::{Block, Object, blocks, bytes_of, contents, entries, list, structured};
+use super::content::{Block, Object, blocks, bytes_of, contents, entries, list, structured, write_contents};
 use super::escape::flat;
-use super::json::unquote;
-use super::save::{Naming, Saver};
+use super::jq::Output;
+use super::json::{harmless, quote, unquote};
+use super::save::{Naming, Saver, write_file};
 use super::{Style, Ui};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::views::{member, members};
 
 impl Ui {
-    /// A tool result for people: text as it is, each block ending its line; binary blocks as one line,
+    /// A tool result, with `--json` as the server sent it, else for people: text as it is, each block ending its line; binary blocks as one line,
     /// or written into files in `save`, whose names are printed; structured content where there is no text.
     ///
     /// # Errors
     /// When it cannot be written, or a block to be saved is not base64 (after all others were printed).
     pub fn tool_result(&self, result: &RawValue, save: Option<&Path>) -> Result<()> {
+        let made = save.map(Saver::new).transpose();
+        if self.json() {
+            return self.saved_and_printed(result, made);
+        }
+        let (saver, not_made) = match made {
+            Ok(saver) => (saver, Ok(())),
+            Err(failure) => (None, Err(failure)),
+        };
+        self.tool_blocks(result, saver)?;
+        not_made
+    }
+
+    /// The JSON document, and what it holds in files: whatever becomes of those, the result is printed.
+    fn saved_and_printed(&self, result: &RawValue, saver: Result<Option<Saver>>) -> Result<()> {
+        let mut outcome = Ok(());
+        match saver {
+            Ok(Some(mut saver)) => {
+                for block in blocks(result).unwrap_or_default() {
+                    let Block::Binary(binary) = block else { continue };
+                    match binary.save(&mut saver) {
+                        Ok(path) => self.path(&path)?,
+                        Err(failure) => outcome = outcome.and(Err(failure)),
+                    }
+                }
+            }
+            Ok(None) => {}
+            Err(failure) => outcome = Err(failure),
+        }
+        self.raw_json(result)?;
+        outcome
+    }
+
+    fn tool_blocks(&self, result: &RawValue, saver: Option<Saver>) -> Result<()> {
         let Some(blocks) = blocks(result) else {
             // No list of content, but structured content alone is common enough.
             let none = member(result, "content").is_none_or(|raw| raw.get() == "null");
             let only = if none { member(result, "structuredContent") } else { None };
             return self.json_pretty(only.unwrap_or(result).get());
         };
-        self.blocks(&blocks, save.map(Saver::new).transpose()?, "--save DIR writes it")?;
+        self.blocks(&blocks, saver, "--save DIR writes it")?;
         if blocks.iter().any(|block| matches!(block, Block::Text(text) if !text.trim().is_empty())) {
             return Ok(());
         }
@@ -113,6 +147,32 @@ impl Ui {
         Ok(())
     }
 
+    /// A resource into the one file that the user named; with `--json` the document, or what the filter makes of it.
+    ///
+    /// # Errors
+    /// When something is not base64, the filter fails, or the file cannot be written.
+    pub fn read_result_to(&self, result: &RawValue, file: &Path) -> Result<()> {
+        if !self.json() {
+            return write_contents(result, file);
+        }
+        let mut text = Vec::new();
+        match &self.options.jq {
+            None => text.extend_from_slice(result.get().as_bytes()),
+            Some(filter) => filter.run(result.get(), |output| {
+                match output {
+                    Output::Json(json) => text.extend_from_slice(json.as_bytes()),
+                    Output::Text(bytes) => text.extend(bytes),
+                }
+                text.push(b'\n');
+                Ok(())
+            })?,
+        }
+        if self.options.jq.is_none() {
+            text.push(b'\n');
+        }
+        write_file(file, &text)
+    }
+
     /// A resource into files in `directory`, whose names are printed.
     ///
     /// # Errors
@@ -156,12 +216,20 @@ impl Ui {
         self.put_line(&self.paint(Style::DIM, &self.shown(line)))
     }
 
-    /// The name of a file that was written.
+    /// The name of a file that was written; with `--json`, whose document has standard output for itself, a line
+    /// `{"saved":"…"}` on standard error.
     ///
     /// # Errors
     /// When it cannot be printed.
     pub fn path(&self, path: &Path) -> Result<()> {
         let text = path.to_string_lossy();
+        if self.json() {
+            if !self.options.quiet {
+                let line = format!(r#"{{"saved":{}}}"#, quote(&text));
+                self.write_err(&if self.terminal.stderr { harmless(&line) } else { line });
+            }
+            return Ok(());
+        }
         if self.terminal.stdout {
             self.line(&text)
         } else {
@@ -173,7 +241,7 @@ impl Ui {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::content::{save_blocks, size, write_contents};
+    use super::super::content::{save_blocks, size};
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;

@@ -135,7 +135,7 @@ fn not_made(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn not_written(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Class::Failed, format!("cannot write the file '{}'", path.display())).source(error)
+    Failure::new(Class::Output, format!("cannot write the file '{}'", path.display())).source(error)
 }
 
 /// The usual file ending for a MIME type, without the dot.

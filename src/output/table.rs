@@ -1,4 +1,5 @@
-//! Tables: wrapped columns with a heading at a terminal, tab-separated lines in a pipe.
+//! Tables: wrapped columns with a heading at a terminal, tab-separated lines in a pipe. Where a terminal is too
+//! narrow for the columns, each row becomes a record of its own, a line or more for each cell.
 //!
 //! In a pipe each row is one line and nothing is cut; a tab, line feed or carriage return inside a cell
 //! becomes a blank, so that lines and columns can be counted on.
@@ -14,8 +15,10 @@ use super::style::Style;
 /// characters are free for this: no cell holds one (`escape::one_line`).
 const COLUMN_MARK: char = '\x1f';
 const ROW_MARK: char = '\x1e';
-/// A cell does not get higher than this at a terminal.
+/// A cell of a brief column does not get higher than this at a terminal.
 const MAX_LINES: usize = 4;
+/// Where a column would wrap its cells within fewer columns of the terminal than this, rows become records.
+const LEAST: usize = 10;
 
 /// Stands before what was put below a row.
 const TAIL: &str = "    ";
@@ -26,19 +29,27 @@ pub struct Column {
     heading: &'static str,
     style: Style,
     whole: bool,
+    brief: bool,
 }
 
 impl Column {
     /// A column whose cells may be wrapped.
     #[must_use]
     pub fn new(heading: &'static str) -> Self {
-        Column { heading, style: Style::PLAIN, whole: false }
+        Column { heading, style: Style::PLAIN, whole: false, brief: false }
     }
 
     /// Paints its cells so.
     #[must_use]
     pub fn style(mut self, style: Style) -> Self {
         self.style = style;
+        self
+    }
+
+    /// Cuts its cells after a few lines: prose, told in full elsewhere.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        self.brief = true;
         self
     }
 
@@ -158,15 +169,20 @@ impl Table {
         if self.rows.is_empty() {
             return String::new();
         }
-        let mut texts: Vec<Vec<String>> =
-            self.rows.iter().map(|row| row.iter().map(Cell::at_terminal).collect()).collect();
+        let texts: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::at_terminal).collect()).collect();
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&column| texts.iter().any(|row| row.get(column).is_some_and(|text| !text.is_empty())))
             .collect();
         let mut blocks = self.lay_out(&texts, &used, width);
         let mut tails: Vec<Option<String>> = vec![None; self.rows.len()];
-        if blocks.iter().any(|block| block.len() > 1) && self.fold(&mut texts, &mut tails) {
-            blocks = self.lay_out(&texts, &used, width);
+        if blocks.iter().any(|block| block.len() > 1) {
+            let mut heads = texts.clone();
+            if self.fold(&mut heads, &mut tails) {
+                blocks = self.lay_out(&heads, &used, width);
+            }
+            if self.heading && used.len() > 1 && self.is_squeezed(&blocks, &heads, &used) {
+                return self.records(&texts, &used, width, colour);
+            }
         }
         let mut out = String::new();
         for (index, block) in blocks.iter().enumerate() {
@@ -220,7 +236,6 @@ impl Table {
             for &column in used {
                 cells.add_cell(row.get(column).map_or("", String::as_str).into());
             }
-            cells.max_height(MAX_LINES);
             table.add_row(cells);
         }
         for (place, &column) in used.iter().enumerate() {
@@ -244,7 +259,60 @@ impl Table {
                 block.push(line);
             }
         }
-        blocks
+        blocks.into_iter().map(|block| self.cut(block, used)).collect()
+    }
+
+    /// The block of a row without what is too much for its brief columns.
+    fn cut(&self, block: Vec<String>, used: &[usize]) -> Vec<String> {
+        if block.len() <= MAX_LINES {
+            return block;
+        }
+        let mut lines: Vec<Vec<String>> =
+            block.iter().map(|line| line.split(COLUMN_MARK).map(ToOwned::to_owned).collect()).collect();
+        let brief = |place: usize| used.get(place).is_some_and(|&column| self.columns[column].brief);
+        for place in (0..used.len()).filter(|&place| brief(place)) {
+            let mut missing = false;
+            for part in lines.iter_mut().skip(MAX_LINES).filter_map(|line| line.get_mut(place)) {
+                missing |= !part.trim().is_empty();
+                *part = " ".repeat(escape::width(part));
+            }
+            if let Some(part) = lines[MAX_LINES - 1].get_mut(place).filter(|_| missing) {
+                let width = escape::width(part);
+                let cut = escape::fit(&format!("{} …", part.trim_end()), width).into_owned();
+                *part = format!("{cut}{}", " ".repeat(width - escape::width(&cut)));
+            }
+        }
+        while lines.last().is_some_and(|line| line.iter().all(|part| part.trim().is_empty())) {
+            lines.pop();
+        }
+        lines.into_iter().map(|line| line.join(&COLUMN_MARK.to_string())).collect()
+    }
+
+    /// Whether a column is too narrow to be read.
+    fn is_squeezed(&self, blocks: &[Vec<String>], texts: &[Vec<String>], used: &[usize]) -> bool {
+        let Some(line) = blocks.iter().flatten().next() else { return false };
+        line.split(COLUMN_MARK).zip(used).enumerate().any(|(place, (part, &column))| {
+            let width = escape::width(part).saturating_sub(usize::from(place > 0));
+            let heading = escape::width(self.columns[column].heading);
+            let longest = texts.iter().filter_map(|row| row.get(column)).map(|text| escape::width(text)).max();
+            width < LEAST && longest.unwrap_or(0).max(heading) > width
+        })
+    }
+
+    /// Each row as a record: heading and cell, cells without text left out, a blank line between two.
+    fn records(&self, texts: &[Vec<String>], used: &[usize], width: usize, colour: bool) -> String {
+        let mut records = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).bare();
+        for (row, texts) in texts.iter().enumerate() {
+            if row > 0 {
+                records.row([Cell::default(), Cell::default()]);
+            }
+            for &column in used {
+                let Some(text) = texts.get(column).filter(|text| !text.is_empty()) else { continue };
+                let style = self.style_of(Some(&column), Some(row));
+                records.row([self.columns[column].heading.into(), Cell::new(text.as_str()).style(style)]);
+            }
+        }
+        records.for_terminal(width, colour)
     }
 
     fn paint_line(&self, out: &mut String, line: &str, used: &[usize], row: Option<usize>, colour: bool) {
@@ -309,7 +377,8 @@ mod tests {
 
     #[test]
     fn long_cells_are_wrapped_within_the_width_and_cut_at_last() {
-        let mut table = Table::new([Column::new("NAME").whole(), Column::new("DESCRIPTION").style(Style::DIM)]);
+        let columns = [Column::new("NAME").whole(), Column::new("DESCRIPTION").style(Style::DIM).brief()];
+        let mut table = Table::new(columns);
         table.row(["a_name_of_some_length".into(), Cell::new("word ".repeat(100))]);
         table.row(["b".into(), "c".into()]);
         let indent = " ".repeat(22);
@@ -324,6 +393,36 @@ mod tests {
                  b                     c\n"
             )
         );
+    }
+
+    #[test]
+    fn what_is_not_brief_is_never_cut() {
+        let mut table = Table::new([Column::new("NAME").whole(), Column::new("PARAMETERS")]);
+        let many: Vec<String> = (0..60).map(|n| format!("p{n}")).collect();
+        table.row(["a".into(), Cell::new(many.join(", "))]);
+        let text = table.for_terminal(40, false);
+        assert!(many.iter().all(|name| text.contains(name.as_str())) && !text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn rows_become_records_where_columns_would_be_too_narrow() {
+        let mut table = Table::new([
+            Column::new("NAME").whole(),
+            Column::new("TYPE"),
+            Column::new("EMPTY"),
+            Column::new("DESCRIPTION").brief(),
+        ]);
+        table.row(["a_parameter".into(), "string (date-time)".into(), "".into(), "word ".repeat(12).into()]);
+        table.row(["b".into(), "null".into(), "".into(), "".into()]);
+        assert_eq!(
+            table.for_terminal(30, false),
+            "NAME         a_parameter\n\
+             TYPE         string\n             (date-time)\n\
+             DESCRIPTION  word word word\n             word word word\n             word word word\n\
+             \x20            word word word\n\
+             \nNAME         b\nTYPE         null\n"
+        );
+        assert!(table.for_terminal(80, false).starts_with("NAME         TYPE"), "{}", table.for_terminal(80, false));
     }
 
     #[test]

@@ -41,6 +41,10 @@ impl Ui {
 
 /// Made for the owner alone: even redacted, an exchange is private.
 fn open(path: &Path) -> Result<File> {
+    if path == Path::new("-") {
+        return Err(Failure::new(Class::Usage, "--trace needs a file: standard output is for the result")
+            .hint("-v and -vv show the exchange on standard error"));
+    }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

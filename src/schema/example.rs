@@ -22,17 +22,58 @@ const MOST_SAMPLES: usize = 500;
 #[must_use]
 pub fn example_args(schema: &Value) -> Vec<String> {
     let document = Document::new(schema);
-    let (mut words, steps) = (Vec::new(), Cell::new(MOST_SAMPLES));
-    for name in document.required(schema) {
-        let Property::Declared(parts) = document.property(schema, name) else {
+    let steps = Cell::new(MOST_SAMPLES);
+    let always = named(document, schema, None, &steps);
+    let fits = |samples: &[Sample<'_>]| {
+        let object = samples.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
+        accepts(document, schema, &Value::Object(object)) == Some(true)
+    };
+    let mut chosen = None;
+    if !fits(&always) {
+        // What is required may hang on a choice: the first that works is shown.
+        let branches = ["oneOf", "anyOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
+        chosen = branches.map(|branch| named(document, schema, Some(branch), &steps)).find(|samples| fits(samples));
+    }
+    let mut words = Vec::new();
+    for (name, parts, value) in chosen.unwrap_or(always) {
+        if parts.is_empty() {
             words.push(text_word(name, "text"));
-            continue;
-        };
-        let Some(part) = parts.first() else { continue };
-        let value = sample(document, part, DEEPEST, &steps);
-        word(document, &parts, name, &value, &mut words);
+        } else {
+            word(document, &parts, name, &value, &mut words);
+        }
     }
     words
+}
+
+/// A required parameter: its name, what is declared of it, a value for it.
+type Sample<'a> = (&'a str, Vec<&'a Value>, Value);
+
+/// The required parameters of a schema, and of one branch of a choice in it, whose declarations come first.
+fn named<'a>(
+    document: Document<'a>,
+    schema: &'a Value,
+    branch: Option<&'a Value>,
+    steps: &Cell<usize>,
+) -> Vec<Sample<'a>> {
+    let branch = branch.map(|branch| document.target(branch).unwrap_or(branch));
+    let mut names = document.required(schema);
+    for name in branch.map(|branch| document.required(branch)).unwrap_or_default() {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let one = |name: &'a str| {
+        for place in branch.into_iter().chain([schema]) {
+            if let Property::Declared(parts) = document.property(place, name)
+                && let Some(part) = parts.first()
+            {
+                let value = sample(document, part, DEEPEST, steps);
+                return (name, parts, value);
+            }
+        }
+        (name, Vec::new(), Value::from("text"))
+    };
+    names.into_iter().map(one).collect()
 }
 
 /// Writes one value as the words that `args` reads back as that value.

@@ -8,7 +8,7 @@ use super::{Auth, Overrides, Policy, Target};
 use crate::config::origins::Fault;
 use crate::config::paths::absolute;
 use crate::config::settings::{Defaults, Inherit, Set, Settings};
-use crate::config::{Config, relative_to, trust};
+use crate::config::{Config, relative_to};
 use crate::env::{Environment, OWN_PREFIX};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
@@ -243,11 +243,21 @@ fn http(
     Ok((endpoint, warnings))
 }
 
+/// A flag that may be repeated is named by its place: what it holds may be a secret.
+fn numbered(mut failure: Failure, what: &str, flag: &str, index: usize) -> Failure {
+    let message = &mut failure.details_mut().message;
+    if let Some(rest) = message.strip_prefix(what) {
+        let noun = what.trim_start_matches("a ");
+        *message = format!("the {noun} in {flag} number {}{rest}", index + 1);
+    }
+    failure
+}
+
 /// The headers of `--header` and `--bearer-env`.
 fn flag_headers(overrides: &Overrides, environment: &Environment) -> Result<Vec<(String, Secret)>> {
     let mut headers = Vec::new();
-    for text in &overrides.headers {
-        headers.extend(parse::header_flag(text)?);
+    for (index, text) in overrides.headers.iter().enumerate() {
+        headers.extend(parse::header_flag(text).map_err(|failure| numbered(failure, "a header", "-H", index))?);
     }
     if let Some(variable) = &overrides.bearer_env {
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
@@ -286,8 +296,8 @@ fn inherited(environment: &Environment, inherit: &Inherit, own: &[String]) -> In
 /// The variables that are set for this server: the entry's, under those of flags.
 fn own_variables(configured: &[(String, Secret)], overrides: &Overrides) -> Result<BTreeMap<String, Secret>> {
     let mut all: BTreeMap<String, Secret> = configured.iter().cloned().collect();
-    for text in &overrides.env {
-        let (name, value) = parse::variable(text)?;
+    for (index, text) in overrides.env.iter().enumerate() {
+        let (name, value) = parse::variable(text).map_err(|failure| numbered(failure, "a variable", "-e", index))?;
         all.insert(name, value);
     }
     Ok(all)
@@ -309,7 +319,7 @@ fn working_directory(
     parse::directory(&cwd).map_err(|why| {
         Failure::new(Class::Config, format!("the server cannot be started: {why}"))
             .cause(format!("'cwd' is configured in {}", settings.source.shown))
-            .hint(format!("mcpipe config check   (or look at {})", trust::shell_word(&settings.source.shown)))
+            .hint("see what else is wrong: mcpipe config check")
     })?;
     Ok(Some(cwd))
 }

@@ -273,7 +273,7 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
     assert_eq!(headers(&with("A: é").unwrap()), [("A", "é")]);
     for (text, part) in [
         ("A:", "the header 'A' has no value"),
-        ("s3cret", "a header has no colon"),
+        ("s3cret", "number 1 has no colon"),
         ("A b: s3cret", "'A b' cannot be the name"),
         (": s3cret", "'' cannot be the name"),
         ("A: s3cret\r\nB: c", "holds a line break"),

@@ -76,7 +76,8 @@ fn cannot_start(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound if program.contains('/') => failure.hint(format!("check the path {program}")),
         ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),
-        ErrorKind::PermissionDenied => failure.hint(format!("make it executable: chmod +x {program}")),
+        ErrorKind::PermissionDenied => failure
+            .hint(format!("make it executable: chmod +x {}", shlex::try_quote(program).unwrap_or(program.into()))),
         _ => failure,
     }
 }

@@ -52,10 +52,15 @@ pub struct Seen {
 impl Mcpipe {
     /// Starts it at a terminal of 80 by 24.
     pub fn at_terminal(self, streams: Streams) -> Terminal {
+        self.at_terminal_of(80, streams)
+    }
+
+    /// Starts it at a terminal of so many columns.
+    pub fn at_terminal_of(self, columns: u16, streams: Streams) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = || -> OwnedFd { File::options().read(true).write(true).open(&name).unwrap().into() };
@@ -163,12 +168,17 @@ impl Seen {
     /// What a person sees in the end: escape sequences applied as far as progress lines need (carriage
     /// return, erase line, cursor up), styles left out.
     pub fn settled(&self) -> String {
-        settle(&self.screen)
+        settle(&self.screen, usize::MAX)
+    }
+
+    /// The same where the terminal has so many columns and begins a new line past the last.
+    pub fn settled_within(&self, columns: usize) -> String {
+        settle(&self.screen, columns)
     }
 }
 
 /// Applies the few terminal controls that line-based programs use.
-fn settle(text: &str) -> String {
+fn settle(text: &str, columns: usize) -> String {
     let mut lines = vec![Vec::<char>::new()];
     let (mut row, mut column) = (0, 0);
     let mut chars = text.chars().peekable();
@@ -197,6 +207,13 @@ fn settle(text: &str) -> String {
                 }
             }
             c => {
+                if column == columns {
+                    row += 1;
+                    column = 0;
+                    if row == lines.len() {
+                        lines.push(Vec::new());
+                    }
+                }
                 while lines[row].len() < column {
                     lines[row].push(' ');
                 }

@@ -136,7 +136,7 @@ impl<'a> Login<'a> {
         let failure = denied.failure(&format!("the authorization server {} gave no token", self.found.server.issuer));
         if denied.is("invalid_client") && self.client.origin == Origin::Registered {
             return failure
-                .hint(format!("register anew: mcpipe auth logout {0}, then mcpipe auth login {0}", self.means.name));
+                .hint(format!("register anew: mcpipe auth logout {0} && mcpipe auth login {0}", self.means.name));
         }
         if denied.is("invalid_client") {
             return failure.hint("check client_id and its secret or key, and token_endpoint_auth_method");

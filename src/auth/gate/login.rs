@@ -110,7 +110,7 @@ impl Inner {
                 let failure = Failure::new(Class::Auth, format!("{name} requires a login"));
                 // Without metadata, the server may want something else than a login.
                 if challenge.is_none_or(|one| one.resource_metadata().is_none()) {
-                    failure.hint(format!("{hint}, or give it a token from a variable with --bearer-env VAR"))
+                    failure.hint(format!("give it a token from a variable with --bearer-env VAR, or log in: {hint}"))
                 } else {
                     failure.hint(hint)
                 }

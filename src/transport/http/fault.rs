@@ -53,7 +53,7 @@ fn chain(error: &reqwest::Error) -> Vec<String> {
         let empty = text.starts_with("error sending request") || text.starts_with("client error (");
         let repeated = causes.last().is_some_and(|last| last.ends_with(&text));
         if !empty && !repeated {
-            causes.push(text);
+            causes.push(in_words(text));
         }
         next = error.source();
     }
@@ -61,6 +61,20 @@ fn chain(error: &reqwest::Error) -> Vec<String> {
         causes.extend(tls::problem().map(|problem| format!("of the system's authorities: {problem}")));
     }
     causes
+}
+
+/// What the TLS library says of a certificate in the terms of its own code, in words.
+fn in_words(text: String) -> String {
+    let known = [
+        ("CaUsedAsEndEntity", "it is that of an authority, and no server may show it"),
+        ("EndEntityUsedAsCa", "it is signed by one that is no authority"),
+        ("UnsupportedCertVersion", "it is of a version that is no longer accepted (X.509 v3 is needed)"),
+        ("UnsupportedSignatureAlgorithm", "its signature is of a kind that is not accepted"),
+    ];
+    match (text.split_once("Other(OtherError("), known.iter().find(|(code, _)| text.contains(code))) {
+        (Some((before, _)), Some((_, words))) => format!("{before}{words}"),
+        _ => text,
+    }
 }
 
 fn unknown_issuer(error: &reqwest::Error) -> bool {

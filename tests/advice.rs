@@ -1,0 +1,127 @@
+//! What is said about a command line that is wrong, and what help and hints show: true, and fit to be pasted.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::support::{Mcp, Run, Sandbox};
+
+fn refused(words: &[&str]) -> Run {
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(2).prints("").hides("-- -");
+    run
+}
+
+#[test]
+fn options_for_arguments_are_explained() {
+    refused(&["call", "./s", "echo", "--message", "hello"])
+        .says("hint: a tool's arguments have no dashes: message=hello");
+    refused(&["call", "./s", "echo", "--message=a b"]).says("message='a b'");
+    refused(&["call", "./s", "echo", "--message"]).says("message=…");
+    refused(&["prompt", "./s", "greet", "--who", "you"]).says("who=you");
+    refused(&["call", "./s", "echo", "--api-token", "s3cret"]).says("api-token=…").hides("s3cret");
+    refused(&["call", "./s", "echo", "-x"]).says("name=value");
+    refused(&["list", "./s", "--frobnicate"]).says("mcpipe list --help");
+    refused(&["call", "./s", "echo", "--args", "-x"]).says("--option=VALUE");
+}
+
+#[test]
+fn a_time_is_not_negative() {
+    for option in ["--timeout", "--connect-timeout", "--wait"] {
+        refused(&["list", "./s", option, "-1"]).says("0 or a positive time").says(option);
+    }
+}
+
+#[test]
+fn the_last_of_several_values_counts() {
+    let server = Mcp::modern().stdio();
+    let words = ["call", &server.target(), "echo", "text=x", "--timeout", "1ms", "--timeout", "9s", "--json", "--json"];
+    let run = Sandbox::new().mcpipe(words).args(["--color", "always", "--color", "never", "-y", "-y"]).run();
+    assert_eq!(run.succeeds().json()["content"][0]["text"], "x");
+    let run = Sandbox::new().mcpipe(["list", "http://127.0.0.1:1/", "-H", "A: 1", "-H", "no"]).run();
+    run.exits(2).says("the header in -H number 2 has no colon").hides("'no'");
+}
+
+#[test]
+fn what_is_wrong_is_named_and_never_shown() {
+    refused(&["list", "./s", "-e", "A=1", "-e", "s3cret"]).says("-e number 2").hides("s3cret");
+    let bad = OsString::from_vec(b"s3cret\xff".to_vec());
+    let words = [OsString::from("call"), "./s".into(), "echo".into(), bad];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(2).says("argument 4 is not valid UTF-8").hides("s3cret");
+    refused(&["call", "./s", "echo", "--elicit", "{x"]).says("no JSON").hides("line 1 column");
+    refused(&["call", "./s", "echo", "--elicit", "[1]"]).says("no JSON object").hides("line 1 column");
+}
+
+#[test]
+fn options_that_mean_nothing_here_are_refused() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let refused = |words: &[&str], why: &str| {
+        sandbox.mcpipe(words).run().exits(2).prints("").says(why);
+    };
+    for option in ["--prompts", "--resources", "--templates", "--skills", "--all", "--info"] {
+        refused(&["list", &target, "echo", option], option);
+    }
+    refused(&["list", &target, "echo", "--grep", "x"], "--grep");
+    for option in ["--info", "--resources", "--templates", "--prompts", "--skills", "--all", "--schema"] {
+        refused(&["list", option], option);
+    }
+    refused(&["list", "--offline", "--grep", "x"], "--offline");
+    refused(&["prompt", &target, "greet", "who:=5"], "who=5");
+    assert!(server.seen().is_empty(), "nobody is asked");
+}
+
+#[test]
+fn an_empty_configuration_says_how_to_fill_it() {
+    let run = Sandbox::new().mcpipe(["list"]).run();
+    run.exits(0).prints("").says("no servers are configured").says("mcpipe config add NAME URL");
+}
+
+#[test]
+fn nothing_found_is_no_failure_and_is_said() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n", server.words()[0], server.words()[1]));
+    sandbox.mcpipe(["list", "s", "--grep", "nowhere"]).run().exits(0).prints("").says("no matching tools");
+    sandbox.mcpipe(["list", "--grep", "nowhere"]).run().exits(0).prints("").says("nothing matches 'nowhere'");
+}
+
+#[test]
+fn quiet_does_not_hide_that_nothing_is_checked() {
+    let run = Sandbox::new().mcpipe(["list", "https://127.0.0.1:1/", "--insecure", "-q"]).run();
+    run.exits(5).says("NOT checked");
+}
+
+#[test]
+fn help_fits_a_terminal_and_holds_no_escapes() {
+    let sandbox = Sandbox::new();
+    let mut wrong = Vec::new();
+    for words in [
+        &[][..],
+        &["list"],
+        &["call"],
+        &["read"],
+        &["prompt"],
+        &["task"],
+        &["auth"],
+        &["auth", "login"],
+        &["auth", "logout"],
+        &["auth", "status"],
+        &["auth", "token"],
+        &["auth", "import"],
+        &["config"],
+        &["config", "add"],
+        &["config", "import"],
+        &["completions"],
+        &["man"],
+    ] {
+        let run = sandbox.mcpipe(words).arg("--help").run();
+        let help = run.succeeds().stdout();
+        wrong.extend(help.lines().filter(|line| line.contains("\\\"")).map(ToOwned::to_owned));
+        // What stands behind the options is ours, line by line: where it is too long it is broken anew.
+        let tail = help.rfind("\n\n").map_or("", |_| help.split("--events").last().unwrap_or(help));
+        wrong.extend(tail.lines().filter(|line| line.chars().count() > 80).map(ToOwned::to_owned));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
