@@ -106,7 +106,7 @@ fn get_tells_every_value_with_its_origin() {
         --- stderr
         mcpipe: error: no server named 'apo' is configured
           did you mean 'api'?
-        hint: `mcpipe config add apo URL` adds it; `mcpipe config list` shows what there is
+        hint: see the names: mcpipe config list
     "#]]
     .assert_eq(&config(&sandbox, &["get", "apo"]));
     expect![[r#"
@@ -114,7 +114,7 @@ fn get_tells_every_value_with_its_origin() {
         --- stderr
         mcpipe: error: the following required arguments were not provided: <NAME>
           usage: mcpipe config get <NAME>
-        hint: see mcpipe --help
+        hint: see mcpipe config --help
     "#]]
     .assert_eq(&config(&sandbox, &["get"]));
     let jq = sandbox.mcpipe(["config", "get", "files", "--jq", ".values[] | select(.key == \"cwd\").value"]).run();
@@ -197,7 +197,7 @@ fn check_finds_everything_at_once() {
         exit: 3
         --- stderr
         mcpipe: error: no server named 'zz' is configured
-        hint: `mcpipe config add zz URL` adds it; `mcpipe config list` shows what there is
+        hint: see the names: mcpipe config list
     "#]]
     .assert_eq(&config(&sandbox, &["check", "zz"]));
     expect![[r#"

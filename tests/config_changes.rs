@@ -153,7 +153,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         --- stderr
         mcpipe: error: the following required arguments were not provided: <TARGET>
           usage: mcpipe config add <NAME> <TARGET> [-- <COMMAND>...]
-        hint: see mcpipe --help
+        hint: see mcpipe config --help
     "#]]
     .assert_eq(&add(&["x"]));
     expect![[r#"
@@ -225,7 +225,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         );
     }
     // The next step can be taken although the name does not exist.
-    add("x", &[&login]).says(&format!("hint: mcpipe auth login {login}"));
+    add("x", &[&login]).says(&format!("or log in: mcpipe auth login {login}\n"));
     expect![[r#"
         exit: 0
         --- stderr
@@ -255,7 +255,7 @@ fn remove_and_rename_take_full_names_only() {
         --- stderr
         mcpipe: error: no server named 'fil' is configured
           did you mean 'files'?
-        hint: `mcpipe config add fil URL` adds it; `mcpipe config list` shows what there is
+        hint: see the names: mcpipe config list
     "#]]
     .assert_eq(&config(&sandbox, &["remove", "fil"]));
     expect![[r#"

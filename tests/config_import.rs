@@ -334,7 +334,7 @@ fn failures_say_what_was_looked_for() {
         exit: 2
         --- stderr
         mcpipe: error: invalid value 'vault' for '--secrets <WHERE>' [possible values: keep, variables, keychain]
-        hint: see mcpipe --help
+        hint: see mcpipe config --help
     "#]]
     .assert_eq(&import(&["gemini", "--secrets", "vault"]));
 }

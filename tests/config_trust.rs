@@ -32,7 +32,7 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
         --- stderr
         mcpipe: error: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted
           a project's file may have been written by somebody else, and using it runs what it says
-        hint: mcpipe config trust [ROOT]/work/.mcp.json   (shows all of it first)
+        hint: see all of it, and agree: mcpipe config trust [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     expect![[r#"
@@ -88,7 +88,7 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
         --- stderr
         mcpipe: error: 'x' starts a process, and its file [ROOT]/work/.mcp.json has changed since it was trusted
           a project's file may have been written by somebody else, and using it runs what it says
-        hint: mcpipe config trust [ROOT]/work/.mcp.json   (shows all of it first)
+        hint: see all of it, and agree: mcpipe config trust [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     sandbox.file(".mcp.json", &text);

@@ -46,16 +46,16 @@ fn log_in_call_renew_step_up_and_log_out() {
     login.exits(0).says("Logged in to real");
     sandbox.mcpipe(["list", "real"]).run().exits(0).says_on_stdout("whoami");
     call().run().exits(4).says("mcp:call");
-    ask(&server, "POST", "/life/1");
+    ask(&server, "POST", "/life/3");
     let stepped = with_person(call().args(["--login", "always"]));
     stepped.exits(0).prints("alice\n");
 
     // Refresh tokens rotate: twice is more than once.
     for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(1100));
+        std::thread::sleep(Duration::from_millis(3100));
         call().run().succeeds().prints("alice\n");
     }
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(3100));
     ask(&server, "POST", "/life/3600");
     let before: usize = ask(&server, "GET", "/refreshes").parse().unwrap();
     assert!(before >= 2, "{before}");
@@ -96,10 +96,10 @@ fn a_machine_logs_in_by_itself_whenever_it_must() {
     };
     let call = |sandbox: &Sandbox, secret: &str| sandbox.mcpipe(["call", "real", "whoami"]).env("SECRET", secret).run();
     let secret = "client_id = \"machine\"\nclient_secret = \"${SECRET}\"";
-    ask(&server, "POST", "/life/1");
+    ask(&server, "POST", "/life/3");
     configure(&sandbox, secret);
     call(&sandbox, "machine-secret").exits(0).prints("machine\n");
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(3100));
     ask(&server, "POST", "/life/3600");
     call(&sandbox, "machine-secret").succeeds().prints("machine\n");
     call(&sandbox, "guess").succeeds().prints("machine\n");

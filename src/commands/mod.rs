@@ -339,6 +339,8 @@ pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result
         .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
     let outcome = runtime.block_on(async {
         let signals = tokio::spawn(signals(interrupt.clone()));
+        // It listens before anything is changed that a signal would leave behind: a terminal that shows nothing, say.
+        tokio::task::yield_now().await;
         let outcome = future.await;
         signals.abort();
         outcome

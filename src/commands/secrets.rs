@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_WITH_PERSON: Duration = Duration::from_secs(60);
 /// When a person is told what we wait for.
 const SILENCE: Duration = Duration::from_millis(1500);
+/// How much later than a command we may learn of a signal that both were sent.
+const ECHO: Duration = Duration::from_millis(100);
 /// How long the output of a command that has ended may be held open by something that it started.
 const LINGER: Duration = Duration::from_millis(500);
 /// The longest secret, in bytes.
@@ -123,6 +125,14 @@ impl Context {
             }
             self.ui.note(&format!("waiting for '{}', which has a secret of the configuration", words[0]));
         }
+        let running = async {
+            let outcome = running.await;
+            if person && outcome.is_err() {
+                // ^C ends it and is meant for us: it may be seen there a moment earlier than here.
+                tokio::time::sleep(ECHO).await;
+            }
+            outcome
+        };
         let Some(patience) = patience else { return running.await };
         timeout(patience.saturating_sub(first), running).await.unwrap_or_else(|_| {
             let message = format!("the command '{}' did not end within {}", words[0], human(patience));
