@@ -184,7 +184,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stdout
         api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tready
-        crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tready
+        crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tfaulty
         files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tready
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));

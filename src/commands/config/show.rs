@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Body, Context, Report};
 use crate::config::origins::{self, Fault, Format, Layer, Origin};
 use crate::config::schema::{self, AUTH, Key, Kind, SERVER};
+use crate::config::secrets::Secrets;
 use crate::config::settings::Defaults;
 use crate::config::shown::{self, Care, Shown};
 use crate::config::tree::{Member, Node, Value};
@@ -23,10 +24,12 @@ pub(super) fn list(context: &Context<'_>) -> Report {
         .iter()
         .map(|server| {
             let (kind, place) = summary(server);
-            vec![server.name.clone(), kind, place, server.origin().to_string(), state(server).to_owned()]
+            let faulty = !unfit(&config, context.environment, server).is_empty();
+            vec![server.name.clone(), kind, place, server.origin().to_string(), state(server, faulty).to_owned()]
         })
         .collect();
-    let servers: Vec<Json> = config.servers().iter().map(entry).collect();
+    let servers: Vec<Json> =
+        config.servers().iter().map(|server| entry(server, &unfit(&config, context.environment, server))).collect();
     let mut report = Report::new(
         json!({ "servers": servers, "faults": faults.iter().map(fault).collect::<Vec<_>>() }),
         Body::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
@@ -40,7 +43,7 @@ pub(super) fn list(context: &Context<'_>) -> Report {
 }
 
 /// One server for `config list --json`.
-fn entry(server: &Server) -> Json {
+fn entry(server: &Server, faults: &[Fault]) -> Json {
     let (kind, place) = summary(server);
     let replaces: Vec<String> = server.replaces.iter().map(ToString::to_string).collect();
     json!({
@@ -49,10 +52,20 @@ fn entry(server: &Server) -> Json {
         "target": place,
         "origin": origin(&server.origin()),
         "layer": server.source.layer.as_str(),
-        "state": state(server),
+        "state": state(server, !faults.is_empty()),
         "replaces": replaces,
-        "faults": server.faults().iter().map(fault).collect::<Vec<_>>(),
+        "faults": faults.iter().map(fault).collect::<Vec<_>>(),
     })
+}
+
+/// What keeps a server from being used, a variable that is not set among it. Secrets are taken for given: nothing is
+/// fetched here.
+fn unfit(config: &Config, environment: &Environment, server: &Server) -> Vec<Fault> {
+    let faults = server.faults();
+    if !faults.is_empty() || server.usable().is_err() {
+        return faults;
+    }
+    server.read(environment, &config.defaults, &Secrets::pretended()).err().unwrap_or_default()
 }
 
 /// The transport and the URL or the command line, secrets hidden, references as they are written.
@@ -92,8 +105,8 @@ fn texts(node: &Node) -> Vec<&str> {
     }
 }
 
-fn state(server: &Server) -> &'static str {
-    if !server.faults().is_empty() {
+fn state(server: &Server, faulty: bool) -> &'static str {
+    if faulty {
         "faulty"
     } else if server.disabled().is_some() {
         "disabled"
@@ -145,7 +158,7 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
         .iter()
         .map(|row| json!({ "key": row.key, "value": row.json, "hidden": row.hidden, "origin": origin(&row.origin) }))
         .collect();
-    let mut document = entry(server);
+    let mut document = entry(server, &unfit(&config, context.environment, server));
     if let Json::Object(members) = &mut document {
         members.insert("values".to_owned(), Json::Array(values));
     }
