@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::support::pty::Streams;
 use crate::support::real::{Listening, everything, file, node, package};
 use crate::support::{Run, Sandbox};
 
@@ -178,4 +179,25 @@ fn over_streamable_http() {
 #[test]
 fn over_http_sse() {
     over_the_network("sse", "/sse", "sse");
+}
+
+/// The tool that only who can visit pages is offered: refused until one page was visited (-32042, `ELI-07`), the call
+/// goes out again, and asks for another.
+#[test]
+fn pages_to_visit_at_a_terminal() {
+    let sandbox = Sandbox::new();
+    let words = ["call", "trigger-url-elicitation", "url=https://example.com/in", "errorPath=true", "--"];
+    let mut terminal = sandbox
+        .mcpipe(words)
+        .args(everything())
+        .env("NO_COLOR", "1")
+        .env("BROWSER", "sh -c 'echo \"$1\" >> opened' x")
+        .at_terminal(Streams::ALL);
+    terminal.shows("https://modelcontextprotocol.io").shows("Open it?").types("y\n");
+    terminal.shows("Press Enter").types("\n");
+    terminal.shows("https://example.com/in").shows("Open it?").types("y\n");
+    let seen = terminal.ends();
+    assert!(seen.exits(0).settled().contains("User completed the URL elicitation flow."), "{}", seen.screen);
+    let opened = std::fs::read_to_string(sandbox.work().join("opened")).unwrap();
+    assert_eq!(opened, "https://modelcontextprotocol.io/\nhttps://example.com/in\n");
 }
