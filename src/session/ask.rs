@@ -34,7 +34,7 @@ pub enum Cancel {
 
 /// One request, ready to go.
 pub struct Ask {
-    /// Its id, from [`Link::next_id`].
+    /// Its id, from [`next_id`](super::link::Link::next_id).
     pub id: u64,
     /// The method.
     pub method: &'static str,

@@ -78,7 +78,7 @@ pub async fn line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result
 /// The same for a secret: what is typed is not shown.
 ///
 /// # Errors
-/// As [`line`]; and where the terminal cannot be kept from showing it.
+/// As [`line()`]; and where the terminal cannot be kept from showing it.
 pub async fn unseen(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
     let _unseen = echo::off().map_err(|error| {
         Failure::new(Class::Refused, "the terminal cannot hide what is typed").source(&error).hint("pipe it in instead")
