@@ -139,7 +139,7 @@ fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
     let said = world.run(&["list"]);
     assert_eq!(
         said.out,
-        "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tready\n\
+        "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tfaulty\n\
          bad\t-\t-\t~/project/.mcpipe.toml:1\tfaulty\n\
          evil\tstdio\trm\t~/project/.mcp.json:1\tuntrusted\n\
          files\tstdio\tnpx -y --token [redacted] 'a b' ${HOME}\t~/.config/mcpipe/config.toml:15\tready\n\
