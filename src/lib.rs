@@ -6,6 +6,7 @@
 pub mod args;
 pub mod auth;
 pub mod browser;
+pub mod busy;
 pub mod cli;
 pub mod commands;
 pub mod complete;

@@ -188,16 +188,15 @@ fn answers_that_are_none_fail_at_once() {
             },
             5,
         ),
-        ("no HTTP", |_| Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), 5),
+        ("no HTTP", |_| Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), 7),
         ("a cut connection", |_| Reply::cut(), 5),
         ("500", |_| Reply::text("text/plain", "boom").with_status(500), 5),
     ];
     for (name, stream, code) in cases {
         let server = streaming(stream);
         let run = echo(&server);
-        let expected = [*code, 7];
-        assert!(expected.contains(&run.code()), "{name}: expected {code}: {run:?}");
-        assert!(run.elapsed < Duration::from_secs(4), "{name}: {run:?}");
+        // Waited for, it would be 6.
+        assert_eq!(run.code(), *code, "{name}: {run:?}");
         run.says("mcpipe: error:").prints("");
         let calls = server.exchange().iter().filter(|title| *title == "POST tools/call").count();
         assert_eq!(calls, 1, "{name}: a call is never sent twice silently");

@@ -11,6 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &["protocol"]),
     ("secret", &[]),
     ("env", &["secret"]),
+    ("busy", &[]),
     ("near", &[]),
     ("interrupt", &["error"]),
     ("browser", &["env", "error"]),
@@ -22,8 +23,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("transport", &["env", "error", "interrupt", "protocol", "secret"]),
     ("target", &["config", "env", "error", "near", "protocol", "secret", "transport"]),
     ("config", &["env", "error", "near", "protocol", "secret", "target"]),
-    ("session", &["browser", "env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport"]),
-    ("auth", &["browser", "config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
+    (
+        "session",
+        &["browser", "busy", "env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport"],
+    ),
+    ("auth", &["browser", "busy", "config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
     ("models", &["error", "output", "protocol"]),
     ("output", &["error", "protocol", "schema", "secret", "transport"]),
 ];

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, StdioServer};
 
 fn server(schema: Value) -> StdioServer {
-    Mcp::modern()
-        .tools(json!([{"name": "do", "inputSchema": schema}]))
-        .on("tools/call", |call| call.text(&call.params()["arguments"].to_string()))
-        .stdio()
+    Mcp::taking(schema)
 }
 
 fn call(server: &StdioServer, words: &[&str]) -> Run {

@@ -4,7 +4,6 @@
 //! [`Sampler`]. Nothing is answered for ever.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -12,6 +11,7 @@ use tokio::sync::Notify;
 use super::peer::{Answer, Inputs, Page, Peer, Sampler, lock};
 use super::questions::Questions;
 use crate::browser;
+use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::RpcError;
 use crate::protocol::{code, method};
@@ -83,22 +83,6 @@ fn unfit(failure: Failure) -> Refusal {
 
 fn broken(name: &str, what: impl Into<String>) -> Refusal {
     unfit(Failure::new(Class::Protocol, format!("the server's {name} request is invalid")).cause(what))
-}
-
-/// While it lives, somebody is busy with an answer: no deadline runs out.
-struct Busy<'a>(&'a AtomicUsize);
-
-impl<'a> Busy<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Busy(count)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Peer {

@@ -128,6 +128,14 @@ impl Mcp {
         self
     }
 
+    /// With one tool, `do`, that takes this and answers with what arrived.
+    pub fn taking(schema: Value) -> StdioServer {
+        Mcp::modern()
+            .tools(json!([{"name": "do", "inputSchema": schema}]))
+            .on("tools/call", |call| call.text(&call.params()["arguments"].to_string()))
+            .stdio()
+    }
+
     /// Lists so many tools at a time.
     pub fn page_size(mut self, size: usize) -> Self {
         self.page_size = size;

@@ -1,6 +1,5 @@
 //! Logging in through a gate: whether it is allowed here, for which scopes, and how often.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::super::challenge::Challenge;
@@ -11,6 +10,7 @@ use super::super::scopes;
 use super::super::settings::{Grant, Login, Settings};
 use super::super::store::About;
 use super::{By, Held, Inner, Need, State};
+use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
 
 /// How often somebody is asked to authorise in a row (`AUT-21`).
@@ -147,21 +147,5 @@ fn scopes_for(
             let challenged = challenge.map(Challenge::scopes).unwrap_or_default();
             scopes::first(settings.scopes.as_deref(), &challenged, &found.scopes)
         }
-    }
-}
-
-/// Somebody is logging in for as long as this lives.
-struct Busy<'a>(&'a AtomicUsize);
-
-impl<'a> Busy<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Busy(count)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
