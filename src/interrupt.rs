@@ -53,10 +53,12 @@ impl Interrupt {
     /// # Errors
     /// The failure of class [`Class::Interrupted`] or [`Class::Terminated`].
     pub async fn guard<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        // Boxed, since it would lie in this future twice: as it was given, and where it is polled.
+        let mut future = Box::pin(future);
         tokio::select! {
             biased;
             failure = self.wait() => Err(failure),
-            value = future => Ok(value),
+            value = &mut future => Ok(value),
         }
     }
 }

@@ -101,7 +101,9 @@ fn run(context: Context, command: Command) -> Result<Exit> {
     match command {
         Command::Completions(args) => commands::generated::completions(&context, &args),
         Command::Man(args) => commands::generated::man(&context, &args),
-        Command::Auth(args) => connected(context, follows, async |context| commands::auth::run(context, *args).await),
+        Command::Auth(args) => {
+            connected(context, follows, async |context| Box::pin(commands::auth::run(context, *args)).await)
+        }
         Command::Config(args) => commands::config::print(&context, &args),
         Command::List(args) => connected(context, follows, async |context| commands::list::run(context, args).await),
         Command::Call(args) => connected(context, follows, async |context| commands::call::run(context, args).await),

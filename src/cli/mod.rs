@@ -7,6 +7,7 @@ mod auth;
 mod config;
 mod forms;
 mod options;
+mod plain;
 mod read;
 mod task;
 
@@ -22,6 +23,9 @@ pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, Log
 pub use read::ReadArgs;
 pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 
+/// Help is not set wider than this, in columns.
+const TERM_WIDTH: usize = 100;
+
 /// Talk to MCP servers from the command line
 #[derive(Debug, Parser)]
 #[command(
@@ -36,7 +40,7 @@ pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    max_term_width = 100
+    max_term_width = TERM_WIDTH
 )]
 pub struct Cli {
     /// What to do
@@ -58,16 +62,36 @@ pub fn command() -> clap::Command {
     Cli::command().mut_args(|arg| arg.global(false)).args_override_self(true)
 }
 
+/// The same where nothing stands before the command's name: no options but the command's own need be known then,
+/// which halves what it costs to read a command line.
+fn without_options() -> clap::Command {
+    let command = clap::Command::new("mcpipe").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
+    Command::augment_subcommands(command)
+        .disable_help_subcommand(true)
+        .max_term_width(TERM_WIDTH)
+        .args_override_self(true)
+}
+
 impl Cli {
     /// Reads a command line.
     ///
     /// # Errors
     /// When it is wrong, or asks for help or the version.
     pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        if let Some(cli) = plain::read(arguments) {
+            return Ok(cli);
+        }
+        let first = arguments.get(1).and_then(|word| word.to_str());
+        let bare = first.is_some_and(Command::has_subcommand);
         // Never freed: taking the tree of definitions down again would cost a tenth of the start.
-        let mut command = ManuallyDrop::new(command());
-        let matches = ManuallyDrop::new(command.try_get_matches_from_mut(arguments)?);
-        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+        let mut command = ManuallyDrop::new(if bare { without_options() } else { command() });
+        let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(arguments)?);
+        if bare {
+            Command::from_arg_matches_mut(&mut matches).map(|command| Cli { command, global: GlobalOptions::default() })
+        } else {
+            Cli::from_arg_matches_mut(&mut matches)
+        }
+        .map_err(|error| error.format(&mut command))
     }
 
     /// The general options, wherever they stood; behind the command they win.
@@ -127,7 +151,7 @@ pub enum Command {
 }
 
 /// List servers, or what one of them offers
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
   mcpipe list                                    every configured server, asked at once
@@ -200,7 +224,7 @@ pub struct ListArgs {
 }
 
 /// Call a tool
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Arguments, typed by the tool's own schema:
   name=value       a string stays a string (\"007\"); numbers, booleans, arrays
@@ -293,7 +317,7 @@ pub struct CallArgs {
 }
 
 /// Get a prompt
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
   mcpipe prompt demo                             the prompts

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{GlobalOptions, TargetOptions};
 
 /// Read resources
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
   mcpipe read files                              the resources and templates

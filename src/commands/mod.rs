@@ -24,6 +24,7 @@ pub mod tool_use;
 pub mod tools;
 pub mod watch;
 
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -337,11 +338,12 @@ pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result
         .max_io_events_per_tick(64)
         .build()
         .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
+    let mut future = pin!(future);
     let outcome = runtime.block_on(async {
         let signals = tokio::spawn(signals(interrupt.clone()));
         // It listens before anything is changed that a signal would leave behind: a terminal that shows nothing, say.
         tokio::task::yield_now().await;
-        let outcome = future.await;
+        let outcome = future.as_mut().await;
         signals.abort();
         outcome
     });

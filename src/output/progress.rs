@@ -1,17 +1,15 @@
 //! The progress line: on standard error at a terminal, only where something takes long, gone at the end.
 //!
 //! No thread draws it: the waiting future itself does ([`Progress::during`]), so that a fast command
-//! or a piped one pays nothing for it.
+//! or a piped one pays nothing for it. It is drawn by hand, since the crate for it measures rates with `pow`: that
+//! alone made every start load the library of mathematics, a tenth of what `--version` takes.
 
-use std::fmt;
 use std::future::Future;
-use std::io::{self, Write};
-use std::pin::pin;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::escape::{fit, one_line, width};
@@ -25,23 +23,46 @@ const TICK: Duration = Duration::from_millis(100);
 const NARROW: usize = 56;
 /// So many columns are left free: what a key echoes (`^C`) must not begin a new line.
 const FREE: usize = 8;
+/// What turns at the beginning of the line.
+const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
+/// Columns within the brackets of the bar.
+const BAR: usize = 20;
+/// Goes to the beginning of the line and empties it.
+const ERASE: &str = "\r\x1b[2K";
 
 /// The place of the one progress line on the screen.
 #[derive(Default)]
 pub(super) struct Slot {
-    bar: Mutex<Option<ProgressBar>>,
+    line: Mutex<Option<Line>>,
     paused: AtomicUsize,
     /// The result is being printed: nothing is drawn until the next waiting.
     over: AtomicBool,
 }
 
+/// A line that is on the screen.
+struct Line {
+    screen: Arc<Mutex<Stream>>,
+    text: String,
+    /// How often it was drawn.
+    frames: usize,
+}
+
+impl Line {
+    fn put(&self, text: &str) {
+        let mut screen = lock(&self.screen);
+        // A progress line that cannot be shown is none.
+        let _ = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
+    }
+}
+
 impl Slot {
     /// Takes the line away while `print` prints.
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
-        match &*lock(&self.bar) {
-            Some(bar) => bar.suspend(print),
-            None => print(),
-        }
+        let line = lock(&self.line);
+        line.iter().for_each(|line| line.put(ERASE));
+        let printed = print();
+        line.iter().for_each(|line| line.put(&line.text));
+        printed
     }
 
     /// Takes the line away for good, before a result is printed: wherever that goes, a reader behind a pipe may
@@ -53,9 +74,19 @@ impl Slot {
 
     /// Takes the line away until it is drawn again.
     pub(super) fn clear(&self) {
-        if let Some(bar) = lock(&self.bar).take() {
-            bar.finish_and_clear();
+        if let Some(line) = lock(&self.line).take() {
+            line.put(ERASE);
         }
+    }
+
+    /// Draws `text` behind the spinner, in the place of what was drawn before.
+    fn draw(&self, screen: &Arc<Mutex<Stream>>, text: &str) {
+        let mut slot = lock(&self.line);
+        let new = slot.is_none();
+        let line = slot.get_or_insert_with(|| Line { screen: Arc::clone(screen), text: String::new(), frames: 0 });
+        line.text = format!("{} {text}", SPINNER[line.frames % SPINNER.len()]);
+        line.frames += 1;
+        line.put(&if new { line.text.clone() } else { format!("{ERASE}{}", line.text) });
     }
 }
 
@@ -125,8 +156,9 @@ impl Progress {
 
     /// Waits for `future`, and shows the line while that takes long.
     pub async fn during<F: Future>(&self, future: F) -> F::Output {
+        // Boxed, since it would lie in this future twice: as it was given, and where it is polled.
+        let mut future = Box::pin(future);
         let Some(ui) = &self.ui else { return future.await };
-        let mut future = pin!(future);
         ui.progress.over.store(false, Ordering::SeqCst);
         let _clear = Clear(&ui.progress);
         let mut ticks = tokio::time::interval_at(self.start + DELAY, TICK);
@@ -146,34 +178,24 @@ impl Progress {
         }
         let columns = ui.terminal.columns() - FREE;
         let state = lock(&self.state);
-        let mut slot = lock(&ui.progress.bar);
-        let bar = slot.get_or_insert_with(|| {
-            let screen = Screen { err: Arc::clone(&ui.err), columns };
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::term_like(Box::new(screen)))
-        });
-        let (template, taken) = match state.done {
-            None => ("{spinner} {line}", 3),
-            Some(_) if columns < NARROW => ("{spinner} {line} {percent}%", 9),
-            Some(_) => ("{spinner} {line} [{bar:20}] {percent}%", 32),
+        let (tail, taken) = match state.done {
+            None => (String::new(), 2),
+            Some(done) => {
+                let percent = format!(" {}%", (done * 100.0) as u32);
+                if columns < NARROW { (percent, 7) } else { (format!(" {}{percent}", bar(done)), 10 + BAR) }
+            }
         };
         let count = state.count.map(|count| format!(" ({})", fit(&count.to_string(), 12))).unwrap_or_default();
-        let mut line = fit(&state.message, columns.saturating_sub(taken + width(&count))).into_owned();
-        line.push_str(&count);
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let line = move |_: &ProgressState, out: &mut dyn fmt::Write| {
-                // A line that cannot be laid out is left empty.
-                let _ = out.write_str(&line);
-            };
-            bar.set_style(style.progress_chars("=> ").with_key("line", line));
-        }
-        // The one call that draws.
-        bar.update(|bar| {
-            if let Some(done) = state.done {
-                bar.set_len(1000);
-                bar.set_pos((done * 1000.0) as u64);
-            }
-        });
+        let message = fit(&state.message, columns.saturating_sub(taken + width(&count)));
+        ui.progress.draw(&ui.err, &format!("{message}{count}{tail}"));
     }
+}
+
+/// How far something is, from 0 to 1, in brackets.
+fn bar(done: f64) -> String {
+    let filled = (done * BAR as f64) as usize;
+    let head = if filled < BAR { ">" } else { "" };
+    format!("[{:<BAR$}]", "=".repeat(filled) + head)
 }
 
 /// Takes the line away when the waiting ends, however it ends.
@@ -182,67 +204,6 @@ struct Clear<'a>(&'a Slot);
 impl Drop for Clear<'_> {
     fn drop(&mut self) {
         self.0.clear();
-    }
-}
-
-/// Our standard error as a terminal that can be drawn on.
-struct Screen {
-    err: Arc<Mutex<Stream>>,
-    columns: usize,
-}
-
-impl Screen {
-    fn put(&self, text: &str) -> io::Result<()> {
-        lock(&self.err).write_all(text.as_bytes())
-    }
-
-    fn moved(&self, n: usize, direction: char) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}{direction}")) }
-    }
-}
-
-impl fmt::Debug for Screen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Screen({})", self.columns)
-    }
-}
-
-impl TermLike for Screen {
-    fn width(&self) -> u16 {
-        u16::try_from(self.columns).unwrap_or(u16::MAX)
-    }
-
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.moved(n, 'A')
-    }
-
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.moved(n, 'B')
-    }
-
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.moved(n, 'C')
-    }
-
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.moved(n, 'D')
-    }
-
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.put(&format!("{text}\n"))
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        // Blanks up to the edge would move the cursor there; what they cover was erased before.
-        if text.bytes().all(|byte| byte == b' ') { Ok(()) } else { self.put(text) }
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.put("\r\x1b[2K")
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        lock(&self.err).flush()
     }
 }
 
@@ -302,7 +263,7 @@ mod tests {
             seen.ui.progress.clear();
             let text = seen.err.text();
             let frames: Vec<&str> = text.split("\r\x1b[2K").collect();
-            assert!(frames[0].starts_with("⠁ x"), "{text:?}");
+            assert!(frames[0].starts_with("⠋ x"), "{text:?}");
             assert!(frames[1].trim_end().ends_with("25%"), "{text:?}");
             assert_eq!(frames[1].contains("[=====>              ]"), bar, "{text:?}");
             for frame in frames {

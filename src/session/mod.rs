@@ -259,7 +259,7 @@ impl Session {
         self.memory.forget();
         live.link.close(false).await;
         *open = None;
-        let Ok((opened, fresh)) = self.negotiator().fresh(call).await else { return reply };
+        let Ok((opened, fresh)) = Box::pin(self.negotiator().fresh(call)).await else { return reply };
         let live = Arc::new(Live::from(opened));
         self.learn(&live);
         *open = Some(live.clone());
@@ -284,7 +284,7 @@ impl Session {
             return live;
         }
         if confirms_modern(&live.link, &*live.era).await != Some(true)
-            && let Ok(opened) = self.negotiator().shaken().await
+            && let Ok(opened) = Box::pin(self.negotiator().shaken()).await
         {
             live.link.close(false).await;
             let live = Arc::new(Live::from(opened));

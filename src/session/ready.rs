@@ -30,9 +30,10 @@ impl Session {
         if let Some(live) = &*open {
             return Ok((live.clone(), None));
         }
+        // Boxed: this happens once, and every request's future would hold the room for it.
         let opened = match self.options.retry.wait.filter(|_| !self.answered.load(Ordering::Relaxed)) {
-            Some(wait) => self.awaited(first, wait).await,
-            None => self.opened(first, self.negotiator()).await,
+            Some(wait) => Box::pin(self.awaited(first, wait)).await,
+            None => Box::pin(self.opened(first, self.negotiator())).await,
         };
         let (opened, reply) = opened.map_err(|failure| failure.server(&self.target.name))?;
         let live = Arc::new(Live::from(opened));

@@ -23,7 +23,7 @@ use crate::transport::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, O
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
     let core = Core::new(endpoint, options, Versions::Any)?;
     let bounded = async {
-        core.in_time(options.connect_timeout, open(&core)).await.unwrap_or_else(|| {
+        core.in_time(options.connect_timeout, Box::pin(open(&core))).await.unwrap_or_else(|| {
             let what = format!("no event stream from {} in time", refusal::shown(&core.url));
             Err(Failure::new(Class::Timeout, what))
         })

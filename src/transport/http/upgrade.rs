@@ -32,7 +32,7 @@ pub(in crate::transport) async fn upgrade(
 ) -> Result<(Upgraded, HeaderMap)> {
     let url = carrier(&endpoint.url)?;
     let core = Core::new(&HttpEndpoint { url: url.clone(), ..endpoint.clone() }, options, Versions::One)?;
-    let opening = open(&core, asked);
+    let opening = Box::pin(open(&core, asked));
     let bounded = async {
         core.in_time(options.connect_timeout, opening).await.unwrap_or_else(|| {
             let what = format!("no connection to {} in time", refusal::shown(&url));
