@@ -4,11 +4,25 @@
 //! request is cancelled in its era's way and the child process is ended on the ordinary path.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
 use crate::error::{Class, Failure, Result};
+
+static BEFORE_STALLING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+
+/// Says who listens for signals while the thread that usually does may be stuck. Only the first answer counts.
+pub fn before_stalling(action: impl Fn() + Send + Sync + 'static) {
+    let _ = BEFORE_STALLING.set(Box::new(action));
+}
+
+/// To be called before a read, a write or a computation that may take for ever, and waits for nobody.
+pub fn may_stall() {
+    if let Some(action) = BEFORE_STALLING.get() {
+        action();
+    }
+}
 
 /// A handle to the wish to stop; cheap to clone.
 #[derive(Clone, Debug)]

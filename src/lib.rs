@@ -68,10 +68,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(failure.class().code());
         }
     };
+    let interrupt = Interrupt::default();
+    commands::signals::stand_in(&ui, &interrupt);
     let context = Context {
         ui: ui.clone(),
         env: Arc::new(env),
-        interrupt: Interrupt::default(),
+        interrupt,
         global,
         stores: Stores::default(),
         fetched: Fetched::default(),

@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("auth", &["browser", "busy", "config", "env", "error", "interrupt", "protocol", "secret", "target", "transport"]),
     ("models", &["error", "output", "protocol"]),
-    ("output", &["error", "protocol", "schema", "secret", "transport"]),
+    ("output", &["error", "interrupt", "protocol", "schema", "secret", "transport"]),
 ];
 /// These stand above everything: no rule but that nothing below imports them.
 const TOP: &[&str] = &["commands", "complete", "lib", "main"];

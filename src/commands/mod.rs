@@ -17,6 +17,7 @@ pub mod prompt;
 pub mod read;
 pub mod reports;
 pub mod secrets;
+pub mod signals;
 pub mod skills;
 pub mod source;
 pub mod task;
@@ -35,13 +36,13 @@ use crate::config::secrets::Secrets;
 use crate::config::{Config, Lookup};
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::output::{Progress, Ui};
 use crate::session::peer::{Abilities, Inputs, Observer};
 use crate::session::{self, Session, retry};
 use crate::target::{self, Overrides, Resolved, Target, Words};
 use crate::transport::trace::Trace;
-use crate::transport::{self, Authorize, Endpoint, HttpMode, process};
+use crate::transport::{self, Authorize, Endpoint, HttpMode};
 use credentials::{Entry, Stores};
 use secrets::Fetched;
 
@@ -313,6 +314,10 @@ pub struct Files {
 
 impl Reader for Files {
     fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
+        // A pipe with a name may be as silent as standard input.
+        if !std::fs::metadata(path)?.is_file() {
+            interrupt::may_stall();
+        }
         std::fs::read(path)
     }
 
@@ -320,6 +325,7 @@ impl Reader for Files {
         if let Some(all) = &self.stdin {
             return Ok(all.clone());
         }
+        interrupt::may_stall();
         let mut all = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin(), &mut all)?;
         self.stdin = Some(all.clone());
@@ -340,7 +346,7 @@ pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result
         .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
     let mut future = pin!(future);
     let outcome = runtime.block_on(async {
-        let signals = tokio::spawn(signals(interrupt.clone()));
+        let signals = tokio::spawn(signals::listen(interrupt.clone()));
         // It listens before anything is changed that a signal would leave behind: a terminal that shows nothing, say.
         tokio::task::yield_now().await;
         let outcome = future.as_mut().await;
@@ -352,44 +358,8 @@ pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result
     Ok(outcome)
 }
 
-/// Turns the first signal into the wish to stop; the second ends everything at once.
-pub async fn signals(interrupt: Interrupt) {
-    loop {
-        let class = next_signal().await;
-        if interrupt.raised().is_some() {
-            process::kill_all();
-            #[expect(clippy::exit, reason = "the user asked twice: nothing is awaited any more")]
-            std::process::exit(i32::from(class.code()));
-        }
-        interrupt.raise(class);
-    }
-}
-
 /// Turns the end of standard output's reader into the wish to stop.
 pub async fn reader(interrupt: Interrupt) {
     crate::output::reader_gone().await;
     interrupt.raise(Class::ClosedPipe);
-}
-
-#[cfg(unix)]
-async fn next_signal() -> Class {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => Class::Interrupted,
-        _ = terminate.recv() => Class::Terminated,
-        _ = hangup.recv() => Class::Terminated,
-    }
-}
-
-#[cfg(not(unix))]
-async fn next_signal() -> Class {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Class::Interrupted,
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -35,6 +35,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Class, Failure, Result};
+use crate::interrupt;
 
 pub use closed::reader_gone;
 pub use failure::failure_object;
@@ -62,6 +63,9 @@ pub struct UiOptions {
     /// `--events FILE`, or `-` for standard output.
     pub events: Option<PathBuf>,
 }
+
+/// More bytes than this may not find room in a pipe at once.
+const PIPE: usize = 32 * 1024;
 
 /// A place to write to.
 type Stream = Box<dyn Write + Send>;
@@ -219,6 +223,8 @@ impl Ui {
 
     /// What a filter makes of a JSON document: strings as they are, everything else as documents.
     fn filtered(&self, filter: &jq::Filter, text: &str) -> Result<()> {
+        // A filter may go on for ever.
+        interrupt::may_stall();
         filter.run(text, |output| match output {
             jq::Output::Json(text) => self.json_document(&text),
             jq::Output::Text(bytes) => match std::str::from_utf8(&bytes) {
@@ -295,6 +301,9 @@ impl Ui {
     }
 
     fn put(&self, parts: &[&[u8]]) -> io::Result<()> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > PIPE {
+            interrupt::may_stall();
+        }
         let mut out = lock(&self.out);
         for part in parts {
             out.write_all(part)?;

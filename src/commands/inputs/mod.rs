@@ -17,6 +17,7 @@ use super::Context;
 use crate::cli::Elicit;
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
+use crate::interrupt;
 use crate::near::did_you_mean;
 use crate::output::Ui;
 use crate::schema::{self, Problem};
@@ -53,6 +54,9 @@ pub fn answerer(context: &Context, server: &str) -> Result<Option<Arc<dyn Inputs
 /// The JSON object in a file; `-` is standard input.
 fn read_values(file: &Path) -> Result<Map<String, Value>> {
     let failed = || Failure::new(Class::Usage, format!("--elicit @{} cannot be used", file.display()));
+    if !file.is_file() {
+        interrupt::may_stall();
+    }
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     let text = text.map_err(|error| failed().source(&error))?;

@@ -1,0 +1,89 @@
+//! Signals: the first is the wish to stop, the second ends everything at once.
+//!
+//! They are heard on the thread that does everything else. Where that one may be stuck, in a read of standard input,
+//! a filter that never ends or a write that nobody takes, a thread of its own [stands in](stand_in) for it.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::error::Class;
+use crate::interrupt::{self, Interrupt};
+use crate::output::Ui;
+use crate::transport::process;
+
+/// Who has not heard a signal for so long is stuck.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Turns the first signal into the wish to stop; the second ends everything at once.
+pub async fn listen(interrupt: Interrupt) {
+    loop {
+        let class = next_signal().await;
+        if interrupt.raised().is_some() {
+            end(class);
+        }
+        interrupt.raise(class);
+    }
+}
+
+/// From now on, signals are heard though this thread may be stuck wherever it says so beforehand
+/// ([`interrupt::may_stall`]): what did not stop then is ended.
+pub fn stand_in(ui: &Arc<Ui>, interrupt: &Interrupt) {
+    let (ui, interrupt, started) = (Arc::clone(ui), interrupt.clone(), OnceLock::new());
+    interrupt::before_stalling(move || {
+        started.get_or_init(|| {
+            let (ui, interrupt) = (Arc::clone(&ui), interrupt.clone());
+            std::thread::spawn(move || watch(&ui, &interrupt))
+        });
+    });
+}
+
+fn watch(ui: &Arc<Ui>, interrupt: &Interrupt) {
+    // Without a runtime of our own nobody stands in: it is as if there were no stuck thread.
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    loop {
+        let raised = interrupt.raised().is_some();
+        let class = runtime.block_on(next_signal());
+        std::thread::sleep(PATIENCE);
+        if raised {
+            end(class);
+        }
+        if interrupt.raised().is_none() {
+            interrupt.raise(class);
+            let (ui, interrupt) = (Arc::clone(ui), interrupt.clone());
+            // Standard error may be what everything is stuck in.
+            std::thread::spawn(move || interrupt.raised().iter().for_each(|failure| ui.failure(failure)));
+            std::thread::sleep(PATIENCE);
+            end(class);
+        }
+    }
+}
+
+/// Ends this process and every child without waiting for anything.
+fn end(class: Class) -> ! {
+    process::kill_all();
+    #[expect(clippy::exit, reason = "nothing is awaited any more")]
+    std::process::exit(i32::from(class.code()));
+}
+
+#[cfg(unix)]
+async fn next_signal() -> Class {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Class::Interrupted,
+        _ = terminate.recv() => Class::Terminated,
+        _ = hangup.recv() => Class::Terminated,
+    }
+}
+
+#[cfg(not(unix))]
+async fn next_signal() -> Class {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Class::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
+}

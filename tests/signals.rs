@@ -1,0 +1,71 @@
+//! A signal ends what no loop waits for: a silent standard input, a filter that never ends, a reader that takes nothing.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Mcp, Sandbox};
+
+/// Long enough for it to be stuck where it will be.
+const UNTIL_STUCK: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_silent_standard_input_is_left() {
+    for (words, signal, code) in [
+        (&["m=@-"][..], Signal::INT, 130),
+        (&["--args", "-"], Signal::TERM, 143),
+        (&["m=@fifo"], Signal::INT, 130),
+        (&["--elicit", "@fifo"], Signal::HUP, 143),
+    ] {
+        let server = Mcp::modern().stdio();
+        let sandbox = Sandbox::new();
+        let fifo = sandbox.work().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let running = sandbox.mcpipe(["call", &server.target(), "echo"]).args(words).stdin_open().start();
+        std::thread::sleep(UNTIL_STUCK);
+        running.signal(signal);
+        let said = if code == 130 { "mcpipe: error: interrupted\n" } else { "mcpipe: error: terminated\n" };
+        assert_eq!(running.wait().exits(code).stderr(), said);
+    }
+}
+
+#[test]
+fn a_filter_that_never_ends_is_left() {
+    for (filter, signal, code) in [("def f: f; f", Signal::TERM, 143), ("range(1e12)|select(. < 0)", Signal::INT, 130)] {
+        let server = Mcp::modern().stdio();
+        let running = Sandbox::new().mcpipe(["list", &server.target(), "--jq", filter]).start();
+        server.wait_for("the list", |seen| seen.iter().any(|one| one.methods().contains(&"tools/list".to_owned())));
+        std::thread::sleep(UNTIL_STUCK);
+        running.signal(signal);
+        let run = running.wait();
+        let word = if code == 130 { "interrupted" } else { "terminated" };
+        assert_eq!(run.exits(code).json_error()["message"], word, "{run:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_takes_nothing_is_left() {
+    let text = "x".repeat(2_500_000);
+    let server = Mcp::modern().on("tools/call", move |call| call.text(&text)).stdio();
+    let mcpipe = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]);
+    let (unread, stdout) = std::io::pipe().unwrap();
+    let mut child =
+        mcpipe.command(&[]).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
+    server.wait_for("the call", |seen| seen.iter().any(|one| one.methods().contains(&"tools/call".to_owned())));
+    std::thread::sleep(UNTIL_STUCK);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let end = Instant::now() + mcpipe.limit();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("it is still writing");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    drop(unread);
+    assert_eq!(status.code(), Some(143));
+}
