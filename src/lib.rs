@@ -3,6 +3,8 @@
 //! The library exists so that tests, fuzzers and benches reach the parts; its API promises nothing.
 //! This file is the way of every run: parse → context → dispatch → report.
 
+#![forbid(unsafe_code)]
+
 pub mod args;
 pub mod auth;
 pub mod browser;
@@ -26,7 +28,6 @@ pub mod target;
 pub mod transport;
 
 use std::ffi::OsString;
-use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -41,9 +42,9 @@ use interrupt::Interrupt;
 use output::jq::Filter;
 use output::{Terminal, Ui, UiOptions, When};
 
-/// Runs the command line of this process.
+/// Runs the command line of this process; its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     output::on_panic(transport::process::kill_all);
     if let Some(code) = complete::requested() {
         return code;
@@ -51,7 +52,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let mut cli = match Cli::read(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return ExitCode::from(not_parsed(&error, &arguments)),
+        Err(error) => return not_parsed(&error, &arguments),
     };
     let global = cli.take_global();
     let env = Environment::from_process();
@@ -65,7 +66,7 @@ pub fn main() -> ExitCode {
         }
         Err(failure) => {
             Ui::new(options, terminal).failure(&failure);
-            return ExitCode::from(failure.class().code());
+            return failure.class().code();
         }
     };
     let interrupt = Interrupt::default();
@@ -80,7 +81,7 @@ pub fn main() -> ExitCode {
         trace: OnceLock::new(),
     };
     let class = match run(context, cli.command) {
-        Ok(Exit::Done) => return ExitCode::SUCCESS,
+        Ok(Exit::Done) => return 0,
         Ok(Exit::Said(class)) => class,
         Err(failure) => {
             if failure.class() != Class::ClosedPipe {
@@ -89,7 +90,7 @@ pub fn main() -> ExitCode {
             failure.class()
         }
     };
-    ExitCode::from(class.code())
+    class.code()
 }
 
 fn run(context: Context, command: Command) -> Result<Exit> {
@@ -118,6 +119,7 @@ fn run(context: Context, command: Command) -> Result<Exit> {
 }
 
 /// Runs a command that connects; `follows` tells that the reader of standard output is to be watched.
+#[inline(never)] // Else the futures of all commands lie in the frame of `main`.
 fn connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
     commands::wait(&context.interrupt, async {
         let reader = follows.then(|| tokio::spawn(commands::reader(context.interrupt.clone())));

@@ -29,6 +29,21 @@ fn a_closed_pipe_ends_it_quietly_with_0() {
 }
 
 #[test]
+fn a_stream_that_the_caller_has_closed_is_no_file_of_ours() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=x", "--trace", "trace"]);
+    for (closed, stdout) in [("<&- >&- 2>&-", ""), ("<&- 2>&-", "x\n")] {
+        let script = format!("exec \"$0\" \"$@\" {closed}");
+        let output = run.command(&["sh", "-c", &script]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), stdout.as_bytes()), "{closed}");
+        // What is written nowhere is not written into the trace, whose number would be that of the closed stream.
+        let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
+        assert!(trace.lines().all(|line| line.starts_with('{')), "{trace}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_not_success() {
     let server = Mcp::modern().stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x"]);

@@ -78,9 +78,14 @@ impl Cli {
     /// # Errors
     /// When it is wrong, or asks for help or the version.
     pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
-        if let Some(cli) = plain::read(arguments) {
-            return Ok(cli);
+        match plain::read(arguments) {
+            Some(cli) => Ok(cli),
+            None => Cli::by_clap(arguments),
         }
+    }
+
+    #[cold] // Its frame would be part of every start.
+    fn by_clap(arguments: &[OsString]) -> Result<Self, clap::Error> {
         let first = arguments.get(1).and_then(|word| word.to_str());
         let bare = first.is_some_and(Command::has_subcommand);
         // Never freed: taking the tree of definitions down again would cost a tenth of the start.

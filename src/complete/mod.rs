@@ -9,7 +9,6 @@ mod shells;
 mod typed;
 
 use std::ffi::OsStr;
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Arg, Command};
@@ -25,7 +24,7 @@ pub use shells::SHELLS;
 
 /// The completion request of a shell, answered; `None` on an ordinary run.
 #[must_use]
-pub fn requested() -> Option<ExitCode> {
+pub fn requested() -> Option<u8> {
     let shell = std::env::var_os(env::COMPLETE).filter(|value| !value.is_empty())?;
     let arguments = std::env::args_os();
     let cwd = std::env::current_dir().ok();
@@ -33,7 +32,7 @@ pub fn requested() -> Option<ExitCode> {
     let factory = || wired(&typed);
     let done =
         CompleteEnv::with_factory(factory).var(env::COMPLETE).shells(SHELLS).try_complete(arguments, cwd.as_deref());
-    Some(if matches!(done, Ok(true)) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Some(u8::from(!matches!(done, Ok(true))))
 }
 
 /// What can stand in a place.
