@@ -246,6 +246,31 @@ fn help_version_and_config_work_while_a_file_is_broken() {
 }
 
 #[test]
+fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
+    let server = Mcp::modern().http();
+    for (name, text, fault) in [
+        (".mcp.json", "{\"mcpServers\": {},}", ".mcp.json:1:19: this is not JSON"),
+        (".mcp.json", "[]", ".mcp.json:1: the file must hold an object"),
+        (".mcpipe.toml", "[servers\n", ".mcpipe.toml:1:9: this is not TOML"),
+        (".mcpipe.toml", "serverz = 1\n", ".mcpipe.toml:1: unknown key 'serverz'"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.config(&format!("[servers.mine]\nurl = \"{}\"\n", server.url("/mcp")));
+        sandbox.file(name, text);
+        let run = sandbox.mcpipe(["call", "mine", "echo", "text=hi"]).run();
+        assert_eq!(run.exits(0).stdout(), "hi\n");
+        run.says("mcpipe: warning: ").says(fault).says("the file is passed over");
+        let run = sandbox.mcpipe(["list"]).run();
+        assert!(run.exits(0).stdout().starts_with("mine\t"), "{run:?}");
+        run.says(fault);
+        // What may be in it is said with its fault.
+        let run = sandbox.mcpipe(["call", "theirs", "echo"]).run();
+        run.exits(3).says("no server named 'theirs' is configured").says(fault);
+        sandbox.mcpipe(["config", "check"]).run().exits(3);
+    }
+}
+
+#[test]
 fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
     let sandbox = Sandbox::new();
     let fault = |entry: &str| {

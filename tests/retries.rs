@@ -163,6 +163,15 @@ fn a_server_that_asks_for_more_time_than_anybody_has_is_believed() {
 }
 
 #[test]
+fn no_server_makes_anybody_wait_longer_than_they_said() {
+    let sandbox = Sandbox::new();
+    let server = faulty("tools/list", 9, |_| Reply::status(429).header("Retry-After", "3"));
+    let run = sandbox.mcpipe(["list", &server.url("/"), "--timeout", "2"]).run();
+    run.exits(5).says("hint: try again in 3 s");
+    assert_eq!(count(&server, "tools/list"), 1);
+}
+
+#[test]
 fn wait_tries_until_the_server_listens() {
     for target in ["http://docker/mcp", "unix:s"] {
         let sandbox = Sandbox::new();

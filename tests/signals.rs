@@ -32,7 +32,8 @@ fn a_silent_standard_input_is_left() {
 
 #[test]
 fn a_filter_that_never_ends_is_left() {
-    for (filter, signal, code) in [("def f: f; f", Signal::TERM, 143), ("range(1e12)|select(. < 0)", Signal::INT, 130)] {
+    for (filter, signal, code) in [("def f: f; f", Signal::TERM, 143), ("range(1e12)|select(. < 0)", Signal::INT, 130)]
+    {
         let server = Mcp::modern().stdio();
         let running = Sandbox::new().mcpipe(["list", &server.target(), "--jq", filter]).start();
         server.wait_for("the list", |seen| seen.iter().any(|one| one.methods().contains(&"tools/list".to_owned())));
@@ -50,8 +51,7 @@ fn a_reader_that_takes_nothing_is_left() {
     let server = Mcp::modern().on("tools/call", move |call| call.text(&text)).stdio();
     let mcpipe = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]);
     let (unread, stdout) = std::io::pipe().unwrap();
-    let mut child =
-        mcpipe.command(&[]).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = mcpipe.command(&[]).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().unwrap();
     server.wait_for("the call", |seen| seen.iter().any(|one| one.methods().contains(&"tools/call".to_owned())));
     std::thread::sleep(UNTIL_STUCK);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();

@@ -61,6 +61,7 @@ impl Asked {
 pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let lookup = Lookup::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
+    config.unread().for_each(|text| context.ui.warn(&text));
     let overrides = overrides(&args.reach);
     let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {

@@ -160,6 +160,7 @@ impl Context {
             times: self.global.retries.unwrap_or(usual),
             asked: self.global.retries.is_some(),
             wait: self.global.wait,
+            patience: self.global.timeout.filter(|time| !time.is_zero()),
             notice: Some(Arc::new(notice)),
         }
     }

@@ -64,6 +64,7 @@ pub async fn list(context: &Context, args: &ListArgs, form: ToolForm) -> Result<
 async fn every(context: &Context, args: &ListArgs, form: ToolForm) -> Result<Exit> {
     let lookup = Lookup::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
+    config.unread().for_each(|text| context.ui.warn(&text));
     let overrides = overrides(&args.reach);
     let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod expand;
 pub mod import;
 pub mod json_schema;
+mod lookup;
 pub mod mcp_json;
 pub mod origins;
 pub mod paths;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::env::Environment;
 use crate::error::{Failure, Result};
+pub use lookup::Lookup;
 use origins::{Fault, Format, Layer, Origin, Source};
 use paths::Place;
 use secrets::Reference;
@@ -46,6 +48,9 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What was passed over in files that belong to other clients too.
     pub notes: Vec<Fault>,
+    /// What is wrong with files of a project that was never trusted: they are passed over, since a checkout from
+    /// somewhere must not disable the user's own servers.
+    pub passed_over: Vec<Fault>,
     servers: Vec<Server>,
 }
 
@@ -68,68 +73,24 @@ pub struct Server {
     changed: bool,
 }
 
-/// The configuration, read when it is first asked for.
-///
-/// A URL or a command line as target never asks, so no file is opened for them.
-#[derive(Debug)]
-pub struct Lookup<'a> {
-    environment: &'a Environment,
-    flag: Option<&'a Path>,
-    loaded: OnceCell<Config>,
-}
-
-impl<'a> Lookup<'a> {
-    /// Nothing is read yet; `flag` is `--config`.
-    #[must_use]
-    pub fn new(environment: &'a Environment, flag: Option<&'a Path>) -> Self {
-        Lookup { environment, flag, loaded: OnceCell::new() }
-    }
-
-    /// The environment that files are looked for in and references expanded with.
-    #[must_use]
-    pub fn environment(&self) -> &'a Environment {
-        self.environment
-    }
-
-    /// The configuration.
-    ///
-    /// # Errors
-    /// See [`Config::load`].
-    pub fn config(&self) -> Result<&Config> {
-        if let Some(config) = self.loaded.get() {
-            return Ok(config);
-        }
-        let config = Config::load(self.environment, self.flag)?;
-        Ok(self.loaded.get_or_init(|| config))
-    }
-
-    /// The defaults for a target that is not configured: those of the file that `--config` or
-    /// `MCPIPE_CONFIG` names, and none otherwise, since no file is read that nobody asked for.
-    ///
-    /// # Errors
-    /// See [`Config::load`].
-    pub fn ad_hoc_defaults(&self) -> Result<Defaults> {
-        match paths::chosen_file(self.environment, self.flag) {
-            Some(_) => Ok(self.config()?.defaults.clone()),
-            None => Ok(Defaults::default()),
-        }
-    }
-}
-
 impl Config {
     /// Reads the files of this run.
     ///
     /// # Errors
     /// [`Class::Config`](crate::error::Class::Config) where a file cannot be read or is no TOML or JSON, where
     /// the one named by `--config` or `MCPIPE_CONFIG` is missing, or where its top level or `[defaults]` is
-    /// wrong. What is wrong with a server is reported when it is used.
+    /// wrong. What is wrong with a server is reported when it is used, and what is wrong with a file of a project
+    /// that was never trusted is kept in [`Config::passed_over`].
     pub fn load(environment: &Environment, flag: Option<&Path>) -> Result<Self> {
-        let (config, faults) = Config::survey(environment, flag);
+        let (mut config, faults) = Config::read(environment, flag);
+        let (passed_over, faults): (Vec<_>, Vec<_>) = faults.into_iter().partition(|(_, strange)| *strange);
+        config.passed_over = passed_over.into_iter().map(|(fault, _)| fault).collect();
         match faults.first() {
             None => Ok(config),
-            Some(first) => {
+            Some((first, _)) => {
                 let what = first.file.clone();
-                Err(origins::failure(&what, faults.into_iter().filter(|fault| fault.file == what).collect()))
+                let faults = faults.into_iter().map(|(fault, _)| fault).filter(|fault| fault.file == what);
+                Err(origins::failure(&what, faults.collect()))
             }
         }
     }
@@ -137,16 +98,28 @@ impl Config {
     /// Reads the files of this run as far as they can be read, and tells what is wrong with the others.
     #[must_use]
     pub fn survey(environment: &Environment, flag: Option<&Path>) -> (Self, Vec<Fault>) {
+        let (config, faults) = Config::read(environment, flag);
+        (config, faults.into_iter().map(|(fault, _)| fault).collect())
+    }
+
+    /// With each fault, whether it is a stranger's: of a project that was never trusted.
+    fn read(environment: &Environment, flag: Option<&Path>) -> (Self, Vec<(Fault, bool)>) {
         let mut config = Config { places: paths::places(environment, flag), ..Config::default() };
         let mut faults = Vec::new();
         let mut store = OnceCell::new();
         for place in config.places.clone() {
             if let Err(found) = config.add(environment, &place, &mut store) {
-                faults.extend(found);
+                let strange = place.layer.is_project() && never_trusted(environment, &place.path, &store);
+                faults.extend(found.into_iter().map(|fault| (fault, strange)));
             }
         }
         config.servers.sort_by(|a, b| a.name.cmp(&b.name));
         (config, faults)
+    }
+
+    /// What the user should know of files that were passed over, a sentence each.
+    pub fn unread(&self) -> impl Iterator<Item = String> {
+        self.passed_over.iter().map(|fault| format!("{fault}; the file is passed over (mcpipe config check)"))
     }
 
     fn add(
@@ -293,6 +266,14 @@ impl Config {
             }
         }
         names
+    }
+}
+
+/// Whether this file was trusted with no content at all. Where that cannot be told, it is not so.
+fn never_trusted(environment: &Environment, path: &Path, store: &OnceCell<trust::Store>) -> bool {
+    match store.get() {
+        Some(store) => !store.knew(path),
+        None => trust::Store::load(environment).is_ok_and(|store| !store.knew(path)),
     }
 }
 

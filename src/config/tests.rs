@@ -167,7 +167,7 @@ fn a_file_that_is_no_toml_names_line_and_column() {
     let text = message(&world.load().unwrap_err());
     assert!(text.starts_with("~/.config/mcpipe/config.toml:2:7: this is not TOML"), "{text}");
     let world = World::new().json("{\n  \"mcpServers\": {,}\n}");
-    let text = message(&world.load().unwrap_err());
+    let text = world.load().unwrap().unread().next().unwrap();
     assert!(text.starts_with("~/project/.mcp.json:2:18: this is not JSON"), "{text}");
     let world = World::new();
     fs::create_dir_all(world.home().join(".config/mcpipe")).unwrap();
@@ -294,8 +294,9 @@ fn the_mcp_json_of_other_clients_is_understood() {
 #[test]
 fn a_json_file_without_servers_is_told_apart_from_an_empty_one() {
     assert!(World::new().json("{}").load().unwrap().servers().is_empty());
-    assert!(message(&World::new().json("{\"a\": 1}").load().unwrap_err()).contains("neither 'mcpServers' nor"));
-    assert!(message(&World::new().json("[]").load().unwrap_err()).contains("must hold an object"));
+    let unread = |text: &str| World::new().json(text).load().unwrap().unread().next().unwrap();
+    assert!(unread("{\"a\": 1}").contains("neither 'mcpServers' nor"));
+    assert!(unread("[]").contains("must hold an object"));
     assert!(World::new().json("\u{feff}{\"servers\": {}}").load().is_ok(), "a byte order mark is no fault");
 }
 

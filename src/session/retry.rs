@@ -36,6 +36,8 @@ pub struct Policy {
     pub asked: bool,
     /// How long a server may take to become ready.
     pub wait: Option<Duration>,
+    /// The longest pause that a server may ask for, where the user said how long an answer may take; a minute at most.
+    pub patience: Option<Duration>,
     /// Who is told.
     pub notice: Option<Notice>,
 }
@@ -117,7 +119,7 @@ impl Attempts<'_> {
         let pause = spread(doubled(FIRST, self.retries).min(LONGEST), chance);
         self.retries += 1;
         match again.after {
-            Some(after) if after > PATIENCE => Next::Stop,
+            Some(after) if after > self.policy.patience.unwrap_or(PATIENCE).min(PATIENCE) => Next::Stop,
             // All who were told the same time should not come back at the same moment.
             Some(after) => Next::Retry(after + spread(FIRST / 2, chance), self.retries),
             None => Next::Retry(pause, self.retries),

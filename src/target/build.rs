@@ -126,7 +126,7 @@ pub fn configured(
             return Err(Failure::new(Class::Config, format!("'{name}' has neither 'url' nor 'command'")));
         }
     };
-    warnings.splice(0..0, config.warnings.iter().cloned());
+    warnings.splice(0..0, config.unread().chain(config.warnings.iter().cloned()));
     Ok(Target {
         name: name.to_owned(),
         configured: true,

@@ -90,7 +90,7 @@ pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
 #[must_use]
 pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failure {
     let near = nearest(config, name);
-    let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
+    let failure = nobody(config, name);
     if let Some(url) = as_url(name, near.is_empty()) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
     }
@@ -110,8 +110,14 @@ pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failur
 /// The failure of a name that is not configured, where only one that is will do.
 #[must_use]
 pub fn not_configured(config: &Config, name: &str) -> Failure {
-    let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
+    let failure = nobody(config, name);
     with_nearest(failure, &nearest(config, name)).hint("see the names: mcpipe config list")
+}
+
+/// There is no such server, or it is in a file that could not be read.
+fn nobody(config: &Config, name: &str) -> Failure {
+    let failure = Failure::new(Class::Config, format!("no server named '{name}' is configured")).server(name);
+    config.unread().fold(failure, Failure::cause)
 }
 
 /// The configured names that are near to a name, or to the server in `SERVER.TOOL`.
