@@ -52,6 +52,7 @@ mod real_auth;
 mod retries;
 mod saving;
 mod schemas;
+mod sessions;
 mod skills;
 mod streams;
 mod support;

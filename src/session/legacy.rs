@@ -241,7 +241,8 @@ impl Legacy {
         link.ask(self.worded(link, call)).await
     }
 
-    /// The first request beside `initialized`; once more, in order, if the server minds (it refused it unread).
+    /// The first request beside `initialized`; once more, in order, if the server minds. What has effects is sent
+    /// once more only where it was certainly refused unread.
     async fn ask_hasty(&self, link: &Link, call: &Call) -> Reply {
         if self.must_wait() {
             self.begin(link).await;
@@ -255,7 +256,7 @@ impl Legacy {
             _ => false,
         };
         self.begun.store(if minded { NOT_BORNE } else { BORNE }, Ordering::Relaxed);
-        if minded { self.ask(link, call).await } else { reply }
+        if minded && (!call.effects || is_unread(&reply)) { self.ask(link, call).await } else { reply }
     }
 
     /// A session that the server has forgotten is opened anew, once, and the request repeated: it was
@@ -306,6 +307,20 @@ impl Legacy {
 /// Whether a refusal says that the handshake is not complete.
 fn minds(message: &str) -> bool {
     message.to_ascii_lowercase().contains("initializ")
+}
+
+/// Whether a refusal that speaks of the handshake is that of the protocol and not of the tool: by its HTTP status or
+/// by a code that says that the request was none, or came too early.
+fn is_unread(reply: &Reply) -> bool {
+    match reply {
+        Reply::Refused(refusal) => refusal.status == 400,
+        Reply::Error(error, status) => match error.code {
+            code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::NOT_INITIALIZED => true,
+            code::INTERNAL => false,
+            _ => *status == Some(400),
+        },
+        _ => false,
+    }
 }
 
 fn params_text(params: &Map<String, Value>) -> Option<String> {
