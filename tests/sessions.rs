@@ -84,3 +84,104 @@ fn a_call_beside_initialized_is_repeated_only_where_it_was_not_carried_out() {
         assert_eq!(told[1].connection, told[2].connection, "{name}: one after the other");
     }
 }
+
+/// A server of the modern era that is replaced by a legacy one, over HTTP.
+fn replaced(legacy: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (HttpServer, Arc<AtomicBool>) {
+    let list = |call: &crate::support::Call| {
+        let tools = crate::support::mcp::tools();
+        call.result(json!({"tools": tools, "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let modern = Mcp::modern().on("tools/list", list).http_script(Legacy::default());
+    let old = Arc::new(AtomicBool::new(false));
+    let is_old = old.clone();
+    let server =
+        HttpServer::start(
+            move |request| if is_old.load(Ordering::SeqCst) { legacy(request) } else { modern(request) },
+        );
+    (server, old)
+}
+
+/// ERA-13: one request finds out that the server is of another era; the others on the same connection get their
+/// own answers, and what was refused is asked again.
+#[test]
+fn who_is_under_way_beside_a_wrong_belief_is_not_stranded() {
+    let (good, read) = (Mcp::legacy("2025-11-25").http_script(session()), Arc::new(Gate::default()));
+    let (server, old) = replaced(move |request| {
+        let uri = request.json()["params"]["uri"].as_str().unwrap_or_default().to_owned();
+        if request.header("mcp-method").is_some() {
+            // The last is refused only after the first was read in the other era.
+            assert!(uri != "demo://item/2" || read.passed(1), "the first is read without waiting for the others");
+            return Reply::json(&error(&Value::Null, -32000, "Server not initialized")).with_status(400);
+        }
+        if uri == "demo://item/1" {
+            read.pass();
+        }
+        good(request)
+    });
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["read", &server.url("/mcp"), "demo://hello"]).run().succeeds();
+    old.store(true, Ordering::SeqCst);
+    let words = ["read", &server.url("/mcp"), "demo://item/1", "demo://item/2", "--timeout", "8s", "--retries", "0"];
+    sandbox.mcpipe(words).run().succeeds().prints("item 1item 2");
+    assert_eq!(count(&server, "initialize"), 1, "{:?}", server.exchange());
+}
+
+/// The same where one stream carries everything: it ends with the process, and whoever waits is told at once.
+#[test]
+fn who_waits_on_a_process_that_is_given_up_is_told() {
+    let start = || {
+        let (modern, legacy) = (Arc::new(Mcp::modern()), Arc::new(Mcp::legacy("2025-11-25")));
+        let shaken: Mutex<std::collections::HashSet<usize>> = Mutex::default();
+        let held: Mutex<Option<Value>> = Mutex::default();
+        StdioServer::start(move |process, event| match event {
+            Event::Line(line) => {
+                let message: Value = serde_json::from_str(&line).unwrap();
+                if process.n == 0 {
+                    return play(&modern, process, modern.handle(&message));
+                }
+                let text = message["params"].to_string();
+                if message["method"] == "initialize" {
+                    shaken.lock().unwrap().insert(process.n);
+                } else if message.get("id").is_some() && !shaken.lock().unwrap().contains(&process.n) {
+                    // The second is swallowed; the first is refused when both are there.
+                    if text.contains("item/2") || text.contains("two") {
+                        if let Some(id) = held.lock().unwrap().replace(Value::Null) {
+                            process.send(&error(&id, -32600, "Not initialized"));
+                        }
+                    } else if text.contains("item/1") || text.contains("one") {
+                        if held.lock().unwrap().replace(message["id"].clone()).is_some() {
+                            process.send(&error(&message["id"], -32600, "Not initialized"));
+                        }
+                    } else {
+                        process.send(&error(&message["id"], -32600, "Not initialized"));
+                    }
+                    return;
+                }
+                play(&legacy, process, legacy.handle(&message));
+            }
+            Event::Eof => process.exit(0),
+            Event::Started | Event::Signal(_) => {}
+        })
+    };
+    let (sandbox, server) = (Sandbox::new(), start());
+    sandbox.mcpipe(["read", &server.target(), "demo://hello"]).run().succeeds();
+    let words = ["read", &server.target(), "demo://item/1", "demo://item/2", "--timeout", "20s", "--retries", "0"];
+    let run = sandbox.mcpipe(words).run();
+    run.succeeds().prints("item 1item 2");
+    assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
+
+    // What may have been carried out is not sent again.
+    let server = start();
+    sandbox.mcpipe(["list", &server.target()]).run().succeeds();
+    let lines = "{\"tool\":\"echo\",\"arguments\":{\"text\":\"one\"}}\n{\"tool\":\"echo\",\"arguments\":{\"text\":\"two\"}}\n";
+    let words = ["call", &server.target(), "--batch", "-", "--ordered", "--no-validate", "--timeout", "20s"];
+    let run = sandbox.mcpipe(words).stdin(lines).run();
+    run.exits(1);
+    assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
+    let told: Vec<Value> = run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(told[0]["result"]["content"][0]["text"], "one", "{run:?}");
+    assert_eq!(told[1]["error"]["class"], "unreachable", "{run:?}");
+    let messages: Vec<Value> = server.seen().iter().flat_map(|seen| seen.messages()).collect();
+    let sent = |text: &str| messages.iter().filter(|message| message["params"]["arguments"]["text"] == text).count();
+    assert_eq!((sent("one"), sent("two")), (2, 1), "the first was refused, the second may have been carried out");
+}

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub use super::ask::{Ask, Cancel, Reply};
 use super::peer::Peer;
 use super::questions::Questions;
-use crate::error::{Class, Failure};
+use crate::error::{Again, Class, Failure};
 use crate::interrupt::Interrupt;
 use crate::protocol::rpc::{self, Message, Raw, Response};
 use crate::protocol::{method, rpc::parse_value};
@@ -174,13 +174,16 @@ impl Link {
     fn begin(&self, ask: &Ask) -> (oneshot::Receiver<Reply>, Arc<Notify>) {
         let (sender, receiver) = oneshot::channel();
         let alive = Arc::new(Notify::new());
+        // Under the lock under which all who wait are told that nothing will come: nobody is too late for that.
+        let mut waiting = lock(&self.shared.pending);
         match self.gone() {
             Some(failure) => drop(sender.send(Reply::Failed(failure))),
             None => {
                 let pending = Pending { sender, alive: alive.clone(), questions: ask.questions.clone() };
-                drop(lock(&self.shared.pending).insert(ask.id, pending));
+                drop(waiting.insert(ask.id, pending));
             }
         }
+        drop(waiting);
         (receiver, alive)
     }
 
@@ -235,8 +238,12 @@ impl Link {
         self.gone().unwrap_or_else(|| Failure::new(Class::Unreachable, "the connection is gone"))
     }
 
-    /// Ends the connection; nothing is left running.
+    /// Ends the connection; nothing is left running, and whoever still waits for an answer is told so.
     pub async fn close(&self, patient: bool) {
+        let failure = Failure::new(Class::Unreachable, "the connection was given up").again(Again::default());
+        if self.gone().is_none() {
+            self.shared.broken(&failure);
+        }
         self.shared.transport.close(patient).await;
         self.pump.abort();
     }

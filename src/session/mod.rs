@@ -115,6 +115,16 @@ impl From<Open> for Live {
     }
 }
 
+impl Live {
+    /// Lets go of a connection whose place another one takes. Over HTTP those who still wait have answers of their
+    /// own to come, and it ends with the last of them; one stream for everything is closed, and they are told.
+    async fn retire(&self) {
+        if self.link.wire() != Wire::Http {
+            self.link.close(false).await;
+        }
+    }
+}
+
 impl Session {
     /// A session that has sent nothing yet.
     #[must_use]
@@ -250,14 +260,16 @@ impl Session {
         if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
             // Another request beside this one has looked into it already.
             drop(open);
-            return if now.era.revision().is_modern() { reply } else { now.era.request(&now.link, call).await };
+            // What got no answer may have been carried out before the connection was given up.
+            let stays = now.era.revision().is_modern() || (call.effects && matches!(reply, Reply::Failed(_)));
+            return if stays { reply } else { now.era.request(&now.link, call).await };
         }
         if live.confirmed.load(Ordering::Relaxed) || confirms_modern(&live.link, &*live.era).await == Some(true) {
             live.confirmed.store(true, Ordering::Relaxed);
             return reply;
         }
         self.memory.forget();
-        live.link.close(false).await;
+        live.retire().await;
         *open = None;
         let Ok((opened, fresh)) = Box::pin(self.negotiator().fresh(call)).await else { return reply };
         let live = Arc::new(Live::from(opened));
@@ -286,7 +298,7 @@ impl Session {
         if confirms_modern(&live.link, &*live.era).await != Some(true)
             && let Ok(opened) = Box::pin(self.negotiator().shaken()).await
         {
-            live.link.close(false).await;
+            live.retire().await;
             let live = Arc::new(Live::from(opened));
             self.learn(&live);
             *open = Some(live.clone());
