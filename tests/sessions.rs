@@ -95,9 +95,7 @@ fn replaced(legacy: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Http
     let old = Arc::new(AtomicBool::new(false));
     let is_old = old.clone();
     let server =
-        HttpServer::start(
-            move |request| if is_old.load(Ordering::SeqCst) { legacy(request) } else { modern(request) },
-        );
+        HttpServer::start(move |request| if is_old.load(Ordering::SeqCst) { legacy(request) } else { modern(request) });
     (server, old)
 }
 
@@ -173,7 +171,8 @@ fn who_waits_on_a_process_that_is_given_up_is_told() {
     // What may have been carried out is not sent again.
     let server = start();
     sandbox.mcpipe(["list", &server.target()]).run().succeeds();
-    let lines = "{\"tool\":\"echo\",\"arguments\":{\"text\":\"one\"}}\n{\"tool\":\"echo\",\"arguments\":{\"text\":\"two\"}}\n";
+    let lines =
+        "{\"tool\":\"echo\",\"arguments\":{\"text\":\"one\"}}\n{\"tool\":\"echo\",\"arguments\":{\"text\":\"two\"}}\n";
     let words = ["call", &server.target(), "--batch", "-", "--ordered", "--no-validate", "--timeout", "20s"];
     let run = sandbox.mcpipe(words).stdin(lines).run();
     run.exits(1);
@@ -184,4 +183,51 @@ fn who_waits_on_a_process_that_is_given_up_is_told() {
     let messages: Vec<Value> = server.seen().iter().flat_map(|seen| seen.messages()).collect();
     let sent = |text: &str| messages.iter().filter(|message| message["params"]["arguments"]["text"] == text).count();
     assert_eq!((sent("one"), sent("two")), (2, 1), "the first was refused, the second may have been carried out");
+}
+
+/// HTL-04: all requests of a batch find the session gone, one of them late. It is opened anew once, for all.
+#[test]
+fn a_session_that_is_gone_is_opened_anew_once_for_all() {
+    let mcp = Arc::new(Mcp::legacy("2025-11-25"));
+    let (begun, valid) = (AtomicUsize::new(0), Mutex::new(String::new()));
+    let (refused, called) = (Gate::default(), Gate::default());
+    let server = HttpServer::start(move |request| {
+        if request.header("mcp-method").is_some() {
+            return Reply::json(&error(&Value::Null, -32000, "Server not initialized")).with_status(400);
+        }
+        let method = request.rpc();
+        if method == "initialize" {
+            let id = format!("s{}", begun.fetch_add(1, Ordering::SeqCst) + 1);
+            *valid.lock().unwrap() = id.clone();
+            return to_reply(&mcp, &request.json(), false).header("Mcp-Session-Id", &id);
+        }
+        let session = request.header("mcp-session-id").unwrap_or_default().to_owned();
+        let known = session == *valid.lock().unwrap();
+        match method.as_str() {
+            "tools/list" => *valid.lock().unwrap() = String::new(),
+            "tools/call" if known => called.pass(),
+            "tools/call" => {
+                refused.pass();
+                assert!(refused.passed(6), "all six are under way");
+                // The last to be told is told when the session is long another one.
+                let late = request.json()["params"]["arguments"]["text"] == "5";
+                assert!(!late || called.passed(1), "the others do not wait for the last");
+            }
+            _ => {}
+        }
+        match request.method.as_str() {
+            "DELETE" => Reply::status(200),
+            _ if !known => Reply::json(&error(&Value::Null, -32001, "Session not found")).with_status(404),
+            _ if request.id().is_null() => Reply::accepted(),
+            _ => to_reply(&mcp, &request.json(), false),
+        }
+    });
+    let lines: String = (0..6).map(|n| format!("{{\"tool\":\"echo\",\"arguments\":{{\"text\":\"{n}\"}}}}\n")).collect();
+    let words = ["call", &server.url("/mcp"), "--batch", "-", "--ordered", "--jobs", "6"];
+    let run = Sandbox::new().mcpipe(words).stdin(lines).run();
+    run.succeeds();
+    let told = run.stdout().lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let texts: Vec<Value> = told.map(|line| line["result"]["content"][0]["text"].clone()).collect();
+    assert_eq!(texts, ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!((count(&server, "initialize"), count(&server, "tools/call")), (2, 12), "{:?}", server.exchange());
 }
