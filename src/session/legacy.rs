@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex, Notify, RwLock as Gate};
+use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
 use super::input::MAX_ROUNDS;
@@ -246,14 +246,18 @@ impl Legacy {
     }
 
     /// The first request beside `initialized`; once more, in order, if the server minds. What has effects is sent
-    /// once more only where it was certainly refused unread.
-    async fn ask_hasty(&self, link: &Link, call: &Call) -> Reply {
-        if self.must_wait() {
+    /// once more only where it was certainly refused unread. Other requests wait for `initialized` alone.
+    async fn ask_hasty(&self, link: &Link, call: &Call, first: MutexGuard<'_, ()>) -> Reply {
+        let begin = async {
             self.begin(link).await;
             self.begun.store(BEGUN, Ordering::Relaxed);
+            drop(first);
+        };
+        if self.must_wait() {
+            begin.await;
             return self.ask(link, call).await;
         }
-        let ((), reply) = tokio::join!(self.begin(link), self.ask(link, call));
+        let ((), reply) = tokio::join!(begin, self.ask(link, call));
         let minded = match &reply {
             Reply::Error(error, _) => minds(&error.message),
             Reply::Refused(refusal) => refusal.status == 400 && minds(&refusal.body),
@@ -379,7 +383,7 @@ impl Era for Legacy {
             let guard = self.first.lock().await;
             let session = *self.sessions.read().await;
             let reply = if self.begun.load(Ordering::Relaxed) == HASTY {
-                self.ask_hasty(link, call).await
+                self.ask_hasty(link, call, guard).await
             } else {
                 drop(guard);
                 self.ask(link, call).await
