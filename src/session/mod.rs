@@ -17,6 +17,7 @@ pub mod modern;
 pub mod negotiate;
 pub mod notices;
 pub mod peer;
+mod pump;
 pub mod questions;
 mod ready;
 pub mod retry;
