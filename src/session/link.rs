@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use super::ask::{Ask, Cancel, Reply};
+use super::ask::{Clock, Pulse};
 use super::peer::Peer;
 use super::pump::{Pending, Shared, lock, pump};
 use crate::error::{Again, Class, Failure};
@@ -103,7 +104,7 @@ impl Link {
             body: rpc::request(ask.id, ask.method, ask.params.as_deref()),
             headers: ask.headers,
         };
-        let (sender, alive) = waiting;
+        let (sender, pulse) = waiting;
         let answer = async {
             if let Err(failure) = self.shared.transport.send(envelope).await {
                 return Reply::Failed(failure);
@@ -111,11 +112,11 @@ impl Link {
             sender.await.unwrap_or_else(|_| Reply::Failed(self.lost()))
         };
         tokio::pin!(answer);
-        let mut deadline = ask.timeout.map(|time| Instant::now() + time);
+        let mut clock = Clock::new(ask.timeout, Instant::now());
         let reply = loop {
             let expired = async {
-                match deadline {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                match clock.due() {
+                    Some(due) => tokio::time::sleep_until(due).await,
                     None => std::future::pending().await,
                 }
             };
@@ -126,15 +127,16 @@ impl Link {
                     self.cancel(ask.id, ask.cancel, "interrupted").await;
                     break Reply::Failed(failure);
                 }
-                () = alive.notified() => deadline = ask.timeout.map(|time| Instant::now() + time),
+                () = pulse.answered.notified() => clock.restart(Instant::now()),
+                () = pulse.progress.notified() => clock.progress(Instant::now()),
                 () = expired => {
                     // A person who is being asked takes the time they need.
                     if self.shared.peer.busy() || self.shared.transport.busy() {
-                        deadline = ask.timeout.map(|time| Instant::now() + time);
+                        clock.restart(Instant::now());
                         continue;
                     }
                     self.cancel(ask.id, ask.cancel, "timed out").await;
-                    break Reply::Failed(self.timed_out(ask.method, ask.timeout.unwrap_or_default()));
+                    break Reply::Failed(self.timed_out(ask.method, &clock));
                 }
             }
         };
@@ -142,20 +144,20 @@ impl Link {
         reply
     }
 
-    fn begin(&self, ask: &Ask) -> (oneshot::Receiver<Reply>, Arc<Notify>) {
+    fn begin(&self, ask: &Ask) -> (oneshot::Receiver<Reply>, Arc<Pulse>) {
         let (sender, receiver) = oneshot::channel();
-        let alive = Arc::new(Notify::new());
+        let pulse = Arc::<Pulse>::default();
         // Under the lock under which all who wait are told that nothing will come: nobody is too late for that.
         let mut waiting = lock(&self.shared.pending);
         match self.gone() {
             Some(failure) => drop(sender.send(Reply::Failed(failure))),
             None => {
-                let pending = Pending { sender, alive: alive.clone(), questions: ask.questions.clone() };
+                let pending = Pending { sender, pulse: pulse.clone(), questions: ask.questions.clone() };
                 drop(waiting.insert(ask.id, pending));
             }
         }
         drop(waiting);
-        (receiver, alive)
+        (receiver, pulse)
     }
 
     /// Sends a notification; over HTTP it has been accepted when this resolves.
@@ -192,9 +194,12 @@ impl Link {
         self.interrupt.guard(tokio::time::sleep(time)).await
     }
 
-    fn timed_out(&self, method: &str, time: Duration) -> Failure {
+    fn timed_out(&self, method: &str, clock: &Clock) -> Failure {
         let (tail, noise) = self.shared.transport.last_words();
-        let mut failure = Failure::new(Class::Timeout, format!("no answer to {method} within {}", human(time))).early();
+        let (time, endless) = clock.waited();
+        let in_spite = if endless { ", in spite of its progress" } else { "" };
+        let what = format!("no answer to {method} within {}{in_spite}", human(time));
+        let mut failure = Failure::new(Class::Timeout, what).early();
         if let Some(noise) = noise {
             let did = if self.wire() == Wire::Stdio { "printed on stdout" } else { "sent" };
             failure = failure.cause(format!("the server {did}, which is no message: {noise}"));

@@ -58,7 +58,7 @@ pub use listing::{Listing, Use};
 pub struct Options {
     /// How the way to the server is opened; its connect time-out covers negotiation too.
     pub transport: transport::Options,
-    /// How long to wait for an answer; progress starts the clock again. `None` waits for ever.
+    /// How long to wait for an answer; progress starts the clock again, within limits. `None` waits for ever.
     pub timeout: Option<Duration>,
     /// What we can do for the server.
     pub abilities: Abilities,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::ask::Reply;
+use super::ask::{Pulse, Reply};
 use super::peer::Peer;
 use super::questions::Questions;
 use crate::error::{Class, Failure};
@@ -21,7 +21,7 @@ use crate::transport::{Envelope, Incoming, Item, Outgoing, Transport};
 /// A request that waits for its answer.
 pub(super) struct Pending {
     pub(super) sender: oneshot::Sender<Reply>,
-    pub(super) alive: Arc<Notify>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) questions: Option<Arc<Questions>>,
 }
 
@@ -53,8 +53,10 @@ pub(super) async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedRecei
                     let own = shared.asked_for(on);
                     let questions = shared.peer.questions(own.as_ref());
                     let (body, end) = shared.peer.answer(&id, &method, params.as_deref(), questions).await;
-                    // The server had to wait for us: its time begins anew.
-                    shared.stir();
+                    if shared.peer.takes_time(&method) {
+                        // The server had to wait for us: its time begins anew.
+                        shared.stir();
+                    }
                     let Some(body) = body else { return };
                     let envelope = Envelope { what: Outgoing::OneWay, method: "", body, headers: Vec::new() };
                     if let Err(failure) = shared.transport.send(envelope).await {
@@ -100,7 +102,7 @@ impl Shared {
     /// Starts the clock of every waiting request again.
     fn stir(&self) {
         for pending in lock(&self.pending).values() {
-            pending.alive.notify_one();
+            pending.pulse.answered.notify_one();
         }
     }
 
@@ -176,8 +178,8 @@ impl Shared {
         if method == method::PROGRESS {
             let token = value.get("progressToken");
             let id = token.and_then(|token| token.as_u64().or_else(|| token.as_str()?.parse().ok()));
-            if let Some(pending) = id.and_then(|id| lock(&self.pending).get(&id).map(|pending| pending.alive.clone())) {
-                pending.notify_one();
+            if let Some(pulse) = id.and_then(|id| lock(&self.pending).get(&id).map(|pending| pending.pulse.clone())) {
+                pulse.progress.notify_one();
             }
         }
         self.peer.notified(method, params.as_deref(), &value);

@@ -1,0 +1,64 @@
+//! What a client owes each era and each server: what is answered and what is not, how long is waited, how often is
+//! asked, and how often a process is started.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::mcp::play;
+use crate::support::mcp_http::{Legacy, to_reply};
+use crate::support::{Call, Event, HttpServer, Mcp, Out, Reply, Request, Sandbox, StdioServer};
+
+fn count(server: &HttpServer, method: &str) -> usize {
+    server.requests().iter().filter(|request| request.rpc() == method).count()
+}
+
+fn error(id: &Value, code: i64, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+}
+
+fn asks(id: &str, method: &str) -> Out {
+    Out::Send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}}))
+}
+
+/// MSG-04: progress starts the clock again, and nothing else that a server does of its own accord.
+#[test]
+fn a_server_that_pings_gets_no_more_time() {
+    for method in ["ping", "roots/list", "sampling/createMessage"] {
+        let server = Mcp::legacy("2025-11-25").on("tools/call", move |call| {
+            let ping = |n: usize| [asks(&format!("q{n}"), method), Out::Pause(Duration::from_millis(200))];
+            let mut outs: Vec<Out> = (0..40).flat_map(ping).collect();
+            outs.extend(call.text("late"));
+            outs
+        });
+        let server = server.stdio();
+        let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "1s", "--root", "."];
+        let run = Sandbox::new().mcpipe(words).run();
+        run.exits(6).prints("").says("error: no answer to tools/call within 1 s");
+        let answers = server.only().methods().into_iter().filter(|method| method == "answer").count();
+        assert!(answers > 1, "{method}: it is answered all the same");
+    }
+}
+
+/// MSG-04: there is an end to progress, too.
+#[test]
+fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
+    // A machine under load may lack progress for the tenth of a second that is the limit here.
+    for _ in 0..5 {
+        let server = Mcp::legacy("2025-11-25").on("tools/call", move |call| {
+            (0..4000).flat_map(|n| [call.progress(n, 9999, "on").unwrap(), Out::Pause(Duration::from_millis(5))]).collect()
+        });
+        let server = server.stdio();
+        let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "100ms"];
+        let run = Sandbox::new().mcpipe(words).run();
+        run.exits(6).prints("").says("the tool may have run, or may still be running");
+        run.says("hint: wait longer with --timeout TIME");
+        assert_eq!(server.only().methods().last().unwrap(), "notifications/cancelled");
+        if run.stderr().contains("error: no answer to tools/call within 6 s, in spite of its progress\n") {
+            return;
+        }
+    }
+    panic!("it never came to the end of all patience");
+}
