@@ -48,7 +48,9 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
     // A machine under load may lack progress for the tenth of a second that is the limit here.
     for _ in 0..5 {
         let server = Mcp::legacy("2025-11-25").on("tools/call", move |call| {
-            (0..4000).flat_map(|n| [call.progress(n, 9999, "on").unwrap(), Out::Pause(Duration::from_millis(5))]).collect()
+            (0..4000)
+                .flat_map(|n| [call.progress(n, 9999, "on").unwrap(), Out::Pause(Duration::from_millis(5))])
+                .collect()
         });
         let server = server.stdio();
         let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "100ms"];
@@ -61,4 +63,54 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
         }
     }
     panic!("it never came to the end of all patience");
+}
+
+/// STD-02, HTM-01: in the modern era a server has no requests of its own, and a client never writes an answer.
+#[test]
+fn requests_of_a_modern_server_are_not_answered() {
+    let mcp = || {
+        Mcp::modern().on("tools/call", |call| {
+            let mut outs = vec![asks("q1", "ping"), asks("q2", "elicitation/create"), asks("q3", "roots/list")];
+            outs.push(Out::Pause(Duration::from_millis(300)));
+            outs.extend(call.text("done"));
+            outs
+        })
+    };
+    let sandbox = Sandbox::new();
+    let call = |target: &str| {
+        let words = ["call", target, "echo", "text=hi", "--elicit", "accept", "--root", ".", "-v"];
+        let run = sandbox.mcpipe(words).run();
+        run.exits(0).prints("done\n").says("ignored the server's request ping: in this era it has none");
+    };
+    let server = mcp().stdio();
+    // The first run finds out about the era, the second knows it.
+    for _ in 0..2 {
+        call(&server.target());
+    }
+    for seen in server.settled() {
+        assert!(!seen.methods().contains(&"answer".to_owned()), "{:?}", seen.methods());
+    }
+    let server = mcp().http();
+    for _ in 0..2 {
+        call(&server.url("/mcp"));
+    }
+    assert!(!server.exchange().contains(&"POST answer".to_owned()), "{:?}", server.exchange());
+}
+
+/// ... and who turns out to be of the legacy era on the same pipe is answered.
+#[test]
+fn requests_of_a_legacy_server_are_answered_after_the_probe() {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
+        let done = call.response(json!({"content": [{"type": "text", "text": "done"}]}));
+        let ping = json!({"jsonrpc": "2.0", "id": "p", "method": "ping"});
+        vec![Out::Ask(
+            ping,
+            Box::new(move |answer| {
+                assert_eq!(answer["result"], json!({}));
+                vec![Out::Send(done)]
+            }),
+        )]
+    });
+    let server = server.stdio();
+    Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]).run().succeeds().prints("done\n");
 }

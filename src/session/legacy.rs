@@ -46,6 +46,7 @@ impl Handshake {
 
     /// Sends `initialize` (`ERA-15`); the reply as it came.
     pub async fn initialize(&self, link: &Link) -> Reply {
+        link.answer_requests(true);
         let mut offer = self.offer();
         let first = self.offer_once(link, offer).await;
         let Reply::Error(error, status) = first else { return first };
@@ -104,6 +105,7 @@ impl Handshake {
 
     /// Goes on in a session that was left open earlier: all was agreed then.
     pub async fn resumed(self, link: &Link, left: &Left) -> Legacy {
+        link.answer_requests(true);
         link.transport().resume(&left.session);
         link.transport().agreed(left.revision);
         if self.peer.may_be_asked() {

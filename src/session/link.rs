@@ -57,6 +57,12 @@ impl Link {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Says whether requests of the server are answered: once a handshake was begun, unless the server turns out to be
+    /// modern all the same (`STD-02`, `HTM-01`).
+    pub fn answer_requests(&self, answers: bool) {
+        self.shared.answers.store(answers, Ordering::Relaxed);
+    }
+
     /// Why nothing can come back any more, if so.
     #[must_use]
     pub fn gone(&self) -> Option<Failure> {

@@ -112,6 +112,7 @@ struct Live {
 
 impl From<Open> for Live {
     fn from(open: Open) -> Self {
+        open.link.answer_requests(!open.era.revision().is_modern());
         Live { link: open.link, era: open.era, confirmed: AtomicBool::new(open.confirmed), guessed: open.guessed }
     }
 }

@@ -2,7 +2,7 @@
 //! requests and notifications of the server to the [`Peer`].
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub(super) next_id: AtomicU64,
     pub(super) peer: Arc<Peer>,
     pub(super) transport: Arc<dyn Transport>,
+    /// Whether requests of the server are answered: after a handshake they are, in the modern era there are none.
+    pub(super) answers: AtomicBool,
     trace: Trace,
 }
 
@@ -47,6 +49,9 @@ pub(super) async fn pump(shared: Arc<Shared>, mut incoming: mpsc::UnboundedRecei
         match item {
             Item::Message(Message::Response(response), status) => shared.answered(on, response, status),
             Item::Message(Message::Notification { method, params }, _) => shared.notified(&method, params),
+            Item::Message(Message::Request { method, .. }, _) if !shared.answers.load(Ordering::Relaxed) => {
+                shared.trace.note(&format!("ignored the server's request {method}: in this era it has none"));
+            }
             Item::Message(Message::Request { id, method, params }, _) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
@@ -89,6 +94,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             peer,
             transport,
+            answers: AtomicBool::new(false),
             trace,
         }
     }
