@@ -114,3 +114,89 @@ fn requests_of_a_legacy_server_are_answered_after_the_probe() {
     let server = server.stdio();
     Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]).run().succeeds().prints("done\n");
 }
+
+/// A server of the modern era that is replaced by another.
+fn replaced(by: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (HttpServer, Arc<AtomicBool>) {
+    let list = |call: &Call| {
+        let tools = crate::support::mcp::tools();
+        call.result(json!({"tools": tools, "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let modern = Mcp::modern().on("tools/list", list).http_script(Legacy::default());
+    let other = Arc::new(AtomicBool::new(false));
+    let is_other = other.clone();
+    let script = move |request: &Request| if is_other.load(Ordering::SeqCst) { by(request) } else { modern(request) };
+    (HttpServer::start(script), other)
+}
+
+/// Digest §1.2: a lenient legacy server carries out a modern call. What it then says is no proof that it did not.
+#[test]
+fn a_lenient_server_of_another_era_gets_no_call_twice() {
+    type Bad = fn(&Value) -> Reply;
+    let cases: &[(&str, Bad, usize)] = &[
+        ("-32000", |id| Reply::json(&error(id, -32000, "insufficient funds after partial transfer")), 1),
+        ("-32602", |id| Reply::json(&error(id, -32602, "no such account, though the fee was taken")), 1),
+        ("-32600", |id| Reply::json(&error(id, -32600, "Not initialized")), 2),
+        ("-32601", |id| Reply::json(&error(id, -32601, "Method not found")), 2),
+        ("400 -32000", |_| Reply::json(&error(&Value::Null, -32000, "Session required")).with_status(400), 2),
+        ("404", |_| Reply::text("text/plain", "no session").with_status(404), 2),
+        ("405", |_| Reply::status(405), 2),
+    ];
+    for (name, bad, calls) in cases {
+        let (bad, legacy) = (*bad, Arc::new(Mcp::legacy("2025-11-25")));
+        let (server, other) = replaced(move |request| match (request.method.as_str(), request.rpc().as_str()) {
+            ("POST", "tools/call") if request.header("mcp-method").is_some() => bad(&request.id()),
+            ("POST", "notifications/initialized") => Reply::accepted(),
+            ("POST", _) => to_reply(&legacy, &request.json(), false),
+            _ => Reply::status(405),
+        });
+        let sandbox = Sandbox::new();
+        let call = || sandbox.mcpipe(["call", &server.url("/mcp"), "add", "a=1", "b=2"]).run();
+        call().succeeds();
+        other.store(true, Ordering::SeqCst);
+        let run = call();
+        assert_eq!(count(&server, "tools/call") - 1, *calls, "{name}: {:?} {run:?}", server.exchange());
+        if *calls == 1 {
+            run.exits(1).prints("").says("error: the server refused tools/call: ");
+            run.says("warning: the server is of another era than it was; the call was not sent again, as it may have been carried out");
+        } else {
+            run.succeeds().prints("3\n");
+        }
+        // It is known now.
+        let before = server.exchange().len();
+        call().succeeds().prints("3\n");
+        assert_eq!(server.exchange()[before], "POST initialize", "{name}");
+    }
+}
+
+/// A process that ends at a modern call may have carried it out, unless it ends at any request before the handshake.
+#[test]
+fn a_process_that_ends_at_a_call_gets_it_again_only_where_it_cannot_have_read_it() {
+    for (lenient, calls) in [(true, 1), (false, 2)] {
+        let (modern, legacy) = (Arc::new(Mcp::modern()), Arc::new(Mcp::legacy("2025-11-25")));
+        let server = StdioServer::start(move |process, event| match event {
+            Event::Line(line) => {
+                let message: Value = serde_json::from_str(&line).unwrap();
+                let mcp = if process.n == 0 { &modern } else { &legacy };
+                let early = process.n > 0 && message["params"]["_meta"].to_string().contains("2026-07-28");
+                match message["method"].as_str() {
+                    Some("tools/call") if early => process.exit(3),
+                    Some("server/discover") if early && !lenient => process.exit(3),
+                    _ => play(mcp, process, mcp.handle(&message)),
+                }
+            }
+            Event::Eof => process.exit(0),
+            Event::Started | Event::Signal(_) => {}
+        });
+        let sandbox = Sandbox::new();
+        sandbox.mcpipe(["list", &server.target()]).run().succeeds();
+        let run =
+            sandbox.mcpipe(["call", &server.target(), "add", "--args", "{\"a\":1,\"b\":2}", "--no-validate"]).run();
+        let methods: Vec<String> = server.settled().iter().flat_map(|seen| seen.methods()).collect();
+        assert_eq!(methods.iter().filter(|name| *name == "tools/call").count(), calls, "{methods:?} {run:?}");
+        if lenient {
+            run.exits(5).prints("").says("the server process ended").says("the tool may have run");
+        } else {
+            run.succeeds().prints("3\n");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
+use super::finding::is_unread;
 use super::input::MAX_ROUNDS;
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
@@ -266,7 +267,8 @@ impl Legacy {
             _ => false,
         };
         self.begun.store(if minded { NOT_BORNE } else { BORNE }, Ordering::Relaxed);
-        if minded && (!call.effects || is_unread(&reply)) { self.ask(link, call).await } else { reply }
+        let early = matches!(&reply, Reply::Error(error, _) if error.code == code::NOT_INITIALIZED);
+        if minded && (!call.effects || early || is_unread(&reply)) { self.ask(link, call).await } else { reply }
     }
 
     /// A session that the server has forgotten is opened anew, once for all who find out, and the request repeated: it
@@ -330,20 +332,6 @@ impl Legacy {
 /// Whether a refusal says that the handshake is not complete.
 fn minds(message: &str) -> bool {
     message.to_ascii_lowercase().contains("initializ")
-}
-
-/// Whether a refusal that speaks of the handshake is that of the protocol and not of the tool: by its HTTP status or
-/// by a code that says that the request was none, or came too early.
-fn is_unread(reply: &Reply) -> bool {
-    match reply {
-        Reply::Refused(refusal) => refusal.status == 400,
-        Reply::Error(error, status) => match error.code {
-            code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::NOT_INITIALIZED => true,
-            code::INTERNAL => false,
-            _ => *status == Some(400),
-        },
-        _ => false,
-    }
 }
 
 fn params_text(params: &Map<String, Value>) -> Option<String> {

@@ -41,6 +41,8 @@ pub struct Open {
     pub guessed: bool,
     /// Whether nothing was asked of the server yet.
     pub untried: bool,
+    /// Whether the server ended at a request before the handshake, without reading any further.
+    pub ends_early: bool,
 }
 
 /// Finds out about one target.
@@ -113,7 +115,17 @@ impl Negotiator<'_> {
         match (self.target.protocol, memory) {
             (Pin::Exact(revision), _) if revision.is_modern() && !sse => {
                 let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link: self.link().await?, era, confirmed: true, guessed: false, untried: true }, None))
+                Ok((
+                    Open {
+                        link: self.link().await?,
+                        era,
+                        confirmed: true,
+                        guessed: false,
+                        untried: true,
+                        ends_early: false,
+                    },
+                    None,
+                ))
             }
             (Pin::Exact(_) | Pin::Legacy, memory) => {
                 let hasty = memory.is_some_and(|verdict| !verdict.patient);
@@ -122,7 +134,17 @@ impl Negotiator<'_> {
             (Pin::Auto, _) if sse => Ok((self.legacy(self.link().await?, false).await?, None)),
             (Pin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
                 let era = Box::new(self.modern(verdict.server));
-                Ok((Open { link: self.link().await?, era, confirmed: false, guessed: false, untried: true }, None))
+                Ok((
+                    Open {
+                        link: self.link().await?,
+                        era,
+                        confirmed: false,
+                        guessed: false,
+                        untried: true,
+                        ends_early: false,
+                    },
+                    None,
+                ))
             }
             (Pin::Auto, Some(verdict)) => self.remembered_legacy(first, &verdict).await,
             (Pin::Auto, None) => self.fresh(first).await,
@@ -136,7 +158,7 @@ impl Negotiator<'_> {
     pub async fn resume(&self, left: &Left) -> Result<Open> {
         let link = self.link().await?;
         let era = Box::new(self.handshake(false).resumed(&link, left).await);
-        Ok(Open { link, era, confirmed: true, guessed: false, untried: false })
+        Ok(Open { link, era, confirmed: true, guessed: false, untried: false, ends_early: false })
     }
 
     async fn remembered_legacy(&self, first: &Call, verdict: &Verdict) -> Result<(Open, Option<Reply>)> {
@@ -178,11 +200,17 @@ impl Negotiator<'_> {
         match finding(&reply, probe, &link) {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
-                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, wanted.then_some(reply)))
+                Ok((
+                    Open { link, era, confirmed: true, guessed: false, untried: false, ends_early: false },
+                    wanted.then_some(reply),
+                ))
             }
             Finding::Unmarked => {
                 let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link, era, confirmed: false, guessed: true, untried: false }, wanted.then_some(reply)))
+                Ok((
+                    Open { link, era, confirmed: false, guessed: true, untried: false, ends_early: false },
+                    wanted.then_some(reply),
+                ))
             }
             Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
@@ -212,7 +240,7 @@ impl Negotiator<'_> {
         {
             // It was not itself that refused the probe, but who stood before it while it was starting.
             let era = Box::new(self.modern(ServerInfo::default()));
-            return Ok(Open { link, era, confirmed: true, guessed: false, untried: false });
+            return Ok(Open { link, era, confirmed: true, guessed: false, untried: false, ends_early: false });
         }
         let status = match &reply {
             Reply::Refused(refusal) => Some(refusal.status),
@@ -246,13 +274,17 @@ impl Negotiator<'_> {
             Finding::Modern(server) => {
                 let era = Box::new(self.modern(server));
                 let wanted = first.method == method::DISCOVER;
-                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, wanted.then_some(reply)))
+                Ok((
+                    Open { link, era, confirmed: true, guessed: false, untried: false, ends_early: false },
+                    wanted.then_some(reply),
+                ))
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => {
                 let ended = link.gone().is_some();
                 let link = if ended { self.reopened(link).await? } else { link };
-                Ok((self.stream_handshake(link, &discover, ended).await?, None))
+                let open = self.stream_handshake(link, &discover, ended).await?;
+                Ok((Open { ends_early: ended, ..open }, None))
             }
         }
     }
@@ -303,7 +335,7 @@ impl Negotiator<'_> {
                 let second = self.probing().request(&link, probe).await;
                 if let Finding::Modern(server) = finding(&second, probe, &link) {
                     let era = Box::new(self.modern(server));
-                    return Ok(Open { link, era, confirmed: true, guessed: false, untried: false });
+                    return Ok(Open { link, era, confirmed: true, guessed: false, untried: false, ends_early: false });
                 }
             }
             return self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
@@ -328,7 +360,14 @@ impl Negotiator<'_> {
 
     async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
         match era {
-            Ok(era) => Ok(Open { link, era: Box::new(era), confirmed: true, guessed: false, untried: false }),
+            Ok(era) => Ok(Open {
+                link,
+                era: Box::new(era),
+                confirmed: true,
+                guessed: false,
+                untried: false,
+                ends_early: false,
+            }),
             Err(failure) => {
                 link.close(false).await;
                 Err(failure)
