@@ -154,8 +154,16 @@ impl Shared {
             let pending = lock(&self.pending);
             if pending.len() == 1 { pending.keys().next().copied() } else { None }
         };
+        let waits = |id: u64| lock(&self.pending).contains_key(&id);
         let id = match response.id {
-            Some(id) if id < self.next_id.load(Ordering::Relaxed) => Some(id),
+            // In the answer to one request, what belongs to no request that waits was meant for that one.
+            Some(id) if id < self.next_id.load(Ordering::Relaxed) => match on {
+                Some(on) if on != id && !waits(id) => {
+                    let what = format!("the server answered with the id of another request ({id}, not {on})");
+                    return self.complete(on, Reply::Failed(Failure::new(Class::Protocol, what)));
+                }
+                _ => Some(id),
+            },
             // An error without an id belongs to the POST it answers (digest §2.6), or to the only request.
             None if !response.named => on.or_else(only),
             _ => {
