@@ -200,3 +200,19 @@ fn a_process_that_ends_at_a_call_gets_it_again_only_where_it_cannot_have_read_it
         }
     }
 }
+
+/// A probe that was never answered is nobody's any more when the handshake stands: an error without an id belongs to
+/// the only request that waits.
+#[test]
+fn an_error_without_an_id_is_that_of_the_only_request() {
+    let mcp = Arc::new(Mcp::legacy("2025-11-25"));
+    let server = StdioServer::start(move |process, event| match event {
+        Event::Line(line) if line.contains("server/discover") => {}
+        Event::Line(line) if line.contains("tools/call") => process.send(&error(&Value::Null, -32603, "lost it")),
+        Event::Line(line) => play(&mcp, process, mcp.handle(&serde_json::from_str(&line).unwrap())),
+        Event::Eof => process.exit(0),
+        _ => {}
+    });
+    let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "10s"];
+    Sandbox::new().mcpipe(words).run().exits(1).prints("").says("the server refused tools/call: lost it (code -32603)");
+}

@@ -104,6 +104,7 @@ impl Link {
     /// Sends one request and waits for its answer.
     pub async fn ask(&self, ask: Ask) -> Reply {
         let waiting = self.begin(&ask);
+        let mut place = Place { shared: &self.shared, id: ask.id, ended: false };
         let envelope = Envelope {
             what: Outgoing::Request(ask.id),
             method: ask.method,
@@ -146,7 +147,7 @@ impl Link {
                 }
             }
         };
-        lock(&self.shared.pending).remove(&ask.id);
+        place.ended = true;
         reply
     }
 
@@ -228,6 +229,23 @@ impl Link {
         }
         self.shared.transport.close(patient).await;
         self.pump.abort();
+    }
+}
+
+/// The place of a request among those that wait; it is given up with the request, however that ends.
+struct Place<'a> {
+    shared: &'a Shared,
+    id: u64,
+    ended: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.pending).remove(&self.id);
+        if !self.ended {
+            // Nobody wants the answer any more.
+            self.shared.transport.abandon(self.id);
+        }
     }
 }
 
