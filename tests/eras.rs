@@ -216,3 +216,55 @@ fn an_error_without_an_id_is_that_of_the_only_request() {
     let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "10s"];
     Sandbox::new().mcpipe(words).run().exits(1).prints("").says("the server refused tools/call: lost it (code -32603)");
 }
+
+/// A server that cannot start: one start finds out about it, a second one whether the probe was to blame.
+#[test]
+fn a_process_that_cannot_start_is_started_twice_at_most() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let is_broken = broken.clone();
+    let legacy = Arc::new(Mcp::legacy("2025-11-25"));
+    let server = StdioServer::start(move |process, event| match event {
+        Event::Started if is_broken.load(Ordering::SeqCst) => {
+            process.complain("FATAL: no key\n");
+            process.exit(1);
+        }
+        Event::Line(line) => play(&legacy, process, legacy.handle(&serde_json::from_str(&line).unwrap())),
+        Event::Eof => process.exit(0),
+        Event::Started | Event::Signal(_) => {}
+    });
+    let sandbox = Sandbox::new();
+    let starts = |words: &[&str], code: i32| {
+        let before = server.seen().len();
+        let run = sandbox.mcpipe(["list", &server.target(), "--retries", "0"]).args(words.to_vec()).run();
+        run.exits(code);
+        if code != 0 {
+            run.says("error: the server process ended (exit status: 1)").says("FATAL: no key");
+        }
+        server.settled().len() - before
+    };
+    assert_eq!(starts(&[], 5), 2, "nothing is known of it");
+    assert_eq!(starts(&["--protocol", "legacy"], 5), 1, "there is nothing to find out");
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(starts(&[], 0), 1);
+    broken.store(true, Ordering::SeqCst);
+    assert_eq!(starts(&[], 5), 1, "it is known, and was not asked for anything that it would not know");
+    // It may have become another: now it is looked at anew.
+    assert_eq!(starts(&[], 5), 2);
+}
+
+/// The time for start and negotiation is one, however often a process is started in it.
+#[test]
+fn all_starts_are_made_in_the_time_for_one() {
+    let server = StdioServer::start(|process, event| {
+        if event == Event::Started {
+            std::thread::sleep(Duration::from_secs(2));
+            process.complain("FATAL: no key\n");
+            process.exit(1);
+        }
+    });
+    let words = ["list", &server.target(), "--connect-timeout", "3s", "--retries", "0"];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(6).prints("").says("error: no answer to initialize within 3 s").says("the server process ended");
+    run.says("FATAL: no key").says("hint: wait longer with --connect-timeout TIME");
+    assert!(run.elapsed < Duration::from_millis(5500), "{run:?}");
+}
