@@ -176,6 +176,8 @@ fn answers_that_are_none_fail_at_once() {
         ("HTML", |_| Reply::text("text/html", "<html>Please log in</html>"), 7),
         ("half a message", |_| Reply::text("application/json", "{\"jsonrpc\":\"2.0\","), 7),
         ("a foreign id", |_| Reply::json(&json!({"jsonrpc": "2.0", "id": 4711, "result": {}})), 7),
+        ("a stale id", |_| Reply::json(&json!({"jsonrpc": "2.0", "id": 1, "result": {}})), 7),
+        ("a stale id in a stream", |_| Reply::sse().event(&json!({"jsonrpc": "2.0", "id": 1, "result": {}})), 7),
         ("a stream without an answer", |_| Reply::sse().write(": nothing\n\n"), 5),
         ("a stream that breaks", |_| Reply::sse().write("data: {\"jsonrpc\"").then_cut(), 5),
         (

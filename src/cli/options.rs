@@ -30,7 +30,8 @@ pub struct GlobalOptions {
     /// Read this configuration file and no other
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Wait this long for an answer; progress starts the clock again; 0 waits for ever [default: 60s]
+    /// Wait this long for an answer; progress starts the clock again, up to 60 times this long in all; 0 waits for
+    /// ever [default: 60s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
     /// Wait this long for start and negotiation; 0 waits for ever [default: 30s]

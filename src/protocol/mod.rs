@@ -69,6 +69,8 @@ pub mod extension {
 /// Error codes with a meaning of their own (digest §1.4).
 pub mod code {
     #![allow(missing_docs, reason = "each constant is the code it names")]
+    pub const PARSE: i64 = -32700;
+    pub const INVALID_REQUEST: i64 = -32600;
     pub const INVALID_PARAMS: i64 = -32602;
     pub const METHOD_NOT_FOUND: i64 = -32601;
     pub const INTERNAL: i64 = -32603;
@@ -76,5 +78,7 @@ pub mod code {
     pub const MISSING_CAPABILITY: i64 = -32021;
     pub const UNSUPPORTED_VERSION: i64 = -32022;
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
+    /// The same number: servers borrow it from the language server protocol for what comes before the handshake.
+    pub const NOT_INITIALIZED: i64 = -32002;
     pub const URL_ELICITATION: i64 = -32042;
 }

@@ -108,6 +108,21 @@ pub fn is_about_era(reply: &Reply, link: &Link) -> bool {
     }
 }
 
+/// Whether a refusal shows that the request was not carried out, whoever refused it: a code or an HTTP status by which
+/// a server says that this is no request, or none of its own. What a tool says of itself has other codes.
+#[must_use]
+pub fn is_unread(reply: &Reply) -> bool {
+    match reply {
+        Reply::Error(error, status) => match error.code {
+            code::PARSE | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION => true,
+            code::INTERNAL => false,
+            _ => matches!(status, Some(400 | 404 | 405)),
+        },
+        Reply::Refused(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
+        Reply::Result(_) | Reply::Failed(_) => false,
+    }
+}
+
 /// Asks a server whose era was only believed whether it speaks the modern one.
 pub async fn confirms_modern(link: &Link, era: &dyn Era) -> Option<bool> {
     if link.gone().is_some() {

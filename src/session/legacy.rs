@@ -5,9 +5,10 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
 
 use super::era::{Call, Era, client_info, meta_with_progress};
+use super::finding::is_unread;
 use super::input::MAX_ROUNDS;
 use super::link::{Ask, Cancel, Link, Reply};
 use super::peer::Peer;
@@ -46,6 +47,7 @@ impl Handshake {
 
     /// Sends `initialize` (`ERA-15`); the reply as it came.
     pub async fn initialize(&self, link: &Link) -> Reply {
+        link.answer_requests(true);
         let mut offer = self.offer();
         let first = self.offer_once(link, offer).await;
         let Reply::Error(error, status) = first else { return first };
@@ -91,6 +93,7 @@ impl Handshake {
             server,
             begun: AtomicU8::new(if self.hasty && link.wire() == Wire::Http { HASTY } else { NOT_BEGUN }),
             first: Mutex::new(()),
+            sessions: Gate::new(0),
             renewed: Notify::new(),
             handshake: self.later(),
         };
@@ -103,6 +106,7 @@ impl Handshake {
 
     /// Goes on in a session that was left open earlier: all was agreed then.
     pub async fn resumed(self, link: &Link, left: &Left) -> Legacy {
+        link.answer_requests(true);
         link.transport().resume(&left.session);
         link.transport().agreed(left.revision);
         if self.peer.may_be_asked() {
@@ -113,6 +117,7 @@ impl Handshake {
             server: ServerInfo::default(),
             begun: AtomicU8::new(BEGUN),
             first: Mutex::new(()),
+            sessions: Gate::new(0),
             renewed: Notify::new(),
             handshake: self.later(),
         }
@@ -177,6 +182,8 @@ pub struct Legacy {
     server: ServerInfo,
     begun: AtomicU8,
     first: Mutex<()>,
+    /// The how many-th session it is; held for writing while a new one is opened, so that no request goes out without.
+    sessions: Gate<u64>,
     /// Told when a forgotten session was opened anew: what was subscribed to in the old one is gone.
     pub(super) renewed: Notify,
     pub(super) handshake: Handshake,
@@ -241,43 +248,62 @@ impl Legacy {
         link.ask(self.worded(link, call)).await
     }
 
-    /// The first request beside `initialized`; once more, in order, if the server minds (it refused it unread).
-    async fn ask_hasty(&self, link: &Link, call: &Call) -> Reply {
-        if self.must_wait() {
+    /// The first request beside `initialized`; once more, in order, if the server minds. What has effects is sent
+    /// once more only where it was certainly refused unread. Other requests wait for `initialized` alone.
+    async fn ask_hasty(&self, link: &Link, call: &Call, first: MutexGuard<'_, ()>) -> Reply {
+        let begin = async {
             self.begin(link).await;
             self.begun.store(BEGUN, Ordering::Relaxed);
+            drop(first);
+        };
+        if self.must_wait() {
+            begin.await;
             return self.ask(link, call).await;
         }
-        let ((), reply) = tokio::join!(self.begin(link), self.ask(link, call));
+        let ((), reply) = tokio::join!(begin, self.ask(link, call));
         let minded = match &reply {
             Reply::Error(error, _) => minds(&error.message),
             Reply::Refused(refusal) => refusal.status == 400 && minds(&refusal.body),
             _ => false,
         };
         self.begun.store(if minded { NOT_BORNE } else { BORNE }, Ordering::Relaxed);
-        if minded { self.ask(link, call).await } else { reply }
+        let early = matches!(&reply, Reply::Error(error, _) if error.code == code::NOT_INITIALIZED);
+        if minded && (!call.effects || early || is_unread(&reply)) { self.ask(link, call).await } else { reply }
     }
 
-    /// A session that the server has forgotten is opened anew, once, and the request repeated: it was
-    /// refused before anything was done (`HTL-04`).
-    async fn renew(&self, link: &Link, call: &Call, refused: Reply) -> Reply {
+    /// A session that the server has forgotten is opened anew, once for all who find out, and the request repeated: it
+    /// was refused before anything was done (`HTL-04`). `session` is the one that the request went out in.
+    async fn renew(&self, link: &Link, call: &Call, session: u64, refused: Reply) -> Reply {
         let unknown_session = match &refused {
             Reply::Refused(refusal) => refusal.status == 404,
             Reply::Error(_, status) => *status == Some(404),
             _ => false,
         };
-        if !unknown_session || !link.transport().forget_session() {
+        if !unknown_session {
             return refused;
         }
-        let Reply::Result(result) = self.handshake.initialize(link).await else { return refused };
-        let Ok((revision, _)) = self.handshake.agreed(&result) else { return refused };
+        let mut now = self.sessions.write().await;
+        if *now == session {
+            if !link.transport().forget_session() || !self.shake_again(link).await {
+                return refused;
+            }
+            *now += 1;
+        }
+        drop(now);
+        self.ask(link, call).await
+    }
+
+    /// The handshake once more, for a new session.
+    async fn shake_again(&self, link: &Link) -> bool {
+        let Reply::Result(result) = self.handshake.initialize(link).await else { return false };
+        let Ok((revision, _)) = self.handshake.agreed(&result) else { return false };
         if let Ok(mut now) = self.revision.write() {
             *now = revision;
         }
         link.transport().agreed(revision);
         self.begin(link).await;
         self.renewed.notify_waiters();
-        self.ask(link, call).await
+        true
     }
 }
 
@@ -345,13 +371,14 @@ impl Era for Legacy {
     fn request<'a>(&'a self, link: &'a Link, call: &'a Call) -> Boxed<'a, Reply> {
         Box::pin(async move {
             let guard = self.first.lock().await;
+            let session = *self.sessions.read().await;
             let reply = if self.begun.load(Ordering::Relaxed) == HASTY {
-                self.ask_hasty(link, call).await
+                self.ask_hasty(link, call, guard).await
             } else {
                 drop(guard);
                 self.ask(link, call).await
             };
-            let reply = self.renew(link, call, reply).await;
+            let reply = self.renew(link, call, session, reply).await;
             let reply = self.visit_pages(link, call, reply).await;
             self.handshake.peer.finished(call.questions.as_ref());
             reply

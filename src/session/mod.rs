@@ -17,6 +17,7 @@ pub mod modern;
 pub mod negotiate;
 pub mod notices;
 pub mod peer;
+mod pump;
 pub mod questions;
 mod ready;
 pub mod retry;
@@ -42,7 +43,7 @@ use crate::target::Target;
 use crate::transport::{self, Wire};
 use era::{Call, Era};
 use failure::explain;
-use finding::{confirms_modern, is_about_era};
+use finding::{confirms_modern, is_about_era, is_unread};
 use legacy::Left;
 use link::{Link, Reply};
 use memory::{Memory, Verdict};
@@ -57,7 +58,7 @@ pub use listing::{Listing, Use};
 pub struct Options {
     /// How the way to the server is opened; its connect time-out covers negotiation too.
     pub transport: transport::Options,
-    /// How long to wait for an answer; progress starts the clock again. `None` waits for ever.
+    /// How long to wait for an answer; progress starts the clock again, within limits. `None` waits for ever.
     pub timeout: Option<Duration>,
     /// What we can do for the server.
     pub abilities: Abilities,
@@ -107,11 +108,25 @@ struct Live {
     confirmed: AtomicBool,
     /// Whether the era was only guessed from a result without any mark of it.
     guessed: bool,
+    /// Whether the server ends at any request before the handshake.
+    ends_early: bool,
 }
 
 impl From<Open> for Live {
     fn from(open: Open) -> Self {
-        Live { link: open.link, era: open.era, confirmed: AtomicBool::new(open.confirmed), guessed: open.guessed }
+        open.link.answer_requests(!open.era.revision().is_modern());
+        let (confirmed, guessed, ends_early) = (AtomicBool::new(open.confirmed), open.guessed, open.ends_early);
+        Live { link: open.link, era: open.era, confirmed, guessed, ends_early }
+    }
+}
+
+impl Live {
+    /// Lets go of a connection whose place another one takes. Over HTTP those who still wait have answers of their
+    /// own to come, and it ends with the last of them; one stream for everything is closed, and they are told.
+    async fn retire(&self) {
+        if self.link.wire() != Wire::Http {
+            self.link.close(false).await;
+        }
     }
 }
 
@@ -230,8 +245,8 @@ impl Session {
     }
 
     /// A refusal that may come from a wrong belief about the era is looked into: the belief is dropped and
-    /// the era learned anew, and only if the server turns out to be of the other era, so that it cannot
-    /// have acted on the request, is the request sent again (`ERA-13`).
+    /// the era learned anew, and only if the server turns out to be of the other era is the request sent
+    /// again (`ERA-13`).
     async fn reconsider(&self, live: &Arc<Live>, call: &Call, reply: Reply) -> Reply {
         if live.confirmed.load(Ordering::Relaxed) || !live.era.revision().is_modern() {
             return reply;
@@ -250,26 +265,39 @@ impl Session {
         if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
             // Another request beside this one has looked into it already.
             drop(open);
-            return if now.era.revision().is_modern() { reply } else { now.era.request(&now.link, call).await };
+            return self.anew(&now, call, reply, None).await;
         }
         if live.confirmed.load(Ordering::Relaxed) || confirms_modern(&live.link, &*live.era).await == Some(true) {
             live.confirmed.store(true, Ordering::Relaxed);
             return reply;
         }
         self.memory.forget();
-        live.link.close(false).await;
+        live.retire().await;
         *open = None;
         let Ok((opened, fresh)) = Box::pin(self.negotiator().fresh(call)).await else { return reply };
         let live = Arc::new(Live::from(opened));
         self.learn(&live);
         *open = Some(live.clone());
         drop(open);
-        if live.era.revision().is_modern() {
-            return reply;
+        self.anew(&live, call, reply, fresh).await
+    }
+
+    /// Sends a request that was refused to the server `now` known to be of the other era, unless it was carried out
+    /// there already. `fresh` is its reply where finding out took the request.
+    async fn anew(&self, now: &Live, call: &Call, refused: Reply, fresh: Option<Reply>) -> Reply {
+        if now.era.revision().is_modern() {
+            return refused;
+        }
+        // A lenient server may have carried it out, whatever it says (digest §1.2).
+        let unread = is_unread(&refused) || (matches!(refused, Reply::Failed(_)) && now.ends_early);
+        if call.effects && !unread {
+            let what = "the server is of another era than it was; the call was not sent again";
+            self.peer.warn(&format!("{what}, as it may have been carried out"));
+            return refused;
         }
         match fresh {
             Some(reply) => reply,
-            None => live.era.request(&live.link, call).await,
+            None => now.era.request(&now.link, call).await,
         }
     }
 
@@ -286,7 +314,7 @@ impl Session {
         if confirms_modern(&live.link, &*live.era).await != Some(true)
             && let Ok(opened) = Box::pin(self.negotiator().shaken()).await
         {
-            live.link.close(false).await;
+            live.retire().await;
             let live = Arc::new(Live::from(opened));
             self.learn(&live);
             *open = Some(live.clone());

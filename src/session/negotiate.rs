@@ -14,12 +14,12 @@ use super::era::{Call, Era};
 use super::failure::explain;
 use super::finding::{Finding, finding, is_about_era};
 use super::legacy::{Handshake, Left, Legacy};
-use super::link::{Link, Reply};
+use super::link::{Link, Reply, human};
 use super::memory::Verdict;
 use super::modern::{Modern, is_mutual};
 use super::peer::Peer;
 use super::ready::LAST_LOOK;
-use crate::error::{Class, Details, Result};
+use crate::error::{Class, Details, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::revision::Pin;
 use crate::protocol::views::{ServerInfo, member};
@@ -41,6 +41,15 @@ pub struct Open {
     pub guessed: bool,
     /// Whether nothing was asked of the server yet.
     pub untried: bool,
+    /// Whether the server ended at a request before the handshake, without reading any further.
+    pub ends_early: bool,
+}
+
+impl Open {
+    /// A connection to a server that has shown its era.
+    fn sure(link: Link, era: impl Era + 'static) -> Self {
+        Open { link, era: Box::new(era), confirmed: true, guessed: false, untried: false, ends_early: false }
+    }
 }
 
 /// Finds out about one target.
@@ -53,6 +62,8 @@ pub struct Negotiator<'a> {
     pub peer: Arc<Peer>,
     /// When the user has waited long enough for the server, whatever the time-outs say.
     pub until: Option<Instant>,
+    /// When this began: the time for start and negotiation is one, however often a process is started in it.
+    pub began: Instant,
 }
 
 impl Negotiator<'_> {
@@ -69,10 +80,18 @@ impl Negotiator<'_> {
 
     /// How long one attempt may take.
     fn patience(&self) -> Option<Duration> {
-        let usual = self.options.transport.connect_timeout;
+        let usual = match self.options.transport.connect_timeout {
+            Some(time) if self.has_one_clock() => Some(time.saturating_sub(self.began.elapsed()).max(LAST_LOOK)),
+            usual => usual,
+        };
         let Some(until) = self.until else { return usual };
         let left = until.saturating_duration_since(Instant::now()).max(LAST_LOOK);
         Some(usual.map_or(left, |usual| usual.min(left)))
+    }
+
+    /// Whether all that negotiation does goes by one clock: where nobody may have to log in meanwhile.
+    fn has_one_clock(&self) -> bool {
+        matches!(self.target.endpoint, Endpoint::Stdio(_) | Endpoint::Unix(_))
     }
 
     fn hurried(&self) -> transport::Options {
@@ -112,8 +131,8 @@ impl Negotiator<'_> {
         let sse = matches!(&self.target.endpoint, Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse);
         match (self.target.protocol, memory) {
             (Pin::Exact(revision), _) if revision.is_modern() && !sse => {
-                let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link: self.link().await?, era, confirmed: true, guessed: false, untried: true }, None))
+                let open = Open::sure(self.link().await?, self.modern(ServerInfo::default()));
+                Ok((Open { untried: true, ..open }, None))
             }
             (Pin::Exact(_) | Pin::Legacy, memory) => {
                 let hasty = memory.is_some_and(|verdict| !verdict.patient);
@@ -121,8 +140,8 @@ impl Negotiator<'_> {
             }
             (Pin::Auto, _) if sse => Ok((self.legacy(self.link().await?, false).await?, None)),
             (Pin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
-                let era = Box::new(self.modern(verdict.server));
-                Ok((Open { link: self.link().await?, era, confirmed: false, guessed: false, untried: true }, None))
+                let open = Open::sure(self.link().await?, self.modern(verdict.server));
+                Ok((Open { confirmed: false, untried: true, ..open }, None))
             }
             (Pin::Auto, Some(verdict)) => self.remembered_legacy(first, &verdict).await,
             (Pin::Auto, None) => self.fresh(first).await,
@@ -135,8 +154,8 @@ impl Negotiator<'_> {
     /// When the connection cannot be set up.
     pub async fn resume(&self, left: &Left) -> Result<Open> {
         let link = self.link().await?;
-        let era = Box::new(self.handshake(false).resumed(&link, left).await);
-        Ok(Open { link, era, confirmed: true, guessed: false, untried: false })
+        let era = self.handshake(false).resumed(&link, left).await;
+        Ok(Open::sure(link, era))
     }
 
     async fn remembered_legacy(&self, first: &Call, verdict: &Verdict) -> Result<(Open, Option<Reply>)> {
@@ -150,7 +169,8 @@ impl Negotiator<'_> {
                 let era = handshake.ready(&link, &result).await;
                 self.opened(link, era).await.map(|open| (open, None))
             }
-            reply if is_about_era(&reply, &link) => {
+            // A process that ends at what it knows does not end because it was asked for something else.
+            reply if is_about_era(&reply, &link) && (link.gone().is_none() || link.wire() != Wire::Stdio) => {
                 link.close(false).await;
                 self.fresh(first).await
             }
@@ -177,12 +197,12 @@ impl Negotiator<'_> {
         let wanted = probe.method == first.method;
         match finding(&reply, probe, &link) {
             Finding::Modern(server) => {
-                let era = Box::new(self.modern(server));
-                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, wanted.then_some(reply)))
+                let era = self.modern(server);
+                Ok((Open::sure(link, era), wanted.then_some(reply)))
             }
             Finding::Unmarked => {
-                let era = Box::new(self.modern(ServerInfo::default()));
-                Ok((Open { link, era, confirmed: false, guessed: true, untried: false }, wanted.then_some(reply)))
+                let open = Open::sure(link, self.modern(ServerInfo::default()));
+                Ok((Open { confirmed: false, guessed: true, ..open }, wanted.then_some(reply)))
             }
             Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
@@ -211,8 +231,7 @@ impl Negotiator<'_> {
             && is_mutual(error)
         {
             // It was not itself that refused the probe, but who stood before it while it was starting.
-            let era = Box::new(self.modern(ServerInfo::default()));
-            return Ok(Open { link, era, confirmed: true, guessed: false, untried: false });
+            return Ok(Open::sure(link, self.modern(ServerInfo::default())));
         }
         let status = match &reply {
             Reply::Refused(refusal) => Some(refusal.status),
@@ -244,15 +263,17 @@ impl Negotiator<'_> {
         }
         match finding(&reply, &discover, &link) {
             Finding::Modern(server) => {
-                let era = Box::new(self.modern(server));
+                let era = self.modern(server);
                 let wanted = first.method == method::DISCOVER;
-                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, wanted.then_some(reply)))
+                Ok((Open::sure(link, era), wanted.then_some(reply)))
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => {
-                let ended = link.gone().is_some();
-                let link = if ended { self.reopened(link).await? } else { link };
-                Ok((self.stream_handshake(link, &discover, ended).await?, None))
+                let ended = link.gone();
+                let ends_early = ended.is_some();
+                let link = if ends_early { self.reopened(link).await? } else { link };
+                let open = self.stream_handshake(link, &discover, ended).await?;
+                Ok((Open { ends_early, ..open }, None))
             }
         }
     }
@@ -281,9 +302,8 @@ impl Negotiator<'_> {
     }
 
     /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason: it
-    /// is asked again where it does not shake hands.
-    async fn stream_handshake(&self, mut link: Link, probe: &Call, mut ended: bool) -> Result<Open> {
-        let mut last = false;
+    /// is asked again where it does not shake hands. It is started again once at most.
+    async fn stream_handshake(&self, mut link: Link, probe: &Call, mut ended: Option<Failure>) -> Result<Open> {
         loop {
             let handshake = self.handshake(false);
             let reply = match handshake.initialize(&link).await {
@@ -293,19 +313,30 @@ impl Negotiator<'_> {
                 }
                 reply => reply,
             };
-            if matches!(reply, Reply::Error(..) | Reply::Failed(_)) && link.gone().is_some() && !last {
+            if ended.is_none()
+                && matches!(reply, Reply::Error(..) | Reply::Failed(_))
+                && let Some(failure) = link.gone()
+            {
                 // The probe may have spoilt the process or the connection: once more with a fresh one.
                 link = self.reopened(link).await?;
-                (ended, last) = (true, true);
+                ended = Some(failure);
                 continue;
             }
-            if ended && matches!(reply, Reply::Error(..)) {
+            if ended.is_some() && matches!(reply, Reply::Error(..)) {
                 let second = self.probing().request(&link, probe).await;
                 if let Finding::Modern(server) = finding(&second, probe, &link) {
-                    let era = Box::new(self.modern(server));
-                    return Ok(Open { link, era, confirmed: true, guessed: false, untried: false });
+                    return Ok(Open::sure(link, self.modern(server)));
                 }
             }
+            let reply = match (reply, ended) {
+                // What it said at its end says more than its silence now.
+                (Reply::Failed(failure), Some(end)) if failure.class() == Class::Timeout => {
+                    let Details { message, stderr_tail, .. } = end.details();
+                    let before = format!("when it was asked before, {message}");
+                    Reply::Failed(failure.cause(before).stderr_tail(stderr_tail.clone()))
+                }
+                (reply, _) => reply,
+            };
             return self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
         }
     }
@@ -328,7 +359,7 @@ impl Negotiator<'_> {
 
     async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
         match era {
-            Ok(era) => Ok(Open { link, era: Box::new(era), confirmed: true, guessed: false, untried: false }),
+            Ok(era) => Ok(Open::sure(link, era)),
             Err(failure) => {
                 link.close(false).await;
                 Err(failure)
@@ -338,7 +369,14 @@ impl Negotiator<'_> {
 
     async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
-        let failure = explain(reply, asked, self.target);
+        let mut failure = explain(reply, asked, self.target);
+        if let Some(time) = self.options.transport.connect_timeout.filter(|_| self.until.is_none())
+            && self.has_one_clock()
+            && failure.details().message.starts_with("no answer to ")
+        {
+            // The last request had but the rest of the time.
+            failure.details_mut().message = format!("no answer to {asked} within {}", human(time));
+        }
         let Details { class, hint, message, .. } = failure.details();
         if *class == Class::Timeout {
             let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };

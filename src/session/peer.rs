@@ -172,6 +172,15 @@ impl Peer {
         Value::Object(all)
     }
 
+    /// Whether a request of the server goes to a person or a model, who take their time.
+    pub(super) fn takes_time(&self, name: &str) -> bool {
+        match name {
+            method::ELICIT => self.abilities.inputs.is_some(),
+            method::SAMPLING => self.abilities.sampler.is_some(),
+            _ => false,
+        }
+    }
+
     /// The least level of logs to ask for.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {

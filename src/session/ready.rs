@@ -15,13 +15,15 @@ use super::retry::{chance, look};
 use super::{Live, Session};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::method;
+use crate::transport::stdio;
 
 /// What the last look at a server is given, though the time is up.
 pub const LAST_LOOK: Duration = Duration::from_millis(250);
 
 impl Session {
     pub(super) fn negotiator(&self) -> Negotiator<'_> {
-        Negotiator { target: &self.target, options: &self.options, peer: self.peer.clone(), until: None }
+        let (target, options, peer) = (&self.target, &self.options, self.peer.clone());
+        Negotiator { target, options, peer, until: None, began: Instant::now() }
     }
 
     /// The connection, opened for `first` if it is not open; with the reply where opening took the request.
@@ -48,7 +50,13 @@ impl Session {
             Some(left) => negotiator.resume(left).await.map(|open| (open, None)),
             None => negotiator.open(first, self.memory.verdict()).await,
         };
-        opened.inspect_err(|failure| self.doubt(failure))
+        opened.inspect_err(|failure| {
+            self.doubt(failure);
+            if failure.details().message.starts_with(stdio::ENDED) {
+                // It may have become another server: the next run looks at it anew.
+                self.memory.forget();
+            }
+        })
     }
 
     /// Opens the connection as soon as the server is ready, for which it is given this time.
