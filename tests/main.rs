@@ -12,6 +12,7 @@ mod auth;
 mod auth_checks;
 mod auth_clients;
 mod auth_flows;
+mod auth_hostile;
 mod auth_refresh;
 mod auth_store;
 mod batch;
