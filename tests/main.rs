@@ -14,6 +14,7 @@ mod auth_clients;
 mod auth_flows;
 mod auth_hostile;
 mod auth_refresh;
+mod auth_secrets;
 mod auth_store;
 mod batch;
 mod call;

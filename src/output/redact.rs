@@ -165,6 +165,12 @@ pub fn is_secret_name(name: &str) -> bool {
     NAMES.contains(&name.as_str()) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
+/// Whether a query parameter of this name is configured with a secret. `code` and `state` are not: those come and go.
+#[must_use]
+pub fn is_secret_parameter(name: &str) -> bool {
+    is_secret_name(name) || matches!(name, "key" | "sig" | "signature")
+}
+
 /// A URL without its password and the values of query parameters that hold secrets.
 #[must_use]
 pub fn url(text: &str) -> Cow<'_, str> {
