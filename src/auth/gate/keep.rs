@@ -88,24 +88,25 @@ impl Inner {
         let Some(tokens) = state.tokens() else { return Ok(()) };
         let (due, expired) = (tokens.due(now(), MARGIN), tokens.expired(now()));
         if due && tokens.refresh.is_some() {
-            if let Err(failure) = self.renew(state).await {
-                if expired {
-                    return Err(failure);
-                }
+            match self.renew(state).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(failure) if expired => return Err(failure),
                 // There is still time: the next run may have more luck.
-                self.http.trace().note(&format!("the token could not be renewed yet: {failure}"));
+                Err(failure) => self.http.trace().note(&format!("the token could not be renewed yet: {failure}")),
             }
         } else if expired {
-            if let Some(held) = &mut state.held {
-                held.record.tokens = None;
-            }
             state.ended = Some(Failure::new(Class::Auth, "the token has expired"));
+        }
+        if expired && let Some(held) = &mut state.held {
+            held.record.tokens = None;
         }
         Ok(())
     }
 
     /// Renews the tokens in hand, or takes those that another process has renewed meanwhile (`AUT-23`).
-    /// Tells whether they were; why not, where the issuer refused, is kept.
+    /// Tells whether they were; why not, where the issuer refused, is kept. Those in hand go where it said that the
+    /// refresh token is good no more.
     pub(super) async fn renew(self: &Arc<Self>, state: &mut State) -> Result<bool> {
         let Some(before) = state.held.as_ref().map(|held| held.record.clone()) else { return Ok(false) };
         let (inner, settings) = (self.clone(), self.settings(state).clone());
@@ -132,6 +133,10 @@ impl Inner {
                     (Some(record), Some(held)) => held.record = *record,
                     (_, held) => *held = None,
                 }
+                state.ended = Some(failure);
+                Ok(false)
+            }
+            Exchange::Denied(failure) => {
                 state.ended = Some(failure);
                 Ok(false)
             }
@@ -173,6 +178,7 @@ impl Inner {
                 self.store.put(&key, &about, &record.write()?).await?;
                 Ok(Exchange::Refused(Some(Box::new(record)), failure))
             }
+            Renewed::Denied(failure) => Ok(Exchange::Denied(failure)),
             Renewed::Unregistered(failure) => {
                 self.store.delete(&key).await?;
                 Ok(Exchange::Refused(None, failure))
@@ -200,4 +206,6 @@ enum Exchange {
     New(Box<Record>),
     /// The issuer refused; what is left of the record.
     Refused(Option<Box<Record>>, Failure),
+    /// It refused this time; the record stays as it is.
+    Denied(Failure),
 }
