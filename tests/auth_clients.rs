@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::support::mcp_http::Legacy;
 use crate::support::oauth::{Protected, denial, form};
-use crate::support::{Reply, Request, Run, Sandbox};
+use crate::support::{Mcp, Reply, Request, Run, Sandbox};
 
 fn log_in(sandbox: &Sandbox, server: &Protected, words: &[&str]) -> Run {
     sandbox.mcpipe(["auth", "login", &server.url()]).args(words.iter().copied()).with_browser().run()
@@ -335,4 +336,49 @@ fn what_is_configured_wrongly_is_told_before_anybody_is_asked() {
         run.exits(code).prints("").says(says).says("hint: ");
         assert!(server.grants().is_empty() && sandbox.logins() == json!([]), "{lines}");
     }
+}
+
+/// Nonces change while requests are under way: those who came too late with the old one lose nothing by it.
+#[test]
+fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    let nonce = |request: &Request| opened(request.header("dpop")?).1.get("nonce").cloned();
+    let mcp = Mcp::modern().http_script(Legacy::default());
+    let late = Arc::new(AtomicUsize::new(0));
+    let came = late.clone();
+    let server = Protected::before(move |request| {
+        let wanted = if request.rpc() == "tools/call" { "n-2" } else { "n-1" };
+        if nonce(request) == Some(json!(wanted)) {
+            return mcp(request);
+        }
+        if wanted == "n-2" && nonce(request) == Some(json!("n-1")) {
+            // All four are refused, and only then.
+            came.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..1000 {
+                if came.load(Ordering::SeqCst) >= 4 {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let refusal = Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"");
+        refusal.header("DPoP-Nonce", wanted)
+    });
+    let sandbox = Sandbox::new();
+    log_in(&sandbox, &server, &["--dpop", "--scope", "call"]).exits(0);
+    let lines: String =
+        (0..4).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n").collect();
+    let run = sandbox.mcpipe(["call", &server.url(), "--batch", "-", "--jobs", "4"]).stdin(lines).run();
+    run.exits(0);
+    assert_eq!(run.stdout().lines().count(), 4, "{run:?}");
+    assert_eq!(late.load(Ordering::SeqCst), 4, "all of them were too late");
+    assert_eq!(server.grants(), ["authorization_code"]);
+    // A server that is never content is not asked for ever.
+    let stubborn = Protected::before(|_| {
+        let refusal = Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"");
+        refusal.header("DPoP-Nonce", "n-0")
+    });
+    let run = log_in(&sandbox, &stubborn, &["--dpop"]);
+    assert!(stubborn.mcp.requests().len() < 20, "{run:?}");
 }
