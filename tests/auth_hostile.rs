@@ -41,3 +41,61 @@ fn a_scope_cannot_smuggle_a_command_into_a_hint() {
     assert_eq!(words.len(), 5);
     assert!(!pwned.exists());
 }
+
+/// A public server, reached through a proxy of ours, and what it says of its logins.
+fn public(metadata: Value, device: Value) -> HttpServer {
+    HttpServer::start(move |request: &Request| {
+        let origin = "http://mcp.example.com";
+        match request.target.strip_prefix(origin).expect("a proxy is asked for whole URLs") {
+            "/.well-known/oauth-protected-resource/mcp" => {
+                Reply::json(&json!({"resource": format!("{origin}/mcp"), "authorization_servers": [origin]}))
+            }
+            "/.well-known/oauth-authorization-server" => {
+                let mut document = json!({
+                    "issuer": origin,
+                    "authorization_endpoint": format!("{origin}/authorize"),
+                    "token_endpoint": format!("{origin}/token"),
+                    "registration_endpoint": format!("{origin}/register"),
+                    "device_authorization_endpoint": format!("{origin}/device"),
+                    "code_challenge_methods_supported": ["S256"],
+                });
+                document.as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+                Reply::json(&document)
+            }
+            "/register" => Reply::json(&json!({"client_id": "c"})).with_status(201),
+            "/device" => Reply::json(&device),
+            "/token" => Reply::json(&json!({"error": "access_denied"})).with_status(400),
+            "/mcp" => Reply::status(401).header("WWW-Authenticate", "Bearer"),
+            other => panic!("nobody asks for {other}"),
+        }
+    })
+}
+
+#[test]
+fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
+    let pages = ["http://127.0.0.1:9/admin?confirm=yes", "http://localhost:9/", "https://192.168.1.1/", "https://[::1]/"];
+    let log_in = |server: &HttpServer, words: &[&str]| {
+        let sandbox = Sandbox::new();
+        let opened = sandbox.work().join("opened");
+        let proxy = server.url("");
+        let run = ["auth", "login", "http://mcp.example.com/mcp", "--allow-http", "--proxy", &proxy, "--timeout", "5s"];
+        let run = sandbox.mcpipe(run).args(words.iter().copied()).stdin("");
+        let run = run.env("BROWSER", format!("touch {}", opened.display())).run();
+        assert!(!opened.exists(), "{run:?}");
+        run
+    };
+    for page in pages {
+        let server = public(json!({"authorization_endpoint": page}), json!({}));
+        for words in [&[][..], &["--no-browser"]] {
+            let run = log_in(&server, words);
+            run.exits(4).prints("").says("may not be asked for a login").hides("?response_type").hides("confirm=yes");
+        }
+        let offer = json!({"device_code": "dev1ce", "user_code": "A", "verification_uri": page, "interval": 1});
+        let server = public(json!({}), offer);
+        log_in(&server, &["--device"]).exits(4).prints("").says("may not be asked for a login").hides("enter the code");
+        let offer = json!({"device_code": "dev1ce", "user_code": "A", "verification_uri": "https://as.example.com/",
+            "verification_uri_complete": page, "interval": 1});
+        let server = public(json!({}), offer);
+        log_in(&server, &["--device"]).exits(4).says("https://as.example.com/").hides("confirm=yes").hides("which holds");
+    }
+}

@@ -277,6 +277,25 @@ impl Http {
         if zones.all(|zone| zone == first) { first } else { Zone::Public }
     }
 
+    /// Whether a person may be sent to this page. A name counts for what it stands for here; one that nobody knows
+    /// is the browser's affair.
+    ///
+    /// # Errors
+    /// Where it lies in a place that the server must not name.
+    pub async fn check_page(&self, page: &Url) -> Result<()> {
+        self.check(page).await?;
+        let Some(Ok(name)) = page.domain().map(str::parse) else { return Ok(()) };
+        if self.home().await == Zone::Loopback || self.proxied(page) {
+            return Ok(());
+        }
+        let found = tokio::time::timeout(self.limits.time, Checked(self.watch.clone()).resolve(name)).await;
+        let refused = found.ok().and_then(std::result::Result::err);
+        match refused.as_ref().and_then(|error| error.downcast_ref::<Refused>()) {
+            Some(refused) => Err(forbidden(page, refused.0)),
+            None => Ok(()),
+        }
+    }
+
     /// Whether this URL may be asked.
     async fn check(&self, url: &Url) -> Result<()> {
         let host = url.host_str().unwrap_or_default().to_owned();

@@ -21,7 +21,7 @@ pub(super) async fn log_in(
 ) -> Result<Record> {
     let endpoint =
         found.server.authorization_endpoint.as_deref().ok_or_else(|| lacks(found, "authorization endpoint"))?;
-    page(endpoint)?;
+    page(means.http, endpoint).await?;
     let scopes = scopes::lasting(scopes, &found.server);
     // The redirect URI is registered as it will be used: the port comes first.
     let loopback = bind(&means, known).await?;
@@ -68,7 +68,7 @@ async fn bind(means: &Means<'_>, known: Option<&Record>) -> Result<Loopback> {
 
 /// Sends the person to the page, and waits for the code.
 async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Result<Secret> {
-    let url = page(&request.url())?;
+    let url = page(means.http, &request.url()).await?;
     match means.browser {
         Browser::Elsewhere => {
             means.person.say(&format!("Log in to {} in a browser:\n\n  {url}\n", means.name));

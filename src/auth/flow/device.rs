@@ -65,11 +65,13 @@ pub(super) async fn log_in(
     let client = registration::client(means.http, means.settings, found, known, wish).await?;
     let login = Login::new(means, found, client, scopes)?;
     let offer = start(&login, endpoint).await?;
-    page(&offer.uri)?;
+    page(means.http, &offer.uri).await?;
     means.person.hide(&offer.device_code);
     let mut text =
         format!("Log in to {}: open\n\n  {}\n\nand enter the code\n\n  {}\n", means.name, offer.uri, offer.user_code);
-    if let Some(complete) = offer.complete.as_deref().filter(|complete| page(complete).is_ok()) {
+    if let Some(complete) = &offer.complete
+        && page(means.http, complete).await.is_ok()
+    {
         text.push_str(&format!("\nor open this, which holds the code already, and compare it:\n\n  {complete}\n"));
     }
     means.person.say(&text);

@@ -157,14 +157,17 @@ fn identity<'a>(client: &'a Client, key: Option<&'a Key>, issuer: &'a str) -> Id
     Identity { client_id: &client.id, secret: client.secret.as_ref(), key, method: client.method, audience: issuer }
 }
 
-/// A page that a person may be sent to (`SEC-01`).
-fn page(text: &str) -> Result<Url> {
+/// A page that a person may be sent to (`SEC-01`): of the web, and not of a network that the server is not in
+/// itself (`SEC-02`).
+async fn page(http: &Http, text: &str) -> Result<Url> {
     let refused = || Failure::new(Class::Auth, "the authorization server names no page that may be opened");
     // What is shown and opened is what the parser reads; it drops blanks and control characters silently.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(refused().cause("it holds blanks or control characters"));
     }
-    browser::page(text).map_err(|why| refused().cause(why))
+    let url = browser::page(text).map_err(|why| refused().cause(why))?;
+    http.check_page(&url).await?;
+    Ok(url)
 }
 
 fn lacks(found: &Found, what: &str) -> Failure {
