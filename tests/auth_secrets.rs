@@ -102,3 +102,22 @@ fn what_is_secret_in_a_url_is_not_shown() {
     let words = ["list", "http://mcp.example.com/mcp", "--allow-http", "--retries", "0"];
     tells_without(&sandbox.mcpipe(words).env("http_proxy", &through).run(), &[&basic, "pr0xy-word"]);
 }
+
+#[test]
+fn a_redirect_does_not_bring_the_key_of_the_url_into_the_message() {
+    let sandbox = Sandbox::new();
+    let server = HttpServer::start(|request: &Request| {
+        let query = request.target.split('?').nth(1).unwrap_or_default();
+        Reply::status(301).header("Location", &format!("https://elsewhere.example/mcp?{query}&next=n3xt-key"))
+    });
+    for key in ["api_key", "subscription"] {
+        let url = server.url(&format!("/mcp?{key}={TOKEN}"));
+        for words in [&[][..], &["--json"], &["-vv"]] {
+            let run = sandbox.mcpipe(["list", &url]).args(words.iter().copied()).run();
+            run.exits(5).hides("n3xt-key");
+            // The target itself is named as it was typed, but for what is known to be secret.
+            assert!(key == "subscription" && words == ["--json"] || !run.stderr().contains(TOKEN), "{run:?}");
+            run.says(&format!("https://elsewhere.example/mcp?{key}=[redacted]&next=[redacted]"));
+        }
+    }
+}
