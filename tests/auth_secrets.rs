@@ -121,3 +121,27 @@ fn a_redirect_does_not_bring_the_key_of_the_url_into_the_message() {
         }
     }
 }
+
+#[test]
+fn a_secret_that_is_cut_short_is_not_shown_in_part() {
+    let sandbox = Sandbox::new();
+    for before in [170, 190, 199] {
+        let server = HttpServer::start(move |request| {
+            let shown = request.header("authorization").unwrap_or_default().trim_start_matches("Bearer ");
+            Reply::text("text/plain", format!("{} {shown} is bad", "x".repeat(before))).with_status(500)
+        });
+        let words = ["list", &server.url("/mcp"), "--bearer-env", "T", "--retries", "0"];
+        let run = sandbox.mcpipe(words).env("T", TOKEN.repeat(4)).run();
+        run.exits(5).says("xxx").hides("tok-7");
+    }
+    // The same in what an authorization server says.
+    let server = Protected::start();
+    server.log_in_for_a_moment(&sandbox);
+    server.at_issuer(|request| {
+        let form = crate::support::oauth::form(request);
+        let token = form.get("refresh_token")?;
+        let said = format!("{} {token}", "x".repeat(293));
+        Some(Reply::json(&serde_json::json!({"error": "invalid_grant", "error_description": said})).with_status(400))
+    });
+    sandbox.mcpipe(["list", &server.url()]).run().exits(4).says("xxx").hides("refre");
+}
