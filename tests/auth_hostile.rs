@@ -73,7 +73,8 @@ fn public(metadata: Value, device: Value) -> HttpServer {
 
 #[test]
 fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
-    let pages = ["http://127.0.0.1:9/admin?confirm=yes", "http://localhost:9/", "https://192.168.1.1/", "https://[::1]/"];
+    let pages =
+        ["http://127.0.0.1:9/admin?confirm=yes", "http://localhost:9/", "https://192.168.1.1/", "https://[::1]/"];
     let log_in = |server: &HttpServer, words: &[&str]| {
         let sandbox = Sandbox::new();
         let opened = sandbox.work().join("opened");
@@ -96,6 +97,10 @@ fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
         let offer = json!({"device_code": "dev1ce", "user_code": "A", "verification_uri": "https://as.example.com/",
             "verification_uri_complete": page, "interval": 1});
         let server = public(json!({}), offer);
-        log_in(&server, &["--device"]).exits(4).says("https://as.example.com/").hides("confirm=yes").hides("which holds");
+        log_in(&server, &["--device"])
+            .exits(4)
+            .says("https://as.example.com/")
+            .hides("confirm=yes")
+            .hides("which holds");
     }
 }

@@ -41,10 +41,10 @@ fn a_credential_that_the_server_repeats_is_not_shown() {
         for words in [&[][..], &["-v"], &["-vv"], &["--json"]] {
             tells_without_words(&run(&[&["--bearer-env", "T"], words].concat()), words, &[TOKEN]);
         }
-        tells_without(&run(&["-H", &format!("X-Api-Key: {TOKEN}"), "-H", "Cookie: sid=c00kie-jar"]), &[
-            TOKEN,
-            "c00kie-jar",
-        ]);
+        tells_without(
+            &run(&["-H", &format!("X-Api-Key: {TOKEN}"), "-H", "Cookie: sid=c00kie-jar"]),
+            &[TOKEN, "c00kie-jar"],
+        );
         let basic = STANDARD.encode("ada:hunter22");
         tells_without(&run(&["-H", &format!("Authorization: Basic {basic}")]), &[&basic]);
     }
@@ -88,7 +88,8 @@ fn configured_headers_are_not_shown_in_rows_either() {
 #[test]
 fn what_is_secret_in_a_url_is_not_shown() {
     let (sandbox, server) = (Sandbox::new(), parrot(500));
-    let url = server.url("/mcp").replace("http://", "http://ada:pass%20word-1@") + "?api_key=k3y-of-ada&page=first-page";
+    let url =
+        server.url("/mcp").replace("http://", "http://ada:pass%20word-1@") + "?api_key=k3y-of-ada&page=first-page";
     let run = sandbox.mcpipe(["list", &url, "--retries", "0"]).run();
     let basic = STANDARD.encode("ada:pass word-1");
     tells_without(&run, &[&basic, "pass%20word-1", "pass word-1", "k3y-of-ada"]);

@@ -30,7 +30,9 @@ impl Context {
         match &endpoint.proxy {
             Some(proxy) => self.hide_in_proxy(proxy.reveal()),
             None => {
-                for name in [env::HTTPS_PROXY, "https_proxy", env::HTTP_PROXY, "HTTP_PROXY", env::ALL_PROXY, "all_proxy"] {
+                for name in
+                    [env::HTTPS_PROXY, "https_proxy", env::HTTP_PROXY, "HTTP_PROXY", env::ALL_PROXY, "all_proxy"]
+                {
                     self.env.get(name).into_iter().for_each(|proxy| self.hide_in_proxy(proxy));
                 }
             }

@@ -9,6 +9,7 @@ use super::super::record::{Record, name_of};
 use super::super::settings::Settings;
 use super::super::store::About;
 use super::{By, Held, Inner, State};
+use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
 
 /// How long before it expires a token is renewed, in seconds.
@@ -17,6 +18,13 @@ const MARGIN: u64 = 30;
 impl Inner {
     pub(super) fn server(&self) -> String {
         name_of(self.http.server())
+    }
+
+    /// Waits for the store: a keychain that somebody is unlocking, or another process that renews the same login. Both
+    /// end in time by themselves and say what they are; no deadline that is meant for a server runs out meanwhile.
+    async fn unhurried<T>(&self, waiting: impl Future<Output = T>) -> T {
+        let _busy = Busy::new(&self.busy);
+        waiting.await
     }
 
     /// Loads the record, where the index says that there is one.
@@ -45,7 +53,7 @@ impl Inner {
     /// A login anew replaces it: one that cannot be read does not stand in its way, if there is a place for the
     /// new one.
     pub(super) async fn stored(&self, key: &str) -> Result<Option<Record>> {
-        let read = match self.store.get(key).await {
+        let read = match self.unhurried(self.store.get(key)).await {
             Ok(secret) => secret.as_ref().map(Record::read).transpose(),
             Err(failure) if !self.store.has_another_place() => return Err(failure),
             Err(failure) => Err(failure),
@@ -145,9 +153,9 @@ impl Inner {
 
     async fn renew_locked(&self, settings: &Settings, before: Record) -> Result<Exchange> {
         let key = before.key();
-        let _guard = self.store.lock(&key).await?;
+        let _guard = self.unhurried(self.store.lock(&key)).await?;
         // Whoever held the lock before us may have done it already.
-        let Some(stored) = self.store.get(&key).await? else {
+        let Some(stored) = self.unhurried(self.store.get(&key)).await? else {
             return Ok(Exchange::Refused(None, Failure::new(Class::Auth, "the credentials have been removed")));
         };
         let mut record = Record::read(&stored)?;
@@ -167,7 +175,7 @@ impl Inner {
             Renewed::Tokens(tokens) => {
                 record.tokens = Some(tokens);
                 let about = record.about(self.manner.configured.as_deref());
-                if let Err(failure) = self.store.put(&key, &about, &record.write()?).await {
+                if let Err(failure) = self.unhurried(self.store.put(&key, &about, &record.write()?)).await {
                     self.person.say(&format!("mcpipe: the renewed login could not be stored: {failure}"));
                 }
                 Ok(Exchange::New(Box::new(record)))
@@ -175,12 +183,12 @@ impl Inner {
             Renewed::Refused(failure) => {
                 record.tokens = None;
                 let about = record.about(self.manner.configured.as_deref());
-                self.store.put(&key, &about, &record.write()?).await?;
+                self.unhurried(self.store.put(&key, &about, &record.write()?)).await?;
                 Ok(Exchange::Refused(Some(Box::new(record)), failure))
             }
             Renewed::Denied(failure) => Ok(Exchange::Denied(failure)),
             Renewed::Unregistered(failure) => {
-                self.store.delete(&key).await?;
+                self.unhurried(self.store.delete(&key)).await?;
                 Ok(Exchange::Refused(None, failure))
             }
         }

@@ -164,7 +164,11 @@ impl Core {
         let request = request.build().map_err(|error| fault::failure(error, url))?;
         if self.trace.on() {
             let headers = self.visible(request.headers(), &hidden);
-            self.trace.record(Event::RequestHead { method: method.as_str(), url: &refusal::traced(url), headers: &headers });
+            self.trace.record(Event::RequestHead {
+                method: method.as_str(),
+                url: &refusal::traced(url),
+                headers: &headers,
+            });
             if let Some(text) = text.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
                 self.trace.record(Event::Sent(text));
             }
