@@ -73,7 +73,7 @@ fn configured_headers_are_not_shown_in_rows_either() {
         run.hides(TOKEN);
         if words[0] == "list" {
             let all = format!("{}{}", run.stdout(), run.stderr());
-            assert!(all.contains("bad Bearer [redacted]"), "{run:?}");
+            assert!(all.contains("bad Bearer [redacted] at /mcp"), "{run:?}");
         }
     }
     // What is no credential is not taken out of messages.

@@ -23,7 +23,11 @@ impl Context {
         let (Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint)) = &target.endpoint else { return };
         for (name, value) in &endpoint.headers {
             if is_credential(name) {
-                self.hide_value(value.reveal());
+                let whole = value.reveal();
+                match whole.trim().split_once(' ').filter(|_| name.to_ascii_lowercase().ends_with("authorization")) {
+                    Some((scheme, rest)) => self.hide_authorization(scheme, rest.trim()),
+                    None => self.hide_value(whole),
+                }
             }
         }
         self.hide_in_url(&endpoint.url);
@@ -39,23 +43,22 @@ impl Context {
         }
     }
 
-    /// The value of a header: whole, without its scheme, and in its parts.
-    fn hide_value(&self, value: &str) {
-        self.hide_part(value);
-        let Some((scheme, rest)) = value.trim().split_once(' ') else {
-            return self.hide_pairs(value);
-        };
+    /// What follows the scheme; of a user and a password the latter by itself as well.
+    fn hide_authorization(&self, scheme: &str, rest: &str) {
         self.hide_part(rest);
         if scheme.eq_ignore_ascii_case("basic")
-            && let Some(pair) = STANDARD.decode(rest.trim()).ok().and_then(|pair| String::from_utf8(pair).ok())
+            && let Some(pair) = STANDARD.decode(rest).ok().and_then(|pair| String::from_utf8(pair).ok())
         {
             self.hide_part(pair.split_once(':').map_or(&*pair, |(_, password)| password));
         }
-        self.hide_pairs(value);
     }
 
-    /// The values of cookies.
-    fn hide_pairs(&self, value: &str) {
+    /// A value as a whole, without a word before it, and in its parts, where it is a line of cookies.
+    fn hide_value(&self, value: &str) {
+        self.hide_part(value);
+        if let Some((_, rest)) = value.trim().split_once(' ') {
+            self.hide_part(rest);
+        }
         value.split(';').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| self.hide_part(value));
     }
 
