@@ -21,7 +21,7 @@ use super::zone::Zone;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
-use crate::transport::http::{Beside, fault, is_loopback, proxied_by_environment, shown};
+use crate::transport::http::{Beside, fault, is_loopback, proxied, shown};
 use crate::transport::trace::{Event, Trace};
 use crate::transport::{HttpEndpoint, Tls};
 
@@ -241,10 +241,7 @@ impl Http {
     fn proxied(&self, url: &Url) -> bool {
         match &self.proxy {
             Some(proxy) => !proxy.reveal().is_empty(),
-            None => {
-                let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-                !is_loopback(url) && proxied_by_environment(url.scheme(), set)
-            }
+            None => proxied(url, |name| std::env::var(name).ok()),
         }
     }
 
