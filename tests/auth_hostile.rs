@@ -104,3 +104,23 @@ fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
             .hides("which holds");
     }
 }
+
+#[test]
+fn hints_hold_the_target_as_a_shell_takes_it() {
+    let sandbox = Sandbox::new();
+    let server = Protected::before({
+        let mcp = Mcp::modern().http_script(Legacy::default());
+        move |request: &Request| mcp(request)
+    });
+    let url = format!("{}?a=1&b=2", server.url());
+    let metadata = server.mcp.url("/.well-known/oauth-protected-resource/mcp");
+    server.at_server(move |request| {
+        let challenge = format!("Bearer resource_metadata=\"{metadata}\", scope=\"read\"");
+        request.target.starts_with("/mcp?").then(|| Reply::status(401).header("WWW-Authenticate", &challenge))
+    });
+    server.in_turn("/token", vec![denial(401, "invalid_client")]);
+    let refused = sandbox.mcpipe(["auth", "login", &url]).with_browser().run();
+    refused.exits(4).says(&format!("mcpipe auth logout '{url}' && mcpipe auth login '{url}'"));
+    let late = sandbox.mcpipe(["auth", "login", &url, "--timeout", "1s"]).env("BROWSER", "true").run();
+    late.exits(6).says(&format!("mcpipe auth logout '{url}'"));
+}

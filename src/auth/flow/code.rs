@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::super::callback::{Request, pasted};
+use super::super::callback::{Request, pasted, quoted};
 use super::super::loopback::{Loopback, port_of};
 use super::super::random::{self, Pkce};
 use super::super::record::{Origin, Record};
@@ -90,11 +90,18 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
             ));
             let opened = async {
                 if let Err(failure) = means.person.open(&url).await {
-                    let word = shlex::try_quote(means.name).unwrap_or(means.name.into());
-                    means.person.say(&format!(
-                        "The browser could not be opened: {failure}.\n\
-                         With a browser on another machine: mcpipe auth login {word} --no-browser\n"
-                    ));
+                    let elsewhere = format!(
+                        "ith a browser on another machine: mcpipe auth login {} --no-browser",
+                        quoted(means.name)
+                    );
+                    if !means.terminal {
+                        // Nobody reads where the page is: it would be waited for in vain.
+                        let details = failure.details();
+                        let mut failure = Failure::new(Class::Auth, details.message.clone());
+                        failure.details_mut().causes.clone_from(&details.causes);
+                        return Err(failure.hint(format!("w{elsewhere}")));
+                    }
+                    means.person.say(&format!("The browser could not be opened: {failure}.\nW{elsewhere}\n"));
                 }
                 std::future::pending().await
             };
@@ -113,7 +120,7 @@ async fn patiently<T>(means: &Means<'_>, login: &Login<'_>, waiting: impl Future
         Err(match login.client.origin {
             Origin::Registered => failure.hint(format!(
                 "if the page did not know mcpipe, forget the registration first: mcpipe auth logout {}",
-                means.name
+                quoted(means.name)
             )),
             _ => {
                 failure.hint("check that the redirect URI http://127.0.0.1:PORT/callback is registered for the client")

@@ -71,6 +71,7 @@ impl Inner {
             http: &self.http,
             settings: &settings,
             person: &self.person,
+            terminal: self.manner.terminal,
             browser: self.manner.browser,
             patience: self.manner.patience,
             name: &self.manner.name,
