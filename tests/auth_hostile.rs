@@ -124,3 +124,53 @@ fn hints_hold_the_target_as_a_shell_takes_it() {
     let late = sandbox.mcpipe(["auth", "login", &url, "--timeout", "1s"]).env("BROWSER", "true").run();
     late.exits(6).says(&format!("mcpipe auth logout '{url}'"));
 }
+
+/// Two servers that a query alone tells apart, each with a login of its own.
+#[test]
+fn aut_20_a_token_for_one_query_is_not_sent_to_another() {
+    let (sandbox, server) = (Sandbox::new(), Protected::before(Mcp::modern().http_script(Legacy::default())));
+    let mcp = Mcp::modern().http_script(Legacy::default());
+    server.at_server(move |request| {
+        let origin = format!("http://{}", request.header("host")?);
+        let (path, query) = request.target.split_once('?')?;
+        if path == "/mcp" {
+            let metadata = format!("{origin}/.well-known/oauth-protected-resource/mcp?{query}");
+            let token = request.header("authorization").is_some_and(|token| token.starts_with("Bearer access-"));
+            return Some(if token {
+                mcp(request)
+            } else {
+                let challenge = format!("Bearer resource_metadata=\"{metadata}\", scope=\"read\"");
+                Reply::status(401).header("WWW-Authenticate", &challenge)
+            });
+        }
+        None
+    });
+    let issuer = server.issuer.url("");
+    server.at_server(move |request| {
+        let origin = format!("http://{}", request.header("host")?);
+        let query = request.target.strip_prefix("/.well-known/oauth-protected-resource/mcp?")?;
+        let document = json!({"resource": format!("{origin}/mcp?{query}"), "authorization_servers": [issuer]});
+        Some(Reply::json(&document))
+    });
+    let url = |tenant: &str| format!("{}?tenant={tenant}", server.url());
+    let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).with_browser().run();
+    run(&["list", &url("a"), "--login", "always"]).exits(0);
+    assert_eq!(server.forms()[0]["resource"], url("a"));
+    let other = run(&["list", &url("b")]);
+    other.exits(4).says("requires a login");
+    let to_b = |request: &Request| request.target.ends_with("tenant=b");
+    assert!(
+        server.mcp.requests().iter().filter(|request| to_b(request)).all(|it| it.header("authorization").is_none())
+    );
+    // Each keeps its own, and one does not end the other.
+    run(&["list", &url("b"), "--login", "always"]).exits(0);
+    for (tenant, token) in [("a", "Bearer access-1"), ("b", "Bearer access-2")] {
+        run(&["list", &url(tenant)]).succeeds();
+        assert_eq!(server.mcp.requests().last().unwrap().header("authorization"), Some(token), "{tenant}");
+    }
+    assert_eq!(sandbox.logins().as_array().unwrap().len(), 2);
+    assert_eq!(run(&["auth", "status", &url("b"), "--json"]).json()["credentials"].as_array().unwrap().len(), 1);
+    run(&["auth", "logout", &url("a")]).exits(0);
+    run(&["list", &url("a")]).exits(4);
+    run(&["list", &url("b")]).succeeds();
+}

@@ -4,8 +4,8 @@
 use std::sync::{Arc, PoisonError};
 
 use super::super::flow::{self, Renewed, now};
-use super::super::metadata::same_issuer;
-use super::super::record::{Record, name_of};
+use super::super::metadata::{resource_fits, same_issuer};
+use super::super::record::{Record, meant_for, name_of};
 use super::super::settings::Settings;
 use super::super::store::About;
 use super::{By, Held, Inner, State};
@@ -34,6 +34,8 @@ impl Inner {
         }
         if let Some(about) = self.choose()?
             && let Some(mut record) = self.stored(&about.key).await?
+            // An earlier version did not tell queries apart.
+            && resource_fits(&record.resource, self.http.server())
         {
             self.hide(&record);
             if self.settings.is_plain() {
@@ -69,13 +71,14 @@ impl Inner {
 
     /// The record to use: of this server, of the configured issuer, the one that is good for longest.
     pub(super) fn choose(&self) -> Result<Option<About>> {
-        let server = self.server();
         let issuer = self.settings.issuer.as_deref();
-        let of =
-            |about: &About| about.resource == server && issuer.is_none_or(|issuer| same_issuer(issuer, &about.issuer));
-        let mut all: Vec<About> = self.store.list()?.into_iter().filter(of).collect();
-        all.sort_by_key(|about| (about.expires_at, about.has_refresh));
-        Ok(all.pop())
+        let of = |about: About| {
+            let own = meant_for(&about, self.http.server())?;
+            issuer.is_none_or(|issuer| same_issuer(issuer, &about.issuer)).then_some((own, about))
+        };
+        let mut all: Vec<(bool, About)> = self.store.list()?.into_iter().filter_map(of).collect();
+        all.sort_by_key(|(own, about)| (*own, about.expires_at, about.has_refresh));
+        Ok(all.pop().map(|(_, about)| about))
     }
 
     /// Whether the tokens of a record were obtained as the settings say.
@@ -200,8 +203,10 @@ impl Inner {
         let key = record.key();
         let _guard = self.store.lock(&key).await?;
         self.store.put(&key, &record.about(self.manner.configured.as_deref()), &record.write()?).await?;
+        let place = |about: &About| meant_for(about, self.http.server());
+        let own = place(&record.about(None));
         for about in self.store.list()? {
-            if about.resource == record.server && about.key != key {
+            if about.key != key && own.is_some() && place(&about) == own {
                 self.store.delete(&about.key).await?;
             }
         }
