@@ -174,3 +174,36 @@ fn aut_20_a_token_for_one_query_is_not_sent_to_another() {
     run(&["list", &url("a")]).exits(4);
     run(&["list", &url("b")]).succeeds();
 }
+
+/// Sends one request to the port that waits for the browser.
+fn knock(port: u16, target: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn aut_17_a_stray_request_does_not_end_a_login() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let login = sandbox.mcpipe(["auth", "login", &server.url()]).env("BROWSER", "true").start();
+    while !login.stderr_so_far().contains("/authorize?") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let said = login.stderr_so_far();
+    let query = said.split("/authorize?").nth(1).unwrap().split_whitespace().next().unwrap();
+    let page: std::collections::HashMap<String, String> =
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let port = url::Url::parse(&page["redirect_uri"]).unwrap().port().unwrap();
+    let (state, issuer) = (&page["state"], server.issuer.url(""));
+    for stray in ["", "?", "?x=1", "?code=evil", "?code=evil&state=guess", "?error=access_denied", "?state=a&state=b"] {
+        let answer = knock(port, &format!("/callback{stray}"));
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{stray}: {answer}");
+        assert!(!answer.contains("evil") && !answer.contains("You can close this page"), "{answer}");
+    }
+    let done = knock(port, &format!("/callback?code=c0de&state={state}&iss={issuer}"));
+    assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
+    login.wait().exits(0);
+    assert_eq!(server.forms()[0]["code"], "c0de");
+}

@@ -55,6 +55,13 @@ impl Request {
         format!("{endpoint}{joint}{}", query.finish())
     }
 
+    /// Whether this may be the answer: it holds the state of this request. What does not was sent by somebody else.
+    #[must_use]
+    pub fn is_answered_by(&self, query: &str) -> bool {
+        let mut states = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
+        states.any(|(_, state)| state == self.state)
+    }
+
     /// Judges the answer, given as the query of the redirect.
     ///
     /// # Errors

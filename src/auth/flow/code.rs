@@ -69,6 +69,9 @@ async fn bind(means: &Means<'_>, known: Option<&Record>) -> Result<Loopback> {
 /// Sends the person to the page, and waits for the code.
 async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Result<Secret> {
     let url = page(means.http, &request.url()).await?;
+    let ignored = |why: &Failure| {
+        means.person.say(&format!("mcpipe: something else than the answer came, and is ignored: {why}"));
+    };
     match means.browser {
         Browser::Elsewhere => {
             means.person.say(&format!("Log in to {} in a browser:\n\n  {url}\n", means.name));
@@ -80,7 +83,7 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
             };
             tokio::select! {
                 code = carried => code,
-                code = loopback.answer(request) => code,
+                code = loopback.answer(request, ignored) => code,
             }
         }
         Browser::Open => {
@@ -106,7 +109,7 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
                 std::future::pending().await
             };
             tokio::select! {
-                code = loopback.answer(request) => code,
+                code = loopback.answer(request, ignored) => code,
                 code = opened => code,
             }
         }
