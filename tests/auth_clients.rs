@@ -382,3 +382,23 @@ fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
     let run = log_in(&sandbox, &stubborn, &["--dpop"]);
     assert!(stubborn.mcp.requests().len() < 20, "{run:?}");
 }
+
+/// PKCE protects the redirect of a browser. Who has none needs none.
+#[test]
+fn aut_09_a_machine_does_not_ask_for_pkce() {
+    for methods in [json!([]), json!(["plain"])] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        server.metadata(json!({"code_challenge_methods_supported": methods}));
+        let settings = "grant = \"client_credentials\"\nclient_id = \"cli\"\nclient_secret = \"s3cr3t\"";
+        configure(&sandbox, &server, settings);
+        sandbox.mcpipe(["list", "srv"]).run().succeeds();
+        assert_eq!(server.grants(), ["client_credentials"]);
+        sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run().exits(0);
+        // Where it is needed, a promise of something else is a refusal that nobody overrules.
+        let (sandbox, code) = (Sandbox::new(), Protected::start());
+        code.metadata(json!({"code_challenge_methods_supported": methods}));
+        configure(&sandbox, &code, "allow_unadvertised_pkce = true");
+        let run = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run();
+        run.exits(4).says("does not support PKCE with S256");
+    }
+}
