@@ -194,7 +194,7 @@ fn a_redirect_that_is_not_followed_is_told_for_what_it_is() {
     let server = redirecting(308, "http://elsewhere.invalid/mcp?a=b");
     let run = sandbox.mcpipe(["list", &server.url("/old")]).run();
     run.exits(5).says("credentials and requests do not follow a redirect to another place");
-    run.says("hint: if you trust it, use that URL as the target: http://elsewhere.invalid/mcp?a=b");
+    run.says("hint: if you trust it, use that URL as the target: http://elsewhere.invalid/mcp?a=[redacted]");
     let server = HttpServer::start(|_| Reply::status(302));
     sandbox.mcpipe(["list", &server.url("/")]).run().exits(5).says("redirects and does not say where to (HTTP 302)");
 }

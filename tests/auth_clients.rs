@@ -8,8 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::support::mcp_http::Legacy;
 use crate::support::oauth::{Protected, denial, form};
-use crate::support::{Reply, Request, Run, Sandbox};
+use crate::support::{Mcp, Reply, Request, Run, Sandbox};
 
 fn log_in(sandbox: &Sandbox, server: &Protected, words: &[&str]) -> Run {
     sandbox.mcpipe(["auth", "login", &server.url()]).args(words.iter().copied()).with_browser().run()
@@ -334,5 +335,70 @@ fn what_is_configured_wrongly_is_told_before_anybody_is_asked() {
         let code = if lines.starts_with("issuer") { 4 } else { 3 };
         run.exits(code).prints("").says(says).says("hint: ");
         assert!(server.grants().is_empty() && sandbox.logins() == json!([]), "{lines}");
+    }
+}
+
+/// Nonces change while requests are under way: those who came too late with the old one lose nothing by it.
+#[test]
+fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    let nonce = |request: &Request| opened(request.header("dpop")?).1.get("nonce").cloned();
+    let mcp = Mcp::modern().http_script(Legacy::default());
+    let late = Arc::new(AtomicUsize::new(0));
+    let came = late.clone();
+    let server = Protected::before(move |request| {
+        let wanted = if request.rpc() == "tools/call" { "n-2" } else { "n-1" };
+        if nonce(request) == Some(json!(wanted)) {
+            return mcp(request);
+        }
+        if wanted == "n-2" && nonce(request) == Some(json!("n-1")) {
+            // All four are refused, and only then.
+            came.fetch_add(1, Ordering::SeqCst);
+            for _ in 0..1000 {
+                if came.load(Ordering::SeqCst) >= 4 {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        let refusal = Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"");
+        refusal.header("DPoP-Nonce", wanted)
+    });
+    let sandbox = Sandbox::new();
+    log_in(&sandbox, &server, &["--dpop", "--scope", "call"]).exits(0);
+    let lines: String =
+        (0..4).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n").collect();
+    let run = sandbox.mcpipe(["call", &server.url(), "--batch", "-", "--jobs", "4"]).stdin(lines).run();
+    run.exits(0);
+    assert_eq!(run.stdout().lines().count(), 4, "{run:?}");
+    assert_eq!(late.load(Ordering::SeqCst), 4, "all of them were too late");
+    assert_eq!(server.grants(), ["authorization_code"]);
+    // A server that is never content is not asked for ever.
+    let stubborn = Protected::before(|_| {
+        let refusal = Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"");
+        refusal.header("DPoP-Nonce", "n-0")
+    });
+    let run = log_in(&sandbox, &stubborn, &["--dpop"]);
+    assert!(stubborn.mcp.requests().len() < 20, "{run:?}");
+}
+
+/// PKCE protects the redirect of a browser. Who has none needs none.
+#[test]
+fn aut_09_a_machine_does_not_ask_for_pkce() {
+    for methods in [json!([]), json!(["plain"])] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        server.metadata(json!({"code_challenge_methods_supported": methods}));
+        let settings = "grant = \"client_credentials\"\nclient_id = \"cli\"\nclient_secret = \"s3cr3t\"";
+        configure(&sandbox, &server, settings);
+        sandbox.mcpipe(["list", "srv"]).run().succeeds();
+        assert_eq!(server.grants(), ["client_credentials"]);
+        sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run().exits(0);
+        // Where it is needed, a promise of something else is a refusal that nobody overrules.
+        let (sandbox, code) = (Sandbox::new(), Protected::start());
+        code.metadata(json!({"code_challenge_methods_supported": methods}));
+        configure(&sandbox, &code, "allow_unadvertised_pkce = true");
+        let run = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run();
+        run.exits(4).says("does not support PKCE with S256");
     }
 }

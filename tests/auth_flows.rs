@@ -49,14 +49,34 @@ fn a_browser_that_never_comes_back_ends_in_time() {
     assert_eq!(sandbox.logins(), json!([]));
 }
 
+/// Nobody reads the address of the page where there is no terminal: it would be waited for in vain.
 #[test]
-fn a_browser_that_cannot_be_opened_is_no_obstacle() {
+fn a_script_does_not_wait_for_a_browser_that_cannot_be_opened() {
     let (sandbox, server) = (Sandbox::new(), Protected::start());
-    let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).env("BROWSER", "false").run();
-    run.exits(6).says("could not be opened").says("/authorize?");
-    run.says(&format!("mcpipe auth login {} --no-browser", server.url()));
-    let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).run();
-    run.exits(6).says("there is no display, and BROWSER is not set");
+    for (browser, words, why) in [
+        (Some("false"), &[][..], "false: exit status"),
+        (None, &[], "there is no display, and BROWSER is not set"),
+        (None, &["--no-input"], "there is no display, and BROWSER is not set"),
+    ] {
+        let run = sandbox.mcpipe(["auth", "login", &server.url()]).args(words.iter().copied());
+        let run = if let Some(browser) = browser { run.env("BROWSER", browser).run() } else { run.run() };
+        run.exits(4).prints("").says("/authorize?").says("no browser could be started").says(why);
+        run.says(&format!("hint: with a browser on another machine: mcpipe auth login {} --no-browser", server.url()));
+        assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
+    }
+    let mut seen = sandbox.mcpipe(["list", &server.url(), "--no-input", "--login", "always"]).at_terminal(Streams::ALL);
+    seen.shows("no browser could be started");
+    seen.ends().exits(4);
+    assert!(server.grants().is_empty());
+}
+
+#[test]
+fn at_a_terminal_a_browser_that_cannot_be_opened_is_no_obstacle() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).env("BROWSER", "false");
+    let mut terminal = run.at_terminal(Streams::ALL);
+    terminal.shows("could not be opened").shows("--no-browser");
+    terminal.ends().exits(6);
     // The next that is named is tried.
     let browsers = format!("false:/no/such:{}/tests/conformance/browser", env!("CARGO_MANIFEST_DIR"));
     sandbox.mcpipe(["auth", "login", &server.url()]).env("BROWSER", browsers).run().exits(0);
@@ -246,6 +266,7 @@ fn a_device_shows_neither_a_foreign_page_nor_a_servers_escape_sequences() {
     device(&server, &sandbox, Vec::new(), &[]).exits(4).says("no page that may be opened");
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).env("TERM", "xterm");
     let seen = login.at_terminal(Streams::ALL).ends();
-    seen.exits(0);
+    seen.exits(4);
+    assert!(seen.screen.contains("no code that can be shown"), "{:?}", seen.screen);
     assert!(!seen.screen.contains("\u{1b}[2J") && !seen.screen.contains('\u{202e}'), "{:?}", seen.screen);
 }

@@ -226,3 +226,41 @@ fn auth_token_is_fresh_and_never_sent_to_another_server() {
     assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
     server.sweep(&sandbox, &[&run]);
 }
+
+/// Only `invalid_grant` says that the refresh token is good no more (RFC 6749 §5.2).
+#[test]
+fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
+    for (status, error) in [
+        (400, "invalid_request"),
+        (400, "server_error"),
+        (403, "access blocked by gateway policy"),
+        (400, "invalid_dpop_proof"),
+        (400, "invalid_target"),
+        (400, "unauthorized_client"),
+        (400, "invalid_scope"),
+    ] {
+        let (sandbox, server) = (Sandbox::new(), Protected::start());
+        server.log_in_for_a_moment(&sandbox);
+        server.denies(status, error);
+        let refused = sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run();
+        assert!([4, 5].contains(&refused.code()), "{refused:?}");
+        refused.prints("").says("cannot be renewed").says(error);
+        if error != "server_error" {
+            refused.exits(4).says(&format!("mcpipe auth login {}", server.url()));
+        }
+        list(&sandbox, &server).succeeds();
+        assert_eq!(server.count("GET /authorize"), 1, "{error}");
+        server.sweep(&sandbox, &[&refused]);
+    }
+}
+
+/// Who sits at the terminal can log in anew; a script hears what to do.
+#[test]
+fn a_renewal_that_is_refused_leads_to_a_login_where_one_is_allowed() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    server.log_in_for_a_moment(&sandbox);
+    server.denies(400, "unauthorized_client");
+    sandbox.mcpipe(["list", &server.url(), "--login", "always"]).with_browser().run().exits(0);
+    assert_eq!(server.count("GET /authorize"), 2);
+    list(&sandbox, &server).succeeds();
+}

@@ -164,6 +164,46 @@ fn a_keychain_that_cannot_be_used_is_named_in_time() {
     }
 }
 
+/// A keychain that takes its time is waited for by a command as long as by `auth`, and then named.
+#[test]
+fn the_keychain_is_waited_for_longer_than_a_server() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let mute = sandbox.path().join("bus");
+    let socket = UnixListener::bind(&mute).unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for connection in socket.incoming() {
+            held.push(connection);
+        }
+    });
+    configure(&sandbox, &server, "keyring");
+    let about = json!({"key": "k", "resource": server.url(), "issuer": server.issuer.url(""), "login": "l"});
+    let index = json!({"version": 1, "entries": {"k": {"about": about, "written": 1}}});
+    let dir = sandbox.path().join("home/.local/share/mcpipe");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("keychain.json"), index.to_string()).unwrap();
+    let words = ["call", "srv", "add", "a=1", "b=2", "--connect-timeout", "1s", "--timeout", "1s"];
+    let run = sandbox.mcpipe(words).env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", mute.display())).run();
+    run.exits(3).prints("").says("cannot use the system keychain").says("did not answer at all within 3s");
+    assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
+}
+
+/// Another command that renews the same login for a while is no server that does not answer.
+#[test]
+fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let before = server.log_in_for_a_moment(&sandbox);
+    server.ledger.thinks.store(2500, Ordering::SeqCst);
+    let words = ["list", &server.url(), "--connect-timeout", "10s"];
+    let first = sandbox.mcpipe(words).start();
+    server.issuer.wait_for("the refresh", |request| request.text().contains("grant_type=refresh_token"));
+    let words = ["list", &server.url(), "--connect-timeout", "1s", "--timeout", "1s"];
+    let second = sandbox.mcpipe(words).may_leave().run();
+    second.exits(0);
+    first.wait().exits(0);
+    assert_eq!(server.grants().len(), before + 1, "one renewal for both");
+}
+
 /// Run by `tests/real/keyring.sh`, under a session bus with an unlocked keyring.
 #[test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]

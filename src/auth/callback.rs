@@ -55,6 +55,13 @@ impl Request {
         format!("{endpoint}{joint}{}", query.finish())
     }
 
+    /// Whether this may be the answer: it holds the state of this request. What does not was sent by somebody else.
+    #[must_use]
+    pub fn is_answered_by(&self, query: &str) -> bool {
+        let mut states = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
+        states.any(|(_, state)| state == self.state)
+    }
+
     /// Judges the answer, given as the query of the redirect.
     ///
     /// # Errors
@@ -162,6 +169,12 @@ fn denied(error: &str, description: Option<&str>) -> Failure {
 pub fn short(text: &str, most: usize) -> String {
     let cut: String = text.chars().take(most).collect();
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+/// A word as a POSIX shell takes it back, for the commands that hints show: some hold what a server said.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    shlex::try_quote(&word.replace('\0', "")).map(Cow::into_owned).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `WWW-Authenticate`: what a server that refuses says about how to do better (RFC 9110 §11.6.1, `AUT-02`).
 
+use super::scopes;
+
 /// One challenge: a scheme and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
@@ -22,10 +24,11 @@ impl Challenge {
         self.param("resource_metadata").filter(|value| !value.is_empty())
     }
 
-    /// The scopes that the request needed.
+    /// The scopes that the request needed; what cannot be one is left out.
     #[must_use]
     pub fn scopes(&self) -> Vec<String> {
-        self.param("scope").unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect()
+        let words = self.param("scope").unwrap_or_default().split_whitespace();
+        words.filter(|word| scopes::is_scope(word)).map(ToOwned::to_owned).collect()
     }
 
     /// The error code (RFC 6750 §3.1).
@@ -180,6 +183,7 @@ mod tests {
         assert_eq!(one("Bearer error=\"never closed, scope=x").error(), Some("never closed, scope=x"));
         assert_eq!(one("bearer \"\" = \"").scheme, "bearer");
         assert!(parse(&["", " , ", "=", "\"", "a=b"]).iter().all(|one| one.params.is_empty()));
+        assert_eq!(one("Bearer scope=\"a é \u{202e}b c\\\\d e\\\"f ~!g\"").scopes(), ["a", "~!g"]);
         assert_eq!(one("Bearer ü=1, scope=\"é\\").param("ü"), Some("1"));
     }
 }

@@ -45,7 +45,11 @@ pub async fn discover(
         (Some(_), Some(resource)) if metadata::resource_fits(resource, server) => resource.clone(),
         (Some((url, _)), resource) => return Err(foreign_resource(url, resource.as_deref(), &shown(server))),
     };
-    let pkce = wants_pkce && !settings.allow_unadvertised_pkce;
+    let pkce = match (wants_pkce, settings.allow_unadvertised_pkce) {
+        (false, _) => Pkce::Unused,
+        (true, true) => Pkce::Assumed,
+        (true, false) => Pkce::Promised,
+    };
     let found = |server, told| Found { resource, scopes: known.scopes_supported, server, told };
     match choose(settings.issuer.as_deref(), &known.authorization_servers)? {
         Some(issuer) => match server_metadata(http, &issuer, pkce).await? {
@@ -109,11 +113,22 @@ async fn resource_metadata(http: &Http, challenge: Option<&Challenge>) -> Result
     first(http, &metadata::resource_metadata_urls(http.server()), |_, document| Ok(Some(document))).await
 }
 
+/// What the metadata has to say about PKCE (`AUT-09`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pkce {
+    /// Nothing: the grant has no redirect that it would protect.
+    Unused,
+    /// Nothing against it: the user knows that it is supported.
+    Assumed,
+    /// That it is supported.
+    Promised,
+}
+
 /// The metadata of an issuer. `None` where there is none.
 ///
-/// With `pkce`, a document that does not say whether PKCE is supported is passed over for one that does, and
-/// refused in the end (`AUT-09`).
-async fn server_metadata(http: &Http, issuer: &str, pkce: bool) -> Result<Option<ServerMetadata>> {
+/// Where PKCE must be promised, a document that does not say whether it is supported is passed over for one that
+/// does, and refused in the end.
+async fn server_metadata(http: &Http, issuer: &str, pkce: Pkce) -> Result<Option<ServerMetadata>> {
     let urls = metadata::server_metadata_urls(issuer).map_err(|why| {
         Failure::new(Class::Auth, format!("'{}' cannot be an authorization server", short(issuer, 200))).cause(why)
     })?;
@@ -125,12 +140,14 @@ async fn server_metadata(http: &Http, issuer: &str, pkce: bool) -> Result<Option
                 .cause(format!("it calls itself '{}'", short(&read.issuer, 200))));
         }
         match read.offers_s256() {
-            None if pkce => {
+            None if pkce == Pkce::Promised => {
                 silent = true;
                 Ok(None)
             }
-            Some(false) => Err(Failure::new(Class::Auth, format!("the authorization server {issuer} is not safe"))
-                .cause("it does not support PKCE with S256, which protects the login")),
+            Some(false) if pkce != Pkce::Unused => {
+                Err(Failure::new(Class::Auth, format!("the authorization server {issuer} is not safe"))
+                    .cause("it does not support PKCE with S256, which protects the login"))
+            }
             _ => Ok(Some(read)),
         }
     })

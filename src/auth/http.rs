@@ -21,7 +21,7 @@ use super::zone::Zone;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
-use crate::transport::http::{Beside, fault, is_loopback, proxied_by_environment, shown};
+use crate::transport::http::{Beside, fault, is_loopback, proxied, shown};
 use crate::transport::trace::{Event, Trace};
 use crate::transport::{HttpEndpoint, Tls};
 
@@ -241,10 +241,7 @@ impl Http {
     fn proxied(&self, url: &Url) -> bool {
         match &self.proxy {
             Some(proxy) => !proxy.reveal().is_empty(),
-            None => {
-                let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-                !is_loopback(url) && proxied_by_environment(url.scheme(), set)
-            }
+            None => proxied(url, |name| std::env::var(name).ok()),
         }
     }
 
@@ -275,6 +272,25 @@ impl Http {
         let Some(first) = zones.next() else { return Zone::Public };
         // A name that is at home in two places may be an attacker's: it counts for the outermost.
         if zones.all(|zone| zone == first) { first } else { Zone::Public }
+    }
+
+    /// Whether a person may be sent to this page. A name counts for what it stands for here; one that nobody knows
+    /// is the browser's affair.
+    ///
+    /// # Errors
+    /// Where it lies in a place that the server must not name.
+    pub async fn check_page(&self, page: &Url) -> Result<()> {
+        self.check(page).await?;
+        let Some(Ok(name)) = page.domain().map(str::parse) else { return Ok(()) };
+        if self.home().await == Zone::Loopback || self.proxied(page) {
+            return Ok(());
+        }
+        let found = tokio::time::timeout(self.limits.time, Checked(self.watch.clone()).resolve(name)).await;
+        let refused = found.ok().and_then(std::result::Result::err);
+        match refused.as_ref().and_then(|error| error.downcast_ref::<Refused>()) {
+            Some(refused) => Err(forbidden(page, refused.0)),
+            None => Ok(()),
+        }
     }
 
     /// Whether this URL may be asked.

@@ -26,6 +26,7 @@ const CONNECTIONS: usize = 100;
 
 const DONE: &str = "mcpipe has got its answer. You can close this page and go back to the terminal.";
 const FAILED: &str = "The login did not succeed. The terminal says why; you can close this page.";
+const FOREIGN: &str = "This is not the answer to the login that is waited for.";
 const NOT_HERE: &str = "There is nothing here.";
 
 /// A bound port that waits for the answer.
@@ -79,12 +80,15 @@ impl Loopback {
         format!("http://127.0.0.1:{}{PATH}", self.port)
     }
 
-    /// Waits for the answer to `request` and judges it. The first one counts, whatever it is.
+    /// Waits for the answer to `request` and judges it. The first one with the state of the request counts, whatever
+    /// else it says; what has another state, or none, ends nothing (`AUT-17`). `ignored` hears of the first such.
     ///
     /// # Errors
     /// Those of [`Request::judge`].
-    pub async fn answer(self, request: &Request) -> Result<Secret> {
+    pub async fn answer(self, request: &Request, ignored: impl Fn(&Failure)) -> Result<Secret> {
         let mut talks = JoinSet::new();
+        // Whoever else asks is answered beside, and cannot hold up the browser.
+        let mut strangers = JoinSet::new();
         let mut seen = 0;
         loop {
             tokio::select! {
@@ -96,6 +100,13 @@ impl Loopback {
                 }
                 Some(talk) = talks.join_next() => {
                     let Ok(Ok(Some((query, stream)))) = talk else { continue };
+                    if !request.is_answered_by(&query) {
+                        if strangers.is_empty() {
+                            let _ = request.judge(&query).inspect_err(&ignored);
+                        }
+                        strangers.spawn(async move { tell(stream, &page(400, FOREIGN)).await });
+                        continue;
+                    }
                     let judged = request.judge(&query);
                     let page = if judged.is_ok() { page(200, DONE) } else { page(400, FAILED) };
                     tell(stream, &page).await;
@@ -231,7 +242,7 @@ mod tests {
             }
             answers
         };
-        let (code, answers) = tokio::join!(loopback.answer(&request), asking);
+        let (code, answers) = tokio::join!(loopback.answer(&request, |_| ()), asking);
         (code, answers, port)
     }
 
@@ -254,11 +265,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_foreign_answer_ends_the_login_and_is_not_repeated() {
-        let (code, answers, _) = play(&["GET /callback?error=%3Cscript%3E&state=other HTTP/1.1\r\n\r\n"]).await;
+    async fn aut_17_a_foreign_answer_ends_nothing_and_is_not_repeated() {
+        let (code, answers, _) = play(&[
+            "GET /callback?error=%3Cscript%3E&state=other HTTP/1.1\r\n\r\n",
+            "GET /callback?code=x HTTP/1.1\r\n\r\n",
+            "GET /callback?code=c0de&state=st HTTP/1.1\r\n\r\n",
+        ])
+        .await;
+        assert_eq!(code.unwrap().reveal(), "c0de");
+        for answer in &answers[..2] {
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(FOREIGN), "{answer}");
+            assert!(!answer.contains("script") && !answer.contains("other"));
+        }
+        let (code, answers, _) = play(&["GET /callback?error=no&state=st HTTP/1.1\r\n\r\n"]).await;
         assert_eq!(code.unwrap_err().class(), Class::Auth);
         assert!(answers[0].starts_with("HTTP/1.1 400 ") && answers[0].contains(FAILED));
-        assert!(!answers[0].contains("script") && !answers[0].contains("other"));
     }
 
     #[tokio::test]
@@ -271,7 +292,7 @@ mod tests {
             assert!(ask(port, &long).await.starts_with("HTTP/1.1 431"));
             ask(port, "GET /callback?code=c&state=st HTTP/1.1\r\n\r\n").await
         };
-        let (code, answer) = tokio::join!(loopback.answer(&request), asking);
+        let (code, answer) = tokio::join!(loopback.answer(&request, |_| ()), asking);
         assert!(code.is_ok() && answer.starts_with("HTTP/1.1 200"));
     }
 

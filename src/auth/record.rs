@@ -6,6 +6,7 @@ use url::Url;
 
 use super::identity::Method;
 use super::metadata::default_resource;
+use super::random;
 use super::settings::Settings;
 use super::store::About;
 use super::token::{Granted, Kind};
@@ -176,7 +177,8 @@ impl Record {
     /// The key it is stored under.
     #[must_use]
     pub fn key(&self) -> String {
-        key(&self.server, &self.issuer)
+        let part = Url::parse(&self.resource).ok().and_then(|url| url.query().map(part));
+        format!("{}{} {}", self.server, part.unwrap_or_default(), self.issuer)
     }
 
     /// What may be said about it.
@@ -205,8 +207,25 @@ pub fn name_of(server: &Url) -> String {
     default_resource(server)
 }
 
-fn key(server: &str, issuer: &str) -> String {
-    format!("{server} {issuer}")
+/// What stands in a key for the query of a resource: tokens for one query are not for another (`AUT-20`). The query
+/// itself may hold a key, and what stands in an index is no secret.
+fn part(query: &str) -> String {
+    format!("?{}", random::sha256(query))
+}
+
+/// Whether a record may be meant for this server, and whether it is for its very query.
+#[must_use]
+pub fn meant_for(about: &About, server: &Url) -> Option<bool> {
+    if about.resource != name_of(server) {
+        return None;
+    }
+    match about.key.strip_prefix(&about.resource).filter(|rest| rest.starts_with('?')) {
+        None => Some(false),
+        Some(rest) => {
+            let own = server.query().is_some_and(|query| rest.starts_with(&format!("{} ", part(query))));
+            own.then_some(true)
+        }
+    }
 }
 
 mod secret {
@@ -325,9 +344,18 @@ mod tests {
 
     #[test]
     fn aut_13_credentials_are_kept_by_server_and_issuer() {
-        let (one, mut other) = (record(), record());
+        let (mut one, mut other) = (record(), record());
         other.issuer = "https://as".into();
         assert_ne!(one.key(), other.key());
+        let (plain, url) = (one.about(None), |text: &str| Url::parse(text).unwrap());
+        one.resource = "https://h/mcp?tenant=a".into();
+        let tenant = one.about(None);
+        assert!(tenant.key != plain.key && !tenant.key.contains("tenant"), "{tenant:?}");
+        let meant = |text: &str| (meant_for(&plain, &url(text)), meant_for(&tenant, &url(text)));
+        assert_eq!(meant("https://h/mcp?tenant=a"), (Some(false), Some(true)));
+        assert_eq!(meant("https://h/mcp?tenant=b"), (Some(false), None));
+        assert_eq!(meant("https://h/mcp"), (Some(false), None));
+        assert_eq!(meant("https://h/other?tenant=a"), (None, None));
         let name = |text: &str| name_of(&Url::parse(text).unwrap());
         assert_eq!(name("https://u:p@H/mcp?key=1#x"), "https://h/mcp");
         assert_ne!(name("https://h/mcp"), name("https://h/mcp/"));

@@ -5,6 +5,13 @@ use super::metadata::ServerMetadata;
 /// Asks for a refresh token at servers that speak OpenID Connect.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
+/// Whether a word can be a scope (RFC 6749 §3.3). One that cannot would be refused where it is asked for, and is not
+/// fit to be shown.
+#[must_use]
+pub fn is_scope(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
+}
+
 /// The scopes of a first authorization: those the user configured, else those of the challenge, else all
 /// that the resource knows, else none at all.
 #[must_use]

@@ -54,7 +54,8 @@ impl Denied {
     /// Whether trying again later may help: the server failed, and did not refuse.
     #[must_use]
     pub fn passing(&self) -> bool {
-        self.status >= 500 || self.status == 429 || self.is("temporarily_unavailable") || self.is("slow_down")
+        let words = ["temporarily_unavailable", "server_error", "slow_down"];
+        self.status >= 500 || self.status == 429 || words.contains(&self.error.as_str())
     }
 
     /// The failure that it means: `what` says what was refused.

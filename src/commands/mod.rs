@@ -9,6 +9,7 @@ pub mod config;
 pub mod credentials;
 pub mod dashboard;
 pub mod generated;
+mod hiding;
 pub mod inputs;
 pub mod list;
 pub mod models;
@@ -220,6 +221,7 @@ impl Context {
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let resolved = self.with_secrets(defaults, resolve).await?;
+        self.hide_credentials(&resolved.target);
         // Said even where nothing else is.
         let unchecked = match &resolved.target.endpoint {
             Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
@@ -261,7 +263,9 @@ impl Context {
         if pretend {
             return resolve(&Secrets::pretended());
         }
-        self.with_secrets(|| config.defaults.clone(), resolve).await
+        let target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        self.hide_credentials(&target);
+        Ok(target)
     }
 }
 

@@ -40,6 +40,8 @@ const ENDINGS: &[&str] = &[
 const URL_NAMES: &[&str] = &["code", "state", "key", "sig", "signature"];
 /// Shorter secrets are not looked for: they would be found everywhere.
 const SHORTEST: usize = 4;
+/// Ends a text that was cut off.
+const CUT: char = '…';
 /// How deep JSON inside of strings inside of JSON is looked into.
 const DEPTH: usize = 4;
 
@@ -61,7 +63,7 @@ impl Known {
         }
     }
 
-    /// The text without them.
+    /// The text without them, and without the beginning of one that was cut off.
     #[must_use]
     pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
@@ -70,7 +72,26 @@ impl Known {
                 text = Cow::Owned(text.replace(secret.as_str(), REDACTED));
             }
         }
+        if !self.0.is_empty() && text.contains(CUT) {
+            let mut pieces: Vec<Cow<str>> = text.split(CUT).map(Cow::Borrowed).collect();
+            let cut = pieces.len() - 1;
+            for piece in &mut pieces[..cut] {
+                if let Some(begun) = self.begun(piece) {
+                    *piece = Cow::Owned(format!("{}{REDACTED}", &piece[..piece.len() - begun]));
+                }
+            }
+            text = Cow::Owned(pieces.join("…"));
+        }
         text
+    }
+
+    /// How much of a secret stands at the end of this text, in bytes, where it is enough of one to tell.
+    fn begun(&self, text: &str) -> Option<usize> {
+        let ends = |secret: &str| {
+            let starts = secret.char_indices().map(|(at, _)| at).skip(SHORTEST);
+            starts.filter(|at| text.ends_with(&secret[..*at])).last()
+        };
+        self.0.iter().filter_map(|(_, secret)| ends(secret)).max()
     }
 }
 
@@ -165,6 +186,12 @@ pub fn is_secret_name(name: &str) -> bool {
     NAMES.contains(&name.as_str()) || ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
+/// Whether a query parameter of this name is configured with a secret. `code` and `state` are not: those come and go.
+#[must_use]
+pub fn is_secret_parameter(name: &str) -> bool {
+    is_secret_name(name) || matches!(name, "key" | "sig" | "signature")
+}
+
 /// A URL without its password and the values of query parameters that hold secrets.
 #[must_use]
 pub fn url(text: &str) -> Cow<'_, str> {
@@ -257,5 +284,22 @@ mod tests {
         assert_eq!(known.hide(r#"{"x":"secret\"more"}"#), r#"{"x":"[redacted]"}"#);
         assert_eq!(known.hide("secret\"more"), "[redacted]");
         assert!(matches!(known.hide("nothing"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_that_was_cut_off_is_hidden_too() {
+        let mut known = Known::default();
+        known.add("sécret-of-ada");
+        known.add("sécond");
+        for (text, shown) in [
+            ("said: sécret-of…", "said: [redacted]…"),
+            ("sécret… and sécr… x", "[redacted]… and [redacted]… x"),
+            ("sécret-of-ada…", "[redacted]…"),
+            ("séc… sécret-of", "séc… sécret-of"),
+            ("harmless…", "harmless…"),
+            ("…", "…"),
+        ] {
+            assert_eq!(known.hide(text), shown);
+        }
     }
 }

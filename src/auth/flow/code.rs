@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::super::callback::{Request, pasted};
+use super::super::callback::{Request, pasted, quoted};
 use super::super::loopback::{Loopback, port_of};
 use super::super::random::{self, Pkce};
 use super::super::record::{Origin, Record};
@@ -21,7 +21,7 @@ pub(super) async fn log_in(
 ) -> Result<Record> {
     let endpoint =
         found.server.authorization_endpoint.as_deref().ok_or_else(|| lacks(found, "authorization endpoint"))?;
-    page(endpoint)?;
+    page(means.http, endpoint).await?;
     let scopes = scopes::lasting(scopes, &found.server);
     // The redirect URI is registered as it will be used: the port comes first.
     let loopback = bind(&means, known).await?;
@@ -68,7 +68,10 @@ async fn bind(means: &Means<'_>, known: Option<&Record>) -> Result<Loopback> {
 
 /// Sends the person to the page, and waits for the code.
 async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Result<Secret> {
-    let url = page(&request.url())?;
+    let url = page(means.http, &request.url()).await?;
+    let ignored = |why: &Failure| {
+        means.person.say(&format!("mcpipe: something else than the answer came, and is ignored: {why}"));
+    };
     match means.browser {
         Browser::Elsewhere => {
             means.person.say(&format!("Log in to {} in a browser:\n\n  {url}\n", means.name));
@@ -80,7 +83,7 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
             };
             tokio::select! {
                 code = carried => code,
-                code = loopback.answer(request) => code,
+                code = loopback.answer(request, ignored) => code,
             }
         }
         Browser::Open => {
@@ -90,16 +93,23 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
             ));
             let opened = async {
                 if let Err(failure) = means.person.open(&url).await {
-                    let word = shlex::try_quote(means.name).unwrap_or(means.name.into());
-                    means.person.say(&format!(
-                        "The browser could not be opened: {failure}.\n\
-                         With a browser on another machine: mcpipe auth login {word} --no-browser\n"
-                    ));
+                    let elsewhere = format!(
+                        "ith a browser on another machine: mcpipe auth login {} --no-browser",
+                        quoted(means.name)
+                    );
+                    if !means.terminal {
+                        // Nobody reads where the page is: it would be waited for in vain.
+                        let details = failure.details();
+                        let mut failure = Failure::new(Class::Auth, details.message.clone());
+                        failure.details_mut().causes.clone_from(&details.causes);
+                        return Err(failure.hint(format!("w{elsewhere}")));
+                    }
+                    means.person.say(&format!("The browser could not be opened: {failure}.\nW{elsewhere}\n"));
                 }
                 std::future::pending().await
             };
             tokio::select! {
-                code = loopback.answer(request) => code,
+                code = loopback.answer(request, ignored) => code,
                 code = opened => code,
             }
         }
@@ -113,7 +123,7 @@ async fn patiently<T>(means: &Means<'_>, login: &Login<'_>, waiting: impl Future
         Err(match login.client.origin {
             Origin::Registered => failure.hint(format!(
                 "if the page did not know mcpipe, forget the registration first: mcpipe auth logout {}",
-                means.name
+                quoted(means.name)
             )),
             _ => {
                 failure.hint("check that the redirect URI http://127.0.0.1:PORT/callback is registered for the client")

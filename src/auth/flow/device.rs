@@ -20,6 +20,9 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// after it found us too quick (§3.5).
 const INTERVAL: u64 = 5;
 
+/// The longest code that is shown, in characters. Those of known servers have less than a dozen.
+const LONGEST_CODE: usize = 64;
+
 /// What the person has to do.
 struct Offer {
     device_code: Secret,
@@ -65,11 +68,19 @@ pub(super) async fn log_in(
     let client = registration::client(means.http, means.settings, found, known, wish).await?;
     let login = Login::new(means, found, client, scopes)?;
     let offer = start(&login, endpoint).await?;
-    page(&offer.uri)?;
+    page(means.http, &offer.uri).await?;
+    // It is shown in the midst of our own words, and must not pose as more of them.
+    let plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
+    if offer.user_code.chars().count() > LONGEST_CODE || !offer.user_code.chars().all(plain) {
+        return Err(Failure::new(Class::Auth, "the authorization server offers no code that can be shown")
+            .cause("it holds line breaks or control characters, or is too long"));
+    }
     means.person.hide(&offer.device_code);
     let mut text =
         format!("Log in to {}: open\n\n  {}\n\nand enter the code\n\n  {}\n", means.name, offer.uri, offer.user_code);
-    if let Some(complete) = offer.complete.as_deref().filter(|complete| page(complete).is_ok()) {
+    if let Some(complete) = &offer.complete
+        && page(means.http, complete).await.is_ok()
+    {
         text.push_str(&format!("\nor open this, which holds the code already, and compare it:\n\n  {complete}\n"));
     }
     means.person.say(&text);

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use url::Url;
 
+use super::callback::quoted;
 use super::discovery::Found;
 use super::dpop::Prover;
 use super::endpoint::{Endpoint, Form};
@@ -37,6 +38,8 @@ pub struct Means<'a> {
     pub settings: &'a Settings,
     /// The person.
     pub person: &'a Arc<dyn Person>,
+    /// Whether they are at the terminal.
+    pub terminal: bool,
     /// Where their browser is.
     pub browser: Browser,
     /// How long they have.
@@ -135,8 +138,8 @@ impl<'a> Login<'a> {
     fn denied(&self, denied: &Denied) -> Failure {
         let failure = denied.failure(&format!("the authorization server {} gave no token", self.found.server.issuer));
         if denied.is("invalid_client") && self.client.origin == Origin::Registered {
-            return failure
-                .hint(format!("register anew: mcpipe auth logout {0} && mcpipe auth login {0}", self.means.name));
+            let name = quoted(self.means.name);
+            return failure.hint(format!("register anew: mcpipe auth logout {name} && mcpipe auth login {name}"));
         }
         if denied.is("invalid_client") {
             return failure.hint("check client_id and its secret or key, and token_endpoint_auth_method");
@@ -157,14 +160,17 @@ fn identity<'a>(client: &'a Client, key: Option<&'a Key>, issuer: &'a str) -> Id
     Identity { client_id: &client.id, secret: client.secret.as_ref(), key, method: client.method, audience: issuer }
 }
 
-/// A page that a person may be sent to (`SEC-01`).
-fn page(text: &str) -> Result<Url> {
+/// A page that a person may be sent to (`SEC-01`): of the web, and not of a network that the server is not in
+/// itself (`SEC-02`).
+async fn page(http: &Http, text: &str) -> Result<Url> {
     let refused = || Failure::new(Class::Auth, "the authorization server names no page that may be opened");
     // What is shown and opened is what the parser reads; it drops blanks and control characters silently.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(refused().cause("it holds blanks or control characters"));
     }
-    browser::page(text).map_err(|why| refused().cause(why))
+    let url = browser::page(text).map_err(|why| refused().cause(why))?;
+    http.check_page(&url).await?;
+    Ok(url)
 }
 
 fn lacks(found: &Found, what: &str) -> Failure {

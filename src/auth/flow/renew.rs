@@ -17,6 +17,8 @@ pub enum Renewed {
     Tokens(Tokens),
     /// The refresh token is good no more: another login is needed (`invalid_grant`).
     Refused(Failure),
+    /// It was not renewed, for a reason that says nothing against the refresh token: it may do another time.
+    Denied(Failure),
     /// The issuer does not know the client any more (`invalid_client`).
     Unregistered(Failure),
 }
@@ -59,15 +61,15 @@ pub async fn renew(http: &Http, settings: &Settings, person: &dyn Person, record
                 _ if denied.passing() => Err(failure),
                 // Not the word of the issuer: the page of a proxy, say. The tokens may be as good as before.
                 "" => Err(failure),
-                "invalid_client" | "unauthorized_client" if record.client.origin == Origin::Registered => {
-                    Ok(Renewed::Unregistered(failure))
-                }
+                // The first is the word of the standard (RFC 6749 §5.2), the second that of GitHub.
+                "invalid_grant" | "bad_refresh_token" => Ok(Renewed::Refused(failure)),
+                "invalid_client" if record.client.origin == Origin::Registered => Ok(Renewed::Unregistered(failure)),
                 // Nothing is registered here that could be dropped, and with the right secret the tokens are good.
                 "invalid_client" => Err(failure.hint(match record.client.origin {
                     Origin::Document => "check client_metadata_url in [servers.NAME.auth], or log in again",
                     _ => "check client_id and its secret or key in [servers.NAME.auth], or log in again",
                 })),
-                _ => Ok(Renewed::Refused(failure)),
+                _ => Ok(Renewed::Denied(failure)),
             };
         }
     };

@@ -4,11 +4,12 @@
 use std::sync::{Arc, PoisonError};
 
 use super::super::flow::{self, Renewed, now};
-use super::super::metadata::same_issuer;
-use super::super::record::{Record, name_of};
+use super::super::metadata::{resource_fits, same_issuer};
+use super::super::record::{Record, meant_for, name_of};
 use super::super::settings::Settings;
 use super::super::store::About;
 use super::{By, Held, Inner, State};
+use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
 
 /// How long before it expires a token is renewed, in seconds.
@@ -19,6 +20,13 @@ impl Inner {
         name_of(self.http.server())
     }
 
+    /// Waits for the store: a keychain that somebody is unlocking, or another process that renews the same login. Both
+    /// end in time by themselves and say what they are; no deadline that is meant for a server runs out meanwhile.
+    async fn unhurried<T>(&self, waiting: impl Future<Output = T>) -> T {
+        let _busy = Busy::new(&self.busy);
+        waiting.await
+    }
+
     /// Loads the record, where the index says that there is one.
     pub(super) async fn load(&self, state: &mut State) -> Result<()> {
         if state.loaded {
@@ -26,6 +34,8 @@ impl Inner {
         }
         if let Some(about) = self.choose()?
             && let Some(mut record) = self.stored(&about.key).await?
+            // An earlier version did not tell queries apart.
+            && resource_fits(&record.resource, self.http.server())
         {
             self.hide(&record);
             if self.settings.is_plain() {
@@ -45,7 +55,7 @@ impl Inner {
     /// A login anew replaces it: one that cannot be read does not stand in its way, if there is a place for the
     /// new one.
     pub(super) async fn stored(&self, key: &str) -> Result<Option<Record>> {
-        let read = match self.store.get(key).await {
+        let read = match self.unhurried(self.store.get(key)).await {
             Ok(secret) => secret.as_ref().map(Record::read).transpose(),
             Err(failure) if !self.store.has_another_place() => return Err(failure),
             Err(failure) => Err(failure),
@@ -61,13 +71,14 @@ impl Inner {
 
     /// The record to use: of this server, of the configured issuer, the one that is good for longest.
     pub(super) fn choose(&self) -> Result<Option<About>> {
-        let server = self.server();
         let issuer = self.settings.issuer.as_deref();
-        let of =
-            |about: &About| about.resource == server && issuer.is_none_or(|issuer| same_issuer(issuer, &about.issuer));
-        let mut all: Vec<About> = self.store.list()?.into_iter().filter(of).collect();
-        all.sort_by_key(|about| (about.expires_at, about.has_refresh));
-        Ok(all.pop())
+        let of = |about: About| {
+            let own = meant_for(&about, self.http.server())?;
+            issuer.is_none_or(|issuer| same_issuer(issuer, &about.issuer)).then_some((own, about))
+        };
+        let mut all: Vec<(bool, About)> = self.store.list()?.into_iter().filter_map(of).collect();
+        all.sort_by_key(|(own, about)| (*own, about.expires_at, about.has_refresh));
+        Ok(all.pop().map(|(_, about)| about))
     }
 
     /// Whether the tokens of a record were obtained as the settings say.
@@ -88,24 +99,25 @@ impl Inner {
         let Some(tokens) = state.tokens() else { return Ok(()) };
         let (due, expired) = (tokens.due(now(), MARGIN), tokens.expired(now()));
         if due && tokens.refresh.is_some() {
-            if let Err(failure) = self.renew(state).await {
-                if expired {
-                    return Err(failure);
-                }
+            match self.renew(state).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(failure) if expired => return Err(failure),
                 // There is still time: the next run may have more luck.
-                self.http.trace().note(&format!("the token could not be renewed yet: {failure}"));
+                Err(failure) => self.http.trace().note(&format!("the token could not be renewed yet: {failure}")),
             }
         } else if expired {
-            if let Some(held) = &mut state.held {
-                held.record.tokens = None;
-            }
             state.ended = Some(Failure::new(Class::Auth, "the token has expired"));
+        }
+        if expired && let Some(held) = &mut state.held {
+            held.record.tokens = None;
         }
         Ok(())
     }
 
     /// Renews the tokens in hand, or takes those that another process has renewed meanwhile (`AUT-23`).
-    /// Tells whether they were; why not, where the issuer refused, is kept.
+    /// Tells whether they were; why not, where the issuer refused, is kept. Those in hand go where it said that the
+    /// refresh token is good no more.
     pub(super) async fn renew(self: &Arc<Self>, state: &mut State) -> Result<bool> {
         let Some(before) = state.held.as_ref().map(|held| held.record.clone()) else { return Ok(false) };
         let (inner, settings) = (self.clone(), self.settings(state).clone());
@@ -135,14 +147,18 @@ impl Inner {
                 state.ended = Some(failure);
                 Ok(false)
             }
+            Exchange::Denied(failure) => {
+                state.ended = Some(failure);
+                Ok(false)
+            }
         }
     }
 
     async fn renew_locked(&self, settings: &Settings, before: Record) -> Result<Exchange> {
         let key = before.key();
-        let _guard = self.store.lock(&key).await?;
+        let _guard = self.unhurried(self.store.lock(&key)).await?;
         // Whoever held the lock before us may have done it already.
-        let Some(stored) = self.store.get(&key).await? else {
+        let Some(stored) = self.unhurried(self.store.get(&key)).await? else {
             return Ok(Exchange::Refused(None, Failure::new(Class::Auth, "the credentials have been removed")));
         };
         let mut record = Record::read(&stored)?;
@@ -162,7 +178,7 @@ impl Inner {
             Renewed::Tokens(tokens) => {
                 record.tokens = Some(tokens);
                 let about = record.about(self.manner.configured.as_deref());
-                if let Err(failure) = self.store.put(&key, &about, &record.write()?).await {
+                if let Err(failure) = self.unhurried(self.store.put(&key, &about, &record.write()?)).await {
                     self.person.say(&format!("mcpipe: the renewed login could not be stored: {failure}"));
                 }
                 Ok(Exchange::New(Box::new(record)))
@@ -170,11 +186,12 @@ impl Inner {
             Renewed::Refused(failure) => {
                 record.tokens = None;
                 let about = record.about(self.manner.configured.as_deref());
-                self.store.put(&key, &about, &record.write()?).await?;
+                self.unhurried(self.store.put(&key, &about, &record.write()?)).await?;
                 Ok(Exchange::Refused(Some(Box::new(record)), failure))
             }
+            Renewed::Denied(failure) => Ok(Exchange::Denied(failure)),
             Renewed::Unregistered(failure) => {
-                self.store.delete(&key).await?;
+                self.unhurried(self.store.delete(&key)).await?;
                 Ok(Exchange::Refused(None, failure))
             }
         }
@@ -186,8 +203,10 @@ impl Inner {
         let key = record.key();
         let _guard = self.store.lock(&key).await?;
         self.store.put(&key, &record.about(self.manner.configured.as_deref()), &record.write()?).await?;
+        let place = |about: &About| meant_for(about, self.http.server());
+        let own = place(&record.about(None));
         for about in self.store.list()? {
-            if about.resource == record.server && about.key != key {
+            if about.key != key && own.is_some() && place(&about) == own {
                 self.store.delete(&about.key).await?;
             }
         }
@@ -200,4 +219,6 @@ enum Exchange {
     New(Box<Record>),
     /// The issuer refused; what is left of the record.
     Refused(Option<Box<Record>>, Failure),
+    /// It refused this time; the record stays as it is.
+    Denied(Failure),
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::callback::quoted;
 use super::super::challenge::Challenge;
 use super::super::discovery::{self, Found};
 use super::super::flow::{self, Means};
@@ -70,6 +71,7 @@ impl Inner {
             http: &self.http,
             settings: &settings,
             person: &self.person,
+            terminal: self.manner.terminal,
             browser: self.manner.browser,
             patience: self.manner.patience,
             name: &self.manner.name,
@@ -103,8 +105,7 @@ impl Inner {
     /// The failure that tells to log in.
     pub(super) fn must_log_in(&self, need: &Need, challenge: Option<&Challenge>) -> Failure {
         let name = &self.manner.name;
-        let word = shlex::try_quote(name).map_or_else(|_| name.clone(), std::borrow::Cow::into_owned);
-        let hint = format!("mcpipe auth login {word}");
+        let hint = format!("mcpipe auth login {}", quoted(name));
         match need {
             Need::First => {
                 let failure = Failure::new(Class::Auth, format!("{name} requires a login"));
@@ -124,7 +125,7 @@ impl Inner {
             Need::More { all, wanted } => {
                 Failure::new(Class::Auth, format!("{name} requires more rights than the login has"))
                     .cause(format!("it asks for the scope {}", wanted.join(" ")))
-                    .hint(format!("{hint} --scope '{}'", all.join(" ")))
+                    .hint(format!("{hint} --scope {}", quoted(&all.join(" "))))
             }
         }
     }

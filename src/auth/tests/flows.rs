@@ -67,8 +67,15 @@ async fn run(world: &World, settings: Settings, person: &Arc<Somebody>, patience
     let http = http(world.url());
     let found = discovery::discover(&http, &settings, None, false).await?;
     let person: Arc<dyn Person> = person.clone();
-    let means =
-        Means { http: &http, settings: &settings, person: &person, browser: Browser::Open, patience, name: "srv" };
+    let means = Means {
+        http: &http,
+        settings: &settings,
+        person: &person,
+        terminal: true,
+        browser: Browser::Open,
+        patience,
+        name: "srv",
+    };
     log_in(means, &found, vec!["a".into()], None).await
 }
 
@@ -125,6 +132,7 @@ async fn aut_11_the_reason_of_a_refused_registration_is_told() {
         http: &client,
         settings: &settings,
         person: &person,
+        terminal: true,
         browser: Browser::Open,
         patience: Duration::from_secs(9),
         name: "srv",
@@ -143,6 +151,7 @@ async fn a_server_that_knows_no_logins_is_told_from_one_that_refuses() {
         http: &client,
         settings: &settings,
         person: &person,
+        terminal: true,
         browser: Browser::Open,
         patience: Duration::from_secs(9),
         name: "srv",
@@ -184,6 +193,7 @@ async fn obtain(fake: &Fake, settings: Settings) -> (Result<Record, Failure>, Ar
         http: &client,
         settings: &settings,
         person: &person,
+        terminal: true,
         browser: Browser::Open,
         patience: Duration::from_secs(9),
         name: "srv",

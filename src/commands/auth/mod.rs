@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Exit, quoted};
 use crate::auth::flow::now;
-use crate::auth::record::name_of;
+use crate::auth::record::meant_for;
 use crate::auth::store::{About, Store, named};
 use crate::cli::{AuthArgs, AuthCommand, TargetOptions};
 use crate::error::{Class, Failure, Result};
@@ -51,8 +51,7 @@ async fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<
 
 /// The credentials stored for a server.
 fn stored(store: &dyn Store, endpoint: &HttpEndpoint) -> Result<Vec<About>> {
-    let server = name_of(&endpoint.url);
-    Ok(named::logins(store)?.into_iter().filter(|about| about.resource == server).collect())
+    Ok(named::logins(store)?.into_iter().filter(|about| meant_for(about, &endpoint.url).is_some()).collect())
 }
 
 /// What may be said about a record, for `--json`.

@@ -128,11 +128,6 @@ fn finish(builder: ClientBuilder) -> Result<Client> {
     builder.build().map_err(|error| Failure::new(Class::Bug, "cannot set up the HTTP client").source(&error))
 }
 
-/// Whether the environment (`set`) names a proxy for this scheme.
-pub(crate) fn proxied_by_environment(scheme: &str, set: impl Fn(&str) -> bool) -> bool {
-    proxy_variable(scheme, set).is_some()
-}
-
 /// The variable of the environment (`set`) that names a proxy for this scheme.
 pub(super) fn proxy_variable(scheme: &str, set: impl Fn(&str) -> bool) -> Option<&'static str> {
     let names = if scheme == "https" { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };

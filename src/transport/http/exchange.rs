@@ -164,7 +164,11 @@ impl Core {
         let request = request.build().map_err(|error| fault::failure(error, url))?;
         if self.trace.on() {
             let headers = self.visible(request.headers(), &hidden);
-            self.trace.record(Event::RequestHead { method: method.as_str(), url: &traced(url), headers: &headers });
+            self.trace.record(Event::RequestHead {
+                method: method.as_str(),
+                url: &refusal::traced(url),
+                headers: &headers,
+            });
             if let Some(text) = text.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
                 self.trace.record(Event::Sent(text));
             }
@@ -191,7 +195,7 @@ impl Core {
             let text = match name {
                 _ if secret => REDACTED.to_owned(),
                 &LOCATION => match self.url.join(&String::from_utf8_lossy(value.as_bytes())) {
-                    Ok(url) => traced(&url),
+                    Ok(url) => refusal::traced(&url),
                     Err(_) => REDACTED.to_owned(),
                 },
                 _ => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -242,19 +246,6 @@ fn demands_credentials(response: &Response) -> bool {
     }
 }
 
-/// A URL as the trace shows it: no password, and of the query the names only, as the values may be keys.
-fn traced(url: &Url) -> String {
-    let mut text = refusal::shown(url);
-    for (at, pair) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
-        text.push(if at == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some((name, _)) => text.extend([name, "=", REDACTED]),
-            None => text.push_str(REDACTED),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -263,8 +254,8 @@ mod tests {
     #[test]
     fn the_trace_shows_no_query_values() {
         let url = Url::parse("http://u:p@h/m?sessionId=abc&tok").unwrap();
-        assert_eq!(traced(&url), "http://h/m?sessionId=[redacted]&[redacted]");
-        assert_eq!(traced(&Url::parse("http://h/m").unwrap()), "http://h/m");
+        assert_eq!(refusal::traced(&url), "http://h/m?sessionId=[redacted]&[redacted]");
+        assert_eq!(refusal::traced(&Url::parse("http://h/m").unwrap()), "http://h/m");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod client;
 mod detour;
 mod events;
 mod exchange;
+mod exempt;
 mod fault;
 mod legacy;
 mod refusal;
@@ -42,7 +43,8 @@ pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
 pub(super) use self::upgrade::{Asked, carrier, upgrade};
 
-pub(crate) use self::client::{Beside, is_loopback, proxied_by_environment};
+pub(crate) use self::client::{Beside, is_loopback};
+pub(crate) use self::exempt::proxied;
 pub(crate) use self::fault::failure as fault;
 pub(crate) use self::refusal::shown;
 

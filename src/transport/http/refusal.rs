@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHE
 use reqwest::{Response, Url};
 
 use crate::error::{Again, Class, Failure};
+use crate::secret::REDACTED;
 use crate::transport::Refusal;
 
 /// Hands out the nonce that the next proof must hold.
@@ -36,13 +37,12 @@ pub(super) fn of(response: &Response, url: &Url, in_session: bool) -> Refusal {
     }
 }
 
-/// Where a redirect leads; as it came where that cannot be told.
+/// Where a redirect leads, as it may be shown: servers hand on the query that they were asked with.
 fn resolved(url: &Url, location: &str) -> String {
-    let Ok(mut next) = url.join(location) else { return location.to_owned() };
-    // What a relative location takes from ours. Neither can fail for http and https.
-    let _ = next.set_username("");
-    let _ = next.set_password(None);
-    next.into()
+    match url.join(location) {
+        Ok(next) => traced(&next),
+        Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// The same with the first part of the body; a body that cannot be read is left out.
@@ -76,6 +76,20 @@ pub(crate) fn shown(url: &Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
     url.into()
+}
+
+/// A URL as the trace shows it, and one that a server names: no password, and of the query the names only, as the
+/// values may be keys.
+pub(super) fn traced(url: &Url) -> String {
+    let mut text = shown(url);
+    for (at, pair) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+        text.push(if at == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) => text.extend([name, "=", REDACTED]),
+            None => text.push_str(REDACTED),
+        }
+    }
+    text
 }
 
 /// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
@@ -131,8 +145,9 @@ pub fn failure(refusal: &Refusal) -> Failure {
     }
     if let Some(location) = &refusal.location {
         failure = failure.cause(format!("Location: {location}")).hint("use that URL, if you trust it");
-    } else if let Some(first) = refusal.body.lines().find(|line| !line.trim().is_empty()) {
-        failure = failure.cause(first.trim().chars().take(300).collect::<String>());
+    } else if let Some(first) = refusal.body.lines().map(str::trim).find(|line| !line.is_empty()) {
+        let short: String = first.chars().take(300).collect();
+        failure = failure.cause(if short.len() < first.len() { format!("{short}…") } else { short });
     }
     if let (429 | 503, Some(wait)) = (*status, refusal.retry_after) {
         failure = failure.hint(format!("try again in {} s", wait.as_secs().max(1)));

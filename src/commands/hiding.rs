@@ -1,0 +1,105 @@
+//! What a target shows to its server, or to a proxy, as a credential: kept out of everything that is printed, also
+//! where the other side repeats it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::Context;
+use crate::env;
+use crate::output::redact::{is_secret_name, is_secret_parameter};
+use crate::target::Target;
+use crate::transport::Endpoint;
+
+/// What makes the name of a header that of a credential, in lower case.
+const MARKS: &[&str] = &["auth", "token", "key", "secret", "password", "cookie", "session", "credential", "signature"];
+/// What is shorter may stand in any message, and is no secret worth the name.
+const SHORTEST: usize = 6;
+
+impl Context {
+    /// Never shows the credentials that are configured for this target.
+    pub(super) fn hide_credentials(&self, target: &Target) {
+        let (Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint)) = &target.endpoint else { return };
+        for (name, value) in &endpoint.headers {
+            if is_credential(name) {
+                let whole = value.reveal();
+                match whole.trim().split_once(' ').filter(|_| name.to_ascii_lowercase().ends_with("authorization")) {
+                    Some((scheme, rest)) => self.hide_authorization(scheme, rest.trim()),
+                    None => self.hide_value(whole),
+                }
+            }
+        }
+        self.hide_in_url(&endpoint.url);
+        match &endpoint.proxy {
+            Some(proxy) => self.hide_in_proxy(proxy.reveal()),
+            None => {
+                for name in
+                    [env::HTTPS_PROXY, "https_proxy", env::HTTP_PROXY, "HTTP_PROXY", env::ALL_PROXY, "all_proxy"]
+                {
+                    self.env.get(name).into_iter().for_each(|proxy| self.hide_in_proxy(proxy));
+                }
+            }
+        }
+    }
+
+    /// What follows the scheme; of a user and a password the latter by itself as well.
+    fn hide_authorization(&self, scheme: &str, rest: &str) {
+        self.hide_part(rest);
+        if scheme.eq_ignore_ascii_case("basic")
+            && let Some(pair) = STANDARD.decode(rest).ok().and_then(|pair| String::from_utf8(pair).ok())
+        {
+            self.hide_part(pair.split_once(':').map_or(&*pair, |(_, password)| password));
+        }
+    }
+
+    /// A value as a whole, without a word before it, and in its parts, where it is a line of cookies.
+    fn hide_value(&self, value: &str) {
+        self.hide_part(value);
+        if let Some((_, rest)) = value.trim().split_once(' ') {
+            self.hide_part(rest);
+        }
+        value.split(';').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| self.hide_part(value));
+    }
+
+    fn hide_in_proxy(&self, proxy: &str) {
+        if proxy.contains('@') {
+            let full = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+            Url::parse(&full).into_iter().for_each(|url| self.hide_in_url(&url));
+        }
+    }
+
+    /// User and password, in the form in which they are sent as well, and the values of secret parameters.
+    fn hide_in_url(&self, url: &Url) {
+        let (user, password) = (decoded(url.username()), url.password().map(decoded));
+        if let Some(secret) = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty())) {
+            self.hide_part(secret);
+            self.hide_part(&decoded(secret));
+            self.hide_part(&STANDARD.encode(format!("{user}:{}", password.unwrap_or_default())));
+        }
+        for pair in url.query().into_iter().flat_map(|query| query.split('&')) {
+            if let Some((name, value)) = pair.split_once('=')
+                && is_secret_parameter(name)
+            {
+                self.hide_part(value);
+                self.hide_part(&decoded(value));
+            }
+        }
+    }
+
+    fn hide_part(&self, text: &str) {
+        if text.trim().chars().count() >= SHORTEST {
+            self.ui.hide(text);
+        }
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Whether the value of a header of this name is a credential.
+fn is_credential(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    is_secret_name(&lower) || MARKS.iter().any(|mark| lower.contains(mark))
+}

@@ -1,0 +1,148 @@
+//! What the user configured as a credential stays unseen, also where a server repeats it.
+
+use std::sync::atomic::Ordering;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::support::oauth::Protected;
+use crate::support::{HttpServer, Reply, Request, Run, Sandbox};
+
+const TOKEN: &str = "tok-7f3a9c51e2d84b60";
+
+/// A server that refuses, and repeats in body and challenge all that it was shown.
+fn parrot(status: u16) -> HttpServer {
+    HttpServer::start(move |request| {
+        let names = ["authorization", "x-api-key", "cookie", "proxy-authorization"];
+        let shown: Vec<&str> = names.iter().filter_map(|name| request.header(name)).collect();
+        let said = format!("bad {} at {}", shown.join(" and "), request.target);
+        let challenge = format!("Basic realm=\"{}\"", said.replace('"', "'"));
+        Reply::text("text/plain", said).with_status(status).header("WWW-Authenticate", &challenge)
+    })
+}
+
+/// The server's words are told, and none of these.
+#[track_caller]
+fn tells_without(run: &Run, secrets: &[&str]) {
+    run.says("it said: bad ").says("[redacted]");
+    for secret in secrets {
+        run.hides(secret);
+    }
+}
+
+#[test]
+fn a_credential_that_the_server_repeats_is_not_shown() {
+    for status in [401, 403, 500] {
+        let (sandbox, server) = (Sandbox::new(), parrot(status));
+        let run = |words: &[&str]| {
+            let run = sandbox.mcpipe(["list", &server.url("/mcp"), "--retries", "0"]).args(words.iter().copied());
+            run.env("T", TOKEN).run()
+        };
+        for words in [&[][..], &["-v"], &["-vv"], &["--json"]] {
+            tells_without_words(&run(&[&["--bearer-env", "T"], words].concat()), words, &[TOKEN]);
+        }
+        tells_without(
+            &run(&["-H", &format!("X-Api-Key: {TOKEN}"), "-H", "Cookie: sid=c00kie-jar"]),
+            &[TOKEN, "c00kie-jar"],
+        );
+        let basic = STANDARD.encode("ada:hunter22");
+        tells_without(&run(&["-H", &format!("Authorization: Basic {basic}")]), &[&basic]);
+    }
+}
+
+/// With `--json` the words stand in the causes.
+#[track_caller]
+fn tells_without_words(run: &Run, words: &[&str], secrets: &[&str]) {
+    if words == ["--json"] {
+        run.says("[redacted]");
+        secrets.iter().for_each(|secret| _ = run.hides(secret));
+    } else {
+        tells_without(run, secrets);
+    }
+}
+
+#[test]
+fn configured_headers_are_not_shown_in_rows_either() {
+    let (sandbox, server) = (Sandbox::new(), parrot(500));
+    sandbox.config(&format!(
+        "[servers.srv]\nurl = \"{}\"\nheaders = {{ Authorization = \"Bearer ${{T}}\", X-Team = \"blue-team\" }}\n",
+        server.url("/mcp")
+    ));
+    for words in [&["list"][..], &["list", "--json"], &["list", "srv"], &["config", "check", "--connect"]] {
+        let run = sandbox.mcpipe(words.iter().copied()).args(["--retries", "0"]).env("T", TOKEN).run();
+        run.hides(TOKEN);
+        if words[0] == "list" {
+            let all = format!("{}{}", run.stdout(), run.stderr());
+            assert!(all.contains("bad Bearer [redacted] at /mcp"), "{run:?}");
+        }
+    }
+    // What is no credential is not taken out of messages.
+    let echo = HttpServer::start(|request| {
+        let said = format!("no such team: {}", request.header("x-team").unwrap_or_default());
+        Reply::text("text/plain", said).with_status(500)
+    });
+    let words = ["list", &echo.url("/mcp"), "-H", "X-Team: blue-team", "-H", "Authorization: Bearer no", "--retries=0"];
+    sandbox.mcpipe(words).run().exits(5).says("it said: no such team: blue-team");
+}
+
+#[test]
+fn what_is_secret_in_a_url_is_not_shown() {
+    let (sandbox, server) = (Sandbox::new(), parrot(500));
+    let url =
+        server.url("/mcp").replace("http://", "http://ada:pass%20word-1@") + "?api_key=k3y-of-ada&page=first-page";
+    let run = sandbox.mcpipe(["list", &url, "--retries", "0"]).run();
+    let basic = STANDARD.encode("ada:pass word-1");
+    tells_without(&run, &[&basic, "pass%20word-1", "pass word-1", "k3y-of-ada"]);
+    run.says("page=first-page");
+    // What goes to a proxy.
+    let proxy = parrot(407);
+    let through = proxy.url("").replace("http://", "http://ada:pr0xy-word@");
+    let words = ["list", "http://mcp.example.com/mcp", "--allow-http", "--proxy", &through, "--retries", "0"];
+    let basic = STANDARD.encode("ada:pr0xy-word");
+    tells_without(&sandbox.mcpipe(words).run(), &[&basic, "pr0xy-word"]);
+    let words = ["list", "http://mcp.example.com/mcp", "--allow-http", "--retries", "0"];
+    tells_without(&sandbox.mcpipe(words).env("http_proxy", &through).run(), &[&basic, "pr0xy-word"]);
+}
+
+#[test]
+fn a_redirect_does_not_bring_the_key_of_the_url_into_the_message() {
+    let sandbox = Sandbox::new();
+    let server = HttpServer::start(|request: &Request| {
+        let query = request.target.split('?').nth(1).unwrap_or_default();
+        Reply::status(301).header("Location", &format!("https://elsewhere.example/mcp?{query}&next=n3xt-key"))
+    });
+    for key in ["api_key", "subscription"] {
+        let url = server.url(&format!("/mcp?{key}={TOKEN}"));
+        for words in [&[][..], &["--json"], &["-vv"]] {
+            let run = sandbox.mcpipe(["list", &url]).args(words.iter().copied()).run();
+            run.exits(5).hides("n3xt-key");
+            // The target itself is named as it was typed, but for what is known to be secret.
+            assert!(key == "subscription" && words == ["--json"] || !run.stderr().contains(TOKEN), "{run:?}");
+            run.says(&format!("https://elsewhere.example/mcp?{key}=[redacted]&next=[redacted]"));
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_cut_short_is_not_shown_in_part() {
+    let sandbox = Sandbox::new();
+    for before in [170, 190, 199] {
+        let server = HttpServer::start(move |request| {
+            let shown = request.header("authorization").unwrap_or_default().trim_start_matches("Bearer ");
+            Reply::text("text/plain", format!("{} {shown} is bad", "x".repeat(before))).with_status(500)
+        });
+        let words = ["list", &server.url("/mcp"), "--bearer-env", "T", "--retries", "0"];
+        let run = sandbox.mcpipe(words).env("T", TOKEN.repeat(4)).run();
+        run.exits(5).says("xxx").hides("tok-7");
+    }
+    // The same in what an authorization server says.
+    let server = Protected::start();
+    server.log_in_for_a_moment(&sandbox);
+    server.at_issuer(|request| {
+        let form = crate::support::oauth::form(request);
+        let token = form.get("refresh_token")?;
+        let said = format!("{} {token}", "x".repeat(293));
+        Some(Reply::json(&serde_json::json!({"error": "invalid_grant", "error_description": said})).with_status(400))
+    });
+    sandbox.mcpipe(["list", &server.url()]).run().exits(4).says("xxx").hides("refre");
+}
