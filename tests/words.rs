@@ -169,3 +169,19 @@ fn a_position_in_brackets_makes_an_array() {
     call(&editor(), &["l[0].name=x", "--no-validate"]).succeeds().prints("{\"l\":[{\"name\":\"x\"}]}\n");
     call(&editor(), &["edit[0].oldText=x"]).exits(2).says("edit: no such parameter; did you mean edits?");
 }
+
+/// The later of two words for the same is not hidden behind the earlier one.
+#[test]
+fn a_member_and_its_whole_do_not_silently_disagree() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"nested": {"type": "object"}, "list": {"type": "array", "items": {"type": "integer"}}}
+    }));
+    let run = call(&server, &["nested.x=1", "nested={\"x\":2}"]);
+    run.exits(2).prints("").says("nested.x: given twice, by itself and as part of nested");
+    call(&server, &["list[0]=1", "list:=[2]"]).exits(2).says("list.0: given twice, by itself and as part of list");
+    // Members that the whole lacks stand beside it, and a later member is laid over an earlier whole.
+    call(&server, &["nested.y:=1", "nested={\"x\":2}"]).succeeds().prints("{\"nested\":{\"x\":2,\"y\":1}}\n");
+    call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
+    call(&server, &["--args", "{\"nested\":{\"x\":2}}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
+}
