@@ -39,6 +39,19 @@ impl<'a> Place<'a> {
 
     /// What a name means: a property of that very name first, else members of members and items of arrays.
     pub fn find(document: Option<Document<'a>>, name: &str) -> Result<Place<'a>, Trouble> {
+        Place::found(document, name).map_err(|Trouble(problem)| {
+            // `a[].b` is how it stands in a table, and `a.b` forgets that there are items.
+            let brackets = name.contains("[]").then(|| name.replace("[]", "[0]"));
+            let inserted = name.match_indices('.').map(|(at, _)| format!("{}[0]{}", &name[..at], &name[at..]));
+            let mut meant = brackets.into_iter().chain(inserted).take(DEEPEST);
+            match meant.find(|meant| Place::found(document, meant).is_ok()) {
+                Some(meant) => Trouble(problem.suggest(Some(format!("write {meant}=…")))),
+                None => Trouble(problem),
+            }
+        })
+    }
+
+    fn found(document: Option<Document<'a>>, name: &str) -> Result<Place<'a>, Trouble> {
         let mut place = Place { path: Vec::new(), positions: Vec::new(), schemas: Vec::new() };
         place.schemas.extend(document.map(|document| document.root()));
         let dotted = match document.map(|document| place.member(document, name)) {
