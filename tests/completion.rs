@@ -235,3 +235,30 @@ fn bash_cuts_words_and_gets_its_pieces() {
     assert_eq!(asked("mcpipe call https://a.invalid/mcp --b", &words), "--batch\n--bearer-env\n");
     assert!(!sandbox.work().join("x").exists());
 }
+
+/// What is offered is taken as it stands.
+#[test]
+fn members_of_items_are_offered_as_they_are_typed() {
+    let item = json!({"type": "object", "properties": {"k": {"enum": ["one", "two"]}}});
+    let schema = json!({"type": "object", "properties": {"nested": {"type": "object", "properties": {
+        "l": {"type": "array", "items": item}, "map": {"type": "object", "additionalProperties": {"type": "integer"}}}}}});
+    let server = Mcp::modern().tools(json!([{"name": "do", "inputSchema": schema}]));
+    let (sandbox, _server) =
+        remembered(server.on("tools/call", |call| call.text(&call.params()["arguments"].to_string())));
+    assert_eq!(
+        candidates(&sandbox, &["call", "demo", "do", "nested."]),
+        ["nested.l=", "nested.l[0].k=", "nested.map="]
+    );
+    assert_eq!(
+        candidates(&sandbox, &["call", "demo", "do", "nested.l[0].k="]),
+        ["nested.l[0].k=one", "nested.l[0].k=two"]
+    );
+    let call = |word: &str| sandbox.mcpipe(["call", "demo", "do", word]).run();
+    call("nested.l[0].k=one").succeeds().prints("{\"nested\":{\"l\":[{\"k\":\"one\"}]}}\n");
+    call("nested.l[].k=one").exits(2).prints("").says("no such parameter; write nested.l[0].k=…");
+    let run = call("nested.l.k=one");
+    run.exits(2).prints("").says("nested.l: takes array, which has no member k; write nested.l[0].k=…");
+    let run = call("nested.l.zzz=one");
+    run.exits(2).prints("");
+    assert!(!run.stderr().contains("write"), "{run:?}");
+}

@@ -42,17 +42,27 @@ fn a_call_saves_beside_its_json_document() {
     assert_eq!((quiet.stderr(), names(&sandbox.work().join("two")).len()), ("", 2));
 }
 
+/// A directory that was there when the call went out, and then a file is in its place: the tool has run, so that
+/// this is no slip of the command line, after which one would try again.
 #[test]
 fn a_result_is_printed_although_it_cannot_be_saved() {
-    let server = Mcp::modern().stdio();
     let sandbox = Sandbox::new();
-    sandbox.file("taken", "a file");
-    let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "taken"]).run();
-    run.exits(2).says("cannot make the directory 'taken'");
+    let place = sandbox.work().join("out");
+    let taken = place.clone();
+    let server = Mcp::modern().on("tools/call", move |call| {
+        std::fs::remove_dir(&taken).unwrap();
+        std::fs::write(&taken, "a file").unwrap();
+        let image = json!({"type": "image", "mimeType": "image/png", "data": PIXEL});
+        call.result(json!({"content": [{"type": "text", "text": "a pixel"}, image]}))
+    });
+    let server = server.stdio();
+    let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "out"]).run();
+    run.exits(74).says("cannot make the directory 'out'");
     run.prints("a pixel\n[image/png, 70 B; --save DIR writes it]\n");
-    let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "taken", "--json"]).run();
-    assert_eq!(run.exits(2).json()["content"][1]["data"], PIXEL);
-    assert_eq!(run.json_error()["class"], "usage");
+    std::fs::remove_file(&place).unwrap();
+    let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "out", "--json"]).run();
+    assert_eq!(run.exits(74).json()["content"][1]["data"], PIXEL);
+    assert_eq!(run.json_error()["class"], "output");
 }
 
 #[test]
@@ -152,4 +162,34 @@ fn what_cannot_be_written_here_is_not_laid_at_the_servers_door() {
     // A name that cannot be a file is a slip of the command line.
     let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/nowhere/f", "--json"]).run();
     assert_eq!(run.exits(2).json_error()["class"], Value::from("usage"));
+}
+
+/// A script that sees 2 calls again: then nothing may have been called.
+#[test]
+fn where_nothing_can_be_saved_nothing_is_asked() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    sandbox.file("taken", "a file");
+    for words in [
+        &["call", &target, "image", "--save", "/proc/nope"][..],
+        &["call", &target, "echo", "text=x", "--save", "taken"],
+        &["call", &target, "echo", "text=x", "--save", "taken/below", "--json"],
+        &["read", &target, "demo://hello", "--save", "taken"],
+        &["read", &target, "demo://hello", "demo://logo", "--save", "/proc/nope", "--json"],
+        &["read", &target, "demo://hello", "-o", "nowhere/f"],
+        &["read", &target, "demo://hello", "-o", "."],
+    ] {
+        let run = sandbox.mcpipe(words.to_vec()).run();
+        run.exits(2).prints("").says("hint").says("name a");
+        assert_eq!(run.stderr().matches("cannot make").count(), 1, "{run:?}");
+    }
+    assert_eq!(server.seen().len(), 0, "nobody is asked");
+    // What is only shown needs no place.
+    sandbox.mcpipe(["call", &target, "image", "--save", "new", "--dry-run"]).run().exits(0);
+    assert!(!sandbox.work().join("new").exists());
+    // A file that is there keeps what it holds until there is something to put into it.
+    sandbox.file("kept", "as it was");
+    sandbox.mcpipe(["read", "./no-such-server", "demo://hello", "-o", "kept"]).run().exits(5);
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("kept")).unwrap(), "as it was");
 }

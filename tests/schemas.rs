@@ -161,3 +161,24 @@ fn a_schema_that_is_none() {
         assert_eq!((run.code(), run.stdout()), (0, "{\"s\":\"x\"}\n"), "{schema}: {run:?}");
     }
 }
+
+/// What is required can be given, whether or not it is described.
+#[test]
+fn a_name_that_is_only_required_is_a_parameter() {
+    let server = server(json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["ghost"]}));
+    call(&server, &["ghost=1"]).succeeds().prints("{\"ghost\":\"1\"}\n");
+    call(&server, &["ghost:={\"b\":1}", "a=x"]).succeeds().prints("{\"ghost\":{\"b\":1},\"a\":\"x\"}\n");
+    call(&server, &[]).exits(2).prints("").says("  ghost: required, but not given\n");
+    call(&server, &["ghost=1", "gost=1"]).exits(2).says("gost: no such parameter; did you mean ghost?");
+    let shown = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
+    shown.succeeds().says_on_stdout("ghost\tany\trequired").says_on_stdout(" do ghost=text\n");
+    // Where nothing else is accepted the schema contradicts itself: it is held as it stands.
+    let closed = self::server(json!({"type": "object", "additionalProperties": false, "required": ["ghost"]}));
+    call(&closed, &["ghost=1"]).exits(2).prints("").says("ghost: no such parameter");
+    // One that other schemas describe is typed by them.
+    let pattern = self::server(json!({
+        "type": "object", "properties": {"a": {}}, "required": ["x1"], "additionalProperties": false,
+        "patternProperties": {"^x": {"type": "integer"}}
+    }));
+    call(&pattern, &["x1=5"]).succeeds().prints("{\"x1\":5}\n");
+}

@@ -145,3 +145,43 @@ fn members_of_arrays_of_objects_and_of_any_name_are_shown() {
     let run = Sandbox::new().mcpipe(["list", &open.target(), "do"]).run();
     assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t\t\tunder any other name\n"), "{run:?}");
 }
+
+/// `[0]` is a position wherever an array may stand, and a dot before digits only where one must.
+#[test]
+fn a_position_in_brackets_makes_an_array() {
+    let open = server(json!({
+        "type": "object",
+        "properties": {"any": {}, "o": {"type": "object"}, "s": {"type": "string"}, "l[0]": {"type": "integer"},
+            "either": {"type": ["array", "object"]}}
+    }));
+    call(&open, &["any[0]=1", "any[1]=x"]).succeeds().prints("{\"any\":[1,\"x\"]}\n");
+    call(&open, &["any[0][0].a=x"]).succeeds().prints("{\"any\":[[{\"a\":\"x\"}]]}\n");
+    call(&open, &["any.0=x"]).succeeds().prints("{\"any\":{\"0\":\"x\"}}\n");
+    call(&open, &["o.l[0].name=x"]).succeeds().prints("{\"o\":{\"l\":[{\"name\":\"x\"}]}}\n");
+    call(&open, &["either[0].b=1"]).succeeds().prints("{\"either\":[{\"b\":1}]}\n");
+    call(&open, &["l[0]=5"]).succeeds().prints("{\"l[0]\":5}\n");
+    call(&open, &["s[0]=x"]).exits(2).prints("").says("s: takes string, which has no item 0");
+    call(&open, &["o[0]=x"]).exits(2).prints("").says("o: takes object, which has no item 0");
+    call(&open, &["any[1]=x"]).exits(2).prints("").says("any.1: the items before it are not given");
+    let bare = server(json!({"type": "object"}));
+    call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
+    call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":1,\"[0]\":2}\n");
+    call(&editor(), &["l[0].name=x", "--no-validate"]).succeeds().prints("{\"l\":[{\"name\":\"x\"}]}\n");
+    call(&editor(), &["edit[0].oldText=x"]).exits(2).says("edit: no such parameter; did you mean edits?");
+}
+
+/// The later of two words for the same is not hidden behind the earlier one.
+#[test]
+fn a_member_and_its_whole_do_not_silently_disagree() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"nested": {"type": "object"}, "list": {"type": "array", "items": {"type": "integer"}}}
+    }));
+    let run = call(&server, &["nested.x=1", "nested={\"x\":2}"]);
+    run.exits(2).prints("").says("nested.x: given twice, by itself and as part of nested");
+    call(&server, &["list[0]=1", "list:=[2]"]).exits(2).says("list.0: given twice, by itself and as part of list");
+    // Members that the whole lacks stand beside it, and a later member is laid over an earlier whole.
+    call(&server, &["nested.y:=1", "nested={\"x\":2}"]).succeeds().prints("{\"nested\":{\"x\":2,\"y\":1}}\n");
+    call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
+    call(&server, &["--args", "{\"nested\":{\"x\":2}}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
+}

@@ -4,6 +4,7 @@
 //! before anything is sent. The rules by which `name=value` is typed stand in [`crate::schema::coerce`].
 
 mod form;
+mod lay;
 mod place;
 mod words;
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::near::did_you_mean;
 use crate::schema::{self, Document, Doubt, Extent, Kinds, Problem, Property};
+use lay::{gap, has_gap, set, within};
 use place::{Place, Trouble};
 use words::{Content, Given, Inputs, Word};
 
@@ -211,6 +213,7 @@ impl<'a> Builder<'a, '_> {
             other.place.path.len() > group.place.path.len() && other.place.path.starts_with(&group.place.path)
         };
         if groups.iter().any(|group| groups.iter().any(|other| nested(group, other))) {
+            self.problems.extend(self.overlaid(&groups));
             // An object and its members: the object first.
             groups.sort_by_key(|group| group.place.path.len());
         }
@@ -226,6 +229,27 @@ impl<'a> Builder<'a, '_> {
             }
         }
         self.given = groups;
+    }
+
+    /// The members that were given before a whole that has them too: neither is meant to be lost.
+    fn overlaid(&self, groups: &[Group<'a>]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            let path = &group.place.path;
+            let later = groups[at + 1..].iter().filter(|whole| {
+                let above = &whole.place.path;
+                path.len() > above.len()
+                    && path.starts_with(above)
+                    && whole.place.value(self.document, &whole.given).is_ok_and(|value| {
+                        path[above.len()..].iter().try_fold(&value, |here, step| within(here, step)).is_some()
+                    })
+            });
+            problems.extend(later.map(|whole| {
+                let whole = whole.place.path.join(".");
+                Problem::new(path, format!("given twice, by itself and as part of {whole}"))
+            }));
+        }
+        problems
     }
 
     /// Lays one value; `false` where items before it are not there yet.
@@ -349,61 +373,6 @@ impl<'a> Builder<'a, '_> {
             None => self.base_hidden,
         }
     }
-}
-
-/// Sets one value below `slot`, making the objects and arrays on the way.
-fn set(slot: &mut Value, known: bool, place: &Place<'_>, depth: usize, value: Value) -> Result<(), Problem> {
-    let (Some(step), Some(position)) = (place.path.get(depth), place.positions.get(depth)) else {
-        *slot = value;
-        return Ok(());
-    };
-    if !known {
-        *slot = if *position { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
-    }
-    let (inner, known) = match slot {
-        Value::Object(members) if !*position => {
-            let known = members.contains_key(step);
-            (members.entry(step.as_str()).or_insert(Value::Null), known)
-        }
-        Value::Array(items) if *position => {
-            let at = step.parse().unwrap_or(items.len()).min(items.len());
-            let known = at < items.len();
-            if !known {
-                items.push(Value::Null);
-            }
-            (&mut items[at], known)
-        }
-        _ => {
-            let what = if *position { "item" } else { "member" };
-            let message = format!("given both as a value and by its {what} {step}");
-            return Err(Problem::new(&place.path[..depth], message));
-        }
-    };
-    set(inner, known, place, depth + 1, value)
-}
-
-/// Whether items before this place are missing in an array on the way to it.
-fn has_gap(arguments: &Map<String, Value>, place: &Place<'_>) -> bool {
-    let mut here = place.path.first().and_then(|first| arguments.get(first));
-    for (step, position) in place.path.iter().zip(&place.positions).skip(1) {
-        here = if *position {
-            let items = here.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-            let at: usize = step.parse().unwrap_or_default();
-            if at > items.len() && here.is_none_or(Value::is_array) {
-                return true;
-            }
-            items.get(at)
-        } else {
-            here.and_then(|here| here.get(step))
-        };
-    }
-    false
-}
-
-/// The problem of an item whose predecessors were not given.
-fn gap(place: &Place<'_>) -> Problem {
-    let last = place.positions.iter().rposition(|position| *position).unwrap_or_default();
-    Problem::new(&place.path[..=last], "the items before it are not given; positions begin at 0, without gaps")
 }
 
 /// The suggestion for a name that the schema does not know.

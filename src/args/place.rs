@@ -39,53 +39,61 @@ impl<'a> Place<'a> {
 
     /// What a name means: a property of that very name first, else members of members and items of arrays.
     pub fn find(document: Option<Document<'a>>, name: &str) -> Result<Place<'a>, Trouble> {
-        let mut place = Place { path: Vec::new(), positions: Vec::new(), schemas: Vec::new() };
-        match document {
-            Some(document) => {
-                place.schemas.push(document.root());
-                let dotted = place.dotted(document, name);
-                let name = dotted.as_deref().unwrap_or(name);
-                place.descend(document, name, splits(name))?;
+        Place::found(document, name).map_err(|Trouble(problem)| {
+            // `a[].b` is how it stands in a table, and `a.b` forgets that there are items.
+            let brackets = name.contains("[]").then(|| name.replace("[]", "[0]"));
+            let inserted = name.match_indices('.').map(|(at, _)| format!("{}[0]{}", &name[..at], &name[at..]));
+            let mut meant = brackets.into_iter().chain(inserted).take(DEEPEST);
+            match meant.find(|meant| Place::found(document, meant).is_ok()) {
+                Some(meant) => Trouble(problem.suggest(Some(format!("write {meant}=…")))),
+                None => Trouble(problem),
             }
-            None if splits(name) => name.split('.').for_each(|name| place.step(name, false, Vec::new())),
-            None => place.step(name, false, Vec::new()),
+        })
+    }
+
+    fn found(document: Option<Document<'a>>, name: &str) -> Result<Place<'a>, Trouble> {
+        let mut place = Place { path: Vec::new(), positions: Vec::new(), schemas: Vec::new() };
+        place.schemas.extend(document.map(|document| document.root()));
+        let dotted = match document.map(|document| place.member(document, name)) {
+            Some(Property::Declared(_)) => None,
+            _ => dotted(name),
+        };
+        let name = dotted.as_deref().unwrap_or(name);
+        match document {
+            Some(document) => place.descend(document, name, splits(name))?,
+            None => place.unknown(name, splits(name)),
         }
         Ok(place)
     }
 
-    /// `a[0].b` as `a.0.b`, where `a` is a parameter that may be an array and no parameter has that very name.
-    fn dotted(&self, document: Document<'a>, name: &str) -> Option<String> {
-        let (head, _) = name.split_once('[')?;
-        if let Property::Declared(_) = self.member(document, name) {
+    /// The position that a name begins with, and what follows, where an array may stand here. `[0]` means one
+    /// wherever that is not ruled out, a bare `0` only where the schema says array.
+    fn position<'n>(&self, document: Document<'a>, name: &'n str) -> Option<(usize, Option<&'n str>)> {
+        let (head, tail) = split(name);
+        let kinds = document.kinds_of_any(&self.schemas);
+        let open = self.schemas.is_empty() || kinds == Kinds::ALL;
+        let digits = match bracketed(head) {
+            Some(digits) if open || kinds.holds(Kinds::ARRAY) => digits,
+            None if !open && kinds.holds(Kinds::ARRAY) => head,
+            _ => return None,
+        };
+        if self.path.is_empty() || !is_position(digits) {
             return None;
         }
-        let Property::Declared(_) = self.member(document, head.split('.').next()?) else { return None };
-        let mut dotted = head.to_owned();
-        let mut rest = &name[head.len()..];
-        while let Some((position, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            if position.is_empty() || !position.bytes().all(|byte| byte.is_ascii_digit()) {
-                return None;
-            }
-            dotted.push('.');
-            dotted.push_str(position);
-            let end = after.find('[').unwrap_or(after.len());
-            if end > 0 && !after.starts_with('.') {
-                return None;
-            }
-            dotted.push_str(&after[..end]);
-            rest = &after[end..];
-        }
-        rest.is_empty().then_some(dotted)
+        Some((digits.parse().ok()?, tail))
     }
 
-    /// The position that a name begins with, and what follows, where an array may stand here.
-    fn position<'n>(&self, document: Document<'a>, name: &'n str) -> Option<(usize, Option<&'n str>)> {
-        let (head, tail) = name.split_once('.').map_or((name, None), |(head, tail)| (head, Some(tail)));
-        let kinds = document.kinds_of_any(&self.schemas);
-        if self.path.is_empty() || kinds == Kinds::ALL || !kinds.holds(Kinds::ARRAY) || !is_position(head) {
-            return None;
+    /// Goes down where no schema knows the way.
+    fn unknown(&mut self, name: &str, splits: bool) {
+        if !splits {
+            return self.step(name, false, Vec::new());
         }
-        Some((head.parse().ok()?, tail))
+        for step in name.split('.') {
+            match bracketed(step).filter(|digits| is_position(digits) && !self.path.is_empty()) {
+                Some(digits) => self.step(digits, true, Vec::new()),
+                None => self.step(step, false, Vec::new()),
+            }
+        }
     }
 
     fn descend(&mut self, document: Document<'a>, name: &str, splits: bool) -> Result<(), Trouble> {
@@ -102,6 +110,9 @@ impl<'a> Place<'a> {
                 None => Ok(()),
             };
         }
+        if let Some(digits) = bracketed(split(name).0).filter(|_| splits && !self.path.is_empty()) {
+            return Err(Trouble(self.has_no(document, "item", digits)));
+        }
         // The longest declared name wins: with a property "x.y", the word x.y.z=1 means its member z.
         let dots = || name.rmatch_indices('.').map(|(at, _)| at).filter(|_| splits);
         for at in dots() {
@@ -109,22 +120,18 @@ impl<'a> Place<'a> {
             let Property::Declared(parts) = self.member(document, head) else { continue };
             let objects = parts.iter().any(|part| document.kinds(part).holds(Kinds::OBJECT));
             self.step(head, false, parts);
-            if !objects && self.position(document, tail).is_none() {
-                let kinds = document.kinds_of_any(&self.schemas);
-                return Err(Trouble(Problem::new(&self.path, format!("takes {kinds}, which has no member {tail}"))));
+            if !objects && self.position(document, tail).is_none() && bracketed(split(tail).0).is_none() {
+                return Err(Trouble(self.has_no(document, "member", tail)));
             }
             return self.descend(document, tail, splits);
         }
-        let (head, tail) = match name.split_once('.') {
-            Some((head, tail)) if splits => (head, Some(tail)),
-            _ => (name, None),
-        };
+        let (head, tail) = if splits { split(name) } else { (name, None) };
         match self.member(document, head) {
             Property::Declared(parts) | Property::Allowed(parts) => {
                 self.step(head, false, parts);
                 match tail {
                     Some(tail) if self.schemas.is_empty() => {
-                        tail.split('.').for_each(|name| self.step(name, false, Vec::new()));
+                        self.unknown(tail, splits);
                         Ok(())
                     }
                     Some(tail) => self.descend(document, tail, splits),
@@ -142,6 +149,12 @@ impl<'a> Place<'a> {
                 Err(Trouble(problem))
             }
         }
+    }
+
+    /// The problem of a member or an item of what has none.
+    fn has_no(&self, document: Document<'a>, what: &str, name: &str) -> Problem {
+        let kinds = document.kinds_of_any(&self.schemas);
+        Problem::new(&self.path, format!("takes {kinds}, which has no {what} {name}"))
     }
 
     fn step(&mut self, name: &str, position: bool, schemas: Vec<&'a Value>) {
@@ -241,6 +254,37 @@ fn member<'a>(document: Document<'a>, schemas: &[&'a Value], name: &str, beside:
         (true, true) => Property::Allowed(allowed),
         (true, false) => Property::Unknown,
     }
+}
+
+/// `a[0].b` with its positions as steps, `a.[0].b`; `None` where it has none.
+fn dotted(name: &str) -> Option<String> {
+    let (head, _) = name.split_once('[').filter(|(head, _)| !head.is_empty())?;
+    let mut dotted = head.to_owned();
+    let mut rest = &name[head.len()..];
+    while let Some((position, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        if position.is_empty() || !position.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        dotted.push_str(&format!(".[{position}]"));
+        let end = after.find('[').unwrap_or(after.len());
+        if end > 0 && !after.starts_with('.') {
+            return None;
+        }
+        dotted.push_str(&after[..end]);
+        rest = &after[end..];
+    }
+    (rest.is_empty() && splits(&dotted)).then_some(dotted)
+}
+
+/// The first step of a name, and the others.
+fn split(name: &str) -> (&str, Option<&str>) {
+    name.split_once('.').map_or((name, None), |(head, tail)| (head, Some(tail)))
+}
+
+/// What stands in the brackets of a step that is a position (`[0]`).
+fn bracketed(step: &str) -> Option<&str> {
+    let digits = step.strip_prefix('[')?.strip_suffix(']')?;
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
 }
 
 /// Whether dots in a name may lead to members.

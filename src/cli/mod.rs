@@ -239,7 +239,8 @@ Arguments, typed by the tool's own schema:
   name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
   a.b=1            a member of an object
-  a[0].b=1         a member of an item of an array; a.0.b=1 is the same
+  a[0].b=1         a member of an item of an array; where the schema says
+                   array, a.0.b=1 is the same
   tag=a tag=b      an array, where the schema says array
 
 Examples:

@@ -13,6 +13,7 @@ use super::{Context, Exit, batch, tool_use};
 use crate::cli::CallArgs;
 use crate::error::{Class, Failure, Result};
 use crate::output::content;
+use crate::output::save::into_directory;
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::member;
 use crate::session::Session;
@@ -38,6 +39,10 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
             .hint(format!("see its tools: mcpipe list {}", super::quoted(&target.name))));
     };
     let given = Given::read(&target, tool, words, args.object.as_deref())?;
+    if let Some(directory) = args.save.as_deref().filter(|_| !args.dry_run) {
+        // A call that was made is not to fail for that: who reads exit code 2 would make it again.
+        into_directory(directory)?;
+    }
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let catalogue = Catalogue::default();

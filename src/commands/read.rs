@@ -13,6 +13,7 @@ use super::{Context, Exit, list, skills, watch};
 use crate::cli::ReadArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
+use crate::output::save;
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::Kind;
 use crate::protocol::{code, method};
@@ -41,6 +42,8 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
             "write each into a file of its own: --save DIR"
         }));
     }
+    args.save.as_deref().map_or(Ok(()), save::into_directory)?;
+    args.file().map_or(Ok(()), save::into_file)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     context

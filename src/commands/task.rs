@@ -9,6 +9,7 @@ use super::call::{self, Shown};
 use super::{Context, Exit};
 use crate::cli::{TargetOptions, TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
 use crate::error::{Class, Failure, Result};
+use crate::output::save::into_directory;
 use crate::output::{Cell, Column, Table};
 use crate::protocol::rpc::Raw;
 use crate::session::Session;
@@ -85,6 +86,8 @@ async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
 
 async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
     let (target, id, left) = resolve(context, &args.task).await?;
+    // The result is had once.
+    args.save.as_deref().map_or(Ok(()), into_directory)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resuming(left.clone());
     let operation = async |session: &Session| {

@@ -116,7 +116,8 @@ impl Known {
         let parameters = tool.input_schema().map(schema::parameters).unwrap_or_default();
         let name_of = |word: &str| word.split_once('=').map(|(name, _)| name.trim_end_matches(':').to_owned());
         if let Some(name) = name_of(current) {
-            let Some(parameter) = parameters.into_iter().find(|one| one.name == name) else { return Vec::new() };
+            let row = row_of(&name);
+            let Some(parameter) = parameters.into_iter().find(|one| one.name == row) else { return Vec::new() };
             let mut values: Vec<String> = parameter
                 .allowed
                 .iter()
@@ -133,9 +134,11 @@ impl Known {
         let described = |one: schema::Parameter| {
             let words = [one.kind.as_str(), if one.required { "required" } else { "" }, one.description.as_str()];
             let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-            (format!("{}=", one.name), help(&words.join(", ")))
+            // As it is typed: the first item.
+            (format!("{}=", one.name.replace("[]", "[0]")), help(&words.join(", ")))
         };
-        parameters.into_iter().filter(open).map(described).collect()
+        // A row for any other name offers none.
+        parameters.into_iter().filter(open).filter(|one| !one.name.ends_with('*')).map(described).collect()
     }
 
     /// The resources and templates of the target.
@@ -194,6 +197,17 @@ impl Known {
         let memory = Memory::of(target, self.context.env.cache_dir().as_deref(), identity.as_deref());
         memory.last_list(kind).unwrap_or_default().iter().map(|item| Entry::new(item)).collect()
     }
+}
+
+/// The name of a parameter's row, `a[].b`, from the one that was typed, `a[0].b`.
+fn row_of(name: &str) -> String {
+    let mut parts = name.split('[');
+    let mut row = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        row.push('[');
+        row.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    }
+    row
 }
 
 /// The first line of what a server says about something.

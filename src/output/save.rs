@@ -67,10 +67,10 @@ impl Saver {
     /// Makes the directory where it does not exist.
     ///
     /// # Errors
-    /// [`Class::Usage`] where it cannot be made.
+    /// [`Class::Output`] where it cannot be made: what goes there has arrived, and [`into_directory`] came before.
     pub fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|error| {
-            Failure::new(Class::Usage, format!("cannot make the directory '{}'", directory.display())).source(&error)
+            Failure::new(Class::Output, format!("cannot make the directory '{}'", directory.display())).source(&error)
         })?;
         Ok(Saver { directory: directory.to_owned(), unnamed: HashMap::new() })
     }
@@ -121,6 +121,50 @@ impl Saver {
     }
 }
 
+/// Makes sure that files can be made in a directory, before anything is done whose results go there.
+///
+/// # Errors
+/// [`Class::Usage`] where they cannot.
+pub fn into_directory(directory: &Path) -> Result<()> {
+    let usage = |what: &str, error: &std::io::Error| {
+        Failure::new(Class::Usage, format!("cannot make {what} '{}'", directory.display()))
+            .source(error)
+            .hint("name a directory that is there, or one that can be made: --save DIR")
+    };
+    fs::create_dir_all(directory).map_err(|error| usage("the directory", &error))?;
+    takes_files(directory).map_err(|error| usage("files in the directory", &error))
+}
+
+/// Makes sure that a file can be written, as far as one can tell without touching it.
+///
+/// # Errors
+/// [`Class::Usage`] where it cannot.
+pub fn into_file(path: &Path) -> Result<()> {
+    let taken = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or_else(|| Path::new("."));
+            fs::metadata(parent).and_then(|_| takes_files(parent))
+        }
+    };
+    taken.map_err(|error| {
+        Failure::new(Class::Usage, format!("cannot make the file '{}'", path.display()))
+            .source(&error)
+            .hint("name a file in a directory that is there: -o FILE")
+    })
+}
+
+/// Whether this user may make files in a directory.
+fn takes_files(directory: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
+}
+
 /// Writes the one file that the user named; what was there is replaced, as with a shell's `>`.
 ///
 /// # Errors
@@ -131,7 +175,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn not_made(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Class::Usage, format!("cannot make the file '{}'", path.display())).source(error)
+    Failure::new(Class::Output, format!("cannot make the file '{}'", path.display())).source(error)
 }
 
 fn not_written(path: &Path, error: &std::io::Error) -> Failure {

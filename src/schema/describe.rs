@@ -121,8 +121,8 @@ fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<Member<'a>> {
         let own = schema.get("properties").and_then(|properties| properties.get(name));
         let parts = match (own, document.property(schema, name)) {
             (Some(own), _) => vec![own],
-            (None, Property::Declared(parts)) => parts,
-            _ => return None,
+            (None, Property::Declared(parts) | Property::Allowed(parts)) => parts,
+            (None, Property::Unknown) => return None,
         };
         Some(Member { name, parts, required: required.contains(name) })
     };
@@ -131,6 +131,9 @@ fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<Member<'a>> {
 
 impl<'a> Member<'a> {
     fn kind(&self, document: Document<'a>) -> String {
+        if self.parts.is_empty() {
+            return "any".to_owned();
+        }
         union(self.parts.iter().take(MOST_CHOICES).map(|part| type_text(document, part)).collect())
     }
 

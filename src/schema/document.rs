@@ -195,6 +195,13 @@ impl<'a> Document<'a> {
         })
     }
 
+    /// Whether a name must be given, if only under a condition: then it can be given.
+    fn requires(view: &Value, name: &str) -> bool {
+        let lists = |list: &Value| list.as_array().is_some_and(|names| names.iter().any(|one| one == name));
+        view.get("required").is_some_and(lists)
+            || view.get("dependentRequired").and_then(Value::as_object).is_some_and(|all| all.values().any(lists))
+    }
+
     fn property_but(&self, schema: &'a Value, name: &str, left_out: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
         let (views, opaque) = self.views_but(schema, left_out);
         let declared: Vec<&Value> = views
@@ -209,8 +216,10 @@ impl<'a> Document<'a> {
         let mut open = opaque || schema == &Value::Bool(true);
         let mut closed = false;
         let mut names_some = false;
+        let mut required = false;
         for view in &views {
             names_some |= view.get("properties").is_some();
+            required |= Self::requires(view, name);
             for keyword in ["additionalProperties", "unevaluatedProperties"] {
                 match view.get(keyword) {
                     Some(Value::Bool(allowed)) => {
@@ -229,17 +238,21 @@ impl<'a> Document<'a> {
                 described.extend(patterns.values().filter(|value| is_schema(value)));
             }
         }
-        // A schema that names no property at all and forbids none ({"type":"object"}) takes anything.
-        if open || (!names_some && !closed) { Property::Allowed(described) } else { Property::Unknown }
+        // A schema that names no property at all and forbids none ({"type":"object"}) takes anything, and any takes
+        // what it requires.
+        if open || ((!names_some || required) && !closed) { Property::Allowed(described) } else { Property::Unknown }
     }
 
-    /// The names of all properties, in the schema's order.
+    /// The names of all properties, in the schema's order, and then of those that are only required.
     #[must_use]
     pub fn names(&self, schema: &'a Value) -> Vec<&'a str> {
         let mut seen: HashSet<&'a str> = HashSet::new();
         let views = self.views(schema).0.into_iter();
         let names = views.filter_map(|view| view.get("properties")?.as_object()).flat_map(Map::keys);
-        names.map(String::as_str).filter(|name| seen.insert(name)).collect()
+        let mut names: Vec<&str> = names.map(String::as_str).filter(|name| seen.insert(name)).collect();
+        let only = self.required(schema).into_iter().filter(|name| seen.insert(name));
+        names.extend(only.filter(|name| self.property(schema, name) != Property::Unknown));
+        names
     }
 
     /// The names that are required whatever the other arguments are.

@@ -64,7 +64,7 @@ fn named<'a>(
     }
     let one = |name: &'a str| {
         for place in branch.into_iter().chain([schema]) {
-            if let Property::Declared(parts) = document.property(place, name)
+            if let Property::Declared(parts) | Property::Allowed(parts) = document.property(place, name)
                 && let Some(part) = parts.first()
             {
                 let value = sample(document, part, DEEPEST, steps);
