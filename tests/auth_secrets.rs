@@ -146,3 +146,21 @@ fn a_secret_that_is_cut_short_is_not_shown_in_part() {
     });
     sandbox.mcpipe(["list", &server.url()]).run().exits(4).says("xxx").hides("refre");
 }
+
+#[test]
+fn a_variable_that_a_process_says_when_it_dies_is_not_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.script("srv", "echo \"bad key: $API_KEY of $TEAM\" >&2; exit 3");
+    sandbox.config(&format!(
+        "[servers.srv]\ncommand = \"{}\"\nenv = {{ API_KEY = \"${{T}}\", TEAM = \"blue-team\" }}\n",
+        sandbox.work().join("srv").display()
+    ));
+    for words in [&["list", "srv"][..], &["list", "srv", "-vv"], &["list", "srv", "--json"], &["list", "--json"]] {
+        let run = sandbox.mcpipe(words.iter().copied()).args(["--trace", "trace"]).env("T", TOKEN).run();
+        let all = format!("{}{}", run.exits(5).stdout(), run.stderr());
+        assert!(all.contains("bad key: [redacted] of blue-team"), "{run:?}");
+        run.hides(TOKEN);
+        let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
+        assert!(!trace.contains(TOKEN), "{trace}");
+    }
+}

@@ -12,7 +12,7 @@ use crate::output::redact::{is_secret_name, is_secret_parameter};
 use crate::target::Target;
 use crate::transport::Endpoint;
 
-/// What makes the name of a header that of a credential, in lower case.
+/// What makes the name of a header or a variable that of a credential, in lower case.
 const MARKS: &[&str] = &["auth", "token", "key", "secret", "password", "cookie", "session", "credential", "signature"];
 /// What is shorter may stand in any message, and is no secret worth the name.
 const SHORTEST: usize = 6;
@@ -20,7 +20,14 @@ const SHORTEST: usize = 6;
 impl Context {
     /// Never shows the credentials that are configured for this target.
     pub(super) fn hide_credentials(&self, target: &Target) {
-        let (Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint)) = &target.endpoint else { return };
+        let endpoint = match &target.endpoint {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
+            Endpoint::Stdio(endpoint) => {
+                let secret = endpoint.env.iter().filter(|(name, _)| is_credential(name));
+                return secret.for_each(|(_, value)| self.hide_part(value.reveal()));
+            }
+            Endpoint::Unix(_) => return,
+        };
         for (name, value) in &endpoint.headers {
             if is_credential(name) {
                 let whole = value.reveal();
@@ -98,7 +105,7 @@ fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Whether the value of a header of this name is a credential.
+/// Whether the value of a header or a variable of this name is a credential.
 fn is_credential(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     is_secret_name(&lower) || MARKS.iter().any(|mark| lower.contains(mark))
