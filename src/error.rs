@@ -135,6 +135,8 @@ pub struct Details {
     pub stderr_tail: Vec<String>,
     /// Whether it may pass by itself.
     pub again: Option<Again>,
+    /// Whether the request certainly never left, so that nothing can have come of it.
+    pub unsent: bool,
     /// Whether a server that is still starting may fail so, though asking once more would not help else.
     pub early: bool,
 }
@@ -151,6 +153,7 @@ impl Failure {
             rpc: None,
             stderr_tail: Vec::new(),
             again: None,
+            unsent: false,
             early: false,
         }))
     }

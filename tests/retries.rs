@@ -114,8 +114,31 @@ fn a_call_that_may_have_arrived_is_never_sent_twice() {
             let run = sandbox.mcpipe(["call", &server.url("/"), "add", "a=1", "b=2"]).args(words).run();
             run.exits(code);
             assert_eq!(count(&server, "tools/call"), 1, "fault {n}, {words:?}: {run:?}");
+            if n < 5 {
+                run.says("\n  the tool may have run, or may still be running\n");
+            } else {
+                run.hides("may have run");
+            }
         }
     }
+}
+
+#[test]
+fn a_call_that_never_arrived_cannot_have_run() {
+    let sandbox = Sandbox::new();
+    let server = faulty("tools/call", 9, |_| Reply::status(429));
+    let call = |url: &str| sandbox.mcpipe(["call", url, "add", "a=1", "b=2", "--retries", "0"]).run();
+    call(&server.url("/")).exits(5).says("too many requests").hides("may have run");
+    // The list is remembered, and the server is gone.
+    let list = |call: &crate::support::Call| {
+        let tools = crate::support::mcp::tools();
+        call.result(json!({"tools": tools, "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let server = Mcp::modern().on("tools/list", list).http();
+    let url = server.url("/");
+    call(&url).succeeds();
+    drop(server);
+    call(&url).exits(5).says("cannot connect to").hides("may have run");
 }
 
 #[test]

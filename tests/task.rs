@@ -237,6 +237,7 @@ fn an_interrupt_stops_the_task() {
         run.wait().exits(130).prints("").says("mcpipe: error: interrupted\n");
         let methods = server.only().methods();
         assert_eq!(methods.iter().filter(|method| *method == "tasks/cancel").count(), 1, "{methods:?}");
+        assert!(!methods.contains(&"notifications/cancelled".to_owned()), "{methods:?}");
     }
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::link::{Reply, human};
+use super::link::{MAY_RUN, Reply, human};
 use crate::error::{Again, Class, Failure};
-use crate::protocol::code;
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RpcError;
+use crate::protocol::{code, method};
 use crate::target::Target;
 use crate::transport::Refusal;
 
@@ -137,9 +137,14 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
     let mut failure = failure.again(Again::of_status(status, refusal.retry_after));
     // Who stands before a server that is still starting may not know its path yet.
     failure.details_mut().early = status == 404;
-    match first_line(&refusal.body) {
-        Some(line) => failure.cause(format!("it said: {line}")),
-        None => failure,
+    if let Some(line) = first_line(&refusal.body) {
+        failure = failure.cause(format!("it said: {line}"));
+    }
+    // Who took the request, or failed in the midst of it, may have carried it out.
+    let turned_away = failure.details().again.is_some_and(|again| again.unsent);
+    match status {
+        200..=299 | 500.. if asked == method::TOOLS_CALL && !turned_away => failure.cause(MAY_RUN),
+        _ => failure,
     }
 }
 

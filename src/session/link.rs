@@ -14,7 +14,7 @@ pub use super::ask::{Ask, Cancel, Reply};
 use super::ask::{Clock, Pulse};
 use super::peer::Peer;
 use super::pump::{Pending, Shared, lock, pump};
-use crate::error::{Again, Class, Failure};
+use crate::error::{Again, Class, Details, Failure};
 use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
 use crate::transport::trace::Trace;
@@ -22,6 +22,11 @@ use crate::transport::{Connection, Envelope, Outgoing, Transport, Wire};
 
 /// How long a server is given for what it is told at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// What is said of a call that got no answer, whose tool cannot be at work any more.
+const MAY_HAVE_RUN: &str = "the tool may have run";
+/// What is said of any other call that got no answer.
+pub(super) const MAY_RUN: &str = "the tool may have run, or may still be running";
 
 /// A connection on which requests can be asked.
 pub struct Link {
@@ -112,11 +117,17 @@ impl Link {
             headers: ask.headers,
         };
         let (sender, pulse) = waiting;
+        let was_gone = self.gone().is_some();
         let answer = async {
             if let Err(failure) = self.shared.transport.send(envelope).await {
                 return Reply::Failed(failure);
             }
-            sender.await.unwrap_or_else(|_| Reply::Failed(self.lost()))
+            match sender.await.unwrap_or_else(|_| Reply::Failed(self.lost())) {
+                Reply::Failed(failure) if ask.method == method::TOOLS_CALL && !was_gone => {
+                    Reply::Failed(self.may_have_run(failure))
+                }
+                reply => reply,
+            }
         };
         tokio::pin!(answer);
         let mut clock = Clock::new(ask.timeout, Instant::now());
@@ -201,6 +212,19 @@ impl Link {
         self.interrupt.guard(tokio::time::sleep(time)).await
     }
 
+    /// A call that was on its way when this happened.
+    fn may_have_run(&self, failure: Failure) -> Failure {
+        let Details { class, unsent, .. } = failure.details();
+        match class {
+            Class::Unreachable | Class::Protocol if !unsent => {
+                // With the process ends what it did.
+                let ended = self.wire() == Wire::Stdio && self.gone().is_some();
+                failure.cause(if ended { MAY_HAVE_RUN } else { MAY_RUN })
+            }
+            _ => failure,
+        }
+    }
+
     fn timed_out(&self, method: &str, clock: &Clock) -> Failure {
         let (tail, noise) = self.shared.transport.last_words();
         let (time, endless) = clock.waited();
@@ -212,7 +236,7 @@ impl Link {
             failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
         }
         if method == method::TOOLS_CALL {
-            failure = failure.cause("the tool may have run, or may still be running");
+            failure = failure.cause(MAY_RUN);
         }
         failure.hint("wait longer with --timeout TIME").stderr_tail(tail)
     }

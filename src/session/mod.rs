@@ -285,7 +285,8 @@ impl Session {
     /// Sends a request that was refused to the server `now` known to be of the other era, unless it was carried out
     /// there already. `fresh` is its reply where finding out took the request.
     async fn anew(&self, now: &Live, call: &Call, refused: Reply, fresh: Option<Reply>) -> Reply {
-        if now.era.revision().is_modern() {
+        // Who is of the legacy era has said with the handshake what `server/discover` asks for.
+        if now.era.revision().is_modern() || call.method == method::DISCOVER {
             return refused;
         }
         // A lenient server may have carried it out, whatever it says (digest §1.2).

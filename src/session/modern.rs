@@ -37,7 +37,7 @@ enum Outcome {
 
 fn outcome(result: &Raw) -> Outcome {
     let kind = member(result, "resultType").and_then(|raw| parse_value(raw.get()));
-    match kind.as_ref().map(|value| value.as_str().unwrap_or_default()) {
+    match kind.as_ref().filter(|kind| !kind.is_null()).map(|value| value.as_str().unwrap_or_default()) {
         None | Some("complete") => Outcome::Complete,
         Some("input_required") => Outcome::InputRequired,
         Some("task") => Outcome::Task,

@@ -27,6 +27,7 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     let mut failure = Failure::new(class, what);
     let proxy = chain.iter().any(|cause| cause.contains("proxy authorization required"));
     failure.details_mut().causes = chain;
+    failure.details_mut().unsent = error.is_connect() || error.is_builder();
     // Whoever does not trust the other, or may not pass, will not the next time either.
     if tls_error(&error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
         failure = failure.again(Again { unsent: error.is_connect(), ..Again::default() });
