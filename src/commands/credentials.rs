@@ -214,6 +214,10 @@ impl Person for Someone {
         self.ui.say(text);
     }
 
+    fn warn(&self, text: &str) {
+        self.ui.warn(text);
+    }
+
     fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
         Box::pin(browser::open(url, &self.env))
     }
