@@ -289,3 +289,31 @@ fn a_login_that_has_ended_is_not_left_out_in_silence() {
     sandbox.mcpipe(["auth", "logout", &server.url()]).run().exits(0);
     sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run().succeeds();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
+    let sandbox = Sandbox::new();
+    let lines = (0..4).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n");
+    let mcp = crate::support::Mcp::modern().http_script(crate::support::mcp_http::Legacy::default());
+    let slow = Protected::before(move |request| {
+        if request.rpc() == "tools/call" {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        mcp(request)
+    });
+    slow.ledger.life.store(1, Ordering::SeqCst);
+    // There is no keychain here, and the file is not wanted.
+    sandbox.config(&format!(
+        "[defaults]\ncredential_store = \"keyring\"\n[servers.srv]\nurl = \"{}\"\n\
+         auth = {{ scopes = [\"read\", \"call\"] }}\n",
+        slow.url()
+    ));
+    let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--login", "always"];
+    let run = sandbox.mcpipe(words).with_browser().stdin(lines.collect::<String>()).run();
+    run.exits(0).says("good for this run only");
+    let grants = slow.grants();
+    assert_eq!(grants.iter().filter(|grant| *grant == "authorization_code").count(), 1, "{grants:?}\n{run:?}");
+    assert!(grants.iter().filter(|grant| *grant == "refresh_token").count() >= 2, "{grants:?}");
+    assert_eq!(run.stderr().matches("could not be stored").count(), 1, "{run:?}");
+}
