@@ -89,6 +89,7 @@ impl Context {
         let manner = Manner {
             name: target.name.clone(),
             configured: target.configured.then(|| target.name.clone()),
+            secret: target.auth.client_secret.clone(),
             login: entry.login,
             terminal: self.ui.terminal().interactive() && !self.global.no_input,
             browser: entry.browser,

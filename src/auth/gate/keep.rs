@@ -217,7 +217,8 @@ impl Inner {
 
     async fn put(&self, record: &Record) -> Result<()> {
         let about = record.about(self.manner.configured.as_deref());
-        self.unhurried(self.store.put(&record.key(), &about, &record.write()?)).await
+        let text = record.write_beside(self.manner.secret.as_ref())?;
+        self.unhurried(self.store.put(&record.key(), &about, &text)).await
     }
 
     /// Stores a new login, and drops what it replaces (`AUT-13`): tokens of another issuer are of no use any

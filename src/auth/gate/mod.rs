@@ -34,6 +34,8 @@ pub struct Manner {
     pub name: String,
     /// Its name in the configuration, where it has one.
     pub configured: Option<String>,
+    /// The client's secret that stands in the configuration.
+    pub secret: Option<Secret>,
     /// When to log in on the spot.
     pub login: Login,
     /// Whether a person is at the terminal.
