@@ -294,7 +294,7 @@ fn a_login_that_has_ended_is_not_left_out_in_silence() {
 #[test]
 fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
     let sandbox = Sandbox::new();
-    let lines = (0..4).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n");
+    let lines = (0..7).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n");
     let mcp = crate::support::Mcp::modern().http_script(crate::support::mcp_http::Legacy::default());
     let slow = Protected::before(move |request| {
         if request.rpc() == "tools/call" {
