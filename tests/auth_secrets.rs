@@ -164,3 +164,35 @@ fn a_variable_that_a_process_says_when_it_dies_is_not_shown() {
         assert!(!trace.contains(TOKEN), "{trace}");
     }
 }
+
+/// The configuration says where the secret is; a copy of it elsewhere would outlive it.
+#[test]
+fn a_configured_client_secret_is_not_copied_to_the_credentials() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let configured = |secret: &str| {
+        sandbox.config(&format!(
+            "[servers.srv]\nurl = \"{}\"\n[servers.srv.auth]\nclient_id = \"mine\"\nclient_secret = \"{secret}\"\n",
+            server.url()
+        ))
+    };
+    let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).env("S", "s3cr3t-of-mine").with_browser().run();
+    let stored = || std::fs::read_to_string(sandbox.path().join("home/.local/share/mcpipe/credentials.json")).unwrap();
+    configured("${S}");
+    server.ledger.life.store(1, Ordering::SeqCst);
+    run(&["auth", "login", "srv"]).exits(0);
+    assert!(stored().contains("refresh-1") && !stored().contains("s3cr3t-of-mine"), "{}", stored());
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    run(&["list", "srv"]).succeeds();
+    assert!(stored().contains("refresh-2") && !stored().contains("s3cr3t-of-mine"), "{}", stored());
+    let basic = format!("Basic {}", STANDARD.encode("mine:s3cr3t-of-mine"));
+    let tokens = server.issuer.requests().into_iter().filter(|request| request.target == "/token");
+    let shown: Vec<_> = tokens.map(|request| request.header("authorization").map(ToOwned::to_owned)).collect();
+    assert_eq!(shown, [Some(basic.clone()), Some(basic.clone())]);
+    run(&["auth", "logout", "srv"]).exits(0);
+    let revoked = server.issuer.requests().into_iter().rfind(|request| request.target == "/revoke").unwrap();
+    assert_eq!(revoked.header("authorization"), Some(basic.as_str()));
+    // What was given to a login alone is kept with it: there is no other place for it.
+    let words = ["auth", "login", &server.url(), "--client-id", "mine", "--client-secret-env", "S"];
+    run(&words).exits(0);
+    assert!(stored().contains("s3cr3t-of-mine"));
+}

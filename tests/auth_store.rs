@@ -204,6 +204,23 @@ fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
     assert_eq!(server.grants().len(), before + 1, "one renewal for both");
 }
 
+/// Where a new login will rest is found out where somebody asks for it.
+#[test]
+fn the_keychain_is_claimed_only_where_there_is_one() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let file = sandbox.path().join("home/.local/share/mcpipe/credentials.json").display().to_string();
+    let run = |words: &[&str]| {
+        let run = sandbox.mcpipe(words.iter().copied());
+        run.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/at/all").run()
+    };
+    run(&["auth", "status"]).exits(0).says(&format!("no credentials in {file}"));
+    assert_eq!(run(&["auth", "status", "--json"]).exits(0).json()["store"], file);
+    run(&["config", "secret", "list"]).exits(0).says(&file).hides("keychain");
+    configure(&sandbox, &server, "keyring");
+    let strict = run(&["auth", "status", "srv"]);
+    strict.exits(4).says("no credentials in the system keychain").says("which cannot be used");
+}
+
 /// Run by `tests/real/keyring.sh`, under a session bus with an unlocked keyring.
 #[test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]

@@ -163,6 +163,19 @@ impl Record {
             .map_err(|_| Failure::new(Class::Bug, "the credentials cannot be written as JSON"))
     }
 
+    /// The same without the client's secret, where the configuration has it: that is its one place.
+    ///
+    /// # Errors
+    /// As [`Record::write`].
+    pub fn write_beside(&self, configured: Option<&Secret>) -> Result<Secret> {
+        let elsewhere = self.client.origin == Origin::Configured && self.client.secret.as_ref() == configured;
+        if !elsewhere {
+            return self.write();
+        }
+        let client = Client { secret: None, ..self.client.clone() };
+        Record { client, ..self.clone() }.write()
+    }
+
     /// The settings that led to this record, its client among them.
     #[must_use]
     pub fn settings(&self) -> Settings {

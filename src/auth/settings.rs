@@ -147,6 +147,9 @@ pub trait Person: Send + Sync {
     /// Says what must be seen; never silenced.
     fn say(&self, text: &str);
 
+    /// Says what may be wrong; `--quiet` silences it.
+    fn warn(&self, text: &str);
+
     /// Opens a URL, which has been checked, in a browser.
     ///
     /// # Errors

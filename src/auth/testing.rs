@@ -218,6 +218,10 @@ impl Person for Somebody {
         self.said.lock().unwrap().push(text.to_owned());
     }
 
+    fn warn(&self, text: &str) {
+        self.say(text);
+    }
+
     fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
         self.opened.lock().unwrap().push(url.to_string());
         if self.does == Does::LogsIn {

@@ -89,6 +89,7 @@ impl Context {
         let manner = Manner {
             name: target.name.clone(),
             configured: target.configured.then(|| target.name.clone()),
+            secret: target.auth.client_secret.clone(),
             login: entry.login,
             terminal: self.ui.terminal().interactive() && !self.global.no_input,
             browser: entry.browser,
@@ -212,6 +213,10 @@ struct Someone {
 impl Person for Someone {
     fn say(&self, text: &str) {
         self.ui.say(text);
+    }
+
+    fn warn(&self, text: &str) {
+        self.ui.warn(text);
     }
 
     fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {

@@ -378,7 +378,8 @@ impl Negotiator<'_> {
             failure.details_mut().message = format!("no answer to {asked} within {}", human(time));
         }
         let Details { class, hint, message, .. } = failure.details();
-        if *class == Class::Timeout {
+        // Who waited for something else than the server, a person or another process, says so with a hint of its own.
+        if *class == Class::Timeout && hint.as_ref().is_none_or(|hint| hint.contains("wait longer with")) {
             let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
             return Err(failure.hint(format!("wait longer with {option} TIME")));
         }

@@ -70,7 +70,7 @@ async fn bind(means: &Means<'_>, known: Option<&Record>) -> Result<Loopback> {
 async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Result<Secret> {
     let url = page(means.http, &request.url()).await?;
     let ignored = |why: &Failure| {
-        means.person.say(&format!("mcpipe: something else than the answer came, and is ignored: {why}"));
+        means.person.warn(&format!("something else than the answer came, and is ignored: {why}"));
     };
     match means.browser {
         Browser::Elsewhere => {

@@ -121,16 +121,24 @@ impl Inner {
     pub(super) async fn renew(self: &Arc<Self>, state: &mut State) -> Result<bool> {
         let Some(before) = state.held.as_ref().map(|held| held.record.clone()) else { return Ok(false) };
         let (inner, settings) = (self.clone(), self.settings(state).clone());
+        let unstored = state.unstored.is_some();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         // A task of its own: once the refresh token has been sent, its successor must be stored, even if
         // whoever wanted it has gone.
         let task = tokio::spawn(async move {
-            let _ = sender.send(inner.renew_locked(&settings, before).await);
+            let _ = sender.send(match unstored {
+                // What is stored, if anything is, is older.
+                true => inner.exchange(&settings, before, false).await,
+                false => inner.renew_locked(&settings, before).await,
+            });
         });
         self.renewals.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         let lost = || Failure::new(Class::Bug, "the renewal of the token was lost");
         match receiver.await.map_err(|_| lost()).flatten()? {
-            Exchange::New(record) => {
+            Exchange::New(record, failure) => {
+                if failure.is_some() {
+                    state.unstored = failure;
+                }
                 match &mut state.held {
                     // The same key keeps the nonces that it was told; a login elsewhere brought another.
                     Some(held) if held.record.dpop_key == record.dpop_key => held.record = *record,
@@ -161,12 +169,12 @@ impl Inner {
         let Some(stored) = self.unhurried(self.store.get(&key)).await? else {
             return Ok(Exchange::Refused(None, Failure::new(Class::Auth, "the credentials have been removed")));
         };
-        let mut record = Record::read(&stored)?;
+        let record = Record::read(&stored)?;
         self.hide(&record);
         let access = |record: &Record| record.tokens.as_ref().map(|tokens| tokens.access.clone());
         if access(&record) != access(&before) {
             match &record.tokens {
-                Some(tokens) if !tokens.due(now(), MARGIN) => return Ok(Exchange::New(Box::new(record))),
+                Some(tokens) if !tokens.due(now(), MARGIN) => return Ok(Exchange::New(Box::new(record), None)),
                 Some(_) => {}
                 None => {
                     let failure = Failure::new(Class::Auth, "the login was refused to another run of mcpipe");
@@ -174,27 +182,43 @@ impl Inner {
                 }
             }
         }
+        self.exchange(settings, record, true).await
+    }
+
+    /// Asks for new tokens; what comes of it is stored, if the record is.
+    async fn exchange(&self, settings: &Settings, mut record: Record, stored: bool) -> Result<Exchange> {
+        let put = async |record: &Record| match stored {
+            true => self.put(record).await,
+            false => Ok(()),
+        };
         match flow::renew(&self.http, settings, &*self.person, &record).await? {
             Renewed::Tokens(tokens) => {
                 record.tokens = Some(tokens);
-                let about = record.about(self.manner.configured.as_deref());
-                if let Err(failure) = self.unhurried(self.store.put(&key, &about, &record.write()?)).await {
+                let failed = put(&record).await.err();
+                if let Some(failure) = &failed {
                     self.person.say(&format!("mcpipe: the renewed login could not be stored: {failure}"));
                 }
-                Ok(Exchange::New(Box::new(record)))
+                Ok(Exchange::New(Box::new(record), failed))
             }
             Renewed::Refused(failure) => {
                 record.tokens = None;
-                let about = record.about(self.manner.configured.as_deref());
-                self.unhurried(self.store.put(&key, &about, &record.write()?)).await?;
+                put(&record).await?;
                 Ok(Exchange::Refused(Some(Box::new(record)), failure))
             }
             Renewed::Denied(failure) => Ok(Exchange::Denied(failure)),
             Renewed::Unregistered(failure) => {
-                self.unhurried(self.store.delete(&key)).await?;
+                if stored {
+                    self.unhurried(self.store.delete(&record.key())).await?;
+                }
                 Ok(Exchange::Refused(None, failure))
             }
         }
+    }
+
+    async fn put(&self, record: &Record) -> Result<()> {
+        let about = record.about(self.manner.configured.as_deref());
+        let text = record.write_beside(self.manner.secret.as_ref())?;
+        self.unhurried(self.store.put(&record.key(), &about, &text)).await
     }
 
     /// Stores a new login, and drops what it replaces (`AUT-13`): tokens of another issuer are of no use any
@@ -202,7 +226,7 @@ impl Inner {
     pub(super) async fn keep(&self, record: &Record) -> Result<()> {
         let key = record.key();
         let _guard = self.store.lock(&key).await?;
-        self.store.put(&key, &record.about(self.manner.configured.as_deref()), &record.write()?).await?;
+        self.put(record).await?;
         let place = |about: &About| meant_for(about, self.http.server());
         let own = place(&record.about(None));
         for about in self.store.list()? {
@@ -216,7 +240,8 @@ impl Inner {
 
 /// How a renewal ended.
 enum Exchange {
-    New(Box<Record>),
+    /// New tokens; why they could not be stored, if so.
+    New(Box<Record>, Option<Failure>),
     /// The issuer refused; what is left of the record.
     Refused(Option<Box<Record>>, Failure),
     /// It refused this time; the record stays as it is.

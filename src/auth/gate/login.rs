@@ -102,6 +102,20 @@ impl Inner {
         }
     }
 
+    /// Says, once, that the server answers somebody whom it does not know, since the login has ended.
+    pub(super) fn without(&self, state: &mut State) {
+        if !state.bare || state.warned {
+            return;
+        }
+        let Some(why) = &state.ended else { return };
+        state.warned = true;
+        let name = &self.manner.name;
+        self.person.warn(&format!(
+            "the login to {name} has ended ({why}); the server is asked without it. To log in again: mcpipe auth login {}",
+            quoted(name)
+        ));
+    }
+
     /// The failure that tells to log in.
     pub(super) fn must_log_in(&self, need: &Need, challenge: Option<&Challenge>) -> Failure {
         let name = &self.manner.name;

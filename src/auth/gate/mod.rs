@@ -34,6 +34,8 @@ pub struct Manner {
     pub name: String,
     /// Its name in the configuration, where it has one.
     pub configured: Option<String>,
+    /// The client's secret that stands in the configuration.
+    pub secret: Option<Secret>,
     /// When to log in on the spot.
     pub login: Login,
     /// Whether a person is at the terminal.
@@ -75,6 +77,10 @@ struct State {
     logins: usize,
     /// Why the tokens that were in hand are good no more.
     ended: Option<Failure>,
+    /// A request went out without them, and nobody has refused it yet.
+    bare: bool,
+    /// That this is so has been said.
+    warned: bool,
     /// The new credentials could not be stored.
     unstored: Option<Failure>,
 }
@@ -206,6 +212,8 @@ impl Inner {
         let mut state = self.state.lock().await;
         self.ready(&mut state).await?;
         state.shown = true;
+        self.without(&mut state);
+        state.bare = state.ended.is_some() && state.tokens().is_none();
         let Some(held) = &state.held else { return Ok(Vec::new()) };
         let Some(tokens) = &held.record.tokens else { return Ok(Vec::new()) };
         match (&held.prover, tokens.dpop) {
@@ -234,6 +242,9 @@ impl Authorize for Gate {
     fn settle(&self) -> Boxed<'_, ()> {
         let tasks = std::mem::take(&mut *self.0.renewals.lock().unwrap_or_else(PoisonError::into_inner));
         Box::pin(async move {
+            if let Ok(mut state) = self.0.state.try_lock() {
+                self.0.without(&mut state);
+            }
             let all = async {
                 for task in tasks {
                     let _ = task.await;

@@ -20,6 +20,7 @@ impl Inner {
         let challenges = challenge::parse(&refusal.challenges);
         let challenge = challenge::oauth(&challenges);
         let mut state = self.state.lock().await;
+        state.bare = false;
         // Another request was refused for the same reason, and saw to it: while this one waited here, or before
         // the new token was shown even once.
         if state.obtained.is_some_and(|(_, when)| when > arrived || !state.shown) {

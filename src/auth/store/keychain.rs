@@ -244,6 +244,19 @@ impl Store for Keychain {
         }
     }
 
+    fn place_now(&self) -> Boxed<'_, String> {
+        Box::pin(async move {
+            if self.all().is_ok_and(|all| !all.is_empty()) {
+                return self.place();
+            }
+            match (self.worker.read(|_| Ok(())).await, &self.file) {
+                (Ok(()), _) => SYSTEM.to_owned(),
+                (Err(_), Some(file)) => file.place(),
+                (Err(trouble), None) => format!("{SYSTEM}, which cannot be used: {}", trouble.why()),
+            }
+        })
+    }
+
     fn place_of(&self, key: &str) -> String {
         match (self.find(key), &self.file) {
             (Ok((Place::File, ..)), Some(file)) => file.place(),

@@ -142,6 +142,7 @@ impl World {
         let manner = Manner {
             name: "srv".into(),
             configured: Some("srv".into()),
+            secret: None,
             login,
             terminal: false,
             browser: if matches!(person.does, Does::Pastes(_)) { Browser::Elsewhere } else { Browser::Open },

@@ -56,7 +56,7 @@ pub async fn run(context: &Context, args: ImportArgs) -> Result<Exit> {
     let store = context.store(target.credential_store.as_deref())?;
     let about = record.about(target.configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
-    store.put(&about.key, &about, &record.write()?).await?;
+    store.put(&about.key, &about, &record.write_beside(target.auth.client_secret.as_ref())?).await?;
     for other in super::stored(&*store, &endpoint)? {
         if other.key != about.key {
             store.delete(&other.key).await?;

@@ -22,7 +22,8 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
     let Some(word) = &args.target else {
         let store = context.store(default_choice(context).as_deref())?;
         let all = named::logins(&*store)?;
-        print(context, &*store, &all)?;
+        let place = context.interrupt.guard(store.place_now()).await?;
+        print(context, &*store, &all, &place)?;
         return Ok(Exit::Done);
     };
     let (target, endpoint) = target(context, word, &args.reach).await?;
@@ -41,7 +42,8 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
         }
     }
     let found = stored(&*store, &endpoint)?;
-    print(context, &*store, &found)?;
+    let place = context.interrupt.guard(store.place_now()).await?;
+    print(context, &*store, &found, &place)?;
     if found.is_empty() {
         return Err(nothing(&name).server(&name));
     }
@@ -53,10 +55,10 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn print(context: &Context, store: &dyn Store, all: &[About]) -> Result<()> {
+fn print(context: &Context, store: &dyn Store, all: &[About], place: &str) -> Result<()> {
     if context.ui.json() {
         let all: Vec<_> = all.iter().map(|about| document(about, store)).collect();
-        return context.ui.json_value(&json!({"store": store.place(), "credentials": all}));
+        return context.ui.json_value(&json!({"store": place, "credentials": all}));
     }
     let mut table =
         Table::new(["SERVER", "ISSUER", "SCOPES", "GOOD FOR", "STATE", "RESTS IN"].map(Column::new).to_vec());
@@ -74,7 +76,7 @@ fn print(context: &Context, store: &dyn Store, all: &[About]) -> Result<()> {
     }
     context.ui.table(&table)?;
     if all.is_empty() {
-        context.ui.note(&format!("no credentials in {}", store.place()));
+        context.ui.note(&format!("no credentials in {place}"));
     }
     Ok(())
 }

@@ -26,7 +26,10 @@ pub(super) fn run(context: &mut Context<'_>, command: &ConfigSecretCommand) -> R
     match command {
         ConfigSecretCommand::Set { name } => set(context, &config, &*store, name),
         ConfigSecretCommand::Remove { name } => remove(context, &config, &*store, name),
-        ConfigSecretCommand::List => list(&config, &*store),
+        ConfigSecretCommand::List => {
+            let place = context.wait(async { Ok(store.place_now().await) })?;
+            list(&config, &*store, &place)
+        }
     }
 }
 
@@ -79,19 +82,19 @@ fn remove(context: &Context<'_>, config: &Config, store: &dyn Store, name: &str)
     Ok(report)
 }
 
-fn list(config: &Config, store: &dyn Store) -> Result<Report> {
+fn list(config: &Config, store: &dyn Store, place: &str) -> Result<Report> {
     let names = named::names(store)?;
     let mut rows = Vec::new();
     let mut all: Vec<Value> = Vec::new();
     for name in &names {
-        let (place, users) = (named::place(store, name), config.users_of(name));
-        rows.push(vec![name.clone(), users.join(" "), place.clone()]);
-        all.push(json!({ "name": name, "place": place, "used_by": users }));
+        let (rests, users) = (named::place(store, name), config.users_of(name));
+        rows.push(vec![name.clone(), users.join(" "), rests.clone()]);
+        all.push(json!({ "name": name, "place": rests, "used_by": users }));
     }
-    let json = json!({ "store": store.place(), "secrets": all });
+    let json = json!({ "store": place, "secrets": all });
     let mut report = Report::new(json, Body::Table(vec!["NAME", "USED BY", "RESTS IN"], rows));
     if names.is_empty() {
-        report.notes.push(format!("no secrets in {}; `mcpipe config secret set NAME` stores one", store.place()));
+        report.notes.push(format!("no secrets in {place}; `mcpipe config secret set NAME` stores one"));
     }
     Ok(report)
 }
