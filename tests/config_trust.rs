@@ -239,3 +239,30 @@ fn a_trust_store_that_is_broken_trusts_nothing() {
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     assert!(!ran(&sandbox));
 }
+
+#[test]
+fn what_is_trusted_already_is_not_asked_about_again() {
+    let sandbox = project();
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    expect![[r#"
+        exit: 0
+        --- stderr
+        [ROOT]/work/.mcp.json is trusted already; to change that: mcpipe config trust --revoke [ROOT]/work/.mcp.json
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
+    expect![[r#"
+        exit: 0
+        --- stderr
+        [ROOT]/work/.mcp.json is trusted already; to change that: mcpipe config trust --revoke [ROOT]/work/.mcp.json
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "trust", "--yes"]).run().snapshot());
+    let json = sandbox.mcpipe(["config", "trust", "--json"]).run();
+    assert_eq!(json.succeeds().json()["files"][0]["trusted"], true);
+    // At a terminal neither: an answer could not take it back.
+    let seen = sandbox.mcpipe(["config", "trust"]).at_terminal(Streams::ALL).ends();
+    seen.exits(0);
+    assert!(!seen.settled().contains("go on?"), "{}", seen.settled());
+    // Another content is asked about.
+    sandbox.file(".mcp.json", "{\"mcpServers\": {}}");
+    sandbox.mcpipe(["config", "trust"]).run().exits(3).says("is not trusted");
+}
