@@ -316,7 +316,7 @@ fn secrets_are_managed_by_name() {
         exit: 0
         --- stdout
         CRM\tcrm\t[ROOT]/home/.local/share/mcpipe/credentials.json
-        OTHER\t\t[ROOT]/home/.local/share/mcpipe/credentials.json
+        OTHER\t-\t[ROOT]/home/.local/share/mcpipe/credentials.json
     "#]]
     .assert_eq(&list());
     let json = sandbox.mcpipe(["config", "secret", "list", "--json"]).run();

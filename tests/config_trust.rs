@@ -52,7 +52,7 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
     expect![[r#"
         exit: 3
         --- stdout
-        x\t\t\t\t\t\t\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project's file may have been written by somebody else, and using it runs what it says
+        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project's file may have been written by somebody else, and using it runs what it says
     "#]].assert_eq(&sandbox.mcpipe(["list"]).run().snapshot());
     // Without a terminal nobody can be asked.
     expect![[r#"

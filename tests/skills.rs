@@ -97,7 +97,7 @@ fn they_are_listed() {
         run.succeeds();
         expect![[r#"
             pdf	skill://acme/pdf/SKILL.md	2	61	Reads PDF files
-            live	x://live/SKILL.md	dynamic		Now
+            live	x://live/SKILL.md	dynamic	-	Now
         "#]]
         .assert_eq(run.stdout());
         let run = sandbox.mcpipe(["list", &server.url("/mcp"), "--skills", "--json", "--grep", "LIVE"]).run();

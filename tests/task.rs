@@ -311,7 +311,7 @@ fn detached_and_found_again_by_its_id() {
     let run = sandbox.mcpipe(["task", "list"]).run();
     let line = run.succeeds().stdout();
     assert!(line.starts_with(&format!("t-1\t{url}\twork\t20")), "{line}");
-    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t-\n");
     let run = sandbox.mcpipe(["task", "get", &url, "t-1", "--json"]).run();
     assert_eq!(run.succeeds().json()["pollIntervalMs"], 50);
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
@@ -361,7 +361,7 @@ fn a_detached_task_is_asked_after_in_its_session() {
         .prints("t-1\n");
     let begun = server.exchange().len();
     assert!(!server.exchange().contains(&"DELETE".to_owned()), "{:?}", server.exchange());
-    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t-\n");
     assert_eq!(server.exchange()[begun..], ["POST tasks/get"]);
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
     assert_eq!(server.exchange().last().unwrap(), "DELETE");
@@ -428,7 +428,7 @@ fn a_servers_own_list() {
         .stdio();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["task", "list", &server.target()]).run();
-    run.succeeds().prints("t-1\tworking\t\nt-2\tfailed\tno paper\n");
+    run.succeeds().prints("t-1\tworking\t-\nt-2\tfailed\tno paper\n");
     let run = sandbox.mcpipe(["task", "list", "--json", "--"]).args(server.words()).run();
     assert_eq!(run.succeeds().json()["tasks"][1]["taskId"], "t-2");
     // In the newer form a server keeps none: what mcpipe started there is shown.
