@@ -8,8 +8,10 @@ use std::time::Duration;
 use expect_test::expect;
 use serde_json::{Value, json};
 
+use crate::support::mcp_http::Legacy;
 use crate::support::oauth::Protected;
 use crate::support::pty::Streams;
+use crate::support::tls::Authority;
 use crate::support::{Event, HttpServer, Mcp, Reply, Sandbox, StdioServer};
 
 /// Scripted servers of every kind, and the configuration that names them `<kind>-<n>`.
@@ -299,4 +301,24 @@ fn a_row_has_no_empty_cells_in_a_pipe() {
     let run = sandbox.mcpipe(["list", "--offline"]).run();
     run.exits(0)
         .prints("dying\tstdio\t-\t-\t-\t-\t-\t-\ngone\thttp\t-\t-\t-\t-\t-\t-\nnone\tstdio\t-\t-\t-\t-\t-\t-\n");
+}
+
+#[test]
+fn a_server_whose_certificate_is_not_checked_is_warned_of() {
+    let authority = Authority::new();
+    let config = authority.config(&authority.server(&["127.0.0.1"]));
+    let server = HttpServer::tls(config, Mcp::modern().http_script(Legacy::default()));
+    let fine = Mcp::modern().http();
+    let sandbox = Sandbox::new();
+    let entry = |name: &str| format!("[servers.{name}]\nurl = {:?}\ninsecure = true\n", server.url("/mcp"));
+    sandbox.config(&format!("{}{}[servers.c]\nurl = {:?}\n", entry("a"), entry("b"), fine.url("/mcp")));
+    let warning = "the certificate of 127.0.0.1 is NOT checked: anyone on the way can read and change everything";
+    for quiet in [None, Some("-q")] {
+        let run = sandbox.mcpipe(["list"]).args(quiet).run();
+        assert_eq!(run.exits(0).stderr(), format!("mcpipe: warning: a: {warning}\nmcpipe: warning: b: {warning}\n"));
+    }
+    // Nothing is sent, and nothing is said.
+    assert_eq!(sandbox.mcpipe(["list", "--offline"]).run().exits(0).stderr(), "");
+    let run = sandbox.mcpipe(["list", "--for", "openai"]).run();
+    run.exits(0).says(&format!("warning: a: {warning}"));
 }

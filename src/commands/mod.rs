@@ -218,11 +218,7 @@ impl Context {
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let resolved = self.with_secrets(defaults, resolve).await?;
-        // Said even where nothing else is.
-        let unchecked = match &resolved.target.endpoint {
-            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
-            Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
-        };
+        let unchecked = is_unchecked(&resolved.target);
         for warning in &resolved.target.warnings {
             if unchecked { self.ui.alarm(warning) } else { self.ui.warn(warning) }
         }
@@ -259,7 +255,21 @@ impl Context {
         if pretend {
             return resolve(&Secrets::pretended());
         }
-        self.with_secrets(|| config.defaults.clone(), resolve).await
+        let target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        // What is said of the files is no matter of one server.
+        for warning in target.warnings.iter().skip(config.warnings.len()) {
+            let warning = format!("{name}: {warning}");
+            if is_unchecked(&target) { self.ui.alarm(&warning) } else { self.ui.warn(&warning) }
+        }
+        Ok(target)
+    }
+}
+
+/// Whether no certificate is checked there: that is said even where nothing else is.
+fn is_unchecked(target: &Target) -> bool {
+    match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
+        Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
     }
 }
 
