@@ -270,3 +270,38 @@ fn toml(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[test]
+fn what_cannot_be_used_is_not_called_ready() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[servers.a]\nurl = \"https://a.invalid/mcp\"\nbearer_env = \"API_TOKEN\"\n\
+         [servers.b]\nurl = \"http://b.invalid/mcp\"\n[servers.c]\ncommand = \"sh\"\ncwd = \"/nowhere\"\n",
+    );
+    expect![[r#"
+        exit: 0
+        --- stdout
+        a\tauto\thttps://a.invalid/mcp\t~/.config/mcpipe/config.toml:1\tfaulty
+        b\tauto\thttp://b.invalid/mcp\t~/.config/mcpipe/config.toml:4\tfaulty
+        c\tstdio\tsh\t~/.config/mcpipe/config.toml:6\tfaulty
+    "#]]
+    .assert_eq(&config(&sandbox, &["list"]));
+    let document = sandbox.mcpipe(["config", "list", "--json"]).run().json();
+    expect![[r#"
+        [
+          {
+            "file": "~/.config/mcpipe/config.toml",
+            "line": 3,
+            "column": null,
+            "message": "the variable API_TOKEN, which should hold the bearer token, is not set ('a')",
+            "cause": null,
+            "hint": "set API_TOKEN, or name another with --bearer-env"
+          }
+        ]
+    "#]]
+    .assert_eq(&format!("{:#}\n", document["servers"][0]["faults"]));
+    let set = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "x").run().json();
+    assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("faulty")));
+    assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "faulty");
+    sandbox.mcpipe(["config", "get", "a"]).run().exits(0).says("the variable API_TOKEN, which should hold");
+}

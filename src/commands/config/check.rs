@@ -163,26 +163,11 @@ fn server_findings(
             if found.is_empty() {
                 // Everything that is left is what a connection would find too.
                 let target = target::configured(config, &server.name, &Overrides::default(), environment, secrets);
-                found_by_use(server, target.err(), &mut add);
+                target.err().iter().for_each(|failure| add(Weight::Fault, show::found_by_use(server, failure)));
             }
             found.into_iter().for_each(|fault| add(Weight::Fault, fault));
         }
     }
-}
-
-fn found_by_use(server: &Server, failure: Option<Failure>, add: &mut impl FnMut(Weight, Fault)) {
-    let Some(failure) = failure else { return };
-    let details = failure.details();
-    let place = format!("{}:", server.source.shown);
-    // Most name the place themselves.
-    let parsed = details.message.strip_prefix(&place).and_then(|rest| {
-        let (line, message) = rest.split_once(": ")?;
-        Some((line.parse().ok()?, message.to_owned()))
-    });
-    let (line, message) = parsed.unwrap_or_else(|| (server.source.line(server.at), details.message.clone()));
-    let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
-    let fault = Fault { line, cause, ..Fault::whole(&server.source.shown, message) };
-    add(Weight::Fault, details.hint.clone().into_iter().fold(fault, Fault::hint));
 }
 
 /// What an entry needs of the world outside: programs, directories, files.
