@@ -181,6 +181,7 @@ fn check_finds_everything_at_once() {
         --- stderr
         mcpipe: error: 8 faults in 2 files and 9 servers
         hint: set NOT_SET, or give a default: ${NOT_SET:-…}
+          mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check"]));
     let json = sandbox.mcpipe(["config", "check", "--json"]).run();
     let first = &json.exits(3).json()["findings"][0];
@@ -304,4 +305,26 @@ fn what_cannot_be_used_is_not_called_ready() {
     assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("faulty")));
     assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "faulty");
     sandbox.mcpipe(["config", "get", "a"]).run().exits(0).says("the variable API_TOKEN, which should hold");
+}
+
+#[test]
+fn every_fault_has_its_hint() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[servers.a]\ncommand = \"no-such-program\"\n[servers.b]\ncommand = \"neither-this\"\n\
+         [servers.c]\nurl = \"https://c.invalid/${UNSET}\"\n",
+    );
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH
+        fault\t~/.config/mcpipe/config.toml:4\tthe program 'neither-this' is not found in PATH
+        fault\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set, and 'url' in [servers.c] refers to it
+        --- stderr
+        mcpipe: error: 3 faults in 1 file and 3 servers
+        hint: install no-such-program, or write its path
+          install neither-this, or write its path
+          set UNSET, or give a default: ${UNSET:-…}
+    "#]]
+    .assert_eq(&config(&sandbox, &["check"]));
 }

@@ -101,9 +101,14 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
         _ => {
             let message = format!("{} in {files} and {servers}", count(bad, "fault", "faults"));
             let faults = findings.iter().filter(|finding| finding.weight == Weight::Fault);
-            let hint = faults.filter_map(|finding| finding.fault.hint.clone()).next();
+            let mut hints: Vec<String> = Vec::new();
+            for hint in faults.filter_map(|finding| finding.fault.hint.clone()) {
+                if !hints.contains(&hint) {
+                    hints.push(hint);
+                }
+            }
             let failure = Failure::new(Class::Config, message);
-            report.failure = Some(hint.into_iter().fold(failure, Failure::hint));
+            report.failure = Some(if hints.is_empty() { failure } else { failure.hint(hints.join("\n")) });
         }
     }
     report
@@ -181,7 +186,7 @@ fn outside(server: &Server, settings: &Settings, environment: &Environment) -> V
             }
         } else if child_path(settings, environment).find_program(&program.value).is_none() {
             let message = format!("the program '{}' is not found in PATH", program.value);
-            faults.push(fault(message).hint("install it, or write its path"));
+            faults.push(fault(message).hint(format!("install {}, or write its path", program.value)));
         }
     }
     for (key, path) in files(settings) {
