@@ -114,7 +114,7 @@ fn get_tells_every_value_with_its_origin() {
         --- stderr
         mcpipe: error: the following required arguments were not provided: <NAME>
           usage: mcpipe config get <NAME>
-        hint: see mcpipe config --help
+        hint: see mcpipe config get --help
     "#]]
     .assert_eq(&config(&sandbox, &["get"]));
     let jq = sandbox.mcpipe(["config", "get", "files", "--jq", ".values[] | select(.key == \"cwd\").value"]).run();
