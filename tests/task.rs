@@ -376,6 +376,41 @@ fn a_detached_task_of_a_child_process_is_warned_of() {
     run.exits(0).prints("t-1\n").says("mcpipe: warning: the task may end with the server's process, which ends now\n");
 }
 
+/// Its process took the task along: that is said where it is asked after, whichever way.
+#[test]
+fn a_task_whose_process_has_ended_is_told_so() {
+    let gone = |mcp: Mcp| {
+        let missing = |call: &crate::support::mcp::Call| call.error(-32602, "Task not found");
+        mcp.on("tasks/get", missing).on("tasks/cancel", missing).stdio()
+    };
+    for subcommand in ["get", "wait", "cancel"] {
+        let server = gone(legacy("required"));
+        let sandbox = Sandbox::new();
+        sandbox.mcpipe(["call", &server.target(), "work", "--detach"]).run().exits(0);
+        let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
+        run.exits(1)
+            .prints("")
+            .says("Task not found")
+            .says("\n  its server's process has ended, and the task with it\n");
+        assert!(run.stderr().ends_with("\nhint: a task needs a server that stays: one at a URL\n"), "{run:?}");
+        // It is nowhere any more; what is said about it then names the command that was typed.
+        let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
+        assert_eq!(
+            run.exits(1).stderr(),
+            format!(
+                "mcpipe: error: mcpipe knows no task 't-1'\nhint: say where it is: mcpipe task {subcommand} TARGET t-1\n"
+            )
+        );
+    }
+    // A server at a URL stays, and is believed.
+    let server =
+        modern(vec![state("t-1", "working")]).on("tasks/get", |call| call.error(-32602, "Task not found")).http();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run();
+    assert_eq!(run.exits(0).stderr(), "its result: mcpipe task wait t-1\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().exits(1).hides("process has ended");
+}
+
 #[test]
 fn a_call_that_is_answered_at_once_needs_no_task() {
     let server = Mcp::modern().http();
