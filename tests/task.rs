@@ -402,12 +402,12 @@ fn a_task_whose_process_has_ended_is_told_so() {
             )
         );
     }
-    // A server at a URL stays, and is believed.
+    // A server at a URL stays, and is believed. What is no more than noted down is to be given again.
     let server =
         modern(vec![state("t-1", "working")]).on("tasks/get", |call| call.error(-32602, "Task not found")).http();
     let sandbox = Sandbox::new();
-    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run();
-    assert_eq!(run.exits(0).stderr(), "its result: mcpipe task wait t-1\n");
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach", "-H", "X-Team: s3cret"]).run();
+    assert_eq!(run.exits(0).stderr(), "its result: mcpipe task wait t-1 -H 'X-Team: …'\n");
     sandbox.mcpipe(["task", "get", "t-1"]).run().exits(1).hides("process has ended");
 }
 

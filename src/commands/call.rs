@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let Some((tool, words)) = words.split_first() else {
         return Err(Failure::new(Class::Usage, "which tool?")
             .server(&target.name)
-            .hint(format!("see its tools: mcpipe list {}", super::quoted(&target.name))));
+            .hint(format!("see its tools: {}", target.line("list", &[]))));
     };
     let given = Given::read(&target, tool, words, args.object.as_deref())?;
     let progress = context.progress(&format!("waiting for {}", target.name));

@@ -88,6 +88,7 @@ impl Context {
         };
         let manner = Manner {
             name: target.name.clone(),
+            command: target.line("auth login", &[]),
             configured: target.configured.then(|| target.name.clone()),
             login: entry.login,
             terminal: self.ui.terminal().interactive() && !self.global.no_input,

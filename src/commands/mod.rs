@@ -39,7 +39,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{Progress, Ui};
 use crate::session::peer::{Abilities, Inputs, Observer};
 use crate::session::{self, Session, retry};
-use crate::target::{self, Overrides, Resolved, Target, Words};
+use crate::target::{self, Overrides, Resolved, Target, Typed, Words};
 use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, Endpoint, HttpMode, process};
 use credentials::{Entry, Stores};
@@ -217,12 +217,18 @@ impl Context {
         let resolve = |secrets: &Secrets<'_>| target::resolve(words.clone(), &overrides, &lookup, secrets);
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
-        let resolved = self.with_secrets(defaults, resolve).await?;
+        let mut resolved = self.with_secrets(defaults, resolve).await?;
+        resolved.target.typed = self.typed(&overrides);
         let unchecked = is_unchecked(&resolved.target);
         for warning in &resolved.target.warnings {
             if unchecked { self.ui.alarm(warning) } else { self.ui.warn(warning) }
         }
         Ok(resolved)
+    }
+
+    /// The options that lead to a target.
+    fn typed(&self, overrides: &Overrides) -> Typed {
+        Typed::new(self.global.config.as_deref(), overrides)
     }
 
     /// The same without fetching a secret: the target says what there is, and cannot be connected to.
@@ -255,7 +261,8 @@ impl Context {
         if pretend {
             return resolve(&Secrets::pretended());
         }
-        let target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        target.typed = self.typed(overrides);
         // What is said of the files is no matter of one server.
         for warning in target.warnings.iter().skip(config.warnings.len()) {
             let warning = format!("{name}: {warning}");

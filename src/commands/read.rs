@@ -32,7 +32,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
     }
     let uris = expand(&uris)?;
     if uris.is_empty() && (args.file().is_some() || args.save.is_some()) {
-        return Err(which(&target.name));
+        return Err(which(&target));
     }
     if uris.len() > 1 && args.file().is_some() {
         return Err(Failure::new(Class::Usage, "several resources do not go into one file").hint(if args.watch {
@@ -47,7 +47,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         .with(session, async |session| {
             if args.watch {
                 return if uris.is_empty() {
-                    Err(which(&session.target().name))
+                    Err(which(session.target()))
                 } else {
                     watch::resources(context, session, &args, &uris).await
                 };
@@ -91,15 +91,18 @@ async fn all(context: &Context, session: &Session, args: &ReadArgs, uris: &[Stri
     Ok(join_all(got).await)
 }
 
-fn which(target: &str) -> Failure {
-    Failure::new(Class::Usage, "which resource?")
-        .hint(format!("see what there is: mcpipe read {}", super::quoted(target)))
+fn which(target: &Target) -> Failure {
+    Failure::new(Class::Usage, "which resource?").hint(look(target))
+}
+
+fn look(target: &Target) -> String {
+    format!("see what there is: {}", target.line("read", &[]))
 }
 
 /// Completes an argument of a template.
 async fn complete(context: &Context, target: Target, words: &[String], wanted: &str) -> Result<Exit> {
     let wanted = Wanted::read(wanted)?;
-    let Some((template, arguments)) = words.split_first() else { return Err(which(&target.name)) };
+    let Some((template, arguments)) = words.split_first() else { return Err(which(&target)) };
     let names = variables(template)?;
     if !names.contains(&wanted.argument) {
         let failure =
@@ -226,7 +229,7 @@ async fn explain(session: &Session, uri: &str, failure: Failure) -> Failure {
     let nearest = near(uri, entries.iter().map(|entry| entry.uri()));
     let hint = match nearest.first() {
         Some(nearest) => format!("did you mean {nearest}?"),
-        None => format!("see what there is: mcpipe read {}", super::quoted(&session.target().name)),
+        None => look(session.target()),
     };
     failure.hint(hint)
 }

@@ -276,7 +276,8 @@ pub async fn print_handle(context: &Context, session: &Session, task: &Task, pla
         context.ui.json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
     } else {
         context.ui.line(&task.id)?;
-        context.ui.note(&format!("its result: mcpipe task wait {}", super::quoted(&task.id)));
+        let wait = format!("mcpipe task wait {}", super::quoted(&task.id));
+        context.ui.note(&format!("its result: {}", session.target().followed(&wait)));
     }
     Ok(Exit::Done)
 }

@@ -103,8 +103,7 @@ impl Inner {
     /// The failure that tells to log in.
     pub(super) fn must_log_in(&self, need: &Need, challenge: Option<&Challenge>) -> Failure {
         let name = &self.manner.name;
-        let word = shlex::try_quote(name).map_or_else(|_| name.clone(), std::borrow::Cow::into_owned);
-        let hint = format!("mcpipe auth login {word}");
+        let hint = self.manner.command.clone();
         match need {
             Need::First => {
                 let failure = Failure::new(Class::Auth, format!("{name} requires a login"));
