@@ -1,6 +1,6 @@
 # Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
 _mcpipe() {
-    # bash cuts words at = and :, so they are put together again by where they stand on the line.
+    # bash cuts words at =, : and @, so they are put together again by where they stand on the line.
     local words=() rest=$COMP_LINE piece glue i
     for ((i = 0; i <= COMP_CWORD; i++)); do
         piece=${COMP_WORDS[i]}
@@ -9,7 +9,7 @@ _mcpipe() {
         [[ $glue == "$rest" && $i -gt 0 ]] && glue=yes || glue=no
         rest=${rest#"$piece"}
         # Of the last word only what stands before the cursor counts.
-        [[ $i -eq $COMP_CWORD && $piece != [=:]* ]] && piece=$2
+        [[ $i -eq $COMP_CWORD && $piece != [=:]* && $piece != @ ]] && piece=$2
         if [[ $glue == yes ]]; then
             words[${#words[@]}-1]+=$piece
         else

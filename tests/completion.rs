@@ -235,3 +235,66 @@ fn bash_cuts_words_and_gets_its_pieces() {
     assert_eq!(asked("mcpipe call https://a.invalid/mcp --b", &words), "--batch\n--bearer-env\n");
     assert!(!sandbox.work().join("x").exists());
 }
+
+#[test]
+fn secrets_tasks_clients_pages_and_files_are_offered_where_they_belong() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[defaults]\ncredential_store = \"file\"\n[servers.linear]\nurl = \"https://l.invalid/\"\n\
+         headers = { X-Key = \"${keychain:LINEAR_KEY}\" }\n",
+    );
+    sandbox.mcpipe(["config", "secret", "set", "CRM_KEY"]).stdin("s3cret").run().exits(0);
+    // What is stored can be removed; what is referred to and missing can be set.
+    assert_eq!(candidates(&sandbox, &["config", "secret", "remove", ""]), ["CRM_KEY"]);
+    assert_eq!(candidates(&sandbox, &["config", "secret", "set", "LIN"]), ["LINEAR_KEY"]);
+
+    assert_eq!(candidates(&sandbox, &["man", "conf"]), ["config"]);
+    assert_eq!(candidates(&sandbox, &["man", "config", "secret", "s"]), ["set"]);
+    assert_eq!(candidates(&sandbox, &["man", "config-a"]), ["config-add"]);
+    assert!(candidates(&sandbox, &["man", ""]).contains(&"call".to_owned()));
+
+    sandbox.file("letter.txt", "");
+    sandbox.file("deep/letter.txt", "");
+    sandbox.file("my servers.json", "");
+    assert_eq!(candidates(&sandbox, &["config", "import", "c"]), ["claude-code", "claude-desktop", "cursor", "codex"]);
+    assert_eq!(candidates(&sandbox, &["config", "import", "./m"]), ["./my servers.json"]);
+    assert_eq!(candidates(&sandbox, &["config", "import", "my"]), ["my servers.json"]);
+    for word in ["text=@", "text:=@", "@"] {
+        let words = ["call", "https://a.invalid/mcp", "echo"];
+        let word = |rest: &str| format!("{word}{rest}");
+        let words: Vec<&str> = if word("") == "@" { vec!["call", "x", "y", "--args"] } else { words.to_vec() };
+        let asked = |rest: &str| candidates(&sandbox, &[&words[..], &[&word(rest)]].concat());
+        assert_eq!(asked("le"), [word("letter.txt")]);
+        assert_eq!(asked("d"), [word("deep/")]);
+        assert_eq!(asked("deep/"), [word("deep/letter.txt")]);
+        assert_eq!(asked("nowhere/"), [""; 0]);
+    }
+    // Text that begins with an at sign is no file.
+    assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@@le"]), [""; 0]);
+    sandbox.file("evil\u{1b}[2J", "");
+    assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@ev"]), [""; 0]);
+}
+
+#[test]
+fn the_ids_of_tasks_are_offered() {
+    let task = json!({"taskId": "t-1", "status": "working", "createdAt": "2026-01-01T00:00:00Z",
+        "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60000, "pollIntervalMs": 50, "resultType": "task"});
+    let server = Mcp::modern()
+        .capabilities(json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}))
+        .on("tools/call", move |call| call.result(task.clone()))
+        .http();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!(
+        "[servers.demo]\nurl = {:?}\n[servers.other]\nurl = \"http://127.0.0.1:1/\"\n",
+        server.url("/mcp")
+    ));
+    sandbox.mcpipe(["call", "demo", "echo", "text=x", "--detach"]).run().exits(0);
+    for subcommand in ["get", "wait", "cancel"] {
+        assert_eq!(candidates(&sandbox, &["task", subcommand, ""]), ["t-1", "demo", "other"]);
+        assert_eq!(candidates(&sandbox, &["task", subcommand, "t"]), ["t-1"]);
+        assert_eq!(candidates(&sandbox, &["task", subcommand, "demo", ""]), ["t-1"]);
+        assert_eq!(candidates(&sandbox, &["task", subcommand, "other", ""]), [""; 0]);
+    }
+    assert!(asked(&sandbox, &["task", "get", "t"]).stdout().starts_with("t-1\techo, demo"));
+    assert_eq!(candidates(&sandbox, &["task", "list", ""]), ["demo", "other"]);
+}
