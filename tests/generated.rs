@@ -136,3 +136,22 @@ fn the_readme_shows_the_real_usage() {
     let usage = format!("```text\n{}\n```\n", help.join("\n"));
     hold(&path, &format!("{before}<!-- usage -->\n{usage}<!-- /usage -->{after}"));
 }
+
+#[test]
+fn a_page_is_asked_for_in_the_words_of_the_command() {
+    let sandbox = Sandbox::new();
+    let read = |file: &str| std::fs::read_to_string(root().join("man").join(file)).unwrap();
+    for (words, file) in [
+        (&["config", "add"][..], "mcpipe-config-add.1"),
+        (&["config-add"], "mcpipe-config-add.1"),
+        (&["config", "secret", "set"], "mcpipe-config-secret-set.1"),
+    ] {
+        let run = sandbox.mcpipe(["man"]).args(words).run();
+        assert!(run.succeeds().stdout() == read(file), "{words:?}");
+    }
+    let run = sandbox.mcpipe(["man", "config", "ad"]).run();
+    assert_eq!(
+        run.exits(2).stderr(),
+        "mcpipe: error: there is no command 'config ad'\nhint: did you mean: mcpipe man config add\n"
+    );
+}

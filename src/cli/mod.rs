@@ -320,10 +320,11 @@ pub struct CallArgs {
 #[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
+  mcpipe config add demo -- npx -y @modelcontextprotocol/server-everything
   mcpipe prompt demo                             the prompts
-  mcpipe prompt demo code_review language=rust code=@main.rs
-  mcpipe prompt demo code_review --complete language=r
-  mcpipe prompt demo code_review language=rust --for anthropic > messages.json")]
+  mcpipe prompt demo args-prompt city=Bern state=@state.txt
+  mcpipe prompt demo completable-prompt --complete department=E
+  mcpipe prompt demo args-prompt city=Bern --for anthropic > messages.json")]
 pub struct PromptArgs {
     /// Configured name, URL or command line
     #[arg(value_name = "TARGET")]
@@ -385,11 +386,13 @@ pub enum Shell {
 
 /// Print a manual page
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man call > mcpipe-call.1")]
+#[command(
+    after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man config add | man -l -\n  mcpipe man call > mcpipe-call.1"
+)]
 pub struct ManArgs {
     /// The command; mcpipe itself where it is left out
     #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
+    pub command: Vec<String>,
 
     /// The options of every command.
     #[command(flatten)]
