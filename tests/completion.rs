@@ -199,7 +199,9 @@ fn bash(sandbox: &Sandbox, line: &str, words: &[&str]) -> String {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mcpipe")).parent().unwrap();
     let script = format!(
         "source {root}/completions/mcpipe.bash\nCOMP_LINE=$1 COMP_POINT=${{#1}}; shift\nCOMP_WORDS=(\"$@\")\n\
-         COMP_CWORD=$(($# - 1))\nlast=${{!#}}; [[ $last == [=:]* && $last != //* ]] && last=\n\
+         COMP_CWORD=$(($# - 1))\nlast=${{!#}}; before=${{@: -2:1}}\n\
+         if [[ $before == *@ ]]; then last=@$last; elif [[ $last == *@ ]]; then last=@\n\
+         elif [[ $last == [=:]* && $last != //* ]]; then last=; fi\n\
          _mcpipe mcpipe \"$last\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
     );
     let like = sandbox.mcpipe(["x"]);
@@ -230,6 +232,14 @@ fn bash_cuts_words_and_gets_its_pieces() {
     let words = ["mcpipe", "call", "demo", "echo", "tone", "=", "wa"];
     assert_eq!(asked("mcpipe call demo echo tone=wa", &words), "warm\n");
     assert_eq!(asked("mcpipe read demo demo://he", &["mcpipe", "read", "demo", "demo", ":", "//he"]), "//hello\n");
+    // An at sign is cut off too, and handed over all the same.
+    sandbox.file("letter.txt", "");
+    let words = ["mcpipe", "call", "demo", "echo", "text", "=@", "le"];
+    assert_eq!(asked("mcpipe call demo echo text=@le", &words), "@letter.txt\n");
+    let words = ["mcpipe", "call", "demo", "echo", "text", ":=@"];
+    assert_eq!(asked("mcpipe call demo echo text:=@", &words), "@letter.txt\n");
+    let words = ["mcpipe", "call", "demo", "echo", "--args", "@", "le"];
+    assert_eq!(asked("mcpipe call demo echo --args @le", &words), "@letter.txt\n");
     // What follows a URL is completed for the URL, whose pieces are one word.
     let words = ["mcpipe", "call", "https", ":", "//a.invalid/mcp", "--b"];
     assert_eq!(asked("mcpipe call https://a.invalid/mcp --b", &words), "--batch\n--bearer-env\n");

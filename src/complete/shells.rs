@@ -27,8 +27,11 @@ _mcpipe() {
         rest=${rest#"${rest%%[![:space:]]*}"}
         [[ $glue == "$rest" && $i -gt 0 ]] && glue=yes || glue=no
         rest=${rest#"$piece"}
-        # Of the last word only what stands before the cursor counts.
-        [[ $i -eq $COMP_CWORD && $piece != [=:]* && $piece != @ ]] && piece=$2
+        # Of the last word only what stands before the cursor counts; an @ that was cut off belongs to it all the same.
+        if [[ $i -eq $COMP_CWORD && $piece != [=:@]* ]]; then
+            piece=$2
+            [[ $i -gt 0 && ${COMP_WORDS[i-1]} == *@ ]] && piece=${piece#@}
+        fi
         if [[ $glue == yes ]]; then
             words[${#words[@]}-1]+=$piece
         else
