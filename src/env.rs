@@ -10,7 +10,7 @@ macro_rules! variables {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
         $($(#[doc = $doc])+ pub const $name: &str = $text;)+
 
-        /// Every variable that mcpipe itself looks at, and what for; the manual is made from it.
+        /// Every variable that mcpipe itself looks at, and what for; `docs/cli.md` lists them.
         pub const DOCUMENTED: &[(&str, &str)] = &[$(($text, concat!($($doc),+))),+];
     };
 }

@@ -234,11 +234,18 @@ fn usage(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
     })
 }
 
-/// The command that was typed, and a blank.
+/// The command that was typed, those below it (`config add`) included, each followed by a blank.
 fn command_of(arguments: &[OsString]) -> String {
-    let names = ["list", "call", "read", "prompt", "task", "auth", "config", "completions", "man"];
-    let typed = arguments.iter().skip(1).filter_map(|word| word.to_str()).find(|word| names.contains(word));
-    typed.map(|name| format!("{name} ")).unwrap_or_default()
+    let mut command = cli::command();
+    command.build();
+    let (mut name, mut at) = (String::new(), &command);
+    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "help") {
+        if let Some(inner) = at.find_subcommand(word) {
+            name.push_str(&format!("{word} "));
+            at = inner;
+        }
+    }
+    name
 }
 
 /// How to write what was taken for an option: the arguments of tools and prompts have no dashes.

@@ -5,6 +5,7 @@
 
 mod build;
 pub mod parse;
+mod typed;
 mod words;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::transport::{Endpoint, HttpMode};
+pub use typed::Typed;
 pub use words::{Word, Words, not_configured, split, unknown, word};
 
 /// A server, ready to be connected to.
@@ -45,6 +47,8 @@ pub struct Target {
     pub credential_store: Option<String>,
     /// What the user must be told on stderr before anything is sent, a sentence each.
     pub warnings: Vec<String>,
+    /// The options that led here, for command lines to paste.
+    pub typed: Typed,
 }
 
 /// The target options of a command line, as typed.

@@ -125,3 +125,14 @@ fn help_fits_a_terminal_and_holds_no_escapes() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn the_help_that_is_named_is_that_of_the_whole_command() {
+    refused(&["config", "add", "--frobnicate"]).says("mcpipe config add --help");
+    refused(&["config", "secret", "set", "--frobnicate"]).says("mcpipe config secret set --help");
+    refused(&["auth", "login", "x", "--frobnicate"]).says("mcpipe auth login --help");
+    refused(&["-q", "task", "wait", "--frobnicate"]).says("mcpipe task wait --help");
+    refused(&["config", "--frobnicate"]).says("mcpipe config --help");
+    refused(&["--frobnicate"]).says("mcpipe --help");
+    refused(&["call", "list", "--frobnicate=1", "-x"]).hides("mcpipe list");
+}

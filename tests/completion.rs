@@ -199,7 +199,9 @@ fn bash(sandbox: &Sandbox, line: &str, words: &[&str]) -> String {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mcpipe")).parent().unwrap();
     let script = format!(
         "source {root}/completions/mcpipe.bash\nCOMP_LINE=$1 COMP_POINT=${{#1}}; shift\nCOMP_WORDS=(\"$@\")\n\
-         COMP_CWORD=$(($# - 1))\nlast=${{!#}}; [[ $last == [=:]* && $last != //* ]] && last=\n\
+         COMP_CWORD=$(($# - 1))\nlast=${{!#}}; before=${{@: -2:1}}\n\
+         if [[ $before == *@ ]]; then last=@$last; elif [[ $last == *@ ]]; then last=@\n\
+         elif [[ $last == [=:]* && $last != //* ]]; then last=; fi\n\
          _mcpipe mcpipe \"$last\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
     );
     let like = sandbox.mcpipe(["x"]);
@@ -230,6 +232,14 @@ fn bash_cuts_words_and_gets_its_pieces() {
     let words = ["mcpipe", "call", "demo", "echo", "tone", "=", "wa"];
     assert_eq!(asked("mcpipe call demo echo tone=wa", &words), "warm\n");
     assert_eq!(asked("mcpipe read demo demo://he", &["mcpipe", "read", "demo", "demo", ":", "//he"]), "//hello\n");
+    // An at sign is cut off too, and handed over all the same.
+    sandbox.file("letter.txt", "");
+    let words = ["mcpipe", "call", "demo", "echo", "text", "=@", "le"];
+    assert_eq!(asked("mcpipe call demo echo text=@le", &words), "@letter.txt\n");
+    let words = ["mcpipe", "call", "demo", "echo", "text", ":=@"];
+    assert_eq!(asked("mcpipe call demo echo text:=@", &words), "@letter.txt\n");
+    let words = ["mcpipe", "call", "demo", "echo", "--args", "@", "le"];
+    assert_eq!(asked("mcpipe call demo echo --args @le", &words), "@letter.txt\n");
     // What follows a URL is completed for the URL, whose pieces are one word.
     let words = ["mcpipe", "call", "https", ":", "//a.invalid/mcp", "--b"];
     assert_eq!(asked("mcpipe call https://a.invalid/mcp --b", &words), "--batch\n--bearer-env\n");
@@ -261,4 +271,67 @@ fn members_of_items_are_offered_as_they_are_typed() {
     let run = call("nested.l.zzz=one");
     run.exits(2).prints("");
     assert!(!run.stderr().contains("write"), "{run:?}");
+}
+
+#[test]
+fn secrets_tasks_clients_pages_and_files_are_offered_where_they_belong() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[defaults]\ncredential_store = \"file\"\n[servers.linear]\nurl = \"https://l.invalid/\"\n\
+         headers = { X-Key = \"${keychain:LINEAR_KEY}\" }\n",
+    );
+    sandbox.mcpipe(["config", "secret", "set", "CRM_KEY"]).stdin("s3cret").run().exits(0);
+    // What is stored can be removed; what is referred to and missing can be set.
+    assert_eq!(candidates(&sandbox, &["config", "secret", "remove", ""]), ["CRM_KEY"]);
+    assert_eq!(candidates(&sandbox, &["config", "secret", "set", "LIN"]), ["LINEAR_KEY"]);
+
+    assert_eq!(candidates(&sandbox, &["man", "conf"]), ["config"]);
+    assert_eq!(candidates(&sandbox, &["man", "config", "secret", "s"]), ["set"]);
+    assert_eq!(candidates(&sandbox, &["man", "config-a"]), ["config-add"]);
+    assert!(candidates(&sandbox, &["man", ""]).contains(&"call".to_owned()));
+
+    sandbox.file("letter.txt", "");
+    sandbox.file("deep/letter.txt", "");
+    sandbox.file("my servers.json", "");
+    assert_eq!(candidates(&sandbox, &["config", "import", "c"]), ["claude-code", "claude-desktop", "cursor", "codex"]);
+    assert_eq!(candidates(&sandbox, &["config", "import", "./m"]), ["./my servers.json"]);
+    assert_eq!(candidates(&sandbox, &["config", "import", "my"]), ["my servers.json"]);
+    for word in ["text=@", "text:=@", "@"] {
+        let words = ["call", "https://a.invalid/mcp", "echo"];
+        let word = |rest: &str| format!("{word}{rest}");
+        let words: Vec<&str> = if word("") == "@" { vec!["call", "x", "y", "--args"] } else { words.to_vec() };
+        let asked = |rest: &str| candidates(&sandbox, &[&words[..], &[&word(rest)]].concat());
+        assert_eq!(asked("le"), [word("letter.txt")]);
+        assert_eq!(asked("d"), [word("deep/")]);
+        assert_eq!(asked("deep/"), [word("deep/letter.txt")]);
+        assert_eq!(asked("nowhere/"), [""; 0]);
+    }
+    // Text that begins with an at sign is no file.
+    assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@@le"]), [""; 0]);
+    sandbox.file("evil\u{1b}[2J", "");
+    assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@ev"]), [""; 0]);
+}
+
+#[test]
+fn the_ids_of_tasks_are_offered() {
+    let task = json!({"taskId": "t-1", "status": "working", "createdAt": "2026-01-01T00:00:00Z",
+        "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60000, "pollIntervalMs": 50, "resultType": "task"});
+    let server = Mcp::modern()
+        .capabilities(json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}))
+        .on("tools/call", move |call| call.result(task.clone()))
+        .http();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!(
+        "[servers.demo]\nurl = {:?}\n[servers.other]\nurl = \"http://127.0.0.1:1/\"\n",
+        server.url("/mcp")
+    ));
+    sandbox.mcpipe(["call", "demo", "echo", "text=x", "--detach"]).run().exits(0);
+    for subcommand in ["get", "wait", "cancel"] {
+        assert_eq!(candidates(&sandbox, &["task", subcommand, ""]), ["t-1", "demo", "other"]);
+        assert_eq!(candidates(&sandbox, &["task", subcommand, "t"]), ["t-1"]);
+        assert_eq!(candidates(&sandbox, &["task", subcommand, "demo", ""]), ["t-1"]);
+        assert_eq!(candidates(&sandbox, &["task", subcommand, "other", ""]), [""; 0]);
+    }
+    assert!(asked(&sandbox, &["task", "get", "t"]).stdout().starts_with("t-1\techo, demo"));
+    assert_eq!(candidates(&sandbox, &["task", "list", ""]), ["demo", "other"]);
 }

@@ -114,7 +114,7 @@ fn get_tells_every_value_with_its_origin() {
         --- stderr
         mcpipe: error: the following required arguments were not provided: <NAME>
           usage: mcpipe config get <NAME>
-        hint: see mcpipe config --help
+        hint: see mcpipe config get --help
     "#]]
     .assert_eq(&config(&sandbox, &["get"]));
     let jq = sandbox.mcpipe(["config", "get", "files", "--jq", ".values[] | select(.key == \"cwd\").value"]).run();
@@ -181,6 +181,7 @@ fn check_finds_everything_at_once() {
         --- stderr
         mcpipe: error: 8 faults in 2 files and 9 servers
         hint: set NOT_SET, or give a default: ${NOT_SET:-…}
+          mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check"]));
     let json = sandbox.mcpipe(["config", "check", "--json"]).run();
     let first = &json.exits(3).json()["findings"][0];
@@ -269,4 +270,61 @@ fn toml(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
         other => other.to_string(),
     }
+}
+
+#[test]
+fn what_cannot_be_used_is_not_called_ready() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[servers.a]\nurl = \"https://a.invalid/mcp\"\nbearer_env = \"API_TOKEN\"\n\
+         [servers.b]\nurl = \"http://b.invalid/mcp\"\n[servers.c]\ncommand = \"sh\"\ncwd = \"/nowhere\"\n",
+    );
+    expect![[r#"
+        exit: 0
+        --- stdout
+        a\tauto\thttps://a.invalid/mcp\t~/.config/mcpipe/config.toml:1\tfaulty
+        b\tauto\thttp://b.invalid/mcp\t~/.config/mcpipe/config.toml:4\tfaulty
+        c\tstdio\tsh\t~/.config/mcpipe/config.toml:6\tfaulty
+    "#]]
+    .assert_eq(&config(&sandbox, &["list"]));
+    let document = sandbox.mcpipe(["config", "list", "--json"]).run().json();
+    expect![[r#"
+        [
+          {
+            "file": "~/.config/mcpipe/config.toml",
+            "line": 3,
+            "column": null,
+            "message": "the variable API_TOKEN, which should hold the bearer token, is not set ('a')",
+            "cause": null,
+            "hint": "set API_TOKEN, or name another with --bearer-env"
+          }
+        ]
+    "#]]
+    .assert_eq(&format!("{:#}\n", document["servers"][0]["faults"]));
+    let set = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "x").run().json();
+    assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("faulty")));
+    assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "faulty");
+    sandbox.mcpipe(["config", "get", "a"]).run().exits(0).says("the variable API_TOKEN, which should hold");
+}
+
+#[test]
+fn every_fault_has_its_hint() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[servers.a]\ncommand = \"no-such-program\"\n[servers.b]\ncommand = \"neither-this\"\n\
+         [servers.c]\nurl = \"https://c.invalid/${UNSET}\"\n",
+    );
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH
+        fault\t~/.config/mcpipe/config.toml:4\tthe program 'neither-this' is not found in PATH
+        fault\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set, and 'url' in [servers.c] refers to it
+        --- stderr
+        mcpipe: error: 3 faults in 1 file and 3 servers
+        hint: install no-such-program, or write its path
+          install neither-this, or write its path
+          set UNSET, or give a default: ${UNSET:-…}
+    "#]]
+    .assert_eq(&config(&sandbox, &["check"]));
 }

@@ -153,7 +153,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         --- stderr
         mcpipe: error: the following required arguments were not provided: <TARGET>
           usage: mcpipe config add <NAME> <TARGET> [-- <COMMAND>...]
-        hint: see mcpipe config --help
+        hint: see mcpipe config add --help
     "#]]
     .assert_eq(&add(&["x"]));
     expect![[r#"

@@ -223,7 +223,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
     "#]].assert_eq(&command("./plain"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: the command 'no-such-tool' is not found in PATH, and 'headers.X-Key' in [servers.api] refers to it
-        hint: install it, or write its path
+        hint: install no-such-tool, or write its path
     "#]].assert_eq(&command("no-such-tool --key"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] cannot be read: '${command:…}' holds no command line: no program, or a quote that never closes
@@ -316,7 +316,7 @@ fn secrets_are_managed_by_name() {
         exit: 0
         --- stdout
         CRM\tcrm\t[ROOT]/home/.local/share/mcpipe/credentials.json
-        OTHER\t\t[ROOT]/home/.local/share/mcpipe/credentials.json
+        OTHER\t-\t[ROOT]/home/.local/share/mcpipe/credentials.json
     "#]]
     .assert_eq(&list());
     let json = sandbox.mcpipe(["config", "secret", "list", "--json"]).run();

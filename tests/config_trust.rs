@@ -52,7 +52,7 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
     expect![[r#"
         exit: 3
         --- stdout
-        x\t\t\t\t\t\t\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project's file may have been written by somebody else, and using it runs what it says
+        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project's file may have been written by somebody else, and using it runs what it says
     "#]].assert_eq(&sandbox.mcpipe(["list"]).run().snapshot());
     // Without a terminal nobody can be asked.
     expect![[r#"
@@ -238,4 +238,31 @@ fn a_trust_store_that_is_broken_trusts_nothing() {
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     assert!(!ran(&sandbox));
+}
+
+#[test]
+fn what_is_trusted_already_is_not_asked_about_again() {
+    let sandbox = project();
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    expect![[r#"
+        exit: 0
+        --- stderr
+        [ROOT]/work/.mcp.json is trusted already; to change that: mcpipe config trust --revoke [ROOT]/work/.mcp.json
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
+    expect![[r#"
+        exit: 0
+        --- stderr
+        [ROOT]/work/.mcp.json is trusted already; to change that: mcpipe config trust --revoke [ROOT]/work/.mcp.json
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "trust", "--yes"]).run().snapshot());
+    let json = sandbox.mcpipe(["config", "trust", "--json"]).run();
+    assert_eq!(json.succeeds().json()["files"][0]["trusted"], true);
+    // At a terminal neither: an answer could not take it back.
+    let seen = sandbox.mcpipe(["config", "trust"]).at_terminal(Streams::ALL).ends();
+    seen.exits(0);
+    assert!(!seen.settled().contains("go on?"), "{}", seen.settled());
+    // Another content is asked about.
+    sandbox.file(".mcp.json", "{\"mcpServers\": {}}");
+    sandbox.mcpipe(["config", "trust"]).run().exits(3).says("is not trusted");
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use expect_test::expect;
 use serde_json::{Value, json};
 
+use crate::support::mcp_http::Legacy;
 use crate::support::oauth::Protected;
 use crate::support::pty::Streams;
+use crate::support::tls::Authority;
 use crate::support::{Event, HttpServer, Mcp, Reply, Sandbox, StdioServer};
 
 /// Scripted servers of every kind, and the configuration that names them `<kind>-<n>`.
@@ -224,4 +227,98 @@ fn secrets_are_fetched_beside_one_another_and_once() {
     assert!(run.elapsed < Duration::from_secs(7), "{:?}", run.elapsed);
     let lines = |name: &str| std::fs::read_to_string(sandbox.work().join(name)).unwrap().lines().count();
     assert_eq!((lines("quick-log"), lines("slow-log")), (1, 8));
+}
+
+/// Three servers that fail: one that says why on its way out, one that cannot be reached, one that cannot be started.
+fn failing() -> (Sandbox, StdioServer) {
+    let dying = StdioServer::start(|process, event| {
+        if let Event::Line(_) = event {
+            process.complain("starting\nFATAL: API_KEY is not set\n");
+            process.exit(3);
+        }
+    });
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!(
+        "[servers.dying]\n{}[servers.gone]\nurl = \"http://127.0.0.1:1/mcp\"\n[servers.none]\ncommand = \"/nowhere/server\"\n",
+        stdio_entry(&dying)
+    ));
+    (sandbox, dying)
+}
+
+/// A table without the column of times and its padding.
+fn timeless(text: &str) -> String {
+    let word = |word: &str| !word.is_empty() && !word.ends_with(" ms") && !word.ends_with(" s") && word != "TIME";
+    let line = |line: &str| match line.strip_prefix("    ") {
+        Some(_) => line.to_owned(),
+        None => line.split("  ").map(str::trim).filter(|part| word(part)).collect::<Vec<_>>().join("  "),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_row_says_why_a_server_failed() {
+    let (sandbox, _dying) = failing();
+    let run = sandbox.mcpipe(["list", "--retries", "0"]).run();
+    let rows: Vec<Vec<&str>> = run.exits(5).stdout().lines().map(|line| line.split('\t').collect()).collect();
+    let states: Vec<&str> = rows.iter().map(|row| *row.last().unwrap()).collect();
+    expect![[r#"
+        unreachable: the server process ended (exit status: 3): FATAL: API_KEY is not set
+        unreachable: cannot connect to http://127.0.0.1:1/mcp: tcp connect error: Connection refused (os error 111)
+        unreachable: cannot start '/nowhere/server': No such file or directory (os error 2)"#]]
+    .assert_eq(&states.join("\n"));
+    for width in [80, 200] {
+        let list = sandbox.mcpipe(["list", "--retries", "0", "--color", "never"]);
+        let seen = list.at_terminal_of(width, Streams::ALL).ends();
+        let text = timeless(&seen.exits(5).settled_within(usize::from(width)));
+        match width {
+            80 => expect![[r#"
+                NAME  TRANSPORT  STATE
+                dying  stdio  unreachable
+                    the server process ended (exit status: 3): FATAL: API_KEY is not set
+                gone  http  unreachable
+                    cannot connect to http://127.0.0.1:1/mcp: Connection refused (os error 111)
+                none  stdio  unreachable
+                    cannot start '/nowhere/server': No such file or directory (os error 2)"#]]
+            .assert_eq(&text),
+            _ => expect![[r#"
+                NAME  TRANSPORT  STATE
+                dying  stdio  unreachable: the server process ended (exit status: 3): FATAL: API_KEY is not set
+                gone  http  unreachable: cannot connect to http://127.0.0.1:1/mcp: Connection refused (os error 111)
+                none  stdio  unreachable: cannot start '/nowhere/server': No such file or directory (os error 2)"#]]
+            .assert_eq(&text),
+        }
+    }
+}
+
+#[test]
+fn a_row_has_no_empty_cells_in_a_pipe() {
+    let (sandbox, _dying) = failing();
+    let run = sandbox.mcpipe(["list", "--retries", "0"]).run();
+    for line in run.exits(5).stdout().lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        assert_eq!((cells.len(), &cells[2..6]), (8, &["-", "-", "-", "-"][..]), "{line}");
+    }
+    let run = sandbox.mcpipe(["list", "--offline"]).run();
+    run.exits(0)
+        .prints("dying\tstdio\t-\t-\t-\t-\t-\t-\ngone\thttp\t-\t-\t-\t-\t-\t-\nnone\tstdio\t-\t-\t-\t-\t-\t-\n");
+}
+
+#[test]
+fn a_server_whose_certificate_is_not_checked_is_warned_of() {
+    let authority = Authority::new();
+    let config = authority.config(&authority.server(&["127.0.0.1"]));
+    let server = HttpServer::tls(config, Mcp::modern().http_script(Legacy::default()));
+    let fine = Mcp::modern().http();
+    let sandbox = Sandbox::new();
+    let entry = |name: &str| format!("[servers.{name}]\nurl = {:?}\ninsecure = true\n", server.url("/mcp"));
+    sandbox.config(&format!("{}{}[servers.c]\nurl = {:?}\n", entry("a"), entry("b"), fine.url("/mcp")));
+    let warning = "the certificate of 127.0.0.1 is NOT checked: anyone on the way can read and change everything";
+    for quiet in [None, Some("-q")] {
+        let run = sandbox.mcpipe(["list"]).args(quiet).run();
+        assert_eq!(run.exits(0).stderr(), format!("mcpipe: warning: a: {warning}\nmcpipe: warning: b: {warning}\n"));
+    }
+    // Nothing is sent, and nothing is said.
+    assert_eq!(sandbox.mcpipe(["list", "--offline"]).run().exits(0).stderr(), "");
+    let run = sandbox.mcpipe(["list", "--for", "openai"]).run();
+    run.exits(0).says(&format!("warning: a: {warning}"));
 }

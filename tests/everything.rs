@@ -1,6 +1,8 @@
 //! Every tool, prompt and resource of the reference server, through each transport that it speaks: no answer of
 //! it is lost or made up on the way, and what it asks of the client is answered.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::pty::Streams;
@@ -200,4 +202,41 @@ fn pages_to_visit_at_a_terminal() {
     assert!(seen.exits(0).settled().contains("User completed the URL elicitation flow."), "{}", seen.screen);
     let opened = std::fs::read_to_string(sandbox.work().join("opened")).unwrap();
     assert_eq!(opened, "https://modelcontextprotocol.io/\nhttps://example.com/in\n");
+}
+
+/// The examples of the help that are about this server: each does what it says, word for word.
+#[test]
+fn the_examples_of_the_help_work() {
+    let sandbox = Sandbox::new();
+    sandbox.file("state.txt", "Bern");
+    let add = sandbox.mcpipe(["config", "add", "demo", "--"]).args(everything()).run();
+    add.exits(0);
+    let binary = Path::new(env!("CARGO_BIN_EXE_mcpipe")).parent().unwrap();
+    let mut tried = 0;
+    for words in [&[][..], &["read"], &["prompt"]] {
+        let help = sandbox.mcpipe(words).arg("--help").run().stdout().replace("\\\n    ", "");
+        for line in help.lines().map(str::trim).filter(|line| line.starts_with("mcpipe ") && line.contains(" demo")) {
+            // What stands far behind is a remark.
+            let line = line.split("   ").next().unwrap();
+            if line.contains("config add") || line.contains("--watch") {
+                continue;
+            }
+            let like = sandbox.mcpipe(["x"]);
+            let like = like.command(&[]);
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", line]).env_clear().current_dir(sandbox.work());
+            shell.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            shell.env("PATH", format!("{}:/usr/bin:/bin", binary.display()));
+            let output = shell.output().unwrap();
+            assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+            let written = line.contains('>') || line.contains(" -o ");
+            assert_eq!(output.stdout.is_empty(), written, "{line}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 8, "{tried}");
+    for (file, part) in [("features.md", "# Everything Server"), ("x", "Resource 7: "), ("messages.json", "Bern")] {
+        let text = std::fs::read_to_string(sandbox.work().join(file)).unwrap();
+        assert!(text.contains(part), "{file}: {text}");
+    }
 }

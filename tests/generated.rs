@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
+use clap::builder::Resettable;
 
 use crate::support::Sandbox;
 
@@ -47,9 +48,7 @@ fn man_pages_match_the_parser() {
     let mut wanted = Vec::new();
     for (name, command) in commands() {
         let page = name.replace(' ', "-");
-        let mut text = Vec::new();
-        clap_mangen::Man::new(command.name(page.clone()).display_name(page.clone())).render(&mut text).unwrap();
-        hold(&root().join(format!("man/{page}.1")), &String::from_utf8(text).unwrap());
+        hold(&root().join(format!("man/{page}.1")), &manual(command.name(page.clone()).display_name(page.clone())));
         wanted.push(format!("{page}.1"));
     }
     let mut found: Vec<String> = names(&root().join("man"));
@@ -62,6 +61,71 @@ fn man_pages_match_the_parser() {
         .collect();
     shipped.sort();
     assert_eq!(shipped, wanted, "src/generate.rs ships other pages than there are commands");
+}
+
+/// The page of a command. What its help ends with is ours, line by line: examples and tables that are not to be filled
+/// anew, under the headings that manuals have.
+fn manual(command: Command) -> String {
+    let end = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
+    let bare = command.after_help(Resettable::Reset).after_long_help(Resettable::Reset);
+    let mut page = Vec::new();
+    clap_mangen::Man::new(bare).render(&mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    let at = page.find(".SH VERSION").unwrap_or(page.len());
+    let sections: String = sections(end.as_deref().unwrap_or_default())
+        .into_iter()
+        .map(|(heading, lines)| format!(".SH {heading:?}\n.nf\n{}\n.fi\n", lines.join("\n")))
+        .collect();
+    format!("{}{sections}{}", &page[..at], &page[at..])
+}
+
+/// What the help ends with, by heading; lines that have none are notes.
+fn sections(text: &str) -> Vec<(&'static str, Vec<String>)> {
+    const HEADINGS: [(&str, &str); 5] = [
+        ("Arguments", "ARGUMENTS"),
+        ("Files", "FILES"),
+        ("Examples", "EXAMPLES"),
+        ("Exit codes", "EXIT STATUS"),
+        ("Environment", "ENVIRONMENT"),
+    ];
+    let mut all: Vec<(&'static str, Vec<String>)> = Vec::new();
+    for line in text.trim_end().lines() {
+        let heading = HEADINGS.iter().find(|(word, _)| line.ends_with(':') && line.starts_with(word));
+        if let Some((word, heading)) = heading {
+            // A heading that says more is kept.
+            let more = (line.len() > word.len() + 1).then(|| literal(line));
+            all.push((heading, more.into_iter().collect()));
+            continue;
+        }
+        if all.is_empty() {
+            all.push(("NOTES", Vec::new()));
+        }
+        all.last_mut().unwrap().1.push(literal(line));
+    }
+    for (_, lines) in &mut all {
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+    }
+    all
+}
+
+/// A line as a manual shows it as it is.
+fn literal(line: &str) -> String {
+    let mut out = String::new();
+    for c in line.chars() {
+        match c {
+            '\\' => out.push_str("\\e"),
+            '-' => out.push_str("\\-"),
+            '\'' => out.push_str("\\(aq"),
+            '`' => out.push_str("\\(ga"),
+            '^' => out.push_str("\\(ha"),
+            '~' => out.push_str("\\(ti"),
+            _ => out.push(c),
+        }
+    }
+    // What begins so is a request.
+    if out.starts_with('.') { format!("\\&{out}") } else { out }
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -122,6 +186,12 @@ fn the_reference_matches_the_parser() {
         let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
         write!(text, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
     }
+    text.push_str(
+        "\n## Environment\n\nEvery variable that mcpipe itself looks at.\n\n| variable | what for |\n|---|---|\n",
+    );
+    for (name, what) in mcpipe::env::DOCUMENTED {
+        writeln!(text, "| `{name}` |{what} |").unwrap();
+    }
     hold(&root().join("docs/cli.md"), &text);
 }
 
@@ -135,4 +205,68 @@ fn the_readme_shows_the_real_usage() {
     let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
     let usage = format!("```text\n{}\n```\n", help.join("\n"));
     hold(&path, &format!("{before}<!-- usage -->\n{usage}<!-- /usage -->{after}"));
+}
+
+#[test]
+fn a_page_is_asked_for_in_the_words_of_the_command() {
+    let sandbox = Sandbox::new();
+    let read = |file: &str| std::fs::read_to_string(root().join("man").join(file)).unwrap();
+    for (words, file) in [
+        (&["config", "add"][..], "mcpipe-config-add.1"),
+        (&["config-add"], "mcpipe-config-add.1"),
+        (&["config", "secret", "set"], "mcpipe-config-secret-set.1"),
+    ] {
+        let run = sandbox.mcpipe(["man"]).args(words).run();
+        assert!(run.succeeds().stdout() == read(file), "{words:?}");
+    }
+    let run = sandbox.mcpipe(["man", "config", "ad"]).run();
+    assert_eq!(
+        run.exits(2).stderr(),
+        "mcpipe: error: there is no command 'config ad'\nhint: did you mean: mcpipe man config add\n"
+    );
+}
+
+#[test]
+fn examples_in_pages_are_set_as_they_are() {
+    let sandbox = Sandbox::new();
+    let page = |words: &[&str]| sandbox.mcpipe(["man"]).args(words).run().stdout().to_owned();
+    for (words, section, line) in [
+        (&[][..], "EXAMPLES", "  mcpipe list linear \\-\\-json | jq \\-r \\(aq.tools[].name\\(aq"),
+        (&[], "EXIT STATUS", "  2 usage              5 unreachable        8 refused"),
+        (&[], "ENVIRONMENT", "  NO_COLOR, TERM=dumb"),
+        (
+            &["call"],
+            "ARGUMENTS",
+            "  name=@FILE       the file\\(aqs text; @\\- is standard input; @@x is the literal text @x",
+        ),
+        (&["call"], "EXAMPLES", "  mcpipe call files write_file path=out.txt content=@report.md"),
+        (&["config", "add"], "EXAMPLES", "  mcpipe config add "),
+    ] {
+        let text = page(words);
+        assert!(!text.contains("EXTRA"), "{words:?}");
+        let (_, after) = text
+            .split_once(&format!(".SH {section:?}\n"))
+            .unwrap_or_else(|| panic!("{words:?} has no section {section}:\n{text}"));
+        let section = after.split(".SH").next().unwrap();
+        let (_, literal) = section.split_once(".nf\n").unwrap_or_else(|| panic!("{words:?} {section}"));
+        let literal = literal.split(".fi").next().unwrap();
+        assert!(literal.lines().any(|found| found.starts_with(line)), "{line:?} is not in:\n{literal}");
+    }
+}
+
+#[test]
+fn every_variable_is_documented() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.mcpipe(["--help"]).run();
+    let (_, table) = help.succeeds().stdout().split_once("\nEnvironment:\n").expect("the help names the variables");
+    let reference = std::fs::read_to_string(root().join("docs/cli.md")).unwrap();
+    for (name, what) in mcpipe::env::DOCUMENTED {
+        assert!(reference.contains(&format!("| `{name}` |{what} |\n")), "docs/cli.md does not explain {name}");
+        // What every program reads is not told by each.
+        let usual = ["HOME", "PATH", "COLUMNS", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "MCPIPE_COMPLETE"];
+        assert!(usual.contains(name) || table.contains(name), "the help does not name {name}");
+    }
+    assert!(table.lines().count() <= 16 && table.lines().all(|line| line.len() <= 80), "{table}");
+    // Asked for in short, it stays short.
+    assert!(!sandbox.mcpipe(["-h"]).run().succeeds().stdout().contains("Environment:"));
 }

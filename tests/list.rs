@@ -14,8 +14,8 @@ fn tools_of_a_server() {
         --- stdout
         echo\tSays what it is told. Nothing else.\ttext
         add\tAdds two integers\ta: integer, b: integer
-        fail\tAlways fails\t
-        image\tReturns a picture\t
+        fail\tAlways fails\t-
+        image\tReturns a picture\t-
         slow\tReports progress\tsteps?: integer
     "#]]
     .assert_eq(&run.snapshot());
@@ -34,8 +34,8 @@ fn a_tool_in_full() {
         Adds two integers
 
         Parameters
-        a\tinteger\trequired\t\t\t
-        b\tinteger\trequired\t\t\t
+        a\tinteger\trequired\t-\t-\t-
+        b\tinteger\trequired\t-\t-\t-
 
         Output
         { total: integer }
@@ -78,12 +78,12 @@ fn a_tool_described_at_length() {
         read-only: no, destructive: no, idempotent: no, open world: yes
 
         Parameters
-        title\tstring\trequired\t\tat most 80 characters\tOne line
-        priority\t1 | 2 | 3\toptional\t2\t1, 2, 3\t
-        labels\tstring[]\toptional\t\t\t
-        due\tstring | null\toptional\t\tformat date\t
-        place\tobject\toptional\t\t\t
-        place.line\tnumber\toptional\t\t\t
+        title\tstring\trequired\t-\tat most 80 characters\tOne line
+        priority\t1 | 2 | 3\toptional\t2\t1, 2, 3\t-
+        labels\tstring[]\toptional\t-\t-\t-
+        due\tstring | null\toptional\t-\tformat date\t-
+        place\tobject\toptional\t-\t-\t-
+        place.line\tnumber\toptional\t-\t-\t-
 
         Output
         { id: integer }
@@ -105,14 +105,14 @@ fn everything_else() {
     expect![[r#"
         exit: 0
         --- stdout
-        demo://hello\thello\ttext/plain\t\tA greeting
-        demo://logo\tlogo\timage/png\t\t
+        demo://hello\thello\ttext/plain\t-\tA greeting
+        demo://logo\tlogo\timage/png\t-\t-
     "#]]
     .assert_eq(&shown("--resources"));
     expect![[r#"
         exit: 0
         --- stdout
-        demo://item/{id}\titem\t\tOne item
+        demo://item/{id}\titem\t-\tOne item
     "#]]
     .assert_eq(&shown("--templates"));
     expect![[r#"
@@ -126,12 +126,12 @@ fn everything_else() {
         --- stdout
         tools\techo\tSays what it is told. Nothing else.\ttext
         tools\tadd\tAdds two integers\ta: integer, b: integer
-        tools\tfail\tAlways fails\t
-        tools\timage\tReturns a picture\t
+        tools\tfail\tAlways fails\t-
+        tools\timage\tReturns a picture\t-
         tools\tslow\tReports progress\tsteps?: integer
-        resources\tdemo://hello\thello\ttext/plain\t\tA greeting
-        resources\tdemo://logo\tlogo\timage/png\t\t
-        resource templates\tdemo://item/{id}\titem\t\tOne item
+        resources\tdemo://hello\thello\ttext/plain\t-\tA greeting
+        resources\tdemo://logo\tlogo\timage/png\t-\t-
+        resource templates\tdemo://item/{id}\titem\t-\tOne item
         prompts\tgreet\tGreets someone\twho, tone?
     "#]]
     .assert_eq(&shown("--all"));
@@ -242,9 +242,9 @@ fn every_configured_server_is_a_row() {
     expect![[r#"
         exit: 0
         --- stdout
-        gone\tstdio\t\t\t\t\t\t
-        one\tstdio\t\t\t\t\t\t
-        two\thttp\t\t\t\t\t\t
+        gone\tstdio\t-\t-\t-\t-\t-\t-
+        one\tstdio\t-\t-\t-\t-\t-\t-
+        two\thttp\t-\t-\t-\t-\t-\t-
     "#]]
     .assert_eq(&offline.snapshot_with(&[(&words.join(" "), "SERVER")]));
     assert_eq!(stdio.seen().len(), before, "--offline starts nothing");

@@ -73,3 +73,94 @@ fn without_a_terminal_no_editor_is_guessed() {
     let run = Sandbox::new().mcpipe(["config", "edit"]).run();
     run.exits(2).prints("").says("there is no terminal to edit the configuration at").says("config.toml another way");
 }
+
+/// What is shown to be pasted leads to the same server: with the options that led to it, and without their secrets.
+#[test]
+fn examples_and_hints_repeat_how_the_server_was_reached() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let words = server.words();
+    let file =
+        sandbox.file("my servers.toml", format!("[servers.a]\ncommand = {:?}\nargs = {:?}\n", words[0], &words[1..]));
+    let example = |words: &[&str]| {
+        let run = run(&sandbox, words);
+        let text = run.exits(0).stdout().to_owned();
+        text.lines().last().unwrap().replace(&server.target(), "SERVER")
+    };
+    let config = ["--config", "my servers.toml"];
+    assert_eq!(
+        example(&[&["list", "a", "echo"], &config[..]].concat()),
+        "mcpipe call a echo text=text --config 'my servers.toml'"
+    );
+    // It works as it stands, but for the value.
+    let pasted = sandbox.mcpipe(["call", "a", "echo", "text=hi", "--config"]).arg(&file).run();
+    pasted.exits(0).prints("hi\n");
+    assert_eq!(
+        example(&["list", &server.target(), "echo", "-e", "API_KEY=s3cret", "--cwd", ".", "--protocol", "2026-07-28"]),
+        "mcpipe call 'SERVER' echo text=text -e API_KEY=… --cwd . --protocol 2026-07-28"
+    );
+    let http = Mcp::modern().http();
+    let url = http.url("/mcp");
+    let run = sandbox
+        .mcpipe([
+            "list",
+            &url,
+            "echo",
+            "-H",
+            "X-Team: s3cret",
+            "-H",
+            "B: s3cret",
+            "--transport",
+            "http",
+            "--bearer-env",
+            "T",
+        ])
+        .env("T", "s3cret")
+        .run();
+    run.exits(0).hides("s3cret");
+    assert_eq!(
+        run.stdout().lines().last().unwrap(),
+        format!("mcpipe call {url} echo text=text -H 'X-Team: …' -H 'B: …' --bearer-env T --transport http")
+    );
+
+    let says = |words: &[&str], hint: &str| {
+        let run = sandbox.mcpipe(words).run();
+        let said = run.stderr().replace(&server.target(), "SERVER");
+        assert!(said.ends_with(&format!("{hint}\n")), "{hint}\n{run:?}");
+    };
+    let with = |words: &[&'static str]| -> Vec<&'static str> { [words, &config[..]].concat() };
+    let option = "--config 'my servers.toml'";
+    says(&with(&["call", "a", "zzzzzz"]), &format!("see its tools: mcpipe list a {option}"));
+    says(&with(&["call", "a"]), &format!("see its tools: mcpipe list a {option}"));
+    says(&with(&["call", "a", "add", "a=x"]), &format!("hint: mcpipe list a add {option}"));
+    says(&with(&["prompt", "a", "zzzzzz"]), &format!("mcpipe prompt a {option}"));
+    says(&with(&["read", "a", "-o", "x"]), &format!("mcpipe read a {option}"));
+    says(&with(&["list", "a", "echo", "--all"]), &format!("mcpipe list a --all {option}"));
+}
+
+#[test]
+fn a_server_that_ends_is_shown_as_it_was_started() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.script("s", "exit 1");
+    let file = sandbox.file("m.toml", format!("[servers.exits]\ncommand = {script:?}\n"));
+    let run = sandbox.mcpipe(["list", "exits", "--config"]).arg(&file).run();
+    run.exits(5);
+    assert_eq!(
+        run.stderr().lines().last().unwrap(),
+        format!("hint: see how it is started: mcpipe config get exits --config {}", file.display())
+    );
+    let run = sandbox.mcpipe(["list", "./s x", "--cwd", ".", "-e", "API_KEY=s3cret"]).run();
+    run.exits(5).hides("s3cret");
+    assert_eq!(
+        run.stderr().lines().last().unwrap(),
+        format!("hint: run it by itself to see why: cd {} && API_KEY=… ./s x", sandbox.work().display())
+    );
+    // A program that is named by one word is a server only behind `--`.
+    let run = sandbox.mcpipe(["list", "x", "y", "--", "true"]).run();
+    run.exits(2);
+    let server = Mcp::modern().stdio();
+    sandbox.script("one-word", &format!("exec {}", server.target()));
+    let path = format!("{}:/usr/bin:/bin", sandbox.work().display());
+    let run = sandbox.mcpipe(["list", "echo", "--", "one-word"]).env("PATH", path).run();
+    assert_eq!(run.exits(0).stdout().lines().last().unwrap(), "mcpipe call echo text=text -- one-word");
+}

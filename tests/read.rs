@@ -94,9 +94,9 @@ fn without_a_uri_it_lists() {
     expect![[r#"
         exit: 0
         --- stdout
-        resources\tdemo://hello\thello\ttext/plain\t\tA greeting
-        resources\tdemo://logo\tlogo\timage/png\t\t
-        resource templates\tdemo://item/{id}\titem\t\tOne item
+        resources\tdemo://hello\thello\ttext/plain\t-\tA greeting
+        resources\tdemo://logo\tlogo\timage/png\t-\t-
+        resource templates\tdemo://item/{id}\titem\t-\tOne item
     "#]]
     .assert_eq(&run.snapshot());
 }

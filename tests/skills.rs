@@ -97,7 +97,7 @@ fn they_are_listed() {
         run.succeeds();
         expect![[r#"
             pdf	skill://acme/pdf/SKILL.md	2	61	Reads PDF files
-            live	x://live/SKILL.md	dynamic		Now
+            live	x://live/SKILL.md	dynamic	-	Now
         "#]]
         .assert_eq(run.stdout());
         let run = sandbox.mcpipe(["list", &server.url("/mcp"), "--skills", "--json", "--grep", "LIVE"]).run();
@@ -341,4 +341,38 @@ fn a_real_server_has_skills() {
         let read = |dir: &str| std::fs::read(sandbox.work().join(dir).join("pdf").join(name)).unwrap();
         assert_eq!(read("out"), read("source"), "{name}");
     }
+}
+
+#[test]
+fn a_skill_among_others_is_one_document() {
+    let server = serving(Mcp::modern(), vec![whole()], |uri| match uri {
+        "demo://plain" => Some(json!({"text": "plain"})),
+        _ => honest(uri),
+    })
+    .http();
+    let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+    let read = |uris: &[&str]| {
+        let words = [&["read", url.as_str()], uris, &["--save", "out", "--json"]].concat();
+        sandbox.mcpipe(words).run()
+    };
+    let skill = json!({"skill": "skill://acme/pdf/SKILL.md", "directory": "out/pdf",
+        "files": ["out/pdf/SKILL.md", "out/pdf/forms/one.txt"]});
+    let run = read(&["demo://plain", "skill://acme/pdf/SKILL.md", "demo://missing"]);
+    let document = run.exits(1).json();
+    let results = document["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3, "{document}");
+    assert_eq!(
+        (&results[0]["uri"], &results[0]["result"]["contents"][0]["text"]),
+        (&json!("demo://plain"), &json!("plain"))
+    );
+    assert_eq!(results[1], json!({"uri": "skill://acme/pdf/SKILL.md", "export": skill}));
+    assert_eq!((&results[2]["uri"], &results[2]["error"]["code"]), (&json!("demo://missing"), &json!(1)));
+    // What fails as a skill does not keep the others back: the folder is there already.
+    let run = read(&["skill://acme/pdf/SKILL.md", "demo://plain"]);
+    let document = run.exits(2).json();
+    assert_eq!(document["results"][0]["error"]["class"], "usage", "{document}");
+    assert_eq!(document["results"][1]["result"]["contents"][0]["text"], "plain");
+    // Alone it is a document of its own, as ever.
+    std::fs::remove_dir_all(sandbox.work().join("out")).unwrap();
+    assert_eq!(read(&["skill://acme/pdf/SKILL.md"]).exits(0).json(), skill);
 }

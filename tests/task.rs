@@ -312,7 +312,7 @@ fn detached_and_found_again_by_its_id() {
     let run = sandbox.mcpipe(["task", "list"]).run();
     let line = run.succeeds().stdout();
     assert!(line.starts_with(&format!("t-1\t{url}\twork\t20")), "{line}");
-    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t-\n");
     let run = sandbox.mcpipe(["task", "get", &url, "t-1", "--json"]).run();
     assert_eq!(run.succeeds().json()["pollIntervalMs"], 50);
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
@@ -362,7 +362,7 @@ fn a_detached_task_is_asked_after_in_its_session() {
         .prints("t-1\n");
     let begun = server.exchange().len();
     assert!(!server.exchange().contains(&"DELETE".to_owned()), "{:?}", server.exchange());
-    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t-\n");
     assert_eq!(server.exchange()[begun..], ["POST tasks/get"]);
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
     assert_eq!(server.exchange().last().unwrap(), "DELETE");
@@ -375,6 +375,41 @@ fn a_detached_task_of_a_child_process_is_warned_of() {
     let server = legacy("required").stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--detach"]).run();
     run.exits(0).prints("t-1\n").says("mcpipe: warning: the task may end with the server's process, which ends now\n");
+}
+
+/// Its process took the task along: that is said where it is asked after, whichever way.
+#[test]
+fn a_task_whose_process_has_ended_is_told_so() {
+    let gone = |mcp: Mcp| {
+        let missing = |call: &crate::support::mcp::Call| call.error(-32602, "Task not found");
+        mcp.on("tasks/get", missing).on("tasks/cancel", missing).stdio()
+    };
+    for subcommand in ["get", "wait", "cancel"] {
+        let server = gone(legacy("required"));
+        let sandbox = Sandbox::new();
+        sandbox.mcpipe(["call", &server.target(), "work", "--detach"]).run().exits(0);
+        let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
+        run.exits(1)
+            .prints("")
+            .says("Task not found")
+            .says("\n  its server's process has ended, and the task with it\n");
+        assert!(run.stderr().ends_with("\nhint: a task needs a server that stays: one at a URL\n"), "{run:?}");
+        // It is nowhere any more; what is said about it then names the command that was typed.
+        let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
+        assert_eq!(
+            run.exits(1).stderr(),
+            format!(
+                "mcpipe: error: mcpipe knows no task 't-1'\nhint: say where it is: mcpipe task {subcommand} TARGET t-1\n"
+            )
+        );
+    }
+    // A server at a URL stays, and is believed. What is no more than noted down is to be given again.
+    let server =
+        modern(vec![state("t-1", "working")]).on("tasks/get", |call| call.error(-32602, "Task not found")).http();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach", "-H", "X-Team: s3cret"]).run();
+    assert_eq!(run.exits(0).stderr(), "its result: mcpipe task wait t-1 -H 'X-Team: …'\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().exits(1).hides("process has ended");
 }
 
 #[test]
@@ -429,7 +464,7 @@ fn a_servers_own_list() {
         .stdio();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["task", "list", &server.target()]).run();
-    run.succeeds().prints("t-1\tworking\t\nt-2\tfailed\tno paper\n");
+    run.succeeds().prints("t-1\tworking\t-\nt-2\tfailed\tno paper\n");
     let run = sandbox.mcpipe(["task", "list", "--json", "--"]).args(server.words()).run();
     assert_eq!(run.succeeds().json()["tasks"][1]["taskId"], "t-2");
     // In the newer form a server keeps none: what mcpipe started there is shown.

@@ -418,7 +418,7 @@ fn lists_are_printed_when_they_are_different() {
     let plain = server(Mcp::legacy("2025-11-25"));
     let args = ["list", &plain.target(), "--watch", "--protocol", "legacy"];
     let run = Sandbox::new().mcpipe(args).start();
-    run.wait_for_stdout("a\t\t\n\na\t\t\nb\t\t\n");
+    run.wait_for_stdout("a\t-\t-\n\na\t-\t-\nb\t-\t-\n");
     run.signal(Signal::INT);
     let run = run.wait();
     run.exits(130);

@@ -137,13 +137,13 @@ fn members_of_arrays_of_objects_and_of_any_name_are_shown() {
         "edits[].oldText\tstring\trequired",
         "edits[].tags\tstring[]\toptional",
         "where.deep.deeper.n\tinteger\toptional",
-        "map.*\tinteger\toptional\t\t\tunder any other name",
+        "map.*\tinteger\toptional\t-\t-\tunder any other name",
     ] {
         assert!(run.stdout().contains(row), "{row}: {run:?}");
     }
     let open = self::server(json!({"type": "object", "additionalProperties": {"type": "integer"}}));
     let run = Sandbox::new().mcpipe(["list", &open.target(), "do"]).run();
-    assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t\t\tunder any other name\n"), "{run:?}");
+    assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t-\t-\tunder any other name\n"), "{run:?}");
 }
 
 /// `[0]` is a position wherever an array may stand, and a dot before digits only where one must.

@@ -474,7 +474,7 @@ fn all_problems_become_one_usage_failure() {
     let schema = everything();
     let words = ["limit=abc".to_owned(), "qeury=x".to_owned()];
     let problems = build(&Input { words: &words, ..Input::default() }, Some(&schema), &mut memory()).unwrap_err();
-    let failure = schema::failure("npx server", "search", &problems);
+    let failure = schema::failure("mcpipe list 'npx server' search", "search", &problems);
     assert_eq!(failure.class(), crate::error::Class::Usage);
     assert_eq!(failure.details().message, "search: 3 arguments do not fit the tool");
     assert_eq!(failure.details().causes.len(), 3);

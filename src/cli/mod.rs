@@ -6,6 +6,7 @@
 mod auth;
 mod config;
 mod forms;
+mod help;
 mod options;
 mod plain;
 mod read;
@@ -35,7 +36,8 @@ const TERM_WIDTH: usize = 100;
     long_about = "Talk to Model Context Protocol servers from scripts, CI jobs and the terminal.\n\n\
         TARGET is a configured name, an http(s) URL, or a command line in one word \
         ('npx -y @scope/server'); after `--` a command line needs no quotes and TARGET is left out.",
-    after_help = EXAMPLES,
+    after_help = help::SHORT,
+    after_long_help = help::LONG,
     disable_help_subcommand = false,
     propagate_version = true,
     subcommand_required = true,
@@ -116,20 +118,6 @@ impl Cli {
         std::mem::take(inner).over(std::mem::take(&mut self.global))
     }
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  mcpipe list 'npx -y @modelcontextprotocol/server-everything'
-  mcpipe call https://mcp.example.com/mcp search query='rust' limit=5
-  mcpipe call get-sum a=2 b=3 -- npx -y @modelcontextprotocol/server-everything
-  mcpipe read files file:///tmp/notes.txt > notes.txt
-  mcpipe list linear --json | jq -r '.tools[].name'
-
-Exit codes:
-  0 done               3 configuration      6 timed out
-  1 the server failed  4 authentication     7 protocol broken
-  2 usage              5 unreachable        8 refused
-  70 a bug in mcpipe; 74 the result could not be written here, to a full disk, say";
 
 /// The commands. Only the one that is invoked is built: that keeps the start fast.
 #[derive(Debug, Subcommand)]
@@ -326,10 +314,11 @@ pub struct CallArgs {
 #[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
+  mcpipe config add demo -- npx -y @modelcontextprotocol/server-everything
   mcpipe prompt demo                             the prompts
-  mcpipe prompt demo code_review language=rust code=@main.rs
-  mcpipe prompt demo code_review --complete language=r
-  mcpipe prompt demo code_review language=rust --for anthropic > messages.json")]
+  mcpipe prompt demo args-prompt city=Bern state=@state.txt
+  mcpipe prompt demo completable-prompt --complete department=E
+  mcpipe prompt demo args-prompt city=Bern --for anthropic > messages.json")]
 pub struct PromptArgs {
     /// Configured name, URL or command line
     #[arg(value_name = "TARGET")]
@@ -391,11 +380,13 @@ pub enum Shell {
 
 /// Print a manual page
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man call > mcpipe-call.1")]
+#[command(
+    after_help = "Examples:\n  mcpipe man | man -l -\n  mcpipe man config add | man -l -\n  mcpipe man call > mcpipe-call.1"
+)]
 pub struct ManArgs {
     /// The command; mcpipe itself where it is left out
     #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
+    pub command: Vec<String>,
 
     /// The options of every command.
     #[command(flatten)]

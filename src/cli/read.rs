@@ -10,12 +10,16 @@ use super::{GlobalOptions, TargetOptions};
 #[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Examples:
-  mcpipe read files                              the resources and templates
-  mcpipe read files file:///tmp/notes.txt > notes.txt
-  mcpipe read demo demo://logo -o logo.png
-  mcpipe read demo 'demo://item/{id}{?tag*}' id=7 tag=a    what follows ? & # ; may be left out
-  mcpipe read demo 'demo://item/{id}' --complete id=4
-  mcpipe read demo demo://status --watch         again at every change, until interrupted
+  mcpipe config add demo -- npx -y @modelcontextprotocol/server-everything
+  mcpipe read demo                               the resources and templates
+  mcpipe read demo demo://resource/static/document/features.md > features.md
+  mcpipe read demo 'demo://resource/dynamic/text/{resourceId}' resourceId=7
+  mcpipe read demo 'demo://resource/dynamic/blob/{resourceId}' resourceId=7 -o x
+  mcpipe read demo 'demo://resource/dynamic/text/{resourceId}' \\
+    --complete resourceId=4
+  mcpipe read demo demo://resource/static/document/startup.md --watch
+                                                 again at every change
+  mcpipe read api 'api://item/{id}{?tag*}' id=7  what follows ? & # ; may be left out
   mcpipe read docs skill://pdf/SKILL.md --save . a whole skill, every file verified")]
 pub struct ReadArgs {
     /// Configured name, URL or command line

@@ -8,13 +8,15 @@ use super::{GlobalOptions, TargetOptions};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A task that mcpipe started is known by its ID alone; for another one, TARGET
-says where it is.
+says where it is. A task needs a server that stays, at a URL: one that mcpipe
+starts as a command ends with mcpipe, and its tasks with it.
 
 Examples:
-  id=$(mcpipe call demo simulate-research-query topic=rust --detach)
+  url=https://mcp.example.com/mcp
+  id=$(mcpipe call $url simulate-research-query topic=rust --detach)
   mcpipe task get $id
   mcpipe task wait $id --json
-  mcpipe task cancel demo $id
+  mcpipe task cancel $url $id
   mcpipe task list")]
 pub struct TaskArgs {
     /// What to do.

@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: CallArgs) -> Result<Exit> {
     let Some((tool, words)) = words.split_first() else {
         return Err(Failure::new(Class::Usage, "which tool?")
             .server(&target.name)
-            .hint(format!("see its tools: mcpipe list {}", super::quoted(&target.name))));
+            .hint(format!("see its tools: {}", target.line("list", &[]))));
     };
     let given = Given::read(&target, tool, words, args.object.as_deref())?;
     if let Some(directory) = args.save.as_deref().filter(|_| !args.dry_run) {

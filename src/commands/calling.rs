@@ -64,7 +64,7 @@ impl Given {
             }
             Some(Err(problem)) => {
                 let name = tool.split('(').next().unwrap_or(tool).trim();
-                let wrong = schema::failure(&target.name, name, &[problem]);
+                let wrong = schema::failure(&shown(target, name), name, &[problem]);
                 if !tool.ends_with(')') {
                     return Err(wrong);
                 }
@@ -215,7 +215,7 @@ impl<'a> Calling<'a> {
         {
             context.ui.warn(&news);
         }
-        let misfit = tool.and_then(|tool| outcome::misfit(&target.name, tool, &result));
+        let misfit = tool.and_then(|tool| outcome::misfit(target, tool, &result));
         Ok(Got::Result(result, misfit))
     }
 
@@ -289,9 +289,9 @@ impl<'a> Calling<'a> {
     fn build(&self, schema: Option<&Value>) -> Result<Map<String, Value>> {
         let Given { base, form, words, .. } = self.given;
         let input = args::Input { base: base.as_deref(), form, words };
-        let target = &self.way.session.target().name;
+        let target = self.way.session.target();
         let built = args::build(&input, schema, &mut *self.files.borrow_mut())
-            .map_err(|problems| schema::failure(target, &self.given.tool, &problems))?;
+            .map_err(|problems| schema::failure(&shown(target, &self.given.tool), &self.given.tool, &problems))?;
         for doubt in &built.unchecked {
             self.way.context.ui.warn(&doubt.to_string());
         }
@@ -383,4 +383,9 @@ impl<'a> Calling<'a> {
 
 fn refuses_arguments(failure: &Failure) -> bool {
     failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS)
+}
+
+/// The command that shows a tool.
+fn shown(target: &Target, tool: &str) -> String {
+    target.line("list", &[&super::quoted(tool)])
 }

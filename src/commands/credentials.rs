@@ -88,6 +88,7 @@ impl Context {
         };
         let manner = Manner {
             name: target.name.clone(),
+            command: target.line("auth login", &[]),
             configured: target.configured.then(|| target.name.clone()),
             secret: target.auth.client_secret.clone(),
             login: entry.login,

@@ -20,13 +20,13 @@ pub fn completions(context: &Context, args: &CompletionsArgs) -> Result<Exit> {
 /// # Errors
 /// When there is no such command, or standard output cannot be written.
 pub fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
-    let name = args.command.as_deref().unwrap_or_default();
-    let Some(page) = generate::page(name) else {
+    let name = args.command.join("-");
+    let Some(page) = generate::page(&name) else {
         let names: Vec<&str> = generate::PAGES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-        let failure = Failure::new(Class::Usage, format!("there is no command '{name}'"));
-        let nearest = near(name, names.iter().copied());
+        let failure = Failure::new(Class::Usage, format!("there is no command '{}'", args.command.join(" ")));
+        let nearest = near(&name, names.iter().copied());
         return Err(match nearest.first() {
-            Some(nearest) => failure.hint(format!("did you mean: mcpipe man {nearest}")),
+            Some(nearest) => failure.hint(format!("did you mean: mcpipe man {}", nearest.replace('-', " "))),
             None => failure.hint(format!("the commands are {}", names.join(", "))),
         });
     };

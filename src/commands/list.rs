@@ -36,14 +36,14 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     let Resolved { target, rest: words } = context.target(words, &args.command, true, &args.reach).await?;
     if let (Some(option), Some(tool)) = (only_of_lists(&args), words.first()) {
         return Err(Failure::new(Class::Usage, format!("{option} is about lists, and '{tool}' is one tool"))
-            .hint(format!("leave out one of them: mcpipe list {} {option}", super::quoted(&target.name))));
+            .hint(format!("leave out one of them: {}", target.line("list", &[option]))));
     }
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match words.as_slice() {
         [] if args.info => info(context, session).await,
         [] if args.schema => Err(Failure::new(Class::Usage, "--schema needs a tool")
-            .hint(format!("name one: mcpipe list {} TOOL --schema", super::quoted(&session.target().name)))),
+            .hint(format!("name one: {}", session.target().line("list", &["TOOL", "--schema"])))),
         [] if args.all => everything(context, session, &args).await,
         [] => kinds(context, session, &wanted(&args), Filter::of(&args)).await,
         [tool] => one_tool(context, session, tool, args.schema).await,
@@ -252,10 +252,10 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema_only:
     } else {
         let parameters = parameters(tool);
         let output = tool.output_schema().map(schema::output_shape);
-        let mut example =
-            vec!["mcpipe".to_owned(), "call".to_owned(), super::quoted(&target.name), super::quoted(name)];
-        example.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
-        let example = example.join(" ");
+        let mut words = vec![super::quoted(name)];
+        words.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let example = target.line("call", &words);
         ui.tool_in_full(&ToolView { tool, parameters: &parameters, output: output.as_deref(), example: &example })?;
     }
     Ok(Exit::Done)

@@ -41,7 +41,7 @@ use crate::interrupt::{self, Interrupt};
 use crate::output::{Progress, Ui};
 use crate::session::peer::{Abilities, Inputs, Observer};
 use crate::session::{self, Session, retry};
-use crate::target::{self, Overrides, Resolved, Target, Words};
+use crate::target::{self, Overrides, Resolved, Target, Typed, Words};
 use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, Endpoint, HttpMode};
 use credentials::{Entry, Stores};
@@ -220,17 +220,19 @@ impl Context {
         let resolve = |secrets: &Secrets<'_>| target::resolve(words.clone(), &overrides, &lookup, secrets);
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
-        let resolved = self.with_secrets(defaults, resolve).await?;
+        let mut resolved = self.with_secrets(defaults, resolve).await?;
         self.hide_credentials(&resolved.target);
-        // Said even where nothing else is.
-        let unchecked = match &resolved.target.endpoint {
-            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
-            Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
-        };
+        resolved.target.typed = self.typed(&overrides);
+        let unchecked = is_unchecked(&resolved.target);
         for warning in &resolved.target.warnings {
             if unchecked { self.ui.alarm(warning) } else { self.ui.warn(warning) }
         }
         Ok(resolved)
+    }
+
+    /// The options that lead to a target.
+    fn typed(&self, overrides: &Overrides) -> Typed {
+        Typed::new(self.global.config.as_deref(), overrides)
     }
 
     /// The same without fetching a secret: the target says what there is, and cannot be connected to.
@@ -263,9 +265,23 @@ impl Context {
         if pretend {
             return resolve(&Secrets::pretended());
         }
-        let target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
         self.hide_credentials(&target);
+        target.typed = self.typed(overrides);
+        // What is said of the files is no matter of one server.
+        for warning in target.warnings.iter().skip(config.passed_over.len() + config.warnings.len()) {
+            let warning = format!("{name}: {warning}");
+            if is_unchecked(&target) { self.ui.alarm(&warning) } else { self.ui.warn(&warning) }
+        }
         Ok(target)
+    }
+}
+
+/// Whether no certificate is checked there: that is said even where nothing else is.
+fn is_unchecked(target: &Target) -> bool {
+    match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
+        Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
     }
 }
 

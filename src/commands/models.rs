@@ -41,7 +41,7 @@ pub async fn list(context: &Context, args: &ListArgs, form: ToolForm) -> Result<
         return Err(Failure::new(Class::Usage, format!("unexpected word '{extra}' after the tool")));
     }
     let progress = context.progress(&format!("asking {}", target.name));
-    let server = target.name.clone();
+    let (server, look) = (target.name.clone(), target.line("list", &[]));
     let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| offered(context, session, Kind::Tools, Filter::of(args)).await;
     let mut tools = progress.during(context.with(session, operation)).await?;
@@ -51,7 +51,7 @@ pub async fn list(context: &Context, args: &ListArgs, form: ToolForm) -> Result<
         if tools.is_empty() {
             let failure = Failure::new(Class::Failed, format!("the server has no tool '{tool}'")).server(&server);
             return Err(match near(tool, known.iter().map(String::as_str)).as_slice() {
-                [] => failure.hint(format!("see its tools: mcpipe list {}", super::quoted(&server))),
+                [] => failure.hint(format!("see its tools: {look}")),
                 nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
             });
         }

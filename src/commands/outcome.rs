@@ -7,12 +7,18 @@ use crate::error::{Class, Failure};
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::{Entry, member};
 use crate::schema;
+use crate::target::Target;
 
 /// How a result breaks the tool's promise; nothing where it keeps it, or where none was made.
 ///
-/// `target` is as the user named it. A result that is itself a failure promises nothing.
+/// A result that is itself a failure promises nothing.
 #[must_use]
-pub fn misfit(target: &str, tool: &Entry, result: &RawValue) -> Option<Failure> {
+pub fn misfit(target: &Target, tool: &Entry, result: &RawValue) -> Option<Failure> {
+    broken(tool, result, || target.line("list", &[&super::quoted(tool.name()), "--json"]))
+}
+
+/// The same; `look` is the command that shows the promise.
+fn broken(tool: &Entry, result: &RawValue, look: impl Fn() -> String) -> Option<Failure> {
     let schema = tool.output_schema()?;
     if member(result, "isError").is_some_and(|raw| raw.get() == "true") {
         return None;
@@ -29,8 +35,7 @@ pub fn misfit(target: &str, tool: &Entry, result: &RawValue) -> Option<Failure> 
         Ok(problems) if problems.is_empty() => None,
         Ok(problems) => {
             let failure = problems.iter().fold(failure(), |failure, problem| failure.cause(problem.to_string()));
-            let (target, name) = (super::quoted(target), super::quoted(tool.name()));
-            Some(failure.hint(format!("see what was promised: mcpipe list {target} {name} --json")))
+            Some(failure.hint(format!("see what was promised: {}", look())))
         }
         Err(doubt) => {
             let message = format!("the result cannot be checked against the output schema of '{}'", tool.name());
@@ -49,7 +54,7 @@ mod tests {
     fn judge(schema: serde_json::Value, result: &str) -> Option<String> {
         let tool = json!({"name": "t", "inputSchema": {}, "outputSchema": schema}).to_string();
         let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        misfit("s", &Entry::new(&raw(&tool)), &raw(result)).map(|failure| failure.to_string())
+        broken(&Entry::new(&raw(&tool)), &raw(result), String::new).map(|failure| failure.to_string())
     }
 
     #[test]

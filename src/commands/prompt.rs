@@ -25,7 +25,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let Some((name, words)) = words.split_first() else {
         if args.form.is_some() {
             return Err(Failure::new(Class::Usage, "--for needs a prompt")
-                .hint(format!("name one: mcpipe prompt {} NAME --for …", super::quoted(&target.name))));
+                .hint(format!("name one: {}", target.line("prompt", &["NAME", "--for", "…"]))));
         }
         let session = context.session(target, None)?;
         let listed =
@@ -101,13 +101,12 @@ async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut 
     let message = &mut failure.details_mut().message;
     *message = format!("{name}: {message}");
     let Ok(listing) = session.list(Kind::Prompts, Use::Memory).await else { return failure };
-    let target = super::quoted(&session.target().name);
     let Some(prompt) = listing.find(name) else {
         let entries = listing.entries();
         let nearest = near(name, entries.iter().map(|entry| entry.name()));
         return failure.hint(match nearest.first() {
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("see the prompts: mcpipe prompt {target}"),
+            None => format!("see the prompts: {}", session.target().line("prompt", &[])),
         });
     };
     let known: Vec<(&str, bool)> = prompt

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
     }
     let uris = expand(&uris)?;
     if uris.is_empty() && (args.file().is_some() || args.save.is_some()) {
-        return Err(which(&target.name));
+        return Err(which(&target));
     }
     if uris.len() > 1 && args.file().is_some() {
         return Err(Failure::new(Class::Usage, "several resources do not go into one file").hint(if args.watch {
@@ -50,7 +50,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         .with(session, async |session| {
             if args.watch {
                 return if uris.is_empty() {
-                    Err(which(&session.target().name))
+                    Err(which(session.target()))
                 } else {
                     watch::resources(context, session, &args, &uris).await
                 };
@@ -60,31 +60,52 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
                     .during(list::kinds(context, session, &[Kind::Resources, Kind::Templates], list::Filter::default()))
                     .await;
             }
-            let mut single = Vec::new();
-            for uri in uris {
-                let whole = match &args.save {
-                    Some(directory) => progress.during(skills::export(context, session, &uri, directory)).await?,
-                    None => false,
-                };
-                if !whole {
-                    single.push(uri);
-                }
-            }
-            let results = progress.during(join_all(single.iter().map(|uri| skills::read(context, session, uri)))).await;
-            print(context, &args, &single, results)
+            let results = progress.during(all(context, session, &args, &uris)).await?;
+            print(context, &args, &uris, results)
         })
         .await
 }
 
-fn which(target: &str) -> Failure {
-    Failure::new(Class::Usage, "which resource?")
-        .hint(format!("see what there is: mcpipe read {}", super::quoted(target)))
+/// What came of a URI.
+enum Got {
+    /// A resource.
+    Resource(Raw),
+    /// A whole skill.
+    Skill(skills::Exported),
+}
+
+/// Brings the skills among the URIs home and reads the others at once; what came of each, in their order.
+async fn all(context: &Context, session: &Session, args: &ReadArgs, uris: &[String]) -> Result<Vec<Result<Got>>> {
+    let mut skills = Vec::new();
+    for uri in uris {
+        let skill = match &args.save {
+            Some(directory) => skills::export(context, session, uri, directory).await.transpose(),
+            None => None,
+        };
+        if let (Some(Err(_)), Some(failure)) = (&skill, context.interrupt.raised()) {
+            return Err(failure);
+        }
+        skills.push(skill);
+    }
+    let got = skills.into_iter().zip(uris).map(async |(skill, uri)| match skill {
+        Some(skill) => skill.map(Got::Skill),
+        None => skills::read(context, session, uri).await.map(Got::Resource),
+    });
+    Ok(join_all(got).await)
+}
+
+fn which(target: &Target) -> Failure {
+    Failure::new(Class::Usage, "which resource?").hint(look(target))
+}
+
+fn look(target: &Target) -> String {
+    format!("see what there is: {}", target.line("read", &[]))
 }
 
 /// Completes an argument of a template.
 async fn complete(context: &Context, target: Target, words: &[String], wanted: &str) -> Result<Exit> {
     let wanted = Wanted::read(wanted)?;
-    let Some((template, arguments)) = words.split_first() else { return Err(which(&target.name)) };
+    let Some((template, arguments)) = words.split_first() else { return Err(which(&target)) };
     let names = variables(template)?;
     if !names.contains(&wanted.argument) {
         let failure =
@@ -211,19 +232,22 @@ async fn explain(session: &Session, uri: &str, failure: Failure) -> Failure {
     let nearest = near(uri, entries.iter().map(|entry| entry.uri()));
     let hint = match nearest.first() {
         Some(nearest) => format!("did you mean {nearest}?"),
-        None => format!("see what there is: mcpipe read {}", super::quoted(&session.target().name)),
+        None => look(session.target()),
     };
     failure.hint(hint)
 }
 
-fn print(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<Raw>>) -> Result<Exit> {
+fn print(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<Got>>) -> Result<Exit> {
     if context.ui.json() && results.len() > 1 {
         return print_json(context, args, uris, results);
     }
     let several = results.len() > 1;
     let mut exit = Exit::Done;
     for result in results {
-        let printed = result.and_then(|result| print_one(context, args, &result));
+        let printed = result.and_then(|got| match got {
+            Got::Resource(result) => print_one(context, args, &result),
+            Got::Skill(skill) => skill.print(context),
+        });
         match printed {
             Ok(()) => {}
             Err(failure) if !several || failure.class() == Class::ClosedPipe => return Err(failure),
@@ -252,7 +276,7 @@ fn print_one(context: &Context, args: &ReadArgs, result: &RawValue) -> Result<()
 }
 
 /// Several results as one document: what was asked, and what came of it.
-fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<Raw>>) -> Result<Exit> {
+fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<Got>>) -> Result<Exit> {
     let mut text = String::from(r#"{"results":["#);
     let mut exit = Exit::Done;
     let mut failed = |failure: &Failure| {
@@ -267,7 +291,8 @@ fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<
         }
         let uri = Value::String(uri.clone());
         match result {
-            Ok(result) => {
+            Ok(Got::Skill(skill)) => text.push_str(&format!(r#"{{"uri":{uri},"export":{}}}"#, skill.json())),
+            Ok(Got::Resource(result)) => {
                 let saved = args.save.as_ref().map(|directory| context.ui.read_result_saved(&result, directory));
                 if let Some(Err(failure)) = saved {
                     failed(&failure);

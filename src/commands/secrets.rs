@@ -220,7 +220,8 @@ fn absent(name: &str, base: &Path, environment: &Environment) -> Option<Unavaila
             .then(|| Unavailable::new(format!("the command '{name}' is not a program that can be run")));
     }
     environment.find_program(name).is_none().then(|| {
-        Unavailable::new(format!("the command '{name}' is not found in PATH")).hint("install it, or write its path")
+        Unavailable::new(format!("the command '{name}' is not found in PATH"))
+            .hint(format!("install {name}, or write its path"))
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Context, read};
 use crate::error::{Class, Failure, Result};
@@ -49,18 +49,45 @@ async fn verified(session: &Session, skill: &Skill, uri: &str) -> Result<(Raw, V
     Ok((result, bytes))
 }
 
-/// Brings a whole skill into a new folder of its name in `directory`, where the URI is that of a skill, and
-/// prints the names of its files; `false` where it is none.
+/// A skill that was brought into a folder.
+pub struct Exported {
+    skill: String,
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+impl Exported {
+    /// The names of its files, a line each, or all as a document.
+    ///
+    /// # Errors
+    /// When they cannot be printed.
+    pub fn print(&self, context: &Context) -> Result<()> {
+        if context.ui.json() {
+            return context.ui.json_value(&self.json());
+        }
+        self.files.iter().try_for_each(|path| context.ui.path(path))
+    }
+
+    /// The skill, the folder and the files as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let names: Vec<_> = self.files.iter().map(|path| path.to_string_lossy()).collect();
+        json!({"skill": self.skill, "directory": self.folder.to_string_lossy(), "files": names})
+    }
+}
+
+/// Brings a whole skill into a new folder of its name in `directory`, where the URI is that of a skill; `None` where
+/// it is none.
 ///
 /// Nothing is written unless every file is what the server promised.
 ///
 /// # Errors
 /// When a file cannot be read, verified or written, or has a name that leads out of the folder.
-pub async fn export(context: &Context, session: &Session, uri: &str, directory: &Path) -> Result<bool> {
+pub async fn export(context: &Context, session: &Session, uri: &str, directory: &Path) -> Result<Option<Exported>> {
     if !may_be_skill(uri) {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(skill) = session.skill_of(uri).await?.filter(|skill| skill.uri == uri) else { return Ok(false) };
+    let Some(skill) = session.skill_of(uri).await?.filter(|skill| skill.uri == uri) else { return Ok(None) };
     if let Some(why) = skill.too_large() {
         return Err(Failure::new(Class::Refused, format!("the skill '{uri}' is not taken")).cause(why));
     }
@@ -93,16 +120,8 @@ pub async fn export(context: &Context, session: &Session, uri: &str, directory: 
         }
     }
     let folder = export.finish()?;
-    let paths: Vec<PathBuf> = files.iter().map(|(_, path)| folder.join(path)).collect();
-    if context.ui.json() {
-        let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
-        context.ui.json_value(&json!({"skill": skill.uri, "directory": folder.to_string_lossy(), "files": names}))?;
-    } else {
-        for path in &paths {
-            context.ui.path(path)?;
-        }
-    }
-    Ok(true)
+    let files = files.iter().map(|(_, path)| folder.join(path)).collect();
+    Ok(Some(Exported { skill: skill.uri.clone(), folder, files }))
 }
 
 fn first_alone<T>(all: &[T]) -> [&[T]; 2] {

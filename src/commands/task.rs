@@ -11,6 +11,7 @@ use crate::cli::{TargetOptions, TaskArgs, TaskCommand, TaskListArgs, TaskOne, Ta
 use crate::error::{Class, Failure, Result};
 use crate::output::save::into_directory;
 use crate::output::{Cell, Column, Table};
+use crate::protocol::code;
 use crate::protocol::rpc::Raw;
 use crate::session::Session;
 use crate::session::legacy::Left;
@@ -34,7 +35,7 @@ pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
 
 /// The target and the id: both as typed, or the target as it is remembered with the id; and the session in
 /// which the task lives.
-async fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Option<Left>)> {
+async fn resolve(context: &Context, subcommand: &str, one: &TaskOne) -> Result<(Target, String, Option<Left>)> {
     let mut words = one.words.clone();
     let Some(id) = words.pop() else { return Err(Failure::new(Class::Usage, "which task?")) };
     let mut command = one.command.clone();
@@ -43,7 +44,7 @@ async fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Op
     if words.is_empty() && command.is_empty() {
         let unknown = |what: String| {
             Failure::new(Class::Failed, what)
-                .hint(format!("say where it is: mcpipe task get TARGET {}", super::quoted(&id)))
+                .hint(format!("say where it is: mcpipe task {subcommand} TARGET {}", super::quoted(&id)))
         };
         let handle = match known.as_slice() {
             [handle] => handle,
@@ -67,7 +68,7 @@ async fn resolve(context: &Context, one: &TaskOne) -> Result<(Target, String, Op
 }
 
 async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
-    let (target, id, left) = resolve(context, &one).await?;
+    let (target, id, left) = resolve(context, "get", &one).await?;
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resuming(left);
     let operation = async |session: &Session| {
@@ -85,7 +86,7 @@ async fn get(context: &Context, one: TaskOne) -> Result<Exit> {
 }
 
 async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
-    let (target, id, left) = resolve(context, &args.task).await?;
+    let (target, id, left) = resolve(context, "wait", &args.task).await?;
     // The result is had once.
     args.save.as_deref().map_or(Ok(()), into_directory)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
@@ -121,11 +122,11 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
 }
 
 async fn cancel(context: &Context, one: TaskOne) -> Result<Exit> {
-    let (target, id, left) = resolve(context, &one).await?;
+    let (target, id, left) = resolve(context, "cancel", &one).await?;
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resuming(left);
     let operation = async |session: &Session| {
-        let answer = session.cancel_task(&id).await?;
+        let answer = forgetting(context, session, &id, session.cancel_task(&id).await)?;
         forget(context, session, &id);
         if context.ui.json() {
             context.ui.raw_json(&answer)?;
@@ -217,14 +218,24 @@ pub fn shown(task: &Task) -> String {
     }
 }
 
-/// Drops the handle of a task that the server no longer knows.
+/// Drops the handle of a task that the server no longer knows; where the process that made it ended with us, that is
+/// why.
 fn forgetting<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
-    if let Err(failure) = &outcome
-        && failure.details().rpc.as_ref().is_some_and(|error| error.code == crate::protocol::code::INVALID_PARAMS)
-    {
-        Handles::of(&context.env).forget(id, &session.target().name);
+    let Err(failure) = outcome else { return outcome };
+    let unknown = failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS);
+    if !unknown {
+        return Err(failure);
     }
-    outcome
+    let (handles, name) = (Handles::of(&context.env), &session.target().name);
+    let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
+    handles.forget(id, name);
+    Err(if ended {
+        failure
+            .cause("its server's process has ended, and the task with it")
+            .hint("a task needs a server that stays: one at a URL")
+    } else {
+        failure
+    })
 }
 
 /// Keeps a handle for a task that has just been made.
@@ -268,7 +279,8 @@ pub async fn print_handle(context: &Context, session: &Session, task: &Task, pla
         context.ui.json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
     } else {
         context.ui.line(&task.id)?;
-        context.ui.note(&format!("its result: mcpipe task wait {}", super::quoted(&task.id)));
+        let wait = format!("mcpipe task wait {}", super::quoted(&task.id));
+        context.ui.note(&format!("its result: {}", session.target().followed(&wait)));
     }
     Ok(Exit::Done)
 }

@@ -51,9 +51,8 @@ impl Tools {
         }
         let failure = Failure::new(Class::Failed, format!("the server has no tool '{name}'"));
         let nearest = near(name, self.entries.iter().map(Entry::name));
-        let target = super::quoted(&target.name);
         match nearest.as_slice() {
-            [] => failure.hint(format!("see its tools: mcpipe list {target}")),
+            [] => failure.hint(format!("see its tools: {}", target.line("list", &[]))),
             nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
         }
     }
@@ -131,7 +130,7 @@ impl Catalogue {
 #[must_use]
 pub fn not_allowed(target: &Target, name: &str) -> Failure {
     Failure::new(Class::Refused, format!("the configuration does not allow the tool '{name}'"))
-        .hint(format!("see allow_tools and deny_tools: mcpipe config get {}", super::quoted(&target.name)))
+        .hint(format!("see allow_tools and deny_tools: {}", target.config_line("get")))
 }
 
 /// Lists the tools of a server and applies policy and the rules for header annotations.

@@ -5,13 +5,19 @@ use std::sync::{Arc, OnceLock};
 use clap::FromArgMatches;
 use serde_json::Value;
 
+use super::files;
 use super::typed::Typed;
-use crate::cli::{self, Cli, Command, GlobalOptions, TargetOptions};
+use crate::auth::store::named;
+use crate::cli::{self, Cli, Command, GlobalOptions, TargetOptions, TaskCommand, TaskWaitArgs};
 use crate::commands::Context;
 use crate::commands::credentials::{Entry as Login, Stores};
 use crate::commands::secrets::Fetched;
-use crate::config::Config;
+use crate::commands::task::{Handle, Handles};
+use crate::config::import::Client;
+use crate::config::secrets::Reference;
+use crate::config::{Config, expand};
 use crate::env::Environment;
+use crate::generate;
 use crate::interrupt::Interrupt;
 use crate::output::{Terminal, Ui, UiOptions, escape};
 use crate::protocol::views::{Entry, Kind};
@@ -61,6 +67,11 @@ impl Known {
                 let words = args.target.into_iter().chain(args.name).chain(args.args);
                 (words.collect(), args.command, args.reach, false)
             }
+            Some(Command::Task(args)) => match args.command {
+                TaskCommand::Get(one) | TaskCommand::Cancel(one) => (one.words, one.command, one.reach, false),
+                TaskCommand::Wait(TaskWaitArgs { task, .. }) => (task.words, task.command, task.reach, false),
+                TaskCommand::List(_) => Default::default(),
+            },
             _ => (Vec::new(), Vec::new(), TargetOptions::default(), false),
         };
         let options = UiOptions { quiet: true, ..UiOptions::default() };
@@ -83,6 +94,46 @@ impl Known {
         let (config, _) = Config::survey(&self.context.env, self.context.global.config.as_deref());
         let usable = config.servers().iter().filter(|server| server.usable().is_ok());
         usable.map(|server| (server.name.clone(), help(&server.source.shown))).collect()
+    }
+
+    /// The tasks that mcpipe has started, at one server once it is typed; before that, the servers too.
+    pub fn tasks(&self) -> Vec<Candidate> {
+        let mut handles = Handles::of(&self.context.env).all();
+        let servers = match self.words.first() {
+            Some(server) => {
+                handles.retain(|handle| handle.name == *server);
+                Vec::new()
+            }
+            None => self.servers(),
+        };
+        let about = |handle: &Handle| help(&format!("{}, {}", handle.tool, handle.name));
+        let ids = handles.into_iter().map(|handle| (handle.id.clone(), about(&handle)));
+        ids.chain(servers).collect()
+    }
+
+    /// The secrets that are stored; with `wanted` those too that servers refer to. No keychain is opened for it.
+    pub fn secrets(&self, wanted: bool) -> Vec<Candidate> {
+        let (config, _) = Config::survey(&self.context.env, self.context.global.config.as_deref());
+        let store = self.context.store(config.defaults.credential_store.as_deref());
+        let mut names = store.ok().and_then(|store| named::names(&*store).ok()).unwrap_or_default();
+        let mut referred = Vec::new();
+        for server in config.servers().iter().filter(|_| wanted) {
+            server.entry.each_text(&mut |text| referred.extend(expand::secrets(text)));
+        }
+        names.extend(referred.into_iter().filter_map(|one| match one {
+            Reference::Keychain(name) => Some(name),
+            Reference::Command(_) => None,
+        }));
+        names.sort();
+        names.dedup();
+        let users = |name: &String| config.users_of(name).join(" ");
+        names.into_iter().map(|name| (name.clone(), help(&users(&name)))).collect()
+    }
+
+    /// The clients whose servers can be imported, and files.
+    pub fn clients(&self, current: &str) -> Vec<Candidate> {
+        let clients = Client::all().map(|client| (client.id().to_owned(), client.title().to_owned()));
+        clients.chain(files::behind("", current)).collect()
     }
 
     /// `SERVER.TOOL`, where the word begins with a server.
@@ -109,6 +160,10 @@ impl Known {
 
     /// The arguments of the tool that are not given yet, as `name=`; the values of the one that is being given.
     pub fn arguments(&self, current: &str) -> Vec<Candidate> {
+        // A file does not hang on the tool.
+        if let Some((name, _)) = current.split_once("=@") {
+            return files::behind(&format!("{name}=@"), current);
+        }
         let Some(Resolved { target, rest }) = self.target() else { return Vec::new() };
         let Some((tool, given)) = rest.split_first() else { return Vec::new() };
         let tools = self.tools_of(&target);
@@ -208,6 +263,24 @@ fn row_of(name: &str) -> String {
         row.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
     }
     row
+}
+
+/// The commands with a manual page, below those that are typed; by the names of the pages where one is begun.
+pub fn pages(typed: &Typed, current: &str) -> Vec<Candidate> {
+    if current.contains('-') {
+        return generate::PAGES.iter().map(|(name, _)| ((*name).to_owned(), String::new())).collect();
+    }
+    let mut command = cli::command();
+    command.build();
+    let words = typed.before.iter().skip_while(|word| *word != "man").skip(1);
+    let mut at = &command;
+    for word in words.filter(|word| !word.starts_with('-')) {
+        let Some(inner) = at.find_subcommand(word) else { return Vec::new() };
+        at = inner;
+    }
+    let inner = at.get_subcommands().filter(|inner| inner.get_name() != "help");
+    let about = |inner: &clap::Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
+    inner.map(|inner| (inner.get_name().to_owned(), help(&about(inner)))).collect()
 }
 
 /// The first line of what a server says about something.

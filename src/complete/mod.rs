@@ -4,6 +4,7 @@
 //! lists. Nothing here ever connects, and whatever is wrong (a broken configuration, say) is passed over in
 //! silence: nobody asked for it.
 
+mod files;
 mod known;
 mod shells;
 mod typed;
@@ -46,22 +47,38 @@ enum What {
     Resource,
     Prompt,
     PromptArgument,
+    /// The id of a task that mcpipe started, or the server of another one.
+    Task,
+    /// A secret that is stored.
+    Secret,
+    /// A secret that is stored, or referred to.
+    WantedSecret,
+    /// A client whose servers can be imported, or a file.
+    Client,
+    /// A command with a manual page.
+    Page,
+    /// `@FILE`.
+    AtFile,
 }
 
-/// The place of a positional argument, by its command and its own name.
+/// The place of an argument, by its command (with those above it, but for mcpipe itself) and its own name.
 fn what(command: &str, arg: &str) -> Option<What> {
     Some(match (command, arg) {
         ("call" | "list", "target") => What::ServerOrTool,
         ("call" | "list", "tool") => What::Tool,
         ("call", "args") => What::Argument,
+        ("call", "object") | (_, "elicit") => What::AtFile,
         ("read", "uris") => What::Resource,
         ("prompt", "name") => What::Prompt,
         ("prompt", "args") => What::PromptArgument,
+        ("task get" | "task wait" | "task cancel", "words") => What::Task,
+        ("config secret remove", "name") => What::Secret,
+        ("config secret set", "name") => What::WantedSecret,
+        ("config import", "from") => What::Client,
+        ("man", "command") => What::Page,
         // A new server has a new name.
-        ("add", _) => return None,
-        (_, "target") | ("get" | "wait" | "cancel", "words") | ("get" | "remove" | "rename" | "check", "name") => {
-            What::Server
-        }
+        ("config add", _) => return None,
+        (_, "target") | ("config get" | "config remove" | "config rename" | "config check", "name") => What::Server,
         _ => return None,
     })
 }
@@ -71,15 +88,15 @@ fn wired(typed: &Arc<Typed>) -> Command {
     let mut command = cli::command();
     // What each command takes is known once it is built.
     command.build();
-    wire(&mut command, typed);
+    wire(&mut command, "", typed);
     command
 }
 
-fn wire(command: &mut Command, typed: &Arc<Typed>) {
-    let name = command.get_name().to_owned();
+/// Wires a command whose name, with those above it, is `name`.
+fn wire(command: &mut Command, name: &str, typed: &Arc<Typed>) {
     let places: Vec<(String, What)> = command
-        .get_positionals()
-        .filter_map(|arg| Some((arg.get_id().to_string(), what(&name, arg.get_id().as_str())?)))
+        .get_arguments()
+        .filter_map(|arg| Some((arg.get_id().to_string(), what(name, arg.get_id().as_str())?)))
         .collect();
     for (id, what) in places {
         let typed = typed.clone();
@@ -92,7 +109,8 @@ fn wire(command: &mut Command, typed: &Arc<Typed>) {
         *command = std::mem::take(command).mut_args(hidden);
     }
     for inner in command.get_subcommands_mut() {
-        wire(inner, typed);
+        let name = format!("{name} {}", inner.get_name());
+        wire(inner, name.trim_start(), typed);
     }
 }
 
@@ -110,6 +128,12 @@ fn candidates(typed: &Typed, what: What, current: &OsStr) -> Vec<CompletionCandi
         What::Resource => known.resources(),
         What::Prompt => known.prompts(),
         What::PromptArgument => known.prompt_arguments(),
+        What::Task => known.tasks(),
+        What::Secret => known.secrets(false),
+        What::WantedSecret => known.secrets(true),
+        What::Client => known.clients(current),
+        What::Page => known::pages(typed, current),
+        What::AtFile => files::behind("@", current),
     };
     let fits = |(value, help): (String, String)| {
         if !value.starts_with(current) || !typed.takes(&value) {

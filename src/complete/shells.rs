@@ -16,10 +16,10 @@ struct Ours {
     script: &'static str,
 }
 
-/// bash cuts words at `=` and `:`, of which ours are full, and puts candidates on the line as they are.
+/// bash cuts words at `=`, `:` and `@`, of which ours are full, and puts candidates on the line as they are.
 const BASH: &str = r#"# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
 _mcpipe() {
-    # bash cuts words at = and :, so they are put together again by where they stand on the line.
+    # bash cuts words at =, : and @, so they are put together again by where they stand on the line.
     local words=() rest=$COMP_LINE piece glue i
     for ((i = 0; i <= COMP_CWORD; i++)); do
         piece=${COMP_WORDS[i]}
@@ -27,8 +27,11 @@ _mcpipe() {
         rest=${rest#"${rest%%[![:space:]]*}"}
         [[ $glue == "$rest" && $i -gt 0 ]] && glue=yes || glue=no
         rest=${rest#"$piece"}
-        # Of the last word only what stands before the cursor counts.
-        [[ $i -eq $COMP_CWORD && $piece != [=:]* ]] && piece=$2
+        # Of the last word only what stands before the cursor counts; an @ that was cut off belongs to it all the same.
+        if [[ $i -eq $COMP_CWORD && $piece != [=:@]* ]]; then
+            piece=$2
+            [[ $i -gt 0 && ${COMP_WORDS[i-1]} == *@ ]] && piece=${piece#@}
+        fi
         if [[ $glue == yes ]]; then
             words[${#words[@]}-1]+=$piece
         else

@@ -221,7 +221,7 @@ mod tests {
                  Parameters\n{table}\nOutput\n{{ sum: number }}\n\nExample\nmcpipe call demo add a=1\n"
             )
         };
-        assert_eq!(pipe, frame("a\tnumber\trequired\t\t\t\nb\tnumber\toptional\t2\t\tThe other\n"));
+        assert_eq!(pipe, frame("a\tnumber\trequired\t-\t-\t-\nb\tnumber\toptional\t2\t-\tThe other\n"));
         assert_eq!(
             terminal,
             frame(

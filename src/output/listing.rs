@@ -175,16 +175,25 @@ pub enum State {
 }
 
 impl State {
-    /// In a table: `ok`, or the failure's class and what it says.
+    /// In a table: `ok`, or the failure's class, what it says and why, and the server's last word.
     fn cell(&self) -> Cell {
         match self {
             State::NotAsked => Cell::default(),
             State::Ok => Cell::new("ok").style(Style::GREEN),
             State::Failed(failure) => {
                 let details = failure.details();
-                let (class, message) = (details.class.name(), details.message.as_str());
-                let cell = Cell::new(format!("{class}: {failure}")).short(format!("{class}: {message}"));
-                cell.folded(class, message).style(Style::RED)
+                let class = details.class.name();
+                // The innermost cause says most, but for what the server said itself.
+                let said = details.stderr_tail.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
+                let innermost = details.causes.last().map(String::as_str);
+                let parts: Vec<String> = [Some(details.message.as_str()), innermost, said]
+                    .into_iter()
+                    .flatten()
+                    .map(str::to_owned)
+                    .collect();
+                let whole = [format!("{class}: {failure}")].into_iter().chain(said.map(str::to_owned));
+                let cell = Cell::new(whole.collect::<Vec<_>>().join(": "));
+                cell.short(format!("{class}: {}", parts.join(": "))).folded(class, parts).style(Style::RED)
             }
         }
     }
@@ -271,7 +280,7 @@ mod tests {
         ];
         let table = tools_table(tools.iter().map(|tool| (None, tool)), |tool| format!("<{}>", tool.name().len()));
         let (pipe, terminal) = shown(&table);
-        assert_eq!(pipe, "get\tGets. Quickly. Long story.\t<3>\nget\tAgain\t<3>\nb \x1b[2J\tT\t<6>\n\t\t<0>\n");
+        assert_eq!(pipe, "get\tGets. Quickly. Long story.\t<3>\nget\tAgain\t<3>\nb \x1b[2J\tT\t<6>\n-\t-\t<0>\n");
         assert_eq!(
             terminal,
             "NAME         DESCRIPTION     PARAMETERS\n\
@@ -286,7 +295,7 @@ mod tests {
     fn several_servers_share_a_table() {
         let tool = entry(r#"{"name":"a"}"#);
         let table = tools_table([(Some("x"), &tool), (Some("y"), &tool)], |_| String::new());
-        assert_eq!(shown(&table), ("x\ta\t\t\ny\ta\t\t\n".into(), "SERVER  NAME\nx       a\ny       a\n".into()));
+        assert_eq!(shown(&table), ("x\ta\t-\t-\ny\ta\t-\t-\n".into(), "SERVER  NAME\nx       a\ny       a\n".into()));
     }
 
     #[test]
@@ -295,14 +304,14 @@ mod tests {
         assert_eq!(
             shown(&resources_table([(None, &resource)])),
             (
-                "demo://a\tA\ttext/plain\t12345\t\n".into(),
+                "demo://a\tA\ttext/plain\t12345\t-\n".into(),
                 "URI       NAME  TYPE        SIZE\ndemo://a  A     text/plain  12.3 kB\n".into()
             )
         );
         let template = entry(r#"{"uriTemplate":"demo://{id}","name":"T"}"#);
-        assert_eq!(shown(&templates_table([(None, &template)])).0, "demo://{id}\tT\t\t\n");
+        assert_eq!(shown(&templates_table([(None, &template)])).0, "demo://{id}\tT\t-\t-\n");
         let prompt = entry(r#"{"name":"p","arguments":[{"name":"a","required":true},{"name":"b"},5]}"#);
-        assert_eq!(shown(&prompts_table([(None, &prompt)])).0, "p\t\ta, b?\n");
+        assert_eq!(shown(&prompts_table([(None, &prompt)])).0, "p\t-\ta, b?\n");
     }
 
     #[test]
@@ -328,13 +337,13 @@ mod tests {
         let (pipe, terminal) = shown(&servers_table(&rows));
         assert_eq!(
             pipe,
-            "a\tstdio\t2025-11-25\t3\t\t\t0.230\tok\nb\thttp\t\t\t\t\t1.500\tauth: log in first: HTTP 401\n"
+            "a\tstdio\t2025-11-25\t3\t-\t-\t0.230\tok\nb\thttp\t-\t-\t-\t-\t1.500\tauth: log in first: HTTP 401\n"
         );
         assert_eq!(
             terminal,
             "NAME  TRANSPORT  REVISION    TOOLS  TIME    STATE\n\
              a     stdio      2025-11-25  3      230 ms  ok\n\
-             b     http                          1.5 s   auth: log in first\n"
+             b     http                          1.5 s   auth: log in first: HTTP 401\n"
         );
     }
 }

@@ -2,7 +2,7 @@
 //! narrow for the columns, each row becomes a record of its own, a line or more for each cell.
 //!
 //! In a pipe each row is one line and nothing is cut; a tab, line feed or carriage return inside a cell
-//! becomes a blank, so that lines and columns can be counted on.
+//! becomes a blank and an empty cell a dash, so that lines and columns can be counted on.
 
 use std::fmt::Write;
 
@@ -19,6 +19,9 @@ const ROW_MARK: char = '\x1e';
 const MAX_LINES: usize = 4;
 /// Where a column would wrap its cells within fewer columns of the terminal than this, rows become records.
 const LEAST: usize = 10;
+
+/// Stands in a pipe where a cell is empty.
+const EMPTY: char = '-';
 
 /// Stands before what was put below a row.
 const TAIL: &str = "    ";
@@ -66,7 +69,7 @@ impl Column {
 pub struct Cell {
     text: String,
     short: Option<String>,
-    folded: Option<(String, String)>,
+    folded: Option<(String, Vec<String>)>,
     style: Option<Style>,
 }
 
@@ -83,10 +86,11 @@ impl Cell {
         self
     }
 
-    /// What a terminal shows where the rows do not fit on a line each: `head` in the cell, `tail` below the row.
+    /// What a terminal shows where the rows do not fit on a line each: `head` in the cell, and below the row the
+    /// parts of `tail`, as many on a line as fit.
     #[must_use]
-    pub fn folded(mut self, head: impl Into<String>, tail: impl Into<String>) -> Self {
-        self.folded = Some((head.into(), tail.into()));
+    pub fn folded(mut self, head: impl Into<String>, tail: impl IntoIterator<Item = String>) -> Self {
+        self.folded = Some((head.into(), tail.into_iter().collect()));
         self
     }
 
@@ -147,7 +151,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// Lines of tab-separated cells.
+    /// Lines of tab-separated cells; an empty one is `-`, so that a shell's `read` does not take two tabs for one.
     #[must_use]
     pub fn for_pipe(&self) -> String {
         let mut out = String::new();
@@ -155,6 +159,9 @@ impl Table {
             for (index, cell) in row.iter().enumerate() {
                 if index > 0 {
                     out.push('\t');
+                }
+                if cell.text.is_empty() {
+                    out.push(EMPTY);
                 }
                 out.extend(cell.text.chars().map(|c| if matches!(c, '\t' | '\n' | '\r') { ' ' } else { c }));
             }
@@ -174,7 +181,7 @@ impl Table {
             .filter(|&column| texts.iter().any(|row| row.get(column).is_some_and(|text| !text.is_empty())))
             .collect();
         let mut blocks = self.lay_out(&texts, &used, width);
-        let mut tails: Vec<Option<String>> = vec![None; self.rows.len()];
+        let mut tails: Vec<Vec<String>> = vec![Vec::new(); self.rows.len()];
         if blocks.iter().any(|block| block.len() > 1) {
             let mut heads = texts.clone();
             if self.fold(&mut heads, &mut tails) {
@@ -185,28 +192,28 @@ impl Table {
             }
         }
         let mut out = String::new();
+        let room = width.saturating_sub(TAIL.len()).max(1);
         for (index, block) in blocks.iter().enumerate() {
             // The heading is the first block.
             let row = if self.heading { index.checked_sub(1) } else { Some(index) };
             for line in block {
                 self.paint_line(&mut out, line, &used, row, colour);
             }
-            if let Some(tail) = row.and_then(|row| tails.get(row)?.as_ref()) {
-                let tail = escape::fit(tail, width.saturating_sub(TAIL.len()).max(1));
-                let _ = writeln!(out, "{TAIL}{}", Style::DIM.paint(&tail, colour));
+            for line in row.and_then(|row| tails.get(row)).map(|tail| packed(tail, room)).unwrap_or_default() {
+                let _ = writeln!(out, "{TAIL}{}", Style::DIM.paint(&escape::fit(&line, room), colour));
             }
         }
         out
     }
 
     /// Puts the tails of cells below their rows; tells whether there are any.
-    fn fold(&self, texts: &mut [Vec<String>], tails: &mut [Option<String>]) -> bool {
+    fn fold(&self, texts: &mut [Vec<String>], tails: &mut [Vec<String>]) -> bool {
         let mut any = false;
         for ((row, texts), tail) in self.rows.iter().zip(texts).zip(tails) {
             for (cell, text) in row.iter().zip(texts) {
                 if let Some((head, below)) = &cell.folded {
                     *text = escape::one_line(head);
-                    *tail = Some(escape::one_line(below));
+                    *tail = below.iter().map(|part| escape::one_line(part)).collect();
                     any = true;
                 }
             }
@@ -337,6 +344,18 @@ impl Table {
     }
 }
 
+/// Parts of a text on as few lines as they need, a part on one line where it fits.
+fn packed(parts: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if escape::width(line) + 2 + escape::width(part) <= width => *line = format!("{line}: {part}"),
+            _ => lines.push(part.clone()),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_one_line_a_row_and_all_of_it() {
-        assert_eq!(sample().for_pipe(), "get_user\t\tGets a user by \x1b[1mid\nx\t\tlong\n");
+        assert_eq!(sample().for_pipe(), "get_user\t-\tGets a user by \x1b[1mid\nx\t-\tlong\n");
     }
 
     #[test]
@@ -442,8 +461,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_goes_below_its_row() {
         let mut table = Table::new([Column::new("NAME").whole(), Column::new("STATE")]);
-        let state =
-            Cell::new("timeout: no answer to tools/list within 3 s").folded("timeout", "no answer to tools/list");
+        let state = Cell::new("timeout: no answer to tools/list within 3 s")
+            .folded("timeout", ["no answer to tools/list".to_owned()]);
         table.row(["far".into(), state.style(Style::RED)]);
         table.row(["near".into(), "ok".into()]);
         assert_eq!(

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::example::quoted;
 use super::kinds::Kinds;
 use crate::error::{Class, Failure};
 use crate::near::did_you_mean;
@@ -183,14 +182,14 @@ fn shortened(text: &str) -> String {
 
 /// All mistakes in the arguments of one call as one usage error, a cause for each.
 ///
-/// `target` and `tool` are words of the command line; the hint repeats them quoted for a POSIX shell.
+/// `look` is the command that shows the tool, and the hint.
 #[must_use]
-pub fn failure(target: &str, tool: &str, problems: &[Problem]) -> Failure {
+pub fn failure(look: &str, tool: &str, problems: &[Problem]) -> Failure {
     let what = match problems.len() {
         0 | 1 => format!("{tool}: an argument does not fit the tool"),
         many => format!("{tool}: {many} arguments do not fit the tool"),
     };
     let failure =
         problems.iter().fold(Failure::new(Class::Usage, what), |failure, problem| failure.cause(problem.to_string()));
-    failure.hint(format!("mcpipe list {} {}", quoted(target), quoted(tool)))
+    failure.hint(look)
 }

@@ -386,13 +386,9 @@ impl Negotiator<'_> {
         let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::ENDED);
         Err(match hint {
             None if ended && self.target.configured => {
-                let show = format!("mcpipe config get {}", self.target.name);
-                failure.hint(format!("see how it is started: {show}"))
+                failure.hint(format!("see how it is started: {}", self.target.config_line("get")))
             }
-            None if ended => {
-                let command = format!("run it by itself to see why: {}", self.target.name);
-                failure.hint(command)
-            }
+            None if ended => failure.hint(format!("run it by itself to see why: {}", self.target.by_itself())),
             _ => failure,
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::parse::{self, Place};
-use super::{Auth, Overrides, Policy, Target};
+use super::{Auth, Overrides, Policy, Target, Typed};
 use crate::config::origins::Fault;
 use crate::config::paths::absolute;
 use crate::config::settings::{Defaults, Inherit, Set, Settings};
@@ -97,6 +97,7 @@ fn ad_hoc(
         auth: Auth::default(),
         credential_store: defaults.credential_store,
         warnings,
+        typed: Typed::default(),
     })
 }
 
@@ -139,6 +140,7 @@ pub fn configured(
         auth: settings.auth,
         credential_store: None,
         warnings,
+        typed: Typed::default(),
     })
 }
 

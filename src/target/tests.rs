@@ -402,3 +402,30 @@ fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
     let both = Overrides { proxy: Some("http://p".into()), ..flag };
     refused(world.target("http://docker/mcp", &both), Class::Usage, "--unix-socket exclude each other");
 }
+
+#[test]
+fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
+    let world = World::new("[servers.s]\nurl = 'https://s.invalid/mcp'\n");
+    let all = Overrides {
+        headers: vec!["Authorization: Bearer s3cret".into(), "It's: s3cret".into()],
+        transport: Some(HttpMode::Sse),
+        protocol: Some("legacy".into()),
+        cacert: Some("my ca.pem".into()),
+        proxy: Some("http://me:s3cret@proxy:3128".into()),
+        insecure: true,
+        ..flags()
+    };
+    let mut target = world.target("s", &all).unwrap();
+    target.typed = Typed::new(Some(Path::new("m.toml")), &all);
+    let options = "-H 'Authorization: …' -H \"It's: …\" --transport sse --protocol legacy --cacert 'my ca.pem' \
+                   --proxy 'http://…@proxy:3128' --insecure";
+    assert_eq!(target.line("list", &["TOOL"]), format!("mcpipe list s TOOL --config m.toml {options}"));
+    assert_eq!(target.config_line("get"), "mcpipe config get s --config m.toml");
+    assert_eq!(target.followed("mcpipe task wait 1"), format!("mcpipe task wait 1 --config m.toml {options}"));
+
+    let started = Overrides { env: vec!["KEY=s3cret".into()], ..flags() };
+    let mut target = world.target("./a b", &started).unwrap();
+    target.typed = Typed::new(None, &started);
+    assert_eq!(target.line("call", &["t"]), "mcpipe call './a b' t -e KEY=…");
+    assert_eq!(target.by_itself(), "KEY=… ./a b");
+}

@@ -119,7 +119,7 @@ impl Inner {
     /// The failure that tells to log in.
     pub(super) fn must_log_in(&self, need: &Need, challenge: Option<&Challenge>) -> Failure {
         let name = &self.manner.name;
-        let hint = format!("mcpipe auth login {}", quoted(name));
+        let hint = self.manner.command.clone();
         match need {
             Need::First => {
                 let failure = Failure::new(Class::Auth, format!("{name} requires a login"));

@@ -32,6 +32,8 @@ const SETTLE: Duration = Duration::from_secs(10);
 pub struct Manner {
     /// The target, as the user names it.
     pub name: String,
+    /// The command that logs in there.
+    pub command: String,
     /// Its name in the configuration, where it has one.
     pub configured: Option<String>,
     /// The client's secret that stands in the configuration.

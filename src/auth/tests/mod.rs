@@ -141,6 +141,7 @@ impl World {
     pub fn gate_with(&self, settings: Settings, login: Login, person: &Arc<Somebody>) -> Gate {
         let manner = Manner {
             name: "srv".into(),
+            command: "mcpipe auth login srv".into(),
             configured: Some("srv".into()),
             secret: None,
             login,

@@ -101,9 +101,14 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
         _ => {
             let message = format!("{} in {files} and {servers}", count(bad, "fault", "faults"));
             let faults = findings.iter().filter(|finding| finding.weight == Weight::Fault);
-            let hint = faults.filter_map(|finding| finding.fault.hint.clone()).next();
+            let mut hints: Vec<String> = Vec::new();
+            for hint in faults.filter_map(|finding| finding.fault.hint.clone()) {
+                if !hints.contains(&hint) {
+                    hints.push(hint);
+                }
+            }
             let failure = Failure::new(Class::Config, message);
-            report.failure = Some(hint.into_iter().fold(failure, Failure::hint));
+            report.failure = Some(if hints.is_empty() { failure } else { failure.hint(hints.join("\n")) });
         }
     }
     report
@@ -163,26 +168,11 @@ fn server_findings(
             if found.is_empty() {
                 // Everything that is left is what a connection would find too.
                 let target = target::configured(config, &server.name, &Overrides::default(), environment, secrets);
-                found_by_use(server, target.err(), &mut add);
+                target.err().iter().for_each(|failure| add(Weight::Fault, show::found_by_use(server, failure)));
             }
             found.into_iter().for_each(|fault| add(Weight::Fault, fault));
         }
     }
-}
-
-fn found_by_use(server: &Server, failure: Option<Failure>, add: &mut impl FnMut(Weight, Fault)) {
-    let Some(failure) = failure else { return };
-    let details = failure.details();
-    let place = format!("{}:", server.source.shown);
-    // Most name the place themselves.
-    let parsed = details.message.strip_prefix(&place).and_then(|rest| {
-        let (line, message) = rest.split_once(": ")?;
-        Some((line.parse().ok()?, message.to_owned()))
-    });
-    let (line, message) = parsed.unwrap_or_else(|| (server.source.line(server.at), details.message.clone()));
-    let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
-    let fault = Fault { line, cause, ..Fault::whole(&server.source.shown, message) };
-    add(Weight::Fault, details.hint.clone().into_iter().fold(fault, Fault::hint));
 }
 
 /// What an entry needs of the world outside: programs, directories, files.
@@ -196,7 +186,7 @@ fn outside(server: &Server, settings: &Settings, environment: &Environment) -> V
             }
         } else if child_path(settings, environment).find_program(&program.value).is_none() {
             let message = format!("the program '{}' is not found in PATH", program.value);
-            faults.push(fault(message).hint("install it, or write its path"));
+            faults.push(fault(message).hint(format!("install {}, or write its path", program.value)));
         }
     }
     for (key, path) in files(settings) {

@@ -13,23 +13,28 @@ use crate::config::shown::{self, Care, Shown};
 use crate::config::tree::{Member, Node, Value};
 use crate::config::{Config, Server, relative_to};
 use crate::env::Environment;
-use crate::error::Result;
-use crate::target;
+use crate::error::{Failure, Result};
+use crate::target::{self, Overrides};
 
 /// `config list`.
 pub(super) fn list(context: &Context<'_>) -> Report {
     let (config, faults) = Config::survey(context.environment, context.file);
+    // Nothing is fetched here.
+    let given = Secrets::pretended();
     let rows = config
         .servers()
         .iter()
         .map(|server| {
             let (kind, place) = summary(server);
-            let faulty = !unfit(&config, context.environment, server).is_empty();
+            let faulty = !unfit(&config, context.environment, server, &given).is_empty();
             vec![server.name.clone(), kind, place, server.origin().to_string(), state(server, faulty).to_owned()]
         })
         .collect();
-    let servers: Vec<Json> =
-        config.servers().iter().map(|server| entry(server, &unfit(&config, context.environment, server))).collect();
+    let servers: Vec<Json> = config
+        .servers()
+        .iter()
+        .map(|server| entry(server, &unfit(&config, context.environment, server, &given)))
+        .collect();
     let mut report = Report::new(
         json!({ "servers": servers, "faults": faults.iter().map(fault).collect::<Vec<_>>() }),
         Body::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
@@ -58,14 +63,33 @@ fn entry(server: &Server, faults: &[Fault]) -> Json {
     })
 }
 
-/// What keeps a server from being used, a variable that is not set among it. Secrets are taken for given: nothing is
-/// fetched here.
-fn unfit(config: &Config, environment: &Environment, server: &Server) -> Vec<Fault> {
+/// What keeps a server from being used, a variable or a directory that is not there among it.
+fn unfit(config: &Config, environment: &Environment, server: &Server, secrets: &Secrets<'_>) -> Vec<Fault> {
     let faults = server.faults();
     if !faults.is_empty() || server.usable().is_err() {
         return faults;
     }
-    server.read(environment, &config.defaults, &Secrets::pretended()).err().unwrap_or_default()
+    if let Err(faults) = server.read(environment, &config.defaults, secrets) {
+        return faults;
+    }
+    // Everything that is left is what a connection would find too.
+    let target = target::configured(config, &server.name, &Overrides::default(), environment, secrets);
+    target.err().map(|failure| found_by_use(server, &failure)).into_iter().collect()
+}
+
+/// A failure to make a target of an entry as a fault of it.
+pub(super) fn found_by_use(server: &Server, failure: &Failure) -> Fault {
+    let details = failure.details();
+    let place = format!("{}:", server.source.shown);
+    // Most name the place themselves.
+    let parsed = details.message.strip_prefix(&place).and_then(|rest| {
+        let (line, message) = rest.split_once(": ")?;
+        Some((line.parse().ok()?, message.to_owned()))
+    });
+    let (line, message) = parsed.unwrap_or_else(|| (server.source.line(server.at), details.message.clone()));
+    let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
+    let fault = Fault { line, cause, ..Fault::whole(&server.source.shown, message) };
+    details.hint.clone().into_iter().fold(fault, Fault::hint)
 }
 
 /// The transport and the URL or the command line, secrets hidden, references as they are written.
@@ -158,7 +182,8 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
         .iter()
         .map(|row| json!({ "key": row.key, "value": row.json, "hidden": row.hidden, "origin": origin(&row.origin) }))
         .collect();
-    let mut document = entry(server, &unfit(&config, context.environment, server));
+    let given = Secrets::pretended();
+    let mut document = entry(server, &unfit(&config, context.environment, server, &given));
     if let Json::Object(members) = &mut document {
         members.insert("values".to_owned(), Json::Array(values));
     }
@@ -172,8 +197,7 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
             crate::config::trust::shell_word(&server.source.shown)
         )),
         None => {
-            let faults =
-                server.read(context.environment, &config.defaults, &context.judged(&config)).err().unwrap_or_default();
+            let faults = unfit(&config, context.environment, server, &context.judged(&config));
             report.notes.extend(faults.iter().map(ToString::to_string));
         }
     }

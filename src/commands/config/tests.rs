@@ -131,6 +131,7 @@ fn the_command_line_takes_the_words_of_the_configuration() {
 fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
     let world = World::new()
         .user(USER)
+        .file("x/kept", "")
         .file(
             "project/.mcp.json",
             "{\"mcpServers\": {\"evil\": {\"command\": \"rm\"}, \"off\": {\"command\": \"x\", \"disabled\": true}}}",

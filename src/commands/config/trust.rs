@@ -29,16 +29,28 @@ pub(super) fn trust(context: &mut Context<'_>, file: Option<&Path>, yes: bool, r
     }
     let mut done = Vec::new();
     let mut notes = Vec::new();
+    let store = trust::Store::load(environment)?;
     for file in files {
         // What is shown is what was read here, and exactly that is trusted.
         let source = read(context, &file)?;
+        let answer = json!({ "file": source.path, "trusted": true, "sha256": trust::fingerprint(&source.text) });
+        if store.trusts(&source.path, &source.text) {
+            // A "no" would change nothing, so nothing is asked.
+            let file = trust::shell_word(&source.shown);
+            notes.push(format!(
+                "{} is trusted already; to change that: mcpipe config trust --revoke {file}",
+                source.shown
+            ));
+            done.push(answer);
+            continue;
+        }
         let description = describe(&source)?;
         if !yes {
             ask(context, &source, &description)?;
         }
         trust::grant(environment, &source.path, &source.text)?;
         notes.push(format!("{} is trusted until it changes", source.shown));
-        done.push(json!({ "file": source.path, "trusted": true, "sha256": trust::fingerprint(&source.text) }));
+        done.push(answer);
     }
     let mut report = Report::new(json!({ "files": done }), Body::Text(String::new()));
     report.notes = notes;

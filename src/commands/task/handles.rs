@@ -39,6 +39,9 @@ pub struct Handle {
     pub command: Vec<String>,
     /// The tool that was called.
     pub tool: String,
+    /// Whether the server's process ended when mcpipe did.
+    #[serde(default)]
+    pub ended: bool,
     /// When, in seconds since 1970.
     started: u64,
     /// When the server is free to forget it, likewise.
@@ -71,6 +74,7 @@ impl Handle {
             target: word.filter(|_| place.command.is_empty()).map(ToOwned::to_owned),
             command: place.command.to_vec(),
             tool: place.tool.to_owned(),
+            ended: matches!(target.endpoint, Endpoint::Stdio(_)),
             started: now(),
             expires: now() + task.ttl.unwrap_or(LONGEST).min(LONGEST).as_secs().max(1),
             // A command line means something else in another directory.

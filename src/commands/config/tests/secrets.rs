@@ -44,7 +44,8 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
              [servers.a] refers to it\n"
         )
     );
-    assert_eq!(said.failure.unwrap().details().hint.as_deref(), Some("mcpipe config secret set HERO"));
+    let hint = said.failure.unwrap().details().hint.clone();
+    assert_eq!(hint.unwrap(), "mcpipe config secret set HERO\ninstall no-such-program, or write its path");
     let said = world.run(&["get", "a"]);
     assert!(said.out.contains("headers.A\t${keychain:HERE}\t") && !said.out.contains("hunter2"), "{}", said.out);
     assert!(said.out.contains("headers.D\t${command:sh -c 'exit 1'}\t"), "{}", said.out);

@@ -1,0 +1,22 @@
+//! Files and directories, where a word may name one behind something else: shells complete only words that are paths.
+
+use super::known::Candidate;
+
+/// The files whose names go on where `current` ends, which begins with `prefix`; a directory ends with a slash.
+pub fn behind(prefix: &str, current: &str) -> Vec<Candidate> {
+    let Some(path) = current.strip_prefix(prefix) else { return Vec::new() };
+    let (folder, begun) = path.rfind('/').map_or(("", path), |at| path.split_at(at + 1));
+    let Ok(entries) = std::fs::read_dir(if folder.is_empty() { "." } else { folder }) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let end = if entry.path().is_dir() { "/" } else { "" };
+            // What is hidden is not offered to who has not asked for it.
+            let fits = name.starts_with(begun) && (begun.starts_with('.') || !name.starts_with('.'));
+            fits.then(|| format!("{prefix}{folder}{name}{end}"))
+        })
+        .collect();
+    names.sort();
+    names.into_iter().map(|name| (name, String::new())).collect()
+}
