@@ -36,6 +36,7 @@ mod faults_http;
 mod fixtures;
 mod for_models;
 mod generated;
+mod given_up;
 mod inputs;
 mod inputs_terminal;
 mod jq;
