@@ -37,6 +37,7 @@ mod fixtures;
 mod for_models;
 mod generated;
 mod given_up;
+mod identities;
 mod inputs;
 mod inputs_terminal;
 mod jq;

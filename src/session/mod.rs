@@ -24,6 +24,7 @@ pub mod skills;
 mod stamp;
 pub mod subscribe;
 pub mod tasks;
+mod whose;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
