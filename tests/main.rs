@@ -60,6 +60,7 @@ mod support;
 mod task;
 mod tls;
 mod tool_use;
+mod undeclared;
 mod watch;
 mod ways;
 mod wire;

@@ -5,10 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::link::{Reply, human};
+use super::modern::supported;
+use super::offers;
 use crate::error::{Again, Class, Failure};
-use crate::protocol::code;
-use crate::protocol::revision::Revision;
+use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::RpcError;
+use crate::protocol::{code, method};
 use crate::target::Target;
 use crate::transport::Refusal;
 
@@ -17,7 +19,7 @@ use crate::transport::Refusal;
 pub fn explain(reply: Reply, asked: &str, target: &Target) -> Failure {
     let failure = match reply {
         Reply::Result(_) => Failure::new(Class::Bug, "a result was taken for a failure"),
-        Reply::Error(error, status) => rpc_failure(error, status, asked),
+        Reply::Error(error, status) => rpc_failure(error, status, asked, target),
         Reply::Refused(refusal) => refusal_failure(&refusal, asked),
         Reply::Failed(failure) => failure,
     };
@@ -41,7 +43,19 @@ fn again_of_error(error: &RpcError, status: Option<u16>) -> Option<Again> {
     Some(Again { unsent: again.unsent && status == Some(429), ..again })
 }
 
-fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
+/// What the server said with an error, and its number.
+pub(super) fn words(error: &RpcError) -> String {
+    let said = if error.message.is_empty() { "no reason given" } else { &error.message };
+    format!("{said} (code {})", error.code)
+}
+
+/// Whether an error is about the method itself, and not about something that was not found.
+fn unknown_method(error: &RpcError) -> bool {
+    let message = error.message.to_ascii_lowercase();
+    error.code == code::METHOD_NOT_FOUND && (message.is_empty() || message.contains("method"))
+}
+
+fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Target) -> Failure {
     let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
     let failure = match error.code {
         code::UNSUPPORTED_VERSION => {
@@ -58,10 +72,18 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
                 Some(429 | 500..) => Class::Unreachable,
                 _ => Class::Failed,
             };
-            let failure = Failure::new(class, format!("the server refused {asked}: {said} (code {})", error.code));
-            match status {
-                Some(status @ (401 | 403 | 429 | 500..)) => failure.cause(format!("HTTP {status}")),
-                _ => failure,
+            let words = words(&error);
+            match (status.filter(|_| class != Class::Failed), offers::about(asked)) {
+                (Some(status), _) => {
+                    Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
+                }
+                // A tool of an unknown name is refused in these words, too.
+                (None, Some((_, what))) if unknown_method(&error) && asked != method::TOOLS_CALL => {
+                    Failure::new(class, format!("the server offers no {what}"))
+                        .cause(format!("it refused {asked}: {words}"))
+                        .hint(offers::look_at(&target.name))
+                }
+                (None, _) => Failure::new(class, format!("the server refused {asked}: {words}")),
             }
         }
     };
