@@ -29,6 +29,7 @@ mod config_trust;
 mod cuts;
 mod dashboard;
 mod encodings;
+mod event_streams;
 mod everything;
 mod exit_codes;
 mod faults;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::{Response, Url};
 
 use super::{fault, refusal, sink::Sink};
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 use crate::protocol::rpc::{self, Message};
 use crate::transport::sse::{Decoder, Event};
 
@@ -186,7 +186,7 @@ fn answers(message: &Message, on: Option<u64>) -> bool {
     }
 }
 
-/// Why a stream that ended without the answer is a failure.
+/// Why a stream that ended without the answer is a failure: one that may pass, unless what came was nonsense.
 pub(super) fn unanswered(url: &Url, why: Option<Failure>, cursor: &Cursor) -> Failure {
     let shown = refusal::shown(url);
     match (why, &cursor.noise) {
@@ -194,13 +194,14 @@ pub(super) fn unanswered(url: &Url, why: Option<Failure>, cursor: &Cursor) -> Fa
             let details = why.details();
             let mut failure = Failure::new(details.class, format!("the stream from {shown} broke before the answer"));
             failure.details_mut().causes.clone_from(&details.causes);
-            failure
+            failure.again((details.class == Class::Unreachable).then(Again::default))
         }
         (None, Some(noise)) => {
             Failure::new(Class::Protocol, format!("the stream from {shown} held no answer that can be read"))
                 .cause(format!("an event that is no JSON-RPC message: {noise}"))
         }
-        (None, None) => Failure::new(Class::Unreachable, format!("the stream from {shown} ended before the answer")),
+        (None, None) => Failure::new(Class::Unreachable, format!("the stream from {shown} ended before the answer"))
+            .again(Again::default()),
     }
 }
 
