@@ -125,3 +125,19 @@ fn a_lost_connection_of_http_sse_is_opened_again_for_what_changes_nothing() {
     Sandbox::new().mcpipe(words).args(["--no-validate"]).run().exits(5).prints("").says("ended");
     assert_eq!(count(&server, "POST tools/call"), 1);
 }
+
+/// HTL-08: whatever time the server asks for is waited before its stream is taken up again; the limit of the
+/// request is what bounds it.
+#[test]
+fn a_server_may_ask_for_a_long_pause_and_the_time_out_bounds_it() {
+    let script = Mcp::legacy("2025-11-25").http_script(Legacy { session: Some("s"), ..Legacy::default() });
+    let server = HttpServer::start(move |request| match request.rpc().as_str() {
+        "tools/call" => Reply::sse().write("id: ev-1\nretry: 3600000\ndata:\n\n").then_cut(),
+        _ => script(request),
+    });
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "2025-11-25", "--timeout", "1s"];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(6).prints("").says("no answer to tools/call within 1 s");
+    assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
+    assert!(!server.requests().iter().any(|request| request.header("last-event-id").is_some()));
+}
