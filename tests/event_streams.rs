@@ -141,3 +141,43 @@ fn a_server_may_ask_for_a_long_pause_and_the_time_out_bounds_it() {
     assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
     assert!(!server.requests().iter().any(|request| request.header("last-event-id").is_some()));
 }
+
+/// HTL-10: what a server asks in the course of an answer, or on its own stream, is answered by a POST of its own.
+#[test]
+fn a_question_on_a_stream_is_answered_by_a_post() {
+    let ask = |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
+    let feed = Feed::default();
+    let own = feed.clone();
+    let asks = move |call: &Call| {
+        own.event(&ask("on its own", "ping"));
+        let id = call.id();
+        let then = move |answer: Value| {
+            let text = answer["result"]["roots"][0]["uri"].as_str().unwrap().to_owned();
+            let result = json!({"content": [{"type": "text", "text": text}]});
+            let answer = json!({"jsonrpc": "2.0", "id": id, "result": result});
+            // Time for the other stream.
+            vec![Out::Pause(Duration::from_millis(300)), Out::Send(answer)]
+        };
+        vec![Out::Send(ask("unknown", "fashion/advice")), Out::Ask(ask("in its course", "roots/list"), Box::new(then))]
+    };
+    let behave = Legacy { session: Some("s"), stream: Some(feed), always_stream: false };
+    let server = Mcp::legacy("2025-11-25").on("tools/call", asks).http_as(behave);
+    let sandbox = Sandbox::new();
+    let words = ["call", &server.url("/mcp"), "fail", "--root", ".", "--protocol", "2025-11-25"];
+    let run = sandbox.mcpipe(words).run();
+    let root = format!("file://{}", sandbox.work().canonicalize().unwrap().display());
+    run.exits(0).prints(&format!("{root}\n"));
+    let pong = server.wait_for("the answer on its own stream", |request| request.json()["id"] == "on its own");
+    assert_eq!(pong.json(), json!({"jsonrpc": "2.0", "id": "on its own", "result": {}}));
+    let answers: Vec<_> = server.requests().into_iter().filter(|request| request.title() == "POST answer").collect();
+    assert_eq!(answers.len(), 3, "{:?}", server.exchange());
+    for answer in &answers {
+        assert_eq!(answer.header("mcp-session-id"), Some("s"));
+        assert_eq!(answer.header("mcp-protocol-version"), Some("2025-11-25"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("accept"), Some("application/json, text/event-stream"));
+    }
+    let of = |id: &str| answers.iter().find(|answer| answer.json()["id"] == id).unwrap().json();
+    assert_eq!(of("in its course")["result"]["roots"][0]["uri"], Value::from(root));
+    assert_eq!(of("unknown")["error"]["code"], -32601);
+}
