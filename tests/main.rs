@@ -47,6 +47,7 @@ mod list;
 mod looks;
 mod names;
 mod notifications;
+mod probes;
 mod prompt;
 mod proxies;
 mod read;

@@ -57,6 +57,20 @@ pub fn finding(reply: &Reply, probe: &Call, link: &Link) -> Finding {
     }
 }
 
+/// Statuses that say nothing of eras (`ERA-11`): refused credentials, a server or somebody before it that is
+/// overloaded, late or broken.
+fn is_trouble(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500..)
+}
+
+/// Whether the refusal of a probe may be about what was asked for, and not about the era (digest §1.7): lists and
+/// `server/discover` have no parameters that could be wrong.
+#[must_use]
+pub fn may_be_about_itself(reply: &Reply, probe: &Call) -> bool {
+    let refused = matches!(reply, Reply::Error(error, _) if error.code == code::INVALID_PARAMS);
+    refused && matches!(probe.method, method::RESOURCES_READ | method::PROMPTS_GET)
+}
+
 fn finding_of_result(result: &Raw, is_discover: bool, asked: &str) -> Finding {
     let value = || parse_value(result.get()).unwrap_or(Value::Null);
     if is_discover {

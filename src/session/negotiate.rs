@@ -11,8 +11,8 @@ use serde_json::Map;
 
 use super::Options;
 use super::era::{Call, Era};
-use super::failure::explain;
-use super::finding::{Finding, finding, is_about_era};
+use super::failure::{explain, words};
+use super::finding::{Finding, finding, is_about_era, may_be_about_itself};
 use super::legacy::{Handshake, Left, Legacy};
 use super::link::{Link, Reply};
 use super::memory::Verdict;
@@ -184,8 +184,30 @@ impl Negotiator<'_> {
                 let era = Box::new(self.modern(ServerInfo::default()));
                 Ok((Open { link, era, confirmed: false, guessed: true, untried: false }, wanted.then_some(reply)))
             }
+            Finding::NotModern if may_be_about_itself(&reply, probe) => self.disambiguated(link, probe, reply).await,
             Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
+        }
+    }
+
+    /// A refusal that may be about what was asked for or about the era: `server/discover` tells which (digest §1.7).
+    async fn disambiguated(&self, link: Link, probe: &Call, refused: Reply) -> Result<(Open, Option<Reply>)> {
+        let discover = Call::read_only(method::DISCOVER, Map::new());
+        let reply = self.probing().request(&link, &discover).await;
+        match finding(&reply, &discover, &link) {
+            Finding::Modern(server) => {
+                let era = Box::new(self.modern(server));
+                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, Some(refused)))
+            }
+            Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
+            Finding::NotModern | Finding::Unmarked => match (self.legacy_or_sse(link).await, &refused) {
+                (Ok(open), _) => Ok((open, None)),
+                // Who knows neither may have meant what it said first.
+                (Err(failure), Reply::Error(error, _)) => {
+                    Err(failure.cause(format!("it refused {} before: {}", probe.method, words(error))))
+                }
+                (Err(failure), _) => Err(failure),
+            },
         }
     }
 

@@ -1,0 +1,64 @@
+//! Finding out the era where something else is the matter, and what is said about it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::mcp_http::Legacy;
+use crate::support::oauth::Protected;
+use crate::support::{HttpServer, Mcp, Reply, Request, Sandbox};
+
+fn error(request: &Request, code: i64, text: &str) -> Reply {
+    Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "error": {"code": code, "message": text}}))
+}
+
+/// Digest §1.7: -32602 may be about what was asked for. What knows no handshake is not blamed for that.
+#[test]
+fn what_is_missing_on_a_modern_server_is_missing_and_not_the_handshake() {
+    let handshakes: [fn(&Request) -> Reply; 2] = [
+        |request| error(request, -32601, "Method not found").with_status(404),
+        |request| error(request, -32602, "Missing _meta").with_status(400),
+    ];
+    for handshake in handshakes {
+        let start = || {
+            let script = Mcp::modern().http_script(Legacy::default());
+            HttpServer::start(move |request| match request.rpc().as_str() {
+                "initialize" => handshake(request),
+                _ => script(request),
+            })
+        };
+        let server = start();
+        let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://nothing"]).run();
+        run.exits(1).prints("").says("Resource not found (code -32602)").hides("initialize");
+        assert_eq!(server.exchange()[..2], ["POST resources/read", "POST server/discover"]);
+        let server = start();
+        let run = Sandbox::new().mcpipe(["prompt", &server.url("/mcp"), "nothing"]).run();
+        run.exits(1).prints("").says("Invalid prompt (code -32602)").hides("initialize");
+    }
+}
+
+#[test]
+fn an_old_server_that_refuses_a_read_so_is_still_found_out() {
+    let script = Mcp::legacy("2025-11-25").http_script(Legacy { session: Some("s"), ..Legacy::default() });
+    let server = HttpServer::start(move |request| match request.header("mcp-method") {
+        Some(_) => error(request, -32602, "Invalid request parameters"),
+        None => script(request),
+    });
+    let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://hello"]).run();
+    run.succeeds().prints("hello\n");
+}
+
+/// Where neither era is understood, both refusals are told.
+#[test]
+fn the_refusal_of_the_request_itself_is_told_beside_that_of_the_handshake() {
+    let server = HttpServer::start(|request| match request.rpc().as_str() {
+        "resources/read" => error(request, -32602, "Resource not found"),
+        "initialize" => error(request, -32000, "No handshake here").with_status(400),
+        _ => error(request, -32603, "Not that either"),
+    });
+    let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://x"]).run();
+    run.exits(1).says("the server refused initialize: No handshake here (code -32000)");
+    run.says("it refused resources/read before: Resource not found (code -32602)");
+}
