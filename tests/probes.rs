@@ -62,3 +62,32 @@ fn the_refusal_of_the_request_itself_is_told_beside_that_of_the_handshake() {
     run.exits(1).says("the server refused initialize: No handshake here (code -32000)");
     run.says("it refused resources/read before: Resource not found (code -32602)");
 }
+
+/// ERA-11, in JSON as in plain text: none of these is the mark of an old server.
+#[test]
+fn trouble_in_json_is_no_mark_of_an_old_server_either() {
+    let statuses = [(401, 4), (403, 4), (407, 5), (408, 5), (425, 5), (429, 5), (500, 5), (502, 5), (503, 5), (504, 5)];
+    for (status, code) in statuses {
+        for json in [true, false] {
+            let server = HttpServer::start(move |request| {
+                let reply = if json {
+                    error(request, -32000, "Invalid Host header")
+                } else {
+                    Reply::text("text/plain", "Invalid Host header")
+                };
+                reply.with_status(status)
+            });
+            for words in [&["list"][..], &["call"]] {
+                let run = Sandbox::new().mcpipe([words[0], &server.url("/mcp"), "--retries", "0"]);
+                let run = if words[0] == "call" { run.arg("echo").arg("text=x") } else { run }.run();
+                run.exits(code).hides("initialize");
+                // Who is asked to log in needs no more than that.
+                if status != 401 {
+                    run.says(&format!("HTTP {status}")).says("Invalid Host header");
+                }
+            }
+            let asked = server.exchange();
+            assert!(!asked.contains(&"POST initialize".to_owned()), "{status}, JSON {json}: {asked:?}");
+        }
+    }
+}

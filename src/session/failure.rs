@@ -69,7 +69,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
         _ => {
             let class = match status {
                 Some(401 | 403) => Class::Auth,
-                Some(429 | 500..) => Class::Unreachable,
+                Some(407 | 408 | 425 | 429 | 500..) => Class::Unreachable,
                 _ => Class::Failed,
             };
             let words = words(&error);
@@ -129,6 +129,8 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
             .hint("check the token or the headers that are sent"),
         404 => Failure::new(Class::Unreachable, format!("nothing answers at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
+        408 | 425 => Failure::new(Class::Unreachable, format!("the server did not take the request (HTTP {status})"))
+            .hint(retry_hint(refusal.retry_after)),
         407 => Failure::new(Class::Unreachable, "the proxy requires authentication (HTTP 407)")
             .hint("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT"),
         429 => Failure::new(Class::Unreachable, "the server has had too many requests (HTTP 429)")
