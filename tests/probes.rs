@@ -91,3 +91,15 @@ fn trouble_in_json_is_no_mark_of_an_old_server_either() {
         }
     }
 }
+
+/// A time-out names the limit that has run out.
+#[test]
+fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    let words = ["auth", "login", &server.url(), "--timeout", "1s"];
+    let run = sandbox.mcpipe(words).env("BROWSER", "true").run();
+    run.exits(6).says("nobody logged in within 1 s").says("mcpipe auth logout").hides("--connect-timeout");
+    assert!(run.elapsed < Duration::from_secs(8), "{run:?}");
+    let json = sandbox.mcpipe(words).arg("--json").env("BROWSER", "true").run();
+    assert_eq!(json.json_error()["class"], Value::from("timeout"));
+}

@@ -19,7 +19,7 @@ use super::memory::Verdict;
 use super::modern::{Modern, is_mutual};
 use super::peer::Peer;
 use super::ready::LAST_LOOK;
-use crate::error::{Class, Details, Result};
+use crate::error::{Class, Details, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::revision::Pin;
 use crate::protocol::views::{ServerInfo, member};
@@ -360,12 +360,8 @@ impl Negotiator<'_> {
 
     async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
-        let failure = explain(reply, asked, self.target);
-        let Details { class, hint, message, .. } = failure.details();
-        if *class == Class::Timeout {
-            let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
-            return Err(failure.hint(format!("wait longer with {option} TIME")));
-        }
+        let failure = self.hinted(explain(reply, asked, self.target));
+        let Details { hint, message, .. } = failure.details();
         let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::ENDED);
         Err(match hint {
             None if ended && self.target.configured => {
@@ -378,5 +374,16 @@ impl Negotiator<'_> {
             }
             _ => failure,
         })
+    }
+
+    /// A time-out with the option that gives more time. One that is about something else (a person who logs in) has
+    /// said already what may help.
+    fn hinted(&self, failure: Failure) -> Failure {
+        let about_time = |hint: &String| hint.contains("wait longer with");
+        if failure.class() != Class::Timeout || !failure.details().hint.as_ref().is_none_or(about_time) {
+            return failure;
+        }
+        let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
+        failure.hint(format!("wait longer with {option} TIME"))
     }
 }
