@@ -92,6 +92,59 @@ fn trouble_in_json_is_no_mark_of_an_old_server_either() {
     }
 }
 
+/// ERA-13: that a server speaks HTTP+SSE is remembered as any other era is.
+#[test]
+fn a_remembered_server_of_http_sse_is_not_probed() {
+    let server = Mcp::legacy("2024-11-05").sse();
+    let sandbox = Sandbox::new();
+    let call = || {
+        let before = server.exchange().len();
+        sandbox.mcpipe(["call", &server.url("/sse"), "echo", "text=hi"]).run().succeeds().prints("hi\n");
+        server.exchange()[before..].to_vec()
+    };
+    assert!(call().contains(&"POST server/discover".to_owned()) || server.exchange()[0] == "POST tools/list");
+    let known = ["GET", "POST initialize", "POST notifications/initialized", "POST tools/call"];
+    assert_eq!(call(), known);
+    assert_eq!(call(), known);
+}
+
+#[test]
+fn a_server_of_http_sse_that_was_replaced_is_found_out_anew() {
+    let (old, new) = (Mcp::legacy("2025-11-25"), Mcp::modern().http_script(Legacy::default()));
+    let old = Arc::new(old);
+    let upgraded = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&upgraded);
+    let feed = crate::support::Feed::default();
+    let server = HttpServer::start(move |request| match (request.method.as_str(), request.target.as_str()) {
+        ("GET", "/sse") if flag.load(Ordering::SeqCst) => Reply::status(405).header("Allow", "POST"),
+        (_, "/sse") if flag.load(Ordering::SeqCst) => new(request),
+        ("GET", "/sse") => Reply::sse().write("event: endpoint\ndata: /messages\n\n").feed(&feed),
+        ("POST", "/messages") => {
+            for out in old.handle(&request.json()) {
+                if let crate::support::Out::Send(message) = out {
+                    feed.event(&message);
+                }
+            }
+            Reply::accepted()
+        }
+        _ => Reply::status(404),
+    });
+    let sandbox = Sandbox::new();
+    let transport = || {
+        let run = sandbox.mcpipe(["list", &server.url("/sse"), "--info", "--json"]).run();
+        run.succeeds().json()["transport"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(transport(), "sse");
+    assert_eq!(transport(), "sse");
+    upgraded.store(true, Ordering::SeqCst);
+    assert_eq!(transport(), "http");
+    assert_eq!(transport(), "http");
+    // Who asks for another transport is not given the remembered one.
+    upgraded.store(false, Ordering::SeqCst);
+    transport();
+    sandbox.mcpipe(["list", &server.url("/sse"), "--transport", "http"]).run().exits(5).says("HTTP 404");
+}
+
 /// A time-out names the limit that has run out.
 #[test]
 fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {

@@ -141,7 +141,7 @@ impl Negotiator<'_> {
 
     async fn remembered_legacy(&self, first: &Call, verdict: &Verdict) -> Result<(Open, Option<Reply>)> {
         if verdict.wire == Wire::Sse {
-            return self.fresh(first).await;
+            return self.remembered_sse(first).await;
         }
         let link = self.link().await?;
         let handshake = self.handshake(!verdict.patient);
@@ -155,6 +155,36 @@ impl Negotiator<'_> {
                 self.fresh(first).await
             }
             reply => self.give_up(link, reply, method::INITIALIZE).await,
+        }
+    }
+
+    /// A server that spoke HTTP+SSE the last time: its stream is opened at once. Where it is none any more, all is
+    /// found out anew (`ERA-13`).
+    async fn remembered_sse(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
+        let Endpoint::Http(endpoint) = &self.target.endpoint else { return self.fresh(first).await };
+        if endpoint.mode != HttpMode::Auto {
+            return self.fresh(first).await;
+        }
+        let link = match http::connect_sse(endpoint, &self.hurried()).await {
+            Ok(connection) => self.over(connection),
+            Err(failure) if matches!(failure.class(), Class::Unreachable | Class::Protocol) => {
+                return self.fresh(first).await;
+            }
+            Err(failure) => return Err(self.hinted(failure)),
+        };
+        let handshake = self.handshake(false);
+        match handshake.initialize(&link).await {
+            Reply::Result(result) => {
+                let era = handshake.ready(&link, &result).await;
+                self.opened(link, era).await.map(|open| (open, None))
+            }
+            Reply::Failed(failure) if !matches!(failure.class(), Class::Unreachable | Class::Protocol) => {
+                self.give_up(link, Reply::Failed(failure), method::INITIALIZE).await
+            }
+            _ => {
+                link.close(false).await;
+                self.fresh(first).await
+            }
         }
     }
 
