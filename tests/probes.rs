@@ -145,6 +145,36 @@ fn a_server_of_http_sse_that_was_replaced_is_found_out_anew() {
     sandbox.mcpipe(["list", &server.url("/sse"), "--transport", "http"]).run().exits(5).says("HTTP 404");
 }
 
+/// ERA-09: one more try, and then the truth about who does not keep to what.
+#[test]
+fn a_server_that_refuses_what_it_lists_is_told_so() {
+    let refuses = |listed: &'static [&'static str]| {
+        HttpServer::start(move |request| {
+            let error = json!({"code": -32022, "message": "Unsupported protocol version",
+                "data": {"supported": listed, "requested": "2026-07-28"}});
+            Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "error": error})).with_status(400)
+        })
+    };
+    let server = refuses(&["2026-07-28"]);
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
+    run.exits(7).says("error: the server refuses the revision 2026-07-28, which it lists itself");
+    run.says("Unsupported protocol version").hides("no common revision");
+    assert_eq!(server.exchange(), ["POST tools/list", "POST tools/list"]);
+
+    let server = refuses(&["2025-06-18"]);
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
+    run.exits(7).says("error: the server refuses the revision 2025-06-18, which it lists itself");
+
+    let server = refuses(&["2031-01-01"]);
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
+    run.exits(7).says("no common revision").says("the server speaks 2031-01-01").says("mcpipe speaks 2024-11-05");
+
+    // A pin may be what keeps them apart.
+    let server = refuses(&["2026-07-28"]);
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--protocol", "2025-06-18"]).run();
+    run.exits(7).says("the server speaks 2026-07-28").says("only 2025-06-18 may be spoken").says("--protocol");
+}
+
 /// A time-out names the limit that has run out.
 #[test]
 fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {

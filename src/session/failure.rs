@@ -59,11 +59,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
     let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
     let failure = match error.code {
         code::UNSUPPORTED_VERSION => {
-            let data = error.data_value();
-            let listed = data.get("supported").and_then(Value::as_array);
-            let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
-            let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
-            return nothing_mutual(&listed).cause(said).rpc(error);
+            return no_version(&error, target.protocol).rpc(error);
         }
         code::MISSING_CAPABILITY => missing_capability(&error, &said),
         _ => {
@@ -209,9 +205,37 @@ fn names(revisions: &[Revision]) -> String {
     revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// The failure when both sides have no revision in common.
-fn nothing_mutual(listed: &str) -> Failure {
-    Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
-        .cause(format!("the server speaks {listed}"))
-        .cause(format!("mcpipe speaks {}", names(&Revision::ALL)))
+/// The failure where a server says that it does not speak the revision (-32022, `ERA-09`).
+fn no_version(error: &RpcError, pin: Pin) -> Failure {
+    let data = error.data_value();
+    let listed = data.get("supported").and_then(Value::as_array);
+    let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
+    let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
+    let known = supported(&data);
+    let allowed = |revision: &Revision| match pin {
+        Pin::Auto => true,
+        Pin::Legacy => !revision.is_modern(),
+        Pin::Exact(pinned) => *revision == pinned,
+    };
+    // It was asked once more already.
+    if let Some(mutual) = known.iter().copied().filter(allowed).max() {
+        return Failure::new(
+            Class::Protocol,
+            format!("the server refuses the revision {mutual}, which it lists itself"),
+        )
+        .cause(format!("it said: {}", words(error)));
+    }
+    let failure = Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
+        .cause(format!("the server speaks {listed}"));
+    let failure = match pin {
+        Pin::Legacy if !known.is_empty() => failure.cause("only revisions with a handshake may be spoken"),
+        Pin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} may be spoken")),
+        _ => failure.cause(format!("mcpipe speaks {}", names(&Revision::ALL))),
+    };
+    let failure = failure.cause(format!("it said: {}", words(error)));
+    if known.is_empty() {
+        failure
+    } else {
+        failure.hint("leave --protocol out, or pin a revision that the server speaks")
+    }
 }
