@@ -72,3 +72,27 @@ fn a_server_without_the_method_offers_no_such_thing() {
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=you"]).run();
     run.exits(1).says("Unknown prompt: greet").hides("offers no prompts");
 }
+
+/// Some tools are shown only to a client that can answer what they ask.
+#[test]
+fn who_misses_a_tool_is_told_what_was_not_offered() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let call = |words: &[&str]| sandbox.mcpipe(["call", &target, "ask_me"]).args(words.to_vec());
+    let some = "some servers show a tool only to a client that offers";
+    call(&[]).run().exits(1).says(&format!("({some} --elicit or --sampling-command or --root)\n"));
+    call(&["--elicit", "accept"]).run().exits(1).says(&format!("{some} --sampling-command or --root)\n"));
+    call(&["--sampling-command", "cat", "--root", "."]).run().exits(1).says(&format!("{some} --elicit)\n"));
+    let all = ["--elicit", "accept", "--sampling-command", "cat", "--root", "."];
+    call(&all).run().exits(1).says("hint: see its tools: mcpipe list").hides("some servers");
+    let seen = call(&["--root", ".", "--color", "never"]).at_terminal(Streams::ALL).ends();
+    let screen = seen.exits(1).settled().replace("\r\n", "\n");
+    assert!(screen.contains(&format!("{some} --sampling-command")) && !screen.contains("--elicit"), "{screen}");
+    // A slip is a slip first, and nothing else at a terminal.
+    let slip = || sandbox.mcpipe(["call", &target, "ech", "--color", "never"]);
+    slip().run().exits(1).says("hint: did you mean echo? (some servers");
+    let seen = slip().at_terminal(Streams::ALL).ends();
+    let screen = seen.exits(1).settled();
+    assert!(screen.contains("did you mean echo?") && !screen.contains("some servers"), "{screen}");
+}
