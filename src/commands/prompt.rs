@@ -8,8 +8,8 @@ use crate::args::Reader;
 use crate::cli::PromptArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
-use crate::protocol::method;
 use crate::protocol::views::Kind;
+use crate::protocol::{code, method};
 use crate::session::era::Call;
 use crate::session::{Session, Use};
 use crate::target::Resolved;
@@ -95,11 +95,13 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
 
 /// A prompt that is not there, or that misses an argument, is explained from the list of prompts.
 async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
-    if failure.details().rpc.is_none() {
-        return failure;
-    }
+    let Some(error) = &failure.details().rpc else { return failure };
+    let about_all = error.code == code::METHOD_NOT_FOUND && failure.details().hint.is_some();
     let message = &mut failure.details_mut().message;
     *message = format!("{name}: {message}");
+    if about_all {
+        return failure;
+    }
     let Ok(listing) = session.list(Kind::Prompts, Use::Memory).await else { return failure };
     let Some(prompt) = listing.find(name) else {
         let entries = listing.entries();

@@ -27,6 +27,8 @@ pub struct Tools {
     pub offered: bool,
     /// Whether the list came from memory.
     pub remembered: bool,
+    /// The options by which the server could have been offered more than it was.
+    pub not_offered: Vec<&'static str>,
 }
 
 impl Tools {
@@ -51,10 +53,17 @@ impl Tools {
         }
         let failure = Failure::new(Class::Failed, format!("the server has no tool '{name}'"));
         let nearest = near(name, self.entries.iter().map(Entry::name));
-        match nearest.as_slice() {
-            [] => failure.hint(format!("see its tools: {}", target.line("list", &[]))),
-            nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
+        let hint = match nearest.as_slice() {
+            [] => format!("see its tools: {}", target.line("list", &[])),
+            nearest => format!("did you mean {}?", nearest.join(" or ")),
+        };
+        // Whom nobody can ask is not shown what would ask, though it was seen at a terminal. There, a slip is a slip.
+        let asks = nearest.is_empty() || self.not_offered.contains(&"--elicit");
+        if !asks || self.not_offered.is_empty() {
+            return failure.hint(hint);
         }
+        let options = self.not_offered.join(" or ");
+        failure.hint(format!("{hint} (some servers show a tool only to a client that offers {options})"))
     }
 }
 
@@ -152,6 +161,7 @@ pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> To
         hidden: Vec::new(),
         offered: listing.offered,
         remembered: listing.remembered,
+        not_offered: session.not_offered(),
     };
     for entry in listing.entries() {
         if !policy.permits(entry.name()) {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::link::{MAY_RUN, Reply, human};
+use super::modern::supported;
+use super::offers;
 use crate::error::{Again, Class, Failure};
-use crate::protocol::revision::Revision;
+use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::RpcError;
 use crate::protocol::{code, method};
 use crate::target::Target;
@@ -17,7 +19,7 @@ use crate::transport::Refusal;
 pub fn explain(reply: Reply, asked: &str, target: &Target) -> Failure {
     let failure = match reply {
         Reply::Result(_) => Failure::new(Class::Bug, "a result was taken for a failure"),
-        Reply::Error(error, status) => rpc_failure(error, status, asked),
+        Reply::Error(error, status) => rpc_failure(error, status, asked, target),
         Reply::Refused(refusal) => refusal_failure(&refusal, asked),
         Reply::Failed(failure) => failure,
     };
@@ -41,27 +43,43 @@ fn again_of_error(error: &RpcError, status: Option<u16>) -> Option<Again> {
     Some(Again { unsent: again.unsent && status == Some(429), ..again })
 }
 
-fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str) -> Failure {
+/// What the server said with an error, and its number.
+pub(super) fn words(error: &RpcError) -> String {
+    let said = if error.message.is_empty() { "no reason given" } else { &error.message };
+    format!("{said} (code {})", error.code)
+}
+
+/// Whether an error is about the method itself, and not about something that was not found.
+fn unknown_method(error: &RpcError) -> bool {
+    let message = error.message.to_ascii_lowercase();
+    error.code == code::METHOD_NOT_FOUND && (message.is_empty() || message.contains("method"))
+}
+
+fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Target) -> Failure {
     let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
     let failure = match error.code {
         code::UNSUPPORTED_VERSION => {
-            let data = error.data_value();
-            let listed = data.get("supported").and_then(Value::as_array);
-            let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
-            let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
-            return nothing_mutual(&listed).cause(said).rpc(error);
+            return no_version(&error, target.protocol).rpc(error);
         }
         code::MISSING_CAPABILITY => missing_capability(&error, &said),
         _ => {
             let class = match status {
                 Some(401 | 403) => Class::Auth,
-                Some(429 | 500..) => Class::Unreachable,
+                Some(407 | 408 | 425 | 429 | 500..) => Class::Unreachable,
                 _ => Class::Failed,
             };
-            let failure = Failure::new(class, format!("the server refused {asked}: {said} (code {})", error.code));
-            match status {
-                Some(status @ (401 | 403 | 429 | 500..)) => failure.cause(format!("HTTP {status}")),
-                _ => failure,
+            let words = words(&error);
+            match (status.filter(|_| class != Class::Failed), offers::about(asked)) {
+                (Some(status), _) => {
+                    Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
+                }
+                // A tool of an unknown name is refused in these words, too.
+                (None, Some((_, what))) if unknown_method(&error) && asked != method::TOOLS_CALL => {
+                    Failure::new(class, format!("the server offers no {what}"))
+                        .cause(format!("it refused {asked}: {words}"))
+                        .hint(offers::look_at(&target.name))
+                }
+                (None, _) => Failure::new(class, format!("the server refused {asked}: {words}")),
             }
         }
     };
@@ -107,6 +125,8 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
             .hint("check the token or the headers that are sent"),
         404 => Failure::new(Class::Unreachable, format!("nothing answers at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
+        408 | 425 => Failure::new(Class::Unreachable, format!("the server did not take the request (HTTP {status})"))
+            .hint(retry_hint(refusal.retry_after)),
         407 => Failure::new(Class::Unreachable, "the proxy requires authentication (HTTP 407)")
             .hint("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT"),
         429 => Failure::new(Class::Unreachable, "the server has had too many requests (HTTP 429)")
@@ -190,9 +210,37 @@ fn names(revisions: &[Revision]) -> String {
     revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// The failure when both sides have no revision in common.
-fn nothing_mutual(listed: &str) -> Failure {
-    Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
-        .cause(format!("the server speaks {listed}"))
-        .cause(format!("mcpipe speaks {}", names(&Revision::ALL)))
+/// The failure where a server says that it does not speak the revision (-32022, `ERA-09`).
+fn no_version(error: &RpcError, pin: Pin) -> Failure {
+    let data = error.data_value();
+    let listed = data.get("supported").and_then(Value::as_array);
+    let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
+    let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
+    let known = supported(&data);
+    let allowed = |revision: &Revision| match pin {
+        Pin::Auto => true,
+        Pin::Legacy => !revision.is_modern(),
+        Pin::Exact(pinned) => *revision == pinned,
+    };
+    // It was asked once more already.
+    if let Some(mutual) = known.iter().copied().filter(allowed).max() {
+        return Failure::new(
+            Class::Protocol,
+            format!("the server refuses the revision {mutual}, which it lists itself"),
+        )
+        .cause(format!("it said: {}", words(error)));
+    }
+    let failure = Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
+        .cause(format!("the server speaks {listed}"));
+    let failure = match pin {
+        Pin::Legacy if !known.is_empty() => failure.cause("only revisions with a handshake may be spoken"),
+        Pin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} may be spoken")),
+        _ => failure.cause(format!("mcpipe speaks {}", names(&Revision::ALL))),
+    };
+    let failure = failure.cause(format!("it said: {}", words(error)));
+    if known.is_empty() {
+        failure
+    } else {
+        failure.hint("leave --protocol out, or pin a revision that the server speaks")
+    }
 }

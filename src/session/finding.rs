@@ -40,12 +40,13 @@ pub fn finding(reply: &Reply, probe: &Call, link: &Link) -> Finding {
             code::HEADER_MISMATCH | code::MISSING_CAPABILITY => Finding::Modern(ServerInfo::default()),
             code::METHOD_NOT_FOUND if *status == Some(404) && !is_discover => Finding::Modern(ServerInfo::default()),
             _ => match status {
-                Some(429 | 500..) => Finding::Report,
+                Some(status) if is_trouble(*status) => Finding::Report,
                 _ => Finding::NotModern,
             },
         },
         Reply::Refused(refusal) => match refusal.status {
-            202 | 204 | 400 | 402 | 404..=428 | 430..=499 => Finding::NotModern,
+            status if is_trouble(status) => Finding::Report,
+            202 | 204 | 400..=499 => Finding::NotModern,
             _ => Finding::Report,
         },
         // A child that ends at an unknown first request is an old one (digest §1.7); so is who hangs up.
@@ -55,6 +56,20 @@ pub fn finding(reply: &Reply, probe: &Call, link: &Link) -> Finding {
         },
         Reply::Failed(_) => Finding::Report,
     }
+}
+
+/// Statuses that say nothing of eras (`ERA-11`): refused credentials, a server or somebody before it that is
+/// overloaded, late or broken.
+fn is_trouble(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500..)
+}
+
+/// Whether the refusal of a probe may be about what was asked for, and not about the era (digest §1.7): lists and
+/// `server/discover` have no parameters that could be wrong.
+#[must_use]
+pub fn may_be_about_itself(reply: &Reply, probe: &Call) -> bool {
+    let refused = matches!(reply, Reply::Error(error, _) if error.code == code::INVALID_PARAMS);
+    refused && matches!(probe.method, method::RESOURCES_READ | method::PROMPTS_GET)
 }
 
 fn finding_of_result(result: &Raw, is_discover: bool, asked: &str) -> Finding {
@@ -98,7 +113,7 @@ pub fn is_about_era(reply: &Reply, link: &Link) -> bool {
         Reply::Error(error, status) => match error.code {
             code::HEADER_MISMATCH | code::MISSING_CAPABILITY => false,
             code::UNSUPPORTED_VERSION => true,
-            -32700 | -32602..=-32600 | -32019..=-32000 => !matches!(status, Some(401 | 403 | 429 | 500..)),
+            -32700 | -32602..=-32600 | -32019..=-32000 => !status.is_some_and(is_trouble),
             _ => matches!(status, Some(400 | 404 | 405)),
         },
         Reply::Refused(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),

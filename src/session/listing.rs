@@ -96,12 +96,15 @@ impl Session {
             reply => return Err(self.failure(reply, kind.method())),
         };
         let (live, _) = self.live(&first).await?;
-        let mut ttl = Duration::MAX;
-        let shortest = |page: &Raw| ttl = ttl.min(ttl_of(&live, page));
-        let items = self.whole_list(&first, kind.member(), first_page, shortest).await?;
+        let (mut ttl, mut shared) = (Duration::MAX, true);
+        let look = |page: &Raw| {
+            ttl = ttl.min(ttl_of(&live, page));
+            shared &= is_shared(&live, page);
+        };
+        let items = self.whole_list(&first, kind.member(), first_page, look).await?;
         // One that changed meanwhile is not fresh.
         let ttl = if self.peer.lists_changed() { Duration::ZERO } else { ttl };
-        self.memory.keep_list(kind, &items, ttl);
+        self.memory.keep_list(kind, &items, ttl, shared);
         Ok(Listing { kind, items, offered: true, remembered: false })
     }
 
@@ -199,4 +202,9 @@ fn ttl_of(live: &Live, result: &Raw) -> Duration {
     }
     let millis = member(result, "ttlMs").and_then(|raw| parse_value(raw.get())).and_then(|value| value.as_f64());
     Duration::try_from_secs_f64(millis.unwrap_or_default() / 1000.0).unwrap_or_default()
+}
+
+/// Whether a page is nobody's own (`MSG-10`); the legacy era does not know such lists.
+fn is_shared(live: &Live, result: &Raw) -> bool {
+    !live.era.revision().is_modern() || member(result, "cacheScope").is_some_and(|raw| raw.get() == r#""public""#)
 }

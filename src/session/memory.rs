@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::stamp;
+use super::whose::{self, feed};
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::{Kind, ServerInfo};
@@ -23,6 +24,8 @@ use crate::transport::{Endpoint, HttpMode, Wire};
 /// How long a legacy verdict is believed: an upgraded server would go on to be spoken to in the old way
 /// without anybody noticing (`ERA-14`).
 const LEGACY_TTL: Duration = Duration::from_secs(24 * 3600);
+/// After what time the list of another identity is removed.
+const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the lists of a legacy server are fresh; it does not say so itself.
 pub const LEGACY_LIST_TTL: Duration = Duration::from_secs(300);
 
@@ -54,6 +57,9 @@ struct ListFile {
     expires: u64,
     /// What the server was made of.
     stamp: Option<String>,
+    /// Whether it is nobody's own.
+    #[serde(default)]
+    shared: bool,
     items: Vec<Raw>,
 }
 
@@ -78,13 +84,8 @@ impl Memory {
             return Memory::default();
         }
         let mut place = Sha256::new();
-        let mut who = Sha256::new();
-        let feed = |hash: &mut Sha256, text: &str| {
-            hash.update(text.len().to_le_bytes());
-            hash.update(text);
-        };
         let feed_path = |hash: &mut Sha256, path: Option<&Path>| {
-            feed(hash, &path.map(Path::to_string_lossy).unwrap_or_default());
+            feed(hash, path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default());
         };
         feed(&mut place, env!("CARGO_PKG_VERSION"));
         feed(&mut place, pin_name(target.protocol));
@@ -93,10 +94,6 @@ impl Memory {
                 feed(&mut place, endpoint.url.as_str());
                 feed(&mut place, if endpoint.mode == HttpMode::Sse { "sse" } else { "http" });
                 feed_path(&mut place, endpoint.socket.as_deref());
-                for (name, value) in &endpoint.headers {
-                    feed(&mut who, name);
-                    feed(&mut who, value.reveal());
-                }
             }
             Endpoint::Unix(endpoint) => {
                 feed(&mut place, "unix");
@@ -107,19 +104,14 @@ impl Memory {
                 endpoint.args.iter().for_each(|arg| feed(&mut place, arg));
                 feed_path(&mut place, endpoint.cwd.as_deref());
                 if endpoint.cwd.is_none() && is_relative(endpoint) {
-                    feed(&mut place, &std::env::current_dir().unwrap_or_default().to_string_lossy());
-                }
-                for (name, value) in &endpoint.env {
-                    feed(&mut who, name);
-                    feed(&mut who, value.reveal());
+                    feed_path(&mut place, std::env::current_dir().ok().as_deref());
                 }
             }
         }
-        feed(&mut who, identity.unwrap_or_default());
         Memory {
             dir: dir.map(|dir| dir.join("servers")),
             place: hex(place),
-            identity: hex(who),
+            identity: hex(whose::of(&target.endpoint, identity)),
             verdict: Mutex::default(),
             endpoint: Some(target.endpoint.clone()).filter(|endpoint| matches!(endpoint, Endpoint::Stdio(_))),
             stamp: OnceLock::new(),
@@ -194,23 +186,46 @@ impl Memory {
     /// A list that is still fresh, as raw elements.
     #[must_use]
     pub fn list(&self, kind: Kind) -> Option<Vec<Raw>> {
-        let fresh = self.read_list(kind).filter(|file| file.expires > now())?;
+        self.fresh_list(kind).map(|file| file.items)
+    }
+
+    fn fresh_list(&self, kind: Kind) -> Option<ListFile> {
         // A server that somebody works on is another one.
-        (fresh.stamp.as_deref() == self.stamp()).then_some(fresh.items)
+        self.read_list(kind).filter(|file| file.expires > now() && file.stamp.as_deref() == self.stamp())
     }
 
     /// A list, however old it is: for a shell that completes names, where a stale one harms nobody.
     #[must_use]
     pub fn last_list(&self, kind: Kind) -> Option<Vec<Raw>> {
-        self.read_list(kind).map(|file| file.items)
+        self.read_list(kind).or_else(|| self.read_shared(kind)).map(|file| file.items)
     }
 
     fn read_list(&self, kind: Kind) -> Option<ListFile> {
-        serde_json::from_slice(&fs::read(self.list_path(kind)?).ok()?).ok()
+        read(&self.list_path(kind)?)
     }
 
-    /// Keeps a list, fresh for `ttl`; one that is stale at once is kept for [`Memory::last_list`] alone.
-    pub fn keep_list(&self, kind: Kind, items: &[Raw], ttl: Duration) {
+    /// The latest list that was given to a child with another environment, if it is nobody's own: a key that was set
+    /// for one command alone is not there when the next one is typed.
+    fn read_shared(&self, kind: Kind) -> Option<ListFile> {
+        self.endpoint.as_ref()?;
+        let mut all: Vec<_> = self.lists_of_all(kind);
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        all.into_iter().filter_map(|(_, path)| read(&path)).find(|file: &ListFile| file.shared)
+    }
+
+    /// The lists of this place, whosever they are, and when each was kept.
+    fn lists_of_all(&self, kind: Kind) -> Vec<(SystemTime, PathBuf)> {
+        let (start, end) = (format!("{}-", self.place), format!("-{}.json", kind.member()));
+        let entries = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok());
+        let ours = entries.into_iter().flatten().flatten().filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(&start) && name.ends_with(&end))
+        });
+        ours.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect()
+    }
+
+    /// Keeps a list, fresh for `ttl`; one that is stale at once is kept for [`Memory::last_list`] alone. `shared` tells
+    /// that it is nobody's own.
+    pub fn keep_list(&self, kind: Kind, items: &[Raw], ttl: Duration, shared: bool) {
         let Some(path) = self.list_path(kind) else { return };
         // A server's word is not believed for longer than a day.
         let fresh = ttl.min(LEGACY_TTL).as_secs();
@@ -220,12 +235,25 @@ impl Memory {
         struct Borrowed<'a> {
             expires: u64,
             stamp: Option<&'a str>,
+            shared: bool,
             items: Vec<&'a RawValue>,
         }
-        if let Ok(text) = serde_json::to_vec(&Borrowed { expires, stamp: self.stamp(), items }) {
+        if let Ok(text) = serde_json::to_vec(&Borrowed { expires, stamp: self.stamp(), shared, items }) {
             // What is stale at once is listed often, and seldom another.
             if expires > 0 || !fs::read(&path).is_ok_and(|old| old == text) {
+                if !path.exists() {
+                    self.sweep(kind);
+                }
                 write(&path, &text);
+            }
+        }
+    }
+
+    /// Removes the lists of this place that others were given, or ourselves with another environment, long ago.
+    fn sweep(&self, kind: Kind) {
+        for (kept, path) in self.lists_of_all(kind) {
+            if kept.elapsed().is_ok_and(|age| age > FORGOTTEN) {
+                let _ = fs::remove_file(path);
             }
         }
     }
@@ -233,8 +261,8 @@ impl Memory {
     /// Lets the lists be fresh no longer (`MSG-11`).
     pub fn forget_lists(&self) {
         for kind in [Kind::Tools, Kind::Resources, Kind::Templates, Kind::Prompts, Kind::Skills] {
-            if let Some(items) = self.list(kind) {
-                self.keep_list(kind, &items, Duration::ZERO);
+            if let Some(file) = self.fresh_list(kind) {
+                self.keep_list(kind, &file.items, Duration::ZERO, file.shared);
             }
         }
     }
@@ -260,6 +288,10 @@ fn hex(hash: Sha256) -> String {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn read(path: &Path) -> Option<ListFile> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// Replaces a file as a whole, readable by its owner only; a failure is no concern of the user's.

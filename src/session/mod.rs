@@ -16,6 +16,7 @@ pub mod memory;
 pub mod modern;
 pub mod negotiate;
 pub mod notices;
+mod offers;
 pub mod peer;
 mod pump;
 pub mod questions;
@@ -25,6 +26,7 @@ pub mod skills;
 mod stamp;
 pub mod subscribe;
 pub mod tasks;
+mod whose;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,7 +207,10 @@ impl Session {
                 if call.effects && live.guessed && !live.confirmed.load(Ordering::Relaxed) {
                     live = self.settle(live).await;
                 }
-                live.era.request(&live.link, call).await
+                match self.undeclared(&live, call) {
+                    Some(failure) => Reply::Failed(failure),
+                    None => live.era.request(&live.link, call).await,
+                }
             }
         };
         Ok(self.reconsider(&live, call, reply).await)
@@ -407,11 +412,5 @@ impl Session {
         if self.peer.lists_changed() {
             self.memory.forget_lists();
         }
-    }
-
-    /// The failure for something the server does not offer.
-    #[must_use]
-    pub fn offers_no(&self, what: &str) -> Failure {
-        Failure::new(Class::Failed, format!("the server offers no {what}")).server(&self.target.name)
     }
 }

@@ -11,8 +11,8 @@ use serde_json::Map;
 
 use super::Options;
 use super::era::{Call, Era};
-use super::failure::explain;
-use super::finding::{Finding, finding, is_about_era};
+use super::failure::{explain, words};
+use super::finding::{Finding, finding, is_about_era, may_be_about_itself};
 use super::legacy::{Handshake, Left, Legacy};
 use super::link::{Link, Reply, human};
 use super::memory::Verdict;
@@ -160,7 +160,7 @@ impl Negotiator<'_> {
 
     async fn remembered_legacy(&self, first: &Call, verdict: &Verdict) -> Result<(Open, Option<Reply>)> {
         if verdict.wire == Wire::Sse {
-            return self.fresh(first).await;
+            return self.remembered_sse(first).await;
         }
         let link = self.link().await?;
         let handshake = self.handshake(!verdict.patient);
@@ -175,6 +175,36 @@ impl Negotiator<'_> {
                 self.fresh(first).await
             }
             reply => self.give_up(link, reply, method::INITIALIZE).await,
+        }
+    }
+
+    /// A server that spoke HTTP+SSE the last time: its stream is opened at once. Where it is none any more, all is
+    /// found out anew (`ERA-13`).
+    async fn remembered_sse(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
+        let Endpoint::Http(endpoint) = &self.target.endpoint else { return self.fresh(first).await };
+        if endpoint.mode != HttpMode::Auto {
+            return self.fresh(first).await;
+        }
+        let link = match http::connect_sse(endpoint, &self.hurried()).await {
+            Ok(connection) => self.over(connection),
+            Err(failure) if matches!(failure.class(), Class::Unreachable | Class::Protocol) => {
+                return self.fresh(first).await;
+            }
+            Err(failure) => return Err(self.hinted(failure)),
+        };
+        let handshake = self.handshake(false);
+        match handshake.initialize(&link).await {
+            Reply::Result(result) => {
+                let era = handshake.ready(&link, &result).await;
+                self.opened(link, era).await.map(|open| (open, None))
+            }
+            Reply::Failed(failure) if !matches!(failure.class(), Class::Unreachable | Class::Protocol) => {
+                self.give_up(link, Reply::Failed(failure), method::INITIALIZE).await
+            }
+            _ => {
+                link.close(false).await;
+                self.fresh(first).await
+            }
         }
     }
 
@@ -204,8 +234,30 @@ impl Negotiator<'_> {
                 let open = Open::sure(link, self.modern(ServerInfo::default()));
                 Ok((Open { confirmed: false, guessed: true, ..open }, wanted.then_some(reply)))
             }
+            Finding::NotModern if may_be_about_itself(&reply, probe) => self.disambiguated(link, probe, reply).await,
             Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
+        }
+    }
+
+    /// A refusal that may be about what was asked for or about the era: `server/discover` tells which (digest §1.7).
+    async fn disambiguated(&self, link: Link, probe: &Call, refused: Reply) -> Result<(Open, Option<Reply>)> {
+        let discover = Call::read_only(method::DISCOVER, Map::new());
+        let reply = self.probing().request(&link, &discover).await;
+        match finding(&reply, &discover, &link) {
+            Finding::Modern(server) => {
+                let era = Box::new(self.modern(server));
+                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, Some(refused)))
+            }
+            Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
+            Finding::NotModern | Finding::Unmarked => match (self.legacy_or_sse(link).await, &refused) {
+                (Ok(open), _) => Ok((open, None)),
+                // Who knows neither may have meant what it said first.
+                (Err(failure), Reply::Error(error, _)) => {
+                    Err(failure.cause(format!("it refused {} before: {}", probe.method, words(error))))
+                }
+                (Err(failure), _) => Err(failure),
+            },
         }
     }
 
@@ -377,12 +429,8 @@ impl Negotiator<'_> {
             // The last request had but the rest of the time.
             failure.details_mut().message = format!("no answer to {asked} within {}", human(time));
         }
-        let Details { class, hint, message, .. } = failure.details();
-        // Who waited for something else than the server, a person or another process, says so with a hint of its own.
-        if *class == Class::Timeout && hint.as_ref().is_none_or(|hint| hint.contains("wait longer with")) {
-            let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
-            return Err(failure.hint(format!("wait longer with {option} TIME")));
-        }
+        let failure = self.hinted(failure);
+        let Details { hint, message, .. } = failure.details();
         let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::ENDED);
         Err(match hint {
             None if ended && self.target.configured => {
@@ -391,5 +439,16 @@ impl Negotiator<'_> {
             None if ended => failure.hint(format!("run it by itself to see why: {}", self.target.by_itself())),
             _ => failure,
         })
+    }
+
+    /// A time-out with the option that gives more time. One that is about something else (a person who logs in) has
+    /// said already what may help.
+    fn hinted(&self, failure: Failure) -> Failure {
+        let about_time = |hint: &String| hint.contains("wait longer with");
+        if failure.class() != Class::Timeout || !failure.details().hint.as_ref().is_none_or(about_time) {
+            return failure;
+        }
+        let option = if self.until.is_some() { "--wait" } else { "--connect-timeout" };
+        failure.hint(format!("wait longer with {option} TIME"))
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod http;
 mod lines;
+mod outbox;
 pub mod process;
 pub mod sse;
 pub mod stdio;

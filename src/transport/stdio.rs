@@ -9,13 +9,14 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::BufReader;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::{Inbox, Line, next_line};
+use super::outbox::{Outbox, Taken};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
 use crate::error::{Again, Class, Failure, Result};
@@ -57,12 +58,12 @@ pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection
     let (sender, incoming) = mpsc::unbounded_channel();
     let inbox = Inbox::new(options.trace.clone(), sender, "printed on stdout");
     let shared = Arc::new(Shared { trace: options.trace.clone(), tail: Mutex::default(), inbox });
-    let stdin = child.stdin.take();
+    let outbox = child.stdin.take().map(|pipe| Outbox::over(pipe, options.trace.clone()));
     let stderr = child.stderr.take().map(|pipe| tokio::spawn(drain(pipe, shared.clone())));
     let stdout = child.stdout.take();
     let child = Arc::new(tokio::sync::Mutex::new(child));
     let reader = tokio::spawn(read(stdout, stderr, child.clone(), shared.clone()));
-    let transport = StdioTransport { stdin: tokio::sync::Mutex::new(stdin), child, group, reader, shared };
+    let transport = StdioTransport { outbox, child, group, reader, shared };
     Ok(Connection { transport: Arc::new(transport), incoming })
 }
 
@@ -138,7 +139,7 @@ async fn read(
 }
 
 struct StdioTransport {
-    stdin: tokio::sync::Mutex<Option<ChildStdin>>,
+    outbox: Option<Outbox>,
     child: Arc<tokio::sync::Mutex<Child>>,
     group: u32,
     reader: JoinHandle<()>,
@@ -152,18 +153,15 @@ impl Transport for StdioTransport {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            self.shared.trace.record(Event::Sent(&message.body));
-            let mut line = message.body;
-            line.push('\n');
-            let mut stdin = self.stdin.lock().await;
-            let Some(pipe) = stdin.as_mut() else {
-                return Err(Failure::new(Class::Bug, "the connection is closed already"));
+            let taken = match &self.outbox {
+                Some(outbox) => outbox.send(message).await,
+                None => Taken::Closed,
             };
-            let written = async {
-                pipe.write_all(line.as_bytes()).await?;
-                pipe.flush().await
+            let error = match taken {
+                Taken::Written => return Ok(()),
+                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
+                Taken::Failed(error) => error,
             };
-            let Err(error) = written.await else { return Ok(()) };
             // The child is going: how it ended says more than the broken pipe does.
             if !self.shared.inbox.ends_within(LAST_WORDS * 3).await {
                 return Err(Failure::new(Class::Unreachable, "the server does not read its standard input")
@@ -182,9 +180,8 @@ impl Transport for StdioTransport {
 
     fn close(&self, patient: bool) -> Boxed<'_, ()> {
         Box::pin(async move {
-            // A writer stuck on a full pipe must not keep the input open.
-            if let Ok(mut stdin) = timeout(Duration::from_millis(50), self.stdin.lock()).await {
-                stdin.take();
+            if let Some(outbox) = &self.outbox {
+                outbox.close().await;
             }
             // The reader goes on meanwhile: a child that flushes its last output must not block on it.
             let mut child = self.child.lock().await;

@@ -5,15 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::Inbox;
-use super::trace::{Event, Trace};
+use super::outbox::{Outbox, Taken};
 use super::{Boxed, Connection, Envelope, Options, Transport, UnixEndpoint, Wire};
 use crate::error::{Again, Class, Failure, Result};
 
@@ -48,10 +46,9 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &Options) -> Resul
         );
     });
     let transport = UnixTransport {
-        writing: Mutex::new(Some(writing)),
+        outbox: Outbox::over(writing, options.trace.clone()),
         reader: std::sync::Mutex::new(Some(reader)),
         inbox,
-        trace: options.trace.clone(),
     };
     Ok(Connection { transport: Arc::new(transport), incoming })
 }
@@ -74,10 +71,9 @@ fn cannot_connect(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 struct UnixTransport {
-    writing: Mutex<Option<OwnedWriteHalf>>,
+    outbox: Outbox,
     reader: std::sync::Mutex<Option<JoinHandle<()>>>,
     inbox: Arc<Inbox>,
-    trace: Trace,
 }
 
 impl Transport for UnixTransport {
@@ -87,14 +83,11 @@ impl Transport for UnixTransport {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            self.trace.record(Event::Sent(&message.body));
-            let mut line = message.body;
-            line.push('\n');
-            let mut writing = self.writing.lock().await;
-            let Some(socket) = writing.as_mut() else {
-                return Err(Failure::new(Class::Bug, "the connection is closed already"));
+            let error = match self.outbox.send(message).await {
+                Taken::Written => return Ok(()),
+                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
+                Taken::Failed(error) => error,
             };
-            let Err(error) = socket.write_all(line.as_bytes()).await else { return Ok(()) };
             if self.inbox.ends_within(LAST_WORDS).await {
                 return Ok(());
             }
@@ -110,10 +103,7 @@ impl Transport for UnixTransport {
 
     fn close(&self, patient: bool) -> Boxed<'_, ()> {
         Box::pin(async move {
-            // A writer stuck on a full socket must not keep it open.
-            if let Ok(mut writing) = timeout(Duration::from_millis(50), self.writing.lock()).await {
-                writing.take();
-            }
+            self.outbox.close().await;
             if patient {
                 self.inbox.ends_within(FAREWELL).await;
             }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use reqwest::{Response, Url};
 
 use super::{fault, refusal, sink::Sink};
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 use crate::protocol::rpc::{self, Message};
 use crate::transport::sse::{Decoder, Event};
 
@@ -18,7 +18,7 @@ const LINGER: Duration = Duration::from_millis(50);
 const RAW: usize = 1024 * 1024;
 /// How long to wait before reconnecting where the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
-/// The longest wait before reconnecting.
+/// The longest wait before reconnecting that nobody asked for.
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// Where a stream stands, over all the responses that continue it.
@@ -33,12 +33,13 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// How long to wait before reconnecting, `fruitless` attempts after the last one that brought anything.
+    /// How long to wait before reconnecting, `fruitless` attempts after the last one that brought anything. Never less
+    /// than the server asks for (`HTL-08`), however long that is: the time-out of the request is what bounds it.
     pub(super) fn delay(&self, fruitless: u32) -> Duration {
         let base = self.retry.unwrap_or(RETRY);
         match fruitless {
-            0 => base.min(MAX_RETRY),
-            n => (base.max(Duration::from_millis(50)) * 2_u32.pow(n.min(9))).min(MAX_RETRY),
+            0 => base,
+            n => base.max(Duration::from_millis(50)).saturating_mul(2_u32.pow(n.min(9))).min(MAX_RETRY).max(base),
         }
     }
 }
@@ -186,7 +187,7 @@ fn answers(message: &Message, on: Option<u64>) -> bool {
     }
 }
 
-/// Why a stream that ended without the answer is a failure.
+/// Why a stream that ended without the answer is a failure: one that may pass, unless what came was nonsense.
 pub(super) fn unanswered(url: &Url, why: Option<Failure>, cursor: &Cursor) -> Failure {
     let shown = refusal::shown(url);
     match (why, &cursor.noise) {
@@ -194,13 +195,14 @@ pub(super) fn unanswered(url: &Url, why: Option<Failure>, cursor: &Cursor) -> Fa
             let details = why.details();
             let mut failure = Failure::new(details.class, format!("the stream from {shown} broke before the answer"));
             failure.details_mut().causes.clone_from(&details.causes);
-            failure
+            failure.again((details.class == Class::Unreachable).then(Again::default))
         }
         (None, Some(noise)) => {
             Failure::new(Class::Protocol, format!("the stream from {shown} held no answer that can be read"))
                 .cause(format!("an event that is no JSON-RPC message: {noise}"))
         }
-        (None, None) => Failure::new(Class::Unreachable, format!("the stream from {shown} ended before the answer")),
+        (None, None) => Failure::new(Class::Unreachable, format!("the stream from {shown} ended before the answer"))
+            .again(Again::default()),
     }
 }
 
@@ -228,8 +230,11 @@ mod tests {
         assert_eq!(cursor(0).delay(0), Duration::ZERO);
         assert_eq!(cursor(0).delay(1), Duration::from_millis(100));
         assert_eq!(cursor(500).delay(2), Duration::from_secs(2));
-        assert_eq!(cursor(u64::MAX).delay(0), MAX_RETRY);
         assert_eq!(cursor(20_000).delay(u32::MAX), MAX_RETRY);
+        // What the server asks for is never cut short.
+        assert_eq!(cursor(40_000).delay(0), Duration::from_secs(40));
+        assert_eq!(cursor(40_000).delay(3), Duration::from_secs(40));
+        assert_eq!(cursor(u64::MAX).delay(9), Duration::from_millis(u64::MAX));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::events::{self, Cursor, End, Events};
 use super::exchange::{Answer, Ask, Core, same_origin};
 use super::sink::{Sink, Tasks};
 use super::{answer, one_way, post_headers, refusal};
-use crate::error::{Class, Failure, Result};
+use crate::error::{Again, Class, Failure, Result};
 use crate::transport::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
 
 /// Opens the stream of an HTTP+SSE server and waits for the address of its messages.
@@ -100,7 +100,8 @@ impl Shared {
         if let Some(why) = why {
             failure.details_mut().causes.clone_from(&why.details().causes);
         }
-        self.sink.broken(None, failure);
+        let may_pass = failure.class() == Class::Unreachable;
+        self.sink.broken(None, failure.again(may_pass.then(Again::default)));
     }
 
     /// Posts a request. Its answer comes over the stream, unless it is refused.

@@ -10,7 +10,7 @@ const NOTE: &str = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progre
 
 #[tokio::test]
 async fn messages_come_as_they_are_sent_and_the_answer_ends_the_stream() {
-    // HTL-01, HTL-10, HTM-08
+    // HTL-01, HTM-08
     let server = Server::start(|_, _| {
         let ask = "data: {\"jsonrpc\":\"2.0\",\"id\":\"s1\",\"method\":\"roots/list\"}\n\n";
         vec![
