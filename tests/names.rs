@@ -73,3 +73,15 @@ fn without_a_terminal_no_editor_is_guessed() {
     let run = Sandbox::new().mcpipe(["config", "edit"]).run();
     run.exits(2).prints("").says("there is no terminal to edit the configuration at").says("config.toml another way");
 }
+
+/// A name of one letter is in every word, and near to none.
+#[test]
+fn short_names_are_near_to_nothing_but_slips() {
+    let (sandbox, _server) = configured("x");
+    for word in ["xyzzy", "linux", "ax"] {
+        let run = run(&sandbox, &["call", word, "e"]);
+        run.exits(3).says(&format!("no server named '{word}' is configured"));
+        assert!(!run.stderr().contains("did you mean"), "{run:?}");
+    }
+    run(&sandbox, &["call", "X", "e"]).exits(3).says("did you mean 'x'?");
+}
