@@ -125,3 +125,14 @@ fn help_fits_a_terminal_and_holds_no_escapes() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn a_search_and_an_identity_exclude_each_other() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--info", "--grep", "x"]).run();
+    run.exits(2).prints("").says("--info").says("--grep");
+    assert!(server.seen().is_empty(), "nobody is asked");
+    let run = Sandbox::new().mcpipe(["list", "f", "--offline"]).run();
+    run.exits(2).prints("").says("--offline").says("TARGET").says("hint: leave TARGET out: mcpipe list --offline");
+    assert!(!run.stderr().contains("usage: mcpipe list --offline <TARGET>"), "{run:?}");
+}

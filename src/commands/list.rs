@@ -21,7 +21,13 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     if let Some(form) = args.form {
         return models::list(context, &args, form).await;
     }
-    if args.target.is_none() && args.command.is_empty() {
+    let anywhere = args.target.is_none() && args.command.is_empty();
+    if args.offline && !anywhere {
+        // clap would show a usage with both.
+        return Err(Failure::new(Class::Usage, "--offline goes without TARGET: it shows every configured server")
+            .hint("leave TARGET out: mcpipe list --offline"));
+    }
+    if anywhere {
         if args.watch {
             return Err(Failure::new(Class::Usage, "--watch needs a target")
                 .hint("watch one server: mcpipe list TARGET --watch"));
