@@ -136,3 +136,11 @@ fn a_search_and_an_identity_exclude_each_other() {
     run.exits(2).prints("").says("--offline").says("TARGET").says("hint: leave TARGET out: mcpipe list --offline");
     assert!(!run.stderr().contains("usage: mcpipe list --offline <TARGET>"), "{run:?}");
 }
+
+#[test]
+fn a_directory_is_no_program() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.work().join("w")).unwrap();
+    let run = sandbox.mcpipe(["list", "./w"]).run();
+    run.exits(5).prints("").says("cannot start './w'\n  it is a directory\n").hides("chmod");
+}
