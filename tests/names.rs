@@ -85,3 +85,17 @@ fn short_names_are_near_to_nothing_but_slips() {
     }
     run(&sandbox, &["call", "X", "e"]).exits(3).says("did you mean 'x'?");
 }
+
+#[test]
+fn tools_like_options_are_reached_where_a_hint_says_so() {
+    let (sandbox, server) = configured("odd");
+    let refused = run(&sandbox, &["call", "odd", "-x", "a=1"]);
+    refused.exits(2).prints("").says("hint: a tool of that name is called as odd.-x, or as ' -x()'");
+    run(&sandbox, &["call", "odd.-x", "a=1"]).succeeds().prints("-x {\"a\":\"1\"}\n");
+    let target = server.target();
+    let refused = run(&sandbox, &["call", &target, "--nothing"]);
+    refused.exits(2).says("a tool of that name is called as ' --nothing()'").hides(".--nothing");
+    run(&sandbox, &["call", &target, " -x()"]).succeeds().prints("-x {}\n");
+    // Behind the tool's name it is an argument, as ever.
+    run(&sandbox, &["call", "odd", "echo", "-x"]).exits(2).says("written as name=value").hides(" -x()");
+}
