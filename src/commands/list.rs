@@ -138,7 +138,9 @@ pub async fn offered(context: &Context, session: &Session, kind: Kind, filter: F
     let entries = if kind == Kind::Tools {
         let Tools { mut entries, hidden, .. } = tools::load(context, session, Use::Server).await?;
         if !hidden.is_empty() {
-            context.ui.note(&format!("{} tools are hidden by the configuration", hidden.len()));
+            let are = if hidden.len() == 1 { "tool is" } else { "tools are" };
+            let name = &session.target().name;
+            context.ui.note(&format!("{name}: {} {are} hidden by the configuration", hidden.len()));
         }
         let all = entries.len();
         entries.retain(|entry| filter.hidden || !tools::is_for_app(entry));
