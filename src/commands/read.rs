@@ -1,12 +1,15 @@
 //! `read`: resources to standard output or into files, several at once over one connection.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use iri_string::template::UriTemplateStr;
 use iri_string::template::context::{Context as Context6570, ListVisitor as _, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::time::sleep;
 
 use super::complete::Wanted;
 use super::{Context, Exit, list, skills, watch};
@@ -20,6 +23,9 @@ use crate::protocol::{code, method};
 use crate::session::era::Call;
 use crate::session::{Session, Use};
 use crate::target::{Resolved, Target};
+
+/// How often it is looked whether the connection is open.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Reads resources.
 ///
@@ -70,10 +76,54 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
                     single.push(uri);
                 }
             }
-            let results = progress.during(join_all(single.iter().map(|uri| skills::read(context, session, uri)))).await;
+            let results = progress.during(all(context, session, &single)).await?;
             print(context, &args, &single, results)
         })
         .await
+}
+
+/// Reads resources, several at once.
+///
+/// # Errors
+/// What keeps all of them from being read: a server that cannot be reached is said once.
+async fn all<'a>(context: &Context, session: &Session, uris: &'a [String]) -> Result<Vec<Result<Raw>>> {
+    let read = |uri: &'a String| skills::read(context, session, uri);
+    let Some((first, others)) = uris.split_first().filter(|(_, others)| !others.is_empty()) else {
+        return Ok(join_all(uris.iter().map(read)).await);
+    };
+    let mut first = pin!(read(first));
+    let opened = async {
+        while session.known().await.is_none() {
+            sleep(LOOK).await;
+        }
+    };
+    // The others do not each start the server, or knock, until it is known that there is one.
+    let early = tokio::select! {
+        biased;
+        result = &mut first => Some(result),
+        () = opened => None,
+    };
+    let results = match early {
+        Some(Err(failure)) if session.known().await.is_none() => return Err(failure),
+        Some(result) => {
+            let others = join_all(others.iter().map(read)).await;
+            std::iter::once(result).chain(others).collect()
+        }
+        None => {
+            let (result, others) = join(first, join_all(others.iter().map(read))).await;
+            std::iter::once(result).chain(others).collect::<Vec<_>>()
+        }
+    };
+    let same = |a: &Failure, b: &Failure| a.class() == b.class() && a.to_string() == b.to_string();
+    match results.split_first() {
+        Some((Err(failure), others))
+            if failure.details().rpc.is_none()
+                && others.iter().all(|other| other.as_ref().is_err_and(|other| same(failure, other))) =>
+        {
+            Err(failure.clone())
+        }
+        _ => Ok(results),
+    }
 }
 
 fn which(target: &str) -> Failure {
