@@ -30,6 +30,7 @@ mod cuts;
 mod dashboard;
 mod encodings;
 mod everything;
+mod examples;
 mod exit_codes;
 mod faults;
 mod faults_http;

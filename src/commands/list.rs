@@ -260,10 +260,15 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema_only:
     } else {
         let parameters = parameters(tool);
         let output = tool.output_schema().map(schema::output_shape);
+        let made = tool.input_schema().map(schema::example);
         let mut example =
             vec!["mcpipe".to_owned(), "call".to_owned(), super::quoted(&target.name), super::quoted(name)];
-        example.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
-        let example = example.join(" ");
+        let fits = made.as_ref().is_none_or(|made| made.fits);
+        example.extend(made.map(|made| made.words).unwrap_or_default());
+        let mut example = example.join(" ");
+        if !fits {
+            example.push_str("\nits values are to be filled in: the schema asks for more than can be made up");
+        }
         ui.tool_in_full(&ToolView { tool, parameters: &parameters, output: output.as_deref(), example: &example })?;
     }
     Ok(Exit::Done)
