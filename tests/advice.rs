@@ -170,3 +170,13 @@ fn what_goes_wrong_names_the_next_step() {
     let run = sandbox.mcpipe(["list", &url, "--retries", "0"]).run();
     run.exits(7).says("does not speak HTTP").says("hint: check the port\n");
 }
+
+/// A server of the older era, asked in the words of the newer one, since nothing else is allowed.
+#[test]
+fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
+    let body = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#;
+    let old = HttpServer::start(move |_| Reply::text("application/json", body).with_status(400));
+    let run = Sandbox::new().mcpipe(["list", &old.url("/mcp"), "--protocol", "2026-07-28", "--retries", "0"]).run();
+    run.exits(7).prints("").says("Bad Request: Server not initialized (code -32000)");
+    run.says("it may not speak 2026-07-28").says("hint: leave --protocol out: what it speaks is found out\n");
+}
