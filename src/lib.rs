@@ -259,6 +259,9 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         "prompt " => "a prompt's",
         _ => return None,
     };
+    if let Some(way) = as_tool(found, arguments) {
+        return Some(way);
+    }
     let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
         return Some(format!(
             "{what} arguments are written as name=value, an option's value that begins with a dash as --option=VALUE"
@@ -277,6 +280,19 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         _ => format!("{name}=…"),
     };
     Some(format!("{what} arguments have no dashes: {word}"))
+}
+
+/// How to call a tool whose name begins with a dash, where one stands behind the target.
+fn as_tool(found: &str, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let ["call", target, tool, ..] = words.as_slice() else { return None };
+    let own = if found.starts_with("--") { *tool == found } else { tool.contains(found.trim_start_matches('-')) };
+    if !own || !tool.starts_with('-') || target.starts_with('-') {
+        return None;
+    }
+    let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
+    let dotted = if name { format!("{target}.{}, or as ", commands::quoted(tool)) } else { String::new() };
+    Some(format!("a tool of that name is called as {dotted}{}", commands::quoted(&format!(" {tool}()"))))
 }
 
 /// Whether what is typed for this argument is rather not repeated.

@@ -1,9 +1,10 @@
 //! What is said about a command line that is wrong, and what help and hints show: true, and fit to be pasted.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::support::{Mcp, Run, Sandbox};
+use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox};
 
 fn refused(words: &[&str]) -> Run {
     let run = Sandbox::new().mcpipe(words).run();
@@ -135,4 +136,58 @@ fn the_help_that_is_named_is_that_of_the_whole_command() {
     refused(&["config", "--frobnicate"]).says("mcpipe config --help");
     refused(&["--frobnicate"]).says("mcpipe --help");
     refused(&["call", "list", "--frobnicate=1", "-x"]).hides("mcpipe list");
+}
+
+#[test]
+fn a_search_and_an_identity_exclude_each_other() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--info", "--grep", "x"]).run();
+    run.exits(2).prints("").says("--info").says("--grep");
+    assert!(server.seen().is_empty(), "nobody is asked");
+    let run = Sandbox::new().mcpipe(["list", "f", "--offline"]).run();
+    run.exits(2).prints("").says("--offline").says("TARGET").says("hint: leave TARGET out: mcpipe list --offline");
+    assert!(!run.stderr().contains("usage: mcpipe list --offline <TARGET>"), "{run:?}");
+}
+
+#[test]
+fn a_directory_is_no_program() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.work().join("w")).unwrap();
+    let run = sandbox.mcpipe(["list", "./w"]).run();
+    run.exits(5).prints("").says("cannot start './w'\n  it is a directory\n").hides("chmod");
+}
+
+#[test]
+fn what_goes_wrong_names_the_next_step() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["list", "https://127.0.0.1:1/", "--bearer-env", "NOPE"]).run();
+    run.exits(3).says("NOPE").says("hint: set NOPE, or name another variable with --bearer-env\n");
+
+    let modern = Mcp::modern().http();
+    let run = sandbox.mcpipe(["list", &modern.url("/mcp"), "--transport", "sse"]).run();
+    run.exits(7).says("answered HTTP 405").says("hint: leave --transport out: it may speak the newer transport\n");
+
+    let starting = HttpServer::start(|_| Reply::status(503));
+    let run = sandbox.mcpipe(["list", &starting.url("/mcp"), "--wait", "400ms"]).run();
+    run.exits(5).says("it was not ready within 400 ms").says("hint: give it longer: --wait TIME\n");
+
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", other.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for connection in other.incoming() {
+            let _ = connection.and_then(|mut connection| connection.write_all(b"SSH-2.0-server\r\n"));
+        }
+    });
+    let run = sandbox.mcpipe(["list", &url, "--retries", "0"]).run();
+    run.exits(7).says("does not speak HTTP").says("hint: check the port\n");
+}
+
+/// A server of the older era, asked in the words of the newer one, since nothing else is allowed.
+#[test]
+fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
+    let body = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#;
+    let old = HttpServer::start(move |_| Reply::text("application/json", body).with_status(400));
+    let run = Sandbox::new().mcpipe(["list", &old.url("/mcp"), "--protocol", "2026-07-28", "--retries", "0"]).run();
+    run.exits(7).prints("").says("Bad Request: Server not initialized (code -32000)");
+    run.says("it may not speak 2026-07-28").says("hint: leave --protocol out: what it speaks is found out\n");
 }

@@ -650,3 +650,11 @@ fn a_reader_that_goes_ends_the_run_quietly() {
     assert!(out.starts_with("{\"id\":"), "{out}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn what_is_wrong_with_the_arguments_of_a_line_is_said_of_the_line() {
+    let server = Mcp::modern().stdio();
+    let lines = "{\"tool\":\"echo\",\"arguments\":{\"text\":\"\\ud800\"}}\n{\"tool\":\"echo\",\"arguments\":[]}\n";
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-"]).stdin(lines).run();
+    run.exits(1).says_on_stdout("line 1 has arguments that are not JSON").hides("--args");
+}

@@ -31,7 +31,7 @@ fn tools_that_are_not_allowed_are_hidden_and_refused() {
         echo\tSays what it is told. Nothing else.\ttext
         add\tAdds two integers\ta: integer, b: integer
         --- stderr
-        3 tools are hidden by the configuration
+        s: 3 tools are hidden by the configuration
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "s"]).run().snapshot());
     expect![[r#"
@@ -135,4 +135,11 @@ fn no_server_inherits_what_mcpipe_and_other_servers_need() {
     for name in ["WEB_TOKEN", "APP_SECRET", "MCPIPE_LOGIN"] {
         assert!(!env.contains_key(name), "{name}");
     }
+}
+
+#[test]
+fn what_is_hidden_is_said_of_its_server() {
+    let (sandbox, _server) = with_rules("deny_tools = [\"fail\"]");
+    sandbox.mcpipe(["list", "s"]).run().exits(0).says("s: 1 tool is hidden by the configuration\n");
+    sandbox.mcpipe(["list", "--grep", "echo"]).run().exits(0).says("s: 1 tool is hidden by the configuration\n");
 }

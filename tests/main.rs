@@ -34,6 +34,7 @@ mod encodings;
 mod eras;
 mod event_streams;
 mod everything;
+mod examples;
 mod exit_codes;
 mod faults;
 mod faults_http;

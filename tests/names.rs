@@ -164,3 +164,29 @@ fn a_server_that_ends_is_shown_as_it_was_started() {
     let run = sandbox.mcpipe(["list", "echo", "--", "one-word"]).env("PATH", path).run();
     assert_eq!(run.exits(0).stdout().lines().last().unwrap(), "mcpipe call echo text=text -- one-word");
 }
+
+/// A name of one letter is in every word, and near to none.
+#[test]
+fn short_names_are_near_to_nothing_but_slips() {
+    let (sandbox, _server) = configured("x");
+    for word in ["xyzzy", "linux"] {
+        let run = run(&sandbox, &["call", word, "e"]);
+        run.exits(3).says(&format!("no server named '{word}' is configured"));
+        assert!(!run.stderr().contains("did you mean"), "{run:?}");
+    }
+    run(&sandbox, &["call", "X", "e"]).exits(3).says("did you mean 'x'?");
+}
+
+#[test]
+fn tools_like_options_are_reached_where_a_hint_says_so() {
+    let (sandbox, server) = configured("odd");
+    let refused = run(&sandbox, &["call", "odd", "-x", "a=1"]);
+    refused.exits(2).prints("").says("hint: a tool of that name is called as odd.-x, or as ' -x()'");
+    run(&sandbox, &["call", "odd.-x", "a=1"]).succeeds().prints("-x {\"a\":\"1\"}\n");
+    let target = server.target();
+    let refused = run(&sandbox, &["call", &target, "--nothing"]);
+    refused.exits(2).says("a tool of that name is called as ' --nothing()'").hides(".--nothing");
+    run(&sandbox, &["call", &target, " -x()"]).succeeds().prints("-x {}\n");
+    // Behind the tool's name it is an argument, as ever.
+    run(&sandbox, &["call", "odd", "echo", "-x"]).exits(2).says("written as name=value").hides(" -x()");
+}

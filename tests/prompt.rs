@@ -60,3 +60,11 @@ fn completions_come_from_the_server() {
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "--complete", "who=A"]).run();
     run.succeeds().prints("Ada\nAlan\n");
 }
+
+#[test]
+fn completion_needs_a_prompt() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "--complete", "who=A"]).run();
+    run.exits(2).prints("").says("mcpipe: error: --complete needs a prompt\n").says("NAME --complete");
+    assert!(server.seen().is_empty(), "nobody is asked");
+}

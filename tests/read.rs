@@ -130,3 +130,21 @@ fn save_writes_files_with_fitting_names() {
     "#]]
     .assert_eq(&format!("{}{names:?}\n", run.snapshot()));
 }
+
+#[test]
+fn a_connection_that_cannot_be_had_is_said_once() {
+    let sandbox = Sandbox::new();
+    for target in ["http://127.0.0.1:9/mcp", "./no-such-program", "'/bin/false'"] {
+        let words = ["read", target.trim_matches('\''), "demo://a", "demo://b", "demo://c", "--retries", "0"];
+        let run = sandbox.mcpipe(words).run();
+        run.exits(5).prints("");
+        assert_eq!(run.stderr().matches("mcpipe: error:").count(), 1, "{run:?}");
+        let run = sandbox.mcpipe(words).arg("--json").run();
+        run.exits(5).prints("");
+        assert_eq!((run.stderr().lines().count(), &run.json_error()["class"]), (1, &json!("unreachable")), "{run:?}");
+    }
+    // What only one resource lacks is that one's affair.
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let run = sandbox.mcpipe(["read", &server.target(), "demo://none", "demo://hello", "--json"]).run();
+    assert_eq!(run.exits(1).json()["results"].as_array().unwrap().len(), 2);
+}

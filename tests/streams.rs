@@ -252,3 +252,15 @@ fn one_trace_holds_every_server_of_a_run() {
     let asked = trace.lines().filter(|line| line.contains(r#""method":"tools/list""#)).count();
     assert_eq!(asked, 2, "{trace}");
 }
+
+#[test]
+fn scripts_and_pages_are_texts_in_json() {
+    let sandbox = Sandbox::new();
+    for words in [&["completions", "bash"][..], &["man", "call"]] {
+        let plain = sandbox.mcpipe(words.to_vec()).run();
+        let json = sandbox.mcpipe(words.to_vec()).arg("--json").run();
+        assert_eq!(json.succeeds().json(), plain.succeeds().stdout());
+        let filtered = sandbox.mcpipe(words.to_vec()).args(["--jq", "split(\"\\n\")[0]"]).run();
+        filtered.succeeds().prints(&format!("{}\n", plain.stdout().lines().next().unwrap()));
+    }
+}

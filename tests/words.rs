@@ -154,18 +154,18 @@ fn a_position_in_brackets_makes_an_array() {
         "properties": {"any": {}, "o": {"type": "object"}, "s": {"type": "string"}, "l[0]": {"type": "integer"},
             "either": {"type": ["array", "object"]}}
     }));
-    call(&open, &["any[0]=1", "any[1]=x"]).succeeds().prints("{\"any\":[1,\"x\"]}\n");
+    call(&open, &["any[0]=1", "any[1]=x"]).succeeds().prints("{\"any\":[\"1\",\"x\"]}\n");
     call(&open, &["any[0][0].a=x"]).succeeds().prints("{\"any\":[[{\"a\":\"x\"}]]}\n");
     call(&open, &["any.0=x"]).succeeds().prints("{\"any\":{\"0\":\"x\"}}\n");
     call(&open, &["o.l[0].name=x"]).succeeds().prints("{\"o\":{\"l\":[{\"name\":\"x\"}]}}\n");
-    call(&open, &["either[0].b=1"]).succeeds().prints("{\"either\":[{\"b\":1}]}\n");
+    call(&open, &["either[0].b=1"]).succeeds().prints("{\"either\":[{\"b\":\"1\"}]}\n");
     call(&open, &["l[0]=5"]).succeeds().prints("{\"l[0]\":5}\n");
     call(&open, &["s[0]=x"]).exits(2).prints("").says("s: takes string, which has no item 0");
     call(&open, &["o[0]=x"]).exits(2).prints("").says("o: takes object, which has no item 0");
     call(&open, &["any[1]=x"]).exits(2).prints("").says("any.1: the items before it are not given");
     let bare = server(json!({"type": "object"}));
     call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
-    call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":1,\"[0]\":2}\n");
+    call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":\"1\",\"[0]\":\"2\"}\n");
     call(&editor(), &["l[0].name=x", "--no-validate"]).succeeds().prints("{\"l\":[{\"name\":\"x\"}]}\n");
     call(&editor(), &["edit[0].oldText=x"]).exits(2).says("edit: no such parameter; did you mean edits?");
 }

@@ -150,7 +150,7 @@ fn random_schemas_and_words_neither_panic_nor_hang() {
         }
         let rows = schema::parameters(&schema);
         assert!(rows.len() < 400, "{schema}");
-        let _ = (schema::example_args(&schema), schema::output_shape(&schema));
+        let _ = (schema::example(&schema), schema::output_shape(&schema));
         let _ = schema::signature(&json!({"name": "t", "inputSchema": schema}));
         assert!(start.elapsed() < Duration::from_secs(5), "{schema} {words:?}");
         if Instant::now() > end {

@@ -181,7 +181,7 @@ pub struct ListArgs {
     #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills"])]
     pub all: bool,
     /// Show identity, revision, capabilities and instructions
-    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all"])]
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "grep"])]
     pub info: bool,
     /// Print the raw JSON Schema of the tool's input
     #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info"])]
@@ -201,7 +201,7 @@ pub struct ListArgs {
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
     pub watch: bool,
     /// Without TARGET: print the configured servers and connect to none
-    #[arg(long, conflicts_with_all = ["target", "command", "grep"])]
+    #[arg(long, conflicts_with = "grep")]
     pub offline: bool,
     /// Without TARGET: ask this many servers at a time [default: 8]; one that takes long makes room for the next
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

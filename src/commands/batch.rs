@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::task::JoinHandle;
 
@@ -271,7 +272,11 @@ impl Line {
         let Some(tool) = tool else { return Err(bad("does not name its tool").hint(r#"write "tool":"NAME""#)) };
         let arguments = match find("arguments") {
             None | Some("null") => "{}",
-            Some(object) if object.starts_with('{') => object,
+            Some(object) if object.starts_with('{') => {
+                // What cannot be read in it is a mistake of the line, and not of an option.
+                object.parse::<Value>().map_err(|error| bad("has arguments that are not JSON").source(&error))?;
+                object
+            }
             Some(_) => return Err(bad("has arguments that are no JSON object")),
         };
         Ok(Given::whole(&tool, arguments.to_owned()))

@@ -11,8 +11,7 @@ use crate::near::near;
 /// # Errors
 /// When standard output cannot be written.
 pub fn completions(context: &Context, args: &CompletionsArgs) -> Result<Exit> {
-    context.ui.bytes(generate::completion(args.shell).as_bytes())?;
-    Ok(Exit::Done)
+    shipped(context, generate::completion(args.shell))
 }
 
 /// Prints a manual page.
@@ -30,6 +29,11 @@ pub fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
             None => failure.hint(format!("the commands are {}", names.join(", "))),
         });
     };
-    context.ui.bytes(page.as_bytes())?;
+    shipped(context, page)
+}
+
+/// Prints a text that is shipped; with `--json` as a JSON string, so that a filter has something to go over.
+fn shipped(context: &Context, text: &str) -> Result<Exit> {
+    if context.ui.json() { context.ui.json_value(&text.into()) } else { context.ui.bytes(text.as_bytes()) }?;
     Ok(Exit::Done)
 }

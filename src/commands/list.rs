@@ -21,7 +21,13 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     if let Some(form) = args.form {
         return models::list(context, &args, form).await;
     }
-    if args.target.is_none() && args.command.is_empty() {
+    let anywhere = args.target.is_none() && args.command.is_empty();
+    if args.offline && !anywhere {
+        // clap would show a usage with both.
+        return Err(Failure::new(Class::Usage, "--offline goes without TARGET: it shows every configured server")
+            .hint("leave TARGET out: mcpipe list --offline"));
+    }
+    if anywhere {
         if args.watch {
             return Err(Failure::new(Class::Usage, "--watch needs a target")
                 .hint("watch one server: mcpipe list TARGET --watch"));
@@ -132,7 +138,9 @@ pub async fn offered(context: &Context, session: &Session, kind: Kind, filter: F
     let entries = if kind == Kind::Tools {
         let Tools { mut entries, hidden, .. } = tools::load(context, session, Use::Server).await?;
         if !hidden.is_empty() {
-            context.ui.note(&format!("{} tools are hidden by the configuration", hidden.len()));
+            let are = if hidden.len() == 1 { "tool is" } else { "tools are" };
+            let name = &session.target().name;
+            context.ui.note(&format!("{name}: {} {are} hidden by the configuration", hidden.len()));
         }
         let all = entries.len();
         entries.retain(|entry| filter.hidden || !tools::is_for_app(entry));
@@ -252,10 +260,15 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema_only:
     } else {
         let parameters = parameters(tool);
         let output = tool.output_schema().map(schema::output_shape);
+        let made = tool.input_schema().map(schema::example);
+        let fits = made.as_ref().is_none_or(|made| made.fits);
         let mut words = vec![super::quoted(name)];
-        words.extend(tool.input_schema().map(schema::example_args).unwrap_or_default());
+        words.extend(made.map(|made| made.words).unwrap_or_default());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let example = target.line("call", &words);
+        let mut example = target.line("call", &words);
+        if !fits {
+            example.push_str("\nits values are to be filled in: the schema asks for more than can be made up");
+        }
         ui.tool_in_full(&ToolView { tool, parameters: &parameters, output: output.as_deref(), example: &example })?;
     }
     Ok(Exit::Done)

@@ -23,9 +23,10 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach).await?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
-        if args.form.is_some() {
-            return Err(Failure::new(Class::Usage, "--for needs a prompt")
-                .hint(format!("name one: {}", target.line("prompt", &["NAME", "--for", "…"]))));
+        let about_one = [(args.form.is_some(), "--for"), (args.complete.is_some(), "--complete")];
+        if let Some((_, option)) = about_one.into_iter().find(|(given, _)| *given) {
+            return Err(Failure::new(Class::Usage, format!("{option} needs a prompt"))
+                .hint(format!("name one: {}", target.line("prompt", &["NAME", option, "…"]))));
         }
         let session = context.session(target, None)?;
         let listed =

@@ -1,12 +1,15 @@
 //! `read`: resources to standard output or into files, several at once over one connection.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use iri_string::template::UriTemplateStr;
 use iri_string::template::context::{Context as Context6570, ListVisitor as _, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use tokio::time::sleep;
 
 use super::complete::Wanted;
 use super::{Context, Exit, list, skills, watch};
@@ -20,6 +23,9 @@ use crate::protocol::{code, method};
 use crate::session::era::Call;
 use crate::session::{Session, Use};
 use crate::target::{Resolved, Target};
+
+/// How often it is looked whether the connection is open.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Reads resources.
 ///
@@ -91,7 +97,44 @@ async fn all(context: &Context, session: &Session, args: &ReadArgs, uris: &[Stri
         Some(skill) => skill.map(Got::Skill),
         None => skills::read(context, session, uri).await.map(Got::Resource),
     });
-    Ok(join_all(got).await)
+    at_once(session, got.collect()).await
+}
+
+/// Reads several things at once.
+///
+/// # Errors
+/// What keeps all of them from being read: a server that cannot be reached is said once.
+async fn at_once<T>(session: &Session, reads: Vec<impl Future<Output = Result<T>>>) -> Result<Vec<Result<T>>> {
+    let mut reads = reads.into_iter();
+    let Some(first) = reads.next() else { return Ok(Vec::new()) };
+    if reads.len() == 0 {
+        return Ok(vec![first.await]);
+    }
+    let mut first = pin!(first);
+    let opened = async {
+        while session.known().await.is_none() {
+            sleep(LOOK).await;
+        }
+    };
+    // The others do not each start the server, or knock, until it is known that there is one.
+    let early = tokio::select! {
+        biased;
+        result = &mut first => Some(result),
+        () = opened => None,
+    };
+    let (first, others) = match early {
+        Some(Err(failure)) if session.known().await.is_none() => return Err(failure),
+        Some(result) => (result, join_all(reads).await),
+        None => join(first, join_all(reads)).await,
+    };
+    let same = |a: &Failure, b: &Failure| a.class() == b.class() && a.to_string() == b.to_string();
+    if let Err(failure) = &first
+        && failure.details().rpc.is_none()
+        && others.iter().all(|other| other.as_ref().is_err_and(|other| same(failure, other)))
+    {
+        return Err(failure.clone());
+    }
+    Ok(std::iter::once(first).chain(others).collect())
 }
 
 fn which(target: &Target) -> Failure {

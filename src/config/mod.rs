@@ -216,20 +216,7 @@ impl Config {
     /// The names nearest to this one, best first.
     #[must_use]
     pub fn near(&self, name: &str) -> Vec<&str> {
-        let most = name.chars().count().div_ceil(3).max(1);
-        let lower = name.to_lowercase();
-        let mut near: Vec<(usize, &str)> = self
-            .servers
-            .iter()
-            .filter_map(|server| {
-                let other = server.name.to_lowercase();
-                let distance = strsim::damerau_levenshtein(&lower, &other);
-                let part = lower.len() >= 3 && (other.contains(&lower) || lower.contains(&other));
-                (distance <= most || part).then_some((distance, server.name.as_str()))
-            })
-            .collect();
-        near.sort_unstable();
-        near.into_iter().take(3).map(|(_, name)| name).collect()
+        crate::near::near(name, self.servers.iter().map(|server| server.name.as_str()))
     }
 
     /// The same with this server in the place of the one of its name.

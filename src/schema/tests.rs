@@ -122,7 +122,7 @@ fn descriptions_of_hostile_schemas_end() {
     let schema = json!({"$ref": "#/$defs/l0", "$defs": parts});
     let start = std::time::Instant::now();
     assert_eq!(parameters(&schema).len(), 6);
-    assert_eq!(example_args(&schema).len(), 2);
+    assert_eq!(example(&schema).words.len(), 2);
     assert!(!signature(&json!({"inputSchema": schema})).is_empty());
     assert!(!output_shape(&schema).is_empty());
     let document = Document::new(&schema);

@@ -19,7 +19,17 @@ use crate::transport::Refusal;
 pub fn explain(reply: Reply, asked: &str, target: &Target) -> Failure {
     let failure = match reply {
         Reply::Result(_) => Failure::new(Class::Bug, "a result was taken for a failure"),
-        Reply::Error(error, status) => rpc_failure(error, status, asked, target),
+        Reply::Error(error, status) => {
+            let lacks = lacked(target.protocol, &error, status);
+            let mut failure = rpc_failure(error, status, asked, target);
+            if let Some(revision) = lacks {
+                failure.details_mut().class = Class::Protocol;
+                failure = failure
+                    .cause(format!("it may not speak {}, and nothing else is allowed", revision.as_str()))
+                    .hint("leave --protocol out: what it speaks is found out");
+            }
+            failure
+        }
         Reply::Refused(refusal) => refusal_failure(&refusal, asked),
         Reply::Failed(failure) => failure,
     };
@@ -41,6 +51,17 @@ fn again_of_error(error: &RpcError, status: Option<u16>) -> Option<Again> {
     let again = Again::of_status(status?, error.retry_after)?;
     // Who could answer in JSON-RPC has read the request; only a limit is checked before that.
     Some(Again { unsent: again.unsent && status == Some(429), ..again })
+}
+
+/// The revision that is insisted upon and that the server seems to lack: in this way (HTTP 400, a code of its own
+/// from the range where the modern era has none) servers of the older era refuse who did not shake hands.
+fn lacked(pin: Pin, error: &RpcError, status: Option<u16>) -> Option<Revision> {
+    match pin {
+        Pin::Exact(revision) if revision.is_modern() => {
+            (status == Some(400) && (-32019..=-32000).contains(&error.code)).then_some(revision)
+        }
+        _ => None,
+    }
 }
 
 /// What the server said with an error, and its number.

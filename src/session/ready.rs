@@ -72,7 +72,10 @@ impl Session {
             // Who was silent so far says nothing in the last moment.
             let silent = failure.class() == Class::Timeout && left < LAST_LOOK;
             if left.is_zero() || silent {
-                return Err(failure.cause(format!("it was not ready within {}", human(wait))));
+                let failure = failure.cause(format!("it was not ready within {}", human(wait)));
+                // To wait is what was done.
+                let stale = failure.details().hint.as_ref().is_none_or(|hint| hint.contains("--wait"));
+                return Err(if stale { failure.hint("give it longer: --wait TIME") } else { failure });
             }
             let asked = failure.details().again.and_then(|again| again.after).unwrap_or_default();
             // The last look is at the very end.

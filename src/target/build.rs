@@ -265,7 +265,10 @@ fn flag_headers(overrides: &Overrides, environment: &Environment) -> Result<Vec<
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             return Err(Failure::new(Class::Usage, "--bearer-env and --header Authorization exclude each other"));
         }
-        let token = parse::bearer(variable, environment).map_err(|why| Failure::new(Class::Config, why))?;
+        let token = parse::bearer(variable, environment).map_err(|why| {
+            let hint = format!("set {variable}, or name another variable with --bearer-env");
+            Failure::new(Class::Config, why).hint(hint)
+        })?;
         headers.push(("Authorization".to_owned(), token));
     }
     Ok(headers)

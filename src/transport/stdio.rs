@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -74,6 +75,12 @@ fn cannot_start(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
             .cause(format!("its working directory {} does not exist", cwd.display()));
     }
     let failure = Failure::new(Class::Unreachable, format!("cannot start '{program}'")).cause(error.to_string());
+    let place = endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(program);
+    if program.contains('/') && place.is_dir() {
+        return Failure::new(Class::Unreachable, format!("cannot start '{program}'"))
+            .cause("it is a directory")
+            .hint("name the program in it that is the server");
+    }
     match error.kind() {
         ErrorKind::NotFound if program.contains('/') => failure.hint(format!("check the path {program}")),
         ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),

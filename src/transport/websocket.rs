@@ -168,6 +168,7 @@ fn broken(error: &Error) -> Failure {
         Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
             Failure::new(Class::Protocol, "the server sent a message over the size limit")
                 .cause(format!("{size} bytes, and {MAX_MESSAGE} are allowed"))
+                .hint("ask for less at a time, where the tool has an argument for that")
         }
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             Failure::new(Class::Unreachable, "the connection broke off")

@@ -9,6 +9,7 @@ use reqwest::{Response, Url};
 use super::{fault, refusal, sink::Sink};
 use crate::error::{Again, Class, Failure, Result};
 use crate::protocol::rpc::{self, Message};
+use crate::transport::MAX_MESSAGE;
 use crate::transport::sse::{Decoder, Event};
 
 /// How long to look for the regular end of a stream after the answer, so that its connection can be used
@@ -209,6 +210,8 @@ pub(super) fn unanswered(url: &Url, why: Option<Failure>, cursor: &Cursor) -> Fa
 /// The failure for a body or event beyond the limit.
 pub(super) fn too_long(url: &Url) -> Failure {
     Failure::new(Class::Protocol, format!("{} sent a message that is too long", refusal::shown(url)))
+        .cause(format!("{} MiB are allowed", MAX_MESSAGE >> 20))
+        .hint("ask for less at a time, where the tool has an argument for that")
 }
 
 /// Whether the start of a body looks like an event stream.

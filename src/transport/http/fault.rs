@@ -32,7 +32,8 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
     if tls_error(&error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
         failure = failure.again(Again { unsent: error.is_connect(), ..Again::default() });
     }
-    match hint(&error, url) {
+    let hint = hint(&error, url).or_else(|| (class == Class::Protocol).then(|| "check the port".to_owned()));
+    match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
     }

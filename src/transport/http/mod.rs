@@ -35,7 +35,7 @@ use self::client::Versions;
 use self::exchange::{Answer, Ask, Core, SESSION, VERSION};
 use self::sink::{Sink, Tasks, lock};
 use super::{Boxed, Connection, Envelope, HttpEndpoint, HttpMode, MAX_MESSAGE, Options, Outgoing, Transport, Wire};
-use crate::error::Result;
+use crate::error::{Class, Result};
 use crate::protocol::{method, revision::Revision};
 use crate::secret::Secret;
 
@@ -64,7 +64,14 @@ const DRAIN: (Duration, usize) = (Duration::from_millis(100), 64 * 1024);
 /// in mode `Sse` also what [`connect_sse`] reports.
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
     match endpoint.mode {
-        HttpMode::Sse => connect_sse(endpoint, options).await,
+        HttpMode::Sse => connect_sse(endpoint, options).await.map_err(|failure| {
+            let refused = failure.class() == Class::Protocol || failure.details().early;
+            let open = failure.details().hint.is_none();
+            match refused && open {
+                true => failure.hint("leave --transport out: it may speak the newer transport"),
+                false => failure,
+            }
+        }),
         HttpMode::Auto | HttpMode::Streamable => streamable(endpoint, options, MAX_MESSAGE),
     }
 }
