@@ -246,8 +246,8 @@ impl Negotiator<'_> {
         let reply = self.probing().request(&link, &discover).await;
         match finding(&reply, &discover, &link) {
             Finding::Modern(server) => {
-                let era = Box::new(self.modern(server));
-                Ok((Open { link, era, confirmed: true, guessed: false, untried: false }, Some(refused)))
+                let era = self.modern(server);
+                Ok((Open::sure(link, era), Some(refused)))
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
             Finding::NotModern | Finding::Unmarked => match (self.legacy_or_sse(link).await, &refused) {
