@@ -32,6 +32,7 @@ pub struct Terminal {
     child: Child,
     master: File,
     screen: Arc<Mutex<Vec<u8>>>,
+    reading: std::thread::JoinHandle<()>,
     piped: Option<std::thread::JoinHandle<Vec<u8>>>,
     started: Instant,
     limit: Duration,
@@ -88,13 +89,13 @@ impl Mcpipe {
         let master = File::from(master);
         let screen = Arc::new(Mutex::new(Vec::new()));
         let (shared, mut reader) = (Arc::clone(&screen), master.try_clone().unwrap());
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut buffer = [0; 65536];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 shared.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
         });
-        Terminal { child, master, screen, piped, started: Instant::now(), limit, sandbox }
+        Terminal { child, master, screen, reading, piped, started: Instant::now(), limit, sandbox }
     }
 }
 
@@ -142,11 +143,11 @@ impl Terminal {
             process::kill_all(&left);
             panic!("processes were left behind: {left:?}");
         }
-        // What the terminal buffered arrives at the reading thread a moment later.
-        let mut length = usize::MAX;
-        while length != self.screen.lock().unwrap().len() {
-            length = self.screen.lock().unwrap().len();
-            std::thread::sleep(Duration::from_millis(20));
+        // What the terminal buffered arrives at the reading thread a moment later, and then its end: nobody writes any
+        // more. On a busy machine that moment is long.
+        let late = Instant::now() + Duration::from_secs(5);
+        while !self.reading.is_finished() && Instant::now() < late {
+            std::thread::sleep(Duration::from_millis(2));
         }
         let piped = self.piped.take().map(|thread| thread.join().unwrap()).unwrap_or_default();
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
