@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::sockets::lines;
-use crate::support::ws::{Heard, WsServer};
 use crate::support::{Mcp, Out, Run, Sandbox};
 
 /// Takes calls one by one, and the first one takes longer than anybody waits.

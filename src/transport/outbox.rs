@@ -1,7 +1,7 @@
-//! The way out over one stream of lines: each whole, in order, whoever stops waiting for it meanwhile.
+//! The way out over one stream for everything: each message whole, in order, whoever stops waiting for it meanwhile.
 //!
-//! A request that is given up while its line is half written must not leave the half behind: the next line would be
-//! glued to it. So a task of its own owns the stream.
+//! A request that is given up while it is half written must not leave the half behind: the next line would be glued to
+//! it. So a task of its own owns the stream.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,47 +15,74 @@ use super::trace::{Event, Trace};
 use super::{Envelope, Outgoing};
 
 /// How long what is still to be written may take at the end.
-const LAST_LINES: Duration = Duration::from_millis(50);
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
-struct Line {
+/// How messages are put on a stream.
+pub(super) trait Pen: Send + 'static {
+    /// Why one cannot be.
+    type Error: Send + 'static;
+
+    /// Puts one message on the stream, all of it.
+    fn put(&mut self, text: String) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Says that no more comes, where the stream's own end does not say it.
+    fn end(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// One message a line.
+pub(super) struct Lines<S>(pub(super) S);
+
+impl<S: AsyncWrite + Unpin + Send + 'static> Pen for Lines<S> {
+    type Error = std::io::Error;
+
+    async fn put(&mut self, mut text: String) -> std::io::Result<()> {
+        text.push('\n');
+        self.0.write_all(text.as_bytes()).await?;
+        self.0.flush().await
+    }
+}
+
+struct Queued<E> {
     text: String,
     /// Whether it is written though nobody waits for it: what tells that a request is given up, say.
     kept: bool,
-    written: oneshot::Sender<std::io::Result<()>>,
+    written: oneshot::Sender<Result<(), E>>,
 }
 
-/// How a line was taken.
-pub(super) enum Taken {
+/// How a message was taken.
+pub(super) enum Taken<E> {
     /// It is written.
     Written,
     /// It cannot be.
-    Failed(std::io::Error),
+    Failed(E),
     /// The connection was closed before.
     Closed,
 }
 
 /// The way out.
-pub(super) struct Outbox {
-    queue: Mutex<Option<mpsc::UnboundedSender<Line>>>,
+pub(super) struct Outbox<E> {
+    queue: Mutex<Option<mpsc::UnboundedSender<Queued<E>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Outbox {
-    /// Lines go out over this stream from now on.
-    pub(super) fn over(stream: impl AsyncWrite + Unpin + Send + 'static, trace: Trace) -> Self {
-        let (queue, lines) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(stream, lines, trace));
+impl<E: Send + 'static> Outbox<E> {
+    /// Messages are put on the stream of this pen from now on.
+    pub(super) fn with(pen: impl Pen<Error = E>, trace: Trace) -> Self {
+        let (queue, messages) = mpsc::unbounded_channel();
+        let writer = tokio::spawn(write(pen, messages, trace));
         Outbox { queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)) }
     }
 
-    /// Writes one message as a line and waits until that is done. A request that nobody waits for any more is left
-    /// out where not a byte of it was written yet.
-    pub(super) async fn send(&self, message: Envelope) -> Taken {
+    /// Writes one message and waits until that is done. A request that nobody waits for any more is left out where not
+    /// a byte of it was written yet.
+    pub(super) async fn send(&self, message: Envelope) -> Taken<E> {
         let (written, done) = oneshot::channel();
-        let line = Line { text: message.body, kept: message.what == Outgoing::OneWay, written };
+        let message = Queued { text: message.body, kept: message.what == Outgoing::OneWay, written };
         let queued = {
             let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.as_ref().is_some_and(|queue| queue.send(line).is_ok())
+            queue.as_ref().is_some_and(|queue| queue.send(message).is_ok())
         };
         if !queued {
             return Taken::Closed;
@@ -73,7 +100,7 @@ impl Outbox {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut writer) = writer
-            && timeout(LAST_LINES, &mut writer).await.is_err()
+            && timeout(LAST_WORDS, &mut writer).await.is_err()
         {
             writer.abort();
             // Gone only when it has ended, and the stream with it.
@@ -82,7 +109,7 @@ impl Outbox {
     }
 }
 
-impl Drop for Outbox {
+impl<E> Drop for Outbox<E> {
     fn drop(&mut self) {
         if let Ok(Some(writer)) = self.writer.get_mut().map(Option::take) {
             writer.abort();
@@ -90,17 +117,63 @@ impl Drop for Outbox {
     }
 }
 
-async fn write(mut stream: impl AsyncWrite + Unpin, mut lines: mpsc::UnboundedReceiver<Line>, trace: Trace) {
-    while let Some(mut line) = lines.recv().await {
-        if !line.kept && line.written.is_closed() {
+async fn write<P: Pen>(mut pen: P, mut messages: mpsc::UnboundedReceiver<Queued<P::Error>>, trace: Trace) {
+    while let Some(Queued { text, kept, written }) = messages.recv().await {
+        if !kept && written.is_closed() {
             continue;
         }
-        trace.record(Event::Sent(&line.text));
-        line.text.push('\n');
-        let written = async {
-            stream.write_all(line.text.as_bytes()).await?;
-            stream.flush().await
+        trace.record(Event::Sent(&text));
+        let _ = written.send(pen.put(text).await);
+    }
+    pen.end().await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn message(text: &str, what: Outgoing) -> Envelope {
+        Envelope { what, method: "", body: text.to_owned(), headers: Vec::new() }
+    }
+
+    /// Gives up after a moment; tells whether it was written by then.
+    async fn briefly(outbox: &Outbox<std::io::Error>, text: &str, what: Outgoing) -> bool {
+        timeout(Duration::from_millis(20), outbox.send(message(text, what))).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_is_finished_and_what_was_not_is_left_out() {
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        let outbox = Outbox::with(Lines(ours), Trace::default());
+        let long = "x".repeat(100);
+        assert!(!briefly(&outbox, &long, Outgoing::Request(1)).await);
+        assert!(!briefly(&outbox, "never", Outgoing::Request(2)).await);
+        assert!(!briefly(&outbox, "cancelled", Outgoing::OneWay).await);
+        let read = async {
+            let mut text = String::new();
+            theirs.read_to_string(&mut text).await.unwrap();
+            text
         };
-        let _ = line.written.send(written.await);
+        let rest = async {
+            assert!(matches!(outbox.send(message("next", Outgoing::Request(3))).await, Taken::Written));
+            outbox.close().await;
+            assert!(matches!(outbox.send(message("late", Outgoing::OneWay)).await, Taken::Closed));
+        };
+        let (text, ()) = tokio::join!(read, rest);
+        assert_eq!(text, format!("{long}\ncancelled\nnext\n"));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_stuck_does_not_keep_the_stream_open() {
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        let outbox = Outbox::with(Lines(ours), Trace::default());
+        assert!(!briefly(&outbox, "longer than the pipe", Outgoing::Request(1)).await);
+        outbox.close().await;
+        let mut text = String::new();
+        theirs.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "longer t", "its end is seen");
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::{Inbox, Line, next_line};
-use super::outbox::{Outbox, Taken};
+use super::outbox::{Lines, Outbox, Taken};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
 use crate::error::{Again, Class, Failure, Result};
@@ -59,7 +59,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection
     let (sender, incoming) = mpsc::unbounded_channel();
     let inbox = Inbox::new(options.trace.clone(), sender, "printed on stdout");
     let shared = Arc::new(Shared { trace: options.trace.clone(), tail: Mutex::default(), inbox });
-    let outbox = child.stdin.take().map(|pipe| Outbox::over(pipe, options.trace.clone()));
+    let outbox = child.stdin.take().map(|pipe| Outbox::with(Lines(pipe), options.trace.clone()));
     let stderr = child.stderr.take().map(|pipe| tokio::spawn(drain(pipe, shared.clone())));
     let stdout = child.stdout.take();
     let child = Arc::new(tokio::sync::Mutex::new(child));
@@ -146,7 +146,7 @@ async fn read(
 }
 
 struct StdioTransport {
-    outbox: Option<Outbox>,
+    outbox: Option<Outbox<std::io::Error>>,
     child: Arc<tokio::sync::Mutex<Child>>,
     group: u32,
     reader: JoinHandle<()>,

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::Inbox;
-use super::outbox::{Outbox, Taken};
+use super::outbox::{Lines, Outbox, Taken};
 use super::{Boxed, Connection, Envelope, Options, Transport, UnixEndpoint, Wire};
 use crate::error::{Again, Class, Failure, Result};
 
@@ -46,7 +46,7 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &Options) -> Resul
         );
     });
     let transport = UnixTransport {
-        outbox: Outbox::over(writing, options.trace.clone()),
+        outbox: Outbox::with(Lines(writing), options.trace.clone()),
         reader: std::sync::Mutex::new(Some(reader)),
         inbox,
     };
@@ -71,7 +71,7 @@ fn cannot_connect(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 struct UnixTransport {
-    outbox: Outbox,
+    outbox: Outbox<std::io::Error>,
     reader: std::sync::Mutex<Option<JoinHandle<()>>>,
     inbox: Arc<Inbox>,
 }

@@ -16,9 +16,8 @@ use reqwest::header::{
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -27,7 +26,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::http::{Asked, upgrade};
 use super::lines::Inbox;
-use super::trace::{Event, Trace};
+use super::outbox::{Outbox, Pen, Taken};
+use super::trace::Trace;
 use super::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, Options, Transport, Wire};
 use crate::error::{Again, Class, Failure, Result};
 
@@ -37,7 +37,7 @@ const SUBPROTOCOL: &str = "mcp";
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// How long after a failed write the end of the connection may take to show.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How long the closing handshake may take.
+/// How long the server may take to close the connection once we have said goodbye.
 const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Connects, over TLS for `wss`.
@@ -105,10 +105,9 @@ fn over(socket: Socket, options: &Options) -> Connection {
     let (sink, stream) = socket.split();
     let reader = tokio::spawn(read(stream, inbox.clone()));
     let transport = WebSocket {
-        sink: Mutex::new(sink),
+        outbox: Outbox::with(sink, options.trace.clone()),
         reader: std::sync::Mutex::new(Some(reader)),
         inbox,
-        trace: options.trace.clone(),
     };
     Connection { transport: Arc::new(transport), incoming }
 }
@@ -184,10 +183,23 @@ fn broken(error: &Error) -> Failure {
 
 /// The connection.
 struct WebSocket {
-    sink: Mutex<SplitSink<Socket, Message>>,
+    outbox: Outbox<Error>,
     reader: std::sync::Mutex<Option<JoinHandle<()>>>,
     inbox: Arc<Inbox>,
-    trace: Trace,
+}
+
+/// One message a text frame, and a closing frame at the end.
+impl Pen for SplitSink<Socket, Message> {
+    type Error = Error;
+
+    async fn put(&mut self, text: String) -> Result<(), Error> {
+        self.send(Message::text(text)).await
+    }
+
+    async fn end(&mut self) {
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        let _ = self.send(Message::Close(Some(frame))).await;
+    }
 }
 
 impl Transport for WebSocket {
@@ -197,9 +209,11 @@ impl Transport for WebSocket {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            self.trace.record(Event::Sent(&message.body));
-            let sent = self.sink.lock().await.send(Message::text(message.body)).await;
-            let Err(error) = sent else { return Ok(()) };
+            let error = match self.outbox.send(message).await {
+                Taken::Written => return Ok(()),
+                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
+                Taken::Failed(error) => error,
+            };
             // How the connection ended says more than the failed write does.
             if self.inbox.ends_within(LAST_WORDS).await { Ok(()) } else { Err(broken(&error)) }
         })
@@ -214,15 +228,10 @@ impl Transport for WebSocket {
     fn close(&self, patient: bool) -> Boxed<'_, ()> {
         Box::pin(async move {
             let reader = self.reader.lock().ok().and_then(|mut reader| reader.take());
-            let goodbye = async {
-                let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
-                let mut sink = self.sink.lock().await;
-                let _ = sink.send(Message::Close(Some(frame))).await;
-                if patient {
-                    self.inbox.ends_within(FAREWELL).await;
-                }
-            };
-            let _ = timeout(FAREWELL, goodbye).await;
+            self.outbox.close().await;
+            if patient {
+                self.inbox.ends_within(FAREWELL).await;
+            }
             if let Some(reader) = reader {
                 reader.abort();
             }
