@@ -97,7 +97,8 @@ async fn all(context: &Context, session: &Session, args: &ReadArgs, uris: &[Stri
         Some(skill) => skill.map(Got::Skill),
         None => skills::read(context, session, uri).await.map(Got::Resource),
     });
-    at_once(session, got.collect()).await
+    // Boxed: it holds each of its futures in two places.
+    Box::pin(at_once(session, got.collect())).await
 }
 
 /// Reads several things at once.
