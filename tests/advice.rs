@@ -152,7 +152,7 @@ fn what_goes_wrong_names_the_next_step() {
     let run = sandbox.mcpipe(["list", "https://127.0.0.1:1/", "--bearer-env", "NOPE"]).run();
     run.exits(3).says("NOPE").says("hint: set NOPE, or name another variable with --bearer-env\n");
 
-    let modern = Mcp::modern().http();
+    let modern = HttpServer::start(|_| Reply::status(405));
     let run = sandbox.mcpipe(["list", &modern.url("/mcp"), "--transport", "sse"]).run();
     run.exits(7).says("answered HTTP 405").says("hint: leave --transport out: it may speak the newer transport\n");
 
