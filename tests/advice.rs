@@ -1,7 +1,6 @@
 //! What is said about a command line that is wrong, and what help and hints show: true, and fit to be pasted.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox};
@@ -163,7 +162,7 @@ fn what_goes_wrong_names_the_next_step() {
     let run = sandbox.mcpipe(["list", "https://127.0.0.1:1/", "--bearer-env", "NOPE"]).run();
     run.exits(3).says("NOPE").says("hint: set NOPE, or name another variable with --bearer-env\n");
 
-    let modern = Mcp::modern().http();
+    let modern = HttpServer::start(|_| Reply::status(405));
     let run = sandbox.mcpipe(["list", &modern.url("/mcp"), "--transport", "sse"]).run();
     run.exits(7).says("answered HTTP 405").says("hint: leave --transport out: it may speak the newer transport\n");
 
@@ -171,14 +170,8 @@ fn what_goes_wrong_names_the_next_step() {
     let run = sandbox.mcpipe(["list", &starting.url("/mcp"), "--wait", "400ms"]).run();
     run.exits(5).says("it was not ready within 400 ms").says("hint: give it longer: --wait TIME\n");
 
-    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", other.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for connection in other.incoming() {
-            let _ = connection.and_then(|mut connection| connection.write_all(b"SSH-2.0-server\r\n"));
-        }
-    });
-    let run = sandbox.mcpipe(["list", &url, "--retries", "0"]).run();
+    let other = HttpServer::start(|_| Reply::raw("SSH-2.0-server\r\n\r\n"));
+    let run = sandbox.mcpipe(["list", &other.url("/"), "--retries", "0"]).run();
     run.exits(7).says("does not speak HTTP").says("hint: check the port\n");
 }
 
