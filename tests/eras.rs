@@ -329,7 +329,7 @@ fn a_version_is_offered_once_more_and_no_more() {
     list(&once).succeeds();
     assert_eq!(once.exchange(), ["POST tools/list", "POST tools/list"]);
     let ever = refusing(99, &["2026-07-28", "2027-01-01"]);
-    list(&ever).exits(7).says("error: the server and mcpipe speak no common revision of the protocol");
+    list(&ever).exits(7).says("error: the server refuses the revision 2026-07-28, which it lists itself");
     assert_eq!(ever.exchange(), ["POST tools/list", "POST tools/list"]);
     let never = refusing(99, &["2027-01-01"]);
     list(&never).exits(7).says("the server speaks 2027-01-01").says("mcpipe speaks 2024-11-05");

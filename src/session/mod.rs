@@ -24,6 +24,7 @@ mod ready;
 pub mod retry;
 pub mod skills;
 mod stamp;
+mod streams;
 pub mod subscribe;
 pub mod tasks;
 mod whose;

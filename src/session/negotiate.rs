@@ -22,12 +22,9 @@ use super::ready::LAST_LOOK;
 use crate::error::{Class, Details, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::revision::Pin;
-use crate::protocol::views::{ServerInfo, member};
+use crate::protocol::views::ServerInfo;
 use crate::target::Target;
 use crate::transport::{self, Endpoint, HttpMode, Wire, http, stdio};
-
-/// How long a silent server is given before `initialize` goes down the same stream (`ERA-12`).
-const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection whose era is known.
 pub struct Open {
@@ -47,7 +44,7 @@ pub struct Open {
 
 impl Open {
     /// A connection to a server that has shown its era.
-    fn sure(link: Link, era: impl Era + 'static) -> Self {
+    pub(super) fn sure(link: Link, era: impl Era + 'static) -> Self {
         Open { link, era: Box::new(era), confirmed: true, guessed: false, untried: false, ends_early: false }
     }
 }
@@ -67,7 +64,7 @@ pub struct Negotiator<'a> {
 }
 
 impl Negotiator<'_> {
-    async fn link(&self) -> Result<Link> {
+    pub(super) async fn link(&self) -> Result<Link> {
         let connection = match &self.target.endpoint {
             // Nothing is opened before the first request, which has its own limit.
             Endpoint::Http(endpoint) if endpoint.mode != HttpMode::Sse => {
@@ -103,7 +100,7 @@ impl Negotiator<'_> {
         Link::new(connection, self.peer.clone(), options.interrupt.clone(), options.trace.clone())
     }
 
-    fn modern(&self, server: ServerInfo) -> Modern {
+    pub(super) fn modern(&self, server: ServerInfo) -> Modern {
         Modern::new(self.peer.clone(), self.options.timeout, server)
     }
 
@@ -112,7 +109,7 @@ impl Negotiator<'_> {
         Modern::new(self.peer.clone(), self.patience(), ServerInfo::default())
     }
 
-    fn handshake(&self, hasty: bool) -> Handshake {
+    pub(super) fn handshake(&self, hasty: bool) -> Handshake {
         Handshake {
             peer: self.peer.clone(),
             pin: self.target.protocol,
@@ -301,103 +298,6 @@ impl Negotiator<'_> {
         self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open)
     }
 
-    async fn fresh_stream(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
-        let link = self.link().await?;
-        let discover = Call::read_only(method::DISCOVER, Map::new());
-        let reply = self.probe_stream(&link, &discover).await;
-        // What came may be the answer to `initialize` by now: only a DiscoverResult names its versions.
-        if let Reply::Result(result) = &reply
-            && member(result, "supportedVersions").is_none()
-            && member(result, "protocolVersion").is_some()
-        {
-            let era = self.handshake(false).ready(&link, result).await;
-            return self.opened(link, era).await.map(|open| (open, None));
-        }
-        match finding(&reply, &discover, &link) {
-            Finding::Modern(server) => {
-                let era = self.modern(server);
-                let wanted = first.method == method::DISCOVER;
-                Ok((Open::sure(link, era), wanted.then_some(reply)))
-            }
-            Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
-            Finding::NotModern | Finding::Unmarked => {
-                let ended = link.gone();
-                let ends_early = ended.is_some();
-                let link = if ends_early { self.reopened(link).await? } else { link };
-                let open = self.stream_handshake(link, &discover, ended).await?;
-                Ok((Open { ends_early, ..open }, None))
-            }
-        }
-    }
-
-    /// Asks `server/discover`, and `initialize` too where that stays unanswered (`ERA-04`, `ERA-12`).
-    async fn probe_stream(&self, link: &Link, discover: &Call) -> Reply {
-        let probing = self.probing();
-        let mut probe = probing.request(link, discover);
-        if let Ok(reply) = tokio::time::timeout(PROBE_PATIENCE, &mut probe).await {
-            return reply;
-        }
-        // Silence: `initialize` on the same pipe; whichever answer is conclusive first counts.
-        let handshake = self.handshake(false);
-        let mut hello = Box::pin(handshake.initialize(link));
-        tokio::select! {
-            biased;
-            reply = &mut probe => match finding(&reply, discover, link) {
-                Finding::Modern(_) | Finding::Report => reply,
-                _ => hello.await,
-            },
-            reply = &mut hello => match reply {
-                Reply::Error(..) => probe.await,
-                other => other,
-            },
-        }
-    }
-
-    /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason: it
-    /// is asked again where it does not shake hands. It is started again once at most.
-    async fn stream_handshake(&self, mut link: Link, probe: &Call, mut ended: Option<Failure>) -> Result<Open> {
-        loop {
-            let handshake = self.handshake(false);
-            let reply = match handshake.initialize(&link).await {
-                Reply::Result(result) => {
-                    let era = handshake.ready(&link, &result).await;
-                    return self.opened(link, era).await;
-                }
-                reply => reply,
-            };
-            if ended.is_none()
-                && matches!(reply, Reply::Error(..) | Reply::Failed(_))
-                && let Some(failure) = link.gone()
-            {
-                // The probe may have spoilt the process or the connection: once more with a fresh one.
-                link = self.reopened(link).await?;
-                ended = Some(failure);
-                continue;
-            }
-            if ended.is_some() && matches!(reply, Reply::Error(..)) {
-                let second = self.probing().request(&link, probe).await;
-                if let Finding::Modern(server) = finding(&second, probe, &link) {
-                    return Ok(Open::sure(link, self.modern(server)));
-                }
-            }
-            let reply = match (reply, ended) {
-                // What it said at its end says more than its silence now.
-                (Reply::Failed(failure), Some(end)) if failure.class() == Class::Timeout => {
-                    let Details { message, stderr_tail, .. } = end.details();
-                    let before = format!("when it was asked before, {message}");
-                    Reply::Failed(failure.cause(before).stderr_tail(stderr_tail.clone()))
-                }
-                (reply, _) => reply,
-            };
-            return self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
-        }
-    }
-
-    async fn reopened(&self, link: Link) -> Result<Link> {
-        link.close(false).await;
-        self.link().await
-    }
-
     async fn legacy(&self, link: Link, hasty: bool) -> Result<Open> {
         let handshake = self.handshake(hasty);
         match handshake.initialize(&link).await {
@@ -409,7 +309,7 @@ impl Negotiator<'_> {
         }
     }
 
-    async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
+    pub(super) async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
         match era {
             Ok(era) => Ok(Open::sure(link, era)),
             Err(failure) => {
@@ -419,7 +319,7 @@ impl Negotiator<'_> {
         }
     }
 
-    async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
+    pub(super) async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
         let mut failure = explain(reply, asked, self.target);
         if let Some(time) = self.options.transport.connect_timeout.filter(|_| self.until.is_none())
