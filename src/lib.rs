@@ -28,6 +28,7 @@ pub mod target;
 pub mod transport;
 
 use std::ffi::OsString;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -121,12 +122,14 @@ fn run(context: Context, command: Command) -> Result<Exit> {
 /// Runs a command that connects; `follows` tells that the reader of standard output is to be watched.
 #[inline(never)] // Else the futures of all commands lie in the frame of `main`.
 fn connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
-    commands::wait(&context.interrupt, async {
+    // Pinned here, where it is made: it is large, and would be copied.
+    let run = pin!(async {
         let reader = follows.then(|| tokio::spawn(commands::reader(context.interrupt.clone())));
         let outcome = command(&context).await;
         reader.iter().for_each(tokio::task::JoinHandle::abort);
         outcome
-    })?
+    });
+    commands::wait(&context.interrupt, run)?
 }
 
 /// Whether notifications go to standard output.

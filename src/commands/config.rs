@@ -13,6 +13,7 @@ mod trust;
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ impl Context<'_> {
 
     /// Waits for what a store does.
     fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        wait(&self.interrupt, self.interrupt.guard(future))??
+        wait(&self.interrupt, pin!(self.interrupt.guard(future)))??
     }
 }
 
@@ -127,7 +128,7 @@ pub fn print(context: &super::Context, args: &ConfigArgs) -> Result<Exit> {
     let global = &context.global;
     let mut value = |name: &str| secret::read(context, name);
     let store = |choice: Option<&str>| context.store(choice);
-    let connect = |config: &Config, name: &str| wait(&context.interrupt, probe::probe(context, config, name))?;
+    let connect = |config: &Config, name: &str| wait(&context.interrupt, pin!(probe::probe(context, config, name)))?;
     let mut plain = Context {
         environment: &context.env,
         file: global.config.as_deref(),

@@ -26,7 +26,7 @@ pub mod tool_use;
 pub mod tools;
 pub mod watch;
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -358,14 +358,13 @@ impl Reader for Files {
 ///
 /// # Errors
 /// When there can be no runtime.
-pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result<T> {
+pub fn wait<T>(interrupt: &Interrupt, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A handful of descriptors at a time: the usual thousand would be room that every start pays for.
         .max_io_events_per_tick(64)
         .build()
         .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
-    let mut future = pin!(future);
     let outcome = runtime.block_on(async {
         let signals = tokio::spawn(signals::listen(interrupt.clone()));
         // It listens before anything is changed that a signal would leave behind: a terminal that shows nothing, say.
@@ -374,8 +373,9 @@ pub fn wait<T>(interrupt: &Interrupt, future: impl Future<Output = T>) -> Result
         signals.abort();
         outcome
     });
-    // A name look-up or a read of standard input that hangs must not hold up the end.
-    runtime.shutdown_background();
+    // A name look-up or a read of standard input that hangs must not hold up the end, and the end of the process, which
+    // is next, takes down the rest in one go.
+    std::mem::forget(runtime);
     Ok(outcome)
 }
 

@@ -2,6 +2,7 @@
 //! none is taken from the command line, where others could see it.
 
 use std::io::Read as _;
+use std::pin::pin;
 
 use serde_json::{Value, json};
 
@@ -120,6 +121,6 @@ pub(super) fn read(context: &super::super::Context, name: &str) -> Result<String
     }
     let question = format!("value of {name} (not shown): ");
     let line = inputs::unseen(&context.ui, &context.interrupt, &question);
-    super::wait(&context.interrupt, line)??
+    super::wait(&context.interrupt, pin!(line))??
         .ok_or_else(|| Failure::new(Class::Refused, format!("no value was given for '{name}'")).hint(piped))
 }

@@ -8,8 +8,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -20,6 +20,8 @@ use super::client::Versions;
 use crate::error::{Class, Failure, Result};
 use crate::transport::Tls;
 
+/// TLS sessions that are kept for the next connection to the same host.
+const SESSIONS: usize = 8;
 /// A bundle of trusted authorities (PEM), in place of the system's.
 const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Directories of trusted authorities; read besides [`SSL_CERT_FILE`] where that does not know an issuer.
@@ -72,6 +74,8 @@ pub(super) fn config(tls: &Tls, versions: Versions) -> Result<ClientConfig> {
         }
         (None, None) => builder.with_no_client_auth(),
     };
+    // A run talks to a handful of hosts; the usual room for hundreds would be touched by every start.
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
     config.alpn_protocols = match versions {
         Versions::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         Versions::One => vec![b"http/1.1".to_vec()],
