@@ -60,7 +60,7 @@ const DRAIN: (Duration, usize) = (Duration::from_millis(100), 64 * 1024);
 /// where the stream comes first.
 ///
 /// # Errors
-/// [`Class::Config`](crate::error::Class::Config) where a PEM file, the proxy or a header cannot be used;
+/// [`Class::Config`] where a PEM file, the proxy or a header cannot be used;
 /// in mode `Sse` also what [`connect_sse`] reports.
 pub async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
     match endpoint.mode {
