@@ -243,7 +243,8 @@ fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
         server.log_in_for_a_moment(&sandbox);
         server.denies(status, error);
         let refused = sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run();
-        assert!([4, 5].contains(&refused.code()), "{refused:?}");
+        // The one that may pass by itself is no refusal.
+        refused.exits(if error == "server_error" { 5 } else { 4 });
         refused.prints("").says("cannot be renewed").says(error);
         if error != "server_error" {
             refused.exits(4).says(&format!("mcpipe auth login {}", server.url()));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::pty::Streams;
-use crate::support::{Mcp, Sandbox};
+use crate::support::{Mcp, Sandbox, StdioServer};
 
 #[test]
 fn every_document_is_filtered() {
@@ -29,15 +29,20 @@ fn every_document_is_filtered() {
     filtered(&["--jq", ".tools | length", "list", "s"], "5\n");
 }
 
-#[test]
-fn tol_06_numbers_and_order_survive_the_filter() {
-    let result = r#"{"content":[],"structuredContent":{"z":12345678901234567890123,"a":1.10,"e":1E400}}"#;
-    let server = Mcp::modern()
+/// A server whose tools answer with this text as the result, digit by digit.
+fn answering(result: impl std::fmt::Display + Send + Sync + 'static) -> StdioServer {
+    Mcp::modern()
         .on("tools/call", move |call| {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.id());
             vec![crate::support::Out::Text(text)]
         })
-        .stdio();
+        .stdio()
+}
+
+#[test]
+fn tol_06_numbers_and_order_survive_the_filter() {
+    let result = r#"{"content":[],"structuredContent":{"z":12345678901234567890123,"a":1.10,"e":1E400}}"#;
+    let server = answering(result);
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent"]).run();
     run.exits(0).prints("{\"z\":12345678901234567890123,\"a\":1.10,\"e\":1E400}\n");
@@ -108,12 +113,7 @@ fn what_a_filter_stumbled_over_is_told_in_brief() {
 fn depth_and_a_negative_zero_survive_the_filter() {
     let deep = format!("{}{}", "[".repeat(1100), "]".repeat(1100));
     let result = format!(r#"{{"content":[],"structuredContent":{{"d":{deep},"z":[-0.0,0,-0e1]}}}}"#);
-    let server = Mcp::modern()
-        .on("tools/call", move |call| {
-            let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.id());
-            vec![crate::support::Out::Text(text)]
-        })
-        .stdio();
+    let server = answering(result);
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent.d | tojson"]).run();
     run.exits(0).prints(&format!("{deep}\n"));
