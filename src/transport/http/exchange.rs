@@ -9,6 +9,7 @@ use reqwest::{Client, Method, Response, Url};
 
 use super::client::{self, Versions};
 use super::detour::Detour;
+use super::direct::Direct;
 use super::{fault, refusal};
 use crate::error::{Class, Failure, Result};
 use crate::secret::REDACTED;
@@ -27,9 +28,17 @@ const MAX_LOGINS: usize = 3;
 /// How many redirects are followed.
 const MAX_HOPS: usize = 5;
 
+/// How requests reach the server.
+enum Way {
+    /// Over plain sockets to this machine.
+    Direct(Direct),
+    /// With all that may stand between.
+    Client(Client),
+}
+
 /// What all requests to one endpoint share.
 pub(super) struct Core {
-    client: Client,
+    way: Way,
     /// The endpoint.
     pub(super) url: Url,
     configured: HeaderMap,
@@ -62,8 +71,12 @@ impl Core {
     pub(super) fn new(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Self> {
         let configured = client::configured(endpoint, &options.trace)?;
         let own = configured.contains_key(AUTHORIZATION) || !endpoint.url.username().is_empty();
+        let direct = Direct::to(endpoint, options.connect_timeout).filter(|_| versions == Versions::Any);
         Ok(Core {
-            client: client::build(endpoint, options, versions)?,
+            way: match direct {
+                Some(direct) => Way::Direct(direct),
+                None => Way::Client(client::build(endpoint, options, versions)?),
+            },
             url: endpoint.url.clone(),
             configured,
             authorize: options.authorize.clone().filter(|_| !own),
@@ -156,37 +169,59 @@ impl Core {
         for (name, value) in own {
             headers.insert(name.clone(), value.clone());
         }
-        let text = body.clone();
-        let mut request = self.client.request(method.clone(), url.clone()).headers(headers);
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let request = request.build().map_err(|error| fault::failure(error, url))?;
-        if self.trace.on() {
-            let headers = self.visible(request.headers(), &hidden);
-            self.trace.record(Event::RequestHead {
-                method: method.as_str(),
-                url: &refusal::traced(url),
-                headers: &headers,
-            });
-            if let Some(text) = text.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
-                self.trace.record(Event::Sent(text));
+        let response = match &self.way {
+            Way::Direct(direct) => {
+                self.trace_request(method, url, &headers, body.as_ref(), &hidden);
+                direct.send(method, url, headers, body).await.map_err(|error| fault::direct(&error, url))?
             }
-        }
-        let response = self.client.execute(request).await.map_err(|error| {
-            // What TLS says, the server says.
-            let blamed = self.detour.as_ref().filter(|_| error.is_connect() && !fault::is_tls(&error));
-            let failure = fault::failure(error, url);
-            match blamed {
-                Some(detour) => detour.blamed(failure, url),
-                None => failure,
+            Way::Client(client) => {
+                let mut request = client.request(method.clone(), url.clone()).headers(headers);
+                if let Some(body) = &body {
+                    request = request.body(body.clone());
+                }
+                let request = request.build().map_err(|error| fault::failure(error, url))?;
+                self.trace_request(method, url, request.headers(), body.as_ref(), &hidden);
+                client.execute(request).await.map_err(|error| self.not_sent(error, url))?
             }
-        })?;
+        };
         if self.trace.on() {
             let headers = self.visible(response.headers(), &hidden);
             self.trace.record(Event::ResponseHead { status: response.status().as_u16(), headers: &headers });
         }
         Ok(response)
+    }
+
+    /// Why the general client has no answer.
+    fn not_sent(&self, error: reqwest::Error, url: &Url) -> Failure {
+        // What TLS says, the server says.
+        let blamed = self.detour.as_ref().filter(|_| error.is_connect() && !fault::is_tls(&error));
+        let failure = fault::failure(error, url);
+        match blamed {
+            Some(detour) => detour.blamed(failure, url),
+            None => failure,
+        }
+    }
+
+    fn trace_request(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &HeaderMap,
+        body: Option<&Bytes>,
+        hidden: &[HeaderName],
+    ) {
+        if !self.trace.on() {
+            return;
+        }
+        let headers = self.visible(headers, hidden);
+        self.trace.record(Event::RequestHead {
+            method: method.as_str(),
+            url: &refusal::traced(url),
+            headers: &headers,
+        });
+        if let Some(text) = body.and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+            self.trace.record(Event::Sent(text));
+        }
     }
 
     fn visible(&self, headers: &HeaderMap, hidden: &[HeaderName]) -> Vec<(String, String)> {

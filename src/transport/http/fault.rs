@@ -5,34 +5,71 @@ use std::error::Error;
 use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use super::direct::Fault;
 use super::{refusal, tls};
 use crate::error::{Again, Class, Failure};
 
+/// What is known of an error beside its texts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kind {
+    /// There was no connection.
+    connect: bool,
+    /// Time ran out.
+    timeout: bool,
+    /// The host name is not known.
+    dns: bool,
+    /// The request could not even be written.
+    builder: bool,
+}
+
 /// Why no answer came from `url`, or why it broke off.
 pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
-    let shown = refusal::shown(url);
     let error = error.without_url();
-    let chain = chain(&error);
-    let (class, what) = if error.is_timeout() && error.is_connect() {
+    let kind = Kind {
+        connect: error.is_connect(),
+        timeout: error.is_timeout(),
+        dns: error.is_dns(),
+        builder: error.is_builder(),
+    };
+    told(&error, kind, url)
+}
+
+/// The same of a connection of our own.
+pub(super) fn direct(fault: &Fault, url: &Url) -> Failure {
+    let kind = match fault {
+        Fault::Lookup(_) => Kind { connect: true, dns: true, ..Kind::default() },
+        Fault::Connect(_) => Kind { connect: true, ..Kind::default() },
+        Fault::Late => Kind { connect: true, timeout: true, ..Kind::default() },
+        Fault::Request(_) => Kind { builder: true, ..Kind::default() },
+        Fault::Broken(_) => Kind::default(),
+    };
+    told(fault, kind, url)
+}
+
+fn told(error: &(dyn Error + 'static), kind: Kind, url: &Url) -> Failure {
+    let shown = refusal::shown(url);
+    let chain = chain(error);
+    let (class, what) = if kind.timeout && kind.connect {
         (Class::Timeout, format!("cannot connect to {shown} in time"))
-    } else if error.is_connect() {
+    } else if kind.connect {
         (Class::Unreachable, format!("cannot connect to {shown}"))
     } else if chain.iter().any(|cause| cause.starts_with("invalid HTTP")) {
         (Class::Protocol, format!("{shown} does not speak HTTP"))
-    } else if error.is_builder() {
+    } else if kind.builder {
         (Class::Usage, format!("cannot ask {shown}"))
     } else {
         (Class::Unreachable, format!("the connection to {shown} broke off"))
     };
     let mut failure = Failure::new(class, what);
     let proxy = chain.iter().any(|cause| cause.contains("proxy authorization required"));
+    let hint =
+        hint(error, kind, url, proxy).or_else(|| (class == Class::Protocol).then(|| "check the port".to_owned()));
     failure.details_mut().causes = chain;
-    failure.details_mut().unsent = error.is_connect() || error.is_builder();
+    failure.details_mut().unsent = kind.connect || kind.builder;
     // Whoever does not trust the other, or may not pass, will not the next time either.
-    if tls_error(&error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
-        failure = failure.again(Again { unsent: error.is_connect(), ..Again::default() });
+    if tls_error(error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
+        failure = failure.again(Again { unsent: kind.connect, ..Again::default() });
     }
-    let hint = hint(&error, url).or_else(|| (class == Class::Protocol).then(|| "check the port".to_owned()));
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -47,7 +84,7 @@ pub(super) fn not_offered(encoding: &str, url: &Url) -> Failure {
 }
 
 /// The texts of an error and of what lies behind it, without layers that say nothing of their own.
-fn chain(error: &reqwest::Error) -> Vec<String> {
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
@@ -79,7 +116,7 @@ fn in_words(text: String) -> String {
     }
 }
 
-fn unknown_issuer(error: &reqwest::Error) -> bool {
+fn unknown_issuer(error: &(dyn Error + 'static)) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
@@ -89,7 +126,7 @@ pub(super) fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// The TLS error inside; it rides in I/O errors, which do not name what they hold as their source.
-fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
@@ -101,7 +138,7 @@ fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     None
 }
 
-fn hint(error: &reqwest::Error, url: &Url) -> Option<String> {
+fn hint(error: &(dyn Error + 'static), kind: Kind, url: &Url, proxy: bool) -> Option<String> {
     use rustls::Error as Tls;
     if let Some(error) = tls_error(error) {
         return Some(match error {
@@ -127,13 +164,13 @@ fn hint(error: &reqwest::Error, url: &Url) -> Option<String> {
         });
     }
     let host = url.host_str().unwrap_or_default();
-    if error.is_dns() {
+    if kind.dns {
         Some(format!("check the host name '{host}' and the network"))
-    } else if error.is_timeout() {
+    } else if kind.timeout {
         Some("check the network, or wait longer with --connect-timeout TIME".to_owned())
-    } else if chain(error).iter().any(|cause| cause.contains("proxy authorization required")) {
+    } else if proxy {
         Some("put the name and password into the proxy's URL".to_owned())
-    } else if error.is_connect() {
+    } else if kind.connect {
         Some("check that the server is running, and its port".to_owned())
     } else {
         None

@@ -9,6 +9,7 @@
 mod answer;
 mod client;
 mod detour;
+mod direct;
 mod events;
 mod exchange;
 mod exempt;
