@@ -89,7 +89,9 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        let empty = text.starts_with("error sending request") || text.starts_with("client error (");
+        let empty = ["error sending request", "client error (", "request or response body error"]
+            .iter()
+            .any(|start| text.starts_with(start));
         let repeated = causes.last().is_some_and(|last| last.ends_with(&text));
         if !empty && !repeated {
             causes.push(in_words(text));

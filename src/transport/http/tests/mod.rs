@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod direct;
 mod faults;
 mod post;
 mod session;
