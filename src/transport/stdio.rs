@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::{Inbox, Line, next_line};
-use super::outbox::{Lines, Outbox, Taken};
+use super::outbox::{self, Lines, Outbox};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
 use crate::error::{Again, Class, Failure, Result};
@@ -160,15 +160,8 @@ impl Transport for StdioTransport {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            let taken = match &self.outbox {
-                Some(outbox) => outbox.send(message).await,
-                None => Taken::Closed,
-            };
-            let error = match taken {
-                Taken::Written => return Ok(()),
-                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
-                Taken::Failed(error) => error,
-            };
+            let outbox = self.outbox.as_ref().ok_or_else(outbox::closed)?;
+            let Some(error) = outbox.send(message).await? else { return Ok(()) };
             // The child is going: how it ended says more than the broken pipe does.
             if !self.shared.inbox.ends_within(LAST_WORDS * 3).await {
                 return Err(Failure::new(Class::Unreachable, "the server does not read its standard input")
