@@ -61,6 +61,14 @@ impl Store {
     }
 }
 
+/// Refuses where it can be seen already that nothing can be remembered, before something else is changed.
+///
+/// # Errors
+/// [`Class::Config`] for a store that is read-only.
+pub fn changeable(environment: &Environment) -> Result<()> {
+    store_file(environment).map_or(Ok(()), |file| edit::changeable(environment, &file))
+}
+
 /// Trusts this file with this content, and remembers it.
 ///
 /// # Errors
@@ -88,6 +96,7 @@ fn change(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, S
             .hint("set HOME or XDG_STATE_HOME"));
     };
     let _lock = edit::Lock::take(&file)?;
+    edit::changeable(environment, &file)?;
     let mut store = Store::load(environment)?;
     change(&mut store.files);
     // Files that are gone need not be remembered.

@@ -47,7 +47,11 @@ impl<'a> Draft<'a> {
         if text.trim_start().starts_with('{') || path.extension().is_some_and(|ending| ending == "json") {
             return Err(fail().cause("it is JSON, which other clients own; mcpipe changes TOML files only"));
         }
+        edit::changeable(environment, &path)?;
         let keeps_trust = project && (new || trust::Store::load(environment)?.trusts(&path, &text));
+        if keeps_trust {
+            trust::changeable(environment)?;
+        }
         Ok(Draft { environment, path, shown, text, keeps_trust, mark, _lock: lock })
     }
 
@@ -168,6 +172,7 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
     let environment = context.environment;
     let shown = environment.shorten(&path);
     let editor = editor(environment, &shown)?;
+    edit::changeable(environment, &path)?;
     if !path.exists() {
         let draft = Draft::open(environment, path.clone(), project)?;
         draft.write(TEMPLATE)?;
@@ -176,6 +181,9 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
         && std::fs::read_to_string(&path)
             .is_ok_and(|text| trust::Store::load(environment).is_ok_and(|store| store.trusts(&path, &text)));
     let failed = || Failure::new(Class::Config, format!("the editor '{}' failed", editor.join(" ")));
+    if trusted {
+        trust::changeable(environment)?;
+    }
     let (program, args) = editor.split_first().ok_or_else(failed)?;
     let status = std::process::Command::new(program)
         .args(args)
