@@ -75,6 +75,8 @@ impl Inner {
             browser: self.manner.browser,
             patience: self.manner.patience,
             name: &self.manner.name,
+            command: &self.manner.command,
+            logout: &self.manner.logout,
         };
         let record = flow::log_in(means, &found, scopes, known.as_ref()).await?;
         state.unstored = self.keep(&record).await.err();
@@ -109,10 +111,9 @@ impl Inner {
         }
         let Some(why) = &state.ended else { return };
         state.warned = true;
-        let name = &self.manner.name;
+        let (name, command) = (&self.manner.name, &self.manner.command);
         self.person.warn(&format!(
-            "the login to {name} has ended ({why}); the server is asked without it. To log in again: mcpipe auth login {}",
-            quoted(name)
+            "the login to {name} has ended ({why}); the server is asked without it. To log in again: {command}"
         ));
     }
 

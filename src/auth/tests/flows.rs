@@ -75,6 +75,8 @@ async fn run(world: &World, settings: Settings, person: &Arc<Somebody>, patience
         browser: Browser::Open,
         patience,
         name: "srv",
+        command: "mcpipe auth login srv",
+        logout: "mcpipe auth logout srv",
     };
     log_in(means, &found, vec!["a".into()], None).await
 }
@@ -136,6 +138,8 @@ async fn aut_11_the_reason_of_a_refused_registration_is_told() {
         browser: Browser::Open,
         patience: Duration::from_secs(9),
         name: "srv",
+        command: "mcpipe auth login srv",
+        logout: "mcpipe auth logout srv",
     };
     let failure = log_in(means, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("no natives"), "{failure}");
@@ -155,6 +159,8 @@ async fn a_server_that_knows_no_logins_is_told_from_one_that_refuses() {
         browser: Browser::Open,
         patience: Duration::from_secs(9),
         name: "srv",
+        command: "mcpipe auth login srv",
+        logout: "mcpipe auth logout srv",
     };
     let failure = log_in(means, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("does not say how"), "{failure}");
@@ -197,6 +203,8 @@ async fn obtain(fake: &Fake, settings: Settings) -> (Result<Record, Failure>, Ar
         browser: Browser::Open,
         patience: Duration::from_secs(9),
         name: "srv",
+        command: "mcpipe auth login srv",
+        logout: "mcpipe auth logout srv",
     };
     (log_in(means, &found, vec!["a".into()], None).await, somebody)
 }

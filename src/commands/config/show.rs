@@ -41,7 +41,8 @@ pub(super) fn list(context: &Context<'_>) -> Report {
     );
     report.notes.clone_from(&config.warnings);
     if config.servers().is_empty() && faults.is_empty() {
-        report.notes.push("no server is configured; `mcpipe config add NAME URL` adds one".to_owned());
+        let add = config.followed("mcpipe config add NAME URL");
+        report.notes.push(format!("no server is configured; `{add}` adds one"));
     }
     report.failure = (!faults.is_empty()).then(|| origins::failure("the configuration", faults));
     report
