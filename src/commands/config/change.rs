@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::show::full;
 use super::{Body, Context, Report, check};
 use crate::config::edit::{self, Lock};
 use crate::config::origins::{Format, Layer};
@@ -115,7 +116,7 @@ pub(super) fn remove(context: &Context<'_>, name: &str, project: bool) -> Result
     let draft = Draft::open(context.environment, path, is_project)?;
     let text = rewrite::remove(&draft.text, name).map_err(|problem| draft.problem(problem, name))?;
     let mut report =
-        Report::new(json!({ "name": name, "file": draft.path, "removed": true }), Body::Text(String::new()));
+        Report::new(json!({ "name": name, "file": full(&draft.path), "removed": true }), Body::Text(String::new()));
     report.notes.push(format!("removed '{name}' from {}", draft.shown));
     draft.write(&text)?;
     if let Some(lower) = server.as_ref().and_then(|server| server.replaces.last()) {
@@ -133,7 +134,7 @@ pub(super) fn rename(context: &Context<'_>, name: &str, new_name: &str, project:
         let which = if problem == Problem::Taken { new_name } else { name };
         draft.problem(problem, which)
     })?;
-    let json = json!({ "name": new_name, "was": name, "file": draft.path });
+    let json = json!({ "name": new_name, "was": name, "file": full(&draft.path) });
     let mut report = Report::new(json, Body::Text(String::new()));
     report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.shown));
     draft.write(&text)?;
