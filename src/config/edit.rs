@@ -5,9 +5,9 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::trust::shell_word;
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// How long another mcpipe may hold the lock; an edit takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ pub fn changeable(environment: &Environment, file: &Path) -> Result<()> {
     let unlock = if cfg!(windows) { "attrib -R" } else { "chmod u+w" };
     Err(Failure::new(Class::Config, format!("cannot change {shown}"))
         .cause(why)
-        .hint(format!("make it writable: {unlock} {}", shell_word(linked.as_ref().unwrap_or(&shown)))))
+        .hint(format!("make it writable: {unlock} {}", shell::path(linked.as_ref().unwrap_or(&shown)))))
 }
 
 /// Replaces a file by this text in one step.

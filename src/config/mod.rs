@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::env::Environment;
 use crate::error::{Failure, Result};
+use crate::shell;
 pub use lookup::Lookup;
 use origins::{Fault, Format, Layer, Origin, Source};
 use paths::Place;
@@ -209,10 +210,7 @@ impl Config {
     #[must_use]
     pub fn followed(&self, line: &str) -> String {
         match &self.named {
-            Some(file) => {
-                let file = file.to_string_lossy();
-                format!("{line} --config {}", shlex::try_quote(&file).unwrap_or_else(|_| (&*file).into()))
-            }
+            Some(file) => format!("{line} --config {}", shell::quoted(&file.to_string_lossy())),
             None => line.to_owned(),
         }
     }

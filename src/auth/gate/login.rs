@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::super::callback::quoted;
 use super::super::challenge::Challenge;
 use super::super::discovery::{self, Found};
 use super::super::flow::{self, Means};
@@ -13,6 +12,7 @@ use super::super::store::About;
 use super::{By, Held, Inner, Need, State};
 use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
+use crate::shell::quoted;
 
 /// How often somebody is asked to authorise in a row (`AUT-21`).
 const MAX_LOGINS: usize = 3;

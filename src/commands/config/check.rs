@@ -157,7 +157,7 @@ fn server_findings(
     }
     if let Some(reason) = server.untrusted() {
         let message = format!("'{}' {reason}, and the file is not trusted", server.name);
-        let file = crate::config::trust::shell_word(&server.source.shown);
+        let file = crate::shell::path(&server.source.shown);
         add(Weight::Remark, here(message).hint(format!("mcpipe config trust {file}")));
         return;
     }

@@ -208,7 +208,7 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
     match server.untrusted() {
         Some(reason) => report.notes.push(format!(
             "'{name}' {reason}, and its file is not trusted; `mcpipe config trust {}` shows and allows it",
-            crate::config::trust::shell_word(&server.source.shown)
+            crate::shell::path(&server.source.shown)
         )),
         None => {
             let faults = unfit(&config, context.environment, server, &context.judged(&config));

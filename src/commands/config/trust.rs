@@ -11,6 +11,7 @@ use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute, nearest};
 use crate::config::tree::{Member, Node, Value};
 use crate::config::{self, Config, trust};
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// `config trust [FILE]`.
 pub(super) fn trust(context: &mut Context<'_>, file: Option<&Path>, yes: bool, revoke: bool) -> Result<Report> {
@@ -36,7 +37,7 @@ pub(super) fn trust(context: &mut Context<'_>, file: Option<&Path>, yes: bool, r
         let answer = json!({ "file": full(&source.path), "trusted": true, "sha256": trust::fingerprint(&source.text) });
         if store.trusts(&source.path, &source.text) {
             // A "no" would change nothing, so nothing is asked.
-            let file = trust::shell_word(&source.shown);
+            let file = shell::path(&source.shown);
             notes.push(format!(
                 "{} is trusted already; to change that: mcpipe config trust --revoke {file}",
                 source.shown
@@ -78,7 +79,7 @@ fn ask(context: &mut Context<'_>, source: &Source, description: &str) -> Result<
         Some(false) => Err(Failure::new(Class::Refused, format!("{} is not trusted", source.shown))),
         None => Err(Failure::new(Class::Config, format!("{} is not trusted", source.shown))
             .cause("nobody can be asked without a terminal")
-            .hint(format!("look at the file, then: mcpipe config trust --yes {}", trust::shell_word(&source.shown)))),
+            .hint(format!("look at the file, then: mcpipe config trust --yes {}", shell::path(&source.shown)))),
     }
 }
 
