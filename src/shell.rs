@@ -7,6 +7,11 @@ pub fn quoted(word: &str) -> String {
     shlex::try_quote(&word).map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
 
+/// The words of a command on one line.
+pub fn line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// A path as people write it: the tilde of a home directory stays outside the quotes.
 #[must_use]
 pub fn path(shown: &str) -> String {
@@ -33,6 +38,12 @@ mod tests {
         ] {
             assert_eq!(quoted(word), shown);
         }
+    }
+
+    #[test]
+    fn a_line_is_split_into_the_same_words() {
+        let words = ["a b", "", "it's", "~/x", "$HOME"];
+        assert_eq!(shlex::split(&line(words)).as_deref(), Some(&words.map(str::to_owned)[..]));
     }
 
     #[test]
