@@ -171,12 +171,6 @@ pub fn short(text: &str, most: usize) -> String {
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 
-/// A word as a POSIX shell takes it back, for the commands that hints show: some hold what a server said.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    shlex::try_quote(&word.replace('\0', "")).map(Cow::into_owned).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -321,12 +321,6 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
     }
 }
 
-/// A word as a POSIX shell takes it back, for the commands that hints show.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
-}
-
 /// Reads what arguments name; standard input is read once and remembered.
 #[derive(Default)]
 pub struct Files {

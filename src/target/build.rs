@@ -13,6 +13,7 @@ use crate::env::{Environment, OWN_PREFIX};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::secret::Secret;
+use crate::shell;
 use crate::transport::{Endpoint, HttpEndpoint, HttpMode, Inherited, StdioEndpoint, Tls, UnixEndpoint};
 
 /// A command line as target.
@@ -22,7 +23,7 @@ pub fn command(
     environment: &Environment,
     defaults: Defaults,
 ) -> Result<Target> {
-    let name = shlex::try_join(argv.iter().map(String::as_str)).unwrap_or_else(|_| argv.join(" "));
+    let name = shell::line(argv.iter().map(String::as_str));
     for_commands(overrides, &name)?;
     let mut words = argv.into_iter();
     let program = words.next().filter(|word| !word.is_empty());

@@ -104,14 +104,17 @@ pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failur
             .cause(format!("there is a program of that name, {shown}"))
             .hint(format!("run it as the server by leaving out TARGET and ending with: -- {name}"));
     }
-    failure.hint(format!("`mcpipe config add {name} URL` adds it; `mcpipe config list` shows what there is"))
+    let (add, list) =
+        (config.followed(&format!("mcpipe config add {name} URL")), config.followed("mcpipe config list"));
+    failure.hint(format!("`{add}` adds it; `{list}` shows what there is"))
 }
 
 /// The failure of a name that is not configured, where only one that is will do.
 #[must_use]
 pub fn not_configured(config: &Config, name: &str) -> Failure {
     let failure = nobody(config, name);
-    with_nearest(failure, &nearest(config, name)).hint("see the names: mcpipe config list")
+    let list = config.followed("mcpipe config list");
+    with_nearest(failure, &nearest(config, name)).hint(format!("see the names: {list}"))
 }
 
 /// There is no such server, or it is in a file that could not be read.

@@ -21,6 +21,7 @@ use super::outbox::{self, Lines, Outbox};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
 use crate::error::{Again, Class, Failure, Result};
+use crate::shell::quoted;
 
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
@@ -84,8 +85,7 @@ fn cannot_start(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound if program.contains('/') => failure.hint(format!("check the path {program}")),
         ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),
-        ErrorKind::PermissionDenied => failure
-            .hint(format!("make it executable: chmod +x {}", shlex::try_quote(program).unwrap_or(program.into()))),
+        ErrorKind::PermissionDenied => failure.hint(format!("make it executable: chmod +x {}", quoted(program))),
         _ => failure,
     }
 }
