@@ -13,6 +13,7 @@ mod auth_checks;
 mod auth_clients;
 mod auth_flows;
 mod auth_hostile;
+mod auth_nonces;
 mod auth_refresh;
 mod auth_secrets;
 mod auth_store;
