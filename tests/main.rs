@@ -52,6 +52,7 @@ mod list;
 mod looks;
 mod names;
 mod notifications;
+mod pins;
 mod probes;
 mod prompt;
 mod proxies;
