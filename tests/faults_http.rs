@@ -349,3 +349,29 @@ fn http_sse_does_not_send_secrets_elsewhere() {
     assert_ne!(run.code(), 0, "{run:?}");
     assert!(other.requests().is_empty(), "{:?}", other.requests());
 }
+
+/// What greets whoever connects: the words reach us before our request is written, or just after; either way it is told
+/// what it is, over sockets of our own and through the general client (which a file of authorities calls for).
+#[test]
+fn a_server_that_speaks_first_is_none_of_http() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+            std::thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
+        }
+    });
+    let authorities = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transport/http/tests/pem/ca.pem");
+    for way in [&[] as &[&str], &["--cacert", authorities]] {
+        for _ in 0..15 {
+            let sandbox = Sandbox::new();
+            let run = sandbox.mcpipe(["list", &url, "--timeout", "5s"]).args(way.iter().copied()).run();
+            let told = ["it spoke before it was asked", "invalid HTTP version parsed"]
+                .map(|why| format!("mcpipe: error: {url} does not speak HTTP\n  {why}\nhint: check the port\n"));
+            run.exits(7).prints("");
+            assert!(told.iter().any(|told| told == run.stderr()), "{way:?} {run:?}");
+        }
+    }
+}

@@ -20,6 +20,7 @@ use hyper_util::rt::TokioIo;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Response, ResponseBuilderExt, Url};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tower_http::decompression::Decompression;
 use tower_service::Service;
 use url::{Host, Position};
@@ -69,6 +70,8 @@ pub(super) enum Fault {
     Request(Box<dyn Error + Send + Sync>),
     /// The connection broke off, or what came over it is not HTTP.
     Broken(hyper::Error),
+    /// The same on a new connection, before anything of the request was written.
+    Unwritten(hyper::Error),
 }
 
 impl fmt::Display for Fault {
@@ -78,7 +81,7 @@ impl fmt::Display for Fault {
             Fault::Connect(_) => "tcp connect error",
             Fault::Late => "operation timed out",
             Fault::Request(_) => "builder error",
-            Fault::Broken(_) => "error sending request",
+            Fault::Broken(_) | Fault::Unwritten(_) => "error sending request",
         })
     }
 }
@@ -89,7 +92,7 @@ impl Error for Fault {
             Fault::Lookup(error) | Fault::Connect(error) => Some(error),
             Fault::Late => None,
             Fault::Request(error) => Some(error.as_ref()),
-            Fault::Broken(error) => Some(error),
+            Fault::Broken(error) | Fault::Unwritten(error) => Some(error),
         }
     }
 }
@@ -120,11 +123,9 @@ impl Direct {
     ) -> Result<Response, Fault> {
         let mut request = carried(method, url, headers, body).map_err(Fault::Request)?;
         loop {
-            let free = self.free();
-            let used = free.is_some();
-            let mut line = match free {
-                Some(line) => line,
-                None => self.connect(url).await?,
+            let (mut line, new) = match self.free() {
+                Some(line) => (line, None),
+                None => self.connect(url).await.map(|(line, task)| (line, Some(task)))?,
             };
             match line.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -132,10 +133,17 @@ impl Direct {
                     lock(&self.known).push(line);
                     return handed_on(response, url.clone(), peer).await;
                 }
-                // The server had closed the connection, and has seen nothing of the request.
-                Err(mut error) => match error.take_message().filter(|_| used) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Fault::Broken(error.into_error())),
+                Err(mut error) => match (error.take_message(), new) {
+                    // What was begun to be written may have been read.
+                    (None, _) => return Err(Fault::Broken(error.into_error())),
+                    // The server had closed the connection, and has seen nothing of the request.
+                    (Some(unwritten), None) => request = unwritten,
+                    (Some(_), Some(task)) => {
+                        drop(line);
+                        // Why it ended is told to whoever asked for something over it, or else here.
+                        let why = task.await.ok().and_then(Result::err);
+                        return Err(Fault::Unwritten(why.unwrap_or_else(|| error.into_error())));
+                    }
                 },
             }
         }
@@ -149,7 +157,8 @@ impl Direct {
         Some(known.swap_remove(at))
     }
 
-    async fn connect(&self, url: &Url) -> Result<Line, Fault> {
+    /// A new connection, and the task that serves it.
+    async fn connect(&self, url: &Url) -> Result<(Line, JoinHandle<hyper::Result<()>>), Fault> {
         let opened = match self.timeout {
             Some(limit) => tokio::time::timeout(limit, open(url)).await.map_err(|_| Fault::Late)?,
             None => open(url).await,
@@ -157,9 +166,7 @@ impl Direct {
         let stream = opened?;
         let peer = stream.peer_addr().map_err(Fault::Connect)?.ip();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Fault::Broken)?;
-        // Its failures are those of the requests on it.
-        tokio::spawn(connection);
-        Ok(Line { sender, peer })
+        Ok((Line { sender, peer }, tokio::spawn(connection)))
     }
 }
 
