@@ -375,3 +375,20 @@ fn a_server_that_speaks_first_is_none_of_http() {
         }
     }
 }
+
+/// It is HTTP, and cannot be read: to ask again would bring the same, and the connection did not break.
+#[test]
+fn an_answer_that_is_no_valid_http_is_told_so() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    for (rest, why) in [
+        ("Content-Length: 1\r\nContent-Length: 2\r\n".to_owned(), "invalid content-length parsed"),
+        (format!("X-Huge: {}\r\n", "x".repeat(600_000)), "message head is too large"),
+    ] {
+        let server = HttpServer::start(move |_| Reply::raw(format!("{head}{rest}\r\n{{}}")));
+        let url = server.url("/mcp");
+        let run = Sandbox::new().mcpipe(["list", &url]).run();
+        run.exits(7).prints("");
+        assert_eq!(run.stderr(), format!("mcpipe: error: the answer of {url} is no valid HTTP\n  {why}\n"));
+        assert_eq!(server.requests().len(), 1);
+    }
+}
