@@ -7,7 +7,9 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{self, Ready};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Response, ResponseBuilderExt, Url};
@@ -61,9 +64,9 @@ pub(super) fn peer(response: &Response) -> Option<IpAddr> {
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The host name is not known.
-    Lookup(std::io::Error),
+    Lookup(io::Error),
     /// No connection.
-    Connect(std::io::Error),
+    Connect(io::Error),
     /// No connection in time.
     Late,
     /// The request does not go into HTTP.
@@ -165,8 +168,71 @@ impl Direct {
         };
         let stream = opened?;
         let peer = stream.peer_addr().map_err(Fault::Connect)?.ip();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Fault::Broken)?;
+        let (sender, connection) =
+            http1::handshake(Socket { stream: TokioIo::new(stream), unheard: false }).await.map_err(Fault::Broken)?;
         Ok((Line { sender, peer }, tokio::spawn(connection)))
+    }
+}
+
+/// A socket whose server may answer and hang up before it has read all of a request (413, say). That nobody reads the
+/// rest is no failure by itself: what was said before can still be heard, and if it was nothing, its end is.
+struct Socket {
+    stream: TokioIo<TcpStream>,
+    /// The server reads no more.
+    unheard: bool,
+}
+
+impl Socket {
+    /// What became of writing `all` bytes.
+    fn written(&mut self, all: usize, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Err(error)) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.unheard = true;
+                Poll::Ready(Ok(all))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.unheard {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(buf.len(), outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.unheard {
+            return Poll::Ready(Ok(all));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(all, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

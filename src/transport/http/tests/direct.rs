@@ -126,35 +126,39 @@ async fn a_request_goes_out_once_however_its_connection_ends() {
     assert!(answered.len() >= 200, "{}", answered.len());
 }
 
-/// The answer to a request that is too long comes before all of it is written, and counts.
+/// The answer to a request that is too long comes before all of it is written, and counts, also where the server hangs
+/// up at once.
 #[tokio::test]
 async fn an_answer_before_the_request_is_written_counts() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://127.0.0.1:{}/mcp", listener.local_addr().unwrap().port());
     std::thread::spawn(move || {
-        for socket in listener.incoming() {
+        for (number, socket) in listener.incoming().enumerate() {
             let mut socket = socket.unwrap();
-            let head = &mut [0; 1000];
-            std::io::Read::read_exact(&mut socket, head).unwrap();
-            let answer = b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 4\r\n\r\nlong";
-            std::io::Write::write_all(&mut socket, answer).unwrap();
+            std::io::Read::read_exact(&mut socket, &mut [0; 1000]).unwrap();
+            if number < 20 {
+                let answer = b"HTTP/1.1 413 Payload Too Large\r\nContent-Length: 4\r\n\r\nlong";
+                std::io::Write::write_all(&mut socket, answer).unwrap();
+            }
             // Nobody reads the rest.
-            std::thread::spawn(move || {
-                std::thread::sleep(Duration::from_millis(300));
-                drop(socket);
-            });
+            if number.is_multiple_of(5) {
+                std::thread::sleep(Duration::from_millis(100));
+            }
         }
     });
-    for endpoint in ways(&url) {
-        let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
-        for _ in 0..2 {
-            let mut long = request(1, "tools/call");
-            long.body.push_str(&" ".repeat(20_000_000));
-            connection.transport.send(long).await.unwrap();
-            let refusal = refusal(&mut connection).await;
-            assert_eq!((refusal.status, refusal.body.as_str()), (413, "long"));
-        }
+    let mut connection = open(&url).await;
+    let mut long = request(1, "tools/call");
+    long.body.push_str(&" ".repeat(20_000_000));
+    for _ in 0..20 {
+        connection.transport.send(long.clone()).await.unwrap();
+        let refusal = refusal(&mut connection).await;
+        assert_eq!((refusal.status, refusal.body.as_str()), (413, "long"));
     }
+    // Who says nothing may have read it all the same.
+    connection.transport.send(long).await.unwrap();
+    let failure = broken(&mut connection).await;
+    assert_eq!(failure.details().message, format!("the connection to {url} broke off"));
+    assert!(!failure.details().unsent && failure.details().again.is_some_and(|again| !again.unsent), "{failure:?}");
 }
 
 #[tokio::test]
