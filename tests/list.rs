@@ -3,7 +3,8 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::{Mcp, Sandbox};
+use crate::support::mcp_http::Legacy;
+use crate::support::{HttpServer, Mcp, Reply, Sandbox};
 
 #[test]
 fn tools_of_a_server() {
@@ -149,6 +150,53 @@ fn everything_else() {
         Be kind to it.
     "#]]
     .assert_eq(&shown("--info"));
+}
+
+/// Real servers keep their resources elsewhere than their tools.
+#[test]
+fn a_list_that_fails_costs_no_other() {
+    let script = Mcp::modern().http_script(Legacy::default());
+    let server = HttpServer::start(move |request| match request.rpc().as_str() {
+        "resources/list" => {
+            let error = json!({"code": -32603, "message": "connect ECONNREFUSED"});
+            Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "error": error}))
+        }
+        _ => script(request),
+    });
+    let sandbox = Sandbox::new();
+    let url = server.url("/mcp");
+    expect![[r#"
+        exit: 1
+        --- stdout
+        tools\techo\tSays what it is told. Nothing else.\ttext
+        tools\tadd\tAdds two integers\ta: integer, b: integer
+        tools\tfail\tAlways fails\t-
+        tools\timage\tReturns a picture\t-
+        tools\tslow\tReports progress\tsteps?: integer
+        resource templates\tdemo://item/{id}\titem\t-\tOne item
+        prompts\tgreet\tGreets someone\twho, tone?
+        --- stderr
+        mcpipe: error: the server refused resources/list: connect ECONNREFUSED (code -32603)
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", &url, "--all"]).run().snapshot());
+    let run = sandbox.mcpipe(["list", &url, "--all", "--json"]).run();
+    let document: Value = serde_json::from_slice(&run.exits(1).stdout).unwrap();
+    let members: Vec<&String> = document.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["tools", "resourceTemplates", "prompts"]);
+    let failure: Value = serde_json::from_slice(&run.stderr).unwrap();
+    assert_eq!((&failure["error"]["class"], &failure["error"]["server"]), (&json!("failed"), &json!(url)));
+    sandbox.mcpipe(["list", &url, "--resources"]).run().exits(1).prints("");
+
+    sandbox.config(&format!("[servers.half]\nurl = \"{url}\"\n"));
+    let run = sandbox.mcpipe(["list", "--json"]).run();
+    let document: Value = serde_json::from_slice(&run.exits(1).stdout).unwrap();
+    let row = &document["servers"][0];
+    assert_eq!((&row["revision"], &row["tools"], &row["prompts"]), (&json!("2026-07-28"), &json!(5), &json!(1)));
+    assert_eq!((&row["resources"], &row["state"]), (&json!(null), &json!("failed")));
+    assert_eq!(row["error"]["rpc"]["message"], "connect ECONNREFUSED");
+    let found = sandbox.mcpipe(["list", "--grep", "says", "--all", "--json"]).run();
+    let document: Value = serde_json::from_slice(&found.exits(1).stdout).unwrap();
+    assert_eq!(document["servers"][0]["lists"]["tools"][0]["name"], "echo");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::list::{Filter, offered, signature, wanted};
+use super::list::{Filter, Gathered, offered, signature, wanted};
 use super::{Context, Exit, overrides};
 use crate::cli::ListArgs;
 use crate::config::Lookup;
@@ -172,17 +172,19 @@ async fn ask(
         }
     };
     let lists = async |session: &Session| {
-        let mut lists = Vec::new();
+        let mut gathered = Gathered::default();
         for kind in kinds {
-            if *kind == Kind::Tools || session.list_offered(*kind).await {
-                lists.push((*kind, offered(context, session, *kind, Filter::of(args)).await?));
+            let asked_for = *kind == Kind::Tools || session.list_offered(*kind).await;
+            if asked_for && !gathered.add(*kind, offered(context, session, *kind, Filter::of(args)).await) {
+                break;
             }
         }
-        Ok((lists, session.known().await))
+        Ok((gathered, session.known().await))
     };
     match context.with(session, lists).await {
-        Ok((lists, known)) => {
+        Ok((Gathered { lists, failures }, known)) => {
             asked.lists = lists;
+            asked.failure = failures.into_iter().next().map(|failure| failure.server(name));
             asked.info = known.map(|(server, revision, wire)| {
                 asked.transport = wire.as_str().to_owned();
                 (server, revision.as_str().to_owned())
@@ -238,7 +240,7 @@ fn found(context: &Context, asked: &[Asked], word: &str) -> Result<()> {
     }
     if ui.json() {
         let mut servers = Vec::new();
-        for one in asked.iter().filter(|one| one.failure.is_none()) {
+        for one in asked.iter().filter(|one| one.failure.is_none() || !one.lists.is_empty()) {
             let lists = one.lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect()));
             let name = Value::String(one.name.clone());
             servers.push(format!(r#"{{"name":{name},"lists":{}}}"#, documents::lists(lists)));

@@ -167,18 +167,60 @@ pub fn matches(entry: &Entry, word: &str) -> bool {
     texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&word))
 }
 
-/// Prints lists of these kinds.
+/// Prints lists of these kinds; one that cannot be had is told beside the others.
 ///
 /// # Errors
-/// When one cannot be had.
+/// When none can be had, or somebody interrupted us.
 pub async fn kinds(context: &Context, session: &Session, kinds: &[Kind], filter: Filter<'_>) -> Result<Exit> {
-    let lists = gather(context, session, kinds, filter).await?;
+    let mut gathered = Gathered::default();
+    for kind in kinds {
+        if !gathered.add(*kind, offered(context, session, *kind, filter).await) {
+            break;
+        }
+    }
+    let Gathered { lists, mut failures } = gathered;
+    let interrupted = |failure: &Failure| matches!(failure.class(), Class::Interrupted | Class::Terminated);
+    if !failures.is_empty() && (lists.is_empty() || failures.iter().any(interrupted)) {
+        return Err(failures.swap_remove(0));
+    }
     if context.ui.json() {
         context.ui.json_text(&document(&lists))?;
-        return Ok(Exit::Done);
+    } else {
+        show(context, session, &lists, filter.grep.is_some())?;
     }
-    show(context, session, &lists, filter.grep.is_some())?;
-    Ok(Exit::Done)
+    let first = failures.first().map(Failure::class);
+    for failure in failures {
+        context.ui.failure(&failure.server(&session.target().name));
+    }
+    Ok(first.map_or(Exit::Done, Exit::Said))
+}
+
+/// The lists of one server, as far as they can be had.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// Those that came.
+    pub lists: Vec<(Kind, Vec<Entry>)>,
+    /// Why others did not.
+    pub failures: Vec<Failure>,
+}
+
+impl Gathered {
+    /// Takes what came of one list, and tells whether there is a use in asking for another: what a server says of one
+    /// it says of that alone, but one that cannot be reached, say, has nothing to say of any.
+    #[must_use]
+    pub fn add(&mut self, kind: Kind, outcome: Result<Vec<Entry>>) -> bool {
+        match outcome {
+            Ok(entries) => {
+                self.lists.push((kind, entries));
+                true
+            }
+            Err(failure) => {
+                let goes_on = matches!(failure.class(), Class::Failed | Class::Protocol);
+                self.failures.push(failure);
+                goes_on
+            }
+        }
+    }
 }
 
 /// Lists of these kinds.
