@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use url::form_urlencoded::{self, Serializer};
 
+use crate::env::programs;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -174,7 +175,7 @@ pub fn short(text: &str, most: usize) -> String {
 /// A word as a POSIX shell takes it back, for the commands that hints show: some hold what a server said.
 #[must_use]
 pub fn quoted(word: &str) -> String {
-    shlex::try_quote(&word.replace('\0', "")).map(Cow::into_owned).unwrap_or_default()
+    programs::quoted(&word.replace('\0', ""))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::auth::Gate;
 use crate::cli::{Elicit, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 use crate::config::secrets::Secrets;
 use crate::config::{Config, Lookup};
-use crate::env::Environment;
+use crate::env::{Environment, programs};
 use crate::error::{Class, Failure, Result};
 use crate::interrupt::{self, Interrupt};
 use crate::output::{Progress, Ui};
@@ -321,10 +321,10 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
     }
 }
 
-/// A word as a POSIX shell takes it back, for the commands that hints show.
+/// A word as a shell takes it back, for the commands that hints show.
 #[must_use]
 pub fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
+    programs::quoted(word)
 }
 
 /// Reads what arguments name; standard input is read once and remembered.

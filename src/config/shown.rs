@@ -2,6 +2,7 @@
 
 use super::expand::{self, Piece};
 use crate::env::Environment;
+use crate::env::programs::words;
 use crate::secret::REDACTED;
 
 /// A value as it may be shown.
@@ -80,7 +81,7 @@ pub fn value(text: &str, name: &str, care: Care, environment: Option<&Environmen
 
 /// A command line as it is written, unless one of its words is a secret itself.
 fn command(line: &str) -> Shown {
-    let words = shlex::split(line).unwrap_or_default();
+    let words = words(line).unwrap_or_default();
     let shown = arguments(&words.iter().map(String::as_str).collect::<Vec<_>>(), None);
     if shown.iter().any(|word| word.hidden) {
         let words: Vec<String> = shown.into_iter().map(|word| word.text).collect();

@@ -15,6 +15,7 @@ use super::secrets::Reference;
 use super::tree::{Node, Value};
 use super::{edit, expand};
 use crate::env::Environment;
+use crate::env::programs::quoted;
 use crate::error::{Class, Failure, Result};
 
 /// The files that are trusted: canonical path and SHA-256 of the content, in hexadecimal.
@@ -173,8 +174,5 @@ pub fn shell_word(text: &str) -> String {
         Some(rest) => ("~/", rest),
         None => ("", text),
     };
-    match shlex::try_quote(rest) {
-        Ok(quoted) => format!("{tilde}{quoted}"),
-        Err(_) => text.to_owned(),
-    }
+    format!("{tilde}{}", quoted(rest))
 }

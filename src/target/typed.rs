@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::{Overrides, Target, Word, word};
+use crate::env::programs::quoted;
 use crate::transport::{Endpoint, HttpMode};
 
 /// Stands where a value is to be filled in.
@@ -110,8 +111,4 @@ fn without_password(proxy: &str) -> String {
     let Some((before, host)) = proxy.rsplit_once('@') else { return proxy.to_owned() };
     let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
     format!("{scheme}{BLANK}@{host}")
-}
-
-fn quoted(text: &str) -> String {
-    shlex::try_quote(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
 }

@@ -1,7 +1,7 @@
 //! The grammar of the word TARGET, and what to say about a word that is no server.
 
 use crate::config::Config;
-use crate::env::Environment;
+use crate::env::{Environment, programs};
 use crate::error::{Class, Failure, Result};
 
 /// The positional words of a command, as typed.
@@ -42,11 +42,18 @@ pub fn word(text: &str) -> Result<Word> {
         Word::Url(owned)
     } else if is_call(text) {
         Word::Name(owned)
-    } else if text.contains(char::is_whitespace) || ["./", "../", "~/", "/"].iter().any(|p| text.starts_with(p)) {
+    } else if text.contains(char::is_whitespace) || is_place(text, cfg!(windows)) {
         Word::Command(owned)
     } else {
         Word::Name(owned)
     })
+}
+
+/// Whether a word is a path by its beginning: no name begins so.
+fn is_place(text: &str, windows: bool) -> bool {
+    let begins = |places: &[&str]| places.iter().any(|place| text.starts_with(place));
+    let on_drive = || matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
+    begins(&["./", "../", "~/", "/"]) || windows && (begins(&[".\\", "..\\", "~\\", "\\"]) || on_drive())
 }
 
 /// The scheme of a word that has one and an authority after it.
@@ -70,12 +77,13 @@ pub(super) fn head(text: &str) -> &str {
     text.split('(').next().unwrap_or(text)
 }
 
-/// Splits a command line by POSIX word rules; no shell is run, so only `~/` is expanded.
+/// Splits a command line by POSIX word rules, on Windows by those of its programs; no shell is run, so only `~/` is
+/// expanded.
 ///
 /// # Errors
 /// [`Class::Usage`] where a quote is not closed, or where there is no program.
 pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
-    let Some(words) = shlex::split(line) else {
+    let Some(words) = programs::words(line) else {
         return Err(Failure::new(Class::Usage, format!("cannot split the command line '{line}'"))
             .cause("a quote is opened and never closed, or a backslash ends it")
             .hint("put the command after `--` instead: its words are taken as they are"));
@@ -157,4 +165,22 @@ fn as_url(name: &str, alone: bool) -> Option<String> {
     }
     let local = bare == "localhost" || bare.starts_with("127.");
     (local || labels.len() > 1).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_told_by_its_beginning() {
+        for place in ["./x", "../x", "~/x", "/x"] {
+            assert!(is_place(place, false) && is_place(place, true), "{place}");
+        }
+        for place in [r".\x", r"..\x", r"~\x", r"C:\x.exe", "d:/x", r"\\host\share\x", r"\x"] {
+            assert!(is_place(place, true) && !is_place(place, false), "{place}");
+        }
+        for name in ["x", "x.y", "c:x", "ab:/x", "1:/x", "~x", r"x\y", "x/y", ""] {
+            assert!(!is_place(name, true), "{name}");
+        }
+    }
 }

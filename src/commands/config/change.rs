@@ -9,7 +9,7 @@ use crate::config::edit::{self, Lock};
 use crate::config::origins::{Format, Layer};
 use crate::config::rewrite::{self, Problem};
 use crate::config::{Config, Server, paths, trust};
-use crate::env::{self, Environment};
+use crate::env::{self, Environment, portable, programs};
 use crate::error::{Class, Failure, Result};
 use crate::output::Terminal;
 use crate::target;
@@ -177,7 +177,7 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
             .is_ok_and(|text| trust::Store::load(environment).is_ok_and(|store| store.trusts(&path, &text)));
     let failed = || Failure::new(Class::Config, format!("the editor '{}' failed", editor.join(" ")));
     let (program, args) = editor.split_first().ok_or_else(failed)?;
-    let status = std::process::Command::new(program)
+    let status = std::process::Command::new(environment.started(program, None))
         .args(args)
         .arg(&path)
         .status()
@@ -209,7 +209,7 @@ fn editor(environment: &Environment, file: &str) -> Result<Vec<String>> {
             .hint(format!("edit {file} another way, or name an editor that needs none in VISUAL or EDITOR")));
     }
     let command = chosen.unwrap_or(fallback);
-    match shlex::split(command) {
+    match programs::words(command) {
         Some(words) if !words.is_empty() => Ok(words),
         _ => Err(Failure::new(Class::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
     }
@@ -230,7 +230,7 @@ pub(super) fn written_path(environment: &Environment, path: &Path, file: &Path, 
     let below = file.parent().filter(|_| project).and_then(|directory| full.strip_prefix(directory).ok());
     match below {
         Some(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-        Some(rest) => format!("./{}", rest.display()),
+        Some(rest) => format!("./{}", portable(rest)),
         None => environment.shorten(&full),
     }
 }

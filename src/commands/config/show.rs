@@ -12,7 +12,7 @@ use crate::config::settings::Defaults;
 use crate::config::shown::{self, Care, Shown};
 use crate::config::tree::{Member, Node, Value};
 use crate::config::{Config, Server, relative_to};
-use crate::env::Environment;
+use crate::env::{Environment, programs};
 use crate::error::{Failure, Result};
 use crate::target::{self, Overrides};
 
@@ -114,10 +114,7 @@ fn summary(server: &Server) -> (String, String) {
 pub(super) fn command_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\;&|<>()`*?#!".contains(c));
-        match shlex::try_quote(word) {
-            Ok(quoted) if !plain => quoted.into_owned(),
-            _ => word.clone(),
-        }
+        if plain { word.clone() } else { programs::quoted(word) }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }

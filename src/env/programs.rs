@@ -1,0 +1,244 @@
+//! How programs are found by what people call them, and how a line is split into words.
+//!
+//! On Unix the system looks programs up, and lines are split as POSIX shells do. Windows knows two things besides:
+//! endings that are left out (`npx` is `npx.cmd`, and the `npx` beside it is a script for another system), which its
+//! own search adds only for `.exe`; and paths whose separator is the sign that elsewhere takes away a meaning.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// What is left out of a program's name, in the order in which it is tried. What else stands in `PATHEXT` are scripts
+/// that only a shell can run.
+const ENDINGS: &[&str] = if cfg!(windows) { &["com", "exe", "bat", "cmd"] } else { &[] };
+
+/// Whether a word says where a program is, and not only what it is called.
+#[must_use]
+pub fn is_path(word: &str) -> bool {
+    word.contains(std::path::is_separator)
+}
+
+/// The files that a path may mean where a program is wanted, the first that is there counts.
+#[must_use]
+pub fn candidates(place: &Path) -> Vec<PathBuf> {
+    with_endings(place, ENDINGS)
+}
+
+fn with_endings(place: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let has_one = |extension: &OsStr| endings.iter().any(|ending| extension.eq_ignore_ascii_case(ending));
+    if endings.is_empty() || place.extension().is_some_and(has_one) {
+        return vec![place.to_owned()];
+    }
+    let with = |ending: &&str| {
+        let mut file = place.as_os_str().to_owned();
+        file.push(".");
+        file.push(ending);
+        PathBuf::from(file)
+    };
+    endings.iter().map(with).collect()
+}
+
+/// The file of a program where the system would not find it by itself, else the word as it is: what is to be started.
+///
+/// A path is relative to `directory`, where it is a known one; a name is looked up in `path`.
+#[must_use]
+pub fn started(program: &str, directory: Option<&Path>, path: Option<&OsStr>) -> PathBuf {
+    if cfg!(windows) { with_ending(program, directory, path, ENDINGS) } else { PathBuf::from(program) }
+}
+
+fn with_ending(program: &str, directory: Option<&Path>, path: Option<&OsStr>, endings: &[&str]) -> PathBuf {
+    let places: Vec<PathBuf> = if is_path(program) {
+        // The system would look from where we are, and not from where the program will be.
+        vec![directory.unwrap_or(Path::new("")).join(program)]
+    } else {
+        let all = path.into_iter().flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>());
+        all.filter(|directory| directory.is_absolute()).map(|directory| directory.join(program)).collect()
+    };
+    let mut files = places.iter().flat_map(|place| with_endings(place, endings));
+    files.find(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(program))
+}
+
+/// Whether this file can be run.
+#[cfg(unix)]
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether this file can be run, perhaps under one of the endings that programs have.
+#[cfg(not(unix))]
+#[must_use]
+pub fn is_program(file: &Path) -> bool {
+    candidates(file).iter().any(|file| file.is_file())
+}
+
+/// Splits a command line into words as the shells of this system do; `None` where a quote is never closed.
+#[must_use]
+pub fn words(line: &str) -> Option<Vec<String>> {
+    if cfg!(windows) { windows_words(line) } else { shlex::split(line) }
+}
+
+/// A backslash is one, but before a double quote: there two are one, and a single one takes its meaning away, as the
+/// programs of Windows read their arguments. A single quote is a quote as in PowerShell, but within a word
+/// (`O'Brien`), where it is an apostrophe.
+fn windows_words(line: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut open = None;
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (open, c) {
+            (None, ' ' | '\t' | '\r' | '\n') => words.extend(word.take()),
+            (None | Some('"'), '\\') => {
+                let mut count = 1;
+                while chars.next_if_eq(&'\\').is_some() {
+                    count += 1;
+                }
+                let quote = chars.peek() == Some(&'"');
+                let word = word.get_or_insert_default();
+                word.extend(std::iter::repeat_n('\\', if quote { count / 2 } else { count }));
+                if quote && count % 2 == 1 {
+                    word.extend(chars.next());
+                }
+            }
+            (Some(quote), c) if c == quote => open = None,
+            (None, '"') => {
+                word.get_or_insert_default();
+                open = Some(c);
+            }
+            (None, '\'') if !word.as_ref().is_some_and(|word| word.ends_with(char::is_alphanumeric)) => {
+                word.get_or_insert_default();
+                open = Some(c);
+            }
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    open.is_none().then_some(words)
+}
+
+/// A word as the shells of this system take it back. One that cannot stand in a command line is left as it is.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    if cfg!(windows) {
+        return windows_quoted(word);
+    }
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// Words as the shells of this system take them back.
+#[must_use]
+pub fn joined(words: &[String]) -> String {
+    if words.iter().any(|word| word.contains('\0')) {
+        return words.join(" ");
+    }
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// Double quotes are the ones of both shells, where nothing in them means something to either; single ones are those
+/// of PowerShell.
+fn windows_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-+=:./\\~".contains(c);
+    if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    if word.ends_with('\\') || word.contains(['"', '$', '`', '%', '!']) {
+        return format!("'{}'", word.replace('\'', "''"));
+    }
+    format!("\"{word}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const WINDOWS: &[&str] = &["com", "exe", "bat", "cmd"];
+
+    #[test]
+    fn on_windows_a_name_means_the_first_file_with_an_ending() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        for (place, names) in [(&one, &["npx", "npx.cmd", "npx.ps1", "a.b.exe"][..]), (&two, &["npx.exe", "x.EXE"])] {
+            std::fs::create_dir(place).unwrap();
+            names.iter().for_each(|name| std::fs::write(place.join(name), "").unwrap());
+        }
+        std::fs::create_dir(one.join("x.cmd")).unwrap();
+        let path = std::env::join_paths([Path::new("."), &one, &two]).unwrap();
+        let found = |program: &str| with_ending(program, None, Some(&path), WINDOWS);
+        assert_eq!(
+            found("npx"),
+            one.join("npx.cmd"),
+            "the first directory counts, and a script without ending is none"
+        );
+        assert_eq!(found("npx.exe"), two.join("npx.exe"));
+        assert_eq!(found("x.EXE"), two.join("x.EXE"));
+        assert_eq!(found("x.cmd"), Path::new("x.cmd"), "a directory is no program");
+        assert_eq!(found("a.b"), one.join("a.b.exe"), "a dot in a name is no ending");
+        assert_eq!(found("npx.ps1"), Path::new("npx.ps1"), "only a shell runs it");
+        assert_eq!(found("nowhere"), Path::new("nowhere"));
+        assert_eq!(with_ending("npx", None, None, WINDOWS), Path::new("npx"));
+    }
+
+    #[test]
+    fn on_windows_a_path_is_relative_to_where_the_program_will_be() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("srv.bat"), "").unwrap();
+        let found = |program: &str| with_ending(program, Some(dir.path()), None, WINDOWS);
+        assert_eq!(found("./srv"), dir.path().join("./srv.bat"));
+        assert_eq!(found("./srv.bat"), dir.path().join("./srv.bat"));
+        assert_eq!(found("./none"), Path::new("./none"), "and the failure names what was given");
+        let full = dir.path().join("srv");
+        assert_eq!(with_ending(full.to_str().unwrap(), None, None, WINDOWS), dir.path().join("srv.bat"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn on_unix_the_system_itself_looks_programs_up() {
+        let path = std::env::var_os("PATH");
+        assert_eq!(started("sh", Some(Path::new("/")), path.as_deref()), Path::new("sh"));
+        assert_eq!(started("./sh", Some(Path::new("/bin")), None), Path::new("./sh"));
+        assert_eq!(candidates(Path::new("/bin/sh")), [Path::new("/bin/sh")]);
+    }
+
+    #[test]
+    fn words_of_windows_are_quoted_for_both_of_its_shells() {
+        for (word, quoted) in [
+            (r"C:\srv\x.exe", r"C:\srv\x.exe"),
+            (r"C:\Program Files\x.exe", r#""C:\Program Files\x.exe""#),
+            ("a & calc", "\"a & calc\""),
+            ("it's", "\"it's\""),
+            ("~/x", "\"~/x\""),
+            ("$(calc)", "'$(calc)'"),
+            ("{\"a\": 'b'}", "'{\"a\": ''b''}'"),
+            (r"a b\", r"'a b\'"),
+            ("", "\"\""),
+        ] {
+            assert_eq!(windows_quoted(word), quoted);
+            if !word.contains('\'') || !quoted.starts_with('\'') {
+                assert_eq!(windows_words(quoted).unwrap(), [word], "it is read back");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_of_windows_are_split_as_its_programs_read_them() {
+        for (line, words) in [
+            (r"C:\srv\x.exe --root D:\a\b", &[r"C:\srv\x.exe", "--root", r"D:\a\b"][..]),
+            (r#""C:\Program Files\x.exe"  y"#, &[r"C:\Program Files\x.exe", "y"]),
+            (r"'C:\Program Files\x.exe' y", &[r"C:\Program Files\x.exe", "y"]),
+            (r#""C:\dir\\" z"#, &[r"C:\dir\", "z"]),
+            (r#"say \"hi\" \\"a b\\\"c""#, &["say", "\"hi\"", r#"\a b\"c"#]),
+            (r"\\host\share\x.exe C:\O'Brien\y", &[r"\\host\share\x.exe", r"C:\O'Brien\y"]),
+            (r#"--a='b c' --d="e f""#, &["--a=b c", "--d=e f"]),
+            (r"'a\' '\\' ", &[r"a\", r"\\"]),
+            (r#"a "" ''"#, &["a", "", ""]),
+            ("", &[]),
+        ] {
+            assert_eq!(windows_words(line).unwrap(), words, "{line}");
+        }
+        for line in [r#""a"#, "'a", r#""a\""#] {
+            assert_eq!(windows_words(line), None, "{line}");
+        }
+    }
+}
