@@ -20,6 +20,7 @@ use super::lines::{Inbox, Line, next_line};
 use super::outbox::{Lines, Outbox, Taken};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
+use crate::env::programs::is_path;
 use crate::error::{Again, Class, Failure, Result};
 
 /// How many lines of stderr are kept, and how much of each.
@@ -35,7 +36,7 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 /// # Errors
 /// [`Class::Unreachable`] when the program cannot be started.
 pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection> {
-    let mut command = Command::new(&endpoint.program);
+    let mut command = Command::new(endpoint.started());
     command.args(&endpoint.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     match &endpoint.inherited {
         Inherited::AllBut(names) => names.iter().for_each(|name| {
@@ -49,10 +50,8 @@ pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection
     if let Some(cwd) = &endpoint.cwd {
         command.current_dir(cwd);
     }
-    #[cfg(unix)]
-    command.process_group(0);
     command.kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| cannot_start(endpoint, &error))?;
+    let mut child = process::spawn(&mut command).map_err(|error| cannot_start(endpoint, &error))?;
     let group = child.id().unwrap_or_default();
     process::register(group);
 
@@ -76,15 +75,15 @@ fn cannot_start(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     }
     let failure = Failure::new(Class::Unreachable, format!("cannot start '{program}'")).cause(error.to_string());
     let place = endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(program);
-    if program.contains('/') && place.is_dir() {
+    if is_path(program) && place.is_dir() {
         return Failure::new(Class::Unreachable, format!("cannot start '{program}'"))
             .cause("it is a directory")
             .hint("name the program in it that is the server");
     }
     match error.kind() {
-        ErrorKind::NotFound if program.contains('/') => failure.hint(format!("check the path {program}")),
+        ErrorKind::NotFound if is_path(program) => failure.hint(format!("check the path {program}")),
         ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),
-        ErrorKind::PermissionDenied => failure
+        ErrorKind::PermissionDenied if cfg!(unix) => failure
             .hint(format!("make it executable: chmod +x {}", shlex::try_quote(program).unwrap_or(program.into()))),
         _ => failure,
     }
