@@ -22,6 +22,7 @@ pub mod models;
 pub mod near;
 pub mod output;
 pub mod protocol;
+pub mod replace;
 pub mod schema;
 pub mod secret;
 pub mod session;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Class, Failure, Result};
+use crate::replace::replace;
 
 /// How long another mcpipe may hold the lock; an edit takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,7 +79,7 @@ pub fn write(file: &Path, text: &str) -> Result<()> {
         Err(error) => return Err(fail(error)),
     }
     new.as_file().sync_all().map_err(fail)?;
-    new.persist(&target).map_err(|error| fail(error.error))?;
+    replace(new, &target).map_err(fail)?;
     Ok(())
 }
 

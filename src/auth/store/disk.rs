@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::env::programs::quoted;
 use crate::error::{Class, Failure, Result};
+use crate::replace;
 
 use super::Say;
 
@@ -83,7 +85,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(&prefix).suffix(suffix).tempfile_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    replace::replace(file, path)?;
     #[cfg(unix)]
     File::open(dir)?.sync_all()?;
     Ok(())
@@ -241,7 +243,7 @@ pub fn corrupt(path: &Path, why: &str) -> Failure {
 
 fn shown(path: &Path) -> String {
     let text = path.to_string_lossy();
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), |quoted| quoted.into_owned())
+    quoted(&text)
 }
 
 /// The failure for a document of ours that will not become JSON: a defect.
@@ -284,6 +286,10 @@ mod tests {
             (0..40).for_each(|turn| replace(&writer, &written[turn % 2]).unwrap());
         });
         while !writing.is_finished() {
+            if cfg!(windows) {
+                // A file that is read without a pause is never replaced there.
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
             let text = read(&path, &super::super::tests::heard().0).unwrap().unwrap();
             assert!(texts.contains(&text), "{} bytes", text.len());
         }
