@@ -10,8 +10,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use crate::env::{self, Environment, programs};
+use crate::env::{self, Environment};
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// A browser that runs longer than this has started; one that ends sooner tells by its exit status.
 const STARTED: Duration = Duration::from_secs(2);
@@ -64,7 +65,7 @@ pub async fn open(url: &Url, environment: &Environment) -> Result<()> {
 fn openers(environment: &Environment) -> Vec<Vec<String>> {
     if let Some(browser) = environment.get(env::BROWSER) {
         let apart = if cfg!(windows) { ';' } else { ':' };
-        return browser.split(apart).filter_map(programs::words).filter(|words| !words.is_empty()).collect();
+        return browser.split(apart).filter_map(shell::words).filter(|words| !words.is_empty()).collect();
     }
     system(environment).iter().map(|words| words.split(' ').map(ToOwned::to_owned).collect()).collect()
 }

@@ -138,6 +138,14 @@ impl Environment {
         other
     }
 
+    /// The same without the variables whose values do not fit.
+    #[must_use]
+    pub fn filtered(&self, fits: impl Fn(&str) -> bool) -> Self {
+        let mut other = self.clone();
+        other.variables.retain(|(_, value)| fits(value));
+        other
+    }
+
     /// All variables, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))

@@ -26,6 +26,7 @@ pub mod replace;
 pub mod schema;
 pub mod secret;
 pub mod session;
+pub mod shell;
 pub mod target;
 pub mod transport;
 
@@ -280,7 +281,7 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     };
     let word = match value {
         Some(value) if !is_secret(name) => {
-            format!("{}={}", commands::quoted(name), commands::quoted(value))
+            format!("{}={}", shell::quoted(name), shell::quoted(value))
         }
         _ => format!("{name}=…"),
     };
@@ -296,8 +297,8 @@ fn as_tool(found: &str, arguments: &[OsString]) -> Option<String> {
         return None;
     }
     let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    let dotted = if name { format!("{target}.{}, or as ", commands::quoted(tool)) } else { String::new() };
-    Some(format!("a tool of that name is called as {dotted}{}", commands::quoted(&format!(" {tool}()"))))
+    let dotted = if name { format!("{target}.{}, or as ", shell::quoted(tool)) } else { String::new() };
+    Some(format!("a tool of that name is called as {dotted}{}", shell::quoted(&format!(" {tool}()"))))
 }
 
 /// Whether what is typed for this argument is rather not repeated.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::mcp_http::Legacy;
-use crate::support::oauth::Protected;
+use crate::support::oauth::{Protected, denial};
 use crate::support::pty::Streams;
 use crate::support::tls::Authority;
 use crate::support::{HttpServer, Mcp, Reply, Sandbox};
@@ -122,6 +122,56 @@ fn auth_login_status_token_and_logout() {
     sandbox.mcpipe(["auth", "token", "srv"]).run().exits(4).prints("");
     sandbox.mcpipe(["auth", "logout", "srv"]).run().exits(0).says("nobody is logged in");
     assert_eq!(sandbox.logins(), json!([]));
+}
+
+/// Whoever pastes a command to try reaches the same server.
+#[test]
+fn hints_repeat_the_configuration_that_was_named() {
+    let (sandbox, server) = (Sandbox::new(), Protected::start());
+    sandbox.file(
+        "my own.toml",
+        format!("[defaults]\ncredential_store = \"file\"\n[servers.srv]\nurl = {:?}\n", server.url()),
+    );
+    let named = ["--config", "my own.toml"];
+    let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).args(named);
+    let hint = |words: &[&str], code: i32| {
+        let run = run(words).run();
+        run.exits(code).prints("");
+        run.stderr().split_once("hint: ").unwrap().1.to_owned()
+    };
+    let login = "mcpipe auth login srv --config 'my own.toml'\n";
+    assert_eq!(hint(&["auth", "status", "srv"], 4), login);
+    let token = format!("give it a token from a variable with --bearer-env VAR, or log in: {login}");
+    assert_eq!(hint(&["auth", "token", "srv"], 4), token);
+    let unknown = "`mcpipe config add srf URL --config 'my own.toml'` adds it; \
+                   `mcpipe config list --config 'my own.toml'` shows what there is\n";
+    for command in ["status", "token", "logout"] {
+        assert_eq!(hint(&["auth", command, "srf"], 3), unknown);
+    }
+    assert_eq!(hint(&["config", "get", "srf"], 3), "see the names: mcpipe config list --config 'my own.toml'\n");
+    let client = "mcpipe auth login srv --grant client-credentials --client-id ID --client-secret-env VAR --config 'my own.toml'\n";
+    assert_eq!(hint(&["auth", "login", "srv", "--grant", "client-credentials"], 2), client);
+    // A registration that is refused, and one that a page does not know.
+    server.in_turn("/token", vec![denial(401, "invalid_client")]);
+    let refused = run(&["auth", "login", "srv"]).with_browser().run();
+    let anew = "mcpipe auth logout srv --config 'my own.toml' && mcpipe auth login srv --config 'my own.toml'\n";
+    refused.exits(4).says(&format!("hint: register anew: {anew}"));
+    let late = run(&["auth", "login", "srv", "--timeout", "1s"]).env("BROWSER", "true").run();
+    late.exits(6).says("forget the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
+    let nowhere = run(&["auth", "login", "srv"]).env("BROWSER", "false").run();
+    nowhere.exits(4).says("another machine: mcpipe auth login srv --config 'my own.toml' --no-browser\n");
+    // Tokens that have run out.
+    let tokens = r#"{"access_token":"access-1-call","expires_in":1}"#;
+    run(&["auth", "import", "srv"]).stdin(tokens).run().exits(0);
+    std::thread::sleep(Duration::from_millis(1100));
+    let status = run(&["auth", "status", "srv"]).run();
+    status.exits(4).says(&format!("mcpipe: error: the login to srv has expired\nhint: {login}"));
+    // And such as cannot be read.
+    let file = sandbox.path().join("home/.local/share/mcpipe/credentials.json");
+    let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    stored["records"].as_object_mut().unwrap().values_mut().for_each(|record| record["record"] = json!("{"));
+    std::fs::write(&file, stored.to_string()).unwrap();
+    assert_eq!(hint(&["auth", "token", "srv"], 3), format!("remove them, and log in again: {anew}"));
 }
 
 #[test]

@@ -165,6 +165,59 @@ fn a_variable_that_a_process_says_when_it_dies_is_not_shown() {
     }
 }
 
+/// Some servers take their secrets as arguments, and print their command line when it does not please them.
+#[test]
+fn an_argument_that_a_process_says_when_it_dies_is_not_shown() {
+    let sandbox = Sandbox::new();
+    let server = sandbox.script("srv", "printf 'bad argument: %s\\n' \"$@\" >&2; exit 3");
+    let spoken = |args: &[&str]| {
+        let args: Vec<String> = args.iter().map(|arg| format!("{arg:?}")).collect();
+        sandbox.config(&format!("[servers.srv]\ncommand = {:?}\nargs = [{}]\n", server, args.join(", ")));
+        let run = sandbox.mcpipe(["list", "srv", "--trace", "trace"]).env("T", TOKEN).run();
+        run.exits(5).prints("").hides(TOKEN);
+        let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
+        assert!(!trace.contains(TOKEN), "{trace}");
+        let lines = run.stderr().lines().filter_map(|line| line.strip_prefix("  | bad argument: "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let said = spoken(&["--api-key", "${T}", "--token=${T}", "API_KEY=${T}", "--env=GH_TOKEN=tok-2-of-ada", "-y"]);
+    assert_eq!(
+        said,
+        ["--api-key", "[redacted]", "--token=[redacted]", "API_KEY=[redacted]", "--env=GH_TOKEN=tok-2-of-ada", "-y"]
+    );
+    let said =
+        spoken(&["--env=MY_API_KEY=key-2-of-ada", "-H", "Authorization: Bearer ${T}", "--header=X-Api-Key:${T}"]);
+    assert_eq!(
+        said,
+        ["--env=MY_API_KEY=[redacted]", "-H", "Authorization: Bearer [redacted]", "--header=X-Api-Key:[redacted]"]
+    );
+    let said = spoken(&["postgres://ada:${T}@db.example/x", "--url=https://h.example/?api_key=${T}&page=first-page"]);
+    assert_eq!(
+        said,
+        ["postgres://ada:[redacted]@db.example/x", "--url=https://h.example/?api_key=[redacted]&page=first-page"]
+    );
+    // What is no secret, or too short to be one, stays; so does what merely follows an option without a value.
+    let plain = [
+        "--token",
+        "--verbose",
+        "--mode",
+        "production",
+        "--password=short",
+        "ssh://gitter@h.example/x",
+        "--max-tokens",
+        "100000",
+        "a=b:c=d",
+        "password is not set: production",
+    ];
+    assert_eq!(spoken(&plain), plain);
+    // A command line typed as the target is told without them, too, also in the command to try.
+    let line = format!("{} --api-key {TOKEN}", server.display());
+    for words in [&[][..], &["--json"], &["-vv"]] {
+        let run = sandbox.mcpipe(["list", &line]).args(words.iter().copied()).run();
+        run.exits(5).prints("").hides(TOKEN).says("bad argument: [redacted]");
+    }
+}
+
 /// The configuration says where the secret is; a copy of it elsewhere would outlive it.
 #[test]
 fn a_configured_client_secret_is_not_copied_to_the_credentials() {

@@ -1,5 +1,9 @@
 //! `config`: every subcommand as a user sees it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -64,7 +68,7 @@ fn list_says_what_is_configured_and_where() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["~/.config/mcpipe/config.toml:5"],"faults":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"faulty","replaces":[],"faults":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"faults":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"faults":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"faults":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"ready","replaces":[],"faults":[]}],"faults":[]}
+        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"faults":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"faulty","replaces":[],"faults":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"faults":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"faults":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"faults":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"ready","replaces":[],"faults":[]}],"faults":[]}
     "#]].assert_eq(&config(&sandbox, &["list", "--json"]));
     expect![[r#"
         exit: 0
@@ -136,7 +140,7 @@ fn path_lists_the_files_in_their_order() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"files":[{"path":"[ROOT]/work/alone.toml","layer":"chosen","format":"toml","state":"read"}]}
+        {"files":[{"path":"[ROOT]/work/alone.toml","layer":"chosen","format":"toml","state":"read","cause":null}]}
     "#]]
     .assert_eq(&config(&sandbox, &["path", "--config", "alone.toml", "--json"]));
     expect![[r#"
@@ -147,6 +151,125 @@ fn path_lists_the_files_in_their_order() {
         --config or MCPIPE_CONFIG names this file; no other is read
     "#]]
     .assert_eq(&config(&sandbox, &["path", "--config", "gone.toml"]));
+}
+
+/// Not there and not to be read are two things.
+#[test]
+fn path_says_why_a_file_cannot_be_read() {
+    let sandbox = Sandbox::new();
+    sandbox.file("plain", "");
+    symlink("loop.toml", sandbox.work().join("loop.toml")).unwrap();
+    let home = sandbox.path().join("home/.config");
+    std::fs::create_dir_all(home.join("mcpipe")).unwrap();
+    symlink("config.toml", home.join("mcpipe/config.toml")).unwrap();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/work/plain/c.toml\tchosen\tunreadable
+        --- stderr
+        [ROOT]/work/plain/c.toml cannot be read: Not a directory (os error 20)
+        --config or MCPIPE_CONFIG names this file; no other is read
+    "#]]
+    .assert_eq(&config(&sandbox, &["path", "--config", "plain/c.toml"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"files":[{"path":"[ROOT]/work/loop.toml","layer":"chosen","format":"toml","state":"unreadable","cause":"Too many levels of symbolic links (os error 40)"}]}
+    "#]]
+    .assert_eq(&config(&sandbox, &["path", "--config", "loop.toml", "--json"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tunreadable
+        --- stderr
+        [ROOT]/home/.config/mcpipe/config.toml cannot be read: Too many levels of symbolic links (os error 40)
+    "#]]
+    .assert_eq(&config(&sandbox, &["path"]));
+    // What cannot be known to be trusted is not read.
+    let store = sandbox.path().join("home/.local/state/mcpipe");
+    std::fs::create_dir_all(&store).unwrap();
+    std::fs::write(store.join("trust.json"), "{").unwrap();
+    sandbox.file(".mcp.json", "{}");
+    std::fs::remove_file(home.join("mcpipe/config.toml")).unwrap();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tmissing
+        [ROOT]/work/.mcp.json\tproject\tunreadable
+        --- stderr
+        [ROOT]/work/.mcp.json cannot be read: it cannot be told whether it is trusted
+    "#]]
+    .assert_eq(&config(&sandbox, &["path"]));
+    std::fs::remove_file(sandbox.work().join(".mcp.json")).unwrap();
+    // Where a file stands in the place of a directory, there is nothing below it.
+    std::fs::remove_dir_all(home.join("mcpipe")).unwrap();
+    std::fs::write(home.join("mcpipe"), "").unwrap();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tmissing
+    "#]]
+    .assert_eq(&config(&sandbox, &["path"]));
+}
+
+/// A path need not be text, and JSON is.
+#[test]
+fn a_path_that_is_no_text_is_told_as_far_as_it_is() {
+    let sandbox = Sandbox::new();
+    let odd = sandbox.work().join(OsStr::from_bytes(b"odd-\xff"));
+    std::fs::create_dir(&odd).unwrap();
+    std::fs::write(odd.join(".mcpipe.toml"), "[servers.a]\nurl = \"https://a.example/mcp\"\n").unwrap();
+    let file = sandbox.work().join("odd-\u{fffd}/.mcpipe.toml");
+    let run = |words: &[&str]| {
+        let run = sandbox.mcpipe(["config"]).args(words.iter().copied()).args(["--json"]).cwd(&odd).run();
+        run.exits(0).json()
+    };
+    assert_eq!(run(&["path"])["files"][1]["path"], json!(file));
+    assert_eq!(run(&["check"])["files"], json!([file]));
+    assert_eq!(run(&["list"])["servers"][0]["origin"]["file"], json!(file));
+    assert_eq!(run(&["trust", "--yes"])["files"][0]["file"], json!(file));
+    assert_eq!(run(&["trust", "--revoke"])["files"][0]["file"], json!(file));
+    for words in [
+        &["add", "b", "https://b.example/mcp", "--project", "--dry-run"][..],
+        &["add", "b", "https://b.example/mcp", "--project"],
+        &["rename", "b", "c", "--project"],
+        &["remove", "c", "--project"],
+        &["import", ".mcpipe-import.json", "--project", "--yes"],
+    ] {
+        std::fs::write(odd.join(".mcpipe-import.json"), "{\"mcpServers\": {\"d\": {\"url\": \"https://d/\"}}}")
+            .unwrap();
+        assert_eq!(run(words)["file"], json!(file), "{words:?}");
+    }
+}
+
+/// What a variable holds may be any secret, a plain word too: where a process is given it, the reference stands.
+#[test]
+fn get_shows_references_of_what_a_process_is_given() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        "[servers.s]\ncommand = \"sh\"\nargs = [\"-c\", \"true\", \"${WORD}\", \"--as=${WORD:-none}\"]\ncwd = \"~/${DIR}\"\n\
+         env = { DB = \"${WORD}\", LEVEL = \"debug\", AT = \"in ${WORD}\", DATA = \"${HOME}/data\" }\n",
+    );
+    std::fs::create_dir(sandbox.path().join("home/core")).unwrap();
+    let run = |words: &[&str]| {
+        let run = sandbox.mcpipe(["config", "get", "s"]).args(words.iter().copied());
+        run.env("WORD", "swordfish").env("DIR", "core").run()
+    };
+    expect![[r#"
+        exit: 0
+        --- stdout
+        command\tsh\t~/.config/mcpipe/config.toml:2
+        args\t-c true ${WORD} --as=${WORD:-none}\t~/.config/mcpipe/config.toml:3
+        cwd\t~/core\t~/.config/mcpipe/config.toml:4
+        env.DB\t${WORD}\t~/.config/mcpipe/config.toml:5
+        env.LEVEL\tdebug\t~/.config/mcpipe/config.toml:5
+        env.AT\t[redacted]${WORD}\t~/.config/mcpipe/config.toml:5
+        env.DATA\t[ROOT]/home/data\t~/.config/mcpipe/config.toml:5
+    "#]]
+    .assert_eq(&run(&[]).hides("swordfish").snapshot());
+    let values = run(&["--json"]).hides("swordfish").json()["values"].clone();
+    assert_eq!(values[1]["value"], json!(["-c", "true", "${WORD}", "--as=${WORD:-none}"]));
+    assert_eq!((&values[3]["value"], &values[3]["hidden"]), (&json!("${WORD}"), &json!(false)));
 }
 
 #[test]
@@ -185,7 +308,14 @@ fn check_finds_everything_at_once() {
     "#]].assert_eq(&config(&sandbox, &["check"]));
     let json = sandbox.mcpipe(["config", "check", "--json"]).run();
     let first = &json.exits(3).json()["findings"][0];
-    expect![[r#"{"file":"~/.config/mcpipe/config.toml","line":5,"column":null,"message":"unknown key 'headerz' in [servers.a]; did you mean 'headers'?","cause":null,"hint":null,"weight":"fault","server":"a"}"#]].assert_eq(&first.to_string());
+    let file = sandbox.path().join("home/.config/mcpipe/config.toml");
+    assert_eq!(json.json()["files"], json!([file, sandbox.work().join(".mcp.json")]));
+    let wanted = json!({"file": file, "line": 5, "column": null, "cause": null, "hint": null, "weight": "fault",
+        "server": "a", "message": "unknown key 'headerz' in [servers.a]; did you mean 'headers'?"});
+    assert_eq!(*first, wanted);
+    for finding in json.json()["findings"].as_array().unwrap() {
+        assert!(json.json()["files"].as_array().unwrap().contains(&finding["file"]), "{finding}");
+    }
     expect![[r#"
         exit: 3
         --- stdout
@@ -291,7 +421,7 @@ fn what_cannot_be_used_is_not_called_ready() {
     expect![[r#"
         [
           {
-            "file": "~/.config/mcpipe/config.toml",
+            "file": "[ROOT]/home/.config/mcpipe/config.toml",
             "line": 3,
             "column": null,
             "message": "the variable API_TOKEN, which should hold the bearer token, is not set ('a')",
@@ -300,7 +430,9 @@ fn what_cannot_be_used_is_not_called_ready() {
           }
         ]
     "#]]
-    .assert_eq(&format!("{:#}\n", document["servers"][0]["faults"]));
+    .assert_eq(
+        &format!("{:#}\n", document["servers"][0]["faults"]).replace(sandbox.path().to_str().unwrap(), "[ROOT]"),
+    );
     let set = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "x").run().json();
     assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("faulty")));
     assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "faulty");

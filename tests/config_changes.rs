@@ -226,6 +226,13 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
     }
     // The next step can be taken although the name does not exist.
     add("x", &[&login]).says(&format!("or log in: mcpipe auth login {login}\n"));
+    let script = sandbox.script("the server", "echo \"bad $*\" >&2; exit 3");
+    let run = add("x", &["--env", "LEVEL=high", "--", script.to_str().unwrap(), "--api-key", "k3y-of-ada", "a b"]);
+    assert_eq!(
+        run.exits(5).prints("").stderr().replace(script.to_str().unwrap(), "SERVER"),
+        "mcpipe: error: the server process ended (exit status: 3)\n  so 'x' is not added\nthe server's last words:\n  \
+         | bad --api-key [redacted] a b\nhint: run it by itself to see why: LEVEL=… 'SERVER' --api-key [redacted] 'a b'\n"
+    );
     expect![[r#"
         exit: 0
         --- stderr

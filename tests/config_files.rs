@@ -1,6 +1,6 @@
 //! Configuration files: which count, what lies over what, how they are changed, and what works while one is broken.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use expect_test::expect;
@@ -181,6 +181,98 @@ fn a_file_that_cannot_be_written_stays_as_it_was() {
         let run = sandbox.mcpipe(["config"]).args(words.iter().copied()).run();
         run.exits(3);
         assert_eq!(read(&user_file(&sandbox)), broken, "{run:?}");
+    }
+}
+
+/// To replace a file asks for the right to write its directory only; whoever made it read-only meant more than that.
+#[test]
+fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
+    let text = "[servers.a]\nurl = \"https://a.example/mcp\"\n";
+    let sandbox = Sandbox::new();
+    let file = sandbox.config(text);
+    let state = |file: &PathBuf| {
+        let meta = std::fs::metadata(file).unwrap();
+        (read(file), meta.ino(), meta.permissions().mode() & 0o777)
+    };
+    let set_mode = |file: &PathBuf, mode| std::fs::set_permissions(file, PermissionsExt::from_mode(mode)).unwrap();
+    set_mode(&file, 0o444);
+    let before = state(&file);
+    sandbox.file("other.json", "{\"mcpServers\": {\"b\": {\"url\": \"https://b.example/mcp\"}}}");
+    let editor = sandbox.script("editor", "touch edited");
+    let refused = |words: &[&str]| {
+        let run = sandbox.mcpipe(["config"]).args(words.iter().copied()).env("EDITOR", editor.as_os_str()).run();
+        run.exits(3).prints("");
+        run.stderr().to_owned()
+    };
+    let changes = [
+        &["add", "b", "https://b.example/mcp"][..],
+        &["add", "a", "https://b.example/mcp", "--force"],
+        // Nobody waits for a server that could not be added anyway.
+        &["add", "b", "http://127.0.0.1:1/mcp", "--check"],
+        &["remove", "a"],
+        &["rename", "a", "b"],
+        &["import", "other.json", "--yes"],
+        &["edit"],
+    ];
+    for words in changes {
+        assert_eq!(
+            refused(words),
+            "mcpipe: error: cannot change ~/.config/mcpipe/config.toml\n  it is read-only\n\
+             hint: make it writable: chmod u+w ~/.config/mcpipe/config.toml\n",
+            "{words:?}"
+        );
+        assert_eq!(state(&file), before, "{words:?}");
+    }
+    assert!(!sandbox.work().join("edited").exists());
+    // What changes nothing goes on.
+    sandbox.mcpipe(["config", "check"]).run().exits(0);
+    sandbox.mcpipe(["config", "add", "b", "https://b.example/mcp", "--dry-run"]).run().exits(0);
+    sandbox.mcpipe(["config", "import", "other.json"]).run().exits(0);
+    // Behind a link it is the file that counts.
+    let real = sandbox.path().join("home/dot files.toml");
+    std::fs::rename(&file, &real).unwrap();
+    symlink("../../dot files.toml", &file).unwrap();
+    assert_eq!(
+        refused(&["remove", "a"]),
+        "mcpipe: error: cannot change ~/.config/mcpipe/config.toml\n  it leads to ~/dot files.toml, which is read-only\n\
+         hint: make it writable: chmod u+w ~/'dot files.toml'\n"
+    );
+    assert_eq!(state(&real), before);
+    set_mode(&real, 0o644);
+    sandbox.mcpipe(["config", "remove", "a"]).run().exits(0);
+    assert_eq!((read(&real).as_str(), std::fs::symlink_metadata(&file).unwrap().is_symlink()), ("", true));
+}
+
+#[test]
+fn what_is_trusted_is_not_changed_while_it_is_read_only() {
+    let sandbox = Sandbox::new();
+    let project = sandbox.file(".mcpipe.toml", "[servers.a]\ncommand = \"sh\"\n");
+    let editor = sandbox.script("editor", "echo >> \"$1\"");
+    let run =
+        |words: &[&str]| sandbox.mcpipe(["config"]).args(words.iter().copied()).env("EDITOR", editor.as_os_str()).run();
+    // The project's own file is not what trusting writes.
+    std::fs::set_permissions(&project, PermissionsExt::from_mode(0o400)).unwrap();
+    run(&["trust", "--yes"]).exits(0);
+    std::fs::set_permissions(&project, PermissionsExt::from_mode(0o600)).unwrap();
+    let store = sandbox.path().join("home/.local/state/mcpipe/trust.json");
+    std::fs::set_permissions(&store, PermissionsExt::from_mode(0o400)).unwrap();
+    let before = (read(&project), read(&store));
+    sandbox.file("sub/.mcp.json", "{\"mcpServers\": {}}");
+    for words in [
+        &["trust", "--revoke"][..],
+        &["trust", "--yes", "sub/.mcp.json"],
+        // It is trusted, and would not be any more.
+        &["add", "b", "https://b.example/mcp", "--project"],
+        &["edit", "--project"],
+    ] {
+        let refused = run(words);
+        assert_eq!(
+            refused.exits(3).prints("").stderr(),
+            "mcpipe: error: cannot change ~/.local/state/mcpipe/trust.json\n  it is read-only\n\
+             hint: make it writable: chmod u+w ~/.local/state/mcpipe/trust.json\n",
+            "{words:?}"
+        );
+        assert_eq!((read(&project), read(&store)), before, "{words:?}");
     }
 }
 

@@ -24,6 +24,12 @@ fn what_an_old_server_did_not_declare_is_not_asked_for() {
         assert!(!server.only().methods().contains(&method.to_owned()));
         let server = bare().http();
         run(&server.url("/mcp")).exits(1).prints("").says(said);
+        // Of a configured server, the command says where it is configured.
+        let file = sandbox.file("my own.toml", format!("servers.srv.url = {:?}\n", server.url("/mcp")));
+        let named = sandbox.mcpipe([words[0], "srv"]).args(&words[1..]).arg("--config").arg(&file).run();
+        let hint = format!("see what it offers: mcpipe list srv --all --config '{}'", file.display());
+        named.exits(1).prints("");
+        assert_eq!(named.stderr(), format!("mcpipe: error: {said}\nhint: {hint}\n"));
         // The probe for the era is another matter: that was before anything could be declared.
         let asked = |request: &Request| request.rpc() == method && request.header("mcp-method").is_none();
         assert!(!server.requests().iter().any(asked), "{:?}", server.exchange());

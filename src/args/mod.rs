@@ -183,7 +183,7 @@ impl<'a> Builder<'a, '_> {
             !self.given.iter().any(|group| group.place.path.first().is_some_and(|first| first == **name))
         };
         problem.suggest(Some(match required.iter().find(free) {
-            Some(name) => format!("did you mean {name}={}?", schema::shell_quoted(word)),
+            Some(name) => format!("did you mean {name}={}?", crate::shell::quoted(word)),
             None => "write NAME=VALUE".to_owned(),
         }))
     }

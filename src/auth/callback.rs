@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use url::form_urlencoded::{self, Serializer};
 
-use crate::env::programs;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -170,12 +169,6 @@ fn denied(error: &str, description: Option<&str>) -> Failure {
 pub fn short(text: &str, most: usize) -> String {
     let cut: String = text.chars().take(most).collect();
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
-}
-
-/// A word as a POSIX shell takes it back, for the commands that hints show: some hold what a server said.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    programs::quoted(&word.replace('\0', ""))
 }
 
 #[cfg(test)]

@@ -188,10 +188,7 @@ async fn first<T>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn names(text: &str) -> Vec<String> {
-        text.split_whitespace().map(ToOwned::to_owned).collect()
-    }
+    use crate::auth::testing::words as names;
 
     #[test]
     fn the_configured_issuer_is_used_unless_the_server_names_others() {

@@ -152,10 +152,7 @@ mod tests {
     use rustls::pki_types::PrivateKeyDer;
 
     use super::*;
-
-    fn names(text: &str) -> Vec<String> {
-        text.split_whitespace().map(ToOwned::to_owned).collect()
-    }
+    use crate::auth::testing::words as names;
 
     #[test]
     fn aut_24_the_method_follows_what_the_client_has_and_the_server_takes() {

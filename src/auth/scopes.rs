@@ -49,10 +49,7 @@ pub fn lasting(mut scopes: Vec<String>, server: &ServerMetadata) -> Vec<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn words(text: &str) -> Vec<String> {
-        text.split_whitespace().map(ToOwned::to_owned).collect()
-    }
+    use crate::auth::testing::words;
 
     #[test]
     fn aut_15_configured_then_challenged_then_known_then_none() {

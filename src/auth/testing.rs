@@ -263,3 +263,8 @@ fn follow(mut url: String) {
         Some(())
     });
 }
+
+/// The words of a text.
+pub fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(ToOwned::to_owned).collect()
+}

@@ -373,7 +373,7 @@ impl<'a> Calling<'a> {
                 failure
             }
             _ => {
-                let way = format!("mcpipe task wait {}", super::quoted(id));
+                let way = format!("mcpipe task wait {}", crate::shell::quoted(id));
                 let failure = failure.cause(format!("the task goes on; its result: {way}"));
                 if failure.details().hint.is_none() { failure.hint(way) } else { failure }
             }
@@ -387,5 +387,5 @@ fn refuses_arguments(failure: &Failure) -> bool {
 
 /// The command that shows a tool.
 fn shown(target: &Target, tool: &str) -> String {
-    target.line("list", &[&super::quoted(tool)])
+    target.line("list", &[&crate::shell::quoted(tool)])
 }

@@ -18,7 +18,7 @@ use crate::error::{Class, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Ui;
 use crate::secret::Secret;
-use crate::target::{Auth, Target};
+use crate::target::Target;
 use crate::transport::Boxed;
 use url::Url;
 
@@ -84,11 +84,12 @@ impl Context {
         }
         let settings = match entry.settings {
             Some(settings) => settings,
-            None => settings(&target.auth, &target.name)?,
+            None => settings(target)?,
         };
         let manner = Manner {
             name: target.name.clone(),
             command: target.line("auth login", &[]),
+            logout: target.line("auth logout", &[]),
             configured: target.configured.then(|| target.name.clone()),
             secret: target.auth.client_secret.clone(),
             login: entry.login,
@@ -170,30 +171,36 @@ pub fn sends_credentials(target: &Target) -> bool {
 ///
 /// # Errors
 /// [`Class::Config`] for a word that is none of those that are possible.
-pub fn settings(auth: &Auth, server: &str) -> Result<Settings> {
-    fn word<T>(text: Option<&String>, key: &str, server: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
+pub fn settings(target: &Target) -> Result<Settings> {
+    fn word<T>(
+        text: Option<&String>,
+        key: &str,
+        target: &Target,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
         let Some(text) = text else { return Ok(None) };
         parse(text).map(Some).ok_or_else(|| {
-            Failure::new(Class::Config, format!("'{key}' of '{server}' cannot be '{text}'"))
-                .hint(format!("mcpipe config check {}", super::quoted(server)))
+            Failure::new(Class::Config, format!("'{key}' of '{}' cannot be '{text}'", target.name))
+                .hint(target.config_line("check"))
         })
     }
+    let auth = &target.auth;
     Ok(Settings {
         client_id: auth.client_id.clone(),
         client_secret: auth.client_secret.clone(),
         scopes: auth.scopes.clone(),
-        grant: word(auth.grant.as_ref(), "grant", server, Grant::parse)?.unwrap_or_default(),
+        grant: word(auth.grant.as_ref(), "grant", target, Grant::parse)?.unwrap_or_default(),
         issuer: auth.issuer.clone(),
         client_metadata_url: auth.client_metadata_url.clone(),
         redirect_port: auth.redirect_port,
         token_endpoint_auth_method: word(
             auth.token_endpoint_auth_method.as_ref(),
             "token_endpoint_auth_method",
-            server,
+            target,
             Method::parse,
         )?,
         private_key_file: auth.private_key_file.clone(),
-        signing_algorithm: word(auth.signing_algorithm.as_ref(), "signing_algorithm", server, Algorithm::parse)?,
+        signing_algorithm: word(auth.signing_algorithm.as_ref(), "signing_algorithm", target, Algorithm::parse)?,
         assertion_file: auth.assertion_file.clone(),
         idp_token_endpoint: auth.idp_token_endpoint.clone(),
         idp_client_id: auth.idp_client_id.clone(),

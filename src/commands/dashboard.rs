@@ -65,7 +65,8 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let overrides = overrides(&args.reach);
     let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {
-        context.ui.note("no servers are configured; to add one: mcpipe config add NAME URL");
+        let add = config.followed("mcpipe config add NAME URL");
+        context.ui.note(&format!("no servers are configured; to add one: {add}"));
         if context.ui.json() {
             context.ui.json_text(r#"{"servers":[]}"#)?;
         }

@@ -24,17 +24,14 @@ impl Context {
             Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
             Endpoint::Stdio(endpoint) => {
                 let secret = endpoint.env.iter().filter(|(name, _)| is_credential(name));
-                return secret.for_each(|(_, value)| self.hide_part(value.reveal()));
+                secret.for_each(|(_, value)| self.hide_part(value.reveal()));
+                return self.hide_in_arguments(&endpoint.args);
             }
             Endpoint::Unix(_) => return,
         };
         for (name, value) in &endpoint.headers {
             if is_credential(name) {
-                let whole = value.reveal();
-                match whole.trim().split_once(' ').filter(|_| name.to_ascii_lowercase().ends_with("authorization")) {
-                    Some((scheme, rest)) => self.hide_authorization(scheme, rest.trim()),
-                    None => self.hide_value(whole),
-                }
+                self.hide_named(name, value.reveal());
             }
         }
         self.hide_in_url(&endpoint.url);
@@ -47,6 +44,53 @@ impl Context {
                     self.env.get(name).into_iter().for_each(|proxy| self.hide_in_proxy(proxy));
                 }
             }
+        }
+    }
+
+    /// What stands behind a secret's name in the words of a command line (`--name value`, `--name=value`, `NAME=value`,
+    /// `Name: value`), and what is secret in a URL there.
+    fn hide_in_arguments(&self, args: &[String]) {
+        let mut named = None;
+        for arg in args {
+            match named.take() {
+                // An option that was given no value.
+                Some(name) if !arg.starts_with("--") => self.hide_named(name, arg),
+                _ => self.hide_in_argument(arg),
+            }
+            named = Some(arg.as_str()).filter(|arg| arg.starts_with('-') && is_secret_name(arg));
+        }
+    }
+
+    fn hide_in_argument(&self, arg: &str) {
+        // An option may hold a pair itself: `--env=API_KEY=value`, `--header=X-Api-Key: value`.
+        let mut rest = arg;
+        while let Some((name, value)) = rest.split_once(['=', ':']) {
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+')) {
+                return;
+            }
+            if is_secret_name(name) {
+                return self.hide_named(name, value);
+            }
+            if value.starts_with("//") {
+                return Url::parse(rest).into_iter().for_each(|url| self.hide_in_address(url));
+            }
+            rest = value.trim_start();
+        }
+    }
+
+    /// A URL of any kind. Only on the web is a user without a password a token.
+    fn hide_in_address(&self, mut url: Url) {
+        if url.password().is_none() && !matches!(url.scheme(), "http" | "https") {
+            let _ = url.set_username("");
+        }
+        self.hide_in_url(&url);
+    }
+
+    /// The value of a header, a variable or an option.
+    fn hide_named(&self, name: &str, whole: &str) {
+        match whole.trim().split_once(' ').filter(|_| name.to_ascii_lowercase().ends_with("authorization")) {
+            Some((scheme, rest)) => self.hide_authorization(scheme, rest.trim()),
+            None => self.hide_value(whole),
         }
     }
 

@@ -262,7 +262,7 @@ async fn one_tool(context: &Context, session: &Session, name: &str, schema_only:
         let output = tool.output_schema().map(schema::output_shape);
         let made = tool.input_schema().map(schema::example);
         let fits = made.as_ref().is_none_or(|made| made.fits);
-        let mut words = vec![super::quoted(name)];
+        let mut words = vec![crate::shell::quoted(name)];
         words.extend(made.map(|made| made.words).unwrap_or_default());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut example = target.line("call", &words);

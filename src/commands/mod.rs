@@ -35,7 +35,7 @@ use crate::auth::Gate;
 use crate::cli::{Elicit, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
 use crate::config::secrets::Secrets;
 use crate::config::{Config, Lookup};
-use crate::env::{Environment, programs};
+use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::interrupt::{self, Interrupt};
 use crate::output::{Progress, Ui};
@@ -319,12 +319,6 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
         allow_http: reach.allow_http,
         unix_socket: reach.unix_socket,
     }
-}
-
-/// A word as a shell takes it back, for the commands that hints show.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    programs::quoted(word)
 }
 
 /// Reads what arguments name; standard input is read once and remembered.

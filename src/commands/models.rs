@@ -68,7 +68,8 @@ async fn every(context: &Context, args: &ListArgs, form: ToolForm) -> Result<Exi
     let overrides = overrides(&args.reach);
     let servers: Vec<&str> = config.enabled().collect();
     if servers.is_empty() {
-        context.ui.note("no servers are configured; to add one: mcpipe config add NAME URL");
+        let add = config.followed("mcpipe config add NAME URL");
+        context.ui.note(&format!("no servers are configured; to add one: {add}"));
     }
     let progress = context.progress(&format!("asking {} servers", servers.len()));
     let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(JOBS));

@@ -14,7 +14,7 @@ use crate::target::Target;
 /// A result that is itself a failure promises nothing.
 #[must_use]
 pub fn misfit(target: &Target, tool: &Entry, result: &RawValue) -> Option<Failure> {
-    broken(tool, result, || target.line("list", &[&super::quoted(tool.name()), "--json"]))
+    broken(tool, result, || target.line("list", &[&crate::shell::quoted(tool.name()), "--json"]))
 }
 
 /// The same; `look` is the command that shows the promise.

@@ -75,7 +75,10 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
         };
         if let Some(name) = name.strip_suffix(':') {
             return Err(usage(format!("'{name}' is given as JSON, and a prompt's arguments are always strings")).hint(
-                format!("write it as name=value: {}", format_args!("{}={}", super::quoted(name), super::quoted(value))),
+                format!(
+                    "write it as name=value: {}",
+                    format_args!("{}={}", crate::shell::quoted(name), crate::shell::quoted(value))
+                ),
             ));
         }
         let text = match value.strip_prefix('@') {

@@ -44,7 +44,7 @@ async fn resolve(context: &Context, subcommand: &str, one: &TaskOne) -> Result<(
     if words.is_empty() && command.is_empty() {
         let unknown = |what: String| {
             Failure::new(Class::Failed, what)
-                .hint(format!("say where it is: mcpipe task {subcommand} TARGET {}", super::quoted(&id)))
+                .hint(format!("say where it is: mcpipe task {subcommand} TARGET {}", crate::shell::quoted(&id)))
         };
         let handle = match known.as_slice() {
             [handle] => handle,
@@ -279,7 +279,7 @@ pub async fn print_handle(context: &Context, session: &Session, task: &Task, pla
         context.ui.json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
     } else {
         context.ui.line(&task.id)?;
-        let wait = format!("mcpipe task wait {}", super::quoted(&task.id));
+        let wait = format!("mcpipe task wait {}", crate::shell::quoted(&task.id));
         context.ui.note(&format!("its result: {}", session.target().followed(&wait)));
     }
     Ok(Exit::Done)

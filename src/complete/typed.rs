@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::env::programs;
+use crate::shell;
 
 /// The words of the command line, the program's name first.
 pub struct Typed {
@@ -56,7 +56,7 @@ fn unquoted(word: &str) -> String {
     if !word.contains(['\'', '"', '\\']) {
         return word.to_owned();
     }
-    match programs::words(word).as_deref() {
+    match shell::words(word).as_deref() {
         Some([one]) => one.clone(),
         _ => word.to_owned(),
     }

@@ -5,8 +5,10 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::replace::replace;
+use crate::shell;
 
 /// How long another mcpipe may hold the lock; an edit takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +59,24 @@ fn open_lock(directory: &Path) -> std::io::Result<File> {
 #[cfg(not(unix))]
 fn open_lock(directory: &Path) -> std::io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(directory.join(".mcpipe.lock"))
+}
+
+/// Refuses a file that its owner made read-only: replacing it would ask for no right to write it.
+///
+/// # Errors
+/// [`Class::Config`] for such a file; one that does not exist yet is none.
+pub fn changeable(environment: &Environment, file: &Path) -> Result<()> {
+    if !fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().readonly()) {
+        return Ok(());
+    }
+    let shown = environment.shorten(file);
+    let linked = fs::read_link(file).and_then(|_| file.canonicalize()).ok().map(|real| environment.shorten(&real));
+    let why =
+        linked.as_ref().map_or("it is read-only".to_owned(), |real| format!("it leads to {real}, which is read-only"));
+    let unlock = if cfg!(windows) { "attrib -R" } else { "chmod u+w" };
+    Err(Failure::new(Class::Config, format!("cannot change {shown}"))
+        .cause(why)
+        .hint(format!("make it writable: {unlock} {}", shell::path(linked.as_ref().unwrap_or(&shown)))))
 }
 
 /// Replaces a file by this text in one step.

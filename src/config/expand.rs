@@ -6,7 +6,7 @@
 
 use super::secrets::{Reference, Unavailable};
 use crate::env::Environment;
-use crate::env::programs::words;
+use crate::shell::words;
 
 /// What came of expanding a string.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use crate::env::Environment;
 use crate::error::{Failure, Result};
+use crate::shell;
 pub use lookup::Lookup;
 use origins::{Fault, Format, Layer, Origin, Source};
 use paths::Place;
@@ -51,6 +52,8 @@ pub struct Config {
     /// What is wrong with files of a project that was never trusted: they are passed over, since a checkout from
     /// somewhere must not disable the user's own servers.
     pub passed_over: Vec<Fault>,
+    /// The file that `--config` names, as it was typed.
+    named: Option<PathBuf>,
     servers: Vec<Server>,
 }
 
@@ -104,7 +107,8 @@ impl Config {
 
     /// With each fault, whether it is a stranger's: of a project that was never trusted.
     fn read(environment: &Environment, flag: Option<&Path>) -> (Self, Vec<(Fault, bool)>) {
-        let mut config = Config { places: paths::places(environment, flag), ..Config::default() };
+        let mut config =
+            Config { places: paths::places(environment, flag), named: flag.map(Path::to_owned), ..Config::default() };
         let mut faults = Vec::new();
         let mut store = OnceCell::new();
         for place in config.places.clone() {
@@ -200,6 +204,15 @@ impl Config {
     #[must_use]
     pub fn servers(&self) -> &[Server] {
         &self.servers
+    }
+
+    /// This command line, about the configuration that was read and no other.
+    #[must_use]
+    pub fn followed(&self, line: &str) -> String {
+        match &self.named {
+            Some(file) => format!("{line} --config {}", shell::quoted(&file.to_string_lossy())),
+            None => line.to_owned(),
+        }
     }
 
     /// The names of all that are not disabled.

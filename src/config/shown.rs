@@ -2,8 +2,8 @@
 
 use super::expand::{self, Piece};
 use crate::env::Environment;
-use crate::env::programs::words;
 use crate::secret::REDACTED;
+use crate::shell::words;
 
 /// A value as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +117,14 @@ fn is_scheme(text: &str) -> bool {
 fn is_harmless(text: &str) -> bool {
     let short_number = text.len() <= 6 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let word = text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    let path = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start))
-        && !text.contains(['@', '?', '=', ':', '&']);
     let switch = ["true", "false", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
-    text.is_empty() || short_number || word || path || switch
+    text.is_empty() || short_number || word || is_path(text) || switch
+}
+
+/// What names a file or a directory, and holds nothing else.
+#[must_use]
+pub fn is_path(text: &str) -> bool {
+    ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start)) && !text.contains(['@', '?', '=', ':', '&'])
 }
 
 /// A URL (or any text) without password and without the values of telling parameters.

@@ -15,8 +15,8 @@ use super::secrets::Reference;
 use super::tree::{Node, Value};
 use super::{edit, expand};
 use crate::env::Environment;
-use crate::env::programs::quoted;
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// The files that are trusted: canonical path and SHA-256 of the content, in hexadecimal.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -62,6 +62,14 @@ impl Store {
     }
 }
 
+/// Refuses where it can be seen already that nothing can be remembered, before something else is changed.
+///
+/// # Errors
+/// [`Class::Config`] for a store that is read-only.
+pub fn changeable(environment: &Environment) -> Result<()> {
+    store_file(environment).map_or(Ok(()), |file| edit::changeable(environment, &file))
+}
+
 /// Trusts this file with this content, and remembers it.
 ///
 /// # Errors
@@ -89,6 +97,7 @@ fn change(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, S
             .hint("set HOME or XDG_STATE_HOME"));
     };
     let _lock = edit::Lock::take(&file)?;
+    edit::changeable(environment, &file)?;
     let mut store = Store::load(environment)?;
     change(&mut store.files);
     // Files that are gone need not be remembered.
@@ -164,15 +173,5 @@ pub fn refused(source: &Source, name: &str, reason: &str, changed: bool) -> Fail
     let state = if changed { "has changed since it was trusted" } else { "is not trusted" };
     Failure::new(Class::Config, format!("'{name}' {reason}, and its file {} {state}", source.shown))
         .cause("a project's file may have been written by somebody else, and using it runs what it says")
-        .hint(format!("see all of it, and agree: mcpipe config trust {}", shell_word(&source.shown)))
-}
-
-/// A path as it can be pasted; the tilde stays outside the quotes.
-#[must_use]
-pub fn shell_word(text: &str) -> String {
-    let (tilde, rest) = match text.strip_prefix("~/") {
-        Some(rest) => ("~/", rest),
-        None => ("", text),
-    };
-    format!("{tilde}{}", quoted(rest))
+        .hint(format!("see all of it, and agree: mcpipe config trust {}", shell::path(&source.shown)))
 }

@@ -1,8 +1,7 @@
-//! How programs are found by what people call them, and how a line is split into words.
+//! How programs are found by what people call them.
 //!
-//! On Unix the system looks programs up, and lines are split as POSIX shells do. Windows knows two things besides:
-//! endings that are left out (`npx` is `npx.cmd`, and the `npx` beside it is a script for another system), which its
-//! own search adds only for `.exe`; and paths whose separator is the sign that elsewhere takes away a meaning.
+//! On Unix the system looks them up. Windows knows endings that are left out (`npx` is `npx.cmd`, and the `npx` beside
+//! it is a script for another system), and its own search adds only `.exe`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -72,82 +71,6 @@ pub fn is_program(file: &Path) -> bool {
     candidates(file).iter().any(|file| file.is_file())
 }
 
-/// Splits a command line into words as the shells of this system do; `None` where a quote is never closed.
-#[must_use]
-pub fn words(line: &str) -> Option<Vec<String>> {
-    if cfg!(windows) { windows_words(line) } else { shlex::split(line) }
-}
-
-/// A backslash is one, but before a double quote: there two are one, and a single one takes its meaning away, as the
-/// programs of Windows read their arguments. A single quote is a quote as in PowerShell, but within a word
-/// (`O'Brien`), where it is an apostrophe.
-fn windows_words(line: &str) -> Option<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut open = None;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (open, c) {
-            (None, ' ' | '\t' | '\r' | '\n') => words.extend(word.take()),
-            (None | Some('"'), '\\') => {
-                let mut count = 1;
-                while chars.next_if_eq(&'\\').is_some() {
-                    count += 1;
-                }
-                let quote = chars.peek() == Some(&'"');
-                let word = word.get_or_insert_default();
-                word.extend(std::iter::repeat_n('\\', if quote { count / 2 } else { count }));
-                if quote && count % 2 == 1 {
-                    word.extend(chars.next());
-                }
-            }
-            (Some(quote), c) if c == quote => open = None,
-            (None, '"') => {
-                word.get_or_insert_default();
-                open = Some(c);
-            }
-            (None, '\'') if !word.as_ref().is_some_and(|word| word.ends_with(char::is_alphanumeric)) => {
-                word.get_or_insert_default();
-                open = Some(c);
-            }
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    words.extend(word);
-    open.is_none().then_some(words)
-}
-
-/// A word as the shells of this system take it back. One that cannot stand in a command line is left as it is.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    if cfg!(windows) {
-        return windows_quoted(word);
-    }
-    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
-}
-
-/// Words as the shells of this system take them back.
-#[must_use]
-pub fn joined(words: &[String]) -> String {
-    if words.iter().any(|word| word.contains('\0')) {
-        return words.join(" ");
-    }
-    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
-}
-
-/// Double quotes are the ones of both shells, where nothing in them means something to either; single ones are those
-/// of PowerShell.
-fn windows_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "_-+=:./\\~".contains(c);
-    if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    if word.ends_with('\\') || word.contains(['"', '$', '`', '%', '!']) {
-        return format!("'{}'", word.replace('\'', "''"));
-    }
-    format!("\"{word}\"")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -199,46 +122,5 @@ mod tests {
         assert_eq!(started("sh", Some(Path::new("/")), path.as_deref()), Path::new("sh"));
         assert_eq!(started("./sh", Some(Path::new("/bin")), None), Path::new("./sh"));
         assert_eq!(candidates(Path::new("/bin/sh")), [Path::new("/bin/sh")]);
-    }
-
-    #[test]
-    fn words_of_windows_are_quoted_for_both_of_its_shells() {
-        for (word, quoted) in [
-            (r"C:\srv\x.exe", r"C:\srv\x.exe"),
-            (r"C:\Program Files\x.exe", r#""C:\Program Files\x.exe""#),
-            ("a & calc", "\"a & calc\""),
-            ("it's", "\"it's\""),
-            ("~/x", "\"~/x\""),
-            ("$(calc)", "'$(calc)'"),
-            ("{\"a\": 'b'}", "'{\"a\": ''b''}'"),
-            (r"a b\", r"'a b\'"),
-            ("", "\"\""),
-        ] {
-            assert_eq!(windows_quoted(word), quoted);
-            if !word.contains('\'') || !quoted.starts_with('\'') {
-                assert_eq!(windows_words(quoted).unwrap(), [word], "it is read back");
-            }
-        }
-    }
-
-    #[test]
-    fn lines_of_windows_are_split_as_its_programs_read_them() {
-        for (line, words) in [
-            (r"C:\srv\x.exe --root D:\a\b", &[r"C:\srv\x.exe", "--root", r"D:\a\b"][..]),
-            (r#""C:\Program Files\x.exe"  y"#, &[r"C:\Program Files\x.exe", "y"]),
-            (r"'C:\Program Files\x.exe' y", &[r"C:\Program Files\x.exe", "y"]),
-            (r#""C:\dir\\" z"#, &[r"C:\dir\", "z"]),
-            (r#"say \"hi\" \\"a b\\\"c""#, &["say", "\"hi\"", r#"\a b\"c"#]),
-            (r"\\host\share\x.exe C:\O'Brien\y", &[r"\\host\share\x.exe", r"C:\O'Brien\y"]),
-            (r#"--a='b c' --d="e f""#, &["--a=b c", "--d=e f"]),
-            (r"'a\' '\\' ", &[r"a\", r"\\"]),
-            (r#"a "" ''"#, &["a", "", ""]),
-            ("", &[]),
-        ] {
-            assert_eq!(windows_words(line).unwrap(), words, "{line}");
-        }
-        for line in [r#""a"#, "'a", r#""a\""#] {
-            assert_eq!(windows_words(line), None, "{line}");
-        }
     }
 }

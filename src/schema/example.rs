@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::check::accepts;
 use super::document::{Document, Property};
 use super::invent::{members_of, sample};
+use crate::shell::quoted;
 
 /// The most values that are invented for one example.
 const MOST_SAMPLES: usize = 500;
@@ -129,13 +130,6 @@ fn word<'a>(document: Document<'a>, parts: &[&'a Value], name: &str, value: &Val
 fn text_word(name: &str, text: &str) -> String {
     let escape = if text.starts_with('@') { "@" } else { "" };
     format!("{}={}", quoted(name), if text.is_empty() { String::new() } else { quoted(&format!("{escape}{text}")) })
-}
-
-/// A word quoted for a POSIX shell. A NUL, which no argument can hold, is left out.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let word = word.replace('\0', "");
-    shlex::try_quote(&word).map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
 
 #[cfg(test)]

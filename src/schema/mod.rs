@@ -23,7 +23,7 @@ pub use coerce::{Misfit, coerce, coerce_text};
 pub use describe::{Parameter, output_shape, parameters, signature, type_text};
 pub use dialect::{Dialect, SchemaError};
 pub use document::{Document, Property};
-pub use example::{Example, example, quoted as shell_quoted};
+pub use example::{Example, example};
 pub use form::{check_form, defaults};
 pub use kinds::Kinds;
 pub use mend::{Doubt, Extent};

@@ -98,7 +98,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
                 (None, Some((_, what))) if unknown_method(&error) && asked != method::TOOLS_CALL => {
                     Failure::new(class, format!("the server offers no {what}"))
                         .cause(format!("it refused {asked}: {words}"))
-                        .hint(offers::look_at(&target.name))
+                        .hint(offers::look_at(target))
                 }
                 (None, _) => Failure::new(class, format!("the server refused {asked}: {words}")),
             }

@@ -285,7 +285,8 @@ fn pin_name(pin: Pin) -> &'static str {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default());
+    hash.finalize().iter().take(12).flat_map(digits).collect()
 }
 
 fn now() -> u64 {

@@ -6,7 +6,7 @@ use super::era::Call;
 use super::{Live, Session};
 use crate::error::{Class, Failure};
 use crate::protocol::{extension, method};
-use crate::schema::shell_quoted;
+use crate::target::Target;
 
 /// What a method is about: the capability that a server declares for it, and the word for people.
 pub(super) fn about(asked: &str) -> Option<(&'static str, &'static str)> {
@@ -19,8 +19,8 @@ pub(super) fn about(asked: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// The next step where a server does not offer what was wanted.
-pub(super) fn look_at(target: &str) -> String {
-    format!("see what it offers: mcpipe list {} --all", shell_quoted(target))
+pub(super) fn look_at(target: &Target) -> String {
+    format!("see what it offers: {}", target.line("list", &["--all"]))
 }
 
 impl Session {
@@ -45,7 +45,7 @@ impl Session {
         let extensions = server.capabilities.as_ref().and_then(|all| all.get("extensions"));
         let skills = extensions.and_then(|all| all.get(extension::SKILLS)).is_some_and(Value::is_object);
         let reads_skills = skills && call.method == method::RESOURCES_READ;
-        (!reads_skills).then(|| self.offers_no(what).hint(look_at(&self.target.name)))
+        (!reads_skills).then(|| self.offers_no(what).hint(look_at(&self.target)))
     }
 
     /// The options by which a server could be offered more than it is.

@@ -9,10 +9,11 @@ use crate::config::origins::Fault;
 use crate::config::paths::absolute;
 use crate::config::settings::{Defaults, Inherit, Set, Settings};
 use crate::config::{Config, relative_to};
-use crate::env::{Environment, is_own, is_same_name, programs};
+use crate::env::{Environment, is_own, is_same_name};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::secret::Secret;
+use crate::shell;
 use crate::transport::{Endpoint, HttpEndpoint, HttpMode, Inherited, StdioEndpoint, Tls, UnixEndpoint};
 
 /// A command line as target.
@@ -22,7 +23,7 @@ pub fn command(
     environment: &Environment,
     defaults: Defaults,
 ) -> Result<Target> {
-    let name = programs::joined(&argv);
+    let name = shell::line(argv.iter().map(String::as_str));
     for_commands(overrides, &name)?;
     let mut words = argv.into_iter();
     let program = words.next().filter(|word| !word.is_empty());

@@ -421,8 +421,7 @@ fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
     };
     let mut target = world.target("s", &all).unwrap();
     target.typed = Typed::new(Some(Path::new("m.toml")), &all);
-    let [header, cacert, proxy] =
-        ["Authorization: …", "my ca.pem", "http://…@proxy:3128"].map(crate::env::programs::quoted);
+    let [header, cacert, proxy] = ["Authorization: …", "my ca.pem", "http://…@proxy:3128"].map(crate::shell::quoted);
     let options = format!(
         "-H {header} -H \"It's: …\" --transport sse --protocol legacy --cacert {cacert} --proxy {proxy} --insecure"
     );

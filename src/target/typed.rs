@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::{Overrides, Target, Word, word};
-use crate::env::programs::quoted;
+use crate::shell::quoted;
 use crate::transport::{Endpoint, HttpMode};
 
 /// Stands where a value is to be filled in.

@@ -1,8 +1,9 @@
 //! The grammar of the word TARGET, and what to say about a word that is no server.
 
 use crate::config::Config;
-use crate::env::{Environment, programs};
+use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// The positional words of a command, as typed.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +84,7 @@ pub(super) fn head(text: &str) -> &str {
 /// # Errors
 /// [`Class::Usage`] where a quote is not closed, or where there is no program.
 pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
-    let Some(words) = programs::words(line) else {
+    let Some(words) = shell::words(line) else {
         return Err(Failure::new(Class::Usage, format!("cannot split the command line '{line}'"))
             .cause("a quote is opened and never closed, or a backslash ends it")
             .hint("put the command after `--` instead: its words are taken as they are"));
@@ -112,14 +113,17 @@ pub fn unknown(config: &Config, name: &str, environment: &Environment) -> Failur
             .cause(format!("there is a program of that name, {shown}"))
             .hint(format!("run it as the server by leaving out TARGET and ending with: -- {name}"));
     }
-    failure.hint(format!("`mcpipe config add {name} URL` adds it; `mcpipe config list` shows what there is"))
+    let (add, list) =
+        (config.followed(&format!("mcpipe config add {name} URL")), config.followed("mcpipe config list"));
+    failure.hint(format!("`{add}` adds it; `{list}` shows what there is"))
 }
 
 /// The failure of a name that is not configured, where only one that is will do.
 #[must_use]
 pub fn not_configured(config: &Config, name: &str) -> Failure {
     let failure = nobody(config, name);
-    with_nearest(failure, &nearest(config, name)).hint("see the names: mcpipe config list")
+    let list = config.followed("mcpipe config list");
+    with_nearest(failure, &nearest(config, name)).hint(format!("see the names: {list}"))
 }
 
 /// There is no such server, or it is in a file that could not be read.

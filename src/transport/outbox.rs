@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::trace::{Event, Trace};
 use super::{Envelope, Outgoing};
+use crate::error::{Class, Failure};
 
 /// How long what is still to be written may take at the end.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -51,16 +52,6 @@ struct Queued<E> {
     written: oneshot::Sender<Result<(), E>>,
 }
 
-/// How a message was taken.
-pub(super) enum Taken<E> {
-    /// It is written.
-    Written,
-    /// It cannot be.
-    Failed(E),
-    /// The connection was closed before.
-    Closed,
-}
-
 /// The way out.
 pub(super) struct Outbox<E> {
     queue: Mutex<Option<mpsc::UnboundedSender<Queued<E>>>>,
@@ -75,9 +66,12 @@ impl<E: Send + 'static> Outbox<E> {
         Outbox { queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)) }
     }
 
-    /// Writes one message and waits until that is done. A request that nobody waits for any more is left out where not
-    /// a byte of it was written yet.
-    pub(super) async fn send(&self, message: Envelope) -> Taken<E> {
+    /// Writes one message and waits until that is done; what kept it from being written, where something did. A request
+    /// that nobody waits for any more is left out where not a byte of it was written yet.
+    ///
+    /// # Errors
+    /// [`Class::Bug`] where the connection was closed before.
+    pub(super) async fn send(&self, message: Envelope) -> Result<Option<E>, Failure> {
         let (written, done) = oneshot::channel();
         let message = Queued { text: message.body, kept: message.what == Outgoing::OneWay, written };
         let queued = {
@@ -85,13 +79,9 @@ impl<E: Send + 'static> Outbox<E> {
             queue.as_ref().is_some_and(|queue| queue.send(message).is_ok())
         };
         if !queued {
-            return Taken::Closed;
+            return Err(closed());
         }
-        match done.await {
-            Ok(Ok(())) => Taken::Written,
-            Ok(Err(error)) => Taken::Failed(error),
-            Err(_) => Taken::Closed,
-        }
+        done.await.map(Result::err).map_err(|_| closed())
     }
 
     /// Ends the stream, after what was to be written where the other side takes it at once: a writer that is stuck
@@ -107,6 +97,11 @@ impl<E: Send + 'static> Outbox<E> {
             let _ = writer.await;
         }
     }
+}
+
+/// The failure of whoever sends after the end.
+pub(super) fn closed() -> Failure {
+    Failure::new(Class::Bug, "the connection is closed already")
 }
 
 impl<E> Drop for Outbox<E> {
@@ -158,9 +153,9 @@ mod tests {
             text
         };
         let rest = async {
-            assert!(matches!(outbox.send(message("next", Outgoing::Request(3))).await, Taken::Written));
+            assert!(outbox.send(message("next", Outgoing::Request(3))).await.unwrap().is_none());
             outbox.close().await;
-            assert!(matches!(outbox.send(message("late", Outgoing::OneWay)).await, Taken::Closed));
+            assert_eq!(outbox.send(message("late", Outgoing::OneWay)).await.unwrap_err().class(), Class::Bug);
         };
         let (text, ()) = tokio::join!(read, rest);
         assert_eq!(text, format!("{long}\ncancelled\nnext\n"));

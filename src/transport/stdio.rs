@@ -17,11 +17,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::{Inbox, Line, next_line};
-use super::outbox::{Lines, Outbox, Taken};
+use super::outbox::{self, Lines, Outbox};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
 use crate::env::programs::is_path;
 use crate::error::{Again, Class, Failure, Result};
+use crate::shell::quoted;
 
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
@@ -83,8 +84,9 @@ fn cannot_start(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::NotFound if is_path(program) => failure.hint(format!("check the path {program}")),
         ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),
-        ErrorKind::PermissionDenied if cfg!(unix) => failure
-            .hint(format!("make it executable: chmod +x {}", shlex::try_quote(program).unwrap_or(program.into()))),
+        ErrorKind::PermissionDenied if cfg!(unix) => {
+            failure.hint(format!("make it executable: chmod +x {}", quoted(program)))
+        }
         _ => failure,
     }
 }
@@ -159,15 +161,8 @@ impl Transport for StdioTransport {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            let taken = match &self.outbox {
-                Some(outbox) => outbox.send(message).await,
-                None => Taken::Closed,
-            };
-            let error = match taken {
-                Taken::Written => return Ok(()),
-                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
-                Taken::Failed(error) => error,
-            };
+            let outbox = self.outbox.as_ref().ok_or_else(outbox::closed)?;
+            let Some(error) = outbox.send(message).await? else { return Ok(()) };
             // The child is going: how it ended says more than the broken pipe does.
             if !self.shared.inbox.ends_within(LAST_WORDS * 3).await {
                 return Err(Failure::new(Class::Unreachable, "the server does not read its standard input")

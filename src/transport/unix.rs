@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::lines::Inbox;
-use super::outbox::{Lines, Outbox, Taken};
+use super::outbox::{Lines, Outbox};
 use super::{Boxed, Connection, Envelope, Options, Transport, UnixEndpoint, Wire};
 use crate::error::{Again, Class, Failure, Result};
 
@@ -83,11 +83,7 @@ impl Transport for UnixTransport {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            let error = match self.outbox.send(message).await {
-                Taken::Written => return Ok(()),
-                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
-                Taken::Failed(error) => error,
-            };
+            let Some(error) = self.outbox.send(message).await? else { return Ok(()) };
             if self.inbox.ends_within(LAST_WORDS).await {
                 return Ok(());
             }

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::http::{Asked, upgrade};
 use super::lines::Inbox;
-use super::outbox::{Outbox, Pen, Taken};
+use super::outbox::{Outbox, Pen};
 use super::trace::Trace;
 use super::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, Options, Transport, Wire};
 use crate::error::{Again, Class, Failure, Result};
@@ -209,11 +209,7 @@ impl Transport for WebSocket {
 
     fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
         Box::pin(async move {
-            let error = match self.outbox.send(message).await {
-                Taken::Written => return Ok(()),
-                Taken::Closed => return Err(Failure::new(Class::Bug, "the connection is closed already")),
-                Taken::Failed(error) => error,
-            };
+            let Some(error) = self.outbox.send(message).await? else { return Ok(()) };
             // How the connection ended says more than the failed write does.
             if self.inbox.ends_within(LAST_WORDS).await { Ok(()) } else { Err(broken(&error)) }
         })

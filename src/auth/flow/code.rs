@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::super::callback::{Request, pasted, quoted};
+use super::super::callback::{Request, pasted};
 use super::super::loopback::{Loopback, port_of};
 use super::super::random::{self, Pkce};
 use super::super::record::{Origin, Record};
@@ -93,10 +93,7 @@ async fn answer(means: &Means<'_>, loopback: Loopback, request: &Request) -> Res
             ));
             let opened = async {
                 if let Err(failure) = means.person.open(&url).await {
-                    let elsewhere = format!(
-                        "ith a browser on another machine: mcpipe auth login {} --no-browser",
-                        quoted(means.name)
-                    );
+                    let elsewhere = format!("ith a browser on another machine: {} --no-browser", means.command);
                     if !means.terminal {
                         // Nobody reads where the page is: it would be waited for in vain.
                         let details = failure.details();
@@ -121,10 +118,8 @@ async fn patiently<T>(means: &Means<'_>, login: &Login<'_>, waiting: impl Future
     tokio::time::timeout(means.patience, waiting).await.unwrap_or_else(|_| {
         let failure = Failure::new(Class::Timeout, format!("nobody logged in within {} s", means.patience.as_secs()));
         Err(match login.client.origin {
-            Origin::Registered => failure.hint(format!(
-                "if the page did not know mcpipe, forget the registration first: mcpipe auth logout {}",
-                quoted(means.name)
-            )),
+            Origin::Registered => failure
+                .hint(format!("if the page did not know mcpipe, forget the registration first: {}", means.logout)),
             _ => {
                 failure.hint("check that the redirect URI http://127.0.0.1:PORT/callback is registered for the client")
             }

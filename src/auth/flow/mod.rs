@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use url::Url;
 
-use super::callback::quoted;
 use super::discovery::Found;
 use super::dpop::Prover;
 use super::endpoint::{Endpoint, Form};
@@ -46,6 +45,10 @@ pub struct Means<'a> {
     pub patience: Duration,
     /// The target, as the user names it.
     pub name: &'a str,
+    /// The command that logs in there.
+    pub command: &'a str,
+    /// The command that forgets the login and the registration.
+    pub logout: &'a str,
 }
 
 /// Logs in, in the way that the settings say.
@@ -138,8 +141,7 @@ impl<'a> Login<'a> {
     fn denied(&self, denied: &Denied) -> Failure {
         let failure = denied.failure(&format!("the authorization server {} gave no token", self.found.server.issuer));
         if denied.is("invalid_client") && self.client.origin == Origin::Registered {
-            let name = quoted(self.means.name);
-            return failure.hint(format!("register anew: mcpipe auth logout {name} && mcpipe auth login {name}"));
+            return failure.hint(format!("register anew: {} && {}", self.means.logout, self.means.command));
         }
         if denied.is("invalid_client") {
             return failure.hint("check client_id and its secret or key, and token_endpoint_auth_method");

@@ -8,9 +8,10 @@ use super::super::metadata::{resource_fits, same_issuer};
 use super::super::record::{Record, meant_for, name_of};
 use super::super::settings::Settings;
 use super::super::store::About;
-use super::{By, Held, Inner, State};
+use super::{By, Held, Inner, Manner, State};
 use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
+use crate::secret::Secret;
 
 /// How long before it expires a token is renewed, in seconds.
 const MARGIN: u64 = 30;
@@ -56,7 +57,7 @@ impl Inner {
     /// new one.
     pub(super) async fn stored(&self, key: &str) -> Result<Option<Record>> {
         let read = match self.unhurried(self.store.get(key)).await {
-            Ok(secret) => secret.as_ref().map(Record::read).transpose(),
+            Ok(secret) => secret.as_ref().map(|secret| self.read(secret)).transpose(),
             Err(failure) if !self.store.has_another_place() => return Err(failure),
             Err(failure) => Err(failure),
         };
@@ -67,6 +68,12 @@ impl Inner {
             }
             read => read,
         }
+    }
+
+    fn read(&self, stored: &Secret) -> Result<Record> {
+        let Manner { logout, command, .. } = &self.manner;
+        Record::read(stored)
+            .map_err(|failure| failure.hint(format!("remove them, and log in again: {logout} && {command}")))
     }
 
     /// The record to use: of this server, of the configured issuer, the one that is good for longest.
@@ -169,7 +176,7 @@ impl Inner {
         let Some(stored) = self.unhurried(self.store.get(&key)).await? else {
             return Ok(Exchange::Refused(None, Failure::new(Class::Auth, "the credentials have been removed")));
         };
-        let record = Record::read(&stored)?;
+        let record = self.read(&stored)?;
         self.hide(&record);
         let access = |record: &Record| record.tokens.as_ref().map(|tokens| tokens.access.clone());
         if access(&record) != access(&before) {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::super::callback::quoted;
 use super::super::challenge::Challenge;
 use super::super::discovery::{self, Found};
 use super::super::flow::{self, Means};
@@ -13,6 +12,7 @@ use super::super::store::About;
 use super::{By, Held, Inner, Need, State};
 use crate::busy::Busy;
 use crate::error::{Class, Failure, Result};
+use crate::shell::quoted;
 
 /// How often somebody is asked to authorise in a row (`AUT-21`).
 const MAX_LOGINS: usize = 3;
@@ -75,6 +75,8 @@ impl Inner {
             browser: self.manner.browser,
             patience: self.manner.patience,
             name: &self.manner.name,
+            command: &self.manner.command,
+            logout: &self.manner.logout,
         };
         let record = flow::log_in(means, &found, scopes, known.as_ref()).await?;
         state.unstored = self.keep(&record).await.err();
@@ -109,10 +111,9 @@ impl Inner {
         }
         let Some(why) = &state.ended else { return };
         state.warned = true;
-        let name = &self.manner.name;
+        let (name, command) = (&self.manner.name, &self.manner.command);
         self.person.warn(&format!(
-            "the login to {name} has ended ({why}); the server is asked without it. To log in again: mcpipe auth login {}",
-            quoted(name)
+            "the login to {name} has ended ({why}); the server is asked without it. To log in again: {command}"
         ));
     }
 

@@ -34,6 +34,8 @@ pub struct Manner {
     pub name: String,
     /// The command that logs in there.
     pub command: String,
+    /// The command that forgets the login and the registration.
+    pub logout: String,
     /// Its name in the configuration, where it has one.
     pub configured: Option<String>,
     /// The client's secret that stands in the configuration.

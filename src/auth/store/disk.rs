@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::env::programs::quoted;
 use crate::error::{Class, Failure, Result};
 use crate::replace;
+use crate::shell::quoted;
 
 use super::Say;
 
@@ -238,12 +238,7 @@ pub fn parse<T: DeserializeOwned>(path: &Path, text: &str, known: u32) -> Result
 pub fn corrupt(path: &Path, why: &str) -> Failure {
     Failure::new(Class::Config, format!("{} is broken", path.display()))
         .cause(why)
-        .hint(format!("move it away and log in again: mv {0} {0}.broken", shown(path)))
-}
-
-fn shown(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    quoted(&text)
+        .hint(format!("move it away and log in again: mv {0} {0}.broken", quoted(&path.to_string_lossy())))
 }
 
 /// The failure for a document of ours that will not become JSON: a defect.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::flow::{Means, log_in};
+use super::super::http::Http;
 use super::super::random;
 use super::super::testing::{Asked, Does, Fake, Somebody, Told, http};
 use super::super::{Browser, Grant, Login, Person, Settings, discovery};
@@ -63,19 +64,25 @@ async fn a_browser_elsewhere_is_carried_back() {
     }
 }
 
-async fn run(world: &World, settings: Settings, person: &Arc<Somebody>, patience: Duration) -> Result<Record, Failure> {
-    let http = http(world.url());
-    let found = discovery::discover(&http, &settings, None, false).await?;
-    let person: Arc<dyn Person> = person.clone();
-    let means = Means {
-        http: &http,
-        settings: &settings,
-        person: &person,
+fn means<'a>(http: &'a Http, settings: &'a Settings, person: &'a Arc<dyn Person>, patience: Duration) -> Means<'a> {
+    Means {
+        http,
+        settings,
+        person,
         terminal: true,
         browser: Browser::Open,
         patience,
         name: "srv",
-    };
+        command: "mcpipe auth login srv",
+        logout: "mcpipe auth logout srv",
+    }
+}
+
+async fn run(world: &World, settings: Settings, person: &Arc<Somebody>, patience: Duration) -> Result<Record, Failure> {
+    let http = http(world.url());
+    let found = discovery::discover(&http, &settings, None, false).await?;
+    let person: Arc<dyn Person> = person.clone();
+    let means = means(&http, &settings, &person, patience);
     log_in(means, &found, vec!["a".into()], None).await
 }
 
@@ -128,15 +135,7 @@ async fn aut_11_the_reason_of_a_refused_registration_is_told() {
     let (settings, client) = (Settings::default(), http(fake.url("/mcp")));
     let found = discovery::discover(&client, &settings, None, true).await.unwrap();
     let person: Arc<dyn Person> = Somebody::who(Does::LogsIn);
-    let means = Means {
-        http: &client,
-        settings: &settings,
-        person: &person,
-        terminal: true,
-        browser: Browser::Open,
-        patience: Duration::from_secs(9),
-        name: "srv",
-    };
+    let means = means(&client, &settings, &person, Duration::from_secs(9));
     let failure = log_in(means, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("no natives"), "{failure}");
 }
@@ -147,15 +146,7 @@ async fn a_server_that_knows_no_logins_is_told_from_one_that_refuses() {
     let (settings, client) = (Settings::default(), http(fake.url("/mcp")));
     let found = discovery::discover(&client, &settings, None, true).await.unwrap();
     let person: Arc<dyn Person> = Somebody::who(Does::LogsIn);
-    let means = Means {
-        http: &client,
-        settings: &settings,
-        person: &person,
-        terminal: true,
-        browser: Browser::Open,
-        patience: Duration::from_secs(9),
-        name: "srv",
-    };
+    let means = means(&client, &settings, &person, Duration::from_secs(9));
     let failure = log_in(means, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("does not say how"), "{failure}");
     assert!(failure.details().hint.as_deref().unwrap().contains("--bearer-env"));
@@ -189,15 +180,7 @@ async fn obtain(fake: &Fake, settings: Settings) -> (Result<Record, Failure>, Ar
     let found = discovery::discover(&client, &settings, None, false).await.unwrap();
     let somebody = Somebody::who(Does::Nothing);
     let person: Arc<dyn Person> = somebody.clone();
-    let means = Means {
-        http: &client,
-        settings: &settings,
-        person: &person,
-        terminal: true,
-        browser: Browser::Open,
-        patience: Duration::from_secs(9),
-        name: "srv",
-    };
+    let means = means(&client, &settings, &person, Duration::from_secs(9));
     (log_in(means, &found, vec!["a".into()], None).await, somebody)
 }
 

@@ -142,6 +142,7 @@ impl World {
         let manner = Manner {
             name: "srv".into(),
             command: "mcpipe auth login srv".into(),
+            logout: "mcpipe auth logout srv".into(),
             configured: Some("srv".into()),
             secret: None,
             login,

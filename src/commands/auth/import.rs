@@ -39,7 +39,7 @@ pub async fn run(context: &Context, args: ImportArgs) -> Result<Exit> {
         Ok(Err(error)) => return Err(unusable("it cannot be read").source(&error)),
         Err(error) => return Err(unusable("it cannot be read").source(&error)),
     };
-    let mut settings = settings(&target.auth, &target.name)?;
+    let mut settings = settings(&target)?;
     let given = Given::read(&text, &mut settings)?;
     let http = Http::new(&endpoint, context.connect_timeout(&target), Limits::default(), context.trace()?);
     let found = match context.interrupt.guard(discovery::discover(&http, &settings, None, false)).await? {

@@ -1,7 +1,7 @@
 //! `auth login`: obtain credentials now, and see that the server takes them.
 
 use super::super::credentials::{Entry, sends_credentials, settings};
-use super::super::{Context, Exit, quoted};
+use super::super::{Context, Exit};
 use super::{document, expiry, target};
 use crate::auth::identity::Method;
 use crate::auth::jwt::Algorithm;
@@ -26,7 +26,7 @@ pub async fn run(context: &Context, args: LoginArgs) -> Result<Exit> {
             .cause("it would be sent in place of the login")
             .hint("leave out --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
     }
-    let settings = overlay(context, &args, settings(&target.auth, &target.name)?)?;
+    let settings = overlay(context, &args, &target)?;
     let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(PATIENCE);
     let browser = if args.no_browser { Browser::Elsewhere } else { Browser::Open };
     let entry = Entry { login: Login::Always, browser, patience, anew: true, settings: Some(settings) };
@@ -95,7 +95,8 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Record) 
 }
 
 /// What the command line says, over what the configuration says.
-fn overlay(context: &Context, args: &LoginArgs, under: Settings) -> Result<Settings> {
+fn overlay(context: &Context, args: &LoginArgs, target: &Target) -> Result<Settings> {
+    let under = settings(target)?;
     let secret = match &args.client_secret_env {
         Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
             Failure::new(Class::Config, format!("the variable {variable} is not set"))
@@ -128,20 +129,19 @@ fn overlay(context: &Context, args: &LoginArgs, under: Settings) -> Result<Setti
         dpop: args.dpop || under.dpop,
         ..under
     };
-    complete(&settings, quoted(args.target.as_deref().unwrap_or("TARGET")).as_ref())?;
+    complete(&settings, target)?;
     Ok(settings)
 }
 
 /// Refuses what cannot work, before a server is asked.
-fn complete(settings: &Settings, target: &str) -> Result<()> {
+fn complete(settings: &Settings, target: &Target) -> Result<()> {
     if settings.client_id.is_some() {
         return Ok(());
     }
     let needs = |what: &str| Failure::new(Class::Usage, format!("{what} needs a client"));
     if settings.grant == Grant::ClientCredentials {
-        return Err(needs("the grant client-credentials").hint(format!(
-            "mcpipe auth login {target} --grant client-credentials --client-id ID --client-secret-env VAR"
-        )));
+        let words = ["--grant", "client-credentials", "--client-id", "ID", "--client-secret-env", "VAR"];
+        return Err(needs("the grant client-credentials").hint(target.line("auth login", &words)));
     }
     if settings.client_secret.is_some() || settings.private_key_file.is_some() {
         return Err(needs("a secret or a key").hint("name it with --client-id ID, or client_id in [servers.NAME.auth]"));

@@ -31,7 +31,7 @@ pub async fn run(context: &Context, args: LogoutArgs) -> Result<Exit> {
     if let Some(word) = &args.target {
         let (target, endpoint) = target(context, word, &args.reach).await?;
         let store = context.store(target.credential_store.as_deref())?;
-        let settings = settings(&target.auth, &target.name)?;
+        let settings = settings(&target)?;
         for about in stored(&*store, &endpoint)? {
             gone.push(remove(context, &*store, &about, Some(&endpoint), &settings).await?);
         }

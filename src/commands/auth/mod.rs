@@ -8,7 +8,7 @@ mod token;
 
 use serde_json::{Value, json};
 
-use super::{Context, Exit, quoted};
+use super::{Context, Exit};
 use crate::auth::flow::now;
 use crate::auth::record::meant_for;
 use crate::auth::store::{About, Store, named};
@@ -101,10 +101,9 @@ fn expiry(about: &About) -> String {
     }
 }
 
-/// Nobody is logged in.
-fn nothing(name: &str) -> Failure {
-    Failure::new(Class::Auth, format!("nobody is logged in to {name}"))
-        .hint(format!("mcpipe auth login {}", quoted(name)))
+/// Nobody is logged in; `login` is the command that would change that.
+fn nothing(name: &str, login: String) -> Failure {
+    Failure::new(Class::Auth, format!("nobody is logged in to {name}")).hint(login).server(name)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let (target, endpoint) = target(context, word, &args.reach).await?;
-    let name = target.name.clone();
+    let (name, login) = (target.name.clone(), target.line("auth login", &[]));
     let store = context.store(target.credential_store.as_deref())?;
     if args.check {
         let entry = Entry { login: Login::Never, ..Entry::default() };
@@ -45,12 +45,10 @@ pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
     let place = context.interrupt.guard(store.place_now()).await?;
     print(context, &*store, &found, &place)?;
     if found.is_empty() {
-        return Err(nothing(&name).server(&name));
+        return Err(nothing(&name, login));
     }
     if found.iter().all(|about| state(about) == "expired") {
-        return Err(Failure::new(Class::Auth, format!("the login to {name} has expired"))
-            .hint(format!("mcpipe auth login {}", super::super::quoted(&name)))
-            .server(&name));
+        return Err(Failure::new(Class::Auth, format!("the login to {name} has expired")).hint(login).server(&name));
     }
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::change::{self, Draft, written_path};
+use super::show::full;
 use super::{Body, Context, Report, visible};
 use crate::cli::{ConfigAddArgs, HttpTransport};
 use crate::commands::overrides;
@@ -43,7 +44,8 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
     entry_notes.extend(probe.as_ref().map(|probe| visible(&probe.sentence())));
     let checked = probe.map(|probe| probe.json());
     if args.dry_run {
-        let json = json!({ "name": args.name, "file": path, "written": false, "toml": block, "checked": checked });
+        let json =
+            json!({ "name": args.name, "file": full(&path), "written": false, "toml": block, "checked": checked });
         let mut report = Report::new(json, Body::Text(block));
         report.notes.push(format!("nothing is written; this would go to {}", context.environment.shorten(&path)));
         report.notes.extend(entry_notes);
@@ -54,7 +56,7 @@ pub(super) fn add(context: &Context<'_>, args: &ConfigAddArgs) -> Result<Report>
     let text = rewrite::add(&base, &args.name, &block).map_err(|problem| draft.problem(problem, &args.name))?;
     let line = line_of(&draft.path, &text, &args.name);
     let json = json!({
-        "name": args.name, "file": draft.path, "line": line, "written": true, "replaced": replaced,
+        "name": args.name, "file": full(&draft.path), "line": line, "written": true, "replaced": replaced,
         "layer": change::layer(context, args.project).as_str(), "checked": checked,
     });
     let mut report = Report::new(json, Body::Text(String::new()));

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::show::full;
 use super::{Body, Context, Report, check};
 use crate::config::edit::{self, Lock};
 use crate::config::origins::{Format, Layer};
 use crate::config::rewrite::{self, Problem};
 use crate::config::{Config, Server, paths, trust};
-use crate::env::{self, Environment, portable, programs};
+use crate::env::{self, Environment, portable};
 use crate::error::{Class, Failure, Result};
 use crate::output::Terminal;
+use crate::shell;
 use crate::target;
 
 /// A file that is about to be changed.
@@ -47,7 +49,11 @@ impl<'a> Draft<'a> {
         if text.trim_start().starts_with('{') || path.extension().is_some_and(|ending| ending == "json") {
             return Err(fail().cause("it is JSON, which other clients own; mcpipe changes TOML files only"));
         }
+        edit::changeable(environment, &path)?;
         let keeps_trust = project && (new || trust::Store::load(environment)?.trusts(&path, &text));
+        if keeps_trust {
+            trust::changeable(environment)?;
+        }
         Ok(Draft { environment, path, shown, text, keeps_trust, mark, _lock: lock })
     }
 
@@ -111,7 +117,7 @@ pub(super) fn remove(context: &Context<'_>, name: &str, project: bool) -> Result
     let draft = Draft::open(context.environment, path, is_project)?;
     let text = rewrite::remove(&draft.text, name).map_err(|problem| draft.problem(problem, name))?;
     let mut report =
-        Report::new(json!({ "name": name, "file": draft.path, "removed": true }), Body::Text(String::new()));
+        Report::new(json!({ "name": name, "file": full(&draft.path), "removed": true }), Body::Text(String::new()));
     report.notes.push(format!("removed '{name}' from {}", draft.shown));
     draft.write(&text)?;
     if let Some(lower) = server.as_ref().and_then(|server| server.replaces.last()) {
@@ -129,7 +135,7 @@ pub(super) fn rename(context: &Context<'_>, name: &str, new_name: &str, project:
         let which = if problem == Problem::Taken { new_name } else { name };
         draft.problem(problem, which)
     })?;
-    let json = json!({ "name": new_name, "was": name, "file": draft.path });
+    let json = json!({ "name": new_name, "was": name, "file": full(&draft.path) });
     let mut report = Report::new(json, Body::Text(String::new()));
     report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.shown));
     draft.write(&text)?;
@@ -168,6 +174,7 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
     let environment = context.environment;
     let shown = environment.shorten(&path);
     let editor = editor(environment, &shown)?;
+    edit::changeable(environment, &path)?;
     if !path.exists() {
         let draft = Draft::open(environment, path.clone(), project)?;
         draft.write(TEMPLATE)?;
@@ -176,6 +183,9 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
         && std::fs::read_to_string(&path)
             .is_ok_and(|text| trust::Store::load(environment).is_ok_and(|store| store.trusts(&path, &text)));
     let failed = || Failure::new(Class::Config, format!("the editor '{}' failed", editor.join(" ")));
+    if trusted {
+        trust::changeable(environment)?;
+    }
     let (program, args) = editor.split_first().ok_or_else(failed)?;
     let status = std::process::Command::new(environment.started(program, None))
         .args(args)
@@ -209,7 +219,7 @@ fn editor(environment: &Environment, file: &str) -> Result<Vec<String>> {
             .hint(format!("edit {file} another way, or name an editor that needs none in VISUAL or EDITOR")));
     }
     let command = chosen.unwrap_or(fallback);
-    match programs::words(command) {
+    match shell::words(command) {
         Some(words) if !words.is_empty() => Ok(words),
         _ => Err(Failure::new(Class::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
     }

@@ -62,10 +62,10 @@ pub(super) fn check(context: &Context<'_>, name: Option<&str>) -> Result<Report>
         let notes = config.notes.iter().cloned();
         findings.extend(notes.map(|fault| Finding { weight: Weight::Remark, server: None, fault }));
     }
-    Ok(report(&config, chosen.len(), &findings))
+    Ok(report(&config, context.environment, chosen.len(), &findings))
 }
 
-fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
+fn report(config: &Config, environment: &Environment, servers: usize, findings: &[Finding]) -> Report {
     let word = |weight: Weight| if weight == Weight::Fault { "fault" } else { "remark" };
     let rows = findings
         .iter()
@@ -80,7 +80,7 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
     let all: Vec<Json> = findings
         .iter()
         .map(|finding| {
-            let mut json = show::fault(&finding.fault);
+            let mut json = show::fault(&finding.fault, environment);
             if let Json::Object(members) = &mut json {
                 members.insert("weight".to_owned(), json!(word(finding.weight)));
                 members.insert("server".to_owned(), json!(finding.server));
@@ -89,7 +89,7 @@ fn report(config: &Config, servers: usize, findings: &[Finding]) -> Report {
         })
         .collect();
     let bad = findings.iter().filter(|finding| finding.weight == Weight::Fault).count();
-    let files: Vec<&PathBuf> = config.sources.iter().map(|source| &source.path).collect();
+    let files: Vec<_> = config.sources.iter().map(|source| show::full(&source.path)).collect();
     let mut report = Report::new(
         json!({ "ok": bad == 0, "files": files, "servers": servers, "findings": all }),
         Body::Table(vec!["WEIGHT", "PLACE", "FINDING"], rows),
@@ -158,7 +158,7 @@ fn server_findings(
     }
     if let Some(reason) = server.untrusted() {
         let message = format!("'{}' {reason}, and the file is not trusted", server.name);
-        let file = crate::config::trust::shell_word(&server.source.shown);
+        let file = crate::shell::path(&server.source.shown);
         add(Weight::Remark, here(message).hint(format!("mcpipe config trust {file}")));
         return;
     }

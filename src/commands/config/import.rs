@@ -1,15 +1,18 @@
 //! `config import`: shows what other clients have set up, in full, and copies what is agreed to (SEC-06).
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::change::{self, Draft};
+use super::show::full;
 use super::{Body, Context, Report, visible};
 use crate::auth::store::{Store, named};
 use crate::cli::{ConfigImportArgs, ImportedSecrets};
 use crate::config::Config;
 use crate::config::import::plan::{Action, Plan, Refuge, Step, What, Wish, plan};
+use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 
@@ -50,7 +53,7 @@ pub(super) fn import(context: &mut Context<'_>, args: &ConfigImportArgs) -> Resu
     let written = count > 0 && agreed == Some(true);
     // Who was asked has seen it already.
     let body = if ask && agreed.is_some() { String::new() } else { description };
-    let mut report = Report::new(json(&plan, &file, written), Body::Text(body));
+    let mut report = Report::new(json(&plan, environment, &file, written), Body::Text(body));
     if written {
         let draft = Draft::open(environment, file, args.project)?;
         let text = plan.apply(&draft.text).map_err(|(problem, name)| draft.problem(problem, name))?;
@@ -155,14 +158,14 @@ fn outcome(step: &Step) -> String {
     }
 }
 
-fn json(plan: &Plan, file: &std::path::Path, written: bool) -> Value {
+fn json(plan: &Plan, environment: &Environment, file: &Path, written: bool) -> Value {
     let steps: Vec<Value> = plan
         .steps
         .iter()
         .map(|step| {
             let (at, reason) = match &step.action {
                 Action::Add => (None, None),
-                Action::Replace(at) | Action::Same(at) | Action::Conflict(at) => (Some(at), None),
+                Action::Replace(at) | Action::Same(at) | Action::Conflict(at) => (Some(environment.expand_tilde(at)), None),
                 Action::Skip(why) => (None, Some(why)),
             };
             let secrets: Vec<Value> = step
@@ -173,7 +176,7 @@ fn json(plan: &Plan, file: &std::path::Path, written: bool) -> Value {
                 .collect();
             json!({
                 "name": step.entry.name, "original_name": step.entry.original_name, "from": step.from,
-                "line": step.entry.line, "project": step.entry.project, "action": step.action.as_str(),
+                "line": step.entry.line, "project": step.entry.project.as_deref().map(full), "action": step.action.as_str(),
                 "at": at, "reason": reason, "disabled": step.entry.disabled,
                 if step.entry.target_is_url() { "url" } else { "command_line" }: step.entry.target(),
                 "settings": step.entry.settings(), "notes": step.entry.notes, "secrets": secrets,
@@ -183,8 +186,8 @@ fn json(plan: &Plan, file: &std::path::Path, written: bool) -> Value {
     let files: Vec<Value> = plan
         .files
         .iter()
-        .map(|(found, _, count)| json!({ "client": found.client.id(), "file": found.path, "servers": count }))
+        .map(|(found, _, count)| json!({ "client": found.client.id(), "file": full(&found.path), "servers": count }))
         .collect();
     let problems: Vec<String> = plan.problems.iter().map(ToString::to_string).collect();
-    json!({ "file": file, "written": written, "files": files, "servers": steps, "problems": problems })
+    json!({ "file": full(file), "written": written, "files": files, "servers": steps, "problems": problems })
 }

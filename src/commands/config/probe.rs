@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::protocol::views::{Kind, ServerInfo};
 use crate::session::Session;
+use crate::shell;
 use crate::target::Overrides;
 use crate::transport::Endpoint;
 
@@ -59,7 +60,7 @@ pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<Pro
     target.name = match &target.endpoint {
         Endpoint::Http(http) | Endpoint::WebSocket(http) => http.url.to_string(),
         Endpoint::Unix(unix) => format!("unix:{}", unix.path.display()),
-        Endpoint::Stdio(_) => target.name,
+        Endpoint::Stdio(stdio) => shell::line(std::iter::once(&stdio.program).chain(&stdio.args).map(String::as_str)),
     };
     let progress = context.progress(&format!("connecting to {name}"));
     let session = context.session(target, Some(progress.clone()))?;

@@ -1,5 +1,8 @@
 //! `config list`, `get` and `path`.
 
+use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
@@ -12,8 +15,9 @@ use crate::config::settings::Defaults;
 use crate::config::shown::{self, Care, Shown};
 use crate::config::tree::{Member, Node, Value};
 use crate::config::{Config, Server, relative_to};
-use crate::env::{Environment, programs};
+use crate::env::Environment;
 use crate::error::{Failure, Result};
+use crate::shell;
 use crate::target::{self, Overrides};
 
 /// `config list`.
@@ -33,24 +37,26 @@ pub(super) fn list(context: &Context<'_>) -> Report {
     let servers: Vec<Json> = config
         .servers()
         .iter()
-        .map(|server| entry(server, &unfit(&config, context.environment, server, &given)))
+        .map(|server| entry(server, context.environment, &unfit(&config, context.environment, server, &given)))
         .collect();
     let mut report = Report::new(
-        json!({ "servers": servers, "faults": faults.iter().map(fault).collect::<Vec<_>>() }),
+        json!({ "servers": servers, "faults": faults_json(&faults, context.environment) }),
         Body::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
     );
     report.notes.clone_from(&config.warnings);
     if config.servers().is_empty() && faults.is_empty() {
-        report.notes.push("no server is configured; `mcpipe config add NAME URL` adds one".to_owned());
+        let add = config.followed("mcpipe config add NAME URL");
+        report.notes.push(format!("no server is configured; `{add}` adds one"));
     }
     report.failure = (!faults.is_empty()).then(|| origins::failure("the configuration", faults));
     report
 }
 
 /// One server for `config list --json`.
-fn entry(server: &Server, faults: &[Fault]) -> Json {
+fn entry(server: &Server, environment: &Environment, faults: &[Fault]) -> Json {
     let (kind, place) = summary(server);
-    let replaces: Vec<String> = server.replaces.iter().map(ToString::to_string).collect();
+    let replaces: Vec<String> =
+        server.replaces.iter().map(|origin| environment.expand_tilde(&origin.to_string())).collect();
     json!({
         "name": server.name,
         "transport": kind,
@@ -59,7 +65,7 @@ fn entry(server: &Server, faults: &[Fault]) -> Json {
         "layer": server.source.layer.as_str(),
         "state": state(server, !faults.is_empty()),
         "replaces": replaces,
-        "faults": faults.iter().map(fault).collect::<Vec<_>>(),
+        "faults": faults_json(faults, environment),
     })
 }
 
@@ -114,7 +120,7 @@ fn summary(server: &Server) -> (String, String) {
 pub(super) fn command_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\;&|<>()`*?#!".contains(c));
-        if plain { word.clone() } else { programs::quoted(word) }
+        if plain { word.clone() } else { shell::quoted(word) }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }
@@ -141,17 +147,26 @@ fn state(server: &Server, faulty: bool) -> &'static str {
 /// An origin for JSON.
 fn origin(origin: &Origin) -> Json {
     match origin {
-        Origin::File(source, line) => json!({ "file": source.path, "line": line }),
+        Origin::File(source, line) => json!({ "file": full(&source.path), "line": line }),
         Origin::BuiltIn => json!({ "built_in": true }),
         Origin::Flag(flag) => json!({ "flag": flag }),
         Origin::Variable(name) => json!({ "variable": name }),
     }
 }
 
-/// A fault for JSON.
-pub(super) fn fault(fault: &Fault) -> Json {
+/// A path for JSON, in full; what of it is no text cannot be told there.
+pub(super) fn full(path: &Path) -> Cow<'_, str> {
+    path.to_string_lossy()
+}
+
+fn faults_json(faults: &[Fault], environment: &Environment) -> Json {
+    faults.iter().map(|one| fault(one, environment)).collect()
+}
+
+/// A fault for JSON. A program reads it, so its file is named in full.
+pub(super) fn fault(fault: &Fault, environment: &Environment) -> Json {
     json!({
-        "file": fault.file,
+        "file": environment.expand_tilde(&fault.file),
         "line": (fault.line > 0).then_some(fault.line),
         "column": (fault.column > 0).then_some(fault.column),
         "message": fault.message,
@@ -180,7 +195,7 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
         .map(|row| json!({ "key": row.key, "value": row.json, "hidden": row.hidden, "origin": origin(&row.origin) }))
         .collect();
     let given = Secrets::pretended();
-    let mut document = entry(server, &unfit(&config, context.environment, server, &given));
+    let mut document = entry(server, context.environment, &unfit(&config, context.environment, server, &given));
     if let Json::Object(members) = &mut document {
         members.insert("values".to_owned(), Json::Array(values));
     }
@@ -191,7 +206,7 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
     match server.untrusted() {
         Some(reason) => report.notes.push(format!(
             "'{name}' {reason}, and its file is not trusted; `mcpipe config trust {}` shows and allows it",
-            crate::config::trust::shell_word(&server.source.shown)
+            crate::shell::path(&server.source.shown)
         )),
         None => {
             let faults = unfit(&config, context.environment, server, &context.judged(&config));
@@ -204,6 +219,8 @@ pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
 fn rows(server: &Server, environment: &Environment) -> Vec<Row> {
     // What an untrusted file refers to is not looked up for it.
     let environment = server.untrusted().is_none().then_some(environment);
+    // To be passed to a process is what most secrets are held in variables for, and any word may be one.
+    let given = environment.map(|environment| environment.filtered(shown::is_path));
     let place = |at: usize| Origin::File(Arc::clone(&server.source), server.source.line(at));
     let mut rows = Vec::new();
     for member in server.entry.members() {
@@ -213,12 +230,14 @@ fn rows(server: &Server, environment: &Environment) -> Vec<Row> {
                 rows.push(row(server, key, AUTH, inner, environment, place(inner.at)));
             }
         } else if matches!(schema::find(SERVER, &member.key), Some(Key { kind: Kind::Pairs, .. })) {
+            let environment = if member.key == "env" { given.as_ref() } else { environment };
             for pair in member.value.members() {
                 let text = pair.value.as_text().unwrap_or_default();
                 let shown = shown::value(text, &pair.key, Care::Named, environment);
                 rows.push(text_row(format!("{}.{}", member.key, pair.key), shown, place(pair.at)));
             }
         } else {
+            let environment = if member.key == "args" { given.as_ref() } else { environment };
             rows.push(row(server, member.key.clone(), SERVER, member, environment, place(member.at)));
         }
     }
@@ -288,18 +307,31 @@ fn defaults(server: &Server, defaults: &Defaults) -> Vec<Row> {
         .collect()
 }
 
+/// Why a file that may be there was not read, where that is so.
+fn unreadable(path: &Path, shown: &str, faults: &[Fault]) -> Option<String> {
+    match (path.metadata(), faults.iter().find(|fault| fault.file == shown)) {
+        (Err(error), _) if error.kind() == ErrorKind::NotFound => None,
+        (_, Some(fault)) => Some(fault.cause.as_ref().unwrap_or(&fault.message).clone()),
+        // Nobody minds that it cannot be there.
+        (Err(_), None) => None,
+        (Ok(_), None) => Some("it cannot be told whether it is trusted".to_owned()),
+    }
+}
+
 /// `config path`.
 pub(super) fn path(context: &Context<'_>) -> Report {
     let (config, faults) = Config::survey(context.environment, context.file);
     let mut files = Vec::new();
-    let mut rows = Vec::new();
+    let (mut rows, mut notes) = (Vec::new(), Vec::new());
     for place in &config.places {
         let source = config.sources.iter().find(|source| source.path == place.path);
+        let why = || unreadable(&place.path, &context.environment.shorten(&place.path), &faults);
+        let unread = if source.is_none() { why() } else { None };
         let state = match source {
             Some(source) if faults.iter().any(|fault| fault.file == source.shown) => "faulty",
             Some(source) if source.trusted => "read",
             Some(_) => "untrusted",
-            None if place.path.exists() => "unreadable",
+            None if unread.is_some() => "unreadable",
             None => "missing",
         };
         let format = match (source.map(|source| source.format), place.format) {
@@ -307,9 +339,14 @@ pub(super) fn path(context: &Context<'_>) -> Report {
             _ => "toml",
         };
         rows.push(vec![place.path.display().to_string(), place.layer.as_str().to_owned(), state.to_owned()]);
-        files.push(json!({ "path": place.path, "layer": place.layer.as_str(), "format": format, "state": state }));
+        files.push(json!({
+            "path": full(&place.path), "layer": place.layer.as_str(), "format": format, "state": state,
+            "cause": unread,
+        }));
+        notes.extend(unread.map(|why| format!("{} cannot be read: {why}", place.path.display())));
     }
     let mut report = Report::new(json!({ "files": files }), Body::Table(vec!["FILE", "LAYER", "STATE"], rows));
+    report.notes = notes;
     if config.places.is_empty() {
         report.notes.push("there is no home directory, so no configuration file is read".to_owned());
     } else if !config.places.iter().any(|place| place.layer == Layer::User) {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::show::command_line;
+use super::show::{command_line, full};
 use super::{Body, Context, Report, visible};
 use crate::config::origins::{Format, Source};
 use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute, nearest};
 use crate::config::tree::{Member, Node, Value};
 use crate::config::{self, Config, trust};
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// `config trust [FILE]`.
 pub(super) fn trust(context: &mut Context<'_>, file: Option<&Path>, yes: bool, revoke: bool) -> Result<Report> {
@@ -33,10 +34,10 @@ pub(super) fn trust(context: &mut Context<'_>, file: Option<&Path>, yes: bool, r
     for file in files {
         // What is shown is what was read here, and exactly that is trusted.
         let source = read(context, &file)?;
-        let answer = json!({ "file": source.path, "trusted": true, "sha256": trust::fingerprint(&source.text) });
+        let answer = json!({ "file": full(&source.path), "trusted": true, "sha256": trust::fingerprint(&source.text) });
         if store.trusts(&source.path, &source.text) {
             // A "no" would change nothing, so nothing is asked.
-            let file = trust::shell_word(&source.shown);
+            let file = shell::path(&source.shown);
             notes.push(format!(
                 "{} is trusted already; to change that: mcpipe config trust --revoke {file}",
                 source.shown
@@ -64,7 +65,7 @@ fn revoked(context: &Context<'_>, files: &[PathBuf]) -> Result<Report> {
         let known = trust::revoke(context.environment, file)?;
         let state = if known { "is trusted no longer" } else { "was not trusted" };
         notes.push(format!("{} {state}", context.environment.shorten(file)));
-        done.push(json!({ "file": file, "trusted": false }));
+        done.push(json!({ "file": full(file), "trusted": false }));
     }
     let mut report = Report::new(json!({ "files": done }), Body::Text(String::new()));
     report.notes = notes;
@@ -78,7 +79,7 @@ fn ask(context: &mut Context<'_>, source: &Source, description: &str) -> Result<
         Some(false) => Err(Failure::new(Class::Refused, format!("{} is not trusted", source.shown))),
         None => Err(Failure::new(Class::Config, format!("{} is not trusted", source.shown))
             .cause("nobody can be asked without a terminal")
-            .hint(format!("look at the file, then: mcpipe config trust --yes {}", trust::shell_word(&source.shown)))),
+            .hint(format!("look at the file, then: mcpipe config trust --yes {}", shell::path(&source.shown)))),
     }
 }
 

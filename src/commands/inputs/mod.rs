@@ -142,6 +142,6 @@ impl Answerer {
         let fields = field::fields(form);
         let sample = fields.iter().filter(|field| wrong(field)).map(|field| (field.name.to_owned(), field.sample()));
         let sample = Value::Object(sample.collect()).to_string();
-        failure.hint(format!("give what it asks for: --elicit {}", crate::commands::quoted(&sample)))
+        failure.hint(format!("give what it asks for: --elicit {}", crate::shell::quoted(&sample)))
     }
 }

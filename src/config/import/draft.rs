@@ -4,8 +4,8 @@ use super::finish::is_loopback;
 use super::places::Client;
 use super::variables::{Surroundings, literal, translate};
 use crate::config::tree::{Member, Node, Value};
-use crate::env::programs;
 use crate::protocol::revision::Pin;
+use crate::shell;
 
 /// A server while its members are read.
 pub(super) struct Draft<'a> {
@@ -187,7 +187,7 @@ impl<'a> Draft<'a> {
         let Some(line) = self.program.as_ref().filter(|_| self.args.is_empty() && self.first.is_empty()) else {
             return;
         };
-        if let Some(mut words) = programs::words(line).filter(|words| words.len() > 1) {
+        if let Some(mut words) = shell::words(line).filter(|words| words.len() > 1) {
             self.program = Some(words.remove(0));
             self.first = words;
         }

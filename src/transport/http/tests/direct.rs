@@ -108,7 +108,10 @@ async fn the_two_ways_read_the_same_answers() {
         json("200 OK", &body),
         json("200 OK", PONG).into_iter().chain([Step::Close]).collect(),
         vec![Step::Write(format!("HTTP/1.0 200 OK\r\n\r\n{PONG}").into_bytes()), Step::Close],
-        vec![Step::Write(format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{PONG}").into_bytes()), Step::Close],
+        vec![
+            Step::Write(format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{PONG}").into_bytes()),
+            Step::Close,
+        ],
         streamed,
     ];
     for steps in cases {
