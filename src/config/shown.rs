@@ -2,6 +2,7 @@
 
 use super::expand::{self, Piece};
 use crate::env::Environment;
+use crate::env::programs::{begins_as_path, behind_drive};
 use crate::secret::REDACTED;
 use crate::shell::words;
 
@@ -124,7 +125,8 @@ fn is_harmless(text: &str) -> bool {
 /// What names a file or a directory, and holds nothing else.
 #[must_use]
 pub fn is_path(text: &str) -> bool {
-    ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start)) && !text.contains(['@', '?', '=', ':', '&'])
+    let place = behind_drive(text).filter(|_| cfg!(windows)).unwrap_or(text);
+    begins_as_path(text) && !place.contains(['@', '?', '=', ':', '&'])
 }
 
 /// A URL (or any text) without password and without the values of telling parameters.

@@ -16,6 +16,27 @@ pub fn is_path(word: &str) -> bool {
     word.contains(std::path::is_separator)
 }
 
+/// Whether a word is a path by its beginning: no name begins so.
+#[must_use]
+pub fn begins_as_path(word: &str) -> bool {
+    begins_as_path_of(cfg!(windows), word)
+}
+
+fn begins_as_path_of(windows: bool, word: &str) -> bool {
+    let begins = |places: &[&str]| places.iter().any(|place| word.starts_with(place));
+    begins(&["./", "../", "~/", "/"])
+        || windows && (begins(&[".\\", "..\\", "~\\", "\\"]) || behind_drive(word).is_some())
+}
+
+/// What stands behind the drive of an absolute path of Windows.
+#[must_use]
+pub fn behind_drive(word: &str) -> Option<&str> {
+    match word.as_bytes() {
+        [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic() => word.get(2..),
+        _ => None,
+    }
+}
+
 /// The files that a path may mean where a program is wanted, the first that is there counts.
 #[must_use]
 pub fn candidates(place: &Path) -> Vec<PathBuf> {
@@ -77,6 +98,19 @@ mod tests {
     use super::*;
 
     const WINDOWS: &[&str] = &["com", "exe", "bat", "cmd"];
+
+    #[test]
+    fn a_path_is_told_by_its_beginning() {
+        for place in ["./x", "../x", "~/x", "/x"] {
+            assert!(begins_as_path_of(false, place) && begins_as_path_of(true, place), "{place}");
+        }
+        for place in [r".\x", r"..\x", r"~\x", r"C:\x.exe", "d:/x", r"\\host\share\x", r"\x"] {
+            assert!(begins_as_path_of(true, place) && !begins_as_path_of(false, place), "{place}");
+        }
+        for name in ["x", "x.y", "c:x", "ab:/x", "1:/x", "~x", r"x\y", "x/y", ""] {
+            assert!(!begins_as_path_of(true, name), "{name}");
+        }
+    }
 
     #[test]
     fn on_windows_a_name_means_the_first_file_with_an_ending() {

@@ -134,6 +134,8 @@ fn text_word(name: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    // The words are quoted as POSIX shells take them.
+    #![cfg(unix)]
     use serde_json::json;
 
     use super::*;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::env::Environment;
+use crate::env::programs::begins_as_path;
 use crate::error::{Class, Failure, Result};
 use crate::shell;
 
@@ -43,18 +44,11 @@ pub fn word(text: &str) -> Result<Word> {
         Word::Url(owned)
     } else if is_call(text) {
         Word::Name(owned)
-    } else if text.contains(char::is_whitespace) || is_place(text, cfg!(windows)) {
+    } else if text.contains(char::is_whitespace) || begins_as_path(text) {
         Word::Command(owned)
     } else {
         Word::Name(owned)
     })
-}
-
-/// Whether a word is a path by its beginning: no name begins so.
-fn is_place(text: &str, windows: bool) -> bool {
-    let begins = |places: &[&str]| places.iter().any(|place| text.starts_with(place));
-    let on_drive = || matches!(text.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
-    begins(&["./", "../", "~/", "/"]) || windows && (begins(&[".\\", "..\\", "~\\", "\\"]) || on_drive())
 }
 
 /// The scheme of a word that has one and an authority after it.
@@ -169,22 +163,4 @@ fn as_url(name: &str, alone: bool) -> Option<String> {
     }
     let local = bare == "localhost" || bare.starts_with("127.");
     (local || labels.len() > 1).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_told_by_its_beginning() {
-        for place in ["./x", "../x", "~/x", "/x"] {
-            assert!(is_place(place, false) && is_place(place, true), "{place}");
-        }
-        for place in [r".\x", r"..\x", r"~\x", r"C:\x.exe", "d:/x", r"\\host\share\x", r"\x"] {
-            assert!(is_place(place, true) && !is_place(place, false), "{place}");
-        }
-        for name in ["x", "x.y", "c:x", "ab:/x", "1:/x", "~x", r"x\y", "x/y", ""] {
-            assert!(!is_place(name, true), "{name}");
-        }
-    }
 }
