@@ -15,7 +15,6 @@ mod unix;
 mod websocket;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -24,7 +23,6 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::env::{PATH, is_same_name, programs};
 #[cfg(not(unix))]
 use crate::error::Class;
 use crate::error::{Failure, Result};
@@ -93,29 +91,6 @@ pub struct StdioEndpoint {
     pub env: BTreeMap<String, Secret>,
     /// Its working directory; ours where `None`.
     pub cwd: Option<PathBuf>,
-}
-
-impl StdioEndpoint {
-    /// Where the child's programs are looked up.
-    #[must_use]
-    pub fn path(&self) -> Option<OsString> {
-        let is_path = |name: &&String| is_same_name(name, PATH);
-        let inherited = || match &self.inherited {
-            Inherited::Only(some) => some.iter().find(|(name, _)| is_path(name)).map(|(_, path)| path.reveal().into()),
-            Inherited::AllBut(names) if names.iter().any(|name| is_path(&name)) => None,
-            Inherited::AllBut(_) => std::env::var_os(PATH),
-        };
-        let own = self.env.iter().find(|(name, _)| is_path(name)).map(|(_, path)| path.reveal().into());
-        own.or_else(inherited)
-    }
-
-    /// What is started as the program.
-    #[must_use]
-    pub fn started(&self) -> PathBuf {
-        // Where the system finds it by itself, nothing is looked up.
-        let path = if cfg!(windows) { self.path() } else { None };
-        programs::started(&self.program, self.cwd.as_deref(), path.as_deref())
-    }
 }
 
 /// What a child inherits of our environment.
