@@ -349,3 +349,46 @@ fn http_sse_does_not_send_secrets_elsewhere() {
     assert_ne!(run.code(), 0, "{run:?}");
     assert!(other.requests().is_empty(), "{:?}", other.requests());
 }
+
+/// What greets whoever connects: the words reach us before our request is written, or just after; either way it is told
+/// what it is, over sockets of our own and through the general client (which a file of authorities calls for).
+#[test]
+fn a_server_that_speaks_first_is_none_of_http() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+            std::thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
+        }
+    });
+    let authorities = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transport/http/tests/pem/ca.pem");
+    for way in [&[] as &[&str], &["--cacert", authorities]] {
+        for _ in 0..15 {
+            let sandbox = Sandbox::new();
+            let run = sandbox.mcpipe(["list", &url, "--timeout", "5s"]).args(way.iter().copied()).run();
+            let told = ["it spoke before it was asked", "invalid HTTP version parsed"]
+                .map(|why| format!("mcpipe: error: {url} does not speak HTTP\n  {why}\nhint: check the port\n"));
+            run.exits(7).prints("");
+            assert!(told.iter().any(|told| told == run.stderr()), "{way:?} {run:?}");
+        }
+    }
+}
+
+/// It is HTTP, and cannot be read: to ask again would bring the same, and the connection did not break.
+#[test]
+fn an_answer_that_is_no_valid_http_is_told_so() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    for (rest, why) in [
+        ("Content-Length: 1\r\nContent-Length: 2\r\n".to_owned(), "invalid content-length parsed"),
+        (format!("X-Huge: {}\r\n", "x".repeat(600_000)), "message head is too large"),
+    ] {
+        let server = HttpServer::start(move |_| Reply::raw(format!("{head}{rest}\r\n{{}}")));
+        let url = server.url("/mcp");
+        let run = Sandbox::new().mcpipe(["list", &url]).run();
+        run.exits(7).prints("");
+        assert_eq!(run.stderr(), format!("mcpipe: error: the answer of {url} is no valid HTTP\n  {why}\n"));
+        assert_eq!(server.requests().len(), 1);
+    }
+}

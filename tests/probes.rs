@@ -50,6 +50,32 @@ fn an_old_server_that_refuses_a_read_so_is_still_found_out() {
     run.succeeds().prints("hello\n");
 }
 
+/// ERA-08, digest §1.5: whatever else a probe is refused with leads to the handshake, by whatever id. The HTTP layers of
+/// real servers make up their own.
+#[test]
+fn an_error_with_an_id_of_the_servers_own_is_the_answer_to_what_was_asked() {
+    let ids =
+        [json!("server-error"), json!(""), json!("unknown"), json!(0), json!(-1), json!(999), json!(1.5), Value::Null];
+    for (id, status) in ids.iter().flat_map(|id| [200, 400, 404, 406].map(|status| (id.clone(), status))) {
+        let shown = format!("{status} {id}");
+        let refusal = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32600, "message": "Missing session ID"}});
+        let script = Mcp::legacy("2025-11-25").http_script(Legacy { session: Some("s"), ..Legacy::default() });
+        let server = HttpServer::start(move |request| match (request.header("mcp-method"), request.rpc().as_str()) {
+            (Some(_), _) => Reply::json(&refusal).with_status(status),
+            (_, "tools/call") => Reply::json(&refusal).with_status(400),
+            _ => script(request),
+        });
+        let sandbox = Sandbox::new();
+        let url = server.url("/mcp");
+        let listed = sandbox.mcpipe(["list", &url, "--json"]).run();
+        assert_eq!(listed.succeeds().json()["tools"][0]["name"], "echo", "{shown}");
+        let called = sandbox.mcpipe(["call", &url, "echo", "text=x"]).run();
+        called.exits(1).prints("").says("the server refused tools/call: Missing session ID (code -32600)");
+        let sent = server.exchange().iter().filter(|one| *one == "POST tools/call").count();
+        assert_eq!(sent, 1, "{shown}");
+    }
+}
+
 /// Where neither era is understood, both refusals are told.
 #[test]
 fn the_refusal_of_the_request_itself_is_told_beside_that_of_the_handshake() {

@@ -143,6 +143,36 @@ fn the_official_python_sdk_over_http_and_sse() {
     }
 }
 
+/// It answers the modern probe with HTTP 400 and an error whose id is "server-error".
+#[test]
+fn version_1_of_the_official_python_sdk_over_http() {
+    let sandbox = Sandbox::new();
+    let old = parts().join("python-websocket/bin/python").display().to_string();
+    for (path, manner) in [
+        ("/mcp", "streamable-http"),
+        ("/mcp", "streamable-http json"),
+        ("/mcp", "streamable-http stateless"),
+        ("/mcp", "streamable-http stateless json"),
+        ("/sse", "sse"),
+    ] {
+        let mut words = vec![old.clone(), file("sdk1.py")];
+        words.extend(manner.split(' ').map(ToOwned::to_owned));
+        words.insert(3, "PORT".to_owned());
+        let server = Listening::start(&sandbox, &words, &[]);
+        let url = server.url(path);
+        // What is found out by each of these, and what is known to the next.
+        for memory in [&["--no-cache"][..], &[]] {
+            let run = |words: &[&str]| sandbox.mcpipe(words.iter().chain(memory).copied()).run();
+            assert_eq!(names(&run(&["list", &url, "--json"]), "tools"), ["add", "break_down"], "{manner}");
+            run(&["call", &url, "add", "a=2", "b=3"]).succeeds().prints("5\n");
+            run(&["call", &url, "break_down"]).exits(1).prints("Error executing tool break_down: out of order\n");
+            run(&["read", &url, "demo://hello"]).succeeds().prints("hello");
+            run(&["prompt", &url, "greet", "who=Ada"]).succeeds().prints("[user]\nSay hello to Ada\n");
+        }
+        assert_eq!(sandbox.mcpipe(["list", &url, "--info", "--json"]).run().json()["revision"], "2025-11-25");
+    }
+}
+
 #[test]
 fn the_official_python_sdk_over_a_web_socket() {
     let sandbox = Sandbox::new();

@@ -24,13 +24,49 @@ pub const NONCE_HEADER: &str = "dpop-nonce";
 /// The error that asks for a proof with a nonce.
 pub const USE_NONCE: &str = "use_dpop_nonce";
 
-/// The key that tokens are bound to, and the nonces that servers want to see in its proofs.
+/// The newest nonce of each origin (RFC 9449 §8.2): any answer may bring one. It goes back to that origin and to no
+/// other, whatever key the proof is made with.
+#[derive(Debug, Default)]
+pub struct Nonces(Mutex<HashMap<String, String>>);
+
+impl Nonces {
+    /// Keeps the nonce that an answer of `url` brought. Tells whether it can be one: it may be known already, to a
+    /// request that was answered at the same time.
+    pub fn take(&self, url: &Url, nonce: &str) -> bool {
+        let usable = !nonce.is_empty() && nonce.len() <= 1024;
+        if usable {
+            self.all().insert(origin(url), nonce.to_owned());
+        }
+        usable
+    }
+
+    /// The nonce for a request to `url`.
+    #[must_use]
+    pub fn of(&self, url: &Url) -> Option<String> {
+        self.all().get(&origin(url)).cloned()
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The key that tokens are bound to.
 #[derive(Debug)]
 pub struct Prover {
     key: Key,
     stored: Secret,
-    /// The newest nonce of each origin (RFC 9449 §8.2).
-    nonces: Mutex<HashMap<String, String>>,
+}
+
+/// What a proof is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The method of the request.
+    pub method: &'a str,
+    /// Where it goes.
+    pub url: &'a Url,
+    /// The token that it carries, if it carries one.
+    pub token: Option<&'a Secret>,
 }
 
 impl Prover {
@@ -53,7 +89,7 @@ impl Prover {
         let der = STANDARD.decode(stored.reveal()).map_err(|_| bad())?;
         let der = PrivateKeyDer::try_from(der).map_err(|_| bad())?;
         let key = Key::new(&der, Some(Algorithm::Es256)).map_err(|why| bad().cause(why))?;
-        Ok(Prover { key, stored, nonces: Mutex::default() })
+        Ok(Prover { key, stored })
     }
 
     /// The key in the form in which it is stored.
@@ -66,7 +102,8 @@ impl Prover {
     ///
     /// # Errors
     /// When there is no randomness, or the key cannot sign.
-    pub fn proof(&self, method: &str, url: &Url, token: Option<&Secret>, now: u64) -> Result<Secret> {
+    pub fn proof(&self, shown: Shown<'_>, nonces: &Nonces, now: u64) -> Result<Secret> {
+        let Shown { method, url, token } = shown;
         let mut bare = url.clone();
         bare.set_query(None);
         bare.set_fragment(None);
@@ -78,25 +115,11 @@ impl Prover {
         if let Some(token) = token {
             claims.insert("ath".into(), random::sha256(token.reveal()).into());
         }
-        if let Some(nonce) = self.nonces().get(&origin(url)) {
-            claims.insert("nonce".into(), nonce.as_str().into());
+        if let Some(nonce) = nonces.of(url) {
+            claims.insert("nonce".into(), nonce.into());
         }
         let jwk = self.key.jwk().ok_or_else(|| Failure::new(Class::Bug, "the DPoP key has no public part"))?;
         self.key.sign(json!({"typ": "dpop+jwt", "jwk": jwk}), &claims.into()).map(Secret::new)
-    }
-
-    /// Keeps a nonce that a server handed out. Tells whether it can be one: it may be known already, to a request
-    /// that was refused at the same time.
-    pub fn take_nonce(&self, url: &Url, nonce: &str) -> bool {
-        let usable = !nonce.is_empty() && nonce.len() <= 1024;
-        if usable {
-            self.nonces().insert(origin(url), nonce.to_owned());
-        }
-        usable
-    }
-
-    fn nonces(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
-        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,7 +148,9 @@ mod tests {
         let prover = Prover::generate().unwrap();
         let url = Url::parse("https://h:8443/mcp?key=hidden#x").unwrap();
         let token = Secret::new("tok");
-        let (header, claims) = open(&prover, &prover.proof("POST", &url, Some(&token), 7).unwrap());
+        let none = Nonces::default();
+        let shown = Shown { method: "POST", url: &url, token: Some(&token) };
+        let (header, claims) = open(&prover, &prover.proof(shown, &none, 7).unwrap());
         assert_eq!((&header["typ"], &header["alg"]), (&json!("dpop+jwt"), &json!("ES256")));
         assert_eq!(header["jwk"].get("d"), None);
         assert_eq!(claims["htm"], "POST");
@@ -133,21 +158,27 @@ mod tests {
         assert_eq!(claims["iat"], 7);
         assert_eq!(claims["ath"], random::sha256("tok"));
         assert_eq!(claims.get("nonce"), None);
-        let (_, again) = open(&prover, &prover.proof("POST", &url, None, 7).unwrap());
+        let (_, again) = open(&prover, &prover.proof(Shown { token: None, ..shown }, &none, 7).unwrap());
         assert_ne!(claims["jti"], again["jti"]);
         assert_eq!(again.get("ath"), None);
     }
 
     #[test]
     fn nonces_belong_to_their_origin() {
-        let prover = Prover::generate().unwrap();
-        let (one, other) = (Url::parse("https://a/x").unwrap(), Url::parse("https://b/x").unwrap());
-        assert!(prover.take_nonce(&one, "n1"));
-        assert!(prover.take_nonce(&one, "n1"), "another request may have learned it first");
-        assert!(!prover.take_nonce(&one, ""));
-        let nonce = |url| open(&prover, &prover.proof("GET", url, None, 0).unwrap()).1["nonce"].clone();
-        assert_eq!(nonce(&one), "n1");
-        assert_eq!(nonce(&other), Value::Null);
+        let (prover, nonces) = (Prover::generate().unwrap(), Nonces::default());
+        let urls = ["https://a/x", "https://a/y?z", "https://b/x", "http://a/x", "https://a:444/x"];
+        let [one, same, others @ ..] = urls.map(|url| Url::parse(url).unwrap());
+        assert!(nonces.take(&one, "n1"));
+        assert!(nonces.take(&one, "n1"), "another request may have learned it first");
+        assert!(!nonces.take(&one, "") && !nonces.take(&one, &"n".repeat(1025)));
+        let nonce = |url| {
+            let shown = Shown { method: "GET", url, token: None };
+            open(&prover, &prover.proof(shown, &nonces, 0).unwrap()).1["nonce"].clone()
+        };
+        assert_eq!((nonce(&one), nonce(&same)), (json!("n1"), json!("n1")));
+        assert!(others.iter().all(|other| nonce(other) == Value::Null));
+        assert!(nonces.take(&same, "n2"));
+        assert_eq!(nonce(&one), "n2", "the newest counts");
     }
 
     #[test]

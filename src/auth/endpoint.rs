@@ -2,7 +2,7 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::dpop::{self, Prover};
+use super::dpop::{self, Prover, Shown};
 use super::http::{Answer, Http};
 use super::identity::{Identity, Method};
 use super::token::{self, Denied, Granted, Kind, NoToken};
@@ -76,9 +76,8 @@ impl Endpoint<'_> {
             form.push(("client_id", self.identity.client_id.to_owned()));
             answer = self.once(form.clone()).await?;
         }
-        let Some(prover) = self.prover else { return Ok(answer) };
-        let fresh = answer.header(dpop::NONCE_HEADER).is_some_and(|nonce| prover.take_nonce(&answer.url, nonce));
-        if fresh && matches!(answer.status, 400 | 401) && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE)
+        let told = self.prover.is_some() && answer.header(dpop::NONCE_HEADER).is_some();
+        if told && matches!(answer.status, 400 | 401) && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE)
         {
             return self.once(form).await;
         }
@@ -93,10 +92,15 @@ impl Endpoint<'_> {
         if let Some(prover) = self.prover {
             let url = url::Url::parse(self.url)
                 .map_err(|error| Failure::new(Class::Auth, "the token endpoint is no URL").source(&error))?;
-            headers.push(("dpop", prover.proof("POST", &url, None, self.now)?));
+            let shown = Shown { method: "POST", url: &url, token: None };
+            headers.push(("dpop", prover.proof(shown, &self.http.nonces, self.now)?));
         }
         let body = Serializer::new(String::new()).extend_pairs(&form).finish();
-        self.http.post(self.url, FORM, body, &headers).await
+        let answer = self.http.post(self.url, FORM, body, &headers).await?;
+        if let Some(nonce) = self.prover.and_then(|_| answer.header(dpop::NONCE_HEADER)) {
+            self.http.nonces.take(&answer.url, nonce);
+        }
+        Ok(answer)
     }
 }
 

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
+use super::dpop::Nonces;
 use super::zone::Zone;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
@@ -54,6 +55,8 @@ pub struct Http {
     trace: Trace,
     watch: Arc<Watch>,
     home: OnceCell<Zone>,
+    /// What the endpoint, and those that are asked on its behalf, want to see in the next proof.
+    pub nonces: Nonces,
     clients: Mutex<HashMap<(bool, bool), Client>>,
 }
 
@@ -99,6 +102,7 @@ impl Http {
             trace,
             watch: Arc::default(),
             home: OnceCell::new(),
+            nonces: Nonces::default(),
             clients: Mutex::default(),
         }
     }

@@ -13,7 +13,7 @@ use super::Options;
 use super::era::{Call, Era};
 use super::failure::{explain, words};
 use super::finding::{Finding, finding, is_about_era, may_be_about_itself};
-use super::legacy::{Handshake, Left, Legacy};
+use super::legacy::{Handshake, Left};
 use super::link::{Link, Reply, human};
 use super::memory::Verdict;
 use super::modern::{Modern, is_mutual};
@@ -21,10 +21,11 @@ use super::peer::Peer;
 use super::ready::LAST_LOOK;
 use crate::error::{Class, Details, Failure, Result};
 use crate::protocol::method;
-use crate::protocol::revision::Pin;
+use crate::protocol::revision::{Pin, Revision};
+use crate::protocol::rpc::Raw;
 use crate::protocol::views::ServerInfo;
 use crate::target::Target;
-use crate::transport::{self, Endpoint, HttpMode, Wire, http, stdio};
+use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, Wire, http, stdio};
 
 /// A connection whose era is known.
 pub struct Open {
@@ -47,6 +48,14 @@ impl Open {
     pub(super) fn sure(link: Link, era: impl Era + 'static) -> Self {
         Open { link, era: Box::new(era), confirmed: true, guessed: false, untried: false, ends_early: false }
     }
+}
+
+/// What came of a handshake.
+pub(super) enum Shaken {
+    /// A connection with the legacy era agreed upon.
+    Open(Open),
+    /// The server does not shake hands: the connection, and what it said instead.
+    Not(Link, Reply),
 }
 
 /// Finds out about one target.
@@ -131,9 +140,12 @@ impl Negotiator<'_> {
                 let open = Open::sure(self.link().await?, self.modern(ServerInfo::default()));
                 Ok((Open { untried: true, ..open }, None))
             }
+            (Pin::Exact(_) | Pin::Legacy, Some(verdict)) if verdict.wire == Wire::Sse && !sse => {
+                self.remembered_sse(first).await
+            }
             (Pin::Exact(_) | Pin::Legacy, memory) => {
                 let hasty = memory.is_some_and(|verdict| !verdict.patient);
-                Ok((self.legacy(self.link().await?, hasty).await?, None))
+                Ok((self.legacy_or_sse(self.link().await?, hasty).await?, None))
             }
             (Pin::Auto, _) if sse => Ok((self.legacy(self.link().await?, false).await?, None)),
             (Pin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
@@ -159,48 +171,42 @@ impl Negotiator<'_> {
         if verdict.wire == Wire::Sse {
             return self.remembered_sse(first).await;
         }
-        let link = self.link().await?;
-        let handshake = self.handshake(!verdict.patient);
-        match handshake.initialize(&link).await {
-            Reply::Result(result) => {
-                let era = handshake.ready(&link, &result).await;
-                self.opened(link, era).await.map(|open| (open, None))
-            }
+        match self.shake(self.link().await?, !verdict.patient).await? {
+            Shaken::Open(open) => Ok((open, None)),
             // A process that ends at what it knows does not end because it was asked for something else.
-            reply if is_about_era(&reply, &link) && (link.gone().is_none() || link.wire() != Wire::Stdio) => {
+            Shaken::Not(link, reply)
+                if is_about_era(&reply, &link) && (link.gone().is_none() || link.wire() != Wire::Stdio) =>
+            {
                 link.close(false).await;
                 self.fresh(first).await
             }
-            reply => self.give_up(link, reply, method::INITIALIZE).await,
+            Shaken::Not(link, reply) => self.give_up(link, reply, method::INITIALIZE).await,
         }
     }
 
-    /// A server that spoke HTTP+SSE the last time: its stream is opened at once. Where it is none any more, all is
-    /// found out anew (`ERA-13`).
+    /// A server that spoke HTTP+SSE the last time: its stream is opened at once. Where it is none any more, all that
+    /// is not pinned is found out anew (`ERA-13`).
     async fn remembered_sse(&self, first: &Call) -> Result<(Open, Option<Reply>)> {
-        let Endpoint::Http(endpoint) = &self.target.endpoint else { return self.fresh(first).await };
-        if endpoint.mode != HttpMode::Auto {
-            return self.fresh(first).await;
-        }
+        let anew = async || match self.target.protocol {
+            Pin::Auto => self.fresh(first).await,
+            Pin::Legacy | Pin::Exact(_) => Ok((self.legacy_or_sse(self.link().await?, false).await?, None)),
+        };
+        let Some(endpoint) = self.may_be_sse() else { return anew().await };
         let link = match http::connect_sse(endpoint, &self.hurried()).await {
             Ok(connection) => self.over(connection),
-            Err(failure) if matches!(failure.class(), Class::Unreachable | Class::Protocol) => {
-                return self.fresh(first).await;
-            }
+            Err(failure) if matches!(failure.class(), Class::Unreachable | Class::Protocol) => return anew().await,
             Err(failure) => return Err(self.hinted(failure)),
         };
-        let handshake = self.handshake(false);
-        match handshake.initialize(&link).await {
-            Reply::Result(result) => {
-                let era = handshake.ready(&link, &result).await;
-                self.opened(link, era).await.map(|open| (open, None))
-            }
-            Reply::Failed(failure) if !matches!(failure.class(), Class::Unreachable | Class::Protocol) => {
+        match self.shake(link, false).await? {
+            Shaken::Open(open) => Ok((open, None)),
+            Shaken::Not(link, Reply::Failed(failure))
+                if !matches!(failure.class(), Class::Unreachable | Class::Protocol) =>
+            {
                 self.give_up(link, Reply::Failed(failure), method::INITIALIZE).await
             }
-            _ => {
+            Shaken::Not(link, _) => {
                 link.close(false).await;
-                self.fresh(first).await
+                anew().await
             }
         }
     }
@@ -232,7 +238,7 @@ impl Negotiator<'_> {
                 Ok((Open { confirmed: false, guessed: true, ..open }, wanted.then_some(reply)))
             }
             Finding::NotModern if may_be_about_itself(&reply, probe) => self.disambiguated(link, probe, reply).await,
-            Finding::NotModern => Ok((self.legacy_or_sse(link).await?, None)),
+            Finding::NotModern => Ok((self.legacy_or_sse(link, false).await?, None)),
             Finding::Report => self.give_up(link, reply, probe.method).await,
         }
     }
@@ -247,7 +253,7 @@ impl Negotiator<'_> {
                 Ok((Open::sure(link, era), Some(refused)))
             }
             Finding::Report => self.give_up(link, reply, method::DISCOVER).await,
-            Finding::NotModern | Finding::Unmarked => match (self.legacy_or_sse(link).await, &refused) {
+            Finding::NotModern | Finding::Unmarked => match (self.legacy_or_sse(link, false).await, &refused) {
                 (Ok(open), _) => Ok((open, None)),
                 // Who knows neither may have meant what it said first.
                 (Err(failure), Reply::Error(error, _)) => {
@@ -267,29 +273,23 @@ impl Negotiator<'_> {
     }
 
     /// The handshake at the same URL; HTTP+SSE where the server knows no POST there (`ERA-07`, `ERA-08`).
-    async fn legacy_or_sse(&self, link: Link) -> Result<Open> {
-        let handshake = self.handshake(false);
-        let reply = match handshake.initialize(&link).await {
-            Reply::Result(result) => {
-                let era = handshake.ready(&link, &result).await;
-                return self.opened(link, era).await;
-            }
-            reply => reply,
+    async fn legacy_or_sse(&self, link: Link, hasty: bool) -> Result<Open> {
+        let (link, reply) = match self.shake(link, hasty).await? {
+            Shaken::Open(open) => return Ok(open),
+            Shaken::Not(link, reply) => (link, reply),
         };
-        if let Reply::Error(error, _) = &reply
-            && is_mutual(error)
-        {
+        let (status, mutual) = match &reply {
+            Reply::Refused(refusal) => (Some(refusal.status), false),
+            Reply::Error(error, status) => (*status, is_mutual(error)),
+            _ => (None, false),
+        };
+        if mutual && self.target.protocol == Pin::Auto {
             // It was not itself that refused the probe, but who stood before it while it was starting.
             return Ok(Open::sure(link, self.modern(ServerInfo::default())));
         }
-        let status = match &reply {
-            Reply::Refused(refusal) => Some(refusal.status),
-            Reply::Error(_, status) => *status,
-            _ => None,
-        };
-        let may_be_sse = matches!(status, Some(400 | 404 | 405));
-        if let (Endpoint::Http(endpoint), true) = (&self.target.endpoint, may_be_sse)
-            && endpoint.mode == HttpMode::Auto
+        if matches!(status, Some(400 | 404 | 405))
+            && !mutual
+            && let Some(endpoint) = self.may_be_sse()
             && let Ok(connection) = http::connect_sse(endpoint, &self.hurried()).await
         {
             link.close(false).await;
@@ -298,19 +298,38 @@ impl Negotiator<'_> {
         self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open)
     }
 
+    /// The URL, where HTTP+SSE may be spoken there: it has no other revision than 2024-11-05.
+    fn may_be_sse(&self) -> Option<&HttpEndpoint> {
+        let Endpoint::Http(endpoint) = &self.target.endpoint else { return None };
+        let pinned = matches!(self.target.protocol, Pin::Exact(revision) if revision != Revision::V2024_11_05);
+        (endpoint.mode == HttpMode::Auto && !pinned).then_some(endpoint)
+    }
+
     async fn legacy(&self, link: Link, hasty: bool) -> Result<Open> {
-        let handshake = self.handshake(hasty);
-        match handshake.initialize(&link).await {
-            Reply::Result(result) => {
-                let era = handshake.ready(&link, &result).await;
-                self.opened(link, era).await
-            }
-            reply => self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open),
+        match self.shake(link, hasty).await? {
+            Shaken::Open(open) => Ok(open),
+            Shaken::Not(link, reply) => self.give_up(link, reply, method::INITIALIZE).await.map(|(open, _)| open),
         }
     }
 
-    pub(super) async fn opened(&self, link: Link, era: Result<Legacy>) -> Result<Open> {
-        match era {
+    /// The handshake, to its end where the server takes part in it.
+    ///
+    /// # Errors
+    /// When the server chose a revision that may not be spoken.
+    pub(super) async fn shake(&self, link: Link, hasty: bool) -> Result<Shaken> {
+        let handshake = self.handshake(hasty);
+        match handshake.initialize(&link).await {
+            Reply::Result(result) => self.agree(handshake, link, &result).await.map(Shaken::Open),
+            reply => Ok(Shaken::Not(link, reply)),
+        }
+    }
+
+    /// The rest of a handshake that the server has answered with `result`.
+    ///
+    /// # Errors
+    /// When the server chose a revision that may not be spoken.
+    pub(super) async fn agree(&self, handshake: Handshake, link: Link, result: &Raw) -> Result<Open> {
+        match handshake.ready(&link, result).await {
             Ok(era) => Ok(Open::sure(link, era)),
             Err(failure) => {
                 link.close(false).await;

@@ -155,9 +155,13 @@ impl Shared {
             if pending.len() == 1 { pending.keys().next().copied() } else { None }
         };
         let waits = |id: u64| lock(&self.pending).contains_key(&id);
+        // Errors of a server's HTTP layer have an id of its own making (the Python SDK before 2.0 says "server-error" to
+        // whatever it refuses): one that comes to a request, and is nobody else's, is its error. A result is no result.
+        let refused = response.outcome.is_err();
         let id = match response.id {
             // In the answer to one request, what belongs to no request that waits was meant for that one.
             Some(id) if id < self.next_id.load(Ordering::Relaxed) => match on {
+                Some(on) if on != id && !waits(id) && refused => Some(on),
                 Some(on) if on != id && !waits(id) => {
                     let what = format!("the server answered with the id of another request ({id}, not {on})");
                     return self.complete(on, Reply::Failed(Failure::new(Class::Protocol, what)));
@@ -166,6 +170,7 @@ impl Shared {
             },
             // An error without an id belongs to the POST it answers (digest §2.6), or to the only request.
             None if !response.named => on.or_else(only),
+            _ if refused => on.or_else(only),
             _ => {
                 if let Some(waiting) = on.or_else(only) {
                     let failure = Failure::new(Class::Protocol, "the server answered with an id that was never asked");

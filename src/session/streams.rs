@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::era::{Call, Era};
 use super::finding::{Finding, finding};
 use super::link::{Link, Reply};
-use super::negotiate::{Negotiator, Open};
+use super::negotiate::{Negotiator, Open, Shaken};
 use crate::error::{Class, Details, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::views::member;
@@ -27,8 +27,7 @@ impl Negotiator<'_> {
             && member(result, "supportedVersions").is_none()
             && member(result, "protocolVersion").is_some()
         {
-            let era = self.handshake(false).ready(&link, result).await;
-            return self.opened(link, era).await.map(|open| (open, None));
+            return self.agree(self.handshake(false), link, result).await.map(|open| (open, None));
         }
         match finding(&reply, &discover, &link) {
             Finding::Modern(server) => {
@@ -74,13 +73,10 @@ impl Negotiator<'_> {
     /// is asked again where it does not shake hands. It is started again once at most.
     async fn stream_handshake(&self, mut link: Link, probe: &Call, mut ended: Option<Failure>) -> Result<Open> {
         loop {
-            let handshake = self.handshake(false);
-            let reply = match handshake.initialize(&link).await {
-                Reply::Result(result) => {
-                    let era = handshake.ready(&link, &result).await;
-                    return self.opened(link, era).await;
-                }
-                reply => reply,
+            let reply;
+            (link, reply) = match self.shake(link, false).await? {
+                Shaken::Open(open) => return Ok(open),
+                Shaken::Not(link, reply) => (link, reply),
             };
             if ended.is_none()
                 && matches!(reply, Reply::Error(..) | Reply::Failed(_))

@@ -181,6 +181,10 @@ pub trait Authorize: Send + Sync {
     /// send the request once more; `Ok(false)`: nothing to be done, report the refusal.
     fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>>;
 
+    /// An answer brought a nonce for the next proof to this origin (RFC 9449 §8.2). Told of answers to requests that
+    /// carried a proof, and of refusals, before [`Authorize::refused`].
+    fn nonce(&self, _url: &reqwest::Url, _nonce: &str) {}
+
     /// Waits, not for long, until what must not be cut off has ended: a token that is being renewed.
     fn settle(&self) -> Boxed<'_, ()> {
         Box::pin(async {})

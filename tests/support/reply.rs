@@ -97,6 +97,11 @@ impl Reply {
         self
     }
 
+    /// The status that it has.
+    pub fn status_code(&self) -> u16 {
+        self.status
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self

@@ -147,7 +147,7 @@ impl Inner {
                     state.unstored = failure;
                 }
                 match &mut state.held {
-                    // The same key keeps the nonces that it was told; a login elsewhere brought another.
+                    // A login elsewhere brought another key.
                     Some(held) if held.record.dpop_key == record.dpop_key => held.record = *record,
                     held => *held = Some(Held::new(*record)?),
                 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::dpop::{self, Prover};
+use super::dpop::{self, Prover, Shown};
 use super::flow::now;
 use super::http::Http;
 use super::record::{Record, Tokens};
@@ -221,10 +221,12 @@ impl Inner {
         let Some(held) = &state.held else { return Ok(Vec::new()) };
         let Some(tokens) = &held.record.tokens else { return Ok(Vec::new()) };
         match (&held.prover, tokens.dpop) {
-            (Some(prover), true) => Ok(vec![
-                ("authorization".to_owned(), Secret::new(format!("DPoP {}", tokens.access.reveal()))),
-                (dpop::HEADER.to_owned(), prover.proof(method, url, Some(&tokens.access), now())?),
-            ]),
+            (Some(prover), true) => {
+                let shown = Shown { method, url, token: Some(&tokens.access) };
+                let proof = prover.proof(shown, &self.http.nonces, now())?;
+                let token = Secret::new(format!("DPoP {}", tokens.access.reveal()));
+                Ok(vec![("authorization".to_owned(), token), (dpop::HEADER.to_owned(), proof)])
+            }
             _ => Ok(vec![("authorization".to_owned(), Secret::new(format!("Bearer {}", tokens.access.reveal())))]),
         }
     }
@@ -237,6 +239,10 @@ impl Authorize for Gate {
 
     fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>> {
         Box::pin(self.0.refused(refusal))
+    }
+
+    fn nonce(&self, url: &Url, nonce: &str) {
+        self.0.http.nonces.take(url, nonce);
     }
 
     fn busy(&self) -> bool {

@@ -26,7 +26,7 @@ impl Inner {
         if state.obtained.is_some_and(|(_, when)| when > arrived || !state.shown) {
             return Ok(true);
         }
-        if refusal.status == 401 && self.take_nonce(&state, refusal, challenge) {
+        if refusal.status == 401 && self.lacked_nonce(&state, refusal, challenge) {
             return Ok(true);
         }
         match (refusal.status, challenge) {
@@ -39,13 +39,13 @@ impl Inner {
         }
     }
 
-    /// Keeps the nonce of a refusal. Tells whether the lack of it was the reason.
-    fn take_nonce(&self, state: &State, refusal: &Refusal, challenge: Option<&Challenge>) -> bool {
-        let prover = state.held.as_ref().and_then(|held| held.prover.as_ref());
-        let (Some(prover), Some(nonce), Ok(url)) = (prover, &refusal.dpop_nonce, Url::parse(&refusal.url)) else {
-            return false;
-        };
-        prover.take_nonce(&url, nonce) && challenge.and_then(Challenge::error) == Some(dpop::USE_NONCE)
+    /// Whether the lack of a nonce was the reason, and there is one now.
+    fn lacked_nonce(&self, state: &State, refusal: &Refusal, challenge: Option<&Challenge>) -> bool {
+        let known = || Url::parse(&refusal.url).is_ok_and(|url| self.http.nonces.of(&url).is_some());
+        challenge.and_then(Challenge::error) == Some(dpop::USE_NONCE)
+            && state.held.as_ref().is_some_and(|held| held.prover.is_some())
+            && refusal.dpop_nonce.is_some()
+            && known()
     }
 
     /// The server takes no token, or none of those it was shown: renew once, then log in, then give up.

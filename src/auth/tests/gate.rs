@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::super::dpop::Prover;
+use super::super::dpop::{Nonces, Prover, Shown};
 use super::super::record::Origin;
 use super::super::testing::{Does, Somebody};
 use super::super::{Grant, Login, Settings};
 use super::{BEARER, World, shown};
 use crate::error::Class;
 use crate::secret::Secret;
-use crate::transport::Authorize;
+use crate::transport::{Authorize, Refusal};
 
 /// The redirect URI of an authorization request.
 fn redirect_of(line: String) -> Option<String> {
@@ -301,8 +301,39 @@ async fn tokens_of_a_login_elsewhere_come_with_the_key_that_they_are_bound_to() 
     assert!(gate.refused(&world.refusal(401, BEARER)).await.unwrap());
     let headers = gate.headers("POST", &world.url()).await.unwrap();
     assert_eq!(headers[0].1.reveal(), "DPoP access-9");
-    assert_eq!(jwk(&headers[1].1), jwk(&other.proof("POST", &world.url(), None, 0).unwrap()));
+    let url = world.url();
+    let about = Shown { method: "POST", url: &url, token: None };
+    assert_eq!(jwk(&headers[1].1), jwk(&other.proof(about, &Nonces::default(), 0).unwrap()));
     assert_eq!(world.grants(), ["authorization_code"], "what is there is not renewed");
+}
+
+#[tokio::test]
+async fn a_nonce_is_shown_to_the_origin_that_gave_it_from_then_on() {
+    let world = World::new().await;
+    world.logged_in().await;
+    let mut record = world.record().await.unwrap();
+    record.dpop_key = Some(Prover::generate().unwrap().secret().clone());
+    record.tokens.as_mut().unwrap().dpop = true;
+    world.store.put(&record.key(), &record.about(None), &record.write().unwrap()).await.unwrap();
+    let gate = world.gate(Login::Never, &Somebody::who(Does::Nothing));
+    let nonce = async || {
+        let headers = gate.headers("POST", &world.url()).await.unwrap();
+        let claims = headers[1].1.reveal().split('.').nth(1).map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+        serde_json::from_slice::<serde_json::Value>(&claims.unwrap()).unwrap()["nonce"].clone()
+    };
+    let wants = || world.refusal(401, "DPoP error=\"use_dpop_nonce\"");
+    assert_eq!(nonce().await, json!(null));
+    gate.nonce(&"https://127.0.0.1/mcp".parse().unwrap(), "of-another");
+    assert_eq!(nonce().await, json!(null));
+    // Told before the refusal, as the transport does.
+    gate.nonce(&world.url(), "n-1");
+    assert!(gate.refused(&Refusal { dpop_nonce: Some("n-1".into()), ..wants() }).await.unwrap());
+    assert_eq!(nonce().await, json!("n-1"));
+    gate.nonce(&world.fake.url("/elsewhere?x"), "n-2");
+    assert_eq!(nonce().await, json!("n-2"));
+    // One that names none asks for something else.
+    assert!(!gate.refused(&wants()).await.is_ok_and(|again| again && world.grants().len() == 1));
+    assert_eq!(nonce().await, json!("n-2"), "a renewal keeps what was learned");
 }
 
 #[tokio::test]

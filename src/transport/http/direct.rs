@@ -7,7 +7,9 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{self, Ready};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,10 +18,12 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Response, ResponseBuilderExt, Url};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tower_http::decompression::Decompression;
 use tower_service::Service;
 use url::{Host, Position};
@@ -60,15 +64,17 @@ pub(super) fn peer(response: &Response) -> Option<IpAddr> {
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The host name is not known.
-    Lookup(std::io::Error),
+    Lookup(io::Error),
     /// No connection.
-    Connect(std::io::Error),
+    Connect(io::Error),
     /// No connection in time.
     Late,
     /// The request does not go into HTTP.
     Request(Box<dyn Error + Send + Sync>),
     /// The connection broke off, or what came over it is not HTTP.
     Broken(hyper::Error),
+    /// The same on a new connection, before anything of the request was written.
+    Unwritten(hyper::Error),
 }
 
 impl fmt::Display for Fault {
@@ -78,7 +84,7 @@ impl fmt::Display for Fault {
             Fault::Connect(_) => "tcp connect error",
             Fault::Late => "operation timed out",
             Fault::Request(_) => "builder error",
-            Fault::Broken(_) => "error sending request",
+            Fault::Broken(_) | Fault::Unwritten(_) => "error sending request",
         })
     }
 }
@@ -89,7 +95,7 @@ impl Error for Fault {
             Fault::Lookup(error) | Fault::Connect(error) => Some(error),
             Fault::Late => None,
             Fault::Request(error) => Some(error.as_ref()),
-            Fault::Broken(error) => Some(error),
+            Fault::Broken(error) | Fault::Unwritten(error) => Some(error),
         }
     }
 }
@@ -120,11 +126,9 @@ impl Direct {
     ) -> Result<Response, Fault> {
         let mut request = carried(method, url, headers, body).map_err(Fault::Request)?;
         loop {
-            let free = self.free();
-            let used = free.is_some();
-            let mut line = match free {
-                Some(line) => line,
-                None => self.connect(url).await?,
+            let (mut line, new) = match self.free() {
+                Some(line) => (line, None),
+                None => self.connect(url).await.map(|(line, task)| (line, Some(task)))?,
             };
             match line.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -132,10 +136,17 @@ impl Direct {
                     lock(&self.known).push(line);
                     return handed_on(response, url.clone(), peer).await;
                 }
-                // The server had closed the connection, and has seen nothing of the request.
-                Err(mut error) => match error.take_message().filter(|_| used) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(Fault::Broken(error.into_error())),
+                Err(mut error) => match (error.take_message(), new) {
+                    // What was begun to be written may have been read.
+                    (None, _) => return Err(Fault::Broken(error.into_error())),
+                    // The server had closed the connection, and has seen nothing of the request.
+                    (Some(unwritten), None) => request = unwritten,
+                    (Some(_), Some(task)) => {
+                        drop(line);
+                        // Why it ended is told to whoever asked for something over it, or else here.
+                        let why = task.await.ok().and_then(Result::err);
+                        return Err(Fault::Unwritten(why.unwrap_or_else(|| error.into_error())));
+                    }
                 },
             }
         }
@@ -149,17 +160,79 @@ impl Direct {
         Some(known.swap_remove(at))
     }
 
-    async fn connect(&self, url: &Url) -> Result<Line, Fault> {
+    /// A new connection, and the task that serves it.
+    async fn connect(&self, url: &Url) -> Result<(Line, JoinHandle<hyper::Result<()>>), Fault> {
         let opened = match self.timeout {
             Some(limit) => tokio::time::timeout(limit, open(url)).await.map_err(|_| Fault::Late)?,
             None => open(url).await,
         };
         let stream = opened?;
         let peer = stream.peer_addr().map_err(Fault::Connect)?.ip();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Fault::Broken)?;
-        // Its failures are those of the requests on it.
-        tokio::spawn(connection);
-        Ok(Line { sender, peer })
+        let (sender, connection) =
+            http1::handshake(Socket { stream: TokioIo::new(stream), unheard: false }).await.map_err(Fault::Broken)?;
+        Ok((Line { sender, peer }, tokio::spawn(connection)))
+    }
+}
+
+/// A socket whose server may answer and hang up before it has read all of a request (413, say). That nobody reads the
+/// rest is no failure by itself: what was said before can still be heard, and if it was nothing, its end is.
+struct Socket {
+    stream: TokioIo<TcpStream>,
+    /// The server reads no more.
+    unheard: bool,
+}
+
+impl Socket {
+    /// What became of writing `all` bytes.
+    fn written(&mut self, all: usize, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match outcome {
+            Poll::Ready(Err(error)) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                self.unheard = true;
+                Poll::Ready(Ok(all))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.unheard {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(buf.len(), outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.unheard {
+            return Poll::Ready(Ok(all));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(all, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

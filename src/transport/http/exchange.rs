@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::client::{self, Versions};
 use super::detour::Detour;
@@ -20,6 +20,8 @@ use crate::transport::{Authorize, HttpEndpoint, Options, Refusal};
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 /// The header that says the revision.
 pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// The header that carries a proof.
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// Headers whose values the trace never sees, beside the configured ones.
 const HIDDEN: [&str; 6] = ["authorization", "cookie", "dpop", "mcp-session-id", "proxy-authorization", "set-cookie"];
@@ -184,6 +186,12 @@ impl Core {
                 client.execute(request).await.map_err(|error| self.not_sent(error, url))?
             }
         };
+        if let Some(authorize) = &self.authorize
+            && (hidden.contains(&DPOP) || response.status() == StatusCode::UNAUTHORIZED)
+            && let Some(nonce) = response.headers().get(refusal::DPOP_NONCE).and_then(|value| value.to_str().ok())
+        {
+            authorize.nonce(url, nonce);
+        }
         if self.trace.on() {
             let headers = self.visible(response.headers(), &hidden);
             self.trace.record(Event::ResponseHead { status: response.status().as_u16(), headers: &headers });

@@ -9,6 +9,14 @@ use super::direct::Fault;
 use super::{refusal, tls};
 use crate::error::{Again, Class, Failure};
 
+/// How hyper names bytes that came before any request was written.
+const UNEXPECTED: &str = "received unexpected message from connection";
+/// The same in words.
+const EARLY: &str = "it spoke before it was asked";
+/// How layers begin that say nothing of their own.
+const LAYERS: [&str; 4] =
+    ["error sending request", "client error (", "request or response body error", "operation was canceled"];
+
 /// What is known of an error beside its texts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kind {
@@ -18,8 +26,10 @@ struct Kind {
     timeout: bool,
     /// The host name is not known.
     dns: bool,
-    /// The request could not even be written.
+    /// The request could not even be put together.
     builder: bool,
+    /// Nothing of the request was written.
+    unwritten: bool,
 }
 
 /// Why no answer came from `url`, or why it broke off.
@@ -30,6 +40,7 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
         timeout: error.is_timeout(),
         dns: error.is_dns(),
         builder: error.is_builder(),
+        unwritten: is_unwritten(&error),
     };
     told(&error, kind, url)
 }
@@ -42,19 +53,22 @@ pub(super) fn direct(fault: &Fault, url: &Url) -> Failure {
         Fault::Late => Kind { connect: true, timeout: true, ..Kind::default() },
         Fault::Request(_) => Kind { builder: true, ..Kind::default() },
         Fault::Broken(_) => Kind::default(),
+        Fault::Unwritten(_) => Kind { unwritten: true, ..Kind::default() },
     };
     told(fault, kind, url)
 }
 
 fn told(error: &(dyn Error + 'static), kind: Kind, url: &Url) -> Failure {
     let shown = refusal::shown(url);
-    let chain = chain(error);
+    let chain = chain(error, kind.unwritten);
     let (class, what) = if kind.timeout && kind.connect {
         (Class::Timeout, format!("cannot connect to {shown} in time"))
     } else if kind.connect {
         (Class::Unreachable, format!("cannot connect to {shown}"))
-    } else if chain.iter().any(|cause| cause.starts_with("invalid HTTP")) {
+    } else if chain.iter().any(|cause| cause.starts_with("invalid HTTP") || cause == EARLY) {
         (Class::Protocol, format!("{shown} does not speak HTTP"))
+    } else if hyper_error(error).is_some_and(hyper::Error::is_parse) {
+        (Class::Protocol, format!("the answer of {shown} is no valid HTTP"))
     } else if kind.builder {
         (Class::Usage, format!("cannot ask {shown}"))
     } else {
@@ -62,13 +76,13 @@ fn told(error: &(dyn Error + 'static), kind: Kind, url: &Url) -> Failure {
     };
     let mut failure = Failure::new(class, what);
     let proxy = chain.iter().any(|cause| cause.contains("proxy authorization required"));
-    let hint =
-        hint(error, kind, url, proxy).or_else(|| (class == Class::Protocol).then(|| "check the port".to_owned()));
+    let foreign = failure.details().message.ends_with("does not speak HTTP");
+    let hint = hint(error, kind, url, proxy).or_else(|| foreign.then(|| "check the port".to_owned()));
     failure.details_mut().causes = chain;
-    failure.details_mut().unsent = kind.connect || kind.builder;
+    failure.details_mut().unsent = kind.connect || kind.builder || kind.unwritten;
     // Whoever does not trust the other, or may not pass, will not the next time either.
     if tls_error(error).is_none() && !proxy && matches!(class, Class::Unreachable | Class::Timeout) {
-        failure = failure.again(Again { unsent: kind.connect, ..Again::default() });
+        failure = failure.again(Again { unsent: kind.connect || kind.unwritten, ..Again::default() });
     }
     match hint {
         Some(hint) => failure.hint(hint),
@@ -84,14 +98,13 @@ pub(super) fn not_offered(encoding: &str, url: &Url) -> Failure {
 }
 
 /// The texts of an error and of what lies behind it, without layers that say nothing of their own.
-fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+fn chain(error: &(dyn Error + 'static), unwritten: bool) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         let text = error.to_string();
-        let empty = ["error sending request", "client error (", "request or response body error"]
-            .iter()
-            .any(|start| text.starts_with(start));
+        let empty = LAYERS.iter().any(|start| text.starts_with(start));
+        let text = if unwritten { before_any_word(text) } else { text };
         let repeated = causes.last().is_some_and(|last| last.ends_with(&text));
         if !empty && !repeated {
             causes.push(in_words(text));
@@ -102,6 +115,35 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
         causes.extend(tls::problem().map(|problem| format!("of the system's authorities: {problem}")));
     }
     causes
+}
+
+/// What hyper says of a connection that ended before anything was written, which hangs on how far it had come with it.
+fn before_any_word(text: String) -> String {
+    match text.as_str() {
+        UNEXPECTED => EARLY.to_owned(),
+        "channel closed" | "connection closed" | "connection was not ready" => "it hung up at once".to_owned(),
+        _ => text,
+    }
+}
+
+/// The error of HTTP itself inside.
+fn hyper_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
+    let mut next: Option<&'a (dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Whether nothing of the request was written, for sure: it was given to no connection, or handed back by one.
+fn is_unwritten(error: &(dyn Error + 'static)) -> bool {
+    hyper_error(error).is_some_and(|error| {
+        // On a connection that a request is under way on, nothing is unexpected.
+        error.is_canceled() || error.is_closed() || error.to_string() == UNEXPECTED
+    })
 }
 
 /// What the TLS library says of a certificate in the terms of its own code, in words.

@@ -12,7 +12,7 @@ use crate::secret::REDACTED;
 use crate::transport::Refusal;
 
 /// Hands out the nonce that the next proof must hold.
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// How much of a body is kept, in bytes.
 const HEAD: usize = 4096;
 /// How long a refusal's body may take; what has come by then is kept.

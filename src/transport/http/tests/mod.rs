@@ -9,6 +9,7 @@ mod session;
 mod sse;
 mod streams;
 mod tls;
+mod two_ways;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
