@@ -10,8 +10,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use url::{Host, Url};
 
-use crate::env::{self, Environment, OWN_PREFIX};
+use crate::env::{self, Environment};
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// A browser that runs longer than this has started; one that ends sooner tells by its exit status.
 const STARTED: Duration = Duration::from_secs(2);
@@ -63,7 +64,8 @@ pub async fn open(url: &Url, environment: &Environment) -> Result<()> {
 /// The command lines to try, in order; `%s` in a word stands for the URL, which is the last word without one.
 fn openers(environment: &Environment) -> Vec<Vec<String>> {
     if let Some(browser) = environment.get(env::BROWSER) {
-        return browser.split(':').filter_map(shlex::split).filter(|words| !words.is_empty()).collect();
+        let apart = if cfg!(windows) { ';' } else { ':' };
+        return browser.split(apart).filter_map(shell::words).filter(|words| !words.is_empty()).collect();
     }
     system(environment).iter().map(|words| words.split(' ').map(ToOwned::to_owned).collect()).collect()
 }
@@ -96,9 +98,9 @@ async fn start(opener: &[String], url: &Url, environment: &Environment) -> std::
         words.push(url.to_string());
     }
     let (program, arguments) = words.split_first().ok_or("it names no program")?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(environment.started(program, None));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env_clear().envs(environment.iter().filter(|(name, _)| !name.starts_with(OWN_PREFIX)));
+    command.env_clear().envs(environment.iter().filter(|(name, _)| !env::is_own(name)));
     // A browser must not end with us, nor hear the interrupt that is meant for us.
     #[cfg(unix)]
     command.process_group(0);
@@ -141,7 +143,8 @@ mod tests {
 
     #[test]
     fn browser_names_alternatives_as_words() {
-        let words = openers(&environment(&[("BROWSER", "a 'b c' --new=%s::d"), ("DISPLAY", ":0")]));
+        let line = "a 'b c' --new=%s||d".replace('|', if cfg!(windows) { ";" } else { ":" });
+        let words = openers(&environment(&[("BROWSER", &line), ("DISPLAY", ":0")]));
         assert_eq!(words, [vec!["a", "b c", "--new=%s"], vec!["d"]]);
     }
 

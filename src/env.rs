@@ -3,6 +3,8 @@
 //! Everything else is handed an [`Environment`], so tests bring their own home, variables and
 //! working directory, and nothing depends on when a variable is looked at.
 
+pub mod programs;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -125,14 +127,14 @@ impl Environment {
     /// The value of a variable, which may be empty: for `${VAR}` and for children.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&str> {
-        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.variables.iter().find(|(known, _)| is_same_name(known, name)).map(|(_, value)| value.as_str())
     }
 
     /// The same without one variable.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut other = self.clone();
-        other.variables.retain(|(known, _)| known != name);
+        other.variables.retain(|(known, _)| !is_same_name(known, name));
         other
     }
 
@@ -165,11 +167,11 @@ impl Environment {
     #[must_use]
     pub fn expand_tilde(&self, word: &str) -> String {
         let rest = match word.strip_prefix('~') {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            Some(rest) if rest.is_empty() || rest.starts_with(std::path::is_separator) => rest,
             _ => return word.to_owned(),
         };
         match self.home().and_then(Path::to_str) {
-            Some(home) => format!("{}{rest}", home.trim_end_matches('/')),
+            Some(home) => format!("{}{rest}", home.trim_end_matches(std::path::is_separator)),
             None => word.to_owned(),
         }
     }
@@ -179,7 +181,7 @@ impl Environment {
     pub fn shorten(&self, path: &Path) -> String {
         match self.home().filter(|home| home.parent().is_some()).and_then(|home| path.strip_prefix(home).ok()) {
             Some(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
-            Some(rest) => format!("~/{}", rest.display()),
+            Some(rest) => format!("~/{}", portable(rest)),
             None => path.display().to_string(),
         }
     }
@@ -187,11 +189,19 @@ impl Environment {
     /// The program of this name that a shell would run; names with a slash are no names.
     #[must_use]
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
-        if name.is_empty() || name.contains('/') {
+        if name.is_empty() || programs::is_path(name) {
             return None;
         }
         let directories = std::env::split_paths(self.get(PATH)?).filter(|directory| directory.is_absolute());
-        directories.map(|directory| directory.join(name)).find(|file| is_program(file))
+        directories
+            .flat_map(|directory| programs::candidates(&directory.join(name)))
+            .find(|file| programs::is_program(file))
+    }
+
+    /// What is to be started as this program; `directory` is where paths are relative to, if not to where we are.
+    #[must_use]
+    pub fn started(&self, program: &str, directory: Option<&Path>) -> PathBuf {
+        programs::started(program, directory, self.get(PATH).map(AsRef::as_ref))
     }
 
     /// The directory of the user's configuration.
@@ -229,7 +239,9 @@ impl Environment {
         let chosen = self.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         let platform = || {
             if cfg!(windows) {
-                self.get(windows).map(PathBuf::from)
+                let told = self.get(windows).map(PathBuf::from);
+                let usual = Path::new("AppData").join(if windows == "APPDATA" { "Roaming" } else { "Local" });
+                told.or_else(|| self.home().map(|home| home.join(usual)))
             } else {
                 self.home().map(|home| home.join(below_home))
             }
@@ -238,19 +250,38 @@ impl Environment {
     }
 }
 
-/// Whether this file can be run.
-#[cfg(unix)]
+/// A relative path as it is written in files and shown: with slashes, which all systems read.
 #[must_use]
-pub fn is_program(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+pub fn portable(path: &Path) -> String {
+    let text = path.display().to_string();
+    if cfg!(windows) { text.replace('\\', "/") } else { text }
 }
 
-/// Whether this file can be run, perhaps under one of the endings that programs have.
-#[cfg(not(unix))]
+/// Whether two names are those of one variable.
 #[must_use]
-pub fn is_program(file: &Path) -> bool {
-    file.is_file() || ["exe", "cmd", "bat"].iter().any(|ending| file.with_extension(ending).is_file())
+pub fn is_same_name(one: &str, other: &str) -> bool {
+    if cfg!(windows) { one.eq_ignore_ascii_case(other) } else { one == other }
+}
+
+/// Whether a variable is mcpipe's own.
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    name.get(..OWN_PREFIX.len()).is_some_and(|start| is_same_name(start, OWN_PREFIX))
+}
+
+/// The variables of somebody who is at home at `home`, and keeps things there as on Unix wherever the tests run.
+#[cfg(test)]
+#[must_use]
+pub fn at_home(home: &str) -> Vec<(String, String)> {
+    let below = [
+        (XDG_CONFIG_HOME, ".config"),
+        (XDG_DATA_HOME, ".local/share"),
+        (XDG_STATE_HOME, ".local/state"),
+        (XDG_CACHE_HOME, ".cache"),
+    ];
+    let place = |path: &str| Path::new(home).join(path).components().collect::<PathBuf>().display().to_string();
+    let moved = below.iter().filter(|_| cfg!(windows)).map(|(name, path)| ((*name).to_owned(), place(path)));
+    [(HOME.to_owned(), home.to_owned())].into_iter().chain(moved).collect()
 }
 
 #[cfg(test)]
@@ -266,11 +297,18 @@ mod tests {
     #[test]
     fn xdg_wins_over_home_and_relative_paths_are_ignored() {
         let dir = |environment: &Environment| environment.config_dir().map(|dir| dir.display().to_string());
-        assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "/cfg")])).as_deref(), Some("/cfg/mcpipe"));
         #[cfg(unix)]
         {
+            assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "/cfg")])).as_deref(), Some("/cfg/mcpipe"));
             assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "cfg")])).as_deref(), Some("/home/ada/.config/mcpipe"));
             assert_eq!(dir(&home(&[("XDG_CONFIG_HOME", "")])).as_deref(), Some("/home/ada/.config/mcpipe"));
+        }
+        #[cfg(windows)]
+        {
+            let dir = |variables| dir(&home(variables)).unwrap();
+            assert_eq!(dir(&[("XDG_CONFIG_HOME", r"D:\cfg"), ("AppData", r"C:\a")]), r"D:\cfg\mcpipe");
+            assert_eq!(dir(&[("XDG_CONFIG_HOME", "/cfg"), ("AppData", r"C:\a")]), r"C:\a\mcpipe");
+            assert_eq!(dir(&[]), r"/home/ada\AppData\Roaming\mcpipe");
         }
         let nobody: [(&str, &str); 0] = [];
         assert_eq!(dir(&Environment::new(nobody, Path::new("/"))), None);

@@ -308,10 +308,9 @@ fn a_word_without_equals_gets_advice() {
     assert_eq!(advice(":=5"), "':=5' is not an argument; a name must stand before the =");
     assert_eq!(advice("hello world"), "'hello world' is not an argument; write NAME=VALUE");
     let free = run(None, &[], &["hello world"], Some(&schema)).unwrap_err();
-    assert_eq!(
-        free,
-        ["'hello world' is not an argument; did you mean query='hello world'?", "query: required, but not given"]
-    );
+    let quoted = crate::shell::quoted("hello world");
+    let meant = format!("'hello world' is not an argument; did you mean query={quoted}?");
+    assert_eq!(free, [&meant, "query: required, but not given"]);
     assert_eq!(untyped(&["limit"]).unwrap_err(), ["'limit' is not an argument; write NAME=VALUE"]);
 }
 

@@ -265,6 +265,7 @@ mod tests {
         assert_eq!(named.state_dir, Path::new("/ci"));
         let home = places(&[("HOME", "/home/ada"), (env::CREDENTIALS_FILE, "~/c")]).unwrap();
         assert_eq!(home.credentials_file.unwrap(), Path::new("/home/ada/c"));
-        assert_eq!(home.state_dir, Path::new("/home/ada/.local/state/mcpipe"));
+        let state = if cfg!(windows) { "AppData/Local" } else { ".local/state" };
+        assert_eq!(home.state_dir, Path::new("/home/ada").join(state).join("mcpipe"));
     }
 }

@@ -18,7 +18,8 @@ use super::Context;
 use crate::auth::store::{Store, named};
 use crate::config::secrets::{Outcome, Reference, Request, Secrets, Unavailable};
 use crate::config::settings::Defaults;
-use crate::env::{Environment, is_program};
+use crate::env::Environment;
+use crate::env::programs::{is_path, is_program};
 use crate::error::{Failure, Result};
 use crate::near::did_you_mean;
 use crate::secret::Secret;
@@ -145,7 +146,7 @@ impl Context {
 /// it started is left running; with a person at the terminal, who may be asked for something there, it stays in
 /// our own group of processes, and is ended alone.
 async fn run(words: &[String], request: &Request, environment: &Environment, person: bool) -> Outcome {
-    let (name, program) = (&words[0], program(&words[0], &request.base));
+    let (name, program) = (&words[0], program(&words[0], &request.base, environment));
     let failed = |why: String| Unavailable::new(format!("the command '{name}' failed")).cause(why);
     let mut command = Command::new(program);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -153,11 +154,8 @@ async fn run(words: &[String], request: &Request, environment: &Environment, per
     if let Some(directory) = &request.cwd {
         command.current_dir(directory);
     }
-    #[cfg(unix)]
-    if !person {
-        command.process_group(0);
-    }
-    let mut child = command.spawn().map_err(|error| match absent(name, &request.base, environment) {
+    let spawned = if person { command.spawn() } else { process::spawn(&mut command) };
+    let mut child = spawned.map_err(|error| match absent(name, &request.base, environment) {
         Some(why) => why,
         None => Unavailable::new(format!("the command '{name}' cannot be started")).cause(error.to_string()),
     })?;
@@ -209,14 +207,14 @@ fn words(line: &str, environment: &Environment) -> std::result::Result<Vec<Strin
 }
 
 /// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.
-fn program(name: &str, base: &Path) -> PathBuf {
-    if name.contains('/') { base.join(name) } else { PathBuf::from(name) }
+fn program(name: &str, base: &Path, environment: &Environment) -> PathBuf {
+    if is_path(name) && cfg!(unix) { base.join(name) } else { environment.started(name, Some(base)) }
 }
 
 /// What is wrong with a program that is not there.
 fn absent(name: &str, base: &Path, environment: &Environment) -> Option<Unavailable> {
-    if name.contains('/') {
-        return (!is_program(&program(name, base)))
+    if is_path(name) {
+        return (!is_program(&base.join(name)))
             .then(|| Unavailable::new(format!("the command '{name}' is not a program that can be run")));
     }
     environment.find_program(name).is_none().then(|| {

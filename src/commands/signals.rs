@@ -80,7 +80,25 @@ async fn next_signal() -> Class {
     }
 }
 
-#[cfg(not(unix))]
+/// `^C`, `^Break`, and the end of the window or of the session.
+#[cfg(windows)]
+async fn next_signal() -> Class {
+    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
+    let (Ok(mut interrupt), Ok(mut pause), Ok(mut close), Ok(mut logoff), Ok(mut shutdown)) =
+        (ctrl_c(), ctrl_break(), ctrl_close(), ctrl_logoff(), ctrl_shutdown())
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => Class::Interrupted,
+        _ = pause.recv() => Class::Interrupted,
+        _ = close.recv() => Class::Terminated,
+        _ = logoff.recv() => Class::Terminated,
+        _ = shutdown.recv() => Class::Terminated,
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
 async fn next_signal() -> Class {
     match tokio::signal::ctrl_c().await {
         Ok(()) => Class::Interrupted,

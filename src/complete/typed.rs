@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::shell;
+
 /// The words of the command line, the program's name first.
 pub struct Typed {
     /// Those before the word that is being completed.
@@ -54,7 +56,7 @@ fn unquoted(word: &str) -> String {
     if !word.contains(['\'', '"', '\\']) {
         return word.to_owned();
     }
-    match shlex::split(word).as_deref() {
+    match shell::words(word).as_deref() {
         Some([one]) => one.clone(),
         _ => word.to_owned(),
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
+use crate::replace::replace;
 use crate::shell;
 
 /// How long another mcpipe may hold the lock; an edit takes milliseconds.
@@ -98,7 +99,7 @@ pub fn write(file: &Path, text: &str) -> Result<()> {
         Err(error) => return Err(fail(error)),
     }
     new.as_file().sync_all().map_err(fail)?;
-    new.persist(&target).map_err(|error| fail(error.error))?;
+    replace(new, &target).map_err(fail)?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 use super::secrets::{Reference, Unavailable};
 use crate::env::Environment;
+use crate::shell::words;
 
 /// What came of expanding a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ fn reference(inner: &str) -> Result<Piece<'_>, Problem> {
         return if is_secret_name(name) { Ok(Piece::Keychain(name)) } else { Err(Problem::Name(name.to_owned())) };
     }
     if let Some(line) = inner.strip_prefix(COMMAND) {
-        let words = shlex::split(line).unwrap_or_default();
+        let words = words(line).unwrap_or_default();
         return if words.first().is_some_and(|word| !word.is_empty()) {
             Ok(Piece::Command(line))
         } else {

@@ -13,6 +13,7 @@ use super::secrets::Secrets;
 use super::tree::{Member, Node, Value};
 use super::{Server, relative_to};
 use crate::env::Environment;
+use crate::env::programs::is_path;
 use crate::error::Result;
 use crate::protocol::revision::Pin;
 use crate::secret::Secret;
@@ -310,7 +311,7 @@ impl Server {
 
     /// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.
     fn program(&self, environment: &Environment, set: &Set<String>) -> String {
-        if set.value.contains('/') {
+        if is_path(&set.value) {
             relative_to(environment, &self.source, &set.value).to_string_lossy().into_owned()
         } else {
             set.value.clone()

@@ -2,7 +2,9 @@
 
 use super::expand::{self, Piece};
 use crate::env::Environment;
+use crate::env::programs::{begins_as_path, behind_drive};
 use crate::secret::REDACTED;
+use crate::shell::words;
 
 /// A value as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub fn value(text: &str, name: &str, care: Care, environment: Option<&Environmen
 
 /// A command line as it is written, unless one of its words is a secret itself.
 fn command(line: &str) -> Shown {
-    let words = shlex::split(line).unwrap_or_default();
+    let words = words(line).unwrap_or_default();
     let shown = arguments(&words.iter().map(String::as_str).collect::<Vec<_>>(), None);
     if shown.iter().any(|word| word.hidden) {
         let words: Vec<String> = shown.into_iter().map(|word| word.text).collect();
@@ -123,7 +125,8 @@ fn is_harmless(text: &str) -> bool {
 /// What names a file or a directory, and holds nothing else.
 #[must_use]
 pub fn is_path(text: &str) -> bool {
-    ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start)) && !text.contains(['@', '?', '=', ':', '&'])
+    let place = behind_drive(text).filter(|_| cfg!(windows)).unwrap_or(text);
+    begins_as_path(text) && !place.contains(['@', '?', '=', ':', '&'])
 }
 
 /// A URL (or any text) without password and without the values of telling parameters.

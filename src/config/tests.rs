@@ -15,7 +15,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("home/project/deep")).unwrap();
         let home = root.path().join("home").display().to_string();
-        World { root, variables: vec![("HOME".into(), home)] }
+        World { root, variables: crate::env::at_home(&home) }
     }
 
     fn set(mut self, name: &str, value: &str) -> Self {
@@ -76,10 +76,12 @@ fn message(failure: &Failure) -> String {
 fn no_file_is_no_fault_but_a_named_one_must_be_there() {
     let world = World::new();
     assert!(world.load().unwrap().servers().is_empty());
-    let failure = Config::load(&world.environment(), Some(Path::new("/nowhere/c.toml"))).unwrap_err();
-    assert!(message(&failure).contains("/nowhere/c.toml"), "{failure}");
-    let world = world.set("MCPIPE_CONFIG", "/nowhere/d.toml");
-    assert!(message(&world.load().unwrap_err()).contains("/nowhere/d.toml"));
+    let nowhere = world.home().join("nowhere");
+    let [flag, named] = ["c.toml", "d.toml"].map(|name| nowhere.join(name).display().to_string());
+    let failure = Config::load(&world.environment(), Some(Path::new(&flag))).unwrap_err();
+    assert!(message(&failure).contains("~/nowhere/c.toml"), "{failure}");
+    let world = world.set("MCPIPE_CONFIG", &named);
+    assert!(message(&world.load().unwrap_err()).contains("~/nowhere/d.toml"));
 }
 
 #[test]
@@ -229,14 +231,16 @@ fn relative_paths_are_relative_to_the_file_and_projects_start_in_the_project() {
         .project("[servers.p]\ncommand = 'npx'\n");
     world.trust("project/.mcpipe.toml");
     let home = world.home();
+    // With the separators of this system.
+    let written = |path: &str| home.join(path).components().collect::<PathBuf>().display().to_string();
     let settings = world.settings("u").unwrap();
-    assert_eq!(settings.command.unwrap().value, home.join(".config/mcpipe/bin/x").display().to_string());
+    assert_eq!(settings.command.unwrap().value, written(".config/mcpipe/bin/x"));
     assert_eq!(settings.cwd, None);
     let settings = world.settings("v").unwrap();
-    assert_eq!(settings.command.unwrap().value, home.join("y").display().to_string());
+    assert_eq!(settings.command.unwrap().value, written("y"));
     assert_eq!(settings.args, ["~/z", "./w"], "arguments are the server's business");
     assert_eq!(settings.cwd, Some(home.join(".config/mcpipe/sub")));
-    assert_eq!(settings.roots, [home.join(".config/mcpipe/r").display().to_string(), "file:///s".to_owned()]);
+    assert_eq!(settings.roots, [written(".config/mcpipe/r"), "file:///s".to_owned()]);
     assert_eq!(world.settings("p").unwrap().cwd, Some(home.join("project")));
 }
 

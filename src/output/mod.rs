@@ -4,6 +4,8 @@
 //! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
 
 mod closed;
+#[cfg(windows)]
+pub mod console;
 pub mod content;
 pub mod details;
 pub mod documents;

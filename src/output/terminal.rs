@@ -37,7 +37,7 @@ impl Terminal {
             stderr,
             width: columns.or_else(|| reported_width(stdout, stderr)),
             no_color: variable("NO_COLOR").is_some_and(|text| !text.is_empty()),
-            dumb: variable("TERM").as_deref() == Some("dumb"),
+            dumb: variable("TERM").as_deref() == Some("dumb") || !escapes(stdout, stderr),
         }
     }
 
@@ -57,6 +57,20 @@ impl Terminal {
     }
 }
 
+/// Whether the terminal understands escape sequences; that of Windows has to be asked to.
+fn escapes(stdout: bool, stderr: bool) -> bool {
+    #[cfg(windows)]
+    {
+        use super::console::{Stream, understand_escapes};
+        (!stdout || understand_escapes(Stream::Stdout)) && (!stderr || understand_escapes(Stream::Stderr))
+    }
+    #[cfg(not(windows))]
+    {
+        let _ = (stdout, stderr);
+        true
+    }
+}
+
 #[cfg(unix)]
 fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
     let size = if stdout {
@@ -69,7 +83,17 @@ fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
     size.ok().map(|size| usize::from(size.ws_col))
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
+fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
+    use super::console::{Stream, width};
+    match (stdout, stderr) {
+        (true, _) => width(Stream::Stdout),
+        (false, true) => width(Stream::Stderr),
+        (false, false) => None,
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
 fn reported_width(_stdout: bool, _stderr: bool) -> Option<usize> {
     None
 }

@@ -132,6 +132,8 @@ fn text_word(name: &str, text: &str) -> String {
     format!("{}={}", quoted(name), if text.is_empty() { String::new() } else { quoted(&format!("{escape}{text}")) })
 }
 
+// The words are quoted as POSIX shells take them.
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use serde_json::json;

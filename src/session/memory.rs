@@ -15,9 +15,11 @@ use sha2::{Digest, Sha256};
 
 use super::stamp;
 use super::whose::{self, feed};
+use crate::env::programs::is_path;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::{Kind, ServerInfo};
+use crate::replace::replace;
 use crate::target::Target;
 use crate::transport::{Endpoint, HttpMode, Wire};
 
@@ -271,7 +273,7 @@ impl Memory {
 /// A relative program or argument means another server in another directory.
 fn is_relative(endpoint: &crate::transport::StdioEndpoint) -> bool {
     let words = std::iter::once(&endpoint.program).chain(&endpoint.args);
-    words.into_iter().any(|word| word.starts_with('.') || (word.contains('/') && !word.starts_with('/')))
+    words.into_iter().any(|word| word.starts_with('.') || (is_path(word) && !Path::new(word).has_root()))
 }
 
 fn pin_name(pin: Pin) -> &'static str {
@@ -302,8 +304,7 @@ fn write(path: &Path, content: &[u8]) {
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(content)?;
-        file.persist(path)?;
-        Ok(())
+        replace(file, path)
     };
     let _ = write();
 }

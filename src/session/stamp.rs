@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use crate::transport::{Endpoint, Inherited, StdioEndpoint};
+use crate::env::programs;
+use crate::transport::{Endpoint, StdioEndpoint};
 
 /// The files behind a command line as they are now, in a few words; `None` where nothing is started.
 #[must_use]
@@ -26,16 +27,12 @@ fn at(endpoint: &StdioEndpoint, word: &str) -> PathBuf {
 /// The program, looked up as it will be when it is started.
 fn program(endpoint: &StdioEndpoint) -> Option<PathBuf> {
     let name = &endpoint.program;
-    if name.contains('/') {
-        return Some(at(endpoint, name));
+    let is_file = |path: &PathBuf| path.is_file();
+    if programs::is_path(name) {
+        return programs::candidates(&at(endpoint, name)).into_iter().find(is_file);
     }
-    let inherited = || match &endpoint.inherited {
-        Inherited::Only(some) => some.get("PATH").map(|path| path.reveal().into()),
-        Inherited::AllBut(names) if names.iter().any(|name| name == "PATH") => None,
-        Inherited::AllBut(_) => std::env::var_os("PATH"),
-    };
-    let path = endpoint.env.get("PATH").map(|path| path.reveal().into()).or_else(inherited)?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+    let directories = endpoint.path()?;
+    std::env::split_paths(&directories).flat_map(|dir| programs::candidates(&dir.join(name))).find(is_file)
 }
 
 /// Size and time of a file; `None` where there is none.
@@ -55,7 +52,8 @@ mod tests {
     fn a_file_that_changes_changes_it() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
-        write("tool", "one");
+        let tool = if cfg!(windows) { "tool.exe" } else { "tool" };
+        write(tool, "one");
         write("server.py", "one");
         let mut endpoint = StdioEndpoint {
             program: "tool".into(),
@@ -71,7 +69,7 @@ mod tests {
         write("server.py", "other");
         let second = stamp();
         assert_ne!(second, first);
-        write("tool", "other");
+        write(tool, "other");
         assert_ne!(stamp(), second);
     }
 }

@@ -9,7 +9,7 @@ use crate::config::origins::Fault;
 use crate::config::paths::absolute;
 use crate::config::settings::{Defaults, Inherit, Set, Settings};
 use crate::config::{Config, relative_to};
-use crate::env::{Environment, OWN_PREFIX};
+use crate::env::{Environment, is_own, is_same_name};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Pin;
 use crate::secret::Secret;
@@ -281,21 +281,25 @@ fn pin(overrides: &Overrides) -> Result<Option<Pin>> {
     overrides.protocol.as_ref().map(parse).transpose()
 }
 
+/// What every child process inherits: without it, Windows has neither sockets nor random numbers for it.
+const NEEDED: &[&str] = if cfg!(windows) { &["SYSTEMROOT"] } else { &[] };
+
 /// What a child process inherits: everything less mcpipe's own secrets, or what the entry names.
 fn inherited(environment: &Environment, inherit: &Inherit, own: &[String]) -> Inherited {
-    let ours = |name: &str| name.starts_with(OWN_PREFIX) || own.iter().any(|own| own == name);
+    let ours = |name: &str| is_own(name) || own.iter().any(|own| is_same_name(own, name));
+    let only = |wanted: &dyn Fn(&str) -> bool| {
+        let needed = |name: &str| NEEDED.iter().any(|needed| is_same_name(needed, name));
+        let some = environment.iter().filter(|(name, _)| wanted(name) || needed(name));
+        Inherited::Only(some.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect())
+    };
     match inherit {
         Inherit::All => {
             let names = environment.iter().map(|(name, _)| name).filter(|name| ours(name));
             Inherited::AllBut(names.map(ToOwned::to_owned).collect())
         }
-        Inherit::Nothing => Inherited::Only(BTreeMap::new()),
+        Inherit::Nothing => only(&|_| false),
         // A variable that the entry names is meant for the server, whoever else uses it.
-        Inherit::Names(names) => {
-            let wanted = |name: &&str| names.iter().any(|wanted| wanted == name) && !name.starts_with(OWN_PREFIX);
-            let some = environment.iter().filter(|(name, _)| wanted(name));
-            Inherited::Only(some.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect())
-        }
+        Inherit::Names(names) => only(&|name| names.iter().any(|wanted| is_same_name(wanted, name)) && !is_own(name)),
     }
 }
 

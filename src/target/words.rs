@@ -2,7 +2,9 @@
 
 use crate::config::Config;
 use crate::env::Environment;
+use crate::env::programs::begins_as_path;
 use crate::error::{Class, Failure, Result};
+use crate::shell;
 
 /// The positional words of a command, as typed.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +44,7 @@ pub fn word(text: &str) -> Result<Word> {
         Word::Url(owned)
     } else if is_call(text) {
         Word::Name(owned)
-    } else if text.contains(char::is_whitespace) || ["./", "../", "~/", "/"].iter().any(|p| text.starts_with(p)) {
+    } else if text.contains(char::is_whitespace) || begins_as_path(text) {
         Word::Command(owned)
     } else {
         Word::Name(owned)
@@ -70,12 +72,13 @@ pub(super) fn head(text: &str) -> &str {
     text.split('(').next().unwrap_or(text)
 }
 
-/// Splits a command line by POSIX word rules; no shell is run, so only `~/` is expanded.
+/// Splits a command line by POSIX word rules, on Windows by those of its programs; no shell is run, so only `~/` is
+/// expanded.
 ///
 /// # Errors
 /// [`Class::Usage`] where a quote is not closed, or where there is no program.
 pub fn split(line: &str, environment: &Environment) -> Result<Vec<String>> {
-    let Some(words) = shlex::split(line) else {
+    let Some(words) = shell::words(line) else {
         return Err(Failure::new(Class::Usage, format!("cannot split the command line '{line}'"))
             .cause("a quote is opened and never closed, or a backslash ends it")
             .hint("put the command after `--` instead: its words are taken as they are"));

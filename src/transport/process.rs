@@ -1,9 +1,12 @@
-//! Child processes and everything they start: one process group each, ended as a whole.
+//! Child processes and everything they start: one process group each (on Windows a job), ended as a whole.
+
+#[cfg(windows)]
+mod job;
 
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a server may take to end by itself once its standard input is closed (`STD-04`).
@@ -22,6 +25,19 @@ static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 fn running() -> std::sync::MutexGuard<'static, Vec<u32>> {
     RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Starts a program that leads a group of its own, so that everything it starts ends with it.
+///
+/// # Errors
+/// Those of starting it.
+pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    #[cfg(unix)]
+    return command.process_group(0).spawn();
+    #[cfg(windows)]
+    return job::spawn(command);
+    #[cfg(not(any(unix, windows)))]
+    command.spawn()
 }
 
 /// Remembers a group until [`end`] has ended it.
@@ -51,8 +67,14 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         signal(self.0, Signal::Kill);
-        running().retain(|other| *other != self.0);
+        forget(self.0);
     }
+}
+
+fn forget(group: u32) {
+    running().retain(|other| *other != group);
+    #[cfg(windows)]
+    job::forget(group);
 }
 
 #[derive(Clone, Copy)]
@@ -80,13 +102,27 @@ fn pid(group: u32) -> Option<rustix::process::Pid> {
     i32::try_from(group).ok().and_then(rustix::process::Pid::from_raw)
 }
 
+/// Nothing asks a whole job to end: it is ended.
+#[cfg(windows)]
+fn signal(group: u32, signal: Signal) -> bool {
+    match signal {
+        Signal::Term => false,
+        Signal::Kill => job::terminate(group),
+    }
+}
+
+#[cfg(windows)]
+fn alive(group: u32) -> bool {
+    job::is_alive(group)
+}
+
 // Elsewhere there are no groups: the child itself is ended by its handle.
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 fn signal(_group: u32, _signal: Signal) -> bool {
     false
 }
 
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 fn alive(_group: u32) -> bool {
     false
 }
@@ -98,8 +134,9 @@ fn alive(_group: u32) -> bool {
 pub async fn end(child: &mut Child, group: u32, patient: bool) {
     let grace = if patient { GRACE } else { IMPATIENT_GRACE };
     if timeout(grace, child.wait()).await.is_err() {
-        signal(group, Signal::Term);
-        if timeout(TERM_GRACE, child.wait()).await.is_err() {
+        // Who cannot be asked is not waited for either.
+        let asked = signal(group, Signal::Term) || cfg!(unix);
+        if !asked || timeout(TERM_GRACE, child.wait()).await.is_err() {
             signal(group, Signal::Kill);
             // On systems without groups this is what ends the child.
             let _ = child.start_kill();
@@ -108,13 +145,13 @@ pub async fn end(child: &mut Child, group: u32, patient: bool) {
     }
     // The leader is gone; what it started may not be (`npx` and the like).
     if alive(group) && !empties_within(group, ORPHAN_GRACE).await {
-        signal(group, Signal::Term);
-        if !empties_within(group, TERM_GRACE).await {
+        let asked = signal(group, Signal::Term) || cfg!(unix);
+        if !asked || !empties_within(group, TERM_GRACE).await {
             signal(group, Signal::Kill);
             empties_within(group, TERM_GRACE).await;
         }
     }
-    running().retain(|other| *other != group);
+    forget(group);
 }
 
 async fn empties_within(group: u32, time: Duration) -> bool {

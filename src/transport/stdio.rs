@@ -4,8 +4,9 @@
 //! always drained (`STD-03`) and its tail kept for errors.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::lines::{Inbox, Line, next_line};
 use super::outbox::{self, Lines, Outbox};
 use super::trace::{Event, Trace};
 use super::{Boxed, Connection, Envelope, Inherited, Options, StdioEndpoint, Transport, Wire, process};
+use crate::env::{PATH, is_same_name, programs};
 use crate::error::{Again, Class, Failure, Result};
 use crate::shell::quoted;
 
@@ -31,12 +33,35 @@ pub const ENDED: &str = "the server process ended";
 /// How long an ending child may take to say its exit status and its last words.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
+impl StdioEndpoint {
+    /// Where the child's programs are looked up.
+    #[must_use]
+    pub fn path(&self) -> Option<OsString> {
+        let is_path = |name: &&String| is_same_name(name, PATH);
+        let inherited = || match &self.inherited {
+            Inherited::Only(some) => some.iter().find(|(name, _)| is_path(name)).map(|(_, path)| path.reveal().into()),
+            Inherited::AllBut(names) if names.iter().any(|name| is_path(&name)) => None,
+            Inherited::AllBut(_) => std::env::var_os(PATH),
+        };
+        let own = self.env.iter().find(|(name, _)| is_path(name)).map(|(_, path)| path.reveal().into());
+        own.or_else(inherited)
+    }
+
+    /// What is started as the program.
+    #[must_use]
+    pub fn started(&self) -> PathBuf {
+        // Where the system finds it by itself, nothing is looked up.
+        let path = if cfg!(windows) { self.path() } else { None };
+        programs::started(&self.program, self.cwd.as_deref(), path.as_deref())
+    }
+}
+
 /// Starts the server.
 ///
 /// # Errors
 /// [`Class::Unreachable`] when the program cannot be started.
 pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection> {
-    let mut command = Command::new(&endpoint.program);
+    let mut command = Command::new(endpoint.started());
     command.args(&endpoint.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     match &endpoint.inherited {
         Inherited::AllBut(names) => names.iter().for_each(|name| {
@@ -50,10 +75,8 @@ pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection
     if let Some(cwd) = &endpoint.cwd {
         command.current_dir(cwd);
     }
-    #[cfg(unix)]
-    command.process_group(0);
     command.kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| cannot_start(endpoint, &error))?;
+    let mut child = process::spawn(&mut command).map_err(|error| cannot_start(endpoint, &error))?;
     let group = child.id().unwrap_or_default();
     process::register(group);
 
@@ -77,15 +100,17 @@ fn cannot_start(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     }
     let failure = Failure::new(Class::Unreachable, format!("cannot start '{program}'")).cause(error.to_string());
     let place = endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(program);
-    if program.contains('/') && place.is_dir() {
+    if programs::is_path(program) && place.is_dir() {
         return Failure::new(Class::Unreachable, format!("cannot start '{program}'"))
             .cause("it is a directory")
             .hint("name the program in it that is the server");
     }
     match error.kind() {
-        ErrorKind::NotFound if program.contains('/') => failure.hint(format!("check the path {program}")),
+        ErrorKind::NotFound if programs::is_path(program) => failure.hint(format!("check the path {program}")),
         ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),
-        ErrorKind::PermissionDenied => failure.hint(format!("make it executable: chmod +x {}", quoted(program))),
+        ErrorKind::PermissionDenied if cfg!(unix) => {
+            failure.hint(format!("make it executable: chmod +x {}", quoted(program)))
+        }
         _ => failure,
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Class, Failure, Result};
+use crate::replace;
 use crate::shell::quoted;
 
 use super::Say;
@@ -84,7 +85,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(&prefix).suffix(suffix).tempfile_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    replace::replace(file, path)?;
     #[cfg(unix)]
     File::open(dir)?.sync_all()?;
     Ok(())
@@ -280,6 +281,10 @@ mod tests {
             (0..40).for_each(|turn| replace(&writer, &written[turn % 2]).unwrap());
         });
         while !writing.is_finished() {
+            if cfg!(windows) {
+                // A file that is read without a pause is never replaced there.
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
             let text = read(&path, &super::super::tests::heard().0).unwrap().unwrap();
             assert!(texts.contains(&text), "{} bytes", text.len());
         }

@@ -105,7 +105,7 @@ pub fn system() -> Opener {
 }
 
 /// A keychain of this system that takes less in one entry than it could.
-#[cfg(test)]
+#[cfg(all(test, unix, not(target_vendor = "apple")))]
 pub fn system_with(limit: usize) -> Opener {
     Arc::new(move || {
         let store = native().map_err(|error| trouble(&error))?;

@@ -227,7 +227,8 @@ async fn aut_21_a_step_up_asks_for_the_union_and_few_times() {
     let scripted = world.gate(Login::Auto, &person);
     world.shown(&scripted).await;
     let told = scripted.refused(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
-    assert_eq!(told.unwrap_err().details().hint.as_deref(), Some("mcpipe auth login srv --scope 'a b c'"));
+    let login = format!("mcpipe auth login srv --scope {}", crate::shell::quoted("a b c"));
+    assert_eq!(told.unwrap_err().details().hint.as_ref(), Some(&login));
     assert_eq!(person.logins(), 2);
 }
 

@@ -23,8 +23,8 @@ use crate::transport::{Endpoint, HttpEndpoint};
 /// Those of the subcommand.
 pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
     match args.command {
-        None => login::run(context, args.login).await,
-        Some(AuthCommand::Login(args)) => login::run(context, *args).await,
+        None => Box::pin(login::run(context, args.login)).await,
+        Some(AuthCommand::Login(args)) => Box::pin(login::run(context, *args)).await,
         Some(AuthCommand::Logout(args)) => logout::run(context, args).await,
         Some(AuthCommand::Status(args)) => status::run(context, args).await,
         Some(AuthCommand::Token(args)) => token::run(context, args).await,

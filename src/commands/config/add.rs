@@ -18,6 +18,7 @@ use crate::config::settings::Defaults;
 use crate::config::shown::speaks_of_secret;
 use crate::config::{Config, Server, expand, rewrite};
 use crate::env;
+use crate::env::programs::is_path;
 use crate::error::{Class, Failure, Result};
 use crate::target::{self, Overrides, Word, Words, parse};
 
@@ -111,7 +112,7 @@ fn block(context: &Context<'_>, args: &ConfigAddArgs, file: &Path) -> Result<Str
         entry.insert("url", value(words.concat()));
     } else {
         let (program, arguments) = words.split_first().ok_or_else(|| Failure::new(Class::Usage, "no program"))?;
-        let relative = program.contains('/') && Path::new(program).is_relative();
+        let relative = is_path(program) && Path::new(program).is_relative();
         let program = match relative {
             true => written_path(context.environment, Path::new(program), file, args.project),
             false => program.clone(),

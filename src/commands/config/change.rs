@@ -10,9 +10,10 @@ use crate::config::edit::{self, Lock};
 use crate::config::origins::{Format, Layer};
 use crate::config::rewrite::{self, Problem};
 use crate::config::{Config, Server, paths, trust};
-use crate::env::{self, Environment};
+use crate::env::{self, Environment, portable};
 use crate::error::{Class, Failure, Result};
 use crate::output::Terminal;
+use crate::shell;
 use crate::target;
 
 /// A file that is about to be changed.
@@ -186,7 +187,7 @@ pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
         trust::changeable(environment)?;
     }
     let (program, args) = editor.split_first().ok_or_else(failed)?;
-    let status = std::process::Command::new(program)
+    let status = std::process::Command::new(environment.started(program, None))
         .args(args)
         .arg(&path)
         .status()
@@ -218,7 +219,7 @@ fn editor(environment: &Environment, file: &str) -> Result<Vec<String>> {
             .hint(format!("edit {file} another way, or name an editor that needs none in VISUAL or EDITOR")));
     }
     let command = chosen.unwrap_or(fallback);
-    match shlex::split(command) {
+    match shell::words(command) {
         Some(words) if !words.is_empty() => Ok(words),
         _ => Err(Failure::new(Class::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
     }
@@ -239,7 +240,7 @@ pub(super) fn written_path(environment: &Environment, path: &Path, file: &Path, 
     let below = file.parent().filter(|_| project).and_then(|directory| full.strip_prefix(directory).ok());
     match below {
         Some(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-        Some(rest) => format!("./{}", rest.display()),
+        Some(rest) => format!("./{}", portable(rest)),
         None => environment.shorten(&full),
     }
 }

@@ -12,7 +12,8 @@ use crate::config::secrets::Secrets;
 use crate::config::settings::{Inherit, Settings};
 use crate::config::tree::{Value, duplicate_keys};
 use crate::config::{Config, Server, expand};
-use crate::env::{self, Environment, is_program};
+use crate::env::programs::{is_path, is_program};
+use crate::env::{self, Environment, is_same_name};
 use crate::error::{Class, Failure, Result};
 use crate::target::{self, Overrides};
 
@@ -180,7 +181,7 @@ fn outside(server: &Server, settings: &Settings, environment: &Environment) -> V
     let mut faults = Vec::new();
     if let Some(program) = settings.command.as_ref().filter(|_| !position(server, "command").1) {
         let fault = |why: String| Fault::new(&server.source, program.at, why);
-        if program.value.contains('/') {
+        if is_path(&program.value) {
             if !is_program(Path::new(&program.value)) {
                 faults.push(fault(format!("'{}' is not a program that can be run", program.value)));
             }
@@ -213,11 +214,13 @@ fn position(server: &Server, key: &str) -> (usize, bool) {
 
 /// The environment in which the child's program is looked up.
 fn child_path(settings: &Settings, environment: &Environment) -> Environment {
-    let own = settings.env.iter().find(|(name, _)| name == env::PATH).map(|(_, path)| path.reveal());
+    let own = settings.env.iter().find(|(name, _)| is_same_name(name, env::PATH)).map(|(_, path)| path.reveal());
     let inherited = match &settings.inherit_env {
         Inherit::All => environment.raw(env::PATH),
         Inherit::Nothing => None,
-        Inherit::Names(names) => environment.raw(env::PATH).filter(|_| names.iter().any(|name| name == env::PATH)),
+        Inherit::Names(names) => {
+            environment.raw(env::PATH).filter(|_| names.iter().any(|name| is_same_name(name, env::PATH)))
+        }
     };
     let path: BTreeMap<&str, &str> = own.or(inherited).map(|path| (env::PATH, path)).into_iter().collect();
     Environment::new(path, Path::new("/"))

@@ -17,6 +17,7 @@ use crate::config::tree::{Member, Node, Value};
 use crate::config::{Config, Server, relative_to};
 use crate::env::Environment;
 use crate::error::{Failure, Result};
+use crate::shell;
 use crate::target::{self, Overrides};
 
 /// `config list`.
@@ -119,10 +120,7 @@ fn summary(server: &Server) -> (String, String) {
 pub(super) fn command_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\;&|<>()`*?#!".contains(c));
-        match shlex::try_quote(word) {
-            Ok(quoted) if !plain => quoted.into_owned(),
-            _ => word.clone(),
-        }
+        if plain { word.clone() } else { shell::quoted(word) }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }

@@ -114,10 +114,18 @@ mod echo {
         }
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
+    pub use crate::output::console::Unseen as Off;
+
+    #[cfg(windows)]
+    pub fn off() -> io::Result<Off> {
+        Off::begin()
+    }
+
+    #[cfg(not(any(unix, windows)))]
     pub struct Off;
 
-    #[cfg(not(unix))]
+    #[cfg(not(any(unix, windows)))]
     pub fn off() -> io::Result<Off> {
         Err(io::Error::other("this is not known for this system"))
     }

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 use crate::commands::Context;
-use crate::env::{Environment, OWN_PREFIX};
+use crate::env::{Environment, is_own, programs};
 use crate::error::{Class, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Ui;
@@ -31,7 +31,7 @@ pub fn sampler(context: &Context, timeout: Option<Duration>) -> Result<Option<Ar
     let Some(line) = &context.global.sampling_command else { return Ok(None) };
     let words = target::split(line, &context.env)?;
     let program = &words[0];
-    if !program.contains('/') && cfg!(unix) && context.env.find_program(program).is_none() {
+    if !programs::is_path(program) && context.env.find_program(program).is_none() {
         return Err(Failure::new(Class::Usage, format!("--sampling-command: there is no program '{program}'"))
             .hint(format!("install {program}, or give its full path")));
     }
@@ -80,14 +80,11 @@ impl Sampler for Model {
 impl Model {
     async fn run(&self, params: &Value) -> Result<Value> {
         let failed = || Failure::new(Class::Failed, "the sampling command failed");
-        let mut command = Command::new(&self.words[0]);
+        let mut command = Command::new(self.env.started(&self.words[0], None));
         command.args(&self.words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-        command.env_clear().envs(self.env.iter().filter(|(name, _)| !name.starts_with(OWN_PREFIX)));
-        #[cfg(unix)]
-        command.process_group(0);
+        command.env_clear().envs(self.env.iter().filter(|(name, _)| !is_own(name)));
         command.kill_on_drop(true);
-        let mut child = command
-            .spawn()
+        let mut child = process::spawn(&mut command)
             .map_err(|error| failed().cause(format!("cannot start '{}'", self.words[0])).source(&error))?;
         // Whatever way this ends, nothing that it started is left running.
         let _group = process::Group::of(child.id().unwrap_or_default());

@@ -17,6 +17,7 @@ use super::Place;
 use crate::cli::{HttpTransport, TargetOptions};
 use crate::env::Environment;
 use crate::protocol::revision::Revision;
+use crate::replace::replace;
 use crate::secret::Secret;
 use crate::session::legacy::Left;
 use crate::session::tasks::Task;
@@ -153,8 +154,7 @@ impl Handles {
         make_private(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(&serde_json::to_vec(handle)?)?;
-        file.persist(handle.file(dir))?;
-        Ok(())
+        replace(file, &handle.file(dir))
     }
 
     /// All that are still worth something, the oldest first.

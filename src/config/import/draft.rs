@@ -5,6 +5,7 @@ use super::places::Client;
 use super::variables::{Surroundings, literal, translate};
 use crate::config::tree::{Member, Node, Value};
 use crate::protocol::revision::Pin;
+use crate::shell;
 
 /// A server while its members are read.
 pub(super) struct Draft<'a> {
@@ -186,7 +187,7 @@ impl<'a> Draft<'a> {
         let Some(line) = self.program.as_ref().filter(|_| self.args.is_empty() && self.first.is_empty()) else {
             return;
         };
-        if let Some(mut words) = shlex::split(line).filter(|words| words.len() > 1) {
+        if let Some(mut words) = shell::words(line).filter(|words| words.len() > 1) {
             self.program = Some(words.remove(0));
             self.first = words;
         }

@@ -367,6 +367,8 @@ mod tests {
         for (variable, value, client, first) in [
             ("CODEX_HOME", "~/cx", Codex, "/home/ada/cx/config.toml"),
             ("CLAUDE_CONFIG_DIR", "/cc", ClaudeCode, "/cc/.claude.json"),
+            // A path is absolute where this runs, or not.
+            #[cfg(unix)]
             ("XDG_CONFIG_HOME", "/cfg", Zed, "/cfg/zed/settings.json"),
             ("XDG_CONFIG_HOME", "relative", Zed, "/home/ada/.config/zed/settings.json"),
             ("MCPORTER_CONFIG", "/m.json", Mcporter, "/m.json"),

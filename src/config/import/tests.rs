@@ -34,7 +34,8 @@ impl Machine {
     /// Puts a fixture where its client has it; `/work` and `/home` in it are those of this machine.
     fn put(&self, fixture: &str, at: &str) -> PathBuf {
         let text = fs::read_to_string(fixtures().join(fixture)).unwrap();
-        let text = text.replace("\"/work/", &format!("\"{}/", self.path("/work").display()));
+        let work = self.path("/work").display().to_string().replace('\\', "/");
+        let text = text.replace("\"/work/", &format!("\"{work}/"));
         self.write(at, &text)
     }
 

@@ -27,6 +27,7 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
     world.fails(&["secret", "set", "EMPTY"], Class::Usage, "is empty, so nothing is stored");
 }
 
+#[cfg(unix)]
 #[test]
 fn check_and_get_see_what_secrets_are_missing_and_show_references() {
     let text = "[servers.a]\nurl = \"https://a/\"\n[servers.a.headers]\nA = \"${keychain:HERE}\"\nB = \"${keychain:HERO}\"\n\

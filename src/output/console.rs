@@ -1,0 +1,88 @@
+//! The console of Windows, which is asked for what terminals elsewhere do by themselves.
+#![expect(unsafe_code, reason = "the console is known to the system alone; each call gets a handle of this process")]
+
+use std::io::{Error, Result};
+use std::os::windows::io::AsRawHandle as _;
+use std::ptr::from_mut;
+
+use windows_sys::Win32::Foundation::HANDLE;
+use windows_sys::Win32::System::Console::{
+    CONSOLE_SCREEN_BUFFER_INFO, ENABLE_ECHO_INPUT, ENABLE_VIRTUAL_TERMINAL_PROCESSING, GetConsoleMode,
+    GetConsoleScreenBufferInfo, SetConsoleMode,
+};
+
+/// A stream that may be a console.
+#[derive(Clone, Copy)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Stream {
+    fn handle(self) -> HANDLE {
+        match self {
+            Stream::Stdout => std::io::stdout().as_raw_handle(),
+            Stream::Stderr => std::io::stderr().as_raw_handle(),
+        }
+    }
+}
+
+/// Its columns.
+#[must_use]
+pub fn width(stream: Stream) -> Option<usize> {
+    let mut told = CONSOLE_SCREEN_BUFFER_INFO::default();
+    // SAFETY: the handle is that of a standard stream, and what is told fits what is given for it.
+    let done = unsafe { GetConsoleScreenBufferInfo(stream.handle(), from_mut(&mut told)) };
+    let columns = i32::from(told.srWindow.Right) - i32::from(told.srWindow.Left) + 1;
+    (done != 0).then(|| usize::try_from(columns).unwrap_or_default())
+}
+
+/// Has it understand escape sequences; whether it does.
+#[must_use]
+pub fn understand_escapes(stream: Stream) -> bool {
+    let handle = stream.handle();
+    // A terminal that is no console is one of the Unix world, behind a pipe.
+    let Ok(mode) = mode(handle) else { return true };
+    mode & ENABLE_VIRTUAL_TERMINAL_PROCESSING != 0
+        || set_mode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING).is_ok()
+}
+
+/// Shows again what is typed, when dropped.
+pub struct Unseen {
+    before: u32,
+}
+
+impl Unseen {
+    /// Shows no longer what is typed.
+    ///
+    /// # Errors
+    /// Where standard input is no console.
+    pub fn begin() -> Result<Self> {
+        let handle = std::io::stdin().as_raw_handle();
+        let before = mode(handle)?;
+        set_mode(handle, before & !ENABLE_ECHO_INPUT)?;
+        Ok(Unseen { before })
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        let _ = set_mode(std::io::stdin().as_raw_handle(), self.before);
+    }
+}
+
+fn mode(handle: HANDLE) -> Result<u32> {
+    let mut mode = 0;
+    // SAFETY: the handle is that of a standard stream, and a number is given for the number that is told.
+    if unsafe { GetConsoleMode(handle, from_mut(&mut mode)) } == 0 {
+        return Err(Error::last_os_error());
+    }
+    Ok(mode)
+}
+
+fn set_mode(handle: HANDLE, mode: u32) -> Result<()> {
+    // SAFETY: the handle is that of a standard stream.
+    if unsafe { SetConsoleMode(handle, mode) } == 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
