@@ -226,6 +226,11 @@ fn a_time_out_says_what_may_help_and_what_may_have_happened() {
     let silent = StdioServer::start(|_, _| {});
     let run = sandbox.mcpipe(["call", &silent.target(), "echo", "--connect-timeout", "300ms"]).run();
     run.exits(6).says("hint: wait longer with --connect-timeout TIME").hides("may have run");
+    run.says("error: the server did not answer within 300 ms of its start\n  no answer to server/discover\n");
+    let silent = HttpServer::start(|_| Reply::silence());
+    let words = ["list", &silent.url("/"), "--connect-timeout", "300ms", "--retries", "0"];
+    let run = sandbox.mcpipe(words).run();
+    run.exits(6).says("error: the server did not answer within 300 ms\n  no answer to tools/list\n");
 
     let dies = StdioServer::start(|process, event| {
         if event == Event::Started {
