@@ -100,6 +100,8 @@ pub struct Session {
     began: OnceLock<Instant>,
     /// Whether the server declares skills, once that was looked at.
     skills: OnceCell<bool>,
+    /// Whether it was said that the server repeats a page for ever.
+    told_of_repeat: AtomicBool,
     /// The session to go on with.
     left: Option<Left>,
 }
@@ -149,6 +151,7 @@ impl Session {
             answered: AtomicBool::new(false),
             began: OnceLock::new(),
             skills: OnceCell::new(),
+            told_of_repeat: AtomicBool::new(false),
             left: None,
         }
     }
