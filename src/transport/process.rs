@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a server may take to end by itself once its standard input is closed (`STD-04`).
 const GRACE: Duration = Duration::from_secs(2);
-/// The same, for a server that was told to stop (an interrupt) or did not answer.
+/// The same, for a server that was told to stop (an interrupt), did not answer, or took no notice the last time.
 const IMPATIENT_GRACE: Duration = Duration::from_millis(200);
 /// How long after SIGTERM before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
@@ -94,10 +94,12 @@ fn alive(_group: u32) -> bool {
 /// Ends a child whose standard input is closed, and its whole group: waits, terminates, kills.
 ///
 /// `group` is the id of the child, which leads its group. With `patient` false the child gets little time
-/// to end by itself. Nothing of the group is left when this resolves, after about four seconds at most.
-pub async fn end(child: &mut Child, group: u32, patient: bool) {
+/// to end by itself. Nothing of the group is left when this resolves, after about four seconds at most. Tells whether
+/// the child had to be terminated.
+pub async fn end(child: &mut Child, group: u32, patient: bool) -> bool {
     let grace = if patient { GRACE } else { IMPATIENT_GRACE };
-    if timeout(grace, child.wait()).await.is_err() {
+    let forced = timeout(grace, child.wait()).await.is_err();
+    if forced {
         signal(group, Signal::Term);
         if timeout(TERM_GRACE, child.wait()).await.is_err() {
             signal(group, Signal::Kill);
@@ -115,6 +117,7 @@ pub async fn end(child: &mut Child, group: u32, patient: bool) {
         }
     }
     running().retain(|other| *other != group);
+    forced
 }
 
 async fn empties_within(group: u32, time: Duration) -> bool {
