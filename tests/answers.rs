@@ -159,12 +159,67 @@ fn pages_have_an_end() {
     });
     let run = sandbox.mcpipe(["list", &endless.stdio().target()]).run();
     run.exits(7).prints("").says("the server's answer to tools/list goes on after 1000 pages");
-    for (cursor, what) in
-        [(json!("same"), "repeats its cursor and never ends"), (json!(5), "has a nextCursor that is no string: 5")]
+    // Each page is another one, whatever the cursor says.
+    let turning = || {
+        Mcp::legacy("2025-11-25").on("tools/list", |call| {
+            let tool = json!({"name": format!("t{}", call.n), "inputSchema": {"type": "object"}});
+            call.result(json!({"tools": [tool], "nextCursor": "same"}))
+        })
+    };
+    let wrong = answering("tools/list", json!({"tools": [], "nextCursor": 5}));
+    for (server, what) in
+        [(turning().stdio(), "repeats its cursor and never ends"), (wrong, "has a nextCursor that is no string: 5")]
     {
-        let server = answering("tools/list", json!({"tools": [], "nextCursor": cursor}));
         let run = sandbox.mcpipe(["list", &server.target()]).run();
         run.exits(7).prints("").says(&format!("the server's answer to tools/list {what}"));
+    }
+    let server = turning().stdio();
+    sandbox.mcpipe(["call", &server.target(), "t0"]).run().exits(7).prints("").says("repeats its cursor");
+}
+
+/// A server that knows nothing of cursors and sends one with every answer has one page, or ends with the one that it
+/// repeats: nobody is kept from its tools.
+#[test]
+fn a_page_that_comes_again_is_the_last() {
+    const WARNING: &str = "the server gives the last page of tools/list again and again; it is taken once";
+    let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+    for cursor in ["", "same"] {
+        let sandbox = Sandbox::new();
+        let server = Mcp::legacy("2025-11-25").on("tools/list", move |call| {
+            let tools = crate::support::mcp::tools();
+            call.result(json!({"tools": tools, "nextCursor": cursor}))
+        });
+        let server = server.stdio();
+        let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=hi"]).run();
+        run.exits(0).prints("hi\n");
+        assert_eq!(run.stderr(), "");
+        let lists = server.only().methods().into_iter().filter(|method| method == "tools/list").count();
+        assert_eq!(lists, 2);
+        let run = sandbox.mcpipe(["list", &server.target()]).run();
+        run.exits(0);
+        assert_eq!(run.stderr(), format!("mcpipe: warning: {WARNING}\n"));
+        let names: Vec<&str> = run.stdout().lines().filter_map(|line| line.split('\t').next()).collect();
+        assert_eq!(names, ["echo", "add", "fail", "image", "slow"]);
+        // What is kept is good for the next call.
+        let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=ho", "-v"]).run();
+        run.exits(0).prints("ho\n").hides("tools/list");
+        let forgetful = sandbox.mcpipe(["call", &server.target(), "echo", "text=ho", "-v", "--no-cache"]).run();
+        forgetful.exits(0).prints("ho\n").says(&format!("note: {WARNING}")).hides("warning:");
+    }
+    // Only the last page is repeated; the one before it would be a circle.
+    for (again, code) in [("b", 0), ("a", 7)] {
+        let server = Mcp::modern().on("tools/list", move |call| {
+            let (name, next) = match call.params()["cursor"].as_str() {
+                None => ("a", "1"),
+                Some("1") => ("b", "2"),
+                Some(_) if again == "a" => ("a", "1"),
+                Some(_) => ("b", "2"),
+            };
+            call.result(json!({"tools": [tool(name)], "nextCursor": next, "ttlMs": 0, "cacheScope": "private"}))
+        });
+        let server = server.http();
+        let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
+        run.exits(code).prints(if code == 0 { "a\t-\t-\nb\t-\t-\n" } else { "" });
     }
 }
 
@@ -226,6 +281,11 @@ fn a_time_out_says_what_may_help_and_what_may_have_happened() {
     let silent = StdioServer::start(|_, _| {});
     let run = sandbox.mcpipe(["call", &silent.target(), "echo", "--connect-timeout", "300ms"]).run();
     run.exits(6).says("hint: wait longer with --connect-timeout TIME").hides("may have run");
+    run.says("error: the server did not answer within 300 ms of its start\n  no answer to server/discover\n");
+    let silent = HttpServer::start(|_| Reply::silence());
+    let words = ["list", &silent.url("/"), "--connect-timeout", "300ms", "--retries", "0"];
+    let run = sandbox.mcpipe(words).run();
+    run.exits(6).says("error: the server did not answer within 300 ms\n  no answer to tools/list\n");
 
     let dies = StdioServer::start(|process, event| {
         if event == Event::Started {

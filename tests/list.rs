@@ -221,8 +221,12 @@ fn all_pages_are_fetched_and_a_repeated_cursor_is_an_error() {
     assert_eq!(names, ["echo", "add", "fail", "image", "slow"]);
 
     for cursor in ["again", ""] {
-        let server =
-            Mcp::modern().on("tools/list", move |call| call.result(json!({"tools": [], "nextCursor": cursor}))).stdio();
+        // Another tool each time: where the server is, nobody can tell.
+        let server = Mcp::modern().on("tools/list", move |call| {
+            let tool = json!({"name": format!("t{}", call.n), "inputSchema": {"type": "object"}});
+            call.result(json!({"tools": [tool], "nextCursor": cursor}))
+        });
+        let server = server.stdio();
         let run = Sandbox::new().mcpipe(["list", &server.target()]).run();
         run.exits(7).says("cursor");
         assert!(server.only().methods().len() < 6, "it gave up soon: {:?}", server.only().methods());

@@ -32,6 +32,7 @@ mod config_trust;
 mod cuts;
 mod dashboard;
 mod encodings;
+mod endings;
 mod eras;
 mod event_streams;
 mod everything;

@@ -333,7 +333,10 @@ fn wait_outlasts_a_server_that_is_mute() {
 
     let mute = StdioServer::start(|_, _| {});
     let run = sandbox.mcpipe(["call", &mute.target(), "x", "--wait", "2s", "--connect-timeout", "300ms"]).run();
-    run.exits(6).says("no answer to server/discover within").says("it was not ready within 2 s");
+    run.exits(6)
+        .says("error: the server did not answer within ")
+        .says(" of its start\n  no answer to server/discover\n");
+    run.says("it was not ready within 2 s");
     assert!(run.elapsed > Duration::from_millis(1700) && run.elapsed < Duration::from_secs(6), "{run:?}");
     assert!(mute.settled().len() > 1, "it was started again");
 

@@ -23,6 +23,8 @@ use crate::transport::{Connection, Envelope, Outgoing, Transport, Wire};
 /// How long a server is given for what it is told at the end.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// How the failure begins that tells of a request that got no answer in time.
+pub(super) const SILENT: &str = "no answer to ";
 /// What is said of a call that got no answer, whose tool cannot be at work any more.
 const MAY_HAVE_RUN: &str = "the tool may have run";
 /// What is said of any other call that got no answer.
@@ -229,7 +231,7 @@ impl Link {
         let (tail, noise) = self.shared.transport.last_words();
         let (time, endless) = clock.waited();
         let in_spite = if endless { ", in spite of its progress" } else { "" };
-        let what = format!("no answer to {method} within {}{in_spite}", human(time));
+        let what = format!("{SILENT}{method} within {}{in_spite}", human(time));
         let mut failure = Failure::new(Class::Timeout, what).early();
         if let Some(noise) = noise {
             let did = if self.wire() == Wire::Stdio { "printed on stdout" } else { "sent" };

@@ -1,6 +1,7 @@
 //! Lists of tools, resources, templates and prompts: every page, with a guard, and from memory while fresh.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -101,14 +102,15 @@ impl Session {
             ttl = ttl.min(ttl_of(&live, page));
             shared &= is_shared(&live, page);
         };
-        let items = self.whole_list(&first, kind.member(), first_page, look).await?;
+        let items = self.whole_list(&first, kind.member(), first_page, from, look).await?;
         // One that changed meanwhile is not fresh.
         let ttl = if self.peer.lists_changed() { Duration::ZERO } else { ttl };
         self.memory.keep_list(kind, &items, ttl, shared);
         Ok(Listing { kind, items, offered: true, remembered: false })
     }
 
-    /// Every element of a list that begins with `first`, the answer to `call`.
+    /// Every element of a list that begins with `first`, the answer to `call`; `from` tells whether the list itself is
+    /// what is wanted.
     ///
     /// # Errors
     /// When a page cannot be had, or the cursors never end.
@@ -117,14 +119,15 @@ impl Session {
         call: &Call,
         member: &str,
         first: Raw,
+        from: Use,
         mut seen_page: impl FnMut(&Raw),
     ) -> Result<Vec<Raw>> {
-        if let Some(items) = self.all_pages(call, member, first, &mut seen_page).await? {
+        if let Some(items) = self.all_pages(call, member, first, from, &mut seen_page).await? {
             return Ok(items);
         }
         // The server lost its place (-32602 on a cursor): once more from the start.
         let again = self.request(call).await?;
-        let restarted = self.all_pages(call, member, again, &mut seen_page).await?;
+        let restarted = self.all_pages(call, member, again, from, &mut seen_page).await?;
         restarted.ok_or_else(|| self.bad_list(call.method, "refused its own cursor twice"))
     }
 
@@ -135,9 +138,12 @@ impl Session {
         call: &Call,
         member: &str,
         first: Raw,
+        from: Use,
         mut seen_page: impl FnMut(&Raw),
     ) -> Result<Option<Vec<Raw>>> {
-        let mut all = Vec::new();
+        let mut all: Vec<Raw> = Vec::new();
+        // Where the page before begins.
+        let mut last = 0;
         let mut seen = HashSet::new();
         let mut result = first;
         loop {
@@ -145,14 +151,22 @@ impl Session {
             let Some((mut page, cursor)) = items(&result, member) else {
                 return Err(self.bad_list(call.method, &format!("has no '{member}' array")));
             };
+            if let Some(cursor) = &cursor {
+                if views::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
+                    return Err(self.bad_list(call.method, &format!("has a nextCursor that is no string: {cursor}")));
+                }
+                if !seen.insert(cursor.clone()) {
+                    // A server that takes no cursors and gives one all the same: what there is has been seen.
+                    if !is_same(&all[last..], &page) {
+                        return Err(self.bad_list(call.method, "repeats its cursor and never ends"));
+                    }
+                    self.tell_of_repeat(call.method, from);
+                    return Ok(Some(all));
+                }
+            }
+            last = all.len();
             all.append(&mut page);
             let Some(cursor) = cursor else { return Ok(Some(all)) };
-            if views::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
-                return Err(self.bad_list(call.method, &format!("has a nextCursor that is no string: {cursor}")));
-            }
-            if !seen.insert(cursor.clone()) {
-                return Err(self.bad_list(call.method, "repeats its cursor and never ends"));
-            }
             if seen.len() >= MAX_PAGES {
                 return Err(self.bad_list(call.method, &format!("goes on after {MAX_PAGES} pages")));
             }
@@ -163,6 +177,16 @@ impl Session {
                 Reply::Error(error, _) if error.code == code::INVALID_PARAMS => return Ok(None),
                 reply => return Err(self.failure(reply, call.method)),
             };
+        }
+    }
+
+    /// Tells of a list whose last page the server gives again and again: with what is about the list, once; else only
+    /// to who looks closely.
+    fn tell_of_repeat(&self, method: &str, from: Use) {
+        let text = format!("the server gives the last page of {method} again and again; it is taken once");
+        match from {
+            Use::Server if !self.told_of_repeat.swap(true, Ordering::Relaxed) => self.peer.warn(&text),
+            _ => self.options.transport.trace.note(&text),
         }
     }
 
@@ -192,6 +216,11 @@ impl Session {
         let call = Call::read_only(method::TOOLS_CALL, params).named(name).with_effects().with_progress();
         Call { mirrored, ..call.declaring(&[extension::TASKS]) }
     }
+}
+
+/// Whether two pages hold the same, byte for byte.
+fn is_same(one: &[Raw], other: &[Raw]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.get() == other.get())
 }
 
 /// How long a page is fresh: as the server says in the modern era (absent or negative means not at all,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -28,6 +29,9 @@ use crate::transport::{Endpoint, HttpMode, Wire};
 const LEGACY_TTL: Duration = Duration::from_secs(24 * 3600);
 /// After what time the list of another identity is removed.
 const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a server is believed to end only when it is terminated: then it is given time once more, since a newer
+/// one may want to put things in order.
+const STUBBORN_TTL: Duration = Duration::from_secs(24 * 3600);
 /// How long the lists of a legacy server are fresh; it does not say so itself.
 pub const LEGACY_LIST_TTL: Duration = Duration::from_secs(300);
 
@@ -42,6 +46,9 @@ pub struct Verdict {
     pub patient: bool,
     /// Its name and version, for display.
     pub server: ServerInfo,
+    /// When it was given time to end by itself and had to be terminated all the same, in seconds since 1970; `None`
+    /// where it ends when its input does.
+    pub stubborn: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,6 +59,8 @@ struct VerdictFile {
     learned: u64,
     name: Option<String>,
     version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stubborn: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -149,7 +158,7 @@ impl Memory {
     }
 
     fn read_verdict(&self) -> Option<Verdict> {
-        let file: VerdictFile = serde_json::from_slice(&fs::read(self.verdict_path()?).ok()?).ok()?;
+        let file: VerdictFile = read(&self.verdict_path()?)?;
         let revision = Revision::parse(&file.revision)?;
         let age = now().saturating_sub(file.learned);
         if !revision.is_modern() && age > LEGACY_TTL.as_secs() {
@@ -157,7 +166,8 @@ impl Memory {
         }
         let wire = Wire::ALL.into_iter().find(|wire| wire.as_str() == file.wire)?;
         let server = ServerInfo { name: file.name, version: file.version, ..ServerInfo::default() };
-        Some(Verdict { revision, wire, patient: file.patient, server })
+        let stubborn = file.stubborn.filter(|when| now().saturating_sub(*when) <= STUBBORN_TTL.as_secs());
+        Some(Verdict { revision, wire, patient: file.patient, server, stubborn })
     }
 
     /// Keeps a verdict.
@@ -170,8 +180,22 @@ impl Memory {
             learned: now(),
             name: verdict.server.name.clone(),
             version: verdict.server.version.clone(),
+            stubborn: verdict.stubborn,
         };
         if let (Some(path), Ok(text)) = (self.verdict_path(), serde_json::to_vec(&file)) {
+            write(&path, &text);
+        }
+    }
+
+    /// Keeps whether the server ends only when it is terminated, beside what else is believed about it.
+    pub fn keep_stubborn(&self, stubborn: bool) {
+        let Some(path) = self.verdict_path() else { return };
+        let Some(file) = read::<VerdictFile>(&path) else { return };
+        let file = VerdictFile { stubborn: stubborn.then(now), ..file };
+        if let Some(Some(verdict)) = &mut *self.believed() {
+            verdict.stubborn = file.stubborn;
+        }
+        if let Ok(text) = serde_json::to_vec(&file) {
             write(&path, &text);
         }
     }
@@ -293,7 +317,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-fn read(path: &Path) -> Option<ListFile> {
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 

@@ -5,6 +5,7 @@
 
 pub mod ask;
 pub mod completion;
+mod ending;
 pub mod era;
 pub mod failure;
 mod finding;
@@ -100,6 +101,8 @@ pub struct Session {
     began: OnceLock<Instant>,
     /// Whether the server declares skills, once that was looked at.
     skills: OnceCell<bool>,
+    /// Whether it was said that the server repeats a page for ever.
+    told_of_repeat: AtomicBool,
     /// The session to go on with.
     left: Option<Left>,
 }
@@ -149,6 +152,7 @@ impl Session {
             answered: AtomicBool::new(false),
             began: OnceLock::new(),
             skills: OnceCell::new(),
+            told_of_repeat: AtomicBool::new(false),
             left: None,
         }
     }
@@ -174,8 +178,9 @@ impl Session {
         let patient = live.era.bears_haste() == Some(false);
         let server = live.era.server();
         let server = ServerInfo { name: server.name, version: server.version, ..ServerInfo::default() };
-        let verdict = Verdict { revision: live.era.revision(), wire: live.link.wire(), patient, server };
         let known = self.memory.verdict();
+        let stubborn = known.as_ref().and_then(|known| known.stubborn);
+        let verdict = Verdict { revision: live.era.revision(), wire: live.link.wire(), patient, server, stubborn };
         let same = known.as_ref().is_some_and(|known| {
             known.revision == verdict.revision && known.wire == verdict.wire && known.patient >= verdict.patient
         });
@@ -397,21 +402,5 @@ impl Session {
     #[must_use]
     pub fn unanswered(&self) -> Option<Failure> {
         self.peer.questions.unanswered()
-    }
-
-    /// Ends the session in order; nothing is left running.
-    pub async fn close(&self) {
-        let live = self.open.lock().await.take();
-        if let Some(live) = live {
-            if live.era.bears_haste() == Some(false) {
-                self.learn(&live);
-            }
-            let interrupted = self.options.transport.interrupt.raised().is_some();
-            let patient = !interrupted && !self.failed.load(Ordering::Relaxed);
-            live.link.close(patient).await;
-        }
-        if self.peer.lists_changed() {
-            self.memory.forget_lists();
-        }
     }
 }

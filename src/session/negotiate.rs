@@ -14,7 +14,7 @@ use super::era::{Call, Era};
 use super::failure::{explain, words};
 use super::finding::{Finding, finding, is_about_era, may_be_about_itself};
 use super::legacy::{Handshake, Left};
-use super::link::{Link, Reply, human};
+use super::link::{Link, Reply, SILENT, human};
 use super::memory::Verdict;
 use super::modern::{Modern, is_mutual};
 use super::peer::Peer;
@@ -341,13 +341,7 @@ impl Negotiator<'_> {
     pub(super) async fn give_up(&self, link: Link, reply: Reply, asked: &str) -> Result<(Open, Option<Reply>)> {
         link.close(false).await;
         let mut failure = explain(reply, asked, self.target);
-        if let Some(time) = self.options.transport.connect_timeout.filter(|_| self.until.is_none())
-            && self.has_one_clock()
-            && failure.details().message.starts_with("no answer to ")
-        {
-            // The last request had but the rest of the time.
-            failure.details_mut().message = format!("no answer to {asked} within {}", human(time));
-        }
+        self.mute(failure.details_mut());
         let failure = self.hinted(failure);
         let Details { hint, message, .. } = failure.details();
         let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::ENDED);
@@ -358,6 +352,21 @@ impl Negotiator<'_> {
             None if ended => failure.hint(format!("run it by itself to see why: {}", self.target.by_itself())),
             _ => failure,
         })
+    }
+
+    /// Says of a server that is silent from the start just that. What it was asked is our affair, and a cause: who has
+    /// a server without `server/discover` would look for the fault there.
+    fn mute(&self, failure: &mut Details) {
+        let Some((asked, time)) = failure.message.split_once(" within ").filter(|(asked, _)| asked.starts_with(SILENT))
+        else {
+            return;
+        };
+        // The last request had but the rest of the time.
+        let all = self.options.transport.connect_timeout.filter(|_| self.has_one_clock() && self.until.is_none());
+        let time = all.map_or_else(|| time.to_owned(), human);
+        let start = if matches!(self.target.endpoint, Endpoint::Stdio(_)) { " of its start" } else { "" };
+        failure.causes.insert(0, asked.to_owned());
+        failure.message = format!("the server did not answer within {time}{start}");
     }
 
     /// A time-out with the option that gives more time. One that is about something else (a person who logs in) has

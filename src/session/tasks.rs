@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::Session;
 use super::era::Call;
 use super::legacy::Left;
 use super::link::{Link, Reply, human};
+use super::{Session, Use};
 use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::{Raw, parse_value};
 use crate::protocol::views::member;
@@ -281,7 +281,7 @@ impl Session {
             return Ok(None);
         }
         let page = self.request(&first).await?;
-        self.whole_list(&first, "tasks", page, |_| {}).await.map(Some)
+        self.whole_list(&first, "tasks", page, Use::Server, |_| {}).await.map(Some)
     }
 
     /// Keeps the server's session alive when the connection ends, for the sake of the tasks in it, and says

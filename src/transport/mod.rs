@@ -368,8 +368,13 @@ pub trait Transport: Send + Sync {
     /// connection elsewhere.
     ///
     /// Bounded in time; nothing is left running when it resolves. With `patient` false (a server that did
-    /// not answer, an interrupt) a child gets no time to end by itself.
+    /// not answer, an interrupt, one that is known to take no notice) a child gets little time to end by itself.
     fn close(&self, patient: bool) -> Boxed<'_, ()>;
+
+    /// Whether [`Transport::close`] had to terminate a child that did not end when its input did.
+    fn was_forced(&self) -> bool {
+        false
+    }
 }
 
 /// A transport and what comes back over it.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a server may take to end by itself once its standard input is closed (`STD-04`).
 const GRACE: Duration = Duration::from_secs(2);
-/// The same, for a server that was told to stop (an interrupt) or did not answer.
+/// The same, for a server that was told to stop (an interrupt), did not answer, or took no notice the last time.
 const IMPATIENT_GRACE: Duration = Duration::from_millis(200);
 /// How long after SIGTERM before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
@@ -130,10 +130,12 @@ fn alive(_group: u32) -> bool {
 /// Ends a child whose standard input is closed, and its whole group: waits, terminates, kills.
 ///
 /// `group` is the id of the child, which leads its group. With `patient` false the child gets little time
-/// to end by itself. Nothing of the group is left when this resolves, after about four seconds at most.
-pub async fn end(child: &mut Child, group: u32, patient: bool) {
+/// to end by itself. Nothing of the group is left when this resolves, after about four seconds at most. Tells whether
+/// the child had to be terminated.
+pub async fn end(child: &mut Child, group: u32, patient: bool) -> bool {
     let grace = if patient { GRACE } else { IMPATIENT_GRACE };
-    if timeout(grace, child.wait()).await.is_err() {
+    let forced = timeout(grace, child.wait()).await.is_err();
+    if forced {
         // Who cannot be asked is not waited for either.
         let asked = signal(group, Signal::Term) || cfg!(unix);
         if !asked || timeout(TERM_GRACE, child.wait()).await.is_err() {
@@ -152,6 +154,7 @@ pub async fn end(child: &mut Child, group: u32, patient: bool) {
         }
     }
     forget(group);
+    forced
 }
 
 async fn empties_within(group: u32, time: Duration) -> bool {

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &Options) -> Result<Connection
     let stdout = child.stdout.take();
     let child = Arc::new(tokio::sync::Mutex::new(child));
     let reader = tokio::spawn(read(stdout, stderr, child.clone(), shared.clone()));
-    let transport = StdioTransport { outbox, child, group, reader, shared };
+    let transport = StdioTransport { outbox, child, group, reader, shared, forced: AtomicBool::new(false) };
     Ok(Connection { transport: Arc::new(transport), incoming })
 }
 
@@ -176,6 +177,8 @@ struct StdioTransport {
     group: u32,
     reader: JoinHandle<()>,
     shared: Arc<Shared>,
+    /// Whether the child had to be terminated.
+    forced: AtomicBool,
 }
 
 impl Transport for StdioTransport {
@@ -210,8 +213,15 @@ impl Transport for StdioTransport {
             }
             // The reader goes on meanwhile: a child that flushes its last output must not block on it.
             let mut child = self.child.lock().await;
-            process::end(&mut child, self.group, patient).await;
+            if process::end(&mut child, self.group, patient).await {
+                self.forced.store(true, Ordering::Relaxed);
+                self.shared.trace.note("the server did not end when its input did, and was terminated");
+            }
             self.reader.abort();
         })
+    }
+
+    fn was_forced(&self) -> bool {
+        self.forced.load(Ordering::Relaxed)
     }
 }
