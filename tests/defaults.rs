@@ -159,7 +159,7 @@ fn it_is_shown_as_optional() {
     let server = Mcp::modern().tools(json!([tool])).stdio();
     let sandbox = Sandbox::new();
     sandbox.config(&format!("[servers.s]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..]));
-    let run = sandbox.mcpipe(["list", "s", "--tools"]).run();
+    let run = sandbox.mcpipe(["list", "s"]).run();
     assert!(
         run.succeeds().stdout().contains("text, scale?: \"css\" | \"device\", odd: integer, o: object"),
         "{}",
