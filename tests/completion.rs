@@ -94,11 +94,11 @@ fn tools_and_their_arguments_come_from_the_last_list() {
     for server in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
         let (sandbox, server) = remembered(server.tools(json!([
             {"name": "echo", "title": "Echo", "description": "\nSays what\tit is told.\nNothing else.",
-                "inputSchema": {"type": "object", "required": ["text"], "properties": {
+                "inputSchema": {"type": "object", "required": ["text", "loud"], "properties": {
                     "text": {"type": "string", "description": "What to say"},
                     "tag": {"type": "array", "items": {"type": "string"}},
                     "tone": {"enum": ["warm", "cold"]},
-                    "loud": {"type": "boolean"},
+                    "loud": {"type": "boolean", "default": false, "description": "Shout"},
                     "to": {"type": "object", "properties": {"name": {"type": "string"}}}}}},
             {"name": "exit", "inputSchema": {"type": "object"}},
         ])));
@@ -118,6 +118,8 @@ fn tools_and_their_arguments_come_from_the_last_list() {
         assert!(
             asked(&sandbox, &["call", "demo", "echo", "te"]).stdout().contains("text=\tstring, required, What to say")
         );
+        // What has a default may be left out.
+        assert!(asked(&sandbox, &["call", "demo", "echo", "lo"]).stdout().contains("loud=\tboolean, Shout"));
         // A target that is no name has a memory too.
         let target = server.target();
         assert_eq!(candidates(&sandbox, &["call", &target, "ex"]), ["exit"]);

@@ -58,7 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("models", &["error", "output", "protocol"]),
+    ("models", &["error", "output", "protocol", "schema"]),
     ("output", &["error", "interrupt", "protocol", "schema", "secret", "transport"]),
 ];
 /// These stand above everything: no rule but that nothing below imports them.

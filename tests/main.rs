@@ -31,6 +31,7 @@ mod config_secrets_terminal;
 mod config_trust;
 mod cuts;
 mod dashboard;
+mod defaults;
 mod encodings;
 mod endings;
 mod eras;

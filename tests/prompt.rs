@@ -1,9 +1,12 @@
 //! `prompt`: messages for people and for programs, and completions.
 
-use expect_test::expect;
-use serde_json::json;
+use std::collections::VecDeque;
+use std::sync::Mutex;
 
-use crate::support::{Mcp, Sandbox};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::{Call, Mcp, Sandbox, StdioServer};
 
 #[test]
 fn messages_with_their_roles() {
@@ -67,4 +70,71 @@ fn completion_needs_a_prompt() {
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "--complete", "who=A"]).run();
     run.exits(2).prints("").says("mcpipe: error: --complete needs a prompt\n").says("NAME --complete");
     assert!(server.seen().is_empty(), "nobody is asked");
+}
+
+/// A server whose prompt takes other arguments each time that it is listed; what it lists is kept.
+fn changing(arguments: &[Value]) -> StdioServer {
+    let lists = Mutex::new(VecDeque::from(arguments.to_vec()));
+    let list = move |call: &Call| {
+        let mut lists = lists.lock().unwrap();
+        let prompt = json!({"name": "greet", "arguments": lists.pop_front().expect("one more list than was foreseen")});
+        call.result(json!({"prompts": [prompt], "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let get = |call: &Call| {
+        let text = call.params()["arguments"].to_string();
+        call.result(json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}))
+    };
+    Mcp::modern().on("prompts/list", list).on("prompts/get", get).stdio()
+}
+
+fn asked(server: &StdioServer, method: &str) -> usize {
+    server.seen().iter().flat_map(|seen| seen.methods()).filter(|one| one == method).count()
+}
+
+#[test]
+fn a_remembered_list_refuses_arguments_that_do_not_fit() {
+    let arguments = json!([{"name": "who", "required": true}, {"name": "tone"}]);
+    let server = changing(&[arguments.clone(), arguments.clone(), arguments]);
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    sandbox.mcpipe(["prompt", &target]).run().succeeds();
+    let run = sandbox.mcpipe(["prompt", &target, "greet", "tune=kind"]).run();
+    run.exits(2).prints("");
+    let mut said = run.stderr().lines();
+    assert_eq!(said.next(), Some("mcpipe: error: greet: 2 arguments do not fit the prompt"));
+    assert_eq!(said.next(), Some("  who: missing"));
+    assert_eq!(said.next(), Some("  tune: unknown; did you mean tone?"));
+    assert!(said.next().unwrap().starts_with("hint: see the prompts: mcpipe prompt "), "{}", run.stderr());
+    let run = sandbox.mcpipe(["prompt", &target, "greet", "who=Ada", "zzzz=1"]).run();
+    run.exits(2).says("greet: an argument does not fit the prompt\n  zzzz: unknown\n");
+    assert_eq!((asked(&server, "prompts/list"), asked(&server, "prompts/get")), (3, 0));
+    // What fits is not looked up again.
+    sandbox.mcpipe(["prompt", &target, "greet", "who=Ada", "tone=x"]).run().succeeds();
+    assert_eq!((asked(&server, "prompts/list"), asked(&server, "prompts/get")), (3, 1));
+}
+
+#[test]
+fn a_refusal_from_memory_is_checked_against_a_fresh_list() {
+    let server = changing(&[json!([{"name": "old", "required": true}]), json!([{"name": "new"}])]);
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["prompt", &server.target()]).run().succeeds();
+    let run = sandbox.mcpipe(["prompt", &server.target(), "greet", "new=1"]).run();
+    run.succeeds().prints("[user]\n{\"new\":\"1\"}\n");
+    assert_eq!(asked(&server, "prompts/list"), 2);
+}
+
+/// No round trip is added, and a prompt that says nothing of arguments is asked.
+#[test]
+fn without_a_list_at_hand_the_server_judges() {
+    let server = changing(&[Value::Null]);
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "any=1"]).run();
+    run.succeeds().prints("[user]\n{\"any\":\"1\"}\n");
+    assert_eq!(asked(&server, "prompts/list"), 0);
+
+    let list =
+        |call: &Call| call.result(json!({"prompts": [{"name": "greet"}], "ttlMs": 600_000, "cacheScope": "private"}));
+    let server = Mcp::modern().on("prompts/list", list).stdio();
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["prompt", &server.target()]).run().succeeds();
+    sandbox.mcpipe(["prompt", &server.target(), "greet", "who=Ada"]).run().succeeds();
+    assert_eq!(asked(&server, "prompts/list"), 1);
 }

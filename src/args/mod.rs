@@ -39,9 +39,9 @@ pub struct Built {
     pub unchecked: Vec<Doubt>,
 }
 
-/// Builds the arguments object.
+/// Builds the arguments object. Required members that are not given and have a `default` are filled in with it.
 ///
-/// Without a schema (none is known, or `--no-validate`) nothing is typed or checked: `name=value` is a string,
+/// Without a schema (none is known, or `--no-validate`) nothing is typed, filled in or checked: `name=value` is a string,
 /// `name:=JSON` is for the rest, and a repeated name is a mistake.
 ///
 /// # Errors
@@ -178,7 +178,7 @@ impl<'a> Builder<'a, '_> {
         if let Some(name) = meant {
             return problem.suggest(Some(format!("did you mean {name}=…?")));
         }
-        let required = self.document.map(|document| document.required(document.root())).unwrap_or_default();
+        let required = self.document.map(|document| schema::needed(document, document.root())).unwrap_or_default();
         let free = |name: &&&str| {
             !self.given.iter().any(|group| group.place.path.first().is_some_and(|first| first == **name))
         };
@@ -305,6 +305,7 @@ impl<'a> Builder<'a, '_> {
 
     fn finish(mut self) -> Result<Built, Vec<Problem>> {
         let mut unchecked = Vec::new();
+        let mut whole = self.arguments.clone();
         if let Some(document) = self.document {
             for name in self.arguments.keys() {
                 let given = self.given.iter().any(|group| group.place.path.first() == Some(name));
@@ -313,13 +314,14 @@ impl<'a> Builder<'a, '_> {
                 }
             }
             if !(self.arguments.is_empty() && schema::accepts_nothing(document.root())) {
-                let (found, doubts) = schema::judge(document.root(), &Value::Object(self.judged(document)));
+                whole = schema::completed(document, whole);
+                let (found, doubts) = schema::judge(document.root(), &Value::Object(judged(document, &whole)));
                 self.add(found);
                 unchecked = doubts.into_iter().filter_map(|doubt| self.of_concern(doubt)).collect();
             }
         }
         if self.problems.is_empty() {
-            return Ok(Built { arguments: self.arguments, unchecked });
+            return Ok(Built { arguments: whole, unchecked });
         }
         Err(self.problems)
     }
@@ -333,14 +335,6 @@ impl<'a> Builder<'a, '_> {
             }
         }
         Some(doubt)
-    }
-
-    /// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a
-    /// null for absent (`HTM-04` says so of headers), and it can only have been typed on purpose.
-    fn judged(&self, document: Document<'_>) -> Map<String, Value> {
-        let required = document.required(document.root());
-        let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
-        self.arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Adds what validation found, less what only follows from mistakes that are already known.
@@ -373,6 +367,14 @@ impl<'a> Builder<'a, '_> {
             None => self.base_hidden,
         }
     }
+}
+
+/// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a null for
+/// absent (`HTM-04` says so of headers), and it can only have been typed on purpose.
+fn judged(document: Document<'_>, arguments: &Map<String, Value>) -> Map<String, Value> {
+    let required = document.required(document.root());
+    let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
+    arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The suggestion for a name that the schema does not know.

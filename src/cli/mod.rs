@@ -230,6 +230,8 @@ Arguments, typed by the tool's own schema:
   a[0].b=1         a member of an item of an array; where the schema says
                    array, a.0.b=1 is the same
   tag=a tag=b      an array, where the schema says array
+What is required and has a default may be left out: the default is sent
+(not with --no-validate).
 
 Examples:
   mcpipe call linear create_issue title='Broken build' labels=ci labels=urgent

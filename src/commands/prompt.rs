@@ -8,10 +8,10 @@ use crate::args::Reader;
 use crate::cli::PromptArgs;
 use crate::error::{Class, Failure, Result};
 use crate::near::near;
-use crate::protocol::views::Kind;
+use crate::protocol::views::{Entry, Kind};
 use crate::protocol::{code, method};
 use crate::session::era::Call;
-use crate::session::{Session, Use};
+use crate::session::{Listing, Session, Use};
 use crate::target::Resolved;
 
 /// Gets a prompt.
@@ -42,6 +42,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 let prompt = json!({"type": "ref/prompt", "name": name});
                 return progress.during(wanted.print(context, session, prompt, &arguments)).await;
             }
+            progress.during(check(session, name, &arguments)).await?;
             let result = match progress.during(session.request(&get(name, &arguments))).await {
                 Ok(result) => result,
                 Err(failure) => return Err(explain(session, name, &arguments, failure).await),
@@ -115,6 +116,33 @@ async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut 
             None => format!("see the prompts: {}", session.target().line("prompt", &[])),
         });
     };
+    misfits(&prompt, given).into_iter().fold(failure, Failure::cause)
+}
+
+/// Refuses arguments that do not fit what a remembered list says of the prompt, and what the server says then.
+///
+/// Nothing is asked for where the list is not at hand: the server has the last word.
+async fn check(session: &Session, name: &str, given: &Map<String, Value>) -> Result<()> {
+    // A prompt that declares no arguments at all may just not say which it takes.
+    let wrong = |listing: &Listing| {
+        let prompt = listing.find(name).filter(|prompt| prompt.value().get("arguments").is_some());
+        prompt.map(|prompt| misfits(&prompt, given)).unwrap_or_default()
+    };
+    if session.remembered(Kind::Prompts).is_none_or(|listing| wrong(&listing).is_empty()) {
+        return Ok(());
+    }
+    let wrong = wrong(&session.list(Kind::Prompts, Use::Server).await?);
+    let what = match wrong.len() {
+        0 => return Ok(()),
+        1 => format!("{name}: an argument does not fit the prompt"),
+        many => format!("{name}: {many} arguments do not fit the prompt"),
+    };
+    let hint = format!("see the prompts: {}", session.target().line("prompt", &[]));
+    Err(wrong.into_iter().fold(Failure::new(Class::Usage, what), Failure::cause).hint(hint))
+}
+
+/// What is wrong with the arguments of a prompt: those that are missing, and those that it does not declare.
+fn misfits(prompt: &Entry, given: &Map<String, Value>) -> Vec<String> {
     let known: Vec<(&str, bool)> = prompt
         .value()
         .get("arguments")
@@ -124,12 +152,12 @@ async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut 
         .filter_map(|argument| Some((argument.get("name")?.as_str()?, argument.get("required") == Some(&json!(true)))))
         .collect();
     let missing = known.iter().filter(|(name, required)| *required && !given.contains_key(*name));
-    let mut failure = missing.fold(failure, |failure, (name, _)| failure.cause(format!("{name}: missing")));
+    let mut wrong: Vec<String> = missing.map(|(name, _)| format!("{name}: missing")).collect();
     for name in given.keys().filter(|name| !known.iter().any(|(known, _)| known == name)) {
-        failure = match near(name, known.iter().map(|(known, _)| *known)).first() {
-            Some(nearest) => failure.cause(format!("{name}: unknown; did you mean {nearest}?")),
-            None => failure.cause(format!("{name}: unknown")),
-        };
+        wrong.push(match near(name, known.iter().map(|(known, _)| *known)).first() {
+            Some(nearest) => format!("{name}: unknown; did you mean {nearest}?"),
+            None => format!("{name}: unknown"),
+        });
     }
-    failure
+    wrong
 }

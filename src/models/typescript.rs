@@ -6,6 +6,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use crate::protocol::views::Entry;
+use crate::schema::{Document, needed, stands_in};
 
 /// How deep schemas are followed; what lies deeper, or refers to itself, is `unknown`.
 const DEEPEST: usize = 12;
@@ -20,7 +21,7 @@ pub fn interface(server: &str, name: &str, tools: &[&Entry]) -> String {
         if index > 0 {
             out.push('\n');
         }
-        let input = tool.input_schema().map(Schema::new);
+        let input = tool.input_schema().map(Schema::input);
         let text = [tool.title().unwrap_or_default(), tool.description()].join("\n\n");
         out.push_str(&comment(text.trim(), &[], "  "));
         let parameters = match input {
@@ -38,17 +39,24 @@ pub fn interface(server: &str, name: &str, tools: &[&Entry]) -> String {
 /// A schema with what its references point into.
 struct Schema<'a> {
     root: &'a Value,
+    /// Whether it says what is given: a default stands in for what is left out then.
+    given: bool,
     left: Cell<usize>,
 }
 
 impl<'a> Schema<'a> {
     fn new(root: &'a Value) -> Self {
-        Schema { root, left: Cell::new(MOST) }
+        Schema { root, given: false, left: Cell::new(MOST) }
+    }
+
+    /// The schema of what a tool is given.
+    fn input(root: &'a Value) -> Self {
+        Schema { given: true, ..Schema::new(root) }
     }
 
     /// The parameter list of a tool.
     fn arguments(&self) -> String {
-        let required = self.root.get("required").and_then(Value::as_array).is_some_and(|all| !all.is_empty());
+        let required = !needed(Document::new(self.root), self.root).is_empty();
         let properties = self.root.get("properties").and_then(Value::as_object);
         let composed = ["anyOf", "oneOf", "allOf", "$ref"].iter().any(|word| self.root.get(word).is_some());
         if properties.is_none_or(Map::is_empty) && !composed {
@@ -116,7 +124,10 @@ impl<'a> Schema<'a> {
 
     fn object(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
         let required = words.get("required").and_then(Value::as_array);
-        let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| one == name));
+        let is_required = |name: &str, property: &'a Value| {
+            required.is_some_and(|all| all.iter().any(|one| one == name))
+                && !(self.given && stands_in(Document::new(self.root), property))
+        };
         let properties = words.get("properties").and_then(Value::as_object);
         let more = match words.get("additionalProperties") {
             Some(Value::Bool(_)) | None => None,
@@ -131,7 +142,7 @@ impl<'a> Schema<'a> {
             let description = property.get("description").and_then(Value::as_str).unwrap_or_default();
             let default = property.get("default").map(|value| format!("@default {value}"));
             out.push_str(&comment(description, default.as_slice(), &inner));
-            let optional = if is_required(name) { "" } else { "?" };
+            let optional = if is_required(name, property) { "" } else { "?" };
             let text = self.text(property, level + 1, depth + 1);
             let _ = writeln!(out, "{inner}{}{optional}: {text};", key(name));
         }

@@ -6,6 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use serde_json::Value;
 
 use super::document::{Document, MOST_STEPS, Property, spend};
+use super::fill::needed;
 use super::kinds::Kinds;
 
 /// How deep the members of objects are spelled out.
@@ -22,9 +23,9 @@ pub struct Parameter {
     pub name: String,
     /// The type: `integer`, `string[]`, `"a" | "b"`, `string | null`.
     pub kind: String,
-    /// Whether a call must have it (a member: whether its object must).
+    /// Whether a call must give it (a member: whether its object must): it is required, and no default stands in.
     pub required: bool,
-    /// What the server takes where it is left out.
+    /// What is taken where it is left out.
     pub default: Option<Value>,
     /// The allowed values, where they are listed.
     pub allowed: Vec<Value>,
@@ -97,7 +98,7 @@ fn others<'a>(document: Document<'a>, schema: &'a Value, before: &str) -> Option
         }
         (None, None) => return None,
     };
-    let member = Member { name: "*", parts: vec![part], required: false };
+    let member = Member { name: "*", parts: vec![part], required: false, needed: false };
     let mut row = member.parameter(document, format!("{before}*"));
     row.limits.splice(0..0, limits);
     if row.description.is_empty() {
@@ -112,11 +113,14 @@ struct Member<'a> {
     /// What describes it: one schema, or one of each branch that has it.
     parts: Vec<&'a Value>,
     required: bool,
+    /// Whether it must be given: what is required and has a default is filled in.
+    needed: bool,
 }
 
 /// The members of an object's schema.
 fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<Member<'a>> {
     let required: HashSet<&str> = document.required(schema).into_iter().collect();
+    let needed: HashSet<&str> = needed(document, schema).into_iter().collect();
     let member = |name: &'a str| {
         let own = schema.get("properties").and_then(|properties| properties.get(name));
         let parts = match (own, document.property(schema, name)) {
@@ -124,7 +128,7 @@ fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<Member<'a>> {
             (None, Property::Declared(parts) | Property::Allowed(parts)) => parts,
             (None, Property::Unknown) => return None,
         };
-        Some(Member { name, parts, required: required.contains(name) })
+        Some(Member { name, parts, required: required.contains(name), needed: needed.contains(name) })
     };
     document.names(schema).into_iter().filter_map(member).collect()
 }
@@ -150,7 +154,7 @@ impl<'a> Member<'a> {
         Parameter {
             name,
             kind: self.kind(document),
-            required: self.required,
+            required: self.needed,
             default: find("default").cloned(),
             allowed,
             limits: self.parts.first().map(|part| limits(document, part)).unwrap_or_default(),
@@ -354,7 +358,7 @@ pub fn signature(tool: &Value) -> String {
     let Some(schema) = tool.get("inputSchema") else { return String::new() };
     let document = Document::new(schema);
     let text = |member: Member<'_>| {
-        let (name, mark) = (member.name, if member.required { "" } else { "?" });
+        let (name, mark) = (member.name, if member.needed { "" } else { "?" });
         let mut kind = member.kind(document);
         if kind.chars().count() > LONGEST_IN_SIGNATURE {
             kind = document.kinds_of_any(&member.parts).names().join(" | ");

@@ -184,7 +184,7 @@ impl<'a> Document<'a> {
     }
 
     /// Whether an object with these members is certainly of another form. What they are is known by their text only.
-    fn excludes(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
+    pub(super) fn excludes(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         members.iter().filter(|(_, value)| !value.is_array() && !value.is_object()).any(|(name, value)| {
             let Property::Declared(parts) = self.property(schema, name) else { return false };
@@ -258,22 +258,26 @@ impl<'a> Document<'a> {
     /// The names that are required whatever the other arguments are.
     #[must_use]
     pub fn required(&self, schema: &'a Value) -> Vec<&'a str> {
-        let mut places = vec![schema];
-        let mut next = 0;
         let mut seen: HashSet<&'a str> = HashSet::new();
-        let mut names = Vec::new();
-        while let Some(place) = places.get(next).copied() {
+        let parts = self.parts(schema).into_iter();
+        let names = parts.filter_map(|part| part.get("required")?.as_array()).flatten().filter_map(Value::as_str);
+        names.filter(|name| seen.insert(name)).collect()
+    }
+
+    /// What holds here whatever the value is: the schema, what it refers to, and all of `allOf`.
+    pub(super) fn parts(&self, schema: &'a Value) -> Vec<&'a Value> {
+        let mut parts = vec![schema];
+        let mut next = 0;
+        while let Some(part) = parts.get(next).copied() {
             next += 1;
-            let required = place.get("required").and_then(Value::as_array).into_iter().flatten();
-            names.extend(required.filter_map(Value::as_str).filter(|name| seen.insert(name)));
-            let all_of = place.get("allOf").and_then(Value::as_array).into_iter().flatten();
-            for part in self.target(place).into_iter().chain(all_of) {
-                if places.len() < MOST_VIEWS && !places.iter().any(|known| std::ptr::eq(*known, part)) {
-                    places.push(part);
+            let all_of = part.get("allOf").and_then(Value::as_array).into_iter().flatten();
+            for part in self.target(part).into_iter().chain(all_of) {
+                if parts.len() < MOST_VIEWS && !parts.iter().any(|known| std::ptr::eq(*known, part)) {
+                    parts.push(part);
                 }
             }
         }
-        names
+        parts
     }
 
     /// The schemas that describe the item at that position of an array.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::check::accepts;
 use super::document::{Document, Property};
+use super::fill::completed;
 use super::invent::{members_of, sample};
 use crate::shell::quoted;
 
@@ -23,7 +24,7 @@ pub struct Example {
     pub fits: bool,
 }
 
-/// An example call with the required parameters only.
+/// An example call with the parameters only that must be given.
 ///
 /// Values come from `examples`, `default`, `enum`, `const` and the limits before they are invented; a `pattern`
 /// cannot be honoured without one of those.
@@ -34,7 +35,7 @@ pub fn example(schema: &Value) -> Example {
     let always = named(document, schema, None, &steps);
     let fits = |samples: &[Sample<'_>]| {
         let object = samples.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
-        let object = Value::Object(object);
+        let object = Value::Object(completed(document, object));
         accepts(document, schema, &object).unwrap_or_else(|| super::judge(schema, &object).0.is_empty())
     };
     if fits(&always) {
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn only_what_is_required_and_quoted_for_a_shell() {
         let schema = json!({
-            "type": "object", "required": ["query", "limit", "when", "state", "labels", "point", "deep", "at", "on", "even"],
+            "type": "object", "required": ["query", "limit", "when", "state", "labels", "point", "deep", "at", "css", "on", "even"],
             "properties": {
                 "query": {"type": "string", "examples": ["it's a test"]},
                 "limit": {"type": "integer", "minimum": 10, "maximum": 20},
@@ -156,7 +157,8 @@ mod tests {
                 "labels": {"type": "array", "items": {"type": "string"}},
                 "point": {"type": "array", "items": {"type": "number"}, "minItems": 2},
                 "deep": {"$ref": "#/$defs/deep"},
-                "at": {"type": "string", "default": "@home"},
+                "at": {"type": "string", "examples": ["@home"]},
+                "css": {"type": "string", "default": "left out"},
                 "on": {"type": "boolean"},
                 "even": {"type": "integer", "exclusiveMinimum": 4, "multipleOf": 2},
                 "other": {"type": "string"},
@@ -184,7 +186,8 @@ mod tests {
     #[test]
     fn odd_schemas_still_give_words() {
         let one = |part: Value| example_args(&json!({"required": ["x"], "properties": {"x": part}})).join(" ");
-        assert_eq!(one(json!({"type": ["string", "null"], "default": null})), "x=text");
+        assert_eq!(one(json!({"type": ["string", "null"], "default": null})), "");
+        assert_eq!(one(json!({"type": "string", "default": null})), "x=text");
         assert_eq!(one(json!({"type": "string", "minLength": 6})), "x=textxx");
         assert_eq!(one(json!({"type": "string", "maxLength": 2})), "x=te");
         assert_eq!(one(json!({"type": "integer", "maximum": -5})), "x=-5");

@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value};
 use super::check::accepts;
 use super::describe::choices;
 use super::document::{Document, Property, spend};
+use super::fill::{filled, needed};
 use super::kinds::Kinds;
 use super::number;
 
@@ -26,15 +27,16 @@ pub(super) fn sample<'a>(document: Document<'a>, schema: &'a Value, steps: &Cell
     Inventor { document, steps }.sample(schema, DEEPEST)
 }
 
-/// The members that an object needs by its schema, and by one branch of a choice in it.
+/// The members that an object needs by its schema, and by one branch of a choice in it, but for those whose default
+/// stands in for them.
 pub(super) fn members_of<'a>(document: Document<'a>, schema: &'a Value, branch: Option<&'a Value>) -> Vec<&'a str> {
-    let mut names = document.required(schema);
+    let mut names = needed(document, schema);
     let add = |names: &mut Vec<&'a str>, name: &'a str| {
         if !names.contains(&name) {
             names.push(name);
         }
     };
-    for name in branch.map(|branch| document.required(branch)).unwrap_or_default() {
+    for name in branch.map(|branch| needed(document, branch)).unwrap_or_default() {
         add(&mut names, name);
     }
     // What one member asks for beside it.
@@ -75,7 +77,15 @@ struct Inventor<'a, 's> {
 
 impl<'a> Inventor<'a, '_> {
     fn accepts(&self, schema: &'a Value, value: &Value) -> bool {
-        accepts(self.document, schema, value) == Some(true)
+        self.judge(schema, value) == Some(true)
+    }
+
+    /// Whether a call takes the value, which is filled in first.
+    fn judge(&self, schema: &'a Value, value: &Value) -> Option<bool> {
+        if value.is_object() || value.is_array() {
+            return accepts(self.document, schema, &filled(self.document, schema, value.clone()));
+        }
+        accepts(self.document, schema, value)
     }
 
     fn sample(&self, schema: &'a Value, depth: usize) -> Value {
@@ -104,7 +114,7 @@ impl<'a> Inventor<'a, '_> {
         }
         let value = self.of_kind(schema, depth);
         // Where a schema holds itself, that is how it ends.
-        if accepts(self.document, schema, &value) == Some(false) && self.accepts(schema, &Value::Null) {
+        if self.judge(schema, &value) == Some(false) && self.accepts(schema, &Value::Null) {
             return Value::Null;
         }
         value

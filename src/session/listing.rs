@@ -57,6 +57,12 @@ impl Listing {
 }
 
 impl Session {
+    /// A list that is remembered and fresh; nobody is asked.
+    #[must_use]
+    pub fn remembered(&self, kind: Kind) -> Option<Listing> {
+        self.memory.list(kind).map(|items| Listing { kind, items, offered: true, remembered: true })
+    }
+
     /// Lists everything of one kind.
     ///
     /// A server that does not offer the kind gives an empty list with `offered` false, not an error.
@@ -65,9 +71,9 @@ impl Session {
     /// When the server cannot be asked, fails, or repeats a cursor.
     pub async fn list(&self, kind: Kind, from: Use) -> Result<Listing> {
         if from == Use::Memory
-            && let Some(items) = self.memory.list(kind)
+            && let Some(listing) = self.remembered(kind)
         {
-            return Ok(Listing { kind, items, offered: true, remembered: true });
+            return Ok(listing);
         }
         let none = Listing { kind, items: Vec::new(), offered: false, remembered: false };
         let mut first = Call::read_only(kind.method(), Map::new());
