@@ -163,11 +163,11 @@ impl<'a> Filler<'a> {
         let kind = Kinds::of(value);
         let nothing = Map::new();
         let members = value.as_object().unwrap_or(&nothing);
-        let possible = |branch: &&&'a Value| {
-            self.document.kinds_for(branch, &Cell::new(FEW_KINDS)).holds(kind)
-                && !self.document.excludes(branch, members)
+        let possible = |branch: &&'a Value| {
+            let kinds = self.document.kinds_for(branch, &Cell::new(FEW_KINDS));
+            kinds.holds(kind) && !self.document.excludes(branch, members)
         };
-        let possible: Vec<&'a Value> = { choice.iter().collect::<Vec<_>>() }.iter().filter(possible).copied().collect();
+        let possible: Vec<&'a Value> = choice.iter().filter(possible).collect();
         if let [only] = possible.as_slice() {
             return self.fill(only, value, depth + 1);
         }
@@ -190,6 +190,7 @@ impl<'a> Filler<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
     use super::*;
