@@ -11,7 +11,7 @@ use crate::near::near;
 use crate::protocol::views::{Entry, Kind};
 use crate::protocol::{code, method};
 use crate::session::era::Call;
-use crate::session::{Listing, Session, Use};
+use crate::session::{Session, Use};
 use crate::target::Resolved;
 
 /// Gets a prompt.
@@ -42,11 +42,11 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 let prompt = json!({"type": "ref/prompt", "name": name});
                 return progress.during(wanted.print(context, session, prompt, &arguments)).await;
             }
-            progress.during(check(session, name, &arguments)).await?;
             let result = match progress.during(session.request(&get(name, &arguments))).await {
                 Ok(result) => result,
                 Err(failure) => return Err(explain(session, name, &arguments, failure).await),
             };
+            doubt(context, session, name, &arguments);
             if let Some(form) = args.form {
                 return models::prompt(context, &result, form);
             }
@@ -119,26 +119,17 @@ async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut 
     misfits(&prompt, given).into_iter().fold(failure, Failure::cause)
 }
 
-/// Refuses arguments that do not fit what a remembered list says of the prompt, and what the server says then.
+/// Warns of arguments that do not fit what a remembered list says of the prompt: some servers fill in `undefined` where
+/// others refuse.
 ///
-/// Nothing is asked for where the list is not at hand: the server has the last word.
-async fn check(session: &Session, name: &str, given: &Map<String, Value>) -> Result<()> {
+/// Nothing is asked for where the list is not at hand, and nothing is refused: the server has the last word.
+fn doubt(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) {
+    let listing = session.remembered(Kind::Prompts);
     // A prompt that declares no arguments at all may just not say which it takes.
-    let wrong = |listing: &Listing| {
-        let prompt = listing.find(name).filter(|prompt| prompt.value().get("arguments").is_some());
-        prompt.map(|prompt| misfits(&prompt, given)).unwrap_or_default()
-    };
-    if session.remembered(Kind::Prompts).is_none_or(|listing| wrong(&listing).is_empty()) {
-        return Ok(());
+    let prompt = listing.and_then(|listing| listing.find(name)).filter(|it| it.value().get("arguments").is_some());
+    for misfit in prompt.iter().flat_map(|prompt| misfits(prompt, given)) {
+        context.ui.warn(&format!("{name}: {misfit}"));
     }
-    let wrong = wrong(&session.list(Kind::Prompts, Use::Server).await?);
-    let what = match wrong.len() {
-        0 => return Ok(()),
-        1 => format!("{name}: an argument does not fit the prompt"),
-        many => format!("{name}: {many} arguments do not fit the prompt"),
-    };
-    let hint = format!("see the prompts: {}", session.target().line("prompt", &[]));
-    Err(wrong.into_iter().fold(Failure::new(Class::Usage, what), Failure::cause).hint(hint))
 }
 
 /// What is wrong with the arguments of a prompt: those that are missing, and those that it does not declare.
