@@ -17,6 +17,7 @@ pub mod config;
 pub mod env;
 pub mod error;
 pub mod generate;
+pub mod hex;
 pub mod interrupt;
 pub mod models;
 pub mod near;

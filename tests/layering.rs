@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("env", &["secret"]),
     ("busy", &[]),
     ("near", &[]),
+    ("hex", &[]),
     ("replace", &[]),
     ("shell", &[]),
     ("interrupt", &["error"]),
@@ -24,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("generate", &["cli"]),
     ("transport", &["env", "error", "interrupt", "protocol", "secret", "shell"]),
     ("target", &["config", "env", "error", "near", "protocol", "secret", "shell", "transport"]),
-    ("config", &["env", "error", "near", "protocol", "replace", "secret", "shell", "target"]),
+    ("config", &["env", "error", "hex", "near", "protocol", "replace", "secret", "shell", "target"]),
     (
         "session",
         &[
@@ -32,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "busy",
             "env",
             "error",
+            "hex",
             "interrupt",
             "protocol",
             "replace",
@@ -49,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "env",
             "error",
+            "hex",
             "interrupt",
             "protocol",
             "replace",
@@ -58,7 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("models", &["error", "output", "protocol", "schema"]),
+    ("models", &["error", "hex", "output", "protocol", "schema"]),
     ("output", &["error", "interrupt", "protocol", "schema", "secret", "transport"]),
 ];
 /// These stand above everything: no rule but that nothing below imports them.

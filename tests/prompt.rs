@@ -107,14 +107,19 @@ fn a_remembered_list_doubts_arguments_that_do_not_fit() {
     assert_eq!((run.stderr(), asked(&server, "prompts/list")), ("", 1));
 }
 
-/// What a server refuses it has explained once.
+/// What a server refuses is explained once.
 #[test]
 fn a_refusal_is_not_doubted_as_well() {
-    let server = Mcp::modern().stdio();
+    let prompt = json!({"name": "greet", "arguments": [{"name": "who", "required": true}]});
+    let list = move |call: &Call| call.result(json!({"prompts": [prompt], "ttlMs": 600_000, "cacheScope": "private"}));
+    let server = Mcp::modern().on("prompts/list", list).stdio();
     let (sandbox, target) = (Sandbox::new(), server.target());
     sandbox.mcpipe(["prompt", &target]).run().succeeds();
     let run = sandbox.mcpipe(["prompt", &target, "greet"]).run();
-    run.exits(1).says("  who: missing").hides("warning");
+    run.exits(1).prints("");
+    assert_eq!(run.stderr().matches("who: missing").count(), 1, "{}", run.stderr());
+    run.hides("warning");
+    assert_eq!(asked(&server, "prompts/list"), 1, "the list was at hand");
 }
 
 /// No round trip is added, and a prompt that says nothing of arguments is asked.

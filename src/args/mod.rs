@@ -305,7 +305,6 @@ impl<'a> Builder<'a, '_> {
 
     fn finish(mut self) -> Result<Built, Vec<Problem>> {
         let mut unchecked = Vec::new();
-        let mut whole = self.arguments.clone();
         if let Some(document) = self.document {
             for name in self.arguments.keys() {
                 let given = self.given.iter().any(|group| group.place.path.first() == Some(name));
@@ -314,19 +313,19 @@ impl<'a> Builder<'a, '_> {
                 }
             }
             if !(self.arguments.is_empty() && schema::accepts_nothing(document.root())) {
-                whole = schema::completed(document, whole);
-                let (found, doubts) = schema::judge(document.root(), &Value::Object(judged(document, &whole)));
+                self.arguments = schema::completed(document, std::mem::take(&mut self.arguments));
+                let (found, doubts) = schema::judge(document.root(), &Value::Object(self.judged(document)));
                 self.add(found);
                 unchecked = doubts.into_iter().filter_map(|doubt| self.of_concern(doubt)).collect();
             }
         }
         if self.problems.is_empty() {
-            return Ok(Built { arguments: whole, unchecked });
+            return Ok(Built { arguments: self.arguments, unchecked });
         }
         Err(self.problems)
     }
 
-    /// A doubt about parameters concerns only those that are given.
+    /// A doubt about parameters concerns only those that are sent.
     fn of_concern(&self, mut doubt: Doubt) -> Option<Doubt> {
         if let Extent::Parameters(names) = &mut doubt.extent {
             names.retain(|name| self.arguments.contains_key(name));
@@ -335,6 +334,14 @@ impl<'a> Builder<'a, '_> {
             }
         }
         Some(doubt)
+    }
+
+    /// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a
+    /// null for absent (`HTM-04` says so of headers), and it can only have been typed on purpose.
+    fn judged(&self, document: Document<'_>) -> Map<String, Value> {
+        let required = document.required(document.root());
+        let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
+        self.arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// Adds what validation found, less what only follows from mistakes that are already known.
@@ -367,14 +374,6 @@ impl<'a> Builder<'a, '_> {
             None => self.base_hidden,
         }
     }
-}
-
-/// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a null for
-/// absent (`HTM-04` says so of headers), and it can only have been typed on purpose.
-fn judged(document: Document<'_>, arguments: &Map<String, Value>) -> Map<String, Value> {
-    let required = document.required(document.root());
-    let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
-    arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// The suggestion for a name that the schema does not know.

@@ -16,6 +16,7 @@ use super::tree::{Node, Value};
 use super::{edit, expand};
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
+use crate::hex::hex;
 use crate::shell;
 
 /// The files that are trusted: canonical path and SHA-256 of the content, in hexadecimal.
@@ -115,11 +116,7 @@ fn identity(path: &Path) -> String {
 /// The SHA-256 of a content, in hexadecimal.
 #[must_use]
 pub fn fingerprint(content: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(content.as_bytes()).iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(content.as_bytes()))
 }
 
 /// Why an entry of this file needs trust, to follow "the entry"; `None` where it needs none.

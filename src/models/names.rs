@@ -6,6 +6,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::hex::hex;
+
 /// The longest name that every API takes.
 const LONGEST: usize = 64;
 /// What stands between a server's name and its tool's.
@@ -29,7 +31,7 @@ pub fn exposed(server: Option<&str>, tool: &str) -> String {
     hash.update(server.unwrap_or_default());
     hash.update([0]);
     hash.update(tool);
-    let mark: String = hash.finalize().iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect();
+    let mark = hex(&hash.finalize()[..MARK / 2]);
     format!("{}_{mark}", fitted(&plain))
 }
 

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::stamp;
 use super::whose::{self, feed};
 use crate::env::programs::is_path;
+use crate::hex::hex;
 use crate::protocol::revision::{Pin, Revision};
 use crate::protocol::rpc::Raw;
 use crate::protocol::views::{Kind, ServerInfo};
@@ -121,8 +122,8 @@ impl Memory {
         }
         Memory {
             dir: dir.map(|dir| dir.join("servers")),
-            place: hex(place),
-            identity: hex(whose::of(&target.endpoint, identity)),
+            place: name(place),
+            identity: name(whose::of(&target.endpoint, identity)),
             verdict: Mutex::default(),
             endpoint: Some(target.endpoint.clone()).filter(|endpoint| matches!(endpoint, Endpoint::Stdio(_))),
             stamp: OnceLock::new(),
@@ -308,9 +309,8 @@ fn pin_name(pin: Pin) -> &'static str {
     }
 }
 
-fn hex(hash: Sha256) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default());
-    hash.finalize().iter().take(12).flat_map(digits).collect()
+fn name(hash: Sha256) -> String {
+    hex(&hash.finalize()[..12])
 }
 
 fn now() -> u64 {

@@ -10,6 +10,7 @@ use super::era::Call;
 use super::link::Reply;
 use super::{Session, Use};
 use crate::error::{Class, Failure, Result};
+use crate::hex::hex;
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::{Entry, Kind, member};
 use crate::protocol::{extension, method, yaml};
@@ -120,7 +121,7 @@ impl Skill {
             if u64::try_from(bytes.len()) != Ok(file.size) {
                 return Err(bad(format!("it has {} bytes, but {} are promised", bytes.len(), file.size)));
             }
-            let found: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let found = hex(&Sha256::digest(bytes));
             if file.digest.strip_prefix("sha256:") != Some(&found) {
                 return Err(bad(format!("its digest is sha256:{found}, but {} is promised", file.digest)));
             }
@@ -238,7 +239,7 @@ mod tests {
     const TEXT: &str = "---\nname: pdf\ndescription: Reads\n---\nbody\n";
 
     fn digest(text: &str) -> String {
-        format!("sha256:{}", Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        format!("sha256:{}", hex(&Sha256::digest(text)))
     }
 
     fn entry() -> Value {

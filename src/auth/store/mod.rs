@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
+use crate::hex::hex;
 use crate::secret::Secret;
 use crate::transport::Boxed;
 
@@ -189,8 +190,7 @@ fn name_of(key: &str) -> String {
     if let Some(account) = named::account(key) {
         return account;
     }
-    let hash = Sha256::digest(key.as_bytes());
-    hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(key.as_bytes())[..16])
 }
 
 /// Milliseconds since 1970: tells which of two records is the later one.

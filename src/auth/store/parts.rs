@@ -8,6 +8,7 @@
 use sha2::{Digest, Sha256};
 
 use super::vault::{Trouble, Vault};
+use crate::hex::hex;
 
 /// How an entry begins that only says where the parts are. No record of ours begins so, and one that did
 /// would be stored in parts itself.
@@ -42,7 +43,7 @@ fn part(name: &str, set: &str, number: usize) -> String {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 /// The secret under this name, put together.

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::Place;
 use crate::cli::{HttpTransport, TargetOptions};
 use crate::env::Environment;
+use crate::hex::hex;
 use crate::protocol::revision::Revision;
 use crate::replace::replace;
 use crate::secret::Secret;
@@ -192,7 +193,7 @@ fn file(dir: &Path, id: &str, target: &str) -> PathBuf {
     hash.update(target.len().to_le_bytes());
     hash.update(target);
     hash.update(id);
-    let name: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = hex(&hash.finalize()[..16]);
     dir.join(format!("{name}.json"))
 }
 

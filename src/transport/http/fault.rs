@@ -61,11 +61,12 @@ pub(super) fn direct(fault: &Fault, url: &Url) -> Failure {
 fn told(error: &(dyn Error + 'static), kind: Kind, url: &Url) -> Failure {
     let shown = refusal::shown(url);
     let chain = chain(error, kind.unwritten);
+    let foreign = !kind.connect && chain.iter().any(|cause| cause.starts_with("invalid HTTP") || cause == EARLY);
     let (class, what) = if kind.timeout && kind.connect {
         (Class::Timeout, format!("cannot connect to {shown} in time"))
     } else if kind.connect {
         (Class::Unreachable, format!("cannot connect to {shown}"))
-    } else if chain.iter().any(|cause| cause.starts_with("invalid HTTP") || cause == EARLY) {
+    } else if foreign {
         (Class::Protocol, format!("{shown} does not speak HTTP"))
     } else if hyper_error(error).is_some_and(hyper::Error::is_parse) {
         (Class::Protocol, format!("the answer of {shown} is no valid HTTP"))
@@ -76,7 +77,6 @@ fn told(error: &(dyn Error + 'static), kind: Kind, url: &Url) -> Failure {
     };
     let mut failure = Failure::new(class, what);
     let proxy = chain.iter().any(|cause| cause.contains("proxy authorization required"));
-    let foreign = failure.details().message.ends_with("does not speak HTTP");
     let hint = hint(error, kind, url, proxy).or_else(|| foreign.then(|| "check the port".to_owned()));
     failure.details_mut().causes = chain;
     failure.details_mut().unsent = kind.connect || kind.builder || kind.unwritten;
