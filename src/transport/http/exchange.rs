@@ -9,7 +9,6 @@ use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::client::{self, Versions};
 use super::detour::Detour;
-use super::direct::Direct;
 use super::{fault, refusal};
 use crate::error::{Class, Failure, Result};
 use crate::secret::REDACTED;
@@ -30,17 +29,9 @@ const MAX_LOGINS: usize = 3;
 /// How many redirects are followed.
 const MAX_HOPS: usize = 5;
 
-/// How requests reach the server.
-enum Way {
-    /// Over plain sockets to this machine.
-    Direct(Direct),
-    /// With all that may stand between.
-    Client(Client),
-}
-
 /// What all requests to one endpoint share.
 pub(super) struct Core {
-    way: Way,
+    client: Client,
     /// The endpoint.
     pub(super) url: Url,
     configured: HeaderMap,
@@ -73,12 +64,8 @@ impl Core {
     pub(super) fn new(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Self> {
         let configured = client::configured(endpoint, &options.trace)?;
         let own = configured.contains_key(AUTHORIZATION) || !endpoint.url.username().is_empty();
-        let direct = Direct::to(endpoint, options.connect_timeout).filter(|_| versions == Versions::Any);
         Ok(Core {
-            way: match direct {
-                Some(direct) => Way::Direct(direct),
-                None => Way::Client(client::build(endpoint, options, versions)?),
-            },
+            client: client::build(endpoint, options, versions)?,
             url: endpoint.url.clone(),
             configured,
             authorize: options.authorize.clone().filter(|_| !own),
@@ -171,21 +158,13 @@ impl Core {
         for (name, value) in own {
             headers.insert(name.clone(), value.clone());
         }
-        let response = match &self.way {
-            Way::Direct(direct) => {
-                self.trace_request(method, url, &headers, body.as_ref(), &hidden);
-                direct.send(method, url, headers, body).await.map_err(|error| fault::direct(&error, url))?
-            }
-            Way::Client(client) => {
-                let mut request = client.request(method.clone(), url.clone()).headers(headers);
-                if let Some(body) = &body {
-                    request = request.body(body.clone());
-                }
-                let request = request.build().map_err(|error| fault::failure(error, url))?;
-                self.trace_request(method, url, request.headers(), body.as_ref(), &hidden);
-                client.execute(request).await.map_err(|error| self.not_sent(error, url))?
-            }
-        };
+        let mut request = self.client.request(method.clone(), url.clone()).headers(headers);
+        if let Some(body) = &body {
+            request = request.body(body.clone());
+        }
+        let request = request.build().map_err(|error| fault::failure(error, url))?;
+        self.trace_request(method, url, request.headers(), body.as_ref(), &hidden);
+        let response = self.client.execute(request).await.map_err(|error| self.not_sent(error, url))?;
         if let Some(authorize) = &self.authorize
             && (hidden.contains(&DPOP) || response.status() == StatusCode::UNAUTHORIZED)
             && let Some(nonce) = response.headers().get(refusal::DPOP_NONCE).and_then(|value| value.to_str().ok())
@@ -199,7 +178,7 @@ impl Core {
         Ok(response)
     }
 
-    /// Why the general client has no answer.
+    /// The failure of a request that got no response.
     fn not_sent(&self, error: reqwest::Error, url: &Url) -> Failure {
         // What TLS says, the server says.
         let blamed = self.detour.as_ref().filter(|_| error.is_connect() && !fault::is_tls(&error));

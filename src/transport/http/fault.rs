@@ -5,7 +5,6 @@ use std::error::Error;
 use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
-use super::direct::Fault;
 use super::{refusal, tls};
 use crate::error::{Again, Class, Failure};
 
@@ -42,23 +41,7 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
         builder: error.is_builder(),
         unwritten: is_unwritten(&error),
     };
-    told(&error, kind, url)
-}
-
-/// The same of a connection of our own.
-pub(super) fn direct(fault: &Fault, url: &Url) -> Failure {
-    let kind = match fault {
-        Fault::Lookup(_) => Kind { connect: true, dns: true, ..Kind::default() },
-        Fault::Connect(_) => Kind { connect: true, ..Kind::default() },
-        Fault::Late => Kind { connect: true, timeout: true, ..Kind::default() },
-        Fault::Request(_) => Kind { builder: true, ..Kind::default() },
-        Fault::Broken(_) => Kind::default(),
-        Fault::Unwritten(_) => Kind { unwritten: true, ..Kind::default() },
-    };
-    told(fault, kind, url)
-}
-
-fn told(error: &(dyn Error + 'static), kind: Kind, url: &Url) -> Failure {
+    let error: &(dyn Error + 'static) = &error;
     let shown = refusal::shown(url);
     let chain = chain(error, kind.unwritten);
     let foreign = !kind.connect && chain.iter().any(|cause| cause.starts_with("invalid HTTP") || cause == EARLY);

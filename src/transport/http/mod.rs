@@ -9,7 +9,6 @@
 mod answer;
 mod client;
 mod detour;
-mod direct;
 mod events;
 mod exchange;
 mod exempt;

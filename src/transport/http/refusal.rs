@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Response, Url};
 
-use super::direct;
 use crate::error::{Again, Class, Failure};
 use crate::secret::REDACTED;
 use crate::transport::Refusal;
@@ -32,7 +31,7 @@ pub(super) fn of(response: &Response, url: &Url, in_session: bool) -> Refusal {
         retry_after: text(RETRY_AFTER).and_then(|value| delay(&value, SystemTime::now())),
         location: text(LOCATION).map(|location| resolved(url, &location)),
         dpop_nonce: text(DPOP_NONCE),
-        peer: response.remote_addr().map(|address| address.ip()).or_else(|| direct::peer(response)),
+        peer: response.remote_addr().map(|address| address.ip()),
         body: String::new(),
         in_session,
     }

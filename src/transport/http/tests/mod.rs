@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod direct;
 mod faults;
+mod pool;
 mod post;
 mod session;
 mod sse;
 mod streams;
 mod tls;
-mod two_ways;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
