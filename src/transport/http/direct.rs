@@ -8,7 +8,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{self, Ready};
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::task::{Context, Poll};
@@ -28,9 +28,9 @@ use tower_http::decompression::Decompression;
 use tower_service::Service;
 use url::{Host, Position};
 
-use super::client::is_loopback;
 use super::sink::lock;
 use crate::transport::HttpEndpoint;
+use crate::util::loopback::{ADDRESSES, is_loopback};
 
 /// What is asked for of compression, in the words of the general client.
 const ENCODINGS: HeaderValue = HeaderValue::from_static("zstd,gzip,br");
@@ -39,7 +39,7 @@ const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 
 /// The connections to one server on this machine.
 pub(super) struct Direct {
-    /// How long name look-up and connection may take; `None` waits for ever.
+    /// How long connecting may take; `None` waits for ever.
     timeout: Option<Duration>,
     /// Those that have been used, busy ones among them.
     known: Mutex<Vec<Line>>,
@@ -63,8 +63,6 @@ pub(super) fn peer(response: &Response) -> Option<IpAddr> {
 /// Why there is no answer. The texts are those that the general client has.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The host name is not known.
-    Lookup(io::Error),
     /// No connection.
     Connect(io::Error),
     /// No connection in time.
@@ -80,7 +78,6 @@ pub(super) enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Fault::Lookup(_) => "dns error",
             Fault::Connect(_) => "tcp connect error",
             Fault::Late => "operation timed out",
             Fault::Request(_) => "builder error",
@@ -92,7 +89,7 @@ impl fmt::Display for Fault {
 impl Error for Fault {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Fault::Lookup(error) | Fault::Connect(error) => Some(error),
+            Fault::Connect(error) => Some(error),
             Fault::Late => None,
             Fault::Request(error) => Some(error.as_ref()),
             Fault::Broken(error) | Fault::Unwritten(error) => Some(error),
@@ -242,11 +239,8 @@ async fn open(url: &Url) -> Result<TcpStream, Fault> {
     let stream = match url.host() {
         Some(Host::Ipv4(address)) => TcpStream::connect((address, port)).await,
         Some(Host::Ipv6(address)) => TcpStream::connect((address, port)).await,
-        name => {
-            let name = name.map(|name| name.to_string()).unwrap_or_default();
-            let found: Vec<_> = tokio::net::lookup_host((name, port)).await.map_err(Fault::Lookup)?.collect();
-            TcpStream::connect(found.as_slice()).await
-        }
+        // A name is `localhost` here, whose addresses are known.
+        _ => TcpStream::connect(ADDRESSES.map(|address| SocketAddr::new(address, port)).as_slice()).await,
     };
     let stream = stream.map_err(Fault::Connect)?;
     stream.set_nodelay(true).map_err(Fault::Connect)?;

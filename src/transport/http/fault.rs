@@ -48,7 +48,6 @@ pub(crate) fn failure(error: reqwest::Error, url: &Url) -> Failure {
 /// The same of a connection of our own.
 pub(super) fn direct(fault: &Fault, url: &Url) -> Failure {
     let kind = match fault {
-        Fault::Lookup(_) => Kind { connect: true, dns: true, ..Kind::default() },
         Fault::Connect(_) => Kind { connect: true, ..Kind::default() },
         Fault::Late => Kind { connect: true, timeout: true, ..Kind::default() },
         Fault::Request(_) => Kind { builder: true, ..Kind::default() },
