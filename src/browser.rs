@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::process::Command;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 use crate::env::{self, Environment};
 use crate::error::{Class, Failure, Result};
 use crate::shell;
+use crate::util::loopback::is_loopback;
 
 /// A browser that runs longer than this has started; one that ends sooner tells by its exit status.
 const STARTED: Duration = Duration::from_secs(2);
@@ -26,17 +27,9 @@ pub fn page(text: &str) -> std::result::Result<Url, String> {
     match (url.scheme(), url.host()) {
         (_, None) => Err("it names no host".to_owned()),
         ("https", _) => Ok(url),
-        ("http", Some(host)) if is_loopback(&host) => Ok(url),
+        ("http", _) if is_loopback(&url) => Ok(url),
         ("http", _) => Err("plain http is only opened on this machine".to_owned()),
         (scheme, _) => Err(format!("only https pages are opened, not {scheme}:")),
-    }
-}
-
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
     }
 }
 
@@ -124,12 +117,15 @@ mod tests {
 
     #[test]
     fn only_web_pages_are_opened() {
-        for good in ["https://example.com/a?b=c#d", "http://localhost:1/", "http://127.0.0.1", "http://[::1]/"] {
+        let good = ["https://example.com/a?b=c#d", "http://localhost:1/", "http://127.0.0.1", "http://[::1]/"];
+        let same_machine = ["http://localhost.:1/", "http://a.localhost/", "http://[::ffff:127.0.0.1]/"];
+        for good in good.into_iter().chain(same_machine) {
             assert!(page(good).is_ok(), "{good}");
         }
         for bad in [
             "http://example.com/",
             "http://localhost.example.com/",
+            "http://0.0.0.0/",
             "file:///etc/passwd",
             "javascript:alert(1)",
             "data:text/html,x",

@@ -30,6 +30,7 @@ pub mod session;
 pub mod shell;
 pub mod target;
 pub mod transport;
+pub mod util;
 
 use std::ffi::OsString;
 use std::pin::pin;

@@ -52,6 +52,7 @@ mod jq;
 mod layering;
 mod list;
 mod looks;
+mod loopback;
 mod names;
 mod notifications;
 mod pins;

@@ -22,9 +22,10 @@ use super::zone::Zone;
 use crate::error::{Class, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
-use crate::transport::http::{Beside, fault, is_loopback, proxied, shown};
+use crate::transport::http::{Beside, fault, look_up, proxied, shown};
 use crate::transport::trace::{Event, Trace};
 use crate::transport::{HttpEndpoint, Tls};
+use crate::util::loopback::is_loopback;
 
 /// How many redirects of a metadata request are followed.
 const MAX_HOPS: usize = 3;
@@ -271,8 +272,8 @@ impl Http {
             return zone;
         }
         let (Some(host), false) = (self.server.host_str(), self.proxied(&self.server)) else { return Zone::Public };
-        let Ok(found) = tokio::net::lookup_host((host, 0)).await else { return Zone::Public };
-        let mut zones = found.map(|address| Zone::of(address.ip()));
+        let Ok(found) = look_up(host).await else { return Zone::Public };
+        let mut zones = found.into_iter().map(|address| Zone::of(address.ip()));
         let Some(first) = zones.next() else { return Zone::Public };
         // A name that is at home in two places may be an attacker's: it counts for the outermost.
         if zones.all(|zone| zone == first) { first } else { Zone::Public }
@@ -384,14 +385,14 @@ impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
         let watch = self.0.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = look_up(name.as_str()).await?;
             let home = {
                 let rules = lock(&watch.0);
                 rules.home.filter(|_| rules.wary.contains(name.as_str()))
             };
-            let Some(home) = home else { return Ok(Box::new(found.collect::<Vec<_>>().into_iter()) as Addrs) };
+            let Some(home) = home else { return Ok(Box::new(found.into_iter()) as Addrs) };
             let (good, bad): (Vec<SocketAddr>, Vec<SocketAddr>) =
-                found.partition(|address| home.may_name(Zone::of(address.ip())));
+                found.into_iter().partition(|address| home.may_name(Zone::of(address.ip())));
             match bad.first() {
                 Some(address) if good.is_empty() => Err(Box::new(Refused(Zone::of(address.ip()))) as _),
                 _ => Ok(Box::new(good.into_iter()) as Addrs),

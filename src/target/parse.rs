@@ -10,6 +10,7 @@ use crate::config::shown;
 use crate::env::Environment;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
+use crate::util::loopback;
 
 /// Schemes of proxies that can be spoken to.
 const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
@@ -115,7 +116,7 @@ pub fn unix(text: &str) -> Option<&str> {
 /// Whether what is sent to this URL can be read and changed on the way: plain, and to another host.
 #[must_use]
 pub fn is_exposed(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "ws") && !is_loopback(url)
+    matches!(url.scheme(), "http" | "ws") && !loopback::is_loopback(url)
 }
 
 /// The `Authorization` of a URL's user and password (RFC 7617).
@@ -127,22 +128,6 @@ fn basic(url: &Url) -> Option<Secret> {
     pair.push(b':');
     pair.extend(percent_encoding::percent_decode_str(url.password().unwrap_or_default()));
     Some(Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
-}
-
-/// Whether the host of this URL is this machine, by its name alone.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
-        }
-        Some(url::Host::Domain(name)) => {
-            let name = name.trim_end_matches('.');
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        None => false,
-    }
 }
 
 /// Reads the URL of a proxy.

@@ -160,7 +160,11 @@ fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
     refused(world.target("example.dev", &flags()), Class::Config, "did you mean https://example.dev ?");
     refused(world.target("other.tool", &flags()), Class::Config, "mcpipe config add other.tool URL");
     refused(world.target("linaer.com", &flags()), Class::Config, "did you mean 'linear'?");
-    refused(world.target("localhost:3000", &flags()), Class::Config, "did you mean http://localhost:3000 ?");
+    for local in ["localhost:3000", "a.localhost:3000", "localhost.:3000", "127.0.0.1:3000", "127.1:3000"] {
+        refused(world.target(local, &flags()), Class::Config, &format!("did you mean http://{local} ?"));
+    }
+    let remote = "did you mean https://127.0.0.1.example:3000 ?";
+    refused(world.target("127.0.0.1.example:3000", &flags()), Class::Config, remote);
     refused(World::new("").target("x", &flags()), Class::Config, "no server is configured at all");
     #[cfg(unix)]
     {

@@ -5,6 +5,7 @@ use crate::env::Environment;
 use crate::env::programs::begins_as_path;
 use crate::error::{Class, Failure, Result};
 use crate::shell;
+use crate::util::loopback::is_loopback_host;
 
 /// The positional words of a command, as typed.
 #[derive(Clone, Debug, Default)]
@@ -161,6 +162,6 @@ fn as_url(name: &str, alone: bool) -> Option<String> {
     if !(path || port || host_alone) || bare.is_empty() || bare.contains(':') {
         return None;
     }
-    let local = bare == "localhost" || bare.starts_with("127.");
+    let local = url::Host::parse(bare).is_ok_and(|host| is_loopback_host(&host));
     (local || labels.len() > 1).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
 }

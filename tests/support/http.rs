@@ -101,12 +101,17 @@ pub type ScriptedStep = Box<dyn FnOnce(&Request) -> Reply + Send>;
 impl HttpServer {
     /// A server that answers each request by the script.
     pub fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with(None, Box::new(script), None)
+        Self::start_at("127.0.0.1:0", script)
+    }
+
+    /// The same at another address of this machine.
+    pub fn start_at(address: &str, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(address, None, Box::new(script), None)
     }
 
     /// The same behind TLS.
     pub fn tls(config: Arc<ServerConfig>, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with(Some(config), Box::new(script), None)
+        Self::with("127.0.0.1:0", Some(config), Box::new(script), None)
     }
 
     /// A server that answers the n-th request by the n-th step; one more or one less fails the test.
@@ -120,15 +125,16 @@ impl HttpServer {
                 None => panic!("a request too many: {request:?}"),
             }
         };
-        Self::with(None, Box::new(script), Some(steps))
+        Self::with("127.0.0.1:0", None, Box::new(script), Some(steps))
     }
 
     fn with(
+        address: &str,
         tls: Option<Arc<ServerConfig>>,
         script: Box<Script>,
         steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,

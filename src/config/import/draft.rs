@@ -1,11 +1,11 @@
 //! One server of another client on its way to one of ours: what every client writes alike, and the last step.
 
-use super::finish::is_loopback;
 use super::places::Client;
 use super::variables::{Surroundings, literal, translate};
 use crate::config::tree::{Member, Node, Value};
 use crate::protocol::revision::Pin;
 use crate::shell;
+use crate::util::loopback::is_loopback;
 
 /// A server while its members are read.
 pub(super) struct Draft<'a> {
@@ -381,7 +381,7 @@ fn exactly(name: &str) -> String {
 fn redirect_port(node: &Node) -> Option<u16> {
     match &node.value {
         Value::Whole(port) => u16::try_from(*port).ok().filter(|port| *port > 0),
-        Value::Text(text) => url::Url::parse(text).ok().filter(|_| is_loopback(text))?.port(),
+        Value::Text(text) => url::Url::parse(text).ok().filter(is_loopback)?.port(),
         _ => None,
     }
 }

@@ -1,10 +1,13 @@
 //! The last step from a server of another client to one of ours: command or URL, paths, order.
 
+use url::Url;
+
 use super::draft::{Draft, texts};
 use super::places::{Client, Platform};
 use super::variables::literal;
 use crate::config::schema;
 use crate::config::tree::{Member, Node, Value};
+use crate::util::loopback::is_loopback;
 
 impl Draft<'_> {
     /// Ends the reading: the entry under our keys, in their usual order.
@@ -105,7 +108,7 @@ impl Draft<'_> {
         if !self.env.is_empty() || !self.args.is_empty() || self.cwd.is_some() {
             self.notes.push("env, args and cwd are for commands, and this is a URL: they are left out".to_owned());
         }
-        if scheme.as_deref() == Some("http") && !is_loopback(&url) {
+        if scheme.as_deref() == Some("http") && Url::parse(&url).is_ok_and(|url| !is_loopback(&url)) {
             self.notes.push("plain http to another host is used only with allow_http = true".to_owned());
         }
         let mut members = vec![("url", Value::Text(url))];
@@ -121,16 +124,6 @@ impl Draft<'_> {
             members.push(("headers", table(headers)));
         }
         Ok(members)
-    }
-}
-
-/// Whether a URL leads back to this machine.
-pub(super) fn is_loopback(url: &str) -> bool {
-    match url::Url::parse(url).ok().as_ref().and_then(url::Url::host) {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

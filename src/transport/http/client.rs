@@ -7,11 +7,13 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, ClientBuilder, Proxy, Url};
 
+use super::names::Names;
 use super::tls;
 use crate::error::{Class, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::trace::Trace;
 use crate::transport::{HttpEndpoint, Options, Tls};
+use crate::util::loopback::is_loopback;
 
 /// How mcpipe introduces itself, unless the user configured a `User-Agent`.
 const AGENT: &str = concat!("mcpipe/", env!("CARGO_PKG_VERSION"));
@@ -70,7 +72,7 @@ pub(crate) struct Beside<'a> {
     pub(crate) tls: &'a Tls,
     /// The proxy; the usual variables where `None`.
     pub(crate) proxy: Option<&'a Secret>,
-    /// Whether it is for this very machine.
+    /// Whether it is for loopback hosts.
     pub(crate) loopback: bool,
     /// How long name look-up, connection and TLS may take.
     pub(crate) connect_timeout: Option<Duration>,
@@ -104,6 +106,7 @@ fn builder(
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls::config(tls, versions)?)
         .user_agent(AGENT)
+        .dns_resolver(Arc::new(Names))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .tcp_nodelay(true);
@@ -154,16 +157,6 @@ fn proxy(secret: &Secret) -> Result<Proxy> {
     Proxy::all(url).map_err(|error| bad(&error.without_url().to_string()))
 }
 
-/// Whether the URL names this very machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// The configured headers, checked, and all marked as secrets.
 ///
 /// # Errors
@@ -197,16 +190,6 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use crate::transport::http::testing;
-
-    #[test]
-    fn tells_this_machine_from_others() {
-        for url in ["http://localhost:1/", "http://a.localhost/", "http://127.8.9.1/", "http://[::1]:5/"] {
-            assert!(is_loopback(&Url::parse(url).unwrap()), "{url}");
-        }
-        for url in ["http://localhost.example/", "http://10.0.0.1/", "http://notlocalhost/", "http://[::2]/"] {
-            assert!(!is_loopback(&Url::parse(url).unwrap()), "{url}");
-        }
-    }
 
     #[test]
     fn a_proxy_must_be_one_and_is_never_shown() {

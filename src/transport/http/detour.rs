@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
-use super::client::{is_loopback, proxy_variable};
+use super::client::proxy_variable;
 use super::refusal;
 use crate::error::Failure;
 use crate::transport::HttpEndpoint;
+use crate::util::loopback::is_loopback;
 
 /// What is connected to in place of the URL's host.
 pub(super) enum Detour {

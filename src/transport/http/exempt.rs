@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
-use super::client::{is_loopback, proxy_variable};
+use super::client::proxy_variable;
+use crate::util::loopback::is_loopback;
 
 /// Whether the environment names a proxy for this URL, and does not take its host out.
 #[must_use]

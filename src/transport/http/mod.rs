@@ -3,8 +3,8 @@
 //!
 //! A request is a POST in a task of its own, which pumps the answer into the session's channel; to
 //! abandon the request is to end that task, and with it the stream. Proxies are those of the endpoint,
-//! else of the usual variables, but a server on this very machine is never asked through a proxy that
-//! only a variable names.
+//! else of the usual variables, but requests to a loopback host (`util/loopback.rs`) never go through a
+//! proxy from the environment.
 
 mod answer;
 mod client;
@@ -14,6 +14,7 @@ mod exchange;
 mod exempt;
 mod fault;
 mod legacy;
+mod names;
 mod refusal;
 mod resume;
 mod sink;
@@ -43,9 +44,10 @@ pub use self::legacy::connect as connect_sse;
 pub use self::refusal::failure as refusal_failure;
 pub(super) use self::upgrade::{Asked, carrier, upgrade};
 
-pub(crate) use self::client::{Beside, is_loopback};
+pub(crate) use self::client::Beside;
 pub(crate) use self::exempt::proxied;
 pub(crate) use self::fault::failure as fault;
+pub(crate) use self::names::look_up;
 pub(crate) use self::refusal::shown;
 
 /// How long the server may take to show whether it offers a stream for its own requests (`HTL-06`).
