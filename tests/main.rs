@@ -62,6 +62,7 @@ mod proxies;
 mod read;
 mod real;
 mod real_auth;
+mod redaction;
 mod retries;
 mod saving;
 mod schemas;

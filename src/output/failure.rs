@@ -1,38 +1,64 @@
 //! How a failure is told: for people in lines, with `--json` in one.
 
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+use serde_json::value::RawValue;
+
 use super::escape::visible;
 use super::json::{harmless, one_line, quote};
 use super::style::Style;
-use super::{Ui, lock};
+use super::{Ui, lock, redact};
 use crate::error::{Class, Details, Failure};
-use crate::protocol::rpc::RpcError;
+use crate::protocol::rpc::{Raw, RpcError};
 
 impl Ui {
     /// Reports a failure on standard error. A closed pipe is no failure to its reader and says nothing.
     pub fn failure(&self, failure: &Failure) {
-        let details = failure.details();
-        if details.class == Class::ClosedPipe {
+        if failure.class() == Class::ClosedPipe {
             return;
         }
+        let failure = self.without_secrets(failure);
+        let details = failure.details();
         let text = if self.options.json { format!(r#"{{"error":{}}}"#, object(details)) } else { self.lines(details) };
-        let text = lock(&self.known).hide(&text).into_owned();
         self.write_err(&if self.options.json && self.terminal.stderr { harmless(&text) } else { text });
     }
 
     /// A failure as a JSON object for a document on standard output, without known secrets.
     #[must_use]
     pub fn failure_object(&self, failure: &Failure) -> String {
-        lock(&self.known).hide(&object(failure.details())).into_owned()
+        failure_object(&self.without_secrets(failure))
     }
 
     /// A failure in a few lines for a reader who cannot run commands: a model. Without known secrets.
     #[must_use]
     pub fn failure_text(&self, failure: &Failure) -> String {
+        let failure = self.without_secrets(failure);
         let details = failure.details();
         let near = details.hint.iter().filter(|hint| hint.starts_with("did you mean"));
         let lines: Vec<&str> =
             std::iter::once(&details.message).chain(&details.causes).chain(near).map(String::as_str).collect();
-        lock(&self.known).hide(&lines.join("\n")).into_owned()
+        lines.join("\n")
+    }
+
+    /// The failure without known secrets: in its values, before they are laid out as lines or as JSON.
+    #[must_use]
+    pub fn without_secrets(&self, failure: &Failure) -> Failure {
+        let known = lock(&self.known);
+        let hide = |text: &mut String| *text = known.hide(text).into_owned();
+        let mut failure = failure.clone();
+        let details = failure.details_mut();
+        hide(&mut details.message);
+        details.causes.iter_mut().chain(&mut details.hint).chain(&mut details.server).for_each(hide);
+        details.stderr_tail.iter_mut().for_each(hide);
+        if let Some(rpc) = &mut details.rpc {
+            hide(&mut rpc.message);
+            rpc.data = rpc.data.take().and_then(|data| without_secrets(&known, data));
+            if !RESERVED_CODES.contains(&rpc.code) && known.holds(&rpc.code.to_string()) {
+                rpc.code = 0;
+            }
+        }
+        failure
     }
 
     fn lines(&self, details: &Details) -> String {
@@ -59,6 +85,16 @@ impl Ui {
             out += &format!("{} {}\n", Style::CYAN.paint("hint:", colour), fit(hint));
         }
         out
+    }
+}
+
+/// Codes that JSON-RPC 2.0 reserves (section 5.1): public, so a secret with the same digits does not hide them.
+const RESERVED_CODES: RangeInclusive<i64> = -32768..=-32000;
+
+fn without_secrets(known: &redact::Known, data: Raw) -> Option<Raw> {
+    match known.hide_json(data.get()) {
+        Cow::Borrowed(_) => Some(data),
+        Cow::Owned(text) => RawValue::from_string(text).ok(),
     }
 }
 
@@ -97,8 +133,6 @@ pub fn failure_object(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::value::RawValue;
-
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions, When};
     use super::*;
@@ -160,6 +194,27 @@ mod tests {
             failure_object(&Failure::new(Class::Timeout, "late")),
             r#"{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}"#
         );
+    }
+
+    #[test]
+    fn a_failure_loses_secrets_in_every_value_and_no_member_name() {
+        let coded = |code| {
+            let data = RawValue::from_string(r#"{"pin": 32602,"message":"class"}"#.into()).unwrap();
+            let rpc = RpcError { code, message: "message 32602".into(), data: Some(data), retry_after: None };
+            Failure::new(Class::Failed, "message").cause("class").hint("32602").server("32602").rpc(rpc)
+        };
+        let seen = ui(UiOptions { json: true, ..UiOptions::default() }, Terminal::default());
+        ["32602", "message", "class", "failed", "null"].iter().for_each(|secret| seen.ui.hide(secret));
+        let expected = |code: i64| {
+            format!(
+                r#"{{"class":"failed","code":1,"message":"[redacted]","causes":["[redacted]"],"hint":"[redacted]","server":"[redacted]","rpc":{{"code":{code},"message":"[redacted] [redacted]","data":{{"pin": "[redacted]","message":"[redacted]"}}}}}}"#
+            )
+        };
+        seen.ui.failure(&coded(-32602));
+        assert_eq!(seen.err.text(), format!("{{\"error\":{}}}\n", expected(-32602)));
+        // A code that only this server uses may be anything.
+        assert_eq!(seen.ui.failure_object(&coded(7_326_020)), expected(0));
+        assert_eq!(seen.ui.failure_text(&coded(1)), "[redacted]\n[redacted]");
     }
 
     #[test]

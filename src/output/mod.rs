@@ -135,18 +135,6 @@ impl Ui {
         lock(&self.known).add(secret);
     }
 
-    /// A failure that goes into a result (a row, a document) without what must not be shown.
-    #[must_use]
-    pub fn without_secrets(&self, failure: &Failure) -> Failure {
-        let known = lock(&self.known);
-        let hide = |text: &mut String| *text = known.hide(text).into_owned();
-        let mut failure = failure.clone();
-        let details = failure.details_mut();
-        hide(&mut details.message);
-        details.causes.iter_mut().chain(&mut details.hint).chain(&mut details.stderr_tail).for_each(hide);
-        failure
-    }
-
     /// Whether standard output gets colours.
     #[must_use]
     pub fn colour(&self) -> bool {
@@ -349,8 +337,15 @@ impl Ui {
     pub fn log(&self, level: &str, logger: Option<&str>, data: &Value) {
         if self.options.quiet {
         } else if self.options.json {
-            let line = serde_json::json!({"log": {"level": level, "logger": logger, "data": data}}).to_string();
-            let line = lock(&self.known).hide(&line).into_owned();
+            let known = lock(&self.known);
+            let string = |text: &str| json::quote(&known.hide(text));
+            let line = format!(
+                r#"{{"log":{{"level":{},"logger":{},"data":{}}}}}"#,
+                string(level),
+                logger.map_or("null".to_owned(), string),
+                known.hide_json(&data.to_string())
+            );
+            drop(known);
             self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
         } else {
             let style = if matches!(level, "debug" | "info" | "notice") { Style::DIM } else { Style::YELLOW };
@@ -368,8 +363,12 @@ impl Ui {
 
     /// Server or user text as standard error may take it, without known secrets.
     fn shown_err(&self, text: &str) -> String {
-        let text = lock(&self.known).hide(text).into_owned();
-        if self.terminal.stderr { escape::visible(&text).into_owned() } else { text }
+        self.fit_err(&lock(&self.known).hide(text)).into_owned()
+    }
+
+    /// Text without secrets as standard error may take it.
+    fn fit_err<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.terminal.stderr { escape::visible(text) } else { Cow::Borrowed(text) }
     }
 
     /// Writes a line to standard error. Where that fails there is no place left to say so.

@@ -1,7 +1,13 @@
 //! Secrets taken out of messages before they are shown, on the raw text: the rest stays as it was.
+//!
+//! In a JSON text the values are redacted one by one, so that it stays JSON whatever a secret looks like. The JSON that
+//! mcpipe writes itself is put together from redacted values, and its member names are not searched.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
 
 use super::json::{Token, quote, tokens, unquote};
 use crate::secret::REDACTED;
@@ -44,6 +50,9 @@ const SHORTEST: usize = 4;
 const CUT: char = '…';
 /// How deep JSON inside of strings inside of JSON is looked into.
 const DEPTH: usize = 4;
+/// The member names of JSON-RPC 2.0 (its sections 4, 4.2, 5 and 5.1). They are public: hiding one hides no secret, and a
+/// message without them cannot be read.
+const PROTOCOL: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error", "code", "message", "data"];
 
 /// Secrets known by their text.
 #[derive(Default)]
@@ -61,6 +70,96 @@ impl Known {
             // The longest first: one secret may hold another.
             self.0.insert((std::cmp::Reverse(form.len()), form.to_owned()));
         }
+    }
+
+    /// Whether the text contains one.
+    #[must_use]
+    pub fn holds(&self, text: &str) -> bool {
+        self.0.iter().any(|(_, secret)| text.contains(secret.as_str()))
+    }
+
+    /// The JSON text without them; it stays JSON. A text that is not JSON is handled as in [`Known::hide`].
+    ///
+    /// * In a string, the secret is replaced, however it is escaped; JSON inside the string is redacted as JSON.
+    /// * A number, `true` or `false` that contains a secret becomes the string `"[redacted]"`; `null` stays.
+    /// * A member name is handled as a string, except the names of JSON-RPC, which stay.
+    /// * Of a secret that spans several values (a JSON object, say), each value that it touches is replaced.
+    #[must_use]
+    pub fn hide_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.hide_values(text, DEPTH)
+    }
+
+    fn hide_values<'a>(&self, text: &'a str, depth: usize) -> Cow<'a, str> {
+        let found = self.places(text);
+        if self.0.is_empty() || (found.is_empty() && !text.contains(['\\', CUT])) {
+            return Cow::Borrowed(text);
+        }
+        if depth == 0 || serde_json::from_str::<IgnoredAny>(text.trim()).is_err() {
+            return self.hide(text);
+        }
+        let mut found = found.into_iter().peekable();
+        let mut edits = Edits::new(text);
+        for (start, token) in tokens(text) {
+            let (Token::Text(piece) | Token::Scalar(piece)) = token else { continue };
+            let end = start + piece.len();
+            // In a string, what is found inside its quotes depends on its escapes, and is looked for below.
+            let text_token = matches!(token, Token::Text(_));
+            let inside = |place: &Range<usize>| text_token && start < place.start && place.end < end;
+            while found.next_if(|place| place.end <= start || inside(place)).is_some() {}
+            let touched = found.peek().is_some_and(|place| place.start < end);
+            let new = if let Token::Text(string) = token {
+                let value = content(string);
+                if text[end..].trim_start().starts_with(':') && PROTOCOL.contains(&&*value) {
+                    continue;
+                }
+                // With one of its quotes: more than the string belongs to the secret.
+                if touched {
+                    Cow::Borrowed(REDACTED)
+                } else {
+                    match self.hide_in_string(&value, depth) {
+                        Cow::Owned(new) => Cow::Owned(new),
+                        Cow::Borrowed(_) => continue,
+                    }
+                }
+            } else if touched && piece != "null" {
+                Cow::Borrowed(REDACTED)
+            } else {
+                continue;
+            };
+            edits.replace(start..end, &quote(&new));
+        }
+        edits.finish()
+    }
+
+    /// What a JSON string stands for, without secrets.
+    fn hide_in_string<'a>(&self, value: &'a str, depth: usize) -> Cow<'a, str> {
+        if !value.trim_start().starts_with(['{', '[']) {
+            return self.hide(value);
+        }
+        match self.hide_values(value, depth - 1) {
+            // Once more, as text: here the names of JSON-RPC are part of a value.
+            Cow::Owned(new) => Cow::Owned(self.hide(&new).into_owned()),
+            Cow::Borrowed(_) => self.hide(value),
+        }
+    }
+
+    /// Where secrets are in the raw text, in order, without overlaps.
+    fn places(&self, text: &str) -> Vec<Range<usize>> {
+        let mut all: Vec<Range<usize>> = self
+            .0
+            .iter()
+            .flat_map(|(_, secret)| text.match_indices(secret.as_str()))
+            .map(|(at, found)| at..at + found.len())
+            .collect();
+        all.sort_by_key(|place| place.start);
+        all.dedup_by(|next, place| {
+            let overlaps = next.start < place.end;
+            if overlaps {
+                place.end = place.end.max(next.end);
+            }
+            overlaps
+        });
+        all
     }
 
     /// The text without them, and without the beginning of one that was cut off.
@@ -105,8 +204,7 @@ pub fn members(text: &str) -> Cow<'_, str> {
 }
 
 fn within(text: &str, depth: usize) -> Cow<'_, str> {
-    let mut out: Option<String> = None;
-    let mut copied = 0;
+    let mut edits = Edits::new(text);
     // One entry for each open container: whether its scalars are secret.
     let mut open: Vec<bool> = vec![false];
     let mut key: Option<&str> = None;
@@ -146,18 +244,37 @@ fn within(text: &str, depth: usize) -> Cow<'_, str> {
         };
         secret_next = false;
         if let Some((length, new)) = replacement {
-            let out = out.get_or_insert_with(|| String::with_capacity(text.len()));
-            out.push_str(&text[copied..at]);
-            out.push_str(&new);
-            copied = at + length;
+            edits.replace(at..at + length, &new);
         }
     }
-    match out {
-        None => Cow::Borrowed(text),
-        Some(mut out) => {
-            out.push_str(&text[copied..]);
-            Cow::Owned(out)
+    edits.finish()
+}
+
+/// A text with some of its ranges replaced, from front to back.
+struct Edits<'a> {
+    text: &'a str,
+    out: String,
+    copied: usize,
+}
+
+impl<'a> Edits<'a> {
+    fn new(text: &'a str) -> Self {
+        Edits { text, out: String::new(), copied: 0 }
+    }
+
+    fn replace(&mut self, range: Range<usize>, new: &str) {
+        self.out.push_str(&self.text[self.copied..range.start]);
+        self.out.push_str(new);
+        self.copied = range.end;
+    }
+
+    /// Borrowed if nothing was replaced.
+    fn finish(mut self) -> Cow<'a, str> {
+        if self.copied == 0 {
+            return Cow::Borrowed(self.text);
         }
+        self.out.push_str(&self.text[self.copied..]);
+        Cow::Owned(self.out)
     }
 }
 
@@ -174,9 +291,12 @@ fn inner(token: &str, depth: usize) -> Option<String> {
 }
 
 fn is_secret(key: &str) -> bool {
-    let name: Cow<str> =
-        if key.contains('\\') { unquote(key).unwrap_or_default().into() } else { key.trim_matches('"').into() };
-    is_secret_name(&name)
+    is_secret_name(&content(key))
+}
+
+/// What a JSON string stands for.
+fn content(token: &str) -> Cow<'_, str> {
+    if token.contains('\\') { unquote(token).unwrap_or_default().into() } else { token.trim_matches('"').into() }
 }
 
 /// Whether a member, header or variable of this name holds a secret.
@@ -300,6 +420,152 @@ mod tests {
             ("…", "…"),
         ] {
             assert_eq!(known.hide(text), shown);
+        }
+    }
+
+    fn knowing(secrets: &[&str]) -> Known {
+        let mut known = Known::default();
+        secrets.iter().for_each(|secret| known.add(secret));
+        known
+    }
+
+    #[test]
+    fn json_is_redacted_value_by_value_and_keeps_every_other_byte() {
+        for (secret, text, shown) in [
+            (
+                "12345678",
+                r#"{"a": 12345678 ,"b":-12345678.5e3,"c":1E2}"#,
+                r#"{"a": "[redacted]" ,"b":"[redacted]","c":1E2}"#,
+            ),
+            ("12345678", "12345678\n", "\"[redacted]\"\n"),
+            ("12345678", r#"["\u0031234567\u0038\/","\u00e9\/"]"#, r#"["[redacted]/","\u00e9\/"]"#),
+            // Names: those of JSON-RPC stay, wherever they are; others are redacted.
+            ("message", r#"{"message":"a message","messages":1}"#, r#"{"message":"a [redacted]","[redacted]s":1}"#),
+            ("message", r#"{"\u006dessage" : {"message":1}}"#, r#"{"\u006dessage" : {"message":1}}"#),
+            ("hunter22", r#"{"a":{"hunter22":1},"\u0068unter22" :2}"#, r#"{"a":{"[redacted]":1},"[redacted]" :2}"#),
+            ("true", r#"{"true":true,"n":[null,false]}"#, r#"{"[redacted]":"[redacted]","n":[null,false]}"#),
+            ("null", r#"{"n":null,"s":"null"}"#, r#"{"n":null,"s":"[redacted]"}"#),
+            // JSON in a string, at any number of levels, with the escapes of its own.
+            ("12345678", r#"["{\"pin\":12345678, \"a\":1}"]"#, r#"["{\"pin\":\"[redacted]\", \"a\":1}"]"#),
+            ("a&b=cd", r#"["[\"a\\u0026b=cd\"]"]"#, r#"["[\"[redacted]\"]"]"#),
+            ("message", r#"["{\"message\":1}"]"#, r#"["{\"[redacted]\":1}"]"#),
+            // A secret that is itself JSON, or that spans several values.
+            (r#"{"key":"s3cret"}"#, r#"{"a":{"key":"s3cret"},"b":1}"#, r#"{"a":{"[redacted]":"[redacted]"},"b":1}"#),
+            ("12,34", "[12,34,5]", r#"["[redacted]","[redacted]",5]"#),
+            (r#""abc""#, r#"["abc","abcd"]"#, r#"["[redacted]","abcd"]"#),
+            // Found in the raw text only: it is not in the value.
+            ("n1234", r#"["\n1234"]"#, r#"["\n1234"]"#),
+            // The beginning of a secret that was cut off.
+            ("hunter22", r#"["is hunte…"]"#, r#"["is [redacted]…"]"#),
+            // Not JSON: as text.
+            ("12345678", r#"{"pin":12345678"#, r#"{"pin":[redacted]"#),
+        ] {
+            assert_eq!(knowing(&[secret]).hide_json(text), shown, "{secret}");
+        }
+        // One inside a string, and one that goes on after it.
+        let known = knowing(&["abcd", r#"xy","z1"#]);
+        assert_eq!(known.hide_json(r#"["abcd xy","z1 b"]"#), r#"["[redacted]","[redacted]"]"#);
+        let known = knowing(&["hunter22"]);
+        assert!(matches!(known.hide_json(r#"{"a":"\u00e9"}"#), Cow::Borrowed(_)));
+    }
+
+    /// Every string, number and name in a document; of the names, not those of JSON-RPC.
+    fn words(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    if !PROTOCOL.contains(&name.as_str()) {
+                        found.push(name.clone());
+                    }
+                    words(value, found);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| words(item, found)),
+            serde_json::Value::String(text) => found.push(text.clone()),
+            serde_json::Value::Null => {}
+            other => found.push(other.to_string()),
+        }
+    }
+
+    #[test]
+    fn whatever_a_secret_looks_like_json_stays_json_and_does_not_show_it() {
+        let pieces = [
+            "null",
+            "true",
+            "false",
+            "{\"",
+            "\"",
+            "\"\"",
+            ":",
+            "\":",
+            ",",
+            "\",\"",
+            "[",
+            "]}",
+            "{}",
+            "\\",
+            "\\\\",
+            "\\\"",
+            "\\u00",
+            "\\/",
+            "/",
+            "[redacted]",
+            "redacted",
+            "12345678",
+            "1E2",
+            "-0.5",
+            "message",
+            "data",
+            "jsonrpc",
+            "é",
+            "\u{1f600}",
+            "\n",
+            "…",
+            " ",
+            "\u{a0}",
+            "x",
+        ];
+        let mut secrets: Vec<String> = pieces.iter().map(|piece| piece.repeat(4)).collect();
+        secrets.extend(pieces.iter().map(|&piece| piece.to_owned()));
+        for first in pieces {
+            secrets.extend(pieces.iter().map(|second| format!("{first}{second}")));
+        }
+        let escaped = |text: &str| {
+            let ascii = |c: char| match c {
+                '/' => r"\/".to_owned(),
+                c if c.is_ascii() => c.to_string(),
+                c => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04X}")).collect(),
+            };
+            text.chars().map(ascii).collect::<String>()
+        };
+        for secret in &secrets {
+            let nested = serde_json::json!({"a": [secret, {secret: null}]}).to_string();
+            let mut document = serde_json::json!({
+                "jsonrpc": "2.0", "id": 12345678, "method": secret, "message": [null, true, false, -0.5, "…", "\n"],
+                "data": {secret: {secret: [secret, format!("<{secret}>"), format!("{secret}{secret}")], "é": nested}},
+            });
+            // Where a secret is a JSON value itself, that value as well.
+            if let Ok(value) = serde_json::from_str::<serde_json::Value>(secret) {
+                document["result"] = serde_json::json!([value, {"x": value}]);
+            }
+            for text in [document.to_string(), escaped(&document.to_string()), format!("{document:#}")] {
+                let known = knowing(&[secret, "another secret"]);
+                let shown = known.hide_json(&text);
+                let value: serde_json::Value =
+                    serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{secret:?}: {error}: {shown}"));
+                let names = |value: &serde_json::Value| {
+                    value.as_object().map(|members| members.keys().cloned().collect::<Vec<_>>())
+                };
+                assert_eq!(names(&value), names(&document), "{secret:?}: {shown}");
+                let mut found = Vec::new();
+                words(&value, &mut found);
+                let secret = secret.trim();
+                if secret.chars().count() >= SHORTEST && !REDACTED.contains(secret) {
+                    // What was put in its place may complete another one by chance.
+                    found.iter_mut().for_each(|word| *word = word.replace(REDACTED, "\u{0}"));
+                    assert!(!found.iter().any(|word| word.contains(secret)), "{secret:?}: {shown}");
+                }
+            }
         }
     }
 }

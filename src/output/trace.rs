@@ -1,6 +1,6 @@
 //! The exchange made visible: `-v` and `-vv` on standard error, `--trace FILE` as NDJSON.
 //!
-//! Message bodies are redacted here, before either sees them (digest §5.5).
+//! Message bodies are redacted here, before either sees them, value by value.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -72,7 +72,7 @@ struct Exchange {
 impl Sink for Exchange {
     fn record(&self, event: Event<'_>) {
         if let Some(file) = &self.file {
-            let members = self.hidden(&self.file_members(event));
+            let members = self.file_members(event);
             let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.now)())));
             // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
             if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
@@ -80,7 +80,7 @@ impl Sink for Exchange {
             }
         }
         if self.ui.options.verbose > 0 {
-            let lines = self.hidden(&self.lines(event));
+            let lines = self.lines(event);
             if !lines.is_empty() {
                 self.ui.write_err(&lines);
             }
@@ -89,15 +89,29 @@ impl Sink for Exchange {
 }
 
 impl Exchange {
-    fn hidden(&self, text: &str) -> String {
-        lock(&self.ui.known).hide(text).into_owned()
+    /// The text as a JSON string, without secrets.
+    fn quoted(&self, text: &str) -> String {
+        quote(&lock(&self.ui.known).hide(text))
+    }
+
+    /// A message body without secrets: JSON if it was JSON.
+    fn body(&self, text: &str) -> String {
+        lock(&self.ui.known).hide_json(&members(text)).into_owned()
+    }
+
+    /// As pairs, not as an object: a header may come twice.
+    fn header_pairs(&self, headers: &[(String, String)]) -> String {
+        let pairs: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("[{},{}]", self.quoted(name), self.quoted(safe(name, value))))
+            .collect();
+        format!("[{}]", pairs.join(","))
     }
 
     /// The members of a line in the trace file, after `time`.
     fn file_members(&self, event: Event<'_>) -> String {
         let message = |direction: &str, text: &str| {
-            // Before it is tried: a secret may be a number, and what is left is then no JSON.
-            let text = self.hidden(&members(text));
+            let text = self.body(text);
             let json = serde_json::from_str::<&RawValue>(text.trim()).is_ok();
             let body = if json { one_line(&text).into_owned() } else { quote(&text) };
             format!(r#""dir":"{direction}","message":{body}"#)
@@ -107,15 +121,15 @@ impl Exchange {
             Event::Received(text) => message("received", text),
             Event::RequestHead { method, url, headers } => format!(
                 r#""dir":"sent","http":{{"method":{},"url":{},"headers":{}}}"#,
-                quote(method),
-                quote(&safe_url(url)),
-                header_pairs(headers)
+                self.quoted(method),
+                self.quoted(&safe_url(url)),
+                self.header_pairs(headers)
             ),
             Event::ResponseHead { status, headers } => {
-                format!(r#""dir":"received","http":{{"status":{status},"headers":{}}}"#, header_pairs(headers))
+                format!(r#""dir":"received","http":{{"status":{status},"headers":{}}}"#, self.header_pairs(headers))
             }
-            Event::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, quote(line)),
-            Event::Note(text) => format!(r#""note":{}"#, quote(text)),
+            Event::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, self.quoted(line)),
+            Event::Note(text) => format!(r#""note":{}"#, self.quoted(text)),
         }
     }
 
@@ -125,7 +139,8 @@ impl Exchange {
         let shown = |text: &str| self.ui.shown_err(text.trim_end_matches(['\n', '\r']));
         let more = self.ui.options.verbose > 1;
         let message = |arrow: &str, style: Style, text: &str| {
-            format!("{} {}", style.paint(arrow, colour), shown(&one_line(&members(text))))
+            let text = self.body(text);
+            format!("{} {}", style.paint(arrow, colour), self.ui.fit_err(&one_line(&text)))
         };
         let head = |arrow: &str, first: String, headers: &[(String, String)]| {
             let mut out = format!("{arrow} {}", shown(&first));
@@ -146,13 +161,6 @@ impl Exchange {
             Event::RequestHead { .. } | Event::ResponseHead { .. } | Event::Stderr(_) => String::new(),
         }
     }
-}
-
-/// As pairs, not as an object: a header may come twice.
-fn header_pairs(headers: &[(String, String)]) -> String {
-    let pairs: Vec<String> =
-        headers.iter().map(|(name, value)| format!("[{},{}]", quote(name), quote(safe(name, value)))).collect();
-    format!("[{}]", pairs.join(","))
 }
 
 /// The transport hides what it knows to be secret; this holds even where it did not.
@@ -257,7 +265,7 @@ mod tests {
             r#""dir":"received","message":"INFO \u001b[31mready"}"#,
             r#""dir":"received","stderr":"warn\u001b[2J"}"#,
             r#""note":"odd"}"#,
-            r#""dir":"sent","message":"{\"pin\":[redacted]}"}"#,
+            r#""dir":"sent","message":{"pin":"[redacted]"}}"#,
         ];
         let expected: String = lines.iter().map(|line| format!("{time}{line}\n")).collect();
         let text = std::fs::read_to_string(&path).unwrap();
