@@ -46,6 +46,7 @@ mod for_models;
 mod generated;
 mod given_up;
 mod identities;
+mod ids;
 mod inputs;
 mod inputs_terminal;
 mod jq;

@@ -48,7 +48,7 @@ pub struct Response {
 }
 
 /// A JSON-RPC error.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RpcError {
     /// The code; 0 where the peer sent none.
     pub code: i64,

@@ -103,6 +103,8 @@ pub(super) struct Pulse {
     pub(super) progress: Notify,
     /// Somebody on our side was asked, and has answered.
     pub(super) answered: Notify,
+    /// What named no request was most likely its answer.
+    pub(super) strayed: Notify,
 }
 
 #[cfg(test)]

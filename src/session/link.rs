@@ -14,6 +14,7 @@ pub use super::ask::{Ask, Cancel, Reply};
 use super::ask::{Clock, Pulse};
 use super::peer::Peer;
 use super::pump::{Pending, Shared, lock, pump};
+use super::stray::{PATIENCE, Strays};
 use crate::error::{Again, Class, Details, Failure};
 use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
@@ -133,35 +134,55 @@ impl Link {
         };
         tokio::pin!(answer);
         let mut clock = Clock::new(ask.timeout, Instant::now());
+        let mut strayed_at: Option<Instant> = None;
+        let until = async |due: Option<Instant>| match due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        };
         let reply = loop {
-            let expired = async {
-                match clock.due() {
-                    Some(due) => tokio::time::sleep_until(due).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 reply = &mut answer => break reply,
                 failure = self.interrupt.wait() => {
+                    let failure = self.shared.explained(ask.id, failure);
                     self.cancel(ask.id, ask.cancel, "interrupted").await;
                     break Reply::Failed(failure);
                 }
-                () = pulse.answered.notified() => clock.restart(Instant::now()),
-                () = pulse.progress.notified() => clock.progress(Instant::now()),
-                () = expired => {
-                    // A person who is being asked takes the time they need.
-                    if self.shared.peer.busy() || self.shared.transport.busy() {
+                () = pulse.answered.notified() => {
+                    clock.restart(Instant::now());
+                    strayed_at = strayed_at.map(|_| Instant::now());
+                }
+                () = pulse.progress.notified() => {
+                    clock.progress(Instant::now());
+                    strayed_at = None;
+                }
+                () = pulse.strayed.notified() => strayed_at = strayed_at.or(Some(Instant::now())),
+                () = until(strayed_at.map(|at| at + PATIENCE)) => {
+                    strayed_at = None;
+                    if self.is_busy() {
+                        strayed_at = Some(Instant::now());
+                    } else {
+                        self.shared.settle(ask.id, ask.method);
+                    }
+                }
+                () = until(clock.due()) => {
+                    if self.is_busy() {
                         clock.restart(Instant::now());
                         continue;
                     }
+                    let failure = self.shared.explained(ask.id, self.timed_out(ask.method, &clock));
                     self.cancel(ask.id, ask.cancel, "timed out").await;
-                    break Reply::Failed(self.timed_out(ask.method, &clock));
+                    break Reply::Failed(failure);
                 }
             }
         };
         place.ended = true;
         reply
+    }
+
+    /// Whether a person is being asked, who takes the time they need.
+    fn is_busy(&self) -> bool {
+        self.shared.peer.busy() || self.shared.transport.busy()
     }
 
     fn begin(&self, ask: &Ask) -> (oneshot::Receiver<Reply>, Arc<Pulse>) {
@@ -172,8 +193,8 @@ impl Link {
         match self.gone() {
             Some(failure) => drop(sender.send(Reply::Failed(failure))),
             None => {
-                let pending = Pending { sender, pulse: pulse.clone(), questions: ask.questions.clone() };
-                drop(waiting.insert(ask.id, pending));
+                let (pulse, questions) = (pulse.clone(), ask.questions.clone());
+                drop(waiting.insert(ask.id, Pending { sender, pulse, questions, strays: Strays::default() }));
             }
         }
         drop(waiting);
@@ -190,8 +211,7 @@ impl Link {
         params: Option<&str>,
         headers: Vec<(String, String)>,
     ) -> crate::error::Result<()> {
-        let body = rpc::notification(method, params);
-        self.shared.transport.send(Envelope { what: Outgoing::OneWay, method, body, headers }).await
+        self.shared.notify(method, params, headers).await
     }
 
     /// Tells the server that the answer to a request is no longer wanted, and waits for none.

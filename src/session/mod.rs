@@ -25,6 +25,7 @@ mod ready;
 pub mod retry;
 pub mod skills;
 mod stamp;
+mod stray;
 mod streams;
 pub mod subscribe;
 pub mod tasks;

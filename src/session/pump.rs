@@ -12,17 +12,19 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::ask::{Pulse, Reply};
 use super::peer::Peer;
 use super::questions::Questions;
-use crate::error::{Class, Failure};
+use super::stray::{NEVER_ASKED, Notifications, Stray, Strays};
+use crate::error::{Class, Failure, Result};
 use crate::protocol::rpc::{self, Message, Raw, Response};
 use crate::protocol::{method, rpc::parse_value};
 use crate::transport::trace::Trace;
-use crate::transport::{Envelope, Incoming, Item, Outgoing, Transport};
+use crate::transport::{Envelope, Incoming, Item, Outgoing, Transport, Wire};
 
 /// A request that waits for its answer.
 pub(super) struct Pending {
     pub(super) sender: oneshot::Sender<Reply>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) questions: Option<Arc<Questions>>,
+    pub(super) strays: Strays,
 }
 
 /// What the waiting requests and the task share.
@@ -36,6 +38,7 @@ pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     /// Whether requests of the server are answered: after a handshake they are, in the modern era there are none.
     pub(super) answers: AtomicBool,
+    notifications: Mutex<Notifications>,
     trace: Trace,
 }
 
@@ -95,14 +98,46 @@ impl Shared {
             peer,
             transport,
             answers: AtomicBool::new(false),
+            notifications: Mutex::default(),
             trace,
         }
     }
 
     fn complete(&self, id: u64, reply: Reply) {
-        if let Some(pending) = lock(&self.pending).remove(&id) {
-            let _ = pending.sender.send(reply);
+        let mut pending = lock(&self.pending);
+        if let Some(done) = pending.remove(&id) {
+            let _ = done.sender.send(reply);
+            suspect(&pending);
         }
+    }
+
+    /// Ends a request with what came while it waited and named no request.
+    pub(super) fn settle(&self, id: u64, method: &str) {
+        let held = lock(&self.pending).get_mut(&id).and_then(|pending| pending.strays.take_held());
+        if let Some(stray) = held {
+            self.trace.note(&format!("no other answer to {method} came: took {stray}"));
+            self.complete(id, stray.reply());
+        }
+    }
+
+    /// A failure that ends the wait of a request, with what came for it without its id.
+    pub(super) fn explained(&self, id: u64, failure: Failure) -> Failure {
+        match lock(&self.pending).remove(&id) {
+            Some(pending) => pending.strays.explain(failure),
+            None => failure,
+        }
+    }
+
+    /// Sends a notification.
+    pub(super) async fn notify(
+        &self,
+        method: &'static str,
+        params: Option<&str>,
+        headers: Vec<(String, String)>,
+    ) -> Result<()> {
+        lock(&self.notifications).sent(self.next_id.load(Ordering::Relaxed));
+        let body = rpc::notification(method, params);
+        self.transport.send(Envelope { what: Outgoing::OneWay, method, body, headers }).await
     }
 
     /// Starts the clock of every waiting request again.
@@ -134,9 +169,8 @@ impl Shared {
             lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
         for id in &ids {
             let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
-            let body = rpc::notification(method::CANCELLED, Some(&params));
-            let envelope = Envelope { what: Outgoing::OneWay, method: method::CANCELLED, body, headers: Vec::new() };
-            let _ = tokio::time::timeout(Duration::from_millis(500), self.transport.send(envelope)).await;
+            let tell = self.notify(method::CANCELLED, Some(&params), Vec::new());
+            let _ = tokio::time::timeout(Duration::from_millis(500), tell).await;
         }
         for id in ids {
             self.complete(id, Reply::Failed(failure.clone()));
@@ -145,45 +179,33 @@ impl Shared {
 
     fn fail_all(&self, failure: &Failure) {
         for (_, pending) in lock(&self.pending).drain() {
-            let _ = pending.sender.send(Reply::Failed(failure.clone()));
+            let _ = pending.sender.send(Reply::Failed(pending.strays.explain(failure.clone())));
         }
     }
 
     fn answered(&self, on: Option<u64>, response: Response, status: Option<u16>) {
-        let only = || {
-            let pending = lock(&self.pending);
-            if pending.len() == 1 { pending.keys().next().copied() } else { None }
-        };
-        let waits = |id: u64| lock(&self.pending).contains_key(&id);
-        // Errors of a server's HTTP layer have an id of its own making (the Python SDK before 2.0 says "server-error" to
-        // whatever it refuses): one that comes to a request, and is nobody else's, is its error. A result is no result.
-        let refused = response.outcome.is_err();
-        let id = match response.id {
-            // In the answer to one request, what belongs to no request that waits was meant for that one.
-            Some(id) if id < self.next_id.load(Ordering::Relaxed) => match on {
-                Some(on) if on != id && !waits(id) && refused => Some(on),
-                Some(on) if on != id && !waits(id) => {
-                    let what = format!("the server answered with the id of another request ({id}, not {on})");
-                    return self.complete(on, Reply::Failed(Failure::new(Class::Protocol, what)));
-                }
-                _ => Some(id),
-            },
-            // An error without an id belongs to the POST it answers (digest §2.6), or to the only request.
-            None if !response.named => on.or_else(only),
-            _ if refused => on.or_else(only),
-            _ => {
-                if let Some(waiting) = on.or_else(only) {
-                    let failure = Failure::new(Class::Protocol, "the server answered with an id that was never asked");
-                    self.complete(waiting, Reply::Failed(failure));
-                }
-                return;
+        let asked = response.id.filter(|id| (1..self.next_id.load(Ordering::Relaxed)).contains(id));
+        let id = match (asked, on) {
+            (Some(id), None) => id,
+            (None, None) => return self.strayed(Stray::new(response)),
+            (Some(id), Some(on)) if id == on || lock(&self.pending).contains_key(&id) => id,
+            // Errors of a server's HTTP layer have an id of its own making (the Python SDK before 2.0 says
+            // "server-error" to whatever it refuses), or none: such an error belongs to the POST that it answers.
+            (_, Some(on)) if response.outcome.is_err() => on,
+            (other, Some(on)) => {
+                let what = match other {
+                    Some(id) => format!("the server answered with the id of another request ({id}, not {on})"),
+                    None if response.named => NEVER_ASKED.to_owned(),
+                    None => "the server answered with a result without an id".to_owned(),
+                };
+                return self.complete(on, Reply::Failed(Failure::new(Class::Protocol, what)));
             }
         };
-        let Some(id) = id else { return };
+        lock(&self.notifications).passed(id);
         match lock(&self.pending).get(&id) {
             Some(Pending { questions: Some(own), .. }) => own.settled(),
             Some(_) => {}
-            None => self.trace.note(&format!("ignored an answer nobody waits for (id {id})")),
+            None => return self.trace.note(&format!("ignored an answer nobody waits for (id {id})")),
         }
         self.peer.questions.settled();
         match response.outcome {
@@ -192,15 +214,241 @@ impl Shared {
         }
     }
 
+    /// Takes an answer that names no request of ours, on a stream that all requests share.
+    fn strayed(&self, stray: Stray) {
+        if lock(&self.notifications).account() {
+            self.trace.note(&format!("took {stray} for an answer to a notification"));
+            if !stray.is_error() {
+                return;
+            }
+            // It may still have been about a request; then it is the cause of its time-out.
+            lock(&self.pending).values_mut().for_each(|pending| pending.strays.add(&stray, false));
+            return;
+        }
+        // Over HTTP each request has an answer to its own POST to come.
+        let hold = stray.may_be_meant() && self.transport.wire() != Wire::Http;
+        self.trace.note(&format!("{} {stray}", if hold { "held" } else { "ignored" }));
+        let mut pending = lock(&self.pending);
+        pending.values_mut().for_each(|pending| pending.strays.add(&stray, hold));
+        suspect(&pending);
+    }
+
     fn notified(&self, method: &str, params: Option<Raw>) {
         let value = params.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
         if method == method::PROGRESS {
             let token = value.get("progressToken");
             let id = token.and_then(|token| token.as_u64().or_else(|| token.as_str()?.parse().ok()));
-            if let Some(pulse) = id.and_then(|id| lock(&self.pending).get(&id).map(|pending| pending.pulse.clone())) {
-                pulse.progress.notify_one();
+            let mut waiting = lock(&self.pending);
+            if let Some(pending) = id.and_then(|id| waiting.get_mut(&id)) {
+                pending.strays.take_held();
+                pending.pulse.progress.notify_one();
             }
         }
         self.peer.notified(method, params.as_deref(), &value);
+    }
+}
+
+/// Lets those requests end soon that were most likely answered without their id.
+fn suspect(pending: &HashMap<u64, Pending>) {
+    for one in pending.values().filter(|one| one.strays.suffice(pending.len())) {
+        one.pulse.strayed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::sync::mpsc::UnboundedSender;
+
+    use super::*;
+    use crate::interrupt::Interrupt;
+    use crate::session::link::{Ask, Cancel, Link};
+    use crate::session::peer::Abilities;
+    use crate::transport::{Boxed, Connection};
+
+    /// A way out that leads nowhere.
+    struct Nowhere(Wire);
+
+    impl Transport for Nowhere {
+        fn wire(&self) -> Wire {
+            self.0
+        }
+
+        fn send(&self, _: Envelope) -> Boxed<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn abandon(&self, _: u64) {}
+
+        fn close(&self, _: bool) -> Boxed<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    /// A connection, and the way in: the request on whose own stream a message comes, and the message.
+    struct Wired {
+        link: Link,
+        incoming: UnboundedSender<Incoming>,
+    }
+
+    impl Wired {
+        fn new(wire: Wire) -> Self {
+            let (sender, incoming) = mpsc::unbounded_channel();
+            let connection = Connection { transport: Arc::new(Nowhere(wire)), incoming };
+            let peer = Arc::new(Peer::new(Abilities::default()));
+            Wired { link: Link::new(connection, peer, Interrupt::default(), Trace::default()), incoming: sender }
+        }
+
+        fn says(&self, on: Option<u64>, texts: &[&str]) {
+            for message in texts.iter().flat_map(|text| rpc::parse(text).unwrap()) {
+                self.incoming.send(Incoming { on, item: Item::Message(message, None) }).unwrap();
+            }
+        }
+
+        fn ask(&self, timeout: Duration) -> (u64, impl Future<Output = String>) {
+            let ask = Ask {
+                id: self.link.next_id(),
+                method: method::TOOLS_LIST,
+                params: None,
+                headers: Vec::new(),
+                timeout: Some(timeout),
+                cancel: Cancel::Never,
+                questions: None,
+            };
+            (ask.id, async {
+                match self.link.ask(ask).await {
+                    Reply::Result(result) => result.get().to_owned(),
+                    Reply::Error(error, _) => format!("error {}", error.message),
+                    Reply::Refused(refusal) => format!("{refusal:?}"),
+                    Reply::Failed(failure) => failure.to_string(),
+                }
+            })
+        }
+
+        /// Asks, and lets the server say all this once the request waits.
+        async fn asked(&self, own_stream: bool, timeout: Duration, texts: &[&str]) -> String {
+            let (id, reply) = self.ask(timeout);
+            let says = async {
+                tokio::task::yield_now().await;
+                let texts: Vec<String> = texts.iter().map(|text| text.replace("ID", &id.to_string())).collect();
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                self.says(own_stream.then_some(id), &texts);
+            };
+            tokio::join!(reply, says).0
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(200);
+    const ERROR: &str = r#"{"error":{"code":-1,"message":"no"}}"#;
+    const RESULT: &str = r#"{"id":null,"result":0}"#;
+    const UNKNOWN: &str = r#"{"id":99,"result":0}"#;
+    const ANSWER: &str = r#"{"id":ID,"result":1}"#;
+
+    #[tokio::test]
+    async fn an_answer_by_its_id_wins_over_all_that_came_before() {
+        for wire in Wire::ALL {
+            let wired = Wired::new(wire);
+            for text in [ERROR, RESULT, UNKNOWN, r#"{"id":"x","error":{}}"#, r#"{"id":0,"result":0}"#] {
+                assert_eq!(wired.asked(false, LONG, &[text, text, ANSWER, ANSWER]).await, "1", "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_held_is_the_cause_where_the_time_is_up() {
+        let late = "no answer to tools/list within 200 ms";
+        for wire in Wire::ALL {
+            let wired = Wired::new(wire);
+            for (text, cause) in [
+                (ERROR, ": the server sent an error without an id: no (code -1)"),
+                (RESULT, ": the server sent a result without an id"),
+                (UNKNOWN, ": the server sent a result with an unknown id"),
+                (r#"{"id":0,"result":0}"#, ": the server sent a result with an unknown id"),
+            ] {
+                assert_eq!(wired.asked(false, SHORT, &[text]).await, format!("{late}{cause}"), "{wire:?}");
+            }
+            // What came for another request explains nothing.
+            assert_eq!(wired.asked(false, SHORT, &[]).await, late);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_without_an_id_ends_the_wait_of_the_only_request_but_over_http() {
+        for wire in Wire::ALL {
+            let wired = Wired::new(wire);
+            let expected = match wire {
+                Wire::Http => {
+                    "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)"
+                }
+                _ => "error no",
+            };
+            assert_eq!(wired.asked(false, Duration::from_secs(3), &[RESULT, ERROR]).await, expected, "{wire:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
+        let wired = Wired::new(Wire::Stdio);
+        assert_eq!(wired.asked(false, LONG, &[UNKNOWN]).await, NEVER_ASKED);
+    }
+
+    #[tokio::test]
+    async fn progress_shows_that_the_error_was_about_something_else() {
+        let progress = r#"{"method":"notifications/progress","params":{"progressToken":ID,"progress":1}}"#;
+        let late = "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        let reply = Wired::new(Wire::Stdio).asked(false, Duration::from_secs(3), &[ERROR, progress]).await;
+        assert_eq!(reply, late);
+    }
+
+    #[tokio::test]
+    async fn a_notification_accounts_for_one_error() {
+        let wired = Wired::new(Wire::Stdio);
+        let late = "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        wired.link.tell(method::INITIALIZED, None, Vec::new()).await.unwrap();
+        assert_eq!(wired.asked(false, Duration::from_secs(3), &[ERROR]).await, late);
+        assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
+        wired.link.tell(method::INITIALIZED, None, Vec::new()).await.unwrap();
+        assert_eq!(wired.asked(false, LONG, &[ANSWER]).await, "1");
+        assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
+        // A result for it is not even a cause.
+        wired.link.tell(method::INITIALIZED, None, Vec::new()).await.unwrap();
+        assert_eq!(wired.asked(false, SHORT, &[RESULT]).await, "no answer to tools/list within 200 ms");
+    }
+
+    /// Which of several requests an error is about shows once all others are answered.
+    #[tokio::test]
+    async fn an_error_among_several_requests_is_the_last_ones() {
+        let wired = Wired::new(Wire::Stdio);
+        let ((_, first), (second, other)) = (wired.ask(LONG), wired.ask(LONG));
+        let says = async {
+            tokio::task::yield_now().await;
+            wired.says(None, &[ERROR]);
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            wired.says(None, &[&format!(r#"{{"id":{second},"result":2}}"#)]);
+        };
+        let (first, other, ()) = tokio::join!(first, other, says);
+        assert_eq!((first.as_str(), other.as_str()), ("error no", "2"));
+        let all = [wired.ask(LONG).1, wired.ask(LONG).1, wired.ask(LONG).1];
+        let [a, b, c] = all;
+        let says = async {
+            tokio::task::yield_now().await;
+            wired.says(None, &[ERROR, ERROR, ERROR]);
+        };
+        let (a, b, c, ()) = tokio::join!(a, b, c, says);
+        assert_eq!([a, b, c], ["error no"; 3]);
+    }
+
+    #[tokio::test]
+    async fn in_the_answer_to_a_post_an_error_belongs_to_it_and_a_result_needs_its_id() {
+        let wired = Wired::new(Wire::Http);
+        for text in [ERROR, r#"{"id":"server-error","error":{"message":"no"}}"#, r#"{"id":0,"error":{"message":"no"}}"#]
+        {
+            assert_eq!(wired.asked(true, LONG, &[text]).await, "error no");
+        }
+        assert_eq!(wired.asked(true, LONG, &[RESULT]).await, "the server answered with a result without an id");
+        assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, "the server answered with an id that was never asked");
+        let other = "the server answered with the id of another request (1, not 6)";
+        assert_eq!(wired.asked(true, LONG, &[r#"{"id":1,"result":0}"#]).await, other);
     }
 }

@@ -1,0 +1,231 @@
+//! Answers that name no request of ours, where one stream carries everything.
+//!
+//! JSON-RPC 2.0 (section 5) gives an error `"id": null` where the request could not be read. In practice servers
+//! also send such an error, or a result without an id, for a notification, which must not be answered at all
+//! (section 4.1). The rules here:
+//!
+//! * A result without an id answers nothing.
+//! * A notification accounts for one answer that names no request, until a request sent after it is answered: servers
+//!   mostly work in order.
+//! * Any other error, and a result with an unknown id, is held. An answer by its id wins over it. Once as many are
+//!   held as requests wait, each request is given [`PATIENCE`] for its answer and then fails with what was held.
+//! * Progress of a request shows that the server read it: no error before that was about it.
+//! * Where a wait ends for another reason, what was held is shown as the cause.
+
+use std::time::Duration;
+
+use super::ask::Reply;
+use super::failure::words;
+use crate::error::{Class, Failure};
+use crate::protocol::rpc::{Response, RpcError};
+
+/// How long a request waits for its own answer after one that names no request. As long as a silent server is given at
+/// the first probe: a server that refuses every request this way still connects in seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is said of a result whose id is none of ours.
+pub(super) const NEVER_ASKED: &str = "the server answered with an id that was never asked";
+
+/// An answer that names no request of ours.
+#[derive(Clone, Debug)]
+pub(super) struct Stray {
+    named: bool,
+    error: Option<RpcError>,
+}
+
+impl Stray {
+    pub(super) fn new(response: Response) -> Self {
+        Stray { named: response.named, error: response.outcome.err() }
+    }
+
+    pub(super) fn is_error(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Whether it may be meant for a request: every error may, and a result whose id the server got wrong.
+    pub(super) fn may_be_meant(&self) -> bool {
+        self.is_error() || self.named
+    }
+
+    /// How a request ends that it is taken for the answer to.
+    pub(super) fn reply(self) -> Reply {
+        match self.error {
+            Some(error) => Reply::Error(error, None),
+            None => Reply::Failed(Failure::new(Class::Protocol, NEVER_ASKED)),
+        }
+    }
+
+    /// Adds it to a failure that ended a wait.
+    fn explain(self, mut failure: Failure) -> Failure {
+        failure.details_mut().causes.insert(0, format!("the server sent {self}"));
+        match self.error {
+            Some(error) if failure.details().rpc.is_none() => failure.rpc(error),
+            _ => failure,
+        }
+    }
+}
+
+impl std::fmt::Display for Stray {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = if self.named { "with an unknown id" } else { "without an id" };
+        match &self.error {
+            Some(error) => write!(f, "an error {id}: {}", words(error)),
+            None => write!(f, "a result {id}"),
+        }
+    }
+}
+
+/// What came without an id of ours while one request waited.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    /// The first that may be meant for the request.
+    held: Option<Stray>,
+    /// How many of those came.
+    count: usize,
+    /// What is shown where the wait ends without an answer.
+    cause: Option<Stray>,
+}
+
+impl Strays {
+    /// Adds one. `hold` says whether it may be meant for the request.
+    pub(super) fn add(&mut self, stray: &Stray, hold: bool) {
+        let says_more = match &self.cause {
+            None => true,
+            Some(cause) => self.held.is_none() && (hold || (stray.is_error() && !cause.is_error())),
+        };
+        if says_more {
+            self.cause = Some(stray.clone());
+        }
+        if hold {
+            self.count += 1;
+            self.held.get_or_insert_with(|| stray.clone());
+        }
+    }
+
+    /// Whether one of them is the answer, if nothing else comes: there is one for each of `waiting` requests.
+    pub(super) fn suffice(&self, waiting: usize) -> bool {
+        self.count > 0 && self.count >= waiting
+    }
+
+    /// The one that is taken for the answer. None is held after that.
+    pub(super) fn take_held(&mut self) -> Option<Stray> {
+        self.count = 0;
+        self.held.take()
+    }
+
+    /// Adds what came to a failure that ended the wait from outside.
+    pub(super) fn explain(self, failure: Failure) -> Failure {
+        match (failure.class(), self.cause) {
+            (Class::Timeout | Class::Unreachable | Class::Interrupted | Class::Terminated, Some(stray)) => {
+                stray.explain(failure)
+            }
+            _ => failure,
+        }
+    }
+}
+
+/// The notifications that a server may still answer by mistake.
+#[derive(Debug, Default)]
+pub(super) struct Notifications {
+    count: usize,
+    /// The id of the first request after the last of them.
+    next_id: u64,
+}
+
+impl Notifications {
+    /// One was sent before the request with this id.
+    pub(super) fn sent(&mut self, next_id: u64) {
+        self.count += 1;
+        self.next_id = next_id;
+    }
+
+    /// The server answered the request with this id.
+    pub(super) fn passed(&mut self, id: u64) {
+        if id >= self.next_id {
+            self.count = 0;
+        }
+    }
+
+    /// Whether one of them accounts for an answer that names no request; it accounts for no other then.
+    pub(super) fn account(&mut self) -> bool {
+        let accounts = self.count > 0;
+        self.count = self.count.saturating_sub(1);
+        accounts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::protocol::rpc::{self, Message};
+
+    fn stray(text: &str) -> Stray {
+        match rpc::parse(text).unwrap().remove(0) {
+            Message::Response(response) => Stray::new(response),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn error(message: &str) -> Stray {
+        stray(&format!(r#"{{"error":{{"code":-1,"message":"{message}"}}}}"#))
+    }
+
+    #[test]
+    fn a_stray_answer_says_what_it_is() {
+        assert_eq!(error("no").to_string(), "an error without an id: no (code -1)");
+        assert_eq!(
+            stray(r#"{"id":"x","error":{"code":-1,"message":"no"}}"#).to_string(),
+            "an error with an unknown id: no (code -1)"
+        );
+        assert_eq!(stray(r#"{"id":null,"result":{}}"#).to_string(), "a result without an id");
+        assert_eq!(stray(r#"{"id":99,"result":{}}"#).to_string(), "a result with an unknown id");
+    }
+
+    #[test]
+    fn it_takes_as_many_as_there_are_waiting_requests() {
+        let mut strays = Strays::default();
+        strays.add(&error("a notification's"), false);
+        assert!(!strays.suffice(1));
+        strays.add(&error("first"), true);
+        assert!(strays.suffice(1) && !strays.suffice(2));
+        strays.add(&error("second"), true);
+        assert!(strays.suffice(2) && !strays.suffice(3));
+        assert_eq!(strays.take_held().unwrap().to_string(), "an error without an id: first (code -1)");
+        assert!(!strays.suffice(1));
+    }
+
+    #[test]
+    fn what_came_explains_only_the_failures_that_have_no_cause_of_their_own() {
+        let strays = |all: &[(Stray, bool)]| {
+            let mut strays = Strays::default();
+            all.iter().for_each(|(stray, hold)| strays.add(stray, *hold));
+            strays
+        };
+        let result = stray(r#"{"result":{}}"#);
+        let explained = strays(&[(result.clone(), false), (error("no"), true)])
+            .explain(Failure::new(Class::Timeout, "late").cause("b"));
+        assert_eq!(explained.to_string(), "late: the server sent an error without an id: no (code -1): b");
+        assert_eq!(explained.details().rpc.as_ref().unwrap().code, -1);
+        let explained = strays(&[(result, false)]).explain(Failure::new(Class::Unreachable, "gone"));
+        assert_eq!(explained.to_string(), "gone: the server sent a result without an id");
+        assert!(explained.details().rpc.is_none());
+        let refused = strays(&[(error("no"), true)]).explain(Failure::new(Class::Refused, "declined"));
+        assert_eq!(refused.to_string(), "declined");
+        assert_eq!(Strays::default().explain(Failure::new(Class::Timeout, "late")).to_string(), "late");
+    }
+
+    #[test]
+    fn a_notification_accounts_for_one_answer_until_a_later_request_is_answered() {
+        let mut notifications = Notifications::default();
+        assert!(!notifications.account());
+        notifications.sent(3);
+        assert!(notifications.account() && !notifications.account());
+        notifications.sent(3);
+        notifications.passed(2);
+        assert!(notifications.account(), "the request before it says nothing");
+        notifications.sent(3);
+        notifications.passed(3);
+        assert!(!notifications.account());
+    }
+}
