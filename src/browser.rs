@@ -11,18 +11,18 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::env::{self, Environment};
-use crate::error::{Class, Failure, Result};
-use crate::shell;
+use crate::error::{ErrorKind, Failure, Result};
 use crate::util::loopback::is_loopback;
+use crate::util::quoting;
 
 /// A browser that runs longer than this has started; one that ends sooner tells by its exit status.
-const STARTED: Duration = Duration::from_secs(2);
+const STARTUP_GRACE: Duration = Duration::from_secs(2);
 
 /// Reads a URL that a browser may be sent to: `https`, or `http` on this very machine (`SEC-01`).
 ///
 /// # Errors
 /// Why it may not be opened.
-pub fn page(text: &str) -> std::result::Result<Url, String> {
+pub fn parse_page_url(text: &str) -> std::result::Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
     match (url.scheme(), url.host()) {
         (_, None) => Err("it names no host".to_owned()),
@@ -36,17 +36,17 @@ pub fn page(text: &str) -> std::result::Result<Url, String> {
 /// Opens `url`, by `BROWSER` where it is set, else by the way of the system.
 ///
 /// # Errors
-/// [`Class::Failed`] when it may not be opened or no browser could be started, with what was tried.
+/// [`ErrorKind::Failed`] when it may not be opened or no browser could be started, with what was tried.
 pub async fn open(url: &Url, environment: &Environment) -> Result<()> {
-    let failed = || Failure::new(Class::Failed, "no browser could be started");
-    page(url.as_str()).map_err(|why| failed().cause(why))?;
-    let openers = openers(environment);
+    let failed = || Failure::new(ErrorKind::Failed, "no browser could be started");
+    parse_page_url(url.as_str()).map_err(|why| failed().cause(why))?;
+    let openers = browser_commands(environment);
     if openers.is_empty() {
         return Err(failed().cause("there is no display, and BROWSER is not set"));
     }
     let mut failure = failed();
     for opener in openers {
-        match start(&opener, url, environment).await {
+        match start_browser(&opener, url, environment).await {
             Ok(()) => return Ok(()),
             Err(why) => failure = failure.cause(format!("{}: {why}", opener.join(" "))),
         }
@@ -55,10 +55,10 @@ pub async fn open(url: &Url, environment: &Environment) -> Result<()> {
 }
 
 /// The command lines to try, in order; `%s` in a word stands for the URL, which is the last word without one.
-fn openers(environment: &Environment) -> Vec<Vec<String>> {
+fn browser_commands(environment: &Environment) -> Vec<Vec<String>> {
     if let Some(browser) = environment.get(env::BROWSER) {
         let apart = if cfg!(windows) { ';' } else { ':' };
-        return browser.split(apart).filter_map(shell::words).filter(|words| !words.is_empty()).collect();
+        return browser.split(apart).filter_map(quoting::split).filter(|words| !words.is_empty()).collect();
     }
     system(environment).iter().map(|words| words.split(' ').map(ToOwned::to_owned).collect()).collect()
 }
@@ -85,20 +85,20 @@ fn system(environment: &Environment) -> &'static [&'static str] {
 }
 
 /// Starts one opener; it outlives us.
-async fn start(opener: &[String], url: &Url, environment: &Environment) -> std::result::Result<(), String> {
+async fn start_browser(opener: &[String], url: &Url, environment: &Environment) -> std::result::Result<(), String> {
     let mut words: Vec<String> = opener.iter().map(|word| word.replace("%s", url.as_str())).collect();
     if !opener.iter().any(|word| word.contains("%s")) {
         words.push(url.to_string());
     }
     let (program, arguments) = words.split_first().ok_or("it names no program")?;
-    let mut command = Command::new(environment.started(program, None));
+    let mut command = Command::new(environment.resolve_program(program, None));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env_clear().envs(environment.iter().filter(|(name, _)| !env::is_own(name)));
+    command.env_clear().envs(environment.iter().filter(|(name, _)| !env::is_mcpipe_variable(name)));
     // A browser must not end with us, nor hear the interrupt that is meant for us.
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    match timeout(STARTED, child.wait()).await {
+    match timeout(STARTUP_GRACE, child.wait()).await {
         Err(_) => Ok(()),
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(status.to_string()),
@@ -120,7 +120,7 @@ mod tests {
         let good = ["https://example.com/a?b=c#d", "http://localhost:1/", "http://127.0.0.1", "http://[::1]/"];
         let same_machine = ["http://localhost.:1/", "http://a.localhost/", "http://[::ffff:127.0.0.1]/"];
         for good in good.into_iter().chain(same_machine) {
-            assert!(page(good).is_ok(), "{good}");
+            assert!(parse_page_url(good).is_ok(), "{good}");
         }
         for bad in [
             "http://example.com/",
@@ -133,22 +133,22 @@ mod tests {
             "https://",
             "",
         ] {
-            assert!(page(bad).is_err(), "{bad}");
+            assert!(parse_page_url(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn browser_names_alternatives_as_words() {
         let line = "a 'b c' --new=%s||d".replace('|', if cfg!(windows) { ";" } else { ":" });
-        let words = openers(&environment(&[("BROWSER", &line), ("DISPLAY", ":0")]));
+        let words = browser_commands(&environment(&[("BROWSER", &line), ("DISPLAY", ":0")]));
         assert_eq!(words, [vec!["a", "b c", "--new=%s"], vec!["d"]]);
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn nothing_is_started_where_nothing_can_be_shown() {
-        assert!(openers(&environment(&[])).is_empty());
-        assert_eq!(openers(&environment(&[("WAYLAND_DISPLAY", "w")]))[0], ["xdg-open"]);
+        assert!(browser_commands(&environment(&[])).is_empty());
+        assert_eq!(browser_commands(&environment(&[("WAYLAND_DISPLAY", "w")]))[0], ["xdg-open"]);
     }
 
     #[cfg(unix)]

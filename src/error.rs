@@ -13,7 +13,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// What kind of failure it was; the exit code and the `class` of the JSON error follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub enum ErrorKind {
     /// The server answered, and the answer is a failure.
     Failed,
     /// The command line is wrong, or the tool's schema refuses an argument.
@@ -42,69 +42,69 @@ pub enum Class {
     ClosedPipe,
 }
 
-impl Class {
+impl ErrorKind {
     /// The process exit code, as promised in contract §4.
     #[must_use]
-    pub fn code(self) -> u8 {
+    pub fn exit_code(self) -> u8 {
         match self {
-            Class::ClosedPipe => 0,
-            Class::Failed => 1,
-            Class::Usage => 2,
-            Class::Config => 3,
-            Class::Auth => 4,
-            Class::Unreachable => 5,
-            Class::Timeout => 6,
-            Class::Protocol => 7,
-            Class::Refused => 8,
-            Class::Bug => 70,
-            Class::Output => 74,
-            Class::Interrupted => 130,
-            Class::Terminated => 143,
+            ErrorKind::ClosedPipe => 0,
+            ErrorKind::Failed => 1,
+            ErrorKind::Usage => 2,
+            ErrorKind::Config => 3,
+            ErrorKind::Auth => 4,
+            ErrorKind::Unreachable => 5,
+            ErrorKind::Timeout => 6,
+            ErrorKind::Protocol => 7,
+            ErrorKind::Refused => 8,
+            ErrorKind::Bug => 70,
+            ErrorKind::Output => 74,
+            ErrorKind::Interrupted => 130,
+            ErrorKind::Terminated => 143,
         }
     }
 
     /// The name under `class` in the JSON error line.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
-            Class::ClosedPipe => "closed_pipe",
-            Class::Failed => "failed",
-            Class::Usage => "usage",
-            Class::Config => "config",
-            Class::Auth => "auth",
-            Class::Unreachable => "unreachable",
-            Class::Timeout => "timeout",
-            Class::Protocol => "protocol",
-            Class::Refused => "refused",
-            Class::Bug => "bug",
-            Class::Output => "output",
-            Class::Interrupted => "interrupted",
-            Class::Terminated => "terminated",
+            ErrorKind::ClosedPipe => "closed_pipe",
+            ErrorKind::Failed => "failed",
+            ErrorKind::Usage => "usage",
+            ErrorKind::Config => "config",
+            ErrorKind::Auth => "auth",
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Protocol => "protocol",
+            ErrorKind::Refused => "refused",
+            ErrorKind::Bug => "bug",
+            ErrorKind::Output => "output",
+            ErrorKind::Interrupted => "interrupted",
+            ErrorKind::Terminated => "terminated",
         }
     }
 }
 
 /// What is known about asking once more, after a failure that may pass by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Again {
+pub struct RetryAdvice {
     /// Whether the server certainly did not act on the request: it never arrived, or was turned away unread.
-    pub unsent: bool,
+    pub is_unprocessed: bool,
     /// Whether the server, or who stands before it, said so itself by an HTTP status.
-    pub answered: bool,
+    pub is_http_status: bool,
     /// How long the server asks to wait before.
-    pub after: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
-impl Again {
+impl RetryAdvice {
     /// What an HTTP status says: too many requests (429) turn a request away unread, and so does a server that is
     /// unavailable (503) and says until when; one that does not say may have failed in the midst of it, as a
     /// gateway (502, 504) may have passed it on. `None` where asking once more would not help.
     #[must_use]
-    pub fn of_status(status: u16, after: Option<Duration>) -> Option<Self> {
+    pub fn from_status(status: u16, after: Option<Duration>) -> Option<Self> {
         match status {
-            429 => Some(Again { unsent: true, answered: true, after }),
-            503 => Some(Again { unsent: after.is_some(), answered: true, after }),
-            502 | 504 => Some(Again { unsent: false, answered: true, after }),
+            429 => Some(RetryAdvice { is_unprocessed: true, is_http_status: true, retry_after: after }),
+            503 => Some(RetryAdvice { is_unprocessed: after.is_some(), is_http_status: true, retry_after: after }),
+            502 | 504 => Some(RetryAdvice { is_unprocessed: false, is_http_status: true, retry_after: after }),
             _ => None,
         }
     }
@@ -114,13 +114,13 @@ impl Again {
 ///
 /// Boxed inside, so that `Result<T>` stays small on the paths that succeed.
 #[derive(Clone, Debug)]
-pub struct Failure(Box<Details>);
+pub struct Failure(Box<FailureDetails>);
 
 /// What a [`Failure`] says.
 #[derive(Clone, Debug)]
-pub struct Details {
+pub struct FailureDetails {
     /// Decides the exit code.
-    pub class: Class,
+    pub kind: ErrorKind,
     /// What failed, without a final period.
     pub message: String,
     /// Why, outermost first.
@@ -134,27 +134,27 @@ pub struct Details {
     /// The last lines of the server's own stderr.
     pub stderr_tail: Vec<String>,
     /// Whether it may pass by itself.
-    pub again: Option<Again>,
+    pub retry_advice: Option<RetryAdvice>,
     /// Whether the request certainly never left, so that nothing can have come of it.
-    pub unsent: bool,
+    pub is_unsent: bool,
     /// Whether a server that is still starting may fail so, though asking once more would not help else.
-    pub early: bool,
+    pub maybe_starting: bool,
 }
 
 impl Failure {
     /// A failure of this class.
-    pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Failure(Box::new(Details {
-            class,
+    pub fn new(class: ErrorKind, message: impl Into<String>) -> Self {
+        Failure(Box::new(FailureDetails {
+            kind: class,
             message: message.into(),
             causes: Vec::new(),
             hint: None,
             server: None,
             rpc: None,
             stderr_tail: Vec::new(),
-            again: None,
-            unsent: false,
-            early: false,
+            retry_advice: None,
+            is_unsent: false,
+            maybe_starting: false,
         }))
     }
 
@@ -169,7 +169,7 @@ impl Failure {
     ///
     /// A cause that only repeats the tail of the one before it says nothing new and is left out.
     #[must_use]
-    pub fn source(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
+    pub fn caused_by(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
@@ -214,38 +214,38 @@ impl Failure {
 
     /// Says that it may pass by itself.
     #[must_use]
-    pub fn again(mut self, again: impl Into<Option<Again>>) -> Self {
-        self.0.again = again.into();
+    pub fn retry_advice(mut self, again: impl Into<Option<RetryAdvice>>) -> Self {
+        self.0.retry_advice = again.into();
         self
     }
 
     /// Says that a server which is still starting may fail so.
     #[must_use]
-    pub fn early(mut self) -> Self {
-        self.0.early = true;
+    pub fn maybe_starting(mut self) -> Self {
+        self.0.maybe_starting = true;
         self
     }
 
     /// Whether the server may not be ready yet.
     #[must_use]
-    pub fn may_be_starting(&self) -> bool {
-        self.0.early || self.0.again.is_some()
+    pub fn may_become_ready(&self) -> bool {
+        self.0.maybe_starting || self.0.retry_advice.is_some()
     }
 
     /// The class.
     #[must_use]
-    pub fn class(&self) -> Class {
-        self.0.class
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// Everything it says.
     #[must_use]
-    pub fn details(&self) -> &Details {
+    pub fn details(&self) -> &FailureDetails {
         &self.0
     }
 
     /// Everything it says, to be changed.
-    pub fn details_mut(&mut self) -> &mut Details {
+    pub fn details_mut(&mut self) -> &mut FailureDetails {
         &mut self.0
     }
 }

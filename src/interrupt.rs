@@ -8,18 +8,18 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
-static BEFORE_STALLING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
+static ON_BLOCKING: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
 /// Says who listens for signals while the thread that usually does may be stuck. Only the first answer counts.
-pub fn before_stalling(action: impl Fn() + Send + Sync + 'static) {
-    let _ = BEFORE_STALLING.set(Box::new(action));
+pub fn on_blocking(action: impl Fn() + Send + Sync + 'static) {
+    let _ = ON_BLOCKING.set(Box::new(action));
 }
 
 /// To be called before a read, a write or a computation that may take for ever, and waits for nobody.
-pub fn may_stall() {
-    if let Some(action) = BEFORE_STALLING.get() {
+pub fn enter_blocking() {
+    if let Some(action) = ON_BLOCKING.get() {
         action();
     }
 }
@@ -27,7 +27,7 @@ pub fn may_stall() {
 /// A handle to the wish to stop; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
-    sender: Arc<watch::Sender<Option<Class>>>,
+    sender: Arc<watch::Sender<Option<ErrorKind>>>,
 }
 
 impl Default for Interrupt {
@@ -38,7 +38,7 @@ impl Default for Interrupt {
 
 impl Interrupt {
     /// Asks everything that waits to stop; the first class given is the one that counts.
-    pub fn raise(&self, class: Class) {
+    pub fn raise(&self, class: ErrorKind) {
         self.sender.send_if_modified(|now| {
             let first = now.is_none();
             now.get_or_insert(class);
@@ -48,36 +48,36 @@ impl Interrupt {
 
     /// The failure to report, if a stop was asked for.
     #[must_use]
-    pub fn raised(&self) -> Option<Failure> {
-        (*self.sender.borrow()).map(failure)
+    pub fn raised_failure(&self) -> Option<Failure> {
+        (*self.sender.borrow()).map(interrupt_failure)
     }
 
     /// Waits until a stop is asked for.
-    pub async fn wait(&self) -> Failure {
+    pub async fn interrupted(&self) -> Failure {
         let mut receiver = self.sender.subscribe();
         match receiver.wait_for(Option::is_some).await {
-            Ok(class) => failure(class.unwrap_or(Class::Interrupted)),
+            Ok(class) => interrupt_failure(class.unwrap_or(ErrorKind::Interrupted)),
             // The sender lives in `self`, so the channel cannot close while this waits.
-            Err(_) => failure(Class::Interrupted),
+            Err(_) => interrupt_failure(ErrorKind::Interrupted),
         }
     }
 
     /// Waits for `future`, but no longer than until a stop is asked for.
     ///
     /// # Errors
-    /// The failure of class [`Class::Interrupted`] or [`Class::Terminated`].
-    pub async fn guard<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+    /// The failure of class [`ErrorKind::Interrupted`] or [`ErrorKind::Terminated`].
+    pub async fn run_until_interrupted<T>(&self, future: impl Future<Output = T>) -> Result<T> {
         // Boxed, since it would lie in this future twice: as it was given, and where it is polled.
         let mut future = Box::pin(future);
         tokio::select! {
             biased;
-            failure = self.wait() => Err(failure),
+            failure = self.interrupted() => Err(failure),
             value = &mut future => Ok(value),
         }
     }
 }
 
-fn failure(class: Class) -> Failure {
-    let message = if class == Class::Terminated { "terminated" } else { "interrupted" };
+fn interrupt_failure(class: ErrorKind) -> Failure {
+    let message = if class == ErrorKind::Terminated { "terminated" } else { "interrupted" };
     Failure::new(class, message)
 }

@@ -7,27 +7,22 @@
 #![cfg_attr(not(windows), forbid(unsafe_code))]
 
 pub mod args;
+pub mod assets;
 pub mod auth;
 pub mod browser;
-pub mod busy;
 pub mod cli;
 pub mod commands;
 pub mod complete;
 pub mod config;
 pub mod env;
 pub mod error;
-pub mod generate;
-pub mod hex;
 pub mod interrupt;
 pub mod models;
-pub mod near;
 pub mod output;
 pub mod protocol;
-pub mod replace;
 pub mod schema;
 pub mod secret;
 pub mod session;
-pub mod shell;
 pub mod target;
 pub mod transport;
 pub mod util;
@@ -36,134 +31,142 @@ use std::ffi::OsString;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue};
 
+use crate::commands::secret_references::SecretCache;
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
-use commands::credentials::Stores;
-use commands::secrets::Fetched;
+use commands::credentials::CredentialStores;
 use commands::{Context, Exit};
 use env::Environment;
-use error::{Class, Failure, Result};
+use error::{ErrorKind, Failure, Result};
 use interrupt::Interrupt;
-use output::jq::Filter;
-use output::{Terminal, Ui, UiOptions, When};
+use output::jq::JqFilter;
+use output::{ColorMode, Terminal, Ui, UiOptions};
 
 /// Runs the command line of this process; its exit code.
 #[must_use]
 pub fn main() -> u8 {
-    output::on_panic(transport::process::kill_all);
-    if let Some(code) = complete::requested() {
+    output::install_panic_hook(transport::process::kill_all);
+    if let Some(code) = complete::run_if_requested() {
         return code;
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let mut cli = match Cli::read(&arguments) {
+    let mut cli = match Cli::from_arguments(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return not_parsed(&error, &arguments),
+        Err(error) => return report_parse_error(&error, &arguments),
     };
-    let global = cli.take_global();
+    let global = cli.take_global_options();
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let mut options = ui_options(&global, color(&global, &env, &terminal));
-    let filter = global.jq.as_ref().map(|text| Filter::new(text, || variables(&env))).transpose();
+    let mut options = ui_options(&global, color_mode(&global, &env, &terminal));
+    let filter = global.jq.as_ref().map(|text| JqFilter::new(text, || jq_environment(&env))).transpose();
     let ui = match filter {
         Ok(filter) => {
             options.jq = filter.map(Arc::new);
             Arc::new(Ui::new(options, terminal))
         }
         Err(failure) => {
-            Ui::new(options, terminal).failure(&failure);
-            return failure.class().code();
+            Ui::new(options, terminal).report_failure(&failure);
+            return failure.kind().exit_code();
         }
     };
     let interrupt = Interrupt::default();
-    commands::signals::stand_in(&ui, &interrupt);
+    commands::signals::spawn_signal_thread(&ui, &interrupt);
     let context = Context {
         ui: ui.clone(),
         env: Arc::new(env),
         interrupt,
         global,
-        stores: Stores::default(),
-        fetched: Fetched::default(),
+        credential_stores: CredentialStores::default(),
+        secret_cache: SecretCache::default(),
         trace: OnceLock::new(),
     };
-    let class = match run(context, cli.command) {
+    let class = match dispatch(context, cli.command) {
         Ok(Exit::Done) => return 0,
-        Ok(Exit::Said(class)) => class,
+        Ok(Exit::Reported(class)) => class,
         Err(failure) => {
-            if failure.class() != Class::ClosedPipe {
-                ui.failure(&failure);
+            if failure.kind() != ErrorKind::ClosedPipe {
+                ui.report_failure(&failure);
             }
-            failure.class()
+            failure.kind()
         }
     };
-    class.code()
+    class.exit_code()
 }
 
-fn run(context: Context, command: Command) -> Result<Exit> {
+fn dispatch(context: Context, command: Command) -> Result<Exit> {
     // Between two lines much time may pass: that nobody reads any more is then not noticed by writing.
-    let follows = to_stdout(&context.global)
+    let follows = events_to_stdout(&context.global)
         || match &command {
             Command::List(args) => args.watch,
-            Command::Read(args) => args.watch && args.file().is_none(),
+            Command::Read(args) => args.watch && args.output_file().is_none(),
             _ => false,
         };
     match command {
-        Command::Completions(args) => commands::generated::completions(&context, &args),
-        Command::Man(args) => commands::generated::man(&context, &args),
+        Command::Completions(args) => commands::assets::completions(&context, &args),
+        Command::Man(args) => commands::assets::man(&context, &args),
         Command::Auth(args) => {
-            connected(context, follows, async |context| Box::pin(commands::auth::run(context, *args)).await)
+            run_connected(context, follows, async |context| Box::pin(commands::auth::run(context, *args)).await)
         }
-        Command::Config(args) => commands::config::print(&context, &args),
-        Command::List(args) => connected(context, follows, async |context| commands::list::run(context, args).await),
-        Command::Call(args) => connected(context, follows, async |context| commands::call::run(context, args).await),
-        Command::Read(args) => connected(context, follows, async |context| commands::read::run(context, args).await),
+        Command::Config(args) => commands::config::run_and_print(&context, &args),
+        Command::List(args) => {
+            run_connected(context, follows, async |context| commands::list::run(context, args).await)
+        }
+        Command::Call(args) => {
+            run_connected(context, follows, async |context| commands::call::run(context, args).await)
+        }
+        Command::Read(args) => {
+            run_connected(context, follows, async |context| commands::read::run(context, args).await)
+        }
         Command::Prompt(args) => {
-            connected(context, follows, async |context| commands::prompt::run(context, args).await)
+            run_connected(context, follows, async |context| commands::prompt::run(context, args).await)
         }
-        Command::Task(args) => connected(context, follows, async |context| commands::task::run(context, args).await),
+        Command::Task(args) => {
+            run_connected(context, follows, async |context| commands::task::run(context, args).await)
+        }
     }
 }
 
 /// Runs a command that connects; `follows` tells that the reader of standard output is to be watched.
 #[inline(never)] // Else the futures of all commands lie in the frame of `main`.
-fn connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
+fn run_connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
     // Pinned here, where it is made: it is large, and would be copied.
     let run = pin!(async {
-        let reader = follows.then(|| tokio::spawn(commands::reader(context.interrupt.clone())));
+        let reader = follows.then(|| tokio::spawn(commands::interrupt_on_closed_stdout(context.interrupt.clone())));
         let outcome = command(&context).await;
         reader.iter().for_each(tokio::task::JoinHandle::abort);
         outcome
     });
-    commands::wait(&context.interrupt, run)?
+    commands::block_on(&context.interrupt, run)?
 }
 
 /// Whether notifications go to standard output.
-fn to_stdout(global: &GlobalOptions) -> bool {
+fn events_to_stdout(global: &GlobalOptions) -> bool {
     global.events.as_deref() == Some(std::path::Path::new("-"))
 }
 
 /// When to use colours: as told, else as configured, which only matters (and is only read) at a terminal.
-fn color(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> When {
+fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> ColorMode {
     let configured = || {
-        let (config, _) = config::Config::survey(env, global.config.as_deref());
+        let (config, _) = config::Config::load_lenient(env, global.config.as_deref());
         config.defaults.color.filter(|_| !terminal.no_color)
     };
     match global.color {
-        Some(ColorWhen::Auto) => When::Auto,
-        Some(ColorWhen::Always) => When::Always,
-        Some(ColorWhen::Never) => When::Never,
-        None if !(terminal.stdout || terminal.stderr) => When::Auto,
+        Some(ColorWhen::Auto) => ColorMode::Auto,
+        Some(ColorWhen::Always) => ColorMode::Always,
+        Some(ColorWhen::Never) => ColorMode::Never,
+        None if !(terminal.stdout_is_tty || terminal.stderr_is_tty) => ColorMode::Auto,
         None => match configured().as_deref() {
-            Some("always") => When::Always,
-            Some("never") => When::Never,
-            _ => When::Auto,
+            Some("always") => ColorMode::Always,
+            Some("never") => ColorMode::Never,
+            _ => ColorMode::Auto,
         },
     }
 }
 
-fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
+fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
-    let stream = to_stdout(global);
+    let stream = events_to_stdout(global);
     UiOptions {
         json: global.json || global.jq.is_some() || stream,
         jq: None,
@@ -176,12 +179,12 @@ fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
 }
 
 /// What a filter sees as `$ENV`.
-fn variables(env: &Environment) -> Vec<(String, String)> {
+fn jq_environment(env: &Environment) -> Vec<(String, String)> {
     env.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Help and version go to standard output; a wrong command line is a failure like any other.
-fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
+fn report_parse_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let json = arguments
@@ -191,35 +194,35 @@ fn not_parsed(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let ui = Ui::new(UiOptions { json, ..UiOptions::default() }, terminal);
     let text = |colour: bool| if colour { error.render().ansi().to_string() } else { error.render().to_string() };
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
             // Our own text: its colours are meant for the terminal.
-            let text = text(ui.colour());
-            return match ui.bytes(format!("{}\n", text.trim_end()).as_bytes()) {
+            let text = text(ui.uses_colour());
+            return match ui.print_bytes(format!("{}\n", text.trim_end()).as_bytes()) {
                 Ok(()) => 0,
                 Err(failure) => {
-                    ui.failure(&failure);
-                    failure.class().code()
+                    ui.report_failure(&failure);
+                    failure.kind().exit_code()
                 }
             };
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.help(&text(false)),
-        ErrorKind::InvalidUtf8 => ui.failure(&not_text(arguments)),
-        _ => ui.failure(&usage(error, &text(false), arguments)),
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.print_help(&text(false)),
+        clap::error::ErrorKind::InvalidUtf8 => ui.report_failure(&invalid_utf8_failure(arguments)),
+        _ => ui.report_failure(&usage_failure(error, &text(false), arguments)),
     }
-    Class::Usage.code()
+    ErrorKind::Usage.exit_code()
 }
 
 /// An argument that is no text, told by its place: what it holds may be a secret.
-fn not_text(arguments: &[OsString]) -> Failure {
+fn invalid_utf8_failure(arguments: &[OsString]) -> Failure {
     let place = arguments.iter().position(|word| word.to_str().is_none()).unwrap_or_default();
-    Failure::new(Class::Usage, format!("argument {place} is not valid UTF-8"))
+    Failure::new(ErrorKind::Usage, format!("argument {place} is not valid UTF-8"))
         .hint("give what is no text in a file: name=@FILE")
 }
 
 /// The failure behind what clap says: its first paragraph is the message, a tip the hint.
-fn usage(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
+fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
     let mut message = Vec::new();
-    let mut hints: Vec<String> = instead(error, arguments).into_iter().collect();
+    let mut hints: Vec<String> = suggest_argument_syntax(error, arguments).into_iter().collect();
     for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
         if let Some(tip) = line.strip_prefix("tip: ") {
             // Behind `--` stands a server's command, and never a value.
@@ -231,19 +234,19 @@ fn usage(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
         }
     }
     let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
-    let mut failure = Failure::new(Class::Usage, message.join(" "));
+    let mut failure = Failure::new(ErrorKind::Usage, message.join(" "));
     if let Some(usage) = usage {
         failure = failure.cause(format!("usage: {usage}"));
     }
     failure.hint(if hints.is_empty() {
-        format!("see mcpipe {}--help", command_of(arguments))
+        format!("see mcpipe {}--help", typed_command(arguments))
     } else {
         hints.join("; ")
     })
 }
 
 /// The command that was typed, those below it (`config add`) included, each followed by a blank.
-fn command_of(arguments: &[OsString]) -> String {
+fn typed_command(arguments: &[OsString]) -> String {
     let mut command = cli::command();
     command.build();
     let (mut name, mut at) = (String::new(), &command);
@@ -257,17 +260,17 @@ fn command_of(arguments: &[OsString]) -> String {
 }
 
 /// How to write what was taken for an option: the arguments of tools and prompts have no dashes.
-fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+fn suggest_argument_syntax(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else { return None };
-    if error.kind() != ErrorKind::UnknownArgument {
+    if error.kind() != clap::error::ErrorKind::UnknownArgument {
         return None;
     }
-    let what = match command_of(arguments).as_str() {
+    let what = match typed_command(arguments).as_str() {
         "call " => "a tool's",
         "prompt " => "a prompt's",
         _ => return None,
     };
-    if let Some(way) = as_tool(found, arguments) {
+    if let Some(way) = suggest_dashed_tool(found, arguments) {
         return Some(way);
     }
     let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
@@ -282,8 +285,8 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
     };
     let word = match value {
-        Some(value) if !is_secret(name) => {
-            format!("{}={}", shell::quoted(name), shell::quoted(value))
+        Some(value) if !is_secret_argument(name) => {
+            format!("{}={}", util::quoting::quote(name), util::quoting::quote(value))
         }
         _ => format!("{name}=…"),
     };
@@ -291,7 +294,7 @@ fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
 }
 
 /// How to call a tool whose name begins with a dash, where one stands behind the target.
-fn as_tool(found: &str, arguments: &[OsString]) -> Option<String> {
+fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     let ["call", target, tool, ..] = words.as_slice() else { return None };
     let own = if found.starts_with("--") { *tool == found } else { tool.contains(found.trim_start_matches('-')) };
@@ -299,12 +302,12 @@ fn as_tool(found: &str, arguments: &[OsString]) -> Option<String> {
         return None;
     }
     let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    let dotted = if name { format!("{target}.{}, or as ", shell::quoted(tool)) } else { String::new() };
-    Some(format!("a tool of that name is called as {dotted}{}", shell::quoted(&format!(" {tool}()"))))
+    let dotted = if name { format!("{target}.{}, or as ", util::quoting::quote(tool)) } else { String::new() };
+    Some(format!("a tool of that name is called as {dotted}{}", util::quoting::quote(&format!(" {tool}()"))))
 }
 
 /// Whether what is typed for this argument is rather not repeated.
-fn is_secret(name: &str) -> bool {
+fn is_secret_argument(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     output::redact::is_secret_name(&name)
         || ["token", "secret", "password", "key", "auth"].iter().any(|part| name.contains(part))

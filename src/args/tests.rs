@@ -11,25 +11,25 @@ use crate::schema::SchemaError;
 
 /// Files and standard input held in memory.
 #[derive(Default)]
-struct Memory {
+struct MemoryReader {
     files: HashMap<&'static str, &'static [u8]>,
     stdin: &'static [u8],
     stdin_reads: usize,
 }
 
-impl Reader for Memory {
-    fn file(&mut self, path: &str) -> io::Result<Vec<u8>> {
+impl ArgumentReader for MemoryReader {
+    fn read_file(&mut self, path: &str) -> io::Result<Vec<u8>> {
         let bytes = self.files.get(path).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))?;
         Ok(bytes.to_vec())
     }
 
-    fn stdin(&mut self) -> io::Result<Vec<u8>> {
+    fn read_stdin(&mut self) -> io::Result<Vec<u8>> {
         self.stdin_reads += 1;
         Ok(self.stdin.to_vec())
     }
 }
 
-fn memory() -> Memory {
+fn memory_reader() -> MemoryReader {
     let files: [(&str, &[u8]); 7] = [
         ("note.txt", b"first\nsecond\n"),
         ("n.txt", b"5\n"),
@@ -39,26 +39,32 @@ fn memory() -> Memory {
         ("broken.json", b"{\"a\": "),
         ("empty.json", b" \n"),
     ];
-    Memory { files: files.into_iter().collect(), stdin: b"{\"from\": \"stdin\"}", stdin_reads: 0 }
+    MemoryReader { files: files.into_iter().collect(), stdin: b"{\"from\": \"stdin\"}", stdin_reads: 0 }
 }
 
-fn run(base: Option<&str>, form: &[FormArg], words: &[&str], schema: Option<&Value>) -> Result<Built, Vec<String>> {
+fn build_from(
+    base: Option<&str>,
+    form: &[CallFormArgument],
+    words: &[&str],
+    schema: Option<&Value>,
+) -> Result<BuiltArguments, Vec<String>> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let input = Input { base, form, words: &words };
-    build(&input, schema, &mut memory()).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    let input = ArgumentInput { base_json: base, call_form: form, words: &words };
+    build_arguments(&input, schema, &mut memory_reader())
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
 fn typed(words: &[&str], properties: Value) -> Result<Value, Vec<String>> {
     let schema = json!({"type": "object", "properties": properties});
-    run(None, &[], words, Some(&schema)).map(|built| Value::Object(built.arguments))
+    build_from(None, &[], words, Some(&schema)).map(|built| Value::Object(built.arguments))
 }
 
 fn untyped(words: &[&str]) -> Result<Value, Vec<String>> {
-    run(None, &[], words, None).map(|built| Value::Object(built.arguments))
+    build_from(None, &[], words, None).map(|built| Value::Object(built.arguments))
 }
 
-fn over(base: &str, words: &[&str], schema: Option<&Value>) -> Result<Value, Vec<String>> {
-    run(Some(base), &[], words, schema).map(|built| Value::Object(built.arguments))
+fn build_over_base(base: &str, words: &[&str], schema: Option<&Value>) -> Result<Value, Vec<String>> {
+    build_from(Some(base), &[], words, schema).map(|built| Value::Object(built.arguments))
 }
 
 fn everything() -> Value {
@@ -80,7 +86,7 @@ fn the_schema_decides_the_type() {
     let schema = everything();
     let words = ["query=007", "limit=5", "on=true", "tags=a", "tags=b", "ids=[1,2]", "filters.page=2", "state=open"];
     assert_eq!(
-        run(None, &[], &words, Some(&schema)).map(|built| Value::Object(built.arguments)),
+        build_from(None, &[], &words, Some(&schema)).map(|built| Value::Object(built.arguments)),
         Ok(
             json!({"query": "007", "limit": 5, "on": true, "tags": ["a", "b"], "ids": [1, 2], "filters": {"page": 2}, "state": "open"})
         )
@@ -150,9 +156,9 @@ fn unreadable_inputs_are_named() {
 #[test]
 fn standard_input_can_be_used_once() {
     let words = ["a=@-".to_owned(), "b:=@-".to_owned()];
-    let mut reader = memory();
-    let input = Input { base: Some("-"), form: &[], words: &words };
-    let problems = build(&input, None, &mut reader).unwrap_err();
+    let mut reader = memory_reader();
+    let input = ArgumentInput { base_json: Some("-"), call_form: &[], words: &words };
+    let problems = build_arguments(&input, None, &mut reader).unwrap_err();
     assert_eq!(reader.stdin_reads, 1);
     assert_eq!(problems.len(), 2);
     assert_eq!(problems[0].to_string(), "a: standard input can be used once only; for the text itself write a=@@-");
@@ -162,27 +168,29 @@ fn standard_input_can_be_used_once() {
 #[test]
 fn the_whole_object_comes_first_and_words_lie_over_it() {
     assert_eq!(
-        over(r#"{"a":{"x":1,"y":2},"b":3}"#, &["a.x:=9", "c=4"], None),
+        build_over_base(r#"{"a":{"x":1,"y":2},"b":3}"#, &["a.x:=9", "c=4"], None),
         Ok(json!({"a": {"x": 9, "y": 2}, "b": 3, "c": "4"}))
     );
-    assert_eq!(over(r#"{"a":{"x":1}}"#, &["a:=5"], None), Ok(json!({"a": 5})));
-    assert_eq!(over("@o.json", &[], None), Ok(json!({"a": 1})));
-    assert_eq!(over("-", &[], None), Ok(json!({"from": "stdin"})));
-    assert_eq!(over("@-", &["a=1"], None), Ok(json!({"from": "stdin", "a": "1"})));
+    assert_eq!(build_over_base(r#"{"a":{"x":1}}"#, &["a:=5"], None), Ok(json!({"a": 5})));
+    assert_eq!(build_over_base("@o.json", &[], None), Ok(json!({"a": 1})));
+    assert_eq!(build_over_base("-", &[], None), Ok(json!({"from": "stdin"})));
+    assert_eq!(build_over_base("@-", &["a=1"], None), Ok(json!({"from": "stdin", "a": "1"})));
     assert_eq!(
-        over(r#"{"big": 123456789012345678901234567890}"#, &[], None).unwrap().to_string(),
+        build_over_base(r#"{"big": 123456789012345678901234567890}"#, &[], None).unwrap().to_string(),
         r#"{"big":123456789012345678901234567890}"#
     );
 }
 
 #[test]
 fn a_bad_whole_object_is_a_problem() {
-    assert_eq!(over("[1]", &[], None), Err(vec!["--args: expected a JSON object, got array".to_owned()]));
-    assert!(over("{a:1}", &[], None).unwrap_err()[0].starts_with("--args is not JSON: "));
-    assert_eq!(over("@none", &[], None), Err(vec!["--args: cannot read none: no such file".to_owned()]));
-    assert!(over("@broken.json", &[], None).unwrap_err()[0].starts_with("--args: broken.json is not JSON: "));
-    assert_eq!(over("", &[], None), Err(vec!["--args is empty, not JSON".to_owned()]));
-    assert_eq!(over("@", &[], None), Err(vec!["--args: no file is named after the @".to_owned()]));
+    assert_eq!(build_over_base("[1]", &[], None), Err(vec!["--args: expected a JSON object, got array".to_owned()]));
+    assert!(build_over_base("{a:1}", &[], None).unwrap_err()[0].starts_with("--args is not JSON: "));
+    assert_eq!(build_over_base("@none", &[], None), Err(vec!["--args: cannot read none: no such file".to_owned()]));
+    assert!(
+        build_over_base("@broken.json", &[], None).unwrap_err()[0].starts_with("--args: broken.json is not JSON: ")
+    );
+    assert_eq!(build_over_base("", &[], None), Err(vec!["--args is empty, not JSON".to_owned()]));
+    assert_eq!(build_over_base("@", &[], None), Err(vec!["--args: no file is named after the @".to_owned()]));
 }
 
 #[test]
@@ -191,7 +199,7 @@ fn conflicts_are_problems() {
     assert_eq!(untyped(&["a.b=2", "a=1"]), Err(vec!["a: given both as a value and by its member b".to_owned()]));
     assert_eq!(untyped(&["a.b.c=2", "a.b=1"]), Err(vec!["a.b: given both as a value and by its member c".to_owned()]));
     assert_eq!(
-        over(r#"{"a": 1}"#, &["a.b=2"], None),
+        build_over_base(r#"{"a": 1}"#, &["a.b=2"], None),
         Err(vec!["a: given both as a value and by its member b".to_owned()])
     );
     // An object given whole and its members go together, in either order.
@@ -216,7 +224,7 @@ fn members_of_a_scalar_and_unknown_members() {
     let schema = everything();
     let words = ["query=x", "limit.x=1", "filters.pge=1", "filters.zzz=1"];
     assert_eq!(
-        run(None, &[], &words, Some(&schema)).unwrap_err(),
+        build_from(None, &[], &words, Some(&schema)).unwrap_err(),
         [
             "limit: takes integer, which has no member x",
             "filters.pge: no such parameter; did you mean page?",
@@ -253,7 +261,7 @@ fn everything_wrong_is_said_at_once() {
     let schema = everything();
     let words = ["qeury=x", "limit=abc", "on=yes", "state=opne", "ids=x", "whatever=1", "tags=[a,b]"];
     assert_eq!(
-        run(None, &[], &words, Some(&schema)).unwrap_err(),
+        build_from(None, &[], &words, Some(&schema)).unwrap_err(),
         [
             "qeury: no such parameter; did you mean query?",
             "whatever: no such parameter",
@@ -265,7 +273,7 @@ fn everything_wrong_is_said_at_once() {
             r#"state: expected one of "open", "closed", got 'opne'; did you mean open?"#,
         ]
     );
-    let problems = run(None, &[], &["query=x", "limit=0"], Some(&schema)).unwrap_err();
+    let problems = build_from(None, &[], &["query=x", "limit=0"], Some(&schema)).unwrap_err();
     assert_eq!(problems, ["limit: must be at least 1, got 0"]);
 }
 
@@ -273,32 +281,32 @@ fn everything_wrong_is_said_at_once() {
 fn unknown_names_are_problems_unless_the_schema_invites_them() {
     let silent = json!({"type": "object", "properties": {"query": {"type": "string"}}});
     assert_eq!(
-        run(None, &[], &["quer=1"], Some(&silent)).unwrap_err(),
+        build_from(None, &[], &["quer=1"], Some(&silent)).unwrap_err(),
         ["quer: no such parameter; did you mean query?"]
     );
     assert_eq!(
-        over(r#"{"quer": 1}"#, &[], Some(&silent)).unwrap_err(),
+        build_over_base(r#"{"quer": 1}"#, &[], Some(&silent)).unwrap_err(),
         ["quer: no such parameter; did you mean query?"]
     );
-    assert_eq!(run(None, &[], &["zzz.a=1"], Some(&silent)).unwrap_err(), ["zzz: no such parameter"]);
+    assert_eq!(build_from(None, &[], &["zzz.a=1"], Some(&silent)).unwrap_err(), ["zzz: no such parameter"]);
     for open in [
         json!({"type": "object"}),
         json!({"type": "object", "properties": {}, "additionalProperties": true}),
         json!({"type": "object", "properties": {}, "additionalProperties": {"type": "string"}}),
         json!(true),
     ] {
-        assert!(run(None, &[], &["zzz=1"], Some(&open)).is_ok(), "{open}");
+        assert!(build_from(None, &[], &["zzz=1"], Some(&open)).is_ok(), "{open}");
     }
     let numbers =
         json!({"type": "object", "patternProperties": {"^n": {"type": "integer"}}, "additionalProperties": false});
-    assert_eq!(run(None, &[], &["n1=5"], Some(&numbers)).unwrap().arguments["n1"], json!(5));
-    assert_eq!(run(None, &[], &["m1=5"], Some(&numbers)).unwrap_err(), ["m1: no such parameter"]);
+    assert_eq!(build_from(None, &[], &["n1=5"], Some(&numbers)).unwrap().arguments["n1"], json!(5));
+    assert_eq!(build_from(None, &[], &["m1=5"], Some(&numbers)).unwrap_err(), ["m1: no such parameter"]);
 }
 
 #[test]
 fn a_word_without_equals_gets_advice() {
     let schema = everything();
-    let advice = |word: &str| run(None, &[], &["query=x", word], Some(&schema)).unwrap_err().remove(0);
+    let advice = |word: &str| build_from(None, &[], &["query=x", word], Some(&schema)).unwrap_err().remove(0);
     assert_eq!(advice("limit"), "'limit' is not an argument; did you mean limit=…?");
     assert_eq!(advice("limt"), "'limt' is not an argument; did you mean limit=…?");
     assert_eq!(advice("limit:5"), "'limit:5' is not an argument; did you mean limit=5?");
@@ -307,8 +315,8 @@ fn a_word_without_equals_gets_advice() {
     assert_eq!(advice("=5"), "'=5' is not an argument; a name must stand before the =");
     assert_eq!(advice(":=5"), "':=5' is not an argument; a name must stand before the =");
     assert_eq!(advice("hello world"), "'hello world' is not an argument; write NAME=VALUE");
-    let free = run(None, &[], &["hello world"], Some(&schema)).unwrap_err();
-    let quoted = crate::shell::quoted("hello world");
+    let free = build_from(None, &[], &["hello world"], Some(&schema)).unwrap_err();
+    let quoted = crate::util::quoting::quote("hello world");
     let meant = format!("'hello world' is not an argument; did you mean query={quoted}?");
     assert_eq!(free, [&meant, "query: required, but not given"]);
     assert_eq!(untyped(&["limit"]).unwrap_err(), ["'limit' is not an argument; write NAME=VALUE"]);
@@ -318,15 +326,15 @@ fn a_word_without_equals_gets_advice() {
 fn secrets_are_not_repeated() {
     let schema = everything();
     // Typed, but the schema calls it a password; read from a file.
-    let problems = run(None, &[], &["query=x", "token=hunter2", "limit=@note.txt"], Some(&schema)).unwrap_err();
+    let problems = build_from(None, &[], &["query=x", "token=hunter2", "limit=@note.txt"], Some(&schema)).unwrap_err();
     assert_eq!(problems, ["limit: expected integer", "token: needs at least 40 characters"]);
     let numeric = json!({"properties": {"pin": {"type": "integer", "writeOnly": true}}});
-    assert_eq!(run(None, &[], &["pin=abc"], Some(&numeric)).unwrap_err(), ["pin: expected integer"]);
+    assert_eq!(build_from(None, &[], &["pin=abc"], Some(&numeric)).unwrap_err(), ["pin: expected integer"]);
     let enumerated =
         json!({"properties": {"a": {"enum": ["x"]}, "from": {"type": "integer"}}, "additionalProperties": true});
-    assert_eq!(run(None, &[], &["a=@note.txt"], Some(&enumerated)).unwrap_err(), [r#"a: expected "x""#]);
+    assert_eq!(build_from(None, &[], &["a=@note.txt"], Some(&enumerated)).unwrap_err(), [r#"a: expected "x""#]);
     assert_eq!(
-        over("-", &["a=y"], Some(&enumerated)).unwrap_err(),
+        build_over_base("-", &["a=y"], Some(&enumerated)).unwrap_err(),
         ["from: expected integer", r#"a: expected "x", got 'y'"#]
     );
 }
@@ -335,24 +343,27 @@ fn secrets_are_not_repeated() {
 fn a_schema_that_cannot_judge_is_no_mistake_of_the_user() {
     let schema =
         json!({"$schema": "https://example.com/mine", "properties": {"n": {"type": "integer"}}, "required": ["m"]});
-    let built = run(None, &[], &["n=5"], Some(&schema)).unwrap();
+    let built = build_from(None, &[], &["n=5"], Some(&schema)).unwrap();
     assert_eq!(Value::Object(built.arguments), json!({"n": 5}));
     assert_eq!(
-        built.unchecked,
-        [Doubt { extent: Extent::All, why: SchemaError::Dialect("https://example.com/mine".to_owned()) }]
+        built.unchecked_parts,
+        [UncheckedArguments {
+            extent: UncheckedExtent::All,
+            reason: SchemaError::UnknownDialect("https://example.com/mine".to_owned())
+        }]
     );
     // Nothing to check: the schema is not even looked at.
     let harmless =
         json!({"$schema": "https://example.com/mine", "type": "object", "properties": {"n": {"type": "integer"}}});
-    assert_eq!(run(None, &[], &[], Some(&harmless)).unwrap().unchecked, []);
+    assert_eq!(build_from(None, &[], &[], Some(&harmless)).unwrap().unchecked_parts, []);
 }
 
 #[test]
 fn call_forms_fill_the_arguments() {
     let schema = everything();
-    let form = |word: &str| call_form(word).unwrap().unwrap().arguments;
+    let form = |word: &str| parse_call_form(word).unwrap().unwrap().arguments;
     let build = |word: &str, words: &[&str]| {
-        run(None, &form(word), words, Some(&schema)).map(|built| Value::Object(built.arguments))
+        build_from(None, &form(word), words, Some(&schema)).map(|built| Value::Object(built.arguments))
     };
     assert_eq!(build(r#"s(query: "x", limit: 5)"#, &["on=true"]), Ok(json!({"query": "x", "limit": 5, "on": true})));
     assert_eq!(build(r#"s("x", 5)"#, &[]), Ok(json!({"query": "x", "limit": 5})));
@@ -363,16 +374,17 @@ fn call_forms_fill_the_arguments() {
     assert_eq!(build(r#"s(qeury: "x")"#, &["query=y"]).unwrap_err(), ["qeury: no such parameter; did you mean query?"]);
     assert_eq!(build(r#"s(query: "x")"#, &["query=y"]).unwrap_err(), ["query: given twice, but it takes one value"]);
     assert_eq!(build("s({})", &["query=y"]), Ok(json!({"query": "y"})));
-    let many = run(None, &form("s(1, 2)"), &[], Some(&json!({"properties": {"a": {"type": "integer"}}}))).unwrap_err();
+    let many =
+        build_from(None, &form("s(1, 2)"), &[], Some(&json!({"properties": {"a": {"type": "integer"}}}))).unwrap_err();
     assert_eq!(many, ["the call form has more arguments than the tool has parameters (1)"]);
-    let unknown = run(None, &form("s(1)"), &[], None).unwrap_err();
+    let unknown = build_from(None, &form("s(1)"), &[], None).unwrap_err();
     assert_eq!(unknown, ["an argument without a name needs the tool's schema; write name: value"]);
 }
 
 #[test]
 fn call_forms_parse() {
     let parse = |word: &str| {
-        let form = call_form(word).unwrap().unwrap();
+        let form = parse_call_form(word).unwrap().unwrap();
         let arguments: Vec<Value> =
             form.arguments.into_iter().map(|argument| json!([argument.name, argument.value])).collect();
         (form.tool, Value::Array(arguments).to_string())
@@ -401,13 +413,13 @@ fn call_forms_parse() {
 #[test]
 fn a_tool_name_is_no_call_form() {
     for word in ["tool", "a.b", "", "(x)", "q=f(x)", "a b(c)", "tool)", "'x'(1)"] {
-        assert!(call_form(word).is_none(), "{word}");
+        assert!(parse_call_form(word).is_none(), "{word}");
     }
 }
 
 #[test]
 fn bad_call_forms_say_where() {
-    let wrong = |word: &str| call_form(word).unwrap().unwrap_err().to_string();
+    let wrong = |word: &str| parse_call_form(word).unwrap().unwrap_err().to_string();
     assert_eq!(wrong("t(a: 1 b: 2)"), "the call form is wrong at character 8: expected , or ), got 'b'");
     assert_eq!(wrong("t(a: 1"), "the call form is wrong at its end: expected , or )");
     assert_eq!(wrong("t(a:)"), "the call form is wrong at character 5: expected a value, got ')'");
@@ -437,7 +449,7 @@ fn bad_call_forms_say_where() {
         "t(a: b(c))",
         "t(0xfffffffffffffffffffffffffffffffff)",
     ] {
-        assert!(call_form(bad).unwrap().is_err(), "{bad}");
+        assert!(parse_call_form(bad).unwrap().is_err(), "{bad}");
     }
     assert!(wrong(&format!("t({}", "[".repeat(100_000))).contains("nested too deeply"));
 }
@@ -457,7 +469,7 @@ fn examples_are_calls_that_fit() {
         json!({"type": "object", "required": ["e", ""], "properties": {"e": {"type": "string", "maxLength": 0}, "": {"type": "integer"}}}),
     ];
     for schema in schemas {
-        let line = schema::example(&schema).words.join(" ");
+        let line = schema::example_arguments(&schema).words.join(" ");
         let words = shlex::split(&line).unwrap();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // A parameter without a name cannot be typed as a word at all.
@@ -465,7 +477,7 @@ fn examples_are_calls_that_fit() {
             ["--args", whole, words @ ..] => (Some(*whole), words),
             words => (None, words),
         };
-        assert!(run(whole, &[], words, Some(&schema)).unwrap().unchecked.is_empty(), "{line}");
+        assert!(build_from(whole, &[], words, Some(&schema)).unwrap().unchecked_parts.is_empty(), "{line}");
     }
 }
 
@@ -473,9 +485,14 @@ fn examples_are_calls_that_fit() {
 fn all_problems_become_one_usage_failure() {
     let schema = everything();
     let words = ["limit=abc".to_owned(), "qeury=x".to_owned()];
-    let problems = build(&Input { words: &words, ..Input::default() }, Some(&schema), &mut memory()).unwrap_err();
-    let failure = schema::failure("mcpipe list 'npx server' search", "search", &problems);
-    assert_eq!(failure.class(), crate::error::Class::Usage);
+    let problems = build_arguments(
+        &ArgumentInput { words: &words, ..ArgumentInput::default() },
+        Some(&schema),
+        &mut memory_reader(),
+    )
+    .unwrap_err();
+    let failure = schema::invalid_arguments_failure("mcpipe list 'npx server' search", "search", &problems);
+    assert_eq!(failure.kind(), crate::error::ErrorKind::Usage);
     assert_eq!(failure.details().message, "search: 3 arguments do not fit the tool");
     assert_eq!(failure.details().causes.len(), 3);
     assert_eq!(failure.details().hint.as_deref(), Some("mcpipe list 'npx server' search"));

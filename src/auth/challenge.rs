@@ -28,7 +28,7 @@ impl Challenge {
     #[must_use]
     pub fn scopes(&self) -> Vec<String> {
         let words = self.param("scope").unwrap_or_default().split_whitespace();
-        words.filter(|word| scopes::is_scope(word)).map(ToOwned::to_owned).collect()
+        words.filter(|word| scopes::is_valid_scope(word)).map(ToOwned::to_owned).collect()
     }
 
     /// The error code (RFC 6750 §3.1).
@@ -43,27 +43,27 @@ impl Challenge {
 }
 
 /// Reads all header lines. What cannot be understood is left out, never an error.
-pub fn parse<S: AsRef<str>>(lines: &[S]) -> Vec<Challenge> {
+pub fn parse_challenges<S: AsRef<str>>(lines: &[S]) -> Vec<Challenge> {
     let mut all = Vec::new();
     for line in lines {
-        Reader { rest: line.as_ref(), found: Vec::new() }.read(&mut all);
+        ChallengeParser { rest: line.as_ref(), challenges: Vec::new() }.parse_line(&mut all);
     }
     all
 }
 
 /// The challenge to be met with a token: one that says where to get it is preferred, then one with an error.
-pub fn oauth(challenges: &[Challenge]) -> Option<&Challenge> {
+pub fn select_oauth_challenge(challenges: &[Challenge]) -> Option<&Challenge> {
     let of = |wanted: fn(&Challenge) -> bool| challenges.iter().find(|one| one.is_oauth() && wanted(one));
     of(|one| one.resource_metadata().is_some()).or_else(|| of(|one| one.error().is_some())).or_else(|| of(|_| true))
 }
 
-struct Reader<'a> {
+struct ChallengeParser<'a> {
     rest: &'a str,
-    found: Vec<Challenge>,
+    challenges: Vec<Challenge>,
 }
 
-impl<'a> Reader<'a> {
-    fn read(mut self, all: &mut Vec<Challenge>) {
+impl<'a> ChallengeParser<'a> {
+    fn parse_line(mut self, all: &mut Vec<Challenge>) {
         // A scheme stands only at the beginning or after a comma; elsewhere a lone word belongs to a value
         // whose quotes were forgotten (`scope=a b`).
         let mut fresh = true;
@@ -74,50 +74,50 @@ impl<'a> Reader<'a> {
             if self.rest.is_empty() {
                 break;
             }
-            let word = self.take(|c| !matches!(c, ' ' | '\t' | ',' | '=' | '"'));
+            let word = self.take_while(|c| !matches!(c, ' ' | '\t' | ',' | '=' | '"'));
             if word.is_empty() {
                 // A stray quote or equals sign.
                 self.rest = &self.rest[1..];
             } else if let Some(after) = self.rest.trim_start_matches([' ', '\t']).strip_prefix('=') {
                 self.rest = after;
-                self.param(word);
+                self.parse_param(word);
             } else if fresh {
-                self.found.push(Challenge { scheme: word.to_ascii_lowercase(), params: Vec::new() });
-            } else if let Some((_, value)) = self.found.last_mut().and_then(|one| one.params.last_mut()) {
+                self.challenges.push(Challenge { scheme: word.to_ascii_lowercase(), params: Vec::new() });
+            } else if let Some((_, value)) = self.challenges.last_mut().and_then(|one| one.params.last_mut()) {
                 value.push(' ');
                 value.push_str(word);
             }
             fresh = false;
         }
-        all.append(&mut self.found);
+        all.append(&mut self.challenges);
     }
 
-    fn param(&mut self, name: &str) {
+    fn parse_param(&mut self, name: &str) {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
         let value = match self.rest.strip_prefix('"') {
             Some(after) => {
                 self.rest = after;
-                self.quoted()
+                self.parse_quoted()
             }
-            None => self.take(|c| !matches!(c, ' ' | '\t' | ',' | '"')).to_owned(),
+            None => self.take_while(|c| !matches!(c, ' ' | '\t' | ',' | '"')).to_owned(),
         };
         // `Negotiate YII==`: a token68 (RFC 9110 §11.2), no parameter.
         if value.chars().all(|c| c == '=') && !value.is_empty() {
             return;
         }
-        if let Some(challenge) = self.found.last_mut() {
+        if let Some(challenge) = self.challenges.last_mut() {
             challenge.params.push((name.to_ascii_lowercase(), value));
         }
     }
 
-    fn take(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
+    fn take_while(&mut self, wanted: impl Fn(char) -> bool) -> &'a str {
         let end = self.rest.find(|c| !wanted(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         word
     }
 
-    fn quoted(&mut self) -> String {
+    fn parse_quoted(&mut self) -> String {
         let mut value = String::new();
         let mut chars = self.rest.char_indices();
         while let Some((at, c)) = chars.next() {
@@ -139,15 +139,15 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn one(line: &str) -> Challenge {
-        let mut all = parse(&[line]);
+    fn parse_single(line: &str) -> Challenge {
+        let mut all = parse_challenges(&[line]);
         assert_eq!(all.len(), 1, "{all:?}");
         all.remove(0)
     }
 
     #[test]
     fn aut_02_reads_quoted_and_bare_values() {
-        let bearer = one(
+        let bearer = parse_single(
             r#"Bearer realm="a, \"b\"", resource_metadata=https://h/.well-known/x?a=1&b=2 , scope="mcp:a mcp:b",error=invalid_token"#,
         );
         assert_eq!(bearer.scheme, "bearer");
@@ -160,30 +160,30 @@ mod tests {
     #[test]
     fn aut_02_reads_several_challenges_in_one_line_and_in_several() {
         let lines = [r#"Basic realm="x", Negotiate YII==, BEARER resource_metadata="https://h/p", scope="s""#, "DPoP"];
-        let all = parse(&lines);
+        let all = parse_challenges(&lines);
         let schemes: Vec<&str> = all.iter().map(|one| one.scheme.as_str()).collect();
         assert_eq!(schemes, ["basic", "negotiate", "bearer", "dpop"]);
         assert!(all[1].params.is_empty());
-        assert_eq!(oauth(&all).and_then(Challenge::resource_metadata), Some("https://h/p"));
+        assert_eq!(select_oauth_challenge(&all).and_then(Challenge::resource_metadata), Some("https://h/p"));
     }
 
     #[test]
-    fn the_challenge_that_says_most_is_chosen() {
-        let all = parse(&["Bearer", "DPoP error=\"use_dpop_nonce\"", "Basic error=\"x\""]);
-        assert_eq!(oauth(&all).and_then(Challenge::error), Some("use_dpop_nonce"));
-        assert_eq!(oauth(&parse(&["Basic realm=\"x\""])), None);
-        assert_eq!(oauth(&parse(&["Bearer"])).map(|one| one.params.len()), Some(0));
+    fn the_most_specific_oauth_challenge_is_selected() {
+        let all = parse_challenges(&["Bearer", "DPoP error=\"use_dpop_nonce\"", "Basic error=\"x\""]);
+        assert_eq!(select_oauth_challenge(&all).and_then(Challenge::error), Some("use_dpop_nonce"));
+        assert_eq!(select_oauth_challenge(&parse_challenges(&["Basic realm=\"x\""])), None);
+        assert_eq!(select_oauth_challenge(&parse_challenges(&["Bearer"])).map(|one| one.params.len()), Some(0));
     }
 
     #[test]
-    fn sloppy_lines_are_read_as_far_as_they_go() {
-        assert_eq!(one("Bearer scope=a b c, error=\"e\"").scopes(), ["a", "b", "c"]);
-        assert_eq!(one("Bearer realm=\"x\" error=\"e\"").error(), Some("e"));
-        assert_eq!(one("Bearer , , scope = \"a\"").scopes(), ["a"]);
-        assert_eq!(one("Bearer error=\"never closed, scope=x").error(), Some("never closed, scope=x"));
-        assert_eq!(one("bearer \"\" = \"").scheme, "bearer");
-        assert!(parse(&["", " , ", "=", "\"", "a=b"]).iter().all(|one| one.params.is_empty()));
-        assert_eq!(one("Bearer scope=\"a é \u{202e}b c\\\\d e\\\"f ~!g\"").scopes(), ["a", "~!g"]);
-        assert_eq!(one("Bearer ü=1, scope=\"é\\").param("ü"), Some("1"));
+    fn malformed_challenges_are_parsed_leniently() {
+        assert_eq!(parse_single("Bearer scope=a b c, error=\"e\"").scopes(), ["a", "b", "c"]);
+        assert_eq!(parse_single("Bearer realm=\"x\" error=\"e\"").error(), Some("e"));
+        assert_eq!(parse_single("Bearer , , scope = \"a\"").scopes(), ["a"]);
+        assert_eq!(parse_single("Bearer error=\"never closed, scope=x").error(), Some("never closed, scope=x"));
+        assert_eq!(parse_single("bearer \"\" = \"").scheme, "bearer");
+        assert!(parse_challenges(&["", " , ", "=", "\"", "a=b"]).iter().all(|one| one.params.is_empty()));
+        assert_eq!(parse_single("Bearer scope=\"a é \u{202e}b c\\\\d e\\\"f ~!g\"").scopes(), ["a", "~!g"]);
+        assert_eq!(parse_single("Bearer ü=1, scope=\"é\\").param("ü"), Some("1"));
     }
 }

@@ -2,26 +2,26 @@
 
 use serde_json::{Map, Value};
 
-use super::callback::short;
 use super::challenge::Challenge;
-use super::http::Http;
-use super::metadata::{self, ResourceMetadata, ServerMetadata};
-use super::settings::Settings;
-use crate::error::{Class, Failure, Result};
-use crate::transport::http::shown;
+use super::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
+use super::settings::OAuthSettings;
+use crate::auth::authorization_request::truncate;
+use crate::auth::http_client::OAuthHttpClient;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::http::redacted_url;
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct DiscoveryResult {
     /// The resource to ask tokens for, byte for byte.
     pub resource: String,
     /// The scopes that the resource knows.
-    pub scopes: Vec<String>,
+    pub resource_scopes: Vec<String>,
     /// The authorization server.
-    pub server: ServerMetadata,
+    pub authorization_server: AuthorizationServerMetadata,
     /// Whether the server, or the user, said that there is one. Where it is only assumed (2025-03-26), the
     /// server may know nothing of OAuth.
-    pub told: bool,
+    pub is_advertised: bool,
 }
 
 /// Finds the authorization server; `wants_pkce` says whether it is for a grant that needs PKCE.
@@ -29,80 +29,91 @@ pub struct Found {
 /// # Errors
 /// When metadata cannot be had, or must not be believed.
 pub async fn discover(
-    http: &Http,
-    settings: &Settings,
+    http: &OAuthHttpClient,
+    settings: &OAuthSettings,
     challenge: Option<&Challenge>,
     wants_pkce: bool,
-) -> Result<Found> {
+) -> Result<DiscoveryResult> {
     if let Some(issuer) = &settings.issuer {
-        http.trust(issuer);
+        http.allow_host(issuer);
     }
     let server = http.server();
-    let document = resource_metadata(http, challenge).await?;
-    let known = document.as_ref().map(|(_, document)| ResourceMetadata::read(document)).unwrap_or_default();
+    let document = fetch_resource_metadata(http, challenge).await?;
+    let known =
+        document.as_ref().map(|(_, document)| ProtectedResourceMetadata::from_json(document)).unwrap_or_default();
     let resource = match (&document, &known.resource) {
         (None, _) => metadata::default_resource(server),
-        (Some(_), Some(resource)) if metadata::resource_fits(resource, server) => resource.clone(),
-        (Some((url, _)), resource) => return Err(foreign_resource(url, resource.as_deref(), &shown(server))),
+        (Some(_), Some(resource)) if metadata::resource_covers_server(resource, server) => resource.clone(),
+        (Some((url, _)), resource) => return Err(resource_mismatch(url, resource.as_deref(), &redacted_url(server))),
     };
     let pkce = match (wants_pkce, settings.allow_unadvertised_pkce) {
-        (false, _) => Pkce::Unused,
-        (true, true) => Pkce::Assumed,
-        (true, false) => Pkce::Promised,
+        (false, _) => PkceRequirement::NotNeeded,
+        (true, true) => PkceRequirement::AllowUnadvertised,
+        (true, false) => PkceRequirement::MustAdvertise,
     };
-    let found = |server, told| Found { resource, scopes: known.scopes_supported, server, told };
-    match choose(settings.issuer.as_deref(), &known.authorization_servers)? {
-        Some(issuer) => match server_metadata(http, &issuer, pkce).await? {
+    let found = |server, told| DiscoveryResult {
+        resource,
+        resource_scopes: known.scopes_supported,
+        authorization_server: server,
+        is_advertised: told,
+    };
+    match choose_issuer(settings.issuer.as_deref(), &known.authorization_servers)? {
+        Some(issuer) => match fetch_server_metadata(http, &issuer, pkce).await? {
             Some(metadata) => {
                 if settings.issuer.is_some() {
                     // Whom the user named may name others.
-                    metadata.endpoints().for_each(|url| http.trust(url));
+                    metadata.endpoints().for_each(|url| http.allow_host(url));
                 }
                 Ok(found(metadata, true))
             }
-            None => {
-                Err(Failure::new(Class::Auth, format!("the authorization server {issuer} describes itself nowhere"))
-                    .cause("none of the well-known addresses of its metadata has any"))
-            }
+            None => Err(Failure::new(
+                ErrorKind::Auth,
+                format!("the authorization server {issuer} describes itself nowhere"),
+            )
+            .cause("none of the well-known addresses of its metadata has any")),
         },
         None => {
             let origin = metadata::origin(server);
-            let metadata = server_metadata(http, &origin, pkce).await?;
+            let metadata = fetch_server_metadata(http, &origin, pkce).await?;
             let told = metadata.is_some();
-            Ok(found(metadata.unwrap_or_else(|| ServerMetadata::assumed_at(&origin)), told))
+            Ok(found(metadata.unwrap_or_else(|| AuthorizationServerMetadata::assumed_for_origin(&origin)), told))
         }
     }
 }
 
 /// The issuer to use: the configured one, where the server does not contradict; else the first it names.
-fn choose(configured: Option<&str>, named: &[String]) -> Result<Option<String>> {
+fn choose_issuer(configured: Option<&str>, named: &[String]) -> Result<Option<String>> {
     let Some(configured) = configured else { return Ok(named.first().cloned()) };
     if named.is_empty() {
         return Ok(Some(configured.to_owned()));
     }
-    match named.iter().find(|issuer| metadata::same_issuer(configured, issuer)) {
+    match named.iter().find(|issuer| metadata::is_same_issuer(configured, issuer)) {
         Some(issuer) => Ok(Some(issuer.clone())),
         None => {
-            Err(Failure::new(Class::Auth, "the server does not take tokens of the configured authorization server")
-                .cause(format!("configured is {configured}; the server names {}", short(&named.join(", "), 300)))
+            Err(Failure::new(ErrorKind::Auth, "the server does not take tokens of the configured authorization server")
+                .cause(format!("configured is {configured}; the server names {}", truncate(&named.join(", "), 300)))
                 .hint("correct 'issuer' in [servers.NAME.auth], or --issuer, or leave it out"))
         }
     }
 }
 
-fn foreign_resource(url: &str, resource: Option<&str>, server: &str) -> Failure {
-    let failure = Failure::new(Class::Auth, format!("the metadata at {} is not about {server}", short(url, 200)));
+fn resource_mismatch(url: &str, resource: Option<&str>, server: &str) -> Failure {
+    let failure =
+        Failure::new(ErrorKind::Auth, format!("the metadata at {} is not about {server}", truncate(url, 200)));
     match resource {
-        Some(resource) => failure.cause(format!("it is about {}", short(resource, 200))),
+        Some(resource) => failure.cause(format!("it is about {}", truncate(resource, 200))),
         None => failure.cause("it does not say which resource it is about"),
     }
 }
 
 /// The metadata of the protected resource and where it was: at the address of the challenge, or at the
 /// well-known ones. `None` where there is none.
-async fn resource_metadata(http: &Http, challenge: Option<&Challenge>) -> Result<Option<(String, Map<String, Value>)>> {
+async fn fetch_resource_metadata(
+    http: &OAuthHttpClient,
+    challenge: Option<&Challenge>,
+) -> Result<Option<(String, Map<String, Value>)>> {
     if let Some(url) = challenge.and_then(Challenge::resource_metadata) {
-        match http.get(url).await.map(|answer| (answer.status, answer.document())) {
+        match http.get(url).await.map(|answer| (answer.status, answer.json_object())) {
             Ok((_, Some(document))) => return Ok(Some((url.to_owned(), document))),
             // Behind a proxy, servers often name themselves by an address that is good inside only; their own
             // well-known addresses are as good a source.
@@ -110,42 +121,47 @@ async fn resource_metadata(http: &Http, challenge: Option<&Challenge>) -> Result
             Err(failure) => http.trace().note(&format!("no metadata: {failure}")),
         }
     }
-    first(http, &metadata::resource_metadata_urls(http.server()), |_, document| Ok(Some(document))).await
+    fetch_first(http, &metadata::resource_metadata_urls(http.server()), |_, document| Ok(Some(document))).await
 }
 
 /// What the metadata has to say about PKCE (`AUT-09`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pkce {
+enum PkceRequirement {
     /// Nothing: the grant has no redirect that it would protect.
-    Unused,
+    NotNeeded,
     /// Nothing against it: the user knows that it is supported.
-    Assumed,
+    AllowUnadvertised,
     /// That it is supported.
-    Promised,
+    MustAdvertise,
 }
 
 /// The metadata of an issuer. `None` where there is none.
 ///
 /// Where PKCE must be promised, a document that does not say whether it is supported is passed over for one that
 /// does, and refused in the end.
-async fn server_metadata(http: &Http, issuer: &str, pkce: Pkce) -> Result<Option<ServerMetadata>> {
+async fn fetch_server_metadata(
+    http: &OAuthHttpClient,
+    issuer: &str,
+    pkce: PkceRequirement,
+) -> Result<Option<AuthorizationServerMetadata>> {
     let urls = metadata::server_metadata_urls(issuer).map_err(|why| {
-        Failure::new(Class::Auth, format!("'{}' cannot be an authorization server", short(issuer, 200))).cause(why)
+        Failure::new(ErrorKind::Auth, format!("'{}' cannot be an authorization server", truncate(issuer, 200)))
+            .cause(why)
     })?;
     let mut silent = false;
-    let found = first(http, &urls, |url, document| {
-        let read = ServerMetadata::read(&document).unwrap_or_default();
-        if !metadata::same_issuer(issuer, &read.issuer) {
-            return Err(Failure::new(Class::Auth, format!("the metadata at {url} is not that of {issuer}"))
-                .cause(format!("it calls itself '{}'", short(&read.issuer, 200))));
+    let found = fetch_first(http, &urls, |url, document| {
+        let read = AuthorizationServerMetadata::from_json(&document).unwrap_or_default();
+        if !metadata::is_same_issuer(issuer, &read.issuer) {
+            return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} is not that of {issuer}"))
+                .cause(format!("it calls itself '{}'", truncate(&read.issuer, 200))));
         }
-        match read.offers_s256() {
-            None if pkce == Pkce::Promised => {
+        match read.supports_pkce_s256() {
+            None if pkce == PkceRequirement::MustAdvertise => {
                 silent = true;
                 Ok(None)
             }
-            Some(false) if pkce != Pkce::Unused => {
-                Err(Failure::new(Class::Auth, format!("the authorization server {issuer} is not safe"))
+            Some(false) if pkce != PkceRequirement::NotNeeded => {
+                Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} is not safe"))
                     .cause("it does not support PKCE with S256, which protects the login"))
             }
             _ => Ok(Some(read)),
@@ -154,9 +170,11 @@ async fn server_metadata(http: &Http, issuer: &str, pkce: Pkce) -> Result<Option
     .await?;
     match found {
         Some((_, metadata)) => Ok(Some(metadata)),
-        None if silent => Err(Failure::new(Class::Auth, format!("the authorization server {issuer} may not be safe"))
-            .cause("it does not say that it supports PKCE, which protects the login")
-            .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]")),
+        None if silent => {
+            Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} may not be safe"))
+                .cause("it does not say that it supports PKCE, which protects the login")
+                .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]"))
+        }
         None => Ok(None),
     }
 }
@@ -165,17 +183,17 @@ async fn server_metadata(http: &Http, issuer: &str, pkce: Pkce) -> Result<Option
 ///
 /// An answer of 4xx, or one that is no JSON (a page for every address), means that it is not there; silence
 /// and 5xx mean that nothing can be said.
-async fn first<T>(
-    http: &Http,
+async fn fetch_first<T>(
+    http: &OAuthHttpClient,
     urls: &[String],
     mut take: impl FnMut(&str, Map<String, Value>) -> Result<Option<T>>,
 ) -> Result<Option<(String, T)>> {
     for url in urls {
         let answer = http.get(url).await?;
         if answer.status >= 500 {
-            return Err(Failure::new(Class::Unreachable, format!("{url} answered HTTP {}", answer.status)));
+            return Err(Failure::new(ErrorKind::Unreachable, format!("{url} answered HTTP {}", answer.status)));
         }
-        if let Some(document) = answer.document()
+        if let Some(document) = answer.json_object()
             && let Some(taken) = take(url, document)?
         {
             return Ok(Some((url.clone(), taken)));
@@ -192,12 +210,15 @@ mod tests {
 
     #[test]
     fn the_configured_issuer_is_used_unless_the_server_names_others() {
-        assert_eq!(choose(None, &names("https://a https://b")).unwrap().as_deref(), Some("https://a"));
-        assert_eq!(choose(None, &[]).unwrap(), None);
-        assert_eq!(choose(Some("https://b"), &names("https://a https://b/")).unwrap().as_deref(), Some("https://b/"));
-        assert_eq!(choose(Some("https://c"), &[]).unwrap().as_deref(), Some("https://c"));
-        let failure = choose(Some("https://c"), &names("https://a")).unwrap_err();
-        assert_eq!(failure.class(), Class::Auth);
+        assert_eq!(choose_issuer(None, &names("https://a https://b")).unwrap().as_deref(), Some("https://a"));
+        assert_eq!(choose_issuer(None, &[]).unwrap(), None);
+        assert_eq!(
+            choose_issuer(Some("https://b"), &names("https://a https://b/")).unwrap().as_deref(),
+            Some("https://b/")
+        );
+        assert_eq!(choose_issuer(Some("https://c"), &[]).unwrap().as_deref(), Some("https://c"));
+        let failure = choose_issuer(Some("https://c"), &names("https://a")).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.to_string().contains("https://c") && failure.to_string().contains("https://a"));
     }
 }

@@ -2,50 +2,53 @@
 
 use url::form_urlencoded::Serializer;
 
-use super::dpop::{self, Prover, Shown};
-use super::http::{Answer, Http};
-use super::identity::{Identity, Method};
-use super::token::{self, Denied, Granted, Kind, NoToken};
-use crate::error::{Class, Failure, Result};
+use super::dpop::{self, DpopKey, ProofTarget};
+use crate::auth::client_auth::{ClientAuthMethod, ClientAuthentication};
+use crate::auth::http_client::{OAuthHttpClient, OAuthHttpResponse};
+use crate::auth::token_response;
+use crate::auth::token_response::{OAuthError, TokenError, TokenResponse, TokenType};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
-use crate::transport::http::shown;
+use crate::transport::http::redacted_url;
 
 /// A form, before it is encoded. Some of it is secret: it has no `Debug`.
-pub type Form = Vec<(&'static str, String)>;
+pub type FormFields = Vec<(&'static str, String)>;
 
 /// The content type of a form.
-const FORM: &str = "application/x-www-form-urlencoded";
+const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// One endpoint, and who asks there.
-pub struct Endpoint<'a> {
+pub struct OAuthEndpoint<'a> {
     /// The way there.
-    pub http: &'a Http,
+    pub http: &'a OAuthHttpClient,
     /// The URL, as the metadata writes it.
     pub url: &'a str,
     /// Who asks.
-    pub identity: Identity<'a>,
+    pub client_auth: ClientAuthentication<'a>,
     /// The key that tokens shall be bound to.
-    pub prover: Option<&'a Prover>,
+    pub dpop_key: Option<&'a DpopKey>,
     /// Now, in seconds since 1970.
     pub now: u64,
 }
 
-impl Endpoint<'_> {
+impl OAuthEndpoint<'_> {
     /// Asks for a token.
     ///
     /// # Errors
     /// When there is no answer or one that cannot be used. A refusal is the inner error.
-    pub async fn token(&self, form: Form) -> Result<Result<Granted, Denied>> {
-        let answer = self.post(form).await?;
-        let granted = match token::read(answer.status, &answer.body) {
+    pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
+        let answer = self.post_form(form).await?;
+        let granted = match token_response::parse_token_response(answer.status, &answer.body) {
             Ok(granted) => granted,
-            Err(NoToken::Denied(denied)) => return Ok(Err(denied)),
-            Err(NoToken::Unusable(why)) => return Err(unusable(&answer, &why)),
+            Err(TokenError::Rejected(denied)) => return Ok(Err(denied)),
+            Err(TokenError::InvalidResponse(why)) => return Err(invalid_response(&answer, &why)),
         };
-        match (granted.kind, self.prover) {
-            (Kind::Dpop, None) => Err(unusable(&answer, "the token is bound to a key (DPoP) that was not shown")
-                .hint("set dpop = true in [servers.NAME.auth]")),
-            (Kind::Bearer, Some(_)) => Err(unusable(&answer, "the token is not bound to the key (DPoP)")
+        match (granted.token_type, self.dpop_key) {
+            (TokenType::Dpop, None) => {
+                Err(invalid_response(&answer, "the token is bound to a key (DPoP) that was not shown")
+                    .hint("set dpop = true in [servers.NAME.auth]"))
+            }
+            (TokenType::Bearer, Some(_)) => Err(invalid_response(&answer, "the token is not bound to the key (DPoP)")
                 .hint("the authorization server may not support DPoP: leave dpop = true out")),
             _ => Ok(Ok(granted)),
         }
@@ -54,13 +57,13 @@ impl Endpoint<'_> {
     /// Exchanges a token for one of another kind (RFC 8693).
     ///
     /// # Errors
-    /// As [`Endpoint::token`].
-    pub async fn exchange(&self, form: Form) -> Result<Result<Secret, Denied>> {
-        let answer = self.post(form).await?;
-        match token::read_exchanged(answer.status, &answer.body) {
+    /// As [`OAuthEndpoint::request_token`].
+    pub async fn exchange_token(&self, form: FormFields) -> Result<Result<Secret, OAuthError>> {
+        let answer = self.post_form(form).await?;
+        match token_response::parse_exchange_response(answer.status, &answer.body) {
             Ok(token) => Ok(Ok(token)),
-            Err(NoToken::Denied(denied)) => Ok(Err(denied)),
-            Err(NoToken::Unusable(why)) => Err(unusable(&answer, &why)),
+            Err(TokenError::Rejected(denied)) => Ok(Err(denied)),
+            Err(TokenError::InvalidResponse(why)) => Err(invalid_response(&answer, &why)),
         }
     }
 
@@ -69,47 +72,49 @@ impl Endpoint<'_> {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn post(&self, mut form: Form) -> Result<Answer> {
-        let mut answer = self.once(form.clone()).await?;
-        if self.identity.method == Method::ClientSecretBasic && misses_id(&answer) {
+    pub async fn post_form(&self, mut form: FormFields) -> Result<OAuthHttpResponse> {
+        let mut answer = self.post_once(form.clone()).await?;
+        if self.client_auth.method == ClientAuthMethod::ClientSecretBasic && is_missing_client_id(&answer) {
             // Some want it there as well, others refuse it there: it cannot be right for all at once.
-            form.push(("client_id", self.identity.client_id.to_owned()));
-            answer = self.once(form.clone()).await?;
+            form.push(("client_id", self.client_auth.client_id.to_owned()));
+            answer = self.post_once(form.clone()).await?;
         }
-        let told = self.prover.is_some() && answer.header(dpop::NONCE_HEADER).is_some();
-        if told && matches!(answer.status, 400 | 401) && token::denied(answer.status, &answer.body).is(dpop::USE_NONCE)
+        let told = self.dpop_key.is_some() && answer.header(dpop::NONCE_HEADER).is_some();
+        if told
+            && matches!(answer.status, 400 | 401)
+            && token_response::parse_error_response(answer.status, &answer.body).has_code(dpop::USE_DPOP_NONCE)
         {
-            return self.once(form).await;
+            return self.post_once(form).await;
         }
         Ok(answer)
     }
 
-    async fn once(&self, mut form: Form) -> Result<Answer> {
+    async fn post_once(&self, mut form: FormFields) -> Result<OAuthHttpResponse> {
         let mut headers = Vec::new();
-        if let Some(value) = self.identity.apply(&mut form, self.now)? {
+        if let Some(value) = self.client_auth.apply(&mut form, self.now)? {
             headers.push(("authorization", value));
         }
-        if let Some(prover) = self.prover {
+        if let Some(prover) = self.dpop_key {
             let url = url::Url::parse(self.url)
-                .map_err(|error| Failure::new(Class::Auth, "the token endpoint is no URL").source(&error))?;
-            let shown = Shown { method: "POST", url: &url, token: None };
-            headers.push(("dpop", prover.proof(shown, &self.http.nonces, self.now)?));
+                .map_err(|error| Failure::new(ErrorKind::Auth, "the token endpoint is no URL").caused_by(&error))?;
+            let shown = ProofTarget { method: "POST", url: &url, access_token: None };
+            headers.push(("dpop", prover.dpop_proof(shown, &self.http.dpop_nonces, self.now)?));
         }
         let body = Serializer::new(String::new()).extend_pairs(&form).finish();
-        let answer = self.http.post(self.url, FORM, body, &headers).await?;
-        if let Some(nonce) = self.prover.and_then(|_| answer.header(dpop::NONCE_HEADER)) {
-            self.http.nonces.take(&answer.url, nonce);
+        let answer = self.http.post(self.url, FORM_CONTENT_TYPE, body, &headers).await?;
+        if let Some(nonce) = self.dpop_key.and_then(|_| answer.header(dpop::NONCE_HEADER)) {
+            self.http.dpop_nonces.remember(&answer.url, nonce);
         }
         Ok(answer)
     }
 }
 
 /// Whether a client was refused for want of its id.
-fn misses_id(answer: &Answer) -> bool {
-    let denied = token::denied(answer.status, &answer.body);
-    denied.is("invalid_client") && denied.description.is_some_and(|text| text.contains("client_id"))
+fn is_missing_client_id(answer: &OAuthHttpResponse) -> bool {
+    let denied = token_response::parse_error_response(answer.status, &answer.body);
+    denied.has_code("invalid_client") && denied.description.is_some_and(|text| text.contains("client_id"))
 }
 
-fn unusable(answer: &Answer, why: &str) -> Failure {
-    Failure::new(Class::Auth, format!("the answer of {} cannot be used", shown(&answer.url))).cause(why)
+fn invalid_response(answer: &OAuthHttpResponse, why: &str) -> Failure {
+    Failure::new(ErrorKind::Auth, format!("the answer of {} cannot be used", redacted_url(&answer.url))).cause(why)
 }

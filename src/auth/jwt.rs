@@ -14,14 +14,14 @@ use rustls::{SignatureAlgorithm, SignatureScheme};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::random::base64url;
-use crate::error::{Class, Failure, Result};
+use crate::auth::crypto::base64url;
+use crate::error::{ErrorKind, Failure, Result};
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs, reason = "each variant is the algorithm it is named after")]
-pub enum Algorithm {
+pub enum SigningAlgorithm {
     Es256,
     Es384,
     Rs256,
@@ -30,8 +30,8 @@ pub enum Algorithm {
     EdDsa,
 }
 
-impl Algorithm {
-    const ALL: [Algorithm; 5] = [Self::Es256, Self::Es384, Self::Rs256, Self::Ps256, Self::EdDsa];
+impl SigningAlgorithm {
+    const ALL: [SigningAlgorithm; 5] = [Self::Es256, Self::Es384, Self::Rs256, Self::Ps256, Self::EdDsa];
 
     /// The name on the wire and in the configuration.
     #[must_use]
@@ -51,7 +51,7 @@ impl Algorithm {
         Self::ALL.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(name))
     }
 
-    fn scheme(self) -> SignatureScheme {
+    fn signature_scheme(self) -> SignatureScheme {
         match self {
             Self::Es256 => SignatureScheme::ECDSA_NISTP256_SHA256,
             Self::Es384 => SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -62,7 +62,7 @@ impl Algorithm {
     }
 
     /// How long each of the two numbers of an ECDSA signature is.
-    fn half(self) -> Option<usize> {
+    fn ecdsa_integer_len(self) -> Option<usize> {
         match self {
             Self::Es256 => Some(32),
             Self::Es384 => Some(48),
@@ -73,19 +73,19 @@ impl Algorithm {
 
 /// A private key and the algorithm it signs with.
 #[derive(Clone, Debug)]
-pub struct Key {
+pub struct JwtKey {
     key: Arc<dyn SigningKey>,
-    algorithm: Algorithm,
+    algorithm: SigningAlgorithm,
 }
 
-impl Key {
+impl JwtKey {
     /// Reads a private key (PEM: PKCS#8, PKCS#1 or SEC1). Where no algorithm is named, the key's kind decides.
     ///
     /// # Errors
-    /// [`Class::Config`], naming the file.
-    pub fn read(path: &Path, algorithm: Option<Algorithm>) -> Result<Self> {
+    /// [`ErrorKind::Config`], naming the file.
+    pub fn from_pem_file(path: &Path, algorithm: Option<SigningAlgorithm>) -> Result<Self> {
         let bad = |cause: String| {
-            Failure::new(Class::Config, format!("the private key '{}' cannot be used", path.display())).cause(cause)
+            Failure::new(ErrorKind::Config, format!("the private key '{}' cannot be used", path.display())).cause(cause)
         };
         let der = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
             pem::Error::Io(error) => bad(error.to_string()),
@@ -93,7 +93,7 @@ impl Key {
                 .hint("remove the password with: openssl pkey -in FILE -out NEW"),
             error => bad(error.to_string()),
         })?;
-        Key::new(&der, algorithm).map_err(|cause| {
+        JwtKey::from_der(&der, algorithm).map_err(|cause| {
             bad(cause)
                 .hint("rewrite it with: openssl pkey -in FILE -out NEW (RSA of 2048 bits, P-256, P-384 or Ed25519)")
         })
@@ -103,21 +103,21 @@ impl Key {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub fn new(der: &PrivateKeyDer<'_>, algorithm: Option<Algorithm>) -> Result<Self, String> {
+    pub fn from_der(der: &PrivateKeyDer<'_>, algorithm: Option<SigningAlgorithm>) -> Result<Self, String> {
         let key = any_supported_type(der).map_err(|error| error.to_string())?;
-        let fits = |algorithm: &Algorithm| key.choose_scheme(&[algorithm.scheme()]).is_some();
+        let fits = |algorithm: &SigningAlgorithm| key.choose_scheme(&[algorithm.signature_scheme()]).is_some();
         let algorithm = match algorithm {
             Some(named) if fits(&named) => named,
             Some(named) => return Err(format!("it does not fit the algorithm {}", named.as_str())),
-            None if key.algorithm() == SignatureAlgorithm::RSA => Algorithm::Rs256,
-            None => Algorithm::ALL.into_iter().find(fits).ok_or("no algorithm fits it")?,
+            None if key.algorithm() == SignatureAlgorithm::RSA => SigningAlgorithm::Rs256,
+            None => SigningAlgorithm::ALL.into_iter().find(fits).ok_or("no algorithm fits it")?,
         };
-        Ok(Key { key, algorithm })
+        Ok(JwtKey { key, algorithm })
     }
 
     /// The algorithm.
     #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> SigningAlgorithm {
         self.algorithm
     }
 
@@ -127,7 +127,7 @@ impl Key {
         let info = self.key.public_key()?;
         // A SubjectPublicKeyInfo ends in the uncompressed point: 4, x, y.
         let point = info.len().checked_sub(65).and_then(|at| info.get(at..))?;
-        if self.algorithm != Algorithm::Es256 || point.first() != Some(&4) {
+        if self.algorithm != SigningAlgorithm::Es256 || point.first() != Some(&4) {
             return None;
         }
         let (x, y) = (base64url(&point[1..33]), base64url(&point[33..]));
@@ -141,11 +141,11 @@ impl Key {
     pub fn sign(&self, mut header: Value, claims: &Value) -> Result<String> {
         header["alg"] = json!(self.algorithm.as_str());
         let text = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
-        let broken = || Failure::new(Class::Config, "the private key cannot sign");
-        let signer = self.key.choose_scheme(&[self.algorithm.scheme()]).ok_or_else(broken)?;
-        let signature = signer.sign(text.as_bytes()).map_err(|error| broken().source(&error))?;
-        let signature = match self.algorithm.half() {
-            Some(half) => fixed(&signature, half).ok_or_else(broken)?,
+        let broken = || Failure::new(ErrorKind::Config, "the private key cannot sign");
+        let signer = self.key.choose_scheme(&[self.algorithm.signature_scheme()]).ok_or_else(broken)?;
+        let signature = signer.sign(text.as_bytes()).map_err(|error| broken().caused_by(&error))?;
+        let signature = match self.algorithm.ecdsa_integer_len() {
+            Some(half) => ecdsa_der_to_jws(&signature, half).ok_or_else(broken)?,
             None => signature,
         };
         Ok(format!("{text}.{}", base64url(&signature)))
@@ -153,7 +153,7 @@ impl Key {
 }
 
 /// An ECDSA signature as JWS has it: both numbers at full length (RFC 7518 §3.4), from a DER sequence of two.
-fn fixed(der: &[u8], half: usize) -> Option<Vec<u8>> {
+fn ecdsa_der_to_jws(der: &[u8], half: usize) -> Option<Vec<u8>> {
     fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         let (&[found, length], rest) = der.split_first_chunk::<2>()?;
         // No element of a signature on these curves is longer than 127 bytes.
@@ -186,7 +186,11 @@ pub(super) mod tests {
     use super::*;
 
     /// Checks a signature against the public key of the key pair; the header and the claims.
-    pub(in crate::auth) fn open(jwt: &str, public: &[u8], by: &'static dyn VerificationAlgorithm) -> (Value, Value) {
+    pub(in crate::auth) fn verify_and_decode(
+        jwt: &str,
+        public: &[u8],
+        by: &'static dyn VerificationAlgorithm,
+    ) -> (Value, Value) {
         let (text, signature) = jwt.rsplit_once('.').unwrap();
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
         UnparsedPublicKey::new(by, public).verify(text.as_bytes(), &decode(signature)).unwrap();
@@ -205,13 +209,13 @@ pub(super) mod tests {
         let curve = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
         let der = EcdsaKeyPair::generate_pkcs8(curve, &rng).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(curve, der.as_ref(), &rng).unwrap();
-        let key = Key::new(&pkcs8(der.as_ref()), None).unwrap();
-        assert_eq!(key.algorithm(), Algorithm::Es256);
+        let key = JwtKey::from_der(&pkcs8(der.as_ref()), None).unwrap();
+        assert_eq!(key.algorithm(), SigningAlgorithm::Es256);
         // Numbers with leading zeros come up one time in 128.
         for round in 0..300 {
             let jwt = key.sign(json!({"typ": "JWT"}), &json!({"n": round})).unwrap();
             let public = signature::KeyPair::public_key(&pair).as_ref();
-            let (header, claims) = open(&jwt, public, &signature::ECDSA_P256_SHA256_FIXED);
+            let (header, claims) = verify_and_decode(&jwt, public, &signature::ECDSA_P256_SHA256_FIXED);
             assert_eq!((&header["alg"], &header["typ"]), (&json!("ES256"), &json!("JWT")));
             assert_eq!(claims["n"], round);
         }
@@ -221,42 +225,42 @@ pub(super) mod tests {
             point.extend(URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap());
         }
         assert_eq!(point, signature::KeyPair::public_key(&pair).as_ref());
-        assert!(Key::new(&pkcs8(der.as_ref()), Some(Algorithm::Rs256)).unwrap_err().contains("RS256"));
+        assert!(JwtKey::from_der(&pkcs8(der.as_ref()), Some(SigningAlgorithm::Rs256)).unwrap_err().contains("RS256"));
     }
 
     #[test]
     fn eddsa_signs() {
         let der = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).unwrap();
-        let key = Key::new(&pkcs8(der.as_ref()), None).unwrap();
+        let key = JwtKey::from_der(&pkcs8(der.as_ref()), None).unwrap();
         let jwt = key.sign(json!({}), &json!({})).unwrap();
-        let (header, _) = open(&jwt, signature::KeyPair::public_key(&pair).as_ref(), &signature::ED25519);
+        let (header, _) = verify_and_decode(&jwt, signature::KeyPair::public_key(&pair).as_ref(), &signature::ED25519);
         assert_eq!(header["alg"], "EdDSA");
         assert_eq!(key.jwk(), None);
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_named() {
+    fn an_invalid_key_file_is_named_in_the_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key.pem");
-        let missing = Key::read(&path, None).unwrap_err();
+        let missing = JwtKey::from_pem_file(&path, None).unwrap_err();
         assert!(missing.to_string().contains("key.pem"), "{missing}");
         std::fs::write(&path, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
             .unwrap();
-        let failure = Key::read(&path, None).unwrap_err();
-        assert_eq!(failure.class(), Class::Config);
+        let failure = JwtKey::from_pem_file(&path, None).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Config);
         assert!(failure.details().hint.is_some());
     }
 
     #[test]
-    fn signatures_are_brought_to_full_length() {
+    fn der_signatures_are_padded_to_fixed_length() {
         let der = [0x30, 7, 2, 1, 5, 2, 2, 0, 0x80];
         let mut wanted = vec![0; 64];
         (wanted[31], wanted[63]) = (5, 0x80);
-        assert_eq!(fixed(&der, 32), Some(wanted));
+        assert_eq!(ecdsa_der_to_jws(&der, 32), Some(wanted));
         for bad in [&der[..8], &[0x30, 0][..], &[0x31, 7, 2, 1, 5, 2, 2, 0, 0x80], &[0x30, 7, 2, 1, 5, 2, 2, 0, 1, 9]] {
-            assert_eq!(fixed(bad, 32), None);
+            assert_eq!(ecdsa_der_to_jws(bad, 32), None);
         }
-        assert_eq!(fixed(&[0x30, 8, 2, 3, 1, 0, 0, 2, 1, 1], 2), None);
+        assert_eq!(ecdsa_der_to_jws(&[0x30, 8, 2, 3, 1, 0, 0, 2, 1, 1], 2), None);
     }
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 /// What a protected resource says of itself (RFC 9728 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResourceMetadata {
+pub struct ProtectedResourceMetadata {
     /// The identifier of the resource, byte for byte.
     pub resource: Option<String>,
     /// Issuers whose tokens it takes, byte for byte.
@@ -17,14 +17,14 @@ pub struct ResourceMetadata {
     pub scopes_supported: Vec<String>,
 }
 
-impl ResourceMetadata {
+impl ProtectedResourceMetadata {
     /// Reads the document.
     #[must_use]
-    pub fn read(document: &Map<String, Value>) -> Self {
-        ResourceMetadata {
-            resource: text(document, "resource"),
-            authorization_servers: texts(document, "authorization_servers").unwrap_or_default(),
-            scopes_supported: texts(document, "scopes_supported").unwrap_or_default(),
+    pub fn from_json(document: &Map<String, Value>) -> Self {
+        ProtectedResourceMetadata {
+            resource: string_member(document, "resource"),
+            authorization_servers: string_list_member(document, "authorization_servers").unwrap_or_default(),
+            scopes_supported: string_list_member(document, "scopes_supported").unwrap_or_default(),
         }
     }
 }
@@ -32,7 +32,7 @@ impl ResourceMetadata {
 /// What an authorization server says of itself (RFC 8414 §2, OpenID Connect Discovery §3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is the member it is named after")]
-pub struct ServerMetadata {
+pub struct AuthorizationServerMetadata {
     pub issuer: String,
     pub authorization_endpoint: Option<String>,
     pub token_endpoint: Option<String>,
@@ -46,42 +46,45 @@ pub struct ServerMetadata {
     pub authorization_response_iss_parameter_supported: bool,
     pub client_id_metadata_document_supported: bool,
     /// Not read from a document, but assumed for want of one (2025-03-26).
-    pub assumed: bool,
+    pub is_assumed: bool,
 }
 
-impl ServerMetadata {
+impl AuthorizationServerMetadata {
     /// Reads the document; `None` where it names no issuer.
     #[must_use]
-    pub fn read(document: &Map<String, Value>) -> Option<Self> {
+    pub fn from_json(document: &Map<String, Value>) -> Option<Self> {
         let flag = |name: &str| document.get(name).is_some_and(|value| value == true || value == "true");
-        Some(ServerMetadata {
-            issuer: text(document, "issuer")?,
-            authorization_endpoint: text(document, "authorization_endpoint"),
-            token_endpoint: text(document, "token_endpoint"),
-            registration_endpoint: text(document, "registration_endpoint"),
-            revocation_endpoint: text(document, "revocation_endpoint"),
-            device_authorization_endpoint: text(document, "device_authorization_endpoint"),
-            scopes_supported: texts(document, "scopes_supported").unwrap_or_default(),
-            code_challenge_methods_supported: texts(document, "code_challenge_methods_supported"),
-            token_endpoint_auth_methods_supported: texts(document, "token_endpoint_auth_methods_supported"),
-            grant_types_supported: texts(document, "grant_types_supported"),
+        Some(AuthorizationServerMetadata {
+            issuer: string_member(document, "issuer")?,
+            authorization_endpoint: string_member(document, "authorization_endpoint"),
+            token_endpoint: string_member(document, "token_endpoint"),
+            registration_endpoint: string_member(document, "registration_endpoint"),
+            revocation_endpoint: string_member(document, "revocation_endpoint"),
+            device_authorization_endpoint: string_member(document, "device_authorization_endpoint"),
+            scopes_supported: string_list_member(document, "scopes_supported").unwrap_or_default(),
+            code_challenge_methods_supported: string_list_member(document, "code_challenge_methods_supported"),
+            token_endpoint_auth_methods_supported: string_list_member(
+                document,
+                "token_endpoint_auth_methods_supported",
+            ),
+            grant_types_supported: string_list_member(document, "grant_types_supported"),
             authorization_response_iss_parameter_supported: flag("authorization_response_iss_parameter_supported"),
             client_id_metadata_document_supported: flag("client_id_metadata_document_supported"),
-            assumed: false,
+            is_assumed: false,
         })
     }
 
     /// The endpoints of 2025-03-26 for a server without any metadata (`AUT-07`).
     #[must_use]
-    pub fn assumed_at(origin: &str) -> Self {
+    pub fn assumed_for_origin(origin: &str) -> Self {
         let at = |path: &str| Some(format!("{origin}{path}"));
-        ServerMetadata {
+        AuthorizationServerMetadata {
             issuer: origin.to_owned(),
             authorization_endpoint: at("/authorize"),
             token_endpoint: at("/token"),
             registration_endpoint: at("/register"),
-            assumed: true,
-            ..ServerMetadata::default()
+            is_assumed: true,
+            ..AuthorizationServerMetadata::default()
         }
     }
 
@@ -100,14 +103,14 @@ impl ServerMetadata {
 
     /// Whether it says that it supports PKCE with S256; `None` where it does not say (`AUT-09`).
     #[must_use]
-    pub fn offers_s256(&self) -> Option<bool> {
+    pub fn supports_pkce_s256(&self) -> Option<bool> {
         let methods = self.code_challenge_methods_supported.as_ref()?;
         Some(methods.iter().any(|method| method == "S256"))
     }
 
     /// Whether it says that it supports a grant; where it says nothing, only the grants that RFC 8414 implies.
     #[must_use]
-    pub fn offers_grant(&self, grant: &str) -> bool {
+    pub fn supports_grant(&self, grant: &str) -> bool {
         match &self.grant_types_supported {
             Some(grants) => grants.iter().any(|one| one == grant),
             None => grant == "authorization_code",
@@ -115,12 +118,12 @@ impl ServerMetadata {
     }
 }
 
-fn text(document: &Map<String, Value>, name: &str) -> Option<String> {
+fn string_member(document: &Map<String, Value>, name: &str) -> Option<String> {
     document.get(name)?.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned)
 }
 
 /// An array of strings; a single string counts as one of them, as some servers write it.
-fn texts(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+fn string_list_member(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     match document.get(name)? {
         Value::Array(items) => Some(items.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()),
         Value::String(words) => Some(words.split_whitespace().map(ToOwned::to_owned).collect()),
@@ -174,7 +177,7 @@ pub fn server_metadata_urls(issuer: &str) -> Result<Vec<String>, &'static str> {
 /// Whether a resource identifier fits the URL of the server: same origin, and the same path or one above it
 /// (RFC 9728 §3.3 as MCP applies it, `AUT-04`). A slash at the end of the path makes no difference.
 #[must_use]
-pub fn resource_fits(resource: &str, server: &Url) -> bool {
+pub fn resource_covers_server(resource: &str, server: &Url) -> bool {
     let Ok(url) = Url::parse(resource) else { return false };
     if url.origin() != server.origin() || !url.origin().is_tuple() || url.fragment().is_some() {
         return false;
@@ -208,7 +211,7 @@ pub fn default_resource(server: &Url) -> String {
 ///
 /// Exact, but for the slash of an empty path, which deployed servers write in one place and not in the other.
 #[must_use]
-pub fn same_issuer(expected: &str, found: &str) -> bool {
+pub fn is_same_issuer(expected: &str, found: &str) -> bool {
     fn bare(text: &str) -> Option<&str> {
         let text = text.strip_suffix('/').unwrap_or(text);
         let (_, authority) = text.split_once("://")?;
@@ -272,7 +275,7 @@ mod tests {
         for good in
             ["https://h/a/mcp", "https://h/a/mcp/", "https://h/a", "https://h", "https://H:443/", "https://h/a/mcp?k=1"]
         {
-            assert!(resource_fits(good, &server), "{good}");
+            assert!(resource_covers_server(good, &server), "{good}");
         }
         for bad in [
             "https://evil.example.com/a/mcp",
@@ -288,15 +291,15 @@ mod tests {
             "h",
             "",
         ] {
-            assert!(!resource_fits(bad, &server), "{bad}");
+            assert!(!resource_covers_server(bad, &server), "{bad}");
         }
     }
 
     #[test]
     fn aut_06_issuers_are_compared_exactly_but_for_the_slash_of_an_empty_path() {
-        assert!(same_issuer("https://h/t", "https://h/t"));
-        assert!(same_issuer("https://h/", "https://h"));
-        assert!(same_issuer("https://h:1", "https://h:1/"));
+        assert!(is_same_issuer("https://h/t", "https://h/t"));
+        assert!(is_same_issuer("https://h/", "https://h"));
+        assert!(is_same_issuer("https://h:1", "https://h:1/"));
         for (one, other) in [
             ("https://h/t", "https://h/t/"),
             ("https://h", "https://H"),
@@ -306,12 +309,12 @@ mod tests {
             ("https://h", "https://evil"),
             ("h", "h/"),
         ] {
-            assert!(!same_issuer(one, other), "{one} {other}");
+            assert!(!is_same_issuer(one, other), "{one} {other}");
         }
     }
 
     #[test]
-    fn a_server_without_an_identifier_is_known_by_its_url() {
+    fn the_default_resource_is_the_server_url() {
         assert_eq!(default_resource(&url("HTTPS://u:p@H:443/mcp#x")), "https://h/mcp");
         assert_eq!(default_resource(&url("http://localhost:80/")), "http://localhost");
         assert_eq!(default_resource(&url("https://h/mcp/?key=k")), "https://h/mcp/");
@@ -321,42 +324,42 @@ mod tests {
     fn identifiers_are_read_as_they_are_written() {
         let document = json!({"resource": "http://LOCALHOST:80", "authorization_servers": ["https://a/", 1, "b"],
             "scopes_supported": "x y"});
-        let found = ResourceMetadata::read(document.as_object().unwrap());
+        let found = ProtectedResourceMetadata::from_json(document.as_object().unwrap());
         assert_eq!(found.resource.as_deref(), Some("http://LOCALHOST:80"));
         assert_eq!(found.authorization_servers, ["https://a/", "b"]);
         assert_eq!(found.scopes_supported, ["x", "y"]);
-        assert_eq!(ResourceMetadata::read(&Map::new()), ResourceMetadata::default());
+        assert_eq!(ProtectedResourceMetadata::from_json(&Map::new()), ProtectedResourceMetadata::default());
     }
 
     #[test]
-    fn aut_09_the_absence_of_pkce_is_told_from_its_refusal() {
+    fn aut_09_unadvertised_pkce_differs_from_unsupported_pkce() {
         let read = |methods: Value| {
             let mut document = json!({"issuer": "i"});
             document["code_challenge_methods_supported"] = methods;
-            ServerMetadata::read(document.as_object().unwrap()).unwrap().offers_s256()
+            AuthorizationServerMetadata::from_json(document.as_object().unwrap()).unwrap().supports_pkce_s256()
         };
         assert_eq!(read(json!(["plain", "S256"])), Some(true));
         assert_eq!(read(json!(["plain"])), Some(false));
         assert_eq!(read(json!([])), Some(false));
         assert_eq!(read(Value::Null), None);
-        assert_eq!(ServerMetadata::read(&Map::new()), None);
+        assert_eq!(AuthorizationServerMetadata::from_json(&Map::new()), None);
     }
 
     #[test]
-    fn grants_are_implied_only_where_nothing_is_said() {
-        let read = |document: Value| ServerMetadata::read(document.as_object().unwrap()).unwrap();
+    fn default_grants_apply_only_if_the_metadata_lists_none() {
+        let read = |document: Value| AuthorizationServerMetadata::from_json(document.as_object().unwrap()).unwrap();
         let silent = read(json!({"issuer": "i"}));
-        assert!(silent.offers_grant("authorization_code") && !silent.offers_grant("client_credentials"));
+        assert!(silent.supports_grant("authorization_code") && !silent.supports_grant("client_credentials"));
         let open = read(json!({"issuer": "i", "grant_types_supported": ["client_credentials"]}));
-        assert!(!open.offers_grant("authorization_code") && open.offers_grant("client_credentials"));
+        assert!(!open.supports_grant("authorization_code") && open.supports_grant("client_credentials"));
     }
 
     #[test]
     fn aut_07_without_metadata_the_endpoints_are_at_the_origin() {
-        let assumed = ServerMetadata::assumed_at("https://h:1");
+        let assumed = AuthorizationServerMetadata::assumed_for_origin("https://h:1");
         assert_eq!(assumed.authorization_endpoint.as_deref(), Some("https://h:1/authorize"));
         assert_eq!(assumed.token_endpoint.as_deref(), Some("https://h:1/token"));
         assert_eq!(assumed.registration_endpoint.as_deref(), Some("https://h:1/register"));
-        assert!(assumed.assumed);
+        assert!(assumed.is_assumed);
     }
 }

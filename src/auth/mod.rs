@@ -1,19 +1,20 @@
 //! Logging in (digest §5): discovery, registration, the flows, renewal, and what keeps the credentials.
 
-pub mod callback;
+pub mod address_space;
+pub mod authorization_request;
 pub mod challenge;
+pub mod client_auth;
+pub mod credentials;
+pub mod crypto;
 pub mod discovery;
 pub mod dpop;
 pub mod endpoint;
-pub mod flow;
-pub mod gate;
-pub mod http;
-pub mod identity;
+pub mod flows;
+pub mod http_client;
 pub mod jwt;
-pub mod loopback;
 pub mod metadata;
-pub mod random;
-pub mod record;
+pub mod provider;
+pub mod redirect_listener;
 pub mod registration;
 pub mod scopes;
 pub mod settings;
@@ -22,9 +23,8 @@ pub mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
-pub mod token;
-pub mod zone;
+pub mod token_response;
 
-pub use flow::PATIENCE;
-pub use gate::{Gate, Manner};
-pub use settings::{Browser, Grant, Login, Person, Settings};
+pub use crate::auth::flows::LOGIN_TIMEOUT;
+pub use crate::auth::provider::{LoginContext, TokenProvider};
+pub use settings::{BrowserMode, Grant, LoginMode, OAuthSettings, UserInteraction};

@@ -1,6 +1,6 @@
 //! Which scopes to ask for (`AUT-15`, `AUT-21`, `AUT-22`).
 
-use super::metadata::ServerMetadata;
+use super::metadata::AuthorizationServerMetadata;
 
 /// Asks for a refresh token at servers that speak OpenID Connect.
 pub const OFFLINE_ACCESS: &str = "offline_access";
@@ -8,14 +8,14 @@ pub const OFFLINE_ACCESS: &str = "offline_access";
 /// Whether a word can be a scope (RFC 6749 §3.3). One that cannot would be refused where it is asked for, and is not
 /// fit to be shown.
 #[must_use]
-pub fn is_scope(word: &str) -> bool {
+pub fn is_valid_scope(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
 }
 
 /// The scopes of a first authorization: those the user configured, else those of the challenge, else all
 /// that the resource knows, else none at all.
 #[must_use]
-pub fn first(configured: Option<&[String]>, challenged: &[String], known: &[String]) -> Vec<String> {
+pub fn initial_scopes(configured: Option<&[String]>, challenged: &[String], known: &[String]) -> Vec<String> {
     let chosen = match configured {
         Some(configured) => configured,
         None if challenged.is_empty() => known,
@@ -38,7 +38,7 @@ pub fn union(before: &[String], now: &[String]) -> Vec<String> {
 
 /// The same with `offline_access`, where the authorization server knows it and scopes are named at all.
 #[must_use]
-pub fn lasting(mut scopes: Vec<String>, server: &ServerMetadata) -> Vec<String> {
+pub fn with_offline_access(mut scopes: Vec<String>, server: &AuthorizationServerMetadata) -> Vec<String> {
     let known = server.scopes_supported.iter().any(|scope| scope == OFFLINE_ACCESS);
     if known && !scopes.is_empty() && !scopes.iter().any(|scope| scope == OFFLINE_ACCESS) {
         scopes.push(OFFLINE_ACCESS.to_owned());
@@ -52,12 +52,12 @@ mod tests {
     use crate::auth::testing::words;
 
     #[test]
-    fn aut_15_configured_then_challenged_then_known_then_none() {
-        assert_eq!(first(Some(&words("a")), &words("b"), &words("c")), ["a"]);
-        assert_eq!(first(None, &words("b b"), &words("c")), ["b"]);
-        assert_eq!(first(None, &[], &words("c d")), ["c", "d"]);
-        assert!(first(None, &[], &[]).is_empty());
-        assert!(first(Some(&[]), &words("b"), &words("c")).is_empty());
+    fn aut_15_configured_scopes_come_before_challenged_before_supported_ones() {
+        assert_eq!(initial_scopes(Some(&words("a")), &words("b"), &words("c")), ["a"]);
+        assert_eq!(initial_scopes(None, &words("b b"), &words("c")), ["b"]);
+        assert_eq!(initial_scopes(None, &[], &words("c d")), ["c", "d"]);
+        assert!(initial_scopes(None, &[], &[]).is_empty());
+        assert!(initial_scopes(Some(&[]), &words("b"), &words("c")).is_empty());
     }
 
     #[test]
@@ -66,11 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn aut_22_offline_access_only_where_the_server_knows_it() {
-        let knows = ServerMetadata { scopes_supported: words("openid offline_access"), ..ServerMetadata::default() };
-        assert_eq!(lasting(words("a"), &knows), ["a", "offline_access"]);
-        assert_eq!(lasting(words("a offline_access"), &knows), ["a", "offline_access"]);
-        assert!(lasting(Vec::new(), &knows).is_empty());
-        assert_eq!(lasting(words("a"), &ServerMetadata::default()), ["a"]);
+    fn aut_22_offline_access_is_requested_only_if_the_server_supports_it() {
+        let knows = AuthorizationServerMetadata {
+            scopes_supported: words("openid offline_access"),
+            ..AuthorizationServerMetadata::default()
+        };
+        assert_eq!(with_offline_access(words("a"), &knows), ["a", "offline_access"]);
+        assert_eq!(with_offline_access(words("a offline_access"), &knows), ["a", "offline_access"]);
+        assert!(with_offline_access(Vec::new(), &knows).is_empty());
+        assert_eq!(with_offline_access(words("a"), &AuthorizationServerMetadata::default()), ["a"]);
     }
 }

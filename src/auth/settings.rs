@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::identity::Method;
-use super::jwt::Algorithm;
+use super::jwt::SigningAlgorithm;
+use crate::auth::client_auth::ClientAuthMethod;
 use crate::error::Result;
 use crate::secret::Secret;
-use crate::transport::Boxed;
+use crate::transport::BoxFuture;
 
 /// How tokens are obtained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ impl Grant {
 
     /// Whether a person must be there.
     #[must_use]
-    pub fn needs_person(self) -> bool {
+    pub fn is_interactive(self) -> bool {
         matches!(self, Grant::AuthorizationCode | Grant::DeviceCode)
     }
 }
@@ -62,7 +62,7 @@ impl Grant {
 /// in another place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Settings {
+pub struct OAuthSettings {
     /// A client that the user registered.
     #[serde(skip)]
     pub client_id: Option<String>,
@@ -80,11 +80,11 @@ pub struct Settings {
     /// The port of the redirect.
     pub redirect_port: Option<u16>,
     /// How the client shows who it is.
-    pub token_endpoint_auth_method: Option<Method>,
+    pub token_endpoint_auth_method: Option<ClientAuthMethod>,
     /// The key of `private_key_jwt` (PEM).
     pub private_key_file: Option<PathBuf>,
     /// The algorithm that it signs with.
-    pub signing_algorithm: Option<Algorithm>,
+    pub signing_algorithm: Option<SigningAlgorithm>,
     /// The assertion of the grant `jwt_bearer`.
     pub assertion_file: Option<PathBuf>,
     /// Where the grant `enterprise` exchanges its ID token.
@@ -99,17 +99,17 @@ pub struct Settings {
     pub allow_unadvertised_pkce: bool,
 }
 
-impl Settings {
+impl OAuthSettings {
     /// Whether nothing is said.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
-        *self == Settings::default()
+    pub fn is_default(&self) -> bool {
+        *self == OAuthSettings::default()
     }
 }
 
 /// When to log in on the spot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Login {
+pub enum LoginMode {
     /// Where a person is at the terminal.
     #[default]
     Auto,
@@ -119,14 +119,14 @@ pub enum Login {
     Never,
 }
 
-impl Login {
+impl LoginMode {
     /// The mode of this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
-            "auto" => Some(Login::Auto),
-            "always" => Some(Login::Always),
-            "never" => Some(Login::Never),
+            "auto" => Some(LoginMode::Auto),
+            "always" => Some(LoginMode::Always),
+            "never" => Some(LoginMode::Never),
             _ => None,
         }
     }
@@ -134,18 +134,18 @@ impl Login {
 
 /// How a person logs in with a browser.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Browser {
+pub enum BrowserMode {
     /// It is opened on this machine.
     #[default]
-    Open,
+    Launch,
     /// It is somewhere else: the person carries the redirected URL back (`--no-browser`).
-    Elsewhere,
+    Manual,
 }
 
 /// The person at the other side of a login.
-pub trait Person: Send + Sync {
+pub trait UserInteraction: Send + Sync {
     /// Says what must be seen; never silenced.
-    fn say(&self, text: &str);
+    fn show(&self, text: &str);
 
     /// Says what may be wrong; `--quiet` silences it.
     fn warn(&self, text: &str);
@@ -154,14 +154,14 @@ pub trait Person: Send + Sync {
     ///
     /// # Errors
     /// Why that is not possible.
-    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>>;
+    fn open_browser<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>>;
 
     /// Asks for one line.
     ///
     /// # Errors
     /// When nobody can be asked, or the input ended.
-    fn ask<'a>(&'a self, prompt: &'a str) -> Boxed<'a, Result<String>>;
+    fn prompt_line<'a>(&'a self, prompt: &'a str) -> BoxFuture<'a, Result<String>>;
 
     /// Never shows this text again, wherever it turns up.
-    fn hide(&self, secret: &Secret);
+    fn register_secret(&self, secret: &Secret);
 }

@@ -11,17 +11,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::http::{Http, Limits};
-use super::settings::Person;
-use super::store::{self, Choice, Places, Store};
-use crate::error::{Class, Failure, Result};
+use super::settings::UserInteraction;
+use super::store::{self, CredentialStore, StoreChoice, StorePaths};
+use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::trace::Trace;
-use crate::transport::{Boxed, HttpEndpoint, HttpMode, Tls};
+use crate::transport::{BoxFuture, HttpEndpoint, HttpMode, TlsOptions};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct AuthTestRequest {
     pub method: String,
     /// Path and query.
     pub path: String,
@@ -30,21 +30,21 @@ pub struct Asked {
     pub body: String,
 }
 
-impl Asked {
+impl AuthTestRequest {
     /// The members of the form.
     pub fn form(&self) -> HashMap<String, String> {
         url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
     }
 
     /// Method and path.
-    pub fn line(&self) -> String {
+    pub fn request_line(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct AuthTestResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -52,63 +52,63 @@ pub struct Told {
     pub delay: Duration,
 }
 
-impl Told {
+impl AuthTestResponse {
     pub fn json(status: u16, body: &Value) -> Self {
-        Told { status, headers: Vec::new(), body: body.to_string(), delay: Duration::ZERO }
+        AuthTestResponse { status, headers: Vec::new(), body: body.to_string(), delay: Duration::ZERO }
     }
 
     pub fn status(status: u16) -> Self {
-        Told { status, headers: Vec::new(), body: String::new(), delay: Duration::ZERO }
+        AuthTestResponse { status, headers: Vec::new(), body: String::new(), delay: Duration::ZERO }
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    pub fn after(self, delay: Duration) -> Self {
-        Told { delay, ..self }
+    pub fn with_delay(self, delay: Duration) -> Self {
+        AuthTestResponse { delay, ..self }
     }
 }
 
-type Answer = Arc<dyn Fn(&Asked) -> Told + Send + Sync>;
+type TestResponder = Arc<dyn Fn(&AuthTestRequest) -> AuthTestResponse + Send + Sync>;
 
 /// The server; it ends with the test's runtime.
-pub struct Fake {
+pub struct AuthTestServer {
     pub origin: String,
-    seen: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<AuthTestRequest>>>,
 }
 
-impl Fake {
+impl AuthTestServer {
     /// Answers every request by `answer`, which is given the server's own origin first.
     pub async fn start<F>(make: impl FnOnce(&str) -> F) -> Self
     where
-        F: Fn(&Asked) -> Told + Send + Sync + 'static,
+        F: Fn(&AuthTestRequest) -> AuthTestResponse + Send + Sync + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
-        let answer: Answer = Arc::new(make(&origin));
-        let seen: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let answer: TestResponder = Arc::new(make(&origin));
+        let seen: Arc<Mutex<Vec<AuthTestRequest>>> = Arc::default();
         let log = seen.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer.clone(), log.clone()));
+                tokio::spawn(serve_connection(stream, answer.clone(), log.clone()));
             }
         });
-        Fake { origin, seen }
+        AuthTestServer { origin, requests: seen }
     }
 
-    pub fn seen(&self) -> Vec<Asked> {
-        self.seen.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<AuthTestRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// Method and path of what was asked, so far.
-    pub fn lines(&self) -> Vec<String> {
-        self.seen().iter().map(Asked::line).collect()
+    pub fn request_lines(&self) -> Vec<String> {
+        self.requests().iter().map(AuthTestRequest::request_line).collect()
     }
 
-    pub fn count(&self, line: &str) -> usize {
-        self.lines().iter().filter(|one| one.starts_with(line)).count()
+    pub fn request_count(&self, line: &str) -> usize {
+        self.request_lines().iter().filter(|one| one.starts_with(line)).count()
     }
 
     pub fn url(&self, path: &str) -> Url {
@@ -116,7 +116,11 @@ impl Fake {
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: Answer, log: Arc<Mutex<Vec<Asked>>>) -> Option<()> {
+async fn serve_connection(
+    mut stream: TcpStream,
+    answer: TestResponder,
+    log: Arc<Mutex<Vec<AuthTestRequest>>>,
+) -> Option<()> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     let end = loop {
@@ -144,7 +148,7 @@ async fn serve(mut stream: TcpStream, answer: Answer, log: Arc<Mutex<Vec<Asked>>
         }
     }
     let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
-    let asked = Asked { method, path, headers, body };
+    let asked = AuthTestRequest { method, path, headers, body };
     log.lock().unwrap().push(asked.clone());
     let told = answer(&asked);
     tokio::time::sleep(told.delay).await;
@@ -159,95 +163,102 @@ async fn serve(mut stream: TcpStream, answer: Answer, log: Arc<Mutex<Vec<Asked>>
 
 /// A URL as an endpoint.
 pub fn endpoint(url: Url) -> HttpEndpoint {
-    HttpEndpoint { url, headers: Vec::new(), mode: HttpMode::Auto, tls: Tls::default(), proxy: None, socket: None }
+    HttpEndpoint {
+        url,
+        headers: Vec::new(),
+        mode: HttpMode::Auto,
+        tls: TlsOptions::default(),
+        proxy: None,
+        unix_socket: None,
+    }
 }
 
 /// A client for requests on behalf of the server at this URL.
-pub fn http(url: Url) -> Http {
-    limited(url, Limits::default())
+pub fn http_client(url: Url) -> OAuthHttpClient {
+    http_client_with_limits(url, ResponseLimits::default())
 }
 
-pub fn limited(url: Url, limits: Limits) -> Http {
-    Http::new(&endpoint(url), None, limits, Trace::default())
+pub fn http_client_with_limits(url: Url, limits: ResponseLimits) -> OAuthHttpClient {
+    OAuthHttpClient::new(&endpoint(url), None, limits, Trace::default())
 }
 
 /// A store in a file of its own.
-pub fn store(dir: &std::path::Path) -> Arc<dyn Store> {
-    let places = Places {
+pub fn file_store(dir: &std::path::Path) -> Arc<dyn CredentialStore> {
+    let places = StorePaths {
         data_dir: dir.join("data"),
         state_dir: dir.join("state"),
         credentials_file: Some(dir.join("credentials")),
-        person: false,
+        is_interactive: false,
     };
-    store::open(Choice::File, &places, Arc::new(|_| {})).unwrap().into()
+    store::open(StoreChoice::File, &places, Arc::new(|_| {})).unwrap().into()
 }
 
 /// What the person does with the URL of a login.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Does {
+pub enum UserAction {
     /// Follows it, as a browser does, to the end.
     #[default]
-    LogsIn,
+    LogIn,
     /// Nothing: the window stays open.
-    Nothing,
+    Ignore,
     /// Carries this back, with `STATE` replaced by the state of the request.
-    Pastes(String),
+    Paste(String),
 }
 
 /// A person.
 #[derive(Default)]
-pub struct Somebody {
-    pub does: Does,
-    pub said: Mutex<Vec<String>>,
-    pub opened: Mutex<Vec<String>>,
-    pub hidden: Mutex<Vec<String>>,
+pub struct TestUser {
+    pub action: UserAction,
+    pub messages: Mutex<Vec<String>>,
+    pub opened_urls: Mutex<Vec<String>>,
+    pub secrets: Mutex<Vec<String>>,
 }
 
-impl Somebody {
-    pub fn who(does: Does) -> Arc<Self> {
-        Arc::new(Somebody { does, ..Somebody::default() })
+impl TestUser {
+    pub fn new(does: UserAction) -> Arc<Self> {
+        Arc::new(TestUser { action: does, ..TestUser::default() })
     }
 
-    pub fn logins(&self) -> usize {
-        self.opened.lock().unwrap().len()
+    pub fn login_count(&self) -> usize {
+        self.opened_urls.lock().unwrap().len()
     }
 }
 
-impl Person for Somebody {
-    fn say(&self, text: &str) {
-        self.said.lock().unwrap().push(text.to_owned());
+impl UserInteraction for TestUser {
+    fn show(&self, text: &str) {
+        self.messages.lock().unwrap().push(text.to_owned());
     }
 
     fn warn(&self, text: &str) {
-        self.say(text);
+        self.show(text);
     }
 
-    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
-        self.opened.lock().unwrap().push(url.to_string());
-        if self.does == Does::LogsIn {
-            follow(url.to_string());
+    fn open_browser<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
+        self.opened_urls.lock().unwrap().push(url.to_string());
+        if self.action == UserAction::LogIn {
+            follow_redirects(url.to_string());
         }
         Box::pin(async { Ok(()) })
     }
 
-    fn ask<'a>(&'a self, _: &'a str) -> Boxed<'a, Result<String>> {
+    fn prompt_line<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
-            let Does::Pastes(text) = &self.does else {
-                return Err(Failure::new(Class::Auth, "nobody carried the login back"));
+            let UserAction::Paste(text) = &self.action else {
+                return Err(Failure::new(ErrorKind::Auth, "nobody carried the login back"));
             };
-            let said = self.said.lock().unwrap().join(" ");
+            let said = self.messages.lock().unwrap().join(" ");
             let state = said.split("state=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
             Ok(text.replace("STATE", state))
         })
     }
 
-    fn hide(&self, secret: &Secret) {
-        self.hidden.lock().unwrap().push(secret.reveal().to_owned());
+    fn register_secret(&self, secret: &Secret) {
+        self.secrets.lock().unwrap().push(secret.reveal().to_owned());
     }
 }
 
 /// Gets a URL and follows redirects, on a thread of its own: a browser in five lines.
-fn follow(mut url: String) {
+fn follow_redirects(mut url: String) {
     use std::io::{Read, Write};
     std::thread::spawn(move || {
         for _ in 0..5 {

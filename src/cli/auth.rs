@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{GRANTS, GlobalOptions, TargetOptions};
+use super::{GRANT_TYPES, GlobalOptions, TargetOptions};
 
 /// The words of `--signing-algorithm`.
-const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "RS256", "PS256", "EdDSA"];
+const SIGNING_ALGORITHMS: [&str; 5] = ["ES256", "ES384", "RS256", "PS256", "EdDSA"];
 /// The words of `--token-endpoint-auth-method`.
-const AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// Log in, log out, and see where credentials rest
 #[derive(Debug, Args)]
@@ -31,12 +31,12 @@ pub struct AuthArgs {
     pub command: Option<AuthCommand>,
     /// Without a command: log in.
     #[command(flatten)]
-    pub login: LoginArgs,
+    pub login: AuthLoginArgs,
 }
 
 impl AuthArgs {
     /// The general options behind the command.
-    pub fn global(&mut self) -> &mut GlobalOptions {
+    pub fn global_mut(&mut self) -> &mut GlobalOptions {
         match &mut self.command {
             Some(AuthCommand::Login(args)) => &mut args.global,
             Some(AuthCommand::Logout(args)) => &mut args.global,
@@ -52,15 +52,15 @@ impl AuthArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuthCommand {
     /// Log in to a server and keep the credentials
-    Login(Box<LoginArgs>),
+    Login(Box<AuthLoginArgs>),
     /// Revoke and remove the credentials of a server
-    Logout(LogoutArgs),
+    Logout(AuthLogoutArgs),
     /// Show which credentials there are and where they rest
-    Status(StatusArgs),
+    Status(AuthStatusArgs),
     /// Print the access token, renewed if it is due
-    Token(TokenArgs),
+    Token(AuthTokenArgs),
     /// Keep tokens that were obtained elsewhere: JSON on standard input
-    Import(ImportArgs),
+    Import(AuthImportArgs),
 }
 
 /// Log in to a server and keep the credentials
@@ -71,7 +71,7 @@ Examples:
   mcpipe auth login linear --no-browser
   mcpipe auth login api --grant client-credentials --client-secret-env CI_SECRET
   mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read")]
-pub struct LoginArgs {
+pub struct AuthLoginArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET", required = true)]
     pub target: Option<String>,
@@ -98,16 +98,16 @@ pub struct LoginArgs {
     #[arg(long, value_name = "URL", help_heading = "Login options")]
     pub client_metadata_url: Option<String>,
     /// How tokens are obtained
-    #[arg(long, value_name = "GRANT", value_parser = grant, help_heading = "Login options")]
+    #[arg(long, value_name = "GRANT", value_parser = parse_grant, help_heading = "Login options")]
     pub grant: Option<String>,
     /// The key (PEM) that signs client assertions
     #[arg(long, value_name = "FILE", help_heading = "Login options")]
     pub private_key: Option<PathBuf>,
     /// The algorithm that the key signs with
-    #[arg(long, value_name = "ALG", value_parser = ALGORITHMS, help_heading = "Login options")]
+    #[arg(long, value_name = "ALG", value_parser = SIGNING_ALGORITHMS, help_heading = "Login options")]
     pub signing_algorithm: Option<String>,
     /// How the client shows who it is
-    #[arg(long, value_name = "METHOD", value_parser = AUTH_METHODS, help_heading = "Login options")]
+    #[arg(long, value_name = "METHOD", value_parser = TOKEN_ENDPOINT_AUTH_METHODS, help_heading = "Login options")]
     pub token_endpoint_auth_method: Option<String>,
     /// A file with the assertion of the grant jwt-bearer
     #[arg(long, value_name = "FILE", help_heading = "Login options")]
@@ -121,19 +121,19 @@ pub struct LoginArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
     /// The general options behind the command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
 
 /// `-` and `_` are the same in the name of a grant.
-fn grant(word: &str) -> Result<String, String> {
+fn parse_grant(word: &str) -> Result<String, String> {
     let name = word.replace('-', "_");
-    if GRANTS.contains(&name.as_str()) {
+    if GRANT_TYPES.contains(&name.as_str()) {
         return Ok(name);
     }
-    Err(format!("use one of {}", GRANTS.join(", ").replace('_', "-")))
+    Err(format!("use one of {}", GRANT_TYPES.join(", ").replace('_', "-")))
 }
 
 /// Revoke and remove the credentials of a server
@@ -142,7 +142,7 @@ fn grant(word: &str) -> Result<String, String> {
 Examples:
   mcpipe auth logout linear
   mcpipe auth logout --all")]
-pub struct LogoutArgs {
+pub struct AuthLogoutArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     pub target: Option<String>,
@@ -152,7 +152,7 @@ pub struct LogoutArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
     /// The general options behind the command.
     #[command(flatten)]
     pub global: GlobalOptions,
@@ -165,7 +165,7 @@ Examples:
   mcpipe auth status
   mcpipe auth status linear --json | jq -r '.credentials[].state'
   mcpipe auth status linear --check || mcpipe auth login linear")]
-pub struct StatusArgs {
+pub struct AuthStatusArgs {
     /// Configured name or URL; all where it is left out
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
@@ -175,7 +175,7 @@ pub struct StatusArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
     /// The general options behind the command.
     #[command(flatten)]
     pub global: GlobalOptions,
@@ -187,14 +187,14 @@ pub struct StatusArgs {
 Examples:
   curl -H \"Authorization: Bearer $(mcpipe auth token api)\" https://example.com
   mcpipe auth token linear --json | ssh build mcpipe auth import linear")]
-pub struct TokenArgs {
+pub struct AuthTokenArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET")]
     pub target: String,
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
     /// The general options behind the command.
     #[command(flatten)]
     pub global: GlobalOptions,
@@ -210,14 +210,14 @@ issuer, client_id and client_secret, which renewing needs.
 Examples:
   mcpipe auth import linear < tokens.json
   mcpipe auth token linear --json | ssh build mcpipe auth import linear")]
-pub struct ImportArgs {
+pub struct AuthImportArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET")]
     pub target: String,
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
     /// The general options behind the command.
     #[command(flatten)]
     pub global: GlobalOptions,

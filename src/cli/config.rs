@@ -5,9 +5,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{GlobalOptions, TargetOptions};
 
 /// When a call needs consent; the words of the configuration.
-pub const CONFIRM: [&str; 3] = ["never", "destructive", "always"];
+pub const CONFIRM_VALUES: [&str; 3] = ["never", "destructive", "always"];
 /// How tokens are obtained; the words of the configuration.
-pub const GRANTS: [&str; 5] = ["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
+pub const GRANT_TYPES: [&str; 5] =
+    ["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
 
 /// Show, check and change the configuration
 #[derive(Debug, Args)]
@@ -150,7 +151,7 @@ Examples:
 
 /// Where the secrets go that stand as text in what is imported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ImportedSecrets {
+pub enum ImportedSecretMode {
     /// They stay where they are, as text
     #[default]
     Keep,
@@ -190,7 +191,7 @@ pub struct ConfigImportArgs {
     pub project: bool,
     /// Where the secrets go that stand there as text
     #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
-    pub secrets: ImportedSecrets,
+    pub secrets: ImportedSecretMode,
     /// Print what would be written and write nothing
     #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
@@ -243,7 +244,7 @@ pub struct ConfigAddArgs {
     #[arg(long = "deny-tool", value_name = "GLOB")]
     pub deny_tools: Vec<String>,
     /// Which calls need consent: never, destructive or always
-    #[arg(long, value_name = "WHEN", value_parser = CONFIRM)]
+    #[arg(long, value_name = "WHEN", value_parser = CONFIRM_VALUES)]
     pub confirm: Option<String>,
     /// Which variables the command inherits: all, none, or names; may be repeated
     #[arg(long = "inherit-env", value_name = "WHICH", value_delimiter = ',')]
@@ -259,7 +260,7 @@ pub struct ConfigAddArgs {
     #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
     pub scopes: Vec<String>,
     /// How tokens are obtained
-    #[arg(long, value_name = "GRANT", value_parser = GRANTS, help_heading = "Login options")]
+    #[arg(long, value_name = "GRANT", value_parser = GRANT_TYPES, help_heading = "Login options")]
     pub grant: Option<String>,
     /// The authorization server, where discovery does not find it
     #[arg(long, value_name = "URL", help_heading = "Login options")]
@@ -276,5 +277,5 @@ pub struct ConfigAddArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 }

@@ -5,10 +5,10 @@
 
 mod auth;
 mod config;
-mod forms;
+mod fast_path;
 mod help;
+mod model_formats;
 mod options;
-mod plain;
 mod read;
 mod task;
 
@@ -17,15 +17,15 @@ use std::mem::ManuallyDrop;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+pub use crate::cli::model_formats::{ApiFormat, ToolFormat};
 pub use auth::*;
 pub use config::*;
-pub use forms::{ApiForm, ToolForm};
-pub use options::{ColorWhen, Elicit, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
+pub use options::{ColorWhen, ElicitMode, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
 pub use read::ReadArgs;
-pub use task::{TaskArgs, TaskCommand, TaskListArgs, TaskOne, TaskWaitArgs};
+pub use task::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 
 /// Help is not set wider than this, in columns.
-const TERM_WIDTH: usize = 100;
+const HELP_WIDTH: usize = 100;
 
 /// Talk to MCP servers from the command line
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ const TERM_WIDTH: usize = 100;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    max_term_width = TERM_WIDTH
+    max_term_width = HELP_WIDTH
 )]
 pub struct Cli {
     /// What to do
@@ -66,11 +66,11 @@ pub fn command() -> clap::Command {
 
 /// The same where nothing stands before the command's name: no options but the command's own need be known then,
 /// which halves what it costs to read a command line.
-fn without_options() -> clap::Command {
+fn command_without_global_options() -> clap::Command {
     let command = clap::Command::new("mcpipe").version(env!("CARGO_PKG_VERSION")).propagate_version(true);
     Command::augment_subcommands(command)
         .disable_help_subcommand(true)
-        .max_term_width(TERM_WIDTH)
+        .max_term_width(HELP_WIDTH)
         .args_override_self(true)
 }
 
@@ -79,19 +79,19 @@ impl Cli {
     ///
     /// # Errors
     /// When it is wrong, or asks for help or the version.
-    pub fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
-        match plain::read(arguments) {
+    pub fn from_arguments(arguments: &[OsString]) -> Result<Self, clap::Error> {
+        match fast_path::parse(arguments) {
             Some(cli) => Ok(cli),
-            None => Cli::by_clap(arguments),
+            None => Cli::parse_with_clap(arguments),
         }
     }
 
     #[cold] // Its frame would be part of every start.
-    fn by_clap(arguments: &[OsString]) -> Result<Self, clap::Error> {
+    fn parse_with_clap(arguments: &[OsString]) -> Result<Self, clap::Error> {
         let first = arguments.get(1).and_then(|word| word.to_str());
         let bare = first.is_some_and(Command::has_subcommand);
         // Never freed: taking the tree of definitions down again would cost a tenth of the start.
-        let mut command = ManuallyDrop::new(if bare { without_options() } else { command() });
+        let mut command = ManuallyDrop::new(if bare { command_without_global_options() } else { command() });
         let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(arguments)?);
         if bare {
             Command::from_arg_matches_mut(&mut matches).map(|command| Cli { command, global: GlobalOptions::default() })
@@ -103,19 +103,19 @@ impl Cli {
 
     /// The general options, wherever they stood; behind the command they win.
     #[must_use]
-    pub fn take_global(&mut self) -> GlobalOptions {
+    pub fn take_global_options(&mut self) -> GlobalOptions {
         let inner = match &mut self.command {
             Command::List(args) => &mut args.global,
             Command::Call(args) => &mut args.global,
             Command::Read(args) => &mut args.global,
             Command::Prompt(args) => &mut args.global,
             Command::Task(args) => &mut args.global,
-            Command::Auth(args) => args.global(),
+            Command::Auth(args) => args.global_mut(),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
             Command::Man(args) => &mut args.global,
         };
-        std::mem::take(inner).over(std::mem::take(&mut self.global))
+        std::mem::take(inner).with_fallback(std::mem::take(&mut self.global))
     }
 }
 
@@ -196,7 +196,7 @@ pub struct ListArgs {
     /// are named SERVER__TOOL
     #[arg(long = "for", value_name = "FORM", help_heading = "What to list",
         conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "watch", "offline"])]
-    pub form: Option<ToolForm>,
+    pub form: Option<ToolFormat>,
     /// Print the list again whenever the server says that it changed, until interrupted
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
     pub watch: bool,
@@ -209,7 +209,7 @@ pub struct ListArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 
     /// The options of every command.
     #[command(flatten)]
@@ -305,7 +305,7 @@ pub struct CallArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 
     /// The options of every command.
     #[command(flatten)]
@@ -340,11 +340,11 @@ pub struct PromptArgs {
     pub complete: Option<String>,
     /// Print the messages in the form that a model's API takes
     #[arg(long = "for", value_name = "FORM", conflicts_with = "complete")]
-    pub form: Option<ApiForm>,
+    pub form: Option<ApiFormat>,
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 
     /// The options of every command.
     #[command(flatten)]

@@ -57,8 +57,8 @@ pub struct GlobalOptions {
     #[arg(long = "root", global = true, value_name = "DIR")]
     pub roots: Vec<PathBuf>,
     /// How to answer when the server asks for input: ask, accept (its defaults), decline, a JSON object, or @FILE with one [default: ask at a terminal]
-    #[arg(long, global = true, value_name = "HOW", value_parser = Elicit::parse)]
-    pub elicit: Option<Elicit>,
+    #[arg(long, global = true, value_name = "HOW", value_parser = ElicitMode::parse)]
+    pub elicit: Option<ElicitMode>,
     /// Let CMD answer when the server asks for a model: the request's JSON on its stdin, the result's on its stdout
     #[arg(long, global = true, value_name = "CMD")]
     pub sampling_command: Option<String>,
@@ -75,7 +75,7 @@ impl GlobalOptions {
     ///
     /// What stood anywhere is found in both, so nothing is added up.
     #[must_use]
-    pub fn over(self, under: GlobalOptions) -> Self {
+    pub fn with_fallback(self, under: GlobalOptions) -> Self {
         GlobalOptions {
             json: self.json || under.json,
             jq: self.jq.or(under.jq),
@@ -183,7 +183,7 @@ pub enum HttpTransport {
 
 /// How to answer an elicitation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Elicit {
+pub enum ElicitMode {
     /// Ask at the terminal.
     Ask,
     /// Accept with the defaults of the form.
@@ -196,15 +196,15 @@ pub enum Elicit {
     File(PathBuf),
 }
 
-impl Elicit {
+impl ElicitMode {
     fn parse(text: &str) -> Result<Self, String> {
         Ok(match text {
-            "ask" => Elicit::Ask,
-            "accept" => Elicit::Accept,
-            "decline" => Elicit::Decline,
-            file if file.starts_with('@') => Elicit::File(PathBuf::from(&file[1..])),
+            "ask" => ElicitMode::Ask,
+            "accept" => ElicitMode::Accept,
+            "decline" => ElicitMode::Decline,
+            file if file.starts_with('@') => ElicitMode::File(PathBuf::from(&file[1..])),
             json => match serde_json::from_str(json) {
-                Ok(serde_json::Value::Object(values)) => Elicit::Values(values),
+                Ok(serde_json::Value::Object(values)) => ElicitMode::Values(values),
                 Ok(_) => return Err("neither ask, accept, decline nor @FILE, and no JSON object".to_owned()),
                 Err(error) => {
                     let at = error.column();
@@ -247,7 +247,7 @@ impl LogLevel {
 
     /// The level of this name; one that nobody knows counts as `info`.
     #[must_use]
-    pub fn read(name: &str) -> Self {
+    pub fn from_name(name: &str) -> Self {
         ValueEnum::from_str(name, true).unwrap_or(LogLevel::Info)
     }
 }

@@ -48,7 +48,7 @@ pub struct ReadArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 
     /// The options of every command.
     #[command(flatten)]
@@ -58,7 +58,7 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// The file to write to; `None` for standard output.
     #[must_use]
-    pub fn file(&self) -> Option<&Path> {
+    pub fn output_file(&self) -> Option<&Path> {
         self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
 }

@@ -32,18 +32,18 @@ pub struct TaskArgs {
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
     /// Show how a task stands
-    Get(TaskOne),
+    Get(TaskIdArgs),
     /// Wait for a task and print its result
     Wait(TaskWaitArgs),
     /// Stop a task
-    Cancel(TaskOne),
+    Cancel(TaskIdArgs),
     /// List tasks: those of a server, or all that mcpipe started
     List(TaskListArgs),
 }
 
 /// One task
 #[derive(Debug, Args)]
-pub struct TaskOne {
+pub struct TaskIdArgs {
     /// The task's ID, after the TARGET where mcpipe does not know it
     #[arg(value_name = "[TARGET] ID", required = true, num_args = 1..=2)]
     pub words: Vec<String>,
@@ -53,7 +53,7 @@ pub struct TaskOne {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 }
 
 /// Wait for a task and print its result
@@ -61,7 +61,7 @@ pub struct TaskOne {
 pub struct TaskWaitArgs {
     /// The task.
     #[command(flatten)]
-    pub task: TaskOne,
+    pub task: TaskIdArgs,
 
     /// Print the structured content alone
     #[arg(long, conflicts_with = "save")]
@@ -83,5 +83,5 @@ pub struct TaskListArgs {
 
     /// How to reach the server.
     #[command(flatten)]
-    pub reach: TargetOptions,
+    pub target_options: TargetOptions,
 }

@@ -5,45 +5,54 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Context, inputs};
-use crate::auth::http::{Http, Limits};
-use crate::auth::identity::Method;
-use crate::auth::jwt::Algorithm;
-use crate::auth::store::{self, Choice, Places, Store};
-use crate::auth::{Browser, Gate, Grant, Login, Manner, PATIENCE, Person, Settings};
+use super::Context;
+use crate::auth::client_auth::ClientAuthMethod;
+use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
+use crate::auth::jwt::SigningAlgorithm;
+use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
+use crate::auth::{
+    BrowserMode, Grant, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction,
+};
 use crate::browser;
 use crate::cli::LoginWhen;
+use crate::commands::client_features;
 use crate::env::{self, Environment};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Ui;
 use crate::secret::Secret;
 use crate::target::Target;
-use crate::transport::Boxed;
+use crate::transport::BoxFuture;
 use url::Url;
 
 /// The stores of a run, by choice; opened when they are first asked for.
 #[derive(Default)]
-pub struct Stores(Mutex<HashMap<String, Arc<dyn Store>>>);
+pub struct CredentialStores(Mutex<HashMap<String, Arc<dyn CredentialStore>>>);
 
 /// How a target's credentials are to be treated.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct LoginOptions {
     /// When to log in on the spot.
-    pub login: Login,
+    pub mode: LoginMode,
     /// Where the browser is.
-    pub browser: Browser,
+    pub browser: BrowserMode,
     /// How long a person has to log in.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Log in even where good tokens are stored.
-    pub anew: bool,
+    pub force: bool,
     /// What the command line says in place of the configuration.
-    pub settings: Option<Settings>,
+    pub settings: Option<OAuthSettings>,
 }
 
-impl Default for Entry {
+impl Default for LoginOptions {
     fn default() -> Self {
-        Entry { login: Login::Auto, browser: Browser::Open, patience: PATIENCE, anew: false, settings: None }
+        LoginOptions {
+            mode: LoginMode::Auto,
+            browser: BrowserMode::Launch,
+            timeout: LOGIN_TIMEOUT,
+            force: false,
+            settings: None,
+        }
     }
 }
 
@@ -51,23 +60,23 @@ impl Context {
     /// When to log in on the spot: `--login`, else `MCPIPE_LOGIN`. Unless somebody waits for this very server,
     /// `auto` means never.
     #[must_use]
-    pub fn login(&self, awaited: bool) -> Login {
+    pub fn login_mode(&self, awaited: bool) -> LoginMode {
         let named = match self.global.login {
-            Some(LoginWhen::Auto) => Some(Login::Auto),
-            Some(LoginWhen::Always) => Some(Login::Always),
-            Some(LoginWhen::Never) => Some(Login::Never),
+            Some(LoginWhen::Auto) => Some(LoginMode::Auto),
+            Some(LoginWhen::Always) => Some(LoginMode::Always),
+            Some(LoginWhen::Never) => Some(LoginMode::Never),
             None => None,
         };
         let variable = || {
             let word = self.env.get(env::LOGIN)?;
-            let login = Login::parse(word);
+            let login = LoginMode::parse(word);
             if login.is_none() {
                 self.ui.warn(&format!("{} is '{word}', which is none of auto, always, never", env::LOGIN));
             }
             login
         };
         match named.or_else(variable).unwrap_or_default() {
-            Login::Auto if !awaited => Login::Never,
+            LoginMode::Auto if !awaited => LoginMode::Never,
             login => login,
         }
     }
@@ -77,66 +86,66 @@ impl Context {
     ///
     /// # Errors
     /// When the configured settings cannot be used.
-    pub fn gate(&self, target: &Target, entry: Entry) -> Result<Option<Gate>> {
-        let Some(endpoint) = target.endpoint.over_http() else { return Ok(None) };
-        if sends_credentials(target) {
+    pub fn token_provider(&self, target: &Target, entry: LoginOptions) -> Result<Option<TokenProvider>> {
+        let Some(endpoint) = target.endpoint.http_endpoint() else { return Ok(None) };
+        if has_own_credentials(target) {
             return Ok(None);
         }
         let settings = match entry.settings {
             Some(settings) => settings,
-            None => settings(target)?,
+            None => auth_settings(target)?,
         };
-        let manner = Manner {
-            name: target.name.clone(),
-            command: target.line("auth login", &[]),
-            logout: target.line("auth logout", &[]),
-            configured: target.configured.then(|| target.name.clone()),
-            secret: target.auth.client_secret.clone(),
-            login: entry.login,
-            terminal: self.ui.terminal().interactive() && !self.global.no_input,
+        let manner = LoginContext {
+            target_name: target.name.clone(),
+            login_command: target.command_line("auth login", &[]),
+            logout_command: target.command_line("auth logout", &[]),
+            config_name: target.is_configured.then(|| target.name.clone()),
+            configured_secret: target.auth.client_secret.clone(),
+            login_mode: entry.mode,
+            has_terminal: self.ui.terminal().is_interactive() && !self.global.no_input,
             browser: entry.browser,
-            patience: entry.patience,
-            anew: entry.anew,
+            timeout: entry.timeout,
+            force_login: entry.force,
         };
         // Who gives a login less time gives no single request more.
-        let limits = Limits::default();
-        let limits = Limits { time: limits.time.min(entry.patience), ..limits };
-        let http = Http::new(&endpoint, self.connect_timeout(target), limits, self.trace()?);
-        let store = self.store(target.credential_store.as_deref())?;
-        Ok(Some(Gate::new(http, settings, manner, self.person(), store)))
+        let limits = ResponseLimits::default();
+        let limits = ResponseLimits { timeout: limits.timeout.min(entry.timeout), ..limits };
+        let http = OAuthHttpClient::new(&endpoint, self.connect_timeout(target), limits, self.trace()?);
+        let store = self.credential_store(target.credential_store.as_deref())?;
+        Ok(Some(TokenProvider::new(http, settings, manner, self.terminal_user(), store)))
     }
 
     /// The store of this choice.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn store(&self, choice: Option<&str>) -> Result<Arc<dyn Store>> {
+    pub fn credential_store(&self, choice: Option<&str>) -> Result<Arc<dyn CredentialStore>> {
         let choice = choice.unwrap_or("auto");
-        let mut stores = self.stores.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = self.credential_stores.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(choice) {
             return Ok(store.clone());
         }
-        let person = self.ui.terminal().interactive() && !self.global.no_input;
-        let Some(places) = places(&self.env, person) else {
-            let store: Arc<dyn Store> = store::nowhere().into();
+        let person = self.ui.terminal().is_interactive() && !self.global.no_input;
+        let Some(places) = store_locations(&self.env, person) else {
+            let store: Arc<dyn CredentialStore> = store::nowhere().into();
             stores.insert(choice.to_owned(), store.clone());
             return Ok(store);
         };
         let parsed = match choice {
-            "keyring" => Choice::Keyring,
-            "file" => Choice::File,
-            _ => Choice::Auto,
+            "keyring" => StoreChoice::Keyring,
+            "file" => StoreChoice::File,
+            _ => StoreChoice::Auto,
         };
         let ui = self.ui.clone();
-        let store: Arc<dyn Store> = store::open(parsed, &places, Arc::new(move |text| ui.note(text)))?.into();
+        let store: Arc<dyn CredentialStore> = store::open(parsed, &places, Arc::new(move |text| ui.note(text)))?.into();
         stores.insert(choice.to_owned(), store.clone());
         Ok(store)
     }
 
     /// The person of this run.
     #[must_use]
-    pub fn person(&self) -> Arc<dyn Person> {
-        Arc::new(Someone {
+    pub fn terminal_user(&self) -> Arc<dyn UserInteraction> {
+        Arc::new(TerminalUser {
             ui: self.ui.clone(),
             interrupt: self.interrupt.clone(),
             env: self.env.clone(),
@@ -146,22 +155,22 @@ impl Context {
 }
 
 /// The places for credentials; `None` where there is neither a home nor a file that the user names.
-fn places(env: &Environment, person: bool) -> Option<Places> {
+fn store_locations(env: &Environment, person: bool) -> Option<StorePaths> {
     let credentials_file: Option<PathBuf> = env.get(env::CREDENTIALS_FILE).map(|path| env.expand_tilde(path).into());
     // Without a home, what must be shared with other processes lies beside the file.
     let beside = || credentials_file.as_ref()?.parent().map(Path::to_owned);
-    Some(Places {
+    Some(StorePaths {
         data_dir: env.data_dir().or_else(beside)?,
         state_dir: env.state_dir().or_else(beside)?,
         credentials_file: credentials_file.clone(),
-        person,
+        is_interactive: person,
     })
 }
 
 /// Whether the target sends credentials of its own, which the user configured.
 #[must_use]
-pub fn sends_credentials(target: &Target) -> bool {
-    target.endpoint.over_http().is_some_and(|endpoint| {
+pub fn has_own_credentials(target: &Target) -> bool {
+    target.endpoint.http_endpoint().is_some_and(|endpoint| {
         !endpoint.url.username().is_empty()
             || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
     })
@@ -170,8 +179,8 @@ pub fn sends_credentials(target: &Target) -> bool {
 /// What the configuration says about logging in.
 ///
 /// # Errors
-/// [`Class::Config`] for a word that is none of those that are possible.
-pub fn settings(target: &Target) -> Result<Settings> {
+/// [`ErrorKind::Config`] for a word that is none of those that are possible.
+pub fn auth_settings(target: &Target) -> Result<OAuthSettings> {
     fn word<T>(
         text: Option<&String>,
         key: &str,
@@ -180,12 +189,12 @@ pub fn settings(target: &Target) -> Result<Settings> {
     ) -> Result<Option<T>> {
         let Some(text) = text else { return Ok(None) };
         parse(text).map(Some).ok_or_else(|| {
-            Failure::new(Class::Config, format!("'{key}' of '{}' cannot be '{text}'", target.name))
-                .hint(target.config_line("check"))
+            Failure::new(ErrorKind::Config, format!("'{key}' of '{}' cannot be '{text}'", target.name))
+                .hint(target.config_command_line("check"))
         })
     }
     let auth = &target.auth;
-    Ok(Settings {
+    Ok(OAuthSettings {
         client_id: auth.client_id.clone(),
         client_secret: auth.client_secret.clone(),
         scopes: auth.scopes.clone(),
@@ -197,10 +206,10 @@ pub fn settings(target: &Target) -> Result<Settings> {
             auth.token_endpoint_auth_method.as_ref(),
             "token_endpoint_auth_method",
             target,
-            Method::parse,
+            ClientAuthMethod::parse,
         )?,
         private_key_file: auth.private_key_file.clone(),
-        signing_algorithm: word(auth.signing_algorithm.as_ref(), "signing_algorithm", target, Algorithm::parse)?,
+        signing_algorithm: word(auth.signing_algorithm.as_ref(), "signing_algorithm", target, SigningAlgorithm::parse)?,
         assertion_file: auth.assertion_file.clone(),
         idp_token_endpoint: auth.idp_token_endpoint.clone(),
         idp_client_id: auth.idp_client_id.clone(),
@@ -211,41 +220,42 @@ pub fn settings(target: &Target) -> Result<Settings> {
 }
 
 /// Whoever sits at the terminal, or nobody.
-struct Someone {
+struct TerminalUser {
     ui: Arc<Ui>,
     interrupt: Interrupt,
     env: Arc<Environment>,
     may_ask: bool,
 }
 
-impl Person for Someone {
-    fn say(&self, text: &str) {
-        self.ui.say(text);
+impl UserInteraction for TerminalUser {
+    fn show(&self, text: &str) {
+        self.ui.prompt_text(text);
     }
 
     fn warn(&self, text: &str) {
         self.ui.warn(text);
     }
 
-    fn open<'a>(&'a self, url: &'a Url) -> Boxed<'a, Result<()>> {
+    fn open_browser<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
         Box::pin(browser::open(url, &self.env))
     }
 
-    fn ask<'a>(&'a self, prompt: &'a str) -> Boxed<'a, Result<String>> {
+    fn prompt_line<'a>(&'a self, prompt: &'a str) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
-            let nobody = |why: &str| Failure::new(Class::Auth, "nobody carried the login back").cause(why.to_owned());
+            let nobody =
+                |why: &str| Failure::new(ErrorKind::Auth, "nobody carried the login back").cause(why.to_owned());
             if !self.may_ask {
                 return Err(nobody("--no-input forbids to ask"));
             }
             let _quiet = self.ui.pause_progress();
-            self.ui.say(prompt);
-            let line = inputs::line(&self.ui, &self.interrupt, "> ").await?;
+            self.ui.prompt_text(prompt);
+            let line = client_features::ask_line(&self.ui, &self.interrupt, "> ").await?;
             line.ok_or_else(|| nobody("standard input ended"))
         })
     }
 
-    fn hide(&self, secret: &Secret) {
-        self.ui.hide(secret.reveal());
+    fn register_secret(&self, secret: &Secret) {
+        self.ui.redact(secret.reveal());
     }
 }
 
@@ -257,7 +267,7 @@ mod tests {
     #[test]
     fn without_a_home_credentials_lie_in_the_file_that_is_named_or_nowhere() {
         let places = |variables: &[(&str, &str)]| {
-            places(&Environment::new(variables.iter().copied(), Path::new("/work")), false)
+            store_locations(&Environment::new(variables.iter().copied(), Path::new("/work")), false)
         };
         assert!(places(&[]).is_none());
         let named = places(&[(env::CREDENTIALS_FILE, "/ci/credentials")]).unwrap();

@@ -1,28 +1,21 @@
 //! The commands: one file an operation, each from parsed arguments to printed result.
 
+pub mod argument_completion;
+pub mod assets;
 pub mod auth;
-pub mod batch;
 pub mod call;
-pub mod calling;
-pub mod complete;
+pub mod client_features;
 pub mod config;
 pub mod credentials;
-pub mod dashboard;
-pub mod generated;
-mod hiding;
-pub mod inputs;
 pub mod list;
-pub mod models;
-pub mod outcome;
+pub mod model_formats;
+pub mod notifications;
 pub mod prompt;
 pub mod read;
-pub mod reports;
-pub mod secrets;
+mod redaction;
+pub mod secret_references;
 pub mod signals;
-pub mod skills;
-pub mod source;
 pub mod task;
-pub mod tool_use;
 pub mod tools;
 pub mod watch;
 
@@ -30,27 +23,27 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::args::Reader;
-use crate::auth::Gate;
-use crate::cli::{Elicit, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
-use crate::config::secrets::Secrets;
-use crate::config::{Config, Lookup};
+use crate::args::ArgumentReader;
+use crate::auth::TokenProvider;
+use crate::cli::{ElicitMode, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
+use crate::commands::secret_references::SecretCache;
+use crate::config::value::secrets::Secrets;
+use crate::config::{Config, LazyConfig};
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::{self, Interrupt};
 use crate::output::{Progress, Ui};
-use crate::session::peer::{Abilities, Inputs, Observer};
+use crate::session::client_handler::{ClientCapabilities, ElicitationResponder, SessionObserver};
 use crate::session::{self, Session, retry};
-use crate::target::{self, Overrides, Resolved, Target, Typed, Words};
+use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOverrides};
 use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, Endpoint, HttpMode};
-use credentials::{Entry, Stores};
-use secrets::Fetched;
+use credentials::{CredentialStores, LoginOptions};
 
 /// How long start and negotiation may take, unless told otherwise.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer may take, unless told otherwise.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every command is given.
 pub struct Context {
@@ -63,9 +56,9 @@ pub struct Context {
     /// The options of every command.
     pub global: GlobalOptions,
     /// Where credentials rest, once it was asked.
-    pub stores: Stores,
+    pub credential_stores: CredentialStores,
     /// The secrets of the configuration that were fetched.
-    pub fetched: Fetched,
+    pub secret_cache: SecretCache,
     /// The trace of the run, once there is one.
     pub trace: OnceLock<Trace>,
 }
@@ -76,7 +69,7 @@ pub enum Exit {
     /// Done.
     Done,
     /// Not, and why was printed already; the class gives the exit code.
-    Said(Class),
+    Reported(ErrorKind),
 }
 
 impl Context {
@@ -87,24 +80,24 @@ impl Context {
     /// When an option cannot be used: a root that is no directory, a file that cannot be read or written; or when
     /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
-        let login = self.login(progress.is_some());
-        let gate = self.gate(&target, Entry { login, ..Entry::default() })?;
-        self.session_through(target, gate.as_ref(), progress)
+        let login = self.login_mode(progress.is_some());
+        let gate = self.token_provider(&target, LoginOptions { mode: login, ..LoginOptions::default() })?;
+        self.session_with_provider(target, gate.as_ref(), progress)
     }
 
     /// A session whose credentials come from this gate.
     ///
     /// # Errors
     /// As [`Context::session`].
-    pub fn session_through(
+    pub fn session_with_provider(
         &self,
         target: Target,
-        gate: Option<&Gate>,
+        gate: Option<&TokenProvider>,
         progress: Option<Arc<Progress>>,
     ) -> Result<Session> {
-        let observer = reports::observer(self, progress)?;
-        let inputs = inputs::answerer(self, &target.name)?;
-        self.session_with(target, gate, observer, inputs)
+        let observer = notifications::notification_observer(self, progress)?;
+        let inputs = client_features::elicitation_handler(self, &target.name)?;
+        self.build_session(target, gate, observer, inputs)
     }
 
     /// A session in which several calls are under way at once: what they report would mix on a progress line.
@@ -112,64 +105,65 @@ impl Context {
     ///
     /// # Errors
     /// As [`Context::session`].
-    pub fn session_for_many(&self, target: Target, stdin_taken: bool) -> Result<Session> {
-        let gate = self.gate(&target, Entry { login: self.login(true), ..Entry::default() })?;
-        let observer = reports::observer(self, None)?;
-        let asks = matches!(self.global.elicit, None | Some(Elicit::Ask));
-        let inputs = if stdin_taken && asks { None } else { inputs::answerer(self, &target.name)? };
-        self.session_with(target, gate.as_ref(), observer, inputs)
+    pub fn session_for_concurrent_calls(&self, target: Target, stdin_taken: bool) -> Result<Session> {
+        let gate =
+            self.token_provider(&target, LoginOptions { mode: self.login_mode(true), ..LoginOptions::default() })?;
+        let observer = notifications::notification_observer(self, None)?;
+        let asks = matches!(self.global.elicit, None | Some(ElicitMode::Ask));
+        let inputs = if stdin_taken && asks { None } else { client_features::elicitation_handler(self, &target.name)? };
+        self.build_session(target, gate.as_ref(), observer, inputs)
     }
 
-    fn session_with(
+    fn build_session(
         &self,
         target: Target,
-        gate: Option<&Gate>,
-        observer: Option<Arc<dyn Observer>>,
-        inputs: Option<Arc<dyn Inputs>>,
+        gate: Option<&TokenProvider>,
+        observer: Option<Arc<dyn SessionObserver>>,
+        inputs: Option<Arc<dyn ElicitationResponder>>,
     ) -> Result<Session> {
-        let transport = transport::Options {
+        let transport = transport::TransportOptions {
             connect_timeout: self.connect_timeout(&target),
             interrupt: self.interrupt.clone(),
             trace: self.trace()?,
             authorize: gate.map(|gate| Arc::new(gate.clone()) as Arc<dyn Authorize>),
         };
-        let timeout = limit(self.global.timeout, target.timeout, TIMEOUT);
-        let abilities = Abilities {
-            roots: inputs::roots(self, &target)?,
-            inputs,
-            sampler: inputs::sampler(self, timeout)?,
+        let timeout = effective_timeout(self.global.timeout, target.timeout, DEFAULT_TIMEOUT);
+        let abilities = ClientCapabilities {
+            roots: client_features::roots(self, &target)?,
+            elicitation: inputs,
+            sampling: client_features::sampler(self, timeout)?,
             observer,
             log_level: self.global.log_level.map(LogLevel::as_str),
         };
-        let options = session::Options {
+        let options = session::SessionOptions {
             timeout,
-            retry: self.retry(&target),
+            retry: self.retry_policy(&target),
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
-            identity: gate.map(Gate::identity).transpose()?.flatten(),
+            identity: gate.map(TokenProvider::login_id).transpose()?.flatten(),
             transport,
-            abilities,
+            capabilities: abilities,
         };
         Ok(Session::new(target, options))
     }
 
     /// When to ask once more. A process that ended is not started again unasked.
-    fn retry(&self, target: &Target) -> retry::Policy {
+    fn retry_policy(&self, target: &Target) -> retry::RetryPolicy {
         let usual = if matches!(target.endpoint, Endpoint::Stdio(_)) { 0 } else { 2 };
         let ui = self.ui.clone();
         let notice = move |text: &str| ui.warn(text);
-        retry::Policy {
-            times: self.global.retries.unwrap_or(usual),
-            asked: self.global.retries.is_some(),
-            wait: self.global.wait,
-            patience: self.global.timeout.filter(|time| !time.is_zero()),
-            notice: Some(Arc::new(notice)),
+        retry::RetryPolicy {
+            max_retries: self.global.retries.unwrap_or(usual),
+            is_explicit: self.global.retries.is_some(),
+            ready_timeout: self.global.wait,
+            max_retry_after: self.global.timeout.filter(|time| !time.is_zero()),
+            on_retry: Some(Arc::new(notice)),
         }
     }
 
     /// How long start and negotiation with this target may take.
     #[must_use]
     pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
-        limit(self.global.connect_timeout, target.connect_timeout, CONNECT_TIMEOUT)
+        effective_timeout(self.global.connect_timeout, target.connect_timeout, DEFAULT_CONNECT_TIMEOUT)
     }
 
     /// Where every connection of this run shows what it exchanges: one place, however many there are.
@@ -194,7 +188,11 @@ impl Context {
     ///
     /// # Errors
     /// Those of the operation.
-    pub async fn with<T>(&self, session: Session, operation: impl AsyncFnOnce(&Session) -> Result<T>) -> Result<T> {
+    pub async fn with_session<T>(
+        &self,
+        session: Session,
+        operation: impl AsyncFnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
         let outcome = operation(&session).await;
         session.close().await;
         outcome.map_err(|failure| failure.server(&session.target().name))
@@ -207,46 +205,46 @@ impl Context {
     ///
     /// # Errors
     /// When there is no target, or it cannot be resolved.
-    pub async fn target(
+    pub async fn resolve_target(
         &self,
         words: Vec<String>,
         command: &[String],
         splits: bool,
         reach: &TargetOptions,
-    ) -> Result<Resolved> {
-        let lookup = Lookup::new(&self.env, self.global.config.as_deref());
-        let words = in_order(words, command, splits);
+    ) -> Result<ResolvedTarget> {
+        let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
+        let words = positional_words(words, command, splits);
         let overrides = overrides(reach);
-        let resolve = |secrets: &Secrets<'_>| target::resolve(words.clone(), &overrides, &lookup, secrets);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), &overrides, &lookup, secrets);
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let mut resolved = self.with_secrets(defaults, resolve).await?;
-        self.hide_credentials(&resolved.target);
-        resolved.target.typed = self.typed(&overrides);
-        let unchecked = is_unchecked(&resolved.target);
+        self.redact_credentials(&resolved.target);
+        resolved.target.flags = self.target_flags(&overrides);
+        let unchecked = skips_certificate_check(&resolved.target);
         for warning in &resolved.target.warnings {
-            if unchecked { self.ui.alarm(warning) } else { self.ui.warn(warning) }
+            if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
         }
         Ok(resolved)
     }
 
     /// The options that lead to a target.
-    fn typed(&self, overrides: &Overrides) -> Typed {
-        Typed::new(self.global.config.as_deref(), overrides)
+    fn target_flags(&self, overrides: &TargetOverrides) -> TargetFlags {
+        TargetFlags::new(self.global.config.as_deref(), overrides)
     }
 
     /// The same without fetching a secret: the target says what there is, and cannot be connected to.
     #[must_use]
-    pub fn pretended(
+    pub fn resolve_with_placeholders(
         &self,
         words: Vec<String>,
         command: &[String],
         splits: bool,
         reach: &TargetOptions,
-    ) -> Option<Resolved> {
-        let lookup = Lookup::new(&self.env, self.global.config.as_deref());
-        let words = in_order(words, command, splits);
-        target::resolve(words, &overrides(reach), &lookup, &Secrets::pretended()).ok()
+    ) -> Option<ResolvedTarget> {
+        let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
+        let words = positional_words(words, command, splits);
+        target::resolve_target(words, &overrides(reach), &lookup, &Secrets::placeholders()).ok()
     }
 
     /// A configured server, for a command that goes through all of them. With `pretend` no secret is fetched: the
@@ -254,31 +252,31 @@ impl Context {
     ///
     /// # Errors
     /// When it cannot be resolved.
-    pub async fn configured(
+    pub async fn resolve_configured(
         &self,
         config: &Config,
         name: &str,
-        overrides: &Overrides,
+        overrides: &TargetOverrides,
         pretend: bool,
     ) -> Result<Target> {
-        let resolve = |secrets: &Secrets<'_>| target::configured(config, name, overrides, &self.env, secrets);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, overrides, &self.env, secrets);
         if pretend {
-            return resolve(&Secrets::pretended());
+            return resolve(&Secrets::placeholders());
         }
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
-        self.hide_credentials(&target);
-        target.typed = self.typed(overrides);
+        self.redact_credentials(&target);
+        target.flags = self.target_flags(overrides);
         // What is said of the files is no matter of one server.
-        for warning in target.warnings.iter().skip(config.passed_over.len() + config.warnings.len()) {
+        for warning in target.warnings.iter().skip(config.skipped_files.len() + config.warnings.len()) {
             let warning = format!("{name}: {warning}");
-            if is_unchecked(&target) { self.ui.alarm(&warning) } else { self.ui.warn(&warning) }
+            if skips_certificate_check(&target) { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
         }
         Ok(target)
     }
 }
 
 /// Whether no certificate is checked there: that is said even where nothing else is.
-fn is_unchecked(target: &Target) -> bool {
+fn skips_certificate_check(target: &Target) -> bool {
     match &target.endpoint {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
         Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
@@ -286,21 +284,21 @@ fn is_unchecked(target: &Target) -> bool {
 }
 
 /// All positional words, TARGET first.
-fn in_order(words: Vec<String>, command: &[String], splits: bool) -> Words {
+fn positional_words(words: Vec<String>, command: &[String], splits: bool) -> PositionalWords {
     let mut words = words.into_iter();
-    Words { target: words.next(), rest: words.collect(), command: command.to_vec(), splits }
+    PositionalWords { target: words.next(), rest: words.collect(), command: command.to_vec(), takes_tool: splits }
 }
 
 /// The flag's time, else the configured one, else the usual one; `None` (written as 0) waits for ever.
-fn limit(flag: Option<Duration>, configured: Option<Duration>, usual: Duration) -> Option<Duration> {
+fn effective_timeout(flag: Option<Duration>, configured: Option<Duration>, usual: Duration) -> Option<Duration> {
     Some(flag.or(configured).unwrap_or(usual)).filter(|time| !time.is_zero())
 }
 
 /// The target options of the command line as plain values.
 #[must_use]
-pub fn overrides(reach: &TargetOptions) -> Overrides {
+pub fn overrides(reach: &TargetOptions) -> TargetOverrides {
     let reach = reach.clone();
-    Overrides {
+    TargetOverrides {
         headers: reach.headers,
         env: reach.env,
         cwd: reach.cwd,
@@ -323,24 +321,24 @@ pub fn overrides(reach: &TargetOptions) -> Overrides {
 
 /// Reads what arguments name; standard input is read once and remembered.
 #[derive(Default)]
-pub struct Files {
+pub struct ArgumentFiles {
     stdin: Option<Vec<u8>>,
 }
 
-impl Reader for Files {
-    fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
+impl ArgumentReader for ArgumentFiles {
+    fn read_file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
         // A pipe with a name may be as silent as standard input.
         if !std::fs::metadata(path)?.is_file() {
-            interrupt::may_stall();
+            interrupt::enter_blocking();
         }
         std::fs::read(path)
     }
 
-    fn stdin(&mut self) -> std::io::Result<Vec<u8>> {
+    fn read_stdin(&mut self) -> std::io::Result<Vec<u8>> {
         if let Some(all) = &self.stdin {
             return Ok(all.clone());
         }
-        interrupt::may_stall();
+        interrupt::enter_blocking();
         let mut all = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin(), &mut all)?;
         self.stdin = Some(all.clone());
@@ -352,13 +350,13 @@ impl Reader for Files {
 ///
 /// # Errors
 /// When there can be no runtime.
-pub fn wait<T>(interrupt: &Interrupt, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T> {
+pub fn block_on<T>(interrupt: &Interrupt, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A handful of descriptors at a time: the usual thousand would be room that every start pays for.
         .max_io_events_per_tick(64)
         .build()
-        .map_err(|error| Failure::new(Class::Bug, "cannot start the runtime").source(&error))?;
+        .map_err(|error| Failure::new(ErrorKind::Bug, "cannot start the runtime").caused_by(&error))?;
     let outcome = runtime.block_on(async {
         let signals = tokio::spawn(signals::listen(interrupt.clone()));
         // It listens before anything is changed that a signal would leave behind: a terminal that shows nothing, say.
@@ -374,7 +372,7 @@ pub fn wait<T>(interrupt: &Interrupt, mut future: Pin<&mut impl Future<Output = 
 }
 
 /// Turns the end of standard output's reader into the wish to stop.
-pub async fn reader(interrupt: Interrupt) {
+pub async fn interrupt_on_closed_stdout(interrupt: Interrupt) {
     crate::output::reader_gone().await;
-    interrupt.raise(Class::ClosedPipe);
+    interrupt.raise(ErrorKind::ClosedPipe);
 }

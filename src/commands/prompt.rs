@@ -2,17 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::complete::Wanted;
-use super::{Context, Exit, Files, list, models};
-use crate::args::Reader;
+use super::{ArgumentFiles, Context, Exit, list};
+use crate::args::ArgumentReader;
 use crate::cli::PromptArgs;
-use crate::error::{Class, Failure, Result};
-use crate::near::near;
-use crate::protocol::views::{Entry, Kind};
+use crate::commands::argument_completion::CompletionQuery;
+use crate::commands::model_formats;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
-use crate::session::era::Call;
-use crate::session::{Session, Use};
-use crate::target::Resolved;
+use crate::session::era::Operation;
+use crate::session::{CachePolicy, Session};
+use crate::target::ResolvedTarget;
+use crate::util::suggest::nearest_names;
 
 /// Gets a prompt.
 ///
@@ -20,57 +21,59 @@ use crate::target::Resolved;
 /// When it cannot be had.
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
-    let Resolved { target, rest: words } = context.target(words, &args.command, false, &args.reach).await?;
+    let ResolvedTarget { target, rest: words } =
+        context.resolve_target(words, &args.command, false, &args.target_options).await?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
         let about_one = [(args.form.is_some(), "--for"), (args.complete.is_some(), "--complete")];
         if let Some((_, option)) = about_one.into_iter().find(|(given, _)| *given) {
-            return Err(Failure::new(Class::Usage, format!("{option} needs a prompt"))
-                .hint(format!("name one: {}", target.line("prompt", &["NAME", option, "…"]))));
+            return Err(Failure::new(ErrorKind::Usage, format!("{option} needs a prompt"))
+                .hint(format!("name one: {}", target.command_line("prompt", &["NAME", option, "…"]))));
         }
         let session = context.session(target, None)?;
-        let listed =
-            async |session: &Session| list::kinds(context, session, &[Kind::Prompts], list::Filter::default()).await;
-        return progress.during(context.with(session, listed)).await;
+        let listed = async |session: &Session| {
+            list::print_kinds(context, session, &[ListKind::Prompts], list::ListFilter::default()).await
+        };
+        return progress.show_during(context.with_session(session, listed)).await;
     };
-    let arguments = arguments(words)?;
-    let wanted = args.complete.as_deref().map(Wanted::read).transpose()?;
+    let arguments = parse_arguments(words)?;
+    let wanted = args.complete.as_deref().map(CompletionQuery::parse).transpose()?;
     let session = context.session(target, Some(progress.clone()))?;
     context
-        .with(session, async |session| {
+        .with_session(session, async |session| {
             if let Some(wanted) = &wanted {
                 let prompt = json!({"type": "ref/prompt", "name": name});
-                return progress.during(wanted.print(context, session, prompt, &arguments)).await;
+                return progress.show_during(wanted.print_completions(context, session, prompt, &arguments)).await;
             }
-            let result = match progress.during(session.request(&get(name, &arguments))).await {
+            let result = match progress.show_during(session.request(&get_prompt_call(name, &arguments))).await {
                 Ok(result) => result,
-                Err(failure) => return Err(explain(session, name, &arguments, failure).await),
+                Err(failure) => return Err(explain_failure(session, name, &arguments, failure).await),
             };
-            doubt(context, session, name, &arguments);
+            warn_unknown_arguments(context, session, name, &arguments);
             if let Some(form) = args.form {
-                return models::prompt(context, &result, form);
+                return model_formats::print_prompt_messages(context, &result, form);
             }
-            if context.ui.json() { context.ui.raw_json(&result) } else { context.ui.prompt_result(&result) }?;
+            if context.ui.is_json() { context.ui.print_raw_json(&result) } else { context.ui.print_prompt(&result) }?;
             Ok(Exit::Done)
         })
         .await
 }
 
-fn get(name: &str, arguments: &Map<String, Value>) -> Call {
+fn get_prompt_call(name: &str, arguments: &Map<String, Value>) -> Operation {
     let mut params = Map::new();
     params.insert("name".into(), name.into());
     if !arguments.is_empty() {
         params.insert("arguments".into(), Value::Object(arguments.clone()));
     }
-    Call::read_only(method::PROMPTS_GET, params).named(name).with_progress()
+    Operation::read_only(method::PROMPTS_GET, params).with_mcp_name(name).with_progress()
 }
 
 /// `name=value` words; values are always strings, `name=@file` is the file's text.
-fn arguments(words: &[String]) -> Result<Map<String, Value>> {
+fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
     let mut all = Map::new();
-    let mut reader = Files::default();
+    let mut reader = ArgumentFiles::default();
     for word in words {
-        let usage = |message: String| Failure::new(Class::Usage, message);
+        let usage = |message: String| Failure::new(ErrorKind::Usage, message);
         let Some((name, value)) = word.split_once('=') else {
             return Err(usage(format!("'{word}' is no argument")).hint(format!("write it as name=value: {word}=…")));
         };
@@ -78,15 +81,15 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
             return Err(usage(format!("'{name}' is given as JSON, and a prompt's arguments are always strings")).hint(
                 format!(
                     "write it as name=value: {}",
-                    format_args!("{}={}", crate::shell::quoted(name), crate::shell::quoted(value))
+                    format_args!("{}={}", crate::util::quoting::quote(name), crate::util::quoting::quote(value))
                 ),
             ));
         }
         let text = match value.strip_prefix('@') {
             Some(literal) if literal.starts_with('@') => literal.to_owned(),
             Some(file) => {
-                let bytes = if file == "-" { reader.stdin() } else { reader.file(file) };
-                let bytes = bytes.map_err(|error| usage(format!("{name}: cannot read {file}")).source(&error))?;
+                let bytes = if file == "-" { reader.read_stdin() } else { reader.read_file(file) };
+                let bytes = bytes.map_err(|error| usage(format!("{name}: cannot read {file}")).caused_by(&error))?;
                 String::from_utf8(bytes).map_err(|_| usage(format!("{name}: {file} is not UTF-8 text")))?
             }
             None => value.to_owned(),
@@ -99,7 +102,7 @@ fn arguments(words: &[String]) -> Result<Map<String, Value>> {
 }
 
 /// A prompt that is not there, or that misses an argument, is explained from the list of prompts.
-async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
+async fn explain_failure(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
     let Some(error) = &failure.details().rpc else { return failure };
     let about_all = error.code == code::METHOD_NOT_FOUND && failure.details().hint.is_some();
     let message = &mut failure.details_mut().message;
@@ -107,33 +110,33 @@ async fn explain(session: &Session, name: &str, given: &Map<String, Value>, mut 
     if about_all {
         return failure;
     }
-    let Ok(listing) = session.list(Kind::Prompts, Use::Memory).await else { return failure };
+    let Ok(listing) = session.list(ListKind::Prompts, CachePolicy::Allow).await else { return failure };
     let Some(prompt) = listing.find(name) else {
-        let entries = listing.entries();
-        let nearest = near(name, entries.iter().map(|entry| entry.name()));
+        let entries = listing.parsed_items();
+        let nearest = nearest_names(name, entries.iter().map(|entry| entry.name()));
         return failure.hint(match nearest.first() {
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("see the prompts: {}", session.target().line("prompt", &[])),
+            None => format!("see the prompts: {}", session.target().command_line("prompt", &[])),
         });
     };
-    misfits(&prompt, given).into_iter().fold(failure, Failure::cause)
+    argument_problems(&prompt, given).into_iter().fold(failure, Failure::cause)
 }
 
 /// Warns of arguments that do not fit what a remembered list says of the prompt: some servers fill in `undefined` where
 /// others refuse.
 ///
 /// Nothing is asked for where the list is not at hand, and nothing is refused: the server has the last word.
-fn doubt(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) {
-    let listing = session.remembered(Kind::Prompts);
+fn warn_unknown_arguments(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) {
+    let listing = session.cached_list(ListKind::Prompts);
     // A prompt that declares no arguments at all may just not say which it takes.
     let prompt = listing.and_then(|listing| listing.find(name)).filter(|it| it.value().get("arguments").is_some());
-    for misfit in prompt.iter().flat_map(|prompt| misfits(prompt, given)) {
+    for misfit in prompt.iter().flat_map(|prompt| argument_problems(prompt, given)) {
         context.ui.warn(&format!("{name}: {misfit}"));
     }
 }
 
 /// What is wrong with the arguments of a prompt: those that are missing, and those that it does not declare.
-fn misfits(prompt: &Entry, given: &Map<String, Value>) -> Vec<String> {
+fn argument_problems(prompt: &ListItem, given: &Map<String, Value>) -> Vec<String> {
     let known: Vec<(&str, bool)> = prompt
         .value()
         .get("arguments")
@@ -145,7 +148,7 @@ fn misfits(prompt: &Entry, given: &Map<String, Value>) -> Vec<String> {
     let missing = known.iter().filter(|(name, required)| *required && !given.contains_key(*name));
     let mut wrong: Vec<String> = missing.map(|(name, _)| format!("{name}: missing")).collect();
     for name in given.keys().filter(|name| !known.iter().any(|(known, _)| known == name)) {
-        wrong.push(match near(name, known.iter().map(|(known, _)| *known)).first() {
+        wrong.push(match nearest_names(name, known.iter().map(|(known, _)| *known)).first() {
             Some(nearest) => format!("{name}: unknown; did you mean {nearest}?"),
             None => format!("{name}: unknown"),
         });

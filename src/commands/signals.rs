@@ -6,20 +6,20 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::interrupt::{self, Interrupt};
 use crate::output::Ui;
 use crate::transport::process;
 
 /// Who has not heard a signal for so long is stuck.
-const PATIENCE: Duration = Duration::from_millis(300);
+const SIGNAL_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Turns the first signal into the wish to stop; the second ends everything at once.
 pub async fn listen(interrupt: Interrupt) {
     loop {
         let class = next_signal().await;
-        if interrupt.raised().is_some() {
-            end(class);
+        if interrupt.raised_failure().is_some() {
+            exit_now(class);
         }
         interrupt.raise(class);
     }
@@ -27,46 +27,48 @@ pub async fn listen(interrupt: Interrupt) {
 
 /// From now on, signals are heard though this thread may be stuck wherever it says so beforehand
 /// ([`interrupt::may_stall`]): what did not stop then is ended.
-pub fn stand_in(ui: &Arc<Ui>, interrupt: &Interrupt) {
+pub fn spawn_signal_thread(ui: &Arc<Ui>, interrupt: &Interrupt) {
     let (ui, interrupt, started) = (Arc::clone(ui), interrupt.clone(), OnceLock::new());
-    interrupt::before_stalling(move || {
+    interrupt::on_blocking(move || {
         started.get_or_init(|| {
             let (ui, interrupt) = (Arc::clone(&ui), interrupt.clone());
-            std::thread::spawn(move || watch(&ui, &interrupt))
+            std::thread::spawn(move || handle_signals(&ui, &interrupt))
         });
     });
 }
 
-fn watch(ui: &Arc<Ui>, interrupt: &Interrupt) {
+fn handle_signals(ui: &Arc<Ui>, interrupt: &Interrupt) {
     // Without a runtime of our own nobody stands in: it is as if there were no stuck thread.
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     loop {
-        let raised = interrupt.raised().is_some();
+        let raised = interrupt.raised_failure().is_some();
         let class = runtime.block_on(next_signal());
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(SIGNAL_TIMEOUT);
         if raised {
-            end(class);
+            exit_now(class);
         }
-        if interrupt.raised().is_none() {
+        if interrupt.raised_failure().is_none() {
             interrupt.raise(class);
             let (ui, interrupt) = (Arc::clone(ui), interrupt.clone());
             // Standard error may be what everything is stuck in.
-            std::thread::spawn(move || interrupt.raised().iter().for_each(|failure| ui.failure(failure)));
-            std::thread::sleep(PATIENCE);
-            end(class);
+            std::thread::spawn(move || {
+                interrupt.raised_failure().iter().for_each(|failure| ui.report_failure(failure))
+            });
+            std::thread::sleep(SIGNAL_TIMEOUT);
+            exit_now(class);
         }
     }
 }
 
 /// Ends this process and every child without waiting for anything.
-fn end(class: Class) -> ! {
+fn exit_now(class: ErrorKind) -> ! {
     process::kill_all();
     #[expect(clippy::exit, reason = "nothing is awaited any more")]
-    std::process::exit(i32::from(class.code()));
+    std::process::exit(i32::from(class.exit_code()));
 }
 
 #[cfg(unix)]
-async fn next_signal() -> Class {
+async fn next_signal() -> ErrorKind {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
@@ -74,15 +76,15 @@ async fn next_signal() -> Class {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = interrupt.recv() => Class::Interrupted,
-        _ = terminate.recv() => Class::Terminated,
-        _ = hangup.recv() => Class::Terminated,
+        _ = interrupt.recv() => ErrorKind::Interrupted,
+        _ = terminate.recv() => ErrorKind::Terminated,
+        _ = hangup.recv() => ErrorKind::Terminated,
     }
 }
 
 /// `^C`, `^Break`, and the end of the window or of the session.
 #[cfg(windows)]
-async fn next_signal() -> Class {
+async fn next_signal() -> ErrorKind {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
     let (Ok(mut interrupt), Ok(mut pause), Ok(mut close), Ok(mut logoff), Ok(mut shutdown)) =
         (ctrl_c(), ctrl_break(), ctrl_close(), ctrl_logoff(), ctrl_shutdown())
@@ -99,9 +101,9 @@ async fn next_signal() -> Class {
 }
 
 #[cfg(not(any(unix, windows)))]
-async fn next_signal() -> Class {
+async fn next_signal() -> ErrorKind {
     match tokio::signal::ctrl_c().await {
-        Ok(()) => Class::Interrupted,
+        Ok(()) => ErrorKind::Interrupted,
         Err(_) => std::future::pending().await,
     }
 }

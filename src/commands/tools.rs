@@ -7,62 +7,62 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::Context;
-use crate::error::{Class, Failure, Result};
-use crate::near::near;
-use crate::protocol::views::{Entry, Kind};
-use crate::schema::mirror;
-use crate::session::{Listing, Session, Use};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::views::{ListItem, ListKind};
+use crate::schema::collect_header_params;
+use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
 use crate::transport::Endpoint;
+use crate::util::suggest::nearest_names;
 
 /// The tools that may be seen, and why others are left out.
-pub struct Tools {
+pub struct ToolList {
     /// Those that may be used, in the server's order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<ListItem>,
     /// Names of tools with invalid `x-mcp-header` annotations, and what is wrong with each (`HTM-06`).
     pub invalid: BTreeMap<String, String>,
     /// Names of tools that the configuration hides.
     pub hidden: Vec<String>,
     /// Whether the server offers tools at all.
-    pub offered: bool,
+    pub is_offered: bool,
     /// Whether the list came from memory.
-    pub remembered: bool,
+    pub is_cached: bool,
     /// The options by which the server could have been offered more than it was.
-    pub not_offered: Vec<&'static str>,
+    pub undeclared_capabilities: Vec<&'static str>,
 }
 
-impl Tools {
+impl ToolList {
     /// The tool of this name.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&Entry> {
+    pub fn find(&self, name: &str) -> Option<&ListItem> {
         self.entries.iter().find(|entry| entry.name() == name)
     }
 
     /// Why this tool cannot be used: hidden, invalid, or not there, with the nearest names.
     #[must_use]
-    pub fn missing(&self, target: &Target, name: &str) -> Failure {
+    pub fn unavailable_tool(&self, target: &Target, name: &str) -> Failure {
         if self.hidden.iter().any(|hidden| hidden == name) {
-            return not_allowed(target, name);
+            return denied_by_policy(target, name);
         }
         if let Some(reason) = self.invalid.get(name) {
-            return Failure::new(Class::Protocol, format!("the tool '{name}' is invalid and must not be called"))
+            return Failure::new(ErrorKind::Protocol, format!("the tool '{name}' is invalid and must not be called"))
                 .cause(reason.clone());
         }
-        if !self.offered {
-            return Failure::new(Class::Failed, "the server offers no tools");
+        if !self.is_offered {
+            return Failure::new(ErrorKind::Failed, "the server offers no tools");
         }
-        let failure = Failure::new(Class::Failed, format!("the server has no tool '{name}'"));
-        let nearest = near(name, self.entries.iter().map(Entry::name));
+        let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
+        let nearest = nearest_names(name, self.entries.iter().map(ListItem::name));
         let hint = match nearest.as_slice() {
-            [] => format!("see its tools: {}", target.line("list", &[])),
+            [] => format!("see its tools: {}", target.command_line("list", &[])),
             nearest => format!("did you mean {}?", nearest.join(" or ")),
         };
         // Whom nobody can ask is not shown what would ask, though it was seen at a terminal. There, a slip is a slip.
-        let asks = nearest.is_empty() || self.not_offered.contains(&"--elicit");
-        if !asks || self.not_offered.is_empty() {
+        let asks = nearest.is_empty() || self.undeclared_capabilities.contains(&"--elicit");
+        if !asks || self.undeclared_capabilities.is_empty() {
             return failure.hint(hint);
         }
-        let options = self.not_offered.join(" or ");
+        let options = self.undeclared_capabilities.join(" or ");
         failure.hint(format!("{hint} (some servers show a tool only to a client that offers {options})"))
     }
 }
@@ -70,22 +70,22 @@ impl Tools {
 /// The tools of one server for as long as a command runs, whoever asks for them: listed once, and again where
 /// that may help.
 #[derive(Default)]
-pub struct Catalogue {
-    tools: Mutex<Option<Result<Rc<Tools>>>>,
+pub struct ToolCache {
+    tools: Mutex<Option<Result<Rc<ToolList>>>>,
     connected: OnceCell<Option<Failure>>,
 }
 
-impl Catalogue {
+impl ToolCache {
     /// The tools, from memory where that will do. A list that cannot be had is not asked for again.
     ///
     /// # Errors
     /// When the list cannot be had.
-    pub async fn get(&self, context: &Context, session: &Session) -> Result<Rc<Tools>> {
+    pub async fn get(&self, context: &Context, session: &Session) -> Result<Rc<ToolList>> {
         let mut held = self.tools.lock().await;
         if let Some(tools) = &*held {
             return tools.clone();
         }
-        let loaded = load(context, session, Use::Memory).await.map(Rc::new);
+        let loaded = fetch_tools(context, session, CachePolicy::Allow).await.map(Rc::new);
         *held = Some(loaded.clone());
         loaded
     }
@@ -94,17 +94,22 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the list cannot be had.
-    pub async fn renew(&self, context: &Context, session: &Session, seen: &Rc<Tools>) -> Result<Option<Rc<Tools>>> {
+    pub async fn refresh_if_stale(
+        &self,
+        context: &Context,
+        session: &Session,
+        seen: &Rc<ToolList>,
+    ) -> Result<Option<Rc<ToolList>>> {
         let mut held = self.tools.lock().await;
         if let Some(Ok(other)) = &*held
             && !Rc::ptr_eq(other, seen)
         {
             return Ok(Some(other.clone()));
         }
-        if !seen.remembered && !session.lists_changed() {
+        if !seen.is_cached && !session.have_lists_changed() {
             return Ok(None);
         }
-        let fresh = Rc::new(load(context, session, Use::Server).await?);
+        let fresh = Rc::new(fetch_tools(context, session, CachePolicy::Bypass).await?);
         *held = Some(Ok(fresh.clone()));
         Ok(Some(fresh))
     }
@@ -113,9 +118,9 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the list cannot be had.
-    pub async fn reload(&self, context: &Context, session: &Session) -> Result<Rc<Tools>> {
+    pub async fn reload(&self, context: &Context, session: &Session) -> Result<Rc<ToolList>> {
         let mut held = self.tools.lock().await;
-        let fresh = Rc::new(load(context, session, Use::Server).await?);
+        let fresh = Rc::new(fetch_tools(context, session, CachePolicy::Bypass).await?);
         *held = Some(Ok(fresh.clone()));
         Ok(fresh)
     }
@@ -125,11 +130,11 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn connect(&self, session: &Session) -> Result<()> {
+    pub async fn ensure_connected(&self, session: &Session) -> Result<()> {
         let connect = async || {
-            let asked = session.about().await;
+            let asked = session.session_info().await;
             // A server that cannot say who it is may still take calls.
-            if session.known().await.is_some() { None } else { asked.err() }
+            if session.connection_info().await.is_some() { None } else { asked.err() }
         };
         self.connected.get_or_init(connect).await.clone().map_or(Ok(()), Err)
     }
@@ -137,39 +142,39 @@ impl Catalogue {
 
 /// The failure for a tool that the configuration hides.
 #[must_use]
-pub fn not_allowed(target: &Target, name: &str) -> Failure {
-    Failure::new(Class::Refused, format!("the configuration does not allow the tool '{name}'"))
-        .hint(format!("see allow_tools and deny_tools: {}", target.config_line("get")))
+pub fn denied_by_policy(target: &Target, name: &str) -> Failure {
+    Failure::new(ErrorKind::Refused, format!("the configuration does not allow the tool '{name}'"))
+        .hint(format!("see allow_tools and deny_tools: {}", target.config_command_line("get")))
 }
 
 /// Lists the tools of a server and applies policy and the rules for header annotations.
 ///
 /// # Errors
 /// When the list cannot be had.
-pub async fn load(context: &Context, session: &Session, from: Use) -> Result<Tools> {
-    let listing = session.list(Kind::Tools, from).await?;
-    Ok(sift(context, session, &listing).await)
+pub async fn fetch_tools(context: &Context, session: &Session, from: CachePolicy) -> Result<ToolList> {
+    let listing = session.list(ListKind::Tools, from).await?;
+    Ok(apply_policy(context, session, &listing).await)
 }
 
 /// Applies policy and the rules for header annotations to a list of tools.
-pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> Tools {
+pub async fn apply_policy(context: &Context, session: &Session, listing: &Listing) -> ToolList {
     let policy = &session.target().policy;
-    let checks_headers = mirrors_headers(session).await;
-    let mut tools = Tools {
+    let checks_headers = sends_argument_headers(session).await;
+    let mut tools = ToolList {
         entries: Vec::new(),
         invalid: BTreeMap::new(),
         hidden: Vec::new(),
-        offered: listing.offered,
-        remembered: listing.remembered,
-        not_offered: session.not_offered(),
+        is_offered: listing.is_offered,
+        is_cached: listing.is_cached,
+        undeclared_capabilities: session.unused_capability_options(),
     };
-    for entry in listing.entries() {
+    for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {
             tools.hidden.push(entry.name().to_owned());
             continue;
         }
-        if checks_headers && let Err(invalid) = mirror(entry.value()) {
-            if !listing.remembered {
+        if checks_headers && let Err(invalid) = collect_header_params(entry.value()) {
+            if !listing.is_cached {
                 context.ui.warn(&format!("left out the tool '{}': {invalid}", entry.name()));
             }
             tools.invalid.insert(entry.name().to_owned(), invalid.to_string());
@@ -182,22 +187,22 @@ pub async fn sift(context: &Context, session: &Session, listing: &Listing) -> To
 
 /// Whether a tool is meant for the server's own app (MCP Apps), not for those who see the list.
 #[must_use]
-pub fn is_for_app(tool: &Entry) -> bool {
+pub fn is_app_only(tool: &ListItem) -> bool {
     let visibility = tool.value().pointer("/_meta/ui/visibility").and_then(Value::as_array);
     visibility.is_some_and(|all| all.iter().any(|who| who == "app") && !all.iter().any(|who| who == "model"))
 }
 
 /// Whether arguments travel in headers: modern revisions over HTTP only.
-async fn mirrors_headers(session: &Session) -> bool {
+async fn sends_argument_headers(session: &Session) -> bool {
     matches!(session.target().endpoint, Endpoint::Http(_)) && session.is_modern().await == Some(true)
 }
 
 /// The `Mcp-Param-*` headers of a call (`HTM-04`); they go out in modern revisions over HTTP only.
 #[must_use]
-pub fn mirrored(session: &Session, tool: &Entry, arguments: &Map<String, Value>) -> Vec<(String, String)> {
+pub fn argument_headers(session: &Session, tool: &ListItem, arguments: &Map<String, Value>) -> Vec<(String, String)> {
     if !matches!(session.target().endpoint, Endpoint::Http(_)) {
         return Vec::new();
     }
-    let parameters = mirror(tool.value()).unwrap_or_default();
+    let parameters = collect_header_params(tool.value()).unwrap_or_default();
     parameters.into_iter().filter_map(|one| Some((one.header.clone(), one.value(arguments)?))).collect()
 }

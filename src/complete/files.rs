@@ -1,9 +1,9 @@
 //! Files and directories, where a word may name one behind something else: shells complete only words that are paths.
 
-use super::known::Candidate;
+use crate::complete::candidates::Candidate;
 
 /// The files whose names go on where `current` ends, which begins with `prefix`; a directory ends with a slash.
-pub fn behind(prefix: &str, current: &str) -> Vec<Candidate> {
+pub fn path_candidates(prefix: &str, current: &str) -> Vec<Candidate> {
     let Some(path) = current.strip_prefix(prefix) else { return Vec::new() };
     let (folder, begun) = path.rfind(std::path::is_separator).map_or(("", path), |at| path.split_at(at + 1));
     let Ok(entries) = std::fs::read_dir(if folder.is_empty() { "." } else { folder }) else { return Vec::new() };

@@ -4,10 +4,10 @@
 //! lists. Nothing here ever connects, and whatever is wrong (a broken configuration, say) is passed over in
 //! silence: nobody asked for it.
 
+mod candidates;
+mod command_line;
 mod files;
-mod known;
 mod shells;
-mod typed;
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 
 use crate::cli;
+use crate::complete::candidates::CandidateSource;
+use crate::complete::command_line::PartialCommandLine;
 use crate::env;
-use known::Known;
-use typed::Typed;
 
 pub use shells::SHELLS;
 
 /// The completion request of a shell, answered; `None` on an ordinary run.
 #[must_use]
-pub fn requested() -> Option<u8> {
+pub fn run_if_requested() -> Option<u8> {
     let shell = std::env::var_os(env::COMPLETE).filter(|value| !value.is_empty())?;
     let arguments = std::env::args_os();
     let cwd = std::env::current_dir().ok();
-    let typed = Arc::new(Typed::of_process(&shell.to_string_lossy()));
-    let factory = || wired(&typed);
+    let typed = Arc::new(PartialCommandLine::from_process(&shell.to_string_lossy()));
+    let factory = || command_with_completers(&typed);
     let done =
         CompleteEnv::with_factory(factory).var(env::COMPLETE).shells(SHELLS).try_complete(arguments, cwd.as_deref());
     Some(u8::from(!matches!(done, Ok(true))))
@@ -38,7 +38,7 @@ pub fn requested() -> Option<u8> {
 
 /// What can stand in a place.
 #[derive(Clone, Copy)]
-enum What {
+enum CandidateKind {
     Server,
     /// A server, or `SERVER.TOOL`.
     ServerOrTool,
@@ -52,51 +52,53 @@ enum What {
     /// A secret that is stored.
     Secret,
     /// A secret that is stored, or referred to.
-    WantedSecret,
+    ReferencedSecret,
     /// A client whose servers can be imported, or a file.
     Client,
     /// A command with a manual page.
-    Page,
+    ManPage,
     /// `@FILE`.
     AtFile,
 }
 
 /// The place of an argument, by its command (with those above it, but for mcpipe itself) and its own name.
-fn what(command: &str, arg: &str) -> Option<What> {
+fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
     Some(match (command, arg) {
-        ("call" | "list", "target") => What::ServerOrTool,
-        ("call" | "list", "tool") => What::Tool,
-        ("call", "args") => What::Argument,
-        ("call", "object") | (_, "elicit") => What::AtFile,
-        ("read", "uris") => What::Resource,
-        ("prompt", "name") => What::Prompt,
-        ("prompt", "args") => What::PromptArgument,
-        ("task get" | "task wait" | "task cancel", "words") => What::Task,
-        ("config secret remove", "name") => What::Secret,
-        ("config secret set", "name") => What::WantedSecret,
-        ("config import", "from") => What::Client,
-        ("man", "command") => What::Page,
+        ("call" | "list", "target") => CandidateKind::ServerOrTool,
+        ("call" | "list", "tool") => CandidateKind::Tool,
+        ("call", "args") => CandidateKind::Argument,
+        ("call", "object") | (_, "elicit") => CandidateKind::AtFile,
+        ("read", "uris") => CandidateKind::Resource,
+        ("prompt", "name") => CandidateKind::Prompt,
+        ("prompt", "args") => CandidateKind::PromptArgument,
+        ("task get" | "task wait" | "task cancel", "words") => CandidateKind::Task,
+        ("config secret remove", "name") => CandidateKind::Secret,
+        ("config secret set", "name") => CandidateKind::ReferencedSecret,
+        ("config import", "from") => CandidateKind::Client,
+        ("man", "command") => CandidateKind::ManPage,
         // A new server has a new name.
         ("config add", _) => return None,
-        (_, "target") | ("config get" | "config remove" | "config rename" | "config check", "name") => What::Server,
+        (_, "target") | ("config get" | "config remove" | "config rename" | "config check", "name") => {
+            CandidateKind::Server
+        }
         _ => return None,
     })
 }
 
 /// The command line, with what is known about each place.
-fn wired(typed: &Arc<Typed>) -> Command {
+fn command_with_completers(typed: &Arc<PartialCommandLine>) -> Command {
     let mut command = cli::command();
     // What each command takes is known once it is built.
     command.build();
-    wire(&mut command, "", typed);
+    add_completers(&mut command, "", typed);
     command
 }
 
 /// Wires a command whose name, with those above it, is `name`.
-fn wire(command: &mut Command, name: &str, typed: &Arc<Typed>) {
-    let places: Vec<(String, What)> = command
+fn add_completers(command: &mut Command, name: &str, typed: &Arc<PartialCommandLine>) {
+    let places: Vec<(String, CandidateKind)> = command
         .get_arguments()
-        .filter_map(|arg| Some((arg.get_id().to_string(), what(name, arg.get_id().as_str())?)))
+        .filter_map(|arg| Some((arg.get_id().to_string(), candidate_kind(name, arg.get_id().as_str())?)))
         .collect();
     for (id, what) in places {
         let typed = typed.clone();
@@ -110,33 +112,33 @@ fn wire(command: &mut Command, name: &str, typed: &Arc<Typed>) {
     }
     for inner in command.get_subcommands_mut() {
         let name = format!("{name} {}", inner.get_name());
-        wire(inner, name.trim_start(), typed);
+        add_completers(inner, name.trim_start(), typed);
     }
 }
 
-fn candidates(typed: &Typed, what: What, current: &OsStr) -> Vec<CompletionCandidate> {
+fn candidates(typed: &PartialCommandLine, what: CandidateKind, current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str() else { return Vec::new() };
-    let known = Known::of(typed);
+    let known = CandidateSource::new(typed);
     let all = match what {
-        What::Server => known.servers(),
-        What::ServerOrTool => match current.contains('.') {
-            true => known.servers().into_iter().chain(known.dotted(current)).collect(),
+        CandidateKind::Server => known.servers(),
+        CandidateKind::ServerOrTool => match current.contains('.') {
+            true => known.servers().into_iter().chain(known.server_tools(current)).collect(),
             false => known.servers(),
         },
-        What::Tool => known.tools(current),
-        What::Argument => known.arguments(current),
-        What::Resource => known.resources(),
-        What::Prompt => known.prompts(),
-        What::PromptArgument => known.prompt_arguments(),
-        What::Task => known.tasks(),
-        What::Secret => known.secrets(false),
-        What::WantedSecret => known.secrets(true),
-        What::Client => known.clients(current),
-        What::Page => known::pages(typed, current),
-        What::AtFile => files::behind("@", current),
+        CandidateKind::Tool => known.tools(current),
+        CandidateKind::Argument => known.arguments(current),
+        CandidateKind::Resource => known.resources(),
+        CandidateKind::Prompt => known.prompts(),
+        CandidateKind::PromptArgument => known.prompt_arguments(),
+        CandidateKind::Task => known.tasks(),
+        CandidateKind::Secret => known.secrets(false),
+        CandidateKind::ReferencedSecret => known.secrets(true),
+        CandidateKind::Client => known.clients(current),
+        CandidateKind::ManPage => candidates::man_pages(typed, current),
+        CandidateKind::AtFile => files::path_candidates("@", current),
     };
     let fits = |(value, help): (String, String)| {
-        if !value.starts_with(current) || !typed.takes(&value) {
+        if !value.starts_with(current) || !typed.is_safe_candidate(&value) {
             return None;
         }
         Some(CompletionCandidate::new(value).help((!help.is_empty()).then(|| help.into())))

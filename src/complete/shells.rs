@@ -7,17 +7,22 @@ use std::path::Path;
 use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Shells, Zsh};
 
 /// Every shell with completions.
-pub const SHELLS: Shells<'static> =
-    Shells(&[&Ours { shell: &Bash, script: BASH }, &Elvish, &Fish, &Powershell, &Ours { shell: &Zsh, script: ZSH }]);
+pub const SHELLS: Shells<'static> = Shells(&[
+    &CustomShell { shell: &Bash, script: BASH_SCRIPT },
+    &Elvish,
+    &Fish,
+    &Powershell,
+    &CustomShell { shell: &Zsh, script: ZSH_SCRIPT },
+]);
 
 /// A shell with a script of ours.
-struct Ours {
+struct CustomShell {
     shell: &'static dyn EnvCompleter,
     script: &'static str,
 }
 
 /// bash cuts words at `=`, `:` and `@`, of which ours are full, and puts candidates on the line as they are.
-const BASH: &str = r#"# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
+const BASH_SCRIPT: &str = r#"# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
 _mcpipe() {
     # bash cuts words at =, : and @, so they are put together again by where they stand on the line.
     local words=() rest=$COMP_LINE piece glue i
@@ -61,7 +66,7 @@ fi"#;
 
 /// zsh puts a blank behind every candidate, also behind `name=`, and calls an autoloaded script for its
 /// candidates the first time already.
-const ZSH: &str = r#"#compdef BIN
+const ZSH_SCRIPT: &str = r#"#compdef BIN
 # Completion of mcpipe for zsh. Candidates come from mcpipe itself, which connects to nobody for it.
 function _mcpipe_complete() {
     local -a found=("${(@f)$(_CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((CURRENT - 1)) VAR=zsh \
@@ -89,12 +94,12 @@ else
     compdef _mcpipe_complete BIN
 fi"#;
 
-fn write(script: &str, var: &str, bin: &str, completer: &str, buf: &mut dyn Write) -> Result<(), Error> {
+fn write_script(script: &str, var: &str, bin: &str, completer: &str, buf: &mut dyn Write) -> Result<(), Error> {
     let completer = shlex::try_quote(completer).unwrap_or(std::borrow::Cow::Borrowed(completer));
     writeln!(buf, "{}", script.replace("COMPLETER", &completer).replace("VAR", var).replace("BIN", bin))
 }
 
-impl EnvCompleter for Ours {
+impl EnvCompleter for CustomShell {
     fn name(&self) -> &'static str {
         self.shell.name()
     }
@@ -111,7 +116,7 @@ impl EnvCompleter for Ours {
         completer: &str,
         buf: &mut dyn Write,
     ) -> Result<(), Error> {
-        write(self.script, var, bin, completer, buf)
+        write_script(self.script, var, bin, completer, buf)
     }
 
     fn write_complete(

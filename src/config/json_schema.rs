@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schema::{AUTH, DEFAULTS, Fits, Key, Kind, SERVER};
+use crate::config::keys::{AUTH_KEYS, AppliesTo, ConfigKey, DEFAULTS_KEYS, KeyType, SERVER_KEYS};
 use crate::protocol::revision::Revision;
 
 /// The schema (draft 7, which is what the editors of TOML understand).
 #[must_use]
-pub fn document() -> Value {
+pub fn config_schema() -> Value {
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Configuration of mcpipe",
@@ -19,25 +19,25 @@ pub fn document() -> Value {
                 "type": "object",
                 "description": "The servers, by name.",
                 "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$" },
-                "additionalProperties": server(),
+                "additionalProperties": server_schema(),
             },
-            "defaults": section(DEFAULTS, "What holds for every configured server."),
+            "defaults": section_schema(DEFAULTS_KEYS, "What holds for every configured server."),
         },
     })
 }
 
 /// A server is a URL or a command, each with its own keys.
-fn server() -> Value {
-    let mut schema = section(SERVER, "A server behind a URL, or one that is started as a command.");
-    let only = |fits: Fits| -> Vec<Value> {
-        SERVER.iter().filter(|key| key.fits == fits).map(|key| json!({ "required": [key.name] })).collect()
+fn server_schema() -> Value {
+    let mut schema = section_schema(SERVER_KEYS, "A server behind a URL, or one that is started as a command.");
+    let only = |fits: AppliesTo| -> Vec<Value> {
+        SERVER_KEYS.iter().filter(|key| key.applies_to == fits).map(|key| json!({ "required": [key.name] })).collect()
     };
     if let Value::Object(members) = &mut schema {
         members.insert(
             "oneOf".to_owned(),
             json!([
-                { "required": ["url"], "not": { "anyOf": only(Fits::Command) } },
-                { "required": ["command"], "not": { "anyOf": only(Fits::Url) } },
+                { "required": ["url"], "not": { "anyOf": only(AppliesTo::Command) } },
+                { "required": ["command"], "not": { "anyOf": only(AppliesTo::Url) } },
                 { "required": ["disabled"], "not": { "anyOf": [{ "required": ["url"] }, { "required": ["command"] }] } },
             ]),
         );
@@ -45,11 +45,11 @@ fn server() -> Value {
     schema
 }
 
-fn section(keys: &[Key], help: &str) -> Value {
+fn section_schema(keys: &[ConfigKey], help: &str) -> Value {
     let properties: Map<String, Value> = keys
         .iter()
         .map(|key| {
-            let mut schema = value(key.kind);
+            let mut schema = value_schema(key.key_type);
             if let Value::Object(members) = &mut schema {
                 members.entry("description").or_insert_with(|| json!(key.help));
             }
@@ -59,30 +59,30 @@ fn section(keys: &[Key], help: &str) -> Value {
     json!({ "type": "object", "description": help, "additionalProperties": false, "properties": properties })
 }
 
-fn value(kind: Kind) -> Value {
+fn value_schema(kind: KeyType) -> Value {
     // A reference may stand for any word.
     let reference = json!({ "type": "string", "pattern": "\\$\\{" });
     match kind {
-        Kind::Text | Kind::Path => json!({ "type": "string", "minLength": 1 }),
-        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-        Kind::Pairs => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
-        Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Time => json!({ "anyOf": [
+        KeyType::String | KeyType::Path => json!({ "type": "string", "minLength": 1 }),
+        KeyType::StringList => json!({ "type": "array", "items": { "type": "string" } }),
+        KeyType::StringMap => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        KeyType::Bool => json!({ "type": "boolean" }),
+        KeyType::Duration => json!({ "anyOf": [
             { "type": "number", "minimum": 0 },
             { "type": "string", "pattern": "^\\s*[0-9.]+\\s*(ms|s|m|h)?$" },
             reference,
         ] }),
-        Kind::Choice(words) => json!({ "anyOf": [{ "enum": words }, reference] }),
-        Kind::Revision => {
+        KeyType::Choice(words) => json!({ "anyOf": [{ "enum": words }, reference] }),
+        KeyType::Revision => {
             let dated = Revision::ALL.iter().map(|revision| revision.as_str());
             let words: Vec<&str> = ["auto", "legacy"].into_iter().chain(dated).collect();
             json!({ "anyOf": [{ "enum": words }, reference] })
         }
-        Kind::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Kind::Inherit => {
+        KeyType::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        KeyType::InheritEnv => {
             json!({ "anyOf": [{ "type": "boolean" }, { "type": "array", "items": { "type": "string" } }] })
         }
-        Kind::Section(_) => section(AUTH, "How to log in."),
+        KeyType::Section(_) => section_schema(AUTH_KEYS, "How to log in."),
     }
 }
 
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_schema_and_described() {
-        let document = document();
+        let document = config_schema();
         for (pointer, keys) in [
-            ("/properties/servers/additionalProperties/properties", SERVER),
-            ("/properties/defaults/properties", DEFAULTS),
-            ("/properties/servers/additionalProperties/properties/auth/properties", AUTH),
+            ("/properties/servers/additionalProperties/properties", SERVER_KEYS),
+            ("/properties/defaults/properties", DEFAULTS_KEYS),
+            ("/properties/servers/additionalProperties/properties/auth/properties", AUTH_KEYS),
         ] {
             let properties = document.pointer(pointer).and_then(Value::as_object);
             for key in keys {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::origins::{Format, Layer};
+use crate::config::origin::{FileFormat, Layer};
 use crate::env::{self, Environment};
 
 /// The project's own file.
@@ -12,13 +12,13 @@ pub const PROJECT_JSON: &str = ".mcp.json";
 
 /// A place where a configuration file may lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ConfigPath {
     /// The file.
     pub path: PathBuf,
     /// Its layer.
     pub layer: Layer,
     /// How it is written, where the place decides it.
-    pub format: Option<Format>,
+    pub format: Option<FileFormat>,
 }
 
 /// The user's own file.
@@ -29,32 +29,33 @@ pub fn user_file(environment: &Environment) -> Option<PathBuf> {
 
 /// The file that is read alone, where `--config` or `MCPIPE_CONFIG` names one.
 #[must_use]
-pub fn chosen_file(environment: &Environment, flag: Option<&Path>) -> Option<PathBuf> {
+pub fn explicit_file(environment: &Environment, flag: Option<&Path>) -> Option<PathBuf> {
     let named = match flag {
         Some(path) => path.to_owned(),
         None => PathBuf::from(environment.expand_tilde(environment.get(env::CONFIG)?)),
     };
-    Some(absolute(environment, &named))
+    Some(absolute_path(environment, &named))
 }
 
 /// Every place that counts for this run, lowest layer first; whether a file is there is not asked.
 ///
 /// Project files are listed where they exist, since the nearest one has to be found first.
 #[must_use]
-pub fn places(environment: &Environment, flag: Option<&Path>) -> Vec<Place> {
-    if let Some(path) = chosen_file(environment, flag) {
-        return vec![Place { path, layer: Layer::Chosen, format: None }];
+pub fn config_paths(environment: &Environment, flag: Option<&Path>) -> Vec<ConfigPath> {
+    if let Some(path) = explicit_file(environment, flag) {
+        return vec![ConfigPath { path, layer: Layer::Explicit, format: None }];
     }
-    let user = user_file(environment).map(|path| Place { path, layer: Layer::User, format: Some(Format::Toml) });
-    let json = nearest(environment, PROJECT_JSON).map(|path| Place {
+    let user =
+        user_file(environment).map(|path| ConfigPath { path, layer: Layer::User, format: Some(FileFormat::Toml) });
+    let json = find_upwards(environment, PROJECT_JSON).map(|path| ConfigPath {
         path,
-        layer: Layer::ProjectJson,
-        format: Some(Format::Json),
+        layer: Layer::ProjectMcpJson,
+        format: Some(FileFormat::Json),
     });
-    let toml = nearest(environment, PROJECT_TOML).map(|path| Place {
+    let toml = find_upwards(environment, PROJECT_TOML).map(|path| ConfigPath {
         path,
-        layer: Layer::Project,
-        format: Some(Format::Toml),
+        layer: Layer::ProjectToml,
+        format: Some(FileFormat::Toml),
     });
     user.into_iter().chain(json).chain(toml).collect()
 }
@@ -64,7 +65,7 @@ pub fn places(environment: &Environment, flag: Option<&Path>) -> Vec<Place> {
 /// The search ends below the home directory and below the root, so that one file does not reach into
 /// every project; the working directory itself is always looked into.
 #[must_use]
-pub fn nearest(environment: &Environment, name: &str) -> Option<PathBuf> {
+pub fn find_upwards(environment: &Environment, name: &str) -> Option<PathBuf> {
     let cwd = environment.cwd()?;
     // The working directory has its links resolved already; the home directory may be behind one.
     let home = environment.home();
@@ -79,7 +80,7 @@ pub fn nearest(environment: &Environment, name: &str) -> Option<PathBuf> {
 
 /// The path below the working directory, unless it is absolute already.
 #[must_use]
-pub fn absolute(environment: &Environment, path: &Path) -> PathBuf {
+pub fn absolute_path(environment: &Environment, path: &Path) -> PathBuf {
     match environment.cwd() {
         // Going over the components drops every `.` between them.
         Some(cwd) if path.is_relative() => cwd.join(path).components().collect(),
@@ -100,21 +101,21 @@ mod tests {
         std::fs::create_dir_all(&deep).unwrap();
         let at = |cwd: &Path| Environment::new([("HOME", home.to_str().unwrap())], cwd);
         std::fs::write(home.join(PROJECT_TOML), "").unwrap();
-        assert_eq!(nearest(&at(&deep), PROJECT_TOML), None, "home is not a project of all below it");
-        assert_eq!(nearest(&at(&home), PROJECT_TOML), Some(home.join(PROJECT_TOML)));
+        assert_eq!(find_upwards(&at(&deep), PROJECT_TOML), None, "home is not a project of all below it");
+        assert_eq!(find_upwards(&at(&home), PROJECT_TOML), Some(home.join(PROJECT_TOML)));
         std::fs::write(home.join("project").join(PROJECT_TOML), "").unwrap();
-        assert_eq!(nearest(&at(&deep), PROJECT_TOML), Some(home.join("project").join(PROJECT_TOML)));
+        assert_eq!(find_upwards(&at(&deep), PROJECT_TOML), Some(home.join("project").join(PROJECT_TOML)));
         std::fs::write(deep.join(PROJECT_TOML), "").unwrap();
-        assert_eq!(nearest(&at(&deep), PROJECT_TOML), Some(deep.join(PROJECT_TOML)));
+        assert_eq!(find_upwards(&at(&deep), PROJECT_TOML), Some(deep.join(PROJECT_TOML)));
     }
 
     #[test]
-    fn a_chosen_file_is_the_only_place_and_the_flag_wins() {
+    fn an_explicit_file_is_read_alone_and_the_flag_wins() {
         let environment = Environment::new([("HOME", "/home/ada"), ("MCPIPE_CONFIG", "~/c.toml")], Path::new("/work"));
-        let all = places(&environment, None);
+        let all = config_paths(&environment, None);
         assert_eq!(all.len(), 1);
-        assert_eq!((all[0].path.as_path(), all[0].layer), (Path::new("/home/ada/c.toml"), Layer::Chosen));
-        let all = places(&environment, Some(Path::new("d.toml")));
+        assert_eq!((all[0].path.as_path(), all[0].layer), (Path::new("/home/ada/c.toml"), Layer::Explicit));
+        let all = config_paths(&environment, Some(Path::new("d.toml")));
         assert_eq!(all[0].path, Path::new("/work/d.toml"));
     }
 }

@@ -4,18 +4,18 @@ use globset::{Glob, GlobMatcher};
 
 /// Rules for the tools of one server.
 #[derive(Clone, Debug, Default)]
-pub struct Policy {
+pub struct ToolPolicy {
     /// Globs of the tools that may be used; all where `None`.
     pub allow_tools: Option<Vec<String>>,
     /// Globs of the tools that may not.
     pub deny_tools: Vec<String>,
     /// When a call needs consent.
-    pub confirm: Confirm,
+    pub confirm: ConfirmPolicy,
 }
 
 /// When a call needs consent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Confirm {
+pub enum ConfirmPolicy {
     /// Never.
     #[default]
     Never,
@@ -25,14 +25,14 @@ pub enum Confirm {
     Always,
 }
 
-impl Confirm {
+impl ConfirmPolicy {
     /// Reads the word of the configuration.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
-            "never" => Some(Confirm::Never),
-            "destructive" => Some(Confirm::Destructive),
-            "always" => Some(Confirm::Always),
+            "never" => Some(ConfirmPolicy::Never),
+            "destructive" => Some(ConfirmPolicy::Destructive),
+            "always" => Some(ConfirmPolicy::Always),
             _ => None,
         }
     }
@@ -41,23 +41,25 @@ impl Confirm {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Confirm::Never => "never",
-            Confirm::Destructive => "destructive",
-            Confirm::Always => "always",
+            ConfirmPolicy::Never => "never",
+            ConfirmPolicy::Destructive => "destructive",
+            ConfirmPolicy::Always => "always",
         }
     }
 }
 
-impl Policy {
+impl ToolPolicy {
     /// Whether this tool may be seen and called.
     ///
     /// Denying wins over allowing. A glob that cannot be read (the configuration refuses those, so only
     /// by a slip of ours) allows nothing and denies everything.
     #[must_use]
     pub fn permits(&self, tool: &str) -> bool {
-        let allowed =
-            self.allow_tools.as_ref().is_none_or(|globs| globs.iter().any(|glob| matches(glob, tool).unwrap_or(false)));
-        allowed && !self.deny_tools.iter().any(|glob| matches(glob, tool).unwrap_or(true))
+        let allowed = self
+            .allow_tools
+            .as_ref()
+            .is_none_or(|globs| globs.iter().any(|glob| glob_matches(glob, tool).unwrap_or(false)));
+        allowed && !self.deny_tools.iter().any(|glob| glob_matches(glob, tool).unwrap_or(true))
     }
 
     /// Whether nothing is ruled out, so that nobody needs to look.
@@ -71,25 +73,25 @@ impl Policy {
 ///
 /// # Errors
 /// Why it is none.
-pub fn glob(text: &str) -> Result<GlobMatcher, String> {
+pub fn compile_glob(text: &str) -> Result<GlobMatcher, String> {
     Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
 }
 
-fn matches(text: &str, tool: &str) -> Result<bool, String> {
+fn glob_matches(text: &str, tool: &str) -> Result<bool, String> {
     // Most entries are plain names, which need no machine.
     if !text.contains(['*', '?', '[', '{', '\\', '!']) {
         return Ok(text == tool);
     }
-    glob(text).map(|glob| glob.is_match(tool))
+    compile_glob(text).map(|glob| glob.is_match(tool))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn policy(allow: Option<&[&str]>, deny: &[&str]) -> Policy {
+    fn policy(allow: Option<&[&str]>, deny: &[&str]) -> ToolPolicy {
         let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
-        Policy { allow_tools: allow.map(owned), deny_tools: owned(deny), confirm: Confirm::Never }
+        ToolPolicy { allow_tools: allow.map(owned), deny_tools: owned(deny), confirm: ConfirmPolicy::Never }
     }
 
     #[test]
@@ -110,6 +112,6 @@ mod tests {
     fn a_glob_that_cannot_be_read_permits_nothing() {
         assert!(!policy(Some(&["a["]), &[]).permits("a["));
         assert!(!policy(None, &["a["]).permits("b"));
-        assert!(glob("a[").is_err());
+        assert!(compile_glob("a[").is_err());
     }
 }

@@ -5,37 +5,39 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::origins::{self, Fault, Origin, Source};
-use super::policy::{Confirm, Policy, glob};
-use super::reader::{Reader, Table};
-use super::schema::{self, AUTH, DEFAULTS, Fits, SERVER};
-use super::secrets::Secrets;
-use super::tree::{Member, Node, Value};
-use super::{Server, relative_to};
+use super::policy::{ConfirmPolicy, ToolPolicy, compile_glob};
+use super::{ConfiguredServer, resolve_path};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::keys;
+use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
+use crate::config::origin;
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ValueOrigin};
+use crate::config::value::read::{CheckedTable, ValueReader};
+use crate::config::value::secrets::Secrets;
 use crate::env::Environment;
 use crate::env::programs::is_path;
 use crate::error::Result;
-use crate::protocol::revision::Pin;
+use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
 
 /// A value and the byte of its file where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Set<T> {
+pub struct Spanned<T> {
     /// The value.
     pub value: T,
     /// Where it stands.
-    pub at: usize,
+    pub offset: usize,
 }
 
 /// One server's entry, ready for use.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// The file.
-    pub source: Arc<Source>,
+    pub source: Arc<ConfigFile>,
     /// The URL; exactly one of this and `command` is set.
-    pub url: Option<Set<Secret>>,
+    pub url: Option<Spanned<Secret>>,
     /// The program.
-    pub command: Option<Set<String>>,
+    pub command: Option<Spanned<String>>,
     /// Its arguments.
     pub args: Vec<String>,
     /// Its own variables.
@@ -43,15 +45,15 @@ pub struct Settings {
     /// Its directory.
     pub cwd: Option<PathBuf>,
     /// What it inherits.
-    pub inherit_env: Inherit,
+    pub inherit_env: InheritEnv,
     /// Headers.
-    pub headers: Vec<(String, Set<Secret>)>,
+    pub headers: Vec<(String, Spanned<Secret>)>,
     /// The variable that holds the bearer token.
-    pub bearer_env: Option<Set<String>>,
+    pub bearer_env: Option<Spanned<String>>,
     /// `auto`, `http` or `sse`.
     pub transport: Option<String>,
     /// Which revisions may be spoken.
-    pub protocol: Pin,
+    pub protocol: RevisionPin,
     /// More authorities.
     pub cacert: Option<PathBuf>,
     /// Our certificate.
@@ -59,7 +61,7 @@ pub struct Settings {
     /// Its key.
     pub key: Option<PathBuf>,
     /// The proxy.
-    pub proxy: Option<Set<Secret>>,
+    pub proxy: Option<Spanned<Secret>>,
     /// Check no certificate.
     pub insecure: bool,
     /// Allow plain http anywhere.
@@ -67,7 +69,7 @@ pub struct Settings {
     /// The Unix socket to connect to, in place of the URL's host and port.
     pub unix_socket: Option<PathBuf>,
     /// Which tools, and when to ask; `confirm` is the default's where the entry has none.
-    pub policy: Policy,
+    pub policy: ToolPolicy,
     /// How long to wait for an answer.
     pub timeout: Option<Duration>,
     /// How long start and negotiation may take.
@@ -75,25 +77,25 @@ pub struct Settings {
     /// Roots: directories (absolute) or `file://` URIs.
     pub roots: Vec<String>,
     /// How to log in.
-    pub auth: Auth,
+    pub auth: AuthConfig,
 }
 
 /// What a child process inherits of our environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Inherit {
+pub enum InheritEnv {
     /// Everything but mcpipe's own secrets.
     #[default]
     All,
     /// Nothing.
     Nothing,
     /// These variables.
-    Names(Vec<String>),
+    Only(Vec<String>),
 }
 
 /// `[servers.NAME.auth]`.
 #[derive(Clone, Debug, Default)]
-#[allow(missing_docs, reason = "each field is the key it is named after; see schema::AUTH")]
-pub struct Auth {
+#[allow(missing_docs, reason = "each field is the key it is named after; see keys::AUTH")]
+pub struct AuthConfig {
     pub client_id: Option<String>,
     pub client_secret: Option<Secret>,
     pub scopes: Option<Vec<String>>,
@@ -118,7 +120,7 @@ pub struct Defaults {
     /// `auto`, `keyring` or `file`.
     pub credential_store: Option<String>,
     /// When a call needs consent.
-    pub confirm: Option<Confirm>,
+    pub confirm: Option<ConfirmPolicy>,
     /// How long to wait for an answer.
     pub timeout: Option<Duration>,
     /// How long start and negotiation may take.
@@ -128,7 +130,7 @@ pub struct Defaults {
     /// How many servers are asked at a time.
     pub jobs: Option<u16>,
     /// Where each of them comes from.
-    pub origins: BTreeMap<&'static str, Origin>,
+    pub origins: BTreeMap<&'static str, ValueOrigin>,
 }
 
 impl Defaults {
@@ -136,15 +138,15 @@ impl Defaults {
     ///
     /// A project file that is not trusted cannot change what guards the user (consent, where credentials
     /// rest): those keys of it are passed over.
-    pub(super) fn merge(
+    pub(crate) fn merge(
         &mut self,
         environment: &Environment,
-        source: &Arc<Source>,
-        node: &Node,
-        faults: &mut Vec<Fault>,
+        source: &Arc<ConfigFile>,
+        node: &ConfigNode,
+        faults: &mut Vec<ConfigDiagnostic>,
     ) -> Vec<String> {
         let mut wrong = Vec::new();
-        schema::check(source, node, DEFAULTS, "[defaults]", &mut wrong);
+        keys::check_table(source, node, DEFAULTS_KEYS, "[defaults]", &mut wrong);
         if !wrong.is_empty() {
             faults.append(&mut wrong);
             return Vec::new();
@@ -152,95 +154,99 @@ impl Defaults {
         let mut warnings = Vec::new();
         // No key of these holds a secret, which the check has made sure of.
         let secrets = Secrets::default();
-        let mut reader = Reader::new(source, environment, &secrets);
+        let mut reader = ValueReader::new(source, environment, &secrets);
         for member in node.members() {
-            let Some(key) = schema::find(DEFAULTS, &member.key) else { continue };
-            if !source.trusted && !key.harmless {
+            let Some(key) = keys::find_key(DEFAULTS_KEYS, &member.key) else { continue };
+            if !source.is_trusted && !key.allowed_untrusted {
                 warnings.push(format!(
                     "{} is not trusted, so its '{}' in [defaults] does not count",
-                    Fault::new(source, member.at, "the file"),
+                    ConfigDiagnostic::at(source, member.offset, "the file"),
                     key.name
                 ));
                 continue;
             }
-            let at = Table { node, keys: DEFAULTS, section: "[defaults]" };
+            let at = CheckedTable { node, keys: DEFAULTS_KEYS, section: "[defaults]" };
             match key.name {
-                "credential_store" => self.credential_store = reader.plain(at, key.name),
-                "confirm" => self.confirm = reader.plain(at, key.name).as_deref().and_then(Confirm::parse),
-                "timeout" => self.timeout = reader.time(at, key.name),
-                "connect_timeout" => self.connect_timeout = reader.time(at, key.name),
-                "color" => self.color = reader.plain(at, key.name),
-                _ => self.jobs = reader.whole(at, key.name),
+                "credential_store" => self.credential_store = reader.string(at, key.name),
+                "confirm" => self.confirm = reader.string(at, key.name).as_deref().and_then(ConfirmPolicy::parse),
+                "timeout" => self.timeout = reader.duration(at, key.name),
+                "connect_timeout" => self.connect_timeout = reader.duration(at, key.name),
+                "color" => self.color = reader.string(at, key.name),
+                _ => self.jobs = reader.integer(at, key.name),
             }
-            self.origins.insert(key.name, Origin::File(Arc::clone(source), source.line(member.at)));
+            self.origins.insert(key.name, ValueOrigin::File(Arc::clone(source), source.line_at(member.offset)));
         }
-        faults.append(&mut reader.faults);
+        faults.append(&mut reader.diagnostics);
         warnings
     }
 }
 
-impl Server {
+impl ConfiguredServer {
     /// Everything wrong with the entry as it is written, whatever the variables hold.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn diagnostics(&self) -> Vec<ConfigDiagnostic> {
         let mut faults = Vec::new();
-        schema::check(&self.source, &self.entry, SERVER, &self.section(), &mut faults);
+        keys::check_table(&self.source, &self.entry, SERVER_KEYS, &self.section_name(), &mut faults);
         if faults.is_empty() {
-            self.coherent(&mut faults);
+            self.check_consistency(&mut faults);
         }
         faults
     }
 
     /// What is wrong between keys.
-    fn coherent(&self, faults: &mut Vec<Fault>) {
-        let section = self.section();
-        let mut fault = |at: usize, message: String| faults.push(Fault::new(&self.source, at, message));
+    fn check_consistency(&self, faults: &mut Vec<ConfigDiagnostic>) {
+        let section = self.section_name();
+        let mut fault = |at: usize, message: String| faults.push(ConfigDiagnostic::at(&self.source, at, message));
         let (url, command) = (self.entry.get("url"), self.entry.get("command"));
         match (url, command) {
-            (Some(_), Some(command)) => fault(command.at, format!("{section} has both 'url' and 'command'")),
-            (None, None) if self.disabled().is_none() => {
-                fault(self.at, format!("{section} has neither 'url' nor 'command'"));
+            (Some(_), Some(command)) => fault(command.offset, format!("{section} has both 'url' and 'command'")),
+            (None, None) if self.disabled_at().is_none() => {
+                fault(self.offset, format!("{section} has neither 'url' nor 'command'"));
             }
             _ => {}
         }
         // Over such a socket go lines, and neither requests with headers nor TLS.
-        let address = url.and_then(|url| url.value.as_text()).unwrap_or_default();
+        let address = url.and_then(|url| url.value.as_str()).unwrap_or_default();
         let (socket, web_socket) = (address.starts_with("unix:"), address.starts_with("ws"));
         for member in self.entry.members() {
-            let fits = schema::find(SERVER, &member.key).map_or(Fits::Both, |key| key.fits);
+            let fits = keys::find_key(SERVER_KEYS, &member.key).map_or(AppliesTo::Both, |key| key.applies_to);
             match (fits, url.is_some(), command.is_some()) {
-                (Fits::Url, true, false) if web_socket && member.key == "transport" => {
-                    fault(member.at, format!("'transport' in {section} has no meaning for a WebSocket"));
+                (AppliesTo::Url, true, false) if web_socket && member.key == "transport" => {
+                    fault(member.offset, format!("'transport' in {section} has no meaning for a WebSocket"));
                 }
-                (Fits::Url, true, false) if socket && member.key != "url" => {
-                    fault(member.at, format!("'{}' in {section} has no meaning for a Unix socket", member.key));
+                (AppliesTo::Url, true, false) if socket && member.key != "url" => {
+                    fault(member.offset, format!("'{}' in {section} has no meaning for a Unix socket", member.key));
                 }
-                (Fits::Command, true, false) => {
-                    fault(member.at, format!("'{}' in {section} is for a command, and this is a URL", member.key));
+                (AppliesTo::Command, true, false) => {
+                    fault(member.offset, format!("'{}' in {section} is for a command, and this is a URL", member.key));
                 }
-                (Fits::Url, false, true) => {
-                    fault(member.at, format!("'{}' in {section} is for a URL, and this is a command", member.key));
+                (AppliesTo::Url, false, true) => {
+                    fault(member.offset, format!("'{}' in {section} is for a URL, and this is a command", member.key));
                 }
                 _ => {}
             }
         }
         if let (Some(key), None) = (self.entry.get("key"), self.entry.get("cert")) {
-            fault(key.at, format!("'key' in {section} needs 'cert'"));
+            fault(key.offset, format!("'key' in {section} needs 'cert'"));
         }
         for name in ["allow_tools", "deny_tools"] {
-            let Some(Member { value: Node { value: Value::List(items), .. }, .. }) = self.entry.get(name) else {
+            let Some(ConfigMember { value: ConfigNode { value: ConfigValue::Array(items), .. }, .. }) =
+                self.entry.get(name)
+            else {
                 continue;
             };
             for item in items {
-                if let Some(Err(why)) = item.as_text().map(glob) {
-                    fault(item.at, format!("'{name}' in {section} holds a pattern that cannot be read: {why}"));
+                if let Some(Err(why)) = item.as_str().map(compile_glob) {
+                    fault(item.offset, format!("'{name}' in {section} holds a pattern that cannot be read: {why}"));
                 }
             }
         }
-        if let Some(Member { value: Node { value: Value::Table(members), .. }, .. }) = self.entry.get("env") {
+        if let Some(ConfigMember { value: ConfigNode { value: ConfigValue::Table(members), .. }, .. }) =
+            self.entry.get("env")
+        {
             for member in members {
                 if member.key.is_empty() || member.key.contains(['=', '\0']) {
-                    fault(member.at, format!("'{}' in {section} cannot be the name of a variable", member.key));
+                    fault(member.offset, format!("'{}' in {section} cannot be the name of a variable", member.key));
                 }
             }
         }
@@ -249,70 +255,86 @@ impl Server {
     /// The entry, checked and expanded.
     ///
     /// # Errors
-    /// [`Class::Config`](crate::error::Class::Config) with everything that is wrong, each with its file and
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) with everything that is wrong, each with its file and
     /// line; a variable or a secret that is missing is named together with the key that refers to it. What is
     /// [wanted](Secrets::wanted) afterwards has to be fetched first.
-    pub fn settings(&self, environment: &Environment, defaults: &Defaults, secrets: &Secrets<'_>) -> Result<Settings> {
-        let failure = |faults| origins::failure(&format!("'{}'", self.name), faults).server(&self.name);
-        self.read(environment, defaults, secrets).map_err(failure)
+    pub fn settings(
+        &self,
+        environment: &Environment,
+        defaults: &Defaults,
+        secrets: &Secrets<'_>,
+    ) -> Result<ServerSettings> {
+        let failure = |faults| origin::combine(&format!("'{}'", self.name), faults).server(&self.name);
+        self.read_settings(environment, defaults, secrets).map_err(failure)
     }
 
     /// The entry, checked and expanded, or everything that is wrong with it.
     ///
     /// # Errors
     /// The faults; there is at least one.
-    pub fn read(
+    pub fn read_settings(
         &self,
         environment: &Environment,
         defaults: &Defaults,
         secrets: &Secrets<'_>,
-    ) -> Result<Settings, Vec<Fault>> {
-        let faults = self.faults();
+    ) -> Result<ServerSettings, Vec<ConfigDiagnostic>> {
+        let faults = self.diagnostics();
         if !faults.is_empty() {
             return Err(faults);
         }
-        let section = self.section();
-        let table = Table { node: &self.entry, keys: SERVER, section: &section };
-        let mut reader = Reader::new(&self.source, environment, secrets);
-        let confirm = reader.plain(table, "confirm").as_deref().and_then(Confirm::parse);
-        let settings = Settings {
+        let section = self.section_name();
+        let table = CheckedTable { node: &self.entry, keys: SERVER_KEYS, section: &section };
+        let mut reader = ValueReader::new(&self.source, environment, secrets);
+        let confirm = reader.string(table, "confirm").as_deref().and_then(ConfirmPolicy::parse);
+        let settings = ServerSettings {
             source: Arc::clone(&self.source),
-            url: reader.text(table, "url").map(secret),
+            url: reader.spanned_string(table, "url").map(to_secret),
             command: reader
-                .text(table, "command")
-                .map(|set| Set { value: self.program(environment, &set), at: set.at }),
-            args: reader.texts(table, "args").unwrap_or_default(),
-            env: reader.pairs(table, "env").into_iter().map(|(name, set)| (name, Secret::new(set.value))).collect(),
+                .spanned_string(table, "command")
+                .map(|set| Spanned { value: self.resolve_program(environment, &set), offset: set.offset }),
+            args: reader.string_list(table, "args").unwrap_or_default(),
+            env: reader
+                .string_map(table, "env")
+                .into_iter()
+                .map(|(name, set)| (name, Secret::new(set.value)))
+                .collect(),
             cwd: reader.path(table, "cwd").or_else(|| self.default_cwd()),
-            inherit_env: reader.inherit(table, "inherit_env"),
-            headers: reader.pairs(table, "headers").into_iter().map(|(name, set)| (name, secret(set))).collect(),
-            bearer_env: reader.text(table, "bearer_env"),
-            transport: reader.plain(table, "transport"),
-            protocol: reader.plain(table, "protocol").and_then(|word| Pin::parse(&word).ok()).unwrap_or_default(),
+            inherit_env: reader.inherit_env(table, "inherit_env"),
+            headers: reader
+                .string_map(table, "headers")
+                .into_iter()
+                .map(|(name, set)| (name, to_secret(set)))
+                .collect(),
+            bearer_env: reader.spanned_string(table, "bearer_env"),
+            transport: reader.string(table, "transport"),
+            protocol: reader
+                .string(table, "protocol")
+                .and_then(|word| RevisionPin::parse(&word).ok())
+                .unwrap_or_default(),
             cacert: reader.path(table, "cacert"),
             cert: reader.path(table, "cert"),
             key: reader.path(table, "key"),
-            proxy: reader.text(table, "proxy").map(secret),
-            insecure: reader.flag(table, "insecure"),
-            allow_http: reader.flag(table, "allow_http"),
+            proxy: reader.spanned_string(table, "proxy").map(to_secret),
+            insecure: reader.boolean(table, "insecure"),
+            allow_http: reader.boolean(table, "allow_http"),
             unix_socket: reader.path(table, "unix_socket"),
-            policy: Policy {
-                allow_tools: reader.texts(table, "allow_tools"),
-                deny_tools: reader.texts(table, "deny_tools").unwrap_or_default(),
+            policy: ToolPolicy {
+                allow_tools: reader.string_list(table, "allow_tools"),
+                deny_tools: reader.string_list(table, "deny_tools").unwrap_or_default(),
                 confirm: confirm.or(defaults.confirm).unwrap_or_default(),
             },
-            timeout: reader.time(table, "timeout").or(defaults.timeout),
-            connect_timeout: reader.time(table, "connect_timeout").or(defaults.connect_timeout),
-            roots: self.roots(&mut reader, table),
-            auth: self.auth(&mut reader),
+            timeout: reader.duration(table, "timeout").or(defaults.timeout),
+            connect_timeout: reader.duration(table, "connect_timeout").or(defaults.connect_timeout),
+            roots: self.read_roots(&mut reader, table),
+            auth: self.read_auth(&mut reader),
         };
-        if reader.faults.is_empty() { Ok(settings) } else { Err(reader.faults) }
+        if reader.diagnostics.is_empty() { Ok(settings) } else { Err(reader.diagnostics) }
     }
 
-    /// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.
-    fn program(&self, environment: &Environment, set: &Set<String>) -> String {
+    /// A program with a slash is a path, relative to the file; one without is looked up in `CALLBACK_PATH`.
+    fn resolve_program(&self, environment: &Environment, set: &Spanned<String>) -> String {
         if is_path(&set.value) {
-            relative_to(environment, &self.source, &set.value).to_string_lossy().into_owned()
+            resolve_path(environment, &self.source, &set.value).to_string_lossy().into_owned()
         } else {
             set.value.clone()
         }
@@ -324,41 +346,41 @@ impl Server {
         project.then(|| self.source.directory().to_owned())
     }
 
-    fn roots(&self, reader: &mut Reader<'_>, table: Table<'_>) -> Vec<String> {
-        let all = reader.texts(table, "roots").unwrap_or_default();
+    fn read_roots(&self, reader: &mut ValueReader<'_>, table: CheckedTable<'_>) -> Vec<String> {
+        let all = reader.string_list(table, "roots").unwrap_or_default();
         all.into_iter()
             .map(|root| match root.contains("://") {
                 true => root,
-                false => relative_to(reader.environment, &self.source, &root).to_string_lossy().into_owned(),
+                false => resolve_path(reader.environment, &self.source, &root).to_string_lossy().into_owned(),
             })
             .collect()
     }
 
-    fn auth(&self, reader: &mut Reader<'_>) -> Auth {
-        let Some(member) = self.entry.get("auth") else { return Auth::default() };
-        let section = schema::inside(&self.section(), "auth");
-        let table = Table { node: &member.value, keys: AUTH, section: &section };
-        Auth {
-            client_id: reader.plain(table, "client_id"),
-            client_secret: reader.plain(table, "client_secret").map(Secret::new),
-            scopes: reader.texts(table, "scopes"),
-            grant: reader.plain(table, "grant"),
-            issuer: reader.plain(table, "issuer"),
-            client_metadata_url: reader.plain(table, "client_metadata_url"),
-            redirect_port: reader.whole(table, "redirect_port"),
-            token_endpoint_auth_method: reader.plain(table, "token_endpoint_auth_method"),
+    fn read_auth(&self, reader: &mut ValueReader<'_>) -> AuthConfig {
+        let Some(member) = self.entry.get("auth") else { return AuthConfig::default() };
+        let section = keys::subsection_name(&self.section_name(), "auth");
+        let table = CheckedTable { node: &member.value, keys: AUTH_KEYS, section: &section };
+        AuthConfig {
+            client_id: reader.string(table, "client_id"),
+            client_secret: reader.string(table, "client_secret").map(Secret::new),
+            scopes: reader.string_list(table, "scopes"),
+            grant: reader.string(table, "grant"),
+            issuer: reader.string(table, "issuer"),
+            client_metadata_url: reader.string(table, "client_metadata_url"),
+            redirect_port: reader.integer(table, "redirect_port"),
+            token_endpoint_auth_method: reader.string(table, "token_endpoint_auth_method"),
             private_key_file: reader.path(table, "private_key_file"),
-            signing_algorithm: reader.plain(table, "signing_algorithm"),
+            signing_algorithm: reader.string(table, "signing_algorithm"),
             assertion_file: reader.path(table, "assertion_file"),
-            idp_token_endpoint: reader.plain(table, "idp_token_endpoint"),
-            idp_client_id: reader.plain(table, "idp_client_id"),
+            idp_token_endpoint: reader.string(table, "idp_token_endpoint"),
+            idp_client_id: reader.string(table, "idp_client_id"),
             id_token_file: reader.path(table, "id_token_file"),
-            dpop: reader.flag(table, "dpop"),
-            allow_unadvertised_pkce: reader.flag(table, "allow_unadvertised_pkce"),
+            dpop: reader.boolean(table, "dpop"),
+            allow_unadvertised_pkce: reader.boolean(table, "allow_unadvertised_pkce"),
         }
     }
 }
 
-fn secret(set: Set<String>) -> Set<Secret> {
-    Set { value: Secret::new(set.value), at: set.at }
+fn to_secret(set: Spanned<String>) -> Spanned<Secret> {
+    Spanned { value: Secret::new(set.value), offset: set.offset }
 }

@@ -1,41 +1,41 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::error::Class;
+use crate::error::ErrorKind;
 use std::fs;
 
 /// A home, a project below it, and an environment that knows both.
-struct World {
+struct ConfigTestEnv {
     root: tempfile::TempDir,
     variables: Vec<(String, String)>,
 }
 
-impl World {
+impl ConfigTestEnv {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("home/project/deep")).unwrap();
         let home = root.path().join("home").display().to_string();
-        World { root, variables: crate::env::at_home(&home) }
+        ConfigTestEnv { root, variables: crate::env::home_variables(&home) }
     }
 
-    fn set(mut self, name: &str, value: &str) -> Self {
+    fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    fn user(self, text: &str) -> Self {
-        self.file(".config/mcpipe/config.toml", text)
+    fn with_user_config(self, text: &str) -> Self {
+        self.with_file(".config/mcpipe/config.toml", text)
     }
 
-    fn project(self, text: &str) -> Self {
-        self.file("project/.mcpipe.toml", text)
+    fn with_project_config(self, text: &str) -> Self {
+        self.with_file("project/.mcpipe.toml", text)
     }
 
-    fn json(self, text: &str) -> Self {
-        self.file("project/.mcp.json", text)
+    fn with_mcp_json(self, text: &str) -> Self {
+        self.with_file("project/.mcp.json", text)
     }
 
-    fn file(self, name: &str, text: &str) -> Self {
+    fn with_file(self, name: &str, text: &str) -> Self {
         let path = self.home().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -54,39 +54,39 @@ impl World {
         Config::load(&self.environment(), None)
     }
 
-    fn settings(&self, name: &str) -> Result<settings::Settings> {
+    fn settings(&self, name: &str) -> Result<settings::ServerSettings> {
         let config = self.load()?;
-        let server = config.get(name).unwrap();
-        server.usable()?;
-        server.settings(&self.environment(), &config.defaults, &secrets::Secrets::default())
+        let server = config.server(name).unwrap();
+        server.check_usable()?;
+        server.settings(&self.environment(), &config.defaults, &value::secrets::Secrets::default())
     }
 
     fn trust(&self, name: &str) {
         let path = self.home().join(name);
-        trust::grant(&self.environment(), &path, &fs::read_to_string(&path).unwrap()).unwrap();
+        trust::trust_file(&self.environment(), &path, &fs::read_to_string(&path).unwrap()).unwrap();
     }
 }
 
 fn message(failure: &Failure) -> String {
-    assert_eq!(failure.class(), Class::Config, "{failure}");
+    assert_eq!(failure.kind(), ErrorKind::Config, "{failure}");
     failure.to_string()
 }
 
 #[test]
-fn no_file_is_no_fault_but_a_named_one_must_be_there() {
-    let world = World::new();
+fn a_missing_file_is_an_error_only_if_it_was_named() {
+    let world = ConfigTestEnv::new();
     assert!(world.load().unwrap().servers().is_empty());
     let nowhere = world.home().join("nowhere");
     let [flag, named] = ["c.toml", "d.toml"].map(|name| nowhere.join(name).display().to_string());
     let failure = Config::load(&world.environment(), Some(Path::new(&flag))).unwrap_err();
     assert!(message(&failure).contains("~/nowhere/c.toml"), "{failure}");
-    let world = world.set("MCPIPE_CONFIG", &named);
+    let world = world.with_variable("MCPIPE_CONFIG", &named);
     assert!(message(&world.load().unwrap_err()).contains("~/nowhere/d.toml"));
 }
 
 #[test]
 fn an_unknown_key_names_file_line_and_the_nearest_key() {
-    let world = World::new().user("[servers.x]\n# a remark\ncomand = 'npx'\n");
+    let world = ConfigTestEnv::new().with_user_config("[servers.x]\n# a remark\ncomand = 'npx'\n");
     let failure = world.settings("x").unwrap_err();
     assert_eq!(
         message(&failure),
@@ -95,8 +95,8 @@ fn an_unknown_key_names_file_line_and_the_nearest_key() {
 }
 
 #[test]
-fn every_fault_of_an_entry_is_told_at_once() {
-    let world = World::new().user(
+fn all_errors_of_an_entry_are_reported_at_once() {
+    let world = ConfigTestEnv::new().with_user_config(
         "[servers.x]\nurl = 5\ntimeout = '3 years'\ntransport = 'htpt'\nprotocol = '2020-01-01'\n\
          args = ['a', 1]\nenv = { PORT = 3000 }\ninsecure = 'yes'\n[servers.x.auth]\nredirect_port = 70000\nscope = ['a']\n",
     );
@@ -119,7 +119,7 @@ fn every_fault_of_an_entry_is_told_at_once() {
 }
 
 #[test]
-fn keys_that_do_not_go_together_are_faults() {
+fn conflicting_keys_are_errors() {
     for (entry, part) in [
         ("url = 'https://a'\ncommand = 'b'", ":3: [servers.x] has both 'url' and 'command'"),
         ("timeout = 5", ":1: [servers.x] has neither 'url' nor 'command'"),
@@ -131,15 +131,15 @@ fn keys_that_do_not_go_together_are_faults() {
         ("command = ''", "'command' in [servers.x] is empty"),
         ("command = 'a ${'", "'command' in [servers.x] cannot be read: '${' is never closed"),
     ] {
-        let world = World::new().user(&format!("[servers.x]\n{entry}\n"));
+        let world = ConfigTestEnv::new().with_user_config(&format!("[servers.x]\n{entry}\n"));
         let failure = world.settings("x").unwrap_err();
         assert!(message(&failure).contains(part), "{part}\nis not in\n{failure}");
     }
 }
 
 #[test]
-fn one_broken_or_unset_entry_is_nobody_elses_trouble() {
-    let world = World::new().user(
+fn a_broken_entry_does_not_affect_other_servers() {
+    let world = ConfigTestEnv::new().with_user_config(
         "[servers.good]\nurl = 'https://a/'\n[servers.unset]\nurl = '${NOPE}'\n[servers.broken]\nurl = 5\nx = 1\n",
     );
     assert!(world.settings("good").is_ok());
@@ -154,24 +154,24 @@ fn one_broken_or_unset_entry_is_nobody_elses_trouble() {
 
 #[test]
 fn a_missing_variable_inside_a_table_names_the_member() {
-    let world =
-        World::new().user("[servers.x]\nurl = 'https://a'\n[servers.x.headers]\nA = '1'\nX-Team = 'a ${TEAM}'\n");
+    let world = ConfigTestEnv::new()
+        .with_user_config("[servers.x]\nurl = 'https://a'\n[servers.x.headers]\nA = '1'\nX-Team = 'a ${TEAM}'\n");
     let failure = world.settings("x").unwrap_err();
     assert!(message(&failure).contains(":5: the variable TEAM is not set, and 'headers.X-Team' in [servers.x]"));
-    let world = world.set("TEAM", "core");
+    let world = world.with_variable("TEAM", "core");
     let settings = world.settings("x").unwrap();
     assert_eq!(settings.headers[1].1.value.reveal(), "a core");
 }
 
 #[test]
-fn a_file_that_is_no_toml_names_line_and_column() {
-    let world = World::new().user("[servers.x]\nurl = = 1\n");
+fn a_toml_syntax_error_names_line_and_column() {
+    let world = ConfigTestEnv::new().with_user_config("[servers.x]\nurl = = 1\n");
     let text = message(&world.load().unwrap_err());
     assert!(text.starts_with("~/.config/mcpipe/config.toml:2:7: this is not TOML"), "{text}");
-    let world = World::new().json("{\n  \"mcpServers\": {,}\n}");
-    let text = world.load().unwrap().unread().next().unwrap();
+    let world = ConfigTestEnv::new().with_mcp_json("{\n  \"mcpServers\": {,}\n}");
+    let text = world.load().unwrap().skip_warnings().next().unwrap();
     assert!(text.starts_with("~/project/.mcp.json:2:18: this is not JSON"), "{text}");
-    let world = World::new();
+    let world = ConfigTestEnv::new();
     fs::create_dir_all(world.home().join(".config/mcpipe")).unwrap();
     fs::write(world.home().join(".config/mcpipe/config.toml"), b"# ok\na = '\xff'\n").unwrap();
     assert!(message(&world.load().unwrap_err()).contains("config.toml:2: the file is not UTF-8"));
@@ -179,25 +179,25 @@ fn a_file_that_is_no_toml_names_line_and_column() {
 
 #[test]
 fn the_top_level_and_the_defaults_are_checked_for_all() {
-    let text = message(&World::new().user("[server.x]\nurl = 'https://a'\n").load().unwrap_err());
+    let text = message(&ConfigTestEnv::new().with_user_config("[server.x]\nurl = 'https://a'\n").load().unwrap_err());
     assert!(text.contains(":1: unknown key 'server'; did you mean 'servers'?"), "{text}");
-    let text = message(&World::new().user("[defaults]\nconfirm = 'alway'\n").load().unwrap_err());
+    let text = message(&ConfigTestEnv::new().with_user_config("[defaults]\nconfirm = 'alway'\n").load().unwrap_err());
     assert!(text.contains(":2: 'confirm' in [defaults] must be one of never, destructive, always"), "{text}");
-    let text = message(&World::new().user("servers = []\n").load().unwrap_err());
+    let text = message(&ConfigTestEnv::new().with_user_config("servers = []\n").load().unwrap_err());
     assert!(text.contains("'servers' must be a table, and is an array"), "{text}");
 }
 
 #[test]
 fn a_higher_layer_replaces_the_whole_server_and_defaults_merge_by_key() {
-    let world = World::new()
-        .user("[defaults]\ntimeout = '10s'\njobs = 3\n[servers.a]\nurl = 'https://user/'\ntransport = 'sse'\n[servers.b]\nurl = 'https://b/'\n")
-        .json("{\"mcpServers\": {\"a\": {\"url\": \"https://json/\"}, \"c\": {\"url\": \"https://c/\"}}}")
-        .project("[defaults]\ntimeout = 20\n[servers.a]\nurl = 'https://project/'\n");
+    let world = ConfigTestEnv::new()
+        .with_user_config("[defaults]\ntimeout = '10s'\njobs = 3\n[servers.a]\nurl = 'https://user/'\ntransport = 'sse'\n[servers.b]\nurl = 'https://b/'\n")
+        .with_mcp_json("{\"mcpServers\": {\"a\": {\"url\": \"https://json/\"}, \"c\": {\"url\": \"https://c/\"}}}")
+        .with_project_config("[defaults]\ntimeout = 20\n[servers.a]\nurl = 'https://project/'\n");
     world.trust("project/.mcpipe.toml");
     let config = world.load().unwrap();
     assert_eq!(config.servers().iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
-    let a = config.get("a").unwrap();
-    let replaced: Vec<String> = a.replaces.iter().map(ToString::to_string).collect();
+    let a = config.server("a").unwrap();
+    let replaced: Vec<String> = a.overridden.iter().map(ToString::to_string).collect();
     assert_eq!(replaced, ["~/.config/mcpipe/config.toml:4", "~/project/.mcp.json:1"]);
     assert_eq!(a.origin().to_string(), "~/project/.mcpipe.toml:3");
     let settings = world.settings("a").unwrap();
@@ -210,25 +210,28 @@ fn a_higher_layer_replaces_the_whole_server_and_defaults_merge_by_key() {
 
 #[test]
 fn a_chosen_file_is_read_alone_in_either_format() {
-    let world = World::new()
-        .user("this is broken")
-        .json("{broken")
-        .file("c.json", "{\"servers\": {\"j\": {\"command\": [\"npx\", \"-y\"], \"args\": [\"x\"]}}}")
-        .file("noext", "[servers.t]\nurl = 'https://t/'\n");
+    let world = ConfigTestEnv::new()
+        .with_user_config("this is broken")
+        .with_mcp_json("{broken")
+        .with_file("c.json", "{\"servers\": {\"j\": {\"command\": [\"npx\", \"-y\"], \"args\": [\"x\"]}}}")
+        .with_file("noext", "[servers.t]\nurl = 'https://t/'\n");
     let environment = world.environment();
     let config = Config::load(&environment, Some(&world.home().join("c.json"))).unwrap();
-    let settings =
-        config.get("j").unwrap().settings(&environment, &config.defaults, &secrets::Secrets::default()).unwrap();
+    let settings = config
+        .server("j")
+        .unwrap()
+        .settings(&environment, &config.defaults, &value::secrets::Secrets::default())
+        .unwrap();
     assert_eq!((settings.command.unwrap().value.as_str(), settings.args), ("npx", vec!["-y".into(), "x".into()]));
     let config = Config::load(&environment, Some(Path::new("../../noext"))).unwrap();
-    assert!(config.get("t").unwrap().usable().is_ok(), "a file that was named needs no trust");
+    assert!(config.server("t").unwrap().check_usable().is_ok(), "a file that was named needs no trust");
 }
 
 #[test]
 fn relative_paths_are_relative_to_the_file_and_projects_start_in_the_project() {
-    let world = World::new()
-        .user("[servers.u]\ncommand = './bin/x'\n[servers.v]\ncommand = '~/y'\nargs = ['~/z', './w']\ncwd = 'sub'\nroots = ['r', 'file:///s']\n")
-        .project("[servers.p]\ncommand = 'npx'\n");
+    let world = ConfigTestEnv::new()
+        .with_user_config("[servers.u]\ncommand = './bin/x'\n[servers.v]\ncommand = '~/y'\nargs = ['~/z', './w']\ncwd = 'sub'\nroots = ['r', 'file:///s']\n")
+        .with_project_config("[servers.p]\ncommand = 'npx'\n");
     world.trust("project/.mcpipe.toml");
     let home = world.home();
     // With the separators of this system.
@@ -245,8 +248,8 @@ fn relative_paths_are_relative_to_the_file_and_projects_start_in_the_project() {
 }
 
 #[test]
-fn the_mcp_json_of_other_clients_is_understood() {
-    let world = World::new().set("KEY", "k").json(
+fn the_mcp_json_of_other_clients_is_read() {
+    let world = ConfigTestEnv::new().with_variable("KEY", "k").with_mcp_json(
         r#"{
   "inputs": [],
   "mcpServers": {
@@ -296,28 +299,32 @@ fn the_mcp_json_of_other_clients_is_understood() {
 }
 
 #[test]
-fn a_json_file_without_servers_is_told_apart_from_an_empty_one() {
-    assert!(World::new().json("{}").load().unwrap().servers().is_empty());
-    let unread = |text: &str| World::new().json(text).load().unwrap().unread().next().unwrap();
+fn a_json_file_without_servers_differs_from_an_empty_one() {
+    assert!(ConfigTestEnv::new().with_mcp_json("{}").load().unwrap().servers().is_empty());
+    let unread = |text: &str| ConfigTestEnv::new().with_mcp_json(text).load().unwrap().skip_warnings().next().unwrap();
     assert!(unread("{\"a\": 1}").contains("neither 'mcpServers' nor"));
     assert!(unread("[]").contains("must hold an object"));
-    assert!(World::new().json("\u{feff}{\"servers\": {}}").load().is_ok(), "a byte order mark is no fault");
+    assert!(
+        ConfigTestEnv::new().with_mcp_json("\u{feff}{\"servers\": {}}").load().is_ok(),
+        "a byte order mark is no fault"
+    );
 }
 
 #[test]
 fn a_project_file_that_runs_or_sends_needs_trust_until_it_is_granted_and_again_after_a_change() {
-    let world = World::new().json("{\"mcpServers\": {\"x\": {\"command\": \"evil\"}}}");
+    let world = ConfigTestEnv::new().with_mcp_json("{\"mcpServers\": {\"x\": {\"command\": \"evil\"}}}");
     let failure = world.settings("x").unwrap_err();
     assert!(message(&failure).contains("starts a process, and its file ~/project/.mcp.json is not trusted"));
     assert!(failure.details().hint.as_deref().unwrap().ends_with(": mcpipe config trust ~/project/.mcp.json"));
     world.trust("project/.mcp.json");
     assert!(world.settings("x").is_ok());
-    let world = world.json("{\"mcpServers\": {\"x\": {\"command\": \"worse\"}}}");
+    let world = world.with_mcp_json("{\"mcpServers\": {\"x\": {\"command\": \"worse\"}}}");
     let failure = world.settings("x").unwrap_err();
     assert!(message(&failure).contains("has changed since it was trusted"), "{failure}");
     // Another file with the same content is another file.
-    let world =
-        World::new().project("[servers.x]\ncommand = 'a'\n").file(".mcpipe.toml", "[servers.x]\ncommand = 'a'\n");
+    let world = ConfigTestEnv::new()
+        .with_project_config("[servers.x]\ncommand = 'a'\n")
+        .with_file(".mcpipe.toml", "[servers.x]\ncommand = 'a'\n");
     world.trust(".mcpipe.toml");
     assert!(world.settings("x").is_err());
 }
@@ -325,7 +332,10 @@ fn a_project_file_that_runs_or_sends_needs_trust_until_it_is_granted_and_again_a
 #[test]
 fn what_needs_trust_and_what_does_not() {
     let needs = |user: &str, entry: &str| {
-        let world = World::new().set("V", "v").user(user).project(&format!("[servers.x]\n{entry}\n"));
+        let world = ConfigTestEnv::new()
+            .with_variable("V", "v")
+            .with_user_config(user)
+            .with_project_config(&format!("[servers.x]\n{entry}\n"));
         world.settings("x").is_err()
     };
     let url = "url = 'https://a/'\n";
@@ -352,35 +362,36 @@ fn what_needs_trust_and_what_does_not() {
 }
 
 #[test]
-fn an_untrusted_project_cannot_loosen_what_guards_the_user() {
-    let world = World::new()
-        .user("[defaults]\nconfirm = 'always'\n[servers.a]\nurl = 'https://a/'\n")
-        .project("[defaults]\nconfirm = 'never'\ncredential_store = 'file'\njobs = 2\n");
+fn an_untrusted_project_cannot_weaken_security_defaults() {
+    let world = ConfigTestEnv::new()
+        .with_user_config("[defaults]\nconfirm = 'always'\n[servers.a]\nurl = 'https://a/'\n")
+        .with_project_config("[defaults]\nconfirm = 'never'\ncredential_store = 'file'\njobs = 2\n");
     let config = world.load().unwrap();
-    assert_eq!(world.settings("a").unwrap().policy.confirm, policy::Confirm::Always);
+    assert_eq!(world.settings("a").unwrap().policy.confirm, policy::ConfirmPolicy::Always);
     assert_eq!((config.defaults.credential_store.as_deref(), config.defaults.jobs), (None, Some(2)));
     assert_eq!(config.warnings.len(), 2);
     assert!(config.warnings[0].contains("~/project/.mcpipe.toml:2"), "{:?}", config.warnings);
     world.trust("project/.mcpipe.toml");
-    assert_eq!(world.settings("a").unwrap().policy.confirm, policy::Confirm::Never);
+    assert_eq!(world.settings("a").unwrap().policy.confirm, policy::ConfirmPolicy::Never);
 }
 
 #[test]
-fn a_broken_trust_store_is_told_and_only_matters_with_project_files() {
-    let world =
-        World::new().user("[servers.a]\nurl = 'https://a/'\n").file(".local/state/mcpipe/trust.json", "rubbish");
+fn a_damaged_trust_store_is_an_error_only_with_project_files() {
+    let world = ConfigTestEnv::new()
+        .with_user_config("[servers.a]\nurl = 'https://a/'\n")
+        .with_file(".local/state/mcpipe/trust.json", "rubbish");
     assert!(world.load().is_ok());
-    let world = world.project("[servers.b]\nurl = 'https://b/'\n");
+    let world = world.with_project_config("[servers.b]\nurl = 'https://b/'\n");
     let failure = world.load().unwrap_err();
     assert!(message(&failure).contains("trust.json"), "{failure}");
 }
 
 #[test]
-fn near_names_are_found_by_slip_and_by_part() {
-    let world = World::new()
-        .user("[servers.linear]\nurl = 'https://a/'\n[servers.github]\nurl = 'https://a/'\n[servers.github-work]\nurl = 'https://a/'\n");
+fn similar_names_are_suggested() {
+    let world = ConfigTestEnv::new()
+        .with_user_config("[servers.linear]\nurl = 'https://a/'\n[servers.github]\nurl = 'https://a/'\n[servers.github-work]\nurl = 'https://a/'\n");
     let config = world.load().unwrap();
-    assert_eq!(config.near("linaer"), ["linear"]);
-    assert_eq!(config.near("Git"), ["github", "github-work"]);
-    assert!(config.near("zzz").is_empty());
+    assert_eq!(config.suggest("linaer"), ["linear"]);
+    assert_eq!(config.suggest("Git"), ["github", "github-work"]);
+    assert!(config.suggest("zzz").is_empty());
 }

@@ -9,19 +9,21 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::origins::{Fault, Source};
-use super::schema::{self, SERVER};
-use super::secrets::Reference;
-use super::tree::{Node, Value};
-use super::{edit, expand};
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::file::write;
+use crate::config::keys;
+use crate::config::keys::SERVER_KEYS;
+use crate::config::origin::{ConfigDiagnostic, ConfigFile};
+use crate::config::value::expand;
+use crate::config::value::secrets::SecretReference;
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
-use crate::hex::hex;
-use crate::shell;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::util::hex::hex;
+use crate::util::quoting;
 
 /// The files that are trusted: canonical path and SHA-256 of the content, in hexadecimal.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Store {
+pub struct TrustStore {
     /// Path to hash.
     #[serde(default)]
     files: BTreeMap<String, String>,
@@ -33,89 +35,90 @@ pub fn store_file(environment: &Environment) -> Option<PathBuf> {
     environment.state_dir().map(|dir| dir.join("trust.json"))
 }
 
-impl Store {
+impl TrustStore {
     /// Reads the store; one that does not exist is empty.
     ///
     /// # Errors
     /// The fault of a store that is there and cannot be read.
-    pub fn load(environment: &Environment) -> Result<Self, Fault> {
-        let Some(path) = store_file(environment) else { return Ok(Store::default()) };
-        let fault = || Fault::whole(&environment.shorten(&path), "cannot read which files are trusted");
+    pub fn load(environment: &Environment) -> Result<Self, ConfigDiagnostic> {
+        let Some(path) = store_file(environment) else { return Ok(TrustStore::default()) };
+        let fault =
+            || ConfigDiagnostic::for_file(&environment.abbreviate_home(&path), "cannot read which files are trusted");
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
                 fault().cause(error.to_string()).hint("remove the file and run `mcpipe config trust` again")
             }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Store::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(TrustStore::default()),
             Err(error) => Err(fault().cause(error.to_string())),
         }
     }
 
     /// Whether this file with this content is trusted.
     #[must_use]
-    pub fn trusts(&self, path: &Path, content: &str) -> bool {
-        self.files.get(&identity(path)).is_some_and(|hash| *hash == fingerprint(content))
+    pub fn is_trusted(&self, path: &Path, content: &str) -> bool {
+        self.files.get(&file_key(path)).is_some_and(|hash| *hash == content_hash(content))
     }
 
     /// Whether the file was trusted with another content.
     #[must_use]
-    pub fn knew(&self, path: &Path) -> bool {
-        self.files.contains_key(&identity(path))
+    pub fn was_ever_trusted(&self, path: &Path) -> bool {
+        self.files.contains_key(&file_key(path))
     }
 }
 
 /// Refuses where it can be seen already that nothing can be remembered, before something else is changed.
 ///
 /// # Errors
-/// [`Class::Config`] for a store that is read-only.
-pub fn changeable(environment: &Environment) -> Result<()> {
-    store_file(environment).map_or(Ok(()), |file| edit::changeable(environment, &file))
+/// [`ErrorKind::Config`] for a store that is read-only.
+pub fn check_writable(environment: &Environment) -> Result<()> {
+    store_file(environment).map_or(Ok(()), |file| write::check_writable(environment, &file))
 }
 
 /// Trusts this file with this content, and remembers it.
 ///
 /// # Errors
-/// [`Class::Config`] where the store cannot be written.
-pub fn grant(environment: &Environment, path: &Path, content: &str) -> Result<()> {
-    change(environment, |files| {
-        files.insert(identity(path), fingerprint(content));
+/// [`ErrorKind::Config`] where the store cannot be written.
+pub fn trust_file(environment: &Environment, path: &Path, content: &str) -> Result<()> {
+    update(environment, |files| {
+        files.insert(file_key(path), content_hash(content));
     })
 }
 
 /// Trusts this file no longer; tells whether it was trusted with any content.
 ///
 /// # Errors
-/// [`Class::Config`] where the store cannot be written.
-pub fn revoke(environment: &Environment, path: &Path) -> Result<bool> {
+/// [`ErrorKind::Config`] where the store cannot be written.
+pub fn untrust_file(environment: &Environment, path: &Path) -> Result<bool> {
     let mut known = false;
-    change(environment, |files| known = files.remove(&identity(path)).is_some())?;
+    update(environment, |files| known = files.remove(&file_key(path)).is_some())?;
     Ok(known)
 }
 
-fn change(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
+fn update(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
     let Some(file) = store_file(environment) else {
-        return Err(Failure::new(Class::Config, "cannot remember which files are trusted")
+        return Err(Failure::new(ErrorKind::Config, "cannot remember which files are trusted")
             .cause("there is no home directory")
             .hint("set HOME or XDG_STATE_HOME"));
     };
-    let _lock = edit::Lock::take(&file)?;
-    edit::changeable(environment, &file)?;
-    let mut store = Store::load(environment)?;
+    let _lock = write::EditLock::acquire(&file)?;
+    write::check_writable(environment, &file)?;
+    let mut store = TrustStore::load(environment)?;
     change(&mut store.files);
     // Files that are gone need not be remembered.
     store.files.retain(|path, _| Path::new(path).exists());
     let text = serde_json::to_string_pretty(&store)
-        .map_err(|error| Failure::new(Class::Bug, "cannot write the trust store").source(&error))?;
-    edit::write(&file, &format!("{text}\n"))
+        .map_err(|error| Failure::new(ErrorKind::Bug, "cannot write the trust store").caused_by(&error))?;
+    write::write_config_file(&file, &format!("{text}\n"))
 }
 
 /// The path by which a file is known, links resolved.
-fn identity(path: &Path) -> String {
+fn file_key(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
 
 /// The SHA-256 of a content, in hexadecimal.
 #[must_use]
-pub fn fingerprint(content: &str) -> String {
+pub fn content_hash(content: &str) -> String {
     hex(&Sha256::digest(content.as_bytes()))
 }
 
@@ -125,7 +128,7 @@ pub fn fingerprint(content: &str) -> String {
 /// something of the user's (a header, a variable, a login, a directory), loosens a check, or takes
 /// the place of a server of the user's own needs it.
 #[must_use]
-pub fn reason(source: &Source, entry: &Node, replaces_users: bool) -> Option<String> {
+pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: bool) -> Option<String> {
     if !source.layer.is_project() {
         return None;
     }
@@ -133,8 +136,8 @@ pub fn reason(source: &Source, entry: &Node, replaces_users: bool) -> Option<Str
         return Some("starts a process".to_owned());
     }
     let mut secrets = Vec::new();
-    entry.each_text(&mut |text| secrets.extend(expand::secrets(text)));
-    if secrets.iter().any(|secret| matches!(secret, Reference::Command(_))) {
+    entry.for_each_string(&mut |text| secrets.extend(expand::secret_references(text)));
+    if secrets.iter().any(|secret| matches!(secret, SecretReference::Command(_))) {
         return Some("runs a command to get a secret".to_owned());
     }
     if !secrets.is_empty() {
@@ -144,17 +147,17 @@ pub fn reason(source: &Source, entry: &Node, replaces_users: bool) -> Option<Str
         return Some("takes the place of a server of your own".to_owned());
     }
     for member in entry.members() {
-        if !schema::find(SERVER, &member.key).is_none_or(|key| key.harmless) {
+        if !keys::find_key(SERVER_KEYS, &member.key).is_none_or(|key| key.allowed_untrusted) {
             return Some(format!("sets '{}'", member.key));
         }
     }
     let mut refers = false;
-    entry.each_text(&mut |text| refers |= text.contains("${"));
+    entry.for_each_string(&mut |text| refers |= text.contains("${"));
     if refers {
         return Some("sends variables of your environment".to_owned());
     }
     match entry.get("url").map(|member| &member.value.value) {
-        Some(Value::Text(url)) if has_userinfo(url) => Some("sends a password".to_owned()),
+        Some(ConfigValue::String(url)) if has_userinfo(url) => Some("sends a password".to_owned()),
         _ => None,
     }
 }
@@ -166,9 +169,9 @@ fn has_userinfo(url: &str) -> bool {
 
 /// The failure of an entry that needs trust and has none.
 #[must_use]
-pub fn refused(source: &Source, name: &str, reason: &str, changed: bool) -> Failure {
+pub fn untrusted_failure(source: &ConfigFile, name: &str, reason: &str, changed: bool) -> Failure {
     let state = if changed { "has changed since it was trusted" } else { "is not trusted" };
-    Failure::new(Class::Config, format!("'{name}' {reason}, and its file {} {state}", source.shown))
+    Failure::new(ErrorKind::Config, format!("'{name}' {reason}, and its file {} {state}", source.display_path))
         .cause("a project's file may have been written by somebody else, and using it runs what it says")
-        .hint(format!("see all of it, and agree: mcpipe config trust {}", shell::path(&source.shown)))
+        .hint(format!("see all of it, and agree: mcpipe config trust {}", quoting::quote_path(&source.display_path)))
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What is left out of a program's name, in the order in which it is tried. What else stands in `PATHEXT` are scripts
 /// that only a shell can run.
-const ENDINGS: &[&str] = if cfg!(windows) { &["com", "exe", "bat", "cmd"] } else { &[] };
+const EXECUTABLE_EXTENSIONS: &[&str] = if cfg!(windows) { &["com", "exe", "bat", "cmd"] } else { &[] };
 
 /// Whether a word says where a program is, and not only what it is called.
 #[must_use]
@@ -18,19 +18,19 @@ pub fn is_path(word: &str) -> bool {
 
 /// Whether a word is a path by its beginning: no name begins so.
 #[must_use]
-pub fn begins_as_path(word: &str) -> bool {
-    begins_as_path_of(cfg!(windows), word)
+pub fn looks_like_path(word: &str) -> bool {
+    looks_like_path_on(cfg!(windows), word)
 }
 
-fn begins_as_path_of(windows: bool, word: &str) -> bool {
+fn looks_like_path_on(windows: bool, word: &str) -> bool {
     let begins = |places: &[&str]| places.iter().any(|place| word.starts_with(place));
     begins(&["./", "../", "~/", "/"])
-        || windows && (begins(&[".\\", "..\\", "~\\", "\\"]) || behind_drive(word).is_some())
+        || windows && (begins(&[".\\", "..\\", "~\\", "\\"]) || strip_drive(word).is_some())
 }
 
 /// What stands behind the drive of an absolute path of Windows.
 #[must_use]
-pub fn behind_drive(word: &str) -> Option<&str> {
+pub fn strip_drive(word: &str) -> Option<&str> {
     match word.as_bytes() {
         [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic() => word.get(2..),
         _ => None,
@@ -39,11 +39,11 @@ pub fn behind_drive(word: &str) -> Option<&str> {
 
 /// The files that a path may mean where a program is wanted, the first that is there counts.
 #[must_use]
-pub fn candidates(place: &Path) -> Vec<PathBuf> {
-    with_endings(place, ENDINGS)
+pub fn executable_candidates(place: &Path) -> Vec<PathBuf> {
+    with_extensions(place, EXECUTABLE_EXTENSIONS)
 }
 
-fn with_endings(place: &Path, endings: &[&str]) -> Vec<PathBuf> {
+fn with_extensions(place: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let has_one = |extension: &OsStr| endings.iter().any(|ending| extension.eq_ignore_ascii_case(ending));
     if endings.is_empty() || place.extension().is_some_and(has_one) {
         return vec![place.to_owned()];
@@ -61,11 +61,15 @@ fn with_endings(place: &Path, endings: &[&str]) -> Vec<PathBuf> {
 ///
 /// A path is relative to `directory`, where it is a known one; a name is looked up in `path`.
 #[must_use]
-pub fn started(program: &str, directory: Option<&Path>, path: Option<&OsStr>) -> PathBuf {
-    if cfg!(windows) { with_ending(program, directory, path, ENDINGS) } else { PathBuf::from(program) }
+pub fn resolve_program(program: &str, directory: Option<&Path>, path: Option<&OsStr>) -> PathBuf {
+    if cfg!(windows) {
+        find_with_extension(program, directory, path, EXECUTABLE_EXTENSIONS)
+    } else {
+        PathBuf::from(program)
+    }
 }
 
-fn with_ending(program: &str, directory: Option<&Path>, path: Option<&OsStr>, endings: &[&str]) -> PathBuf {
+fn find_with_extension(program: &str, directory: Option<&Path>, path: Option<&OsStr>, endings: &[&str]) -> PathBuf {
     let places: Vec<PathBuf> = if is_path(program) {
         // The system would look from where we are, and not from where the program will be.
         vec![directory.unwrap_or(Path::new("")).join(program)]
@@ -73,7 +77,7 @@ fn with_ending(program: &str, directory: Option<&Path>, path: Option<&OsStr>, en
         let all = path.into_iter().flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>());
         all.filter(|directory| directory.is_absolute()).map(|directory| directory.join(program)).collect()
     };
-    let mut files = places.iter().flat_map(|place| with_endings(place, endings));
+    let mut files = places.iter().flat_map(|place| with_extensions(place, endings));
     files.find(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(program))
 }
 
@@ -89,7 +93,7 @@ pub fn is_program(file: &Path) -> bool {
 #[cfg(not(unix))]
 #[must_use]
 pub fn is_program(file: &Path) -> bool {
-    candidates(file).iter().any(|file| file.is_file())
+    executable_candidates(file).iter().any(|file| file.is_file())
 }
 
 #[cfg(test)]
@@ -102,13 +106,13 @@ mod tests {
     #[test]
     fn a_path_is_told_by_its_beginning() {
         for place in ["./x", "../x", "~/x", "/x"] {
-            assert!(begins_as_path_of(false, place) && begins_as_path_of(true, place), "{place}");
+            assert!(looks_like_path_on(false, place) && looks_like_path_on(true, place), "{place}");
         }
         for place in [r".\x", r"..\x", r"~\x", r"C:\x.exe", "d:/x", r"\\host\share\x", r"\x"] {
-            assert!(begins_as_path_of(true, place) && !begins_as_path_of(false, place), "{place}");
+            assert!(looks_like_path_on(true, place) && !looks_like_path_on(false, place), "{place}");
         }
         for name in ["x", "x.y", "c:x", "ab:/x", "1:/x", "~x", r"x\y", "x/y", ""] {
-            assert!(!begins_as_path_of(true, name), "{name}");
+            assert!(!looks_like_path_on(true, name), "{name}");
         }
     }
 
@@ -122,7 +126,7 @@ mod tests {
         }
         std::fs::create_dir(one.join("x.cmd")).unwrap();
         let path = std::env::join_paths([Path::new("."), &one, &two]).unwrap();
-        let found = |program: &str| with_ending(program, None, Some(&path), WINDOWS);
+        let found = |program: &str| find_with_extension(program, None, Some(&path), WINDOWS);
         assert_eq!(
             found("npx"),
             one.join("npx.cmd"),
@@ -134,27 +138,27 @@ mod tests {
         assert_eq!(found("a.b"), one.join("a.b.exe"), "a dot in a name is no ending");
         assert_eq!(found("npx.ps1"), Path::new("npx.ps1"), "only a shell runs it");
         assert_eq!(found("nowhere"), Path::new("nowhere"));
-        assert_eq!(with_ending("npx", None, None, WINDOWS), Path::new("npx"));
+        assert_eq!(find_with_extension("npx", None, None, WINDOWS), Path::new("npx"));
     }
 
     #[test]
     fn on_windows_a_path_is_relative_to_where_the_program_will_be() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("srv.bat"), "").unwrap();
-        let found = |program: &str| with_ending(program, Some(dir.path()), None, WINDOWS);
+        let found = |program: &str| find_with_extension(program, Some(dir.path()), None, WINDOWS);
         assert_eq!(found("./srv"), dir.path().join("./srv.bat"));
         assert_eq!(found("./srv.bat"), dir.path().join("./srv.bat"));
         assert_eq!(found("./none"), Path::new("./none"), "and the failure names what was given");
         let full = dir.path().join("srv");
-        assert_eq!(with_ending(full.to_str().unwrap(), None, None, WINDOWS), dir.path().join("srv.bat"));
+        assert_eq!(find_with_extension(full.to_str().unwrap(), None, None, WINDOWS), dir.path().join("srv.bat"));
     }
 
     #[cfg(unix)]
     #[test]
     fn on_unix_the_system_itself_looks_programs_up() {
         let path = std::env::var_os("PATH");
-        assert_eq!(started("sh", Some(Path::new("/")), path.as_deref()), Path::new("sh"));
-        assert_eq!(started("./sh", Some(Path::new("/bin")), None), Path::new("./sh"));
-        assert_eq!(candidates(Path::new("/bin/sh")), [Path::new("/bin/sh")]);
+        assert_eq!(resolve_program("sh", Some(Path::new("/")), path.as_deref()), Path::new("sh"));
+        assert_eq!(resolve_program("./sh", Some(Path::new("/bin")), None), Path::new("./sh"));
+        assert_eq!(executable_candidates(Path::new("/bin/sh")), [Path::new("/bin/sh")]);
     }
 }

@@ -2,22 +2,22 @@
 //!
 //! The model chooses and mcpipe executes: nothing here talks to a model. Pure: texts in, texts out.
 
-pub mod messages;
-pub mod names;
+pub mod prompts;
 pub mod reply;
 pub mod results;
+pub mod tool_names;
 pub mod tools;
 pub mod typescript;
 
 /// An API of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
+pub enum ModelApi {
     /// Anthropic: Messages.
     Anthropic,
     /// OpenAI: Chat Completions, which many others speak too.
-    OpenAi,
+    OpenAiChat,
     /// OpenAI: Responses.
-    Responses,
+    OpenAiResponses,
     /// Google: Gemini.
     Gemini,
 }

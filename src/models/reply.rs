@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value};
 
-use super::Api;
-use crate::error::{Class, Failure, Result};
+use super::ModelApi;
+use crate::error::{ErrorKind, Failure, Result};
 
 /// A tool that a model asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
+pub struct ModelToolCall {
     /// What ties the result to the request; Gemini may leave it out.
     pub id: Option<String>,
     /// The tool, as the model knows it.
@@ -20,20 +20,20 @@ pub struct Asked {
 
 /// What a reply asks for, in its order.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
+pub struct ModelReply {
     /// The API it comes from; `None` where it asks for nothing, so that it may be any.
-    pub api: Option<Api>,
+    pub api: Option<ModelApi>,
     /// The tools.
-    pub asked: Vec<Asked>,
+    pub tool_calls: Vec<ModelToolCall>,
 }
 
 /// Reads a reply.
 ///
 /// # Errors
-/// [`Class::Usage`] where it is not JSON, or no reply of an API that is known.
-pub fn read(text: &str) -> Result<Reply> {
+/// [`ErrorKind::Usage`] where it is not JSON, or no reply of an API that is known.
+pub fn parse_reply(text: &str) -> Result<ModelReply> {
     let bad = |cause: String| {
-        Failure::new(Class::Usage, "this is no reply of a model").cause(cause).hint(
+        Failure::new(ErrorKind::Usage, "this is no reply of a model").cause(cause).hint(
             "give the body of the API's answer, or the message in it: Anthropic, OpenAI (Chat Completions or \
              Responses), Gemini",
         )
@@ -47,7 +47,7 @@ pub fn read(text: &str) -> Result<Reply> {
         return Err(bad("it is a piece of a stream; ask without `stream`".to_owned()));
     }
     // What was asked for earlier has been done: it must not be done again.
-    if value.as_array().is_some_and(|items| items.iter().any(is_from_us)) {
+    if value.as_array().is_some_and(|items| items.iter().any(is_not_from_model)) {
         return Err(bad("it is a conversation; give what the model said last, alone".to_owned()));
     }
     // Of several alternatives at most one is to be followed, and which is not for us to say.
@@ -57,19 +57,19 @@ pub fn read(text: &str) -> Result<Reply> {
             return Err(bad(format!("it holds {count} {name}; give the one that is to be followed")));
         }
     }
-    let Some(items) = items(&value) else {
+    let Some(items) = reply_items(&value) else {
         return Err(bad("it holds neither content, choices, output, tool_calls nor candidates".to_owned()));
     };
-    let found: Vec<(Api, Asked)> = items.iter().filter_map(|item| asked(item)).collect();
+    let found: Vec<(ModelApi, ModelToolCall)> = items.iter().filter_map(|item| tool_call(item)).collect();
     let api = found.first().map(|(api, _)| *api);
     if found.iter().any(|(other, _)| Some(*other) != api) {
         return Err(bad("it mixes the forms of several APIs".to_owned()));
     }
-    Ok(Reply { api, asked: found.into_iter().map(|(_, asked)| asked).collect() })
+    Ok(ModelReply { api, tool_calls: found.into_iter().map(|(_, asked)| asked).collect() })
 }
 
 /// Whether a message, an item or a block is from our side of the conversation.
-fn is_from_us(item: &Value) -> bool {
+fn is_not_from_model(item: &Value) -> bool {
     let text = |name: &str| item.get(name).and_then(Value::as_str);
     text("role").is_some_and(|role| !matches!(role, "assistant" | "model"))
         || matches!(text("type"), Some("tool_result" | "function_call_output"))
@@ -77,25 +77,25 @@ fn is_from_us(item: &Value) -> bool {
 }
 
 /// The parts of a reply, some of which ask for tools; `None` where it has no such parts.
-fn items(value: &Value) -> Option<Vec<&Value>> {
+fn reply_items(value: &Value) -> Option<Vec<&Value>> {
     if let Value::Array(items) = value {
         // A list of messages, of output items, of content blocks or of parts.
-        return Some(items.iter().flat_map(|item| self::items(item).unwrap_or_else(|| vec![item])).collect());
+        return Some(items.iter().flat_map(|item| self::reply_items(item).unwrap_or_else(|| vec![item])).collect());
     }
     let list = |value: &'_ Value, name: &str| value.get(name).and_then(Value::as_array).is_some();
     for name in ["choices", "candidates", "output", "tool_calls", "content", "parts"] {
         if list(value, name) {
             let items = value[name].as_array().into_iter().flatten();
-            return Some(items.flat_map(|item| inner(name, item)).collect());
+            return Some(items.flat_map(|item| nested_items(name, item)).collect());
         }
     }
     // One message, or one part, by itself.
     for name in ["message", "content"] {
         if let Some(message) = value.get(name).filter(|message| message.is_object()) {
-            return items_or_none(message);
+            return message_items(message);
         }
     }
-    if asked(value).is_some() {
+    if tool_call(value).is_some() {
         return Some(vec![value]);
     }
     let is_message = value.get("role").is_some() || value.get("content").is_some_and(Value::is_string);
@@ -103,46 +103,49 @@ fn items(value: &Value) -> Option<Vec<&Value>> {
 }
 
 /// A message that says something and asks for nothing has no parts.
-fn items_or_none(message: &Value) -> Option<Vec<&Value>> {
-    Some(items(message).unwrap_or_default())
+fn message_items(message: &Value) -> Option<Vec<&Value>> {
+    Some(reply_items(message).unwrap_or_default())
 }
 
-fn inner<'a>(name: &str, item: &'a Value) -> Vec<&'a Value> {
+fn nested_items<'a>(name: &str, item: &'a Value) -> Vec<&'a Value> {
     match name {
-        "choices" | "candidates" => items(item).unwrap_or_default(),
+        "choices" | "candidates" => reply_items(item).unwrap_or_default(),
         _ => vec![item],
     }
 }
 
 /// The tool that one part of a reply asks for.
-fn asked(item: &Value) -> Option<(Api, Asked)> {
+fn tool_call(item: &Value) -> Option<(ModelApi, ModelToolCall)> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
     if let Some(call) = item.get("functionCall") {
-        let arguments = object(call.get("args"));
-        return Some((Api::Gemini, Asked { id: text(call, "id"), name: text(call, "name")?, arguments }));
+        let arguments = object_arguments(call.get("args"));
+        return Some((ModelApi::Gemini, ModelToolCall { id: text(call, "id"), name: text(call, "name")?, arguments }));
     }
     match item.get("type").and_then(Value::as_str) {
         Some("tool_use") => {
-            let arguments = object(item.get("input"));
-            Some((Api::Anthropic, Asked { id: text(item, "id"), name: text(item, "name")?, arguments }))
+            let arguments = object_arguments(item.get("input"));
+            Some((ModelApi::Anthropic, ModelToolCall { id: text(item, "id"), name: text(item, "name")?, arguments }))
         }
         Some("function_call") => {
-            let arguments = written(item.get("arguments"));
+            let arguments = text_arguments(item.get("arguments"));
             let id = text(item, "call_id").or_else(|| text(item, "id"));
-            Some((Api::Responses, Asked { id, name: text(item, "name")?, arguments }))
+            Some((ModelApi::OpenAiResponses, ModelToolCall { id, name: text(item, "name")?, arguments }))
         }
         // Some who speak this API leave the type out.
         Some("function") | None => {
             let function = item.get("function")?;
-            let arguments = written(function.get("arguments"));
-            Some((Api::OpenAi, Asked { id: text(item, "id"), name: text(function, "name")?, arguments }))
+            let arguments = text_arguments(function.get("arguments"));
+            Some((
+                ModelApi::OpenAiChat,
+                ModelToolCall { id: text(item, "id"), name: text(function, "name")?, arguments },
+            ))
         }
         Some(_) => None,
     }
 }
 
 /// Arguments given as an object.
-fn object(value: Option<&Value>) -> Result<String, String> {
+fn object_arguments(value: Option<&Value>) -> Result<String, String> {
     match value {
         None | Some(Value::Null) => Ok("{}".to_owned()),
         Some(value @ Value::Object(_)) => Ok(value.to_string()),
@@ -151,8 +154,8 @@ fn object(value: Option<&Value>) -> Result<String, String> {
 }
 
 /// Arguments given as a text that holds an object, as the model wrote it.
-fn written(value: Option<&Value>) -> Result<String, String> {
-    let Some(Value::String(text)) = value else { return object(value) };
+fn text_arguments(value: Option<&Value>) -> Result<String, String> {
+    let Some(Value::String(text)) = value else { return object_arguments(value) };
     if text.trim().is_empty() {
         return Ok("{}".to_owned());
     }
@@ -168,73 +171,77 @@ mod tests {
     use super::*;
 
     /// The API, and each call: its id, name and arguments.
-    type Seen = (Option<Api>, Vec<(Option<String>, String, String)>);
+    type ParsedCalls = (Option<ModelApi>, Vec<(Option<String>, String, String)>);
 
-    fn asks(text: &str) -> Seen {
-        let reply = read(text).unwrap();
-        let one = |asked: Asked| (asked.id, asked.name, asked.arguments.unwrap_or_else(|error| format!("! {error}")));
-        (reply.api, reply.asked.into_iter().map(one).collect())
+    fn parsed_calls(text: &str) -> ParsedCalls {
+        let reply = parse_reply(text).unwrap();
+        let one =
+            |asked: ModelToolCall| (asked.id, asked.name, asked.arguments.unwrap_or_else(|error| format!("! {error}")));
+        (reply.api, reply.tool_calls.into_iter().map(one).collect())
     }
 
-    fn one(api: Api, id: Option<&str>, name: &str, arguments: &str) -> Seen {
+    fn one_call(api: ModelApi, id: Option<&str>, name: &str, arguments: &str) -> ParsedCalls {
         (Some(api), vec![(id.map(ToOwned::to_owned), name.to_owned(), arguments.to_owned())])
     }
 
     #[test]
     fn anthropic() {
         let block = r#"{"type":"tool_use","id":"toolu_1","name":"add","input":{"b":2,"a":12345678901234567890123}}"#;
-        let expected = one(Api::Anthropic, Some("toolu_1"), "add", r#"{"b":2,"a":12345678901234567890123}"#);
+        let expected = one_call(ModelApi::Anthropic, Some("toolu_1"), "add", r#"{"b":2,"a":12345678901234567890123}"#);
         let content = format!(r#"[{{"type":"text","text":"Let me add."}},{block}]"#);
         let message = format!(
             r#"{{"id":"msg_1","type":"message","role":"assistant","content":{content},"stop_reason":"tool_use"}}"#
         );
         for text in [block, &content, &message, &format!("[{message}]")] {
-            assert_eq!(asks(text), expected, "{text}");
+            assert_eq!(parsed_calls(text), expected, "{text}");
         }
         // What the API's own side runs is not for us.
         let server = r#"[{"type":"server_tool_use","id":"s","name":"web_search","input":{}}]"#;
-        assert_eq!(asks(server), (None, vec![]));
+        assert_eq!(parsed_calls(server), (None, vec![]));
     }
 
     #[test]
     fn openai_chat_completions() {
         let call = r#"{"id":"call_1","type":"function","function":{"name":"add","arguments":"{\"a\": 1,\n\"b\":2}"}}"#;
-        let expected = one(Api::OpenAi, Some("call_1"), "add", "{\"a\": 1,\n\"b\":2}");
+        let expected = one_call(ModelApi::OpenAiChat, Some("call_1"), "add", "{\"a\": 1,\n\"b\":2}");
         let message = format!(r#"{{"role":"assistant","content":null,"tool_calls":[{call}]}}"#);
         let whole = format!(
             r#"{{"object":"chat.completion","choices":[{{"index":0,"message":{message},"finish_reason":"tool_calls"}}]}}"#
         );
         for text in [call, &format!("[{call}]"), &message, &whole] {
-            assert_eq!(asks(text), expected, "{text}");
+            assert_eq!(parsed_calls(text), expected, "{text}");
         }
         let bad = call.replace(r#""{\"a\": 1,\n\"b\":2}""#, r#""{\"a\": ""#);
-        assert!(asks(&bad).1[0].2.starts_with("! the arguments are not a JSON object (EOF"), "{bad}");
+        assert!(parsed_calls(&bad).1[0].2.starts_with("! the arguments are not a JSON object (EOF"), "{bad}");
         let empty = call.replace(r#""{\"a\": 1,\n\"b\":2}""#, r#""""#);
-        assert_eq!(asks(&empty).1[0].2, "{}");
+        assert_eq!(parsed_calls(&empty).1[0].2, "{}");
     }
 
     #[test]
     fn openai_responses() {
         let item = r#"{"type":"function_call","id":"fc_1","call_id":"call_1","name":"add","arguments":"{\"a\":1}","status":"completed"}"#;
-        let expected = one(Api::Responses, Some("call_1"), "add", r#"{"a":1}"#);
+        let expected = one_call(ModelApi::OpenAiResponses, Some("call_1"), "add", r#"{"a":1}"#);
         let whole = format!(
             r#"{{"object":"response","error":null,"output":[{{"type":"reasoning","summary":[]}},{{"type":"message","role":"assistant","content":[{{"type":"output_text","text":"x"}}]}},{item}]}}"#
         );
         for text in [item, &format!("[{item}]"), &whole] {
-            assert_eq!(asks(text), expected, "{text}");
+            assert_eq!(parsed_calls(text), expected, "{text}");
         }
     }
 
     #[test]
     fn gemini() {
         let part = r#"{"functionCall":{"name":"add","args":{"a":1}}}"#;
-        let expected = one(Api::Gemini, None, "add", r#"{"a":1}"#);
+        let expected = one_call(ModelApi::Gemini, None, "add", r#"{"a":1}"#);
         let content = format!(r#"{{"role":"model","parts":[{{"text":"Let me."}},{part}]}}"#);
         let whole = format!(r#"{{"candidates":[{{"content":{content},"finishReason":"STOP"}}]}}"#);
         for text in [part, &content, &whole] {
-            assert_eq!(asks(text), expected, "{text}");
+            assert_eq!(parsed_calls(text), expected, "{text}");
         }
-        assert_eq!(asks(r#"{"functionCall":{"id":"1","name":"now"}}"#), one(Api::Gemini, Some("1"), "now", "{}"));
+        assert_eq!(
+            parsed_calls(r#"{"functionCall":{"id":"1","name":"now"}}"#),
+            one_call(ModelApi::Gemini, Some("1"), "now", "{}")
+        );
     }
 
     #[test]
@@ -247,7 +254,7 @@ mod tests {
             r#"{"role":"assistant","content":"Done."}"#,
             "[]",
         ] {
-            assert_eq!(asks(text), (None, vec![]), "{text}");
+            assert_eq!(parsed_calls(text), (None, vec![]), "{text}");
         }
     }
 
@@ -274,8 +281,8 @@ mod tests {
             ),
             (r#"[{"functionCall":{"name":"a"}},{"type":"tool_use","id":"1","name":"b","input":{}}]"#, "several APIs"),
         ] {
-            let failure = read(text).unwrap_err();
-            assert_eq!(failure.class(), Class::Usage);
+            let failure = parse_reply(text).unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Usage);
             assert!(failure.to_string().contains(why), "{text}: {failure}");
         }
     }

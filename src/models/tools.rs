@@ -4,78 +4,79 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::Api;
-use crate::protocol::views::{Entry, member};
+use super::ModelApi;
+use crate::protocol::views::{ListItem, member};
 
 /// The longest description that OpenAI takes, in characters.
-const OPENAI_DESCRIPTION: usize = 1024;
+const OPENAI_MAX_DESCRIPTION: usize = 1024;
 
 /// A tool and its name for the model.
-pub struct Named<'a> {
-    /// From [`super::names::exposed`].
+pub struct NamedTool<'a> {
+    /// From [`crate::models::tool_names::exposed`].
     pub name: String,
     /// The tool.
-    pub tool: &'a Entry,
+    pub tool: &'a ListItem,
 }
 
 /// The value of a request's `tools`, as JSON text, and what was changed to fit.
 #[must_use]
-pub fn tools(api: Api, tools: &[Named<'_>]) -> (String, Vec<String>) {
+pub fn tool_definitions(api: ModelApi, tools: &[NamedTool<'_>]) -> (String, Vec<String>) {
     let mut changes = Vec::new();
-    let all: Vec<String> = tools.iter().map(|named| one(api, named, &mut changes)).collect();
+    let all: Vec<String> = tools.iter().map(|named| tool_definition(api, named, &mut changes)).collect();
     let all = all.join(",");
     let text = match api {
-        Api::Gemini => format!(r#"[{{"functionDeclarations":[{all}]}}]"#),
+        ModelApi::Gemini => format!(r#"[{{"functionDeclarations":[{all}]}}]"#),
         _ => format!("[{all}]"),
     };
     (text, changes)
 }
 
-fn one(api: Api, named: &Named<'_>, changes: &mut Vec<String>) -> String {
-    let name = quote(&named.name);
+fn tool_definition(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<String>) -> String {
+    let name = json_string(&named.name);
     let description = description(api, named, changes);
-    let described = description.as_ref().map(|text| format!(r#","description":{}"#, quote(text))).unwrap_or_default();
-    if let Some(word) = refused_word(api, named.tool) {
+    let described =
+        description.as_ref().map(|text| format!(r#","description":{}"#, json_string(text))).unwrap_or_default();
+    if let Some(word) = refused_keyword(api, named.tool) {
         changes.push(format!("the API may refuse '{}': its schema has '{word}' at the top", named.name));
     }
-    let schema = schema(named.tool, matches!(api, Api::OpenAi | Api::Responses));
+    let schema = input_schema(named.tool, matches!(api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses));
     match api {
-        Api::Anthropic => format!(r#"{{"name":{name}{described},"input_schema":{schema}}}"#),
-        Api::OpenAi => {
+        ModelApi::Anthropic => format!(r#"{{"name":{name}{described},"input_schema":{schema}}}"#),
+        ModelApi::OpenAiChat => {
             format!(r#"{{"type":"function","function":{{"name":{name}{described},"parameters":{schema}}}}}"#)
         }
         // Left out, `strict` would demand schemas that name every property as required.
-        Api::Responses => {
+        ModelApi::OpenAiResponses => {
             format!(r#"{{"type":"function","name":{name}{described},"parameters":{schema},"strict":false}}"#)
         }
         // Gemini demands a description.
-        Api::Gemini => {
-            let text = quote(&description.unwrap_or_else(|| named.name.clone().into()));
+        ModelApi::Gemini => {
+            let text = json_string(&description.unwrap_or_else(|| named.name.clone().into()));
             format!(r#"{{"name":{name},"description":{text},"parametersJsonSchema":{schema}}}"#)
         }
     }
 }
 
 /// What this API does not take at the top of a schema.
-fn refused_word(api: Api, tool: &Entry) -> Option<&'static str> {
+fn refused_keyword(api: ModelApi, tool: &ListItem) -> Option<&'static str> {
     let words: &[&'static str] = match api {
-        Api::Anthropic => &["oneOf", "anyOf", "allOf"],
-        Api::OpenAi | Api::Responses => &["oneOf", "anyOf", "allOf", "enum", "not"],
-        Api::Gemini => &[],
+        ModelApi::Anthropic => &["oneOf", "anyOf", "allOf"],
+        ModelApi::OpenAiChat | ModelApi::OpenAiResponses => &["oneOf", "anyOf", "allOf", "enum", "not"],
+        ModelApi::Gemini => &[],
     };
     words.iter().copied().find(|word| tool.input_schema().is_some_and(|schema| schema.get(word).is_some()))
 }
 
-fn description<'a>(api: Api, named: &Named<'a>, changes: &mut Vec<String>) -> Option<Cow<'a, str>> {
+fn description<'a>(api: ModelApi, named: &NamedTool<'a>, changes: &mut Vec<String>) -> Option<Cow<'a, str>> {
     let text = Some(named.tool.description()).filter(|text| !text.is_empty()).or(named.tool.title())?;
-    let limited = matches!(api, Api::OpenAi | Api::Responses);
-    match text.char_indices().nth(OPENAI_DESCRIPTION) {
+    let limited = matches!(api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses);
+    match text.char_indices().nth(OPENAI_MAX_DESCRIPTION) {
         Some(_) if limited => {
             changes.push(format!(
-                "the description of '{}' is cut to {OPENAI_DESCRIPTION} characters, the most that OpenAI takes",
+                "the description of '{}' is cut to {OPENAI_MAX_DESCRIPTION} characters, the most that OpenAI takes",
                 named.name
             ));
-            let head: String = text.chars().take(OPENAI_DESCRIPTION - 1).collect();
+            let head: String = text.chars().take(OPENAI_MAX_DESCRIPTION - 1).collect();
             Some(format!("{head}…").into())
         }
         _ => Some(text.into()),
@@ -83,7 +84,7 @@ fn description<'a>(api: Api, named: &Named<'a>, changes: &mut Vec<String>) -> Op
 }
 
 /// The input schema as it came; OpenAI wants `properties` even where there are none.
-fn schema(tool: &Entry, wants_properties: bool) -> String {
+fn input_schema(tool: &ListItem, wants_properties: bool) -> String {
     let raw = member(tool.raw(), "inputSchema").filter(|raw| raw.get().starts_with('{'));
     let Some(raw) = raw else { return r#"{"type":"object","properties":{}}"#.to_owned() };
     let text = raw.get();
@@ -102,7 +103,7 @@ fn schema(tool: &Entry, wants_properties: bool) -> String {
     format!("{{{}{comma}{rest}", missing.join(","))
 }
 
-fn quote(text: &str) -> String {
+fn json_string(text: &str) -> String {
     Value::from(text).to_string()
 }
 
@@ -113,9 +114,9 @@ mod tests {
 
     use super::*;
 
-    fn made(api: Api, tool: &str) -> (String, Vec<String>) {
-        let entry = Entry::new(&RawValue::from_string(tool.to_owned()).unwrap());
-        tools(api, &[Named { name: entry.name().to_owned(), tool: &entry }])
+    fn made(api: ModelApi, tool: &str) -> (String, Vec<String>) {
+        let entry = ListItem::new(&RawValue::from_string(tool.to_owned()).unwrap());
+        tool_definitions(api, &[NamedTool { name: entry.name().to_owned(), tool: &entry }])
     }
 
     const ADD: &str = r#"{"name":"add","description":"Adds","inputSchema":{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}}"#;
@@ -124,21 +125,24 @@ mod tests {
     fn each_api_gets_its_form() {
         let schema = r#"{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}"#;
         let of = |api| made(api, ADD).0;
-        assert_eq!(of(Api::Anthropic), format!(r#"[{{"name":"add","description":"Adds","input_schema":{schema}}}]"#));
         assert_eq!(
-            of(Api::OpenAi),
+            of(ModelApi::Anthropic),
+            format!(r#"[{{"name":"add","description":"Adds","input_schema":{schema}}}]"#)
+        );
+        assert_eq!(
+            of(ModelApi::OpenAiChat),
             format!(
                 r#"[{{"type":"function","function":{{"name":"add","description":"Adds","parameters":{schema}}}}}]"#
             )
         );
         assert_eq!(
-            of(Api::Responses),
+            of(ModelApi::OpenAiResponses),
             format!(
                 r#"[{{"type":"function","name":"add","description":"Adds","parameters":{schema},"strict":false}}]"#
             )
         );
         assert_eq!(
-            of(Api::Gemini),
+            of(ModelApi::Gemini),
             format!(
                 r#"[{{"functionDeclarations":[{{"name":"add","description":"Adds","parametersJsonSchema":{schema}}}]}}]"#
             )
@@ -155,29 +159,32 @@ mod tests {
         let none = r#"{"name":"t"}"#;
         let empty = r#"{"name":"t","inputSchema":{ }}"#;
         let bare = r#"{"name":"t","inputSchema":{"type":"object"}}"#;
-        assert_eq!(schema(Api::Anthropic, none), r#"{"type":"object","properties":{}}"#);
-        assert_eq!(schema(Api::Anthropic, empty), r#"{"type":"object"}"#);
-        assert_eq!(schema(Api::OpenAi, empty), r#"{"type":"object","properties":{}}"#);
-        assert_eq!(schema(Api::Anthropic, bare), r#"{"type":"object"}"#);
-        assert_eq!(schema(Api::OpenAi, bare), r#"{"properties":{},"type":"object"}"#);
-        let gemini = made(Api::Gemini, none).0;
+        assert_eq!(schema(ModelApi::Anthropic, none), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(schema(ModelApi::Anthropic, empty), r#"{"type":"object"}"#);
+        assert_eq!(schema(ModelApi::OpenAiChat, empty), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(schema(ModelApi::Anthropic, bare), r#"{"type":"object"}"#);
+        assert_eq!(schema(ModelApi::OpenAiChat, bare), r#"{"properties":{},"type":"object"}"#);
+        let gemini = made(ModelApi::Gemini, none).0;
         assert!(gemini.contains(r#""name":"t","description":"t""#), "{gemini}");
-        assert_eq!(made(Api::Anthropic, none).0, r#"[{"name":"t","input_schema":{"type":"object","properties":{}}}]"#);
+        assert_eq!(
+            made(ModelApi::Anthropic, none).0,
+            r#"[{"name":"t","input_schema":{"type":"object","properties":{}}}]"#
+        );
     }
 
     #[test]
     fn what_an_api_refuses_is_said() {
         let tool = r#"{"name":"t","inputSchema":{"type":"object","anyOf":[{"required":["a"]}]}}"#;
-        assert_eq!(made(Api::Anthropic, tool).1, ["the API may refuse 't': its schema has 'anyOf' at the top"]);
-        assert!(made(Api::Gemini, tool).1.is_empty());
+        assert_eq!(made(ModelApi::Anthropic, tool).1, ["the API may refuse 't': its schema has 'anyOf' at the top"]);
+        assert!(made(ModelApi::Gemini, tool).1.is_empty());
     }
 
     #[test]
     fn a_description_that_openai_would_refuse_is_cut_and_said() {
         let tool = format!(r#"{{"name":"t","description":"{}"}}"#, "é".repeat(1025));
-        let (text, changes) = made(Api::OpenAi, &tool);
+        let (text, changes) = made(ModelApi::OpenAiChat, &tool);
         assert!(text.contains(&format!("\"{}…\"", "é".repeat(1023))));
         assert_eq!(changes.len(), 1);
-        assert!(made(Api::Anthropic, &tool).1.is_empty());
+        assert!(made(ModelApi::Anthropic, &tool).1.is_empty());
     }
 }

@@ -5,80 +5,81 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::protocol::views::Entry;
-use crate::schema::{Document, needed, stands_in};
+use crate::protocol::views::ListItem;
+use crate::schema::{SchemaDocument, has_default, required_without_default};
 
 /// How deep schemas are followed; what lies deeper, or refers to itself, is `unknown`.
-const DEEPEST: usize = 12;
+const MAX_DEPTH: usize = 12;
 /// How many schemas of one tool are followed: references can multiply without end.
-const MOST: usize = 5000;
+const MAX_SCHEMAS: usize = 5000;
 
-/// The declarations of the tools of one server, as an interface of this name (see [`type_name`]).
+/// The declarations of the tools of one server, as an interface of this name (see [`interface_name`]).
 #[must_use]
-pub fn interface(server: &str, name: &str, tools: &[&Entry]) -> String {
-    let mut out = format!("{}export interface {name} {{\n", comment(&format!("The tools of {server}."), &[], ""));
+pub fn interface(server: &str, name: &str, tools: &[&ListItem]) -> String {
+    let mut out = format!("{}export interface {name} {{\n", doc_comment(&format!("The tools of {server}."), &[], ""));
     for (index, tool) in tools.iter().enumerate() {
         if index > 0 {
             out.push('\n');
         }
-        let input = tool.input_schema().map(Schema::input);
+        let input = tool.input_schema().map(TypeScriptWriter::for_input);
         let text = [tool.title().unwrap_or_default(), tool.description()].join("\n\n");
-        out.push_str(&comment(text.trim(), &[], "  "));
+        out.push_str(&doc_comment(text.trim(), &[], "  "));
         let parameters = match input {
-            Some(schema) => schema.arguments(),
+            Some(schema) => schema.parameter_list(),
             None => String::new(),
         };
-        let result = tool.output_schema().map_or("unknown".to_owned(), |root| Schema::new(root).text(root, 1, 0));
+        let result =
+            tool.output_schema().map_or("unknown".to_owned(), |root| TypeScriptWriter::new(root).type_text(root, 1, 0));
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "  {}({parameters}): Promise<{result}>;", key(tool.name()));
+        let _ = writeln!(out, "  {}({parameters}): Promise<{result}>;", property_key(tool.name()));
     }
     out.push_str("}\n");
     out
 }
 
 /// A schema with what its references point into.
-struct Schema<'a> {
+struct TypeScriptWriter<'a> {
     root: &'a Value,
     /// Whether it says what is given: a default stands in for what is left out then.
-    given: bool,
-    left: Cell<usize>,
+    is_input: bool,
+    schemas_left: Cell<usize>,
 }
 
-impl<'a> Schema<'a> {
+impl<'a> TypeScriptWriter<'a> {
     fn new(root: &'a Value) -> Self {
-        Schema { root, given: false, left: Cell::new(MOST) }
+        TypeScriptWriter { root, is_input: false, schemas_left: Cell::new(MAX_SCHEMAS) }
     }
 
     /// The schema of what a tool is given.
-    fn input(root: &'a Value) -> Self {
-        Schema { given: true, ..Schema::new(root) }
+    fn for_input(root: &'a Value) -> Self {
+        TypeScriptWriter { is_input: true, ..TypeScriptWriter::new(root) }
     }
 
     /// The parameter list of a tool.
-    fn arguments(&self) -> String {
-        let required = !needed(Document::new(self.root), self.root).is_empty();
+    fn parameter_list(&self) -> String {
+        let required = !required_without_default(SchemaDocument::new(self.root), self.root).is_empty();
         let properties = self.root.get("properties").and_then(Value::as_object);
         let composed = ["anyOf", "oneOf", "allOf", "$ref"].iter().any(|word| self.root.get(word).is_some());
         if properties.is_none_or(Map::is_empty) && !composed {
             return String::new();
         }
         let optional = if required || composed { "" } else { "?" };
-        format!("args{optional}: {}", self.text(self.root, 1, 0))
+        format!("args{optional}: {}", self.type_text(self.root, 1, 0))
     }
 
     /// The type of a schema that stands `level` steps in and `depth` schemas deep.
-    fn text(&self, schema: &'a Value, level: usize, depth: usize) -> String {
+    fn type_text(&self, schema: &'a Value, level: usize, depth: usize) -> String {
         let Value::Object(words) = schema else {
             return if schema == &Value::Bool(false) { "never" } else { "unknown" }.to_owned();
         };
-        let left = self.left.get();
-        self.left.set(left.saturating_sub(1));
-        if depth > DEEPEST || left == 0 {
+        let left = self.schemas_left.get();
+        self.schemas_left.set(left.saturating_sub(1));
+        if depth > MAX_DEPTH || left == 0 {
             return "unknown".to_owned();
         }
         if let Some(target) = words.get("$ref").and_then(Value::as_str) {
             let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-            return found.map_or("unknown".to_owned(), |found| self.text(found, level, depth + 1));
+            return found.map_or("unknown".to_owned(), |found| self.type_text(found, level, depth + 1));
         }
         if let Some(value) = words.get("const") {
             return value.to_string();
@@ -88,50 +89,50 @@ impl<'a> Schema<'a> {
         }
         for (word, between) in [("anyOf", " | "), ("oneOf", " | "), ("allOf", " & ")] {
             if let Some(parts) = words.get(word).and_then(Value::as_array).filter(|parts| !parts.is_empty()) {
-                let all: Vec<String> = parts.iter().map(|part| self.text(part, level, depth + 1)).collect();
+                let all: Vec<String> = parts.iter().map(|part| self.type_text(part, level, depth + 1)).collect();
                 return if between == " | " { union(all) } else { intersection(all) };
             }
         }
         match words.get("type") {
-            Some(Value::String(kind)) => self.of_kind(kind, words, level, depth),
+            Some(Value::String(kind)) => self.named_type(kind, words, level, depth),
             Some(Value::Array(kinds)) => {
                 let kinds = kinds.iter().filter_map(Value::as_str);
-                union(kinds.map(|kind| self.of_kind(kind, words, level, depth)).collect())
+                union(kinds.map(|kind| self.named_type(kind, words, level, depth)).collect())
             }
-            _ if words.contains_key("properties") => self.object(words, level, depth),
+            _ if words.contains_key("properties") => self.object_type(words, level, depth),
             _ => "unknown".to_owned(),
         }
     }
 
-    fn of_kind(&self, kind: &str, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
+    fn named_type(&self, kind: &str, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
         match kind {
             "string" | "boolean" | "null" => kind.to_owned(),
             "number" | "integer" => "number".to_owned(),
-            "array" => self.array(words, level, depth),
-            "object" => self.object(words, level, depth),
+            "array" => self.array_type(words, level, depth),
+            "object" => self.object_type(words, level, depth),
             _ => "unknown".to_owned(),
         }
     }
 
-    fn array(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
+    fn array_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
         if let Some(items) = words.get("prefixItems").and_then(Value::as_array) {
-            let all: Vec<String> = items.iter().map(|item| self.text(item, level, depth + 1)).collect();
+            let all: Vec<String> = items.iter().map(|item| self.type_text(item, level, depth + 1)).collect();
             return format!("[{}]", all.join(", "));
         }
-        let item = words.get("items").map_or("unknown".to_owned(), |items| self.text(items, level, depth + 1));
+        let item = words.get("items").map_or("unknown".to_owned(), |items| self.type_text(items, level, depth + 1));
         if item.contains([' ', '\n']) && !item.starts_with('{') { format!("({item})[]") } else { format!("{item}[]") }
     }
 
-    fn object(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
+    fn object_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
         let required = words.get("required").and_then(Value::as_array);
         let is_required = |name: &str, property: &'a Value| {
             required.is_some_and(|all| all.iter().any(|one| one == name))
-                && !(self.given && stands_in(Document::new(self.root), property))
+                && !(self.is_input && has_default(SchemaDocument::new(self.root), property))
         };
         let properties = words.get("properties").and_then(Value::as_object);
         let more = match words.get("additionalProperties") {
             Some(Value::Bool(_)) | None => None,
-            Some(schema) => Some(self.text(schema, level, depth + 1)),
+            Some(schema) => Some(self.type_text(schema, level, depth + 1)),
         };
         let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
             return format!("Record<string, {}>", more.unwrap_or_else(|| "unknown".to_owned()));
@@ -141,10 +142,10 @@ impl<'a> Schema<'a> {
         for (name, property) in properties {
             let description = property.get("description").and_then(Value::as_str).unwrap_or_default();
             let default = property.get("default").map(|value| format!("@default {value}"));
-            out.push_str(&comment(description, default.as_slice(), &inner));
+            out.push_str(&doc_comment(description, default.as_slice(), &inner));
             let optional = if is_required(name, property) { "" } else { "?" };
-            let text = self.text(property, level + 1, depth + 1);
-            let _ = writeln!(out, "{inner}{}{optional}: {text};", key(name));
+            let text = self.type_text(property, level + 1, depth + 1);
+            let _ = writeln!(out, "{inner}{}{optional}: {text};", property_key(name));
         }
         out.push_str(&outer);
         out.push('}');
@@ -171,7 +172,7 @@ fn intersection(all: Vec<String>) -> String {
 }
 
 /// A comment of these lines, which cannot end before its end.
-fn comment(text: &str, tags: &[String], indent: &str) -> String {
+fn doc_comment(text: &str, tags: &[String], indent: &str) -> String {
     let lines: Vec<String> =
         text.lines().chain(tags.iter().map(String::as_str)).map(|line| line.trim_end().replace("*/", "* /")).collect();
     match lines.as_slice() {
@@ -186,7 +187,7 @@ fn comment(text: &str, tags: &[String], indent: &str) -> String {
 }
 
 /// A member's name: in quotes unless it is an identifier.
-fn key(name: &str) -> String {
+fn property_key(name: &str) -> String {
     let start = name.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$'));
     let plain = start && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
     if plain { name.to_owned() } else { Value::from(name).to_string() }
@@ -194,7 +195,7 @@ fn key(name: &str) -> String {
 
 /// `my-server` is `MyServer`; what holds no letter is `Tools`.
 #[must_use]
-pub fn type_name(server: &str) -> String {
+pub fn interface_name(server: &str) -> String {
     let words = server.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let name: String = words
         .map(|word| {
@@ -213,12 +214,12 @@ mod tests {
 
     use super::*;
 
-    fn entry(tool: Value) -> Entry {
-        Entry::new(&RawValue::from_string(tool.to_string()).unwrap())
+    fn entry(tool: Value) -> ListItem {
+        ListItem::new(&RawValue::from_string(tool.to_string()).unwrap())
     }
 
     fn of(schema: Value) -> String {
-        Schema::new(&schema).text(&schema, 0, 0)
+        TypeScriptWriter::new(&schema).type_text(&schema, 0, 0)
     }
 
     #[test]
@@ -233,7 +234,7 @@ mod tests {
         }));
         let bare = entry(json!({"name": "ping", "inputSchema": {"type": "object"}}));
         assert_eq!(
-            interface("my linear", &type_name("my linear"), &[&add, &bare]),
+            interface("my linear", &interface_name("my linear"), &[&add, &bare]),
             "/** The tools of my linear. */\nexport interface MyLinear {\n  /**\n   * Create\n   *\n   * Creates an issue.\n   \
              * Ends the comment: * /\n   */\n  \"create-issue\"(args: {\n    /** What it is about */\n    title: string;\n    \
              /** @default [] */\n    labels?: (string | null)[];\n  }): Promise<{\n    id: number;\n  }>;\n\n  \
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn names_of_types_are_identifiers() {
-        let names = ["linear", "https://a.example/mcp", "7z", "é"].map(type_name);
+        let names = ["linear", "https://a.example/mcp", "7z", "é"].map(interface_name);
         assert_eq!(names, ["Linear", "HttpsAExampleMcp", "Tools7z", "Tools"]);
     }
 }

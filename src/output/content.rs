@@ -6,30 +6,30 @@ use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
-use super::escape::flat;
+use super::escape::collapse_whitespace;
 use super::json::unquote;
-use super::save::{Naming, Saver, decode, write_file};
-use crate::error::{Class, Failure, Result};
+use super::save::{FileNaming, FileSaver, decode_base64, write_file};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{member, members};
 
 /// A content block, or one entry of a resource's `contents`.
 #[derive(Clone, Debug)]
-pub enum Block {
+pub enum ContentBlock {
     /// Text.
     Text(String),
     /// An image, audio, or the blob of a resource.
-    Binary(Binary),
+    Binary(BinaryContent),
     /// A `resource_link`, as the line that stands for it.
     Link(String),
     /// A type that mcpipe does not know.
     Unknown(String),
     /// No content block at all: its raw JSON.
-    Odd(String),
+    Unparsed(String),
 }
 
 /// Binary content, still encoded.
 #[derive(Clone, Debug, Default)]
-pub struct Binary {
+pub struct BinaryContent {
     /// `image`, `audio` or `file`.
     pub kind: &'static str,
     /// `mimeType`.
@@ -42,14 +42,14 @@ pub struct Binary {
     pub data: String,
 }
 
-impl Binary {
+impl BinaryContent {
     /// The bytes.
     ///
     /// # Errors
-    /// [`Class::Protocol`] where it is not base64.
+    /// [`ErrorKind::Protocol`] where it is not base64.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        decode(&self.data).ok_or_else(|| {
-            Failure::new(Class::Protocol, format!("the data of the {} is not base64", self.label()))
+        decode_base64(&self.data).ok_or_else(|| {
+            Failure::new(ErrorKind::Protocol, format!("the data of the {} is not base64", self.label()))
                 .hint("--json shows what came")
         })
     }
@@ -58,8 +58,8 @@ impl Binary {
     ///
     /// # Errors
     /// When it is not base64, or cannot be written.
-    pub fn save(&self, saver: &mut Saver) -> Result<PathBuf> {
-        let naming = Naming {
+    pub fn save(&self, saver: &mut FileSaver) -> Result<PathBuf> {
+        let naming = FileNaming {
             name: self.name.as_deref(),
             uri: self.uri.as_deref(),
             kind: self.kind,
@@ -69,22 +69,22 @@ impl Binary {
     }
 
     fn label(&self) -> String {
-        flat(self.uri.as_deref().or(self.mime.as_deref()).unwrap_or(self.kind))
+        collapse_whitespace(self.uri.as_deref().or(self.mime.as_deref()).unwrap_or(self.kind))
     }
 
     /// URI, type and size.
     #[must_use]
-    pub fn line(&self) -> String {
-        let mut parts: Vec<String> = self.uri.iter().map(|uri| flat(uri)).collect();
-        parts.push(flat(self.mime.as_deref().unwrap_or(self.kind)));
-        parts.push(size(decode(&self.data).map_or(self.data.len(), |bytes| bytes.len()) as u64));
+    pub fn description(&self) -> String {
+        let mut parts: Vec<String> = self.uri.iter().map(|uri| collapse_whitespace(uri)).collect();
+        parts.push(collapse_whitespace(self.mime.as_deref().unwrap_or(self.kind)));
+        parts.push(format_size(decode_base64(&self.data).map_or(self.data.len(), |bytes| bytes.len()) as u64));
         parts.join(", ")
     }
 }
 
 /// A number of bytes for people: `950 B`, `12.3 kB`, `4.0 MB`.
 #[must_use]
-pub fn size(bytes: u64) -> String {
+pub fn format_size(bytes: u64) -> String {
     let mut number = bytes as f64;
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -99,11 +99,11 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// The members of a JSON object, to be picked from.
-pub(super) struct Object<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'a> Object<'a> {
+impl<'a> JsonObject<'a> {
     pub(super) fn new(raw: &'a RawValue) -> Option<Self> {
-        members(raw).map(Object)
+        members(raw).map(JsonObject)
     }
 
     pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
@@ -115,37 +115,37 @@ impl<'a> Object<'a> {
     }
 }
 
-impl Block {
+impl ContentBlock {
     /// Reads a content block of a tool result or prompt message.
     #[must_use]
-    pub fn read(raw: &RawValue) -> Self {
-        Self::known(raw).unwrap_or_else(|| Block::Odd(raw.get().to_owned()))
+    pub fn parse(raw: &RawValue) -> Self {
+        Self::parse_known(raw).unwrap_or_else(|| ContentBlock::Unparsed(raw.get().to_owned()))
     }
 
-    fn known(raw: &RawValue) -> Option<Self> {
-        let block = Object::new(raw)?;
+    fn parse_known(raw: &RawValue) -> Option<Self> {
+        let block = JsonObject::new(raw)?;
         Some(match block.text("type")?.as_str() {
-            "text" => Block::Text(block.text("text")?),
-            "image" => Block::Binary(binary(&block, "image", "data")?),
-            "audio" => Block::Binary(binary(&block, "audio", "data")?),
-            "resource" => Block::of_resource(block.raw("resource")?)?,
-            "resource_link" => Block::Link(link(&block)?),
-            other => Block::Unknown(other.to_owned()),
+            "text" => ContentBlock::Text(block.text("text")?),
+            "image" => ContentBlock::Binary(parse_binary(&block, "image", "data")?),
+            "audio" => ContentBlock::Binary(parse_binary(&block, "audio", "data")?),
+            "resource" => ContentBlock::parse_resource(block.raw("resource")?)?,
+            "resource_link" => ContentBlock::Link(link_text(&block)?),
+            other => ContentBlock::Unknown(other.to_owned()),
         })
     }
 
     /// Reads an entry of `contents`, or the resource of an embedded one.
-    fn of_resource(raw: &RawValue) -> Option<Self> {
-        let resource = Object::new(raw)?;
+    fn parse_resource(raw: &RawValue) -> Option<Self> {
+        let resource = JsonObject::new(raw)?;
         match resource.text("text") {
-            Some(text) => Some(Block::Text(text)),
-            None => Some(Block::Binary(binary(&resource, "file", "blob")?)),
+            Some(text) => Some(ContentBlock::Text(text)),
+            None => Some(ContentBlock::Binary(parse_binary(&resource, "file", "blob")?)),
         }
     }
 }
 
-fn binary(block: &Object<'_>, kind: &'static str, data: &str) -> Option<Binary> {
-    Some(Binary {
+fn parse_binary(block: &JsonObject<'_>, kind: &'static str, data: &str) -> Option<BinaryContent> {
+    Some(BinaryContent {
         kind,
         mime: block.text("mimeType"),
         name: block.text("name"),
@@ -154,63 +154,65 @@ fn binary(block: &Object<'_>, kind: &'static str, data: &str) -> Option<Binary> 
     })
 }
 
-fn link(block: &Object<'_>) -> Option<String> {
-    let uri = flat(&block.text("uri")?);
+fn link_text(block: &JsonObject<'_>) -> Option<String> {
+    let uri = collapse_whitespace(&block.text("uri")?);
     let mut line = match block.text("title").or_else(|| block.text("name")) {
-        Some(name) => format!("link {} {uri}", flat(&name)),
+        Some(name) => format!("link {} {uri}", collapse_whitespace(&name)),
         None => format!("link {uri}"),
     };
     if let Some(mime) = block.text("mimeType") {
-        line += &format!(", {}", flat(&mime));
+        line += &format!(", {}", collapse_whitespace(&mime));
     }
     if let Some(bytes) = block.raw("size").and_then(|raw| raw.get().parse().ok()) {
-        line += &format!(", {}", size(bytes));
+        line += &format!(", {}", format_size(bytes));
     }
     Some(format!("[{line}]"))
 }
 
 /// The blocks of a tool result; `None` where its `content` is not a list.
 #[must_use]
-pub fn blocks(result: &RawValue) -> Option<Vec<Block>> {
-    list(result, "content").map(|all| all.into_iter().map(Block::read).collect())
+pub fn content_blocks(result: &RawValue) -> Option<Vec<ContentBlock>> {
+    raw_array(result, "content").map(|all| all.into_iter().map(ContentBlock::parse).collect())
 }
 
-pub(super) fn list<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a RawValue>> {
+pub(super) fn raw_array<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a RawValue>> {
     serde_json::from_str(member(result, name)?.get()).ok()
 }
 
 /// The entries of a `resources/read` result; `None` where it has no list of them.
 #[must_use]
-pub fn contents(result: &RawValue) -> Option<Vec<Block>> {
-    let read = |raw: &RawValue| Block::of_resource(raw).unwrap_or_else(|| Block::Odd(raw.get().to_owned()));
-    list(result, "contents").map(|all| all.into_iter().map(read).collect())
+pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock>> {
+    let read = |raw: &RawValue| {
+        ContentBlock::parse_resource(raw).unwrap_or_else(|| ContentBlock::Unparsed(raw.get().to_owned()))
+    };
+    raw_array(result, "contents").map(|all| all.into_iter().map(read).collect())
 }
 
 /// Whether a tool result holds nothing that could be shown.
 #[must_use]
-pub fn says_nothing(result: &RawValue) -> bool {
-    let silent = |block: &Block| matches!(block, Block::Text(text) if text.trim().is_empty());
+pub fn is_empty_result(result: &RawValue) -> bool {
+    let silent = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.trim().is_empty());
     let more = members(result).unwrap_or_default().into_iter().any(|(name, value)| {
         !["content", "isError", "_meta", "resultType"].contains(&name.as_str()) && value.get() != "null"
     });
-    !more && blocks(result).unwrap_or_default().iter().all(silent)
+    !more && content_blocks(result).unwrap_or_default().iter().all(silent)
 }
 
 /// Structured content as its own JSON text: `structuredContent`, present even where it is `null`
 /// (`TOL-03`), else the only text, where that is JSON.
 ///
 /// # Errors
-/// [`Class::Protocol`] where there is neither.
-pub fn structured(result: &RawValue) -> Result<String> {
+/// [`ErrorKind::Protocol`] where there is neither.
+pub fn structured_content(result: &RawValue) -> Result<String> {
     if let Some(raw) = member(result, "structuredContent") {
         return Ok(raw.get().to_owned());
     }
-    if let Some([Block::Text(text)]) = blocks(result).as_deref()
+    if let Some([ContentBlock::Text(text)]) = content_blocks(result).as_deref()
         && serde_json::from_str::<&RawValue>(text.trim()).is_ok()
     {
         return Ok(text.trim().to_owned());
     }
-    Err(Failure::new(Class::Protocol, "the result has no structured content, and its text is not JSON")
+    Err(Failure::new(ErrorKind::Protocol, "the result has no structured content, and its text is not JSON")
         .hint("leave out --structured, or see all that came with --json"))
 }
 
@@ -219,10 +221,10 @@ pub fn structured(result: &RawValue) -> Result<String> {
 /// # Errors
 /// When one is not base64 or cannot be written; those before it are there.
 pub fn save_blocks(result: &RawValue, directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut saver = Saver::new(directory)?;
+    let mut saver = FileSaver::new(directory)?;
     let mut paths = Vec::new();
-    for block in blocks(result).unwrap_or_default() {
-        if let Block::Binary(binary) = block {
+    for block in content_blocks(result).unwrap_or_default() {
+        if let ContentBlock::Binary(binary) = block {
             paths.push(binary.save(&mut saver)?);
         }
     }
@@ -233,33 +235,33 @@ pub fn save_blocks(result: &RawValue, directory: &Path) -> Result<Vec<PathBuf>> 
 ///
 /// # Errors
 /// When something is not base64 or cannot be written.
-pub fn write_contents(result: &RawValue, path: &Path) -> Result<()> {
-    write_file(path, &bytes_of_contents(result)?)
+pub fn write_resource(result: &RawValue, path: &Path) -> Result<()> {
+    write_file(path, &resource_bytes(result)?)
 }
 
 /// The bytes of a resource.
 ///
 /// # Errors
 /// When something is not base64, or neither text nor blob.
-pub fn bytes_of_contents(result: &RawValue) -> Result<Vec<u8>> {
+pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    for raw in entries(result)? {
-        bytes.extend(bytes_of(raw)?);
+    for raw in contents_entries(result)? {
+        bytes.extend(entry_bytes(raw)?);
     }
     Ok(bytes)
 }
 
-pub(super) fn entries(result: &RawValue) -> Result<Vec<&RawValue>> {
-    list(result, "contents").ok_or_else(|| {
-        Failure::new(Class::Protocol, "the result has no list of contents").hint("--json shows what came")
+pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&RawValue>> {
+    raw_array(result, "contents").ok_or_else(|| {
+        Failure::new(ErrorKind::Protocol, "the result has no list of contents").hint("--json shows what came")
     })
 }
 
-pub(super) fn bytes_of(raw: &RawValue) -> Result<Vec<u8>> {
-    match Block::of_resource(raw) {
-        Some(Block::Text(text)) => Ok(text.into_bytes()),
-        Some(Block::Binary(binary)) => binary.bytes(),
-        _ => Err(Failure::new(Class::Protocol, "an entry of the contents has neither text nor blob")
+pub(super) fn entry_bytes(raw: &RawValue) -> Result<Vec<u8>> {
+    match ContentBlock::parse_resource(raw) {
+        Some(ContentBlock::Text(text)) => Ok(text.into_bytes()),
+        Some(ContentBlock::Binary(binary)) => binary.bytes(),
+        _ => Err(Failure::new(ErrorKind::Protocol, "an entry of the contents has neither text nor blob")
             .hint("--json shows what came")),
     }
 }

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use super::escape::flat;
-use super::listing::{name_cell, name_column};
+use super::escape::collapse_whitespace;
 use super::table::{Cell, Column, Table};
 use super::{Style, Ui};
 use crate::error::Result;
-use crate::protocol::views::{Entry, ServerInfo};
+use crate::output::list_tables::{name_cell, name_column};
+use crate::protocol::views::{ListItem, ServerInfo};
 
 /// A row of the parameters of a tool, in words.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ pub struct ParameterRow {
 /// One tool, to be shown in full.
 pub struct ToolView<'a> {
     /// The tool.
-    pub tool: &'a Entry,
+    pub tool: &'a ListItem,
     /// Its parameters.
     pub parameters: &'a [ParameterRow],
     /// The shape of its structured output, where it declares one.
@@ -52,16 +52,16 @@ pub struct ServerView<'a> {
 
 /// Names and values.
 #[must_use]
-pub fn facts<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str)>) -> Table {
-    let mut table = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).bare();
+pub fn key_value_table<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str)>) -> Table {
+    let mut table = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
     for (name, value) in rows {
-        table.row([name.into(), value.into()]);
+        table.add_row([name.into(), value.into()]);
     }
     table
 }
 
 /// The capabilities in words: `tools (listChanged), resources (subscribe)`.
-fn capabilities(info: &ServerInfo) -> String {
+fn capabilities_text(info: &ServerInfo) -> String {
     let Some(Value::Object(all)) = &info.capabilities else { return "not told".to_owned() };
     let one = |(name, value): (&String, &Value)| {
         let inner = value.as_object().into_iter().flatten();
@@ -74,15 +74,16 @@ fn capabilities(info: &ServerInfo) -> String {
 }
 
 /// The hints a tool gives about itself, as it gives them.
-fn hints(tool: &Entry) -> String {
+fn hints_text(tool: &ListItem) -> String {
     let names = [
         ("readOnlyHint", "read-only"),
         ("destructiveHint", "destructive"),
         ("idempotentHint", "idempotent"),
         ("openWorldHint", "open world"),
     ];
-    let one =
-        |(key, word): (&str, &str)| tool.hint(key).map(|yes| format!("{word}: {}", if yes { "yes" } else { "no" }));
+    let one = |(key, word): (&str, &str)| {
+        tool.boolean_annotation(key).map(|yes| format!("{word}: {}", if yes { "yes" } else { "no" }))
+    };
     names.into_iter().filter_map(one).collect::<Vec<_>>().join(", ")
 }
 
@@ -91,7 +92,7 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn server_info(&self, server: &ServerView<'_>) -> Result<()> {
+    pub fn print_server_info(&self, server: &ServerView<'_>) -> Result<()> {
         let info = server.info;
         let or_not_told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".to_owned());
         let name = match (&info.title, &info.name) {
@@ -99,8 +100,8 @@ impl Ui {
             (Some(title), None) => title.clone(),
             (_, name) => or_not_told(name),
         };
-        let capabilities = capabilities(info);
-        self.table(&facts([
+        let capabilities = capabilities_text(info);
+        self.print_table(&key_value_table([
             ("target", server.target),
             ("name", &name),
             ("version", &or_not_told(&info.version)),
@@ -111,8 +112,8 @@ impl Ui {
         match info.instructions.as_deref().map(str::trim_end) {
             None | Some("") => Ok(()),
             Some(text) => {
-                self.section("Instructions")?;
-                self.line(text)
+                self.print_heading("Instructions")?;
+                self.print_line(text)
             }
         }
     }
@@ -121,42 +122,44 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn tool_in_full(&self, view: &ToolView<'_>) -> Result<()> {
+    pub fn print_tool_details(&self, view: &ToolView<'_>) -> Result<()> {
         let tool = view.tool;
-        let name = self.paint(Style::BOLD, &self.shown(&flat(tool.name()))).into_owned();
-        self.put_line(&match tool.title().map(str::trim) {
-            Some(title) if !title.is_empty() && title != tool.name() => format!("{name}: {}", self.shown(&flat(title))),
+        let name = self.paint(Style::BOLD, &self.escape_for_stdout(&collapse_whitespace(tool.name()))).into_owned();
+        self.write_line(&match tool.title().map(str::trim) {
+            Some(title) if !title.is_empty() && title != tool.name() => {
+                format!("{name}: {}", self.escape_for_stdout(&collapse_whitespace(title)))
+            }
             _ => name,
         })?;
         let description = tool.description().trim();
         if !description.is_empty() {
-            self.text("\n")?;
-            self.line(description)?;
+            self.print_text("\n")?;
+            self.print_line(description)?;
         }
-        let hints = hints(tool);
+        let hints = hints_text(tool);
         if !hints.is_empty() {
-            self.section("Hints of the server, not verified")?;
-            self.line(&hints)?;
+            self.print_heading("Hints of the server, not verified")?;
+            self.print_line(&hints)?;
         }
-        self.section("Parameters")?;
+        self.print_heading("Parameters")?;
         if view.parameters.is_empty() {
-            self.line("none")?;
+            self.print_line("none")?;
         }
-        self.table(&parameters_table(view.parameters))?;
+        self.print_table(&parameters_table(view.parameters))?;
         if let Some(output) = view.output {
-            self.section("Output")?;
-            self.line(output)?;
+            self.print_heading("Output")?;
+            self.print_line(output)?;
         }
-        self.section("Example")?;
-        self.line(view.example)
+        self.print_heading("Example")?;
+        self.print_line(view.example)
     }
 
     /// A blank line and a heading.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn section(&self, heading: &str) -> Result<()> {
-        self.put_line(&format!("\n{}", self.paint(Style::BOLD, heading)))
+    pub fn print_heading(&self, heading: &str) -> Result<()> {
+        self.write_line(&format!("\n{}", self.paint(Style::BOLD, heading)))
     }
 }
 
@@ -170,13 +173,13 @@ fn parameters_table(parameters: &[ParameterRow]) -> Table {
         Column::new("DESCRIPTION").style(Style::DIM),
     ]);
     for parameter in parameters {
-        table.row([
+        table.add_row([
             name_cell(&parameter.name),
             parameter.kind.as_str().into(),
             (if parameter.required { "required" } else { "optional" }).into(),
             parameter.default.as_str().into(),
             parameter.allowed.as_str().into(),
-            Cell::new(flat(&parameter.description)),
+            Cell::new(collapse_whitespace(&parameter.description)),
         ]);
     }
     table
@@ -189,8 +192,8 @@ mod tests {
     use super::super::testing::*;
     use super::*;
 
-    fn entry(text: &str) -> Entry {
-        Entry::new(&RawValue::from_string(text.to_owned()).unwrap_or_else(|error| panic!("{text}: {error}")))
+    fn entry(text: &str) -> ListItem {
+        ListItem::new(&RawValue::from_string(text.to_owned()).unwrap_or_else(|error| panic!("{text}: {error}")))
     }
 
     #[test]
@@ -214,7 +217,7 @@ mod tests {
             output: Some("{ sum: number }"),
             example: "mcpipe call demo add a=1",
         };
-        let (pipe, terminal) = both(|ui| ui.tool_in_full(&view));
+        let (pipe, terminal) = render_both(|ui| ui.print_tool_details(&view));
         let frame = |table: &str| {
             format!(
                 "add: Adds\n\nAdds two.\n\nNumbers.\n\nHints of the server, not verified\nread-only: yes, open world: no\n\n\
@@ -239,9 +242,9 @@ mod tests {
             "capabilities": {"tools": {"listChanged": true}, "logging": {}, "prompts": null},
             "instructions": "Be\nnice\u{202e}",
         });
-        let info = ServerInfo::read(&result);
+        let info = ServerInfo::from_result(&result);
         let view = ServerView { target: "d", info: &info, revision: "2025-11-25", transport: "stdio" };
-        let (pipe, terminal) = both(|ui| ui.server_info(&view));
+        let (pipe, terminal) = render_both(|ui| ui.print_server_info(&view));
         assert_eq!(
             pipe,
             "target\td\nname\tDemo\x1b[2J (demo)\nversion\t1\nprotocol\t2025-11-25\ntransport\tstdio\n\
@@ -254,6 +257,6 @@ mod tests {
         );
         let unknown = ServerInfo::default();
         let view = ServerView { info: &unknown, ..view };
-        assert!(both(|ui| ui.server_info(&view)).0.contains("name\tnot told\n"));
+        assert!(render_both(|ui| ui.print_server_info(&view)).0.contains("name\tnot told\n"));
     }
 }

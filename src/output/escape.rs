@@ -8,7 +8,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Whether a terminal may act on this character, or hide it or others behind it.
 ///
-/// Line feeds and tabs count as harmful too; [`visible`] lets them pass, [`one_line`] does not.
+/// Line feeds and tabs count as harmful too; [`make_visible`] lets them pass, [`one_line`] does not.
 #[must_use]
 pub fn is_harmful(c: char) -> bool {
     matches!(c,
@@ -28,7 +28,7 @@ pub fn is_harmful(c: char) -> bool {
 /// Characters below U+0080 become `\x1b`, others `<U+202E>`. The joiners U+200C and U+200D stay between
 /// characters that are not ASCII: Persian and emoji need them there.
 #[must_use]
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub fn make_visible(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|b| matches!(b, b'\n' | b'\t' | b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
@@ -40,7 +40,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
         let keep = match c {
             '\n' | '\t' => true,
             '\r' => after == '\n',
-            '\u{200c}' | '\u{200d}' => joins(before) && joins(after),
+            '\u{200c}' | '\u{200d}' => allows_joiner(before) && allows_joiner(after),
             other => !is_harmful(other),
         };
         if keep {
@@ -53,7 +53,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn joins(c: char) -> bool {
+fn allows_joiner(c: char) -> bool {
     !c.is_ascii() && !is_harmful(c)
 }
 
@@ -65,12 +65,12 @@ fn push_visible(out: &mut String, c: char) {
 /// `text` on one line, harmless: white space of any kind and length becomes one blank.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    visible(&flat(text)).into_owned()
+    make_visible(&collapse_whitespace(text)).into_owned()
 }
 
 /// `text` on one line, as it is otherwise: white space of any kind and length becomes one blank.
 #[must_use]
-pub fn flat(text: &str) -> String {
+pub fn collapse_whitespace(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split([' ', '\t', '\n', '\r', '\x0b', '\x0c', '\u{85}', '\u{2028}', '\u{2029}']) {
         if !word.is_empty() {
@@ -85,20 +85,20 @@ pub fn flat(text: &str) -> String {
 
 /// A name in a sentence: on one line, in quotes where it needs them.
 #[must_use]
-pub fn quoted(name: &str) -> String {
+pub fn in_quotes(name: &str) -> String {
     format!("'{}'", one_line(name))
 }
 
 /// How many columns a terminal needs for `text`.
 #[must_use]
-pub fn width(text: &str) -> usize {
+pub fn display_width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
 /// `text` cut to so many columns, the last being `…` where something is missing.
 #[must_use]
-pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
-    if width(text) <= columns {
+pub fn truncate(text: &str, columns: usize) -> Cow<'_, str> {
+    if display_width(text) <= columns {
         return Cow::Borrowed(text);
     }
     let mut out = String::new();
@@ -137,31 +137,31 @@ mod tests {
             ("x\u{e0041}\u{e0100}", "x<U+E0041><U+E0100>"),
             ("größe 日本 👍", "größe 日本 👍"),
         ] {
-            assert_eq!(visible(text), shown, "{text:?}");
+            assert_eq!(make_visible(text), shown, "{text:?}");
         }
     }
 
     #[test]
     fn joiners_stay_where_they_are_needed() {
-        assert_eq!(visible("👩\u{200d}💻 می\u{200c}خواهم"), "👩\u{200d}💻 می\u{200c}خواهم");
-        assert_eq!(visible("get\u{200d}_user"), "get<U+200D>_user");
-        assert_eq!(visible("é\u{200d}\u{200d}é"), "é<U+200D><U+200D>é");
+        assert_eq!(make_visible("👩\u{200d}💻 می\u{200c}خواهم"), "👩\u{200d}💻 می\u{200c}خواهم");
+        assert_eq!(make_visible("get\u{200d}_user"), "get<U+200D>_user");
+        assert_eq!(make_visible("é\u{200d}\u{200d}é"), "é<U+200D><U+200D>é");
     }
 
     #[test]
     fn one_line_is_one_line() {
         assert_eq!(one_line("  a\n\n b\t\u{2028}c\r\n"), "a b c");
         assert_eq!(one_line("a\u{b}b\x1bc"), "a b\\x1bc");
-        assert_eq!(quoted("a\nb\u{202e}"), "'a b<U+202E>'");
+        assert_eq!(in_quotes("a\nb\u{202e}"), "'a b<U+202E>'");
     }
 
     #[test]
     fn fits_by_columns_not_characters() {
-        assert_eq!(fit("abc", 3), "abc");
-        assert_eq!(fit("abcd", 3), "ab…");
-        assert_eq!(fit("日本語", 5), "日本…");
-        assert_eq!(fit("日本語", 4), "日…");
-        assert_eq!(fit("abc", 0), "");
-        assert_eq!(fit("abc", 1), "…");
+        assert_eq!(truncate("abc", 3), "abc");
+        assert_eq!(truncate("abcd", 3), "ab…");
+        assert_eq!(truncate("日本語", 5), "日本…");
+        assert_eq!(truncate("日本語", 4), "日…");
+        assert_eq!(truncate("abc", 0), "");
+        assert_eq!(truncate("abc", 1), "…");
     }
 }

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::value::RawValue;
 
 use super::json::one_line;
-use super::{Ui, lock};
-use crate::error::{Class, Failure, Result};
+use super::{Ui, lock_unpoisoned};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc;
 
 /// Where the lines go.
-pub(super) enum Events {
+pub(super) enum EventOutput {
     Stdout,
     File(Mutex<File>, AtomicBool),
 }
@@ -31,37 +31,37 @@ impl Ui {
     /// Makes the file of `--events`, once; tells whether notifications are wanted at all.
     ///
     /// # Errors
-    /// [`Class::Usage`] when it cannot be made.
+    /// [`ErrorKind::Usage`] when it cannot be made.
     pub fn open_events(&self) -> Result<bool> {
         let Some(path) = &self.options.events else { return Ok(false) };
         if self.events.get().is_some() {
             return Ok(true);
         }
         let events = if self.events_to_stdout() {
-            Events::Stdout
+            EventOutput::Stdout
         } else {
             let file = File::create(path).map_err(|error| {
-                Failure::new(Class::Usage, format!("cannot write the events to '{}'", path.display()))
-                    .source(&error)
+                Failure::new(ErrorKind::Usage, format!("cannot write the events to '{}'", path.display()))
+                    .caused_by(&error)
                     .hint("name a file that can be written: --events FILE")
             })?;
-            Events::File(Mutex::new(file), AtomicBool::new(false))
+            EventOutput::File(Mutex::new(file), AtomicBool::new(false))
         };
         let _ = self.events.set(events);
         Ok(true)
     }
 
     /// Writes one notification.
-    pub fn event(&self, method: &str, params: Option<&RawValue>) {
+    pub fn write_event(&self, method: &str, params: Option<&RawValue>) {
         let Some(events) = self.events.get() else { return };
         let line = rpc::notification(method, params.map(RawValue::get));
         match events {
             // A reader that went away is noticed at the answer.
-            Events::Stdout => drop(self.json_line(&line)),
-            Events::File(file, failed) => {
+            EventOutput::Stdout => drop(self.print_json_line(&line)),
+            EventOutput::File(file, failed) => {
                 // One write for each line: a reader never sees half of one.
                 let line = format!("{}\n", one_line(&line));
-                if lock(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
+                if lock_unpoisoned(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
                     self.warn("the events are not complete: their file cannot be written");
                 }
             }
@@ -86,9 +86,9 @@ mod tests {
             let options = UiOptions { events: Some("-".into()), json: true, ..UiOptions::default() };
             let seen = ui(options, terminal);
             assert!(seen.ui.open_events().unwrap());
-            seen.ui.event("notifications/progress", Some(&raw("{\"progress\":\n1E2}")));
-            seen.ui.event("notifications/x", None);
-            seen.ui.raw_json(&raw("{\"content\":\n[]}")).unwrap();
+            seen.ui.write_event("notifications/progress", Some(&raw("{\"progress\":\n1E2}")));
+            seen.ui.write_event("notifications/x", None);
+            seen.ui.print_raw_json(&raw("{\"content\":\n[]}")).unwrap();
             let lines = "{\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progress\": 1E2}}\n\
                          {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n{\"content\": []}\n";
             assert_eq!(seen.out.text(), lines);
@@ -102,12 +102,12 @@ mod tests {
         let with = |path: &Path| ui(UiOptions { events: Some(path.to_owned()), ..UiOptions::default() }, at_terminal());
         let seen = with(&path);
         seen.ui.open_events().unwrap();
-        seen.ui.event("a", None);
+        seen.ui.write_event("a", None);
         seen.ui.open_events().unwrap();
-        seen.ui.event("b", None);
+        seen.ui.write_event("b", None);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "{\"jsonrpc\":\"2.0\",\"method\":\"a\"}\n{\"jsonrpc\":\"2.0\",\"method\":\"b\"}\n");
-        assert_eq!(with(dir.path()).ui.open_events().unwrap_err().class(), Class::Usage);
+        assert_eq!(with(dir.path()).ui.open_events().unwrap_err().kind(), ErrorKind::Usage);
         assert!(!ui(UiOptions::default(), at_terminal()).ui.open_events().unwrap());
     }
 }

@@ -5,29 +5,33 @@ use std::ops::RangeInclusive;
 
 use serde_json::value::RawValue;
 
-use super::escape::visible;
-use super::json::{harmless, one_line, quote};
+use super::escape::make_visible;
+use super::json::{escape_unsafe, one_line, quote};
 use super::style::Style;
-use super::{Ui, lock, redact};
-use crate::error::{Class, Details, Failure};
-use crate::protocol::rpc::{Raw, RpcError};
+use super::{Ui, lock_unpoisoned, redact};
+use crate::error::{ErrorKind, Failure, FailureDetails};
+use crate::protocol::rpc::{RawJson, RpcError};
 
 impl Ui {
     /// Reports a failure on standard error. A closed pipe is no failure to its reader and says nothing.
-    pub fn failure(&self, failure: &Failure) {
-        if failure.class() == Class::ClosedPipe {
+    pub fn report_failure(&self, failure: &Failure) {
+        if failure.kind() == ErrorKind::ClosedPipe {
             return;
         }
         let failure = self.without_secrets(failure);
         let details = failure.details();
-        let text = if self.options.json { format!(r#"{{"error":{}}}"#, object(details)) } else { self.lines(details) };
-        self.write_err(&if self.options.json && self.terminal.stderr { harmless(&text) } else { text });
+        let text = if self.options.json {
+            format!(r#"{{"error":{}}}"#, details_json(details))
+        } else {
+            self.failure_lines(details)
+        };
+        self.write_err(&if self.options.json && self.terminal.stderr_is_tty { escape_unsafe(&text) } else { text });
     }
 
     /// A failure as a JSON object for a document on standard output, without known secrets.
     #[must_use]
-    pub fn failure_object(&self, failure: &Failure) -> String {
-        failure_object(&self.without_secrets(failure))
+    pub fn redacted_failure_json(&self, failure: &Failure) -> String {
+        failure_json(&self.without_secrets(failure))
     }
 
     /// A failure in a few lines for a reader who cannot run commands: a model. Without known secrets.
@@ -44,8 +48,8 @@ impl Ui {
     /// The failure without known secrets: in its values, before they are laid out as lines or as JSON.
     #[must_use]
     pub fn without_secrets(&self, failure: &Failure) -> Failure {
-        let known = lock(&self.known);
-        let hide = |text: &mut String| *text = known.hide(text).into_owned();
+        let known = lock_unpoisoned(&self.known_secrets);
+        let hide = |text: &mut String| *text = known.redact(text).into_owned();
         let mut failure = failure.clone();
         let details = failure.details_mut();
         hide(&mut details.message);
@@ -61,10 +65,10 @@ impl Ui {
         failure
     }
 
-    fn lines(&self, details: &Details) -> String {
-        let colour = self.err_colour();
+    fn failure_lines(&self, details: &FailureDetails) -> String {
+        let colour = self.uses_colour_on_stderr();
         let fit = |text: &str| {
-            let text = if self.terminal.stderr { visible(text) } else { text.into() };
+            let text = if self.terminal.stderr_is_tty { make_visible(text) } else { text.into() };
             text.trim_end().replace('\n', "\n  ")
         };
         let mut out = format!("mcpipe: {} {}\n", Style::BOLD_RED.paint("error:", colour), fit(&details.message));
@@ -91,7 +95,7 @@ impl Ui {
 /// Codes that JSON-RPC 2.0 reserves (section 5.1): public, so a secret with the same digits does not hide them.
 const RESERVED_CODES: RangeInclusive<i64> = -32768..=-32000;
 
-fn without_secrets(known: &redact::Known, data: Raw) -> Option<Raw> {
+fn without_secrets(known: &redact::KnownSecrets, data: RawJson) -> Option<RawJson> {
     match known.hide_json(data.get()) {
         Cow::Borrowed(_) => Some(data),
         Cow::Owned(text) => RawValue::from_string(text).ok(),
@@ -100,7 +104,7 @@ fn without_secrets(known: &redact::Known, data: Raw) -> Option<Raw> {
 
 /// What stands under `error` in contract §4. Every member is there, `null` where nothing is known; `data` only
 /// where the server sent some, `stderr` only where the server wrote some.
-fn object(details: &Details) -> String {
+fn details_json(details: &FailureDetails) -> String {
     let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quote);
     let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(",");
     let stderr = match details.stderr_tail.as_slice() {
@@ -109,37 +113,37 @@ fn object(details: &Details) -> String {
     };
     format!(
         r#"{{"class":{},"code":{},"message":{},"causes":[{}],"hint":{},"server":{},"rpc":{}{stderr}}}"#,
-        quote(details.class.name()),
-        details.class.code(),
+        quote(details.kind.as_str()),
+        details.kind.exit_code(),
         quote(&details.message),
         list(&details.causes),
         optional(&details.hint),
         optional(&details.server),
-        details.rpc.as_ref().map_or("null".to_owned(), rpc),
+        details.rpc.as_ref().map_or("null".to_owned(), rpc_error_json),
     )
 }
 
-fn rpc(error: &RpcError) -> String {
+fn rpc_error_json(error: &RpcError) -> String {
     let data = error.data.as_ref().map_or(String::new(), |data| format!(r#","data":{}"#, one_line(data.get())));
     format!(r#"{{"code":{},"message":{}{data}}}"#, error.code, quote(&error.message))
 }
 
 /// A failure as a JSON object, for documents that hold failures of single servers or lines.
 #[must_use]
-pub fn failure_object(failure: &Failure) -> String {
-    object(failure.details())
+pub fn failure_json(failure: &Failure) -> String {
+    details_json(failure.details())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::testing::*;
-    use super::super::{Terminal, UiOptions, When};
+    use super::super::{ColorMode, Terminal, UiOptions};
     use super::*;
 
     fn sample() -> Failure {
         let data = RawValue::from_string("{\"big\":\n1E400}".into()).unwrap();
-        Failure::new(Class::Unreachable, "cannot start 'x\x1b[2J'")
+        Failure::new(ErrorKind::Unreachable, "cannot start 'x\x1b[2J'")
             .cause("no such file\nor directory")
             .cause("token s3cret")
             .hint("run 'mcpipe list'")
@@ -150,8 +154,8 @@ mod tests {
 
     fn told(options: UiOptions, terminal: Terminal) -> String {
         let seen = ui(options, terminal);
-        seen.ui.hide("s3cret");
-        seen.ui.failure(&sample());
+        seen.ui.redact("s3cret");
+        seen.ui.report_failure(&sample());
         assert_eq!(seen.out.text(), "");
         seen.err.text()
     }
@@ -169,9 +173,9 @@ mod tests {
 
     #[test]
     fn colours_mark_the_labels() {
-        let options = UiOptions { color: When::Always, ..UiOptions::default() };
+        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal::default());
-        seen.ui.failure(&Failure::new(Class::Usage, "no").hint("yes"));
+        seen.ui.report_failure(&Failure::new(ErrorKind::Usage, "no").hint("yes"));
         assert_eq!(seen.err.text(), "mcpipe: \x1b[1;31merror:\x1b[0m no\n\x1b[36mhint:\x1b[0m yes\n");
     }
 
@@ -191,7 +195,7 @@ mod tests {
         );
         assert!(told(options, at_terminal()).contains(r#""message":"m\u202e""#));
         assert_eq!(
-            failure_object(&Failure::new(Class::Timeout, "late")),
+            failure_json(&Failure::new(ErrorKind::Timeout, "late")),
             r#"{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}"#
         );
     }
@@ -201,26 +205,26 @@ mod tests {
         let coded = |code| {
             let data = RawValue::from_string(r#"{"pin": 32602,"message":"class"}"#.into()).unwrap();
             let rpc = RpcError { code, message: "message 32602".into(), data: Some(data), retry_after: None };
-            Failure::new(Class::Failed, "message").cause("class").hint("32602").server("32602").rpc(rpc)
+            Failure::new(ErrorKind::Failed, "message").cause("class").hint("32602").server("32602").rpc(rpc)
         };
         let seen = ui(UiOptions { json: true, ..UiOptions::default() }, Terminal::default());
-        ["32602", "message", "class", "failed", "null"].iter().for_each(|secret| seen.ui.hide(secret));
+        ["32602", "message", "class", "failed", "null"].iter().for_each(|secret| seen.ui.redact(secret));
         let expected = |code: i64| {
             format!(
                 r#"{{"class":"failed","code":1,"message":"[redacted]","causes":["[redacted]"],"hint":"[redacted]","server":"[redacted]","rpc":{{"code":{code},"message":"[redacted] [redacted]","data":{{"pin": "[redacted]","message":"[redacted]"}}}}}}"#
             )
         };
-        seen.ui.failure(&coded(-32602));
+        seen.ui.report_failure(&coded(-32602));
         assert_eq!(seen.err.text(), format!("{{\"error\":{}}}\n", expected(-32602)));
         // A code that only this server uses may be anything.
-        assert_eq!(seen.ui.failure_object(&coded(7_326_020)), expected(0));
+        assert_eq!(seen.ui.redacted_failure_json(&coded(7_326_020)), expected(0));
         assert_eq!(seen.ui.failure_text(&coded(1)), "[redacted]\n[redacted]");
     }
 
     #[test]
     fn a_closed_pipe_says_nothing() {
         let seen = ui(UiOptions { json: true, ..UiOptions::default() }, Terminal::default());
-        seen.ui.failure(&Failure::new(Class::ClosedPipe, "x"));
+        seen.ui.report_failure(&Failure::new(ErrorKind::ClosedPipe, "x"));
         assert_eq!(seen.err.text(), "");
     }
 }

@@ -9,16 +9,16 @@ use jaq_core::{Compiler, Ctx, Exn, Vars};
 use jaq_json::{Num, Val, read};
 
 use super::json;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
-type Data = JustLut<Val>;
+type JqData = JustLut<Val>;
 
 /// Deeper documents are refused: they are read by recursion.
-const DEEPEST: usize = 1200;
+const MAX_DEPTH: usize = 1200;
 /// So many characters of a filter's complaint are shown.
-const MOST_SAID: usize = 200;
+const MAX_ERROR_LENGTH: usize = 200;
 /// The greatest whole number up to which a double is exact, 2^53.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 /// What jq has and the library leaves to programs.
 const DEFINITIONS: &str = r#"
@@ -30,12 +30,12 @@ def @tsv: _cells(gsub("\\\\"; "\\\\") | gsub("\t"; "\\t") | gsub("\n"; "\\n") | 
 "#;
 
 /// A filter, ready to run.
-pub struct Filter {
-    compiled: jaq_core::Filter<Data>,
+pub struct JqFilter {
+    compiled: jaq_core::Filter<JqData>,
     environment: Vec<(String, String)>,
 }
 
-impl std::fmt::Debug for Filter {
+impl std::fmt::Debug for JqFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Filter")
     }
@@ -43,53 +43,54 @@ impl std::fmt::Debug for Filter {
 
 /// One output of a filter.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum JqOutput {
     /// A string: printed without quotes.
     Text(Vec<u8>),
     /// Anything else, as JSON on one line.
     Json(String),
 }
 
-impl Filter {
+impl JqFilter {
     /// Reads a filter. `environment` is what it sees as `$ENV`, where it looks at that.
     ///
     /// # Errors
-    /// [`Class::Usage`], with the place of the mistake.
+    /// [`ErrorKind::Usage`], with the place of the mistake.
     pub fn new(text: &str, environment: impl FnOnce() -> Vec<(String, String)>) -> Result<Self> {
         let ours = load::parse(DEFINITIONS, |parser| parser.defs()).unwrap_or_default();
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(ours);
-        let funs = jaq_core::funs::<Data>().chain(jaq_std::funs::<Data>()).chain(jaq_json::funs::<Data>());
+        let funs = jaq_core::funs::<JqData>().chain(jaq_std::funs::<JqData>()).chain(jaq_json::funs::<JqData>());
         let arena = Arena::default();
-        let modules = Loader::new(defs)
-            .load(&arena, File { code: text, path: () })
-            .map_err(|errors| refused(text, errors.into_iter().flat_map(|(_, error)| mistakes(text, error))))?;
+        let modules = Loader::new(defs).load(&arena, File { code: text, path: () }).map_err(|errors| {
+            invalid_filter(text, errors.into_iter().flat_map(|(_, error)| parse_errors(text, error)))
+        })?;
         let compiled =
             Compiler::default().with_funs(funs).with_global_vars(["$ENV"]).compile(modules).map_err(|errors| {
                 let unknown = errors.into_iter().flat_map(|(_, errors)| errors);
-                refused(text, unknown.map(|(name, what)| format!("there is no {} '{name}'", what.as_str())))
+                invalid_filter(text, unknown.map(|(name, what)| format!("there is no {} '{name}'", what.as_str())))
             })?;
         let environment = if text.contains("$ENV") { environment() } else { Vec::new() };
-        Ok(Filter { compiled, environment })
+        Ok(JqFilter { compiled, environment })
     }
 
     /// Filters one document; `print` gets each output as it comes.
     ///
     /// # Errors
-    /// [`Class::Failed`] where the filter fails on this document; those of `print`.
-    pub fn run(&self, document: &str, mut print: impl FnMut(Output) -> Result<()>) -> Result<()> {
-        if depth(document) > DEEPEST {
-            return Err(Failure::new(Class::Failed, "--jq: the document is nested too deeply to be filtered"));
+    /// [`ErrorKind::Failed`] where the filter fails on this document; those of `print`.
+    pub fn run(&self, document: &str, mut print: impl FnMut(JqOutput) -> Result<()>) -> Result<()> {
+        if nesting_depth(document) > MAX_DEPTH {
+            return Err(Failure::new(ErrorKind::Failed, "--jq: the document is nested too deeply to be filtered"));
         }
-        let input = read::parse_single(document.as_bytes())
-            .map_err(|error| Failure::new(Class::Protocol, "--jq: what the server sent is not JSON").source(&error))?;
+        let input = read::parse_single(document.as_bytes()).map_err(|error| {
+            Failure::new(ErrorKind::Protocol, "--jq: what the server sent is not JSON").caused_by(&error)
+        })?;
         let pairs = self.environment.iter();
         let environment: jaq_json::Map =
             pairs.map(|(name, value)| (Val::from(name.clone()), Val::from(value.clone()))).collect();
-        let context = Ctx::<Data>::new(&self.compiled.lut, Vars::new([Val::obj(environment)]));
+        let context = Ctx::<JqData>::new(&self.compiled.lut, Vars::new([Val::obj(environment)]));
         for output in self.compiled.id.run((context, input)) {
             match output {
-                Ok(value) => print(shown(value))?,
-                Err(exception) => return ended(exception),
+                Ok(value) => print(to_output(value))?,
+                Err(exception) => return exception_result(exception),
             }
         }
         Ok(())
@@ -97,71 +98,75 @@ impl Filter {
 }
 
 /// How a filter ended that did not end by itself: `halt` is no failure.
-fn ended(exception: Exn<'_, Val>) -> Result<()> {
+fn exception_result(exception: Exn<'_, Val>) -> Result<()> {
     match exception.get_err() {
-        Ok(error) => Err(Failure::new(Class::Failed, "--jq: the filter failed on the result")
-            .cause(cut(&error.to_string()))
+        Ok(error) => Err(Failure::new(ErrorKind::Failed, "--jq: the filter failed on the result")
+            .cause(truncate(&error.to_string()))
             .hint("see the whole document with --json instead")),
         Err(exception) => match exception.get_halt() {
             Ok(0) => Ok(()),
-            Ok(code) => Err(Failure::new(Class::Failed, format!("--jq: the filter halted with {code}"))),
-            Err(_) => Err(Failure::new(Class::Bug, "--jq: the filter ended in no way that it can")),
+            Ok(code) => Err(Failure::new(ErrorKind::Failed, format!("--jq: the filter halted with {code}"))),
+            Err(_) => Err(Failure::new(ErrorKind::Bug, "--jq: the filter ended in no way that it can")),
         },
     }
 }
 
 /// What is said of the value that a filter stumbled over may be the whole document.
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MOST_SAID) {
+fn truncate(text: &str) -> String {
+    match text.char_indices().nth(MAX_ERROR_LENGTH) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
 }
 
-fn shown(value: Val) -> Output {
+fn to_output(value: Val) -> JqOutput {
     match value {
-        Val::TStr(text) | Val::BStr(text) => Output::Text(text.to_vec()),
-        value => Output::Json(whole(value).to_string()),
+        Val::TStr(text) | Val::BStr(text) => JqOutput::Text(text.to_vec()),
+        value => JqOutput::Json(restore_integers(value).to_string()),
     }
 }
 
 /// Whole numbers that were computed as doubles, without the fraction that they do not have: `4 / 2` is 2.
-fn whole(value: Val) -> Val {
+fn restore_integers(value: Val) -> Val {
     match value {
         Val::Num(Num::Float(number))
-            if number.fract() == 0.0 && number.abs() <= EXACT && (number != 0.0 || number.is_sign_positive()) =>
+            if number.fract() == 0.0
+                && number.abs() <= MAX_EXACT_INTEGER
+                && (number != 0.0 || number.is_sign_positive()) =>
         {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
             Val::from(number as isize)
         }
-        Val::Arr(items) => items.iter().cloned().map(whole).collect(),
-        Val::Obj(members) => Val::obj(members.iter().map(|(key, value)| (key.clone(), whole(value.clone()))).collect()),
+        Val::Arr(items) => items.iter().cloned().map(restore_integers).collect(),
+        Val::Obj(members) => {
+            Val::obj(members.iter().map(|(key, value)| (key.clone(), restore_integers(value.clone()))).collect())
+        }
         value => value,
     }
 }
 
-fn depth(document: &str) -> usize {
+fn nesting_depth(document: &str) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     for (_, token) in json::tokens(document) {
         match token {
-            json::Token::Mark('{' | '[') => {
+            json::JsonToken::Punctuation('{' | '[') => {
                 now += 1;
                 most = most.max(now);
             }
-            json::Token::Mark('}' | ']') => now = now.saturating_sub(1),
+            json::JsonToken::Punctuation('}' | ']') => now = now.saturating_sub(1),
             _ => {}
         }
     }
     most
 }
 
-fn refused(text: &str, causes: impl Iterator<Item = String>) -> Failure {
-    let failure = Failure::new(Class::Usage, format!("--jq: '{text}' is no filter"));
+fn invalid_filter(text: &str, causes: impl Iterator<Item = String>) -> Failure {
+    let failure = Failure::new(ErrorKind::Usage, format!("--jq: '{text}' is no filter"));
     causes.fold(failure, Failure::cause).hint("it is written as for jq: '.tools[].name'")
 }
 
 /// What is wrong, each with where it is.
-fn mistakes(text: &str, error: load::Error<&str>) -> Vec<String> {
+fn parse_errors(text: &str, error: load::Error<&str>) -> Vec<String> {
     let place = |found: &str| match load::span(text, found).start {
         at if found.is_empty() || at >= text.len() => "at its end".to_owned(),
         at => format!("at '{}'", text[at..].chars().take(20).collect::<String>()),
@@ -186,18 +191,18 @@ mod tests {
 
     fn run(filter: &str, document: &str) -> String {
         let mut all = String::new();
-        let filter = Filter::new(filter, || vec![("A".into(), "b".into())]).unwrap();
+        let filter = JqFilter::new(filter, || vec![("A".into(), "b".into())]).unwrap();
         let ended = filter.run(document, |output| {
             match output {
-                Output::Text(bytes) => all.push_str(&String::from_utf8(bytes).unwrap()),
-                Output::Json(text) => all.push_str(&text),
+                JqOutput::Text(bytes) => all.push_str(&String::from_utf8(bytes).unwrap()),
+                JqOutput::Json(text) => all.push_str(&text),
             }
             all.push('\n');
             Ok(())
         });
         match ended {
             Ok(()) => all,
-            Err(failure) => format!("{all}{:?}: {failure}", failure.class()),
+            Err(failure) => format!("{all}{:?}: {failure}", failure.kind()),
         }
     }
 
@@ -236,8 +241,8 @@ mod tests {
     #[test]
     fn a_filter_that_is_none_is_refused_with_its_place() {
         let said = |text: &str| {
-            let failure = Filter::new(text, Vec::new).unwrap_err();
-            assert_eq!(failure.class(), Class::Usage);
+            let failure = JqFilter::new(text, Vec::new).unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Usage);
             failure.to_string()
         };
         assert_eq!(said(".a | nope(1)"), "--jq: '.a | nope(1)' is no filter: there is no filter 'nope'");
@@ -260,7 +265,7 @@ mod tests {
     #[test]
     fn sec_07_a_document_that_is_too_deep_is_refused() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(run("length", &nested(DEEPEST)), "1\n");
-        assert!(run("length", &nested(DEEPEST + 1)).contains("too deeply"));
+        assert_eq!(run("length", &nested(MAX_DEPTH)), "1\n");
+        assert!(run("length", &nested(MAX_DEPTH + 1)).contains("too deeply"));
     }
 }

@@ -8,15 +8,15 @@ use super::escape::is_harmful;
 use super::style::Style;
 
 /// Deeper levels are not indented further: a hostile answer must not grow with the square of its depth.
-const DEEPEST: usize = 64;
+const MAX_INDENT: usize = 64;
 
 /// A piece of JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token<'a> {
+pub enum JsonToken<'a> {
     /// One of `{ } [ ] : ,`.
-    Mark(char),
+    Punctuation(char),
     /// A string with its quotes, as it stands.
-    Text(&'a str),
+    String(&'a str),
     /// A number, `true`, `false` or `null`.
     Scalar(&'a str),
 }
@@ -24,19 +24,19 @@ pub enum Token<'a> {
 /// The tokens of a JSON text and where each begins, in bytes.
 ///
 /// Never fails: in a text that is not JSON, whatever is between marks and white space is a scalar.
-pub struct Tokens<'a> {
+pub struct JsonTokens<'a> {
     text: &'a str,
     at: usize,
 }
 
 /// Splits a JSON text.
 #[must_use]
-pub fn tokens(text: &str) -> Tokens<'_> {
-    Tokens { text, at: 0 }
+pub fn tokens(text: &str) -> JsonTokens<'_> {
+    JsonTokens { text, at: 0 }
 }
 
-impl<'a> Iterator for Tokens<'a> {
-    type Item = (usize, Token<'a>);
+impl<'a> Iterator for JsonTokens<'a> {
+    type Item = (usize, JsonToken<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let bytes = self.text.as_bytes();
@@ -48,18 +48,18 @@ impl<'a> Iterator for Tokens<'a> {
         let token = match first {
             b'{' | b'}' | b'[' | b']' | b':' | b',' => {
                 self.at += 1;
-                Token::Mark(char::from(first))
+                JsonToken::Punctuation(char::from(first))
             }
             b'"' => {
                 self.at = end_of_string(bytes, start);
-                Token::Text(&self.text[start..self.at])
+                JsonToken::String(&self.text[start..self.at])
             }
             _ => {
                 let more = |b: &u8| {
                     !matches!(b, b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"' | b' ' | b'\t' | b'\n' | b'\r')
                 };
                 self.at = bytes[start..].iter().position(|b| !more(b)).map_or(bytes.len(), |length| start + length);
-                Token::Scalar(&self.text[start..self.at])
+                JsonToken::Scalar(&self.text[start..self.at])
             }
         };
         Some((start, token))
@@ -80,51 +80,51 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 
 /// How JSON is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct JsonStyle {
     /// With ANSI colours.
     pub colour: bool,
     /// What a terminal would act on as `\uXXXX`, which means the same in JSON.
-    pub harmless: bool,
+    pub escape_unsafe: bool,
 }
 
 /// The JSON text, indented by two blanks, without a final line feed.
 #[must_use]
-pub fn pretty(text: &str, look: Look) -> String {
+pub fn pretty(text: &str, look: JsonStyle) -> String {
     let mut out = String::with_capacity(text.len() * 2);
     let mut depth = 0_usize;
     let mut after_open = false;
     let mut all = tokens(text).map(|(_, token)| token).peekable();
     while let Some(token) = all.next() {
-        let closes = matches!(token, Token::Mark('}' | ']'));
+        let closes = matches!(token, JsonToken::Punctuation('}' | ']'));
         if after_open && !closes {
             new_line(&mut out, depth);
         }
         after_open = false;
         match token {
-            Token::Mark(mark @ ('{' | '[')) => {
+            JsonToken::Punctuation(mark @ ('{' | '[')) => {
                 out.push(mark);
                 depth += 1;
                 after_open = true;
             }
-            Token::Mark(mark @ ('}' | ']')) => {
+            JsonToken::Punctuation(mark @ ('}' | ']')) => {
                 depth = depth.saturating_sub(1);
                 if !out.ends_with(['{', '[']) {
                     new_line(&mut out, depth);
                 }
                 out.push(mark);
             }
-            Token::Mark(',') => {
+            JsonToken::Punctuation(',') => {
                 out.push(',');
                 new_line(&mut out, depth);
             }
-            Token::Mark(_) => out.push_str(": "),
-            Token::Text(text) => {
-                let key = all.peek() == Some(&Token::Mark(':'));
+            JsonToken::Punctuation(_) => out.push_str(": "),
+            JsonToken::String(text) => {
+                let key = all.peek() == Some(&JsonToken::Punctuation(':'));
                 let style = if key { Style::BOLD_BLUE } else { Style::GREEN };
-                let text = if look.harmless { harmless(text) } else { text.to_owned() };
+                let text = if look.escape_unsafe { escape_unsafe(text) } else { text.to_owned() };
                 out.push_str(&style.paint(&text, look.colour));
             }
-            Token::Scalar(text) => {
+            JsonToken::Scalar(text) => {
                 let style = if text == "null" { Style::DIM } else { Style::CYAN };
                 out.push_str(&style.paint(text, look.colour));
             }
@@ -135,12 +135,12 @@ pub fn pretty(text: &str, look: Look) -> String {
 
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
-    out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST)));
+    out.extend(std::iter::repeat_n("  ", depth.min(MAX_INDENT)));
 }
 
 /// JSON text in which what a terminal would act on stands as `\uXXXX`.
 #[must_use]
-pub fn harmless(text: &str) -> String {
+pub fn escape_unsafe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_harmful(c) && !matches!(c, '\n' | '\t' | '\r') {
@@ -167,10 +167,10 @@ pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
 #[must_use]
 pub fn unquote(token: &str) -> Option<String> {
     let body = token.strip_prefix('"')?.strip_suffix('"')?;
-    serde_json::from_str(token).ok().or_else(|| lenient(body))
+    serde_json::from_str(token).ok().or_else(|| unquote_leniently(body))
 }
 
-fn lenient(body: &str) -> Option<String> {
+fn unquote_leniently(body: &str) -> Option<String> {
     let mut units: Vec<u16> = Vec::with_capacity(body.len());
     let mut rest = body.chars();
     while let Some(c) = rest.next() {
@@ -206,7 +206,7 @@ pub fn quote(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Look = Look { colour: false, harmless: false };
+    const PLAIN: JsonStyle = JsonStyle { colour: false, escape_unsafe: false };
 
     #[test]
     fn pretty_keeps_every_token() {
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn colours_tell_keys_strings_and_the_rest_apart() {
-        let look = Look { colour: true, harmless: true };
+        let look = JsonStyle { colour: true, escape_unsafe: true };
         assert_eq!(
             pretty(r#"{"a":"b","c":[1,null]}"#, look),
             "{\n  \x1b[1;34m\"a\"\x1b[0m: \x1b[32m\"b\"\x1b[0m,\n  \x1b[1;34m\"c\"\x1b[0m: [\n    \x1b[36m1\x1b[0m,\n    \x1b[2mnull\x1b[0m\n  ]\n}"
@@ -247,9 +247,9 @@ mod tests {
 
     #[test]
     fn sec_05_harmful_characters_become_escapes_of_json() {
-        let look = Look { colour: false, harmless: true };
+        let look = JsonStyle { colour: false, escape_unsafe: true };
         assert_eq!(pretty("\"\u{202e}\u{9b}\u{7f}\u{e0041}é\"", look), r#""\u202e\u009b\u007f\udb40\udc41é""#);
-        let back = unquote(&harmless("\"\u{e0041}\u{feff}\""));
+        let back = unquote(&escape_unsafe("\"\u{e0041}\u{feff}\""));
         assert_eq!(back.as_deref(), Some("\u{e0041}\u{feff}"));
     }
 
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn sec_07_depth_costs_no_more_than_length() {
         let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(pretty(&text, PLAIN).len() < text.len() * 2 * (DEEPEST + 1) + 100);
+        assert!(pretty(&text, PLAIN).len() < text.len() * 2 * (MAX_INDENT + 1) + 100);
     }
 
     #[test]

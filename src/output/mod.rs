@@ -3,19 +3,19 @@
 //! The only module that writes to the standard streams. A terminal changes the looks, never the
 //! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
 
-mod closed;
+mod closed_stdout;
 #[cfg(windows)]
 pub mod console;
 pub mod content;
 pub mod details;
-pub mod documents;
 pub mod escape;
 mod events;
-pub mod export;
 mod failure;
+pub mod folder_export;
 pub mod jq;
 pub mod json;
-pub mod listing;
+pub mod json_documents;
+pub mod list_tables;
 mod progress;
 mod question;
 pub mod redact;
@@ -36,13 +36,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
 
-pub use closed::reader_gone;
-pub use failure::failure_object;
-pub use progress::{Pause, Progress};
-pub use style::{Style, When};
+pub use crate::output::closed_stdout::reader_gone;
+pub use failure::failure_json;
+pub use progress::{Progress, ProgressPause};
+pub use style::{ColorMode, Style};
 pub use table::{Cell, Column, Table};
 pub use terminal::Terminal;
 pub use trace::rfc3339 as time;
@@ -53,13 +53,13 @@ pub struct UiOptions {
     /// `--json`, or `--jq`, which implies it.
     pub json: bool,
     /// `--jq`.
-    pub jq: Option<Arc<jq::Filter>>,
+    pub jq: Option<Arc<jq::JqFilter>>,
     /// `--quiet`: neither notes nor warnings.
     pub quiet: bool,
     /// How often `-v` was given.
     pub verbose: u8,
     /// `--color`.
-    pub color: When,
+    pub color: ColorMode,
     /// `--trace FILE`.
     pub trace_file: Option<PathBuf>,
     /// `--events FILE`, or `-` for standard output.
@@ -67,20 +67,20 @@ pub struct UiOptions {
 }
 
 /// More bytes than this may not find room in a pipe at once.
-const PIPE: usize = 32 * 1024;
+const PIPE_CAPACITY: usize = 32 * 1024;
 
 /// A place to write to.
-type Stream = Box<dyn Write + Send>;
+type OutputStream = Box<dyn Write + Send>;
 
 /// The two streams of a run and how they are written to. Cheap to make; shared as `Arc<Ui>`.
 pub struct Ui {
     options: UiOptions,
     terminal: Terminal,
-    out: Mutex<Stream>,
-    err: Arc<Mutex<Stream>>,
-    known: Mutex<redact::Known>,
-    progress: progress::Slot,
-    events: OnceLock<events::Events>,
+    out: Mutex<OutputStream>,
+    err: Arc<Mutex<OutputStream>>,
+    known_secrets: Mutex<redact::KnownSecrets>,
+    progress: progress::ProgressSlot,
+    events: OnceLock<events::EventOutput>,
 }
 
 impl Ui {
@@ -94,14 +94,14 @@ impl Ui {
 
     /// Writes to these streams.
     #[must_use]
-    pub fn with_writers(options: UiOptions, terminal: Terminal, out: Stream, err: Stream) -> Self {
+    pub fn with_writers(options: UiOptions, terminal: Terminal, out: OutputStream, err: OutputStream) -> Self {
         Ui {
             options,
             terminal,
             out: Mutex::new(out),
             err: Arc::new(Mutex::new(err)),
-            known: Mutex::default(),
-            progress: progress::Slot::default(),
+            known_secrets: Mutex::default(),
+            progress: progress::ProgressSlot::default(),
             events: OnceLock::new(),
         }
     }
@@ -120,29 +120,29 @@ impl Ui {
 
     /// Whether `--json` was given, or `--jq`, which implies it.
     #[must_use]
-    pub fn json(&self) -> bool {
+    pub fn is_json(&self) -> bool {
         self.options.json
     }
 
     /// Whether documents are filtered (`--jq`).
     #[must_use]
-    pub fn filters(&self) -> bool {
+    pub fn has_filter(&self) -> bool {
         self.options.jq.is_some()
     }
 
     /// Never shows this text in messages, errors or traces. Results stay as they are.
-    pub fn hide(&self, secret: &str) {
-        lock(&self.known).add(secret);
+    pub fn redact(&self, secret: &str) {
+        lock_unpoisoned(&self.known_secrets).add(secret);
     }
 
     /// Whether standard output gets colours.
     #[must_use]
-    pub fn colour(&self) -> bool {
-        self.options.color.decide(self.terminal.stdout, self.terminal.no_color || self.terminal.dumb)
+    pub fn uses_colour(&self) -> bool {
+        self.options.color.is_enabled(self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
     }
 
-    fn err_colour(&self) -> bool {
-        self.options.color.decide(self.terminal.stderr, self.terminal.no_color || self.terminal.dumb)
+    fn uses_colour_on_stderr(&self) -> bool {
+        self.options.color.is_enabled(self.terminal.stderr_is_tty, self.terminal.no_color || self.terminal.is_dumb)
     }
 
     // ---- standard output ----
@@ -150,21 +150,21 @@ impl Ui {
     /// Server text: as it is where standard output is no terminal, made harmless where it is one.
     ///
     /// # Errors
-    /// [`Class::ClosedPipe`] where nobody reads any more; [`Class::Output`] where it cannot be written.
-    pub fn text(&self, text: &str) -> Result<()> {
-        self.write(&[self.shown(text).as_bytes()])
+    /// [`ErrorKind::ClosedPipe`] where nobody reads any more; [`ErrorKind::Output`] where it cannot be written.
+    pub fn print_text(&self, text: &str) -> Result<()> {
+        self.write(&[self.escape_for_stdout(text).as_bytes()])
     }
 
-    /// Like [`Ui::text`], with a line feed after it unless it ends in one.
+    /// Like [`Ui::print_text`], with a line feed after it unless it ends in one.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn line(&self, text: &str) -> Result<()> {
-        self.put_line(&self.shown(text))
+    /// As [`Ui::print_text`].
+    pub fn print_line(&self, text: &str) -> Result<()> {
+        self.write_line(&self.escape_for_stdout(text))
     }
 
     /// A line that is fit for standard output already: painted, or made harmless.
-    fn put_line(&self, text: &str) -> Result<()> {
+    fn write_line(&self, text: &str) -> Result<()> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.write(&[text.as_bytes(), end.as_bytes()])
     }
@@ -172,54 +172,54 @@ impl Ui {
     /// Bytes, as they are.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+    /// As [`Ui::print_text`].
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
         self.write(&[bytes])
     }
 
     /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and coloured.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn raw_json(&self, raw: &RawValue) -> Result<()> {
-        self.json_text(raw.get())
+    /// As [`Ui::print_text`].
+    pub fn print_raw_json(&self, raw: &RawValue) -> Result<()> {
+        self.print_json_text(raw.get())
     }
 
     /// A JSON document of ours, in the same way.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn json_value(&self, value: &Value) -> Result<()> {
-        self.json_text(&value.to_string())
+    /// As [`Ui::print_text`].
+    pub fn print_json_value(&self, value: &Value) -> Result<()> {
+        self.print_json_text(&value.to_string())
     }
 
     /// A JSON document given as text, in the same way.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn json_text(&self, text: &str) -> Result<()> {
+    /// As [`Ui::print_text`].
+    pub fn print_json_text(&self, text: &str) -> Result<()> {
         if self.events_to_stdout() {
-            return self.json_line(text);
+            return self.print_json_line(text);
         }
         match &self.options.jq {
-            Some(filter) => self.filtered(filter, text),
-            None => self.json_document(text),
+            Some(filter) => self.print_filtered(filter, text),
+            None => self.print_json_document(text),
         }
     }
 
-    fn json_document(&self, text: &str) -> Result<()> {
-        if self.terminal.stdout { self.json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
+    fn print_json_document(&self, text: &str) -> Result<()> {
+        if self.terminal.stdout_is_tty { self.print_json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
     }
 
     /// What a filter makes of a JSON document: strings as they are, everything else as documents.
-    fn filtered(&self, filter: &jq::Filter, text: &str) -> Result<()> {
+    fn print_filtered(&self, filter: &jq::JqFilter, text: &str) -> Result<()> {
         // A filter may go on for ever.
-        interrupt::may_stall();
+        interrupt::enter_blocking();
         filter.run(text, |output| match output {
-            jq::Output::Json(text) => self.json_document(&text),
-            jq::Output::Text(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => self.write(&[self.shown(text).as_bytes(), b"\n"]),
-                Err(_) if self.terminal.stdout => self.line(&String::from_utf8_lossy(&bytes)),
+            jq::JqOutput::Json(text) => self.print_json_document(&text),
+            jq::JqOutput::Text(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => self.write(&[self.escape_for_stdout(text).as_bytes(), b"\n"]),
+                Err(_) if self.terminal.stdout_is_tty => self.print_line(&String::from_utf8_lossy(&bytes)),
                 Err(_) => self.write(&[&bytes, b"\n"]),
             },
         })
@@ -228,34 +228,37 @@ impl Ui {
     /// A JSON document for people, indented wherever it goes.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn json_pretty(&self, text: &str) -> Result<()> {
-        let text = json::pretty(text, json::Look { colour: self.colour(), harmless: self.terminal.stdout });
+    /// As [`Ui::print_text`].
+    pub fn print_json_pretty(&self, text: &str) -> Result<()> {
+        let text = json::pretty(
+            text,
+            json::JsonStyle { colour: self.uses_colour(), escape_unsafe: self.terminal.stdout_is_tty },
+        );
         self.write(&[text.as_bytes(), b"\n"])
     }
 
     /// One line of NDJSON, on one line wherever it goes.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn json_line(&self, text: &str) -> Result<()> {
+    /// As [`Ui::print_text`].
+    pub fn print_json_line(&self, text: &str) -> Result<()> {
         if let Some(filter) = &self.options.jq {
-            return self.filtered(filter, text);
+            return self.print_filtered(filter, text);
         }
         let line = json::one_line(text);
-        let line = if self.terminal.stdout { Cow::Owned(json::harmless(&line)) } else { line };
-        self.write_among(&[line.as_bytes(), b"\n"])
+        let line = if self.terminal.stdout_is_tty { Cow::Owned(json::escape_unsafe(&line)) } else { line };
+        self.write_keeping_progress(&[line.as_bytes(), b"\n"])
     }
 
     /// A table; nothing where it has no rows.
     ///
     /// # Errors
-    /// As [`Ui::text`].
-    pub fn table(&self, table: &Table) -> Result<()> {
-        let text = if self.terminal.stdout {
-            table.for_terminal(self.terminal.columns(), self.colour())
+    /// As [`Ui::print_text`].
+    pub fn print_table(&self, table: &Table) -> Result<()> {
+        let text = if self.terminal.stdout_is_tty {
+            table.render_for_terminal(self.terminal.columns(), self.uses_colour())
         } else {
-            table.for_pipe()
+            table.render_tsv()
         };
         self.write(&[text.as_bytes()])
     }
@@ -263,38 +266,38 @@ impl Ui {
     /// `text` in this style where standard output has colours. The text must be harmless already.
     #[must_use]
     pub fn paint<'a>(&self, style: Style, text: &'a str) -> Cow<'a, str> {
-        style.paint(text, self.colour())
+        style.paint(text, self.uses_colour())
     }
 
     /// Server text as standard output may take it.
     #[must_use]
-    pub fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.terminal.stdout { escape::visible(text) } else { Cow::Borrowed(text) }
+    pub fn escape_for_stdout<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.terminal.stdout_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
     }
 
     /// Writes and flushes what is already fit for standard output. The progress line is over then.
     fn write(&self, parts: &[&[u8]]) -> Result<()> {
         self.progress.end();
-        self.put(parts).map_err(|error| write_failure(&error))
+        self.write_parts(parts).map_err(|error| write_failure(&error))
     }
 
     /// The same for one of many, behind which work goes on.
-    fn write_among(&self, parts: &[&[u8]]) -> Result<()> {
+    fn write_keeping_progress(&self, parts: &[&[u8]]) -> Result<()> {
         // Two streams, one screen: the progress line makes room.
-        let written = if self.terminal.stdout {
-            self.progress.suspend(|| self.put(parts))
+        let written = if self.terminal.stdout_is_tty {
+            self.progress.suspend(|| self.write_parts(parts))
         } else {
             self.progress.clear();
-            self.put(parts)
+            self.write_parts(parts)
         };
         written.map_err(|error| write_failure(&error))
     }
 
-    fn put(&self, parts: &[&[u8]]) -> io::Result<()> {
-        if parts.iter().map(|part| part.len()).sum::<usize>() > PIPE {
-            interrupt::may_stall();
+    fn write_parts(&self, parts: &[&[u8]]) -> io::Result<()> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > PIPE_CAPACITY {
+            interrupt::enter_blocking();
         }
-        let mut out = lock(&self.out);
+        let mut out = lock_unpoisoned(&self.out);
         for part in parts {
             out.write_all(part)?;
         }
@@ -304,41 +307,41 @@ impl Ui {
     // ---- standard error ----
 
     /// Something the person must see: a URL to open, say. Neither `--quiet` nor `--json` silences it.
-    pub fn say(&self, text: &str) {
-        self.write_err(&self.shown_err(text));
+    pub fn prompt_text(&self, text: &str) {
+        self.write_err(&self.escape_for_stderr(text));
     }
 
     /// Something nice to know; silenced by `--quiet` and `--json`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet && !self.options.json {
-            self.write_err(&self.shown_err(text));
+            self.write_err(&self.escape_for_stderr(text));
         }
     }
 
     /// Something that may be wrong; silenced by `--quiet`. With `--json` a line `{"warning":"…"}`.
     pub fn warn(&self, text: &str) {
         if !self.options.quiet {
-            self.alarm(text);
+            self.warn_always(text);
         }
     }
 
     /// A warning that not even `--quiet` silences: safety is at stake.
-    pub fn alarm(&self, text: &str) {
+    pub fn warn_always(&self, text: &str) {
         if self.options.json {
-            let line = serde_json::json!({ "warning": lock(&self.known).hide(text) }).to_string();
-            self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
+            let line = serde_json::json!({ "warning": lock_unpoisoned(&self.known_secrets).redact(text) }).to_string();
+            self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
         } else {
-            let label = Style::BOLD_YELLOW.paint("warning:", self.err_colour());
-            self.write_err(&format!("mcpipe: {label} {}", self.shown_err(text)));
+            let label = Style::BOLD_YELLOW.paint("warning:", self.uses_colour_on_stderr());
+            self.write_err(&format!("mcpipe: {label} {}", self.escape_for_stderr(text)));
         }
     }
 
     /// A log message of a server; silenced by `--quiet`. With `--json` a line `{"log":{…}}`.
-    pub fn log(&self, level: &str, logger: Option<&str>, data: &Value) {
+    pub fn print_log(&self, level: &str, logger: Option<&str>, data: &Value) {
         if self.options.quiet {
         } else if self.options.json {
-            let known = lock(&self.known);
-            let string = |text: &str| json::quote(&known.hide(text));
+            let known = lock_unpoisoned(&self.known_secrets);
+            let string = |text: &str| json::quote(&known.redact(text));
             let line = format!(
                 r#"{{"log":{{"level":{},"logger":{},"data":{}}}}}"#,
                 string(level),
@@ -346,35 +349,35 @@ impl Ui {
                 known.hide_json(&data.to_string())
             );
             drop(known);
-            self.write_err(&if self.terminal.stderr { json::harmless(&line) } else { line });
+            self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
         } else {
             let style = if matches!(level, "debug" | "info" | "notice") { Style::DIM } else { Style::YELLOW };
-            let from = logger.map(|logger| format!(" {}", escape::flat(logger))).unwrap_or_default();
+            let from = logger.map(|logger| format!(" {}", escape::collapse_whitespace(logger))).unwrap_or_default();
             let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
-            let label = format!("{}{from}:", escape::flat(level));
-            self.say_pieces(&[(style, &label), (Style::PLAIN, " "), (Style::PLAIN, &text.replace('\n', "\n  "))]);
+            let label = format!("{}{from}:", escape::collapse_whitespace(level));
+            self.prompt_spans(&[(style, &label), (Style::PLAIN, " "), (Style::PLAIN, &text.replace('\n', "\n  "))]);
         }
     }
 
     /// Help that was not asked for: a command line without a command.
-    pub fn help(&self, text: &str) {
+    pub fn print_help(&self, text: &str) {
         self.write_err(text);
     }
 
     /// Server or user text as standard error may take it, without known secrets.
-    fn shown_err(&self, text: &str) -> String {
-        self.fit_err(&lock(&self.known).hide(text)).into_owned()
+    fn escape_for_stderr(&self, text: &str) -> String {
+        self.fit_err(&lock_unpoisoned(&self.known_secrets).redact(text)).into_owned()
     }
 
     /// Text without secrets as standard error may take it.
     fn fit_err<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        if self.terminal.stderr { escape::visible(text) } else { Cow::Borrowed(text) }
+        if self.terminal.stderr_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
     }
 
     /// Writes a line to standard error. Where that fails there is no place left to say so.
     fn write_err(&self, line: &str) {
         let write = || {
-            let mut err = lock(&self.err);
+            let mut err = lock_unpoisoned(&self.err);
             let end = if line.ends_with('\n') { "" } else { "\n" };
             let _ = err.write_all(format!("{line}{end}").as_bytes()).and_then(|()| err.flush());
         };
@@ -383,7 +386,7 @@ impl Ui {
 }
 
 /// Says that mcpipe itself failed, after `clean_up`, and ends with 70: a panic never passes in silence.
-pub fn on_panic(clean_up: fn()) {
+pub fn install_panic_hook(clean_up: fn()) {
     std::panic::set_hook(Box::new(move |panic| {
         clean_up();
         let text = format!(
@@ -391,20 +394,20 @@ pub fn on_panic(clean_up: fn()) {
         );
         let _ = io::stderr().write_all(text.as_bytes());
         #[expect(clippy::exit, reason = "nothing can be returned from a panic")]
-        std::process::exit(i32::from(Class::Bug.code()));
+        std::process::exit(i32::from(ErrorKind::Bug.exit_code()));
     }));
 }
 
 /// A panic elsewhere must not keep the failure from being reported.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_unpoisoned<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_failure(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        return Failure::new(Class::ClosedPipe, "standard output was closed");
+        return Failure::new(ErrorKind::ClosedPipe, "standard output was closed");
     }
-    Failure::new(Class::Output, "cannot write to standard output").source(error)
+    Failure::new(ErrorKind::Output, "cannot write to standard output").caused_by(error)
 }
 
 #[cfg(test)]
@@ -419,33 +422,33 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_the_exact_text_and_a_terminal_a_harmless_one() {
-        let (pipe, terminal) = both(|ui| ui.text("a\x1b[2J\u{202e}b"));
+        let (pipe, terminal) = render_both(|ui| ui.print_text("a\x1b[2J\u{202e}b"));
         assert_eq!((pipe.as_str(), terminal.as_str()), ("a\x1b[2J\u{202e}b", "a\\x1b[2J<U+202E>b"));
-        let (pipe, terminal) = both(|ui| ui.line("a\n"));
+        let (pipe, terminal) = render_both(|ui| ui.print_line("a\n"));
         assert_eq!((pipe.as_str(), terminal.as_str()), ("a\n", "a\n"));
     }
 
     #[test]
     fn json_is_exact_in_a_pipe_and_complete_at_a_terminal() {
         let sent = raw("{\"a\": 1E400, \"a\":\"\u{202e}\\u00e9\"}");
-        let (pipe, terminal) = both(|ui| ui.raw_json(&sent));
+        let (pipe, terminal) = render_both(|ui| ui.print_raw_json(&sent));
         assert_eq!(pipe, "{\"a\": 1E400, \"a\":\"\u{202e}\\u00e9\"}\n");
         assert_eq!(terminal, "{\n  \"a\": 1E400,\n  \"a\": \"\\u202e\\u00e9\"\n}\n");
-        let (pipe, terminal) = both(|ui| ui.json_line("{\n\"a\":\"\u{202e}\"}"));
+        let (pipe, terminal) = render_both(|ui| ui.print_json_line("{\n\"a\":\"\u{202e}\"}"));
         assert_eq!((pipe.as_str(), terminal.as_str()), ("{ \"a\":\"\u{202e}\"}\n", "{ \"a\":\"\\u202e\"}\n"));
     }
 
     #[test]
     fn piped_json_has_no_colours_even_when_they_are_forced() {
-        let options = UiOptions { color: When::Always, ..UiOptions::default() };
+        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal::default());
-        seen.ui.raw_json(&raw("[1]")).unwrap();
+        seen.ui.print_raw_json(&raw("[1]")).unwrap();
         assert_eq!(seen.out.text(), "[1]\n");
     }
 
-    struct Broken(io::ErrorKind);
+    struct FailingWriter(io::ErrorKind);
 
-    impl Write for Broken {
+    impl Write for FailingWriter {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(self.0.into())
         }
@@ -461,21 +464,21 @@ mod tests {
             let ui = Ui::with_writers(
                 UiOptions::default(),
                 Terminal::default(),
-                Box::new(BufWriter::new(Broken(kind))),
+                Box::new(BufWriter::new(FailingWriter(kind))),
                 Box::new(io::sink()),
             );
-            ui.text("x").unwrap_err().class()
+            ui.print_text("x").unwrap_err().kind()
         };
-        assert_eq!(class(io::ErrorKind::BrokenPipe), Class::ClosedPipe);
-        assert_eq!(class(io::ErrorKind::StorageFull), Class::Output);
+        assert_eq!(class(io::ErrorKind::BrokenPipe), ErrorKind::ClosedPipe);
+        assert_eq!(class(io::ErrorKind::StorageFull), ErrorKind::Output);
     }
 
     #[test]
     fn quiet_silences_notes_and_warnings_but_not_what_must_be_seen() {
         let speak = |options| {
             let seen = ui(options, Terminal::default());
-            seen.ui.hide("hunter22");
-            seen.ui.say("say hunter22");
+            seen.ui.redact("hunter22");
+            seen.ui.prompt_text("say hunter22");
             seen.ui.note("note");
             seen.ui.warn("warn");
             assert_eq!(seen.out.text(), "");

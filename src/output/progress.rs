@@ -1,6 +1,6 @@
 //! The progress line: on standard error at a terminal, only where something takes long, gone at the end.
 //!
-//! No thread draws it: the waiting future itself does ([`Progress::during`]), so that a fast command
+//! No thread draws it: the waiting future itself does ([`Progress::show_during`]), so that a fast command
 //! or a piped one pays nothing for it. It is drawn by hand, since the crate for it measures rates with `pow`: that
 //! alone made every start load the library of mathematics, a tenth of what `--version` takes.
 
@@ -12,108 +12,113 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::escape::{fit, one_line, width};
-use super::{Stream, Ui, lock};
+use super::escape::{display_width, one_line, truncate};
+use super::{OutputStream, Ui, lock_unpoisoned};
 
 /// What ends sooner shows no progress.
 const DELAY: Duration = Duration::from_millis(400);
 /// How often it is drawn.
 const TICK: Duration = Duration::from_millis(100);
 /// Terminals with fewer columns get a percentage without a bar.
-const NARROW: usize = 56;
+const MIN_BAR_COLUMNS: usize = 56;
 /// So many columns are left free: what a key echoes (`^C`) must not begin a new line.
-const FREE: usize = 8;
+const RESERVED_COLUMNS: usize = 8;
 /// What turns at the beginning of the line.
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 /// Columns within the brackets of the bar.
-const BAR: usize = 20;
+const BAR_WIDTH: usize = 20;
 /// Goes to the beginning of the line and empties it.
 const ERASE: &str = "\r\x1b[2K";
 
 /// The place of the one progress line on the screen.
 #[derive(Default)]
-pub(super) struct Slot {
-    line: Mutex<Option<Line>>,
-    paused: AtomicUsize,
+pub(super) struct ProgressSlot {
+    line: Mutex<Option<ProgressLine>>,
+    pause_count: AtomicUsize,
     /// The result is being printed: nothing is drawn until the next waiting.
-    over: AtomicBool,
+    is_suppressed: AtomicBool,
 }
 
 /// A line that is on the screen.
-struct Line {
-    screen: Arc<Mutex<Stream>>,
+struct ProgressLine {
+    screen: Arc<Mutex<OutputStream>>,
     text: String,
     /// How often it was drawn.
     frames: usize,
 }
 
-impl Line {
-    fn put(&self, text: &str) {
-        let mut screen = lock(&self.screen);
+impl ProgressLine {
+    fn write(&self, text: &str) {
+        let mut screen = lock_unpoisoned(&self.screen);
         // A progress line that cannot be shown is none.
         let _ = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
     }
 }
 
-impl Slot {
+impl ProgressSlot {
     /// Takes the line away while `print` prints.
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
-        let line = lock(&self.line);
-        line.iter().for_each(|line| line.put(ERASE));
+        let line = lock_unpoisoned(&self.line);
+        line.iter().for_each(|line| line.write(ERASE));
         let printed = print();
-        line.iter().for_each(|line| line.put(&line.text));
+        line.iter().for_each(|line| line.write(&line.text));
         printed
     }
 
     /// Takes the line away for good, before a result is printed: wherever that goes, a reader behind a pipe may
     /// write to the same screen.
     pub(super) fn end(&self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.is_suppressed.store(true, Ordering::SeqCst);
         self.clear();
     }
 
     /// Takes the line away until it is drawn again.
     pub(super) fn clear(&self) {
-        if let Some(line) = lock(&self.line).take() {
-            line.put(ERASE);
+        if let Some(line) = lock_unpoisoned(&self.line).take() {
+            line.write(ERASE);
         }
     }
 
     /// Draws `text` behind the spinner, in the place of what was drawn before.
-    fn draw(&self, screen: &Arc<Mutex<Stream>>, text: &str) {
-        let mut slot = lock(&self.line);
+    fn draw(&self, screen: &Arc<Mutex<OutputStream>>, text: &str) {
+        let mut slot = lock_unpoisoned(&self.line);
         let new = slot.is_none();
-        let line = slot.get_or_insert_with(|| Line { screen: Arc::clone(screen), text: String::new(), frames: 0 });
+        let line =
+            slot.get_or_insert_with(|| ProgressLine { screen: Arc::clone(screen), text: String::new(), frames: 0 });
         line.text = format!("{} {text}", SPINNER[line.frames % SPINNER.len()]);
         line.frames += 1;
-        line.put(&if new { line.text.clone() } else { format!("{ERASE}{}", line.text) });
+        line.write(&if new { line.text.clone() } else { format!("{ERASE}{}", line.text) });
     }
 }
 
 /// While it lives, no progress is drawn: somebody is typing.
-pub struct Pause<'a>(&'a Slot);
+pub struct ProgressPause<'a>(&'a ProgressSlot);
 
-impl Drop for Pause<'_> {
+impl Drop for ProgressPause<'_> {
     fn drop(&mut self) {
-        self.0.paused.fetch_sub(1, Ordering::SeqCst);
+        self.0.pause_count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 impl Ui {
-    /// A progress line with this message; it shows nothing before [`Progress::during`] has waited.
+    /// A progress line with this message; it shows nothing before [`Progress::show_during`] has waited.
     #[must_use]
     pub fn progress(self: &Arc<Self>, message: &str) -> Progress {
-        let shown = self.terminal.stderr && !self.terminal.dumb && !self.options.quiet;
-        let state = State { message: if shown { one_line(message) } else { String::new() }, done: None, count: None };
+        let shown = self.terminal.stderr_is_tty && !self.terminal.is_dumb && !self.options.quiet;
+        let state = ProgressState {
+            message: if shown { one_line(message) } else { String::new() },
+            fraction: None,
+            count: None,
+        };
         let start = Instant::now();
         Progress { ui: shown.then(|| Arc::clone(self)), start, state: Mutex::new(state) }
     }
 
     /// Takes the progress line away until the guard is dropped.
-    pub fn pause_progress(&self) -> Pause<'_> {
-        self.progress.paused.fetch_add(1, Ordering::SeqCst);
+    pub fn pause_progress(&self) -> ProgressPause<'_> {
+        self.progress.pause_count.fetch_add(1, Ordering::SeqCst);
         self.progress.clear();
-        Pause(&self.progress)
+        ProgressPause(&self.progress)
     }
 }
 
@@ -122,22 +127,22 @@ pub struct Progress {
     /// `None` where nothing is ever shown.
     ui: Option<Arc<Ui>>,
     start: Instant,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
 }
 
-struct State {
+struct ProgressState {
     message: String,
     /// The part that is done, from 0 to 1.
-    done: Option<f64>,
+    fraction: Option<f64>,
     /// What is done, where nobody knows of how much.
     count: Option<f64>,
 }
 
 impl Progress {
     /// Says what is being done now.
-    pub fn message(&self, text: &str) {
+    pub fn set_message(&self, text: &str) {
         if self.ui.is_some() {
-            lock(&self.state).message = one_line(text);
+            lock_unpoisoned(&self.state).message = one_line(text);
         }
     }
 
@@ -146,21 +151,21 @@ impl Progress {
         if self.ui.is_none() {
             return;
         }
-        let mut state = lock(&self.state);
-        state.done = total.filter(|&total| total > 0.0).map(|total| (progress / total).clamp(0.0, 1.0));
-        state.count = if state.done.is_none() { Some(progress) } else { None };
+        let mut state = lock_unpoisoned(&self.state);
+        state.fraction = total.filter(|&total| total > 0.0).map(|total| (progress / total).clamp(0.0, 1.0));
+        state.count = if state.fraction.is_none() { Some(progress) } else { None };
         if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
             state.message = one_line(text);
         }
     }
 
     /// Waits for `future`, and shows the line while that takes long.
-    pub async fn during<F: Future>(&self, future: F) -> F::Output {
+    pub async fn show_during<F: Future>(&self, future: F) -> F::Output {
         // Boxed, since it would lie in this future twice: as it was given, and where it is polled.
         let mut future = Box::pin(future);
         let Some(ui) = &self.ui else { return future.await };
-        ui.progress.over.store(false, Ordering::SeqCst);
-        let _clear = Clear(&ui.progress);
+        ui.progress.is_suppressed.store(false, Ordering::SeqCst);
+        let _clear = ClearOnDrop(&ui.progress);
         let mut ticks = tokio::time::interval_at(self.start + DELAY, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -173,35 +178,39 @@ impl Progress {
     }
 
     fn draw(&self, ui: &Ui) {
-        if ui.progress.paused.load(Ordering::SeqCst) > 0 || ui.progress.over.load(Ordering::SeqCst) {
+        if ui.progress.pause_count.load(Ordering::SeqCst) > 0 || ui.progress.is_suppressed.load(Ordering::SeqCst) {
             return;
         }
-        let columns = ui.terminal.columns() - FREE;
-        let state = lock(&self.state);
-        let (tail, taken) = match state.done {
+        let columns = ui.terminal.columns() - RESERVED_COLUMNS;
+        let state = lock_unpoisoned(&self.state);
+        let (tail, taken) = match state.fraction {
             None => (String::new(), 2),
             Some(done) => {
                 let percent = format!(" {}%", (done * 100.0) as u32);
-                if columns < NARROW { (percent, 7) } else { (format!(" {}{percent}", bar(done)), 10 + BAR) }
+                if columns < MIN_BAR_COLUMNS {
+                    (percent, 7)
+                } else {
+                    (format!(" {}{percent}", bar(done)), 10 + BAR_WIDTH)
+                }
             }
         };
-        let count = state.count.map(|count| format!(" ({})", fit(&count.to_string(), 12))).unwrap_or_default();
-        let message = fit(&state.message, columns.saturating_sub(taken + width(&count)));
+        let count = state.count.map(|count| format!(" ({})", truncate(&count.to_string(), 12))).unwrap_or_default();
+        let message = truncate(&state.message, columns.saturating_sub(taken + display_width(&count)));
         ui.progress.draw(&ui.err, &format!("{message}{count}{tail}"));
     }
 }
 
 /// How far something is, from 0 to 1, in brackets.
 fn bar(done: f64) -> String {
-    let filled = (done * BAR as f64) as usize;
-    let head = if filled < BAR { ">" } else { "" };
-    format!("[{:<BAR$}]", "=".repeat(filled) + head)
+    let filled = (done * BAR_WIDTH as f64) as usize;
+    let head = if filled < BAR_WIDTH { ">" } else { "" };
+    format!("[{:<BAR_WIDTH$}]", "=".repeat(filled) + head)
 }
 
 /// Takes the line away when the waiting ends, however it ends.
-struct Clear<'a>(&'a Slot);
+struct ClearOnDrop<'a>(&'a ProgressSlot);
 
-impl Drop for Clear<'_> {
+impl Drop for ClearOnDrop<'_> {
     fn drop(&mut self) {
         self.0.clear();
     }
@@ -210,7 +219,7 @@ impl Drop for Clear<'_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::escape::width as width_of;
+    use super::super::escape::display_width as width_of;
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;
@@ -222,7 +231,7 @@ mod tests {
     #[test]
     fn what_is_fast_shows_nothing() {
         let seen = ui(UiOptions::default(), at_terminal());
-        let done = block(async { seen.ui.progress("connecting").during(async { 7 }).await });
+        let done = block(async { seen.ui.progress("connecting").show_during(async { 7 }).await });
         assert_eq!((done, seen.err.text().as_str()), (7, ""));
     }
 
@@ -231,7 +240,7 @@ mod tests {
         let seen = ui(UiOptions::default(), at_terminal());
         block(async {
             let progress = seen.ui.progress("connecting\x1b[2J");
-            progress.during(tokio::time::sleep(DELAY + TICK * 3)).await;
+            progress.show_during(tokio::time::sleep(DELAY + TICK * 3)).await;
         });
         let text = seen.err.text();
         assert!(text.contains("connecting\\x1b[2J") && !text.contains("\x1b[2J"), "{text:?}");
@@ -243,7 +252,7 @@ mod tests {
     fn a_pipe_a_dumb_terminal_and_quiet_show_nothing() {
         for (options, terminal) in [
             (UiOptions::default(), Terminal::default()),
-            (UiOptions::default(), Terminal { dumb: true, ..at_terminal() }),
+            (UiOptions::default(), Terminal { is_dumb: true, ..at_terminal() }),
             (UiOptions { quiet: true, ..UiOptions::default() }, at_terminal()),
         ] {
             let seen = ui(options, terminal);
@@ -267,7 +276,7 @@ mod tests {
             assert!(frames[1].trim_end().ends_with("25%"), "{text:?}");
             assert_eq!(frames[1].contains("[=====>              ]"), bar, "{text:?}");
             for frame in frames {
-                assert!(width_of(frame) <= terminal.columns() - FREE, "{text:?}");
+                assert!(width_of(frame) <= terminal.columns() - RESERVED_COLUMNS, "{text:?}");
             }
         }
     }
@@ -291,12 +300,12 @@ mod tests {
         let progress = block(async { seen.ui.progress("working") });
         progress.draw(&seen.ui);
         let before = seen.err.text().len();
-        seen.ui.json_line("1").unwrap();
+        seen.ui.print_json_line("1").unwrap();
         let after = seen.err.text();
         assert!(after[before..].starts_with("\r\x1b[2K"), "{:?}", &after[before..]);
         assert!(after[before..].contains("working"));
         // The result itself ends it.
-        seen.ui.line("result").unwrap();
+        seen.ui.print_line("result").unwrap();
         progress.draw(&seen.ui);
         assert!(seen.err.text()[after.len()..].trim_start_matches("\r\x1b[2K").is_empty());
         assert_eq!(seen.out.text(), "1\nresult\n");
@@ -308,7 +317,7 @@ mod tests {
         let progress = block(async { seen.ui.progress("working") });
         progress.draw(&seen.ui);
         let pause = seen.ui.pause_progress();
-        seen.ui.ask("Really? ");
+        seen.ui.prompt_question("Really? ");
         let before = seen.err.text();
         progress.draw(&seen.ui);
         assert_eq!(seen.err.text(), before);

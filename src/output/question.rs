@@ -5,61 +5,61 @@
 
 use std::io::Write;
 
-use super::{Style, Ui, lock};
+use super::{Style, Ui, lock_unpoisoned};
 
 /// What stands before each line of a server's text.
-const BAR: &str = "  │ ";
+const SERVER_TEXT_PREFIX: &str = "  │ ";
 
 impl Ui {
     /// A line of pieces, each in its style.
-    pub fn say_pieces(&self, pieces: &[(Style, &str)]) {
-        self.write_err(&self.pieces(pieces));
+    pub fn prompt_spans(&self, pieces: &[(Style, &str)]) {
+        self.write_err(&self.render_spans(pieces));
     }
 
     /// A server's text, each of its lines marked; nothing where there is none.
-    pub fn say_theirs(&self, text: &str) {
+    pub fn prompt_server_text(&self, text: &str) {
         for line in text.lines() {
-            self.say_pieces(&[(Style::DIM, BAR), (Style::PLAIN, line)]);
+            self.prompt_spans(&[(Style::DIM, SERVER_TEXT_PREFIX), (Style::PLAIN, line)]);
         }
     }
 
     /// Writes a question to standard error without a line end; the answer is typed after it.
-    pub fn ask(&self, question: &str) {
-        self.ask_pieces(&[(Style::PLAIN, question)]);
+    pub fn prompt_question(&self, question: &str) {
+        self.prompt_question_spans(&[(Style::PLAIN, question)]);
     }
 
     /// The same, of pieces.
-    pub fn ask_pieces(&self, pieces: &[(Style, &str)]) {
-        let text = self.pieces(pieces);
-        let mut err = lock(&self.err);
+    pub fn prompt_question_spans(&self, pieces: &[(Style, &str)]) {
+        let text = self.render_spans(pieces);
+        let mut err = lock_unpoisoned(&self.err);
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 
-    fn pieces(&self, pieces: &[(Style, &str)]) -> String {
-        let colour = self.err_colour();
-        pieces.iter().map(|(style, text)| style.paint(&self.shown_err(text), colour).into_owned()).collect()
+    fn render_spans(&self, pieces: &[(Style, &str)]) -> String {
+        let colour = self.uses_colour_on_stderr();
+        pieces.iter().map(|(style, text)| style.paint(&self.escape_for_stderr(text), colour).into_owned()).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
-    use super::super::{Terminal, UiOptions, When};
+    use super::super::{ColorMode, Terminal, UiOptions};
     use super::*;
 
     #[test]
     fn server_text_cannot_pose_as_ours_nor_move_the_cursor() {
         let seen = ui(UiOptions { quiet: true, json: true, ..UiOptions::default() }, at_terminal());
-        seen.ui.say_theirs("hello\n\x1b[2J\nSend it? [Y/n]\r");
+        seen.ui.prompt_server_text("hello\n\x1b[2J\nSend it? [Y/n]\r");
         assert_eq!(seen.err.text(), "  │ hello\n  │ \\x1b[2J\n  │ Send it? [Y/n]\\x0d\n");
     }
 
     #[test]
     fn pieces_are_painted_each() {
-        let options = UiOptions { color: When::Always, ..UiOptions::default() };
+        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal { no_color: false, ..at_terminal() });
-        seen.ui.say_pieces(&[(Style::PLAIN, "a\x1b"), (Style::BOLD, "b")]);
-        seen.ui.ask_pieces(&[(Style::DIM, "c? ")]);
+        seen.ui.prompt_spans(&[(Style::PLAIN, "a\x1b"), (Style::BOLD, "b")]);
+        seen.ui.prompt_question_spans(&[(Style::DIM, "c? ")]);
         assert_eq!(seen.err.text(), "a\\x1b\x1b[1mb\x1b[0m\n\x1b[2mc? \x1b[0m");
     }
 }

@@ -9,12 +9,12 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use super::json::{Token, quote, tokens, unquote};
+use super::json::{JsonToken, quote, tokens, unquote};
 use crate::secret::REDACTED;
 
 /// Members whose values are not shown, in lower case without `-` and `_`; a longer name that ends so
-/// counts too, where it is in [`ENDINGS`].
-const NAMES: &[&str] = &[
+/// counts too, where it is in [`SECRET_SUFFIXES`].
+const SECRET_NAMES: &[&str] = &[
     "authorization",
     "cookie",
     "setcookie",
@@ -28,7 +28,7 @@ const NAMES: &[&str] = &[
     "requeststate",
     "credentials",
 ];
-const ENDINGS: &[&str] = &[
+const SECRET_SUFFIXES: &[&str] = &[
     "authorization",
     "accesstoken",
     "refreshtoken",
@@ -43,26 +43,26 @@ const ENDINGS: &[&str] = &[
     "secretkey",
 ];
 /// Query parameters that are secret in a URL, though not in a message: an OAuth code, a signature.
-const URL_NAMES: &[&str] = &["code", "state", "key", "sig", "signature"];
+const SECRET_QUERY_PARAMETERS: &[&str] = &["code", "state", "key", "sig", "signature"];
 /// Shorter secrets are not looked for: they would be found everywhere.
-const SHORTEST: usize = 4;
+const MIN_SECRET_LENGTH: usize = 4;
 /// Ends a text that was cut off.
-const CUT: char = '…';
+const TRUNCATION_MARK: char = '…';
 /// How deep JSON inside of strings inside of JSON is looked into.
-const DEPTH: usize = 4;
+const MAX_NESTING: usize = 4;
 /// The member names of JSON-RPC 2.0 (its sections 4, 4.2, 5 and 5.1). They are public: hiding one hides no secret, and a
 /// message without them cannot be read.
 const PROTOCOL: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error", "code", "message", "data"];
 
 /// Secrets known by their text.
 #[derive(Default)]
-pub struct Known(BTreeSet<(std::cmp::Reverse<usize>, String)>);
+pub struct KnownSecrets(BTreeSet<(std::cmp::Reverse<usize>, String)>);
 
-impl Known {
+impl KnownSecrets {
     /// Adds one; also in the form it has inside a JSON string.
     pub fn add(&mut self, secret: &str) {
         let secret = secret.trim();
-        if secret.chars().count() < SHORTEST {
+        if secret.chars().count() < MIN_SECRET_LENGTH {
             return;
         }
         let quoted = quote(secret);
@@ -78,7 +78,7 @@ impl Known {
         self.0.iter().any(|(_, secret)| text.contains(secret.as_str()))
     }
 
-    /// The JSON text without them; it stays JSON. A text that is not JSON is handled as in [`Known::hide`].
+    /// The JSON text without them; it stays JSON. A text that is not JSON is handled as in [`KnownSecrets::redact`].
     ///
     /// * In a string, the secret is replaced, however it is escaped; JSON inside the string is redacted as JSON.
     /// * A number, `true` or `false` that contains a secret becomes the string `"[redacted]"`; `null` stays.
@@ -86,28 +86,28 @@ impl Known {
     /// * Of a secret that spans several values (a JSON object, say), each value that it touches is replaced.
     #[must_use]
     pub fn hide_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.hide_values(text, DEPTH)
+        self.hide_values(text, MAX_NESTING)
     }
 
     fn hide_values<'a>(&self, text: &'a str, depth: usize) -> Cow<'a, str> {
         let found = self.places(text);
-        if self.0.is_empty() || (found.is_empty() && !text.contains(['\\', CUT])) {
+        if self.0.is_empty() || (found.is_empty() && !text.contains(['\\', TRUNCATION_MARK])) {
             return Cow::Borrowed(text);
         }
         if depth == 0 || serde_json::from_str::<IgnoredAny>(text.trim()).is_err() {
-            return self.hide(text);
+            return self.redact(text);
         }
         let mut found = found.into_iter().peekable();
         let mut edits = Edits::new(text);
         for (start, token) in tokens(text) {
-            let (Token::Text(piece) | Token::Scalar(piece)) = token else { continue };
+            let (JsonToken::String(piece) | JsonToken::Scalar(piece)) = token else { continue };
             let end = start + piece.len();
             // In a string, what is found inside its quotes depends on its escapes, and is looked for below.
-            let text_token = matches!(token, Token::Text(_));
+            let text_token = matches!(token, JsonToken::String(_));
             let inside = |place: &Range<usize>| text_token && start < place.start && place.end < end;
             while found.next_if(|place| place.end <= start || inside(place)).is_some() {}
             let touched = found.peek().is_some_and(|place| place.start < end);
-            let new = if let Token::Text(string) = token {
+            let new = if let JsonToken::String(string) = token {
                 let value = content(string);
                 if text[end..].trim_start().starts_with(':') && PROTOCOL.contains(&&*value) {
                     continue;
@@ -134,12 +134,12 @@ impl Known {
     /// What a JSON string stands for, without secrets.
     fn hide_in_string<'a>(&self, value: &'a str, depth: usize) -> Cow<'a, str> {
         if !value.trim_start().starts_with(['{', '[']) {
-            return self.hide(value);
+            return self.redact(value);
         }
         match self.hide_values(value, depth - 1) {
             // Once more, as text: here the names of JSON-RPC are part of a value.
-            Cow::Owned(new) => Cow::Owned(self.hide(&new).into_owned()),
-            Cow::Borrowed(_) => self.hide(value),
+            Cow::Owned(new) => Cow::Owned(self.redact(&new).into_owned()),
+            Cow::Borrowed(_) => self.redact(value),
         }
     }
 
@@ -164,18 +164,18 @@ impl Known {
 
     /// The text without them, and without the beginning of one that was cut off.
     #[must_use]
-    pub fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for (_, secret) in &self.0 {
             if text.contains(secret.as_str()) {
                 text = Cow::Owned(text.replace(secret.as_str(), REDACTED));
             }
         }
-        if !self.0.is_empty() && text.contains(CUT) {
-            let mut pieces: Vec<Cow<str>> = text.split(CUT).map(Cow::Borrowed).collect();
+        if !self.0.is_empty() && text.contains(TRUNCATION_MARK) {
+            let mut pieces: Vec<Cow<str>> = text.split(TRUNCATION_MARK).map(Cow::Borrowed).collect();
             let cut = pieces.len() - 1;
             for piece in &mut pieces[..cut] {
-                if let Some(begun) = self.begun(piece) {
+                if let Some(begun) = self.truncated_secret_length(piece) {
                     *piece = Cow::Owned(format!("{}{REDACTED}", &piece[..piece.len() - begun]));
                 }
             }
@@ -185,9 +185,9 @@ impl Known {
     }
 
     /// How much of a secret stands at the end of this text, in bytes, where it is enough of one to tell.
-    fn begun(&self, text: &str) -> Option<usize> {
+    fn truncated_secret_length(&self, text: &str) -> Option<usize> {
         let ends = |secret: &str| {
-            let starts = secret.char_indices().map(|(at, _)| at).skip(SHORTEST);
+            let starts = secret.char_indices().map(|(at, _)| at).skip(MIN_SECRET_LENGTH);
             starts.filter(|at| text.ends_with(&secret[..*at])).last()
         };
         self.0.iter().filter_map(|(_, secret)| ends(secret)).max()
@@ -199,11 +199,11 @@ impl Known {
 /// Under such a name, strings and numbers are hidden, alone or in an array; an object is looked into
 /// (`"password": {"type": "string"}` is a schema). JSON inside of strings is looked into as well.
 #[must_use]
-pub fn members(text: &str) -> Cow<'_, str> {
-    within(text, DEPTH)
+pub fn redact_members(text: &str) -> Cow<'_, str> {
+    redact_nested(text, MAX_NESTING)
 }
 
-fn within(text: &str, depth: usize) -> Cow<'_, str> {
+fn redact_nested(text: &str, depth: usize) -> Cow<'_, str> {
     let mut edits = Edits::new(text);
     // One entry for each open container: whether its scalars are secret.
     let mut open: Vec<bool> = vec![false];
@@ -212,33 +212,33 @@ fn within(text: &str, depth: usize) -> Cow<'_, str> {
     for (at, token) in tokens(text) {
         let hidden = secret_next || open.last() == Some(&true);
         let replacement = match token {
-            Token::Mark(':') => {
-                secret_next = key.is_some_and(is_secret);
+            JsonToken::Punctuation(':') => {
+                secret_next = key.is_some_and(is_secret_key);
                 continue;
             }
-            Token::Mark('[') => {
+            JsonToken::Punctuation('[') => {
                 open.push(hidden);
                 None
             }
-            Token::Mark('{') => {
+            JsonToken::Punctuation('{') => {
                 open.push(false);
                 None
             }
-            Token::Mark(']' | '}') => {
+            JsonToken::Punctuation(']' | '}') => {
                 open.pop();
                 None
             }
-            Token::Mark(_) => None,
-            Token::Scalar(scalar) => {
+            JsonToken::Punctuation(_) => None,
+            JsonToken::Scalar(scalar) => {
                 let shown = !hidden || matches!(scalar, "null" | "true" | "false");
                 if shown { None } else { Some((scalar.len(), quote(REDACTED))) }
             }
-            Token::Text(string) => {
+            JsonToken::String(string) => {
                 key = Some(string);
                 if hidden {
                     Some((string.len(), quote(REDACTED)))
                 } else {
-                    inner(string, depth).map(|new| (string.len(), new))
+                    redact_json_string(string, depth).map(|new| (string.len(), new))
                 }
             }
         };
@@ -279,18 +279,18 @@ impl<'a> Edits<'a> {
 }
 
 /// A string that holds JSON with secrets in it, without them.
-fn inner(token: &str, depth: usize) -> Option<String> {
+fn redact_json_string(token: &str, depth: usize) -> Option<String> {
     let looks_like_json = token[1..].trim_start().starts_with(['{', '[']) && token.contains("\\\"");
     if depth == 0 || !looks_like_json {
         return None;
     }
-    match within(&unquote(token)?, depth - 1) {
+    match redact_nested(&unquote(token)?, depth - 1) {
         Cow::Owned(changed) => Some(quote(&changed)),
         Cow::Borrowed(_) => None,
     }
 }
 
-fn is_secret(key: &str) -> bool {
+fn is_secret_key(key: &str) -> bool {
     is_secret_name(&content(key))
 }
 
@@ -303,7 +303,7 @@ fn content(token: &str) -> Cow<'_, str> {
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let name: String = name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect();
-    NAMES.contains(&name.as_str()) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+    SECRET_NAMES.contains(&name.as_str()) || SECRET_SUFFIXES.iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether a query parameter of this name is configured with a secret. `code` and `state` are not: those come and go.
@@ -314,7 +314,7 @@ pub fn is_secret_parameter(name: &str) -> bool {
 
 /// A URL without its password and the values of query parameters that hold secrets.
 #[must_use]
-pub fn url(text: &str) -> Cow<'_, str> {
+pub fn redact_url(text: &str) -> Cow<'_, str> {
     let (head, query) = text.split_once('?').map_or((text, None), |(head, query)| (head, Some(query)));
     let head = match head.split_once("://") {
         Some((scheme, rest)) => {
@@ -328,7 +328,9 @@ pub fn url(text: &str) -> Cow<'_, str> {
     };
     let Some(query) = query else { return head };
     let pair = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_secret_name(name) || URL_NAMES.contains(&name) => format!("{name}={REDACTED}"),
+        Some((name, _)) if is_secret_name(name) || SECRET_QUERY_PARAMETERS.contains(&name) => {
+            format!("{name}={REDACTED}")
+        }
         _ => pair.to_owned(),
     };
     Cow::Owned(format!("{head}?{}", query.split('&').map(pair).collect::<Vec<_>>().join("&")))
@@ -356,30 +358,30 @@ mod tests {
             (r#"{"\u0070assword":"x"}"#, r#"{"\u0070assword":"[redacted]"}"#),
             (r#"["password","x"]"#, r#"["password","x"]"#),
         ] {
-            assert_eq!(members(text), shown);
+            assert_eq!(redact_members(text), shown);
         }
     }
 
     #[test]
     fn a_schema_with_a_password_stays() {
         let schema = r#"{"properties":{"password":{"type":"string","title":"x"}},"required":["password"]}"#;
-        assert_eq!(members(schema), schema);
+        assert_eq!(redact_members(schema), schema);
     }
 
     #[test]
     fn looks_into_json_inside_of_strings() {
         assert_eq!(
-            members(r#"{"text":"{\"access_token\": \"x\", \"a\": 1}"}"#),
+            redact_members(r#"{"text":"{\"access_token\": \"x\", \"a\": 1}"}"#),
             r#"{"text":"{\"access_token\": \"[redacted]\", \"a\": 1}"}"#
         );
         let harmless = r#"{"text":"{\"a\": \"\/\"}"}"#;
-        assert_eq!(members(harmless), harmless);
+        assert_eq!(redact_members(harmless), harmless);
     }
 
     #[test]
     fn bears_what_is_no_json() {
-        assert_eq!(members(r#"{"password":"x"#), r#"{"password":"[redacted]""#);
-        assert_eq!(members("password: x ]}]}"), "password: x ]}]}");
+        assert_eq!(redact_members(r#"{"password":"x"#), r#"{"password":"[redacted]""#);
+        assert_eq!(redact_members("password: x ]}]}"), "password: x ]}]}");
     }
 
     #[test]
@@ -390,25 +392,25 @@ mod tests {
             ("https://h/?api_key=x&b=1&code=y", "https://h/?api_key=[redacted]&b=1&code=[redacted]"),
             ("nonsense?token=x", "nonsense?token=[redacted]"),
         ] {
-            assert_eq!(url(text), shown);
+            assert_eq!(redact_url(text), shown);
         }
     }
 
     #[test]
     fn known_secrets_go_longest_first_and_escaped() {
-        let mut known = Known::default();
+        let mut known = KnownSecrets::default();
         known.add("secret");
         known.add("secret\"more");
         known.add("abc");
-        assert_eq!(known.hide("a secret, abc"), "a [redacted], abc");
-        assert_eq!(known.hide(r#"{"x":"secret\"more"}"#), r#"{"x":"[redacted]"}"#);
-        assert_eq!(known.hide("secret\"more"), "[redacted]");
-        assert!(matches!(known.hide("nothing"), Cow::Borrowed(_)));
+        assert_eq!(known.redact("a secret, abc"), "a [redacted], abc");
+        assert_eq!(known.redact(r#"{"x":"secret\"more"}"#), r#"{"x":"[redacted]"}"#);
+        assert_eq!(known.redact("secret\"more"), "[redacted]");
+        assert!(matches!(known.redact("nothing"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn the_beginning_of_a_secret_that_was_cut_off_is_hidden_too() {
-        let mut known = Known::default();
+        let mut known = KnownSecrets::default();
         known.add("sécret-of-ada");
         known.add("sécond");
         for (text, shown) in [
@@ -419,12 +421,12 @@ mod tests {
             ("harmless…", "harmless…"),
             ("…", "…"),
         ] {
-            assert_eq!(known.hide(text), shown);
+            assert_eq!(known.redact(text), shown);
         }
     }
 
-    fn knowing(secrets: &[&str]) -> Known {
-        let mut known = Known::default();
+    fn knowing(secrets: &[&str]) -> KnownSecrets {
+        let mut known = KnownSecrets::default();
         secrets.iter().for_each(|secret| known.add(secret));
         known
     }
@@ -560,7 +562,7 @@ mod tests {
                 let mut found = Vec::new();
                 words(&value, &mut found);
                 let secret = secret.trim();
-                if secret.chars().count() >= SHORTEST && !REDACTED.contains(secret) {
+                if secret.chars().count() >= MIN_SECRET_LENGTH && !REDACTED.contains(secret) {
                     // What was put in its place may complete another one by chance.
                     found.iter_mut().for_each(|word| *word = word.replace(REDACTED, "\u{0}"));
                     assert!(!found.iter().any(|word| word.contains(secret)), "{secret:?}: {shown}");

@@ -6,13 +6,16 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use super::content::{Block, Object, blocks, bytes_of, contents, entries, list, structured, write_contents};
-use super::escape::flat;
-use super::jq::Output;
-use super::json::{harmless, quote, unquote};
-use super::save::{Naming, Saver, write_file};
+use super::content::{
+    ContentBlock, JsonObject, content_blocks, contents_entries, entry_bytes, raw_array, resource_contents,
+    structured_content, write_resource,
+};
+use super::escape::collapse_whitespace;
+use super::jq::JqOutput;
+use super::json::{escape_unsafe, quote, unquote};
+use super::save::{FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{member, members};
 
 impl Ui {
@@ -21,28 +24,28 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written, or a block to be saved is not base64 (after all others were printed).
-    pub fn tool_result(&self, result: &RawValue, save: Option<&Path>) -> Result<()> {
-        let made = save.map(Saver::new).transpose();
-        if self.json() {
-            return self.saved_and_printed(result, made);
+    pub fn print_tool_result(&self, result: &RawValue, save: Option<&Path>) -> Result<()> {
+        let made = save.map(FileSaver::new).transpose();
+        if self.is_json() {
+            return self.save_and_print_json(result, made);
         }
         let (saver, not_made) = match made {
             Ok(saver) => (saver, Ok(())),
             Err(failure) => (None, Err(failure)),
         };
-        self.tool_blocks(result, saver)?;
+        self.print_tool_blocks(result, saver)?;
         not_made
     }
 
     /// The JSON document, and what it holds in files: whatever becomes of those, the result is printed.
-    fn saved_and_printed(&self, result: &RawValue, saver: Result<Option<Saver>>) -> Result<()> {
+    fn save_and_print_json(&self, result: &RawValue, saver: Result<Option<FileSaver>>) -> Result<()> {
         let mut outcome = Ok(());
         match saver {
             Ok(Some(mut saver)) => {
-                for block in blocks(result).unwrap_or_default() {
-                    let Block::Binary(binary) = block else { continue };
+                for block in content_blocks(result).unwrap_or_default() {
+                    let ContentBlock::Binary(binary) = block else { continue };
                     match binary.save(&mut saver) {
-                        Ok(path) => self.path(&path)?,
+                        Ok(path) => self.print_saved_path(&path)?,
                         Err(failure) => outcome = outcome.and(Err(failure)),
                     }
                 }
@@ -50,62 +53,62 @@ impl Ui {
             Ok(None) => {}
             Err(failure) => outcome = Err(failure),
         }
-        self.raw_json(result)?;
+        self.print_raw_json(result)?;
         outcome
     }
 
-    fn tool_blocks(&self, result: &RawValue, saver: Option<Saver>) -> Result<()> {
-        let Some(blocks) = blocks(result) else {
+    fn print_tool_blocks(&self, result: &RawValue, saver: Option<FileSaver>) -> Result<()> {
+        let Some(blocks) = content_blocks(result) else {
             // No list of content, but structured content alone is common enough.
             let none = member(result, "content").is_none_or(|raw| raw.get() == "null");
             let only = if none { member(result, "structuredContent") } else { None };
-            return self.json_pretty(only.unwrap_or(result).get());
+            return self.print_json_pretty(only.unwrap_or(result).get());
         };
-        self.blocks(&blocks, saver, "--save DIR writes it")?;
-        if blocks.iter().any(|block| matches!(block, Block::Text(text) if !text.trim().is_empty())) {
+        self.print_blocks(&blocks, saver, "--save DIR writes it")?;
+        if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.trim().is_empty())) {
             return Ok(());
         }
         if let Some(structured) = member(result, "structuredContent") {
-            return self.json_pretty(structured.get());
+            return self.print_json_pretty(structured.get());
         }
         let known = ["content", "isError", "_meta", "resultType"];
         let more = members(result).is_some_and(|all| all.iter().any(|(key, _)| !known.contains(&key.as_str())));
-        if blocks.is_empty() && more { self.json_pretty(result.get()) } else { Ok(()) }
+        if blocks.is_empty() && more { self.print_json_pretty(result.get()) } else { Ok(()) }
     }
 
     /// The structured content alone, exact.
     ///
     /// # Errors
-    /// [`Class::Protocol`] where there is none.
-    pub fn structured(&self, result: &RawValue) -> Result<()> {
-        self.json_text(&structured(result)?)
+    /// [`ErrorKind::Protocol`] where there is none.
+    pub fn print_structured(&self, result: &RawValue) -> Result<()> {
+        self.print_json_text(&structured_content(result)?)
     }
 
     /// A prompt for people: each message under its role.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn prompt_result(&self, result: &RawValue) -> Result<()> {
-        let Some(messages) = list(result, "messages") else { return self.json_pretty(result.get()) };
+    pub fn print_prompt(&self, result: &RawValue) -> Result<()> {
+        let Some(messages) = raw_array(result, "messages") else { return self.print_json_pretty(result.get()) };
         for (index, message) in messages.into_iter().enumerate() {
             if index > 0 {
-                self.text("\n")?;
+                self.print_text("\n")?;
             }
-            let read = Object::new(message);
+            let read = JsonObject::new(message);
             let Some((role, content)) = read.as_ref().and_then(|all| Some((all.text("role")?, all.raw("content")?)))
             else {
-                self.json_pretty(message.get())?;
+                self.print_json_pretty(message.get())?;
                 continue;
             };
-            let role = flat(&role);
-            self.put_line(&self.paint(Style::BOLD, &format!("[{}]", self.shown(&role))))?;
+            let role = collapse_whitespace(&role);
+            self.write_line(&self.paint(Style::BOLD, &format!("[{}]", self.escape_for_stdout(&role))))?;
             // One block by the specification, a list or a bare string by some servers.
             let blocks = match (serde_json::from_str::<Vec<&RawValue>>(content.get()), unquote(content.get())) {
-                (Ok(all), _) => all.into_iter().map(Block::read).collect(),
-                (_, Some(text)) => vec![Block::Text(text)],
-                _ => vec![Block::read(content)],
+                (Ok(all), _) => all.into_iter().map(ContentBlock::parse).collect(),
+                (_, Some(text)) => vec![ContentBlock::Text(text)],
+                _ => vec![ContentBlock::parse(content)],
             };
-            self.blocks(&blocks, None, "--json shows it")?;
+            self.print_blocks(&blocks, None, "--json shows it")?;
         }
         Ok(())
     }
@@ -113,35 +116,38 @@ impl Ui {
     /// A resource: text and bytes exactly, nothing added. Bytes are not written to a terminal.
     ///
     /// # Errors
-    /// [`Class::Usage`] where there are bytes and standard output is a terminal; nothing is printed then.
-    pub fn read_result(&self, result: &RawValue) -> Result<()> {
-        self.contents(result, |text| self.text(text))
+    /// [`ErrorKind::Usage`] where there are bytes and standard output is a terminal; nothing is printed then.
+    pub fn print_resource(&self, result: &RawValue) -> Result<()> {
+        self.print_contents(result, |text| self.print_text(text))
     }
 
     /// A resource as one of several documents in a row: text ends its line.
     ///
     /// # Errors
-    /// As [`Ui::read_result`].
-    pub fn read_document(&self, result: &RawValue) -> Result<()> {
-        self.contents(result, |text| self.line(text))
+    /// As [`Ui::print_resource`].
+    pub fn print_resource_document(&self, result: &RawValue) -> Result<()> {
+        self.print_contents(result, |text| self.print_line(text))
     }
 
-    fn contents(&self, result: &RawValue, print: impl Fn(&str) -> Result<()>) -> Result<()> {
-        let Some(contents) = contents(result) else { return self.json_pretty(result.get()) };
-        if let Some(Block::Binary(binary)) = contents.iter().find(|block| matches!(block, Block::Binary(_)))
-            && self.terminal.stdout
+    fn print_contents(&self, result: &RawValue, print: impl Fn(&str) -> Result<()>) -> Result<()> {
+        let Some(contents) = resource_contents(result) else { return self.print_json_pretty(result.get()) };
+        if let Some(ContentBlock::Binary(binary)) =
+            contents.iter().find(|block| matches!(block, ContentBlock::Binary(_)))
+            && self.terminal.stdout_is_tty
         {
-            let message = format!("binary content is not written to a terminal ({})", binary.line());
-            return Err(Failure::new(Class::Usage, message).hint("add '--save DIR' or '-o FILE', or pipe it"));
+            let message = format!("binary content is not written to a terminal ({})", binary.description());
+            return Err(Failure::new(ErrorKind::Usage, message).hint("add '--save DIR' or '-o FILE', or pipe it"));
         }
         if contents.is_empty() {
             self.warn("the server sent no content for this resource");
         }
         for block in contents {
             match block {
-                Block::Text(text) => print(&text)?,
-                Block::Binary(binary) => self.bytes(&binary.bytes()?)?,
-                Block::Link(text) | Block::Unknown(text) | Block::Odd(text) => self.json_pretty(&text)?,
+                ContentBlock::Text(text) => print(&text)?,
+                ContentBlock::Binary(binary) => self.print_bytes(&binary.bytes()?)?,
+                ContentBlock::Link(text) | ContentBlock::Unknown(text) | ContentBlock::Unparsed(text) => {
+                    self.print_json_pretty(&text)?
+                }
             }
         }
         Ok(())
@@ -151,17 +157,17 @@ impl Ui {
     ///
     /// # Errors
     /// When something is not base64, the filter fails, or the file cannot be written.
-    pub fn read_result_to(&self, result: &RawValue, file: &Path) -> Result<()> {
-        if !self.json() {
-            return write_contents(result, file);
+    pub fn write_resource_to(&self, result: &RawValue, file: &Path) -> Result<()> {
+        if !self.is_json() {
+            return write_resource(result, file);
         }
         let mut text = Vec::new();
         match &self.options.jq {
             None => text.extend_from_slice(result.get().as_bytes()),
             Some(filter) => filter.run(result.get(), |output| {
                 match output {
-                    Output::Json(json) => text.extend_from_slice(json.as_bytes()),
-                    Output::Text(bytes) => text.extend(bytes),
+                    JqOutput::Json(json) => text.extend_from_slice(json.as_bytes()),
+                    JqOutput::Text(bytes) => text.extend(bytes),
                 }
                 text.push(b'\n');
                 Ok(())
@@ -177,33 +183,36 @@ impl Ui {
     ///
     /// # Errors
     /// When something is not base64 or cannot be written.
-    pub fn read_result_saved(&self, result: &RawValue, directory: &Path) -> Result<()> {
-        let mut saver = Saver::new(directory)?;
-        for raw in entries(result)? {
-            let entry = Object::new(raw);
+    pub fn save_resource(&self, result: &RawValue, directory: &Path) -> Result<()> {
+        let mut saver = FileSaver::new(directory)?;
+        for raw in contents_entries(result)? {
+            let entry = JsonObject::new(raw);
             let text = |name: &str| entry.as_ref().and_then(|entry| entry.text(name));
             let (name, uri, mime) = (text("name"), text("uri"), text("mimeType"));
             let mime = mime.as_deref().or(text("text").is_some().then_some("text/plain"));
-            let naming = Naming { name: name.as_deref(), uri: uri.as_deref(), kind: "file", mime };
-            self.path(&saver.save(naming, &bytes_of(raw)?)?)?;
+            let naming = FileNaming { name: name.as_deref(), uri: uri.as_deref(), kind: "file", mime };
+            self.print_saved_path(&saver.save(naming, &entry_bytes(raw)?)?)?;
         }
         Ok(())
     }
 
-    fn blocks(&self, blocks: &[Block], mut saver: Option<Saver>, how: &str) -> Result<()> {
+    fn print_blocks(&self, blocks: &[ContentBlock], mut saver: Option<FileSaver>, how: &str) -> Result<()> {
         let mut failed = None;
         for block in blocks {
             match block {
-                Block::Text(text) if text.is_empty() => {}
-                Block::Text(text) => self.line(text)?,
-                Block::Link(line) => self.aside(line)?,
-                Block::Unknown(kind) => {
-                    self.aside(&format!("[unknown content type '{}'; --json shows it]", flat(kind)))?;
+                ContentBlock::Text(text) if text.is_empty() => {}
+                ContentBlock::Text(text) => self.print_line(text)?,
+                ContentBlock::Link(line) => self.print_annotation(line)?,
+                ContentBlock::Unknown(kind) => {
+                    self.print_annotation(&format!(
+                        "[unknown content type '{}'; --json shows it]",
+                        collapse_whitespace(kind)
+                    ))?;
                 }
-                Block::Odd(json) => self.json_pretty(json)?,
-                Block::Binary(binary) => match saver.as_mut().map(|saver| binary.save(saver)) {
-                    None => self.aside(&format!("[{}; {how}]", binary.line()))?,
-                    Some(Ok(path)) => self.path(&path)?,
+                ContentBlock::Unparsed(json) => self.print_json_pretty(json)?,
+                ContentBlock::Binary(binary) => match saver.as_mut().map(|saver| binary.save(saver)) {
+                    None => self.print_annotation(&format!("[{}; {how}]", binary.description()))?,
+                    Some(Ok(path)) => self.print_saved_path(&path)?,
                     Some(Err(failure)) => failed = failed.or(Some(failure)),
                 },
             }
@@ -212,8 +221,8 @@ impl Ui {
     }
 
     /// A line of ours in the midst of the server's.
-    fn aside(&self, line: &str) -> Result<()> {
-        self.put_line(&self.paint(Style::DIM, &self.shown(line)))
+    fn print_annotation(&self, line: &str) -> Result<()> {
+        self.write_line(&self.paint(Style::DIM, &self.escape_for_stdout(line)))
     }
 
     /// The name of a file that was written; with `--json`, whose document has standard output for itself, a line
@@ -221,19 +230,19 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be printed.
-    pub fn path(&self, path: &Path) -> Result<()> {
+    pub fn print_saved_path(&self, path: &Path) -> Result<()> {
         let text = path.to_string_lossy();
-        if self.json() {
+        if self.is_json() {
             if !self.options.quiet {
                 let line = format!(r#"{{"saved":{}}}"#, quote(&text));
-                self.write_err(&if self.terminal.stderr { harmless(&line) } else { line });
+                self.write_err(&if self.terminal.stderr_is_tty { escape_unsafe(&line) } else { line });
             }
             return Ok(());
         }
-        if self.terminal.stdout {
-            self.line(&text)
+        if self.terminal.stdout_is_tty {
+            self.print_line(&text)
         } else {
-            self.bytes(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())
+            self.print_bytes(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())
         }
     }
 }
@@ -241,7 +250,7 @@ impl Ui {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::content::{save_blocks, size};
+    use super::super::content::{format_size, save_blocks};
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;
@@ -252,7 +261,7 @@ mod tests {
 
     /// What a tool result looks like in a pipe.
     fn piped(result: &str) -> String {
-        both(|ui| ui.tool_result(&raw(result), None)).0
+        render_both(|ui| ui.print_tool_result(&raw(result), None)).0
     }
 
     #[test]
@@ -270,7 +279,7 @@ mod tests {
             [link a b demo://a, x/y, 12.3 kB]\n[link demo://a]\nembedded\n\
             [demo://b, application/pdf, 4 B; --save DIR writes it]\n[unknown content type 'hologram'; --json shows it]\n\
             {\n  \"type\": \"text\",\n  \"text\": 7\n}\n5\n";
-        let (pipe, terminal) = both(|ui| ui.tool_result(&raw(result), None));
+        let (pipe, terminal) = render_both(|ui| ui.print_tool_result(&raw(result), None));
         assert_eq!(pipe, expected);
         assert_eq!(terminal, expected.replace('\x1b', "\\x1b"));
     }
@@ -302,7 +311,7 @@ mod tests {
 
     #[test]
     fn tol_03_structured_is_exact_and_present_by_key() {
-        let structured = |text: &str| structured(&raw(text));
+        let structured = |text: &str| structured_content(&raw(text));
         assert_eq!(structured(r#"{"structuredContent":null}"#).unwrap(), "null");
         assert_eq!(structured(r#"{"structuredContent":false,"content":[]}"#).unwrap(), "false");
         assert_eq!(structured(r#"{"structuredContent":{"a": 1E2, "a":2}}"#).unwrap(), r#"{"a": 1E2, "a":2}"#);
@@ -312,7 +321,7 @@ mod tests {
             r#"{"content":[{"type":"text","text":"1"},{"type":"text","text":"2"}]}"#,
             "{}",
         ] {
-            assert_eq!(structured(none).unwrap_err().class(), Class::Protocol, "{none}");
+            assert_eq!(structured(none).unwrap_err().kind(), ErrorKind::Protocol, "{none}");
         }
     }
 
@@ -323,8 +332,8 @@ mod tests {
         let result =
             raw(r#"{"content":[{"type":"image","data":"AAEC","mimeType":"image/png"},{"type":"image","data":"%"},
                 {"type":"text","text":"t"},{"type":"resource","resource":{"uri":"x://h/../b.bin","blob":"AA"}}]}"#);
-        let failure = seen.ui.tool_result(&result, Some(directory.path())).unwrap_err();
-        assert_eq!(failure.class(), Class::Protocol);
+        let failure = seen.ui.print_tool_result(&result, Some(directory.path())).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Protocol);
         let path = |name: &str| directory.path().join(name);
         assert_eq!(seen.out.text(), format!("{}\nt\n{}\n", path("image-1.png").display(), path("b.bin").display()));
         assert_eq!(std::fs::read(path("image-1.png")).unwrap(), [0, 1, 2]);
@@ -342,23 +351,23 @@ mod tests {
                 {"role":"us\u001ber","content":"bare"},{"role":"x"}]}"#);
         let expected =
             "[user]\na\n\n[assistant]\nb\n[i/p, 1 B; --json shows it]\n\n[us\x1ber]\nbare\n\n{\n  \"role\": \"x\"\n}\n";
-        let (pipe, terminal) = both(|ui| ui.prompt_result(&result));
+        let (pipe, terminal) = render_both(|ui| ui.print_prompt(&result));
         assert_eq!(pipe, expected);
         assert_eq!(terminal, expected.replace('\x1b', "\\x1b"));
-        assert_eq!(both(|ui| ui.prompt_result(&raw("{}"))).0, "{}\n");
+        assert_eq!(render_both(|ui| ui.print_prompt(&raw("{}"))).0, "{}\n");
     }
 
     #[test]
     fn resources_are_exact_and_no_bytes_reach_a_terminal() {
         let text = raw(r#"{"contents":[{"uri":"a","text":"one"},{"uri":"b","text":"two\n"}]}"#);
-        assert_eq!(both(|ui| ui.read_result(&text)).0, "onetwo\n");
+        assert_eq!(render_both(|ui| ui.print_resource(&text)).0, "onetwo\n");
         let blob = raw(r#"{"contents":[{"uri":"a","text":"x"},{"uri":"b","mimeType":"image/png","blob":"AAEC"}]}"#);
         let seen = ui(UiOptions::default(), Terminal::default());
-        seen.ui.read_result(&blob).unwrap();
+        seen.ui.print_resource(&blob).unwrap();
         assert_eq!(seen.out.text(), "x\0\x01\x02");
         let seen = ui(UiOptions::default(), at_terminal());
-        let failure = seen.ui.read_result(&blob).unwrap_err();
-        assert_eq!((failure.class(), seen.out.text().as_str()), (Class::Usage, ""));
+        let failure = seen.ui.print_resource(&blob).unwrap_err();
+        assert_eq!((failure.kind(), seen.out.text().as_str()), (ErrorKind::Usage, ""));
         assert!(failure.to_string().contains("(b, image/png, 3 B)"), "{failure}");
     }
 
@@ -367,18 +376,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let result = raw(r#"{"contents":[{"uri":"demo://notes","text":"é"},{"uri":"demo://b","blob":"AAEC"}]}"#);
         let seen = ui(UiOptions::default(), Terminal::default());
-        seen.ui.read_result_saved(&result, directory.path()).unwrap();
+        seen.ui.save_resource(&result, directory.path()).unwrap();
         assert_eq!(std::fs::read_to_string(directory.path().join("notes.txt")).unwrap(), "é");
         assert_eq!(std::fs::read(directory.path().join("b")).unwrap(), [0, 1, 2]);
         let one = directory.path().join("one");
-        write_contents(&result, &one).unwrap();
+        write_resource(&result, &one).unwrap();
         assert_eq!(std::fs::read(&one).unwrap(), [0xc3, 0xa9, 0, 1, 2]);
-        assert_eq!(write_contents(&raw("{}"), &one).unwrap_err().class(), Class::Protocol);
+        assert_eq!(write_resource(&raw("{}"), &one).unwrap_err().kind(), ErrorKind::Protocol);
     }
 
     #[test]
     fn sizes_read_well() {
-        let sizes = [0, 999, 1000, 12_345, 999_949, 999_950, 4_000_000, 5_000_000_000].map(size);
+        let sizes = [0, 999, 1000, 12_345, 999_949, 999_950, 4_000_000, 5_000_000_000].map(format_size);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "4.0 MB", "5.0 GB"]);
     }
 }

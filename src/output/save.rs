@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,17 +10,17 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape::is_harmful;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
 /// File names are cut to this many bytes, so that a suffix still fits where 255 are allowed.
-const LONGEST: usize = 180;
+const MAX_NAME_LENGTH: usize = 180;
 /// How many files of one name are told apart by a number.
-const MOST: usize = 10_000;
+const MAX_NUMBERED_NAMES: usize = 10_000;
 
 /// Decodes base64 as servers really write it: with line breaks, in the URL alphabet, without padding,
 /// or as a `data:` URL. `None` where it is not base64.
 #[must_use]
-pub fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()
@@ -45,7 +45,7 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
 
 /// What a file is named after.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Naming<'a> {
+pub struct FileNaming<'a> {
     /// The name that the server gave.
     pub name: Option<&'a str>,
     /// Its URI; the last segment serves where there is no name.
@@ -58,31 +58,32 @@ pub struct Naming<'a> {
 
 /// Writes files into one directory.
 #[derive(Debug)]
-pub struct Saver {
+pub struct FileSaver {
     directory: PathBuf,
-    unnamed: HashMap<String, usize>,
+    unnamed_counts: HashMap<String, usize>,
 }
 
-impl Saver {
+impl FileSaver {
     /// Makes the directory where it does not exist.
     ///
     /// # Errors
-    /// [`Class::Output`] where it cannot be made: what goes there has arrived, and [`into_directory`] came before.
+    /// [`ErrorKind::Output`] where it cannot be made: what goes there has arrived, and [`ensure_directory_writable`] came before.
     pub fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|error| {
-            Failure::new(Class::Output, format!("cannot make the directory '{}'", directory.display())).source(&error)
+            Failure::new(ErrorKind::Output, format!("cannot make the directory '{}'", directory.display()))
+                .caused_by(&error)
         })?;
-        Ok(Saver { directory: directory.to_owned(), unnamed: HashMap::new() })
+        Ok(FileSaver { directory: directory.to_owned(), unnamed_counts: HashMap::new() })
     }
 
     /// Writes one file and says where. A file that exists is left alone: `-2` and so on is added to the name.
     ///
     /// # Errors
     /// When the file cannot be made or written.
-    pub fn save(&mut self, naming: Naming<'_>, bytes: &[u8]) -> Result<PathBuf> {
-        let name = self.name(naming);
-        let (stem, ending) = split(&name);
-        for number in 1..=MOST {
+    pub fn save(&mut self, naming: FileNaming<'_>, bytes: &[u8]) -> Result<PathBuf> {
+        let name = self.file_name(naming);
+        let (stem, ending) = split_extension(&name);
+        for number in 1..=MAX_NUMBERED_NAMES {
             let name = if number == 1 { name.clone() } else { format!("{stem}-{number}{ending}") };
             let path = self.directory.join(name);
             // `create_new` follows no link and takes over no file, whoever made it meanwhile.
@@ -92,30 +93,30 @@ impl Saver {
                         Ok(()) => Ok(path),
                         Err(error) => {
                             let _ = fs::remove_file(&path);
-                            Err(not_written(&path, &error))
+                            Err(file_write_failure(&path, &error))
                         }
                     };
                 }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(not_made(&path, &error)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(create_failure(&path, &error)),
             }
         }
-        Err(not_made(&self.directory.join(&name), &ErrorKind::AlreadyExists.into()))
+        Err(create_failure(&self.directory.join(&name), &io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn name(&mut self, naming: Naming<'_>) -> String {
+    fn file_name(&mut self, naming: FileNaming<'_>) -> String {
         let given = naming
             .name
             .and_then(safe_name)
             .or_else(|| naming.uri.and_then(last_segment).and_then(|name| safe_name(&name)));
-        let ending = naming.mime.and_then(ending_of);
+        let ending = naming.mime.and_then(extension_for);
         match given {
-            Some(name) if split(&name).1.is_empty() => format!("{name}{}", with_dot(ending)),
+            Some(name) if split_extension(&name).1.is_empty() => format!("{name}{}", dotted_extension(ending)),
             Some(name) => name,
             None => {
-                let number = self.unnamed.entry(naming.kind.to_owned()).or_default();
+                let number = self.unnamed_counts.entry(naming.kind.to_owned()).or_default();
                 *number += 1;
-                format!("{}-{number}{}", naming.kind, with_dot(Some(ending.unwrap_or("bin"))))
+                format!("{}-{number}{}", naming.kind, dotted_extension(Some(ending.unwrap_or("bin"))))
             }
         }
     }
@@ -124,40 +125,40 @@ impl Saver {
 /// Makes sure that files can be made in a directory, before anything is done whose results go there.
 ///
 /// # Errors
-/// [`Class::Usage`] where they cannot.
-pub fn into_directory(directory: &Path) -> Result<()> {
+/// [`ErrorKind::Usage`] where they cannot.
+pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
     let usage = |what: &str, error: &std::io::Error| {
-        Failure::new(Class::Usage, format!("cannot make {what} '{}'", directory.display()))
-            .source(error)
+        Failure::new(ErrorKind::Usage, format!("cannot make {what} '{}'", directory.display()))
+            .caused_by(error)
             .hint("name a directory that is there, or one that can be made: --save DIR")
     };
     fs::create_dir_all(directory).map_err(|error| usage("the directory", &error))?;
-    takes_files(directory).map_err(|error| usage("files in the directory", &error))
+    check_writable(directory).map_err(|error| usage("files in the directory", &error))
 }
 
 /// Makes sure that a file can be written, as far as one can tell without touching it.
 ///
 /// # Errors
-/// [`Class::Usage`] where it cannot.
-pub fn into_file(path: &Path) -> Result<()> {
+/// [`ErrorKind::Usage`] where it cannot.
+pub fn ensure_file_writable(path: &Path) -> Result<()> {
     let taken = match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         Ok(_) => Ok(()),
         Err(_) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or_else(|| Path::new("."));
-            fs::metadata(parent).and_then(|_| takes_files(parent))
+            fs::metadata(parent).and_then(|_| check_writable(parent))
         }
     };
     taken.map_err(|error| {
-        Failure::new(Class::Usage, format!("cannot make the file '{}'", path.display()))
-            .source(&error)
+        Failure::new(ErrorKind::Usage, format!("cannot make the file '{}'", path.display()))
+            .caused_by(&error)
             .hint("name a file in a directory that is there: -o FILE")
     })
 }
 
 /// Whether this user may make files in a directory.
-fn takes_files(directory: &Path) -> std::io::Result<()> {
+fn check_writable(directory: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
     #[cfg(not(unix))]
@@ -170,29 +171,29 @@ fn takes_files(directory: &Path) -> std::io::Result<()> {
 /// # Errors
 /// When the file cannot be made or written.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = fs::File::create(path).map_err(|error| not_made(path, &error))?;
-    file.write_all(bytes).map_err(|error| not_written(path, &error))
+    let mut file = fs::File::create(path).map_err(|error| create_failure(path, &error))?;
+    file.write_all(bytes).map_err(|error| file_write_failure(path, &error))
 }
 
-fn not_made(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Class::Output, format!("cannot make the file '{}'", path.display())).source(error)
+fn create_failure(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(ErrorKind::Output, format!("cannot make the file '{}'", path.display())).caused_by(error)
 }
 
-fn not_written(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Class::Output, format!("cannot write the file '{}'", path.display())).source(error)
+fn file_write_failure(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(ErrorKind::Output, format!("cannot write the file '{}'", path.display())).caused_by(error)
 }
 
 /// The usual file ending for a MIME type, without the dot.
-fn ending_of(mime: &str) -> Option<&'static str> {
+fn extension_for(mime: &str) -> Option<&'static str> {
     mime2ext::mime2ext(mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-fn with_dot(ending: Option<&str>) -> String {
+fn dotted_extension(ending: Option<&str>) -> String {
     ending.map_or(String::new(), |ending| format!(".{ending}"))
 }
 
 /// Stem and ending; the ending has its dot, or is empty.
-fn split(name: &str) -> (&str, &str) {
+fn split_extension(name: &str) -> (&str, &str) {
     match name.rfind('.') {
         Some(dot) if dot > 0 && name.len() - dot <= 12 && dot + 1 < name.len() => name.split_at(dot),
         _ => (name, ""),
@@ -236,9 +237,9 @@ fn safe_name(name: &str) -> Option<String> {
     if clean.chars().all(|c| c == '_') {
         return None;
     }
-    let (stem, ending) = split(clean);
+    let (stem, ending) = split_extension(clean);
     let mut stem = stem;
-    while stem.len() + ending.len() > LONGEST {
+    while stem.len() + ending.len() > MAX_NAME_LENGTH {
         stem = &stem[..stem.char_indices().next_back().map_or(0, |(at, _)| at)];
     }
     // Device names of Windows mean a device in every directory and with every ending.
@@ -259,11 +260,11 @@ mod tests {
     fn decodes_sloppy_base64() {
         let bytes = [0xfb_u8, 0xff, 0x00, 0x01];
         for text in ["+/8AAQ==", "-_8AAQ", " +/8A\nAQ==\n", "data:image/png;base64,+/8AAQ==", "+/8AAQ="] {
-            assert_eq!(decode(text).as_deref(), Some(&bytes[..]), "{text}");
+            assert_eq!(decode_base64(text).as_deref(), Some(&bytes[..]), "{text}");
         }
-        assert_eq!(decode("").as_deref(), Some(&[][..]));
+        assert_eq!(decode_base64("").as_deref(), Some(&[][..]));
         for text in ["not base64!", "A", "data:text/plain,x"] {
-            assert_eq!(decode(text), None, "{text}");
+            assert_eq!(decode_base64(text), None, "{text}");
         }
     }
 
@@ -287,7 +288,7 @@ mod tests {
             assert_eq!(safe_name(name).as_deref(), safe, "{name:?}");
         }
         let long = safe_name(&format!("{}.png", "é".repeat(300))).unwrap();
-        assert!(long.len() <= LONGEST && long.ends_with("é.png"));
+        assert!(long.len() <= MAX_NAME_LENGTH && long.ends_with("é.png"));
     }
 
     #[test]
@@ -307,20 +308,23 @@ mod tests {
     #[test]
     fn saves_without_overwriting() {
         let directory = tempfile::tempdir().unwrap();
-        let mut saver = Saver::new(&directory.path().join("new/deep")).unwrap();
+        let mut saver = FileSaver::new(&directory.path().join("new/deep")).unwrap();
         let mut save = |naming| {
             let path = saver.save(naming, b"x").unwrap();
             path.file_name().unwrap().to_string_lossy().into_owned()
         };
-        let image = Naming { kind: "image", mime: Some("image/PNG; a=b"), ..Naming::default() };
+        let image = FileNaming { kind: "image", mime: Some("image/PNG; a=b"), ..FileNaming::default() };
         assert_eq!(save(image), "image-1.png");
         assert_eq!(save(image), "image-2.png");
-        assert_eq!(save(Naming { kind: "audio", mime: Some("x/unknown"), ..image }), "audio-1.bin");
-        assert_eq!(save(Naming { name: Some("logo"), ..image }), "logo.png");
-        assert_eq!(save(Naming { name: Some("logo"), ..image }), "logo-2.png");
-        assert_eq!(save(Naming { uri: Some("demo://a/logo.svg"), ..image }), "logo.svg");
-        assert_eq!(save(Naming { name: Some("v1.2.30000000000000"), ..image }), "v1.2.30000000000000.png");
-        assert_eq!(save(Naming { kind: "image", mime: Some("image/jpeg"), ..Naming::default() }), "image-3.jpg");
+        assert_eq!(save(FileNaming { kind: "audio", mime: Some("x/unknown"), ..image }), "audio-1.bin");
+        assert_eq!(save(FileNaming { name: Some("logo"), ..image }), "logo.png");
+        assert_eq!(save(FileNaming { name: Some("logo"), ..image }), "logo-2.png");
+        assert_eq!(save(FileNaming { uri: Some("demo://a/logo.svg"), ..image }), "logo.svg");
+        assert_eq!(save(FileNaming { name: Some("v1.2.30000000000000"), ..image }), "v1.2.30000000000000.png");
+        assert_eq!(
+            save(FileNaming { kind: "image", mime: Some("image/jpeg"), ..FileNaming::default() }),
+            "image-3.jpg"
+        );
     }
 
     #[cfg(unix)]
@@ -329,8 +333,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let victim = directory.path().join("victim");
         std::os::unix::fs::symlink(&victim, directory.path().join("a.png")).unwrap();
-        let mut saver = Saver::new(directory.path()).unwrap();
-        let path = saver.save(Naming { name: Some("a.png"), ..Naming::default() }, b"x").unwrap();
+        let mut saver = FileSaver::new(directory.path()).unwrap();
+        let path = saver.save(FileNaming { name: Some("a.png"), ..FileNaming::default() }, b"x").unwrap();
         assert_eq!(path.file_name().unwrap(), "a-2.png");
         assert!(!victim.exists());
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum When {
+pub enum ColorMode {
     /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
     #[default]
     Auto,
@@ -16,15 +16,15 @@ pub enum When {
     Never,
 }
 
-impl When {
+impl ColorMode {
     /// Whether a stream gets colours: `terminal` is whether it is one, `plain` whether the environment
     /// asks for none.
     #[must_use]
-    pub fn decide(self, terminal: bool, plain: bool) -> bool {
+    pub fn is_enabled(self, terminal: bool, plain: bool) -> bool {
         match self {
-            When::Auto => terminal && !plain,
-            When::Always => true,
-            When::Never => false,
+            ColorMode::Auto => terminal && !plain,
+            ColorMode::Always => true,
+            ColorMode::Never => false,
         }
     }
 }
@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn auto_follows_the_terminal_and_the_environment() {
-        assert!(When::Auto.decide(true, false));
-        assert!(!When::Auto.decide(true, true));
-        assert!(!When::Auto.decide(false, false));
-        assert!(When::Always.decide(false, true));
-        assert!(!When::Never.decide(true, false));
+        assert!(ColorMode::Auto.is_enabled(true, false));
+        assert!(!ColorMode::Auto.is_enabled(true, true));
+        assert!(!ColorMode::Auto.is_enabled(false, false));
+        assert!(ColorMode::Always.is_enabled(false, true));
+        assert!(!ColorMode::Never.is_enabled(true, false));
     }
 }

@@ -18,13 +18,13 @@ const ROW_MARK: char = '\x1e';
 /// A cell of a brief column does not get higher than this at a terminal.
 const MAX_LINES: usize = 4;
 /// Where a column would wrap its cells within fewer columns of the terminal than this, rows become records.
-const LEAST: usize = 10;
+const MIN_COLUMN_WIDTH: usize = 10;
 
 /// Stands in a pipe where a cell is empty.
-const EMPTY: char = '-';
+const EMPTY_CELL: char = '-';
 
 /// Stands before what was put below a row.
-const TAIL: &str = "    ";
+const TAIL_INDENT: &str = "    ";
 
 /// A column.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ impl Cell {
         self
     }
 
-    fn at_terminal(&self) -> String {
+    fn text_for_terminal(&self) -> String {
         escape::one_line(self.short.as_ref().unwrap_or(&self.text))
     }
 }
@@ -123,25 +123,25 @@ impl From<String> for Cell {
 pub struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
-    heading: bool,
+    has_heading: bool,
 }
 
 impl Table {
     /// An empty table with these columns.
     #[must_use]
     pub fn new(columns: impl Into<Vec<Column>>) -> Self {
-        Table { columns: columns.into(), rows: Vec::new(), heading: true }
+        Table { columns: columns.into(), rows: Vec::new(), has_heading: true }
     }
 
     /// Without a heading at a terminal, either: names and values.
     #[must_use]
-    pub fn bare(mut self) -> Self {
-        self.heading = false;
+    pub fn without_heading(mut self) -> Self {
+        self.has_heading = false;
         self
     }
 
     /// Adds a row; one cell for each column.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+    pub fn add_row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         self.rows.push(cells.into_iter().collect());
     }
 
@@ -153,7 +153,7 @@ impl Table {
 
     /// Lines of tab-separated cells; an empty one is `-`, so that a shell's `read` does not take two tabs for one.
     #[must_use]
-    pub fn for_pipe(&self) -> String {
+    pub fn render_tsv(&self) -> String {
         let mut out = String::new();
         for row in &self.rows {
             for (index, cell) in row.iter().enumerate() {
@@ -161,7 +161,7 @@ impl Table {
                     out.push('\t');
                 }
                 if cell.text.is_empty() {
-                    out.push(EMPTY);
+                    out.push(EMPTY_CELL);
                 }
                 out.extend(cell.text.chars().map(|c| if matches!(c, '\t' | '\n' | '\r') { ' ' } else { c }));
             }
@@ -172,11 +172,12 @@ impl Table {
 
     /// Aligned columns that fit into `width`; columns without any text are left out.
     #[must_use]
-    pub fn for_terminal(&self, width: usize, colour: bool) -> String {
+    pub fn render_for_terminal(&self, width: usize, colour: bool) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
-        let texts: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(Cell::at_terminal).collect()).collect();
+        let texts: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(Cell::text_for_terminal).collect()).collect();
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&column| texts.iter().any(|row| row.get(column).is_some_and(|text| !text.is_empty())))
             .collect();
@@ -184,30 +185,30 @@ impl Table {
         let mut tails: Vec<Vec<String>> = vec![Vec::new(); self.rows.len()];
         if blocks.iter().any(|block| block.len() > 1) {
             let mut heads = texts.clone();
-            if self.fold(&mut heads, &mut tails) {
+            if self.move_tails_below(&mut heads, &mut tails) {
                 blocks = self.lay_out(&heads, &used, width);
             }
-            if self.heading && used.len() > 1 && self.is_squeezed(&blocks, &heads, &used) {
-                return self.records(&texts, &used, width, colour);
+            if self.has_heading && used.len() > 1 && self.has_squeezed_column(&blocks, &heads, &used) {
+                return self.render_records(&texts, &used, width, colour);
             }
         }
         let mut out = String::new();
-        let room = width.saturating_sub(TAIL.len()).max(1);
+        let room = width.saturating_sub(TAIL_INDENT.len()).max(1);
         for (index, block) in blocks.iter().enumerate() {
             // The heading is the first block.
-            let row = if self.heading { index.checked_sub(1) } else { Some(index) };
+            let row = if self.has_heading { index.checked_sub(1) } else { Some(index) };
             for line in block {
                 self.paint_line(&mut out, line, &used, row, colour);
             }
-            for line in row.and_then(|row| tails.get(row)).map(|tail| packed(tail, room)).unwrap_or_default() {
-                let _ = writeln!(out, "{TAIL}{}", Style::DIM.paint(&escape::fit(&line, room), colour));
+            for line in row.and_then(|row| tails.get(row)).map(|tail| pack_lines(tail, room)).unwrap_or_default() {
+                let _ = writeln!(out, "{TAIL_INDENT}{}", Style::DIM.paint(&escape::truncate(&line, room), colour));
             }
         }
         out
     }
 
     /// Puts the tails of cells below their rows; tells whether there are any.
-    fn fold(&self, texts: &mut [Vec<String>], tails: &mut [Vec<String>]) -> bool {
+    fn move_tails_below(&self, texts: &mut [Vec<String>], tails: &mut [Vec<String>]) -> bool {
         let mut any = false;
         for ((row, texts), tail) in self.rows.iter().zip(texts).zip(tails) {
             for (cell, text) in row.iter().zip(texts) {
@@ -235,7 +236,7 @@ impl Table {
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_width(u16::try_from(width).unwrap_or(u16::MAX))
             .set_truncation_indicator("…");
-        if self.heading {
+        if self.has_heading {
             table.set_header(used.iter().map(|&column| self.columns[column].heading));
         }
         for row in texts {
@@ -250,8 +251,9 @@ impl Table {
             // A mark and a blank part two columns.
             laid.set_padding((u16::from(place > 0), 0));
             if self.columns[column].whole && used.len() > 1 {
-                let heading = if self.heading { escape::width(self.columns[column].heading) } else { 0 };
-                let widest = texts.iter().filter_map(|row| row.get(column)).map(|text| escape::width(text)).max();
+                let heading = if self.has_heading { escape::display_width(self.columns[column].heading) } else { 0 };
+                let widest =
+                    texts.iter().filter_map(|row| row.get(column)).map(|text| escape::display_width(text)).max();
                 let wanted = widest.unwrap_or(0).max(heading).min(width / 2) + usize::from(place > 0);
                 laid.set_constraint(ColumnConstraint::Absolute(Width::Fixed(
                     u16::try_from(wanted).unwrap_or(u16::MAX),
@@ -266,11 +268,11 @@ impl Table {
                 block.push(line);
             }
         }
-        blocks.into_iter().map(|block| self.cut(block, used)).collect()
+        blocks.into_iter().map(|block| self.truncate_block(block, used)).collect()
     }
 
     /// The block of a row without what is too much for its brief columns.
-    fn cut(&self, block: Vec<String>, used: &[usize]) -> Vec<String> {
+    fn truncate_block(&self, block: Vec<String>, used: &[usize]) -> Vec<String> {
         if block.len() <= MAX_LINES {
             return block;
         }
@@ -281,12 +283,12 @@ impl Table {
             let mut missing = false;
             for part in lines.iter_mut().skip(MAX_LINES).filter_map(|line| line.get_mut(place)) {
                 missing |= !part.trim().is_empty();
-                *part = " ".repeat(escape::width(part));
+                *part = " ".repeat(escape::display_width(part));
             }
             if let Some(part) = lines[MAX_LINES - 1].get_mut(place).filter(|_| missing) {
-                let width = escape::width(part);
-                let cut = escape::fit(&format!("{} …", part.trim_end()), width).into_owned();
-                *part = format!("{cut}{}", " ".repeat(width - escape::width(&cut)));
+                let width = escape::display_width(part);
+                let cut = escape::truncate(&format!("{} …", part.trim_end()), width).into_owned();
+                *part = format!("{cut}{}", " ".repeat(width - escape::display_width(&cut)));
             }
         }
         while lines.last().is_some_and(|line| line.iter().all(|part| part.trim().is_empty())) {
@@ -296,30 +298,30 @@ impl Table {
     }
 
     /// Whether a column is too narrow to be read.
-    fn is_squeezed(&self, blocks: &[Vec<String>], texts: &[Vec<String>], used: &[usize]) -> bool {
+    fn has_squeezed_column(&self, blocks: &[Vec<String>], texts: &[Vec<String>], used: &[usize]) -> bool {
         let Some(line) = blocks.iter().flatten().next() else { return false };
         line.split(COLUMN_MARK).zip(used).enumerate().any(|(place, (part, &column))| {
-            let width = escape::width(part).saturating_sub(usize::from(place > 0));
-            let heading = escape::width(self.columns[column].heading);
-            let longest = texts.iter().filter_map(|row| row.get(column)).map(|text| escape::width(text)).max();
-            width < LEAST && longest.unwrap_or(0).max(heading) > width
+            let width = escape::display_width(part).saturating_sub(usize::from(place > 0));
+            let heading = escape::display_width(self.columns[column].heading);
+            let longest = texts.iter().filter_map(|row| row.get(column)).map(|text| escape::display_width(text)).max();
+            width < MIN_COLUMN_WIDTH && longest.unwrap_or(0).max(heading) > width
         })
     }
 
     /// Each row as a record: heading and cell, cells without text left out, a blank line between two.
-    fn records(&self, texts: &[Vec<String>], used: &[usize], width: usize, colour: bool) -> String {
-        let mut records = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).bare();
+    fn render_records(&self, texts: &[Vec<String>], used: &[usize], width: usize, colour: bool) -> String {
+        let mut records = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
         for (row, texts) in texts.iter().enumerate() {
             if row > 0 {
-                records.row([Cell::default(), Cell::default()]);
+                records.add_row([Cell::default(), Cell::default()]);
             }
             for &column in used {
                 let Some(text) = texts.get(column).filter(|text| !text.is_empty()) else { continue };
                 let style = self.style_of(Some(&column), Some(row));
-                records.row([self.columns[column].heading.into(), Cell::new(text.as_str()).style(style)]);
+                records.add_row([self.columns[column].heading.into(), Cell::new(text.as_str()).style(style)]);
             }
         }
-        records.for_terminal(width, colour)
+        records.render_for_terminal(width, colour)
     }
 
     fn paint_line(&self, out: &mut String, line: &str, used: &[usize], row: Option<usize>, colour: bool) {
@@ -332,7 +334,7 @@ impl Table {
                 let _ = write!(out, "{:gap$}{}", "", self.style_of(used.get(place), row).paint(text, colour));
                 gap = 0;
             }
-            gap += escape::width(part) - escape::width(text) + 2;
+            gap += escape::display_width(part) - escape::display_width(text) + 2;
         }
         out.push('\n');
     }
@@ -345,11 +347,13 @@ impl Table {
 }
 
 /// Parts of a text on as few lines as they need, a part on one line where it fits.
-fn packed(parts: &[String], width: usize) -> Vec<String> {
+fn pack_lines(parts: &[String], width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
         match lines.last_mut() {
-            Some(line) if escape::width(line) + 2 + escape::width(part) <= width => *line = format!("{line}: {part}"),
+            Some(line) if escape::display_width(line) + 2 + escape::display_width(part) <= width => {
+                *line = format!("{line}: {part}")
+            }
             _ => lines.push(part.clone()),
         }
     }
@@ -366,20 +370,20 @@ mod tests {
             Column::new("EMPTY"),
             Column::new("DESCRIPTION").style(Style::DIM),
         ]);
-        table.row([Cell::new("get_user"), Cell::default(), Cell::new("Gets\ta user\nby \x1b[1mid")]);
-        table.row([Cell::new("x").style(Style::RED), Cell::default(), Cell::new("long").short("short")]);
+        table.add_row([Cell::new("get_user"), Cell::default(), Cell::new("Gets\ta user\nby \x1b[1mid")]);
+        table.add_row([Cell::new("x").style(Style::RED), Cell::default(), Cell::new("long").short("short")]);
         table
     }
 
     #[test]
     fn a_pipe_gets_one_line_a_row_and_all_of_it() {
-        assert_eq!(sample().for_pipe(), "get_user\t-\tGets a user by \x1b[1mid\nx\t-\tlong\n");
+        assert_eq!(sample().render_tsv(), "get_user\t-\tGets a user by \x1b[1mid\nx\t-\tlong\n");
     }
 
     #[test]
     fn a_terminal_gets_a_heading_and_aligned_columns() {
         assert_eq!(
-            sample().for_terminal(80, false),
+            sample().render_for_terminal(80, false),
             "NAME      DESCRIPTION\nget_user  Gets a user by \\x1b[1mid\nx         short\n"
         );
     }
@@ -387,7 +391,7 @@ mod tests {
     #[test]
     fn colours_end_where_the_text_ends() {
         assert_eq!(
-            sample().for_terminal(80, true),
+            sample().render_for_terminal(80, true),
             "\x1b[1mNAME\x1b[0m      \x1b[1mDESCRIPTION\x1b[0m\n\
              get_user  \x1b[2mGets a user by \\x1b[1mid\x1b[0m\n\
              \x1b[31mx\x1b[0m         \x1b[2mshort\x1b[0m\n"
@@ -398,11 +402,11 @@ mod tests {
     fn long_cells_are_wrapped_within_the_width_and_cut_at_last() {
         let columns = [Column::new("NAME").whole(), Column::new("DESCRIPTION").style(Style::DIM).brief()];
         let mut table = Table::new(columns);
-        table.row(["a_name_of_some_length".into(), Cell::new("word ".repeat(100))]);
-        table.row(["b".into(), "c".into()]);
+        table.add_row(["a_name_of_some_length".into(), Cell::new("word ".repeat(100))]);
+        table.add_row(["b".into(), "c".into()]);
         let indent = " ".repeat(22);
         assert_eq!(
-            table.for_terminal(40, false),
+            table.render_for_terminal(40, false),
             format!(
                 "NAME                  DESCRIPTION\n\
                  a_name_of_some_lengt  word word word\n\
@@ -418,8 +422,8 @@ mod tests {
     fn what_is_not_brief_is_never_cut() {
         let mut table = Table::new([Column::new("NAME").whole(), Column::new("PARAMETERS")]);
         let many: Vec<String> = (0..60).map(|n| format!("p{n}")).collect();
-        table.row(["a".into(), Cell::new(many.join(", "))]);
-        let text = table.for_terminal(40, false);
+        table.add_row(["a".into(), Cell::new(many.join(", "))]);
+        let text = table.render_for_terminal(40, false);
         assert!(many.iter().all(|name| text.contains(name.as_str())) && !text.contains('…'), "{text}");
     }
 
@@ -431,30 +435,34 @@ mod tests {
             Column::new("EMPTY"),
             Column::new("DESCRIPTION").brief(),
         ]);
-        table.row(["a_parameter".into(), "string (date-time)".into(), "".into(), "word ".repeat(12).into()]);
-        table.row(["b".into(), "null".into(), "".into(), "".into()]);
+        table.add_row(["a_parameter".into(), "string (date-time)".into(), "".into(), "word ".repeat(12).into()]);
+        table.add_row(["b".into(), "null".into(), "".into(), "".into()]);
         assert_eq!(
-            table.for_terminal(30, false),
+            table.render_for_terminal(30, false),
             "NAME         a_parameter\n\
              TYPE         string\n             (date-time)\n\
              DESCRIPTION  word word word\n             word word word\n             word word word\n\
              \x20            word word word\n\
              \nNAME         b\nTYPE         null\n"
         );
-        assert!(table.for_terminal(80, false).starts_with("NAME         TYPE"), "{}", table.for_terminal(80, false));
+        assert!(
+            table.render_for_terminal(80, false).starts_with("NAME         TYPE"),
+            "{}",
+            table.render_for_terminal(80, false)
+        );
     }
 
     #[test]
     fn no_width_makes_it_hang_or_overflow() {
         let mut table = Table::new([Column::new("A").whole(), Column::new("B"), Column::new("C"), Column::new("D")]);
-        table.row(["日本語日本語".into(), "x".repeat(500).into(), "".into(), "y z".into()]);
+        table.add_row(["日本語日本語".into(), "x".repeat(500).into(), "".into(), "y z".into()]);
         for width in 20..60 {
-            for line in table.for_terminal(width, false).lines() {
-                assert!(escape::width(line) <= width, "{width}: {line}");
+            for line in table.render_for_terminal(width, false).lines() {
+                assert!(escape::display_width(line) <= width, "{width}: {line}");
             }
         }
         for width in [0, 1, 2, 3, 5] {
-            assert!(!table.for_terminal(width, true).is_empty());
+            assert!(!table.render_for_terminal(width, true).is_empty());
         }
     }
 
@@ -463,23 +471,23 @@ mod tests {
         let mut table = Table::new([Column::new("NAME").whole(), Column::new("STATE")]);
         let state = Cell::new("timeout: no answer to tools/list within 3 s")
             .folded("timeout", ["no answer to tools/list".to_owned()]);
-        table.row(["far".into(), state.style(Style::RED)]);
-        table.row(["near".into(), "ok".into()]);
+        table.add_row(["far".into(), state.style(Style::RED)]);
+        table.add_row(["near".into(), "ok".into()]);
         assert_eq!(
-            table.for_terminal(80, false),
+            table.render_for_terminal(80, false),
             "NAME  STATE\nfar   timeout: no answer to tools/list within 3 s\nnear  ok\n"
         );
         assert_eq!(
-            table.for_terminal(24, true),
+            table.render_for_terminal(24, true),
             "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\nfar   \x1b[31mtimeout\x1b[0m\n    \x1b[2mno answer to tools/…\x1b[0m\n\
              near  ok\n"
         );
-        assert_eq!(table.for_pipe(), "far\ttimeout: no answer to tools/list within 3 s\nnear\tok\n");
+        assert_eq!(table.render_tsv(), "far\ttimeout: no answer to tools/list within 3 s\nnear\tok\n");
     }
 
     #[test]
     fn nothing_is_printed_for_no_rows() {
         let table = Table::new([Column::new("A")]);
-        assert_eq!((table.for_pipe().as_str(), table.for_terminal(80, true).as_str()), ("", ""));
+        assert_eq!((table.render_tsv().as_str(), table.render_for_terminal(80, true).as_str()), ("", ""));
     }
 }

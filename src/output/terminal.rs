@@ -5,23 +5,23 @@ use std::io::IsTerminal;
 /// The width where none is known.
 pub const DEFAULT_WIDTH: usize = 80;
 /// Tables do not get narrower than this.
-const LEAST_WIDTH: usize = 20;
+const MIN_WIDTH: usize = 20;
 
 /// Facts about the standard streams and the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
     /// Standard input is a terminal.
-    pub stdin: bool,
+    pub stdin_is_tty: bool,
     /// Standard output is one.
-    pub stdout: bool,
+    pub stdout_is_tty: bool,
     /// Standard error is one.
-    pub stderr: bool,
+    pub stderr_is_tty: bool,
     /// The columns as reported; `Some(0)` from terminals that do not know.
     pub width: Option<usize>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// `TERM=dumb`: the cursor cannot be moved.
-    pub dumb: bool,
+    pub is_dumb: bool,
 }
 
 impl Terminal {
@@ -32,12 +32,12 @@ impl Terminal {
         let stderr = std::io::stderr().is_terminal();
         let columns = variable("COLUMNS").and_then(|text| text.trim().parse().ok()).filter(|&columns| columns > 0);
         Terminal {
-            stdin: std::io::stdin().is_terminal(),
-            stdout,
-            stderr,
+            stdin_is_tty: std::io::stdin().is_terminal(),
+            stdout_is_tty: stdout,
+            stderr_is_tty: stderr,
             width: columns.or_else(|| reported_width(stdout, stderr)),
             no_color: variable("NO_COLOR").is_some_and(|text| !text.is_empty()),
-            dumb: variable("TERM").as_deref() == Some("dumb") || !escapes(stdout, stderr),
+            is_dumb: variable("TERM").as_deref() == Some("dumb") || !understands_escapes(stdout, stderr),
         }
     }
 
@@ -46,19 +46,19 @@ impl Terminal {
     pub fn columns(&self) -> usize {
         match self.width {
             None | Some(0) => DEFAULT_WIDTH,
-            Some(width) => width.clamp(LEAST_WIDTH, usize::from(u16::MAX)),
+            Some(width) => width.clamp(MIN_WIDTH, usize::from(u16::MAX)),
         }
     }
 
     /// Whether a person can be asked: standard input and standard error are terminals.
     #[must_use]
-    pub fn interactive(&self) -> bool {
-        self.stdin && self.stderr
+    pub fn is_interactive(&self) -> bool {
+        self.stdin_is_tty && self.stderr_is_tty
     }
 }
 
 /// Whether the terminal understands escape sequences; that of Windows has to be asked to.
-fn escapes(stdout: bool, stderr: bool) -> bool {
+fn understands_escapes(stdout: bool, stderr: bool) -> bool {
     #[cfg(windows)]
     {
         use super::console::{Stream, understand_escapes};
@@ -120,8 +120,8 @@ mod tests {
             "TERM" => Some("dumb".into()),
             _ => None,
         });
-        assert_eq!((facts.width, facts.no_color, facts.dumb), (Some(132), true, true));
+        assert_eq!((facts.width, facts.no_color, facts.is_dumb), (Some(132), true, true));
         let facts = Terminal::detect(|name| Some(if name == "COLUMNS" { "x" } else { "" }.to_owned()));
-        assert!(!facts.no_color && !facts.dumb);
+        assert!(!facts.no_color && !facts.is_dumb);
     }
 }

@@ -3,22 +3,22 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use super::{Terminal, Ui, UiOptions, lock};
+use super::{Terminal, Ui, UiOptions, lock_unpoisoned};
 use crate::error::Result;
 
 /// A stream that keeps what it is given.
 #[derive(Clone, Default)]
-pub struct Kept(Arc<Mutex<Vec<u8>>>);
+pub struct CapturedStream(Arc<Mutex<Vec<u8>>>);
 
-impl Kept {
+impl CapturedStream {
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.0)).into_owned()
+        String::from_utf8_lossy(&lock_unpoisoned(&self.0)).into_owned()
     }
 }
 
-impl Write for Kept {
+impl Write for CapturedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lock(&self.0).extend_from_slice(bytes);
+        lock_unpoisoned(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -27,24 +27,31 @@ impl Write for Kept {
     }
 }
 
-pub struct Seen {
+pub struct CapturedUi {
     pub ui: Arc<Ui>,
-    pub out: Kept,
-    pub err: Kept,
+    pub out: CapturedStream,
+    pub err: CapturedStream,
 }
 
-pub fn ui(options: UiOptions, terminal: Terminal) -> Seen {
-    let (out, err) = (Kept::default(), Kept::default());
+pub fn ui(options: UiOptions, terminal: Terminal) -> CapturedUi {
+    let (out, err) = (CapturedStream::default(), CapturedStream::default());
     let ui = Arc::new(Ui::with_writers(options, terminal, Box::new(out.clone()), Box::new(err.clone())));
-    Seen { ui, out, err }
+    CapturedUi { ui, out, err }
 }
 
 pub fn at_terminal() -> Terminal {
-    Terminal { stdin: true, stdout: true, stderr: true, width: Some(80), no_color: true, dumb: false }
+    Terminal {
+        stdin_is_tty: true,
+        stdout_is_tty: true,
+        stderr_is_tty: true,
+        width: Some(80),
+        no_color: true,
+        is_dumb: false,
+    }
 }
 
 /// What standard output gets, piped and at a terminal without colours.
-pub fn both(print: impl Fn(&Ui) -> Result<()>) -> (String, String) {
+pub fn render_both(print: impl Fn(&Ui) -> Result<()>) -> (String, String) {
     let piped = ui(UiOptions::default(), Terminal::default());
     print(&piped.ui).unwrap_or_else(|failure| panic!("{failure}"));
     let terminal = ui(UiOptions::default(), at_terminal());

@@ -12,12 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::RawValue;
 
 use super::json::{one_line, quote};
-use super::redact::{is_secret_name, members, url as safe_url};
+use super::redact::{is_secret_name, redact_members, redact_url as safe_url};
 use super::style::Style;
-use super::{Ui, lock};
-use crate::error::{Class, Failure, Result};
+use super::{Ui, lock_unpoisoned};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::REDACTED;
-use crate::transport::trace::{Event, Sink, Trace};
+use crate::transport::trace::{Trace, TraceEvent, TraceSink};
 
 impl Ui {
     /// Where the transports send what happens; costs nothing where neither `-v` nor `--trace` was given.
@@ -25,24 +25,24 @@ impl Ui {
     /// # Errors
     /// When the trace file cannot be made.
     pub fn trace(self: &Arc<Self>) -> Result<Trace> {
-        let file = self.options.trace_file.as_deref().map(open).transpose()?;
+        let file = self.options.trace_file.as_deref().map(create_trace_file).transpose()?;
         if file.is_none() && self.options.verbose == 0 {
             return Ok(Trace::default());
         }
-        let sink = Exchange {
+        let sink = TraceWriter {
             ui: Arc::clone(self),
             file: file.map(Mutex::new),
             failed: AtomicBool::new(false),
-            now: SystemTime::now,
+            clock: SystemTime::now,
         };
-        Ok(Trace::to(Arc::new(sink)))
+        Ok(Trace::new(Arc::new(sink)))
     }
 }
 
 /// Made for the owner alone: even redacted, an exchange is private.
-fn open(path: &Path) -> Result<File> {
+fn create_trace_file(path: &Path) -> Result<File> {
     if path == Path::new("-") {
-        return Err(Failure::new(Class::Usage, "--trace needs a file: standard output is for the result")
+        return Err(Failure::new(ErrorKind::Usage, "--trace needs a file: standard output is for the result")
             .hint("-v and -vv show the exchange on standard error"));
     }
     let mut options = OpenOptions::new();
@@ -50,8 +50,8 @@ fn open(path: &Path) -> Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path).map_err(|error| {
-        Failure::new(Class::Usage, format!("cannot write the trace to '{}'", path.display()))
-            .source(&error)
+        Failure::new(ErrorKind::Usage, format!("cannot write the trace to '{}'", path.display()))
+            .caused_by(&error)
             .hint("name a file that can be written: --trace FILE")
     })?;
     // A file that was there before keeps its mode, unless it is told otherwise.
@@ -62,25 +62,25 @@ fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-struct Exchange {
+struct TraceWriter {
     ui: Arc<Ui>,
     file: Option<Mutex<File>>,
     failed: AtomicBool,
-    now: fn() -> SystemTime,
+    clock: fn() -> SystemTime,
 }
 
-impl Sink for Exchange {
-    fn record(&self, event: Event<'_>) {
+impl TraceSink for TraceWriter {
+    fn record(&self, event: TraceEvent<'_>) {
         if let Some(file) = &self.file {
             let members = self.file_members(event);
-            let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.now)())));
+            let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.clock)())));
             // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
-            if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
+            if lock_unpoisoned(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
                 self.ui.warn("the trace is not complete: its file cannot be written");
             }
         }
         if self.ui.options.verbose > 0 {
-            let lines = self.lines(event);
+            let lines = self.stderr_lines(event);
             if !lines.is_empty() {
                 self.ui.write_err(&lines);
             }
@@ -88,28 +88,28 @@ impl Sink for Exchange {
     }
 }
 
-impl Exchange {
+impl TraceWriter {
     /// The text as a JSON string, without secrets.
     fn quoted(&self, text: &str) -> String {
-        quote(&lock(&self.ui.known).hide(text))
+        quote(&lock_unpoisoned(&self.ui.known_secrets).redact(text))
     }
 
     /// A message body without secrets: JSON if it was JSON.
     fn body(&self, text: &str) -> String {
-        lock(&self.ui.known).hide_json(&members(text)).into_owned()
+        lock_unpoisoned(&self.ui.known_secrets).hide_json(&redact_members(text)).into_owned()
     }
 
     /// As pairs, not as an object: a header may come twice.
     fn header_pairs(&self, headers: &[(String, String)]) -> String {
         let pairs: Vec<String> = headers
             .iter()
-            .map(|(name, value)| format!("[{},{}]", self.quoted(name), self.quoted(safe(name, value))))
+            .map(|(name, value)| format!("[{},{}]", self.quoted(name), self.quoted(redact_header(name, value))))
             .collect();
         format!("[{}]", pairs.join(","))
     }
 
     /// The members of a line in the trace file, after `time`.
-    fn file_members(&self, event: Event<'_>) -> String {
+    fn file_members(&self, event: TraceEvent<'_>) -> String {
         let message = |direction: &str, text: &str| {
             let text = self.body(text);
             let json = serde_json::from_str::<&RawValue>(text.trim()).is_ok();
@@ -117,26 +117,26 @@ impl Exchange {
             format!(r#""dir":"{direction}","message":{body}"#)
         };
         match event {
-            Event::Sent(text) => message("sent", text),
-            Event::Received(text) => message("received", text),
-            Event::RequestHead { method, url, headers } => format!(
+            TraceEvent::Sent(text) => message("sent", text),
+            TraceEvent::Received(text) => message("received", text),
+            TraceEvent::RequestHead { method, url, headers } => format!(
                 r#""dir":"sent","http":{{"method":{},"url":{},"headers":{}}}"#,
                 self.quoted(method),
                 self.quoted(&safe_url(url)),
                 self.header_pairs(headers)
             ),
-            Event::ResponseHead { status, headers } => {
+            TraceEvent::ResponseHead { status, headers } => {
                 format!(r#""dir":"received","http":{{"status":{status},"headers":{}}}"#, self.header_pairs(headers))
             }
-            Event::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, self.quoted(line)),
-            Event::Note(text) => format!(r#""note":{}"#, self.quoted(text)),
+            TraceEvent::Stderr(line) => format!(r#""dir":"received","stderr":{}"#, self.quoted(line)),
+            TraceEvent::Note(text) => format!(r#""note":{}"#, self.quoted(text)),
         }
     }
 
     /// What standard error shows; empty where this event is not for this `-v`.
-    fn lines(&self, event: Event<'_>) -> String {
-        let colour = self.ui.err_colour();
-        let shown = |text: &str| self.ui.shown_err(text.trim_end_matches(['\n', '\r']));
+    fn stderr_lines(&self, event: TraceEvent<'_>) -> String {
+        let colour = self.ui.uses_colour_on_stderr();
+        let shown = |text: &str| self.ui.escape_for_stderr(text.trim_end_matches(['\n', '\r']));
         let more = self.ui.options.verbose > 1;
         let message = |arrow: &str, style: Style, text: &str| {
             let text = self.body(text);
@@ -145,26 +145,26 @@ impl Exchange {
         let head = |arrow: &str, first: String, headers: &[(String, String)]| {
             let mut out = format!("{arrow} {}", shown(&first));
             for (name, value) in headers {
-                out += &format!("\n{arrow} {}: {}", shown(name), shown(safe(name, value)));
+                out += &format!("\n{arrow} {}: {}", shown(name), shown(redact_header(name, value)));
             }
             Style::DIM.paint(&out, colour).into_owned()
         };
         match event {
-            Event::Sent(text) => message("→", Style::CYAN, text),
-            Event::Received(text) => message("←", Style::GREEN, text),
-            Event::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", colour), shown(text)),
-            Event::RequestHead { method, url, headers } if more => {
+            TraceEvent::Sent(text) => message("→", Style::CYAN, text),
+            TraceEvent::Received(text) => message("←", Style::GREEN, text),
+            TraceEvent::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", colour), shown(text)),
+            TraceEvent::RequestHead { method, url, headers } if more => {
                 head(">", format!("{method} {}", safe_url(url)), headers)
             }
-            Event::ResponseHead { status, headers } if more => head("<", status.to_string(), headers),
-            Event::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), colour).into_owned(),
-            Event::RequestHead { .. } | Event::ResponseHead { .. } | Event::Stderr(_) => String::new(),
+            TraceEvent::ResponseHead { status, headers } if more => head("<", status.to_string(), headers),
+            TraceEvent::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), colour).into_owned(),
+            TraceEvent::RequestHead { .. } | TraceEvent::ResponseHead { .. } | TraceEvent::Stderr(_) => String::new(),
         }
     }
 }
 
 /// The transport hides what it knows to be secret; this holds even where it did not.
-fn safe<'a>(name: &str, value: &'a str) -> &'a str {
+fn redact_header<'a>(name: &str, value: &'a str) -> &'a str {
     if is_secret_name(name) { REDACTED } else { value }
 }
 
@@ -195,21 +195,22 @@ mod tests {
     use super::super::{Terminal, UiOptions};
     use super::*;
 
-    fn events(sink: &dyn Sink) {
+    fn events(sink: &dyn TraceSink) {
         let headers = [("Accept".to_owned(), "a".to_owned()), ("authorization".to_owned(), "Bearer x".to_owned())];
-        sink.record(Event::RequestHead { method: "POST", url: "http://h/", headers: &headers });
-        sink.record(Event::Sent(r#"{"id":1,"requestState":"st"}"#));
-        sink.record(Event::ResponseHead { status: 200, headers: &[] });
-        sink.record(Event::Received("{\"id\":1,\n\"result\":\"\u{1b}[2J hunter22\"}"));
-        sink.record(Event::Received("INFO \x1b[31mready"));
-        sink.record(Event::Stderr("warn\x1b[2J"));
-        sink.record(Event::Note("odd"));
+        sink.record(TraceEvent::RequestHead { method: "POST", url: "http://h/", headers: &headers });
+        sink.record(TraceEvent::Sent(r#"{"id":1,"requestState":"st"}"#));
+        sink.record(TraceEvent::ResponseHead { status: 200, headers: &[] });
+        sink.record(TraceEvent::Received("{\"id\":1,\n\"result\":\"\u{1b}[2J hunter22\"}"));
+        sink.record(TraceEvent::Received("INFO \x1b[31mready"));
+        sink.record(TraceEvent::Stderr("warn\x1b[2J"));
+        sink.record(TraceEvent::Note("odd"));
     }
 
     fn shown(verbose: u8, terminal: Terminal) -> String {
         let seen = ui(UiOptions { verbose, ..UiOptions::default() }, terminal);
-        seen.ui.hide("hunter22");
-        let sink = Exchange { ui: seen.ui.clone(), file: None, failed: AtomicBool::new(false), now: SystemTime::now };
+        seen.ui.redact("hunter22");
+        let sink =
+            TraceWriter { ui: seen.ui.clone(), file: None, failed: AtomicBool::new(false), clock: SystemTime::now };
         events(&sink);
         assert_eq!(seen.out.text(), "");
         seen.err.text()
@@ -246,16 +247,16 @@ mod tests {
         let path = directory.path().join("trace");
         std::fs::write(&path, "old").unwrap();
         let seen = ui(UiOptions { trace_file: Some(path.clone()), ..UiOptions::default() }, Terminal::default());
-        seen.ui.hide("hunter22");
-        seen.ui.hide("123456");
-        let sink = Exchange {
+        seen.ui.redact("hunter22");
+        seen.ui.redact("123456");
+        let sink = TraceWriter {
             ui: seen.ui.clone(),
-            file: Some(Mutex::new(open(&path).unwrap())),
+            file: Some(Mutex::new(create_trace_file(&path).unwrap())),
             failed: AtomicBool::new(false),
-            now: || UNIX_EPOCH + Duration::from_millis(1_795_239_977_123),
+            clock: || UNIX_EPOCH + Duration::from_millis(1_795_239_977_123),
         };
         events(&sink);
-        sink.record(Event::Sent(r#"{"pin":123456}"#));
+        sink.record(TraceEvent::Sent(r#"{"pin":123456}"#));
         let time = r#"{"time":"2026-11-21T05:46:17.123Z","#;
         let lines = [
             r#""dir":"sent","http":{"method":"POST","url":"http://h/","headers":[["Accept","a"],["authorization","[redacted]"]]}}"#,
@@ -281,12 +282,12 @@ mod tests {
     #[test]
     fn nobody_looks_unless_asked() {
         let quiet = ui(UiOptions::default(), Terminal::default());
-        assert!(!quiet.ui.trace().unwrap().on());
+        assert!(!quiet.ui.trace().unwrap().is_enabled());
         let loud = ui(UiOptions { verbose: 1, ..UiOptions::default() }, Terminal::default());
-        assert!(loud.ui.trace().unwrap().on());
+        assert!(loud.ui.trace().unwrap().is_enabled());
         let trace_file = Some("/nowhere/at/all".into());
         let lost = ui(UiOptions { trace_file, ..UiOptions::default() }, Terminal::default());
-        assert_eq!(lost.ui.trace().err().map(|failure| failure.class()), Some(Class::Usage));
+        assert_eq!(lost.ui.trace().err().map(|failure| failure.kind()), Some(ErrorKind::Usage));
     }
 
     #[test]

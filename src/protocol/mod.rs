@@ -1,11 +1,10 @@
 //! The messages of the Model Context Protocol: JSON-RPC, revisions, names. Pure; no input or output.
 
 pub mod headers;
+pub mod result_shape;
 pub mod revision;
 pub mod rpc;
-pub mod shape;
 pub mod views;
-pub mod yaml;
 
 /// Methods and notifications, by the specification's own names.
 pub mod method {
@@ -21,11 +20,11 @@ pub mod method {
     pub const RESOURCES_READ: &str = "resources/read";
     pub const PROMPTS_LIST: &str = "prompts/list";
     pub const PROMPTS_GET: &str = "prompts/get";
-    pub const COMPLETE: &str = "completion/complete";
-    pub const SUBSCRIBE: &str = "resources/subscribe";
-    pub const UNSUBSCRIBE: &str = "resources/unsubscribe";
-    pub const LISTEN: &str = "subscriptions/listen";
-    pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
+    pub const COMPLETION_COMPLETE: &str = "completion/complete";
+    pub const RESOURCES_SUBSCRIBE: &str = "resources/subscribe";
+    pub const RESOURCES_UNSUBSCRIBE: &str = "resources/unsubscribe";
+    pub const SUBSCRIPTIONS_LISTEN: &str = "subscriptions/listen";
+    pub const SUBSCRIPTIONS_ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
     pub const RESOURCE_UPDATED: &str = "notifications/resources/updated";
     pub const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
     pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
@@ -37,14 +36,14 @@ pub mod method {
     pub const TASKS_UPDATE: &str = "tasks/update";
     pub const SKILLS_LIST: &str = "skills/list";
     pub const SKILLS_GET: &str = "skills/get";
-    pub const SET_LEVEL: &str = "logging/setLevel";
+    pub const LOGGING_SET_LEVEL: &str = "logging/setLevel";
     pub const ROOTS_LIST: &str = "roots/list";
-    pub const SAMPLING: &str = "sampling/createMessage";
-    pub const ELICIT: &str = "elicitation/create";
+    pub const SAMPLING_CREATE_MESSAGE: &str = "sampling/createMessage";
+    pub const ELICITATION_CREATE: &str = "elicitation/create";
     pub const CANCELLED: &str = "notifications/cancelled";
     pub const PROGRESS: &str = "notifications/progress";
-    pub const LOG: &str = "notifications/message";
-    pub const ELICITED: &str = "notifications/elicitation/complete";
+    pub const LOG_MESSAGE: &str = "notifications/message";
+    pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
 }
 
 /// Keys of `_meta` in the modern revision (2026-07-28, basic/index §`_meta`).
@@ -69,16 +68,16 @@ pub mod extension {
 /// Error codes with a meaning of their own (digest §1.4).
 pub mod code {
     #![allow(missing_docs, reason = "each constant is the code it names")]
-    pub const PARSE: i64 = -32700;
+    pub const PARSE_ERROR: i64 = -32700;
     pub const INVALID_REQUEST: i64 = -32600;
     pub const INVALID_PARAMS: i64 = -32602;
     pub const METHOD_NOT_FOUND: i64 = -32601;
-    pub const INTERNAL: i64 = -32603;
+    pub const INTERNAL_ERROR: i64 = -32603;
     pub const HEADER_MISMATCH: i64 = -32020;
     pub const MISSING_CAPABILITY: i64 = -32021;
     pub const UNSUPPORTED_VERSION: i64 = -32022;
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
     /// The same number: servers borrow it from the language server protocol for what comes before the handshake.
     pub const NOT_INITIALIZED: i64 = -32002;
-    pub const URL_ELICITATION: i64 = -32042;
+    pub const URL_ELICITATION_REQUIRED: i64 = -32042;
 }

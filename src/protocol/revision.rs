@@ -59,7 +59,7 @@ impl fmt::Display for Revision {
 
 /// Which revisions may be spoken to a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pin {
+pub enum RevisionPin {
     /// Whatever both sides speak; the newest first.
     #[default]
     Auto,
@@ -69,16 +69,16 @@ pub enum Pin {
     Exact(Revision),
 }
 
-impl Pin {
+impl RevisionPin {
     /// Reads `auto`, `legacy` or a revision.
     ///
     /// # Errors
     /// What is allowed, for the message.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
-            "auto" => Ok(Pin::Auto),
-            "legacy" => Ok(Pin::Legacy),
-            other => Revision::parse(other).map(Pin::Exact).ok_or_else(|| {
+            "auto" => Ok(RevisionPin::Auto),
+            "legacy" => Ok(RevisionPin::Legacy),
+            other => Revision::parse(other).map(RevisionPin::Exact).ok_or_else(|| {
                 let all: Vec<&str> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
                 format!("unknown revision '{other}': use auto, legacy, {}", all.join(", "))
             }),

@@ -11,40 +11,40 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Raw JSON text.
-pub type Raw = Box<RawValue>;
+pub type RawJson = Box<RawValue>;
 
 /// One message from the peer.
 #[derive(Clone, Debug)]
-pub enum Message {
+pub enum RpcMessage {
     /// The answer to a request of ours.
-    Response(Response),
+    Response(RpcResponse),
     /// A request of the peer (legacy revisions only).
     Request {
         /// The id, to be echoed exactly.
-        id: Raw,
+        id: RawJson,
         /// The method.
         method: String,
         /// The parameters, where there are any.
-        params: Option<Raw>,
+        params: Option<RawJson>,
     },
     /// A notification of the peer.
     Notification {
         /// The method.
         method: String,
         /// The parameters, where there are any.
-        params: Option<Raw>,
+        params: Option<RawJson>,
     },
 }
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
-pub struct Response {
+pub struct RpcResponse {
     /// Our id; `None` where the peer could not read it (`null` or absent) or it is not one of ours.
     pub id: Option<u64>,
     /// Whether the peer named an id at all; one that is not ours is a foreign answer.
-    pub named: bool,
+    pub has_id: bool,
     /// The result, or the error.
-    pub outcome: Result<Raw, RpcError>,
+    pub outcome: Result<RawJson, RpcError>,
 }
 
 /// A JSON-RPC error.
@@ -55,7 +55,7 @@ pub struct RpcError {
     /// The message; empty where the peer sent none.
     pub message: String,
     /// The `data` member, as it came.
-    pub data: Option<Raw>,
+    pub data: Option<RawJson>,
     /// How long the server asks to wait before the next request; over HTTP it says so beside the error.
     pub retry_after: Option<Duration>,
 }
@@ -70,7 +70,7 @@ impl RpcError {
 
 /// Why a text is not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Noise {
+pub enum ParseError {
     /// Not JSON at all: a log line, HTML, half a message.
     NotJson,
     /// JSON, but not a JSON-RPC message.
@@ -78,21 +78,21 @@ pub enum Noise {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+struct RawMessage<'a> {
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     error: Option<&'a RawValue>,
 }
 
 /// Keeps `null` apart from absent, which a plain `Option` does not.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn deserialize_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -102,76 +102,76 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// passed over.
 ///
 /// # Errors
-/// [`Noise`] where the text holds no message.
-pub fn parse(text: &str) -> Result<Vec<Message>, Noise> {
+/// [`ParseError`] where the text holds no message.
+pub fn parse(text: &str) -> Result<Vec<RpcMessage>, ParseError> {
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| Noise::NotJson)?;
-        let messages: Vec<Message> = items.iter().filter_map(|item| parse_one(item.get()).ok()).collect();
-        return if messages.is_empty() { Err(Noise::NotRpc) } else { Ok(messages) };
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| ParseError::NotJson)?;
+        let messages: Vec<RpcMessage> = items.iter().filter_map(|item| parse_one(item.get()).ok()).collect();
+        return if messages.is_empty() { Err(ParseError::NotRpc) } else { Ok(messages) };
     }
     parse_one(text).map(|message| vec![message])
 }
 
-fn parse_one(text: &str) -> Result<Message, Noise> {
+fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
     if !text.starts_with('{') {
         let json = serde_json::from_str::<&RawValue>(text).is_ok();
-        return Err(if json { Noise::NotRpc } else { Noise::NotJson });
+        return Err(if json { ParseError::NotRpc } else { ParseError::NotJson });
     }
-    let envelope: Envelope =
-        serde_json::from_str(text).map_err(|error| if error.is_data() { Noise::NotRpc } else { Noise::NotJson })?;
+    let envelope: RawMessage = serde_json::from_str(text)
+        .map_err(|error| if error.is_data() { ParseError::NotRpc } else { ParseError::NotJson })?;
     let not_null = |raw: &&RawValue| raw.get() != "null";
     if let Some(method) = envelope.method {
         let method = method.into_owned();
         let params = envelope.params.filter(not_null).map(ToOwned::to_owned);
         return Ok(match envelope.id.filter(not_null) {
-            Some(id) => Message::Request { id: id.to_owned(), method, params },
-            None => Message::Notification { method, params },
+            Some(id) => RpcMessage::Request { id: id.to_owned(), method, params },
+            None => RpcMessage::Notification { method, params },
         });
     }
     let outcome = match (envelope.error.filter(not_null), envelope.result) {
-        (Some(error), _) => Err(read_error(error)),
+        (Some(error), _) => Err(parse_rpc_error(error)),
         (None, Some(result)) => Ok(result.to_owned()),
-        (None, None) => return Err(Noise::NotRpc),
+        (None, None) => return Err(ParseError::NotRpc),
     };
     let id = envelope.id.filter(not_null);
-    Ok(Message::Response(Response { id: id.and_then(own_id), named: id.is_some(), outcome }))
+    Ok(RpcMessage::Response(RpcResponse { id: id.and_then(parse_own_id), has_id: id.is_some(), outcome }))
 }
 
 /// Our ids are small integers; `"1"` and `1.0` from a sloppy server mean the same one.
-fn own_id(raw: &RawValue) -> Option<u64> {
+fn parse_own_id(raw: &RawValue) -> Option<u64> {
     let text = raw.get().trim_matches('"');
     text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())
 }
 
-fn read_error(raw: &RawValue) -> RpcError {
+fn parse_rpc_error(raw: &RawValue) -> RpcError {
     #[derive(Deserialize)]
-    struct Shape<'a> {
+    struct RawRpcError<'a> {
         #[serde(default)]
         code: Value,
         #[serde(default)]
         message: Value,
-        #[serde(borrow, default, deserialize_with = "present")]
+        #[serde(borrow, default, deserialize_with = "deserialize_present")]
         data: Option<&'a RawValue>,
     }
-    match serde_json::from_str::<Shape>(raw.get()) {
+    match serde_json::from_str::<RawRpcError>(raw.get()) {
         Ok(shape) => RpcError {
             code: match &shape.code {
                 Value::String(text) => text.trim().parse().unwrap_or(0),
                 other => other.as_i64().or_else(|| other.as_f64().map(|number| number as i64)).unwrap_or(0),
             },
-            message: text_of(&shape.message),
+            message: value_text(&shape.message),
             data: shape.data.map(ToOwned::to_owned),
             retry_after: None,
         },
         Err(_) => {
-            let message = parse_value(raw.get()).map_or_else(|| raw.get().to_owned(), |value| text_of(&value));
+            let message = parse_value(raw.get()).map_or_else(|| raw.get().to_owned(), |value| value_text(&value));
             RpcError { code: 0, message, data: None, retry_after: None }
         }
     }
 }
 
-fn text_of(value: &Value) -> String {
+fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -188,7 +188,7 @@ pub fn parse_value(text: &str) -> Option<Value> {
 /// A request as it goes over the wire, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
-    let method = quote(method);
+    let method = json_string(method);
     match params {
         Some(params) => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#),
         None => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#),
@@ -198,7 +198,7 @@ pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
 /// A notification as it goes over the wire, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn notification(method: &str, params: Option<&str>) -> String {
-    let method = quote(method);
+    let method = json_string(method);
     match params {
         Some(params) => format!(r#"{{"jsonrpc":"2.0","method":{method},"params":{params}}}"#),
         None => format!(r#"{{"jsonrpc":"2.0","method":{method}}}"#),
@@ -214,11 +214,11 @@ pub fn response(id: &RawValue, result: &str) -> String {
 /// The refusal of a request of the peer.
 #[must_use]
 pub fn error_response(id: &RawValue, code: i64, message: &str) -> String {
-    let message = quote(message);
+    let message = json_string(message);
     format!(r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":{code},"message":{message}}}}}"#, id.get())
 }
 
-fn quote(text: &str) -> String {
+fn json_string(text: &str) -> String {
     Value::String(text.to_owned()).to_string()
 }
 
@@ -226,15 +226,15 @@ fn quote(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn response(text: &str) -> Response {
+    fn response(text: &str) -> RpcResponse {
         match parse(text).map(|mut all| all.remove(0)) {
-            Ok(Message::Response(response)) => response,
+            Ok(RpcMessage::Response(response)) => response,
             other => panic!("{text}: {other:?}"),
         }
     }
 
     #[test]
-    fn keeps_a_result_to_the_byte() {
+    fn keeps_a_result_byte_for_byte() {
         let answer = response(r#"{"jsonrpc":"2.0","id":1,"result":{"b":1E2, "a":12345678901234567890123}}"#);
         assert_eq!(
             answer.outcome.map(|raw| raw.get().to_owned()).ok().as_deref(),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn bears_sloppy_answers() {
+    fn accepts_sloppy_responses() {
         for text in [
             "\u{feff}{\"id\":\"7\",\"result\":{}}\r",
             r#"{"id":7.0,"result":{}}"#,
@@ -269,17 +269,17 @@ mod tests {
     }
 
     #[test]
-    fn tells_noise_from_messages() {
-        assert_eq!(parse("INFO ready").err(), Some(Noise::NotJson));
-        assert_eq!(parse("{\"id\":1,\"resu").err(), Some(Noise::NotJson));
-        assert_eq!(parse("42").err(), Some(Noise::NotRpc));
-        assert_eq!(parse("{\"level\":\"info\"}").err(), Some(Noise::NotRpc));
-        assert_eq!(parse("[1]").err(), Some(Noise::NotRpc));
+    fn distinguishes_messages_from_other_text() {
+        assert_eq!(parse("INFO ready").err(), Some(ParseError::NotJson));
+        assert_eq!(parse("{\"id\":1,\"resu").err(), Some(ParseError::NotJson));
+        assert_eq!(parse("42").err(), Some(ParseError::NotRpc));
+        assert_eq!(parse("{\"level\":\"info\"}").err(), Some(ParseError::NotRpc));
+        assert_eq!(parse("[1]").err(), Some(ParseError::NotRpc));
     }
 
     #[test]
     fn null_id_marks_a_notification() {
-        assert!(matches!(parse(r#"{"id":null,"method":"x"}"#).as_deref(), Ok([Message::Notification { .. }])));
-        assert!(matches!(parse(r#"{"id":"a","method":"x"}"#).as_deref(), Ok([Message::Request { .. }])));
+        assert!(matches!(parse(r#"{"id":null,"method":"x"}"#).as_deref(), Ok([RpcMessage::Notification { .. }])));
+        assert!(matches!(parse(r#"{"id":"a","method":"x"}"#).as_deref(), Ok([RpcMessage::Request { .. }])));
     }
 }

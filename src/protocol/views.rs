@@ -5,11 +5,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::meta;
-use super::rpc::{Raw, parse_value};
+use super::rpc::{RawJson, parse_value};
 
 /// What a server offers lists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum ListKind {
     /// Tools.
     Tools,
     /// Resources.
@@ -22,28 +22,28 @@ pub enum Kind {
     Skills,
 }
 
-impl Kind {
+impl ListKind {
     /// The method that lists them.
     #[must_use]
-    pub fn method(self) -> &'static str {
+    pub fn list_method(self) -> &'static str {
         match self {
-            Kind::Tools => super::method::TOOLS_LIST,
-            Kind::Resources => super::method::RESOURCES_LIST,
-            Kind::Templates => super::method::TEMPLATES_LIST,
-            Kind::Prompts => super::method::PROMPTS_LIST,
-            Kind::Skills => super::method::SKILLS_LIST,
+            ListKind::Tools => super::method::TOOLS_LIST,
+            ListKind::Resources => super::method::RESOURCES_LIST,
+            ListKind::Templates => super::method::TEMPLATES_LIST,
+            ListKind::Prompts => super::method::PROMPTS_LIST,
+            ListKind::Skills => super::method::SKILLS_LIST,
         }
     }
 
     /// The member of the result that holds them.
     #[must_use]
-    pub fn member(self) -> &'static str {
+    pub fn result_member(self) -> &'static str {
         match self {
-            Kind::Tools => "tools",
-            Kind::Resources => "resources",
-            Kind::Templates => "resourceTemplates",
-            Kind::Prompts => "prompts",
-            Kind::Skills => "skills",
+            ListKind::Tools => "tools",
+            ListKind::Resources => "resources",
+            ListKind::Templates => "resourceTemplates",
+            ListKind::Prompts => "prompts",
+            ListKind::Skills => "skills",
         }
     }
 
@@ -51,37 +51,37 @@ impl Kind {
     #[must_use]
     pub fn capability(self) -> &'static str {
         match self {
-            Kind::Tools => "tools",
-            Kind::Resources | Kind::Templates | Kind::Skills => "resources",
-            Kind::Prompts => "prompts",
+            ListKind::Tools => "tools",
+            ListKind::Resources | ListKind::Templates | ListKind::Skills => "resources",
+            ListKind::Prompts => "prompts",
         }
     }
 
     /// The word for people, in the plural.
     #[must_use]
-    pub fn plural(self) -> &'static str {
+    pub fn plural_name(self) -> &'static str {
         match self {
-            Kind::Tools => "tools",
-            Kind::Resources => "resources",
-            Kind::Templates => "resource templates",
-            Kind::Prompts => "prompts",
-            Kind::Skills => "skills",
+            ListKind::Tools => "tools",
+            ListKind::Resources => "resources",
+            ListKind::Templates => "resource templates",
+            ListKind::Prompts => "prompts",
+            ListKind::Skills => "skills",
         }
     }
 }
 
 /// One element of a list: a tool, a resource, a template or a prompt, with its raw text.
 #[derive(Clone, Debug)]
-pub struct Entry {
-    raw: Raw,
+pub struct ListItem {
+    raw: RawJson,
     value: Value,
 }
 
-impl Entry {
+impl ListItem {
     /// Lays a view over one element; an element that is no JSON value mcpipe can hold reads as `Null`.
     #[must_use]
     pub fn new(raw: &RawValue) -> Self {
-        Entry { raw: raw.to_owned(), value: parse_value(raw.get()).unwrap_or(Value::Null) }
+        ListItem { raw: raw.to_owned(), value: parse_value(raw.get()).unwrap_or(Value::Null) }
     }
 
     /// The element as the server sent it.
@@ -98,36 +98,36 @@ impl Entry {
 
     /// A member that is a string.
     #[must_use]
-    pub fn text(&self, key: &str) -> Option<&str> {
+    pub fn string_member(&self, key: &str) -> Option<&str> {
         self.value.get(key)?.as_str()
     }
 
     /// The name; empty where the server gave none. That of a skill stands in its frontmatter.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.text("name").or_else(|| self.frontmatter("name")).unwrap_or_default()
+        self.string_member("name").or_else(|| self.frontmatter_string("name")).unwrap_or_default()
     }
 
-    fn frontmatter(&self, key: &str) -> Option<&str> {
+    fn frontmatter_string(&self, key: &str) -> Option<&str> {
         self.value.get("frontmatter")?.get(key)?.as_str()
     }
 
     /// The title for people: `title`, else `annotations.title` (tools).
     #[must_use]
     pub fn title(&self) -> Option<&str> {
-        self.text("title").or_else(|| self.value.get("annotations")?.get("title")?.as_str())
+        self.string_member("title").or_else(|| self.value.get("annotations")?.get("title")?.as_str())
     }
 
     /// The description; empty where there is none.
     #[must_use]
     pub fn description(&self) -> &str {
-        self.text("description").or_else(|| self.frontmatter("description")).unwrap_or_default()
+        self.string_member("description").or_else(|| self.frontmatter_string("description")).unwrap_or_default()
     }
 
     /// `uri` of a resource or `uriTemplate` of a template.
     #[must_use]
     pub fn uri(&self) -> &str {
-        self.text("uri").or_else(|| self.text("uriTemplate")).unwrap_or_default()
+        self.string_member("uri").or_else(|| self.string_member("uriTemplate")).unwrap_or_default()
     }
 
     /// A tool's input schema, where it is one.
@@ -144,7 +144,7 @@ impl Entry {
 
     /// A boolean tool annotation, where the server gave one. Untrusted (`TOL-05`).
     #[must_use]
-    pub fn hint(&self, name: &str) -> Option<bool> {
+    pub fn boolean_annotation(&self, name: &str) -> Option<bool> {
         self.value.get("annotations")?.get(name)?.as_bool()
     }
 }
@@ -153,13 +153,13 @@ impl Entry {
 ///
 /// `None` where the result has no such list at all.
 #[must_use]
-pub fn page(result: &RawValue, kind: Kind) -> Option<(Vec<Raw>, Option<String>)> {
-    items(result, kind.member())
+pub fn page(result: &RawValue, kind: ListKind) -> Option<(Vec<RawJson>, Option<String>)> {
+    page_items(result, kind.result_member())
 }
 
 /// The same for a list by the name of its member.
 #[must_use]
-pub fn items(result: &RawValue, list: &str) -> Option<(Vec<Raw>, Option<String>)> {
+pub fn page_items(result: &RawValue, list: &str) -> Option<(Vec<RawJson>, Option<String>)> {
     let members = members(result)?;
     let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
     let items: Vec<&RawValue> = serde_json::from_str(find(list)?.get()).ok()?;
@@ -174,12 +174,12 @@ pub fn items(result: &RawValue, list: &str) -> Option<(Vec<Raw>, Option<String>)
 /// The members of a JSON object as raw text, in order; `None` where it is no object.
 #[must_use]
 pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    struct Members<'a>(Vec<(String, &'a RawValue)>);
-    impl<'de> Deserialize<'de> for Members<'de> {
+    struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+    impl<'de> Deserialize<'de> for RawMembers<'de> {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Visitor;
-            impl<'de> serde::de::Visitor<'de> for Visitor {
-                type Value = Members<'de>;
+            struct RawMembersVisitor;
+            impl<'de> serde::de::Visitor<'de> for RawMembersVisitor {
+                type Value = RawMembers<'de>;
                 fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
                     f.write_str("an object")
                 }
@@ -188,13 +188,13 @@ pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
                     while let Some(entry) = map.next_entry::<String, &'de RawValue>()? {
                         members.push(entry);
                     }
-                    Ok(Members(members))
+                    Ok(RawMembers(members))
                 }
             }
-            deserializer.deserialize_map(Visitor)
+            deserializer.deserialize_map(RawMembersVisitor)
         }
     }
-    serde_json::from_str::<Members>(raw.get()).ok().map(|members| members.0)
+    serde_json::from_str::<RawMembers>(raw.get()).ok().map(|members| members.0)
 }
 
 /// One member of a JSON object as raw text.
@@ -221,7 +221,7 @@ pub struct ServerInfo {
 impl ServerInfo {
     /// Reads the result of `initialize` or `server/discover`, wherever it keeps its `serverInfo`.
     #[must_use]
-    pub fn read(result: &Value) -> Self {
+    pub fn from_result(result: &Value) -> Self {
         let info =
             result.get("_meta").and_then(|meta| meta.get(meta::SERVER_INFO)).or_else(|| result.get("serverInfo"));
         let text = |key: &str| info.and_then(|info| info.get(key)).and_then(Value::as_str).map(ToOwned::to_owned);
@@ -248,29 +248,29 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn raw(text: &str) -> Raw {
+    fn raw(text: &str) -> RawJson {
         RawValue::from_string(text.to_owned()).expect("JSON")
     }
 
     #[test]
     fn a_page_survives_a_malformed_element() {
         let result = raw(r#"{"tools":[{"name":"a","x":1E2},7],"nextCursor":""}"#);
-        let (items, cursor) = page(&result, Kind::Tools).expect("a page");
+        let (items, cursor) = page(&result, ListKind::Tools).expect("a page");
         assert_eq!(items.iter().map(|item| item.get()).collect::<Vec<_>>(), [r#"{"name":"a","x":1E2}"#, "7"]);
         // An empty string is a cursor like any other (MSG-08).
         assert_eq!(cursor.as_deref(), Some(""));
-        assert!(page(&raw(r#"{"tools":[],"nextCursor":null}"#), Kind::Tools).expect("a page").1.is_none());
-        assert!(page(&raw("{}"), Kind::Tools).is_none());
+        assert!(page(&raw(r#"{"tools":[],"nextCursor":null}"#), ListKind::Tools).expect("a page").1.is_none());
+        assert!(page(&raw("{}"), ListKind::Tools).is_none());
     }
 
     #[test]
     fn server_info_is_found_in_both_places() {
         let modern = serde_json::json!({"_meta": {"io.modelcontextprotocol/serverInfo": {"name": "a"}}, "capabilities": {"tools": {}}});
         let legacy = serde_json::json!({"serverInfo": {"name": "b", "version": 2}});
-        assert_eq!(ServerInfo::read(&modern).name.as_deref(), Some("a"));
-        assert_eq!(ServerInfo::read(&modern).declares("tools"), Some(true));
-        assert_eq!(ServerInfo::read(&modern).declares("prompts"), Some(false));
-        assert_eq!(ServerInfo::read(&legacy).name.as_deref(), Some("b"));
-        assert_eq!(ServerInfo::read(&legacy).declares("tools"), None);
+        assert_eq!(ServerInfo::from_result(&modern).name.as_deref(), Some("a"));
+        assert_eq!(ServerInfo::from_result(&modern).declares("tools"), Some(true));
+        assert_eq!(ServerInfo::from_result(&modern).declares("prompts"), Some(false));
+        assert_eq!(ServerInfo::from_result(&legacy).name.as_deref(), Some("b"));
+        assert_eq!(ServerInfo::from_result(&legacy).declares("tools"), None);
     }
 }

@@ -12,27 +12,27 @@
 
 use serde_json::{Number, Value};
 
-use super::check::accepts;
 use super::describe::type_text;
-use super::document::Document;
-use super::kinds::Kinds;
-use super::number::{is_integer, number_text, plain_integer};
+use super::document::SchemaDocument;
+use super::number::{is_integer, parse_json_number, plain_integer};
+use crate::schema::fast_validator::quick_accepts;
+use crate::schema::types::TypeSet;
 
 /// Why a word cannot become a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
+pub struct CoercionError {
     /// What the schema wants: `integer`, `string[]`.
     pub expected: String,
     /// More about the word, where there is something to say.
-    pub why: Option<String>,
+    pub detail: Option<String>,
 }
 
 /// Reads a word by the schemas that describe its place (any one of them may hold).
 ///
 /// # Errors
 /// The word reads as nothing that a schema allows.
-pub fn coerce<'a>(document: Document<'a>, schemas: &[&'a Value], word: &str) -> Result<Value, Misfit> {
-    convert(document, schemas, word, false)
+pub fn coerce<'a>(document: SchemaDocument<'a>, schemas: &[&'a Value], word: &str) -> Result<Value, CoercionError> {
+    coerce_with(document, schemas, word, false)
 }
 
 /// Reads a whole text (a file's) the same way, but a string wins over every other type that is allowed.
@@ -41,30 +41,39 @@ pub fn coerce<'a>(document: Document<'a>, schemas: &[&'a Value], word: &str) -> 
 ///
 /// # Errors
 /// As [`coerce`].
-pub fn coerce_text<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str) -> Result<Value, Misfit> {
-    convert(document, schemas, text, true)
+pub fn coerce_text<'a>(
+    document: SchemaDocument<'a>,
+    schemas: &[&'a Value],
+    text: &str,
+) -> Result<Value, CoercionError> {
+    coerce_with(document, schemas, text, true)
 }
 
-fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole: bool) -> Result<Value, Misfit> {
+fn coerce_with<'a>(
+    document: SchemaDocument<'a>,
+    schemas: &[&'a Value],
+    text: &str,
+    whole: bool,
+) -> Result<Value, CoercionError> {
     let string = || Ok(Value::String(text.to_owned()));
-    let kinds = document.kinds_of_any(schemas);
-    let may = |kind: Kinds| kinds.holds(kind);
-    if schemas.is_empty() || kinds == Kinds::ALL || kinds == Kinds::STRING || (whole && may(Kinds::STRING)) {
+    let kinds = document.types_of_any(schemas);
+    let may = |kind: TypeSet| kinds.contains(kind);
+    if schemas.is_empty() || kinds == TypeSet::ALL || kinds == TypeSet::STRING || (whole && may(TypeSet::STRING)) {
         return string();
     }
     let word = if whole { text.trim() } else { text };
     let mut readings: Vec<Value> = Vec::new();
-    let number = number_text(word);
-    if let Some(number) = number.filter(|number| may(Kinds::of(&Value::Number(number.clone())))) {
-        readings.push(Value::Number(if may(Kinds::NUMBER) { number } else { whole_number(number) }));
+    let number = parse_json_number(word);
+    if let Some(number) = number.filter(|number| may(TypeSet::of_value(&Value::Number(number.clone())))) {
+        readings.push(Value::Number(if may(TypeSet::NUMBER) { number } else { normalize_integer(number) }));
     }
     match word {
-        "true" | "false" if may(Kinds::BOOLEAN) => readings.push(Value::Bool(word == "true")),
-        "null" if may(Kinds::NULL) && !may(Kinds::STRING) => readings.push(Value::Null),
+        "true" | "false" if may(TypeSet::BOOLEAN) => readings.push(Value::Bool(word == "true")),
+        "null" if may(TypeSet::NULL) && !may(TypeSet::STRING) => readings.push(Value::Null),
         _ => {}
     }
     let mut why = None;
-    for (kind, open, close, name) in [(Kinds::ARRAY, '[', ']', "array"), (Kinds::OBJECT, '{', '}', "object")] {
+    for (kind, open, close, name) in [(TypeSet::ARRAY, '[', ']', "array"), (TypeSet::OBJECT, '{', '}', "object")] {
         let trimmed = word.trim();
         if !may(kind) || !trimmed.starts_with(open) {
             continue;
@@ -76,18 +85,18 @@ fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole:
             Err(_) => {}
         }
     }
-    if may(Kinds::STRING) {
+    if may(TypeSet::STRING) {
         readings.push(Value::String(text.to_owned()));
-        if word == "null" && may(Kinds::NULL) {
+        if word == "null" && may(TypeSet::NULL) {
             readings.push(Value::Null);
         }
-    } else if may(Kinds::ARRAY) && why.is_none() {
-        let items: Vec<&Value> = schemas.iter().flat_map(|schema| document.items(schema, 0)).collect();
-        if let Ok(item) = convert(document, &items, text, whole) {
+    } else if may(TypeSet::ARRAY) && why.is_none() {
+        let items: Vec<&Value> = schemas.iter().flat_map(|schema| document.item_schemas(schema, 0)).collect();
+        if let Ok(item) = coerce_with(document, &items, text, whole) {
             readings.push(Value::Array(vec![item]));
         }
     }
-    let fits = |value: &Value| schemas.iter().any(|schema| accepts(document, schema, value) != Some(false));
+    let fits = |value: &Value| schemas.iter().any(|schema| quick_accepts(document, schema, value) != Some(false));
     let best = readings.iter().position(fits).unwrap_or(0);
     if best < readings.len() {
         return Ok(readings.swap_remove(best));
@@ -98,22 +107,22 @@ fn convert<'a>(document: Document<'a>, schemas: &[&'a Value], text: &str, whole:
             expected.push(text);
         }
     }
-    Err(Misfit { expected: expected.join(" | "), why: why.or_else(|| slip(word, kinds)) })
+    Err(CoercionError { expected: expected.join(" | "), detail: why.or_else(|| typo_hint(word, kinds)) })
 }
 
 /// A whole number in its plain digits, as far as they can be written out.
-fn whole_number(number: Number) -> Number {
+fn normalize_integer(number: Number) -> Number {
     match plain_integer(&number).as_deref() {
         Some("-0") => 0.into(),
-        Some(digits) => number_text(digits).unwrap_or(number),
+        Some(digits) => parse_json_number(digits).unwrap_or(number),
         None => number,
     }
 }
 
 /// What is wrong with a word that looks almost right.
-fn slip(word: &str, kinds: Kinds) -> Option<String> {
+fn typo_hint(word: &str, kinds: TypeSet) -> Option<String> {
     let lower = word.to_ascii_lowercase();
-    if kinds.holds(Kinds::BOOLEAN) && !matches!(word, "true" | "false") {
+    if kinds.contains(TypeSet::BOOLEAN) && !matches!(word, "true" | "false") {
         let meant = match lower.as_str() {
             "true" | "yes" | "y" | "on" | "1" | "t" => "true",
             "false" | "no" | "n" | "off" | "0" | "f" => "false",
@@ -121,9 +130,9 @@ fn slip(word: &str, kinds: Kinds) -> Option<String> {
         };
         return Some(format!("did you mean {meant}?"));
     }
-    if kinds.holds(Kinds::INTEGER) {
-        let meant = plainer(word)?;
-        if kinds.holds(Kinds::NUMBER) || is_integer(&meant) {
+    if kinds.contains(TypeSet::INTEGER) {
+        let meant = parse_loose_number(word)?;
+        if kinds.contains(TypeSet::NUMBER) || is_integer(&meant) {
             return Some(format!("did you mean {meant}?"));
         }
     }
@@ -131,7 +140,7 @@ fn slip(word: &str, kinds: Kinds) -> Option<String> {
 }
 
 /// The JSON number that a human form stands for: `+5`, `007`, `1_000`, `.5`.
-fn plainer(word: &str) -> Option<Number> {
+fn parse_loose_number(word: &str) -> Option<Number> {
     let word = word.trim();
     let (sign, digits) = match word.strip_prefix('-') {
         Some(rest) => ("-", rest),
@@ -143,7 +152,7 @@ fn plainer(word: &str) -> Option<Number> {
     }
     let digits = digits.trim_start_matches('0');
     let lead = if digits.is_empty() || digits.starts_with('.') { "0" } else { "" };
-    number_text(&format!("{sign}{lead}{}", digits.strip_suffix('.').unwrap_or(digits)))
+    parse_json_number(&format!("{sign}{lead}{}", digits.strip_suffix('.').unwrap_or(digits)))
 }
 
 #[cfg(test)]
@@ -154,8 +163,9 @@ mod tests {
     use super::*;
 
     fn read(schema: &Value, word: &str) -> Result<Value, String> {
-        coerce(Document::new(schema), &[schema], word)
-            .map_err(|misfit| [Some(misfit.expected), misfit.why].into_iter().flatten().collect::<Vec<_>>().join("; "))
+        coerce(SchemaDocument::new(schema), &[schema], word).map_err(|misfit| {
+            [Some(misfit.expected), misfit.detail].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        })
     }
 
     #[test]
@@ -272,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_text_is_a_string_first() {
-        let read = |schema: &Value, text: &str| coerce_text(Document::new(schema), &[schema], text).ok();
+        let read = |schema: &Value, text: &str| coerce_text(SchemaDocument::new(schema), &[schema], text).ok();
         assert_eq!(read(&json!({"type": ["string", "integer"]}), "5\n"), Some(json!("5\n")));
         assert_eq!(read(&json!({"type": "integer"}), "5\n"), Some(json!(5)));
         assert_eq!(read(&json!({"type": "array", "items": {"type": "string"}}), "a\n"), Some(json!(["a\n"])));

@@ -5,16 +5,16 @@ use std::collections::{HashSet, VecDeque};
 
 use serde_json::Value;
 
-use super::document::{Document, MOST_STEPS, Property, spend};
-use super::fill::needed;
-use super::kinds::Kinds;
+use super::document::{MAX_STEPS, Property, SchemaDocument, spend_step};
+use crate::schema::defaults::required_without_default;
+use crate::schema::types::TypeSet;
 
 /// How deep the members of objects are spelled out.
-const DEEPEST: usize = 3;
+const MAX_DEPTH: usize = 3;
 /// The most allowed values that a type text lists.
-const MOST_CHOICES: usize = 8;
+const MAX_LISTED_CHOICES: usize = 8;
 /// The longest type text that stands in a one-line signature, in characters.
-const LONGEST_IN_SIGNATURE: usize = 40;
+const MAX_SIGNATURE_TYPE_CHARS: usize = 40;
 
 /// One parameter of a tool, for people. Texts stem from the server.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,75 +22,76 @@ pub struct Parameter {
     /// The name as it is typed; members of objects as `a.b`.
     pub name: String,
     /// The type: `integer`, `string[]`, `"a" | "b"`, `string | null`.
-    pub kind: String,
+    pub type_text: String,
     /// Whether a call must give it (a member: whether its object must): it is required, and no default stands in.
-    pub required: bool,
+    pub is_required: bool,
     /// What is taken where it is left out.
     pub default: Option<Value>,
     /// The allowed values, where they are listed.
-    pub allowed: Vec<Value>,
+    pub allowed_values: Vec<Value>,
     /// Limits, one each: `>= 1`, `at most 50 characters`, `format date`.
-    pub limits: Vec<String>,
+    pub constraints: Vec<String>,
     /// The description, else the title; empty where there is neither.
     pub description: String,
 }
 
 /// The most parameters that are listed.
-const MOST_ROWS: usize = 300;
+const MAX_PARAMETERS: usize = 300;
 
 /// All parameters of an input schema, in its order; the members of an object follow it (`a.b`), and so do those of
 /// the objects in an array (`a[].b`). `*` stands for the members that have any name.
 #[must_use]
 pub fn parameters(schema: &Value) -> Vec<Parameter> {
-    let document = Document::new(schema);
+    let document = SchemaDocument::new(schema);
     let mut rows = Vec::new();
-    spell_out(document, schema, "", &mut vec![resolved(document, schema)], &mut rows);
+    push_members(document, schema, "", &mut vec![follow_references(document, schema)], &mut rows);
     rows
 }
 
 /// The most subschemas that speak of one object whose members are listed below the first level.
-const BROADEST: usize = 16;
+const MAX_NESTED_SUBSCHEMAS: usize = 16;
 
 /// What a schema is, its references followed.
-fn resolved<'a>(document: Document<'a>, schema: &'a Value) -> &'a Value {
-    (0..DEEPEST).fold(schema, |schema, _| document.target(schema).unwrap_or(schema))
+fn follow_references<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> &'a Value {
+    (0..MAX_DEPTH).fold(schema, |schema, _| document.ref_target(schema).unwrap_or(schema))
 }
 
 /// Adds the members of one object; `within` are the objects that it is part of, itself included.
-fn spell_out<'a>(
-    document: Document<'a>,
+fn push_members<'a>(
+    document: SchemaDocument<'a>,
     schema: &'a Value,
     before: &str,
     within: &mut Vec<&'a Value>,
     rows: &mut Vec<Parameter>,
 ) {
-    for member in members(document, schema) {
-        if rows.len() >= MOST_ROWS {
+    for member in schema_members(document, schema) {
+        if rows.len() >= MAX_PARAMETERS {
             return;
         }
         let name = format!("{before}{}", member.name);
-        rows.push(member.parameter(document, name.clone()));
-        let Some(first) = member.parts.first() else { continue };
+        rows.push(member.to_parameter(document, name.clone()));
+        let Some(first) = member.schemas.first() else { continue };
         let (mut inner, mut name) = (*first, name);
-        while let Some(item) = document.items(inner, 0).first().filter(|_| name.len() < before.len() + 512) {
+        while let Some(item) = document.item_schemas(inner, 0).first().filter(|_| name.len() < before.len() + 512) {
             inner = item;
             name.push_str("[]");
         }
-        let known = resolved(document, inner);
-        let affordable = within.len() == 1 || document.breadth(inner) <= BROADEST;
-        if affordable && within.len() <= DEEPEST && !within.iter().any(|outer| std::ptr::eq(*outer, known)) {
+        let known = follow_references(document, inner);
+        let affordable = within.len() == 1 || document.applicable_subschema_count(inner) <= MAX_NESTED_SUBSCHEMAS;
+        if affordable && within.len() <= MAX_DEPTH && !within.iter().any(|outer| std::ptr::eq(*outer, known)) {
             within.push(known);
-            spell_out(document, inner, &format!("{name}."), within, rows);
+            push_members(document, inner, &format!("{name}."), within, rows);
             within.pop();
         }
     }
-    rows.extend(others(document, schema, before));
+    rows.extend(additional_properties_row(document, schema, before));
 }
 
 /// The members of any name, where the schema says outright that it takes them.
-fn others<'a>(document: Document<'a>, schema: &'a Value, before: &str) -> Option<Parameter> {
-    let plain = own(document, schema, "additionalProperties").filter(|value| **value != Value::Bool(false));
-    let patterns = own(document, schema, "patternProperties").and_then(Value::as_object).filter(|all| !all.is_empty());
+fn additional_properties_row<'a>(document: SchemaDocument<'a>, schema: &'a Value, before: &str) -> Option<Parameter> {
+    let plain = find_keyword(document, schema, "additionalProperties").filter(|value| **value != Value::Bool(false));
+    let patterns =
+        find_keyword(document, schema, "patternProperties").and_then(Value::as_object).filter(|all| !all.is_empty());
     let (part, limits) = match (plain, patterns) {
         (Some(part), _) => (part, Vec::new()),
         (None, Some(patterns)) => {
@@ -98,9 +99,9 @@ fn others<'a>(document: Document<'a>, schema: &'a Value, before: &str) -> Option
         }
         (None, None) => return None,
     };
-    let member = Member { name: "*", parts: vec![part], required: false, needed: false };
-    let mut row = member.parameter(document, format!("{before}*"));
-    row.limits.splice(0..0, limits);
+    let member = SchemaMember { name: "*", schemas: vec![part], is_required: false, must_be_given: false };
+    let mut row = member.to_parameter(document, format!("{before}*"));
+    row.constraints.splice(0..0, limits);
     if row.description.is_empty() {
         row.description = "under any other name".to_owned();
     }
@@ -108,43 +109,48 @@ fn others<'a>(document: Document<'a>, schema: &'a Value, before: &str) -> Option
 }
 
 /// A member of an object's schema.
-struct Member<'a> {
+struct SchemaMember<'a> {
     name: &'a str,
     /// What describes it: one schema, or one of each branch that has it.
-    parts: Vec<&'a Value>,
-    required: bool,
+    schemas: Vec<&'a Value>,
+    is_required: bool,
     /// Whether it must be given: what is required and has a default is filled in.
-    needed: bool,
+    must_be_given: bool,
 }
 
 /// The members of an object's schema.
-fn members<'a>(document: Document<'a>, schema: &'a Value) -> Vec<Member<'a>> {
+fn schema_members<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<SchemaMember<'a>> {
     let required: HashSet<&str> = document.required(schema).into_iter().collect();
-    let needed: HashSet<&str> = needed(document, schema).into_iter().collect();
+    let needed: HashSet<&str> = required_without_default(document, schema).into_iter().collect();
     let member = |name: &'a str| {
         let own = schema.get("properties").and_then(|properties| properties.get(name));
         let parts = match (own, document.property(schema, name)) {
             (Some(own), _) => vec![own],
             (None, Property::Declared(parts) | Property::Allowed(parts)) => parts,
-            (None, Property::Unknown) => return None,
+            (None, Property::Undeclared) => return None,
         };
-        Some(Member { name, parts, required: required.contains(name), needed: needed.contains(name) })
+        Some(SchemaMember {
+            name,
+            schemas: parts,
+            is_required: required.contains(name),
+            must_be_given: needed.contains(name),
+        })
     };
-    document.names(schema).into_iter().filter_map(member).collect()
+    document.property_names(schema).into_iter().filter_map(member).collect()
 }
 
-impl<'a> Member<'a> {
-    fn kind(&self, document: Document<'a>) -> String {
-        if self.parts.is_empty() {
+impl<'a> SchemaMember<'a> {
+    fn type_text(&self, document: SchemaDocument<'a>) -> String {
+        if self.schemas.is_empty() {
             return "any".to_owned();
         }
-        union(self.parts.iter().take(MOST_CHOICES).map(|part| type_text(document, part)).collect())
+        union(self.schemas.iter().take(MAX_LISTED_CHOICES).map(|part| type_text(document, part)).collect())
     }
 
-    fn parameter(&self, document: Document<'a>, name: String) -> Parameter {
-        let find = |keyword: &str| self.parts.iter().find_map(|part| own(document, part, keyword));
+    fn to_parameter(&self, document: SchemaDocument<'a>, name: String) -> Parameter {
+        let find = |keyword: &str| self.schemas.iter().find_map(|part| find_keyword(document, part, keyword));
         let mut allowed: Vec<Value> = Vec::new();
-        let lists: Option<Vec<_>> = self.parts.iter().map(|part| choices(document, part)).collect();
+        let lists: Option<Vec<_>> = self.schemas.iter().map(|part| allowed_values(document, part)).collect();
         for value in lists.into_iter().flatten().flatten() {
             if !allowed.contains(&value) {
                 allowed.push(value);
@@ -153,28 +159,28 @@ impl<'a> Member<'a> {
         let description = ["description", "title"].iter().find_map(|keyword| find(keyword)?.as_str());
         Parameter {
             name,
-            kind: self.kind(document),
-            required: self.needed,
+            type_text: self.type_text(document),
+            is_required: self.must_be_given,
             default: find("default").cloned(),
-            allowed,
-            limits: self.parts.first().map(|part| limits(document, part)).unwrap_or_default(),
+            allowed_values: allowed,
+            constraints: self.schemas.first().map(|part| constraints(document, part)).unwrap_or_default(),
             description: description.unwrap_or_default().to_owned(),
         }
     }
 }
 
 /// A keyword of the schema itself, else of what it refers to, else of its first branch that has it.
-fn own<'a>(document: Document<'a>, schema: &'a Value, keyword: &str) -> Option<&'a Value> {
+fn find_keyword<'a>(document: SchemaDocument<'a>, schema: &'a Value, keyword: &str) -> Option<&'a Value> {
     let mut waiting = VecDeque::from([(schema, 0)]);
-    let steps = Cell::new(MOST_STEPS);
-    while let Some((schema, depth)) = waiting.pop_front().filter(|_| spend(&steps)) {
+    let steps = Cell::new(MAX_STEPS);
+    while let Some((schema, depth)) = waiting.pop_front().filter(|_| spend_step(&steps)) {
         if let Some(value) = schema.get(keyword) {
             return Some(value);
         }
-        if depth < DEEPEST && waiting.len() < MOST_STEPS {
+        if depth < MAX_DEPTH && waiting.len() < MAX_STEPS {
             let branches =
                 ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|keyword| schema.get(keyword)?.as_array());
-            let below = document.target(schema).into_iter().chain(branches.flatten());
+            let below = document.ref_target(schema).into_iter().chain(branches.flatten());
             waiting.extend(below.map(|schema| (schema, depth + 1)));
         }
     }
@@ -182,9 +188,14 @@ fn own<'a>(document: Document<'a>, schema: &'a Value, keyword: &str) -> Option<&
 }
 
 /// The listed values of `enum`, `const`, or a choice of constants (elicitation's titled form).
-pub(super) fn choices<'a>(document: Document<'a>, schema: &'a Value) -> Option<Vec<Value>> {
-    fn within<'a>(document: Document<'a>, schema: &'a Value, depth: usize, steps: &Cell<usize>) -> Option<Vec<Value>> {
-        if depth == 0 || !spend(steps) {
+pub(super) fn allowed_values<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Option<Vec<Value>> {
+    fn search<'a>(
+        document: SchemaDocument<'a>,
+        schema: &'a Value,
+        depth: usize,
+        steps: &Cell<usize>,
+    ) -> Option<Vec<Value>> {
+        if depth == 0 || !spend_step(steps) {
             return None;
         }
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
@@ -195,18 +206,18 @@ pub(super) fn choices<'a>(document: Document<'a>, schema: &'a Value) -> Option<V
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(branches) = schema.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
-                let lists = branches.iter().map(|branch| within(document, branch, depth - 1, steps));
+                let lists = branches.iter().map(|branch| search(document, branch, depth - 1, steps));
                 return Some(lists.collect::<Option<Vec<_>>>()?.concat());
             }
         }
         let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-        let mut parts = document.target(schema).into_iter().chain(all_of);
-        parts.find_map(|part| within(document, part, depth - 1, steps))
+        let mut parts = document.ref_target(schema).into_iter().chain(all_of);
+        parts.find_map(|part| search(document, part, depth - 1, steps))
     }
-    within(document, schema, DEEPEST + 2, &Cell::new(MOST_STEPS))
+    search(document, schema, MAX_DEPTH + 2, &Cell::new(MAX_STEPS))
 }
 
-fn limits<'a>(document: Document<'a>, schema: &'a Value) -> Vec<String> {
+fn constraints<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<String> {
     let words: [(&str, &str, &str); 12] = [
         ("minimum", ">= ", ""),
         ("exclusiveMinimum", "> ", ""),
@@ -223,7 +234,7 @@ fn limits<'a>(document: Document<'a>, schema: &'a Value) -> Vec<String> {
     ];
     let mut limits = Vec::new();
     for (keyword, before, after) in words {
-        match own(document, schema, keyword) {
+        match find_keyword(document, schema, keyword) {
             Some(Value::Number(number)) => {
                 let after = if number.as_u64() == Some(1) { after.trim_end_matches('s') } else { after };
                 limits.push(format!("{before}{number}{after}"));
@@ -238,78 +249,79 @@ fn limits<'a>(document: Document<'a>, schema: &'a Value) -> Vec<String> {
 
 /// A type in few words; members of objects are left out (`object`).
 #[must_use]
-pub fn type_text<'a>(document: Document<'a>, schema: &'a Value) -> String {
-    Text { document, spell_out: false, steps: Cell::new(MOST_STEPS) }.of(schema, DEEPEST + 2)
+pub fn type_text<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> String {
+    TypeFormatter { document, expands_objects: false, steps: Cell::new(MAX_STEPS) }.format(schema, MAX_DEPTH + 2)
 }
 
 /// The shape of an output schema: `{ temperature: number, tags?: string[] }`.
 #[must_use]
 pub fn output_shape(schema: &Value) -> String {
-    Text { document: Document::new(schema), spell_out: true, steps: Cell::new(MOST_STEPS) }.of(schema, DEEPEST)
+    TypeFormatter { document: SchemaDocument::new(schema), expands_objects: true, steps: Cell::new(MAX_STEPS) }
+        .format(schema, MAX_DEPTH)
 }
 
-struct Text<'a> {
-    document: Document<'a>,
+struct TypeFormatter<'a> {
+    document: SchemaDocument<'a>,
     /// Whether the members of objects are written out.
-    spell_out: bool,
+    expands_objects: bool,
     steps: Cell<usize>,
 }
 
-impl<'a> Text<'a> {
-    fn of(&self, schema: &'a Value, depth: usize) -> String {
+impl<'a> TypeFormatter<'a> {
+    fn format(&self, schema: &'a Value, depth: usize) -> String {
         let members = match schema {
             Value::Object(members) => members,
             Value::Bool(false) => return "nothing".to_owned(),
             _ => return "any".to_owned(),
         };
         if let Some(values) = members.get("enum").and_then(Value::as_array).filter(|values| !values.is_empty()) {
-            return self.listed(values);
+            return self.format_values(values);
         }
         if let Some(value) = members.get("const") {
             return value.to_string();
         }
-        if depth == 0 || !spend(&self.steps) {
-            let kinds = self.document.kinds_for(schema, &self.steps);
-            return if kinds == Kinds::ALL { "any".to_owned() } else { kinds.names().join(" | ") };
+        if depth == 0 || !spend_step(&self.steps) {
+            let kinds = self.document.types_within_budget(schema, &self.steps);
+            return if kinds == TypeSet::ALL { "any".to_owned() } else { kinds.names().join(" | ") };
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(branches) = members.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
-                let branches: Vec<String> = branches.iter().map(|branch| self.of(branch, depth - 1)).collect();
+                let branches: Vec<String> = branches.iter().map(|branch| self.format(branch, depth - 1)).collect();
                 // Branches that only add conditions ({"required": […]}) say nothing about the type.
                 if branches.iter().all(|branch| branch != "any") {
                     return union(branches);
                 }
             }
         }
-        let Some(kind) = members.get("type") else { return self.untyped(schema, depth) };
+        let Some(kind) = members.get("type") else { return self.format_untyped(schema, depth) };
         let names: Vec<&str> = match kind {
             Value::String(name) => vec![name],
             Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
             _ => vec!["any"],
         };
-        union(names.into_iter().map(|name| self.named(name, schema, depth)).collect())
+        union(names.into_iter().map(|name| self.format_type(name, schema, depth)).collect())
     }
 
-    fn untyped(&self, schema: &'a Value, depth: usize) -> String {
+    fn format_untyped(&self, schema: &'a Value, depth: usize) -> String {
         let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-        let parts = self.document.target(schema).into_iter().chain(all_of);
-        if let Some(text) = parts.map(|part| self.of(part, depth - 1)).find(|text| text != "any") {
+        let parts = self.document.ref_target(schema).into_iter().chain(all_of);
+        if let Some(text) = parts.map(|part| self.format(part, depth - 1)).find(|text| text != "any") {
             return text;
         }
         if schema.get("properties").is_some() {
-            return self.named("object", schema, depth);
+            return self.format_type("object", schema, depth);
         }
         if schema.get("items").is_some() {
-            return self.named("array", schema, depth);
+            return self.format_type("array", schema, depth);
         }
         "any".to_owned()
     }
 
-    fn named(&self, name: &str, schema: &'a Value, depth: usize) -> String {
+    fn format_type(&self, name: &str, schema: &'a Value, depth: usize) -> String {
         match name {
-            "array" => match self.document.items(schema, 0).first() {
+            "array" => match self.document.item_schemas(schema, 0).first() {
                 Some(item) => {
-                    let item = self.of(item, depth - 1);
+                    let item = self.format(item, depth - 1);
                     if item.contains(" | ") && !item.starts_with('{') {
                         format!("({item})[]")
                     } else {
@@ -318,22 +330,22 @@ impl<'a> Text<'a> {
                 }
                 None => "array".to_owned(),
             },
-            "object" if self.spell_out => {
-                let text = |member: Member<'a>| {
-                    let mark = if member.required { "" } else { "?" };
-                    let kinds = member.parts.iter().take(MOST_CHOICES).map(|part| self.of(part, depth - 1));
+            "object" if self.expands_objects => {
+                let text = |member: SchemaMember<'a>| {
+                    let mark = if member.is_required { "" } else { "?" };
+                    let kinds = member.schemas.iter().take(MAX_LISTED_CHOICES).map(|part| self.format(part, depth - 1));
                     format!("{}{mark}: {}", member.name, union(kinds.collect()))
                 };
-                let members: Vec<String> = members(self.document, schema).into_iter().map(text).collect();
+                let members: Vec<String> = schema_members(self.document, schema).into_iter().map(text).collect();
                 if members.is_empty() { "object".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
             }
             name => name.to_owned(),
         }
     }
 
-    fn listed(&self, values: &[Value]) -> String {
-        let mut texts: Vec<String> = values.iter().take(MOST_CHOICES).map(Value::to_string).collect();
-        if values.len() > MOST_CHOICES {
+    fn format_values(&self, values: &[Value]) -> String {
+        let mut texts: Vec<String> = values.iter().take(MAX_LISTED_CHOICES).map(Value::to_string).collect();
+        if values.len() > MAX_LISTED_CHOICES {
             texts.push("…".to_owned());
         }
         texts.join(" | ")
@@ -356,16 +368,16 @@ fn union(texts: Vec<String>) -> String {
 #[must_use]
 pub fn signature(tool: &Value) -> String {
     let Some(schema) = tool.get("inputSchema") else { return String::new() };
-    let document = Document::new(schema);
-    let text = |member: Member<'_>| {
-        let (name, mark) = (member.name, if member.needed { "" } else { "?" });
-        let mut kind = member.kind(document);
-        if kind.chars().count() > LONGEST_IN_SIGNATURE {
-            kind = document.kinds_of_any(&member.parts).names().join(" | ");
+    let document = SchemaDocument::new(schema);
+    let text = |member: SchemaMember<'_>| {
+        let (name, mark) = (member.name, if member.must_be_given { "" } else { "?" });
+        let mut kind = member.type_text(document);
+        if kind.chars().count() > MAX_SIGNATURE_TYPE_CHARS {
+            kind = document.types_of_any(&member.schemas).names().join(" | ");
         }
         if kind == "string" { format!("{name}{mark}") } else { format!("{name}{mark}: {kind}") }
     };
-    members(document, schema).into_iter().map(text).collect::<Vec<_>>().join(", ")
+    schema_members(document, schema).into_iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -374,34 +386,34 @@ mod tests {
 
     use super::*;
 
-    fn kind(schema: &Value) -> String {
-        type_text(Document::new(schema), schema)
+    fn type_of(schema: &Value) -> String {
+        type_text(SchemaDocument::new(schema), schema)
     }
 
     #[test]
     fn types_in_few_words() {
-        assert_eq!(kind(&json!({"type": "integer"})), "integer");
-        assert_eq!(kind(&json!({"type": "array", "items": {"type": "string"}})), "string[]");
-        assert_eq!(kind(&json!({"type": "array", "items": {"type": ["string", "null"]}})), "(string | null)[]");
-        assert_eq!(kind(&json!({"type": "array"})), "array");
-        assert_eq!(kind(&json!({"type": "string", "enum": ["a", "b"]})), r#""a" | "b""#);
-        assert_eq!(kind(&json!({"const": 5})), "5");
-        assert_eq!(kind(&json!({"anyOf": [{"type": "string"}, {"type": "null"}]})), "string | null");
-        assert_eq!(kind(&json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]})), "object");
-        assert_eq!(kind(&json!({})), "any");
-        assert_eq!(kind(&json!(true)), "any");
-        assert_eq!(kind(&json!(false)), "nothing");
-        assert_eq!(kind(&json!({"properties": {"a": {}}})), "object");
-        assert_eq!(kind(&json!({"allOf": [{"description": "x"}, {"type": "number"}]})), "number");
-        assert!(kind(&json!({"enum": (0..20).collect::<Vec<_>>()})).ends_with("7 | …"));
+        assert_eq!(type_of(&json!({"type": "integer"})), "integer");
+        assert_eq!(type_of(&json!({"type": "array", "items": {"type": "string"}})), "string[]");
+        assert_eq!(type_of(&json!({"type": "array", "items": {"type": ["string", "null"]}})), "(string | null)[]");
+        assert_eq!(type_of(&json!({"type": "array"})), "array");
+        assert_eq!(type_of(&json!({"type": "string", "enum": ["a", "b"]})), r#""a" | "b""#);
+        assert_eq!(type_of(&json!({"const": 5})), "5");
+        assert_eq!(type_of(&json!({"anyOf": [{"type": "string"}, {"type": "null"}]})), "string | null");
+        assert_eq!(type_of(&json!({"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]})), "object");
+        assert_eq!(type_of(&json!({})), "any");
+        assert_eq!(type_of(&json!(true)), "any");
+        assert_eq!(type_of(&json!(false)), "nothing");
+        assert_eq!(type_of(&json!({"properties": {"a": {}}})), "object");
+        assert_eq!(type_of(&json!({"allOf": [{"description": "x"}, {"type": "number"}]})), "number");
+        assert!(type_of(&json!({"enum": (0..20).collect::<Vec<_>>()})).ends_with("7 | …"));
     }
 
     #[test]
     fn cycles_end() {
         let list = json!({"$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"});
-        assert_eq!(kind(&list), "object");
+        assert_eq!(type_of(&list), "object");
         assert_eq!(output_shape(&list), "{ next?: object }");
-        assert_eq!(kind(&json!({"$ref": "#"})), "any");
+        assert_eq!(type_of(&json!({"$ref": "#"})), "any");
         assert_eq!(parameters(&list).len(), 1);
     }
 
@@ -419,7 +431,7 @@ mod tests {
         });
         let rows = parameters(&schema);
         let names: Vec<(&str, &str, bool)> =
-            rows.iter().map(|row| (row.name.as_str(), row.kind.as_str(), row.required)).collect();
+            rows.iter().map(|row| (row.name.as_str(), row.type_text.as_str(), row.is_required)).collect();
         assert_eq!(
             names,
             [
@@ -430,13 +442,13 @@ mod tests {
                 ("sort.when", "string", false),
             ]
         );
-        assert_eq!(rows[0].limits, ["at least 1 character"]);
+        assert_eq!(rows[0].constraints, ["at least 1 character"]);
         assert_eq!(rows[1].default, Some(Value::Null));
-        assert_eq!(rows[1].limits, ["<= 50"]);
+        assert_eq!(rows[1].constraints, ["<= 50"]);
         assert_eq!(rows[1].description, "Limit");
         assert_eq!(rows[2].description, "Order");
-        assert_eq!(rows[3].allowed, [json!("date"), json!("name")]);
-        assert_eq!(rows[4].limits, ["format date"]);
+        assert_eq!(rows[3].allowed_values, [json!("date"), json!("name")]);
+        assert_eq!(rows[4].constraints, ["format date"]);
         assert_eq!(
             signature(&json!({"name": "search", "inputSchema": schema})),
             "query, limit?: integer | null, sort: object"
@@ -455,7 +467,7 @@ mod tests {
             {"properties": {"kind": {"const": "b"}}},
         ]});
         assert_eq!(signature(&json!({"inputSchema": schema})), r#"kind?: "a" | "b", x?: integer"#);
-        assert_eq!(parameters(&schema)[0].allowed, [json!("a"), json!("b")]);
+        assert_eq!(parameters(&schema)[0].allowed_values, [json!("a"), json!("b")]);
     }
 
     #[test]

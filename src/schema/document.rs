@@ -6,21 +6,21 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::describe::choices;
+use super::describe::allowed_values;
 use super::dialect::Dialect;
-use super::kinds::Kinds;
+use crate::schema::types::TypeSet;
 
 /// The most subschemas that apply to one place and are looked at.
-const MOST_VIEWS: usize = 256;
+const MAX_APPLICABLE_SUBSCHEMAS: usize = 256;
 /// The longest chain of references and compositions that is followed.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// The most subschemas that one question looks at.
-pub(super) const MOST_STEPS: usize = 5_000;
+pub(super) const MAX_STEPS: usize = 5_000;
 
 /// A whole schema, to which local references lead back.
 #[derive(Clone, Copy, Debug)]
-pub struct Document<'a> {
+pub struct SchemaDocument<'a> {
     root: &'a Value,
     dialect: Dialect,
 }
@@ -33,20 +33,20 @@ pub enum Property<'a> {
     /// It does not name it, but accepts it; these schemas may describe it.
     Allowed(Vec<&'a Value>),
     /// It neither names nor invites it.
-    Unknown,
+    Undeclared,
 }
 
-impl<'a> Document<'a> {
+impl<'a> SchemaDocument<'a> {
     /// A whole schema; an unknown dialect is read as the default one.
     #[must_use]
     pub fn new(root: &'a Value) -> Self {
-        Document { root, dialect: Dialect::of(root).unwrap_or_default() }
+        SchemaDocument { root, dialect: Dialect::from_schema(root).unwrap_or_default() }
     }
 
     /// A whole schema of a known dialect.
     #[must_use]
     pub fn with_dialect(root: &'a Value, dialect: Dialect) -> Self {
-        Document { root, dialect }
+        SchemaDocument { root, dialect }
     }
 
     /// The schema itself.
@@ -63,25 +63,29 @@ impl<'a> Document<'a> {
 
     /// What a reference by JSON pointer (`#/$defs/a`) leads to; `None` for any other reference.
     #[must_use]
-    pub fn at(&self, reference: &str) -> Option<&'a Value> {
-        self.root.pointer(&pointer(reference)?)
+    pub fn resolve_reference(&self, reference: &str) -> Option<&'a Value> {
+        self.root.pointer(&local_pointer(reference)?)
     }
 
     /// What a schema's own `$ref` leads to.
     #[must_use]
-    pub fn target(&self, schema: &'a Value) -> Option<&'a Value> {
-        self.at(schema.get("$ref")?.as_str()?)
+    pub fn ref_target(&self, schema: &'a Value) -> Option<&'a Value> {
+        self.resolve_reference(schema.get("$ref")?.as_str()?)
     }
 
     /// All subschemas that speak of the same place: the schema, what it refers to, and its compositions.
     ///
     /// The flag tells whether a reference could not be followed, so that more may be true than is seen here.
-    fn views(&self, schema: &'a Value) -> (Vec<&'a Value>, bool) {
-        self.views_but(schema, &|_| false)
+    fn applicable_subschemas(&self, schema: &'a Value) -> (Vec<&'a Value>, bool) {
+        self.applicable_subschemas_except(schema, &|_| false)
     }
 
     /// The same without the branches that do not count.
-    fn views_but(&self, schema: &'a Value, left_out: &dyn Fn(&'a Value) -> bool) -> (Vec<&'a Value>, bool) {
+    fn applicable_subschemas_except(
+        &self,
+        schema: &'a Value,
+        left_out: &dyn Fn(&'a Value) -> bool,
+    ) -> (Vec<&'a Value>, bool) {
         let (mut views, mut opaque): (Vec<&'a Value>, bool) = (vec![schema], false);
         let mut next = 0;
         while next < views.len() {
@@ -91,7 +95,7 @@ impl<'a> Document<'a> {
             let mut found: Vec<&'a Value> = Vec::new();
             for (keyword, value) in members {
                 match keyword.as_str() {
-                    "$ref" => match self.target(view) {
+                    "$ref" => match self.ref_target(view) {
                         Some(target) => found.push(target),
                         None => opaque = true,
                     },
@@ -106,7 +110,7 @@ impl<'a> Document<'a> {
                 }
             }
             for view in found {
-                if !views.iter().any(|known| std::ptr::eq(*known, view)) && views.len() < MOST_VIEWS {
+                if !views.iter().any(|known| std::ptr::eq(*known, view)) && views.len() < MAX_APPLICABLE_SUBSCHEMAS {
                     views.push(view);
                 }
             }
@@ -115,56 +119,56 @@ impl<'a> Document<'a> {
     }
 
     /// How many subschemas speak of the same place.
-    pub(super) fn breadth(&self, schema: &'a Value) -> usize {
-        self.views(schema).0.len()
+    pub(super) fn applicable_subschema_count(&self, schema: &'a Value) -> usize {
+        self.applicable_subschemas(schema).0.len()
     }
 
     /// The types that a value may have here, as far as the schema names them.
     #[must_use]
-    pub fn kinds(&self, schema: &'a Value) -> Kinds {
-        self.kinds_for(schema, &Cell::new(MOST_STEPS))
+    pub fn types(&self, schema: &'a Value) -> TypeSet {
+        self.types_within_budget(schema, &Cell::new(MAX_STEPS))
     }
 
     /// The same, within a budget.
-    pub(super) fn kinds_for(&self, schema: &'a Value, steps: &Cell<usize>) -> Kinds {
-        self.kinds_within(schema, DEEPEST, steps)
+    pub(super) fn types_within_budget(&self, schema: &'a Value, steps: &Cell<usize>) -> TypeSet {
+        self.types_to_depth(schema, MAX_DEPTH, steps)
     }
 
     /// The types that any of these schemas allows.
     #[must_use]
-    pub fn kinds_of_any(&self, schemas: &[&'a Value]) -> Kinds {
-        schemas.iter().fold(Kinds::NONE, |all, schema| all.or(self.kinds(schema)))
+    pub fn types_of_any(&self, schemas: &[&'a Value]) -> TypeSet {
+        schemas.iter().fold(TypeSet::NONE, |all, schema| all.union(self.types(schema)))
     }
 
-    fn kinds_within(&self, schema: &'a Value, depth: usize, steps: &Cell<usize>) -> Kinds {
-        if !spend(steps) {
-            return Kinds::ALL;
+    fn types_to_depth(&self, schema: &'a Value, depth: usize, steps: &Cell<usize>) -> TypeSet {
+        if !spend_step(steps) {
+            return TypeSet::ALL;
         }
         let members = match schema {
-            Value::Bool(false) => return Kinds::NONE,
+            Value::Bool(false) => return TypeSet::NONE,
             Value::Object(members) if depth > 0 => members,
-            _ => return Kinds::ALL,
+            _ => return TypeSet::ALL,
         };
-        let mut kinds = members.get("type").and_then(Kinds::of_keyword).unwrap_or(Kinds::ALL);
-        let union = |schemas: &'a [Value], of: &dyn Fn(&'a Value) -> Kinds| {
-            schemas.iter().fold(Kinds::NONE, |all, schema| all.or(of(schema)))
+        let mut kinds = members.get("type").and_then(TypeSet::from_keyword).unwrap_or(TypeSet::ALL);
+        let union = |schemas: &'a [Value], of: &dyn Fn(&'a Value) -> TypeSet| {
+            schemas.iter().fold(TypeSet::NONE, |all, schema| all.union(of(schema)))
         };
         if let Some(values) = members.get("enum").and_then(Value::as_array) {
-            kinds = kinds.and(union(values, &Kinds::of));
+            kinds = kinds.intersection(union(values, &TypeSet::of_value));
         }
         if let Some(value) = members.get("const") {
-            kinds = kinds.and(Kinds::of(value));
+            kinds = kinds.intersection(TypeSet::of_value(value));
         }
-        if let Some(target) = self.target(schema) {
-            kinds = kinds.and(self.kinds_within(target, depth - 1, steps));
+        if let Some(target) = self.ref_target(schema) {
+            kinds = kinds.intersection(self.types_to_depth(target, depth - 1, steps));
         }
         for schema in members.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-            kinds = kinds.and(self.kinds_within(schema, depth - 1, steps));
+            kinds = kinds.intersection(self.types_to_depth(schema, depth - 1, steps));
         }
         for keyword in ["anyOf", "oneOf"] {
             if let Some(schemas) = members.get(keyword).and_then(Value::as_array).filter(|schemas| !schemas.is_empty())
             {
-                kinds = kinds.and(union(schemas, &|schema| self.kinds_within(schema, depth - 1, steps)));
+                kinds = kinds.intersection(union(schemas, &|schema| self.types_to_depth(schema, depth - 1, steps)));
             }
         }
         kinds
@@ -173,37 +177,37 @@ impl<'a> Document<'a> {
     /// What the schema says of a member of that name.
     #[must_use]
     pub fn property(&self, schema: &'a Value, name: &str) -> Property<'a> {
-        self.property_but(schema, name, &|_| false)
+        self.property_except(schema, name, &|_| false)
     }
 
     /// What the schema says of a member, given others beside it: the branches of `anyOf` and `oneOf` that list the
     /// values of one of those, and not the one that it has, do not count.
     #[must_use]
-    pub fn property_beside(&self, schema: &'a Value, name: &str, beside: &Map<String, Value>) -> Property<'a> {
-        self.property_but(schema, name, &|branch| self.excludes(branch, beside))
+    pub fn property_with_siblings(&self, schema: &'a Value, name: &str, beside: &Map<String, Value>) -> Property<'a> {
+        self.property_except(schema, name, &|branch| self.excludes_object(branch, beside))
     }
 
     /// Whether an object with these members is certainly of another form. What they are is known by their text only.
-    pub(super) fn excludes(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
+    pub(super) fn excludes_object(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         members.iter().filter(|(_, value)| !value.is_array() && !value.is_object()).any(|(name, value)| {
             let Property::Declared(parts) = self.property(schema, name) else { return false };
             let given = text(value);
-            parts
-                .iter()
-                .any(|part| choices(*self, part).is_some_and(|listed| !listed.iter().any(|one| text(one) == given)))
+            parts.iter().any(|part| {
+                allowed_values(*self, part).is_some_and(|listed| !listed.iter().any(|one| text(one) == given))
+            })
         })
     }
 
     /// Whether a name must be given, if only under a condition: then it can be given.
-    fn requires(view: &Value, name: &str) -> bool {
+    fn may_require(view: &Value, name: &str) -> bool {
         let lists = |list: &Value| list.as_array().is_some_and(|names| names.iter().any(|one| one == name));
         view.get("required").is_some_and(lists)
             || view.get("dependentRequired").and_then(Value::as_object).is_some_and(|all| all.values().any(lists))
     }
 
-    fn property_but(&self, schema: &'a Value, name: &str, left_out: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
-        let (views, opaque) = self.views_but(schema, left_out);
+    fn property_except(&self, schema: &'a Value, name: &str, left_out: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
+        let (views, opaque) = self.applicable_subschemas_except(schema, left_out);
         let declared: Vec<&Value> = views
             .iter()
             .filter_map(|view| view.get("properties")?.get(name))
@@ -219,7 +223,7 @@ impl<'a> Document<'a> {
         let mut required = false;
         for view in &views {
             names_some |= view.get("properties").is_some();
-            required |= Self::requires(view, name);
+            required |= Self::may_require(view, name);
             for keyword in ["additionalProperties", "unevaluatedProperties"] {
                 match view.get(keyword) {
                     Some(Value::Bool(allowed)) => {
@@ -240,18 +244,18 @@ impl<'a> Document<'a> {
         }
         // A schema that names no property at all and forbids none ({"type":"object"}) takes anything, and any takes
         // what it requires.
-        if open || ((!names_some || required) && !closed) { Property::Allowed(described) } else { Property::Unknown }
+        if open || ((!names_some || required) && !closed) { Property::Allowed(described) } else { Property::Undeclared }
     }
 
     /// The names of all properties, in the schema's order, and then of those that are only required.
     #[must_use]
-    pub fn names(&self, schema: &'a Value) -> Vec<&'a str> {
+    pub fn property_names(&self, schema: &'a Value) -> Vec<&'a str> {
         let mut seen: HashSet<&'a str> = HashSet::new();
-        let views = self.views(schema).0.into_iter();
+        let views = self.applicable_subschemas(schema).0.into_iter();
         let names = views.filter_map(|view| view.get("properties")?.as_object()).flat_map(Map::keys);
         let mut names: Vec<&str> = names.map(String::as_str).filter(|name| seen.insert(name)).collect();
         let only = self.required(schema).into_iter().filter(|name| seen.insert(name));
-        names.extend(only.filter(|name| self.property(schema, name) != Property::Unknown));
+        names.extend(only.filter(|name| self.property(schema, name) != Property::Undeclared));
         names
     }
 
@@ -259,20 +263,20 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn required(&self, schema: &'a Value) -> Vec<&'a str> {
         let mut seen: HashSet<&'a str> = HashSet::new();
-        let parts = self.parts(schema).into_iter();
+        let parts = self.unconditional_subschemas(schema).into_iter();
         let names = parts.filter_map(|part| part.get("required")?.as_array()).flatten().filter_map(Value::as_str);
         names.filter(|name| seen.insert(name)).collect()
     }
 
     /// What holds here whatever the value is: the schema, what it refers to, and all of `allOf`.
-    pub(super) fn parts(&self, schema: &'a Value) -> Vec<&'a Value> {
+    pub(super) fn unconditional_subschemas(&self, schema: &'a Value) -> Vec<&'a Value> {
         let mut parts = vec![schema];
         let mut next = 0;
         while let Some(part) = parts.get(next).copied() {
             next += 1;
             let all_of = part.get("allOf").and_then(Value::as_array).into_iter().flatten();
-            for part in self.target(part).into_iter().chain(all_of) {
-                if parts.len() < MOST_VIEWS && !parts.iter().any(|known| std::ptr::eq(*known, part)) {
+            for part in self.ref_target(part).into_iter().chain(all_of) {
+                if parts.len() < MAX_APPLICABLE_SUBSCHEMAS && !parts.iter().any(|known| std::ptr::eq(*known, part)) {
                     parts.push(part);
                 }
             }
@@ -282,14 +286,14 @@ impl<'a> Document<'a> {
 
     /// The schemas that describe the item at that position of an array.
     #[must_use]
-    pub fn items(&self, schema: &'a Value, position: usize) -> Vec<&'a Value> {
+    pub fn item_schemas(&self, schema: &'a Value, position: usize) -> Vec<&'a Value> {
         let item = |view: &&'a Value| {
             let listed = |keyword: &str| view.get(keyword)?.as_array()?.get(position);
             let one = |keyword: &str| view.get(keyword).filter(|value| is_schema(value));
             let rest = || one("items").or_else(|| one("additionalItems"));
             listed("prefixItems").or_else(|| listed("items")).or_else(rest)
         };
-        self.views(schema).0.iter().filter_map(item).collect()
+        self.applicable_subschemas(schema).0.iter().filter_map(item).collect()
     }
 
     /// Whether the schema says that values here are secret: messages must not repeat them.
@@ -298,12 +302,12 @@ impl<'a> Document<'a> {
         let secret = |view: &&Value| {
             view.get("format") == Some(&Value::from("password")) || view.get("writeOnly") == Some(&Value::Bool(true))
         };
-        self.views(schema).0.iter().any(secret)
+        self.applicable_subschemas(schema).0.iter().any(secret)
     }
 }
 
 /// Spends one step of a budget; `false` where none is left, because a schema branches without end.
-pub(super) fn spend(steps: &Cell<usize>) -> bool {
+pub(super) fn spend_step(steps: &Cell<usize>) -> bool {
     let left = steps.get();
     steps.set(left.saturating_sub(1));
     left > 0
@@ -315,7 +319,7 @@ fn is_schema(value: &Value) -> bool {
 }
 
 /// The JSON pointer of a reference within the document, percent-decoded; `None` for any other reference.
-pub(super) fn pointer(reference: &str) -> Option<Cow<'_, str>> {
+pub(super) fn local_pointer(reference: &str) -> Option<Cow<'_, str>> {
     let pointer = reference.strip_prefix('#')?;
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return None;
@@ -350,14 +354,14 @@ mod tests {
     #[test]
     fn pointers_are_decoded() {
         let schema = json!({"$defs": {"a b": {"type": "string"}, "c/d": true, "%": false}});
-        let document = Document::new(&schema);
-        assert_eq!(document.at("#"), Some(&schema));
-        assert_eq!(document.at("#/$defs/a%20b"), Some(&json!({"type": "string"})));
-        assert_eq!(document.at("#/$defs/c~1d"), Some(&json!(true)));
-        assert_eq!(document.at("#/$defs/%"), Some(&json!(false)));
-        assert_eq!(document.at("#anchor"), None);
-        assert_eq!(document.at("other.json#/a"), None);
-        assert_eq!(document.at("#/none"), None);
+        let document = SchemaDocument::new(&schema);
+        assert_eq!(document.resolve_reference("#"), Some(&schema));
+        assert_eq!(document.resolve_reference("#/$defs/a%20b"), Some(&json!({"type": "string"})));
+        assert_eq!(document.resolve_reference("#/$defs/c~1d"), Some(&json!(true)));
+        assert_eq!(document.resolve_reference("#/$defs/%"), Some(&json!(false)));
+        assert_eq!(document.resolve_reference("#anchor"), None);
+        assert_eq!(document.resolve_reference("other.json#/a"), None);
+        assert_eq!(document.resolve_reference("#/none"), None);
     }
 
     #[test]
@@ -365,7 +369,7 @@ mod tests {
         let root = json!({"$defs": {"s": {"type": "string"}, "loop": {"$ref": "#/$defs/loop"}}});
         let kinds = |schema: Value| {
             let document = json!({"$defs": root["$defs"], "x": schema});
-            Document::new(&document).kinds(&document["x"]).to_string()
+            SchemaDocument::new(&document).types(&document["x"]).to_string()
         };
         assert_eq!(kinds(json!({"type": "integer"})), "integer");
         assert_eq!(kinds(json!({"type": ["string", "null"]})), "string or null");
@@ -379,7 +383,7 @@ mod tests {
         );
         assert_eq!(kinds(json!({"type": ["number", "integer"]})), "number");
         let document = json!({"$defs": root["$defs"]});
-        assert_eq!(Document::new(&document).kinds(&document["$defs"]["loop"]), Kinds::ALL);
+        assert_eq!(SchemaDocument::new(&document).types(&document["$defs"]["loop"]), TypeSet::ALL);
         assert_eq!(kinds(json!(false)), "nothing");
     }
 
@@ -390,20 +394,20 @@ mod tests {
             "anyOf": [{"properties": {"b": {"type": "integer"}}}, {"properties": {"b": {"type": "null"}}}],
             "$defs": {"base": {"properties": {"c": {}}, "required": ["c"]}}, "required": ["a"],
         });
-        let document = Document::new(&schema);
-        assert_eq!(document.names(&schema), ["a", "c", "b"]);
+        let document = SchemaDocument::new(&schema);
+        assert_eq!(document.property_names(&schema), ["a", "c", "b"]);
         assert_eq!(document.required(&schema), ["a", "c"]);
         assert_eq!(
             document.property(&schema, "b"),
             Property::Declared(vec![&json!({"type": "integer"}), &json!({"type": "null"})])
         );
-        assert_eq!(document.property(&schema, "d"), Property::Unknown);
+        assert_eq!(document.property(&schema, "d"), Property::Undeclared);
     }
 
     #[test]
     fn what_an_undeclared_name_meets() {
-        let property = |schema: Value| match Document::new(&schema).property(&schema, "x") {
-            Property::Unknown => "unknown".to_owned(),
+        let property = |schema: Value| match SchemaDocument::new(&schema).property(&schema, "x") {
+            Property::Undeclared => "unknown".to_owned(),
             other => format!("{other:?}").chars().take_while(|c| *c != '(').collect(),
         };
         assert_eq!(property(json!({"type": "object"})), "Allowed");
@@ -421,8 +425,8 @@ mod tests {
         let tuple = json!({"prefixItems": [{"type": "string"}], "items": {"type": "integer"}});
         let old = json!({"items": [{"type": "string"}], "additionalItems": {"type": "integer"}});
         for schema in [&tuple, &old] {
-            assert_eq!(Document::new(schema).items(schema, 0), [&json!({"type": "string"})]);
-            assert_eq!(Document::new(schema).items(schema, 1), [&json!({"type": "integer"})]);
+            assert_eq!(SchemaDocument::new(schema).item_schemas(schema, 0), [&json!({"type": "string"})]);
+            assert_eq!(SchemaDocument::new(schema).item_schemas(schema, 1), [&json!({"type": "integer"})]);
         }
     }
 }

@@ -4,24 +4,24 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-use super::check::accepts;
-use super::document::{Document, Property};
-use super::fill::completed;
-use super::invent::{members_of, sample};
-use crate::shell::quoted;
+use super::document::{Property, SchemaDocument};
+use crate::schema::defaults::with_defaults;
+use crate::schema::fast_validator::quick_accepts;
+use crate::schema::sample::{sample_member_names, sample_value};
+use crate::util::quoting::quote;
 
 /// The most values that are invented for one example.
-const MOST_SAMPLES: usize = 500;
+const MAX_SAMPLES: usize = 500;
 /// The most choices of a schema that are tried.
-const MOST_CHOICES: usize = 16;
+const MAX_BRANCHES: usize = 16;
 
 /// The arguments of an example call.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Example {
+pub struct ExampleArguments {
     /// The words, each quoted for a POSIX shell.
     pub words: Vec<String>,
     /// Whether the schema takes them; else there is more in it than can be made up, a `pattern` say.
-    pub fits: bool,
+    pub is_accepted: bool,
 }
 
 /// An example call with the parameters only that must be given.
@@ -29,84 +29,91 @@ pub struct Example {
 /// Values come from `examples`, `default`, `enum`, `const` and the limits before they are invented; a `pattern`
 /// cannot be honoured without one of those.
 #[must_use]
-pub fn example(schema: &Value) -> Example {
-    let document = Document::new(schema);
-    let steps = Cell::new(MOST_SAMPLES);
-    let always = named(document, schema, None, &steps);
-    let fits = |samples: &[Sample<'_>]| {
+pub fn example_arguments(schema: &Value) -> ExampleArguments {
+    let document = SchemaDocument::new(schema);
+    let steps = Cell::new(MAX_SAMPLES);
+    let always = sample_required_parameters(document, schema, None, &steps);
+    let fits = |samples: &[SampledParameter<'_>]| {
         let object = samples.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
-        let object = Value::Object(completed(document, object));
-        accepts(document, schema, &object).unwrap_or_else(|| super::judge(schema, &object).0.is_empty())
+        let object = Value::Object(with_defaults(document, object));
+        quick_accepts(document, schema, &object)
+            .unwrap_or_else(|| super::validate_leniently(schema, &object).0.is_empty())
     };
     if fits(&always) {
-        return Example { words: words(document, always), fits: true };
+        return ExampleArguments { words: argument_words(document, always), is_accepted: true };
     }
     // What is required may hang on a choice: the first that works is shown.
     let listed = |keyword: &str| schema.get(keyword).and_then(Value::as_array).into_iter().flatten();
     let conditional =
         std::iter::once(schema).chain(listed("allOf")).flat_map(|part| [part.get("then"), part.get("else")]);
-    let mut branches = listed("oneOf").chain(listed("anyOf")).chain(conditional.flatten()).take(MOST_CHOICES);
+    let mut branches = listed("oneOf").chain(listed("anyOf")).chain(conditional.flatten()).take(MAX_BRANCHES);
     let chosen = branches.find_map(|branch| {
-        let samples = named(document, schema, Some(branch), &steps);
+        let samples = sample_required_parameters(document, schema, Some(branch), &steps);
         fits(&samples).then_some(samples)
     });
     let fits = chosen.is_some();
-    Example { words: words(document, chosen.unwrap_or(always)), fits }
+    ExampleArguments { words: argument_words(document, chosen.unwrap_or(always)), is_accepted: fits }
 }
 
 /// A required parameter: its name, what is declared of it, a value for it.
-type Sample<'a> = (&'a str, Vec<&'a Value>, Value);
+type SampledParameter<'a> = (&'a str, Vec<&'a Value>, Value);
 
 /// The required parameters of a schema, and of one branch of a choice in it, whose declarations come first.
-fn named<'a>(
-    document: Document<'a>,
+fn sample_required_parameters<'a>(
+    document: SchemaDocument<'a>,
     schema: &'a Value,
     branch: Option<&'a Value>,
     steps: &Cell<usize>,
-) -> Vec<Sample<'a>> {
-    let branch = branch.map(|branch| document.target(branch).unwrap_or(branch));
+) -> Vec<SampledParameter<'a>> {
+    let branch = branch.map(|branch| document.ref_target(branch).unwrap_or(branch));
     let one = |name: &'a str| {
         for place in branch.into_iter().chain([schema]) {
             if let Property::Declared(parts) | Property::Allowed(parts) = document.property(place, name)
                 && let Some(part) = parts.first()
             {
-                let value = sample(document, part, steps);
+                let value = sample_value(document, part, steps);
                 return (name, parts, value);
             }
         }
         (name, Vec::new(), Value::from("text"))
     };
-    members_of(document, schema, branch).into_iter().map(one).collect()
+    sample_member_names(document, schema, branch).into_iter().map(one).collect()
 }
 
 /// The words that give these parameters.
-fn words<'a>(document: Document<'a>, samples: Vec<Sample<'a>>) -> Vec<String> {
+fn argument_words<'a>(document: SchemaDocument<'a>, samples: Vec<SampledParameter<'a>>) -> Vec<String> {
     let mut words = Vec::new();
     let mut whole = Map::new();
     for (name, parts, value) in samples {
-        if !is_word(document, name) {
+        if !is_assignable_name(document, name) {
             whole.insert(name.to_owned(), value);
         } else if parts.is_empty() {
-            words.push(text_word(name, "text"));
+            words.push(text_argument(name, "text"));
         } else {
-            word(document, &parts, name, &value, &mut words);
+            push_argument(document, &parts, name, &value, &mut words);
         }
     }
     if !whole.is_empty() {
-        words.insert(0, format!("--args {}", quoted(&Value::Object(whole).to_string())));
+        words.insert(0, format!("--args {}", quote(&Value::Object(whole).to_string())));
     }
     words
 }
 
 /// Whether a name can stand before `=` and means this parameter then.
-fn is_word(document: Document<'_>, name: &str) -> bool {
+fn is_assignable_name(document: SchemaDocument<'_>, name: &str) -> bool {
     let declared = matches!(document.property(document.root(), name), Property::Declared(_));
     !(name.is_empty() || name.starts_with('-') || name.contains('=') || name.ends_with(':'))
         && (declared || !name.contains(['.', '[']))
 }
 
 /// Writes one value as the words that `args` reads back as that value.
-fn word<'a>(document: Document<'a>, parts: &[&'a Value], name: &str, value: &Value, words: &mut Vec<String>) {
+fn push_argument<'a>(
+    document: SchemaDocument<'a>,
+    parts: &[&'a Value],
+    name: &str,
+    value: &Value,
+    words: &mut Vec<String>,
+) {
     let plain = match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) | Value::Null => Some(value.to_string()),
@@ -115,22 +122,22 @@ fn word<'a>(document: Document<'a>, parts: &[&'a Value], name: &str, value: &Val
     if let Some(text) = plain
         && super::coerce(document, parts, &text).as_ref() == Ok(value)
     {
-        words.push(text_word(name, &text));
+        words.push(text_argument(name, &text));
         return;
     }
     if let Value::Array(items) = value
         && let [Value::String(only)] = items.as_slice()
         && super::coerce(document, parts, only).as_ref() == Ok(value)
     {
-        words.push(text_word(name, only));
+        words.push(text_argument(name, only));
         return;
     }
-    words.push(format!("{}:={}", quoted(name), quoted(&value.to_string())));
+    words.push(format!("{}:={}", quote(name), quote(&value.to_string())));
 }
 
-fn text_word(name: &str, text: &str) -> String {
+fn text_argument(name: &str, text: &str) -> String {
     let escape = if text.starts_with('@') { "@" } else { "" };
-    format!("{}={}", quoted(name), if text.is_empty() { String::new() } else { quoted(&format!("{escape}{text}")) })
+    format!("{}={}", quote(name), if text.is_empty() { String::new() } else { quote(&format!("{escape}{text}")) })
 }
 
 // The words are quoted as POSIX shells take them.
@@ -141,8 +148,8 @@ mod tests {
 
     use super::*;
 
-    fn example_args(schema: &Value) -> Vec<String> {
-        example(schema).words
+    fn example_words(schema: &Value) -> Vec<String> {
+        example_arguments(schema).words
     }
 
     #[test]
@@ -166,7 +173,7 @@ mod tests {
             "$defs": {"deep": {"type": "object", "required": ["by"], "properties": {"by": {"type": "string"}}}},
         });
         assert_eq!(
-            example_args(&schema),
+            example_words(&schema),
             [
                 r#"query="it's a test""#,
                 "limit=10",
@@ -180,12 +187,12 @@ mod tests {
                 "even=6",
             ]
         );
-        assert!(example_args(&json!({"type": "object", "properties": {"a": {}}})).is_empty());
+        assert!(example_words(&json!({"type": "object", "properties": {"a": {}}})).is_empty());
     }
 
     #[test]
     fn odd_schemas_still_give_words() {
-        let one = |part: Value| example_args(&json!({"required": ["x"], "properties": {"x": part}})).join(" ");
+        let one = |part: Value| example_words(&json!({"required": ["x"], "properties": {"x": part}})).join(" ");
         assert_eq!(one(json!({"type": ["string", "null"], "default": null})), "");
         assert_eq!(one(json!({"type": "string", "default": null})), "x=text");
         assert_eq!(one(json!({"type": "string", "minLength": 6})), "x=textxx");
@@ -198,6 +205,6 @@ mod tests {
         assert_eq!(one(json!({"oneOf": [{"type": "null"}, {"type": "integer", "minimum": 3}]})), "x=3");
         assert_eq!(one(json!({"const": {"a": 1}})), r#"x:='{"a":1}'"#);
         assert_eq!(one(json!({"$ref": "#/properties/x"})), "x:=null");
-        assert_eq!(example_args(&json!({"required": ["a b"]})), ["'a b'=text"]);
+        assert_eq!(example_words(&json!({"required": ["a b"]})), ["'a b'=text"]);
     }
 }

@@ -5,21 +5,21 @@ use std::cmp::Ordering;
 use serde_json::Number;
 
 /// The longest decimal expansion that is compared digit by digit.
-const MOST_DIGITS: i64 = 10_000;
+const MAX_DIGITS: i64 = 10_000;
 
 /// A JSON number with the digits that were typed; `None` where the text is not a JSON number (RFC 8259 §6).
 ///
 /// Human forms (`+5`, `.5`, `0x10`, `1_000`, `007`) are none. Every digit is kept; only an exponent gets its
 /// sign (`1E5` becomes `1e+5`, the same number).
 #[must_use]
-pub fn number_text(text: &str) -> Option<Number> {
+pub fn parse_json_number(text: &str) -> Option<Number> {
     text.parse().ok()
 }
 
 /// Whether the number is whole, as JSON Schema means it: `5`, `5.0` and `1e3` are.
 #[must_use]
 pub fn is_integer(number: &Number) -> bool {
-    number.is_i64() || number.is_u64() || Decimal::read(number.as_str()).is_some_and(|decimal| decimal.exponent >= 0)
+    number.is_i64() || number.is_u64() || Decimal::parse(number.as_str()).is_some_and(|decimal| decimal.exponent >= 0)
 }
 
 /// Exact comparison; `None` where a number is too long to be compared.
@@ -28,7 +28,7 @@ pub fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
         return Some(left.cmp(&right));
     }
-    Decimal::read(left.as_str())?.compare(&Decimal::read(right.as_str())?)
+    Decimal::parse(left.as_str())?.compare(&Decimal::parse(right.as_str())?)
 }
 
 /// A number as sign, digits without surrounding zeros, and a power of ten: `-1200.5` is `-`, `12005`, `-1`.
@@ -39,7 +39,7 @@ struct Decimal {
 }
 
 impl Decimal {
-    fn read(text: &str) -> Option<Decimal> {
+    fn parse(text: &str) -> Option<Decimal> {
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -91,11 +91,11 @@ pub fn plain_integer(number: &Number) -> Option<String> {
     if number.is_i64() || number.is_u64() {
         return Some(number.to_string());
     }
-    let decimal = Decimal::read(number.as_str())?;
+    let decimal = Decimal::parse(number.as_str())?;
     if decimal.digits.is_empty() {
         return Some("0".to_owned());
     }
-    let zeros = usize::try_from(decimal.exponent).ok().filter(|_| decimal.exponent <= MOST_DIGITS)?;
+    let zeros = usize::try_from(decimal.exponent).ok().filter(|_| decimal.exponent <= MAX_DIGITS)?;
     Some(format!("{}{}{}", if decimal.negative { "-" } else { "" }, decimal.digits, "0".repeat(zeros)))
 }
 
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn number(text: &str) -> Number {
-        number_text(text).unwrap()
+        parse_json_number(text).unwrap()
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         for text in
             ["", "-", "+5", ".5", "5.", "007", "-01", "0x10", "1_000", "1,000", " 5", "5 ", "1e", "NaN", "inf", "٣"]
         {
-            assert!(number_text(text).is_none(), "{text}");
+            assert!(parse_json_number(text).is_none(), "{text}");
         }
     }
 

@@ -4,18 +4,18 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::kinds::Kinds;
-use crate::error::{Class, Failure};
-use crate::near::did_you_mean;
+use crate::error::{ErrorKind, Failure};
+use crate::schema::types::TypeSet;
+use crate::util::suggest::did_you_mean;
 
 /// The longest value that a problem repeats, in characters.
-const LONGEST_ECHO: usize = 60;
+const MAX_VALUE_CHARS: usize = 60;
 /// The most allowed values that a problem lists.
-const MOST_CHOICES: usize = 20;
+const MAX_LISTED_CHOICES: usize = 20;
 
 /// One mistake in the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ArgumentProblem {
     /// Where: the member names down to the value, array positions as digits. Empty: the whole object.
     pub path: Vec<String>,
     /// What is wrong, without the value.
@@ -25,86 +25,95 @@ pub struct Problem {
     /// What to type instead.
     pub suggestion: Option<String>,
     /// The types that would have fitted, where the type is what is wrong.
-    pub expected: Option<Kinds>,
+    pub expected: Option<TypeSet>,
     /// Whether the value is none of those that are listed.
-    pub unlisted: bool,
+    pub is_outside_enum: bool,
 }
 
 /// The message of a problem with a required argument that was not given.
-pub(crate) const MISSING: &str = "required, but not given";
+pub(crate) const MISSING_MESSAGE: &str = "required, but not given";
 
-impl Problem {
+impl ArgumentProblem {
     /// A problem with the value at `path`.
     pub fn new(path: &[String], message: impl Into<String>) -> Self {
-        Problem {
+        ArgumentProblem {
             path: path.to_vec(),
             message: message.into(),
             got: None,
             suggestion: None,
             expected: None,
-            unlisted: false,
+            is_outside_enum: false,
         }
     }
 
     /// A problem with one top-level parameter.
-    pub fn of(parameter: &str, message: impl Into<String>) -> Self {
-        Problem::new(&[parameter.to_owned()], message)
+    pub fn for_parameter(parameter: &str, message: impl Into<String>) -> Self {
+        ArgumentProblem::new(&[parameter.to_owned()], message)
     }
 
     /// A value of the wrong type.
-    pub fn mistyped(path: &[String], expected: Kinds, value: &Value) -> Self {
-        let mut problem = Problem::new(path, format!("expected {expected}")).got(value);
+    pub fn wrong_type(path: &[String], expected: TypeSet, value: &Value) -> Self {
+        let mut problem = ArgumentProblem::new(path, format!("expected {expected}")).with_value(value);
         problem.expected = Some(expected);
         problem
     }
 
     /// A value that is none of the allowed ones.
-    pub fn not_among(path: &[String], allowed: &[Value], value: &Value) -> Self {
-        let listed: Vec<String> = allowed.iter().take(MOST_CHOICES).map(Value::to_string).collect();
-        let more = if allowed.len() > MOST_CHOICES { ", …" } else { "" };
+    pub fn not_in_enum(path: &[String], allowed: &[Value], value: &Value) -> Self {
+        let listed: Vec<String> = allowed.iter().take(MAX_LISTED_CHOICES).map(Value::to_string).collect();
+        let more = if allowed.len() > MAX_LISTED_CHOICES { ", …" } else { "" };
         let message = match listed.as_slice() {
             [only] => format!("expected {only}"),
             _ => format!("expected one of {}{more}", listed.join(", ")),
         };
         let near = value.as_str().and_then(|word| did_you_mean(word, allowed.iter().filter_map(Value::as_str)));
-        Problem { unlisted: true, ..Problem::new(path, message).got(value).suggest(near) }
+        ArgumentProblem {
+            is_outside_enum: true,
+            ..ArgumentProblem::new(path, message).with_value(value).with_suggestion(near)
+        }
     }
 
     /// A text that a pattern does not find.
-    pub(super) fn not_matching(path: &[String], pattern: &str) -> Self {
-        Problem::new(path, format!("must match the pattern {pattern}"))
+    pub(super) fn pattern_mismatch(path: &[String], pattern: &str) -> Self {
+        ArgumentProblem::new(path, format!("must match the pattern {pattern}"))
     }
 
     /// A required member that is not there. `path` leads to the member.
     pub fn missing(path: &[String]) -> Self {
-        Problem::new(path, MISSING)
+        ArgumentProblem::new(path, MISSING_MESSAGE)
     }
 
     /// A member that the schema does not know. `path` leads to the member; `known` are the names it knows.
-    pub fn unknown<'a>(path: &[String], known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn unknown_parameter<'a>(path: &[String], known: impl IntoIterator<Item = &'a str>) -> Self {
         let word = path.last().map_or("", String::as_str);
-        Problem::new(path, "no such parameter").suggest(did_you_mean(word, known))
+        ArgumentProblem::new(path, "no such parameter").with_suggestion(did_you_mean(word, known))
     }
 
     /// One problem, or several, for a value that fits no branch of an `anyOf` or `oneOf`.
-    pub(super) fn no_branch(path: &[String], value: &Value, branches: Vec<Vec<Problem>>) -> Vec<Problem> {
-        let mistyped = |problem: &Problem| if problem.path == path { problem.expected } else { None };
-        let expected = branches.iter().flatten().filter_map(mistyped).fold(Kinds::NONE, Kinds::or);
-        let mut fitting: Vec<Vec<Problem>> =
+    pub(super) fn no_branch_matches(
+        path: &[String],
+        value: &Value,
+        branches: Vec<Vec<ArgumentProblem>>,
+    ) -> Vec<ArgumentProblem> {
+        let mistyped = |problem: &ArgumentProblem| if problem.path == path { problem.expected } else { None };
+        let expected = branches.iter().flatten().filter_map(mistyped).fold(TypeSet::NONE, TypeSet::union);
+        let mut fitting: Vec<Vec<ArgumentProblem>> =
             branches.into_iter().filter(|branch| branch.iter().all(|problem| mistyped(problem).is_none())).collect();
         match fitting.len() {
-            0 => return vec![Problem::mistyped(path, expected, value)],
+            0 => return vec![ArgumentProblem::wrong_type(path, expected, value)],
             1 => return fitting.remove(0),
             _ => {}
         }
-        if fitting.iter().flatten().all(|problem| problem.message == MISSING) {
-            let names = |branch: &Vec<Problem>| branch.iter().map(Problem::parameter).collect::<Vec<_>>().join(" and ");
+        if fitting.iter().flatten().all(|problem| problem.message == MISSING_MESSAGE) {
+            let names = |branch: &Vec<ArgumentProblem>| {
+                branch.iter().map(ArgumentProblem::dotted_name).collect::<Vec<_>>().join(" and ")
+            };
             let choices: Vec<String> = fitting.iter().map(names).collect();
-            return vec![Problem::new(path, format!("one of these is required: {}", choices.join(", or ")))];
+            return vec![ArgumentProblem::new(path, format!("one of these is required: {}", choices.join(", or ")))];
         }
         // A member of listed values tells which form is meant.
-        let told_apart = |branch: &Vec<Problem>| {
-            branch.iter().any(|problem| problem.unlisted && problem.path.len() == path.len() + 1)
+        let told_apart = |branch: &Vec<ArgumentProblem>| {
+            branch.iter().any(|problem| problem.is_outside_enum && problem.path.len() == path.len() + 1)
         };
         if fitting.iter().filter(|branch| !told_apart(branch)).count() == 1 {
             fitting.retain(|branch| !told_apart(branch));
@@ -112,45 +121,45 @@ impl Problem {
         }
         let nearest = fitting.into_iter().min_by_key(|branch| (told_apart(branch), branch.len())).unwrap_or_default();
         // Without values: this text outlives what knows which of them are secret.
-        let shown = |problem: Problem| Problem { got: None, suggestion: None, ..problem }.to_string();
+        let shown = |problem: ArgumentProblem| ArgumentProblem { got: None, suggestion: None, ..problem }.to_string();
         let nearest: Vec<String> = nearest.into_iter().map(shown).collect();
         let nearest =
             (value.is_object() && !nearest.is_empty()).then(|| format!("for the nearest one, {}", nearest.join("; ")));
-        vec![Problem::new(path, "fits none of the allowed forms").got(value).suggest(nearest)]
+        vec![ArgumentProblem::new(path, "fits none of the allowed forms").with_value(value).with_suggestion(nearest)]
     }
 
     /// Repeats the value.
     #[must_use]
-    pub fn got(mut self, value: &Value) -> Self {
-        self.got = Some(echo(value));
+    pub fn with_value(mut self, value: &Value) -> Self {
+        self.got = Some(display_value(value));
         self
     }
 
     /// Repeats a word as it was typed.
     #[must_use]
-    pub fn got_text(mut self, text: &str) -> Self {
-        self.got = Some(format!("'{}'", shortened(text)));
+    pub fn with_text(mut self, text: &str) -> Self {
+        self.got = Some(format!("'{}'", truncated(text)));
         self
     }
 
     /// Says what to type instead.
     #[must_use]
-    pub fn suggest(mut self, suggestion: Option<String>) -> Self {
+    pub fn with_suggestion(mut self, suggestion: Option<String>) -> Self {
         self.suggestion = suggestion;
         self
     }
 
     /// The parameter as a person types it: `filters.page`.
     #[must_use]
-    pub fn parameter(&self) -> String {
+    pub fn dotted_name(&self) -> String {
         self.path.join(".")
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ArgumentProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.parameter())?;
+            write!(f, "{}: ", self.dotted_name())?;
         }
         f.write_str(&self.message)?;
         if let Some(got) = &self.got {
@@ -164,32 +173,33 @@ impl fmt::Display for Problem {
 }
 
 /// A value as a problem shows it: strings in single quotes, as they are typed; the rest as JSON.
-fn echo(value: &Value) -> String {
+fn display_value(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("'{}'", shortened(text)),
+        Value::String(text) => format!("'{}'", truncated(text)),
         Value::Array(_) => "an array".to_owned(),
         Value::Object(_) => "an object".to_owned(),
-        other => shortened(&other.to_string()),
+        other => truncated(&other.to_string()),
     }
 }
 
-fn shortened(text: &str) -> String {
-    if text.chars().count() <= LONGEST_ECHO {
+fn truncated(text: &str) -> String {
+    if text.chars().count() <= MAX_VALUE_CHARS {
         return text.to_owned();
     }
-    text.chars().take(LONGEST_ECHO - 1).chain(['…']).collect()
+    text.chars().take(MAX_VALUE_CHARS - 1).chain(['…']).collect()
 }
 
 /// All mistakes in the arguments of one call as one usage error, a cause for each.
 ///
 /// `look` is the command that shows the tool, and the hint.
 #[must_use]
-pub fn failure(look: &str, tool: &str, problems: &[Problem]) -> Failure {
+pub fn invalid_arguments_failure(look: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
     let what = match problems.len() {
         0 | 1 => format!("{tool}: an argument does not fit the tool"),
         many => format!("{tool}: {many} arguments do not fit the tool"),
     };
-    let failure =
-        problems.iter().fold(Failure::new(Class::Usage, what), |failure, problem| failure.cause(problem.to_string()));
+    let failure = problems
+        .iter()
+        .fold(Failure::new(ErrorKind::Usage, what), |failure, problem| failure.cause(problem.to_string()));
     failure.hint(look)
 }

@@ -4,60 +4,60 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::link::{MAY_RUN, Reply, human};
-use super::modern::supported;
-use super::offers;
-use crate::error::{Again, Class, Failure};
-use crate::protocol::revision::{Pin, Revision};
+use crate::error::{ErrorKind, Failure, RetryAdvice};
+use crate::protocol::revision::{Revision, RevisionPin};
 use crate::protocol::rpc::RpcError;
 use crate::protocol::{code, method};
+use crate::session::capabilities;
+use crate::session::era::modern::supported_revisions;
+use crate::session::rpc_client::{MAY_STILL_RUN, RequestOutcome, format_duration};
 use crate::target::Target;
-use crate::transport::Refusal;
+use crate::transport::UnexpectedResponse;
 
 /// The failure behind a reply that is no result.
 #[must_use]
-pub fn explain(reply: Reply, asked: &str, target: &Target) -> Failure {
+pub fn failure_from_outcome(reply: RequestOutcome, asked: &str, target: &Target) -> Failure {
     let failure = match reply {
-        Reply::Result(_) => Failure::new(Class::Bug, "a result was taken for a failure"),
-        Reply::Error(error, status) => {
-            let lacks = lacked(target.protocol, &error, status);
+        RequestOutcome::Result(_) => Failure::new(ErrorKind::Bug, "a result was taken for a failure"),
+        RequestOutcome::Error(error, status) => {
+            let lacks = missing_revision(target.protocol, &error, status);
             let mut failure = rpc_failure(error, status, asked, target);
             if let Some(revision) = lacks {
-                failure.details_mut().class = Class::Protocol;
+                failure.details_mut().kind = ErrorKind::Protocol;
                 failure = failure
                     .cause(format!("it may not speak {}, and nothing else is allowed", revision.as_str()))
                     .hint("leave --protocol out: what it speaks is found out");
             }
             failure
         }
-        Reply::Refused(refusal) => refusal_failure(&refusal, asked),
-        Reply::Failed(failure) => failure,
+        RequestOutcome::UnexpectedResponse(refusal) => unexpected_response_failure(&refusal, asked),
+        RequestOutcome::Failed(failure) => failure,
     };
     failure.server(&target.name)
 }
 
 /// Whether asking once more may help after this reply.
 #[must_use]
-pub fn again(reply: &Reply) -> Option<Again> {
+pub fn retry_advice(reply: &RequestOutcome) -> Option<RetryAdvice> {
     match reply {
-        Reply::Result(_) => None,
-        Reply::Error(error, status) => again_of_error(error, *status),
-        Reply::Refused(refusal) => Again::of_status(refusal.status, refusal.retry_after),
-        Reply::Failed(failure) => failure.details().again,
+        RequestOutcome::Result(_) => None,
+        RequestOutcome::Error(error, status) => rpc_error_retry_advice(error, *status),
+        RequestOutcome::UnexpectedResponse(refusal) => RetryAdvice::from_status(refusal.status, refusal.retry_after),
+        RequestOutcome::Failed(failure) => failure.details().retry_advice,
     }
 }
 
-fn again_of_error(error: &RpcError, status: Option<u16>) -> Option<Again> {
-    let again = Again::of_status(status?, error.retry_after)?;
+fn rpc_error_retry_advice(error: &RpcError, status: Option<u16>) -> Option<RetryAdvice> {
+    let again = RetryAdvice::from_status(status?, error.retry_after)?;
     // Who could answer in JSON-RPC has read the request; only a limit is checked before that.
-    Some(Again { unsent: again.unsent && status == Some(429), ..again })
+    Some(RetryAdvice { is_unprocessed: again.is_unprocessed && status == Some(429), ..again })
 }
 
 /// The revision that is insisted upon and that the server seems to lack: in this way (HTTP 400, a code of its own
 /// from the range where the modern era has none) servers of the older era refuse who did not shake hands.
-fn lacked(pin: Pin, error: &RpcError, status: Option<u16>) -> Option<Revision> {
+fn missing_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> Option<Revision> {
     match pin {
-        Pin::Exact(revision) if revision.is_modern() => {
+        RevisionPin::Exact(revision) if revision.is_modern() => {
             (status == Some(400) && (-32019..=-32000).contains(&error.code)).then_some(revision)
         }
         _ => None,
@@ -65,13 +65,13 @@ fn lacked(pin: Pin, error: &RpcError, status: Option<u16>) -> Option<Revision> {
 }
 
 /// What the server said with an error, and its number.
-pub(super) fn words(error: &RpcError) -> String {
+pub(crate) fn describe_rpc_error(error: &RpcError) -> String {
     let said = if error.message.is_empty() { "no reason given" } else { &error.message };
     format!("{said} (code {})", error.code)
 }
 
 /// Whether an error is about the method itself, and not about something that was not found.
-fn unknown_method(error: &RpcError) -> bool {
+fn is_unknown_method(error: &RpcError) -> bool {
     let message = error.message.to_ascii_lowercase();
     error.code == code::METHOD_NOT_FOUND && (message.is_empty() || message.contains("method"))
 }
@@ -80,25 +80,25 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
     let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
     let failure = match error.code {
         code::UNSUPPORTED_VERSION => {
-            return no_version(&error, target.protocol).rpc(error);
+            return no_common_revision(&error, target.protocol).rpc(error);
         }
         code::MISSING_CAPABILITY => missing_capability(&error, &said),
         _ => {
             let class = match status {
-                Some(401 | 403) => Class::Auth,
-                Some(407 | 408 | 425 | 429 | 500..) => Class::Unreachable,
-                _ => Class::Failed,
+                Some(401 | 403) => ErrorKind::Auth,
+                Some(407 | 408 | 425 | 429 | 500..) => ErrorKind::Unreachable,
+                _ => ErrorKind::Failed,
             };
-            let words = words(&error);
-            match (status.filter(|_| class != Class::Failed), offers::about(asked)) {
+            let words = describe_rpc_error(&error);
+            match (status.filter(|_| class != ErrorKind::Failed), capabilities::method_capability(asked)) {
                 (Some(status), _) => {
                     Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
                 }
                 // A tool of an unknown name is refused in these words, too.
-                (None, Some((_, what))) if unknown_method(&error) && asked != method::TOOLS_CALL => {
+                (None, Some((_, what))) if is_unknown_method(&error) && asked != method::TOOLS_CALL => {
                     Failure::new(class, format!("the server offers no {what}"))
                         .cause(format!("it refused {asked}: {words}"))
-                        .hint(offers::look_at(target))
+                        .hint(capabilities::list_hint(target))
                 }
                 (None, _) => Failure::new(class, format!("the server refused {asked}: {words}")),
             }
@@ -108,14 +108,14 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
         Some(after) if failure.details().hint.is_none() => failure.hint(retry_hint(Some(after))),
         _ => failure,
     };
-    failure.again(again_of_error(&error, status)).rpc(error)
+    failure.retry_advice(rpc_error_retry_advice(&error, status)).rpc(error)
 }
 
 /// What the server needs, and the option that offers each (-32021).
 fn missing_capability(error: &RpcError, said: &str) -> Failure {
     let data = error.data_value();
     let mut failure =
-        Failure::new(Class::Failed, format!("the server needs a capability that was not offered: {said}"));
+        Failure::new(ErrorKind::Failed, format!("the server needs a capability that was not offered: {said}"));
     let mut hints = Vec::new();
     let needed = data.get("requiredCapabilities").and_then(Value::as_object);
     for (name, details) in needed.into_iter().flatten() {
@@ -136,24 +136,26 @@ fn missing_capability(error: &RpcError, said: &str) -> Failure {
     if hints.is_empty() { failure } else { failure.hint(format!("offer it: {}", hints.join("; "))) }
 }
 
-fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
+fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Failure {
     let status = refusal.status;
     let url = &refusal.url;
     let failure = match status {
-        401 => Failure::new(Class::Auth, "the server requires authentication (HTTP 401)")
+        401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
             .hint("give it a token from a variable: --bearer-env VAR"),
-        403 => Failure::new(Class::Auth, "the server refused access (HTTP 403)")
+        403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)")
             .hint("check the token or the headers that are sent"),
-        404 => Failure::new(Class::Unreachable, format!("nothing answers at {url} (HTTP 404)"))
+        404 => Failure::new(ErrorKind::Unreachable, format!("nothing answers at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
-        408 | 425 => Failure::new(Class::Unreachable, format!("the server did not take the request (HTTP {status})"))
-            .hint(retry_hint(refusal.retry_after)),
-        407 => Failure::new(Class::Unreachable, "the proxy requires authentication (HTTP 407)")
+        408 | 425 => {
+            Failure::new(ErrorKind::Unreachable, format!("the server did not take the request (HTTP {status})"))
+                .hint(retry_hint(refusal.retry_after))
+        }
+        407 => Failure::new(ErrorKind::Unreachable, "the proxy requires authentication (HTTP 407)")
             .hint("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT"),
-        429 => Failure::new(Class::Unreachable, "the server has had too many requests (HTTP 429)")
+        429 => Failure::new(ErrorKind::Unreachable, "the server has had too many requests (HTTP 429)")
             .hint(retry_hint(refusal.retry_after)),
         500.. => {
-            let failure = Failure::new(Class::Unreachable, format!("the server failed (HTTP {status})"));
+            let failure = Failure::new(ErrorKind::Unreachable, format!("the server failed (HTTP {status})"));
             match refusal.retry_after {
                 None if status == 500 => failure.hint("its own log says why; -vv shows the exchange"),
                 None if matches!(status, 502..=504) => {
@@ -163,36 +165,36 @@ fn refusal_failure(refusal: &Refusal, asked: &str) -> Failure {
                 after => failure.hint(retry_hint(after)),
             }
         }
-        300..=399 => redirected(refusal),
+        300..=399 => redirect_failure(refusal),
         202 | 204 => {
-            Failure::new(Class::Protocol, format!("the server took {asked} but gave no answer (HTTP {status})"))
+            Failure::new(ErrorKind::Protocol, format!("the server took {asked} but gave no answer (HTTP {status})"))
         }
         200..=299 => {
             let kind = refusal.content_type.as_deref().unwrap_or("no content type");
-            Failure::new(Class::Protocol, format!("the answer to {asked} is no JSON-RPC message ({kind})"))
+            Failure::new(ErrorKind::Protocol, format!("the answer to {asked} is no JSON-RPC message ({kind})"))
                 .hint("check that the URL is that of an MCP server")
         }
-        _ => Failure::new(Class::Protocol, format!("the server refused {asked} (HTTP {status})"))
+        _ => Failure::new(ErrorKind::Protocol, format!("the server refused {asked} (HTTP {status})"))
             .hint("check that the URL is that of an MCP server"),
     };
-    let mut failure = failure.again(Again::of_status(status, refusal.retry_after));
+    let mut failure = failure.retry_advice(RetryAdvice::from_status(status, refusal.retry_after));
     // Who stands before a server that is still starting may not know its path yet.
-    failure.details_mut().early = status == 404;
+    failure.details_mut().maybe_starting = status == 404;
     if let Some(line) = first_line(&refusal.body) {
         failure = failure.cause(format!("it said: {line}"));
     }
     // Who took the request, or failed in the midst of it, may have carried it out.
-    let turned_away = failure.details().again.is_some_and(|again| again.unsent);
+    let turned_away = failure.details().retry_advice.is_some_and(|again| again.is_unprocessed);
     match status {
-        200..=299 | 500.. if asked == method::TOOLS_CALL && !turned_away => failure.cause(MAY_RUN),
+        200..=299 | 500.. if asked == method::TOOLS_CALL && !turned_away => failure.cause(MAY_STILL_RUN),
         _ => failure,
     }
 }
 
 /// A redirect that was not followed, and why not.
-fn redirected(refusal: &Refusal) -> Failure {
-    let Refusal { status, location, .. } = refusal;
-    let failure = |what: String| Failure::new(Class::Unreachable, format!("{what} (HTTP {status})"));
+fn redirect_failure(refusal: &UnexpectedResponse) -> Failure {
+    let UnexpectedResponse { status, location, .. } = refusal;
+    let failure = |what: String| Failure::new(ErrorKind::Unreachable, format!("{what} (HTTP {status})"));
     let Some(location) = location else {
         return failure("the server redirects and does not say where to".to_owned())
             .hint("check that the URL is that of an MCP server");
@@ -214,7 +216,7 @@ fn redirected(refusal: &Refusal) -> Failure {
 
 fn retry_hint(after: Option<Duration>) -> String {
     match after {
-        Some(after) => format!("try again in {}", human(after)),
+        Some(after) => format!("try again in {}", format_duration(after)),
         None => "try again later".to_owned(),
     }
 }
@@ -227,38 +229,38 @@ fn first_line(body: &str) -> Option<String> {
 }
 
 /// Revisions as a list for people.
-fn names(revisions: &[Revision]) -> String {
+fn join_revisions(revisions: &[Revision]) -> String {
     revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The failure where a server says that it does not speak the revision (-32022, `ERA-09`).
-fn no_version(error: &RpcError, pin: Pin) -> Failure {
+fn no_common_revision(error: &RpcError, pin: RevisionPin) -> Failure {
     let data = error.data_value();
     let listed = data.get("supported").and_then(Value::as_array);
     let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
     let listed = if listed.is_empty() { "other revisions".to_owned() } else { listed.join(", ") };
-    let known = supported(&data);
+    let known = supported_revisions(&data);
     let allowed = |revision: &Revision| match pin {
-        Pin::Auto => true,
-        Pin::Legacy => !revision.is_modern(),
-        Pin::Exact(pinned) => *revision == pinned,
+        RevisionPin::Auto => true,
+        RevisionPin::Legacy => !revision.is_modern(),
+        RevisionPin::Exact(pinned) => *revision == pinned,
     };
     // It was asked once more already.
     if let Some(mutual) = known.iter().copied().filter(allowed).max() {
         return Failure::new(
-            Class::Protocol,
+            ErrorKind::Protocol,
             format!("the server refuses the revision {mutual}, which it lists itself"),
         )
-        .cause(format!("it said: {}", words(error)));
+        .cause(format!("it said: {}", describe_rpc_error(error)));
     }
-    let failure = Failure::new(Class::Protocol, "the server and mcpipe speak no common revision of the protocol")
+    let failure = Failure::new(ErrorKind::Protocol, "the server and mcpipe speak no common revision of the protocol")
         .cause(format!("the server speaks {listed}"));
     let failure = match pin {
-        Pin::Legacy if !known.is_empty() => failure.cause("only revisions with a handshake may be spoken"),
-        Pin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} may be spoken")),
-        _ => failure.cause(format!("mcpipe speaks {}", names(&Revision::ALL))),
+        RevisionPin::Legacy if !known.is_empty() => failure.cause("only revisions with a handshake may be spoken"),
+        RevisionPin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} may be spoken")),
+        _ => failure.cause(format!("mcpipe speaks {}", join_revisions(&Revision::ALL))),
     };
-    let failure = failure.cause(format!("it said: {}", words(error)));
+    let failure = failure.cause(format!("it said: {}", describe_rpc_error(error)));
     if known.is_empty() {
         failure
     } else {

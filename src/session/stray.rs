@@ -10,49 +10,60 @@
 //! * Any other error, and a result with an unknown id, is held. An answer by its id wins over it. Once as many are
 //!   held as requests wait, each request is given [`PATIENCE`] for its answer and then fails with what was held.
 //! * Progress of a request shows that the server read it: no error before that was about it.
-//! * Where a wait ends for another reason, what was held is shown as the cause.
+//! * Where a wait ends for another reason, what came is shown as the cause. A held result with an unknown id is more:
+//!   the server broke the protocol, and the end of the wait is the consequence.
 
 use std::time::Duration;
 
-use super::ask::Reply;
-use super::failure::words;
-use crate::error::{Class, Failure};
-use crate::protocol::rpc::{Response, RpcError};
+use super::failure::describe_rpc_error;
+use crate::error::{ErrorKind, Failure};
+use crate::protocol::rpc::{RpcError, RpcResponse};
+use crate::session::request::RequestOutcome;
 
 /// How long a request waits for its own answer after one that names no request. As long as a silent server is given at
 /// the first probe: a server that refuses every request this way still connects in seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is said of a result whose id is none of ours.
-pub(super) const NEVER_ASKED: &str = "the server answered with an id that was never asked";
+pub(crate) const NEVER_ASKED: &str = "the server answered with an id that was never asked";
 
 /// An answer that names no request of ours.
 #[derive(Clone, Debug)]
-pub(super) struct Stray {
+pub(crate) struct Stray {
     named: bool,
     error: Option<RpcError>,
 }
 
 impl Stray {
-    pub(super) fn new(response: Response) -> Self {
-        Stray { named: response.named, error: response.outcome.err() }
+    pub(crate) fn new(response: RpcResponse) -> Self {
+        Stray { named: response.has_id, error: response.outcome.err() }
     }
 
-    pub(super) fn is_error(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         self.error.is_some()
     }
 
     /// Whether it may be meant for a request: every error may, and a result whose id the server got wrong.
-    pub(super) fn may_be_meant(&self) -> bool {
+    pub(crate) fn may_be_meant(&self) -> bool {
         self.is_error() || self.named
     }
 
     /// How a request ends that it is taken for the answer to.
-    pub(super) fn reply(self) -> Reply {
+    pub(crate) fn reply(self) -> RequestOutcome {
         match self.error {
-            Some(error) => Reply::Error(error, None),
-            None => Reply::Failed(Failure::new(Class::Protocol, NEVER_ASKED)),
+            Some(error) => RequestOutcome::Error(error, None),
+            None => RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, NEVER_ASKED)),
         }
+    }
+
+    /// Makes a failure that ended a wait the consequence of it.
+    fn outweigh(mut failure: Failure) -> Failure {
+        let details = failure.details_mut();
+        details.kind = ErrorKind::Protocol;
+        let consequence = std::mem::replace(&mut details.message, NEVER_ASKED.to_owned());
+        details.causes.insert(0, consequence);
+        (details.hint, details.retry_advice, details.maybe_starting) = (None, None, false);
+        failure
     }
 
     /// Adds it to a failure that ended a wait.
@@ -69,7 +80,7 @@ impl std::fmt::Display for Stray {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let id = if self.named { "with an unknown id" } else { "without an id" };
         match &self.error {
-            Some(error) => write!(f, "an error {id}: {}", words(error)),
+            Some(error) => write!(f, "an error {id}: {}", describe_rpc_error(error)),
             None => write!(f, "a result {id}"),
         }
     }
@@ -77,7 +88,7 @@ impl std::fmt::Display for Stray {
 
 /// What came without an id of ours while one request waited.
 #[derive(Debug, Default)]
-pub(super) struct Strays {
+pub(crate) struct Strays {
     /// The first that may be meant for the request.
     held: Option<Stray>,
     /// How many of those came.
@@ -88,7 +99,7 @@ pub(super) struct Strays {
 
 impl Strays {
     /// Adds one. `hold` says whether it may be meant for the request.
-    pub(super) fn add(&mut self, stray: &Stray, hold: bool) {
+    pub(crate) fn add(&mut self, stray: &Stray, hold: bool) {
         let says_more = match &self.cause {
             None => true,
             Some(cause) => self.held.is_none() && (hold || (stray.is_error() && !cause.is_error())),
@@ -103,22 +114,25 @@ impl Strays {
     }
 
     /// Whether one of them is the answer, if nothing else comes: there is one for each of `waiting` requests.
-    pub(super) fn suffice(&self, waiting: usize) -> bool {
+    pub(crate) fn suffice(&self, waiting: usize) -> bool {
         self.count > 0 && self.count >= waiting
     }
 
     /// The one that is taken for the answer. None is held after that.
-    pub(super) fn take_held(&mut self) -> Option<Stray> {
+    pub(crate) fn take_held(&mut self) -> Option<Stray> {
         self.count = 0;
         self.held.take()
     }
 
     /// Adds what came to a failure that ended the wait from outside.
-    pub(super) fn explain(self, failure: Failure) -> Failure {
-        match (failure.class(), self.cause) {
-            (Class::Timeout | Class::Unreachable | Class::Interrupted | Class::Terminated, Some(stray)) => {
-                stray.explain(failure)
-            }
+    pub(crate) fn explain(self, failure: Failure) -> Failure {
+        let broken = self.held.is_some_and(|stray| !stray.is_error());
+        match (failure.kind(), self.cause) {
+            (ErrorKind::Timeout | ErrorKind::Unreachable, _) if broken => Stray::outweigh(failure),
+            (
+                ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::Terminated,
+                Some(stray),
+            ) => stray.explain(failure),
             _ => failure,
         }
     }
@@ -126,7 +140,7 @@ impl Strays {
 
 /// The notifications that a server may still answer by mistake.
 #[derive(Debug, Default)]
-pub(super) struct Notifications {
+pub(crate) struct Notifications {
     count: usize,
     /// The id of the first request after the last of them.
     next_id: u64,
@@ -134,20 +148,20 @@ pub(super) struct Notifications {
 
 impl Notifications {
     /// One was sent before the request with this id.
-    pub(super) fn sent(&mut self, next_id: u64) {
+    pub(crate) fn sent(&mut self, next_id: u64) {
         self.count += 1;
         self.next_id = next_id;
     }
 
     /// The server answered the request with this id.
-    pub(super) fn passed(&mut self, id: u64) {
+    pub(crate) fn passed(&mut self, id: u64) {
         if id >= self.next_id {
             self.count = 0;
         }
     }
 
     /// Whether one of them accounts for an answer that names no request; it accounts for no other then.
-    pub(super) fn account(&mut self) -> bool {
+    pub(crate) fn account(&mut self) -> bool {
         let accounts = self.count > 0;
         self.count = self.count.saturating_sub(1);
         accounts
@@ -158,11 +172,11 @@ impl Notifications {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::protocol::rpc::{self, Message};
+    use crate::protocol::rpc::{self, RpcMessage};
 
     fn stray(text: &str) -> Stray {
         match rpc::parse(text).unwrap().remove(0) {
-            Message::Response(response) => Stray::new(response),
+            RpcMessage::Response(response) => Stray::new(response),
             other => panic!("{other:?}"),
         }
     }
@@ -204,15 +218,20 @@ mod tests {
         };
         let result = stray(r#"{"result":{}}"#);
         let explained = strays(&[(result.clone(), false), (error("no"), true)])
-            .explain(Failure::new(Class::Timeout, "late").cause("b"));
+            .explain(Failure::new(ErrorKind::Timeout, "late").cause("b"));
         assert_eq!(explained.to_string(), "late: the server sent an error without an id: no (code -1): b");
         assert_eq!(explained.details().rpc.as_ref().unwrap().code, -1);
-        let explained = strays(&[(result, false)]).explain(Failure::new(Class::Unreachable, "gone"));
+        let explained = strays(&[(result, false)]).explain(Failure::new(ErrorKind::Unreachable, "gone"));
         assert_eq!(explained.to_string(), "gone: the server sent a result without an id");
         assert!(explained.details().rpc.is_none());
-        let refused = strays(&[(error("no"), true)]).explain(Failure::new(Class::Refused, "declined"));
+        let wrong_id = strays(&[(stray(r#"{"id":99,"result":{}}"#), true)]);
+        let explained =
+            wrong_id.explain(Failure::new(ErrorKind::Timeout, "late").cause("b").hint("wait").maybe_starting());
+        assert_eq!((explained.kind(), explained.to_string()), (ErrorKind::Protocol, format!("{NEVER_ASKED}: late: b")));
+        assert!(explained.details().hint.is_none() && !explained.may_become_ready());
+        let refused = strays(&[(error("no"), true)]).explain(Failure::new(ErrorKind::Refused, "declined"));
         assert_eq!(refused.to_string(), "declined");
-        assert_eq!(Strays::default().explain(Failure::new(Class::Timeout, "late")).to_string(), "late");
+        assert_eq!(Strays::default().explain(Failure::new(ErrorKind::Timeout, "late")).to_string(), "late");
     }
 
     #[test]

@@ -3,71 +3,80 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::parse::{self, Place};
-use super::{Auth, Overrides, Policy, Target, Typed};
-use crate::config::origins::Fault;
-use crate::config::paths::absolute;
-use crate::config::settings::{Defaults, Inherit, Set, Settings};
-use crate::config::{Config, relative_to};
-use crate::env::{Environment, is_own, is_same_name};
-use crate::error::{Class, Failure, Result};
-use crate::protocol::revision::Pin;
+use super::parse::{self, ParsedUrl};
+use super::{AuthConfig, Target, TargetFlags, TargetOverrides, ToolPolicy};
+use crate::config::origin::ConfigDiagnostic;
+use crate::config::paths::absolute_path;
+use crate::config::settings::{Defaults, InheritEnv, ServerSettings, Spanned};
+use crate::config::{Config, resolve_path};
+use crate::env::{Environment, is_mcpipe_variable, is_same_variable};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
-use crate::shell;
-use crate::transport::{Endpoint, HttpEndpoint, HttpMode, Inherited, StdioEndpoint, Tls, UnixEndpoint};
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
+use crate::util::quoting;
 
 /// A command line as target.
-pub fn command(
+pub fn target_from_command(
     argv: Vec<String>,
-    overrides: &Overrides,
+    overrides: &TargetOverrides,
     environment: &Environment,
     defaults: Defaults,
 ) -> Result<Target> {
-    let name = shell::line(argv.iter().map(String::as_str));
-    for_commands(overrides, &name)?;
+    let name = quoting::join(argv.iter().map(String::as_str));
+    reject_flags_for_stdio(overrides, &name)?;
     let mut words = argv.into_iter();
     let program = words.next().filter(|word| !word.is_empty());
     let Some(program) = program else {
-        return Err(Failure::new(Class::Usage, "the command after `--` names no program"));
+        return Err(Failure::new(ErrorKind::Usage, "the command after `--` names no program"));
     };
     let endpoint = StdioEndpoint {
         program,
         args: words.collect(),
-        inherited: inherited(environment, &Inherit::All, &[]),
-        env: own_variables(&[], overrides)?,
+        inherited_env: inherited_environment(environment, &InheritEnv::All, &[]),
+        env: server_variables(&[], overrides)?,
         cwd: working_directory(overrides, environment, None)?,
     };
-    ad_hoc(name, Endpoint::Stdio(endpoint), overrides, defaults, Vec::new())
+    ad_hoc_target(name, Endpoint::Stdio(endpoint), overrides, defaults, Vec::new())
 }
 
 /// A URL as target.
-pub fn url(text: &str, overrides: &Overrides, environment: &Environment, defaults: Defaults) -> Result<Target> {
-    if let Some(path) = parse::unix(text) {
-        let resolve = |path: &str| absolute(environment, Path::new(&environment.expand_tilde(path)));
-        let endpoint = unix(path, overrides, resolve).map_err(|why| Failure::new(Class::Usage, why))?;
+pub fn target_from_url(
+    text: &str,
+    overrides: &TargetOverrides,
+    environment: &Environment,
+    defaults: Defaults,
+) -> Result<Target> {
+    if let Some(path) = parse::unix_socket_path(text) {
+        let resolve = |path: &str| absolute_path(environment, Path::new(&environment.expand_tilde(path)));
+        let endpoint = unix_endpoint(path, overrides, resolve).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
         let name = format!("unix:{}", endpoint.path.display());
-        return ad_hoc(name, Endpoint::Unix(endpoint), overrides, defaults, Vec::new());
+        return ad_hoc_target(name, Endpoint::Unix(endpoint), overrides, defaults, Vec::new());
     }
-    let place = parse::url(text).map_err(|why| Failure::new(Class::Usage, why))?;
-    for_urls(overrides, &place.shown, place.url.scheme())?;
-    if parse::is_exposed(&place.url) && !overrides.allow_http && overrides.unix_socket.is_none() {
-        return Err(Failure::new(Class::Usage, plain(&place))
+    let place = parse::parse_url(text).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
+    reject_flags_for_url(overrides, &place.display_url, place.url.scheme())?;
+    if parse::is_plaintext_to_remote(&place.url) && !overrides.allow_http && overrides.unix_socket.is_none() {
+        return Err(Failure::new(ErrorKind::Usage, plaintext_message(&place))
             .cause("everything sent there, tokens included, can be read and changed on the way")
             .hint(format!("use {}s://, or say --allow-http", place.url.scheme())));
     }
-    let name = place.shown.clone();
+    let name = place.display_url.clone();
     let headers = flag_headers(overrides, environment)?;
-    let (endpoint, warnings) = http(place, Vec::new(), headers, None, overrides, environment)?;
-    ad_hoc(name, endpoint, overrides, defaults, warnings)
+    let (endpoint, warnings) = http_endpoint(place, Vec::new(), headers, None, overrides, environment)?;
+    ad_hoc_target(name, endpoint, overrides, defaults, warnings)
 }
 
 /// What is wrong with a URL whose traffic is exposed.
-fn plain(place: &Place) -> String {
-    format!("{} is plain {} to another host", place.shown, place.url.scheme())
+fn plaintext_message(place: &ParsedUrl) -> String {
+    format!("{} is plain {} to another host", place.display_url, place.url.scheme())
 }
 
 /// A Unix socket as target; `resolve` makes its path absolute.
-fn unix(path: &str, overrides: &Overrides, resolve: impl Fn(&str) -> PathBuf) -> Result<UnixEndpoint, String> {
+fn unix_endpoint(
+    path: &str,
+    overrides: &TargetOverrides,
+    resolve: impl Fn(&str) -> PathBuf,
+) -> Result<UnixEndpoint, String> {
     if path.is_empty() {
         return Err("unix: names no socket; write it as unix:/run/server.sock".to_owned());
     }
@@ -79,61 +88,61 @@ fn unix(path: &str, overrides: &Overrides, resolve: impl Fn(&str) -> PathBuf) ->
     }
 }
 
-fn ad_hoc(
+fn ad_hoc_target(
     name: String,
     endpoint: Endpoint,
-    overrides: &Overrides,
+    overrides: &TargetOverrides,
     defaults: Defaults,
     warnings: Vec<String>,
 ) -> Result<Target> {
     Ok(Target {
         name,
-        configured: false,
+        is_configured: false,
         endpoint,
-        protocol: pin(overrides)?.unwrap_or_default(),
+        protocol: protocol_pin(overrides)?.unwrap_or_default(),
         timeout: defaults.timeout,
         connect_timeout: defaults.connect_timeout,
         roots: Vec::new(),
-        policy: Policy { confirm: defaults.confirm.unwrap_or_default(), ..Policy::default() },
-        auth: Auth::default(),
+        policy: ToolPolicy { confirm: defaults.confirm.unwrap_or_default(), ..ToolPolicy::default() },
+        auth: AuthConfig::default(),
         credential_store: defaults.credential_store,
         warnings,
-        typed: Typed::default(),
+        flags: TargetFlags::default(),
     })
 }
 
 /// A configured entry as target.
-pub fn configured(
+pub fn target_from_config(
     name: &str,
-    settings: Settings,
-    overrides: &Overrides,
+    settings: ServerSettings,
+    overrides: &TargetOverrides,
     environment: &Environment,
     config: &Config,
 ) -> Result<Target> {
     let (endpoint, mut warnings) = match (&settings.url, &settings.command) {
-        (Some(url), _) => configured_url(name, &settings, url, overrides, environment)?,
+        (Some(url), _) => configured_url_endpoint(name, &settings, url, overrides, environment)?,
         (None, Some(program)) => {
-            for_commands(overrides, name)?;
+            reject_flags_for_stdio(overrides, name)?;
             let own = config.secret_variables();
             let endpoint = StdioEndpoint {
                 program: program.value.clone(),
                 args: settings.args.clone(),
-                inherited: inherited(environment, &settings.inherit_env, &own),
-                env: own_variables(&settings.env, overrides)?,
+                inherited_env: inherited_environment(environment, &settings.inherit_env, &own),
+                env: server_variables(&settings.env, overrides)?,
                 cwd: working_directory(overrides, environment, Some(&settings))?,
             };
             (Endpoint::Stdio(endpoint), Vec::new())
         }
         (None, None) => {
-            return Err(Failure::new(Class::Config, format!("'{name}' has neither 'url' nor 'command'")));
+            return Err(Failure::new(ErrorKind::Config, format!("'{name}' has neither 'url' nor 'command'")));
         }
     };
-    warnings.splice(0..0, config.unread().chain(config.warnings.iter().cloned()));
+    warnings.splice(0..0, config.skip_warnings().chain(config.warnings.iter().cloned()));
     Ok(Target {
         name: name.to_owned(),
-        configured: true,
+        is_configured: true,
         endpoint,
-        protocol: pin(overrides)?.unwrap_or(settings.protocol),
+        protocol: protocol_pin(overrides)?.unwrap_or(settings.protocol),
         timeout: settings.timeout,
         connect_timeout: settings.connect_timeout,
         roots: settings.roots,
@@ -141,68 +150,69 @@ pub fn configured(
         auth: settings.auth,
         credential_store: None,
         warnings,
-        typed: Typed::default(),
+        flags: TargetFlags::default(),
     })
 }
 
-fn configured_url(
+fn configured_url_endpoint(
     name: &str,
-    settings: &Settings,
-    url: &Set<Secret>,
-    overrides: &Overrides,
+    settings: &ServerSettings,
+    url: &Spanned<Secret>,
+    overrides: &TargetOverrides,
     environment: &Environment,
 ) -> Result<(Endpoint, Vec<String>)> {
-    let fault = |at: usize, message: String| Fault::new(&settings.source, at, format!("{message} ('{name}')"));
-    if let Some(path) = parse::unix(url.value.reveal()) {
-        let resolve = |path: &str| relative_to(environment, &settings.source, path);
-        let endpoint = unix(path, overrides, resolve).map_err(|why| fault(url.at, why))?;
+    let fault =
+        |at: usize, message: String| ConfigDiagnostic::at(&settings.source, at, format!("{message} ('{name}')"));
+    if let Some(path) = parse::unix_socket_path(url.value.reveal()) {
+        let resolve = |path: &str| resolve_path(environment, &settings.source, path);
+        let endpoint = unix_endpoint(path, overrides, resolve).map_err(|why| fault(url.offset, why))?;
         return Ok((Endpoint::Unix(endpoint), Vec::new()));
     }
-    let place = parse::url(url.value.reveal()).map_err(|why| fault(url.at, why))?;
-    for_urls(overrides, name, place.url.scheme())?;
+    let place = parse::parse_url(url.value.reveal()).map_err(|why| fault(url.offset, why))?;
+    reject_flags_for_url(overrides, name, place.url.scheme())?;
     let socket = overrides.unix_socket.is_some() || settings.unix_socket.is_some();
-    if parse::is_exposed(&place.url) && !(overrides.allow_http || settings.allow_http || socket) {
-        return Err(fault(url.at, plain(&place))
+    if parse::is_plaintext_to_remote(&place.url) && !(overrides.allow_http || settings.allow_http || socket) {
+        return Err(fault(url.offset, plaintext_message(&place))
             .hint(format!("use {}s://, or set allow_http = true in the entry", place.url.scheme()))
             .into());
     }
     let mut headers = Vec::new();
     for (name, set) in &settings.headers {
-        parse::header(name, set.value.reveal()).map_err(|why| fault(set.at, why))?;
+        parse::validate_header(name, set.value.reveal()).map_err(|why| fault(set.offset, why))?;
         headers.push((name.clone(), set.value.clone()));
     }
     if let Some(variable) = settings.bearer_env.as_ref().filter(|_| overrides.bearer_env.is_none()) {
-        let token = parse::bearer(&variable.value, environment).map_err(|why| {
+        let token = parse::bearer_header_from_env(&variable.value, environment).map_err(|why| {
             let hint = format!("set {}, or name another with --bearer-env", variable.value);
-            fault(variable.at, why).hint(hint)
+            fault(variable.offset, why).hint(hint)
         })?;
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             let message = "'bearer_env' and a header 'Authorization' are both set".to_owned();
-            return Err(fault(variable.at, message).into());
+            return Err(fault(variable.offset, message).into());
         }
         headers.push(("Authorization".to_owned(), token));
     }
     if let Some(proxy) = settings.proxy.as_ref().filter(|_| overrides.proxy.is_none()) {
-        parse::proxy(proxy.value.reveal()).map_err(|why| fault(proxy.at, why))?;
+        parse::parse_proxy(proxy.value.reveal()).map_err(|why| fault(proxy.offset, why))?;
     }
-    http(place, headers, flag_headers(overrides, environment)?, Some(settings), overrides, environment)
+    http_endpoint(place, headers, flag_headers(overrides, environment)?, Some(settings), overrides, environment)
 }
 
 /// Headers of flags take the place of configured ones of the same name, and any `Authorization` that of
 /// the URL's password.
-fn http(
-    place: Place,
+fn http_endpoint(
+    place: ParsedUrl,
     mut headers: Vec<(String, Secret)>,
     flags: Vec<(String, Secret)>,
-    settings: Option<&Settings>,
-    overrides: &Overrides,
+    settings: Option<&ServerSettings>,
+    overrides: &TargetOverrides,
     environment: &Environment,
 ) -> Result<(Endpoint, Vec<String>)> {
     headers.retain(|(name, _)| !flags.iter().any(|(flag, _)| flag.eq_ignore_ascii_case(name)));
     headers.extend(flags);
     let authorized = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-    headers.extend(place.basic.filter(|_| !authorized).map(|basic| ("Authorization".to_owned(), basic)));
-    let configured = |get: fn(&Settings) -> Option<PathBuf>| settings.and_then(get);
+    headers.extend(place.basic_auth.filter(|_| !authorized).map(|basic| ("Authorization".to_owned(), basic)));
+    let configured = |get: fn(&ServerSettings) -> Option<PathBuf>| settings.and_then(get);
     let insecure = overrides.insecure || settings.is_some_and(|settings| settings.insecure);
     let mut warnings = Vec::new();
     let scheme = place.url.scheme().to_owned();
@@ -219,8 +229,8 @@ fn http(
         None => overrides.key.clone().or_else(|| configured(|settings| settings.key.clone())),
     };
     let proxy = match (&overrides.proxy, settings.and_then(|settings| settings.proxy.as_ref())) {
-        (Some(flag), _) => Some(parse::proxy(flag).map_err(|why| Failure::new(Class::Usage, why))?),
-        (None, Some(set)) => parse::proxy(set.value.reveal()).ok(),
+        (Some(flag), _) => Some(parse::parse_proxy(flag).map_err(|why| Failure::new(ErrorKind::Usage, why))?),
+        (None, Some(set)) => parse::parse_proxy(set.value.reveal()).ok(),
         (None, None) => None,
     };
     let word = settings.and_then(|settings| settings.transport.as_deref());
@@ -232,14 +242,14 @@ fn http(
             Some("sse") => HttpMode::Sse,
             _ => HttpMode::Auto,
         }),
-        tls: Tls {
+        tls: TlsOptions {
             cacert: overrides.cacert.clone().or_else(|| configured(|settings| settings.cacert.clone())),
             cert,
             key,
             insecure,
         },
         proxy,
-        socket: (overrides.unix_socket.as_ref().map(|path| absolute(environment, path)))
+        unix_socket: (overrides.unix_socket.as_ref().map(|path| absolute_path(environment, path)))
             .or_else(|| configured(|settings| settings.unix_socket.clone())),
     };
     let endpoint = if scheme.starts_with("ws") { Endpoint::WebSocket(endpoint) } else { Endpoint::Http(endpoint) };
@@ -247,7 +257,7 @@ fn http(
 }
 
 /// A flag that may be repeated is named by its place: what it holds may be a secret.
-fn numbered(mut failure: Failure, what: &str, flag: &str, index: usize) -> Failure {
+fn with_flag_number(mut failure: Failure, what: &str, flag: &str, index: usize) -> Failure {
     let message = &mut failure.details_mut().message;
     if let Some(rest) = message.strip_prefix(what) {
         let noun = what.trim_start_matches("a ");
@@ -257,85 +267,91 @@ fn numbered(mut failure: Failure, what: &str, flag: &str, index: usize) -> Failu
 }
 
 /// The headers of `--header` and `--bearer-env`.
-fn flag_headers(overrides: &Overrides, environment: &Environment) -> Result<Vec<(String, Secret)>> {
+fn flag_headers(overrides: &TargetOverrides, environment: &Environment) -> Result<Vec<(String, Secret)>> {
     let mut headers = Vec::new();
     for (index, text) in overrides.headers.iter().enumerate() {
-        headers.extend(parse::header_flag(text).map_err(|failure| numbered(failure, "a header", "-H", index))?);
+        headers.extend(
+            parse::parse_header_flag(text).map_err(|failure| with_flag_number(failure, "a header", "-H", index))?,
+        );
     }
     if let Some(variable) = &overrides.bearer_env {
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            return Err(Failure::new(Class::Usage, "--bearer-env and --header Authorization exclude each other"));
+            return Err(Failure::new(ErrorKind::Usage, "--bearer-env and --header Authorization exclude each other"));
         }
-        let token = parse::bearer(variable, environment).map_err(|why| {
+        let token = parse::bearer_header_from_env(variable, environment).map_err(|why| {
             let hint = format!("set {variable}, or name another variable with --bearer-env");
-            Failure::new(Class::Config, why).hint(hint)
+            Failure::new(ErrorKind::Config, why).hint(hint)
         })?;
         headers.push(("Authorization".to_owned(), token));
     }
     Ok(headers)
 }
 
-fn pin(overrides: &Overrides) -> Result<Option<Pin>> {
-    let parse =
-        |text: &String| Pin::parse(text).map_err(|why| Failure::new(Class::Usage, format!("--protocol: {why}")));
+fn protocol_pin(overrides: &TargetOverrides) -> Result<Option<RevisionPin>> {
+    let parse = |text: &String| {
+        RevisionPin::parse(text).map_err(|why| Failure::new(ErrorKind::Usage, format!("--protocol: {why}")))
+    };
     overrides.protocol.as_ref().map(parse).transpose()
 }
 
 /// What every child process inherits: without it, Windows has neither sockets nor random numbers for it.
-const NEEDED: &[&str] = if cfg!(windows) { &["SYSTEMROOT"] } else { &[] };
+const REQUIRED_VARIABLES: &[&str] = if cfg!(windows) { &["SYSTEMROOT"] } else { &[] };
 
 /// What a child process inherits: everything less mcpipe's own secrets, or what the entry names.
-fn inherited(environment: &Environment, inherit: &Inherit, own: &[String]) -> Inherited {
-    let ours = |name: &str| is_own(name) || own.iter().any(|own| is_same_name(own, name));
+fn inherited_environment(environment: &Environment, inherit: &InheritEnv, own: &[String]) -> InheritedEnv {
+    let ours = |name: &str| is_mcpipe_variable(name) || own.iter().any(|own| is_same_variable(own, name));
     let only = |wanted: &dyn Fn(&str) -> bool| {
-        let needed = |name: &str| NEEDED.iter().any(|needed| is_same_name(needed, name));
+        let needed = |name: &str| REQUIRED_VARIABLES.iter().any(|needed| is_same_variable(needed, name));
         let some = environment.iter().filter(|(name, _)| wanted(name) || needed(name));
-        Inherited::Only(some.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect())
+        InheritedEnv::Only(some.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect())
     };
     match inherit {
-        Inherit::All => {
+        InheritEnv::All => {
             let names = environment.iter().map(|(name, _)| name).filter(|name| ours(name));
-            Inherited::AllBut(names.map(ToOwned::to_owned).collect())
+            InheritedEnv::AllBut(names.map(ToOwned::to_owned).collect())
         }
-        Inherit::Nothing => only(&|_| false),
+        InheritEnv::Nothing => only(&|_| false),
         // A variable that the entry names is meant for the server, whoever else uses it.
-        Inherit::Names(names) => only(&|name| names.iter().any(|wanted| is_same_name(wanted, name)) && !is_own(name)),
+        InheritEnv::Only(names) => {
+            only(&|name| names.iter().any(|wanted| is_same_variable(wanted, name)) && !is_mcpipe_variable(name))
+        }
     }
 }
 
 /// The variables that are set for this server: the entry's, under those of flags.
-fn own_variables(configured: &[(String, Secret)], overrides: &Overrides) -> Result<BTreeMap<String, Secret>> {
+fn server_variables(configured: &[(String, Secret)], overrides: &TargetOverrides) -> Result<BTreeMap<String, Secret>> {
     let mut all: BTreeMap<String, Secret> = configured.iter().cloned().collect();
     for (index, text) in overrides.env.iter().enumerate() {
-        let (name, value) = parse::variable(text).map_err(|failure| numbered(failure, "a variable", "-e", index))?;
+        let (name, value) =
+            parse::parse_variable(text).map_err(|failure| with_flag_number(failure, "a variable", "-e", index))?;
         all.insert(name, value);
     }
     Ok(all)
 }
 
 fn working_directory(
-    overrides: &Overrides,
+    overrides: &TargetOverrides,
     environment: &Environment,
-    settings: Option<&Settings>,
+    settings: Option<&ServerSettings>,
 ) -> Result<Option<PathBuf>> {
     if let Some(flag) = &overrides.cwd {
-        let path = absolute(environment, flag);
-        parse::directory(&path).map_err(|why| Failure::new(Class::Usage, format!("--cwd: {why}")))?;
+        let path = absolute_path(environment, flag);
+        parse::check_directory(&path).map_err(|why| Failure::new(ErrorKind::Usage, format!("--cwd: {why}")))?;
         return Ok(Some(path));
     }
     let Some((settings, cwd)) = settings.and_then(|settings| Some((settings, settings.cwd.clone()?))) else {
         return Ok(None);
     };
-    parse::directory(&cwd).map_err(|why| {
-        Failure::new(Class::Config, format!("the server cannot be started: {why}"))
-            .cause(format!("'cwd' is configured in {}", settings.source.shown))
+    parse::check_directory(&cwd).map_err(|why| {
+        Failure::new(ErrorKind::Config, format!("the server cannot be started: {why}"))
+            .cause(format!("'cwd' is configured in {}", settings.source.display_path))
             .hint("see what else is wrong: mcpipe config check")
     })?;
     Ok(Some(cwd))
 }
 
 /// The flags that mean something only for a URL, and whether each was given.
-fn url_flags(overrides: &Overrides) -> [(&'static str, bool); 10] {
+fn url_flags(overrides: &TargetOverrides) -> [(&'static str, bool); 10] {
     [
         ("--header", !overrides.headers.is_empty()),
         ("--bearer-env", overrides.bearer_env.is_some()),
@@ -351,38 +367,38 @@ fn url_flags(overrides: &Overrides) -> [(&'static str, bool); 10] {
 }
 
 /// The flags that mean something only for a command, and whether each was given.
-fn command_flags(overrides: &Overrides) -> [(&'static str, bool); 2] {
+fn command_flags(overrides: &TargetOverrides) -> [(&'static str, bool); 2] {
     [("--env", !overrides.env.is_empty()), ("--cwd", overrides.cwd.is_some())]
 }
 
 /// Refuses flags that mean nothing for a command.
-fn for_commands(overrides: &Overrides, name: &str) -> Result<()> {
-    misfit(&url_flags(overrides), &format!("is for a URL, and '{name}' is started as a command"), |flag| {
+fn reject_flags_for_stdio(overrides: &TargetOverrides, name: &str) -> Result<()> {
+    reject_flags(&url_flags(overrides), &format!("is for a URL, and '{name}' is started as a command"), |flag| {
         (flag == "--header" || flag == "--bearer-env")
             .then(|| "a server process takes its secrets from the environment: --env KEY=VALUE".to_owned())
     })
 }
 
 /// Refuses flags that mean nothing for this URL.
-fn for_urls(overrides: &Overrides, name: &str, scheme: &str) -> Result<()> {
+fn reject_flags_for_url(overrides: &TargetOverrides, name: &str, scheme: &str) -> Result<()> {
     let why = format!("is for a server that is started as a command, and '{name}' is a URL");
-    misfit(&command_flags(overrides), &why, |flag| {
+    reject_flags(&command_flags(overrides), &why, |flag| {
         (flag == "--env").then(|| "to send something with each request, use --header 'Name: value'".to_owned())
     })?;
     if scheme.starts_with("ws") {
-        misfit(
+        reject_flags(
             &[("--transport", overrides.transport.is_some())],
             "chooses how to speak HTTP, and this is a WebSocket",
             |_| None,
         )?;
     }
     let both = overrides.unix_socket.is_some() && overrides.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty());
-    misfit(&[("--proxy", both)], "and --unix-socket exclude each other", |_| None)
+    reject_flags(&[("--proxy", both)], "and --unix-socket exclude each other", |_| None)
 }
 
-fn misfit(given: &[(&str, bool)], why: &str, hint: impl Fn(&str) -> Option<String>) -> Result<()> {
+fn reject_flags(given: &[(&str, bool)], why: &str, hint: impl Fn(&str) -> Option<String>) -> Result<()> {
     let Some((flag, _)) = given.iter().find(|(_, set)| *set) else { return Ok(()) };
-    let failure = Failure::new(Class::Usage, format!("{flag} {why}"));
+    let failure = Failure::new(ErrorKind::Usage, format!("{flag} {why}"));
     Err(match hint(flag) {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
-use crate::config::shown;
+use crate::config::redact;
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::util::loopback;
 
@@ -18,29 +18,35 @@ const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"
 /// Reads `Name: value`, `Name;` (sent empty), or `@FILE` with one header a line, as curl does.
 ///
 /// # Errors
-/// [`Class::Usage`], never showing the value.
-pub fn header_flag(text: &str) -> Result<Vec<(String, Secret)>> {
-    let Some(file) = text.strip_prefix('@') else { return header_line(text).map(|header| vec![header]) };
-    let content = std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(Class::Usage, format!("cannot read the headers in '{file}'")).source(&error))?;
-    content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(header_line).collect()
+/// [`ErrorKind::Usage`], never showing the value.
+pub fn parse_header_flag(text: &str) -> Result<Vec<(String, Secret)>> {
+    let Some(file) = text.strip_prefix('@') else { return parse_header_line(text).map(|header| vec![header]) };
+    let content = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(ErrorKind::Usage, format!("cannot read the headers in '{file}'")).caused_by(&error)
+    })?;
+    content
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(parse_header_line)
+        .collect()
 }
 
-fn header_line(text: &str) -> Result<(String, Secret)> {
+fn parse_header_line(text: &str) -> Result<(String, Secret)> {
     let hint = "write it as 'Name: value'; 'Name;' sends it empty";
     let (name, value) = match text.split_once(':') {
         Some((_, value)) if value.trim().is_empty() => {
             let name = text.trim_end().trim_end_matches(':').trim();
-            return Err(Failure::new(Class::Usage, format!("the header '{name}' has no value")).hint(hint));
+            return Err(Failure::new(ErrorKind::Usage, format!("the header '{name}' has no value")).hint(hint));
         }
         Some((name, value)) => (name.trim(), value.trim()),
         None => match text.trim().strip_suffix(';') {
             Some(name) => (name.trim(), ""),
             // What was typed may be the bare secret.
-            None => return Err(Failure::new(Class::Usage, "a header has no colon").hint(hint)),
+            None => return Err(Failure::new(ErrorKind::Usage, "a header has no colon").hint(hint)),
         },
     };
-    header(name, value).map_err(|why| Failure::new(Class::Usage, why).hint(hint))?;
+    validate_header(name, value).map_err(|why| Failure::new(ErrorKind::Usage, why).hint(hint))?;
     Ok((name.to_owned(), Secret::new(value)))
 }
 
@@ -48,7 +54,7 @@ fn header_line(text: &str) -> Result<(String, Secret)> {
 ///
 /// # Errors
 /// What is wrong, without the value.
-pub fn header(name: &str, value: &str) -> Result<(), String> {
+pub fn validate_header(name: &str, value: &str) -> Result<(), String> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("'{name}' cannot be the name of a header"))?;
     HeaderValue::from_bytes(value.as_bytes())
         .map_err(|_| format!("the value of the header '{name}' holds a line break or another control character"))?;
@@ -58,12 +64,12 @@ pub fn header(name: &str, value: &str) -> Result<(), String> {
 /// Reads `KEY=VALUE`.
 ///
 /// # Errors
-/// [`Class::Usage`], never showing the value.
-pub fn variable(text: &str) -> Result<(String, Secret)> {
+/// [`ErrorKind::Usage`], never showing the value.
+pub fn parse_variable(text: &str) -> Result<(String, Secret)> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !text.contains('\0') => Ok((name.to_owned(), Secret::new(value))),
-        Some(_) => Err(Failure::new(Class::Usage, "a variable has no name").hint("write it as --env KEY=VALUE")),
-        None => Err(Failure::new(Class::Usage, "a variable has no value")
+        Some(_) => Err(Failure::new(ErrorKind::Usage, "a variable has no name").hint("write it as --env KEY=VALUE")),
+        None => Err(Failure::new(ErrorKind::Usage, "a variable has no value")
             .cause("the server inherits your environment already; --env sets a variable to a value")
             .hint("write it as --env KEY=VALUE")),
     }
@@ -71,20 +77,20 @@ pub fn variable(text: &str) -> Result<(String, Secret)> {
 
 /// A URL, the credentials that stood in it, and the URL as it may be shown.
 #[derive(Debug)]
-pub struct Place {
+pub struct ParsedUrl {
     /// The URL without user, password and fragment.
     pub url: Url,
     /// The value of `Authorization` that follows from user and password.
-    pub basic: Option<Secret>,
+    pub basic_auth: Option<Secret>,
     /// The URL without what looks like a secret in its query.
-    pub shown: String,
+    pub display_url: String,
 }
 
 /// Reads a URL of a scheme that is spoken.
 ///
 /// # Errors
 /// What is wrong; where it could show a password, without the URL.
-pub fn url(text: &str) -> Result<Place, String> {
+pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let mut url = Url::parse(text.trim()).map_err(|error| match text.contains('@') {
         true => format!("the URL cannot be read: {error}"),
         false => format!("the URL '{text}' cannot be read: {error}"),
@@ -97,30 +103,30 @@ pub fn url(text: &str) -> Result<Place, String> {
             "'{scheme}' is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are{socket}"
         ));
     }
-    let basic = basic(&url);
+    let basic = basic_auth_header(&url);
     // Neither fails for a URL with a host, which these schemes always have.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    let shown = shown::url(url.as_str());
-    Ok(Place { url, basic, shown })
+    let shown = redact::redact_url(url.as_str());
+    Ok(ParsedUrl { url, basic_auth: basic, display_url: shown })
 }
 
 /// The path in `unix:PATH`, also written `unix://PATH`; `None` where it is something else.
 #[must_use]
-pub fn unix(text: &str) -> Option<&str> {
+pub fn unix_socket_path(text: &str) -> Option<&str> {
     let path = text.trim().strip_prefix("unix:")?;
     Some(path.strip_prefix("//").unwrap_or(path))
 }
 
 /// Whether what is sent to this URL can be read and changed on the way: plain, and to another host.
 #[must_use]
-pub fn is_exposed(url: &Url) -> bool {
+pub fn is_plaintext_to_remote(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "ws") && !loopback::is_loopback(url)
 }
 
 /// The `Authorization` of a URL's user and password (RFC 7617).
-fn basic(url: &Url) -> Option<Secret> {
+fn basic_auth_header(url: &Url) -> Option<Secret> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
@@ -134,7 +140,7 @@ fn basic(url: &Url) -> Option<Secret> {
 ///
 /// # Errors
 /// What is wrong, without the URL, which may hold a password.
-pub fn proxy(text: &str) -> Result<Secret, String> {
+pub fn parse_proxy(text: &str) -> Result<Secret, String> {
     let supported = || format!("use {}://", PROXY_SCHEMES.join("://, "));
     // `host:port` alone is curl's way of writing an http proxy.
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -152,14 +158,14 @@ pub fn proxy(text: &str) -> Result<Secret, String> {
 ///
 /// # Errors
 /// What is wrong, without the token.
-pub fn bearer(variable: &str, environment: &Environment) -> Result<Secret, String> {
-    let token = environment.raw(variable).map(str::trim).unwrap_or_default();
+pub fn bearer_header_from_env(variable: &str, environment: &Environment) -> Result<Secret, String> {
+    let token = environment.get_raw(variable).map(str::trim).unwrap_or_default();
     if token.is_empty() {
-        let state = if environment.raw(variable).is_some() { "is empty" } else { "is not set" };
+        let state = if environment.get_raw(variable).is_some() { "is empty" } else { "is not set" };
         return Err(format!("the variable {variable}, which should hold the bearer token, {state}"));
     }
     let value = format!("Bearer {token}");
-    header("Authorization", &value)
+    validate_header("Authorization", &value)
         .map_err(|_| format!("the bearer token in the variable {variable} holds control characters"))?;
     Ok(Secret::new(value))
 }
@@ -168,7 +174,7 @@ pub fn bearer(variable: &str, environment: &Environment) -> Result<Secret, Strin
 ///
 /// # Errors
 /// What is wrong.
-pub fn directory(path: &Path) -> Result<(), String> {
+pub fn check_directory(path: &Path) -> Result<(), String> {
     match path.metadata() {
         Ok(meta) if meta.is_dir() => Ok(()),
         Ok(_) => Err(format!("'{}' is not a directory", path.display())),

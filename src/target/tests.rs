@@ -4,47 +4,52 @@ use super::*;
 use std::path::Path;
 
 use crate::secret::Secret;
-use crate::transport::{HttpEndpoint, Inherited, StdioEndpoint, Wire};
+use crate::transport::{HttpEndpoint, InheritedEnv, StdioEndpoint, TransportKind};
 
 /// An environment whose configuration is a file of this text, and whose directory is gone with it.
-struct World {
+struct ConfigFixture {
     dir: tempfile::TempDir,
     variables: Vec<(String, String)>,
 }
 
-impl World {
+impl ConfigFixture {
     fn new(config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join(".config/mcpipe");
         std::fs::create_dir_all(&at).unwrap();
         std::fs::write(at.join("config.toml"), config).unwrap();
         let home = dir.path().display().to_string();
-        World { dir, variables: crate::env::at_home(&home) }
+        ConfigFixture { dir, variables: crate::env::home_variables(&home) }
     }
 
-    fn set(mut self, name: &str, value: &str) -> Self {
+    fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    fn run(&self, words: Words, overrides: &Overrides) -> Result<Resolved> {
+    fn resolve(&self, words: PositionalWords, overrides: &TargetOverrides) -> Result<ResolvedTarget> {
         let environment = Environment::new(self.variables.clone(), self.dir.path());
-        resolve(words, overrides, &Lookup::new(&environment, None), &crate::config::secrets::Secrets::default())
+        resolve_target(
+            words,
+            overrides,
+            &LazyConfig::new(&environment, None),
+            &crate::config::value::secrets::Secrets::default(),
+        )
     }
 
-    fn target(&self, word: &str, overrides: &Overrides) -> Result<Target> {
-        self.run(call(&[word], &[]), overrides).map(|resolved| resolved.target)
+    fn target(&self, word: &str, overrides: &TargetOverrides) -> Result<Target> {
+        self.resolve(positional_words(&[word], &[]), overrides).map(|resolved| resolved.target)
     }
 }
 
-fn call(words: &[&str], command: &[&str]) -> Words {
+fn positional_words(words: &[&str], command: &[&str]) -> PositionalWords {
     let mut words = words.iter().map(|word| (*word).to_owned());
     let command = command.iter().map(|word| (*word).to_owned()).collect();
-    Words { target: words.next(), rest: words.collect(), command, splits: true }
+    PositionalWords { target: words.next(), rest: words.collect(), command, takes_tool: true }
 }
 
-fn flags() -> Overrides {
-    Overrides::default()
+fn no_flags() -> TargetOverrides {
+    TargetOverrides::default()
 }
 
 fn http(target: &Target) -> &HttpEndpoint {
@@ -65,9 +70,9 @@ fn headers(target: &Target) -> Vec<(&str, &str)> {
     http(target).headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect()
 }
 
-fn refused(result: Result<Target>, class: Class, part: &str) -> Failure {
+fn refused(result: Result<Target>, class: ErrorKind, part: &str) -> Failure {
     let failure = result.unwrap_err();
-    assert_eq!(failure.class(), class, "{failure}");
+    assert_eq!(failure.kind(), class, "{failure}");
     let text = format!("{failure} {}", failure.details().hint.clone().unwrap_or_default());
     assert!(text.contains(part), "'{part}' is not in '{text}'");
     failure
@@ -77,56 +82,61 @@ const BROKEN: &str = "this is no TOML";
 
 #[test]
 fn a_url_and_a_command_line_never_open_a_configuration_file() {
-    let world = World::new(BROKEN);
-    let target = world.target("https://mcp.example.com/mcp", &flags()).unwrap();
-    assert_eq!((target.name.as_str(), target.configured), ("https://mcp.example.com/mcp", false));
+    let world = ConfigFixture::new(BROKEN);
+    let target = world.target("https://mcp.example.com/mcp", &no_flags()).unwrap();
+    assert_eq!((target.name.as_str(), target.is_configured), ("https://mcp.example.com/mcp", false));
     for line in ["./server.py", "../x", "/bin/x", "~/x", "npx -y x", "\tnpx x"] {
-        assert!(matches!(world.target(line, &flags()).unwrap().endpoint, Endpoint::Stdio(_)), "{line}");
+        assert!(matches!(world.target(line, &no_flags()).unwrap().endpoint, Endpoint::Stdio(_)), "{line}");
     }
-    assert!(world.run(call(&["tool"], &["npx"]), &flags()).is_ok());
-    refused(world.target("name", &flags()), Class::Config, "this is not TOML");
+    assert!(world.resolve(positional_words(&["tool"], &["npx"]), &no_flags()).is_ok());
+    refused(world.target("name", &no_flags()), ErrorKind::Config, "this is not TOML");
 }
 
 #[test]
 fn only_a_file_that_was_named_gives_defaults_to_a_url() {
-    let world = World::new("[defaults]\ntimeout = 7\n");
-    assert_eq!(world.target("https://a/", &flags()).unwrap().timeout, None);
+    let world = ConfigFixture::new("[defaults]\ntimeout = 7\n");
+    assert_eq!(world.target("https://a/", &no_flags()).unwrap().timeout, None);
     let file = world.dir.path().join(".config/mcpipe/config.toml").display().to_string();
-    let world = world.set("MCPIPE_CONFIG", &file);
-    assert_eq!(world.target("https://a/", &flags()).unwrap().timeout, Some(Duration::from_secs(7)));
+    let world = world.with_variable("MCPIPE_CONFIG", &file);
+    assert_eq!(world.target("https://a/", &no_flags()).unwrap().timeout, Some(Duration::from_secs(7)));
 }
 
 #[test]
 fn a_command_line_is_split_by_word_rules_and_the_tilde_expanded() {
-    let world = World::new(BROKEN);
+    let world = ConfigFixture::new(BROKEN);
     let blank = if cfg!(windows) { "\"f g\"" } else { "f\\ g" };
     let line = format!("~/bin/srv 'a b' \"c\\\"d\" ~/e {blank} '' $HOME *");
-    let target = world.target(&line, &flags()).unwrap();
+    let target = world.target(&line, &no_flags()).unwrap();
     let home = world.dir.path().display().to_string();
     assert_eq!(stdio(&target).program, format!("{home}/bin/srv"));
     assert_eq!(stdio(&target).args, ["a b", "c\"d", &format!("{home}/e"), "f g", "", "$HOME", "*"]);
-    refused(world.target("npx 'x", &flags()), Class::Usage, "a quote is opened and never closed");
-    refused(world.target("'' x", &flags()), Class::Usage, "names no program");
-    refused(world.target("", &flags()), Class::Usage, "the target is empty");
-    refused(world.target(" ", &flags()), Class::Usage, "the target is empty");
+    refused(world.target("npx 'x", &no_flags()), ErrorKind::Usage, "a quote is opened and never closed");
+    refused(world.target("'' x", &no_flags()), ErrorKind::Usage, "names no program");
+    refused(world.target("", &no_flags()), ErrorKind::Usage, "the target is empty");
+    refused(world.target(" ", &no_flags()), ErrorKind::Usage, "the target is empty");
 }
 
 #[test]
 fn words_after_the_dashes_are_the_target_and_the_others_move_up() {
-    let world = World::new(BROKEN);
-    let resolved = world.run(call(&["get-sum", "a=2", "b=3"], &["npx", "~/x", "a b"]), &flags()).unwrap();
+    let world = ConfigFixture::new(BROKEN);
+    let resolved =
+        world.resolve(positional_words(&["get-sum", "a=2", "b=3"], &["npx", "~/x", "a b"]), &no_flags()).unwrap();
     assert_eq!(resolved.rest, ["get-sum", "a=2", "b=3"]);
     assert_eq!(stdio(&resolved.target).args, ["~/x", "a b"], "the shell has expanded what was to be expanded");
     let name = if cfg!(windows) { "npx \"~/x\" \"a b\"" } else { "npx '~/x' 'a b'" };
     assert_eq!(resolved.target.name, name);
-    let resolved = world.run(call(&[], &["npx"]), &flags()).unwrap();
+    let resolved = world.resolve(positional_words(&[], &["npx"]), &no_flags()).unwrap();
     assert!(resolved.rest.is_empty());
-    refused(world.run(call(&[], &[]), &flags()).map(|r| r.target), Class::Usage, "no target was given");
+    refused(
+        world.resolve(positional_words(&[], &[]), &no_flags()).map(|r| r.target),
+        ErrorKind::Usage,
+        "no target was given",
+    );
 }
 
 #[test]
 fn server_dot_tool_splits_after_the_longest_known_name() {
-    let world = World::new(
+    let world = ConfigFixture::new(
         "[servers.a]\nurl = 'https://a/'\n[servers.'b.c']\nurl = 'https://bc/'\n[servers.b]\nurl = 'https://b/'\n",
     );
     for (words, name, rest) in [
@@ -138,110 +148,114 @@ fn server_dot_tool_splits_after_the_longest_known_name() {
         (&["a.t(q: \"two words\", f: fn())"], "a", &["t(q: \"two words\", f: fn())"]),
         (&["a.t()"], "a", &["t()"]),
     ] {
-        let resolved = world.run(call(words, &[]), &flags()).unwrap();
+        let resolved = world.resolve(positional_words(words, &[]), &no_flags()).unwrap();
         assert_eq!(
             (resolved.target.name.as_str(), resolved.rest),
             (name, rest.iter().map(|w| (*w).to_owned()).collect())
         );
     }
-    refused(world.target("a.", &flags()), Class::Config, "no server named 'a.'");
-    let words = Words { splits: false, ..call(&["a.x"], &[]) };
-    assert!(world.run(words, &flags()).is_err(), "read and prompt take no tool");
+    refused(world.target("a.", &no_flags()), ErrorKind::Config, "no server named 'a.'");
+    let words = PositionalWords { takes_tool: false, ..positional_words(&["a.x"], &[]) };
+    assert!(world.resolve(words, &no_flags()).is_err(), "read and prompt take no tool");
 }
 
 #[test]
 fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
-    let world = World::new("[servers.linear]\nurl = 'https://a/'\n");
-    refused(world.target("linaer", &flags()), Class::Config, "did you mean 'linear'?");
-    refused(world.target("linaer.list", &flags()), Class::Config, "did you mean 'linear'?");
-    refused(world.target("other", &flags()), Class::Config, "mcpipe config add other URL");
-    refused(world.target("mcp.example.com/mcp", &flags()), Class::Config, "did you mean https://mcp.example.com/mcp ?");
-    refused(world.target("mcp.example.com", &flags()), Class::Config, "did you mean https://mcp.example.com ?");
-    refused(world.target("example.dev", &flags()), Class::Config, "did you mean https://example.dev ?");
-    refused(world.target("other.tool", &flags()), Class::Config, "mcpipe config add other.tool URL");
-    refused(world.target("linaer.com", &flags()), Class::Config, "did you mean 'linear'?");
+    let world = ConfigFixture::new("[servers.linear]\nurl = 'https://a/'\n");
+    refused(world.target("linaer", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
+    refused(world.target("linaer.list", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
+    refused(world.target("other", &no_flags()), ErrorKind::Config, "mcpipe config add other URL");
+    refused(
+        world.target("mcp.example.com/mcp", &no_flags()),
+        ErrorKind::Config,
+        "did you mean https://mcp.example.com/mcp ?",
+    );
+    refused(world.target("mcp.example.com", &no_flags()), ErrorKind::Config, "did you mean https://mcp.example.com ?");
+    refused(world.target("example.dev", &no_flags()), ErrorKind::Config, "did you mean https://example.dev ?");
+    refused(world.target("other.tool", &no_flags()), ErrorKind::Config, "mcpipe config add other.tool URL");
+    refused(world.target("linaer.com", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
     for local in ["localhost:3000", "a.localhost:3000", "localhost.:3000", "127.0.0.1:3000", "127.1:3000"] {
-        refused(world.target(local, &flags()), Class::Config, &format!("did you mean http://{local} ?"));
+        refused(world.target(local, &no_flags()), ErrorKind::Config, &format!("did you mean http://{local} ?"));
     }
     let remote = "did you mean https://127.0.0.1.example:3000 ?";
-    refused(world.target("127.0.0.1.example:3000", &flags()), Class::Config, remote);
-    refused(World::new("").target("x", &flags()), Class::Config, "no server is configured at all");
+    refused(world.target("127.0.0.1.example:3000", &no_flags()), ErrorKind::Config, remote);
+    refused(ConfigFixture::new("").target("x", &no_flags()), ErrorKind::Config, "no server is configured at all");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
         let program = world.dir.path().join("linea");
         std::fs::write(&program, "").unwrap();
         let path = world.dir.path().display().to_string();
-        let world = world.set("PATH", &path);
-        refused(world.target("linea", &flags()), Class::Config, "did you mean 'linear'?");
+        let world = world.with_variable("PATH", &path);
+        refused(world.target("linea", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let failure = refused(world.target("linea", &flags()), Class::Config, "ending with: -- linea");
+        let failure = refused(world.target("linea", &no_flags()), ErrorKind::Config, "ending with: -- linea");
         assert!(format!("{failure:?}").contains("did you mean 'linear'?"), "{failure:?}");
     }
 }
 
 #[test]
 fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
-    let world = World::new(BROKEN);
-    let target = world.target("https://ada:p%40ss@a.example:8443/mcp?x=1&api_key=k3y#frag", &flags()).unwrap();
+    let world = ConfigFixture::new(BROKEN);
+    let target = world.target("https://ada:p%40ss@a.example:8443/mcp?x=1&api_key=k3y#frag", &no_flags()).unwrap();
     assert_eq!(http(&target).url.as_str(), "https://a.example:8443/mcp?x=1&api_key=k3y");
     assert_eq!(target.name, "https://a.example:8443/mcp?x=1&api_key=[redacted]");
     assert_eq!(headers(&target), [("Authorization", "Basic YWRhOnBAc3M=")]);
-    let own = Overrides { headers: vec!["authorization: mine".into()], ..flags() };
+    let own = TargetOverrides { headers: vec!["authorization: mine".into()], ..no_flags() };
     assert_eq!(headers(&world.target("https://ada:pw@a/", &own).unwrap()), [("authorization", "mine")]);
     for word in ["ftp://a", "file:///x", "HTTPX://a", "wsx://a"] {
         refused(
-            world.target(word, &flags()),
-            Class::Usage,
+            world.target(word, &no_flags()),
+            ErrorKind::Usage,
             "is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are",
         );
     }
-    refused(world.target("http+unix://%2Frun%2Fx/mcp", &flags()), Class::Usage, "--unix-socket PATH http://");
-    assert!(world.target("HTTPS://a/", &flags()).is_ok());
-    let failure = refused(world.target("https://u:s3cret@", &flags()), Class::Usage, "cannot be read");
+    refused(world.target("http+unix://%2Frun%2Fx/mcp", &no_flags()), ErrorKind::Usage, "--unix-socket PATH http://");
+    assert!(world.target("HTTPS://a/", &no_flags()).is_ok());
+    let failure = refused(world.target("https://u:s3cret@", &no_flags()), ErrorKind::Usage, "cannot be read");
     assert!(!format!("{failure:?}").contains("s3cret"));
 }
 
 #[test]
 fn plain_http_is_for_loopback_unless_it_is_allowed() {
-    let world = World::new(
+    let world = ConfigFixture::new(
         "[servers.far]\nurl = 'http://far.example/'\n[servers.ok]\nurl = 'http://far.example/'\nallow_http = true\n",
     );
     for near in ["localhost:80", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::ffff:127.0.0.1]"]
     {
-        assert!(world.target(&format!("http://{near}/"), &flags()).is_ok(), "{near}");
+        assert!(world.target(&format!("http://{near}/"), &no_flags()).is_ok(), "{near}");
     }
     for far in ["a.example", "localhost.example", "10.0.0.1", "[::2]", "0.0.0.0", "127.0.0.1.example"] {
-        refused(world.target(&format!("http://{far}/"), &flags()), Class::Usage, "--allow-http");
+        refused(world.target(&format!("http://{far}/"), &no_flags()), ErrorKind::Usage, "--allow-http");
     }
-    let allow = Overrides { allow_http: true, ..flags() };
+    let allow = TargetOverrides { allow_http: true, ..no_flags() };
     assert!(world.target("http://far.example/", &allow).is_ok());
-    refused(world.target("far", &flags()), Class::Config, "config.toml:2: http://far.example/ is plain http");
-    assert!(world.target("far", &allow).is_ok() && world.target("ok", &flags()).is_ok());
+    refused(world.target("far", &no_flags()), ErrorKind::Config, "config.toml:2: http://far.example/ is plain http");
+    assert!(world.target("far", &allow).is_ok() && world.target("ok", &no_flags()).is_ok());
 }
 
 #[test]
 fn flags_lie_over_the_entry() {
     let config = "[servers.a]\nurl = 'https://a/'\ntransport = 'sse'\nprotocol = 'legacy'\nbearer_env = 'TOKEN'\n\
         cert = 'c.pem'\nkey = 'k.pem'\nproxy = 'http://p'\n[servers.a.headers]\nX-A = '1'\nX-B = '2'\n";
-    let world = World::new(config).set("TOKEN", " t0ken\n").set("OTHER", "t1");
-    let target = world.target("a", &flags()).unwrap();
+    let world = ConfigFixture::new(config).with_variable("TOKEN", " t0ken\n").with_variable("OTHER", "t1");
+    let target = world.target("a", &no_flags()).unwrap();
     assert_eq!(headers(&target), [("X-A", "1"), ("X-B", "2"), ("Authorization", "Bearer t0ken")]);
-    assert_eq!((http(&target).mode, target.protocol), (HttpMode::Sse, Pin::Legacy));
+    assert_eq!((http(&target).mode, target.protocol), (HttpMode::Sse, RevisionPin::Legacy));
     assert_eq!(http(&target).tls.key, Some(world.dir.path().join(".config/mcpipe/k.pem")));
-    let overrides = Overrides {
+    let overrides = TargetOverrides {
         headers: vec!["x-a: 9".into(), "X-C;".into()],
         bearer_env: Some("OTHER".into()),
         transport: Some(HttpMode::Auto),
         protocol: Some("2026-07-28".into()),
         cert: Some("mine.pem".into()),
         proxy: Some("socks5h://u:p@q:1".into()),
-        ..flags()
+        ..no_flags()
     };
     let target = world.target("a", &overrides).unwrap();
     assert_eq!(headers(&target), [("X-B", "2"), ("x-a", "9"), ("X-C", ""), ("Authorization", "Bearer t1")]);
     assert_eq!(http(&target).mode, HttpMode::Auto);
-    assert_eq!(target.protocol, Pin::Exact(crate::protocol::revision::Revision::V2026_07_28));
+    assert_eq!(target.protocol, RevisionPin::Exact(crate::protocol::revision::Revision::V2026_07_28));
     assert_eq!(
         (http(&target).tls.cert.as_deref(), http(&target).tls.key.as_deref()),
         (Some(Path::new("mine.pem")), None)
@@ -251,30 +265,47 @@ fn flags_lie_over_the_entry() {
 
 #[test]
 fn flags_that_do_not_fit_are_usage_errors() {
-    let world = World::new("[servers.c]\ncommand = 'x'\n[servers.u]\nurl = 'https://u/'\n");
-    let header = Overrides { headers: vec!["A: b".into()], ..flags() };
+    let world = ConfigFixture::new("[servers.c]\ncommand = 'x'\n[servers.u]\nurl = 'https://u/'\n");
+    let header = TargetOverrides { headers: vec!["A: b".into()], ..no_flags() };
     for word in ["c", "./x", "npx x"] {
-        refused(world.target(word, &header), Class::Usage, "--header is for a URL");
-        refused(world.target(word, &Overrides { insecure: true, ..flags() }), Class::Usage, "--insecure is for a URL");
+        refused(world.target(word, &header), ErrorKind::Usage, "--header is for a URL");
+        refused(
+            world.target(word, &TargetOverrides { insecure: true, ..no_flags() }),
+            ErrorKind::Usage,
+            "--insecure is for a URL",
+        );
     }
     for word in ["u", "https://a/"] {
-        refused(world.target(word, &Overrides { env: vec!["A=b".into()], ..flags() }), Class::Usage, "--env is for");
-        refused(world.target(word, &Overrides { cwd: Some("/".into()), ..flags() }), Class::Usage, "--cwd is for");
+        refused(
+            world.target(word, &TargetOverrides { env: vec!["A=b".into()], ..no_flags() }),
+            ErrorKind::Usage,
+            "--env is for",
+        );
+        refused(
+            world.target(word, &TargetOverrides { cwd: Some("/".into()), ..no_flags() }),
+            ErrorKind::Usage,
+            "--cwd is for",
+        );
     }
-    let protocol = Overrides { protocol: Some("2020-01-01".into()), ..flags() };
-    refused(world.target("u", &protocol), Class::Usage, "--protocol: unknown revision '2020-01-01'");
-    refused(world.target("c", &Overrides { cwd: Some("/nowhere".into()), ..flags() }), Class::Usage, "--cwd: ");
+    let protocol = TargetOverrides { protocol: Some("2020-01-01".into()), ..no_flags() };
+    refused(world.target("u", &protocol), ErrorKind::Usage, "--protocol: unknown revision '2020-01-01'");
     refused(
-        world.target("u", &Overrides { proxy: Some("ftp://p".into()), ..flags() }),
-        Class::Usage,
+        world.target("c", &TargetOverrides { cwd: Some("/nowhere".into()), ..no_flags() }),
+        ErrorKind::Usage,
+        "--cwd: ",
+    );
+    refused(
+        world.target("u", &TargetOverrides { proxy: Some("ftp://p".into()), ..no_flags() }),
+        ErrorKind::Usage,
         "'ftp' is no kind",
     );
 }
 
 #[test]
 fn headers_are_read_as_curl_reads_them_and_never_shown() {
-    let world = World::new(BROKEN);
-    let with = |text: &str| world.target("https://a/", &Overrides { headers: vec![text.to_owned()], ..flags() });
+    let world = ConfigFixture::new(BROKEN);
+    let with =
+        |text: &str| world.target("https://a/", &TargetOverrides { headers: vec![text.to_owned()], ..no_flags() });
     assert_eq!(headers(&with("A:b: c ").unwrap()), [("A", "b: c")]);
     assert_eq!(headers(&with("A;").unwrap()), [("A", "")]);
     assert_eq!(headers(&with("A: é").unwrap()), [("A", "é")]);
@@ -286,16 +317,16 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
         ("A: s3cret\r\nB: c", "holds a line break"),
         ("@/nowhere", "cannot read the headers in '/nowhere'"),
     ] {
-        let failure = refused(with(text), Class::Usage, part);
+        let failure = refused(with(text), ErrorKind::Usage, part);
         assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
     }
     let file = world.dir.path().join("h");
     std::fs::write(&file, "# mine\nA: 1\n\nB: 2\r\n").unwrap();
     assert_eq!(headers(&with(&format!("@{}", file.display())).unwrap()), [("A", "1"), ("B", "2")]);
-    let bearer = |variable: &str| Overrides { bearer_env: Some(variable.into()), ..flags() };
+    let bearer = |variable: &str| TargetOverrides { bearer_env: Some(variable.into()), ..no_flags() };
     refused(
         world.target("https://a/", &bearer("NOPE")),
-        Class::Config,
+        ErrorKind::Config,
         "NOPE, which should hold the bearer token, is not set",
     );
 }
@@ -307,70 +338,71 @@ fn a_child_inherits_everything_but_our_secrets() {
         [servers.u]\nurl = 'https://u/'\nbearer_env = 'TOKEN'\nauth = { client_secret = '${APP_SECRET}' }\n";
     let world = ["A", "B", "C", "TOKEN", "APP_SECRET", "MCPIPE_LOGIN", "MCPIPE_ANYTHING"]
         .iter()
-        .fold(World::new(config), |world, name| world.set(name, "ours"));
-    let env = |word: &str, overrides: &Overrides| {
+        .fold(ConfigFixture::new(config), |world, name| world.with_variable(name, "ours"));
+    let env = |word: &str, overrides: &TargetOverrides| {
         let target = world.target(word, overrides).unwrap();
         let endpoint = stdio(&target);
-        let mut all: std::collections::BTreeMap<&str, &str> = match &endpoint.inherited {
-            Inherited::AllBut(names) => {
+        let mut all: std::collections::BTreeMap<&str, &str> = match &endpoint.inherited_env {
+            InheritedEnv::AllBut(names) => {
                 let left = world.variables.iter().filter(|(name, _)| !names.contains(name));
                 left.map(|(name, value)| (name.as_str(), value.as_str())).collect()
             }
-            Inherited::Only(some) => some.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect(),
+            InheritedEnv::Only(some) => some.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect(),
         };
         all.extend(endpoint.env.iter().map(|(name, value)| (name.as_str(), value.reveal())));
         all.retain(|name, _| *name != "HOME" && !name.starts_with("XDG_"));
         all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(env("./x", &flags()), "A=ours APP_SECRET=ours B=ours C=ours TOKEN=ours");
-    assert_eq!(env("c", &flags()), "A=entry B=entry C=ours");
+    assert_eq!(env("./x", &no_flags()), "A=ours APP_SECRET=ours B=ours C=ours TOKEN=ours");
+    assert_eq!(env("c", &no_flags()), "A=entry B=entry C=ours");
     assert_eq!(
-        env("c", &Overrides { env: vec!["B=flag=x".into(), "D=".into()], ..flags() }),
+        env("c", &TargetOverrides { env: vec!["B=flag=x".into(), "D=".into()], ..no_flags() }),
         "A=entry B=flag=x C=ours D="
     );
-    assert_eq!(env("none", &flags()), "");
-    assert_eq!(env("some", &flags()), "A=ours TOKEN=ours");
+    assert_eq!(env("none", &no_flags()), "");
+    assert_eq!(env("some", &no_flags()), "A=ours TOKEN=ours");
     for text in ["=x", "A", ""] {
-        let overrides = Overrides { env: vec![text.into()], ..flags() };
-        refused(world.target("c", &overrides), Class::Usage, "--env KEY=VALUE");
+        let overrides = TargetOverrides { env: vec![text.into()], ..no_flags() };
+        refused(world.target("c", &overrides), ErrorKind::Usage, "--env KEY=VALUE");
     }
 }
 
 #[test]
 fn nothing_checked_is_told_loudly() {
-    let world = World::new("[servers.u]\nurl = 'https://u/'\ninsecure = true\n");
-    assert!(world.target("https://a/", &flags()).unwrap().warnings.is_empty());
-    let target = world.target("https://a/", &Overrides { insecure: true, ..flags() }).unwrap();
+    let world = ConfigFixture::new("[servers.u]\nurl = 'https://u/'\ninsecure = true\n");
+    assert!(world.target("https://a/", &no_flags()).unwrap().warnings.is_empty());
+    let target = world.target("https://a/", &TargetOverrides { insecure: true, ..no_flags() }).unwrap();
     assert!(target.warnings[0].contains("a is NOT checked") && http(&target).tls.insecure);
-    assert_eq!(world.target("u", &flags()).unwrap().warnings.len(), 1);
+    assert_eq!(world.target("u", &no_flags()).unwrap().warnings.len(), 1);
 }
 
 #[test]
 fn web_sockets_have_what_urls_have() {
-    let world = World::new("[servers.w]\nurl = 'wss://u:p@w.example/mcp'\nheaders = { A = 'b' }\nproxy = 'http://p'\n");
-    let target = world.target("w", &flags()).unwrap();
-    assert_eq!(target.endpoint.wire(), Wire::WebSocket);
+    let world =
+        ConfigFixture::new("[servers.w]\nurl = 'wss://u:p@w.example/mcp'\nheaders = { A = 'b' }\nproxy = 'http://p'\n");
+    let target = world.target("w", &no_flags()).unwrap();
+    assert_eq!(target.endpoint.transport_kind(), TransportKind::WebSocket);
     assert_eq!(headers(&target), [("A", "b"), ("Authorization", "Basic dTpw")]);
     assert_eq!(http(&target).url.as_str(), "wss://w.example/mcp");
     assert!(http(&target).proxy.is_some());
-    assert_eq!(world.target("ws://localhost:1/", &flags()).unwrap().name, "ws://localhost:1/");
-    refused(world.target("ws://far.example/", &flags()), Class::Usage, "plain ws to another host");
-    assert!(world.target("ws://far.example/", &Overrides { allow_http: true, ..flags() }).is_ok());
-    let sse = Overrides { transport: Some(HttpMode::Sse), ..flags() };
-    refused(world.target("ws://localhost/", &sse), Class::Usage, "this is a WebSocket");
-    let loud = world.target("wss://w.example/", &Overrides { insecure: true, ..flags() }).unwrap();
+    assert_eq!(world.target("ws://localhost:1/", &no_flags()).unwrap().name, "ws://localhost:1/");
+    refused(world.target("ws://far.example/", &no_flags()), ErrorKind::Usage, "plain ws to another host");
+    assert!(world.target("ws://far.example/", &TargetOverrides { allow_http: true, ..no_flags() }).is_ok());
+    let sse = TargetOverrides { transport: Some(HttpMode::Sse), ..no_flags() };
+    refused(world.target("ws://localhost/", &sse), ErrorKind::Usage, "this is a WebSocket");
+    let loud = world.target("wss://w.example/", &TargetOverrides { insecure: true, ..no_flags() }).unwrap();
     assert!(loud.warnings[0].contains("NOT checked"));
-    let world = World::new("[servers.w]\nurl = 'wss://w/'\ntransport = 'sse'\n");
-    refused(world.target("w", &flags()), Class::Config, "has no meaning for a WebSocket");
+    let world = ConfigFixture::new("[servers.w]\nurl = 'wss://w/'\ntransport = 'sse'\n");
+    refused(world.target("w", &no_flags()), ErrorKind::Config, "has no meaning for a WebSocket");
 }
 
 #[cfg(unix)]
 #[test]
 fn a_unix_socket_is_named_by_its_path() {
-    let world = World::new(
+    let world = ConfigFixture::new(
         "[servers.s]\nurl = 'unix:run/s.sock'\ntimeout = 3\n[servers.odd]\nurl = 'unix:/s'\nheaders = { A = 'b' }\n",
     );
-    let path = |word: &str| match world.target(word, &flags()).unwrap().endpoint {
+    let path = |word: &str| match world.target(word, &no_flags()).unwrap().endpoint {
         Endpoint::Unix(endpoint) => endpoint.path,
         other => panic!("{other:?}"),
     };
@@ -380,62 +412,67 @@ fn a_unix_socket_is_named_by_its_path() {
     assert_eq!(path("unix:~/with blank"), home.join("with blank"));
     assert_eq!(path("unix:here"), home.join("here"), "below the working directory");
     assert_eq!(path("s"), home.join(".config/mcpipe/run/s.sock"), "below the file's directory");
-    assert_eq!(world.target("unix:/run/s.sock", &flags()).unwrap().name, "unix:/run/s.sock");
-    refused(world.target("unix:", &flags()), Class::Usage, "names no socket");
+    assert_eq!(world.target("unix:/run/s.sock", &no_flags()).unwrap().name, "unix:/run/s.sock");
+    refused(world.target("unix:", &no_flags()), ErrorKind::Usage, "names no socket");
     refused(
-        world.target("odd", &flags()),
-        Class::Config,
+        world.target("odd", &no_flags()),
+        ErrorKind::Config,
         "'headers' in [servers.odd] has no meaning for a Unix socket",
     );
-    let header = Overrides { headers: vec!["A: b".into()], ..flags() };
-    refused(world.target("unix:/s", &header), Class::Usage, "--header has no meaning for a Unix socket");
-    let env = Overrides { env: vec!["A=b".into()], ..flags() };
-    refused(world.target("unix:/s", &env), Class::Usage, "--env has no meaning for a Unix socket");
+    let header = TargetOverrides { headers: vec!["A: b".into()], ..no_flags() };
+    refused(world.target("unix:/s", &header), ErrorKind::Usage, "--header has no meaning for a Unix socket");
+    let env = TargetOverrides { env: vec!["A=b".into()], ..no_flags() };
+    refused(world.target("unix:/s", &env), ErrorKind::Usage, "--env has no meaning for a Unix socket");
 }
 
 #[test]
 fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
-    let world = World::new(
+    let world = ConfigFixture::new(
         "[servers.s]\nurl = 'http://docker/mcp'\nunix_socket = 'd.sock'\n[servers.c]\ncommand = 'x'\nunix_socket = 'y'\n",
     );
-    let socket = |word: &str, overrides: &Overrides| http(&world.target(word, overrides).unwrap()).socket.clone();
-    let flag = Overrides { unix_socket: Some("x.sock".into()), ..flags() };
+    let socket =
+        |word: &str, overrides: &TargetOverrides| http(&world.target(word, overrides).unwrap()).unix_socket.clone();
+    let flag = TargetOverrides { unix_socket: Some("x.sock".into()), ..no_flags() };
     let home = world.dir.path();
-    assert_eq!(socket("s", &flags()), Some(home.join(".config/mcpipe/d.sock")));
+    assert_eq!(socket("s", &no_flags()), Some(home.join(".config/mcpipe/d.sock")));
     assert_eq!(socket("s", &flag), Some(home.join("x.sock")));
     assert_eq!(socket("http://docker/mcp", &flag), Some(home.join("x.sock")));
     assert_eq!(socket("ws://docker/mcp", &flag), Some(home.join("x.sock")));
-    refused(world.target("./x", &flag), Class::Usage, "--unix-socket is for a URL");
-    refused(world.target("c", &flags()), Class::Config, "is for a URL, and this is a command");
-    let both = Overrides { proxy: Some("http://p".into()), ..flag };
-    refused(world.target("http://docker/mcp", &both), Class::Usage, "--unix-socket exclude each other");
+    refused(world.target("./x", &flag), ErrorKind::Usage, "--unix-socket is for a URL");
+    refused(world.target("c", &no_flags()), ErrorKind::Config, "is for a URL, and this is a command");
+    let both = TargetOverrides { proxy: Some("http://p".into()), ..flag };
+    refused(world.target("http://docker/mcp", &both), ErrorKind::Usage, "--unix-socket exclude each other");
 }
 
 #[test]
 fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
-    let world = World::new("[servers.s]\nurl = 'https://s.invalid/mcp'\n");
-    let all = Overrides {
+    let world = ConfigFixture::new("[servers.s]\nurl = 'https://s.invalid/mcp'\n");
+    let all = TargetOverrides {
         headers: vec!["Authorization: Bearer s3cret".into(), "It's: s3cret".into()],
         transport: Some(HttpMode::Sse),
         protocol: Some("legacy".into()),
         cacert: Some("my ca.pem".into()),
         proxy: Some("http://me:s3cret@proxy:3128".into()),
         insecure: true,
-        ..flags()
+        ..no_flags()
     };
     let mut target = world.target("s", &all).unwrap();
-    target.typed = Typed::new(Some(Path::new("m.toml")), &all);
-    let [header, cacert, proxy] = ["Authorization: …", "my ca.pem", "http://…@proxy:3128"].map(crate::shell::quoted);
+    target.flags = TargetFlags::new(Some(Path::new("m.toml")), &all);
+    let [header, cacert, proxy] =
+        ["Authorization: …", "my ca.pem", "http://…@proxy:3128"].map(crate::util::quoting::quote);
     let options = format!(
         "-H {header} -H \"It's: …\" --transport sse --protocol legacy --cacert {cacert} --proxy {proxy} --insecure"
     );
-    assert_eq!(target.line("list", &["TOOL"]), format!("mcpipe list s TOOL --config m.toml {options}"));
-    assert_eq!(target.config_line("get"), "mcpipe config get s --config m.toml");
-    assert_eq!(target.followed("mcpipe task wait 1"), format!("mcpipe task wait 1 --config m.toml {options}"));
+    assert_eq!(target.command_line("list", &["TOOL"]), format!("mcpipe list s TOOL --config m.toml {options}"));
+    assert_eq!(target.config_command_line("get"), "mcpipe config get s --config m.toml");
+    assert_eq!(target.append_flags("mcpipe task wait 1"), format!("mcpipe task wait 1 --config m.toml {options}"));
 
-    let started = Overrides { env: vec!["KEY=s3cret".into()], ..flags() };
+    let started = TargetOverrides { env: vec!["KEY=s3cret".into()], ..no_flags() };
     let mut target = world.target("./a b", &started).unwrap();
-    target.typed = Typed::new(None, &started);
-    assert_eq!(target.line("call", &["t"]), format!("mcpipe call {} t -e KEY=…", crate::shell::quoted("./a b")));
-    assert_eq!(target.by_itself(), "KEY=… ./a b");
+    target.flags = TargetFlags::new(None, &started);
+    assert_eq!(
+        target.command_line("call", &["t"]),
+        format!("mcpipe call {} t -e KEY=…", crate::util::quoting::quote("./a b"))
+    );
+    assert_eq!(target.shell_command(), "KEY=… ./a b");
 }

@@ -4,8 +4,8 @@
 //! eras. What comes back arrives on one channel, tagged with the request on whose stream it came.
 
 pub mod http;
-mod lines;
-mod outbox;
+mod message_reader;
+mod message_writer;
 pub mod process;
 pub mod sse;
 pub mod stdio;
@@ -24,16 +24,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 #[cfg(not(unix))]
-use crate::error::Class;
+use crate::error::ErrorKind;
 use crate::error::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::protocol::revision::Revision;
-use crate::protocol::rpc::Message;
+use crate::protocol::rpc::RpcMessage;
 use crate::secret::Secret;
 use trace::Trace;
 
 /// A boxed future, for the traits that are used as objects.
-pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The longest message accepted, in bytes (`STD-09`, `SEC-07`).
 pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
@@ -54,23 +54,23 @@ pub enum Endpoint {
 impl Endpoint {
     /// The transport that is tried first.
     #[must_use]
-    pub fn wire(&self) -> Wire {
+    pub fn transport_kind(&self) -> TransportKind {
         match self {
-            Endpoint::Stdio(_) => Wire::Stdio,
-            Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse => Wire::Sse,
-            Endpoint::Http(_) => Wire::Http,
-            Endpoint::WebSocket(_) => Wire::WebSocket,
-            Endpoint::Unix(_) => Wire::Unix,
+            Endpoint::Stdio(_) => TransportKind::Stdio,
+            Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse => TransportKind::Sse,
+            Endpoint::Http(_) => TransportKind::Http,
+            Endpoint::WebSocket(_) => TransportKind::WebSocket,
+            Endpoint::Unix(_) => TransportKind::Unix,
         }
     }
 
     /// Where the first request over HTTP goes, if one does: a web socket begins with one, too.
     #[must_use]
-    pub fn over_http(&self) -> Option<HttpEndpoint> {
+    pub fn http_endpoint(&self) -> Option<HttpEndpoint> {
         match self {
             Endpoint::Http(endpoint) => Some(endpoint.clone()),
             Endpoint::WebSocket(endpoint) => {
-                let url = http::carrier(&endpoint.url).ok()?;
+                let url = http::http_url_of(&endpoint.url).ok()?;
                 Some(HttpEndpoint { url, ..endpoint.clone() })
             }
             Endpoint::Stdio(_) | Endpoint::Unix(_) => None,
@@ -81,12 +81,12 @@ impl Endpoint {
 /// A server that is started as a child process.
 #[derive(Clone, Debug, Default)]
 pub struct StdioEndpoint {
-    /// The program; looked up in the child's `PATH` when it has no slash.
+    /// The program; looked up in the child's `CALLBACK_PATH` when it has no slash.
     pub program: String,
     /// Its arguments.
     pub args: Vec<String>,
     /// What it inherits of our environment.
-    pub inherited: Inherited,
+    pub inherited_env: InheritedEnv,
     /// The variables that are set for this server, over what it inherits.
     pub env: BTreeMap<String, Secret>,
     /// Its working directory; ours where `None`.
@@ -95,16 +95,16 @@ pub struct StdioEndpoint {
 
 /// What a child inherits of our environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inherited {
+pub enum InheritedEnv {
     /// Everything but these variables. With none to leave out, nothing is copied.
     AllBut(Vec<String>),
     /// These variables and nothing else.
     Only(BTreeMap<String, Secret>),
 }
 
-impl Default for Inherited {
+impl Default for InheritedEnv {
     fn default() -> Self {
-        Inherited::AllBut(Vec::new())
+        InheritedEnv::AllBut(Vec::new())
     }
 }
 
@@ -130,11 +130,11 @@ pub struct HttpEndpoint {
     /// Which transport.
     pub mode: HttpMode,
     /// Trust and identity.
-    pub tls: Tls,
+    pub tls: TlsOptions,
     /// A proxy for this endpoint; the usual variables where `None`.
     pub proxy: Option<Secret>,
     /// The Unix socket to connect to, in place of the URL's host and port, and of any proxy.
-    pub socket: Option<PathBuf>,
+    pub unix_socket: Option<PathBuf>,
 }
 
 /// A server that listens on a Unix socket.
@@ -146,7 +146,7 @@ pub struct UnixEndpoint {
 
 /// How TLS peers are checked and how we show who we are.
 #[derive(Clone, Debug, Default)]
-pub struct Tls {
+pub struct TlsOptions {
     /// Trust these authorities (PEM) besides the system's.
     pub cacert: Option<PathBuf>,
     /// Our certificate chain (PEM).
@@ -159,7 +159,7 @@ pub struct Tls {
 
 /// What every connection of one run shares.
 #[derive(Clone, Default)]
-pub struct Options {
+pub struct TransportOptions {
     /// How long start, name look-up, connection and TLS may take; `None` waits for ever.
     pub connect_timeout: Option<Duration>,
     /// Ends every wait.
@@ -175,30 +175,30 @@ pub struct Options {
 /// Implemented by `auth`; the transport asks it and never sees what lies behind.
 pub trait Authorize: Send + Sync {
     /// The headers that authorise one request, asked for before each (DPoP proofs differ each time).
-    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> Boxed<'a, Result<Vec<(String, Secret)>>>;
+    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> BoxFuture<'a, Result<Vec<(String, Secret)>>>;
 
     /// The server refused with 401, or with 403 and a challenge. `Ok(true)`: new credentials are there,
     /// send the request once more; `Ok(false)`: nothing to be done, report the refusal.
-    fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>>;
+    fn handle_unauthorized<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>>;
 
     /// An answer brought a nonce for the next proof to this origin (RFC 9449 §8.2). Told of answers to requests that
-    /// carried a proof, and of refusals, before [`Authorize::refused`].
-    fn nonce(&self, _url: &reqwest::Url, _nonce: &str) {}
+    /// carried a proof, and of refusals, before [`Authorize::handle_unauthorized`].
+    fn store_nonce(&self, _url: &reqwest::Url, _nonce: &str) {}
 
     /// Waits, not for long, until what must not be cut off has ended: a token that is being renewed.
-    fn settle(&self) -> Boxed<'_, ()> {
+    fn wait_for_refresh(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 
     /// Whether a person is logging in right now, so that no clock runs against the request that waits for it.
-    fn busy(&self) -> bool {
+    fn login_in_progress(&self) -> bool {
         false
     }
 }
 
 /// What one outgoing message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outgoing {
+pub enum OutgoingKind {
     /// A request with this id; an answer is awaited.
     Request(u64),
     /// A notification, or our answer to a request of the server.
@@ -207,9 +207,9 @@ pub enum Outgoing {
 
 /// One message to be sent.
 #[derive(Clone, Debug)]
-pub struct Envelope {
+pub struct OutgoingMessage {
     /// Request or not.
-    pub what: Outgoing,
+    pub kind: OutgoingKind,
     /// The method, where it has one; `initialize` opens a session over HTTP.
     pub method: &'static str,
     /// The JSON-RPC message, on one line.
@@ -222,25 +222,25 @@ pub struct Envelope {
 #[derive(Debug)]
 pub struct Incoming {
     /// The request on whose own stream it came (HTTP); `None` on a stream shared by all.
-    pub on: Option<u64>,
+    pub request_id: Option<u64>,
     /// What it is.
-    pub item: Item,
+    pub item: IncomingItem,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub enum Item {
+pub enum IncomingItem {
     /// A JSON-RPC message, and the HTTP status it came under where it came as a plain body.
-    Message(Message, Option<u16>),
+    Message(RpcMessage, Option<u16>),
     /// An HTTP answer without a JSON-RPC message.
-    Refused(Refusal),
+    UnexpectedResponse(UnexpectedResponse),
     /// The way back is gone: for the request `on`, or for all.
-    Broken(Failure),
+    Failed(Failure),
 }
 
 /// An HTTP answer that is not what was asked for.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub struct UnexpectedResponse {
     /// The URL asked.
     pub url: String,
     /// The status.
@@ -256,16 +256,16 @@ pub struct Refusal {
     /// `DPoP-Nonce`, where there is one (RFC 9449 §8).
     pub dpop_nonce: Option<String>,
     /// The address that answered: the server's, or that of a proxy before it.
-    pub peer: Option<IpAddr>,
+    pub remote_ip: Option<IpAddr>,
     /// The first part of the body, as text.
     pub body: String,
     /// Whether the request carried a session id.
-    pub in_session: bool,
+    pub had_session_id: bool,
 }
 
 /// Which transport it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub enum TransportKind {
     /// Standard streams of a child.
     Stdio,
     /// Streamable HTTP.
@@ -278,26 +278,27 @@ pub enum Wire {
     Unix,
 }
 
-impl Wire {
+impl TransportKind {
     /// All of them.
-    pub const ALL: [Wire; 5] = [Wire::Stdio, Wire::Http, Wire::Sse, Wire::WebSocket, Wire::Unix];
+    pub const ALL: [TransportKind; 5] =
+        [TransportKind::Stdio, TransportKind::Http, TransportKind::Sse, TransportKind::WebSocket, TransportKind::Unix];
 
     /// Whether requests are HTTP requests, each with headers and an end of its own; otherwise one stream
     /// carries everything.
     #[must_use]
     pub fn is_http(self) -> bool {
-        matches!(self, Wire::Http | Wire::Sse)
+        matches!(self, TransportKind::Http | TransportKind::Sse)
     }
 
     /// The name for people and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Wire::Stdio => "stdio",
-            Wire::Http => "http",
-            Wire::Sse => "sse",
-            Wire::WebSocket => "websocket",
-            Wire::Unix => "unix",
+            TransportKind::Stdio => "stdio",
+            TransportKind::Http => "http",
+            TransportKind::Sse => "sse",
+            TransportKind::WebSocket => "websocket",
+            TransportKind::Unix => "unix",
         }
     }
 }
@@ -305,7 +306,7 @@ impl Wire {
 /// A way to one server.
 pub trait Transport: Send + Sync {
     /// Which it is.
-    fn wire(&self) -> Wire;
+    fn kind(&self) -> TransportKind;
 
     /// Sends one message.
     ///
@@ -314,39 +315,39 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// When the message cannot be delivered.
-    fn send(&self, message: Envelope) -> Boxed<'_, Result<()>>;
+    fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>>;
 
     /// Stops waiting for the answer to this request; over HTTP its stream is closed (`HTM-09`).
     fn abandon(&self, id: u64);
 
     /// Tells the legacy revision agreed upon: from now on HTTP says it in a header (`HTL-02`) and resumes
     /// broken streams (`HTL-07`).
-    fn agreed(&self, _revision: Revision) {}
+    fn set_revision(&self, _revision: Revision) {}
 
     /// Opens the stream on which a legacy server may send requests of its own (`HTL-06`), and waits until
     /// it stands, but not for long. A server without one is no failure.
-    fn listen(&self) -> Boxed<'_, ()> {
+    fn listen(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 
     /// Whether what a server says of its own accord can arrive. Over HTTP in the legacy era that takes the
     /// stream of [`Transport::listen`].
-    fn hears(&self) -> bool {
+    fn is_listening(&self) -> bool {
         true
     }
 
-    /// Waits until [`Transport::hears`] has become untrue.
-    fn deaf(&self) -> Boxed<'_, ()> {
+    /// Waits until [`Transport::is_listening`] has become untrue.
+    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
 
     /// The session that a legacy server has given us over HTTP. Who knows it is taken for us: a secret.
-    fn session(&self) -> Option<Secret> {
+    fn session_id(&self) -> Option<Secret> {
         None
     }
 
     /// Goes on with a session that was left open earlier.
-    fn resume(&self, _session: &Secret) {}
+    fn resume_session(&self, _session: &Secret) {}
 
     /// Forgets the session, so that a new one can be opened (`HTL-04`). Tells whether there was one.
     fn forget_session(&self) -> bool {
@@ -354,13 +355,13 @@ pub trait Transport: Send + Sync {
     }
 
     /// Whether a person is logging in, on whom a request waits that seems to get no answer.
-    fn busy(&self) -> bool {
+    fn login_in_progress(&self) -> bool {
         false
     }
 
     /// What the server said beside the protocol: the tail of its stderr, and the first line on its stdout
     /// that was no message. Said when it fails or stays silent.
-    fn last_words(&self) -> (Vec<String>, Option<String>) {
+    fn diagnostics(&self) -> (Vec<String>, Option<String>) {
         (Vec::new(), None)
     }
 
@@ -369,16 +370,16 @@ pub trait Transport: Send + Sync {
     ///
     /// Bounded in time; nothing is left running when it resolves. With `patient` false (a server that did
     /// not answer, an interrupt, one that is known to take no notice) a child gets little time to end by itself.
-    fn close(&self, patient: bool) -> Boxed<'_, ()>;
+    fn close(&self, patient: bool) -> BoxFuture<'_, ()>;
 
     /// Whether [`Transport::close`] had to terminate a child that did not end when its input did.
-    fn was_forced(&self) -> bool {
+    fn was_killed(&self) -> bool {
         false
     }
 }
 
 /// A transport and what comes back over it.
-pub struct Connection {
+pub struct ConnectedTransport {
     /// The way out.
     pub transport: Arc<dyn Transport>,
     /// The way back.
@@ -390,7 +391,7 @@ pub struct Connection {
 /// # Errors
 /// When the child cannot be started, the client cannot be set up (a certificate file, a proxy), or the
 /// socket cannot be connected to.
-pub async fn connect(endpoint: &Endpoint, options: &Options) -> Result<Connection> {
+pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
         Endpoint::Http(endpoint) => http::connect(endpoint, options).await,

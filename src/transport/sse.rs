@@ -8,80 +8,80 @@ use std::time::Duration;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct SseEvent {
     /// The value of `event:`; empty where there is none, which means `message`.
-    pub name: String,
+    pub event_type: String,
     /// The `data:` lines, joined by line feeds; empty for a priming event (`HTL-08`).
     pub data: String,
 }
 
-impl Event {
+impl SseEvent {
     /// Whether it carries a message: its type is `message` and its data is not blank.
     #[must_use]
     pub fn is_message(&self) -> bool {
-        matches!(self.name.as_str(), "" | "message") && !self.data.trim().is_empty()
+        matches!(self.event_type.as_str(), "" | "message") && !self.data.trim().is_empty()
     }
 }
 
 /// A line or an event is longer than allowed (`SEC-07`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLong;
+pub struct SseTooLong;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Turns the bytes of one stream into events.
 #[derive(Debug)]
-pub struct Decoder {
+pub struct SseDecoder {
     limit: usize,
     /// The start of a line whose end has not come yet.
     line: Vec<u8>,
     /// The line before ended with CR, so that an LF that comes next belongs to it.
     after_cr: bool,
     first_line: bool,
-    name: String,
+    event_type: String,
     data: Vec<u8>,
     has_data: bool,
     /// As the lines of the current event say; counts when the event is complete.
-    pending_id: Option<String>,
-    last_id: Option<String>,
-    retry: Option<Duration>,
+    pending_event_id: Option<String>,
+    last_event_id: Option<String>,
+    retry_delay: Option<Duration>,
 }
 
-impl Decoder {
+impl SseDecoder {
     /// A decoder that refuses events of more than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Decoder {
+        SseDecoder {
             limit,
             line: Vec::new(),
             after_cr: false,
             first_line: true,
-            name: String::new(),
+            event_type: String::new(),
             data: Vec::new(),
             has_data: false,
-            pending_id: None,
-            last_id: None,
-            retry: None,
+            pending_event_id: None,
+            last_event_id: None,
+            retry_delay: None,
         }
     }
 
     /// The id of the last complete event that had or inherited one: what `Last-Event-ID` says.
     #[must_use]
-    pub fn last_id(&self) -> Option<&str> {
-        self.last_id.as_deref()
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.last_event_id.as_deref()
     }
 
     /// How long the server asks to wait before reconnecting, once it has.
     #[must_use]
-    pub fn retry(&self) -> Option<Duration> {
-        self.retry
+    pub fn retry_delay(&self) -> Option<Duration> {
+        self.retry_delay
     }
 
     /// Takes the next bytes and gives the events that they complete.
     ///
     /// # Errors
-    /// [`TooLong`] where a line or an event exceeds the limit; the stream is of no use afterwards.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, TooLong> {
+    /// [`SseTooLong`] where a line or an event exceeds the limit; the stream is of no use afterwards.
+    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<SseEvent>, SseTooLong> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
             if self.after_cr {
@@ -92,12 +92,12 @@ impl Decoder {
                 }
             }
             let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
-                self.check(bytes.len())?;
+                self.check_limit(bytes.len())?;
                 self.line.extend_from_slice(bytes);
                 break;
             };
             let (head, rest) = bytes.split_at(end);
-            self.check(head.len())?;
+            self.check_limit(head.len())?;
             self.after_cr = rest.first() == Some(&b'\r');
             bytes = rest.get(1..).unwrap_or_default();
             if self.line.is_empty() {
@@ -118,22 +118,22 @@ impl Decoder {
     ///
     /// The grammar drops it; a reader who can tell a whole message from half of one may not.
     #[must_use]
-    pub fn finish(mut self) -> Option<Event> {
+    pub fn finish(mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
         self.take_line(&line).or_else(|| self.take_line(b""))
     }
 
-    fn check(&self, more: usize) -> Result<(), TooLong> {
-        if self.line.len() + self.data.len() + more > self.limit { Err(TooLong) } else { Ok(()) }
+    fn check_limit(&self, more: usize) -> Result<(), SseTooLong> {
+        if self.line.len() + self.data.len() + more > self.limit { Err(SseTooLong) } else { Ok(()) }
     }
 
-    fn take_line(&mut self, mut line: &[u8]) -> Option<Event> {
+    fn take_line(&mut self, mut line: &[u8]) -> Option<SseEvent> {
         if self.first_line {
             self.first_line = false;
             line = line.strip_prefix(BOM).unwrap_or(line);
         }
         if line.is_empty() {
-            return self.dispatch();
+            return self.complete_event();
         }
         let (field, value) = match line.iter().position(|byte| *byte == b':') {
             // A comment; servers keep connections alive with it (HTM-08).
@@ -153,26 +153,26 @@ impl Decoder {
                 self.has_data = true;
                 self.data.extend_from_slice(value);
             }
-            b"event" => self.name = lossy(value),
-            b"id" if !value.contains(&0) => self.pending_id = Some(lossy(value)),
+            b"event" => self.event_type = lossy(value),
+            b"id" if !value.contains(&0) => self.pending_event_id = Some(lossy(value)),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let millis = lossy(value).parse().unwrap_or(u64::MAX);
-                self.retry = Some(Duration::from_millis(millis));
+                self.retry_delay = Some(Duration::from_millis(millis));
             }
             _ => {}
         }
         None
     }
 
-    fn dispatch(&mut self) -> Option<Event> {
-        if let Some(id) = self.pending_id.take() {
+    fn complete_event(&mut self) -> Option<SseEvent> {
+        if let Some(id) = self.pending_event_id.take() {
             // An empty id means that there is nothing to resume from any more.
-            self.last_id = Some(id).filter(|id| !id.is_empty());
+            self.last_event_id = Some(id).filter(|id| !id.is_empty());
         }
-        let name = std::mem::take(&mut self.name);
+        let name = std::mem::take(&mut self.event_type);
         let data = std::mem::take(&mut self.data);
         let complete = std::mem::take(&mut self.has_data);
-        complete.then(|| Event { name, data: into_text(data) })
+        complete.then(|| SseEvent { event_type: name, data: into_text(data) })
     }
 }
 
@@ -189,29 +189,29 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn event(name: &str, data: &str) -> Event {
-        Event { name: name.into(), data: data.into() }
+    fn event(name: &str, data: &str) -> SseEvent {
+        SseEvent { event_type: name.into(), data: data.into() }
     }
 
-    fn decode(bytes: &[u8]) -> Vec<Event> {
-        Decoder::new(1 << 20).push(bytes).unwrap()
+    fn decode(bytes: &[u8]) -> Vec<SseEvent> {
+        SseDecoder::new(1 << 20).push(bytes).unwrap()
     }
 
     /// All events, and what the decoder knows at the end, when the bytes come in these pieces.
-    fn pieces(pieces: &[&[u8]]) -> (Vec<Event>, Option<String>, Option<Duration>) {
-        let mut decoder = Decoder::new(1 << 20);
+    fn decode_pieces(pieces: &[&[u8]]) -> (Vec<SseEvent>, Option<String>, Option<Duration>) {
+        let mut decoder = SseDecoder::new(1 << 20);
         let mut events = Vec::new();
         for piece in pieces {
             events.extend(decoder.push(piece).unwrap());
         }
-        (events, decoder.last_id().map(ToOwned::to_owned), decoder.retry())
+        (events, decoder.last_event_id().map(ToOwned::to_owned), decoder.retry_delay())
     }
 
     const STREAM: &str = "\u{feff}: hello\nid: 1\nretry: 500\ndata:\n\nevent: message\ndata: {\"a\":\ndata: \"ü€😀\"}\nid: zwei\n\nevent: ping\ndata: x\n\n\n";
 
     #[test]
     fn reads_every_kind_of_line() {
-        let (events, id, retry) = pieces(&[STREAM.as_bytes()]);
+        let (events, id, retry) = decode_pieces(&[STREAM.as_bytes()]);
         assert_eq!(events, [event("", ""), event("message", "{\"a\":\n\"ü€😀\"}"), event("ping", "x")]);
         assert_eq!(id.as_deref(), Some("zwei"));
         assert_eq!(retry, Some(Duration::from_millis(500)));
@@ -219,17 +219,17 @@ mod tests {
 
     #[test]
     fn any_split_and_any_line_end_gives_the_same() {
-        let whole = pieces(&[STREAM.as_bytes()]);
+        let whole = decode_pieces(&[STREAM.as_bytes()]);
         for end in ["\n", "\r", "\r\n"] {
             let text = STREAM.replace('\n', end);
             let bytes = text.as_bytes();
-            assert_eq!(pieces(&[bytes]), whole, "{end:?}");
+            assert_eq!(decode_pieces(&[bytes]), whole, "{end:?}");
             for at in 0..=bytes.len() {
                 let (head, tail) = bytes.split_at(at);
-                assert_eq!(pieces(&[head, tail]), whole, "{end:?} at {at}");
+                assert_eq!(decode_pieces(&[head, tail]), whole, "{end:?} at {at}");
             }
             let singles: Vec<&[u8]> = bytes.chunks(1).collect();
-            assert_eq!(pieces(&singles), whole, "{end:?} byte by byte");
+            assert_eq!(decode_pieces(&singles), whole, "{end:?} byte by byte");
         }
     }
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn an_event_ends_with_a_bare_cr_at_once() {
         // Waiting for a possible LF would hold the answer back until the next keep-alive.
-        let mut decoder = Decoder::new(100);
+        let mut decoder = SseDecoder::new(100);
         assert_eq!(decoder.push(b"data: a\r\r").unwrap(), [event("", "a")]);
         assert_eq!(decoder.push(b"\ndata: b\n\n").unwrap(), [event("", "b")]);
     }
@@ -249,26 +249,27 @@ mod tests {
     #[test]
     fn a_priming_event_has_an_id_and_no_message() {
         // HTL-08
-        let (events, id, _) = pieces(&[b"id: 7\ndata: \n\n"]);
+        let (events, id, _) = decode_pieces(&[b"id: 7\ndata: \n\n"]);
         assert_eq!(events, [event("", "")]);
         assert!(!events[0].is_message());
         assert_eq!(id.as_deref(), Some("7"));
-        assert_eq!(pieces(&[b"id: 8\n\n"]), (vec![], Some("8".into()), None));
+        assert_eq!(decode_pieces(&[b"id: 8\n\n"]), (vec![], Some("8".into()), None));
     }
 
     #[test]
     fn an_id_counts_only_with_its_blank_line() {
-        assert_eq!(pieces(&[b"id: 1\ndata: a\n\nid: 2\ndata: b\n"]).1.as_deref(), Some("1"));
-        assert_eq!(pieces(&[b"id: 1\ndata: a\n\nid\ndata: b\n\n"]).1, None);
-        assert_eq!(pieces(&[b"id: 1\ndata: a\n\nid: 2\x003\ndata: b\n\n"]).1.as_deref(), Some("1"));
+        assert_eq!(decode_pieces(&[b"id: 1\ndata: a\n\nid: 2\ndata: b\n"]).1.as_deref(), Some("1"));
+        assert_eq!(decode_pieces(&[b"id: 1\ndata: a\n\nid\ndata: b\n\n"]).1, None);
+        assert_eq!(decode_pieces(&[b"id: 1\ndata: a\n\nid: 2\x003\ndata: b\n\n"]).1.as_deref(), Some("1"));
     }
 
     #[test]
-    fn odd_fields_are_passed_over() {
-        let (events, _, retry) = pieces(&[b"retry: 1x\nretry\nfoo: bar\ndatax: no\n data: no\ndata\n:data: no\n\n"]);
+    fn unknown_fields_are_ignored() {
+        let (events, _, retry) =
+            decode_pieces(&[b"retry: 1x\nretry\nfoo: bar\ndatax: no\n data: no\ndata\n:data: no\n\n"]);
         assert_eq!((events, retry), (vec![event("", "")], None));
         assert_eq!(decode(b"data:a\n\ndata:  b\n\n"), [event("", "a"), event("", " b")]);
-        assert_eq!(pieces(&[b"retry: 99999999999999999999\n"]).2, Some(Duration::from_millis(u64::MAX)));
+        assert_eq!(decode_pieces(&[b"retry: 99999999999999999999\n"]).2, Some(Duration::from_millis(u64::MAX)));
     }
 
     #[test]
@@ -289,11 +290,11 @@ mod tests {
     }
 
     #[test]
-    fn the_end_cuts_an_event() {
-        let mut decoder = Decoder::new(100);
+    fn finish_returns_an_event_without_its_blank_line() {
+        let mut decoder = SseDecoder::new(100);
         assert_eq!(decoder.push(b"data: {\ndata: }").unwrap(), []);
         assert_eq!(decoder.finish(), Some(event("", "{\n}")));
-        let mut decoder = Decoder::new(100);
+        let mut decoder = SseDecoder::new(100);
         assert_eq!(decoder.push(b"data: a\n\nid: 3\n").unwrap(), [event("", "a")]);
         assert_eq!(decoder.finish(), None);
     }
@@ -301,16 +302,16 @@ mod tests {
     #[test]
     fn lines_and_events_have_a_limit() {
         // SEC-07
-        let mut decoder = Decoder::new(10);
+        let mut decoder = SseDecoder::new(10);
         assert_eq!(decoder.push(b"data: 1234"), Ok(vec![]));
-        assert_eq!(decoder.push(b"5"), Err(TooLong));
-        let mut decoder = Decoder::new(10);
+        assert_eq!(decoder.push(b"5"), Err(SseTooLong));
+        let mut decoder = SseDecoder::new(10);
         let mut result = Ok(vec![]);
         for _ in 0..20 {
             result = result.and_then(|_| decoder.push(b"data:a\n"));
         }
-        assert_eq!(result, Err(TooLong));
-        let mut decoder = Decoder::new(10);
+        assert_eq!(result, Err(SseTooLong));
+        let mut decoder = SseDecoder::new(10);
         for _ in 0..20 {
             assert_eq!(decoder.push(b"data: abc\n\n"), Ok(vec![event("", "abc")]));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 /// One thing that happened on the wire.
 #[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
+pub enum TraceEvent<'a> {
     /// A JSON-RPC message went out.
     Sent(&'a str),
     /// A JSON-RPC message came in.
@@ -32,30 +32,30 @@ pub enum Event<'a> {
 }
 
 /// Where the events go; implemented by `output`, which also redacts message bodies.
-pub trait Sink: Send + Sync {
+pub trait TraceSink: Send + Sync {
     /// Takes one event.
-    fn record(&self, event: Event<'_>);
+    fn record(&self, event: TraceEvent<'_>);
 }
 
 /// A handle that costs nothing where nobody looks.
 #[derive(Clone, Default)]
-pub struct Trace(Option<Arc<dyn Sink>>);
+pub struct Trace(Option<Arc<dyn TraceSink>>);
 
 impl Trace {
     /// Sends every event to `sink`.
     #[must_use]
-    pub fn to(sink: Arc<dyn Sink>) -> Self {
+    pub fn new(sink: Arc<dyn TraceSink>) -> Self {
         Trace(Some(sink))
     }
 
     /// Whether anybody looks; asked before an event costs something to make.
     #[must_use]
-    pub fn on(&self) -> bool {
+    pub fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 
     /// Records an event.
-    pub fn record(&self, event: Event<'_>) {
+    pub fn record(&self, event: TraceEvent<'_>) {
         if let Some(sink) = &self.0 {
             sink.record(event);
         }
@@ -63,6 +63,6 @@ impl Trace {
 
     /// Records something tolerated or worth knowing.
     pub fn note(&self, text: &str) {
-        self.record(Event::Note(text));
+        self.record(TraceEvent::Note(text));
     }
 }

@@ -24,58 +24,64 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use super::http::{Asked, upgrade};
-use super::lines::Inbox;
-use super::outbox::{Outbox, Pen};
+use super::http::{UpgradeRequest, upgrade};
 use super::trace::Trace;
-use super::{Boxed, Connection, Envelope, HttpEndpoint, MAX_MESSAGE, Options, Transport, Wire};
-use crate::error::{Again, Class, Failure, Result};
+use super::{
+    BoxFuture, ConnectedTransport, HttpEndpoint, MAX_MESSAGE, OutgoingMessage, Transport, TransportKind,
+    TransportOptions,
+};
+use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::transport::message_reader::MessageReader;
+use crate::transport::message_writer::{FrameWriter, MessageWriter};
 
 /// The subprotocol.
 const SUBPROTOCOL: &str = "mcp";
 /// What RFC 6455 §1.3 has both sides append to the key.
-const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// How long after a failed write the end of the connection may take to show.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the server may take to close the connection once we have said goodbye.
-const FAREWELL: Duration = Duration::from_millis(300);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Connects, over TLS for `wss`.
 ///
 /// # Errors
 /// When the server cannot be reached, refuses, or speaks no WebSocket.
-pub(super) async fn connect(endpoint: &HttpEndpoint, options: &Options) -> Result<Connection> {
-    let key = key()?;
+pub(super) async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
+    let key = random_key()?;
     let mut headers = HeaderMap::new();
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let value = HeaderValue::from_str(&key).map_err(|error| Failure::new(Class::Bug, "a bad key").source(&error))?;
+    let value =
+        HeaderValue::from_str(&key).map_err(|error| Failure::new(ErrorKind::Bug, "a bad key").caused_by(&error))?;
     headers.insert(SEC_WEBSOCKET_KEY, value);
-    let (stream, said) = upgrade(endpoint, options, Asked { protocol: "websocket", headers }).await?;
-    agreed(&said, &key, &options.trace)?;
-    let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(limits(MAX_MESSAGE))).await;
-    Ok(over(socket, options))
+    let (stream, said) = upgrade(endpoint, options, UpgradeRequest { protocol: "websocket", headers }).await?;
+    check_handshake(&said, &key, &options.trace)?;
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(websocket_config(MAX_MESSAGE))).await;
+    Ok(into_connection(socket, options))
 }
 
 /// A key that no cache knows (RFC 6455 §4.1).
-fn key() -> Result<String> {
+fn random_key() -> Result<String> {
     let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Failure::new(Class::Bug, "the system gives no random numbers"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| Failure::new(ErrorKind::Bug, "the system gives no random numbers"))?;
     Ok(STANDARD.encode(bytes))
 }
 
 /// What a server that has understood the key answers.
-fn accepted(key: &str) -> String {
-    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{MAGIC}").as_bytes()))
+fn accept_value(key: &str) -> String {
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{HANDSHAKE_GUID}").as_bytes()))
 }
 
 /// Checks the answer to the handshake (RFC 6455 §4.1).
-fn agreed(said: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
+fn check_handshake(said: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
     let broken = |cause: &str| {
-        Err(Failure::new(Class::Protocol, "the server's WebSocket handshake is wrong").cause(cause.to_owned()))
+        Err(Failure::new(ErrorKind::Protocol, "the server's WebSocket handshake is wrong").cause(cause.to_owned()))
     };
     let text = |name| said.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()));
-    if text(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.trim() != accepted(key)) {
+    if text(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.trim() != accept_value(key)) {
         return broken("its Sec-WebSocket-Accept does not belong to what it was asked");
     }
     match text(SEC_WEBSOCKET_PROTOCOL) {
@@ -88,7 +94,7 @@ fn agreed(said: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
     }
 }
 
-fn limits(most: usize) -> WebSocketConfig {
+fn websocket_config(most: usize) -> WebSocketConfig {
     // Every message is flushed as it is written; big buffers would only be touched for nothing.
     WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
@@ -97,50 +103,51 @@ fn limits(most: usize) -> WebSocketConfig {
         .max_frame_size(Some(most))
 }
 
-type Socket = WebSocketStream<Upgraded>;
+type UpgradedWebSocket = WebSocketStream<Upgraded>;
 
-fn over(socket: Socket, options: &Options) -> Connection {
+fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> ConnectedTransport {
     let (sender, incoming) = mpsc::unbounded_channel();
-    let inbox = Arc::new(Inbox::new(options.trace.clone(), sender, "sent"));
+    let inbox = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (sink, stream) = socket.split();
-    let reader = tokio::spawn(read(stream, inbox.clone()));
-    let transport = WebSocket {
-        outbox: Outbox::with(sink, options.trace.clone()),
-        reader: std::sync::Mutex::new(Some(reader)),
-        inbox,
+    let reader = tokio::spawn(read_messages(stream, inbox.clone()));
+    let transport = WebSocketTransport {
+        message_writer: MessageWriter::spawn(sink, options.trace.clone()),
+        reader_task: std::sync::Mutex::new(Some(reader)),
+        message_reader: inbox,
     };
-    Connection { transport: Arc::new(transport), incoming }
+    ConnectedTransport { transport: Arc::new(transport), incoming }
 }
 
 /// Hands over what comes until the connection ends, then says how it ended. Pings are answered below.
-async fn read(mut stream: SplitStream<Socket>, inbox: Arc<Inbox>) {
+async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, inbox: Arc<MessageReader>) {
     let mut goodbye = None;
     let failure = loop {
         match stream.next().await {
-            Some(Ok(Message::Text(text))) => inbox.text(&text),
+            Some(Ok(Message::Text(text))) => inbox.handle_text(&text),
             // Not how it should be, but what it means is clear.
-            Some(Ok(Message::Binary(bytes))) => inbox.text(&String::from_utf8_lossy(&bytes)),
+            Some(Ok(Message::Binary(bytes))) => inbox.handle_text(&String::from_utf8_lossy(&bytes)),
             Some(Ok(Message::Close(frame))) => goodbye = Some(frame),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
-                break closed(goodbye.flatten().as_ref());
+                break closed_failure(goodbye.flatten().as_ref());
             }
             // Who has said goodbye may leave as it likes.
-            Some(Err(_)) if goodbye.is_some() => break closed(goodbye.flatten().as_ref()),
-            Some(Err(error)) => break broken(&error),
+            Some(Err(_)) if goodbye.is_some() => break closed_failure(goodbye.flatten().as_ref()),
+            Some(Err(error)) => break connection_failure(&error),
         }
     };
-    inbox.end(failure);
+    inbox.report_end(failure);
 }
 
 /// The server closed the connection (RFC 6455 §7.4).
-fn closed(frame: Option<&CloseFrame>) -> Failure {
+fn closed_failure(frame: Option<&CloseFrame>) -> Failure {
     let Some(frame) = frame else {
-        return Failure::new(Class::Unreachable, "the server closed the connection").again(Again::default());
+        return Failure::new(ErrorKind::Unreachable, "the server closed the connection")
+            .retry_advice(RetryAdvice::default());
     };
     let code = u16::from(frame.code);
     // As registered with IANA: Unauthorized, Forbidden.
-    let class = if matches!(code, 3000 | 3003) { Class::Auth } else { Class::Unreachable };
+    let class = if matches!(code, 3000 | 3003) { ErrorKind::Auth } else { ErrorKind::Unreachable };
     let meaning = match code {
         1000 => "done",
         1001 => "going away",
@@ -157,76 +164,83 @@ fn closed(frame: Option<&CloseFrame>) -> Failure {
         3003 => "forbidden",
         _ => "a code of its own",
     };
-    let again = (class == Class::Unreachable && code != 1008 && code != 1009).then_some(Again::default());
-    let failure = Failure::new(class, format!("the server closed the connection with {code} ({meaning})")).again(again);
+    let again = (class == ErrorKind::Unreachable && code != 1008 && code != 1009).then_some(RetryAdvice::default());
+    let failure =
+        Failure::new(class, format!("the server closed the connection with {code} ({meaning})")).retry_advice(again);
     if frame.reason.is_empty() { failure } else { failure.cause(frame.reason.as_str().to_owned()) }
 }
 
-fn broken(error: &Error) -> Failure {
+fn connection_failure(error: &Error) -> Failure {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
-            Failure::new(Class::Protocol, "the server sent a message over the size limit")
+            Failure::new(ErrorKind::Protocol, "the server sent a message over the size limit")
                 .cause(format!("{size} bytes, and {MAX_MESSAGE} are allowed"))
                 .hint("ask for less at a time, where the tool has an argument for that")
         }
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            Failure::new(Class::Unreachable, "the connection broke off")
+            Failure::new(ErrorKind::Unreachable, "the connection broke off")
                 .cause("the server did not say goodbye")
-                .again(Again::default())
+                .retry_advice(RetryAdvice::default())
         }
         Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_) | Error::AttackAttempt => {
-            Failure::new(Class::Protocol, "the server broke the WebSocket protocol").source(error)
+            Failure::new(ErrorKind::Protocol, "the server broke the WebSocket protocol").caused_by(error)
         }
-        _ => Failure::new(Class::Unreachable, "the connection broke off").source(error).again(Again::default()),
+        _ => Failure::new(ErrorKind::Unreachable, "the connection broke off")
+            .caused_by(error)
+            .retry_advice(RetryAdvice::default()),
     }
 }
 
 /// The connection.
-struct WebSocket {
-    outbox: Outbox<Error>,
-    reader: std::sync::Mutex<Option<JoinHandle<()>>>,
-    inbox: Arc<Inbox>,
+struct WebSocketTransport {
+    message_writer: MessageWriter<Error>,
+    reader_task: std::sync::Mutex<Option<JoinHandle<()>>>,
+    message_reader: Arc<MessageReader>,
 }
 
 /// One message a text frame, and a closing frame at the end.
-impl Pen for SplitSink<Socket, Message> {
+impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
     type Error = Error;
 
-    async fn put(&mut self, text: String) -> Result<(), Error> {
+    async fn write_frame(&mut self, text: String) -> Result<(), Error> {
         self.send(Message::text(text)).await
     }
 
-    async fn end(&mut self) {
+    async fn write_end(&mut self) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         let _ = self.send(Message::Close(Some(frame))).await;
     }
 }
 
-impl Transport for WebSocket {
-    fn wire(&self) -> Wire {
-        Wire::WebSocket
+impl Transport for WebSocketTransport {
+    fn kind(&self) -> TransportKind {
+        TransportKind::WebSocket
     }
 
-    fn send(&self, message: Envelope) -> Boxed<'_, Result<()>> {
+    fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let Some(error) = self.outbox.send(message).await? else { return Ok(()) };
+            let Some(error) = self.message_writer.send(message).await? else { return Ok(()) };
             // How the connection ended says more than the failed write does.
-            if self.inbox.ends_within(LAST_WORDS).await { Ok(()) } else { Err(broken(&error)) }
+            if self.message_reader.ends_within(END_DETECTION_TIMEOUT).await {
+                Ok(())
+            } else {
+                Err(connection_failure(&error))
+            }
         })
     }
 
     fn abandon(&self, _id: u64) {}
 
-    fn last_words(&self) -> (Vec<String>, Option<String>) {
-        (Vec::new(), self.inbox.noise())
+    fn diagnostics(&self) -> (Vec<String>, Option<String>) {
+        (Vec::new(), self.message_reader.first_non_message())
     }
 
-    fn close(&self, patient: bool) -> Boxed<'_, ()> {
+    fn close(&self, patient: bool) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let reader = self.reader.lock().ok().and_then(|mut reader| reader.take());
-            self.outbox.close().await;
+            let reader = self.reader_task.lock().ok().and_then(|mut reader| reader.take());
+            self.message_writer.close().await;
             if patient {
-                self.inbox.ends_within(FAREWELL).await;
+                self.message_reader.ends_within(CLOSE_TIMEOUT).await;
             }
             if let Some(reader) = reader {
                 reader.abort();
@@ -243,10 +257,10 @@ mod tests {
     #[test]
     fn the_handshake_of_the_standard_is_accepted_and_others_are_not() {
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
-        assert_eq!(accepted(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(accept_value(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let said = |pairs: &[(&'static str, &'static str)]| {
             let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
-            agreed(&headers.collect(), key, &Trace::default()).map_err(|failure| failure.to_string())
+            check_handshake(&headers.collect(), key, &Trace::default()).map_err(|failure| failure.to_string())
         };
         let good = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(said(&[good]), Ok(()));
@@ -254,18 +268,18 @@ mod tests {
         assert!(said(&[good, ("sec-websocket-protocol", "chat")]).unwrap_err().contains("not offered"));
         assert!(said(&[("sec-websocket-accept", "x")]).unwrap_err().contains("does not belong"));
         assert!(said(&[]).is_err());
-        assert_ne!(super::key().unwrap(), super::key().unwrap());
+        assert_ne!(super::random_key().unwrap(), super::random_key().unwrap());
     }
 
     #[test]
     fn close_codes_have_classes_and_meanings() {
         let of = |code: u16, reason: &str| {
-            let failure = closed(Some(&CloseFrame { code: code.into(), reason: reason.into() }));
-            (failure.class(), failure.to_string())
+            let failure = closed_failure(Some(&CloseFrame { code: code.into(), reason: reason.into() }));
+            (failure.kind(), failure.to_string())
         };
         let said = |text: &str| format!("the server closed the connection with {text}");
-        assert_eq!(of(1001, "bye"), (Class::Unreachable, said("1001 (going away): bye")));
-        assert_eq!(of(3000, ""), (Class::Auth, said("3000 (unauthorized)")));
-        assert_eq!(of(4711, ""), (Class::Unreachable, said("4711 (a code of its own)")));
+        assert_eq!(of(1001, "bye"), (ErrorKind::Unreachable, said("1001 (going away): bye")));
+        assert_eq!(of(3000, ""), (ErrorKind::Auth, said("3000 (unauthorized)")));
+        assert_eq!(of(4711, ""), (ErrorKind::Unreachable, said("4711 (a code of its own)")));
     }
 }

@@ -1,3 +1,8 @@
 //! Decisions that several parts share, each made in one place. They depend on no other part.
 
+pub mod atomic_write;
+pub mod busy_guard;
+pub mod hex;
 pub mod loopback;
+pub mod quoting;
+pub mod suggest;

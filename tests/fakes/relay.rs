@@ -40,14 +40,14 @@ fn main() {
         if frames.read_exact(&mut payload).is_err() {
             break;
         }
-        obey(head[0], &payload, &out);
+        execute_frame(head[0], &payload, &out);
     }
     // The test is gone: nothing may outlive it.
     std::process::exit(99);
 }
 
 /// Does what one frame says.
-fn obey(kind: u8, payload: &[u8], out: &Arc<Mutex<UnixStream>>) {
+fn execute_frame(kind: u8, payload: &[u8], out: &Arc<Mutex<UnixStream>>) {
     match kind {
         // Read standard input; until this comes, the pipe fills.
         b'B' => {
@@ -72,7 +72,7 @@ fn obey(kind: u8, payload: &[u8], out: &Arc<Mutex<UnixStream>>) {
             send(out, b'w', b"ok");
         }
         // Catch the signals that ask a process to end, tell the test, and do not end.
-        b'T' => trap(out),
+        b'T' => trap_signals(out),
         // A grandchild that holds our standard streams and would sleep for long.
         b'G' => {
             #[allow(clippy::zombie_processes, reason = "whether anybody ends it is what the test looks at")]
@@ -96,7 +96,7 @@ fn forward_stdin(out: &Arc<Mutex<UnixStream>>) {
     }
 }
 
-fn trap(out: &Arc<Mutex<UnixStream>>) {
+fn trap_signals(out: &Arc<Mutex<UnixStream>>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (ready, wait) = std::sync::mpsc::channel();
     let teller = Arc::clone(out);

@@ -52,7 +52,7 @@ impl Request {
     }
 
     /// The JSON-RPC method; empty where there is none.
-    pub fn rpc(&self) -> String {
+    pub fn rpc_method(&self) -> String {
         self.json().get("method").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
@@ -73,11 +73,11 @@ impl Request {
     }
 }
 
-type Script = dyn Fn(&Request) -> Reply + Send + Sync;
+type HttpScript = dyn Fn(&Request) -> Reply + Send + Sync;
 
 /// What the server and its connections share.
-pub(super) struct Shared {
-    pub(super) script: Box<Script>,
+pub(super) struct HttpServerState {
+    pub(super) script: Box<HttpScript>,
     pub(super) log: Mutex<Vec<Request>>,
     /// Requests whose client closed the connection before the answer's end.
     pub(super) abandoned: Mutex<Vec<usize>>,
@@ -91,7 +91,7 @@ pub(super) struct Shared {
 /// A running server.
 pub struct HttpServer {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<HttpServerState>,
     steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
 }
 
@@ -106,12 +106,12 @@ impl HttpServer {
 
     /// The same at another address of this machine.
     pub fn start_at(address: &str, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with(address, None, Box::new(script), None)
+        Self::start_with(address, None, Box::new(script), None)
     }
 
     /// The same behind TLS.
     pub fn tls(config: Arc<ServerConfig>, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with("127.0.0.1:0", Some(config), Box::new(script), None)
+        Self::start_with("127.0.0.1:0", Some(config), Box::new(script), None)
     }
 
     /// A server that answers the n-th request by the n-th step; one more or one less fails the test.
@@ -125,18 +125,18 @@ impl HttpServer {
                 None => panic!("a request too many: {request:?}"),
             }
         };
-        Self::with("127.0.0.1:0", None, Box::new(script), Some(steps))
+        Self::start_with("127.0.0.1:0", None, Box::new(script), Some(steps))
     }
 
-    fn with(
+    fn start_with(
         address: &str,
         tls: Option<Arc<ServerConfig>>,
-        script: Box<Script>,
+        script: Box<HttpScript>,
         steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
     ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(HttpServerState {
             script,
             log: Mutex::default(),
             abandoned: Mutex::default(),
@@ -176,7 +176,7 @@ impl HttpServer {
     }
 
     /// What was exchanged so far: `POST initialize`, `GET`, …
-    pub fn exchange(&self) -> Vec<String> {
+    pub fn exchanges(&self) -> Vec<String> {
         self.requests().iter().map(Request::title).collect()
     }
 
@@ -198,7 +198,7 @@ impl HttpServer {
             if let Some(found) = self.requests().into_iter().find(|request| fits(request)) {
                 return found;
             }
-            assert!(Instant::now() < end, "no request came: {what}; came: {:?}", self.exchange());
+            assert!(Instant::now() < end, "no request came: {what}; came: {:?}", self.exchanges());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -216,7 +216,7 @@ impl Drop for HttpServer {
         assert!(failures.is_empty(), "the scripted server complains: {failures:#?}");
         if let Some(steps) = &self.steps {
             let unvisited = steps.lock().unwrap().iter().filter(|step| step.is_some()).count();
-            assert!(unvisited == 0, "{unvisited} scripted steps were never asked for; came: {:?}", self.exchange());
+            assert!(unvisited == 0, "{unvisited} scripted steps were never asked for; came: {:?}", self.exchanges());
         }
     }
 }

@@ -9,45 +9,45 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConnection, StreamOwned};
 
-use super::http::{Request, Shared};
-use super::reply::{Framing, Reply, Step};
+use super::http::{HttpServerState, Request};
+use super::reply::{Framing, Reply, ReplyStep};
 
 /// A byte stream whose reads can be bounded in time.
-trait Link: Read + Write + Send {
-    fn wait(&self, time: Duration);
+trait TimedStream: Read + Write + Send {
+    fn limit_reads(&self, time: Duration);
 }
 
-impl Link for TcpStream {
-    fn wait(&self, time: Duration) {
+impl TimedStream for TcpStream {
+    fn limit_reads(&self, time: Duration) {
         let _ = self.set_read_timeout(Some(time));
     }
 }
 
-impl Link for StreamOwned<ServerConnection, TcpStream> {
-    fn wait(&self, time: Duration) {
+impl TimedStream for StreamOwned<ServerConnection, TcpStream> {
+    fn limit_reads(&self, time: Duration) {
         let _ = self.sock.set_read_timeout(Some(time));
     }
 }
 
 /// A connection and the bytes read ahead on it.
-struct Peer<'a> {
-    link: Box<dyn Link>,
-    ahead: Vec<u8>,
-    shared: &'a Shared,
+struct HttpConnection<'a> {
+    link: Box<dyn TimedStream>,
+    read_ahead: Vec<u8>,
+    shared: &'a HttpServerState,
 }
 
 /// Serves one connection to its end.
-pub(super) fn serve(socket: TcpStream, connection: usize, shared: &Shared) {
+pub(super) fn serve(socket: TcpStream, connection: usize, shared: &HttpServerState) {
     let _ = socket.set_nodelay(true);
-    let link: Box<dyn Link> = match &shared.tls {
+    let link: Box<dyn TimedStream> = match &shared.tls {
         None => Box::new(socket),
         Some(config) => {
             let session = ServerConnection::new(Arc::clone(config)).unwrap();
             Box::new(StreamOwned::new(session, socket))
         }
     };
-    let mut peer = Peer { link, ahead: Vec::new(), shared };
-    while let Some(mut request) = peer.request(connection) {
+    let mut peer = HttpConnection { link, read_ahead: Vec::new(), shared };
+    while let Some(mut request) = peer.read_request(connection) {
         // Counted and logged under one lock, so that number and place in the log are the same.
         {
             let mut log = shared.log.lock().unwrap();
@@ -60,22 +60,22 @@ pub(super) fn serve(socket: TcpStream, connection: usize, shared: &Shared) {
             shared.failures.lock().unwrap().push(text.unwrap_or_else(|| "the script panicked".to_owned()));
             Reply::text("text/plain", "the script of the test failed").with_status(500).header("Connection", "close")
         });
-        if !peer.answer(reply, request.n) {
+        if !peer.send_reply(reply, request.n) {
             return;
         }
     }
 }
 
-impl Peer<'_> {
+impl HttpConnection<'_> {
     /// Reads some more; `false` at the end of the connection or of the test.
-    fn more(&mut self) -> bool {
+    fn read_more(&mut self) -> bool {
         let mut buffer = [0; 16384];
-        self.link.wait(Duration::from_millis(20));
+        self.link.limit_reads(Duration::from_millis(20));
         loop {
             match self.link.read(&mut buffer) {
                 Ok(0) => return false,
                 Ok(count) => {
-                    self.ahead.extend_from_slice(&buffer[..count]);
+                    self.read_ahead.extend_from_slice(&buffer[..count]);
                     return true;
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -89,17 +89,17 @@ impl Peer<'_> {
         }
     }
 
-    fn request(&mut self, connection: usize) -> Option<Request> {
+    fn read_request(&mut self, connection: usize) -> Option<Request> {
         let end = loop {
-            if let Some(at) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(at) = self.read_ahead.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
             }
-            if !self.more() {
+            if !self.read_more() {
                 return None;
             }
         };
-        let head = String::from_utf8_lossy(&self.ahead[..end]).into_owned();
-        self.ahead.drain(..end);
+        let head = String::from_utf8_lossy(&self.read_ahead[..end]).into_owned();
+        self.read_ahead.drain(..end);
         let mut lines = head.split("\r\n");
         let mut first = lines.next()?.split(' ');
         let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
@@ -112,17 +112,17 @@ impl Peer<'_> {
         if request.header("expect").is_some() {
             let _ = self.link.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
-        request.body = self.body(&request)?;
+        request.body = self.read_body(&request)?;
         Some(request)
     }
 
-    fn body(&mut self, request: &Request) -> Option<Vec<u8>> {
+    fn read_body(&mut self, request: &Request) -> Option<Vec<u8>> {
         if request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
             let mut body = Vec::new();
             loop {
-                let line = self.line()?;
+                let line = self.read_line()?;
                 let size = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
-                let chunk = self.exactly(size + 2)?;
+                let chunk = self.read_exactly(size + 2)?;
                 body.extend_from_slice(&chunk[..size]);
                 if size == 0 {
                     return Some(body);
@@ -130,92 +130,93 @@ impl Peer<'_> {
             }
         }
         let length = request.header("content-length").map_or(0, |value| value.parse().expect("a length"));
-        self.exactly(length)
+        self.read_exactly(length)
     }
 
-    fn line(&mut self) -> Option<String> {
+    fn read_line(&mut self) -> Option<String> {
         loop {
-            if let Some(at) = self.ahead.windows(2).position(|window| window == b"\r\n") {
-                let line: Vec<u8> = self.ahead.drain(..at + 2).collect();
+            if let Some(at) = self.read_ahead.windows(2).position(|window| window == b"\r\n") {
+                let line: Vec<u8> = self.read_ahead.drain(..at + 2).collect();
                 return Some(String::from_utf8_lossy(&line[..at]).into_owned());
             }
-            if !self.more() {
+            if !self.read_more() {
                 return None;
             }
         }
     }
 
-    fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
-        while self.ahead.len() < count {
-            if !self.more() {
+    fn read_exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read_ahead.len() < count {
+            if !self.read_more() {
                 return None;
             }
         }
-        Some(self.ahead.drain(..count).collect())
+        Some(self.read_ahead.drain(..count).collect())
     }
 
     /// Plays an answer; `true` if the connection can take another request.
-    fn answer(&mut self, reply: Reply, n: usize) -> bool {
-        let length = reply.steps.iter().map(|step| if let Step::Body(bytes) = step { bytes.len() } else { 0 }).sum();
-        let (head, framing, close) = (reply.head(length), reply.framing, reply.asks_to_close());
+    fn send_reply(&mut self, reply: Reply, n: usize) -> bool {
+        let length =
+            reply.steps.iter().map(|step| if let ReplyStep::Body(bytes) = step { bytes.len() } else { 0 }).sum();
+        let (head, framing, close) = (reply.head(length), reply.framing, reply.closes_connection());
         // A whole answer leaves in one piece, as servers send it.
         let mut pending = head;
         for step in reply.steps {
             let bytes = match step {
-                Step::Body(bytes) => self.framed(bytes, framing),
-                Step::Raw(bytes) => bytes,
-                Step::Later(make) => {
-                    if !self.put(&std::mem::take(&mut pending), n) {
+                ReplyStep::Body(bytes) => self.framed(bytes, framing),
+                ReplyStep::Raw(bytes) => bytes,
+                ReplyStep::Later(make) => {
+                    if !self.write(&std::mem::take(&mut pending), n) {
                         return false;
                     }
                     self.framed(make(), framing)
                 }
-                Step::Pause(time) => {
-                    if !self.put(&std::mem::take(&mut pending), n) || !self.idle(Some(time), n) {
+                ReplyStep::Pause(time) => {
+                    if !self.write(&std::mem::take(&mut pending), n) || !self.wait_while_connected(Some(time), n) {
                         return false;
                     }
                     continue;
                 }
-                Step::Feed(feed) => {
-                    if !self.put(&std::mem::take(&mut pending), n) {
+                ReplyStep::Feed(feed) => {
+                    if !self.write(&std::mem::take(&mut pending), n) {
                         return false;
                     }
                     loop {
                         match feed.next(Duration::from_millis(5)) {
                             Ok(bytes) => {
                                 let framed = self.framed(bytes, framing);
-                                if !self.put(&framed, n) {
+                                if !self.write(&framed, n) {
                                     return false;
                                 }
                             }
                             Err(true) => break,
-                            Err(false) if self.idle(Some(Duration::ZERO), n) => {}
+                            Err(false) if self.wait_while_connected(Some(Duration::ZERO), n) => {}
                             Err(false) => return false,
                         }
                     }
                     continue;
                 }
-                Step::Stall => {
-                    if self.put(&std::mem::take(&mut pending), n) {
-                        self.idle(None, n);
+                ReplyStep::Stall => {
+                    if self.write(&std::mem::take(&mut pending), n) {
+                        self.wait_while_connected(None, n);
                     }
                     return false;
                 }
-                Step::Cut => {
-                    self.put(&pending, n);
+                ReplyStep::Disconnect => {
+                    self.write(&pending, n);
                     return false;
                 }
             };
             pending.extend_from_slice(&bytes);
             // Separate pieces travel separately.
-            if framing == Framing::Chunked && !self.put(&std::mem::take(&mut pending), n) {
+            if framing == Framing::Chunked && !self.write(&std::mem::take(&mut pending), n) {
                 return false;
             }
         }
         if framing == Framing::Chunked {
             pending.extend_from_slice(b"0\r\n\r\n");
         }
-        self.put(&pending, n) && matches!(framing, Framing::Length | Framing::Chunked) && !close
+        self.write(&pending, n) && matches!(framing, Framing::Length | Framing::Chunked) && !close
     }
 
     fn framed(&self, bytes: Vec<u8>, framing: Framing) -> Vec<u8> {
@@ -226,7 +227,7 @@ impl Peer<'_> {
         }
     }
 
-    fn put(&mut self, bytes: &[u8], n: usize) -> bool {
+    fn write(&mut self, bytes: &[u8], n: usize) -> bool {
         if bytes.is_empty() {
             return true;
         }
@@ -238,13 +239,13 @@ impl Peer<'_> {
     }
 
     /// Waits, watching whether the client goes; `false` if it went or the test is over.
-    fn idle(&mut self, time: Option<Duration>, n: usize) -> bool {
+    fn wait_while_connected(&mut self, time: Option<Duration>, n: usize) -> bool {
         let end = time.map(|time| Instant::now() + time);
         let mut buffer = [0; 4096];
         loop {
-            self.link.wait(Duration::from_millis(2));
+            self.link.limit_reads(Duration::from_millis(2));
             match self.link.read(&mut buffer) {
-                Ok(count @ 1..) => self.ahead.extend_from_slice(&buffer[..count]),
+                Ok(count @ 1..) => self.read_ahead.extend_from_slice(&buffer[..count]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Ok(_) | Err(_) => {
                     self.shared.abandoned.lock().unwrap().push(n);

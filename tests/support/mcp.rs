@@ -9,27 +9,27 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::stdio::{Event, Process, StdioServer};
+use super::stdio::{ProcessEvent, StdioProcess, StdioServer};
 
 /// One thing that a server does in answer to a message.
-pub enum Out {
+pub enum ServerAction {
     Send(Value),
     /// A line (stdio) or the data of an event (HTTP), exactly so.
-    Text(String),
+    RawText(String),
     Pause(Duration),
     /// Sends a request of the server's own, waits for the client's answer, and goes on with it.
-    Ask(Value, Box<dyn FnOnce(Value) -> Vec<Out> + Send>),
+    Request(Value, Box<dyn FnOnce(Value) -> Vec<ServerAction> + Send>),
 }
 
 /// One request or notification of the client.
-pub struct Call<'a> {
+pub struct ClientMessage<'a> {
     pub message: &'a Value,
     /// How many of this method came before.
     pub n: usize,
     modern: bool,
 }
 
-impl Call<'_> {
+impl ClientMessage<'_> {
     pub fn id(&self) -> Value {
         self.message["id"].clone()
     }
@@ -47,8 +47,8 @@ impl Call<'_> {
     }
 
     /// The answer with this result; in the modern era it gets a `resultType` unless it has one.
-    pub fn result(&self, result: Value) -> Vec<Out> {
-        vec![Out::Send(self.response(result))]
+    pub fn result(&self, result: Value) -> Vec<ServerAction> {
+        vec![ServerAction::Send(self.response(result))]
     }
 
     pub fn response(&self, mut result: Value) -> Value {
@@ -58,28 +58,30 @@ impl Call<'_> {
         json!({"jsonrpc": "2.0", "id": self.id(), "result": result})
     }
 
-    pub fn text(&self, text: &str) -> Vec<Out> {
+    pub fn text(&self, text: &str) -> Vec<ServerAction> {
         self.result(json!({"content": [{"type": "text", "text": text}]}))
     }
 
-    pub fn error(&self, code: i64, message: &str) -> Vec<Out> {
-        vec![Out::Send(json!({"jsonrpc": "2.0", "id": self.id(), "error": {"code": code, "message": message}}))]
+    pub fn error(&self, code: i64, message: &str) -> Vec<ServerAction> {
+        vec![ServerAction::Send(
+            json!({"jsonrpc": "2.0", "id": self.id(), "error": {"code": code, "message": message}}),
+        )]
     }
 
-    pub fn error_with(&self, code: i64, message: &str, data: Value) -> Vec<Out> {
+    pub fn error_with(&self, code: i64, message: &str, data: Value) -> Vec<ServerAction> {
         let error = json!({"code": code, "message": message, "data": data});
-        vec![Out::Send(json!({"jsonrpc": "2.0", "id": self.id(), "error": error}))]
+        vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": self.id(), "error": error}))]
     }
 
     /// A progress notification, if the client asked for progress.
-    pub fn progress(&self, progress: u64, total: u64, message: &str) -> Option<Out> {
+    pub fn progress(&self, progress: u64, total: u64, message: &str) -> Option<ServerAction> {
         let token = self.params().get("_meta")?.get("progressToken")?;
         let params = json!({"progressToken": token, "progress": progress, "total": total, "message": message});
-        Some(Out::Send(json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})))
+        Some(ServerAction::Send(json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})))
     }
 }
 
-type Handler = Box<dyn Fn(&Call) -> Vec<Out> + Send + Sync>;
+type Handler = Box<dyn Fn(&ClientMessage) -> Vec<ServerAction> + Send + Sync>;
 
 /// A server.
 pub struct Mcp {
@@ -118,7 +120,11 @@ impl Mcp {
     }
 
     /// Answers this method otherwise.
-    pub fn on(mut self, method: &str, handler: impl Fn(&Call) -> Vec<Out> + Send + Sync + 'static) -> Self {
+    pub fn on(
+        mut self,
+        method: &str,
+        handler: impl Fn(&ClientMessage) -> Vec<ServerAction> + Send + Sync + 'static,
+    ) -> Self {
         self.handlers.insert(method.to_owned(), Box::new(handler));
         self
     }
@@ -129,7 +135,7 @@ impl Mcp {
     }
 
     /// With one tool, `do`, that takes this and answers with what arrived.
-    pub fn taking(schema: Value) -> StdioServer {
+    pub fn with_tool_schema(schema: Value) -> StdioServer {
         Mcp::modern()
             .tools(json!([{"name": "do", "inputSchema": schema}]))
             .on("tools/call", |call| call.text(&call.params()["arguments"].to_string()))
@@ -148,7 +154,7 @@ impl Mcp {
     }
 
     /// What it does in answer to one message of the client.
-    pub fn handle(&self, message: &Value) -> Vec<Out> {
+    pub fn handle(&self, message: &Value) -> Vec<ServerAction> {
         let Some(method) = message.get("method").and_then(Value::as_str) else {
             let id = message["id"].to_string();
             self.answers.0.lock().unwrap().insert(id, message.clone());
@@ -157,7 +163,7 @@ impl Mcp {
         };
         let mut counts = self.counts.lock().unwrap();
         let count = counts.entry(method.to_owned()).or_default();
-        let call = Call { message, n: *count, modern: self.modern };
+        let call = ClientMessage { message, n: *count, modern: self.modern };
         *count += 1;
         drop(counts);
         if let Some(handler) = self.handlers.get(method) {
@@ -167,15 +173,15 @@ impl Mcp {
             return Vec::new();
         }
         if self.modern
-            && let Some(refusal) = refuse_envelope(&call)
+            && let Some(refusal) = reject_invalid_meta(&call)
         {
             return refusal;
         }
-        self.standard(method, &call)
+        self.standard_reply(method, &call)
     }
 
     /// The client's answer to a request of ours.
-    pub fn answer(&self, id: &Value) -> Value {
+    pub fn wait_for_answer(&self, id: &Value) -> Value {
         let answers = self.answers.0.lock().unwrap();
         let waited = self
             .answers
@@ -184,7 +190,7 @@ impl Mcp {
         waited.unwrap().0.remove(&id.to_string()).unwrap_or_else(|| panic!("the client never answered request {id}"))
     }
 
-    fn standard(&self, method: &str, call: &Call) -> Vec<Out> {
+    fn standard_reply(&self, method: &str, call: &ClientMessage) -> Vec<ServerAction> {
         match method {
             "initialize" if !self.modern => call.result(json!({
                 "protocolVersion": self.revision,
@@ -202,8 +208,8 @@ impl Mcp {
                 "_meta": {"io.modelcontextprotocol/serverInfo":
                     {"name": "fake", "title": "Fake server", "version": "1.2.3"}},
             })),
-            "tools/list" => self.page(call),
-            "resources/list" => self.list(
+            "tools/list" => self.list_tools_page(call),
+            "resources/list" => self.list_result(
                 call,
                 "resources",
                 json!([
@@ -211,14 +217,14 @@ impl Mcp {
                     {"uri": "demo://logo", "name": "logo", "mimeType": "image/png"},
                 ]),
             ),
-            "resources/templates/list" => self.list(
+            "resources/templates/list" => self.list_result(
                 call,
                 "resourceTemplates",
                 json!([
                     {"uriTemplate": "demo://item/{id}", "name": "item", "description": "One item"},
                 ]),
             ),
-            "prompts/list" => self.list(
+            "prompts/list" => self.list_result(
                 call,
                 "prompts",
                 json!([
@@ -227,8 +233,8 @@ impl Mcp {
                         {"name": "tone"}]},
                 ]),
             ),
-            "tools/call" => self.call(call),
-            "resources/read" => self.read(call),
+            "tools/call" => self.call_tool(call),
+            "resources/read" => self.read_resource(call),
             "prompts/get" => match call.params()["arguments"]["who"].as_str() {
                 Some(who) if call.tool() == "greet" => {
                     call.result(json!({"description": "Greets someone", "messages": [
@@ -242,21 +248,21 @@ impl Mcp {
         }
     }
 
-    fn list(&self, call: &Call, member: &str, items: Value) -> Vec<Out> {
+    fn list_result(&self, call: &ClientMessage, member: &str, items: Value) -> Vec<ServerAction> {
         let mut result = Map::new();
         result.insert(member.to_owned(), items);
-        self.cached(&mut result);
+        self.add_cache_fields(&mut result);
         call.result(Value::Object(result))
     }
 
-    fn cached(&self, result: &mut Map<String, Value>) {
+    fn add_cache_fields(&self, result: &mut Map<String, Value>) {
         if self.modern {
             result.insert("ttlMs".to_owned(), 0.into());
             result.insert("cacheScope".to_owned(), "private".into());
         }
     }
 
-    fn page(&self, call: &Call) -> Vec<Out> {
+    fn list_tools_page(&self, call: &ClientMessage) -> Vec<ServerAction> {
         let start: usize =
             call.params()["cursor"].as_str().map_or(0, |cursor| cursor.strip_prefix("from ").unwrap().parse().unwrap());
         let end = start.saturating_add(self.page_size).min(self.tools.len());
@@ -265,11 +271,11 @@ impl Mcp {
         if end < self.tools.len() {
             result.insert("nextCursor".to_owned(), format!("from {end}").into());
         }
-        self.cached(&mut result);
+        self.add_cache_fields(&mut result);
         call.result(Value::Object(result))
     }
 
-    fn call(&self, call: &Call) -> Vec<Out> {
+    fn call_tool(&self, call: &ClientMessage) -> Vec<ServerAction> {
         match call.tool() {
             "echo" => call.text(call.argument("text").as_str().unwrap_or_default()),
             "add" => {
@@ -289,7 +295,7 @@ impl Mcp {
                 let mut outs = Vec::new();
                 for step in 1..=steps {
                     outs.extend(call.progress(step, steps, &format!("step {step}")));
-                    outs.push(Out::Pause(Duration::from_millis(30)));
+                    outs.push(ServerAction::Pause(Duration::from_millis(30)));
                 }
                 outs.extend(call.text("done"));
                 outs
@@ -298,7 +304,7 @@ impl Mcp {
         }
     }
 
-    fn read(&self, call: &Call) -> Vec<Out> {
+    fn read_resource(&self, call: &ClientMessage) -> Vec<ServerAction> {
         let uri = call.params()["uri"].as_str().unwrap_or_default();
         let content = match uri {
             "demo://hello" => json!({"uri": uri, "mimeType": "text/plain", "text": "hello\n"}),
@@ -310,7 +316,7 @@ impl Mcp {
         };
         let mut result = Map::new();
         result.insert("contents".to_owned(), json!([content]));
-        self.cached(&mut result);
+        self.add_cache_fields(&mut result);
         call.result(Value::Object(result))
     }
 
@@ -318,54 +324,54 @@ impl Mcp {
     pub fn stdio(self) -> StdioServer {
         let mcp = Arc::new(self);
         StdioServer::start(move |process, event| match event {
-            Event::Line(line) => {
+            ProcessEvent::Line(line) => {
                 let message: Value = serde_json::from_str(&line).expect("the client writes JSON lines");
-                play(&mcp, process, mcp.handle(&message));
+                play_actions(&mcp, process, mcp.handle(&message));
             }
-            Event::Eof => process.exit(0),
-            Event::Started | Event::Signal(_) => {}
+            ProcessEvent::Eof => process.exit(0),
+            ProcessEvent::Started | ProcessEvent::Signal(_) => {}
         })
     }
 }
 
 /// The way from a scripted server to its client, where one stream carries everything.
-pub trait Voice: Clone + Send + 'static {
+pub trait ScriptedOutput: Clone + Send + 'static {
     fn send(&self, message: &Value);
     /// One message, or what stands in the place of one.
-    fn text(&self, text: String);
+    fn send_raw_text(&self, text: String);
 }
 
-impl Voice for Process {
+impl ScriptedOutput for StdioProcess {
     fn send(&self, message: &Value) {
-        Process::send(self, message);
+        StdioProcess::send(self, message);
     }
 
-    fn text(&self, text: String) {
+    fn send_raw_text(&self, text: String) {
         self.write(text + "\n");
     }
 }
 
 /// Plays what a server does over one stream; what takes time goes on beside the next messages.
-pub fn play<V: Voice>(mcp: &Arc<Mcp>, process: &V, outs: Vec<Out>) {
+pub fn play_actions<V: ScriptedOutput>(mcp: &Arc<Mcp>, process: &V, outs: Vec<ServerAction>) {
     let mut outs = outs.into_iter();
     while let Some(out) = outs.next() {
         match out {
-            Out::Send(message) => process.send(&message),
-            Out::Text(text) => process.text(text),
+            ServerAction::Send(message) => process.send(&message),
+            ServerAction::RawText(text) => process.send_raw_text(text),
             slow => {
                 let (mcp, process) = (Arc::clone(mcp), process.clone());
-                let rest: Vec<Out> = outs.collect();
+                let rest: Vec<ServerAction> = outs.collect();
                 std::thread::spawn(move || {
                     match slow {
-                        Out::Pause(time) => std::thread::sleep(time),
-                        Out::Ask(request, then) => {
+                        ServerAction::Pause(time) => std::thread::sleep(time),
+                        ServerAction::Request(request, then) => {
                             process.send(&request);
-                            let answer = mcp.answer(&request["id"]);
-                            play(&mcp, &process, then(answer));
+                            let answer = mcp.wait_for_answer(&request["id"]);
+                            play_actions(&mcp, &process, then(answer));
                         }
-                        Out::Send(_) | Out::Text(_) => unreachable!("played above"),
+                        ServerAction::Send(_) | ServerAction::RawText(_) => unreachable!("played above"),
                     }
-                    play(&mcp, &process, rest);
+                    play_actions(&mcp, &process, rest);
                 });
                 return;
             }
@@ -374,7 +380,7 @@ pub fn play<V: Voice>(mcp: &Arc<Mcp>, process: &V, outs: Vec<Out>) {
 }
 
 /// What a strict modern server answers to a request without the fields that every request needs.
-fn refuse_envelope(call: &Call) -> Option<Vec<Out>> {
+fn reject_invalid_meta(call: &ClientMessage) -> Option<Vec<ServerAction>> {
     let meta = &call.params()["_meta"];
     match meta["io.modelcontextprotocol/protocolVersion"].as_str() {
         Some("2026-07-28") if meta["io.modelcontextprotocol/clientCapabilities"].is_object() => None,

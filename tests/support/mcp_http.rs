@@ -9,35 +9,35 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::{HttpServer, Request};
-use super::mcp::{Mcp, Out};
+use super::mcp::{Mcp, ServerAction};
 use super::reply::{Feed, Reply};
 
 /// How a Streamable HTTP server of the legacy era behaves where the specification leaves a choice.
 #[derive(Clone, Default)]
-pub struct Legacy {
+pub struct LegacyHttpOptions {
     /// The session id it gives out.
-    pub session: Option<&'static str>,
+    pub session_id: Option<&'static str>,
     /// Where a GET stream is offered, what comes over it; otherwise 405.
-    pub stream: Option<Feed>,
+    pub get_stream: Option<Feed>,
     /// Answers with an event stream even where one message is all.
-    pub always_stream: bool,
+    pub always_streams: bool,
 }
 
 impl Mcp {
     /// This server over Streamable HTTP, in the way of its era.
     pub fn http(self) -> HttpServer {
-        let behave = Legacy { session: Some("session-1"), ..Legacy::default() };
+        let behave = LegacyHttpOptions { session_id: Some("session-1"), ..LegacyHttpOptions::default() };
         self.http_as(behave)
     }
 
-    pub fn http_as(self, behave: Legacy) -> HttpServer {
+    pub fn http_as(self, behave: LegacyHttpOptions) -> HttpServer {
         HttpServer::start(self.http_script(behave))
     }
 
     /// The script alone, for a server behind TLS or one that a test bends further.
-    pub fn http_script(self, behave: Legacy) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
+    pub fn http_script(self, behave: LegacyHttpOptions) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
         let mcp = Arc::new(self);
-        move |request| if mcp.modern { modern(&mcp, request) } else { legacy(&mcp, request, &behave) }
+        move |request| if mcp.modern { modern_reply(&mcp, request) } else { legacy_reply(&mcp, request, &behave) }
     }
 
     /// This server over HTTP+SSE: GET `/sse`, POST `/messages`.
@@ -51,7 +51,7 @@ impl Mcp {
             }
             ("POST", "/messages?session=7") => {
                 let (mcp, feed, message) = (Arc::clone(&mcp), feed.clone(), request.json());
-                std::thread::spawn(move || to_feed(&mcp, &feed, mcp.handle(&message)));
+                std::thread::spawn(move || send_to_feed(&mcp, &feed, mcp.handle(&message)));
                 Reply::text("text/plain", "Accepted").with_status(202)
             }
             _ => Reply::text("text/plain", "Cannot do that").with_status(404),
@@ -59,15 +59,15 @@ impl Mcp {
     }
 }
 
-fn to_feed(mcp: &Mcp, feed: &Feed, outs: Vec<Out>) {
+fn send_to_feed(mcp: &Mcp, feed: &Feed, outs: Vec<ServerAction>) {
     for out in outs {
         match out {
-            Out::Send(message) => feed.event(&message),
-            Out::Text(text) => feed.send(format!("data: {text}\n\n")),
-            Out::Pause(time) => std::thread::sleep(time),
-            Out::Ask(request, then) => {
+            ServerAction::Send(message) => feed.event(&message),
+            ServerAction::RawText(text) => feed.send(format!("data: {text}\n\n")),
+            ServerAction::Pause(time) => std::thread::sleep(time),
+            ServerAction::Request(request, then) => {
                 feed.event(&request);
-                to_feed(mcp, feed, then(mcp.answer(&request["id"])));
+                send_to_feed(mcp, feed, then(mcp.wait_for_answer(&request["id"])));
             }
         }
     }
@@ -83,22 +83,22 @@ fn check_post(request: &Request) {
     assert!(content_type.starts_with("application/json"), "Content-Type must be JSON: {}", request.head);
 }
 
-fn legacy(mcp: &Arc<Mcp>, request: &Request, behave: &Legacy) -> Reply {
+fn legacy_reply(mcp: &Arc<Mcp>, request: &Request, behave: &LegacyHttpOptions) -> Reply {
     if request.method != "POST" {
         check_session(mcp, request, behave);
-        return match (request.method.as_str(), &behave.stream) {
+        return match (request.method.as_str(), &behave.get_stream) {
             ("GET", Some(feed)) => Reply::sse().write(": here\n\n").feed(feed),
-            ("DELETE", _) if behave.session.is_some() => Reply::status(200),
+            ("DELETE", _) if behave.session_id.is_some() => Reply::status(200),
             _ => Reply::status(405).header("Allow", "POST"),
         };
     }
     check_post(request);
     let message = request.json();
-    let method = request.rpc();
+    let method = request.rpc_method();
     if method == "initialize" {
         assert_eq!(request.header("mcp-session-id"), None, "initialize carries no session id");
-        let reply = to_reply(mcp, &message, behave.always_stream);
-        return match behave.session {
+        let reply = to_reply(mcp, &message, behave.always_streams);
+        return match behave.session_id {
             Some(session) => reply.header("Mcp-Session-Id", session),
             None => reply,
         };
@@ -113,22 +113,22 @@ fn legacy(mcp: &Arc<Mcp>, request: &Request, behave: &Legacy) -> Reply {
         mcp.handle(&message);
         return Reply::accepted();
     }
-    to_reply(mcp, &message, behave.always_stream)
+    to_reply(mcp, &message, behave.always_streams)
 }
 
-fn check_session(mcp: &Mcp, request: &Request, behave: &Legacy) {
-    assert_eq!(request.header("mcp-session-id"), behave.session, "the session id: {}", request.head);
+fn check_session(mcp: &Mcp, request: &Request, behave: &LegacyHttpOptions) {
+    assert_eq!(request.header("mcp-session-id"), behave.session_id, "the session id: {}", request.head);
     if mcp.revision >= "2025-06-18" {
         assert_eq!(request.header("mcp-protocol-version"), Some(mcp.revision), "the revision: {}", request.head);
     }
 }
 
-fn modern(mcp: &Arc<Mcp>, request: &Request) -> Reply {
+fn modern_reply(mcp: &Arc<Mcp>, request: &Request) -> Reply {
     assert_eq!(request.method, "POST", "the modern era knows only POST: {}", request.head);
     check_post(request);
     assert_eq!(request.header("mcp-session-id"), None, "the modern era knows no sessions: {}", request.head);
     let message = request.json();
-    if request.rpc() == "initialize" {
+    if request.rpc_method() == "initialize" {
         let error = json!({"code": -32022, "message": "Unsupported protocol version",
             "data": {"supported": ["2026-07-28"], "requested": message["params"]["protocolVersion"]}});
         return Reply::json(&json!({"jsonrpc": "2.0", "id": message["id"], "error": error})).with_status(400);
@@ -155,7 +155,7 @@ fn modern(mcp: &Arc<Mcp>, request: &Request) -> Reply {
 /// The answer to one request: a JSON body where one message is all, an event stream otherwise.
 pub fn to_reply(mcp: &Arc<Mcp>, message: &Value, always_stream: bool) -> Reply {
     let outs = mcp.handle(message);
-    if let ([Out::Send(only)], false) = (outs.as_slice(), always_stream) {
+    if let ([ServerAction::Send(only)], false) = (outs.as_slice(), always_stream) {
         let status = match (mcp.modern, only["error"]["code"].as_i64()) {
             (true, Some(-32601)) => 404,
             (true, Some(-32022..=-32020)) => 400,
@@ -166,14 +166,14 @@ pub fn to_reply(mcp: &Arc<Mcp>, message: &Value, always_stream: bool) -> Reply {
     let mut reply = Reply::sse();
     for out in outs {
         reply = match out {
-            Out::Send(message) => reply.event(&message),
-            Out::Text(text) => reply.write(format!("data: {text}\n\n")),
-            Out::Pause(time) => reply.pause(time),
-            Out::Ask(request, then) => {
+            ServerAction::Send(message) => reply.event(&message),
+            ServerAction::RawText(text) => reply.write(format!("data: {text}\n\n")),
+            ServerAction::Pause(time) => reply.pause(time),
+            ServerAction::Request(request, then) => {
                 let (mcp, id) = (Arc::clone(mcp), request["id"].clone());
                 reply.event(&request).later(move || {
                     let mut bytes = Vec::new();
-                    to_bytes(&mcp, then(mcp.answer(&id)), &mut bytes);
+                    append_events(&mcp, then(mcp.wait_for_answer(&id)), &mut bytes);
                     bytes
                 })
             }
@@ -183,13 +183,13 @@ pub fn to_reply(mcp: &Arc<Mcp>, message: &Value, always_stream: bool) -> Reply {
 }
 
 /// The end of an answer that had to wait for the client's.
-fn to_bytes(mcp: &Mcp, outs: Vec<Out>, bytes: &mut Vec<u8>) {
+fn append_events(mcp: &Mcp, outs: Vec<ServerAction>, bytes: &mut Vec<u8>) {
     for out in outs {
         match out {
-            Out::Send(message) => bytes.extend_from_slice(format!("data: {message}\n\n").as_bytes()),
-            Out::Text(text) => bytes.extend_from_slice(format!("data: {text}\n\n").as_bytes()),
-            Out::Pause(time) => std::thread::sleep(time.min(Duration::from_secs(1))),
-            Out::Ask(request, _) => {
+            ServerAction::Send(message) => bytes.extend_from_slice(format!("data: {message}\n\n").as_bytes()),
+            ServerAction::RawText(text) => bytes.extend_from_slice(format!("data: {text}\n\n").as_bytes()),
+            ServerAction::Pause(time) => std::thread::sleep(time.min(Duration::from_secs(1))),
+            ServerAction::Request(request, _) => {
                 panic!("only one question an answer is supported over HTTP: {request} after {:?}", mcp.revision)
             }
         }

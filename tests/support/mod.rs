@@ -18,8 +18,8 @@ pub mod tls;
 pub mod ws;
 
 pub use http::{HttpServer, Request};
-pub use mcp::{Call, Mcp, Out};
+pub use mcp::{ClientMessage, Mcp, ServerAction};
 pub use reply::{Feed, Reply};
 pub use sandbox::{Run, Sandbox};
-pub use stdio::{Event, StdioServer};
-pub use ws::{Heard, WsServer};
+pub use stdio::{ProcessEvent, StdioServer};
+pub use ws::{WebSocketEvent, WebSocketServer};

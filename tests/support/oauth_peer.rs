@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::Request;
-use super::oauth::{Ledger, form};
+use super::oauth::{OAuthState, parse_form};
 use super::reply::Reply;
 
 /// Lays members over a document; `ISSUER` and `SERVER` in texts are the origins.
-fn bend(mut document: Value, over: &Value, issuer: &str, server: &str) -> Value {
+fn apply_overrides(mut document: Value, over: &Value, issuer: &str, server: &str) -> Value {
     for (name, value) in over.as_object().into_iter().flatten() {
         match value {
             Value::Null => _ = document.as_object_mut().unwrap().remove(name),
@@ -24,12 +24,17 @@ fn bend(mut document: Value, over: &Value, issuer: &str, server: &str) -> Value 
     document
 }
 
-pub(super) fn resource(ledger: &Ledger, issuer: &str, request: &Request, inner: &impl Fn(&Request) -> Reply) -> Reply {
+pub(super) fn resource_reply(
+    ledger: &OAuthState,
+    issuer: &str,
+    request: &Request,
+    inner: &impl Fn(&Request) -> Reply,
+) -> Reply {
     let origin = ledger.origin(request);
     if request.target == "/.well-known/oauth-protected-resource/mcp" {
         assert_eq!(request.header("authorization"), None, "metadata is public");
         let document = json!({"resource": format!("{origin}/mcp"), "authorization_servers": [issuer]});
-        return Reply::json(&bend(document, &ledger.resource.lock().unwrap(), issuer, &origin));
+        return Reply::json(&apply_overrides(document, &ledger.resource.lock().unwrap(), issuer, &origin));
     }
     assert_eq!(request.target, "/mcp", "nothing else is asked of the server");
     let metadata = format!("resource_metadata=\"{origin}/.well-known/oauth-protected-resource/mcp\"");
@@ -47,13 +52,13 @@ pub(super) fn resource(ledger: &Ledger, issuer: &str, request: &Request, inner: 
     if !good {
         return wants("read", 401, ", error=\"invalid_token\"");
     }
-    if request.rpc() == "tools/call" && !token.ends_with("-call") {
+    if request.rpc_method() == "tools/call" && !token.ends_with("-call") {
         return wants("call", 403, ", error=\"insufficient_scope\"");
     }
     inner(request)
 }
 
-pub(super) fn authorization(ledger: &Ledger, request: &Request) -> Reply {
+pub(super) fn authorization_server_reply(ledger: &OAuthState, request: &Request) -> Reply {
     let issuer = ledger.origin(request);
     assert!(request.header("x-key").is_none(), "configured headers are for the server alone");
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
@@ -69,26 +74,26 @@ pub(super) fn authorization(ledger: &Ledger, request: &Request) -> Reply {
                 "code_challenge_methods_supported": ["S256"],
                 "authorization_response_iss_parameter_supported": true,
             });
-            Reply::json(&bend(document, &ledger.metadata.lock().unwrap(), &issuer, ""))
+            Reply::json(&apply_overrides(document, &ledger.metadata.lock().unwrap(), &issuer, ""))
         }
         ("POST", "/register") => {
             let method = request.json()["token_endpoint_auth_method"].clone();
             let mut client = json!({"client_id": "mcpipe-1", "token_endpoint_auth_method": method});
             if method != "none" {
-                client["client_secret"] = ledger.secret("s3cret/of:mcpipe-1").into();
+                client["client_secret"] = ledger.remember_secret("s3cret/of:mcpipe-1").into();
             }
             Reply::json(&client).with_status(201)
         }
-        ("GET", "/authorize") => authorize(ledger, &issuer, query),
+        ("GET", "/authorize") => authorize_reply(ledger, &issuer, query),
         ("POST", "/device") => Reply::json(&json!({
-            "device_code": ledger.secret("dev1ce"),
+            "device_code": ledger.remember_secret("dev1ce"),
             "user_code": "WDJB-MJHT",
             "verification_uri": format!("{issuer}/activate"),
             "interval": 1,
         })),
-        ("POST", "/token") => token(ledger, request),
+        ("POST", "/token") => token_reply(ledger, request),
         ("POST", "/revoke") => {
-            ledger.revoked.lock().unwrap().push(form(request)["token"].clone());
+            ledger.revoked.lock().unwrap().push(parse_form(request)["token"].clone());
             Reply::status(200)
         }
         other => panic!("not asked by a client that follows the rules: {other:?}"),
@@ -96,10 +101,10 @@ pub(super) fn authorization(ledger: &Ledger, request: &Request) -> Reply {
 }
 
 /// The person is quick and says yes.
-fn authorize(ledger: &Ledger, issuer: &str, query: &str) -> Reply {
+fn authorize_reply(ledger: &OAuthState, issuer: &str, query: &str) -> Reply {
     let query: HashMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let calls = query.get("scope").is_some_and(|scope| scope.contains("call"));
-    let code = ledger.secret(if calls { "c0de-call" } else { "c0de" });
+    let code = ledger.remember_secret(if calls { "c0de-call" } else { "c0de" });
     let mut back = vec![("code".to_owned(), code), ("state".to_owned(), query["state"].clone())];
     back.push(("iss".to_owned(), issuer.to_owned()));
     for (name, value) in ledger.redirect.lock().unwrap().iter() {
@@ -111,19 +116,19 @@ fn authorize(ledger: &Ledger, issuer: &str, query: &str) -> Reply {
 }
 
 /// Refresh tokens rotate; an old one is refused.
-fn token(ledger: &Ledger, request: &Request) -> Reply {
-    let form = form(request);
+fn token_reply(ledger: &OAuthState, request: &Request) -> Reply {
+    let form = parse_form(request);
     assert!(form.contains_key("resource"), "the resource goes with every token request: {form:?}");
     let number = ledger.issued.load(Ordering::SeqCst);
     let grant = form["grant_type"].rsplit(':').next().unwrap();
     if grant == "token-exchange" {
-        return Reply::json(&json!({"access_token": ledger.secret("jag-1"), "token_type": "N_A"}));
+        return Reply::json(&json!({"access_token": ledger.remember_secret("jag-1"), "token_type": "N_A"}));
     }
     if grant == "refresh_token" {
-        if ledger.mute.load(Ordering::SeqCst) {
-            return Reply::silence();
+        if ledger.ignores_refresh.load(Ordering::SeqCst) {
+            return Reply::never();
         }
-        let keeps = ledger.keeps.load(Ordering::SeqCst);
+        let keeps = ledger.keeps_refresh_token.load(Ordering::SeqCst);
         if !keeps && !form["refresh_token"].starts_with(&format!("refresh-{number}")) {
             return Reply::json(&json!({"error": "invalid_grant", "error_description": "reuse"})).with_status(400);
         }
@@ -132,16 +137,16 @@ fn token(ledger: &Ledger, request: &Request) -> Reply {
     let asks = form.get("scope").is_some_and(|scope| scope.contains("call"));
     let rights = if ends("code") || ends("refresh_token") || asks { "-call" } else { "" };
     let number = ledger.issued.fetch_add(1, Ordering::SeqCst) + 1;
-    std::thread::sleep(Duration::from_millis(ledger.thinks.load(Ordering::SeqCst) as u64));
+    std::thread::sleep(Duration::from_millis(ledger.token_delay_ms.load(Ordering::SeqCst) as u64));
     let mut answer = json!({
-        "access_token": ledger.secret(&format!("access-{number}{rights}")),
+        "access_token": ledger.remember_secret(&format!("access-{number}{rights}")),
         "token_type": if request.header("dpop").is_some() { "DPoP" } else { "bearer" },
     });
     let person = matches!(grant, "authorization_code" | "device_code" | "refresh_token");
-    if person && !(grant == "refresh_token" && ledger.keeps.load(Ordering::SeqCst)) {
-        answer["refresh_token"] = ledger.secret(&format!("refresh-{number}{rights}")).into();
+    if person && !(grant == "refresh_token" && ledger.keeps_refresh_token.load(Ordering::SeqCst)) {
+        answer["refresh_token"] = ledger.remember_secret(&format!("refresh-{number}{rights}")).into();
     }
-    match ledger.life.load(Ordering::SeqCst) {
+    match ledger.token_lifetime_secs.load(Ordering::SeqCst) {
         0 => {}
         life => answer["expires_in"] = life.into(),
     }

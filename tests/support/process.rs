@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that is still there.
-pub struct Left {
+pub struct LeftoverProcess {
     pub pid: u32,
     pub command: String,
 }
 
-impl std::fmt::Debug for Left {
+impl std::fmt::Debug for LeftoverProcess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.pid, self.command)
     }
 }
 
 /// Every live process whose environment has `name=value`, this one aside.
-pub fn marked(name: &str, value: &str) -> Vec<Left> {
+pub fn marked_processes(name: &str, value: &str) -> Vec<LeftoverProcess> {
     let wanted = format!("{name}={value}");
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -25,7 +25,7 @@ pub fn marked(name: &str, value: &str) -> Vec<Left> {
         // A zombie's environment is empty, so it is not counted: it holds nothing any more.
         let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
         if pid != std::process::id() && environment.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()) {
-            found.push(Left { pid, command: command_line(pid) });
+            found.push(LeftoverProcess { pid, command: command_line(pid) });
         }
     }
     found
@@ -34,7 +34,7 @@ pub fn marked(name: &str, value: &str) -> Vec<Left> {
 /// Asks until nothing is left or the time is over; returns what is left.
 ///
 /// A process between two programs shows no environment for a moment, so nothing must be found twice.
-pub fn wait_gone(limit: Duration, left: impl Fn() -> Vec<Left>) -> Vec<Left> {
+pub fn wait_until_gone(limit: Duration, left: impl Fn() -> Vec<LeftoverProcess>) -> Vec<LeftoverProcess> {
     let end = Instant::now() + limit;
     let mut gone = 0;
     loop {
@@ -48,12 +48,12 @@ pub fn wait_gone(limit: Duration, left: impl Fn() -> Vec<Left>) -> Vec<Left> {
 }
 
 /// Whether this process is there and not a zombie.
-pub fn alive(pid: u32) -> bool {
+pub fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z')
 }
 
 /// Ends them all at once.
-pub fn kill_all(left: &[Left]) {
+pub fn kill_all(left: &[LeftoverProcess]) {
     for one in left {
         if let Some(pid) = i32::try_from(one.pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);

@@ -15,16 +15,16 @@ use super::sandbox::{Mcpipe, Sandbox};
 
 /// Which of the standard streams are the terminal; the others are a file, a pipe or nothing.
 #[derive(Clone, Copy)]
-pub struct Streams {
+pub struct TerminalStreams {
     pub stdin: bool,
     pub stdout: bool,
     pub stderr: bool,
 }
 
-impl Streams {
-    pub const ALL: Streams = Streams { stdin: true, stdout: true, stderr: true };
+impl TerminalStreams {
+    pub const ALL: TerminalStreams = TerminalStreams { stdin: true, stdout: true, stderr: true };
     /// `mcpipe … | less`: only stdout is a pipe.
-    pub const PIPED: Streams = Streams { stdin: true, stdout: false, stderr: true };
+    pub const PIPED: TerminalStreams = TerminalStreams { stdin: true, stdout: false, stderr: true };
 }
 
 /// A run at a terminal.
@@ -40,24 +40,24 @@ pub struct Terminal {
 }
 
 /// What was seen.
-pub struct Seen {
+pub struct TerminalRun {
     pub code: i32,
     /// Every byte that reached the terminal.
     pub screen: String,
     /// Standard output, where it was a pipe.
     pub piped: Vec<u8>,
     /// Whether the terminal shows what is typed, as it was left.
-    pub echoes: bool,
+    pub echo_is_on: bool,
 }
 
 impl Mcpipe {
     /// Starts it at a terminal of 80 by 24.
-    pub fn at_terminal(self, streams: Streams) -> Terminal {
-        self.at_terminal_of(80, streams)
+    pub fn at_terminal(self, streams: TerminalStreams) -> Terminal {
+        self.at_terminal_with_columns(80, streams)
     }
 
     /// Starts it at a terminal of so many columns.
-    pub fn at_terminal_of(self, columns: u16, streams: Streams) -> Terminal {
+    pub fn at_terminal_with_columns(self, columns: u16, streams: TerminalStreams) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -101,14 +101,14 @@ impl Mcpipe {
 
 impl Terminal {
     /// Types this.
-    pub fn types(&mut self, keys: &str) -> &mut Self {
+    pub fn type_keys(&mut self, keys: &str) -> &mut Self {
         self.master.write_all(keys.as_bytes()).unwrap();
         self
     }
 
     /// Waits until the terminal has shown this.
     #[track_caller]
-    pub fn shows(&mut self, part: &str) -> &mut Self {
+    pub fn wait_for(&mut self, part: &str) -> &mut Self {
         while !self.screen().contains(part) {
             if self.started.elapsed() > self.limit || self.child.try_wait().unwrap().is_some() {
                 std::thread::sleep(Duration::from_millis(50));
@@ -125,7 +125,7 @@ impl Terminal {
 
     /// Waits for its end.
     #[track_caller]
-    pub fn ends(mut self) -> Seen {
+    pub fn wait(mut self) -> TerminalRun {
         use std::os::unix::process::ExitStatusExt;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -138,7 +138,7 @@ impl Terminal {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        let left = process::wait_gone(Duration::from_secs(1), || self.sandbox.leftovers());
+        let left = process::wait_until_gone(Duration::from_secs(1), || self.sandbox.leftovers());
         if !left.is_empty() {
             process::kill_all(&left);
             panic!("processes were left behind: {left:?}");
@@ -153,13 +153,13 @@ impl Terminal {
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let modes = rustix::termios::tcgetattr(&self.master).unwrap().local_modes;
         let echoes = modes.contains(rustix::termios::LocalModes::ECHO);
-        let seen = Seen { code, screen: self.screen(), piped, echoes };
+        let seen = TerminalRun { code, screen: self.screen(), piped, echo_is_on: echoes };
         assert!(!seen.screen.contains("panicked at"), "mcpipe panicked\n{}", seen.screen);
         seen
     }
 }
 
-impl Seen {
+impl TerminalRun {
     #[track_caller]
     pub fn exits(&self, code: i32) -> &Self {
         assert!(self.code == code, "expected exit code {code}, got {}\n--- terminal\n{}", self.code, self.screen);
@@ -168,18 +168,18 @@ impl Seen {
 
     /// What a person sees in the end: escape sequences applied as far as progress lines need (carriage
     /// return, erase line, cursor up), styles left out.
-    pub fn settled(&self) -> String {
-        settle(&self.screen, usize::MAX)
+    pub fn final_screen(&self) -> String {
+        render_screen(&self.screen, usize::MAX)
     }
 
     /// The same where the terminal has so many columns and begins a new line past the last.
-    pub fn settled_within(&self, columns: usize) -> String {
-        settle(&self.screen, columns)
+    pub fn final_screen_within(&self, columns: usize) -> String {
+        render_screen(&self.screen, columns)
     }
 }
 
 /// Applies the few terminal controls that line-based programs use.
-fn settle(text: &str, columns: usize) -> String {
+fn render_screen(text: &str, columns: usize) -> String {
     let mut lines = vec![Vec::<char>::new()];
     let (mut row, mut column) = (0, 0);
     let mut chars = text.chars().peekable();

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::process;
-use super::sandbox::{MARK, Sandbox};
+use super::sandbox::{PROCESS_MARK_VARIABLE, Sandbox};
 
 /// The directory of the installed parts. A test that needs it does not pass without it.
 #[track_caller]
-pub fn parts() -> PathBuf {
+pub fn parts_dir() -> PathBuf {
     let dir = std::env::var_os("MCPIPE_TEST_PARTS").map(PathBuf::from).unwrap_or_else(|| {
         panic!(
             "this test runs a real server: run scripts/test, which installs it, \
@@ -24,53 +24,53 @@ pub fn parts() -> PathBuf {
 }
 
 /// The Node that came with the parts.
-pub fn node() -> String {
-    parts().join("node/bin/node").display().to_string()
+pub fn node_program() -> String {
+    parts_dir().join("node/bin/node").display().to_string()
 }
 
 /// A file of an installed Node package.
-pub fn package(path: &str) -> String {
-    parts().join("node/node_modules").join(path).display().to_string()
+pub fn node_package_file(path: &str) -> String {
+    parts_dir().join("node/node_modules").join(path).display().to_string()
 }
 
 /// A program of the Python environment.
-pub fn python(program: &str) -> String {
-    parts().join("python/bin").join(program).display().to_string()
+pub fn python_program(program: &str) -> String {
+    parts_dir().join("python/bin").join(program).display().to_string()
 }
 
 /// A file of `tests/real`.
-pub fn file(name: &str) -> String {
+pub fn real_test_file(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(name).display().to_string()
 }
 
 /// `server-everything`, over stdio.
-pub fn everything() -> Vec<String> {
-    vec![node(), package("@modelcontextprotocol/server-everything/dist/index.js"), "stdio".to_owned()]
+pub fn everything_server() -> Vec<String> {
+    vec![node_program(), node_package_file("@modelcontextprotocol/server-everything/dist/index.js"), "stdio".to_owned()]
 }
 
 /// The server of `sdk.mjs`.
-pub fn typescript(sandbox: &Sandbox) -> Vec<String> {
-    vec![node(), beside_packages(sandbox, "sdk.mjs")]
+pub fn typescript_server(sandbox: &Sandbox) -> Vec<String> {
+    vec![node_program(), copy_beside_packages(sandbox, "sdk.mjs")]
 }
 
 /// A copy of a script of `tests/real`, which must lie beside the packages that it imports.
-pub fn beside_packages(sandbox: &Sandbox, script: &str) -> String {
+pub fn copy_beside_packages(sandbox: &Sandbox, script: &str) -> String {
     let work = sandbox.work();
     if !work.join("node_modules").exists() {
-        std::os::unix::fs::symlink(parts().join("node/node_modules"), work.join("node_modules")).unwrap();
+        std::os::unix::fs::symlink(parts_dir().join("node/node_modules"), work.join("node_modules")).unwrap();
     }
-    std::fs::copy(file(script), work.join(script)).unwrap();
+    std::fs::copy(real_test_file(script), work.join(script)).unwrap();
     work.join(script).display().to_string()
 }
 
 /// A server process that listens on a port.
-pub struct Listening {
+pub struct ListeningServer {
     child: Child,
     mark: String,
     pub port: u16,
 }
 
-impl Listening {
+impl ListeningServer {
     /// Starts it and waits until the port takes connections. `PORT` in a word or a value becomes the port.
     pub fn start<S: AsRef<OsStr>>(sandbox: &Sandbox, words: &[S], env: &[(&str, &str)]) -> Self {
         Self::start_at(sandbox, free_port(), words, env)
@@ -83,7 +83,7 @@ impl Listening {
         command.args(words[1..].iter().map(|word| put(word.as_ref())));
         // A mark of its own: the server outlives every run of mcpipe in the test.
         let mark = format!("listening-{port}-{}", std::process::id());
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", sandbox.path()).env(MARK, &mark);
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", sandbox.path()).env(PROCESS_MARK_VARIABLE, &mark);
         command.envs(env.iter().map(|(name, value)| (*name, put(OsStr::new(value)))));
         let log = std::fs::File::create(sandbox.path().join("server.log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
@@ -95,7 +95,7 @@ impl Listening {
             assert!(Instant::now() < end, "the server does not listen on port {port}: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
-        Listening { child, mark, port }
+        ListeningServer { child, mark, port }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -103,9 +103,9 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
+impl Drop for ListeningServer {
     fn drop(&mut self) {
-        process::kill_all(&process::marked(MARK, &self.mark));
+        process::kill_all(&process::marked_processes(PROCESS_MARK_VARIABLE, &self.mark));
         let _ = self.child.wait();
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// One piece of an answer.
-pub(super) enum Step {
+pub(super) enum ReplyStep {
     /// Body bytes, framed as the answer's framing says.
     Body(Vec<u8>),
     /// Bytes put on the socket as they are.
@@ -21,7 +21,7 @@ pub(super) enum Step {
     /// Nothing more, and the connection stays open until the client goes.
     Stall,
     /// The connection ends here, whatever was promised.
-    Cut,
+    Disconnect,
 }
 
 /// How the body's length is told.
@@ -31,7 +31,7 @@ pub(super) enum Framing {
     Chunked,
     Close,
     /// No head at all: only raw steps.
-    Bare,
+    RawOnly,
 }
 
 /// An answer.
@@ -39,7 +39,7 @@ pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) framing: Framing,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<ReplyStep>,
 }
 
 impl Reply {
@@ -61,7 +61,7 @@ impl Reply {
     /// A body of this type.
     pub fn text(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let mut reply = Self::status(200).header("Content-Type", content_type);
-        reply.steps.push(Step::Body(body.into()));
+        reply.steps.push(ReplyStep::Body(body.into()));
         reply
     }
 
@@ -75,20 +75,20 @@ impl Reply {
     /// Exactly these bytes on the socket, and then its end.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         let mut reply = Self::status(0);
-        reply.framing = Framing::Bare;
-        reply.steps = vec![Step::Raw(bytes.into()), Step::Cut];
+        reply.framing = Framing::RawOnly;
+        reply.steps = vec![ReplyStep::Raw(bytes.into()), ReplyStep::Disconnect];
         reply
     }
 
     /// The connection ends without a byte.
-    pub fn cut() -> Self {
+    pub fn disconnect() -> Self {
         Self::raw(Vec::new())
     }
 
     /// Never a byte, and the connection stays.
-    pub fn silence() -> Self {
+    pub fn never() -> Self {
         let mut reply = Self::raw(Vec::new());
-        reply.steps = vec![Step::Stall];
+        reply.steps = vec![ReplyStep::Stall];
         reply
     }
 
@@ -130,37 +130,37 @@ impl Reply {
 
     /// Body bytes as they are.
     pub fn write(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.steps.push(Step::Body(bytes.into()));
+        self.steps.push(ReplyStep::Body(bytes.into()));
         self
     }
 
     /// Waits before what follows.
     pub fn pause(mut self, time: Duration) -> Self {
-        self.steps.push(Step::Pause(time));
+        self.steps.push(ReplyStep::Pause(time));
         self
     }
 
     /// Body bytes as the feed brings them.
     pub fn feed(mut self, feed: &Feed) -> Self {
-        self.steps.push(Step::Feed(feed.clone()));
+        self.steps.push(ReplyStep::Feed(feed.clone()));
         self
     }
 
     /// Body bytes that are made when their turn comes.
     pub fn later(mut self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
-        self.steps.push(Step::Later(Box::new(make)));
+        self.steps.push(ReplyStep::Later(Box::new(make)));
         self
     }
 
     /// Ends the connection in the middle, whatever was promised.
-    pub fn then_cut(mut self) -> Self {
-        self.steps.push(Step::Cut);
+    pub fn then_disconnect(mut self) -> Self {
+        self.steps.push(ReplyStep::Disconnect);
         self
     }
 
     /// Sends nothing more and keeps the connection.
     pub fn then_stall(mut self) -> Self {
-        self.steps.push(Step::Stall);
+        self.steps.push(ReplyStep::Stall);
         self
     }
 
@@ -169,7 +169,7 @@ impl Reply {
         let mut pieces = Vec::new();
         for step in std::mem::take(&mut self.steps) {
             match step {
-                Step::Body(bytes) => pieces.extend(bytes.chunks(size).map(|part| Step::Body(part.to_vec()))),
+                ReplyStep::Body(bytes) => pieces.extend(bytes.chunks(size).map(|part| ReplyStep::Body(part.to_vec()))),
                 other => pieces.push(other),
             }
         }
@@ -177,7 +177,7 @@ impl Reply {
         self
     }
 
-    pub(super) fn asks_to_close(&self) -> bool {
+    pub(super) fn closes_connection(&self) -> bool {
         let close = |(name, value): &(String, String)| {
             name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")
         };
@@ -197,7 +197,7 @@ impl Reply {
             Framing::Length => write!(head, "Content-Length: {body_length}\r\n").unwrap(),
             Framing::Chunked => head.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Framing::Close => head.extend_from_slice(b"Connection: close\r\n"),
-            Framing::Bare => return Vec::new(),
+            Framing::RawOnly => return Vec::new(),
         }
         head.extend_from_slice(b"\r\n");
         head

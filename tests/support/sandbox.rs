@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::process;
 
 /// The variable that marks every process a test starts, however deep.
-pub const MARK: &str = "MCPIPE_TEST_MARK";
+pub const PROCESS_MARK_VARIABLE: &str = "MCPIPE_TEST_MARK";
 
 /// A home directory and everything under it, shared by the runs of one test.
 #[derive(Clone)]
@@ -87,9 +87,12 @@ impl Sandbox {
         ] {
             env.insert(OsString::from(name), value.into_os_string());
         }
-        for (name, value) in
-            [("PATH", "/usr/bin:/bin"), ("LANG", "C.UTF-8"), ("COLUMNS", "80"), (MARK, self.mark.as_str())]
-        {
+        for (name, value) in [
+            ("PATH", "/usr/bin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("COLUMNS", "80"),
+            (PROCESS_MARK_VARIABLE, self.mark.as_str()),
+        ] {
             env.insert(OsString::from(name), OsString::from(value));
         }
         Mcpipe {
@@ -104,8 +107,8 @@ impl Sandbox {
     }
 
     /// The pids of processes that this sandbox's runs left behind.
-    pub fn leftovers(&self) -> Vec<process::Left> {
-        process::marked(MARK, &self.mark)
+    pub fn leftovers(&self) -> Vec<process::LeftoverProcess> {
+        process::marked_processes(PROCESS_MARK_VARIABLE, &self.mark)
     }
 }
 
@@ -184,7 +187,7 @@ impl Mcpipe {
     }
 
     /// Does not check that nothing is left behind (for a run that is looked at while it goes on).
-    pub fn may_leave(mut self) -> Self {
+    pub fn allow_leftovers(mut self) -> Self {
         self.leaves = true;
         self
     }
@@ -255,12 +258,12 @@ impl Mcpipe {
 }
 
 /// A growing buffer, filled by a thread until the pipe ends.
-pub struct Collected {
+pub struct CollectedOutput {
     bytes: Arc<std::sync::Mutex<Vec<u8>>>,
     thread: std::thread::JoinHandle<()>,
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> Collected {
+fn collect(mut pipe: impl Read + Send + 'static) -> CollectedOutput {
     let bytes = Arc::new(std::sync::Mutex::new(Vec::new()));
     let shared = Arc::clone(&bytes);
     let thread = std::thread::spawn(move || {
@@ -269,14 +272,14 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Collected {
             shared.lock().unwrap().extend_from_slice(&buffer[..count]);
         }
     });
-    Collected { bytes, thread }
+    CollectedOutput { bytes, thread }
 }
 
 /// A run that goes on.
 pub struct Running {
     child: Child,
-    stdout: Collected,
-    stderr: Collected,
+    stdout: CollectedOutput,
+    stderr: CollectedOutput,
     stdin: Option<std::process::ChildStdin>,
     started: Instant,
     timeout: Duration,
@@ -353,7 +356,7 @@ impl Running {
             std::thread::sleep(Duration::from_millis(1));
         }
         if !self.leaves {
-            let left = process::wait_gone(Duration::from_secs(1), || self.sandbox.leftovers());
+            let left = process::wait_until_gone(Duration::from_secs(1), || self.sandbox.leftovers());
             if !left.is_empty() {
                 process::kill_all(&left);
                 panic!("`mcpipe {}` left processes behind: {left:?}", self.command);
@@ -439,14 +442,14 @@ impl Run {
 
     /// Fails unless stderr holds this.
     #[track_caller]
-    pub fn says(&self, part: &str) -> &Self {
+    pub fn stderr_contains(&self, part: &str) -> &Self {
         assert!(self.stderr().contains(part), "expected on stderr: {part:?}\n{self:?}");
         self
     }
 
     /// Fails unless standard output holds this.
     #[track_caller]
-    pub fn says_on_stdout(&self, part: &str) -> &Self {
+    pub fn stdout_contains(&self, part: &str) -> &Self {
         assert!(self.stdout().contains(part), "expected on stdout: {part:?}\n{self:?}");
         self
     }

@@ -23,7 +23,7 @@ impl Run {
             for (from, to) in replaced {
                 content = content.replace(from, to);
             }
-            let content = steady(&content, &self.root);
+            let content = normalize(&content, &self.root);
             text.push_str(&content);
             if !content.ends_with('\n') {
                 text.push_str("<no newline>\n");
@@ -34,7 +34,7 @@ impl Run {
 }
 
 /// Replaces what differs from run to run: the sandbox's path, ports, and measured times.
-pub fn steady(text: &str, root: &str) -> String {
+pub fn normalize(text: &str, root: &str) -> String {
     let text = text.replace(root, "[ROOT]").replace(env!("CARGO_MANIFEST_DIR"), "[REPO]");
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();

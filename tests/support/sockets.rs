@@ -8,38 +8,38 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::mcp::{Mcp, Voice, play};
+use super::mcp::{Mcp, ScriptedOutput, play_actions};
 
 /// One connection, from the server's side.
 #[derive(Clone)]
-pub struct Line(Arc<Mutex<UnixStream>>);
+pub struct SocketConnection(Arc<Mutex<UnixStream>>);
 
-impl Voice for Line {
+impl ScriptedOutput for SocketConnection {
     fn send(&self, message: &Value) {
-        self.text(message.to_string());
+        self.send_raw_text(message.to_string());
     }
 
-    fn text(&self, text: String) {
+    fn send_raw_text(&self, text: String) {
         // A client that is gone hears nothing.
         let _ = self.0.lock().unwrap().write_all((text + "\n").as_bytes());
     }
 }
 
-impl Line {
+impl SocketConnection {
     pub fn hang_up(&self) {
         let _ = self.0.lock().unwrap().shutdown(std::net::Shutdown::Both);
     }
 }
 
 /// Listens on `path`; each line of each connection (counted from 0) goes to the script.
-pub fn lines(path: &Path, script: impl Fn(usize, &Line, &str) + Send + Sync + 'static) {
+pub fn serve_lines(path: &Path, script: impl Fn(usize, &SocketConnection, &str) + Send + Sync + 'static) {
     let listener = UnixListener::bind(path).unwrap();
     let script = Arc::new(script);
     std::thread::spawn(move || {
         for (n, socket) in listener.incoming().enumerate() {
             let (Ok(socket), script) = (socket, Arc::clone(&script)) else { return };
             std::thread::spawn(move || {
-                let line = Line(Arc::new(Mutex::new(socket.try_clone().unwrap())));
+                let line = SocketConnection(Arc::new(Mutex::new(socket.try_clone().unwrap())));
                 for text in BufReader::new(socket).lines().map_while(Result::ok) {
                     script(n, &line, &text);
                 }
@@ -49,7 +49,7 @@ pub fn lines(path: &Path, script: impl Fn(usize, &Line, &str) + Send + Sync + 's
 }
 
 /// Passes every connection to `path` on to a port.
-pub fn passed_on(path: &Path, to: SocketAddr) {
+pub fn forward_to_port(path: &Path, to: SocketAddr) {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming() {
@@ -73,10 +73,10 @@ impl Mcp {
     pub fn unix(self, path: &Path) -> Arc<Mutex<Vec<Value>>> {
         let (mcp, log) = (Arc::new(self), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&log);
-        lines(path, move |_, line, text| {
+        serve_lines(path, move |_, line, text| {
             let message: Value = serde_json::from_str(text).expect("the client writes JSON lines");
             seen.lock().unwrap().push(message.clone());
-            play(&mcp, line, mcp.handle(&message));
+            play_actions(&mcp, line, mcp.handle(&message));
         });
         log
     }

@@ -13,20 +13,20 @@ use tempfile::TempDir;
 
 /// What happens to a started server.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum ProcessEvent {
     /// It runs; standard input is not read before the script has returned from this.
     Started,
     /// A line came on standard input, without its line feed.
     Line(String),
     /// Standard input ended.
     Eof,
-    /// A signal came; only after [`Process::trap`].
+    /// A signal came; only after [`StdioProcess::trap_signals`].
     Signal(String),
 }
 
 /// What is known of one started server.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct ServerProcessLog {
     pub pid: u32,
     /// The arguments after the socket.
     pub args: Vec<String>,
@@ -38,10 +38,10 @@ pub struct Seen {
     pub eof: bool,
     pub signals: Vec<String>,
     /// Whether the process is gone.
-    pub ended: bool,
+    pub has_ended: bool,
 }
 
-impl Seen {
+impl ServerProcessLog {
     /// What the client wrote, line by line, as JSON.
     pub fn messages(&self) -> Vec<Value> {
         self.text().lines().map(|line| serde_json::from_str(line).expect("the client writes JSON lines")).collect()
@@ -60,17 +60,17 @@ impl Seen {
 
 /// One started server, from the script's side.
 #[derive(Clone)]
-pub struct Process {
+pub struct StdioProcess {
     /// The how many-th start it is, from 0.
     pub n: usize,
     socket: Arc<Mutex<UnixStream>>,
-    log: Arc<Mutex<Vec<Seen>>>,
+    log: Arc<Mutex<Vec<ServerProcessLog>>>,
     deaf: Arc<AtomicBool>,
     grandchildren: Arc<Mutex<mpsc::Receiver<u32>>>,
 }
 
-impl Process {
-    pub fn seen(&self) -> Seen {
+impl StdioProcess {
+    pub fn seen(&self) -> ServerProcessLog {
         self.log.lock().unwrap()[self.n].clone()
     }
 
@@ -81,44 +81,44 @@ impl Process {
 
     /// Writes these bytes to standard output.
     pub fn write(&self, bytes: impl AsRef<[u8]>) {
-        self.frame(b'O', bytes.as_ref());
+        self.send_frame(b'O', bytes.as_ref());
     }
 
     /// Writes to standard error.
-    pub fn complain(&self, bytes: impl AsRef<[u8]>) {
-        self.frame(b'R', bytes.as_ref());
+    pub fn write_stderr(&self, bytes: impl AsRef<[u8]>) {
+        self.send_frame(b'R', bytes.as_ref());
     }
 
     pub fn exit(&self, code: i32) {
-        self.frame(b'X', code.to_string().as_bytes());
+        self.send_frame(b'X', code.to_string().as_bytes());
     }
 
     /// Dies by a signal.
     pub fn crash(&self) {
-        self.frame(b'K', b"");
+        self.send_frame(b'K', b"");
     }
 
     pub fn close_stdout(&self) {
-        self.frame(b'C', b"");
+        self.send_frame(b'C', b"");
     }
 
     /// Survives TERM, INT and HUP, and reports them.
-    pub fn trap(&self) {
-        self.frame(b'T', b"");
+    pub fn trap_signals(&self) {
+        self.send_frame(b'T', b"");
     }
 
-    /// Does not read standard input, ever; for [`Event::Started`].
-    pub fn deaf(&self) {
+    /// Does not read standard input, ever; for [`ProcessEvent::Started`].
+    pub fn never_read_stdin(&self) {
         self.deaf.store(true, Ordering::SeqCst);
     }
 
     /// Starts a process that holds the standard streams and would sleep for five minutes.
-    pub fn grandchild(&self) -> u32 {
-        self.frame(b'G', b"");
+    pub fn spawn_grandchild(&self) -> u32 {
+        self.send_frame(b'G', b"");
         self.grandchildren.lock().unwrap().recv_timeout(Duration::from_secs(5)).expect("the grandchild starts")
     }
 
-    fn frame(&self, kind: u8, payload: &[u8]) {
+    fn send_frame(&self, kind: u8, payload: &[u8]) {
         let mut frame = vec![kind];
         frame.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
         frame.extend_from_slice(payload);
@@ -127,24 +127,24 @@ impl Process {
     }
 }
 
-type Script = dyn Fn(&Process, Event) + Send + Sync;
+type StdioScript = dyn Fn(&StdioProcess, ProcessEvent) + Send + Sync;
 
 /// A scripted server that is started by the client.
 pub struct StdioServer {
     dir: TempDir,
-    log: Arc<Mutex<Vec<Seen>>>,
+    log: Arc<Mutex<Vec<ServerProcessLog>>>,
     failures: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl StdioServer {
-    pub fn start(script: impl Fn(&Process, Event) + Send + Sync + 'static) -> Self {
+    pub fn start(script: impl Fn(&StdioProcess, ProcessEvent) + Send + Sync + 'static) -> Self {
         let dir = tempfile::Builder::new().prefix("relay-").tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let failures = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
-        let script: Arc<Script> = Arc::new(script);
+        let script: Arc<StdioScript> = Arc::new(script);
         let (all, complaints, over) = (Arc::clone(&log), Arc::clone(&failures), Arc::clone(&stop));
         std::thread::spawn(move || {
             for socket in listener.incoming() {
@@ -154,8 +154,8 @@ impl StdioServer {
                 let Ok(socket) = socket else { continue };
                 let (script, log, failures) = (Arc::clone(&script), Arc::clone(&all), Arc::clone(&complaints));
                 let n = log.lock().unwrap().len();
-                log.lock().unwrap().push(Seen::default());
-                std::thread::spawn(move || attend(n, socket, &log, &failures, &script));
+                log.lock().unwrap().push(ServerProcessLog::default());
+                std::thread::spawn(move || serve_process(n, socket, &log, &failures, &script));
             }
         });
         StdioServer { dir, log, failures, stop }
@@ -172,25 +172,25 @@ impl StdioServer {
     }
 
     /// Everything known of every process that was started.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn processes(&self) -> Vec<ServerProcessLog> {
         self.log.lock().unwrap().clone()
     }
 
     /// The only process that was started, after its end.
     #[track_caller]
-    pub fn only(&self) -> Seen {
-        let seen = self.settled();
+    pub fn single_process(&self) -> ServerProcessLog {
+        let seen = self.wait_until_all_ended();
         assert!(seen.len() == 1, "one start was expected, not {}: {seen:#?}", seen.len());
         seen.into_iter().next().unwrap()
     }
 
     /// Everything known, once every started process has ended.
     #[track_caller]
-    pub fn settled(&self) -> Vec<Seen> {
+    pub fn wait_until_all_ended(&self) -> Vec<ServerProcessLog> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
-            let seen = self.seen();
-            if seen.iter().all(|one| one.ended) {
+            let seen = self.processes();
+            if seen.iter().all(|one| one.has_ended) {
                 return seen;
             }
             assert!(Instant::now() < end, "a server did not end: {seen:#?}");
@@ -200,10 +200,10 @@ impl StdioServer {
 
     /// Waits until what is known fits.
     #[track_caller]
-    pub fn wait_for(&self, what: &str, fits: impl Fn(&[Seen]) -> bool) {
+    pub fn wait_for(&self, what: &str, fits: impl Fn(&[ServerProcessLog]) -> bool) {
         let end = Instant::now() + Duration::from_secs(10);
-        while !fits(&self.seen()) {
-            assert!(Instant::now() < end, "never happened: {what}: {:#?}", self.seen());
+        while !fits(&self.processes()) {
+            assert!(Instant::now() < end, "never happened: {what}: {:#?}", self.processes());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -229,16 +229,16 @@ pub fn relay() -> PathBuf {
 }
 
 /// Reads the frames of one process and lets the script act, until the process is gone.
-fn attend(
+fn serve_process(
     n: usize,
     socket: UnixStream,
-    log: &Arc<Mutex<Vec<Seen>>>,
+    log: &Arc<Mutex<Vec<ServerProcessLog>>>,
     failures: &Arc<Mutex<Vec<String>>>,
-    script: &Arc<Script>,
+    script: &Arc<StdioScript>,
 ) {
     let (children, grandchildren) = mpsc::channel();
     let (events, inbox) = mpsc::channel();
-    let process = Process {
+    let process = StdioProcess {
         n,
         socket: Arc::new(Mutex::new(socket.try_clone().unwrap())),
         log: Arc::clone(log),
@@ -248,7 +248,7 @@ fn attend(
     let (script, complaints) = (Arc::clone(script), Arc::clone(failures));
     let actor = std::thread::spawn(move || {
         for event in inbox {
-            let started = event == Event::Started;
+            let started = event == ProcessEvent::Started;
             let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&process, event)));
             if let Err(panic) = acted {
                 let text = panic.downcast_ref::<String>().cloned();
@@ -257,27 +257,27 @@ fn attend(
                 return;
             }
             if started && !process.deaf.load(Ordering::SeqCst) {
-                process.frame(b'B', b"");
+                process.send_frame(b'B', b"");
             }
         }
     });
-    let mut frames = Frames { socket, n, log, events, children, line: Vec::new() };
+    let mut frames = FrameReader { socket, n, log, events, children, line: Vec::new() };
     while frames.next().is_some() {}
     drop(frames);
     let _ = actor.join();
-    log.lock().unwrap()[n].ended = true;
+    log.lock().unwrap()[n].has_ended = true;
 }
 
-struct Frames<'a> {
+struct FrameReader<'a> {
     socket: UnixStream,
     n: usize,
-    log: &'a Mutex<Vec<Seen>>,
-    events: mpsc::Sender<Event>,
+    log: &'a Mutex<Vec<ServerProcessLog>>,
+    events: mpsc::Sender<ProcessEvent>,
     children: mpsc::Sender<u32>,
     line: Vec<u8>,
 }
 
-impl Frames<'_> {
+impl FrameReader<'_> {
     fn next(&mut self) -> Option<()> {
         let mut head = [0; 5];
         self.socket.read_exact(&mut head).ok()?;
@@ -295,14 +295,14 @@ impl Frames<'_> {
                 let (name, value) = text.split_once('=').unwrap();
                 seen.env.insert(name.to_owned(), value.to_owned());
             }
-            b'H' => self.tell(Event::Started),
+            b'H' => self.send_event(ProcessEvent::Started),
             b'I' => {
                 seen.stdin.extend_from_slice(&payload);
                 drop(log);
                 for byte in payload {
                     if byte == b'\n' {
                         let line = String::from_utf8_lossy(&std::mem::take(&mut self.line)).into_owned();
-                        self.tell(Event::Line(line));
+                        self.send_event(ProcessEvent::Line(line));
                     } else {
                         self.line.push(byte);
                     }
@@ -310,11 +310,11 @@ impl Frames<'_> {
             }
             b'E' => {
                 seen.eof = true;
-                self.tell(Event::Eof);
+                self.send_event(ProcessEvent::Eof);
             }
             b'S' => {
                 seen.signals.push(text());
-                self.tell(Event::Signal(text()));
+                self.send_event(ProcessEvent::Signal(text()));
             }
             b'g' => self.children.send(text().parse().unwrap()).unwrap(),
             b'w' => {}
@@ -323,7 +323,7 @@ impl Frames<'_> {
         Some(())
     }
 
-    fn tell(&self, event: Event) {
+    fn send_event(&self, event: ProcessEvent) {
         // A script that has failed hears nothing more.
         let _ = self.events.send(event);
     }

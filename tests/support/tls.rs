@@ -12,22 +12,22 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
 /// An authority and what it signs.
-pub struct Authority {
+pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, as PEM.
-pub struct Identity {
+pub struct CertificateAndKey {
     pub cert: String,
     pub key: String,
 }
 
-impl Authority {
+impl CertificateAuthority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
-        Authority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+        CertificateAuthority { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
     /// The authority's certificate.
@@ -43,12 +43,12 @@ impl Authority {
     }
 
     /// A server certificate for these names.
-    pub fn server(&self, names: &[&str]) -> Identity {
+    pub fn server_certificate(&self, names: &[&str]) -> CertificateAndKey {
         self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, |_| {})
     }
 
     /// A server certificate that was over before this test was written.
-    pub fn expired(&self, names: &[&str]) -> Identity {
+    pub fn expired_server_certificate(&self, names: &[&str]) -> CertificateAndKey {
         self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, |params| {
             params.not_before = rcgen::date_time_ymd(2019, 1, 1);
             params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -56,22 +56,27 @@ impl Authority {
     }
 
     /// A client certificate.
-    pub fn client(&self, name: &str) -> Identity {
+    pub fn client_certificate(&self, name: &str) -> CertificateAndKey {
         self.sign(&[name], ExtendedKeyUsagePurpose::ClientAuth, |_| {})
     }
 
-    fn sign(&self, names: &[&str], usage: ExtendedKeyUsagePurpose, bend: impl Fn(&mut CertificateParams)) -> Identity {
+    fn sign(
+        &self,
+        names: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+        bend: impl Fn(&mut CertificateParams),
+    ) -> CertificateAndKey {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages.push(usage);
         bend(&mut params);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { cert: cert.pem(), key: key.serialize_pem() }
+        CertificateAndKey { cert: cert.pem(), key: key.serialize_pem() }
     }
 
     /// A server configuration that asks for no client certificate.
-    pub fn config(&self, identity: &Identity) -> Arc<ServerConfig> {
+    pub fn tls_config(&self, identity: &CertificateAndKey) -> Arc<ServerConfig> {
         let (chain, key) = identity.der();
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -80,7 +85,7 @@ impl Authority {
     }
 
     /// A server configuration that demands a client certificate of this authority.
-    pub fn mutual(&self, identity: &Identity) -> Arc<ServerConfig> {
+    pub fn mutual_tls_config(&self, identity: &CertificateAndKey) -> Arc<ServerConfig> {
         let (chain, key) = identity.der();
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -92,12 +97,12 @@ impl Authority {
     }
 }
 
-impl Identity {
+impl CertificateAndKey {
     /// A self-signed certificate, trusted by nobody.
     pub fn self_signed(names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
-        Identity { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
+        CertificateAndKey { cert: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
     /// Writes certificate and key into two files.

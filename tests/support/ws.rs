@@ -12,37 +12,37 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-use super::mcp::{Mcp, Voice, play};
+use super::mcp::{Mcp, ScriptedOutput, play_actions};
 
 /// What happens on one connection.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
+pub enum WebSocketEvent {
     /// The request for the WebSocket, its head byte for byte. Before the script returns, nothing is answered.
-    Asked(String),
+    Handshake(String),
     Text(String),
     Pong(Vec<u8>),
     /// The code, 1005 where there is none, and the reason.
     Close(u16, String),
     /// The connection is gone.
-    Gone,
+    Disconnected,
 }
 
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+trait WebSocketStream: Read + Write + Send {}
+impl<T: Read + Write + Send> WebSocketStream for T {}
 
 /// One connection, from the script's side.
 #[derive(Clone)]
-pub struct Peer {
+pub struct WebSocketConnection {
     /// The how many-th it is, from 0.
     pub n: usize,
-    stream: Arc<Mutex<Box<dyn Stream>>>,
+    stream: Arc<Mutex<Box<dyn WebSocketStream>>>,
     socket: Arc<TcpStream>,
     answered: Arc<AtomicBool>,
 }
 
-impl Peer {
+impl WebSocketConnection {
     /// Answers the handshake with these bytes; otherwise it is answered as it should be.
-    pub fn raw(&self, bytes: impl AsRef<[u8]>) {
+    pub fn answer_handshake(&self, bytes: impl AsRef<[u8]>) {
         self.answered.store(true, Ordering::SeqCst);
         // A client that is gone hears nothing.
         let mut stream = self.stream.lock().unwrap();
@@ -50,7 +50,7 @@ impl Peer {
     }
 
     /// One frame: its first byte (FIN and opcode), its payload.
-    pub fn frame(&self, first: u8, payload: &[u8]) {
+    pub fn send_frame(&self, first: u8, payload: &[u8]) {
         let mut frame = vec![first];
         match payload.len() {
             length @ 0..=125 => frame.push(u8::try_from(length).unwrap()),
@@ -64,60 +64,63 @@ impl Peer {
             }
         }
         frame.extend_from_slice(payload);
-        self.raw(frame);
+        self.answer_handshake(frame);
     }
 
-    pub fn say(&self, text: &str) {
-        self.frame(0x81, text.as_bytes());
+    pub fn send_text(&self, text: &str) {
+        self.send_frame(0x81, text.as_bytes());
     }
 
-    pub fn ping(&self, payload: &[u8]) {
-        self.frame(0x89, payload);
+    pub fn send_ping(&self, payload: &[u8]) {
+        self.send_frame(0x89, payload);
     }
 
-    pub fn close(&self, code: u16, reason: &str) {
-        self.frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat());
+    pub fn send_close(&self, code: u16, reason: &str) {
+        self.send_frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat());
     }
 
     /// Ends the TCP connection without a word.
-    pub fn cut(&self) {
+    pub fn disconnect(&self) {
         self.answered.store(true, Ordering::SeqCst);
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 }
 
-impl Voice for Peer {
+impl ScriptedOutput for WebSocketConnection {
     fn send(&self, message: &Value) {
-        self.say(&message.to_string());
+        self.send_text(&message.to_string());
     }
 
-    fn text(&self, text: String) {
-        self.say(&text);
+    fn send_raw_text(&self, text: String) {
+        self.send_text(&text);
     }
 }
 
-type Script = dyn Fn(&Peer, &Heard) + Send + Sync;
+type WebSocketScript = dyn Fn(&WebSocketConnection, &WebSocketEvent) + Send + Sync;
 
 /// A running server.
-pub struct WsServer {
+pub struct WebSocketServer {
     address: SocketAddr,
     tls: bool,
-    log: Arc<Mutex<Vec<(usize, Heard)>>>,
+    log: Arc<Mutex<Vec<(usize, WebSocketEvent)>>>,
     stop: Arc<AtomicBool>,
 }
 
-impl WsServer {
-    pub fn start(script: impl Fn(&Peer, &Heard) + Send + Sync + 'static) -> Self {
-        Self::with(None, script)
+impl WebSocketServer {
+    pub fn start(script: impl Fn(&WebSocketConnection, &WebSocketEvent) + Send + Sync + 'static) -> Self {
+        Self::start_with(None, script)
     }
 
     /// The same behind TLS.
-    pub fn with(tls: Option<Arc<ServerConfig>>, script: impl Fn(&Peer, &Heard) + Send + Sync + 'static) -> Self {
+    pub fn start_with(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&WebSocketConnection, &WebSocketEvent) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (log, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (all, over, config) = (Arc::clone(&log), Arc::clone(&stop), tls.clone());
-        let script: Arc<Script> = Arc::new(script);
+        let script: Arc<WebSocketScript> = Arc::new(script);
         std::thread::spawn(move || {
             for (n, socket) in listener.incoming().enumerate() {
                 if over.load(Ordering::SeqCst) {
@@ -126,10 +129,10 @@ impl WsServer {
                 let (Ok(socket), script, log, config) = (socket, script.clone(), all.clone(), config.clone()) else {
                     continue;
                 };
-                std::thread::spawn(move || serve(n, socket, config, &script, &log));
+                std::thread::spawn(move || serve_connection(n, socket, config, &script, &log));
             }
         });
-        WsServer { address, tls: tls.is_some(), log, stop }
+        WebSocketServer { address, tls: tls.is_some(), log, stop }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -141,14 +144,14 @@ impl WsServer {
     }
 
     /// Everything heard so far, with the number of its connection.
-    pub fn heard(&self) -> Vec<(usize, Heard)> {
+    pub fn events(&self) -> Vec<(usize, WebSocketEvent)> {
         self.log.lock().unwrap().clone()
     }
 
     /// The heads of the requests for a WebSocket.
-    pub fn asked(&self) -> Vec<String> {
-        let of = |(_, heard)| if let Heard::Asked(head) = heard { Some(head) } else { None };
-        self.heard().into_iter().filter_map(of).collect()
+    pub fn handshakes(&self) -> Vec<String> {
+        let of = |(_, heard)| if let WebSocketEvent::Handshake(head) = heard { Some(head) } else { None };
+        self.events().into_iter().filter_map(of).collect()
     }
 
     /// The methods of the messages that came; `answer` where the client answered.
@@ -157,20 +160,22 @@ impl WsServer {
             let message: Value = serde_json::from_str(text).expect("the client writes JSON");
             message.get("method").and_then(Value::as_str).unwrap_or("answer").to_owned()
         };
-        self.heard()
+        self.events()
             .iter()
-            .filter_map(|(_, heard)| if let Heard::Text(text) = heard { Some(title(text)) } else { None })
+            .filter_map(|(_, heard)| if let WebSocketEvent::Text(text) = heard { Some(title(text)) } else { None })
             .collect()
     }
 
     /// Waits until every connection is gone.
     #[track_caller]
-    pub fn settled(&self) -> Vec<(usize, Heard)> {
+    pub fn wait_until_all_disconnected(&self) -> Vec<(usize, WebSocketEvent)> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
-            let heard = self.heard();
-            let count = |wanted: fn(&Heard) -> bool| heard.iter().filter(|(_, heard)| wanted(heard)).count();
-            if count(|heard| matches!(heard, Heard::Asked(_))) == count(|heard| *heard == Heard::Gone) {
+            let heard = self.events();
+            let count = |wanted: fn(&WebSocketEvent) -> bool| heard.iter().filter(|(_, heard)| wanted(heard)).count();
+            if count(|heard| matches!(heard, WebSocketEvent::Handshake(_)))
+                == count(|heard| *heard == WebSocketEvent::Disconnected)
+            {
                 return heard;
             }
             assert!(Instant::now() < end, "a connection stays: {heard:#?}");
@@ -179,7 +184,7 @@ impl WsServer {
     }
 }
 
-impl Drop for WsServer {
+impl Drop for WebSocketServer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
@@ -188,24 +193,24 @@ impl Drop for WsServer {
 
 impl Mcp {
     /// This server over a WebSocket.
-    pub fn websocket(self) -> WsServer {
-        WsServer::start(self.ws_script())
+    pub fn websocket(self) -> WebSocketServer {
+        WebSocketServer::start(self.ws_script())
     }
 
     /// The script alone.
-    pub fn ws_script(self) -> impl Fn(&Peer, &Heard) + Send + Sync + 'static {
+    pub fn ws_script(self) -> impl Fn(&WebSocketConnection, &WebSocketEvent) + Send + Sync + 'static {
         let mcp = Arc::new(self);
         move |peer, heard| {
-            if let Heard::Text(text) = heard {
+            if let WebSocketEvent::Text(text) = heard {
                 let message: Value = serde_json::from_str(text).expect("the client writes JSON");
-                play(&mcp, peer, mcp.handle(&message));
+                play_actions(&mcp, peer, mcp.handle(&message));
             }
         }
     }
 }
 
 /// The answer to a handshake as it should be.
-pub fn welcome(head: &str) -> String {
+pub fn handshake_response(head: &str) -> String {
     let header = |name: &str| {
         head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))
     };
@@ -221,23 +226,23 @@ pub fn welcome(head: &str) -> String {
     )
 }
 
-fn serve(
+fn serve_connection(
     n: usize,
     socket: TcpStream,
     tls: Option<Arc<ServerConfig>>,
-    script: &Arc<Script>,
-    log: &Mutex<Vec<(usize, Heard)>>,
+    script: &Arc<WebSocketScript>,
+    log: &Mutex<Vec<(usize, WebSocketEvent)>>,
 ) {
     let _ = socket.set_nodelay(true);
     let _ = socket.set_read_timeout(Some(Duration::from_millis(5)));
     let kept = Arc::new(socket.try_clone().unwrap());
-    let stream: Box<dyn Stream> = match tls {
+    let stream: Box<dyn WebSocketStream> = match tls {
         None => Box::new(socket),
         Some(config) => Box::new(StreamOwned::new(ServerConnection::new(config).unwrap(), socket)),
     };
     let answered = Arc::new(AtomicBool::new(false));
-    let peer = Peer { n, stream: Arc::new(Mutex::new(stream)), socket: kept, answered };
-    let tell = |heard: Heard| {
+    let peer = WebSocketConnection { n, stream: Arc::new(Mutex::new(stream)), socket: kept, answered };
+    let tell = |heard: WebSocketEvent| {
         log.lock().unwrap().push((n, heard.clone()));
         script(&peer, &heard);
     };
@@ -246,41 +251,41 @@ fn serve(
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
         }
-        if !more(&peer, &mut bytes) {
+        if !read_more(&peer, &mut bytes) {
             return;
         }
     };
     let head = String::from_utf8(bytes.drain(..end).collect()).unwrap();
-    tell(Heard::Asked(head.clone()));
+    tell(WebSocketEvent::Handshake(head.clone()));
     if !peer.answered.load(Ordering::SeqCst) {
-        peer.raw(welcome(&head));
+        peer.answer_handshake(handshake_response(&head));
     }
     loop {
-        while let Some((first, payload)) = unframe(&mut bytes) {
+        while let Some((first, payload)) = take_frame(&mut bytes) {
             assert_eq!(first & 0x80, 0x80, "the client sends whole messages");
             tell(match first & 0x0f {
-                1 => Heard::Text(String::from_utf8(payload).unwrap()),
-                8 if payload.is_empty() => Heard::Close(1005, String::new()),
-                8 => Heard::Close(
+                1 => WebSocketEvent::Text(String::from_utf8(payload).unwrap()),
+                8 if payload.is_empty() => WebSocketEvent::Close(1005, String::new()),
+                8 => WebSocketEvent::Close(
                     u16::from_be_bytes([payload[0], payload[1]]),
                     String::from_utf8(payload[2..].to_vec()).unwrap(),
                 ),
-                10 => Heard::Pong(payload),
+                10 => WebSocketEvent::Pong(payload),
                 other => panic!("the client sent a frame of kind {other}"),
             });
             if first & 0x0f == 8 {
-                peer.frame(0x88, &[]);
-                peer.cut();
+                peer.send_frame(0x88, &[]);
+                peer.disconnect();
             }
         }
-        if !more(&peer, &mut bytes) {
-            return tell(Heard::Gone);
+        if !read_more(&peer, &mut bytes) {
+            return tell(WebSocketEvent::Disconnected);
         }
     }
 }
 
 /// Reads some more; `false` at the end.
-fn more(peer: &Peer, bytes: &mut Vec<u8>) -> bool {
+fn read_more(peer: &WebSocketConnection, bytes: &mut Vec<u8>) -> bool {
     let mut buffer = [0; 65536];
     loop {
         let read = peer.stream.lock().unwrap().read(&mut buffer);
@@ -299,7 +304,7 @@ fn more(peer: &Peer, bytes: &mut Vec<u8>) -> bool {
 }
 
 /// Takes one whole frame of the client off the front: its first byte and its payload, unmasked.
-fn unframe(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let [first, second, ..] = **bytes else { return None };
     assert_eq!(second & 0x80, 0x80, "the client masks its frames");
     let (length, at) = match second & 0x7f {

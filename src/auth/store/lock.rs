@@ -9,72 +9,72 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 
-use super::disk;
+use crate::auth::store::private_file;
 
 /// How often a lock that is held is tried again: quickly at first, since most are held for milliseconds.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(40);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(2);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(40);
 
 /// A lock that is held; dropping it frees it.
 #[derive(Debug)]
-pub struct Guard {
+pub struct StoreLock {
     _file: Option<File>,
 }
 
-impl Guard {
+impl StoreLock {
     /// Keeps nobody from anything.
-    pub(super) fn of_nothing() -> Self {
-        Guard { _file: None }
+    pub(super) fn noop() -> Self {
+        StoreLock { _file: None }
     }
 }
 
 /// Takes the lock at `path`; `what` names for people what it protects.
 ///
 /// # Errors
-/// [`Class::Timeout`] when it is held for all of `patience`; [`Class::Config`] when it cannot be had at all.
-pub async fn take(path: &Path, patience: Duration, what: &str) -> Result<Guard> {
+/// [`ErrorKind::Timeout`] when it is held for all of `patience`; [`ErrorKind::Config`] when it cannot be had at all.
+pub async fn acquire(path: &Path, patience: Duration, what: &str) -> Result<StoreLock> {
     let started = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = MIN_RETRY_DELAY;
     loop {
-        if let Some(guard) = try_take(path).map_err(|error| impossible(path, &error))? {
+        if let Some(guard) = try_acquire(path).map_err(|error| lock_failure(path, &error))? {
             return Ok(guard);
         }
         if started.elapsed() >= patience {
-            return Err(held(path, patience, what));
+            return Err(lock_timeout_failure(path, patience, what));
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_RETRY_DELAY);
     }
 }
 
 /// Takes the lock at `path` if nobody holds it.
-pub fn try_take(path: &Path) -> io::Result<Option<Guard>> {
-    let file = match open(path) {
+pub fn try_acquire(path: &Path) -> io::Result<Option<StoreLock>> {
+    let file = match open_lock_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(dir) = path.parent() {
-                disk::make_dir(dir)?;
+                private_file::create_private_dir(dir)?;
             }
-            open(path)?
+            open_lock_file(path)?
         }
         other => other?,
     };
     match file.try_lock() {
-        Ok(()) if is_still(&file, path) => Ok(Some(Guard { _file: Some(file) })),
+        Ok(()) if is_still(&file, path) => Ok(Some(StoreLock { _file: Some(file) })),
         // Somebody deleted the file meanwhile: the lock that counts is on the next one.
         Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn open_lock_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600).custom_flags(disk::NO_FOLLOW);
+        options.mode(0o600).custom_flags(private_file::NO_FOLLOW);
     }
     options.open(path)
 }
@@ -94,15 +94,15 @@ fn is_still(_file: &File, _path: &Path) -> bool {
     true
 }
 
-fn held(path: &Path, patience: Duration, what: &str) -> Failure {
-    Failure::new(Class::Timeout, format!("waited {}s for another mcpipe that holds {what}", patience.as_secs()))
+fn lock_timeout_failure(path: &Path, patience: Duration, what: &str) -> Failure {
+    Failure::new(ErrorKind::Timeout, format!("waited {}s for another mcpipe that holds {what}", patience.as_secs()))
         .cause(format!("it holds the lock {}", path.display()))
         .hint("try again; if it goes on, find the mcpipe process that hangs and end it")
 }
 
-fn impossible(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Class::Config, format!("cannot lock {}", path.display()))
-        .source(error)
+fn lock_failure(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(ErrorKind::Config, format!("cannot lock {}", path.display()))
+        .caused_by(error)
         .hint("make its directory writable for you, on a file system that has locks")
 }
 
@@ -114,15 +114,15 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(60);
 
     #[tokio::test]
-    async fn keeps_callers_of_one_process_apart() {
+    async fn a_lock_excludes_callers_of_the_same_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/er/a.lock");
-        let first = take(&path, SHORT, "the tokens of x").await.unwrap();
-        let refused = take(&path, SHORT, "the tokens of x").await.unwrap_err();
-        assert_eq!(refused.class(), Class::Timeout);
+        let first = acquire(&path, SHORT, "the tokens of x").await.unwrap();
+        let refused = acquire(&path, SHORT, "the tokens of x").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Timeout);
         assert!(refused.to_string().contains("the tokens of x"), "{refused}");
         drop(first);
-        take(&path, SHORT, "the tokens of x").await.unwrap();
+        acquire(&path, SHORT, "the tokens of x").await.unwrap();
     }
 
     #[cfg(unix)]
@@ -144,8 +144,8 @@ mod tests {
         let victim = dir.path().join("victim");
         let path = dir.path().join("a.lock");
         std::os::unix::fs::symlink(&victim, &path).unwrap();
-        let failure = take(&path, SHORT, "x").await.unwrap_err();
-        assert_eq!(failure.class(), Class::Config);
+        let failure = acquire(&path, SHORT, "x").await.unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Config);
         assert!(!victim.exists());
     }
 }

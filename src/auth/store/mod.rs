@@ -2,7 +2,7 @@
 //!
 //! A store holds opaque records by key and knows nothing of OAuth. Three answers are kept apart:
 //! nothing is stored (`None`), the store is locked, the store is broken (both failures of
-//! [`Class::Config`](crate::error::Class::Config), each with its own next step). No call waits for ever: the
+//! [`ErrorKind::Config`](crate::error::ErrorKind::Config), each with its own next step). No call waits for ever: the
 //! keychain is spoken to on a thread of its own behind a deadline, locks are bounded, and what a killed
 //! process held is free at once.
 //!
@@ -18,20 +18,20 @@
 //! | `named` | secrets by name, which are no logins |
 //! | `disk`, `lock` | careful files, and locks across processes |
 
-mod disk;
-mod file;
-mod index;
-mod keychain;
+mod chunks;
+mod file_store;
+mod keychain_index;
+mod keychain_store;
+mod keychain_worker;
 mod lock;
-pub mod named;
-mod nowhere;
-mod parts;
+pub mod named_secrets;
+mod null;
+mod private_file;
 #[cfg(test)]
 mod real;
+mod system_keychain;
 #[cfg(test)]
 mod tests;
-mod vault;
-mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,21 +41,21 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Result;
-use crate::hex::hex;
 use crate::secret::Secret;
-use crate::transport::Boxed;
+use crate::transport::BoxFuture;
+use crate::util::hex::hex;
 
-pub use lock::Guard;
+pub use lock::StoreLock;
 
-/// How long [`Store::lock`] waits for another process.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long [`CredentialStore::lock`] waits for another process.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Says something to the person, on standard error.
-pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+pub type Notifier = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Which store the configuration asks for (`credential_store`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum StoreChoice {
     /// The keychain where it works, else the file.
     #[default]
     Auto,
@@ -67,7 +67,7 @@ pub enum Choice {
 
 /// The directories and files of a store, and whether somebody is there.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct StorePaths {
     /// Holds the index of the keychain, and the file of credentials.
     pub data_dir: PathBuf,
     /// Holds the lock files (the runtime or state directory).
@@ -75,13 +75,13 @@ pub struct Places {
     /// The file that `MCPIPE_CREDENTIALS_FILE` names: it is used whatever the choice.
     pub credentials_file: Option<PathBuf>,
     /// Somebody is at the terminal, who may unlock the keychain: waits are longer.
-    pub person: bool,
+    pub is_interactive: bool,
 }
 
 /// What may be said about a record; nothing in it is secret.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(default)]
-pub struct About {
+pub struct CredentialSummary {
     /// The key that it is stored under.
     pub key: String,
     /// The resource that the tokens are for.
@@ -108,48 +108,48 @@ pub struct About {
 }
 
 /// Opaque records by key; a key is made of resource and issuer.
-pub trait Store: Send + Sync {
+pub trait CredentialStore: Send + Sync {
     /// The record under this key; `None` when nothing is stored.
     ///
     /// # Errors
-    /// [`Class::Config`](crate::error::Class::Config): the store is locked, or broken.
-    fn get<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<Option<Secret>>>;
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config): the store is locked, or broken.
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Secret>>>;
 
     /// Stores a record, in place of the one that is there.
     ///
     /// # Errors
-    /// [`Class::Config`](crate::error::Class::Config): the store is locked, or broken.
-    fn put<'a>(&'a self, key: &'a str, about: &'a About, record: &'a Secret) -> Boxed<'a, Result<()>>;
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config): the store is locked, or broken.
+    fn put<'a>(&'a self, key: &'a str, about: &'a CredentialSummary, record: &'a Secret) -> BoxFuture<'a, Result<()>>;
 
     /// Deletes a record wherever it rests; tells whether there was one.
     ///
     /// # Errors
-    /// [`Class::Config`](crate::error::Class::Config): the store is locked, or broken.
-    fn delete<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<bool>>;
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config): the store is locked, or broken.
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool>>;
 
     /// What is stored, in order of keys. Opens no keychain.
     ///
     /// # Errors
-    /// [`Class::Config`](crate::error::Class::Config): the index or the file cannot be read.
-    fn list(&self) -> Result<Vec<About>>;
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config): the index or the file cannot be read.
+    fn list(&self) -> Result<Vec<CredentialSummary>>;
 
     /// Where credentials rest, for people.
-    fn place(&self) -> String;
+    fn location(&self) -> String;
 
     /// The same, found out where nothing tells: a keychain is reached, and nobody is asked to unlock it.
-    fn place_now(&self) -> Boxed<'_, String> {
-        let place = self.place();
+    fn probe_location(&self) -> BoxFuture<'_, String> {
+        let place = self.location();
         Box::pin(async move { place })
     }
 
     /// Where this one rests, for people.
-    fn place_of(&self, key: &str) -> String {
+    fn location_of(&self, key: &str) -> String {
         let _ = key;
-        self.place()
+        self.location()
     }
 
     /// Whether a record finds a place even where an earlier one cannot be read.
-    fn has_another_place(&self) -> bool {
+    fn has_fallback(&self) -> bool {
         false
     }
 
@@ -157,9 +157,9 @@ pub trait Store: Send + Sync {
     /// dropped or this process ends, however it ends.
     ///
     /// # Errors
-    /// [`Class::Timeout`](crate::error::Class::Timeout) when another holds it for too long;
-    /// [`Class::Config`](crate::error::Class::Config) when there is no place for lock files.
-    fn lock<'a>(&'a self, key: &'a str) -> Boxed<'a, Result<Guard>>;
+    /// [`ErrorKind::Timeout`](crate::error::ErrorKind::Timeout) when another holds it for too long;
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) when there is no place for lock files.
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>>;
 }
 
 /// Opens the store of this choice. Touches neither disk nor keychain yet.
@@ -168,33 +168,33 @@ pub trait Store: Send + Sync {
 ///
 /// # Errors
 /// None at present; a later kind of store may have some.
-pub fn open(choice: Choice, places: &Places, say: Say) -> Result<Box<dyn Store>> {
+pub fn open(choice: StoreChoice, places: &StorePaths, say: Notifier) -> Result<Box<dyn CredentialStore>> {
     let forced = places.credentials_file.clone();
-    if forced.is_some() || choice == Choice::File {
-        return Ok(Box::new(file::FileStore::new(places, forced, say)));
+    if forced.is_some() || choice == StoreChoice::File {
+        return Ok(Box::new(file_store::FileStore::new(places, forced, say)));
     }
-    let file = (choice == Choice::Auto).then(|| file::FileStore::new(places, None, say.clone()));
-    let patience = worker::Patience::of(places.person);
-    let worker = worker::Worker::new(vault::system(), patience, say.clone());
-    Ok(Box::new(keychain::Keychain::new(places, worker, file, say)))
+    let file = (choice == StoreChoice::Auto).then(|| file_store::FileStore::new(places, None, say.clone()));
+    let patience = keychain_worker::KeychainTimeouts::new(places.is_interactive);
+    let worker = keychain_worker::KeychainWorker::new(system_keychain::system_keychain(), patience, say.clone());
+    Ok(Box::new(keychain_store::KeychainStore::new(places, worker, file, say)))
 }
 
 /// The store where there is no place for one: nothing is stored, and storing fails.
 #[must_use]
-pub fn nowhere() -> Box<dyn Store> {
-    Box::new(nowhere::Nowhere)
+pub fn nowhere() -> Box<dyn CredentialStore> {
+    Box::new(null::NullStore)
 }
 
 /// A name for a key that every file system and keychain takes.
-fn name_of(key: &str) -> String {
-    if let Some(account) = named::account(key) {
+fn entry_name(key: &str) -> String {
+    if let Some(account) = named_secrets::keychain_account(key) {
         return account;
     }
     hex(&Sha256::digest(key.as_bytes())[..16])
 }
 
 /// Milliseconds since 1970: tells which of two records is the later one.
-fn now() -> u64 {
+fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

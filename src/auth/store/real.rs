@@ -6,37 +6,42 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::keychain::Keychain;
-use super::tests::{again, heard};
-use super::worker::{Patience, Worker};
+use super::tests::{recording_notifier, spawn_test};
 use super::*;
-use crate::error::{Class, Failure};
+use crate::auth::store::keychain_store::KeychainStore;
+use crate::auth::store::keychain_worker::{KeychainTimeouts, KeychainWorker};
+use crate::error::{ErrorKind, Failure};
 
 const KEY: &str = "https://mcp.example/ https://as.example";
 
-fn places(person: bool) -> Places {
+fn store_paths(person: bool) -> StorePaths {
     let root = PathBuf::from(std::env::var("STORE_ROOT").expect("is run by another test or tests/real/keyring.sh"));
-    Places { data_dir: root.join("data"), state_dir: root.join("state"), credentials_file: None, person }
+    StorePaths {
+        data_dir: root.join("data"),
+        state_dir: root.join("state"),
+        credentials_file: None,
+        is_interactive: person,
+    }
 }
 
-fn keyring(person: bool) -> Box<dyn Store> {
-    open(Choice::Keyring, &places(person), heard().0).unwrap()
+fn keyring_store(person: bool) -> Box<dyn CredentialStore> {
+    open(StoreChoice::Keyring, &store_paths(person), recording_notifier().0).unwrap()
 }
 
-fn about() -> About {
-    About { key: KEY.into(), server: Some("example".into()), ..About::default() }
+fn summary() -> CredentialSummary {
+    CredentialSummary { key: KEY.into(), server: Some("example".into()), ..CredentialSummary::default() }
 }
 
-async fn put(store: &dyn Store, text: &str) -> Result<()> {
-    store.put(KEY, &about(), &Secret::new(text)).await
+async fn put(store: &dyn CredentialStore, text: &str) -> Result<()> {
+    store.put(KEY, &summary(), &Secret::new(text)).await
 }
 
-async fn get(store: &dyn Store) -> Result<Option<String>> {
+async fn get(store: &dyn CredentialStore) -> Result<Option<String>> {
     Ok(store.get(KEY).await?.map(|secret| secret.reveal().to_owned()))
 }
 
 /// What another program, which knows nothing of us, finds under this name.
-fn witness(name: &str) -> Option<String> {
+fn secret_tool_lookup(name: &str) -> Option<String> {
     let mut command = Command::new("secret-tool");
     let found = command.args(["lookup", "service", "mcpipe", "username", name]).output().unwrap();
     found.status.success().then(|| String::from_utf8(found.stdout).unwrap())
@@ -45,13 +50,13 @@ fn witness(name: &str) -> Option<String> {
 #[tokio::test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
 async fn unlocked() {
-    let name = name_of(KEY);
-    assert_eq!(get(&*keyring(false)).await.unwrap(), None);
-    put(&*keyring(false), "{\"access_token\":\"a1\"}").await.unwrap();
-    assert_eq!(witness(&name).as_deref(), Some("{\"access_token\":\"a1\"}"));
-    assert_eq!(get(&*keyring(false)).await.unwrap().as_deref(), Some("{\"access_token\":\"a1\"}"));
-    put(&*keyring(false), "two").await.unwrap();
-    assert_eq!(witness(&name).as_deref(), Some("two"), "replaced, not doubled");
+    let name = entry_name(KEY);
+    assert_eq!(get(&*keyring_store(false)).await.unwrap(), None);
+    put(&*keyring_store(false), "{\"access_token\":\"a1\"}").await.unwrap();
+    assert_eq!(secret_tool_lookup(&name).as_deref(), Some("{\"access_token\":\"a1\"}"));
+    assert_eq!(get(&*keyring_store(false)).await.unwrap().as_deref(), Some("{\"access_token\":\"a1\"}"));
+    put(&*keyring_store(false), "two").await.unwrap();
+    assert_eq!(secret_tool_lookup(&name).as_deref(), Some("two"), "replaced, not doubled");
 
     // Another program stores its own entry under our name, with one attribute more: ours still works.
     let doubled = Command::new("secret-tool")
@@ -63,49 +68,56 @@ async fn unlocked() {
             child.wait()
         });
     assert!(doubled.unwrap().success());
-    assert!(get(&*keyring(false)).await.unwrap().is_some());
-    put(&*keyring(false), "three").await.unwrap();
-    assert_eq!(get(&*keyring(false)).await.unwrap().as_deref(), Some("three"));
+    assert!(get(&*keyring_store(false)).await.unwrap().is_some());
+    put(&*keyring_store(false), "three").await.unwrap();
+    assert_eq!(get(&*keyring_store(false)).await.unwrap().as_deref(), Some("three"));
 
     // In parts, as where the keychain limits the size.
-    let worker = Worker::new(vault::system_with(100), Patience::of(false), heard().0);
-    let small = Keychain::new(&places(false), worker, None, heard().0);
+    let worker = KeychainWorker::new(
+        system_keychain::system_keychain_with_limit(100),
+        KeychainTimeouts::new(false),
+        recording_notifier().0,
+    );
+    let small = KeychainStore::new(&store_paths(false), worker, None, recording_notifier().0);
     let long = "0123456789".repeat(55);
     put(&small, &long).await.unwrap();
-    assert_eq!(witness(&format!("{name}.a5")).map(|part| part.len()), Some(50));
-    assert_eq!(get(&*keyring(false)).await.unwrap(), Some(long));
+    assert_eq!(secret_tool_lookup(&format!("{name}.a5")).map(|part| part.len()), Some(50));
+    assert_eq!(get(&*keyring_store(false)).await.unwrap(), Some(long));
     assert!(small.delete(KEY).await.unwrap());
     for gone in [name.clone(), format!("{name}.a0"), format!("{name}.a5")] {
-        assert_eq!(witness(&gone), None);
+        assert_eq!(secret_tool_lookup(&gone), None);
     }
 
     // And it is large where nothing limits it.
     let large = "x".repeat(200_000);
-    put(&*keyring(false), &large).await.unwrap();
-    assert_eq!(witness(&name).map(|text| text.len()), Some(200_000));
-    assert!(keyring(false).delete(KEY).await.unwrap());
-    assert!(keyring(false).list().unwrap().is_empty());
+    put(&*keyring_store(false), &large).await.unwrap();
+    assert_eq!(secret_tool_lookup(&name).map(|text| text.len()), Some(200_000));
+    assert!(keyring_store(false).delete(KEY).await.unwrap());
+    assert!(keyring_store(false).list().unwrap().is_empty());
 
     // Deleted behind our back: nothing is stored, which is no failure.
-    put(&*keyring(false), "four").await.unwrap();
+    put(&*keyring_store(false), "four").await.unwrap();
     assert!(Command::new("secret-tool").args(["clear", "service", "mcpipe"]).status().unwrap().success());
-    assert_eq!(get(&*keyring(false)).await.unwrap(), None);
-    assert!(keyring(false).delete(KEY).await.unwrap());
+    assert_eq!(get(&*keyring_store(false)).await.unwrap(), None);
+    assert!(keyring_store(false).delete(KEY).await.unwrap());
 }
 
 /// A secret by name lies under that name, where a person finds it, and beside the logins.
 #[tokio::test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
 async fn by_name() {
-    put(&*keyring(false), "login").await.unwrap();
-    named::put(&*keyring(false), "CRM_KEY", &Secret::new("value")).await.unwrap();
-    assert_eq!(witness("secret-CRM_KEY").as_deref(), Some("value"));
-    assert_eq!(named::get(&*keyring(false), "CRM_KEY").await.unwrap(), Some(Secret::new("value")));
-    assert_eq!(named::names(&*keyring(false)).unwrap(), ["CRM_KEY"]);
-    assert_eq!(named::logins(&*keyring(false)).unwrap().len(), 1);
-    assert!(named::delete(&*keyring(false), "CRM_KEY").await.unwrap());
-    assert_eq!((witness("secret-CRM_KEY"), named::names(&*keyring(false)).unwrap().len()), (None, 0));
-    assert!(!named::delete(&*keyring(false), "CRM_KEY").await.unwrap());
+    put(&*keyring_store(false), "login").await.unwrap();
+    named_secrets::put_secret(&*keyring_store(false), "CRM_KEY", &Secret::new("value")).await.unwrap();
+    assert_eq!(secret_tool_lookup("secret-CRM_KEY").as_deref(), Some("value"));
+    assert_eq!(named_secrets::get_secret(&*keyring_store(false), "CRM_KEY").await.unwrap(), Some(Secret::new("value")));
+    assert_eq!(named_secrets::secret_names(&*keyring_store(false)).unwrap(), ["CRM_KEY"]);
+    assert_eq!(named_secrets::login_summaries(&*keyring_store(false)).unwrap().len(), 1);
+    assert!(named_secrets::delete_secret(&*keyring_store(false), "CRM_KEY").await.unwrap());
+    assert_eq!(
+        (secret_tool_lookup("secret-CRM_KEY"), named_secrets::secret_names(&*keyring_store(false)).unwrap().len()),
+        (None, 0)
+    );
+    assert!(!named_secrets::delete_secret(&*keyring_store(false), "CRM_KEY").await.unwrap());
 }
 
 /// Twenty processes store and read at once, each its own record and one that is everybody's.
@@ -114,15 +126,15 @@ async fn by_name() {
 async fn crowd() {
     let numbers: Vec<String> = (0..20).map(|number| format!("key {number}")).collect();
     let children: Vec<_> =
-        numbers.iter().map(|me| again("auth::store::real::one_of_a_crowd", &[("STORE_ME", me)])).collect();
+        numbers.iter().map(|me| spawn_test("auth::store::real::one_of_a_crowd", &[("STORE_ME", me)])).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(keyring(false).list().unwrap().len(), 21);
+    assert_eq!(keyring_store(false).list().unwrap().len(), 21);
     for me in &numbers {
-        assert_eq!(keyring(false).get(me).await.unwrap(), Some(Secret::new(me.repeat(40))));
+        assert_eq!(keyring_store(false).get(me).await.unwrap(), Some(Secret::new(me.repeat(40))));
     }
-    let all = get(&*keyring(false)).await.unwrap().unwrap();
+    let all = get(&*keyring_store(false)).await.unwrap().unwrap();
     assert!(numbers.iter().any(|me| all == me.repeat(400)), "one whole record of somebody's");
 }
 
@@ -130,26 +142,30 @@ async fn crowd() {
 #[ignore = "a part in crowd"]
 async fn one_of_a_crowd() {
     let me = std::env::var("STORE_ME").unwrap();
-    keyring(false).put(&me, &about(), &Secret::new(me.repeat(40))).await.unwrap();
-    let worker = Worker::new(vault::system_with(500), Patience::of(false), heard().0);
-    let small = Keychain::new(&places(false), worker, None, heard().0);
+    keyring_store(false).put(&me, &summary(), &Secret::new(me.repeat(40))).await.unwrap();
+    let worker = KeychainWorker::new(
+        system_keychain::system_keychain_with_limit(500),
+        KeychainTimeouts::new(false),
+        recording_notifier().0,
+    );
+    let small = KeychainStore::new(&store_paths(false), worker, None, recording_notifier().0);
     put(&small, &me.repeat(400)).await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
 async fn seed() {
-    put(&*keyring(false), "seeded").await.unwrap();
+    put(&*keyring_store(false), "seeded").await.unwrap();
 }
 
-fn is_locked(failure: &Failure) {
-    assert_eq!(failure.class(), Class::Config);
+fn assert_locked(failure: &Failure) {
+    assert_eq!(failure.kind(), ErrorKind::Config);
     assert!(failure.to_string().contains("is locked"), "{failure}");
     assert!(failure.details().hint.as_ref().unwrap().contains("unlock"), "{failure}");
 }
 
-fn is_broken(failure: &Failure) {
-    assert_eq!(failure.class(), Class::Config);
+fn assert_broken(failure: &Failure) {
+    assert_eq!(failure.kind(), ErrorKind::Config);
     assert!(failure.to_string().starts_with("cannot use"), "{failure}");
     assert!(!failure.details().causes.is_empty());
 }
@@ -159,14 +175,14 @@ fn is_broken(failure: &Failure) {
 #[ignore = "needs a locked keyring: tests/real/keyring.sh"]
 async fn locked() {
     let started = Instant::now();
-    is_locked(&get(&*keyring(false)).await.unwrap_err());
-    is_locked(&put(&*keyring(false), "x").await.unwrap_err());
-    is_locked(&keyring(false).delete(KEY).await.unwrap_err());
-    assert_eq!(keyring(false).list().unwrap().len(), 1, "what is there can be said nevertheless");
+    assert_locked(&get(&*keyring_store(false)).await.unwrap_err());
+    assert_locked(&put(&*keyring_store(false), "x").await.unwrap_err());
+    assert_locked(&keyring_store(false).delete(KEY).await.unwrap_err());
+    assert_eq!(keyring_store(false).list().unwrap().len(), 1, "what is there can be said nevertheless");
     // A new token still finds a place, and is the one that counts.
-    let (say, said) = heard();
-    let auto = open(Choice::Auto, &places(false), say).unwrap();
-    is_locked(&get(&*auto).await.unwrap_err());
+    let (say, said) = recording_notifier();
+    let auto = open(StoreChoice::Auto, &store_paths(false), say).unwrap();
+    assert_locked(&get(&*auto).await.unwrap_err());
     put(&*auto, "in the file").await.unwrap();
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file"));
     assert_eq!(said.lock().unwrap().len(), 1);
@@ -177,12 +193,14 @@ async fn locked() {
 #[tokio::test]
 #[ignore = "needs a keyring unlocked again: tests/real/keyring.sh"]
 async fn unlocked_again() {
-    let auto = open(Choice::Auto, &places(true), heard().0).unwrap();
+    let auto = open(StoreChoice::Auto, &store_paths(true), recording_notifier().0).unwrap();
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file"));
     put(&*auto, "back").await.unwrap();
-    assert_eq!(witness(&name_of(KEY)).as_deref(), Some("back"));
+    assert_eq!(secret_tool_lookup(&entry_name(KEY)).as_deref(), Some("back"));
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("back"));
-    assert!(!std::fs::read_to_string(places(true).data_dir.join("credentials.json")).unwrap().contains("in the file"));
+    assert!(
+        !std::fs::read_to_string(store_paths(true).data_dir.join("credentials.json")).unwrap().contains("in the file")
+    );
 }
 
 /// With a screen on which the daemon asks, and nobody who answers: it would hang for ever.
@@ -190,7 +208,7 @@ async fn unlocked_again() {
 #[ignore = "needs a locked keyring and a screen: tests/real/keyring.sh"]
 async fn asked_and_unanswered() {
     let started = Instant::now();
-    is_locked(&get(&*keyring(false)).await.unwrap_err());
+    assert_locked(&get(&*keyring_store(false)).await.unwrap_err());
     let took = started.elapsed();
     assert!(took >= Duration::from_secs(3) && took < Duration::from_secs(5), "{took:?}");
 }
@@ -199,29 +217,33 @@ async fn asked_and_unanswered() {
 #[tokio::test]
 #[ignore = "a part in the tests below, and in tests/real/keyring.sh"]
 async fn broken() {
-    let seed = Worker::new(super::tests::Memory::default().opener(), Patience::of(false), heard().0);
-    put(&Keychain::new(&places(false), seed, None, heard().0), "elsewhere").await.unwrap();
+    let seed = KeychainWorker::new(
+        super::tests::MemoryKeychain::default().opener(),
+        KeychainTimeouts::new(false),
+        recording_notifier().0,
+    );
+    put(&KeychainStore::new(&store_paths(false), seed, None, recording_notifier().0), "elsewhere").await.unwrap();
     let started = Instant::now();
     if std::env::var_os("STORE_EMPTY").is_none() {
-        is_broken(&get(&*keyring(false)).await.unwrap_err());
+        assert_broken(&get(&*keyring_store(false)).await.unwrap_err());
     }
-    is_broken(&put(&*keyring(false), "x").await.unwrap_err());
-    let (say, said) = heard();
-    let auto = open(Choice::Auto, &places(false), say).unwrap();
+    assert_broken(&put(&*keyring_store(false), "x").await.unwrap_err());
+    let (say, said) = recording_notifier();
+    let auto = open(StoreChoice::Auto, &store_paths(false), say).unwrap();
     put(&*auto, "in the file").await.unwrap();
     put(&*auto, "in the file again").await.unwrap();
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file again"));
     assert_eq!(said.lock().unwrap().len(), 1);
-    assert!(auto.place().ends_with("credentials.json"));
+    assert!(auto.location().ends_with("credentials.json"));
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 }
 
-fn play_broken(bus: &str) {
+fn run_broken_test(bus: &str) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().to_str().unwrap();
     let environment = [("STORE_ROOT", root), ("DBUS_SESSION_BUS_ADDRESS", bus), ("XDG_RUNTIME_DIR", root)];
     let started = Instant::now();
-    let mut child = again("auth::store::real::broken", &environment);
+    let mut child = spawn_test("auth::store::real::broken", &environment);
     assert!(child.wait().unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(15), "a thread that hangs holds up the end");
     assert!(dir.path().join("data/credentials.json").exists(), "the part was played");
@@ -229,7 +251,7 @@ fn play_broken(bus: &str) {
 
 #[test]
 fn no_bus_is_broken_at_once() {
-    play_broken("unix:path=/nowhere/at/all");
+    run_broken_test("unix:path=/nowhere/at/all");
 }
 
 #[test]
@@ -243,5 +265,5 @@ fn a_bus_that_never_answers_is_broken_within_its_deadline() {
             open.push(connection);
         }
     });
-    play_broken(&format!("unix:path={}", path.display()));
+    run_broken_test(&format!("unix:path={}", path.display()));
 }

@@ -4,8 +4,8 @@
 
 mod discovery;
 mod flows;
-mod gate;
-mod http;
+mod http_client;
+mod provider;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,63 +14,63 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::testing::{self, Asked, Does, Fake, Somebody, Told};
-use super::{Browser, Gate, Login, Manner, PATIENCE, Settings};
-use crate::auth::record::Record;
-use crate::auth::store::Store;
+use super::testing::{self, AuthTestRequest, AuthTestResponse, AuthTestServer, TestUser, UserAction};
+use super::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider};
+use crate::auth::credentials::Credentials;
+use crate::auth::store::CredentialStore;
 use crate::error::Failure;
-use crate::transport::{Authorize, Refusal};
+use crate::transport::{Authorize, UnexpectedResponse};
 
 /// A server at `/mcp` and its authorization server, on one origin.
-pub struct World {
-    pub fake: Fake,
-    pub script: Arc<Script>,
+pub struct AuthTestEnv {
+    pub server: AuthTestServer,
+    pub script: Arc<AuthServerScript>,
     pub dir: tempfile::TempDir,
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn CredentialStore>,
 }
 
 /// How the authorization server behaves.
 #[derive(Default)]
-pub struct Script {
+pub struct AuthServerScript {
     /// Laid over the metadata.
     pub metadata: Mutex<Value>,
     /// How many access tokens were issued; their number is in their name.
     pub issued: AtomicUsize,
     /// How long tokens live, in seconds; where 0, the server does not say.
-    pub life: AtomicUsize,
+    pub lifetime_secs: AtomicUsize,
     /// What the token endpoint answers to a refresh, in place of tokens.
-    pub denies: Mutex<Option<(u16, Value)>>,
+    pub refresh_error: Mutex<Option<(u16, Value)>>,
     /// No new refresh token comes with a refresh.
-    pub keeps: AtomicBool,
+    pub reuses_refresh_token: AtomicBool,
     /// How long the token endpoint thinks, in ms.
-    pub thinks: AtomicUsize,
+    pub token_delay_ms: AtomicUsize,
 }
 
-impl Script {
-    fn answer(&self, origin: &str, asked: &Asked) -> Told {
+impl AuthServerScript {
+    fn respond(&self, origin: &str, asked: &AuthTestRequest) -> AuthTestResponse {
         let path = asked.path.split('?').next().unwrap_or_default();
         match (asked.method.as_str(), path) {
-            ("GET", "/.well-known/oauth-protected-resource/mcp") => Told::json(
+            ("GET", "/.well-known/oauth-protected-resource/mcp") => AuthTestResponse::json(
                 200,
                 &json!({"resource": format!("{origin}/mcp"), "authorization_servers": [origin], "scopes_supported": ["a", "b"]}),
             ),
-            ("GET", "/.well-known/oauth-authorization-server") => Told::json(200, &self.metadata(origin)),
-            ("POST", "/register") => Told::json(201, &json!({"client_id": "registered"})),
+            ("GET", "/.well-known/oauth-authorization-server") => AuthTestResponse::json(200, &self.metadata(origin)),
+            ("POST", "/register") => AuthTestResponse::json(201, &json!({"client_id": "registered"})),
             ("GET", "/authorize") => {
                 let query: std::collections::HashMap<_, _> =
                     Url::parse(&format!("http://h{}", asked.path)).unwrap().query_pairs().into_owned().collect();
                 let back = format!("{}?code=c0de&state={}", query["redirect_uri"], query["state"]);
-                Told::status(302).header("location", &back)
+                AuthTestResponse::status(302).with_header("location", &back)
             }
-            ("POST", "/token") => {
-                self.token(asked).after(Duration::from_millis(self.thinks.load(Ordering::SeqCst) as u64))
-            }
-            ("POST", "/device") => Told::json(
+            ("POST", "/token") => self
+                .token_response(asked)
+                .with_delay(Duration::from_millis(self.token_delay_ms.load(Ordering::SeqCst) as u64)),
+            ("POST", "/device") => AuthTestResponse::json(
                 200,
                 &json!({"device_code": "dev", "user_code": "ABCD-EFGH", "verification_uri": "https://as/device", "expires_in": 600, "interval": 1}),
             ),
-            ("POST", "/revoke") => Told::status(200),
-            _ => Told::status(404),
+            ("POST", "/revoke") => AuthTestResponse::status(200),
+            _ => AuthTestResponse::status(404),
         }
     }
 
@@ -91,78 +91,87 @@ impl Script {
     }
 
     /// Refresh tokens rotate: only the newest is good.
-    fn token(&self, asked: &Asked) -> Told {
+    fn token_response(&self, asked: &AuthTestRequest) -> AuthTestResponse {
         let form = asked.form();
         if form["grant_type"] == "refresh_token" {
-            if let Some((status, body)) = &*self.denies.lock().unwrap() {
-                return Told::json(*status, body);
+            if let Some((status, body)) = &*self.refresh_error.lock().unwrap() {
+                return AuthTestResponse::json(*status, body);
             }
             let good = format!("refresh-{}", self.issued.load(Ordering::SeqCst));
-            if !self.keeps.load(Ordering::SeqCst) && form["refresh_token"] != good {
-                return Told::json(400, &json!({"error": "invalid_grant", "error_description": "used before"}));
+            if !self.reuses_refresh_token.load(Ordering::SeqCst) && form["refresh_token"] != good {
+                return AuthTestResponse::json(
+                    400,
+                    &json!({"error": "invalid_grant", "error_description": "used before"}),
+                );
             }
         }
         let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answer = json!({"access_token": format!("access-{number}"), "token_type": "Bearer"});
-        if form["grant_type"] != "refresh_token" || !self.keeps.load(Ordering::SeqCst) {
+        if form["grant_type"] != "refresh_token" || !self.reuses_refresh_token.load(Ordering::SeqCst) {
             answer["refresh_token"] = format!("refresh-{number}").into();
         }
-        match self.life.load(Ordering::SeqCst) {
+        match self.lifetime_secs.load(Ordering::SeqCst) {
             0 => {}
             life => answer["expires_in"] = life.into(),
         }
-        Told::json(200, &answer)
+        AuthTestResponse::json(200, &answer)
     }
 }
 
-impl World {
+impl AuthTestEnv {
     pub async fn new() -> Self {
-        let script = Arc::new(Script::default());
+        let script = Arc::new(AuthServerScript::default());
         let shared = script.clone();
-        let fake = Fake::start(|origin| {
+        let fake = AuthTestServer::start(|origin| {
             let origin = origin.to_owned();
-            move |asked: &Asked| shared.answer(&origin, asked)
+            move |asked: &AuthTestRequest| shared.respond(&origin, asked)
         })
         .await;
         let dir = tempfile::tempdir().unwrap();
-        let store = testing::store(dir.path());
-        World { fake, script, dir, store }
+        let store = testing::file_store(dir.path());
+        AuthTestEnv { server: fake, script, dir, store }
     }
 
     pub fn url(&self) -> Url {
-        self.fake.url("/mcp")
+        self.server.url("/mcp")
     }
 
     /// Another run of mcpipe: nothing is shared but the file.
-    pub fn gate(&self, login: Login, person: &Arc<Somebody>) -> Gate {
-        self.gate_with(Settings::default(), login, person)
+    pub fn provider(&self, login: LoginMode, person: &Arc<TestUser>) -> TokenProvider {
+        self.provider_with(OAuthSettings::default(), login, person)
     }
 
-    pub fn gate_with(&self, settings: Settings, login: Login, person: &Arc<Somebody>) -> Gate {
-        let manner = Manner {
-            name: "srv".into(),
-            command: "mcpipe auth login srv".into(),
-            logout: "mcpipe auth logout srv".into(),
-            configured: Some("srv".into()),
-            secret: None,
-            login,
-            terminal: false,
-            browser: if matches!(person.does, Does::Pastes(_)) { Browser::Elsewhere } else { Browser::Open },
-            patience: PATIENCE,
-            anew: false,
+    pub fn provider_with(&self, settings: OAuthSettings, login: LoginMode, person: &Arc<TestUser>) -> TokenProvider {
+        let manner = LoginContext {
+            target_name: "srv".into(),
+            login_command: "mcpipe auth login srv".into(),
+            logout_command: "mcpipe auth logout srv".into(),
+            config_name: Some("srv".into()),
+            configured_secret: None,
+            login_mode: login,
+            has_terminal: false,
+            browser: if matches!(person.action, UserAction::Paste(_)) {
+                BrowserMode::Manual
+            } else {
+                BrowserMode::Launch
+            },
+            timeout: LOGIN_TIMEOUT,
+            force_login: false,
         };
-        let store = testing::store(self.dir.path());
-        Gate::new(testing::http(self.url()), settings, manner, person.clone(), store)
+        let store = testing::file_store(self.dir.path());
+        TokenProvider::new(testing::http_client(self.url()), settings, manner, person.clone(), store)
     }
 
     /// A login by a person with a browser.
-    pub async fn logged_in(&self) {
-        let person = Somebody::who(Does::LogsIn);
-        assert!(self.gate(Login::Always, &person).refused(&self.refusal(401, BEARER)).await.unwrap());
+    pub async fn log_in(&self) {
+        let person = TestUser::new(UserAction::LogIn);
+        assert!(
+            self.provider(LoginMode::Always, &person).handle_unauthorized(&self.refusal(401, BEARER)).await.unwrap()
+        );
     }
 
-    pub fn refusal(&self, status: u16, challenge: &str) -> Refusal {
-        Refusal {
+    pub fn refusal(&self, status: u16, challenge: &str) -> UnexpectedResponse {
+        UnexpectedResponse {
             url: self.url().into(),
             status,
             content_type: None,
@@ -170,32 +179,32 @@ impl World {
             retry_after: None,
             location: None,
             dpop_nonce: None,
-            peer: None,
+            remote_ip: None,
             body: String::new(),
-            in_session: false,
+            had_session_id: false,
         }
     }
 
-    pub async fn record(&self) -> Option<Record> {
+    pub async fn stored_credentials(&self) -> Option<Credentials> {
         let about = self.store.list().unwrap().pop()?;
-        self.store.get(&about.key).await.unwrap().map(|secret| Record::read(&secret).unwrap())
+        self.store.get(&about.key).await.unwrap().map(|secret| Credentials::from_stored(&secret).unwrap())
     }
 
     /// What was granted, by kind, in order.
-    pub fn grants(&self) -> Vec<String> {
-        let tokens = self.fake.seen().into_iter().filter(|asked| asked.path == "/token");
+    pub fn grant_types(&self) -> Vec<String> {
+        let tokens = self.server.requests().into_iter().filter(|asked| asked.path == "/token");
         tokens.map(|asked| asked.form()["grant_type"].clone()).collect()
     }
 
-    pub async fn shown(&self, gate: &Gate) -> Option<String> {
-        shown(gate, &self.url()).await.unwrap()
+    pub async fn authorization_header(&self, gate: &TokenProvider) -> Option<String> {
+        authorization_header(gate, &self.url()).await.unwrap()
     }
 }
 
 pub const BEARER: &str = "Bearer";
 
 /// The `Authorization` header of a request.
-pub async fn shown(gate: &Gate, url: &Url) -> Result<Option<String>, Failure> {
+pub async fn authorization_header(gate: &TokenProvider, url: &Url) -> Result<Option<String>, Failure> {
     let headers = gate.headers("POST", url).await?;
     Ok(headers.into_iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.reveal().to_owned()))
 }

@@ -4,101 +4,104 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::super::credentials::settings;
+use super::super::credentials::auth_settings;
 use super::super::{Context, Exit};
-use super::{document, target};
-use crate::auth::discovery::{self, Found};
-use crate::auth::flow::now;
-use crate::auth::http::{Http, Limits};
-use crate::auth::identity::Method;
+use super::{login_json, resolve_http_target};
+use crate::auth::client_auth::ClientAuthMethod;
+use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
+use crate::auth::discovery::{self, DiscoveryResult};
+use crate::auth::flows::unix_seconds;
+use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::metadata;
-use crate::auth::record::{Client, Origin, Record, Tokens, name_of};
-use crate::auth::token::{self, Kind};
-use crate::auth::{Settings, random};
-use crate::cli::ImportArgs;
-use crate::error::{Class, Failure, Result};
+use crate::auth::token_response;
+use crate::auth::token_response::TokenType;
+use crate::auth::{OAuthSettings, crypto};
+use crate::cli::AuthImportArgs;
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::HttpEndpoint;
 
 /// The longest input, in bytes.
-const MOST: u64 = 1024 * 1024;
+const MAX_INPUT_LENGTH: u64 = 1024 * 1024;
 
 /// Reads tokens from standard input and stores them.
 ///
 /// # Errors
-/// [`Class::Usage`] where they cannot be used; what discovery reports where a refresh token comes without the
+/// [`ErrorKind::Usage`] where they cannot be used; what discovery reports where a refresh token comes without the
 /// place to use it.
-pub async fn run(context: &Context, args: ImportArgs) -> Result<Exit> {
-    let (target, endpoint) = target(context, &args.target, &args.reach).await?;
+pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
+    let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     let reading = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
-        std::io::stdin().take(MOST).read_to_string(&mut text).map(|_| text)
+        std::io::stdin().take(MAX_INPUT_LENGTH).read_to_string(&mut text).map(|_| text)
     });
-    let text = match context.interrupt.guard(reading).await? {
+    let text = match context.interrupt.run_until_interrupted(reading).await? {
         Ok(Ok(text)) => text,
-        Ok(Err(error)) => return Err(unusable("it cannot be read").source(&error)),
-        Err(error) => return Err(unusable("it cannot be read").source(&error)),
+        Ok(Err(error)) => return Err(invalid_input("it cannot be read").caused_by(&error)),
+        Err(error) => return Err(invalid_input("it cannot be read").caused_by(&error)),
     };
-    let mut settings = settings(&target)?;
-    let given = Given::read(&text, &mut settings)?;
-    let http = Http::new(&endpoint, context.connect_timeout(&target), Limits::default(), context.trace()?);
-    let found = match context.interrupt.guard(discovery::discover(&http, &settings, None, false)).await? {
-        Ok(found) if found.told => Some(found),
-        // What is never renewed needs no authorization server.
-        Ok(_) | Err(_) if given.tokens.refresh.is_none() => None,
-        Ok(_) => None,
-        Err(failure) => return Err(failure.server(&target.name)),
-    };
+    let mut settings = auth_settings(&target)?;
+    let given = ImportedTokens::parse(&text, &mut settings)?;
+    let http =
+        OAuthHttpClient::new(&endpoint, context.connect_timeout(&target), ResponseLimits::default(), context.trace()?);
+    let found =
+        match context.interrupt.run_until_interrupted(discovery::discover(&http, &settings, None, false)).await? {
+            Ok(found) if found.is_advertised => Some(found),
+            // What is never renewed needs no authorization server.
+            Ok(_) | Err(_) if given.tokens.refresh.is_none() => None,
+            Ok(_) => None,
+            Err(failure) => return Err(failure.server(&target.name)),
+        };
     if found.is_none() && given.tokens.refresh.is_some() {
         context.ui.warn("the server names no authorization server: the tokens cannot be renewed");
     }
-    let record = given.record(&endpoint, settings, found)?;
-    let store = context.store(target.credential_store.as_deref())?;
-    let about = record.about(target.configured.then_some(target.name.as_str()));
+    let record = given.into_record(&endpoint, settings, found)?;
+    let store = context.credential_store(target.credential_store.as_deref())?;
+    let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
-    store.put(&about.key, &about, &record.write_beside(target.auth.client_secret.as_ref())?).await?;
-    for other in super::stored(&*store, &endpoint)? {
+    store.put(&about.key, &about, &record.to_stored_omitting_secret(target.auth.client_secret.as_ref())?).await?;
+    for other in super::stored_logins(&*store, &endpoint)? {
         if other.key != about.key {
             store.delete(&other.key).await?;
         }
     }
     drop(guard);
-    if context.ui.json() {
-        context.ui.json_value(&document(&about, &*store))?;
+    if context.ui.is_json() {
+        context.ui.print_json_value(&login_json(&about, &*store))?;
     } else {
-        context.ui.note(&format!("The credentials for {} rest in {}.", target.name, store.place_of(&about.key)));
+        context.ui.note(&format!("The credentials for {} rest in {}.", target.name, store.location_of(&about.key)));
     }
     Ok(Exit::Done)
 }
 
-fn unusable(why: &str) -> Failure {
-    Failure::new(Class::Usage, "standard input holds no tokens")
+fn invalid_input(why: &str) -> Failure {
+    Failure::new(ErrorKind::Usage, "standard input holds no tokens")
         .cause(why)
         .hint("give the answer of a token endpoint: {\"access_token\": \"…\", \"refresh_token\": \"…\", \"expires_in\": 3600}")
 }
 
 /// What standard input gave.
 #[derive(Debug)]
-struct Given {
-    tokens: Tokens,
+struct ImportedTokens {
+    tokens: TokenSet,
     client_id: Option<String>,
     client_secret: Option<Secret>,
     issuer: Option<String>,
 }
 
-impl Given {
-    fn read(text: &str, settings: &mut Settings) -> Result<Self> {
+impl ImportedTokens {
+    fn parse(text: &str, settings: &mut OAuthSettings) -> Result<Self> {
         let document: Map<String, Value> =
-            serde_json::from_str(text.trim()).map_err(|_| unusable("it is no JSON object"))?;
-        let granted = token::read(200, text.as_bytes()).map_err(|why| match why {
-            token::NoToken::Unusable(why) => unusable(&why),
-            token::NoToken::Denied(_) => unusable("it is the refusal of a token endpoint"),
+            serde_json::from_str(text.trim()).map_err(|_| invalid_input("it is no JSON object"))?;
+        let granted = token_response::parse_token_response(200, text.as_bytes()).map_err(|why| match why {
+            token_response::TokenError::InvalidResponse(why) => invalid_input(&why),
+            token_response::TokenError::Rejected(_) => invalid_input("it is the refusal of a token endpoint"),
         })?;
-        if granted.kind == Kind::Dpop {
-            return Err(unusable("the token is bound to a key (DPoP) that is not here"));
+        if granted.token_type == TokenType::Dpop {
+            return Err(invalid_input("the token is bound to a key (DPoP) that is not here"));
         }
         let member = |name: &str| document.get(name)?.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
-        let mut tokens = Tokens::new(granted, &[], None, now());
+        let mut tokens = TokenSet::from_response(granted, &[], None, unix_seconds());
         if let Some(at) = document.get("expires_at").and_then(Value::as_f64) {
             // Milliseconds, as JavaScript has them, lie far beyond every date in seconds.
             let at = if at > 1e11 { at / 1000.0 } else { at };
@@ -110,7 +113,7 @@ impl Given {
         if settings.issuer.is_none() {
             settings.issuer.clone_from(&issuer);
         }
-        Ok(Given {
+        Ok(ImportedTokens {
             tokens,
             client_id: member("client_id"),
             client_secret: member("client_secret").map(Secret::new),
@@ -118,36 +121,41 @@ impl Given {
         })
     }
 
-    fn record(self, endpoint: &HttpEndpoint, settings: Settings, found: Option<Found>) -> Result<Record> {
+    fn into_record(
+        self,
+        endpoint: &HttpEndpoint,
+        settings: OAuthSettings,
+        found: Option<DiscoveryResult>,
+    ) -> Result<Credentials> {
         let origin = metadata::origin(&endpoint.url);
-        let server = found.as_ref().map(|found| &found.server);
+        let server = found.as_ref().map(|found| &found.authorization_server);
         let id = self.client_id.or_else(|| settings.client_id.clone());
         if id.is_none() && self.tokens.refresh.is_some() {
-            return Err(unusable("it holds a refresh token, but not the client_id that it was given to"));
+            return Err(invalid_input("it holds a refresh token, but not the client_id that it was given to"));
         }
         let secret = self.client_secret.or_else(|| settings.client_secret.clone());
         let offered = server.and_then(|server| server.token_endpoint_auth_methods_supported.as_deref());
         let has_key = settings.private_key_file.is_some();
         let method = settings.token_endpoint_auth_method;
-        Ok(Record {
-            server: name_of(&endpoint.url),
+        Ok(Credentials {
+            server: server_id(&endpoint.url),
             resource: found
                 .as_ref()
                 .map_or_else(|| metadata::default_resource(&endpoint.url), |found| found.resource.clone()),
             issuer: server.map(|server| server.issuer.clone()).or(self.issuer).unwrap_or(origin),
             token_endpoint: server.and_then(|server| server.token_endpoint.clone()).unwrap_or_default(),
             revocation_endpoint: server.and_then(|server| server.revocation_endpoint.clone()),
-            client: Client {
-                method: method.unwrap_or_else(|| Method::choose(secret.is_some(), has_key, offered)),
+            client: ClientRegistration {
+                method: method.unwrap_or_else(|| ClientAuthMethod::choose(secret.is_some(), has_key, offered)),
                 id: id.unwrap_or_default(),
                 secret,
                 secret_expires_at: None,
-                origin: Origin::Configured,
+                origin: ClientOrigin::Configured,
                 redirect_uri: None,
                 scopes: Vec::new(),
             },
             asked: self.tokens.scopes.clone(),
-            login: random::token()?,
+            login: crypto::random_token()?,
             settings,
             tokens: Some(self.tokens),
             dpop_key: None,
@@ -160,8 +168,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(text: &str) -> Result<Given> {
-        Given::read(text, &mut Settings::default())
+    fn read(text: &str) -> Result<ImportedTokens> {
+        ImportedTokens::parse(text, &mut OAuthSettings::default())
     }
 
     #[test]
@@ -169,7 +177,7 @@ mod tests {
         let given =
             read(r#"{"access_token":"a","refresh_token":"r","expires_in":60,"scope":"x y","client_id":"c"}"#).unwrap();
         assert_eq!(given.tokens.scopes, ["x", "y"]);
-        let left = given.tokens.expires_at.unwrap() - now();
+        let left = given.tokens.expires_at.unwrap() - unix_seconds();
         assert!((59..=60).contains(&left), "{left}");
         let at =
             |number: &str| read(&format!(r#"{{"access_token":"a","expires_at":{number}}}"#)).unwrap().tokens.expires_at;
@@ -179,10 +187,10 @@ mod tests {
 
     #[test]
     fn an_issuer_is_looked_for_where_it_says() {
-        let mut settings = Settings::default();
-        Given::read(r#"{"access_token":"a","issuer":"https://as"}"#, &mut settings).unwrap();
+        let mut settings = OAuthSettings::default();
+        ImportedTokens::parse(r#"{"access_token":"a","issuer":"https://as"}"#, &mut settings).unwrap();
         assert_eq!(settings.issuer.as_deref(), Some("https://as"));
-        Given::read(r#"{"access_token":"a","issuer":"https://other"}"#, &mut settings).unwrap();
+        ImportedTokens::parse(r#"{"access_token":"a","issuer":"https://other"}"#, &mut settings).unwrap();
         assert_eq!(settings.issuer.as_deref(), Some("https://as"), "the configuration wins");
     }
 
@@ -196,20 +204,21 @@ mod tests {
             r#"{"access_token":"hunter2","token_type":"DPoP"}"#,
         ] {
             let failure = read(text).unwrap_err();
-            assert_eq!(failure.class(), Class::Usage);
+            assert_eq!(failure.kind(), ErrorKind::Usage);
             assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
         }
         let endpoint = HttpEndpoint {
             url: url::Url::parse("https://h/mcp").unwrap(),
             headers: Vec::new(),
             mode: crate::transport::HttpMode::Auto,
-            tls: crate::transport::Tls::default(),
+            tls: crate::transport::TlsOptions::default(),
             proxy: None,
-            socket: None,
+            unix_socket: None,
         };
         let lonely = read(r#"{"access_token":"a","refresh_token":"r"}"#).unwrap();
-        assert!(lonely.record(&endpoint, Settings::default(), None).is_err());
-        let plain = read(r#"{"access_token":"a"}"#).unwrap().record(&endpoint, Settings::default(), None).unwrap();
+        assert!(lonely.into_record(&endpoint, OAuthSettings::default(), None).is_err());
+        let plain =
+            read(r#"{"access_token":"a"}"#).unwrap().into_record(&endpoint, OAuthSettings::default(), None).unwrap();
         assert_eq!((plain.server.as_str(), plain.issuer.as_str()), ("https://h/mcp", "https://h"));
     }
 }

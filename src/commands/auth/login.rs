@@ -1,59 +1,63 @@
 //! `auth login`: obtain credentials now, and see that the server takes them.
 
-use super::super::credentials::{Entry, sends_credentials, settings};
+use super::super::credentials::{LoginOptions, auth_settings, has_own_credentials};
 use super::super::{Context, Exit};
-use super::{document, expiry, target};
-use crate::auth::identity::Method;
-use crate::auth::jwt::Algorithm;
-use crate::auth::record::Record;
-use crate::auth::{Browser, Gate, Grant, Login, PATIENCE, Settings};
-use crate::cli::LoginArgs;
-use crate::error::{Class, Failure, Result};
-use crate::protocol::views::Kind;
+use super::{format_expiry, login_json, resolve_http_target};
+use crate::auth::client_auth::ClientAuthMethod;
+use crate::auth::credentials::Credentials;
+use crate::auth::jwt::SigningAlgorithm;
+use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
+use crate::cli::AuthLoginArgs;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::views::ListKind;
 use crate::secret::Secret;
-use crate::session::{Session, Use};
+use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 
 /// Logs in.
 ///
 /// # Errors
 /// When the login fails, cannot be stored, or the server does not take it.
-pub async fn run(context: &Context, args: LoginArgs) -> Result<Exit> {
+pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let word = args.target.as_deref().unwrap_or_default();
-    let (target, _) = target(context, word, &args.reach).await?;
-    if sends_credentials(&target) {
-        return Err(Failure::new(Class::Usage, format!("'{}' sends an Authorization header of its own", target.name))
-            .cause("it would be sent in place of the login")
-            .hint("leave out --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
+    let (target, _) = resolve_http_target(context, word, &args.target_options).await?;
+    if has_own_credentials(&target) {
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            format!("'{}' sends an Authorization header of its own", target.name),
+        )
+        .cause("it would be sent in place of the login")
+        .hint("leave out --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
     }
-    let settings = overlay(context, &args, &target)?;
-    let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(PATIENCE);
-    let browser = if args.no_browser { Browser::Elsewhere } else { Browser::Open };
-    let entry = Entry { login: Login::Always, browser, patience, anew: true, settings: Some(settings) };
-    let Some(gate) = context.gate(&target, entry)? else {
-        return Err(Failure::new(Class::Bug, "a URL has no credentials"));
+    let settings = merge_settings(context, &args, &target)?;
+    let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(LOGIN_TIMEOUT);
+    let browser = if args.no_browser { BrowserMode::Manual } else { BrowserMode::Launch };
+    let entry =
+        LoginOptions { mode: LoginMode::Always, browser, timeout: patience, force: true, settings: Some(settings) };
+    let Some(gate) = context.token_provider(&target, entry)? else {
+        return Err(Failure::new(ErrorKind::Bug, "a URL has no credentials"));
     };
     let (name, choice) = (target.name.clone(), target.credential_store.clone());
-    let checked = check(context, target, &gate).await;
-    let record = match (gate.logged_in().await, checked) {
+    let checked = probe_login(context, target, &gate).await;
+    let record = match (gate.credentials_from_this_run().await, checked) {
         (Some(record), checked) => {
             if let Err(failure) = checked {
-                explain(context, &name, &failure);
+                warn_check_failed(context, &name, &failure);
             }
             record
         }
         (None, Err(failure)) => return Err(failure.server(&name)),
         // It lets everybody in so far, but may still know logins.
-        (None, Ok(())) => match context.interrupt.guard(gate.log_in()).await?? {
+        (None, Ok(())) => match context.interrupt.run_until_interrupted(gate.log_in()).await?? {
             Some(record) => record,
             None => {
-                return Err(Failure::new(Class::Auth, format!("{name} asks for no login"))
+                return Err(Failure::new(ErrorKind::Auth, format!("{name} asks for no login"))
                     .cause("it answers without one, and names no authorization server")
                     .server(&name));
             }
         },
     };
-    if let Some(failure) = gate.unstored().await {
+    if let Some(failure) = gate.store_failure().await {
         return Err(failure.server(&name));
     }
     report(context, &name, choice.as_deref(), &record)?;
@@ -61,45 +65,45 @@ pub async fn run(context: &Context, args: LoginArgs) -> Result<Exit> {
 }
 
 /// Asks the server for its tools: that makes it ask for a login, and shows whether it takes it.
-async fn check(context: &Context, target: Target, gate: &Gate) -> Result<()> {
+async fn probe_login(context: &Context, target: Target, gate: &TokenProvider) -> Result<()> {
     let progress = context.progress(&format!("asking {}", target.name));
-    let session = context.session_through(target, Some(gate), Some(progress.clone()))?;
-    let ask = async |session: &Session| session.list(Kind::Tools, Use::Server).await.map(|_| ());
-    progress.during(context.with(session, ask)).await
+    let session = context.session_with_provider(target, Some(gate), Some(progress.clone()))?;
+    let ask = async |session: &Session| session.list(ListKind::Tools, CachePolicy::Bypass).await.map(|_| ());
+    progress.show_during(context.with_session(session, ask)).await
 }
 
 /// The login went well, what came after did not.
-fn explain(context: &Context, name: &str, failure: &Failure) {
-    match failure.class() {
+fn warn_check_failed(context: &Context, name: &str, failure: &Failure) {
+    match failure.kind() {
         // A server without tools, or one that wants more rights for them.
-        Class::Failed | Class::Auth => {}
+        ErrorKind::Failed | ErrorKind::Auth => {}
         _ => context.ui.warn(&format!("logged in to {name}, but it could not be asked: {failure}")),
     }
 }
 
-fn report(context: &Context, name: &str, choice: Option<&str>, record: &Record) -> Result<()> {
-    let store = context.store(choice)?;
-    let about = record.about(Some(name));
+fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credentials) -> Result<()> {
+    let store = context.credential_store(choice)?;
+    let about = record.summary(Some(name));
     let stored = store.list()?.into_iter().find(|one| one.key == about.key);
     let about = stored.unwrap_or(about);
-    if context.ui.json() {
-        return context.ui.json_value(&document(&about, &*store));
+    if context.ui.is_json() {
+        return context.ui.print_json_value(&login_json(&about, &*store));
     }
     context.ui.note(&format!(
         "Logged in to {name} at {}. The token is good for: {}. It rests in {}.",
         record.issuer,
-        expiry(&about),
-        store.place_of(&about.key),
+        format_expiry(&about),
+        store.location_of(&about.key),
     ));
     Ok(())
 }
 
 /// What the command line says, over what the configuration says.
-fn overlay(context: &Context, args: &LoginArgs, target: &Target) -> Result<Settings> {
-    let under = settings(target)?;
+fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> Result<OAuthSettings> {
+    let under = auth_settings(target)?;
     let secret = match &args.client_secret_env {
         Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
-            Failure::new(Class::Config, format!("the variable {variable} is not set"))
+            Failure::new(ErrorKind::Config, format!("the variable {variable} is not set"))
                 .cause("--client-secret-env names it")
         })?),
         // The configured secret belongs to the configured client.
@@ -113,8 +117,8 @@ fn overlay(context: &Context, args: &LoginArgs, target: &Target) -> Result<Setti
     let path = |file: &std::path::Path| context.env.cwd().map_or_else(|| file.to_owned(), |cwd| cwd.join(file));
     let scopes: Vec<String> =
         args.scopes.iter().flat_map(|words| words.split_whitespace()).map(ToOwned::to_owned).collect();
-    let method = args.token_endpoint_auth_method.as_deref().and_then(Method::parse);
-    let settings = Settings {
+    let method = args.token_endpoint_auth_method.as_deref().and_then(ClientAuthMethod::parse);
+    let settings = OAuthSettings {
         client_id: args.client_id.clone().or(under.client_id),
         client_secret: secret,
         scopes: if args.scopes.is_empty() { under.scopes } else { Some(scopes) },
@@ -124,24 +128,28 @@ fn overlay(context: &Context, args: &LoginArgs, target: &Target) -> Result<Setti
         redirect_port: args.redirect_port.or(under.redirect_port),
         token_endpoint_auth_method: method.or(under.token_endpoint_auth_method),
         private_key_file: args.private_key.as_deref().map(path).or(under.private_key_file),
-        signing_algorithm: args.signing_algorithm.as_deref().and_then(Algorithm::parse).or(under.signing_algorithm),
+        signing_algorithm: args
+            .signing_algorithm
+            .as_deref()
+            .and_then(SigningAlgorithm::parse)
+            .or(under.signing_algorithm),
         assertion_file: args.assertion_file.as_deref().map(path).or(under.assertion_file),
         dpop: args.dpop || under.dpop,
         ..under
     };
-    complete(&settings, target)?;
+    check_settings(&settings, target)?;
     Ok(settings)
 }
 
 /// Refuses what cannot work, before a server is asked.
-fn complete(settings: &Settings, target: &Target) -> Result<()> {
+fn check_settings(settings: &OAuthSettings, target: &Target) -> Result<()> {
     if settings.client_id.is_some() {
         return Ok(());
     }
-    let needs = |what: &str| Failure::new(Class::Usage, format!("{what} needs a client"));
+    let needs = |what: &str| Failure::new(ErrorKind::Usage, format!("{what} needs a client"));
     if settings.grant == Grant::ClientCredentials {
         let words = ["--grant", "client-credentials", "--client-id", "ID", "--client-secret-env", "VAR"];
-        return Err(needs("the grant client-credentials").hint(target.line("auth login", &words)));
+        return Err(needs("the grant client-credentials").hint(target.command_line("auth login", &words)));
     }
     if settings.client_secret.is_some() || settings.private_key_file.is_some() {
         return Err(needs("a secret or a key").hint("name it with --client-id ID, or client_id in [servers.NAME.auth]"));

@@ -2,23 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::super::credentials::settings;
+use super::super::credentials::auth_settings;
 use super::super::{Context, Exit};
-use super::status::default_choice;
-use super::{stored, target};
-use crate::auth::http::{Http, Limits};
-use crate::auth::record::Record;
-use crate::auth::store::{About, Store, named};
-use crate::auth::{Settings, flow};
-use crate::cli::LogoutArgs;
+use super::status::configured_store;
+use super::{resolve_http_target, stored_logins};
+use crate::auth::credentials::Credentials;
+use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
+use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
+use crate::auth::{OAuthSettings, flows};
+use crate::cli::AuthLogoutArgs;
 use crate::error::Result;
-use crate::transport::{HttpEndpoint, HttpMode, Tls};
+use crate::transport::{HttpEndpoint, HttpMode, TlsOptions};
 
 /// What happened to the tokens at their issuer.
-enum Revoked {
-    Yes,
+enum RevocationStatus {
+    Revoked,
     /// The issuer takes no revocations, or there was nothing to revoke.
-    No,
+    NotRevoked,
     Failed,
 }
 
@@ -26,96 +26,96 @@ enum Revoked {
 ///
 /// # Errors
 /// When the store is locked or broken.
-pub async fn run(context: &Context, args: LogoutArgs) -> Result<Exit> {
+pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
     let mut gone = Vec::new();
     if let Some(word) = &args.target {
-        let (target, endpoint) = target(context, word, &args.reach).await?;
-        let store = context.store(target.credential_store.as_deref())?;
-        let settings = settings(&target)?;
-        for about in stored(&*store, &endpoint)? {
+        let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
+        let store = context.credential_store(target.credential_store.as_deref())?;
+        let settings = auth_settings(&target)?;
+        for about in stored_logins(&*store, &endpoint)? {
             gone.push(remove(context, &*store, &about, Some(&endpoint), &settings).await?);
         }
         if gone.is_empty() {
             context.ui.note(&format!("nobody is logged in to {}", target.name));
         }
     } else {
-        let store = context.store(default_choice(context).as_deref())?;
-        for about in named::logins(&*store)? {
-            gone.push(remove(context, &*store, &about, None, &Settings::default()).await?);
+        let store = context.credential_store(configured_store(context).as_deref())?;
+        for about in named_secrets::login_summaries(&*store)? {
+            gone.push(remove(context, &*store, &about, None, &OAuthSettings::default()).await?);
         }
         if gone.is_empty() {
             context.ui.note("nobody is logged in anywhere");
         }
     }
-    if context.ui.json() {
-        context.ui.json_value(&json!({"removed": gone}))?;
+    if context.ui.is_json() {
+        context.ui.print_json_value(&json!({"removed": gone}))?;
     }
     Ok(Exit::Done)
 }
 
 async fn remove(
     context: &Context,
-    store: &dyn Store,
-    about: &About,
+    store: &dyn CredentialStore,
+    about: &CredentialSummary,
     endpoint: Option<&HttpEndpoint>,
-    settings: &Settings,
+    settings: &OAuthSettings,
 ) -> Result<Value> {
     let name = about.server.as_deref().unwrap_or(&about.resource);
     // Whoever renews the tokens right now must have ended, or would store them again.
     let guard = store.lock(&about.key).await?;
-    let revoked = match store.get(&about.key).await?.as_ref().map(Record::read) {
+    let revoked = match store.get(&about.key).await?.as_ref().map(Credentials::from_stored) {
         Some(Ok(record)) => {
             let revoking = revoke(context, &record, endpoint, settings);
-            match context.interrupt.guard(revoking).await? {
-                Ok(true) => Revoked::Yes,
-                Ok(false) => Revoked::No,
+            match context.interrupt.run_until_interrupted(revoking).await? {
+                Ok(true) => RevocationStatus::Revoked,
+                Ok(false) => RevocationStatus::NotRevoked,
                 Err(failure) => {
                     context.ui.warn(&format!("the tokens of {name} are removed here, but not revoked: {failure}"));
-                    Revoked::Failed
+                    RevocationStatus::Failed
                 }
             }
         }
         // Damaged credentials are there to be removed.
-        Some(Err(_)) | None => Revoked::No,
+        Some(Err(_)) | None => RevocationStatus::NotRevoked,
     };
     store.delete(&about.key).await?;
     drop(guard);
     let what = match revoked {
-        Revoked::Yes => "and revoked",
-        Revoked::No => "(their issuer takes no revocations)",
-        Revoked::Failed => "but not revoked",
+        RevocationStatus::Revoked => "and revoked",
+        RevocationStatus::NotRevoked => "(their issuer takes no revocations)",
+        RevocationStatus::Failed => "but not revoked",
     };
     context.ui.note(&format!("Logged out of {name}: the credentials are removed {what}."));
     Ok(json!({
         "server": about.server,
         "url": about.resource,
         "issuer": about.issuer,
-        "revoked": matches!(revoked, Revoked::Yes),
+        "revoked": matches!(revoked, RevocationStatus::Revoked),
     }))
 }
 
 async fn revoke(
     context: &Context,
-    record: &Record,
+    record: &Credentials,
     endpoint: Option<&HttpEndpoint>,
-    settings: &Settings,
+    settings: &OAuthSettings,
 ) -> Result<bool> {
     let endpoint = match endpoint {
         Some(endpoint) => endpoint.clone(),
         None => HttpEndpoint {
             url: url::Url::parse(&record.server).map_err(|error| {
-                crate::error::Failure::new(crate::error::Class::Config, "the stored credentials name no URL")
-                    .source(&error)
+                crate::error::Failure::new(crate::error::ErrorKind::Config, "the stored credentials name no URL")
+                    .caused_by(&error)
             })?,
             headers: Vec::new(),
             mode: HttpMode::Auto,
-            tls: Tls::default(),
+            tls: TlsOptions::default(),
             proxy: None,
-            socket: None,
+            unix_socket: None,
         },
     };
-    let settings = if settings.is_plain() { record.settings() } else { settings.clone() };
-    let time = context.global.connect_timeout.unwrap_or(super::super::CONNECT_TIMEOUT);
-    let http = Http::new(&endpoint, Some(time), Limits::default(), context.trace()?);
-    flow::revoke(&http, &settings, record).await
+    let settings = if settings.is_default() { record.effective_settings() } else { settings.clone() };
+    let time = context.global.connect_timeout.unwrap_or(super::super::DEFAULT_CONNECT_TIMEOUT);
+    let http = OAuthHttpClient::new(&endpoint, Some(time), ResponseLimits::default(), context.trace()?);
+    flows::revoke_tokens(&http, &settings, record).await
 }

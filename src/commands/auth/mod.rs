@@ -9,11 +9,11 @@ mod token;
 use serde_json::{Value, json};
 
 use super::{Context, Exit};
-use crate::auth::flow::now;
-use crate::auth::record::meant_for;
-use crate::auth::store::{About, Store, named};
+use crate::auth::credentials::match_server;
+use crate::auth::flows::unix_seconds;
+use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::{AuthArgs, AuthCommand, TargetOptions};
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::target::Target;
 use crate::transport::{Endpoint, HttpEndpoint};
 
@@ -35,52 +35,55 @@ pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
 /// The target of a subcommand, which must be one that logins are for.
 ///
 /// # Errors
-/// When it cannot be resolved; [`Class::Usage`] where it is a process (`AUT-01`).
-async fn target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
-    let target = context.target(vec![word.to_owned()], &[], false, reach).await?.target;
-    match target.endpoint.over_http() {
+/// When it cannot be resolved; [`ErrorKind::Usage`] where it is a process (`AUT-01`).
+async fn resolve_http_target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
+    let target = context.resolve_target(vec![word.to_owned()], &[], false, reach).await?.target;
+    match target.endpoint.http_endpoint() {
         Some(endpoint) => Ok((target, endpoint)),
         None if matches!(target.endpoint, Endpoint::Unix(_)) => {
-            Err(Failure::new(Class::Usage, format!("'{}' is a socket and takes no login", target.name))
+            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a socket and takes no login", target.name))
                 .hint("who may connect to it is decided by its file's permissions"))
         }
-        None => Err(Failure::new(Class::Usage, format!("'{}' is a process and takes no login", target.name))
+        None => Err(Failure::new(ErrorKind::Usage, format!("'{}' is a process and takes no login", target.name))
             .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration")),
     }
 }
 
 /// The credentials stored for a server.
-fn stored(store: &dyn Store, endpoint: &HttpEndpoint) -> Result<Vec<About>> {
-    Ok(named::logins(store)?.into_iter().filter(|about| meant_for(about, &endpoint.url).is_some()).collect())
+fn stored_logins(store: &dyn CredentialStore, endpoint: &HttpEndpoint) -> Result<Vec<CredentialSummary>> {
+    Ok(named_secrets::login_summaries(store)?
+        .into_iter()
+        .filter(|about| match_server(about, &endpoint.url).is_some())
+        .collect())
 }
 
 /// What may be said about a record, for `--json`.
-fn document(about: &About, store: &dyn Store) -> Value {
+fn login_json(about: &CredentialSummary, store: &dyn CredentialStore) -> Value {
     json!({
         "server": about.server,
         "url": about.resource,
         "issuer": about.issuer,
         "client_id": about.client_id,
         "scopes": about.scopes,
-        "state": state(about),
+        "state": token_state(about),
         "expires_at": about.expires_at,
         "renewable": about.has_refresh,
-        "place": store.place_of(&about.key),
+        "place": store.location_of(&about.key),
     })
 }
 
 /// How good the tokens are, as far as that is known without asking.
-fn state(about: &About) -> &'static str {
+fn token_state(about: &CredentialSummary) -> &'static str {
     match about.expires_at {
-        Some(at) if at <= now() && about.has_refresh => "renewable",
-        Some(at) if at <= now() => "expired",
+        Some(at) if at <= unix_seconds() && about.has_refresh => "renewable",
+        Some(at) if at <= unix_seconds() => "expired",
         _ if about.login.is_none() => "unknown",
         _ => "valid",
     }
 }
 
 /// A life span for people.
-fn human(seconds: u64) -> String {
+fn format_seconds(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
@@ -90,20 +93,20 @@ fn human(seconds: u64) -> String {
 }
 
 /// How long tokens are good, for people.
-fn expiry(about: &About) -> String {
-    let until = about.expires_at.map(|at| at.saturating_sub(now()));
+fn format_expiry(about: &CredentialSummary) -> String {
+    let until = about.expires_at.map(|at| at.saturating_sub(unix_seconds()));
     match (until, about.has_refresh) {
         (Some(0), true) => "renewed when used".to_owned(),
         (Some(0), false) => "expired".to_owned(),
-        (Some(left), true) => format!("{}, then renewed", human(left)),
-        (Some(left), false) => human(left),
+        (Some(left), true) => format!("{}, then renewed", format_seconds(left)),
+        (Some(left), false) => format_seconds(left),
         (None, _) => "not known".to_owned(),
     }
 }
 
 /// Nobody is logged in; `login` is the command that would change that.
-fn nothing(name: &str, login: String) -> Failure {
-    Failure::new(Class::Auth, format!("nobody is logged in to {name}")).hint(login).server(name)
+fn not_logged_in(name: &str, login: String) -> Failure {
+    Failure::new(ErrorKind::Auth, format!("nobody is logged in to {name}")).hint(login).server(name)
 }
 
 #[cfg(test)]
@@ -114,9 +117,10 @@ mod tests {
     #[test]
     fn the_documentation_shows_every_member() {
         let dir = tempfile::tempdir().unwrap();
-        let places = crate::auth::store::Places { data_dir: dir.path().into(), ..Default::default() };
-        let store = crate::auth::store::open(crate::auth::store::Choice::File, &places, std::sync::Arc::new(|_| {}));
-        let ours = document(&About::default(), &*store.unwrap());
+        let places = crate::auth::store::StorePaths { data_dir: dir.path().into(), ..Default::default() };
+        let store =
+            crate::auth::store::open(crate::auth::store::StoreChoice::File, &places, std::sync::Arc::new(|_| {}));
+        let ours = login_json(&CredentialSummary::default(), &*store.unwrap());
         let documented = include_str!("../../../docs/json.md");
         let example = documented.lines().find(|line| line.starts_with(r#"{"store":"#)).unwrap();
         let example: Value = serde_json::from_str(example).unwrap();
@@ -132,7 +136,7 @@ mod tests {
             .skip_while(|line| !line.contains("[servers.NAME.auth]"))
             .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
             .collect();
-        let mut known: Vec<&str> = crate::config::schema::AUTH.iter().map(|key| key.name).collect();
+        let mut known: Vec<&str> = crate::config::keys::AUTH_KEYS.iter().map(|key| key.name).collect();
         known.sort_unstable();
         let mut sorted = explained.clone();
         sorted.sort_unstable();
@@ -141,18 +145,22 @@ mod tests {
 
     #[test]
     fn the_state_is_told_without_asking() {
-        let about =
-            |expires_at, has_refresh| About { expires_at, has_refresh, login: Some("x".into()), ..About::default() };
-        assert_eq!(state(&about(None, false)), "valid");
-        assert_eq!(state(&about(Some(now() + 100), false)), "valid");
-        assert_eq!(state(&about(Some(1), true)), "renewable");
-        assert_eq!(state(&about(Some(1), false)), "expired");
-        assert_eq!(expiry(&about(Some(now() + 7200), true)), "2 h, then renewed");
-        assert_eq!(expiry(&about(Some(1), false)), "expired");
+        let about = |expires_at, has_refresh| CredentialSummary {
+            expires_at,
+            has_refresh,
+            login: Some("x".into()),
+            ..CredentialSummary::default()
+        };
+        assert_eq!(token_state(&about(None, false)), "valid");
+        assert_eq!(token_state(&about(Some(unix_seconds() + 100), false)), "valid");
+        assert_eq!(token_state(&about(Some(1), true)), "renewable");
+        assert_eq!(token_state(&about(Some(1), false)), "expired");
+        assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then renewed");
+        assert_eq!(format_expiry(&about(Some(1), false)), "expired");
     }
 
     #[test]
     fn life_spans_are_told_in_the_unit_that_fits() {
-        assert_eq!([59, 180, 7200, 200_000].map(human), ["59 s", "3 min", "2 h", "2 days"]);
+        assert_eq!([59, 180, 7200, 200_000].map(format_seconds), ["59 s", "3 min", "2 h", "2 days"]);
     }
 }

@@ -2,61 +2,63 @@
 
 use serde_json::json;
 
-use super::super::credentials::Entry;
+use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::{document, expiry, nothing, state, stored, target};
-use crate::auth::Login;
-use crate::auth::store::{About, Store, named};
-use crate::cli::StatusArgs;
-use crate::error::{Class, Failure, Result};
+use super::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
+use crate::auth::LoginMode;
+use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
+use crate::cli::AuthStatusArgs;
+use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
-use crate::protocol::views::Kind;
-use crate::session::{Session, Use};
+use crate::protocol::views::ListKind;
+use crate::session::{CachePolicy, Session};
 
 /// Prints it.
 ///
 /// # Errors
-/// [`Class::Auth`] where a target is named and nobody is logged in to it, or, with `--check`, where the
+/// [`ErrorKind::Auth`] where a target is named and nobody is logged in to it, or, with `--check`, where the
 /// server does not take the credentials.
-pub async fn run(context: &Context, args: StatusArgs) -> Result<Exit> {
+pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     let Some(word) = &args.target else {
-        let store = context.store(default_choice(context).as_deref())?;
-        let all = named::logins(&*store)?;
-        let place = context.interrupt.guard(store.place_now()).await?;
+        let store = context.credential_store(configured_store(context).as_deref())?;
+        let all = named_secrets::login_summaries(&*store)?;
+        let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
         print(context, &*store, &all, &place)?;
         return Ok(Exit::Done);
     };
-    let (target, endpoint) = target(context, word, &args.reach).await?;
-    let (name, login) = (target.name.clone(), target.line("auth login", &[]));
-    let store = context.store(target.credential_store.as_deref())?;
+    let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
+    let (name, login) = (target.name.clone(), target.command_line("auth login", &[]));
+    let store = context.credential_store(target.credential_store.as_deref())?;
     if args.check {
-        let entry = Entry { login: Login::Never, ..Entry::default() };
-        let gate = context.gate(&target, entry)?;
+        let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
+        let gate = context.token_provider(&target, entry)?;
         let progress = context.progress(&format!("asking {name}"));
-        let session = context.session_through(target, gate.as_ref(), Some(progress.clone()))?;
-        let ask = async |session: &Session| session.list(Kind::Tools, Use::Server).await.map(|_| ());
-        match progress.during(context.with(session, ask)).await {
+        let session = context.session_with_provider(target, gate.as_ref(), Some(progress.clone()))?;
+        let ask = async |session: &Session| session.list(ListKind::Tools, CachePolicy::Bypass).await.map(|_| ());
+        match progress.show_during(context.with_session(session, ask)).await {
             // A server without tools has let us in all the same.
-            Err(failure) if failure.class() == Class::Failed => {}
+            Err(failure) if failure.kind() == ErrorKind::Failed => {}
             outcome => outcome?,
         }
     }
-    let found = stored(&*store, &endpoint)?;
-    let place = context.interrupt.guard(store.place_now()).await?;
+    let found = stored_logins(&*store, &endpoint)?;
+    let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
     print(context, &*store, &found, &place)?;
     if found.is_empty() {
-        return Err(nothing(&name, login));
+        return Err(not_logged_in(&name, login));
     }
-    if found.iter().all(|about| state(about) == "expired") {
-        return Err(Failure::new(Class::Auth, format!("the login to {name} has expired")).hint(login).server(&name));
+    if found.iter().all(|about| token_state(about) == "expired") {
+        return Err(Failure::new(ErrorKind::Auth, format!("the login to {name} has expired"))
+            .hint(login)
+            .server(&name));
     }
     Ok(Exit::Done)
 }
 
-fn print(context: &Context, store: &dyn Store, all: &[About], place: &str) -> Result<()> {
-    if context.ui.json() {
-        let all: Vec<_> = all.iter().map(|about| document(about, store)).collect();
-        return context.ui.json_value(&json!({"store": place, "credentials": all}));
+fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummary], place: &str) -> Result<()> {
+    if context.ui.is_json() {
+        let all: Vec<_> = all.iter().map(|about| login_json(about, store)).collect();
+        return context.ui.print_json_value(&json!({"store": place, "credentials": all}));
     }
     let mut table =
         Table::new(["SERVER", "ISSUER", "SCOPES", "GOOD FOR", "STATE", "RESTS IN"].map(Column::new).to_vec());
@@ -66,13 +68,13 @@ fn print(context: &Context, store: &dyn Store, all: &[About], place: &str) -> Re
             name.to_owned(),
             about.issuer.clone(),
             about.scopes.join(" "),
-            expiry(about),
-            state(about).to_owned(),
-            store.place_of(&about.key),
+            format_expiry(about),
+            token_state(about).to_owned(),
+            store.location_of(&about.key),
         ];
-        table.row(cells.map(Cell::new));
+        table.add_row(cells.map(Cell::new));
     }
-    context.ui.table(&table)?;
+    context.ui.print_table(&table)?;
     if all.is_empty() {
         context.ui.note(&format!("no credentials in {place}"));
     }
@@ -80,7 +82,7 @@ fn print(context: &Context, store: &dyn Store, all: &[About], place: &str) -> Re
 }
 
 /// The configured store; a broken configuration does not keep us from saying what is there.
-pub(super) fn default_choice(context: &Context) -> Option<String> {
-    let lookup = crate::config::Lookup::new(&context.env, context.global.config.as_deref());
+pub(super) fn configured_store(context: &Context) -> Option<String> {
+    let lookup = crate::config::LazyConfig::new(&context.env, context.global.config.as_deref());
     lookup.ad_hoc_defaults().ok().and_then(|defaults| defaults.credential_store)
 }

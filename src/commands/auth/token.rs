@@ -2,36 +2,39 @@
 
 use serde_json::json;
 
-use super::super::credentials::{Entry, sends_credentials};
+use super::super::credentials::{LoginOptions, has_own_credentials};
 use super::super::{Context, Exit};
-use super::{stored, target};
-use crate::auth::Login;
-use crate::cli::TokenArgs;
-use crate::error::{Class, Failure, Result};
+use super::{resolve_http_target, stored_logins};
+use crate::auth::LoginMode;
+use crate::cli::AuthTokenArgs;
+use crate::error::{ErrorKind, Failure, Result};
 
 /// Prints it, renewed if it is due.
 ///
 /// # Errors
-/// [`Class::Auth`] where somebody has to log in first.
-pub async fn run(context: &Context, args: TokenArgs) -> Result<Exit> {
-    let (target, endpoint) = target(context, &args.target, &args.reach).await?;
-    if sends_credentials(&target) {
-        return Err(Failure::new(Class::Usage, format!("'{}' sends an Authorization header of its own", target.name))
-            .cause("there is no token but that"));
+/// [`ErrorKind::Auth`] where somebody has to log in first.
+pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
+    let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
+    if has_own_credentials(&target) {
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            format!("'{}' sends an Authorization header of its own", target.name),
+        )
+        .cause("there is no token but that"));
     }
-    let entry = Entry { login: Login::Never, ..Entry::default() };
-    let Some(gate) = context.gate(&target, entry)? else {
-        return Err(Failure::new(Class::Bug, "a URL has no credentials"));
+    let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
+    let Some(gate) = context.token_provider(&target, entry)? else {
+        return Err(Failure::new(ErrorKind::Bug, "a URL has no credentials"));
     };
-    let tokens = context.interrupt.guard(gate.tokens()).await;
-    crate::transport::Authorize::settle(&gate).await;
+    let tokens = context.interrupt.run_until_interrupted(gate.tokens()).await;
+    crate::transport::Authorize::wait_for_refresh(&gate).await;
     let tokens = tokens?.map_err(|failure| failure.server(&target.name))?;
-    if context.ui.json() {
-        let store = context.store(target.credential_store.as_deref())?;
-        let about = stored(&*store, &endpoint)?.into_iter().next();
+    if context.ui.is_json() {
+        let store = context.credential_store(target.credential_store.as_deref())?;
+        let about = stored_logins(&*store, &endpoint)?.into_iter().next();
         return context
             .ui
-            .json_value(&json!({
+            .print_json_value(&json!({
                 "access_token": tokens.access.reveal(),
                 "token_type": if tokens.dpop { "DPoP" } else { "Bearer" },
                 "expires_at": tokens.expires_at,
@@ -44,6 +47,6 @@ pub async fn run(context: &Context, args: TokenArgs) -> Result<Exit> {
     if tokens.dpop {
         context.ui.warn("the token is bound to a key (DPoP): shown alone, servers refuse it");
     }
-    context.ui.line(tokens.access.reveal())?;
+    context.ui.print_line(tokens.access.reveal())?;
     Ok(Exit::Done)
 }

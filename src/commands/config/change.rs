@@ -4,43 +4,45 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::show::full;
-use super::{Body, Context, Report, check};
-use crate::config::edit::{self, Lock};
-use crate::config::origins::{Format, Layer};
-use crate::config::rewrite::{self, Problem};
-use crate::config::{Config, Server, paths, trust};
-use crate::env::{self, Environment, portable};
-use crate::error::{Class, Failure, Result};
+use super::show::full_path;
+use super::{ConfigContext, ConfigReport, ReportBody, check};
+use crate::config::file::rewrite;
+use crate::config::file::rewrite::RewriteError;
+use crate::config::file::write;
+use crate::config::file::write::EditLock;
+use crate::config::origin::{FileFormat, Layer};
+use crate::config::{Config, ConfiguredServer, paths, trust};
+use crate::env::{self, Environment, with_forward_slashes};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Terminal;
-use crate::shell;
 use crate::target;
+use crate::util::quoting;
 
 /// A file that is about to be changed.
-pub(super) struct Draft<'a> {
+pub(super) struct ConfigFileDraft<'a> {
     environment: &'a Environment,
     /// The file.
     pub path: PathBuf,
     /// The file as people write it.
-    pub shown: String,
+    pub display_path: String,
     /// What is in it; nothing where it does not exist yet.
     pub text: String,
     /// Whether it is a project's, and was trusted or did not exist: then our own change does not end the trust.
     keeps_trust: bool,
-    mark: &'static str,
-    _lock: Lock,
+    byte_order_mark: &'static str,
+    _lock: EditLock,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ConfigFileDraft<'a> {
     /// Takes the lock and reads the file.
     pub fn open(environment: &'a Environment, path: PathBuf, project: bool) -> Result<Self> {
-        let shown = environment.shorten(&path);
-        let lock = Lock::take(&path)?;
-        let fail = || Failure::new(Class::Config, format!("cannot change {shown}"));
+        let shown = environment.abbreviate_home(&path);
+        let lock = EditLock::acquire(&path)?;
+        let fail = || Failure::new(ErrorKind::Config, format!("cannot change {shown}"));
         let (text, new) = match std::fs::read_to_string(&path) {
             Ok(text) => (text, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), true),
-            Err(error) => return Err(fail().source(&error)),
+            Err(error) => return Err(fail().caused_by(&error)),
         };
         let (mark, text) = match text.strip_prefix('\u{feff}') {
             Some(rest) => ("\u{feff}", rest.to_owned()),
@@ -49,22 +51,30 @@ impl<'a> Draft<'a> {
         if text.trim_start().starts_with('{') || path.extension().is_some_and(|ending| ending == "json") {
             return Err(fail().cause("it is JSON, which other clients own; mcpipe changes TOML files only"));
         }
-        edit::changeable(environment, &path)?;
-        let keeps_trust = project && (new || trust::Store::load(environment)?.trusts(&path, &text));
+        write::check_writable(environment, &path)?;
+        let keeps_trust = project && (new || trust::TrustStore::load(environment)?.is_trusted(&path, &text));
         if keeps_trust {
-            trust::changeable(environment)?;
+            trust::check_writable(environment)?;
         }
-        Ok(Draft { environment, path, shown, text, keeps_trust, mark, _lock: lock })
+        Ok(ConfigFileDraft {
+            environment,
+            path,
+            display_path: shown,
+            text,
+            keeps_trust,
+            byte_order_mark: mark,
+            _lock: lock,
+        })
     }
 
     /// Turns what could not be changed into a failure.
-    pub fn problem(&self, problem: Problem, name: &str) -> Failure {
-        let failure = Failure::new(Class::Config, format!("cannot change {}", self.shown));
+    pub fn edit_failure(&self, problem: RewriteError, name: &str) -> Failure {
+        let failure = Failure::new(ErrorKind::Config, format!("cannot change {}", self.display_path));
         match problem {
-            Problem::Syntax(why) => failure.cause(format!("it is not TOML: {why}")).hint("mcpipe config edit"),
-            Problem::Missing => failure.cause(format!("there is no server '{name}' in it")),
-            Problem::Taken => failure.cause(format!("there is a server '{name}' in it already")),
-            Problem::Unsafe => failure
+            RewriteError::Syntax(why) => failure.cause(format!("it is not TOML: {why}")).hint("mcpipe config edit"),
+            RewriteError::ServerNotFound => failure.cause(format!("there is no server '{name}' in it")),
+            RewriteError::ServerExists => failure.cause(format!("there is a server '{name}' in it already")),
+            RewriteError::UnsafeEdit => failure
                 .cause("it is written in a way that cannot be changed without changing something else")
                 .hint("mcpipe config edit"),
         }
@@ -72,39 +82,43 @@ impl<'a> Draft<'a> {
 
     /// Writes the new text in one step.
     pub fn write(self, text: &str) -> Result<()> {
-        edit::write(&self.path, &format!("{}{text}", self.mark))?;
+        write::write_config_file(&self.path, &format!("{}{text}", self.byte_order_mark))?;
         if self.keeps_trust {
-            trust::grant(self.environment, &self.path, text)?;
+            trust::trust_file(self.environment, &self.path, text)?;
         }
         Ok(())
     }
 }
 
 /// The file that a change goes to when nothing else says so.
-pub(super) fn file_to_change(context: &Context<'_>, project: bool) -> Result<PathBuf> {
+pub(super) fn file_to_change(context: &ConfigContext<'_>, project: bool) -> Result<PathBuf> {
     let environment = context.environment;
     if project {
         let here = || environment.cwd().map(|cwd| cwd.join(paths::PROJECT_TOML));
-        let found = paths::nearest(environment, paths::PROJECT_TOML).or_else(here);
-        return found.ok_or_else(|| Failure::new(Class::Config, "the working directory does not exist"));
+        let found = paths::find_upwards(environment, paths::PROJECT_TOML).or_else(here);
+        return found.ok_or_else(|| Failure::new(ErrorKind::Config, "the working directory does not exist"));
     }
-    paths::chosen_file(environment, context.file).or_else(|| paths::user_file(environment)).ok_or_else(|| {
-        Failure::new(Class::Config, "there is no place for the configuration")
+    paths::explicit_file(environment, context.config_file).or_else(|| paths::user_file(environment)).ok_or_else(|| {
+        Failure::new(ErrorKind::Config, "there is no place for the configuration")
             .cause("there is no home directory")
             .hint("set HOME, or name a file with --config")
     })
 }
 
 /// The file in which a server stands that is to be changed.
-fn file_of(context: &Context<'_>, name: &str, project: bool) -> Result<(PathBuf, bool, Option<Server>)> {
+fn file_with_server(
+    context: &ConfigContext<'_>,
+    name: &str,
+    project: bool,
+) -> Result<(PathBuf, bool, Option<ConfiguredServer>)> {
     if project {
         return Ok((file_to_change(context, true)?, true, None));
     }
-    let config = Config::load(context.environment, context.file)?;
+    let config = Config::load(context.environment, context.config_file)?;
     // In full only: what is near is suggested, never changed.
-    let Some(server) = config.get(name) else { return Err(target::not_configured(&config, name)) };
-    if server.source.format == Format::Json {
-        return Err(Failure::new(Class::Config, format!("'{name}' stands in {}", server.origin()))
+    let Some(server) = config.server(name) else { return Err(target::server_not_configured(&config, name)) };
+    if server.source.format == FileFormat::Json {
+        return Err(Failure::new(ErrorKind::Config, format!("'{name}' stands in {}", server.origin()))
             .cause("it is JSON, which other clients own; mcpipe changes TOML files only")
             .hint("change it there"));
     }
@@ -112,47 +126,49 @@ fn file_of(context: &Context<'_>, name: &str, project: bool) -> Result<(PathBuf,
 }
 
 /// `config remove NAME`.
-pub(super) fn remove(context: &Context<'_>, name: &str, project: bool) -> Result<Report> {
-    let (path, is_project, server) = file_of(context, name, project)?;
-    let draft = Draft::open(context.environment, path, is_project)?;
-    let text = rewrite::remove(&draft.text, name).map_err(|problem| draft.problem(problem, name))?;
-    let mut report =
-        Report::new(json!({ "name": name, "file": full(&draft.path), "removed": true }), Body::Text(String::new()));
-    report.notes.push(format!("removed '{name}' from {}", draft.shown));
+pub(super) fn remove(context: &ConfigContext<'_>, name: &str, project: bool) -> Result<ConfigReport> {
+    let (path, is_project, server) = file_with_server(context, name, project)?;
+    let draft = ConfigFileDraft::open(context.environment, path, is_project)?;
+    let text = rewrite::remove(&draft.text, name).map_err(|problem| draft.edit_failure(problem, name))?;
+    let mut report = ConfigReport::new(
+        json!({ "name": name, "file": full_path(&draft.path), "removed": true }),
+        ReportBody::Text(String::new()),
+    );
+    report.notes.push(format!("removed '{name}' from {}", draft.display_path));
     draft.write(&text)?;
-    if let Some(lower) = server.as_ref().and_then(|server| server.replaces.last()) {
+    if let Some(lower) = server.as_ref().and_then(|server| server.overridden.last()) {
         report.notes.push(format!("the entry at {lower} counts now"));
     }
     Ok(report)
 }
 
 /// `config rename NAME NEW_NAME`.
-pub(super) fn rename(context: &Context<'_>, name: &str, new_name: &str, project: bool) -> Result<Report> {
-    valid(new_name)?;
-    let (path, is_project, _) = file_of(context, name, project)?;
-    let draft = Draft::open(context.environment, path, is_project)?;
+pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, project: bool) -> Result<ConfigReport> {
+    check_server_name(new_name)?;
+    let (path, is_project, _) = file_with_server(context, name, project)?;
+    let draft = ConfigFileDraft::open(context.environment, path, is_project)?;
     let text = rewrite::rename(&draft.text, name, new_name).map_err(|problem| {
-        let which = if problem == Problem::Taken { new_name } else { name };
-        draft.problem(problem, which)
+        let which = if problem == RewriteError::ServerExists { new_name } else { name };
+        draft.edit_failure(problem, which)
     })?;
-    let json = json!({ "name": new_name, "was": name, "file": full(&draft.path) });
-    let mut report = Report::new(json, Body::Text(String::new()));
-    report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.shown));
+    let json = json!({ "name": new_name, "was": name, "file": full_path(&draft.path) });
+    let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
+    report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.display_path));
     draft.write(&text)?;
     Ok(report)
 }
 
 /// Whether a name can be typed as a target.
-pub(super) fn valid(name: &str) -> Result<()> {
+pub(super) fn check_server_name(name: &str) -> Result<()> {
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         && !name.ends_with('.');
     if good {
         return Ok(());
     }
-    let failure = Failure::new(Class::Usage, format!("'{name}' cannot be the name of a server"))
+    let failure = Failure::new(ErrorKind::Usage, format!("'{name}' cannot be the name of a server"))
         .cause("a name has letters, digits, '_', '-' and '.', and begins with a letter or digit");
-    let near: String = crate::config::mcp_json::valid_name(name).chars().filter(char::is_ascii).collect();
+    let near: String = crate::config::file::mcp_json::sanitize_name(name).chars().filter(char::is_ascii).collect();
     Err(if near.is_empty() { failure } else { failure.hint(format!("call it '{near}'")) })
 }
 
@@ -169,78 +185,78 @@ const TEMPLATE: &str = "\
 ";
 
 /// `config edit`: the editor works on the file itself, and what it leaves behind is checked.
-pub(super) fn edit(context: &Context<'_>, project: bool) -> Result<Report> {
+pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigReport> {
     let path = file_to_change(context, project)?;
     let environment = context.environment;
-    let shown = environment.shorten(&path);
-    let editor = editor(environment, &shown)?;
-    edit::changeable(environment, &path)?;
+    let shown = environment.abbreviate_home(&path);
+    let editor = editor_command(environment, &shown)?;
+    write::check_writable(environment, &path)?;
     if !path.exists() {
-        let draft = Draft::open(environment, path.clone(), project)?;
+        let draft = ConfigFileDraft::open(environment, path.clone(), project)?;
         draft.write(TEMPLATE)?;
     }
     let trusted = project
         && std::fs::read_to_string(&path)
-            .is_ok_and(|text| trust::Store::load(environment).is_ok_and(|store| store.trusts(&path, &text)));
-    let failed = || Failure::new(Class::Config, format!("the editor '{}' failed", editor.join(" ")));
+            .is_ok_and(|text| trust::TrustStore::load(environment).is_ok_and(|store| store.is_trusted(&path, &text)));
+    let failed = || Failure::new(ErrorKind::Config, format!("the editor '{}' failed", editor.join(" ")));
     if trusted {
-        trust::changeable(environment)?;
+        trust::check_writable(environment)?;
     }
     let (program, args) = editor.split_first().ok_or_else(failed)?;
-    let status = std::process::Command::new(environment.started(program, None))
+    let status = std::process::Command::new(environment.resolve_program(program, None))
         .args(args)
         .arg(&path)
         .status()
-        .map_err(|error| failed().source(&error).hint("set EDITOR to the editor you use"))?;
+        .map_err(|error| failed().caused_by(&error).hint("set EDITOR to the editor you use"))?;
     if !status.success() {
         return Err(failed().cause(status.to_string()));
     }
     if trusted {
         // Whoever edits a file in his own editor has seen it.
-        let text = std::fs::read_to_string(&path).map_err(|error| failed().source(&error))?;
-        trust::grant(environment, &path, text.strip_prefix('\u{feff}').unwrap_or(&text))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| failed().caused_by(&error))?;
+        trust::trust_file(environment, &path, text.strip_prefix('\u{feff}').unwrap_or(&text))?;
     }
     let mut report = check::check(context, None)?;
     report.body = match (&report.failure, report.body) {
         (Some(_), body) => body,
-        (None, _) => Body::Text(String::new()),
+        (None, _) => ReportBody::Text(String::new()),
     };
     report.notes.insert(0, format!("{shown} is saved"));
     Ok(report)
 }
 
 /// The editor of the person, in words. One that nobody chose is started at a terminal only.
-fn editor(environment: &Environment, file: &str) -> Result<Vec<String>> {
+fn editor_command(environment: &Environment, file: &str) -> Result<Vec<String>> {
     let fallback = if cfg!(windows) { "notepad" } else { "vi" };
     let chosen = [env::VISUAL, env::EDITOR].iter().find_map(|name| environment.get(name));
     let terminal = Terminal::detect(|_| None);
-    if chosen.is_none() && !(terminal.stdin && terminal.stdout) {
-        return Err(Failure::new(Class::Usage, "there is no terminal to edit the configuration at")
+    if chosen.is_none() && !(terminal.stdin_is_tty && terminal.stdout_is_tty) {
+        return Err(Failure::new(ErrorKind::Usage, "there is no terminal to edit the configuration at")
             .hint(format!("edit {file} another way, or name an editor that needs none in VISUAL or EDITOR")));
     }
     let command = chosen.unwrap_or(fallback);
-    match shell::words(command) {
+    match quoting::split(command) {
         Some(words) if !words.is_empty() => Ok(words),
-        _ => Err(Failure::new(Class::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
+        _ => Err(Failure::new(ErrorKind::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
     }
 }
 
 /// Where a file belongs.
-pub(super) fn layer(context: &Context<'_>, project: bool) -> Layer {
-    match (project, paths::chosen_file(context.environment, context.file)) {
-        (true, _) => Layer::Project,
-        (false, Some(_)) => Layer::Chosen,
+pub(super) fn target_layer(context: &ConfigContext<'_>, project: bool) -> Layer {
+    match (project, paths::explicit_file(context.environment, context.config_file)) {
+        (true, _) => Layer::ProjectToml,
+        (false, Some(_)) => Layer::Explicit,
         (false, None) => Layer::User,
     }
 }
 
 /// A path as it is written into a file: below the project where it is in it, below home as `~/…`, else in full.
-pub(super) fn written_path(environment: &Environment, path: &Path, file: &Path, project: bool) -> String {
-    let full: PathBuf = paths::absolute(environment, path).components().collect();
+pub(super) fn path_in_file(environment: &Environment, path: &Path, file: &Path, project: bool) -> String {
+    let full: PathBuf = paths::absolute_path(environment, path).components().collect();
     let below = file.parent().filter(|_| project).and_then(|directory| full.strip_prefix(directory).ok());
     match below {
         Some(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
-        Some(rest) => format!("./{}", portable(rest)),
-        None => environment.shorten(&full),
+        Some(rest) => format!("./{}", with_forward_slashes(rest)),
+        None => environment.abbreviate_home(&full),
     }
 }

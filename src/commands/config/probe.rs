@@ -3,18 +3,18 @@
 use serde_json::{Value, json};
 
 use super::super::Context;
-use super::super::list::{Filter, offered};
+use super::super::list::{ListFilter, fetch_entries};
 use crate::config::Config;
 use crate::error::Result;
-use crate::protocol::views::{Kind, ServerInfo};
+use crate::protocol::views::{ListKind, ServerInfo};
 use crate::session::Session;
-use crate::shell;
-use crate::target::Overrides;
+use crate::target::TargetOverrides;
 use crate::transport::Endpoint;
+use crate::util::quoting;
 
 /// What a server is and offers.
 #[derive(Clone, Debug, Default)]
-pub struct Probe {
+pub struct ProbeResult {
     name: Option<String>,
     version: Option<String>,
     revision: Option<String>,
@@ -24,7 +24,7 @@ pub struct Probe {
     prompts: Option<usize>,
 }
 
-impl Probe {
+impl ProbeResult {
     /// For `--json`.
     pub fn json(&self) -> Value {
         json!({
@@ -34,7 +34,7 @@ impl Probe {
     }
 
     /// For people.
-    pub fn sentence(&self) -> String {
+    pub fn summary(&self) -> String {
         let name = self.name.as_deref().unwrap_or("the server");
         let version = self.version.iter().map(|version| format!(" {version}"));
         let revision = self.revision.iter().map(|revision| format!(" speaks {revision}"));
@@ -52,36 +52,36 @@ impl Probe {
 ///
 /// # Errors
 /// Those of the connection, each with its own class.
-pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<Probe> {
-    let mut target = context.configured(config, name, &Overrides::default(), false).await?;
+pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<ProbeResult> {
+    let mut target = context.resolve_configured(config, name, &TargetOverrides::default(), false).await?;
     target.warnings.iter().for_each(|warning| context.ui.warn(warning));
     // It has no name yet by which the next command could call it.
-    target.configured = false;
+    target.is_configured = false;
     target.name = match &target.endpoint {
         Endpoint::Http(http) | Endpoint::WebSocket(http) => http.url.to_string(),
         Endpoint::Unix(unix) => format!("unix:{}", unix.path.display()),
-        Endpoint::Stdio(stdio) => shell::line(std::iter::once(&stdio.program).chain(&stdio.args).map(String::as_str)),
+        Endpoint::Stdio(stdio) => quoting::join(std::iter::once(&stdio.program).chain(&stdio.args).map(String::as_str)),
     };
     let progress = context.progress(&format!("connecting to {name}"));
     let session = context.session(target, Some(progress.clone()))?;
     let ask = async |session: &Session| {
         let mut counts = Vec::new();
-        for kind in [Kind::Tools, Kind::Resources, Kind::Prompts] {
+        for kind in [ListKind::Tools, ListKind::Resources, ListKind::Prompts] {
             // A list of tools is asked for in any case: it shows that the server can be used.
-            let asked = kind == Kind::Tools || session.list_offered(kind).await;
+            let asked = kind == ListKind::Tools || session.may_offer_list(kind).await;
             counts.push(if asked {
-                Some(offered(context, session, kind, Filter::default()).await?.len())
+                Some(fetch_entries(context, session, kind, ListFilter::default()).await?.len())
             } else {
                 None
             });
         }
-        Ok((counts, session.known().await))
+        Ok((counts, session.connection_info().await))
     };
-    let (counts, known) = progress.during(context.with(session, ask)).await?;
+    let (counts, known) = progress.show_during(context.with_session(session, ask)).await?;
     let count = |at: usize| counts.get(at).copied().flatten();
-    let probe = Probe { tools: count(0), resources: count(1), prompts: count(2), ..Probe::default() };
+    let probe = ProbeResult { tools: count(0), resources: count(1), prompts: count(2), ..ProbeResult::default() };
     let Some((ServerInfo { name, version, .. }, revision, wire)) = known else { return Ok(probe) };
-    Ok(Probe {
+    Ok(ProbeResult {
         name,
         version,
         revision: Some(revision.as_str().to_owned()),

@@ -1,143 +1,153 @@
 //! `config list`, `get` and `path`.
 
 use std::borrow::Cow;
-use std::io::ErrorKind;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Body, Context, Report};
-use crate::config::origins::{self, Fault, Format, Layer, Origin};
-use crate::config::schema::{self, AUTH, Key, Kind, SERVER};
-use crate::config::secrets::Secrets;
+use super::{ConfigContext, ConfigReport, ReportBody};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::keys;
+use crate::config::keys::{AUTH_KEYS, ConfigKey, KeyType, SERVER_KEYS};
+use crate::config::origin;
+use crate::config::origin::{ConfigDiagnostic, FileFormat, Layer, ValueOrigin};
+use crate::config::redact;
+use crate::config::redact::{Redacted, Sensitivity};
 use crate::config::settings::Defaults;
-use crate::config::shown::{self, Care, Shown};
-use crate::config::tree::{Member, Node, Value};
-use crate::config::{Config, Server, relative_to};
+use crate::config::value::secrets::Secrets;
+use crate::config::{Config, ConfiguredServer, resolve_path};
 use crate::env::Environment;
 use crate::error::{Failure, Result};
-use crate::shell;
-use crate::target::{self, Overrides};
+use crate::target::{self, TargetOverrides};
+use crate::util::quoting;
 
 /// `config list`.
-pub(super) fn list(context: &Context<'_>) -> Report {
-    let (config, faults) = Config::survey(context.environment, context.file);
+pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
+    let (config, faults) = Config::load_lenient(context.environment, context.config_file);
     // Nothing is fetched here.
-    let given = Secrets::pretended();
+    let given = Secrets::placeholders();
     let rows = config
         .servers()
         .iter()
         .map(|server| {
-            let (kind, place) = summary(server);
-            let faulty = !unfit(&config, context.environment, server, &given).is_empty();
-            vec![server.name.clone(), kind, place, server.origin().to_string(), state(server, faulty).to_owned()]
+            let (kind, place) = transport_and_target(server);
+            let faulty = !server_diagnostics(&config, context.environment, server, &given).is_empty();
+            vec![server.name.clone(), kind, place, server.origin().to_string(), server_state(server, faulty).to_owned()]
         })
         .collect();
     let servers: Vec<Json> = config
         .servers()
         .iter()
-        .map(|server| entry(server, context.environment, &unfit(&config, context.environment, server, &given)))
+        .map(|server| {
+            server_json(server, context.environment, &server_diagnostics(&config, context.environment, server, &given))
+        })
         .collect();
-    let mut report = Report::new(
-        json!({ "servers": servers, "faults": faults_json(&faults, context.environment) }),
-        Body::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
+    let mut report = ConfigReport::new(
+        json!({ "servers": servers, "faults": diagnostics_json(&faults, context.environment) }),
+        ReportBody::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
     );
     report.notes.clone_from(&config.warnings);
     if config.servers().is_empty() && faults.is_empty() {
-        let add = config.followed("mcpipe config add NAME URL");
+        let add = config.append_config_flag("mcpipe config add NAME URL");
         report.notes.push(format!("no server is configured; `{add}` adds one"));
     }
-    report.failure = (!faults.is_empty()).then(|| origins::failure("the configuration", faults));
+    report.failure = (!faults.is_empty()).then(|| origin::combine("the configuration", faults));
     report
 }
 
 /// One server for `config list --json`.
-fn entry(server: &Server, environment: &Environment, faults: &[Fault]) -> Json {
-    let (kind, place) = summary(server);
+fn server_json(server: &ConfiguredServer, environment: &Environment, faults: &[ConfigDiagnostic]) -> Json {
+    let (kind, place) = transport_and_target(server);
     let replaces: Vec<String> =
-        server.replaces.iter().map(|origin| environment.expand_tilde(&origin.to_string())).collect();
+        server.overridden.iter().map(|origin| environment.expand_tilde(&origin.to_string())).collect();
     json!({
         "name": server.name,
         "transport": kind,
         "target": place,
-        "origin": origin(&server.origin()),
+        "origin": origin_json(&server.origin()),
         "layer": server.source.layer.as_str(),
-        "state": state(server, !faults.is_empty()),
+        "state": server_state(server, !faults.is_empty()),
         "replaces": replaces,
-        "faults": faults_json(faults, environment),
+        "faults": diagnostics_json(faults, environment),
     })
 }
 
 /// What keeps a server from being used, a variable or a directory that is not there among it.
-fn unfit(config: &Config, environment: &Environment, server: &Server, secrets: &Secrets<'_>) -> Vec<Fault> {
-    let faults = server.faults();
-    if !faults.is_empty() || server.usable().is_err() {
+fn server_diagnostics(
+    config: &Config,
+    environment: &Environment,
+    server: &ConfiguredServer,
+    secrets: &Secrets<'_>,
+) -> Vec<ConfigDiagnostic> {
+    let faults = server.diagnostics();
+    if !faults.is_empty() || server.check_usable().is_err() {
         return faults;
     }
-    if let Err(faults) = server.read(environment, &config.defaults, secrets) {
+    if let Err(faults) = server.read_settings(environment, &config.defaults, secrets) {
         return faults;
     }
     // Everything that is left is what a connection would find too.
-    let target = target::configured(config, &server.name, &Overrides::default(), environment, secrets);
-    target.err().map(|failure| found_by_use(server, &failure)).into_iter().collect()
+    let target = target::resolve_configured(config, &server.name, &TargetOverrides::default(), environment, secrets);
+    target.err().map(|failure| diagnostic_from_failure(server, &failure)).into_iter().collect()
 }
 
 /// A failure to make a target of an entry as a fault of it.
-pub(super) fn found_by_use(server: &Server, failure: &Failure) -> Fault {
+pub(super) fn diagnostic_from_failure(server: &ConfiguredServer, failure: &Failure) -> ConfigDiagnostic {
     let details = failure.details();
-    let place = format!("{}:", server.source.shown);
+    let place = format!("{}:", server.source.display_path);
     // Most name the place themselves.
     let parsed = details.message.strip_prefix(&place).and_then(|rest| {
         let (line, message) = rest.split_once(": ")?;
         Some((line.parse().ok()?, message.to_owned()))
     });
-    let (line, message) = parsed.unwrap_or_else(|| (server.source.line(server.at), details.message.clone()));
+    let (line, message) = parsed.unwrap_or_else(|| (server.source.line_at(server.offset), details.message.clone()));
     let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
-    let fault = Fault { line, cause, ..Fault::whole(&server.source.shown, message) };
-    details.hint.clone().into_iter().fold(fault, Fault::hint)
+    let fault = ConfigDiagnostic { line, cause, ..ConfigDiagnostic::for_file(&server.source.display_path, message) };
+    details.hint.clone().into_iter().fold(fault, ConfigDiagnostic::hint)
 }
 
 /// The transport and the URL or the command line, secrets hidden, references as they are written.
-fn summary(server: &Server) -> (String, String) {
-    let text = |key: &str| server.entry.get(key).and_then(|member| member.value.as_text());
+fn transport_and_target(server: &ConfiguredServer) -> (String, String) {
+    let text = |key: &str| server.entry.get(key).and_then(|member| member.value.as_str());
     if let Some(url) = text("url") {
         let transport = match url.split(':').next() {
             Some("ws" | "wss") => "websocket",
             Some("unix") => "unix",
             _ => text("transport").unwrap_or("auto"),
         };
-        return (transport.to_owned(), shown::value(url, "url", Care::Plain, None).text);
+        return (transport.to_owned(), redact::redact_value(url, "url", Sensitivity::Plain, None).text);
     }
     let Some(program) = text("command") else { return ("-".to_owned(), "-".to_owned()) };
-    let args = server.entry.get("args").map(|member| texts(&member.value)).unwrap_or_default();
+    let args = server.entry.get("args").map(|member| list_texts(&member.value)).unwrap_or_default();
     let mut words = vec![program.to_owned()];
-    words.extend(shown::arguments(&args, None).into_iter().map(|shown| shown.text));
-    ("stdio".to_owned(), command_line(&words))
+    words.extend(redact::redact_arguments(&args, None).into_iter().map(|shown| shown.text));
+    ("stdio".to_owned(), display_command_line(&words))
 }
 
 /// Words as a shell takes them; references and what is hidden stay readable.
-pub(super) fn command_line(words: &[String]) -> String {
+pub(super) fn display_command_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\;&|<>()`*?#!".contains(c));
-        if plain { word.clone() } else { shell::quoted(word) }
+        if plain { word.clone() } else { quoting::quote(word) }
     });
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-fn texts(node: &Node) -> Vec<&str> {
+fn list_texts(node: &ConfigNode) -> Vec<&str> {
     match &node.value {
-        Value::List(items) => items.iter().filter_map(Node::as_text).collect(),
+        ConfigValue::Array(items) => items.iter().filter_map(ConfigNode::as_str).collect(),
         _ => Vec::new(),
     }
 }
 
-fn state(server: &Server, faulty: bool) -> &'static str {
+fn server_state(server: &ConfiguredServer, faulty: bool) -> &'static str {
     if faulty {
         "faulty"
-    } else if server.disabled().is_some() {
+    } else if server.disabled_at().is_some() {
         "disabled"
-    } else if server.untrusted().is_some() {
+    } else if server.trust_reason().is_some() {
         "untrusted"
     } else {
         "ready"
@@ -145,26 +155,26 @@ fn state(server: &Server, faulty: bool) -> &'static str {
 }
 
 /// An origin for JSON.
-fn origin(origin: &Origin) -> Json {
+fn origin_json(origin: &ValueOrigin) -> Json {
     match origin {
-        Origin::File(source, line) => json!({ "file": full(&source.path), "line": line }),
-        Origin::BuiltIn => json!({ "built_in": true }),
-        Origin::Flag(flag) => json!({ "flag": flag }),
-        Origin::Variable(name) => json!({ "variable": name }),
+        ValueOrigin::File(source, line) => json!({ "file": full_path(&source.path), "line": line }),
+        ValueOrigin::BuiltIn => json!({ "built_in": true }),
+        ValueOrigin::Flag(flag) => json!({ "flag": flag }),
+        ValueOrigin::Variable(name) => json!({ "variable": name }),
     }
 }
 
 /// A path for JSON, in full; what of it is no text cannot be told there.
-pub(super) fn full(path: &Path) -> Cow<'_, str> {
+pub(super) fn full_path(path: &Path) -> Cow<'_, str> {
     path.to_string_lossy()
 }
 
-fn faults_json(faults: &[Fault], environment: &Environment) -> Json {
-    faults.iter().map(|one| fault(one, environment)).collect()
+fn diagnostics_json(faults: &[ConfigDiagnostic], environment: &Environment) -> Json {
+    faults.iter().map(|one| diagnostic_json(one, environment)).collect()
 }
 
 /// A fault for JSON. A program reads it, so its file is named in full.
-pub(super) fn fault(fault: &Fault, environment: &Environment) -> Json {
+pub(super) fn diagnostic_json(fault: &ConfigDiagnostic, environment: &Environment) -> Json {
     json!({
         "file": environment.expand_tilde(&fault.file),
         "line": (fault.line > 0).then_some(fault.line),
@@ -176,121 +186,132 @@ pub(super) fn fault(fault: &Fault, environment: &Environment) -> Json {
 }
 
 /// One value of a server, ready to be shown.
-struct Row {
+struct ValueRow {
     key: String,
     text: String,
     json: Json,
-    hidden: bool,
-    origin: Origin,
+    is_redacted: bool,
+    origin: ValueOrigin,
 }
 
 /// `config get NAME`.
-pub(super) fn get(context: &Context<'_>, name: &str) -> Result<Report> {
-    let config = Config::load(context.environment, context.file)?;
-    let Some(server) = config.get(name) else { return Err(target::not_configured(&config, name)) };
-    let mut rows = rows(server, context.environment);
-    rows.extend(defaults(server, &config.defaults));
+pub(super) fn get(context: &ConfigContext<'_>, name: &str) -> Result<ConfigReport> {
+    let config = Config::load(context.environment, context.config_file)?;
+    let Some(server) = config.server(name) else { return Err(target::server_not_configured(&config, name)) };
+    let mut rows = value_rows(server, context.environment);
+    rows.extend(default_rows(server, &config.defaults));
     let values: Vec<Json> = rows
         .iter()
-        .map(|row| json!({ "key": row.key, "value": row.json, "hidden": row.hidden, "origin": origin(&row.origin) }))
+        .map(|row| json!({ "key": row.key, "value": row.json, "hidden": row.is_redacted, "origin": origin_json(&row.origin) }))
         .collect();
-    let given = Secrets::pretended();
-    let mut document = entry(server, context.environment, &unfit(&config, context.environment, server, &given));
+    let given = Secrets::placeholders();
+    let mut document =
+        server_json(server, context.environment, &server_diagnostics(&config, context.environment, server, &given));
     if let Json::Object(members) = &mut document {
         members.insert("values".to_owned(), Json::Array(values));
     }
     let lines = rows.into_iter().map(|row| vec![row.key, row.text, row.origin.to_string()]).collect();
-    let mut report = Report::new(document, Body::Table(vec!["KEY", "VALUE", "SOURCE"], lines));
+    let mut report = ConfigReport::new(document, ReportBody::Table(vec!["KEY", "VALUE", "SOURCE"], lines));
     report.notes.clone_from(&config.warnings);
-    report.notes.extend(server.replaces.iter().map(|origin| format!("takes the place of the entry at {origin}")));
-    match server.untrusted() {
+    report.notes.extend(server.overridden.iter().map(|origin| format!("takes the place of the entry at {origin}")));
+    match server.trust_reason() {
         Some(reason) => report.notes.push(format!(
             "'{name}' {reason}, and its file is not trusted; `mcpipe config trust {}` shows and allows it",
-            crate::shell::path(&server.source.shown)
+            crate::util::quoting::quote_path(&server.source.display_path)
         )),
         None => {
-            let faults = unfit(&config, context.environment, server, &context.judged(&config));
+            let faults =
+                server_diagnostics(&config, context.environment, server, &context.validated_placeholders(&config));
             report.notes.extend(faults.iter().map(ToString::to_string));
         }
     }
     Ok(report)
 }
 
-fn rows(server: &Server, environment: &Environment) -> Vec<Row> {
+fn value_rows(server: &ConfiguredServer, environment: &Environment) -> Vec<ValueRow> {
     // What an untrusted file refers to is not looked up for it.
-    let environment = server.untrusted().is_none().then_some(environment);
+    let environment = server.trust_reason().is_none().then_some(environment);
     // To be passed to a process is what most secrets are held in variables for, and any word may be one.
-    let given = environment.map(|environment| environment.filtered(shown::is_path));
-    let place = |at: usize| Origin::File(Arc::clone(&server.source), server.source.line(at));
+    let given = environment.map(|environment| environment.retain_values(redact::is_plain_path));
+    let place = |at: usize| ValueOrigin::File(Arc::clone(&server.source), server.source.line_at(at));
     let mut rows = Vec::new();
     for member in server.entry.members() {
         if member.key == "auth" {
             for inner in member.value.members() {
                 let key = format!("auth.{}", inner.key);
-                rows.push(row(server, key, AUTH, inner, environment, place(inner.at)));
+                rows.push(value_row(server, key, AUTH_KEYS, inner, environment, place(inner.offset)));
             }
-        } else if matches!(schema::find(SERVER, &member.key), Some(Key { kind: Kind::Pairs, .. })) {
+        } else if matches!(
+            keys::find_key(SERVER_KEYS, &member.key),
+            Some(ConfigKey { key_type: KeyType::StringMap, .. })
+        ) {
             let environment = if member.key == "env" { given.as_ref() } else { environment };
             for pair in member.value.members() {
-                let text = pair.value.as_text().unwrap_or_default();
-                let shown = shown::value(text, &pair.key, Care::Named, environment);
-                rows.push(text_row(format!("{}.{}", member.key, pair.key), shown, place(pair.at)));
+                let text = pair.value.as_str().unwrap_or_default();
+                let shown = redact::redact_value(text, &pair.key, Sensitivity::MaybeSecret, environment);
+                rows.push(text_row(format!("{}.{}", member.key, pair.key), shown, place(pair.offset)));
             }
         } else {
             let environment = if member.key == "args" { given.as_ref() } else { environment };
-            rows.push(row(server, member.key.clone(), SERVER, member, environment, place(member.at)));
+            rows.push(value_row(server, member.key.clone(), SERVER_KEYS, member, environment, place(member.offset)));
         }
     }
     rows
 }
 
-fn text_row(key: String, shown: Shown, origin: Origin) -> Row {
-    Row { key, json: Json::String(shown.text.clone()), text: shown.text, hidden: shown.hidden, origin }
+fn text_row(key: String, shown: Redacted, origin: ValueOrigin) -> ValueRow {
+    ValueRow {
+        key,
+        json: Json::String(shown.text.clone()),
+        text: shown.text,
+        is_redacted: shown.has_redactions,
+        origin,
+    }
 }
 
-fn row(
-    server: &Server,
+fn value_row(
+    server: &ConfiguredServer,
     key: String,
-    keys: &[Key],
-    member: &Member,
+    keys: &[ConfigKey],
+    member: &ConfigMember,
     environment: Option<&Environment>,
-    origin: Origin,
-) -> Row {
-    let care = if member.key == "client_secret" { Care::Secret } else { Care::Plain };
+    origin: ValueOrigin,
+) -> ValueRow {
+    let care = if member.key == "client_secret" { Sensitivity::Secret } else { Sensitivity::Plain };
     match &member.value.value {
-        Value::Text(text) => {
-            let mut shown = shown::value(text, &member.key, care, environment);
-            let path = schema::find(keys, &member.key).is_some_and(|key| key.kind == Kind::Path);
+        ConfigValue::String(text) => {
+            let mut shown = redact::redact_value(text, &member.key, care, environment);
+            let path = keys::find_key(keys, &member.key).is_some_and(|key| key.key_type == KeyType::Path);
             if let Some(environment) = environment.filter(|_| path && !shown.text.contains("${")) {
-                shown.text = environment.shorten(&relative_to(environment, &server.source, &shown.text));
+                shown.text = environment.abbreviate_home(&resolve_path(environment, &server.source, &shown.text));
             }
             text_row(key, shown, origin)
         }
-        Value::List(_) => {
-            let all = shown::arguments(&texts(&member.value), environment);
+        ConfigValue::Array(_) => {
+            let all = redact::redact_arguments(&list_texts(&member.value), environment);
             let words: Vec<String> = all.iter().map(|shown| shown.text.clone()).collect();
-            let hidden = all.iter().any(|shown| shown.hidden);
-            Row { key, text: command_line(&words), json: json!(words), hidden, origin }
+            let hidden = all.iter().any(|shown| shown.has_redactions);
+            ValueRow { key, text: display_command_line(&words), json: json!(words), is_redacted: hidden, origin }
         }
         other => {
-            let json = plain(other);
-            Row { key, text: json.to_string(), json, hidden: false, origin }
+            let json = scalar_json(other);
+            ValueRow { key, text: json.to_string(), json, is_redacted: false, origin }
         }
     }
 }
 
 /// A value without secrets: a switch or a number.
-fn plain(value: &Value) -> Json {
+fn scalar_json(value: &ConfigValue) -> Json {
     match value {
-        Value::Flag(flag) => json!(flag),
-        Value::Whole(number) => json!(number),
-        Value::Decimal(number) => json!(number),
+        ConfigValue::Bool(flag) => json!(flag),
+        ConfigValue::Integer(number) => json!(number),
+        ConfigValue::Float(number) => json!(number),
         _ => Json::Object(Map::new()),
     }
 }
 
 /// What `[defaults]` says and the entry does not.
-fn defaults(server: &Server, defaults: &Defaults) -> Vec<Row> {
+fn default_rows(server: &ConfiguredServer, defaults: &Defaults) -> Vec<ValueRow> {
     let time = |time: Option<std::time::Duration>| time.map(|time| format!("{time:?}"));
     let all = [
         ("confirm", defaults.confirm.map(|confirm| confirm.as_str().to_owned())),
@@ -301,16 +322,16 @@ fn defaults(server: &Server, defaults: &Defaults) -> Vec<Row> {
     all.into_iter()
         .filter(|(key, _)| server.entry.get(key).is_none())
         .filter_map(|(key, value)| {
-            let shown = Shown { text: value?, hidden: false };
+            let shown = Redacted { text: value?, has_redactions: false };
             Some(text_row(key.to_owned(), shown, defaults.origins.get(key)?.clone()))
         })
         .collect()
 }
 
 /// Why a file that may be there was not read, where that is so.
-fn unreadable(path: &Path, shown: &str, faults: &[Fault]) -> Option<String> {
+fn read_failure(path: &Path, shown: &str, faults: &[ConfigDiagnostic]) -> Option<String> {
     match (path.metadata(), faults.iter().find(|fault| fault.file == shown)) {
-        (Err(error), _) if error.kind() == ErrorKind::NotFound => None,
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => None,
         (_, Some(fault)) => Some(fault.cause.as_ref().unwrap_or(&fault.message).clone()),
         // Nobody minds that it cannot be there.
         (Err(_), None) => None,
@@ -319,37 +340,38 @@ fn unreadable(path: &Path, shown: &str, faults: &[Fault]) -> Option<String> {
 }
 
 /// `config path`.
-pub(super) fn path(context: &Context<'_>) -> Report {
-    let (config, faults) = Config::survey(context.environment, context.file);
+pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
+    let (config, faults) = Config::load_lenient(context.environment, context.config_file);
     let mut files = Vec::new();
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
-    for place in &config.places {
-        let source = config.sources.iter().find(|source| source.path == place.path);
-        let why = || unreadable(&place.path, &context.environment.shorten(&place.path), &faults);
+    for place in &config.paths {
+        let source = config.files.iter().find(|source| source.path == place.path);
+        let why = || read_failure(&place.path, &context.environment.abbreviate_home(&place.path), &faults);
         let unread = if source.is_none() { why() } else { None };
         let state = match source {
-            Some(source) if faults.iter().any(|fault| fault.file == source.shown) => "faulty",
-            Some(source) if source.trusted => "read",
+            Some(source) if faults.iter().any(|fault| fault.file == source.display_path) => "faulty",
+            Some(source) if source.is_trusted => "read",
             Some(_) => "untrusted",
             None if unread.is_some() => "unreadable",
             None => "missing",
         };
         let format = match (source.map(|source| source.format), place.format) {
-            (Some(Format::Json), _) | (None, Some(Format::Json)) => "json",
+            (Some(FileFormat::Json), _) | (None, Some(FileFormat::Json)) => "json",
             _ => "toml",
         };
         rows.push(vec![place.path.display().to_string(), place.layer.as_str().to_owned(), state.to_owned()]);
         files.push(json!({
-            "path": full(&place.path), "layer": place.layer.as_str(), "format": format, "state": state,
+            "path": full_path(&place.path), "layer": place.layer.as_str(), "format": format, "state": state,
             "cause": unread,
         }));
         notes.extend(unread.map(|why| format!("{} cannot be read: {why}", place.path.display())));
     }
-    let mut report = Report::new(json!({ "files": files }), Body::Table(vec!["FILE", "LAYER", "STATE"], rows));
+    let mut report =
+        ConfigReport::new(json!({ "files": files }), ReportBody::Table(vec!["FILE", "LAYER", "STATE"], rows));
     report.notes = notes;
-    if config.places.is_empty() {
+    if config.paths.is_empty() {
         report.notes.push("there is no home directory, so no configuration file is read".to_owned());
-    } else if !config.places.iter().any(|place| place.layer == Layer::User) {
+    } else if !config.paths.iter().any(|place| place.layer == Layer::User) {
         report.notes.push("--config or MCPIPE_CONFIG names this file; no other is read".to_owned());
     }
     report

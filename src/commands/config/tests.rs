@@ -3,15 +3,15 @@
 mod secrets;
 
 use super::*;
-use crate::auth::store::{self, Choice, Places};
+use crate::auth::store::{self, StoreChoice, StorePaths};
 use crate::cli::{Cli, Command};
-use crate::error::Class;
+use crate::error::ErrorKind;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 
 /// A home with a project below it, in which `config` runs.
-struct World {
+struct ConfigCommandFixture {
     root: tempfile::TempDir,
     variables: Vec<(String, String)>,
     answer: Option<bool>,
@@ -19,7 +19,7 @@ struct World {
 }
 
 /// What a run said: stdout, notes, failure, and what it asked.
-struct Said {
+struct RunOutput {
     out: String,
     json: Value,
     notes: String,
@@ -27,46 +27,46 @@ struct Said {
     asked: String,
 }
 
-impl World {
+impl ConfigCommandFixture {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let home = root.path().join("home");
         fs::create_dir_all(home.join("project")).unwrap();
-        let variables = crate::env::at_home(&home.display().to_string());
-        World { root, variables, answer: None, value: String::new() }
+        let variables = crate::env::home_variables(&home.display().to_string());
+        ConfigCommandFixture { root, variables, answer: None, value: String::new() }
     }
 
-    fn set(mut self, name: &str, value: &str) -> Self {
+    fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.into(), value.into()));
         self
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         // With the separators of this system.
         self.root.path().join("home").join(name).components().collect()
     }
 
-    fn file(self, name: &str, text: &str) -> Self {
-        fs::create_dir_all(self.at(name).parent().unwrap()).unwrap();
-        fs::write(self.at(name), text).unwrap();
+    fn with_file(self, name: &str, text: &str) -> Self {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
         self
     }
 
-    fn user(self, text: &str) -> Self {
-        self.file(".config/mcpipe/config.toml", text)
+    fn with_user_config(self, text: &str) -> Self {
+        self.with_file(".config/mcpipe/config.toml", text)
     }
 
     fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.at(name)).unwrap()
+        fs::read_to_string(self.path(name)).unwrap()
     }
 
     fn environment(&self) -> Environment {
-        Environment::new(self.variables.clone(), &self.at("project"))
+        Environment::new(self.variables.clone(), &self.path("project"))
     }
 
-    fn try_run(&self, words: &[&str]) -> Result<Said> {
+    fn try_run(&self, words: &[&str]) -> Result<RunOutput> {
         let mut cli = parse(words).unwrap();
-        let global = cli.take_global();
+        let global = cli.take_global_options();
         let Command::Config(args) = cli.command else { panic!("no config") };
         let environment = self.environment();
         let mut asked = String::new();
@@ -74,41 +74,41 @@ impl World {
             asked.push_str(text);
             Ok(self.answer)
         };
-        let places = Places {
-            data_dir: self.at(".local/share/mcpipe"),
-            state_dir: self.at(".local/state/mcpipe"),
+        let places = StorePaths {
+            data_dir: self.path(".local/share/mcpipe"),
+            state_dir: self.path(".local/state/mcpipe"),
             credentials_file: None,
-            person: false,
+            is_interactive: false,
         };
-        let store = |_: Option<&str>| Ok(store::open(Choice::File, &places, Arc::new(|_: &str| {}))?.into());
-        let mut context = Context {
+        let store = |_: Option<&str>| Ok(store::open(StoreChoice::File, &places, Arc::new(|_: &str| {}))?.into());
+        let mut context = ConfigContext {
             environment: &environment,
-            file: global.config.as_deref(),
-            times: (global.timeout, global.connect_timeout),
-            ask: &mut ask,
-            value: &mut |_| Ok(self.value.clone()),
-            store: &store,
-            connect: &|_, name| Err(Failure::new(Class::Unreachable, format!("{name} is not there"))),
+            config_file: global.config.as_deref(),
+            timeouts: (global.timeout, global.connect_timeout),
+            confirm: &mut ask,
+            read_secret: &mut |_| Ok(self.value.clone()),
+            open_store: &store,
+            connect: &|_, name| Err(Failure::new(ErrorKind::Unreachable, format!("{name} is not there"))),
             interrupt: Interrupt::default(),
         };
         let report = run(&args.command, &mut context)?;
         let mut out = Vec::new();
         report.write(false, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
-        Ok(Said { out, json: report.json, notes: report.notes.join("\n"), failure: report.failure, asked })
+        Ok(RunOutput { out, json: report.json, notes: report.notes.join("\n"), failure: report.failure, asked })
     }
 
-    fn run(&self, words: &[&str]) -> Said {
+    fn run(&self, words: &[&str]) -> RunOutput {
         self.try_run(words).unwrap()
     }
 
-    fn fails(&self, words: &[&str], class: Class, part: &str) {
+    fn assert_fails(&self, words: &[&str], class: ErrorKind, part: &str) {
         let failure = match self.try_run(words) {
             Err(failure) => failure,
             Ok(said) => said.failure.unwrap(),
         };
         let text = format!("{failure} {}", failure.details().hint.clone().unwrap_or_default());
-        assert_eq!(failure.class(), class, "{text}");
+        assert_eq!(failure.kind(), class, "{text}");
         assert!(text.contains(part), "'{part}' is not in '{text}'");
     }
 }
@@ -119,25 +119,25 @@ const USER: &str = "# mine\n[defaults]\ntimeout = \"5s\"\n\n[servers.api]\nurl =
 
 fn parse(words: &[&str]) -> std::result::Result<Cli, clap::Error> {
     let words: Vec<std::ffi::OsString> = ["mcpipe", "config"].iter().chain(words).map(Into::into).collect();
-    Cli::read(&words)
+    Cli::from_arguments(&words)
 }
 
 #[test]
 fn the_command_line_takes_the_words_of_the_configuration() {
-    assert_eq!(crate::cli::CONFIRM, crate::config::schema::CONFIRM);
-    assert_eq!(crate::cli::GRANTS, crate::config::schema::GRANTS);
+    assert_eq!(crate::cli::CONFIRM_VALUES, crate::config::keys::CONFIRM_VALUES);
+    assert_eq!(crate::cli::GRANT_TYPES, crate::config::keys::GRANT_VALUES);
 }
 
 #[test]
 fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
-    let world = World::new()
-        .user(USER)
-        .file("x/kept", "")
-        .file(
+    let world = ConfigCommandFixture::new()
+        .with_user_config(USER)
+        .with_file("x/kept", "")
+        .with_file(
             "project/.mcp.json",
             "{\"mcpServers\": {\"evil\": {\"command\": \"rm\"}, \"off\": {\"command\": \"x\", \"disabled\": true}}}",
         )
-        .file("project/.mcpipe.toml", "[servers.bad]\nurl = 5\n");
+        .with_file("project/.mcpipe.toml", "[servers.bad]\nurl = 5\n");
     let said = world.run(&["list"]);
     // As the shells of this system quote.
     let list = said.out.replace("\"a b\"", "'a b'");
@@ -155,18 +155,19 @@ fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
 
 #[test]
 fn list_works_while_a_file_is_broken() {
-    let world = World::new().user(USER).file("project/.mcp.json", "{");
+    let world = ConfigCommandFixture::new().with_user_config(USER).with_file("project/.mcp.json", "{");
     let said = world.run(&["list"]);
     assert_eq!(said.out.lines().count(), 2);
     let failure = said.failure.unwrap();
-    assert_eq!(failure.class(), Class::Config);
+    assert_eq!(failure.kind(), ErrorKind::Config);
     assert!(failure.to_string().contains(".mcp.json:1:"), "{failure}");
-    assert!(World::new().run(&["list"]).notes.contains("mcpipe config add"));
+    assert!(ConfigCommandFixture::new().run(&["list"]).notes.contains("mcpipe config add"));
 }
 
 #[test]
 fn get_shows_values_with_their_lines_and_no_secret() {
-    let world = World::new().user(USER).set("TEAM", "core").set("T", "t0ken");
+    let world =
+        ConfigCommandFixture::new().with_user_config(USER).with_variable("TEAM", "core").with_variable("T", "t0ken");
     let said = world.run(&["get", "api"]);
     let file = "~/.config/mcpipe/config.toml";
     assert_eq!(
@@ -180,17 +181,17 @@ fn get_shows_values_with_their_lines_and_no_secret() {
     assert_eq!(said.json["values"][5]["value"], json!(["a", "b"]));
     assert!(!said.json.to_string().contains("s3cret") && !said.json.to_string().contains("t0ken"));
     let said = world.run(&["get", "files"]);
-    let words = ["-y", "--token", "[redacted]", "a b", &world.at("").display().to_string()].map(ToOwned::to_owned);
-    assert!(said.out.contains(&format!("args\t{}\t", super::show::command_line(&words))), "{}", said.out);
+    let words = ["-y", "--token", "[redacted]", "a b", &world.path("").display().to_string()].map(ToOwned::to_owned);
+    assert!(said.out.contains(&format!("args\t{}\t", super::show::display_command_line(&words))), "{}", said.out);
     assert!(said.out.contains("cwd\t~/x\t"), "{}", said.out);
-    world.fails(&["get", "fils"], Class::Config, "did you mean 'files'?");
+    world.assert_fails(&["get", "fils"], ErrorKind::Config, "did you mean 'files'?");
 }
 
 #[test]
 fn get_looks_nothing_up_for_an_untrusted_file() {
-    let world = World::new()
-        .set("SECRETISH", "value")
-        .file("project/.mcpipe.toml", "[servers.x]\nurl = 'https://x/${SECRETISH}'\n");
+    let world = ConfigCommandFixture::new()
+        .with_variable("SECRETISH", "value")
+        .with_file("project/.mcpipe.toml", "[servers.x]\nurl = 'https://x/${SECRETISH}'\n");
     let said = world.run(&["get", "x"]);
     assert!(said.out.starts_with("url\thttps://x/${SECRETISH}\t"), "{}", said.out);
     assert!(said.notes.contains("mcpipe config trust ~/project/.mcpipe.toml"), "{}", said.notes);
@@ -198,9 +199,9 @@ fn get_looks_nothing_up_for_an_untrusted_file() {
 
 #[test]
 fn path_tells_which_files_are_read() {
-    let world = World::new().file("project/.mcp.json", "{}");
+    let world = ConfigCommandFixture::new().with_file("project/.mcp.json", "{}");
     let said = world.run(&["path"]);
-    let (user, json) = (world.at(".config/mcpipe/config.toml"), world.at("project/.mcp.json"));
+    let (user, json) = (world.path(".config/mcpipe/config.toml"), world.path("project/.mcp.json"));
     assert_eq!(said.out, format!("{}\tuser\tmissing\n{}\tproject\tuntrusted\n", user.display(), json.display()));
 }
 
@@ -208,10 +209,10 @@ fn path_tells_which_files_are_read() {
 fn trust_shows_everything_in_full_and_asks() {
     let text = "{\"mcpServers\": {\"x\": {\"command\": \"sh\", \"args\": [\"-c\", \"rm -rf \\u202e~\"], \"env\": {\"A\": \"${HOME}\"}},\n\
         \"y\": {\"url\": \"https://y/\", \"headers\": {\"Authorization\": \"Bearer \\u001b[2Jx\"}}}}";
-    let mut world = World::new().file("project/.mcp.json", text);
-    world.fails(&["trust"], Class::Config, "nobody can be asked without a terminal");
+    let mut world = ConfigCommandFixture::new().with_file("project/.mcp.json", text);
+    world.assert_fails(&["trust"], ErrorKind::Config, "nobody can be asked without a terminal");
     world.answer = Some(false);
-    world.fails(&["trust"], Class::Refused, "~/project/.mcp.json is not trusted");
+    world.assert_fails(&["trust"], ErrorKind::Refused, "~/project/.mcp.json is not trusted");
     assert!(world.run(&["list"]).out.contains("untrusted"));
     world.answer = Some(true);
     let said = world.run(&["trust"]);
@@ -230,21 +231,21 @@ fn trust_shows_everything_in_full_and_asks() {
     assert!(world.run(&["list"]).out.contains("untrusted"));
     assert!(world.run(&["trust", "--yes", ".mcp.json"]).asked.is_empty());
     assert!(!world.run(&["list"]).out.contains("untrusted"));
-    World::new().fails(&["trust"], Class::Config, "there is no project file to trust");
-    world.fails(&["trust", "nope.toml"], Class::Config, "nope.toml");
+    ConfigCommandFixture::new().assert_fails(&["trust"], ErrorKind::Config, "there is no project file to trust");
+    world.assert_fails(&["trust", "nope.toml"], ErrorKind::Config, "nope.toml");
 }
 
 #[test]
 fn check_finds_what_use_would_find() {
-    let world = World::new()
-        .user(
+    let world = ConfigCommandFixture::new()
+        .with_user_config(
             "[servers.a]\ncommand = 'no-such-program'\n[servers.b]\nurl = 'https://${NOPE}/'\n[servers.c]\nurl = 'ftp://x'\n\
              [servers.d]\nurl = 'https://d/'\ncacert = 'none.pem'\nauth = { private_key_file = '/none' }\n[servers.e]\nurl = 'http://far.example/'\n\
              [servers.'f g']\nurl = 'https://f/'\n[servers.h]\ncomand = 'x'\n[servers.i]\nurl = 'https://i/'\nbearer_env = 'NOPE'\n\
              [servers.j]\ncommand = 'gone'\ndisabled = true\n[servers.k]\nurl = 'https://k/'\nheaders = { 'A B' = 'c' }\n",
         )
-        .file("project/.mcpipe.toml", "[servers.z]\ncommand = 'x'\n[servers.e]\nurl = 'https://e/'\n")
-        .file("project/.mcp.json", "{\"mcpServers\": {}");
+        .with_file("project/.mcpipe.toml", "[servers.z]\ncommand = 'x'\n[servers.e]\nurl = 'https://e/'\n")
+        .with_file("project/.mcp.json", "{\"mcpServers\": {}");
     let said = world.run(&["check"]);
     for part in [
         "fault\t~/project/.mcp.json:1:17\tthis is not JSON",
@@ -264,17 +265,22 @@ fn check_finds_what_use_would_find() {
         assert!(said.out.contains(part), "'{part}' is not in\n{}", said.out);
     }
     let failure = said.failure.unwrap();
-    assert_eq!((failure.class(), failure.to_string().as_str()), (Class::Config, "10 faults in 3 files and 11 servers"));
+    assert_eq!(
+        (failure.kind(), failure.to_string().as_str()),
+        (ErrorKind::Config, "10 faults in 3 files and 11 servers")
+    );
     assert_eq!(said.json["ok"], false);
-    let world = World::new().user("[servers.a]\nurl = 'https://a/'\n[servers.b]\nurl = 'ftp://x'\n");
+    let world =
+        ConfigCommandFixture::new().with_user_config("[servers.a]\nurl = 'https://a/'\n[servers.b]\nurl = 'ftp://x'\n");
     assert!(world.run(&["check", "a"]).failure.is_none());
-    world.fails(&["check", "b"], Class::Config, "1 fault in 1 file and 1 server");
-    world.fails(&["check", "c"], Class::Config, "no server named 'c'");
+    world.assert_fails(&["check", "b"], ErrorKind::Config, "1 fault in 1 file and 1 server");
+    world.assert_fails(&["check", "c"], ErrorKind::Config, "no server named 'c'");
 }
 
 #[test]
 fn add_appends_an_entry_that_can_be_used_at_once() {
-    let world = World::new().user("# mine\n[defaults]\njobs = 3 # few\n").set("HOME2", "");
+    let world =
+        ConfigCommandFixture::new().with_user_config("# mine\n[defaults]\njobs = 3 # few\n").with_variable("HOME2", "");
     let said = world.run(&[
         "add",
         "api",
@@ -319,7 +325,7 @@ fn add_appends_an_entry_that_can_be_used_at_once() {
             .read(".config/mcpipe/config.toml")
             .ends_with("[servers.line]\ncommand = \"npx\"\nargs = [\"-y\", \"a b\"]\n")
     );
-    world.fails(&["add", "api", "https://other/"], Class::Config, "there is a server 'api' in it already");
+    world.assert_fails(&["add", "api", "https://other/"], ErrorKind::Config, "there is a server 'api' in it already");
     let said = world.run(&["add", "api", "--force", "https://other/"]);
     assert!(said.notes.starts_with("replaced 'api'"));
     let text = world.read(".config/mcpipe/config.toml");
@@ -328,7 +334,7 @@ fn add_appends_an_entry_that_can_be_used_at_once() {
 
 #[test]
 fn add_refuses_what_could_not_be_used_and_writes_nothing() {
-    let world = World::new();
+    let world = ConfigCommandFixture::new();
     for (words, part) in [
         (&["add", "a b", "https://a/"][..], "call it 'a-b'"),
         (&["add", "-x", "--", "y"], ""),
@@ -346,36 +352,36 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
             assert!(parse(words).is_err());
             continue;
         }
-        world.fails(words, Class::Usage, part);
+        world.assert_fails(words, ErrorKind::Usage, part);
     }
-    assert!(!world.at(".config").exists(), "nothing was written");
+    assert!(!world.path(".config").exists(), "nothing was written");
     let said = world.run(&["add", "x", "https://a/", "-H", "Authorization: Bearer s", "--dry-run"]);
     assert_eq!(said.out, "[servers.x]\nurl = \"https://a/\"\nheaders = { Authorization = \"Bearer s\" }\n");
     assert!(said.notes.contains("written in clear"), "{}", said.notes);
-    assert!(!world.at(".config").exists());
+    assert!(!world.path(".config").exists());
 }
 
 #[test]
 fn a_file_that_is_named_is_the_one_that_changes() {
-    let world = World::new().user(USER);
+    let world = ConfigCommandFixture::new().with_user_config(USER);
     world.run(&["add", "x", "https://a/", "--config", "new.toml"]);
     assert_eq!(world.read("project/new.toml"), "[servers.x]\nurl = \"https://a/\"\n");
     assert_eq!(world.read(".config/mcpipe/config.toml"), USER);
-    let file = world.at("project/new.toml").display().to_string();
-    let world = world.set("MCPIPE_CONFIG", &file);
+    let file = world.path("project/new.toml").display().to_string();
+    let world = world.with_variable("MCPIPE_CONFIG", &file);
     world.run(&["rename", "x", "y"]);
     assert_eq!(world.read("project/new.toml"), "[servers.y]\nurl = \"https://a/\"\n");
 }
 
 #[test]
 fn a_projects_file_is_made_and_stays_trusted() {
-    let world = World::new();
+    let world = ConfigCommandFixture::new();
     world.run(&["add", "x", "--project", "--cwd", ".", "--", "./bin/srv"]);
     let text = world.read("project/.mcpipe.toml");
     assert!(text == "[servers.x]\ncommand = \"./bin/srv\"\ncwd = \".\"\n", "{text}");
     world.run(&["add", "y", "--project", "--", "npx"]);
     assert_eq!(world.run(&["list"]).out.matches("ready").count(), 2);
-    let world = World::new().file("project/.mcpipe.toml", "[servers.theirs]\ncommand = 'x'\n");
+    let world = ConfigCommandFixture::new().with_file("project/.mcpipe.toml", "[servers.theirs]\ncommand = 'x'\n");
     world.run(&["add", "mine", "--project", "--", "npx"]);
     assert_eq!(world.run(&["list"]).out.matches("untrusted").count(), 2, "adding is not trusting what was there");
     world.run(&["remove", "mine"]);
@@ -384,22 +390,25 @@ fn a_projects_file_is_made_and_stays_trusted() {
 
 #[test]
 fn remove_and_rename_take_names_in_full_and_say_what_counts_now() {
-    let world = World::new().user(USER).file("project/.mcpipe.toml", "[servers.files]\nurl = 'https://f/'\n");
-    world.fails(&["remove", "file"], Class::Config, "did you mean 'files'?");
+    let world = ConfigCommandFixture::new()
+        .with_user_config(USER)
+        .with_file("project/.mcpipe.toml", "[servers.files]\nurl = 'https://f/'\n");
+    world.assert_fails(&["remove", "file"], ErrorKind::Config, "did you mean 'files'?");
     assert_eq!(world.read(".config/mcpipe/config.toml"), USER);
     assert!(world.run(&["remove", "files"]).notes.contains("the entry at ~/.config/mcpipe/config.toml:15 counts now"));
     assert_eq!(world.read("project/.mcpipe.toml"), "");
     world.run(&["rename", "files", "my.files"]);
     assert_eq!(world.read(".config/mcpipe/config.toml"), USER.replace("[servers.files]", "[servers.\"my.files\"]"));
-    world.fails(&["rename", "my.files", "api"], Class::Config, "there is a server 'api' in it already");
-    world.fails(&["rename", "my.files", "a b"], Class::Usage, "call it 'a-b'");
-    let world = World::new().file("project/.mcp.json", "{\"mcpServers\": {\"x\": {\"url\": \"https://x/\"}}}");
-    world.fails(&["remove", "x"], Class::Config, "mcpipe changes TOML files only");
+    world.assert_fails(&["rename", "my.files", "api"], ErrorKind::Config, "there is a server 'api' in it already");
+    world.assert_fails(&["rename", "my.files", "a b"], ErrorKind::Usage, "call it 'a-b'");
+    let world = ConfigCommandFixture::new()
+        .with_file("project/.mcp.json", "{\"mcpServers\": {\"x\": {\"url\": \"https://x/\"}}}");
+    world.assert_fails(&["remove", "x"], ErrorKind::Config, "mcpipe changes TOML files only");
 }
 
 #[test]
 fn adding_at_the_same_time_loses_nothing() {
-    let world = World::new().user("# mine\n");
+    let world = ConfigCommandFixture::new().with_user_config("# mine\n");
     std::thread::scope(|scope| {
         for number in 0..12 {
             let world = &world;
@@ -415,10 +424,10 @@ fn adding_at_the_same_time_loses_nothing() {
 fn edit_opens_the_editor_and_checks_what_it_left() {
     use std::os::unix::fs::PermissionsExt as _;
     let script = |text: &str| {
-        let world = World::new().file("ed", &format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(world.at("ed"), fs::Permissions::from_mode(0o755)).unwrap();
-        let editor = format!("'{}' --flag", world.at("ed").display());
-        world.set("EDITOR", &editor)
+        let world = ConfigCommandFixture::new().with_file("ed", &format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(world.path("ed"), fs::Permissions::from_mode(0o755)).unwrap();
+        let editor = format!("'{}' --flag", world.path("ed").display());
+        world.with_variable("EDITOR", &editor)
     };
     let world = script("[ \"$1\" = --flag ] && echo '[servers.x]' >> \"$2\" && echo \"url = 'https://x/'\" >> \"$2\"");
     let said = world.run(&["edit"]);
@@ -429,14 +438,18 @@ fn edit_opens_the_editor_and_checks_what_it_left() {
     );
     assert!(world.read(".config/mcpipe/config.toml").starts_with("# The configuration of mcpipe."));
     let world = script("echo '[servers.x]' >> \"$2\"");
-    world.fails(&["edit"], Class::Config, "1 fault in 1 file");
-    script("exit 3").fails(&["edit"], Class::Config, "exit status: 3");
-    World::new().set("VISUAL", "/no/such/editor").fails(&["edit"], Class::Config, "set EDITOR");
+    world.assert_fails(&["edit"], ErrorKind::Config, "1 fault in 1 file");
+    script("exit 3").assert_fails(&["edit"], ErrorKind::Config, "exit status: 3");
+    ConfigCommandFixture::new().with_variable("VISUAL", "/no/such/editor").assert_fails(
+        &["edit"],
+        ErrorKind::Config,
+        "set EDITOR",
+    );
 }
 
 #[test]
 fn schema_is_printed_as_json() {
-    let said = World::new().run(&["schema"]);
+    let said = ConfigCommandFixture::new().run(&["schema"]);
     assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), said.json);
 }
 
@@ -449,7 +462,7 @@ const CURSOR: &str = r#"{"mcpServers": {
 #[test]
 fn import_shows_all_and_writes_nothing_without_consent() {
     let mine = "[servers.mine]\nurl = \"https://mine.example/mcp\" # kept\n";
-    let world = World::new().user(mine).file(".cursor/mcp.json", CURSOR);
+    let world = ConfigCommandFixture::new().with_user_config(mine).with_file(".cursor/mcp.json", CURSOR);
     let said = world.run(&["import", "cursor"]);
     assert_eq!(world.read(".config/mcpipe/config.toml"), mine);
     assert_eq!(said.json["written"], false);
@@ -461,15 +474,18 @@ fn import_shows_all_and_writes_nothing_without_consent() {
         assert!(!text.contains("s3cret") && !text.contains("t0k") && !text.contains('\u{1b}'), "{text}");
     }
 
-    let world = World { answer: Some(false), ..world };
-    world.fails(&["import", "cursor"], Class::Refused, "nothing is imported");
+    let world = ConfigCommandFixture { answer: Some(false), ..world };
+    world.assert_fails(&["import", "cursor"], ErrorKind::Refused, "nothing is imported");
     assert_eq!(world.read(".config/mcpipe/config.toml"), mine);
 }
 
 #[test]
 fn import_writes_what_was_agreed_to_and_keeps_the_rest() {
     let mine = "[servers.mine]\nurl = \"https://mine.example/mcp\" # kept\n";
-    let world = World { answer: Some(true), ..World::new().user(mine).file(".cursor/mcp.json", CURSOR) };
+    let world = ConfigCommandFixture {
+        answer: Some(true),
+        ..ConfigCommandFixture::new().with_user_config(mine).with_file(".cursor/mcp.json", CURSOR)
+    };
     let said = world.run(&["import"]);
     assert!(said.asked.ends_with("Write 1 server to ~/.config/mcpipe/config.toml?"), "{}", said.asked);
     assert!(said.out.is_empty(), "it was shown when it was asked: {}", said.out);
@@ -483,7 +499,9 @@ fn import_writes_what_was_agreed_to_and_keeps_the_rest() {
 
 #[test]
 fn import_can_leave_secrets_where_they_are_and_replace_and_choose() {
-    let world = World::new().user("[servers.mine]\ncommand = \"x\"\n").file(".cursor/mcp.json", CURSOR);
+    let world = ConfigCommandFixture::new()
+        .with_user_config("[servers.mine]\ncommand = \"x\"\n")
+        .with_file(".cursor/mcp.json", CURSOR);
     let said = world.run(&["import", "cursor", "--only", "docs", "--secrets", "variables", "--yes"]);
     let file = world.read(".config/mcpipe/config.toml");
     assert!(file.contains("API_KEY = \"${API_KEY}\"") && file.contains("\"${DOCS_TOKEN}\""), "{file}");
@@ -494,13 +512,13 @@ fn import_can_leave_secrets_where_they_are_and_replace_and_choose() {
     let file = world.read(".config/mcpipe/config.toml");
     assert!(file.contains("https://theirs.example/mcp") && !file.contains("command = \"x\""), "{file}");
 
-    world.fails(&["import", "curser"], Class::Usage, "did you mean 'cursor'?");
-    world.fails(&["import", "zed"], Class::Config, "Zed has no MCP servers set up here");
+    world.assert_fails(&["import", "curser"], ErrorKind::Usage, "did you mean 'cursor'?");
+    world.assert_fails(&["import", "zed"], ErrorKind::Config, "Zed has no MCP servers set up here");
 }
 
 #[test]
 fn import_into_a_project_is_trusted_since_it_was_shown() {
-    let world = World::new().file("project/.cursor/mcp.json", CURSOR);
+    let world = ConfigCommandFixture::new().with_file("project/.cursor/mcp.json", CURSOR);
     world.run(&["import", "cursor", "--project", "--yes"]);
     let file = world.read("project/.mcpipe.toml");
     assert!(!file.contains("cwd"), "{file}");

@@ -4,153 +4,163 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::show::{command_line, full};
-use super::{Body, Context, Report, visible};
-use crate::config::origins::{Format, Source};
-use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute, nearest};
-use crate::config::tree::{Member, Node, Value};
+use super::show::{display_command_line, full_path};
+use super::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::origin::{ConfigFile, FileFormat};
+use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute_path, find_upwards};
 use crate::config::{self, Config, trust};
-use crate::error::{Class, Failure, Result};
-use crate::shell;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::util::quoting;
 
 /// `config trust [FILE]`.
-pub(super) fn trust(context: &mut Context<'_>, file: Option<&Path>, yes: bool, revoke: bool) -> Result<Report> {
+pub(super) fn trust(
+    context: &mut ConfigContext<'_>,
+    file: Option<&Path>,
+    yes: bool,
+    revoke: bool,
+) -> Result<ConfigReport> {
     let environment = context.environment;
     let files: Vec<PathBuf> = match file {
-        Some(file) => vec![absolute(environment, file)],
-        None => [PROJECT_JSON, PROJECT_TOML].into_iter().filter_map(|name| nearest(environment, name)).collect(),
+        Some(file) => vec![absolute_path(environment, file)],
+        None => [PROJECT_JSON, PROJECT_TOML].into_iter().filter_map(|name| find_upwards(environment, name)).collect(),
     };
     if files.is_empty() {
-        return Err(Failure::new(Class::Config, "there is no project file to trust")
+        return Err(Failure::new(ErrorKind::Config, "there is no project file to trust")
             .cause(format!("neither {PROJECT_TOML} nor {PROJECT_JSON} is in or above the working directory"))
             .hint("mcpipe config trust FILE"));
     }
     if revoke {
-        return revoked(context, &files);
+        return revoke_all(context, &files);
     }
     let mut done = Vec::new();
     let mut notes = Vec::new();
-    let store = trust::Store::load(environment)?;
+    let store = trust::TrustStore::load(environment)?;
     for file in files {
         // What is shown is what was read here, and exactly that is trusted.
-        let source = read(context, &file)?;
-        let answer = json!({ "file": full(&source.path), "trusted": true, "sha256": trust::fingerprint(&source.text) });
-        if store.trusts(&source.path, &source.text) {
+        let source = read_source(context, &file)?;
+        let answer =
+            json!({ "file": full_path(&source.path), "trusted": true, "sha256": trust::content_hash(&source.text) });
+        if store.is_trusted(&source.path, &source.text) {
             // A "no" would change nothing, so nothing is asked.
-            let file = shell::path(&source.shown);
+            let file = quoting::quote_path(&source.display_path);
             notes.push(format!(
                 "{} is trusted already; to change that: mcpipe config trust --revoke {file}",
-                source.shown
+                source.display_path
             ));
             done.push(answer);
             continue;
         }
         let description = describe(&source)?;
         if !yes {
-            ask(context, &source, &description)?;
+            confirm_trust(context, &source, &description)?;
         }
-        trust::grant(environment, &source.path, &source.text)?;
-        notes.push(format!("{} is trusted until it changes", source.shown));
+        trust::trust_file(environment, &source.path, &source.text)?;
+        notes.push(format!("{} is trusted until it changes", source.display_path));
         done.push(answer);
     }
-    let mut report = Report::new(json!({ "files": done }), Body::Text(String::new()));
+    let mut report = ConfigReport::new(json!({ "files": done }), ReportBody::Text(String::new()));
     report.notes = notes;
     Ok(report)
 }
 
-fn revoked(context: &Context<'_>, files: &[PathBuf]) -> Result<Report> {
+fn revoke_all(context: &ConfigContext<'_>, files: &[PathBuf]) -> Result<ConfigReport> {
     let mut done = Vec::new();
     let mut notes = Vec::new();
     for file in files {
-        let known = trust::revoke(context.environment, file)?;
+        let known = trust::untrust_file(context.environment, file)?;
         let state = if known { "is trusted no longer" } else { "was not trusted" };
-        notes.push(format!("{} {state}", context.environment.shorten(file)));
-        done.push(json!({ "file": full(file), "trusted": false }));
+        notes.push(format!("{} {state}", context.environment.abbreviate_home(file)));
+        done.push(json!({ "file": full_path(file), "trusted": false }));
     }
-    let mut report = Report::new(json!({ "files": done }), Body::Text(String::new()));
+    let mut report = ConfigReport::new(json!({ "files": done }), ReportBody::Text(String::new()));
     report.notes = notes;
     Ok(report)
 }
 
-fn ask(context: &mut Context<'_>, source: &Source, description: &str) -> Result<()> {
-    let question = format!("{description}\nTrust {} with all this?", visible(&source.shown));
-    match (context.ask)(&question)? {
+fn confirm_trust(context: &mut ConfigContext<'_>, source: &ConfigFile, description: &str) -> Result<()> {
+    let question = format!("{description}\nTrust {} with all this?", escape_untrusted(&source.display_path));
+    match (context.confirm)(&question)? {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(Class::Refused, format!("{} is not trusted", source.shown))),
-        None => Err(Failure::new(Class::Config, format!("{} is not trusted", source.shown))
+        Some(false) => Err(Failure::new(ErrorKind::Refused, format!("{} is not trusted", source.display_path))),
+        None => Err(Failure::new(ErrorKind::Config, format!("{} is not trusted", source.display_path))
             .cause("nobody can be asked without a terminal")
-            .hint(format!("look at the file, then: mcpipe config trust --yes {}", shell::path(&source.shown)))),
+            .hint(format!(
+                "look at the file, then: mcpipe config trust --yes {}",
+                quoting::quote_path(&source.display_path)
+            ))),
     }
 }
 
-fn read(context: &Context<'_>, file: &Path) -> Result<Source> {
-    let (config, faults) = Config::survey(context.environment, Some(file));
-    match config.sources.first() {
-        Some(source) if faults.is_empty() => Ok(Source::clone(source)),
-        _ => Err(config::origins::failure("the file", faults)),
+fn read_source(context: &ConfigContext<'_>, file: &Path) -> Result<ConfigFile> {
+    let (config, faults) = Config::load_lenient(context.environment, Some(file));
+    match config.files.first() {
+        Some(source) if faults.is_empty() => Ok(ConfigFile::clone(source)),
+        _ => Err(config::origin::combine("the file", faults)),
     }
 }
 
 /// Every command, URL and variable of a file in full, as it is written.
-fn describe(source: &Source) -> Result<String> {
-    let root = config::parse(source)?;
+fn describe(source: &ConfigFile) -> Result<String> {
+    let root = config::parse_file(source)?;
     let servers = match source.format {
-        Format::Json => config::mcp_json::translate(source, &root)?.servers,
-        Format::Toml => root.get("servers").map(|member| member.value.members().to_vec()).unwrap_or_default(),
+        FileFormat::Json => config::file::mcp_json::translate_file(source, &root)?.servers,
+        FileFormat::Toml => root.get("servers").map(|member| member.value.members().to_vec()).unwrap_or_default(),
     };
-    let mut text = format!("{} (sha256 {})\n", visible(&source.shown), trust::fingerprint(&source.text));
+    let mut text =
+        format!("{} (sha256 {})\n", escape_untrusted(&source.display_path), trust::content_hash(&source.text));
     for server in &servers {
-        text.push_str(&format!("\n  {}   (line {})\n", visible(&server.key), source.line(server.at)));
+        text.push_str(&format!("\n  {}   (line {})\n", escape_untrusted(&server.key), source.line_at(server.offset)));
         describe_server(&server.value, &mut text);
     }
     if servers.is_empty() {
         text.push_str("\n  no servers\n");
     }
-    if let Some(defaults) = root.get("defaults").filter(|_| source.format == Format::Toml) {
+    if let Some(defaults) = root.get("defaults").filter(|_| source.format == FileFormat::Toml) {
         text.push_str("\n  defaults for all servers\n");
-        flat("", &defaults.value, &mut text);
+        write_flattened("", &defaults.value, &mut text);
     }
     Ok(text)
 }
 
-fn describe_server(entry: &Node, text: &mut String) {
+fn describe_server(entry: &ConfigNode, text: &mut String) {
     let mut words: Vec<String> = Vec::new();
-    words.extend(entry.get("command").and_then(|member| member.value.as_text()).map(str::to_owned));
-    if let Some(Member { value: Node { value: Value::List(items), .. }, .. }) = entry.get("args") {
-        words.extend(items.iter().filter_map(Node::as_text).map(str::to_owned));
+    words.extend(entry.get("command").and_then(|member| member.value.as_str()).map(str::to_owned));
+    if let Some(ConfigMember { value: ConfigNode { value: ConfigValue::Array(items), .. }, .. }) = entry.get("args") {
+        words.extend(items.iter().filter_map(ConfigNode::as_str).map(str::to_owned));
     }
     if !words.is_empty() {
-        text.push_str(&format!("    runs  {}\n", visible(&command_line(&words))));
+        text.push_str(&format!("    runs  {}\n", escape_untrusted(&display_command_line(&words))));
     }
     for member in entry.members().iter().filter(|member| member.key != "command" && member.key != "args") {
-        flat(&member.key, &member.value, text);
+        write_flattened(&member.key, &member.value, text);
     }
 }
 
 /// A value on lines of their own, tables taken apart.
-fn flat(name: &str, node: &Node, text: &mut String) {
-    let name = visible(name);
+fn write_flattened(name: &str, node: &ConfigNode, text: &mut String) {
+    let name = escape_untrusted(name);
     match &node.value {
-        Value::Table(members) => {
+        ConfigValue::Table(members) => {
             for member in members {
                 let inner = if name.is_empty() { member.key.clone() } else { format!("{name}.{}", member.key) };
-                flat(&inner, &member.value, text);
+                write_flattened(&inner, &member.value, text);
             }
         }
-        Value::List(items) => {
-            let all: Vec<String> = items.iter().map(written).collect();
+        ConfigValue::Array(items) => {
+            let all: Vec<String> = items.iter().map(literal_text).collect();
             text.push_str(&format!("    {name} = [{}]\n", all.join(", ")));
         }
-        _ => text.push_str(&format!("    {name} = {}\n", written(node))),
+        _ => text.push_str(&format!("    {name} = {}\n", literal_text(node))),
     }
 }
 
-fn written(node: &Node) -> String {
+fn literal_text(node: &ConfigNode) -> String {
     match &node.value {
-        Value::Text(text) => format!("\"{}\"", visible(text)),
-        Value::Whole(number) => number.to_string(),
-        Value::Decimal(number) => number.to_string(),
-        Value::Flag(flag) => flag.to_string(),
-        other => visible(&format!("{other:?}")),
+        ConfigValue::String(text) => format!("\"{}\"", escape_untrusted(text)),
+        ConfigValue::Integer(number) => number.to_string(),
+        ConfigValue::Float(number) => number.to_string(),
+        ConfigValue::Bool(flag) => flag.to_string(),
+        other => escape_untrusted(&format!("{other:?}")),
     }
 }

@@ -13,24 +13,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Place;
+use super::TaskOrigin;
 use crate::cli::{HttpTransport, TargetOptions};
 use crate::env::Environment;
-use crate::hex::hex;
 use crate::protocol::revision::Revision;
-use crate::replace::replace;
 use crate::secret::Secret;
-use crate::session::legacy::Left;
+use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::Target;
 use crate::transport::Endpoint;
+use crate::util::atomic_write::replace_file;
+use crate::util::hex::hex;
 
 /// How long a handle is kept whose task the server keeps for ever, or for an unknown time.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Where a task is.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Handle {
+pub struct TaskHandle {
     /// The task's id.
     pub id: String,
     /// The target as people know it.
@@ -61,16 +61,22 @@ pub struct Handle {
     unix_socket: Option<PathBuf>,
 }
 
-impl Handle {
+impl TaskHandle {
     /// The handle of a task that was made just now.
     #[must_use]
-    pub fn new(task: &Task, target: &Target, place: &Place<'_>, cwd: Option<&Path>, left: Option<&Left>) -> Self {
-        let reach = place.reach;
+    pub fn new(
+        task: &Task,
+        target: &Target,
+        place: &TaskOrigin<'_>,
+        cwd: Option<&Path>,
+        left: Option<&DetachedSession>,
+    ) -> Self {
+        let reach = place.target_options;
         let absolute =
             |path: &Option<PathBuf>| path.as_ref().map(|path| cwd.map_or_else(|| path.clone(), |cwd| cwd.join(path)));
-        let is_command = !target.configured && matches!(target.endpoint, Endpoint::Stdio(_));
-        let word = if target.configured { Some(target.name.as_str()) } else { place.target };
-        Handle {
+        let is_command = !target.is_configured && matches!(target.endpoint, Endpoint::Stdio(_));
+        let word = if target.is_configured { Some(target.name.as_str()) } else { place.target };
+        TaskHandle {
             id: task.id.clone(),
             name: target.name.clone(),
             target: word.filter(|_| place.command.is_empty()).map(ToOwned::to_owned),
@@ -78,13 +84,13 @@ impl Handle {
             tool: place.tool.to_owned(),
             ended: matches!(target.endpoint, Endpoint::Stdio(_)),
             started: now(),
-            expires: now() + task.ttl.unwrap_or(LONGEST).min(LONGEST).as_secs().max(1),
+            expires: now() + task.ttl.unwrap_or(MAX_RETENTION).min(MAX_RETENTION).as_secs().max(1),
             // A command line means something else in another directory.
             cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| is_command).map(Path::to_owned)),
             bearer_env: reach.bearer_env.clone(),
             sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
             protocol: reach.protocol.clone(),
-            session: left.map(|left| (left.session.reveal().to_owned(), left.revision.as_str().to_owned())),
+            session: left.map(|left| (left.session_id.reveal().to_owned(), left.revision.as_str().to_owned())),
             cacert: absolute(&reach.cacert),
             cert: absolute(&reach.cert),
             key: absolute(&reach.key),
@@ -94,7 +100,7 @@ impl Handle {
 
     /// How to reach the target again; what is typed now wins.
     #[must_use]
-    pub fn reach(&self, typed: TargetOptions) -> TargetOptions {
+    pub fn target_options(&self, typed: TargetOptions) -> TargetOptions {
         let transport = self.sse.map(|sse| if sse { HttpTransport::Sse } else { HttpTransport::Http });
         TargetOptions {
             cwd: typed.cwd.or_else(|| self.cwd.clone()),
@@ -111,9 +117,9 @@ impl Handle {
 
     /// The session in which the task lives.
     #[must_use]
-    pub fn left(&self) -> Option<Left> {
+    pub fn detached_session(&self) -> Option<DetachedSession> {
         let (session, revision) = self.session.as_ref()?;
-        Some(Left { session: Secret::new(session), revision: Revision::parse(revision)? })
+        Some(DetachedSession { session_id: Secret::new(session), revision: Revision::parse(revision)? })
     }
 
     /// The handle as `--json` prints it.
@@ -128,43 +134,43 @@ impl Handle {
         crate::output::time(UNIX_EPOCH + Duration::from_secs(self.started))
     }
 
-    fn file(&self, dir: &Path) -> PathBuf {
-        file(dir, &self.id, &self.name)
+    fn path(&self, dir: &Path) -> PathBuf {
+        handle_path(dir, &self.id, &self.name)
     }
 }
 
 /// All handles.
-pub struct Handles {
+pub struct TaskHandles {
     dir: Option<PathBuf>,
 }
 
-impl Handles {
+impl TaskHandles {
     /// Those of this user.
     #[must_use]
-    pub fn of(env: &Environment) -> Self {
-        Handles { dir: env.state_dir().map(|dir| dir.join("tasks")) }
+    pub fn open(env: &Environment) -> Self {
+        TaskHandles { dir: env.state_dir().map(|dir| dir.join("tasks")) }
     }
 
     /// Keeps a handle, and drops those whose time is over.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn keep(&self, handle: &Handle) -> std::io::Result<()> {
+    pub fn save(&self, handle: &TaskHandle) -> std::io::Result<()> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let _ = self.all();
-        make_private(dir)?;
+        create_private_dir(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(&serde_json::to_vec(handle)?)?;
-        replace(file, &handle.file(dir))
+        replace_file(file, &handle.path(dir))
     }
 
     /// All that are still worth something, the oldest first.
     #[must_use]
-    pub fn all(&self) -> Vec<Handle> {
+    pub fn all(&self) -> Vec<TaskHandle> {
         let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else { return Vec::new() };
         let mut all = Vec::new();
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_ours(path)) {
-            let handle = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Handle>(&text).ok());
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_handle_file(path)) {
+            let handle = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<TaskHandle>(&text).ok());
             match handle {
                 Some(handle) if handle.expires > now() => all.push(handle),
                 _ => drop(fs::remove_file(&path)),
@@ -176,19 +182,19 @@ impl Handles {
 
     /// Those with this id.
     #[must_use]
-    pub fn find(&self, id: &str) -> Vec<Handle> {
+    pub fn find(&self, id: &str) -> Vec<TaskHandle> {
         self.all().into_iter().filter(|handle| handle.id == id).collect()
     }
 
     /// Drops one.
-    pub fn forget(&self, id: &str, target: &str) {
+    pub fn remove(&self, id: &str, target: &str) {
         if let Some(dir) = &self.dir {
-            let _ = fs::remove_file(file(dir, id, target));
+            let _ = fs::remove_file(handle_path(dir, id, target));
         }
     }
 }
 
-fn file(dir: &Path, id: &str, target: &str) -> PathBuf {
+fn handle_path(dir: &Path, id: &str, target: &str) -> PathBuf {
     let mut hash = Sha256::new();
     hash.update(target.len().to_le_bytes());
     hash.update(target);
@@ -197,7 +203,7 @@ fn file(dir: &Path, id: &str, target: &str) -> PathBuf {
     dir.join(format!("{name}.json"))
 }
 
-fn is_ours(path: &Path) -> bool {
+fn is_handle_file(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "json")
 }
 
@@ -206,7 +212,7 @@ fn now() -> u64 {
 }
 
 /// An id may be all that a server asks for: nobody else is to read it.
-fn make_private(dir: &Path) -> std::io::Result<()> {
+fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -2,12 +2,12 @@
 //!
 //! Documented at <https://modelcontextprotocol.io/docs/develop/connect-local-servers>.
 
-use super::variables::Style;
-use super::{Imported, Reading};
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile};
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
-    let around = reading.around(Style::None);
-    reading.servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
-        entry.members().iter().for_each(|member| draft.usual(member));
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let around = reading.variable_context(VariableSyntax::Unsupported);
+    reading.read_servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
+        entry.members().iter().for_each(|member| draft.common_key(member));
     });
 }

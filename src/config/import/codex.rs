@@ -3,48 +3,49 @@
 //! Documented at <https://developers.openai.com/codex/mcp> and
 //! <https://developers.openai.com/codex/config-reference>.
 
-use super::draft::Draft;
-use super::variables::Style;
-use super::{Imported, Reading};
-use crate::config::expand::is_name;
-use crate::config::tree::{Node, Value};
+use super::draft::ServerDraft;
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile};
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::value::expand::is_variable_name;
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
-    let around = reading.around(Style::None);
-    reading.servers(reading.root.get("mcp_servers"), &around, out, &mut |draft, _, entry| server(draft, entry));
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let around = reading.variable_context(VariableSyntax::Unsupported);
+    reading
+        .read_servers(reading.root.get("mcp_servers"), &around, out, &mut |draft, _, entry| read_server(draft, entry));
 }
 
-fn server(draft: &mut Draft<'_>, entry: &Node) {
+fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     for member in entry.members() {
         match member.key.as_str() {
-            "http_headers" => draft.headers(member),
-            "env_http_headers" => draft.headers_from_variables(member),
+            "http_headers" => draft.read_headers(member),
+            "env_http_headers" => draft.read_headers_from_variables(member),
             "bearer_token_env_var" => {
-                if let Some(name) = draft.text(member).filter(|name| is_name(name)) {
-                    draft.put("bearer_env", Value::Text(name));
+                if let Some(name) = draft.string(member).filter(|name| is_variable_name(name)) {
+                    draft.set_key("bearer_env", ConfigValue::String(name));
                 }
             }
             "bearer_token" => {
-                if let Some(token) = draft.text(member) {
-                    draft.header("Authorization", format!("Bearer {token}"));
+                if let Some(token) = draft.string(member) {
+                    draft.add_header("Authorization", format!("Bearer {token}"));
                 }
             }
-            "startup_timeout_sec" => draft.time("connect_timeout", member, 1000.0),
+            "startup_timeout_sec" => draft.read_duration("connect_timeout", member, 1000.0),
             // The older name counts only where the newer one is not there.
-            "startup_timeout_ms" if entry.get("startup_timeout_sec").is_some() => draft.leave_out(&member.key),
-            "startup_timeout_ms" => draft.time("connect_timeout", member, 1.0),
-            "tool_timeout_sec" => draft.time("timeout", member, 1000.0),
-            "enabled_tools" => draft.tools("allow_tools", member),
-            "disabled_tools" => draft.tools("deny_tools", member),
-            "default_tools_approval_mode" if member.value.as_text() == Some("prompt") => {
-                draft.put("confirm", Value::Text("always".to_owned()));
+            "startup_timeout_ms" if entry.get("startup_timeout_sec").is_some() => draft.ignore_key(&member.key),
+            "startup_timeout_ms" => draft.read_duration("connect_timeout", member, 1.0),
+            "tool_timeout_sec" => draft.read_duration("timeout", member, 1000.0),
+            "enabled_tools" => draft.read_tool_list("allow_tools", member),
+            "disabled_tools" => draft.read_tool_list("deny_tools", member),
+            "default_tools_approval_mode" if member.value.as_str() == Some("prompt") => {
+                draft.set_key("confirm", ConfigValue::String("always".to_owned()));
             }
-            "scopes" => draft.oauth_key("scopes", member),
-            "oauth" => draft.oauth(member, super::draft::OAUTH),
+            "scopes" => draft.read_oauth_key("scopes", member),
+            "oauth" => draft.read_oauth(member, super::draft::OAUTH_KEYS),
             "env_vars" => {
                 draft.notes.push("mcpipe hands on its whole environment, so 'env_vars' is not needed".to_owned())
             }
-            _ => draft.usual(member),
+            _ => draft.common_key(member),
         }
     }
 }

@@ -2,25 +2,25 @@
 //!
 //! Documented at <https://cursor.com/docs/context/mcp>.
 
-use super::variables::Style;
-use super::{Imported, Reading};
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile};
 
 /// Cursor's names of OAuth settings.
-const AUTH: &[(&str, &str)] = &[
+const OAUTH_KEYS: &[(&str, &str)] = &[
     ("CLIENT_ID", "client_id"),
     ("CLIENT_SECRET", "client_secret"),
     ("scopes", "scopes"),
     ("redirectUri", "redirect_port"),
 ];
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
-    let around = reading.around(Style::Editor);
-    reading.servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let around = reading.variable_context(VariableSyntax::Editor);
+    reading.read_servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
         for member in entry.members() {
             match member.key.as_str() {
-                "envFile" => draft.env_file(member),
-                "auth" => draft.oauth(member, AUTH),
-                _ => draft.usual(member),
+                "envFile" => draft.note_env_file(member),
+                "auth" => draft.read_oauth(member, OAUTH_KEYS),
+                _ => draft.common_key(member),
             }
         }
     });

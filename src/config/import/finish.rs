@@ -2,27 +2,27 @@
 
 use url::Url;
 
-use super::draft::{Draft, texts};
-use super::places::{Client, Platform};
-use super::variables::literal;
-use crate::config::schema;
-use crate::config::tree::{Member, Node, Value};
+use super::draft::{ServerDraft, string_array};
+use super::variables::escape;
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::import::clients::{ImportClient, Platform};
+use crate::config::keys;
 use crate::util::loopback::is_loopback;
 
-impl Draft<'_> {
+impl ServerDraft<'_> {
     /// Ends the reading: the entry under our keys, in their usual order.
     ///
     /// # Errors
     /// Why there is nothing mcpipe could reach.
-    pub fn finish(&mut self, at: usize) -> Result<Node, String> {
-        if let Some(why) = self.refused.take() {
+    pub fn finish(&mut self, at: usize) -> Result<ConfigNode, String> {
+        if let Some(why) = self.rejection.take() {
             return Err(why);
         }
-        let is_command = match (&self.url, &self.program, self.is_command) {
+        let is_command = match (&self.url, &self.program, self.declared_as_command) {
             (None, None, _) => return Err("it has neither a URL nor a command".to_owned()),
             (Some(_), Some(_), said) => {
                 // Where both are there, Gemini CLI takes the URL and the others start the command.
-                let command = said.unwrap_or(self.client != Client::Gemini);
+                let command = said.unwrap_or(self.client != ImportClient::Gemini);
                 let (kept, other) = if command { ("command", "URL") } else { ("URL", "command") };
                 self.notes.push(format!("it has a URL and a command: the {kept} is taken, the {other} left out"));
                 command
@@ -30,56 +30,57 @@ impl Draft<'_> {
             (_, program, _) => program.is_some(),
         };
         let mut members = if is_command { self.finish_command() } else { self.finish_url()? };
-        members.append(&mut self.ready);
-        if self.disabled {
-            members.push(("disabled", Value::Flag(true)));
+        members.append(&mut self.extra_keys);
+        if self.is_disabled {
+            members.push(("disabled", ConfigValue::Bool(true)));
         }
         if !self.auth.is_empty() && !is_command {
-            let auth = self.auth.drain(..).map(|(key, value)| member(key, value, at)).collect();
-            members.push(("auth", Value::Table(auth)));
+            let auth = self.auth.drain(..).map(|(key, value)| new_member(key, value, at)).collect();
+            members.push(("auth", ConfigValue::Table(auth)));
         }
-        if !self.left_out.is_empty() {
-            let keys = self.left_out.join(", ");
+        if !self.ignored_keys.is_empty() {
+            let keys = self.ignored_keys.join(", ");
             self.notes.push(format!("left out, since it means nothing to mcpipe: {keys}"));
         }
-        let mut members: Vec<Member> = members.into_iter().map(|(key, value)| member(key, value, at)).collect();
-        let order = |name: &str| schema::SERVER.iter().position(|key| key.name == name);
+        let mut members: Vec<ConfigMember> =
+            members.into_iter().map(|(key, value)| new_member(key, value, at)).collect();
+        let order = |name: &str| keys::SERVER_KEYS.iter().position(|key| key.name == name);
         members.sort_by_key(|member| order(&member.key));
-        Ok(Node { value: Value::Table(members), at })
+        Ok(ConfigNode { value: ConfigValue::Table(members), offset: at })
     }
 
-    fn finish_command(&mut self) -> Vec<(&'static str, Value)> {
+    fn finish_command(&mut self) -> Vec<(&'static str, ConfigValue)> {
         if !self.headers.is_empty() || !self.auth.is_empty() {
             self.notes.push("headers and login are for URLs, and this is a command: they are left out".to_owned());
         }
-        self.ready.retain(|(key, _)| *key != "bearer_env");
-        let project = self.around.project.as_deref().map(path_text);
+        self.extra_keys.retain(|(key, _)| *key != "bearer_env");
+        let project = self.context.project.as_deref().map(escaped_path);
         let cwd = match self.cwd.take() {
-            Some(cwd) => Some(self.anchored(cwd, project.as_deref(), "cwd")),
+            Some(cwd) => Some(self.absolute_path(cwd, project.as_deref(), "cwd")),
             None => project.clone(),
         };
         let mut members = Vec::new();
         if let Some(program) = self.program.take() {
-            let separators: &[char] = if self.around.platform == Platform::Windows { &['/', '\\'] } else { &['/'] };
+            let separators: &[char] = if self.context.platform == Platform::Windows { &['/', '\\'] } else { &['/'] };
             let path = program.contains(separators);
-            let program = if path { self.anchored(program, cwd.as_deref(), "command") } else { program };
-            members.push(("command", Value::Text(program)));
+            let program = if path { self.absolute_path(program, cwd.as_deref(), "command") } else { program };
+            members.push(("command", ConfigValue::String(program)));
         }
-        self.first.append(&mut self.args);
-        if !self.first.is_empty() {
-            members.push(("args", texts(std::mem::take(&mut self.first), 0)));
+        self.leading_args.append(&mut self.args);
+        if !self.leading_args.is_empty() {
+            members.push(("args", string_array(std::mem::take(&mut self.leading_args), 0)));
         }
         if !self.env.is_empty() {
-            members.push(("env", table(std::mem::take(&mut self.env))));
+            members.push(("env", string_table(std::mem::take(&mut self.env))));
         }
         if let Some(cwd) = cwd {
-            members.push(("cwd", Value::Text(cwd)));
+            members.push(("cwd", ConfigValue::String(cwd)));
         }
         members
     }
 
     /// A path that does not depend on which file it is written in.
-    fn anchored(&mut self, path: String, base: Option<&str>, key: &str) -> String {
+    fn absolute_path(&mut self, path: String, base: Option<&str>, key: &str) -> String {
         let drive = path.as_bytes().get(1) == Some(&b':') || path.starts_with('\\');
         if path.starts_with(['/', '~']) || path.starts_with("${") || drive {
             return path;
@@ -93,11 +94,11 @@ impl Draft<'_> {
                 "${PWD:-.}".to_owned()
             }
         };
-        let separator = self.around.platform.separator();
+        let separator = self.context.platform.separator();
         if rest.is_empty() { base } else { format!("{}{separator}{rest}", base.trim_end_matches(['/', '\\'])) }
     }
 
-    fn finish_url(&mut self) -> Result<Vec<(&'static str, Value)>, String> {
+    fn finish_url(&mut self) -> Result<Vec<(&'static str, ConfigValue)>, String> {
         let url = self.url.take().unwrap_or_default();
         let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
@@ -111,9 +112,9 @@ impl Draft<'_> {
         if scheme.as_deref() == Some("http") && Url::parse(&url).is_ok_and(|url| !is_loopback(&url)) {
             self.notes.push("plain http to another host is used only with allow_http = true".to_owned());
         }
-        let mut members = vec![("url", Value::Text(url))];
+        let mut members = vec![("url", ConfigValue::String(url))];
         if let Some(transport) = self.transport {
-            members.push(("transport", Value::Text(transport.to_owned())));
+            members.push(("transport", ConfigValue::String(transport.to_owned())));
         }
         if !self.headers.is_empty() {
             let mut headers: Vec<(String, String)> = Vec::new();
@@ -121,21 +122,21 @@ impl Draft<'_> {
                 headers.retain(|(other, _)| !other.eq_ignore_ascii_case(&name));
                 headers.push((name, value));
             }
-            members.push(("headers", table(headers)));
+            members.push(("headers", string_table(headers)));
         }
         Ok(members)
     }
 }
 
-fn member(key: &str, value: Value, at: usize) -> Member {
-    Member { key: key.to_owned(), at, value: Node { value, at } }
+fn new_member(key: &str, value: ConfigValue, at: usize) -> ConfigMember {
+    ConfigMember { key: key.to_owned(), offset: at, value: ConfigNode { value, offset: at } }
 }
 
-fn table(pairs: Vec<(String, String)>) -> Value {
-    Value::Table(pairs.into_iter().map(|(key, value)| member(&key, Value::Text(value), 0)).collect())
+fn string_table(pairs: Vec<(String, String)>) -> ConfigValue {
+    ConfigValue::Table(pairs.into_iter().map(|(key, value)| new_member(&key, ConfigValue::String(value), 0)).collect())
 }
 
 /// A path as it is written into an entry.
-pub(super) fn path_text(path: &std::path::Path) -> String {
-    literal(&path.display().to_string())
+pub(crate) fn escaped_path(path: &std::path::Path) -> String {
+    escape(&path.display().to_string())
 }

@@ -3,43 +3,43 @@
 //! Documented at <https://geminicli.com/docs/tools/mcp-server> and
 //! <https://geminicli.com/docs/reference/configuration>.
 
-use super::draft::Draft;
-use super::variables::Style;
-use super::{Imported, Reading};
-use crate::config::tree::{Node, Value};
+use super::draft::ServerDraft;
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile};
+use crate::config::file::tree::{ConfigNode, ConfigValue};
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
-    let around = reading.around(Style::Dollar);
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let around = reading.variable_context(VariableSyntax::ShellOrDollar);
     let lists = reading.root.get("mcp").map(|member| &member.value);
     let listed = |key: &str, name: &str| match lists?.get(key).map(|member| &member.value.value) {
-        Some(Value::List(names)) => Some(names.iter().any(|other| other.as_text() == Some(name))),
+        Some(ConfigValue::Array(names)) => Some(names.iter().any(|other| other.as_str() == Some(name))),
         _ => None,
     };
-    reading.servers(reading.root.get("mcpServers"), &around, out, &mut |draft, name, entry| {
-        server(draft, entry);
-        draft.disabled |= listed("excluded", name) == Some(true) || listed("allowed", name) == Some(false);
+    reading.read_servers(reading.root.get("mcpServers"), &around, out, &mut |draft, name, entry| {
+        read_server(draft, entry);
+        draft.is_disabled |= listed("excluded", name) == Some(true) || listed("allowed", name) == Some(false);
     });
 }
 
-fn server(draft: &mut Draft<'_>, entry: &Node) {
+fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     // The URL of Streamable HTTP counts where both are there.
     let both = entry.get("httpUrl").is_some() && entry.get("url").is_some();
     for member in entry.members() {
         match member.key.as_str() {
-            "url" if both => draft.leave_out("url"),
-            "timeout" => draft.time("timeout", member, 1.0),
-            "includeTools" => draft.tools("allow_tools", member),
-            "excludeTools" => draft.tools("deny_tools", member),
+            "url" if both => draft.ignore_key("url"),
+            "timeout" => draft.read_duration("timeout", member, 1.0),
+            "includeTools" => draft.read_tool_list("allow_tools", member),
+            "excludeTools" => draft.read_tool_list("deny_tools", member),
             "authProviderType" => {
-                draft.leave_out(&member.key);
-                if member.value.as_text().is_some_and(|provider| provider != "dynamic_discovery") {
+                draft.ignore_key(&member.key);
+                if member.value.as_str().is_some_and(|provider| provider != "dynamic_discovery") {
                     draft.notes.push(
                         "Gemini CLI logs in with Google credentials; give a header or bearer_env here".to_owned(),
                     );
                 }
             }
-            "tcp" => draft.refuse("it is reached over a web socket, which mcpipe does not speak"),
-            _ => draft.usual(member),
+            "tcp" => draft.reject("it is reached over a web socket, which mcpipe does not speak"),
+            _ => draft.common_key(member),
         }
     }
 }

@@ -4,10 +4,10 @@ use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use crate::config::tree::{Member, Node, SyntaxError, Value};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue, SyntaxError};
 
 /// What is allowed beyond JSON: comments and trailing commas, as in every editor's settings, and nothing more.
-const OPTIONS: ParseOptions = ParseOptions {
+const PARSE_OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
     allow_loose_object_property_names: false,
@@ -24,52 +24,52 @@ const OPTIONS: ParseOptions = ParseOptions {
 ///
 /// # Errors
 /// The place and the reason where it is no JSON, comments and trailing commas aside.
-pub fn parse(text: &str) -> Result<Node, SyntaxError> {
-    let parsed = parse_to_ast(text, &CollectOptions::default(), &OPTIONS)
-        .map_err(|error| SyntaxError { at: error.range().start, message: error.kind().to_string() })?;
-    Ok(parsed.value.map_or(Node { value: Value::Table(Vec::new()), at: 0 }, node))
+pub fn parse(text: &str) -> Result<ConfigNode, SyntaxError> {
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &PARSE_OPTIONS)
+        .map_err(|error| SyntaxError { offset: error.range().start, message: error.kind().to_string() })?;
+    Ok(parsed.value.map_or(ConfigNode { value: ConfigValue::Table(Vec::new()), offset: 0 }, to_node))
 }
 
-fn node(value: ast::Value<'_>) -> Node {
+fn to_node(value: ast::Value<'_>) -> ConfigNode {
     let at = value.range().start;
     let value = match value {
-        ast::Value::StringLit(text) => Value::Text(text.value.into_owned()),
+        ast::Value::StringLit(text) => ConfigValue::String(text.value.into_owned()),
         ast::Value::NumberLit(number) => match number.value.parse::<i64>() {
-            Ok(whole) => Value::Whole(whole),
-            Err(_) => Value::Decimal(number.value.parse().unwrap_or(f64::NAN)),
+            Ok(whole) => ConfigValue::Integer(whole),
+            Err(_) => ConfigValue::Float(number.value.parse().unwrap_or(f64::NAN)),
         },
-        ast::Value::BooleanLit(flag) => Value::Flag(flag.value),
-        ast::Value::NullKeyword(_) => Value::Other("null"),
-        ast::Value::Array(array) => Value::List(array.elements.into_iter().map(node).collect()),
+        ast::Value::BooleanLit(flag) => ConfigValue::Bool(flag.value),
+        ast::Value::NullKeyword(_) => ConfigValue::Unsupported("null"),
+        ast::Value::Array(array) => ConfigValue::Array(array.elements.into_iter().map(to_node).collect()),
         ast::Value::Object(object) => {
-            let mut members: Vec<Member> = Vec::new();
+            let mut members: Vec<ConfigMember> = Vec::new();
             for property in object.properties {
                 let at = property.range.start;
                 let key = property.name.into_string();
                 members.retain(|member| member.key != key);
-                members.push(Member { key, at, value: node(property.value) });
+                members.push(ConfigMember { key, offset: at, value: to_node(property.value) });
             }
-            Value::Table(members)
+            ConfigValue::Table(members)
         }
     };
-    Node { value, at }
+    ConfigNode { value, offset: at }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::tree;
+    use crate::config::file::tree;
 
     #[test]
-    fn comments_and_trailing_commas_are_passed_over_and_places_kept() {
+    fn comments_and_trailing_commas_are_skipped_and_offsets_kept() {
         let text = "// a\n{\n  /* b */ \"x\": [1, 2.5, \"é\",], // c\n  \"y\": {\"z\": null,},\n}\n";
         let tree = parse(text).unwrap();
         let y = tree.get("y").unwrap();
-        assert_eq!(text[..y.at].matches('\n').count() + 1, 4);
-        assert_eq!(y.value.get("z").unwrap().value.value, Value::Other("null"));
-        let Value::List(items) = &tree.get("x").unwrap().value.value else { panic!("no list") };
-        assert_eq!(&text[items[2].at..items[2].at + 4], "\"é\"");
+        assert_eq!(text[..y.offset].matches('\n').count() + 1, 4);
+        assert_eq!(y.value.get("z").unwrap().value.value, ConfigValue::Unsupported("null"));
+        let ConfigValue::Array(items) = &tree.get("x").unwrap().value.value else { panic!("no list") };
+        assert_eq!(&text[items[2].offset..items[2].offset + 4], "\"é\"");
     }
 
     #[test]
@@ -81,14 +81,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_looser_is_refused_where_it_stands() {
+    fn other_extensions_of_json_are_rejected() {
         for text in
             ["{a: 1}", "{'a': 1}", "{\"a\": 1 \"b\": 2}", "{\"a\": 0x1}", "{\"a\": +1}", "{\"a\": NaN}", "{} {}", "{"]
         {
             assert!(parse(text).is_err(), "{text}");
         }
         let error = parse("{\n \"a\": tru\n}").unwrap_err();
-        assert_eq!(error.at, 8);
+        assert_eq!(error.offset, 8);
         assert!(parse(&"[".repeat(100_000)).is_err(), "depth is bounded");
     }
 }

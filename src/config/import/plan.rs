@@ -2,49 +2,52 @@
 
 use std::path::{Path, PathBuf};
 
-use super::render::insert;
-use super::{Client, Entry, Found, discover, looked_at, name_here, of, read, recognize};
+use super::render::insert_entry;
+use super::{
+    ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
+    sanitized_name, searched_paths,
+};
 use crate::config::Config;
-use crate::config::origins::Fault;
-use crate::config::rewrite::Problem;
-use crate::config::tree::{Node, Value};
+use crate::config::file::rewrite::RewriteError;
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::origin::ConfigDiagnostic;
 use crate::env::Environment;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
 /// What to import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum What {
+pub enum ImportSource {
     /// Every client that is found.
     #[default]
-    Everything,
+    AllClients,
     /// One client.
-    Client(Client),
+    Client(ImportClient),
     /// One file.
     File(PathBuf),
 }
 
-impl What {
+impl ImportSource {
     /// Reads the word of the command line: a client, or a file.
     ///
     /// # Errors
-    /// [`Class::Usage`] where it is neither, with the nearest client.
+    /// [`ErrorKind::Usage`] where it is neither, with the nearest client.
     pub fn parse(environment: &Environment, word: &str) -> Result<Self> {
         let path = Path::new(word);
-        let is_file = || crate::config::paths::absolute(environment, path).is_file();
-        match Client::parse(word) {
-            Some(client) => Ok(What::Client(client)),
+        let is_file = || crate::config::paths::absolute_path(environment, path).is_file();
+        match ImportClient::parse(word) {
+            Some(client) => Ok(ImportSource::Client(client)),
             None if word.contains(['/', '\\']) || word.starts_with('~') || path.extension().is_some() || is_file() => {
-                Ok(What::File(path.to_owned()))
+                Ok(ImportSource::File(path.to_owned()))
             }
             None => {
-                let all: Vec<&str> = Client::all().map(Client::id).collect();
-                let hint = match Client::nearest(word) {
+                let all: Vec<&str> = ImportClient::all().map(ImportClient::id).collect();
+                let hint = match ImportClient::suggest(word) {
                     Some(near) => format!("did you mean '{near}'?"),
                     None => format!("the clients are {}; or name a file", all.join(", ")),
                 };
                 let message = format!("'{word}' is neither a client mcpipe can import from nor a file");
-                Err(Failure::new(Class::Usage, message).hint(hint))
+                Err(Failure::new(ErrorKind::Usage, message).hint(hint))
             }
         }
     }
@@ -52,22 +55,22 @@ impl What {
 
 /// How to import.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct ImportOptions {
     /// From where.
-    pub what: What,
+    pub source: ImportSource,
     /// Also the servers of other projects than this one.
-    pub all: bool,
+    pub all_projects: bool,
     /// Entries take the place of configured servers of the same name.
-    pub replace: bool,
+    pub replace_existing: bool,
     /// The file that is written.
-    pub file: PathBuf,
+    pub target_file: PathBuf,
     /// The folder of the project whose own file that is, where it is not the user's.
     pub project: Option<PathBuf>,
 }
 
 /// Where secrets go that stand as text in what is imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refuge {
+pub enum SecretDestination {
     /// Into variables, which the user sets.
     Variables,
     /// Into the credential store.
@@ -75,63 +78,63 @@ pub enum Refuge {
 }
 
 /// The longest name that a secret gets, a number after it not counted.
-const LONGEST_NAME: usize = 80;
+const MAX_SECRET_NAME_CHARS: usize = 80;
 
 /// What an import would do.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct ImportPlan {
     /// The files that were read, and how many servers were in each.
-    pub files: Vec<(Found, String, usize)>,
+    pub files: Vec<(ClientFile, String, usize)>,
     /// What happens to every entry, in the order of the files.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ImportStep>,
     /// What could not be read or taken over.
-    pub problems: Vec<Fault>,
+    pub diagnostics: Vec<ConfigDiagnostic>,
     /// Files that could not be read at all.
-    pub failures: Vec<Failure>,
+    pub read_failures: Vec<Failure>,
 }
 
 /// What happens to one entry.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct ImportStep {
     /// The entry, under the name that it gets.
-    pub entry: Entry,
+    pub server: ImportedServer,
     /// The client and the file it comes from, for people.
-    pub from: String,
+    pub origin: String,
     /// What happens.
-    pub action: Action,
+    pub action: ImportAction,
 }
 
 /// What happens to an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum ImportAction {
     /// It is added.
     Add,
     /// It takes the place of the server of its name, which stands here.
     Replace(String),
     /// A server of its name says the same here.
-    Same(String),
+    Identical(String),
     /// Another server has its name, and stands here; it is left alone.
     Conflict(String),
     /// It is left out, for this reason.
     Skip(String),
 }
 
-impl Action {
+impl ImportAction {
     /// Whether the configuration changes.
     #[must_use]
-    pub fn writes(&self) -> bool {
-        matches!(self, Action::Add | Action::Replace(_))
+    pub fn changes_config(&self) -> bool {
+        matches!(self, ImportAction::Add | ImportAction::Replace(_))
     }
 
     /// The word for JSON.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Action::Add => "add",
-            Action::Replace(_) => "replace",
-            Action::Same(_) => "same",
-            Action::Conflict(_) => "conflict",
-            Action::Skip(_) => "skip",
+            ImportAction::Add => "add",
+            ImportAction::Replace(_) => "replace",
+            ImportAction::Identical(_) => "same",
+            ImportAction::Conflict(_) => "conflict",
+            ImportAction::Skip(_) => "skip",
         }
     }
 }
@@ -139,119 +142,128 @@ impl Action {
 /// Says what an import would do; nothing is written.
 ///
 /// # Errors
-/// [`Class::Config`] where a file that was named cannot be read, or there is nothing to import from where it was
+/// [`ErrorKind::Config`] where a file that was named cannot be read, or there is nothing to import from where it was
 /// asked for. Of everything that is found, what cannot be read is among the failures.
-pub fn plan(environment: &Environment, config: &Config, wish: &Wish) -> Result<Plan> {
-    let (found, named) = match &wish.what {
-        What::Everything => (discover(environment), false),
-        What::Client(client) => (of(environment, *client), false),
-        What::File(path) => (vec![recognize(environment, path)?], true),
+pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOptions) -> Result<ImportPlan> {
+    let (found, named) = match &wish.source {
+        ImportSource::AllClients => (discover_files(environment), false),
+        ImportSource::Client(client) => (client_files(environment, *client), false),
+        ImportSource::File(path) => (vec![recognize_file(environment, path)?], true),
     };
-    let mut plan = Plan::default();
+    let mut plan = ImportPlan::default();
     for found in found {
-        match read(environment, &found) {
+        match read_client_file(environment, &found) {
             Err(failure) if named => return Err(failure),
-            Err(failure) => plan.failures.push(failure),
+            Err(failure) => plan.read_failures.push(failure),
             Ok(imported) => {
-                let count = imported.entries.len() + imported.problems.len();
-                plan.problems.extend(imported.problems);
-                for entry in imported.entries {
-                    let from = from(&found, &imported.shown, &entry, environment);
-                    plan.add(environment, config, wish, &found, entry, from);
+                let count = imported.servers.len() + imported.diagnostics.len();
+                plan.diagnostics.extend(imported.diagnostics);
+                for entry in imported.servers {
+                    let from = describe_origin(&found, &imported.display_path, &entry, environment);
+                    plan.add_entry(environment, config, wish, &found, entry, from);
                 }
-                plan.files.push((found, imported.shown, count));
+                plan.files.push((found, imported.display_path, count));
             }
         }
     }
-    if plan.steps.is_empty() && plan.problems.is_empty() && plan.failures.is_empty() {
-        return Err(nothing(environment, &wish.what));
+    if plan.steps.is_empty() && plan.diagnostics.is_empty() && plan.read_failures.is_empty() {
+        return Err(nothing_to_import(environment, &wish.source));
     }
-    plan.name_variables();
+    plan.assign_variable_names();
     Ok(plan)
 }
 
 /// The client, the file and, where an entry is for one project, that project.
-fn from(found: &Found, shown: &str, entry: &Entry, environment: &Environment) -> String {
+fn describe_origin(found: &ClientFile, shown: &str, entry: &ImportedServer, environment: &Environment) -> String {
     let file = match found.client {
-        Client::Other => shown.to_owned(),
+        ImportClient::Other => shown.to_owned(),
         client => format!("{}, {shown}", client.title()),
     };
     match &entry.project {
         Some(project) if found.project.is_none() && !found.path.starts_with(project) => {
-            format!("{file}, for {}", environment.shorten(project))
+            format!("{file}, for {}", environment.abbreviate_home(project))
         }
         _ => file,
     }
 }
 
-fn nothing(environment: &Environment, what: &What) -> Failure {
+fn nothing_to_import(environment: &Environment, what: &ImportSource) -> Failure {
     match what {
-        What::Everything => Failure::new(Class::Config, "no other client has MCP servers set up here")
+        ImportSource::AllClients => Failure::new(ErrorKind::Config, "no other client has MCP servers set up here")
             .hint("name a file: mcpipe config import FILE"),
-        What::Client(client) => {
-            let failure = Failure::new(Class::Config, format!("{} has no MCP servers set up here", client.title()));
-            let looked = looked_at(environment, *client);
-            let failure = looked
-                .iter()
-                .fold(failure, |failure, path| failure.cause(format!("looked at {}", environment.shorten(path))));
+        ImportSource::Client(client) => {
+            let failure = Failure::new(ErrorKind::Config, format!("{} has no MCP servers set up here", client.title()));
+            let looked = searched_paths(environment, *client);
+            let failure = looked.iter().fold(failure, |failure, path| {
+                failure.cause(format!("looked at {}", environment.abbreviate_home(path)))
+            });
             failure.hint("name its file: mcpipe config import FILE")
         }
-        What::File(path) => Failure::new(Class::Config, format!("there are no MCP servers in {}", path.display())),
+        ImportSource::File(path) => {
+            Failure::new(ErrorKind::Config, format!("there are no MCP servers in {}", path.display()))
+        }
     }
 }
 
-impl Plan {
-    fn add(
+impl ImportPlan {
+    fn add_entry(
         &mut self,
         environment: &Environment,
         config: &Config,
-        wish: &Wish,
-        found: &Found,
-        mut entry: Entry,
+        wish: &ImportOptions,
+        found: &ClientFile,
+        mut entry: ImportedServer,
         from: String,
     ) {
         if let Some(project) = &wish.project {
-            at_home_in(project, &mut entry.server);
+            remove_redundant_cwd(project, &mut entry.config);
         }
-        let action = match self.elsewhere(environment, wish, found, &entry) {
-            Some(reason) => Action::Skip(reason),
-            None => match self.taken(&entry) {
-                Some(other) => Action::Skip(format!("the same as '{}' from {}", other.entry.name, other.from)),
+        let action = match self.other_project_reason(environment, wish, found, &entry) {
+            Some(reason) => ImportAction::Skip(reason),
+            None => match self.find_duplicate(&entry) {
+                Some(other) => ImportAction::Skip(format!("the same as '{}' from {}", other.server.name, other.origin)),
                 None => {
-                    self.rename(found, &mut entry);
-                    judge(config, wish, found, &entry)
+                    self.make_name_unique(found, &mut entry);
+                    decide_action(config, wish, found, &entry)
                 }
             },
         };
-        self.steps.push(Step { entry, from, action });
+        self.steps.push(ImportStep { server: entry, origin: from, action });
     }
 
     /// Why an entry is not for here: it belongs to a project that we are not in.
-    fn elsewhere(&self, environment: &Environment, wish: &Wish, found: &Found, entry: &Entry) -> Option<String> {
+    fn other_project_reason(
+        &self,
+        environment: &Environment,
+        wish: &ImportOptions,
+        found: &ClientFile,
+        entry: &ImportedServer,
+    ) -> Option<String> {
         let project =
-            entry.project.as_ref().filter(|_| found.client == Client::ClaudeCode && found.project.is_none())?;
+            entry.project.as_ref().filter(|_| found.client == ImportClient::ClaudeCode && found.project.is_none())?;
         let here = environment.cwd().is_some_and(|cwd| cwd.starts_with(project));
-        (!wish.all && !here).then(|| format!("it is for {} only; --all takes it too", environment.shorten(project)))
+        (!wish.all_projects && !here)
+            .then(|| format!("it is for {} only; --all takes it too", environment.abbreviate_home(project)))
     }
 
     /// An entry that says the same under the same name and is taken already.
-    fn taken(&self, entry: &Entry) -> Option<&Step> {
+    fn find_duplicate(&self, entry: &ImportedServer) -> Option<&ImportStep> {
         self.steps.iter().find(|step| {
-            let kept = !matches!(step.action, Action::Skip(_));
-            kept && step.entry.original_name == entry.original_name && step.entry.server.same(&entry.server)
+            let kept = !matches!(step.action, ImportAction::Skip(_));
+            kept && step.server.original_name == entry.original_name && step.server.config.is_equivalent(&entry.config)
         })
     }
 
     /// Finds a name that no other entry of this import has.
-    fn rename(&self, found: &Found, entry: &mut Entry) {
+    fn make_name_unique(&self, found: &ClientFile, entry: &mut ImportedServer) {
         let free = |name: &str| {
-            !self.steps.iter().any(|step| !matches!(step.action, Action::Skip(_)) && step.entry.name == name)
+            !self.steps.iter().any(|step| !matches!(step.action, ImportAction::Skip(_)) && step.server.name == name)
         };
         if free(&entry.name) {
             return;
         }
         let folder = entry.project.as_ref().and_then(|project| project.file_name()).map(|name| name.to_string_lossy());
-        let folder = folder.map(|folder| name_here(&folder));
+        let folder = folder.map(|folder| sanitized_name(&folder));
         let suffixes =
             folder.into_iter().chain([found.client.id().to_owned()]).chain((2..).map(|n: u32| n.to_string()));
         let name = suffixes.map(|suffix| format!("{}-{suffix}", entry.name)).find(|name| free(name));
@@ -262,14 +274,15 @@ impl Plan {
     }
 
     /// Gives each secret a variable of its own: two servers may both have an `API_KEY`.
-    fn name_variables(&mut self) {
+    fn assign_variable_names(&mut self) {
         let mut known: Vec<(String, Secret)> = Vec::new();
         for step in &mut self.steps {
-            for finding in &mut step.entry.secrets {
+            for finding in &mut step.server.secrets {
                 let secret = finding.secret();
                 let used = |name: &str| known.iter().any(|(other, held)| other == name && *held != secret);
                 if used(&finding.variable) {
-                    let long = super::variables::variable_name(&format!("{}_{}", step.entry.name, finding.variable));
+                    let long =
+                        super::variables::to_variable_name(&format!("{}_{}", step.server.name, finding.variable));
                     let numbered = (2..).map(|n: u32| format!("{long}_{n}"));
                     let name = [long.clone()].into_iter().chain(numbered).find(|name| !used(name));
                     finding.variable = name.unwrap_or(long);
@@ -280,27 +293,28 @@ impl Plan {
     }
 
     /// The entries that would be written.
-    pub fn written(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| step.action.writes())
+    pub fn written_steps(&self) -> impl Iterator<Item = &ImportStep> {
+        self.steps.iter().filter(|step| step.action.changes_config())
     }
 
     /// Keeps only the entries of these names, as they are called here or there; the others are left out.
     ///
     /// # Errors
-    /// [`Class::Usage`] naming what is not there.
-    pub fn only(&mut self, names: &[String]) -> Result<()> {
-        let is = |step: &Step, name: &String| step.entry.name == *name || step.entry.original_name == *name;
+    /// [`ErrorKind::Usage`] naming what is not there.
+    pub fn retain_named(&mut self, names: &[String]) -> Result<()> {
+        let is = |step: &ImportStep, name: &String| step.server.name == *name || step.server.original_name == *name;
         if let Some(missing) = names.iter().find(|name| !self.steps.iter().any(|step| is(step, name))) {
-            let near = crate::config::schema::nearest(missing, self.steps.iter().map(|step| step.entry.name.as_str()));
-            let failure = Failure::new(Class::Usage, format!("there is no server '{missing}' to import"));
+            let near =
+                crate::config::keys::nearest_match(missing, self.steps.iter().map(|step| step.server.name.as_str()));
+            let failure = Failure::new(ErrorKind::Usage, format!("there is no server '{missing}' to import"));
             return Err(match near {
                 Some(near) => failure.hint(format!("did you mean '{near}'?")),
                 None => failure,
             });
         }
         for step in &mut self.steps {
-            if step.action.writes() && !names.iter().any(|name| is(step, name)) {
-                step.action = Action::Skip("it was not asked for".to_owned());
+            if step.action.changes_config() && !names.iter().any(|name| is(step, name)) {
+                step.action = ImportAction::Skip("it was not asked for".to_owned());
             }
         }
         Ok(())
@@ -313,14 +327,14 @@ impl Plan {
     /// Those of `taken`.
     pub fn move_secrets(
         &mut self,
-        refuge: Refuge,
+        refuge: SecretDestination,
         taken: &mut dyn FnMut(&str, &Secret) -> Result<bool>,
     ) -> Result<Vec<(String, Secret)>> {
         let mut moved: Vec<(String, Secret)> = Vec::new();
-        for step in self.steps.iter_mut().filter(|step| step.action.writes()) {
-            for finding in &mut step.entry.secrets {
+        for step in self.steps.iter_mut().filter(|step| step.action.changes_config()) {
+            for finding in &mut step.server.secrets {
                 let secret = finding.secret();
-                let base: String = finding.variable.chars().take(LONGEST_NAME).collect();
+                let base: String = finding.variable.chars().take(MAX_SECRET_NAME_CHARS).collect();
                 let mut name = base.clone();
                 let mut number = 2;
                 while moved.iter().any(|(other, held)| *other == name && *held != secret) || taken(&name, &secret)? {
@@ -328,10 +342,10 @@ impl Plan {
                     number += 1;
                 }
                 let reference = match refuge {
-                    Refuge::Variables => format!("${{{name}}}"),
-                    Refuge::Keychain => format!("${{keychain:{name}}}"),
+                    SecretDestination::Variables => format!("${{{name}}}"),
+                    SecretDestination::Keychain => format!("${{keychain:{name}}}"),
                 };
-                finding.replace(&mut step.entry.server, &reference);
+                finding.replace(&mut step.server.config, &reference);
                 finding.variable.clone_from(&name);
                 if !moved.iter().any(|(other, _)| *other == name) {
                     moved.push((name, secret));
@@ -345,32 +359,37 @@ impl Plan {
     ///
     /// # Errors
     /// The problem and the entry that has it.
-    pub fn apply(&self, text: &str) -> Result<String, (Problem, &str)> {
-        self.written().try_fold(text.to_owned(), |text, step| {
-            let replace = matches!(step.action, Action::Replace(_));
-            insert(&text, &step.entry, &step.from, replace).map_err(|problem| (problem, step.entry.name.as_str()))
+    pub fn apply(&self, text: &str) -> Result<String, (RewriteError, &str)> {
+        self.written_steps().try_fold(text.to_owned(), |text, step| {
+            let replace = matches!(step.action, ImportAction::Replace(_));
+            insert_entry(&text, &step.server, &step.origin, replace)
+                .map_err(|problem| (problem, step.server.name.as_str()))
         })
     }
 }
 
 /// What the configuration says about an entry's name.
-fn judge(config: &Config, wish: &Wish, found: &Found, entry: &Entry) -> Action {
-    let Some(server) = config.get(&entry.name) else { return Action::Add };
+fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entry: &ImportedServer) -> ImportAction {
+    let Some(server) = config.server(&entry.name) else { return ImportAction::Add };
     let at = server.origin().to_string();
     if server.source.path == found.path {
-        return Action::Skip("mcpipe reads this file itself; 'mcpipe config trust' allows it".to_owned());
+        return ImportAction::Skip("mcpipe reads this file itself; 'mcpipe config trust' allows it".to_owned());
     }
-    if server.entry.same(&entry.server) {
-        return Action::Same(at);
+    if server.entry.is_equivalent(&entry.config) {
+        return ImportAction::Identical(at);
     }
     // What stands in another file would stay there, over this one or under it.
-    if wish.replace && server.source.path == wish.file { Action::Replace(at) } else { Action::Conflict(at) }
+    if wish.replace_existing && server.source.path == wish.target_file {
+        ImportAction::Replace(at)
+    } else {
+        ImportAction::Conflict(at)
+    }
 }
 
 /// An entry in a project's own file starts in that project without being told to.
-fn at_home_in(project: &Path, server: &mut Node) {
-    let here = super::finish::path_text(project);
-    if let Value::Table(members) = &mut server.value {
-        members.retain(|member| !(member.key == "cwd" && member.value.as_text() == Some(here.as_str())));
+fn remove_redundant_cwd(project: &Path, server: &mut ConfigNode) {
+    let here = super::finish::escaped_path(project);
+    if let ConfigValue::Table(members) = &mut server.value {
+        members.retain(|member| !(member.key == "cwd" && member.value.as_str() == Some(here.as_str())));
     }
 }

@@ -2,41 +2,42 @@
 
 use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
 
-use super::Entry;
-use super::secrets::masked;
-use crate::config::expand::is_literal;
-use crate::config::rewrite::{self, Problem};
-use crate::config::shown::speaks_of_secret;
-use crate::config::tree::{Node, Value};
+use super::ImportedServer;
+use super::secrets::redact_at;
+use crate::config::file::rewrite;
+use crate::config::file::rewrite::RewriteError;
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::redact::looks_secret;
+use crate::config::value::expand::is_literal;
 use crate::secret::REDACTED;
 
 /// A line of TOML longer than this is broken into a table of its own.
-const WIDTH: usize = 100;
+const MAX_LINE_WIDTH: usize = 100;
 
 /// The table of an entry, as it stands under `[servers.NAME]`.
 #[must_use]
-pub fn table(server: &Node) -> Table {
+pub fn toml_table(server: &ConfigNode) -> Table {
     let mut table = Table::new();
     for member in server.members() {
-        if let Some(item) = item(&member.key, &member.value) {
+        if let Some(item) = toml_item(&member.key, &member.value) {
             table.insert(&member.key, item);
         }
     }
     table
 }
 
-fn item(key: &str, node: &Node) -> Option<Item> {
-    if matches!(node.value, Value::Table(_)) {
-        let inline = value(node)?;
+fn toml_item(key: &str, node: &ConfigNode) -> Option<Item> {
+    if matches!(node.value, ConfigValue::Table(_)) {
+        let inline = toml_value(node)?;
         // What logs in has a table of its own, as in the manual.
-        if key == "auth" || inline.to_string().len() > WIDTH {
-            return Some(Item::Table(table(node)));
+        if key == "auth" || inline.to_string().len() > MAX_LINE_WIDTH {
+            return Some(Item::Table(toml_table(node)));
         }
         return Some(Item::Value(inline));
     }
-    let mut made = value(node)?;
+    let mut made = toml_value(node)?;
     if let Toml::Array(array) = &mut made
-        && array.to_string().len() > WIDTH
+        && array.to_string().len() > MAX_LINE_WIDTH
     {
         array.iter_mut().for_each(|item| item.decor_mut().set_prefix("\n    "));
         array.set_trailing("\n");
@@ -45,25 +46,25 @@ fn item(key: &str, node: &Node) -> Option<Item> {
     Some(Item::Value(made))
 }
 
-fn value(node: &Node) -> Option<Toml> {
+fn toml_value(node: &ConfigNode) -> Option<Toml> {
     Some(match &node.value {
-        Value::Text(text) => Toml::from(text.as_str()),
-        Value::Whole(number) => Toml::from(*number),
-        Value::Decimal(number) => Toml::Float(Formatted::new(*number)),
-        Value::Flag(flag) => Toml::from(*flag),
-        Value::List(items) => Toml::Array(items.iter().filter_map(value).collect::<Array>()),
-        Value::Table(members) => {
-            let pairs = members.iter().filter_map(|member| Some((member.key.as_str(), value(&member.value)?)));
+        ConfigValue::String(text) => Toml::from(text.as_str()),
+        ConfigValue::Integer(number) => Toml::from(*number),
+        ConfigValue::Float(number) => Toml::Float(Formatted::new(*number)),
+        ConfigValue::Bool(flag) => Toml::from(*flag),
+        ConfigValue::Array(items) => Toml::Array(items.iter().filter_map(toml_value).collect::<Array>()),
+        ConfigValue::Table(members) => {
+            let pairs = members.iter().filter_map(|member| Some((member.key.as_str(), toml_value(&member.value)?)));
             Toml::InlineTable(pairs.collect::<InlineTable>())
         }
-        Value::Other(_) => return None,
+        ConfigValue::Unsupported(_) => return None,
     })
 }
 
 /// The text of an entry's tables, under a comment that says where it comes from: what [`rewrite::add`] adds to a file.
 #[must_use]
-pub fn block(entry: &Entry, from: &str) -> String {
-    let mut made = table(&entry.server);
+pub fn toml_block(entry: &ImportedServer, from: &str) -> String {
+    let mut made = toml_table(&entry.config);
     let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     made.decor_mut().set_prefix(format!("# Imported from {from}\n"));
     let mut servers = Table::new();
@@ -77,69 +78,70 @@ pub fn block(entry: &Entry, from: &str) -> String {
 /// Writes an entry into the text of a configuration file; all else stays as it is.
 ///
 /// # Errors
-/// See [`Problem`]; a server of the same name is one unless it is to be replaced.
-pub fn insert(text: &str, entry: &Entry, from: &str, replace: bool) -> Result<String, Problem> {
+/// See [`RewriteError`]; a server of the same name is one unless it is to be replaced.
+pub fn insert_entry(text: &str, entry: &ImportedServer, from: &str, replace: bool) -> Result<String, RewriteError> {
     let name = entry.name.as_str();
     let without = match rewrite::remove(text, name) {
         Ok(without) if replace => Some(without),
-        Err(Problem::Missing) | Ok(_) => None,
+        Err(RewriteError::ServerNotFound) | Ok(_) => None,
         Err(problem) => return Err(problem),
     };
-    rewrite::add(without.as_deref().unwrap_or(text), name, &block(entry, from))
+    rewrite::add(without.as_deref().unwrap_or(text), name, &toml_block(entry, from))
 }
 
-impl Entry {
+impl ImportedServer {
     /// Whether it is behind a URL; otherwise it is started as a command.
     #[must_use]
-    pub fn target_is_url(&self) -> bool {
-        self.server.get("url").is_some()
+    pub fn is_url(&self) -> bool {
+        self.config.get("url").is_some()
     }
 
     /// What would run or be reached, in full: a command line, or a URL. Secrets are left out.
     ///
     /// It comes from a file that anybody may have written: control characters have to be made visible where it is shown.
     #[must_use]
-    pub fn target(&self) -> String {
-        let text = |key: &str| self.server.get(key).and_then(|member| member.value.as_text());
+    pub fn target_text(&self) -> String {
+        let text = |key: &str| self.config.get(key).and_then(|member| member.value.as_str());
         if let Some(url) = text("url") {
-            return masked(url, "url", &self.secrets);
+            return redact_at(url, "url", &self.secrets);
         }
-        let mut words: Vec<String> = text("command").map(quoted).into_iter().collect();
-        if let Some(Value::List(items)) = self.server.get("args").map(|member| &member.value.value) {
-            let args = items.iter().filter_map(Node::as_text).enumerate();
-            words.extend(args.map(|(at, arg)| quoted(&masked(arg, &format!("args[{at}]"), &self.secrets))));
+        let mut words: Vec<String> = text("command").map(shell_quoted).into_iter().collect();
+        if let Some(ConfigValue::Array(items)) = self.config.get("args").map(|member| &member.value.value) {
+            let args = items.iter().filter_map(ConfigNode::as_str).enumerate();
+            words.extend(args.map(|(at, arg)| shell_quoted(&redact_at(arg, &format!("args[{at}]"), &self.secrets))));
         }
         words.join(" ")
     }
 
     /// Everything else that it says, as `key = value` in TOML; secrets are left out, and their names stay.
     #[must_use]
-    pub fn settings(&self) -> Vec<String> {
+    pub fn setting_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for member in self.server.members() {
+        for member in self.config.members() {
             match member.key.as_str() {
                 "url" | "command" | "args" => {}
                 "env" | "headers" | "auth" => lines.extend(member.value.members().iter().filter_map(|pair| {
                     let place = format!("{}.{}", member.key, pair.key);
                     let hidden =
-                        self.secrets.iter().find(|finding| finding.place == place && finding.reference.is_none());
-                    let shown = match (hidden, pair.value.as_text()) {
-                        (Some(finding), Some(text)) => Toml::from(finding.hidden(text)),
+                        self.secrets.iter().find(|finding| finding.location == place && finding.reference.is_none());
+                    let shown = match (hidden, pair.value.as_str()) {
+                        (Some(finding), Some(text)) => Toml::from(finding.redact_in(text)),
                         (None, Some(text))
                             if member.key != "auth"
-                                && speaks_of_secret(&pair.key)
+                                && looks_secret(&pair.key)
                                 && is_literal(text)
                                 && !text.is_empty() =>
                         {
                             Toml::from(REDACTED)
                         }
-                        _ => value(&pair.value)?,
+                        _ => toml_value(&pair.value)?,
                     };
                     let shown = shown.to_string();
                     Some(format!("{place} = {}", shown.trim()))
                 })),
-                _ => lines
-                    .extend(value(&member.value).map(|value| format!("{} = {}", member.key, value.to_string().trim()))),
+                _ => lines.extend(
+                    toml_value(&member.value).map(|value| format!("{} = {}", member.key, value.to_string().trim())),
+                ),
             }
         }
         lines
@@ -147,7 +149,7 @@ impl Entry {
 }
 
 /// A word as a shell would need it, so that one argument with blanks is not taken for two.
-fn quoted(word: &str) -> String {
+fn shell_quoted(word: &str) -> String {
     // A reference is shown as it is written: no shell is run.
     let plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,~${}[]?&#".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,54 +1,54 @@
 //! Secrets that other clients' files hold as text, found so that they can be moved elsewhere.
 
-use super::variables::variable_name;
-use crate::config::expand::is_literal;
-use crate::config::tree::{Node, Value};
+use super::variables::to_variable_name;
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::value::expand::is_literal;
 use crate::secret::{REDACTED, Secret};
 
 /// A secret that stands in an entry as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct FoundSecret {
     /// Where it stands, as people say it: `env.GITHUB_TOKEN`, `headers.Authorization`, `args[2]`, `url`.
-    pub place: String,
+    pub location: String,
     /// The variable that could hold it; the name of the secret, where it is stored.
     pub variable: String,
     /// What stands in its place now, where it was moved elsewhere.
     pub reference: Option<String>,
     /// The steps to the string.
-    path: Vec<Step>,
+    segments: Vec<PathSegment>,
     /// The part of the string that is the secret, as it is written.
-    part: Secret,
+    secret_text: Secret,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum PathSegment {
     Key(String),
     Index(usize),
 }
 
-impl Finding {
+impl FoundSecret {
     /// The secret itself, to be stored elsewhere; escapes are undone.
     #[must_use]
     pub fn secret(&self) -> Secret {
-        Secret::new(self.part.reveal().replace("$${", "${"))
+        Secret::new(self.secret_text.reveal().replace("$${", "${"))
     }
 
     /// The string it stands in, without it.
     #[must_use]
-    pub fn hidden(&self, text: &str) -> String {
-        text.replace(self.part.reveal(), REDACTED)
+    pub fn redact_in(&self, text: &str) -> String {
+        text.replace(self.secret_text.reveal(), REDACTED)
     }
 
     /// Puts a reference such as `${GITHUB_TOKEN}` in the secret's place.
-    pub fn replace(&mut self, server: &mut Node, reference: &str) {
+    pub fn replace(&mut self, server: &mut ConfigNode, reference: &str) {
         self.reference = Some(reference.to_owned());
         let mut node = server;
-        for step in &self.path {
+        for step in &self.segments {
             let next = match (step, &mut node.value) {
-                (Step::Key(key), Value::Table(members)) => {
+                (PathSegment::Key(key), ConfigValue::Table(members)) => {
                     members.iter_mut().find(|member| member.key == *key).map(|member| &mut member.value)
                 }
-                (Step::Index(index), Value::List(items)) => items.get_mut(*index),
+                (PathSegment::Index(index), ConfigValue::Array(items)) => items.get_mut(*index),
                 _ => None,
             };
             match next {
@@ -56,8 +56,8 @@ impl Finding {
                 None => return,
             }
         }
-        if let Value::Text(text) = &mut node.value {
-            *text = text.replacen(self.part.reveal(), reference, 1);
+        if let ConfigValue::String(text) = &mut node.value {
+            *text = text.replacen(self.secret_text.reveal(), reference, 1);
         }
     }
 }
@@ -67,53 +67,59 @@ impl Finding {
 /// What could do something as part of a command line is shown whatever it looks like: hiding it would let a file
 /// hide a command behind the looks of a secret (SEC-06).
 #[must_use]
-pub fn masked(text: &str, place: &str, findings: &[Finding]) -> String {
+pub fn redact_at(text: &str, place: &str, findings: &[FoundSecret]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
-    match findings.iter().find(|finding| finding.place == place && finding.reference.is_none()) {
-        Some(finding) if finding.part.reveal().chars().all(harmless) => finding.hidden(text),
+    match findings.iter().find(|finding| finding.location == place && finding.reference.is_none()) {
+        Some(finding) if finding.secret_text.reveal().chars().all(harmless) => finding.redact_in(text),
         _ => text.to_owned(),
     }
 }
 
 /// The secrets of an entry.
 #[must_use]
-pub fn find(server_name: &str, server: &Node) -> Vec<Finding> {
+pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> {
     let mut found = Vec::new();
-    let prefix = variable_name(server_name);
+    let prefix = to_variable_name(server_name);
     let prefix = prefix.strip_prefix("INPUT_").unwrap_or(&prefix);
-    let mut add = |place: String, variable: String, path: Vec<Step>, part: &str| {
-        found.push(Finding { place, variable, reference: None, path, part: Secret::new(part) });
+    let mut add = |place: String, variable: String, path: Vec<PathSegment>, part: &str| {
+        found.push(FoundSecret {
+            location: place,
+            variable,
+            reference: None,
+            segments: path,
+            secret_text: Secret::new(part),
+        });
     };
-    let key = |word: &str| Step::Key(word.to_owned());
+    let key = |word: &str| PathSegment::Key(word.to_owned());
     for table in ["env", "headers", "auth"] {
         let Some(member) = server.get(table) else { continue };
         for pair in member.value.members() {
-            let Some(text) = pair.value.as_text() else { continue };
+            let Some(text) = pair.value.as_str() else { continue };
             let Some((inner, part)) = secret_part(&pair.key, text) else { continue };
             let variable = match table {
-                "env" if !inner.is_empty() => format!("{}_{}", variable_name(&pair.key), variable_name(inner)),
-                "env" => variable_name(&pair.key),
+                "env" if !inner.is_empty() => format!("{}_{}", to_variable_name(&pair.key), to_variable_name(inner)),
+                "env" => to_variable_name(&pair.key),
                 _ if pair.key.eq_ignore_ascii_case("authorization") => format!("{prefix}_TOKEN"),
-                _ => format!("{prefix}_{}", variable_name(&pair.key)),
+                _ => format!("{prefix}_{}", to_variable_name(&pair.key)),
             };
             add(format!("{table}.{}", pair.key), variable, vec![key(table), key(&pair.key)], part);
         }
     }
-    if let Some(Value::List(items)) = server.get("args").map(|member| &member.value.value) {
+    if let Some(ConfigValue::Array(items)) = server.get("args").map(|member| &member.value.value) {
         let mut before = "";
         for (index, item) in items.iter().enumerate() {
-            let text = item.as_text().unwrap_or_default();
+            let text = item.as_str().unwrap_or_default();
             if let Some((name, part)) = secret_argument(before, text) {
-                let path = vec![key("args"), Step::Index(index)];
-                add(format!("args[{index}]"), format!("{prefix}_{}", variable_name(name)), path, part);
+                let path = vec![key("args"), PathSegment::Index(index)];
+                add(format!("args[{index}]"), format!("{prefix}_{}", to_variable_name(name)), path, part);
             }
             before = text;
         }
     }
-    if let Some(url) = server.get("url").and_then(|member| member.value.as_text())
+    if let Some(url) = server.get("url").and_then(|member| member.value.as_str())
         && let Some((name, part)) = secret_in_url(url)
     {
-        add("url".to_owned(), format!("{prefix}_{}", variable_name(name)), vec![key("url")], part);
+        add("url".to_owned(), format!("{prefix}_{}", to_variable_name(name)), vec![key("url")], part);
     }
     found
 }
@@ -127,10 +133,10 @@ fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
     }
     let bare = ["Bearer ", "bearer ", "Basic ", "token ", "Token "].iter().find_map(|scheme| text.strip_prefix(scheme));
     let part = bare.unwrap_or(text).trim();
-    if is_secret_name(name) && !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1") {
+    if is_likely_secret(name) && !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1") {
         return Some(("", part));
     }
-    known(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
+    known_token(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
 }
 
 /// The secret in an argument: after a flag that asks for one, behind `=`, or known by its looks.
@@ -139,25 +145,25 @@ fn secret_argument<'a>(before: &'a str, text: &'a str) -> Option<(&'a str, &'a s
         return None;
     }
     if let Some((flag, value)) = text.split_once('=') {
-        if !value.is_empty() && !flag.contains(' ') && is_secret_name(flag) {
+        if !value.is_empty() && !flag.contains(' ') && is_likely_secret(flag) {
             return Some((flag.trim_start_matches('-'), value));
         }
         // `--header=Authorization: Bearer x` and the like.
-        if let Some(found) = header(value) {
+        if let Some(found) = secret_in_header(value) {
             return Some(found);
         }
     }
-    if before.starts_with('-') && !text.starts_with('-') && !before.contains('=') && is_secret_name(before) {
+    if before.starts_with('-') && !text.starts_with('-') && !before.contains('=') && is_likely_secret(before) {
         return Some((before.trim_start_matches('-'), text));
     }
-    header(text).or_else(|| known(text).map(|part| ("token", part))).or_else(|| secret_in_url(text))
+    secret_in_header(text).or_else(|| known_token(text).map(|part| ("token", part))).or_else(|| secret_in_url(text))
 }
 
 /// `Name: value`, as bridges take headers.
-fn header(text: &str) -> Option<(&str, &str)> {
+fn secret_in_header(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(':')?;
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    if plain && !value.starts_with("//") && is_secret_name(name) {
+    if plain && !value.starts_with("//") && is_likely_secret(name) {
         secret_part(name, value.trim()).map(|(_, part)| (name, part))
     } else {
         None
@@ -181,12 +187,12 @@ fn secret_in_url(text: &str) -> Option<(&str, &str)> {
     let query = query.split('#').next().unwrap_or_default();
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        (is_secret_name(name) && !value.is_empty()).then_some((name, value))
+        (is_likely_secret(name) && !value.is_empty()).then_some((name, value))
     })
 }
 
 /// How well-known services begin their tokens.
-const PREFIXES: &[&str] = &[
+const TOKEN_PREFIXES: &[&str] = &[
     "ghp_",
     "gho_",
     "ghu_",
@@ -216,14 +222,14 @@ const PREFIXES: &[&str] = &[
 ];
 
 /// A token known by its looks.
-fn known(text: &str) -> Option<&str> {
+fn known_token(text: &str) -> Option<&str> {
     let plain = text.len() >= 16 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
     let digit = text.contains(|c: char| c.is_ascii_digit());
-    (plain && digit && PREFIXES.iter().any(|prefix| text.starts_with(prefix))).then_some(text)
+    (plain && digit && TOKEN_PREFIXES.iter().any(|prefix| text.starts_with(prefix))).then_some(text)
 }
 
 /// Words that make a name the name of a secret.
-const TELLING: &[&str] = &[
+const SECRET_WORDS: &[&str] = &[
     "TOKEN",
     "SECRET",
     "PASSWORD",
@@ -246,7 +252,7 @@ const TELLING: &[&str] = &[
 ];
 
 /// Last words that say the value is about a secret and none itself.
-const ABOUT: &[&str] = &[
+const METADATA_WORDS: &[&str] = &[
     "FILE",
     "PATH",
     "DIR",
@@ -274,24 +280,24 @@ const ABOUT: &[&str] = &[
 ];
 
 /// Whether something with this name is likely to be secret: `GITHUB_TOKEN`, `x-api-key`, `--apiKey`.
-fn is_secret_name(name: &str) -> bool {
-    let snake = variable_name(name);
+fn is_likely_secret(name: &str) -> bool {
+    let snake = to_variable_name(name);
     let words: Vec<&str> = snake.split('_').collect();
-    let telling = words.iter().any(|word| TELLING.contains(word));
+    let telling = words.iter().any(|word| SECRET_WORDS.contains(word));
     let public = words.contains(&"PUBLIC") || words.contains(&"PUBLISHABLE");
-    telling && !public && !words.last().is_some_and(|word| ABOUT.contains(word))
+    telling && !public && !words.last().is_some_and(|word| METADATA_WORDS.contains(word))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::tree::parse_toml;
+    use crate::config::file::tree::parse_toml;
 
-    fn places(toml: &str) -> Vec<String> {
-        find("my-api", &parse_toml(toml).unwrap())
+    fn found_secrets(toml: &str) -> Vec<String> {
+        find_secrets("my-api", &parse_toml(toml).unwrap())
             .iter()
-            .map(|finding| format!("{} {} {}", finding.place, finding.variable, finding.secret().reveal()))
+            .map(|finding| format!("{} {} {}", finding.location, finding.variable, finding.secret().reveal()))
             .collect()
     }
 
@@ -311,7 +317,7 @@ mod tests {
             ("url = 'https://x/mcp?api_key=abc&b=c'", "url MY_API_API_KEY abc"),
             ("env.SECRET = 'a$${b'", "env.SECRET SECRET a${b"),
         ] {
-            assert_eq!(places(toml), [found], "{toml}");
+            assert_eq!(found_secrets(toml), [found], "{toml}");
         }
     }
 
@@ -333,29 +339,29 @@ mod tests {
             "url = 'https://x/mcp?team=a'",
             "auth.client_id = 'abc'",
         ] {
-            assert_eq!(places(toml), Vec::<String>::new(), "{toml}");
+            assert_eq!(found_secrets(toml), Vec::<String>::new(), "{toml}");
         }
     }
 
     #[test]
     fn a_reference_takes_the_place_of_the_secret_alone() {
         let mut server = parse_toml("headers.Authorization = 'Bearer abc'\nargs = ['--token=xyz']").unwrap();
-        for mut finding in find("a", &server) {
+        for mut finding in find_secrets("a", &server) {
             finding.replace(&mut server, &format!("${{{}}}", finding.variable));
         }
         let expected =
             parse_toml("headers.Authorization = 'Bearer ${A_TOKEN}'\nargs = ['--token=${A_TOKEN}']").unwrap();
-        assert!(server.same(&expected), "{server:?}");
-        assert_eq!(find("a", &server), []);
+        assert!(server.is_equivalent(&expected), "{server:?}");
+        assert_eq!(find_secrets("a", &server), []);
     }
 
     #[test]
     fn showing_hides_secrets_but_never_a_command() {
         let server = parse_toml("args = ['--token', 'x; rm -rf /', '--key=abc']").unwrap();
-        let findings = find("a", &server);
+        let findings = find_secrets("a", &server);
         assert_eq!(findings.len(), 2);
-        assert_eq!(masked("x; rm -rf /", "args[1]", &findings), "x; rm -rf /");
-        assert_eq!(masked("--key=abc", "args[2]", &findings), "--key=[redacted]");
+        assert_eq!(redact_at("x; rm -rf /", "args[1]", &findings), "x; rm -rf /");
+        assert_eq!(redact_at("--key=abc", "args[2]", &findings), "--key=[redacted]");
         assert!(!format!("{findings:?}").contains("abc"), "no secret in Debug");
     }
 }

@@ -10,18 +10,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::expand::expand;
-use crate::config::tree;
-use plan::{Action, Plan, Refuge, What, Wish, plan};
+use crate::config::file::tree;
+use crate::config::value::expand::expand;
+use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, SecretDestination, plan_import};
 
 /// A machine with a home and a project, and nothing but the files of one test.
-struct Machine {
+struct ImportTestEnv {
     root: tempfile::TempDir,
 }
 
-impl Machine {
+impl ImportTestEnv {
     fn new() -> Self {
-        let machine = Machine { root: tempfile::tempdir().unwrap() };
+        let machine = ImportTestEnv { root: tempfile::tempdir().unwrap() };
         fs::create_dir_all(machine.path("/home/ada")).unwrap();
         fs::create_dir_all(machine.path("/work/site/src")).unwrap();
         machine
@@ -32,7 +32,7 @@ impl Machine {
     }
 
     /// Puts a fixture where its client has it; `/work` and `/home` in it are those of this machine.
-    fn put(&self, fixture: &str, at: &str) -> PathBuf {
+    fn put_fixture(&self, fixture: &str, at: &str) -> PathBuf {
         let text = fs::read_to_string(fixtures().join(fixture)).unwrap();
         let work = self.path("/work").display().to_string().replace('\\', "/");
         let text = text.replace("\"/work/", &format!("\"{work}/"));
@@ -50,15 +50,15 @@ impl Machine {
         Environment::new([("HOME", self.path("/home/ada").to_str().unwrap())], &self.path("/work/site/src"))
     }
 
-    fn hide(&self, text: &str) -> String {
+    fn strip_root(&self, text: &str) -> String {
         text.replace(&self.root.path().display().to_string(), "")
     }
 
-    fn import(&self, path: &Path) -> Imported {
-        let found = places::on(&self.environment(), Platform::Linux, None);
+    fn import(&self, path: &Path) -> ImportedFile {
+        let found = clients::discover_on(&self.environment(), Platform::Linux, None);
         let found = found.into_iter().find(|found| found.path == path);
-        let found = found.unwrap_or_else(|| recognize(&self.environment(), path).unwrap());
-        read_on(&self.environment(), Platform::Linux, &found).unwrap()
+        let found = found.unwrap_or_else(|| recognize_file(&self.environment(), path).unwrap());
+        read_client_file_on(&self.environment(), Platform::Linux, &found).unwrap()
     }
 }
 
@@ -67,38 +67,38 @@ fn fixtures() -> PathBuf {
 }
 
 /// Everything that an import says, for comparing and for reading.
-fn report(imported: &Imported) -> String {
-    let mut out = format!("{} ({})\n", imported.shown, imported.found.client.title());
-    for entry in &imported.entries {
-        writeln!(out, "\n## {} at line {}: {}", entry.name, entry.line, entry.target()).unwrap();
+fn render_report(imported: &ImportedFile) -> String {
+    let mut out = format!("{} ({})\n", imported.display_path, imported.file.client.title());
+    for entry in &imported.servers {
+        writeln!(out, "\n## {} at line {}: {}", entry.name, entry.line, entry.target_text()).unwrap();
         if let Some(project) = &entry.project {
             writeln!(out, "# for {}", project.display()).unwrap();
         }
-        for setting in entry.settings() {
+        for setting in entry.setting_lines() {
             writeln!(out, "# shown: {setting}").unwrap();
         }
         for note in &entry.notes {
             writeln!(out, "# note: {note}").unwrap();
         }
         for secret in &entry.secrets {
-            writeln!(out, "# secret: {} as {}", secret.place, secret.variable).unwrap();
+            writeln!(out, "# secret: {} as {}", secret.location, secret.variable).unwrap();
         }
-        let from = format!("{}, {}", imported.found.client.title(), imported.shown);
-        out.push_str(&render::insert("", entry, &from, false).unwrap());
+        let from = format!("{}, {}", imported.file.client.title(), imported.display_path);
+        out.push_str(&render::insert_entry("", entry, &from, false).unwrap());
     }
-    for problem in &imported.problems {
+    for problem in &imported.diagnostics {
         writeln!(out, "\n! {problem}").unwrap();
     }
     out
 }
 
-fn golden(fixture: &str, at: &str) {
-    let machine = Machine::new();
+fn check_golden(fixture: &str, at: &str) {
+    let machine = ImportTestEnv::new();
     if fixture == "claude-code-project.json" {
-        machine.put("claude-code-settings.json", "/work/site/.claude/settings.local.json");
+        machine.put_fixture("claude-code-settings.json", "/work/site/.claude/settings.local.json");
     }
-    let path = machine.put(fixture, at);
-    let said = machine.hide(&report(&machine.import(&path)));
+    let path = machine.put_fixture(fixture, at);
+    let said = machine.strip_root(&render_report(&machine.import(&path)));
     let expected = fixtures().join(format!("{fixture}.expected"));
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&expected, &said).unwrap();
@@ -108,69 +108,69 @@ fn golden(fixture: &str, at: &str) {
 
 #[test]
 fn claude_code() {
-    golden("claude-code.json", "/home/ada/.claude.json");
-    golden("claude-code-project.json", "/work/site/.mcp.json");
+    check_golden("claude-code.json", "/home/ada/.claude.json");
+    check_golden("claude-code-project.json", "/work/site/.mcp.json");
 }
 
 #[test]
 fn claude_desktop() {
-    golden("claude-desktop.json", "/home/ada/.config/Claude/claude_desktop_config.json");
+    check_golden("claude-desktop.json", "/home/ada/.config/Claude/claude_desktop_config.json");
 }
 
 #[test]
 fn cursor() {
-    golden("cursor.json", "/home/ada/.cursor/mcp.json");
-    golden("cursor-project.json", "/work/site/.cursor/mcp.json");
+    check_golden("cursor.json", "/home/ada/.cursor/mcp.json");
+    check_golden("cursor-project.json", "/work/site/.cursor/mcp.json");
 }
 
 #[test]
 fn vs_code() {
-    golden("vscode.json", "/home/ada/.config/Code/User/mcp.json");
-    golden("vscode-workspace.json", "/work/site/.vscode/mcp.json");
-    golden("vscode-settings.json", "/home/ada/.config/Code/User/settings.json");
+    check_golden("vscode.json", "/home/ada/.config/Code/User/mcp.json");
+    check_golden("vscode-workspace.json", "/work/site/.vscode/mcp.json");
+    check_golden("vscode-settings.json", "/home/ada/.config/Code/User/settings.json");
 }
 
 #[test]
 fn codex() {
-    golden("codex.toml", "/home/ada/.codex/config.toml");
+    check_golden("codex.toml", "/home/ada/.codex/config.toml");
 }
 
 #[test]
 fn windsurf() {
-    golden("windsurf.json", "/home/ada/.codeium/windsurf/mcp_config.json");
+    check_golden("windsurf.json", "/home/ada/.codeium/windsurf/mcp_config.json");
 }
 
 #[test]
 fn gemini() {
-    golden("gemini.json", "/work/site/.gemini/settings.json");
+    check_golden("gemini.json", "/work/site/.gemini/settings.json");
 }
 
 #[test]
 fn opencode() {
-    golden("opencode.jsonc", "/home/ada/.config/opencode/opencode.jsonc");
-    golden("opencode-2.jsonc", "/work/site/.opencode/opencode.jsonc");
+    check_golden("opencode.jsonc", "/home/ada/.config/opencode/opencode.jsonc");
+    check_golden("opencode-2.jsonc", "/work/site/.opencode/opencode.jsonc");
 }
 
 #[test]
 fn zed() {
-    golden("zed.json", "/home/ada/.config/zed/settings.json");
+    check_golden("zed.json", "/home/ada/.config/zed/settings.json");
 }
 
 #[test]
 fn mcporter() {
-    golden("mcporter.jsonc", "/work/site/config/mcporter.jsonc");
+    check_golden("mcporter.jsonc", "/work/site/config/mcporter.jsonc");
 }
 
 #[test]
 fn any_other_file() {
-    golden("other.json", "/home/ada/servers.json");
+    check_golden("other.json", "/home/ada/servers.json");
 }
 
 /// Numbers that look random and are the same in every run.
-struct Dice(u64);
+struct ImportTestRng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl ImportTestRng {
+    fn below(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -183,41 +183,41 @@ impl Dice {
             "a", "Z9", " ", "\"", "'", "\\", "\n", "\t", "$", "{", "}", "${", "$${", "${A}", "${A:-b}", "{env:A}", "é",
             "日", "#", "=", ",", "]", "%", "~/", "--x", "\u{7f}", "\u{202e}", ":-", "'''", "\"\"\"", "\r\n", "\u{0}",
         ];
-        (0..self.roll(6)).map(|_| PARTS[self.roll(PARTS.len())]).collect()
+        (0..self.below(6)).map(|_| PARTS[self.below(PARTS.len())]).collect()
     }
 }
 
 #[test]
-fn what_is_imported_written_and_read_again_means_the_same() {
-    let machine = Machine::new();
+fn an_imported_entry_survives_a_round_trip() {
+    let machine = ImportTestEnv::new();
     let environment = machine.environment();
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut dice = ImportTestRng(0x9e37_79b9_7f4a_7c15);
     let ours = "# mine\n[defaults]\ntimeout = \"5s\" # soon\n";
     for round in 0..400 {
-        let args: Vec<String> = (0..dice.roll(5)).map(|_| dice.text()).collect();
-        let env: BTreeMap<String, String> = (0..dice.roll(4)).map(|n| (format!("V{n}"), dice.text())).collect();
+        let args: Vec<String> = (0..dice.below(5)).map(|_| dice.text()).collect();
+        let env: BTreeMap<String, String> = (0..dice.below(4)).map(|n| (format!("V{n}"), dice.text())).collect();
         let program = format!("run{}", dice.text());
         let server = serde_json::json!({ "command": program, "args": args, "env": env });
         let json = serde_json::json!({ "mcpServers": { format!("s{round}"): server } });
         let path = machine.write("/home/ada/.config/Claude/claude_desktop_config.json", &json.to_string());
         let imported = machine.import(&path);
-        let entry = imported.entries.first().unwrap_or_else(|| panic!("{json}: {:?}", imported.problems));
+        let entry = imported.servers.first().unwrap_or_else(|| panic!("{json}: {:?}", imported.diagnostics));
 
-        let file = render::insert(ours, entry, "a\nb", false).unwrap();
+        let file = render::insert_entry(ours, entry, "a\nb", false).unwrap();
         assert!(file.starts_with(ours), "all else is kept: {file}");
         let root = tree::parse_toml(&file).unwrap();
         let read = &root.get("servers").unwrap().value.get(&entry.name).unwrap().value;
-        assert!(read.same(&entry.server), "{json}\n{file}");
+        assert!(read.is_equivalent(&entry.config), "{json}\n{file}");
 
         // Claude Desktop expands nothing, so what runs here is what ran there, to the byte.
-        let ran = |node: &Node| {
-            expand(node.as_text().unwrap(), &environment, &mut |secret| panic!("{secret:?}")).unwrap().text
+        let ran = |node: &ConfigNode| {
+            expand(node.as_str().unwrap(), &environment, &mut |secret| panic!("{secret:?}")).unwrap().text
         };
         if !program.contains('/') {
             assert_eq!(ran(&read.get("command").unwrap().value), program);
         }
         let items = match read.get("args").map(|member| &member.value.value) {
-            Some(Value::List(items)) => items.clone(),
+            Some(ConfigValue::Array(items)) => items.clone(),
             _ => Vec::new(),
         };
         assert_eq!(items.iter().map(ran).collect::<Vec<_>>(), args);
@@ -228,8 +228,8 @@ fn what_is_imported_written_and_read_again_means_the_same() {
 }
 
 #[test]
-fn no_member_is_dropped_without_a_word() {
-    let machine = Machine::new();
+fn every_ignored_member_is_noted() {
+    let machine = ImportTestEnv::new();
     for (at, container) in [
         ("/home/ada/.claude.json", "mcpServers"),
         ("/home/ada/.config/Claude/claude_desktop_config.json", "mcpServers"),
@@ -248,7 +248,7 @@ fn no_member_is_dropped_without_a_word() {
         });
         let path = machine.write(at, &serde_json::json!({ container: { "x": server } }).to_string());
         let imported = machine.import(&path);
-        let said = imported.entries[0].notes.join("\n");
+        let said = imported.servers[0].notes.join("\n");
         for key in ["comand", "args", "env", "headers", "cwd", "disabled", "weird"] {
             assert!(said.contains(key), "{at}: {key} is not in\n{said}");
         }
@@ -256,21 +256,21 @@ fn no_member_is_dropped_without_a_word() {
     }
 }
 
-fn planned(machine: &Machine, ours: &str, wish: &Wish) -> Result<Plan> {
+fn plan_with_config(machine: &ImportTestEnv, ours: &str, wish: &ImportOptions) -> Result<ImportPlan> {
     machine.write("/home/ada/.config/mcpipe/config.toml", ours);
     let environment = machine.environment();
     let config = crate::config::Config::load(&environment, None).unwrap();
-    plan(&environment, &config, wish)
+    plan_import(&environment, &config, wish)
 }
 
-fn steps(plan: &Plan) -> Vec<String> {
-    plan.steps.iter().map(|step| format!("{} {}", step.entry.name, step.action.as_str())).collect()
+fn step_summaries(plan: &ImportPlan) -> Vec<String> {
+    plan.steps.iter().map(|step| format!("{} {}", step.server.name, step.action.as_str())).collect()
 }
 
 #[test]
 fn a_plan_says_what_is_added_and_what_is_not() {
-    let machine = Machine::new();
-    machine.put("claude-code.json", "/home/ada/.claude.json");
+    let machine = ImportTestEnv::new();
+    machine.put_fixture("claude-code.json", "/home/ada/.claude.json");
     machine.write(
         "/home/ada/.cursor/mcp.json",
         r#"{"mcpServers": {
@@ -282,65 +282,73 @@ fn a_plan_says_what_is_added_and_what_is_not() {
     machine.write("/work/site/.mcp.json", r#"{"mcpServers": {"here": {"command": "here"}}}"#);
     let ours = "[servers.kept]\ncommand = 'kept'\n[servers.mine]\ncommand = 'mine'\n";
     let config = machine.path("/home/ada/.config/mcpipe/config.toml");
-    let plan = planned(&machine, ours, &Wish { file: config.clone(), ..Wish::default() }).unwrap();
+    let plan =
+        plan_with_config(&machine, ours, &ImportOptions { target_file: config.clone(), ..ImportOptions::default() })
+            .unwrap();
     // 'github-site' is of the project we are in; another 'github' is there already.
     let expected = "github add, local-files add, old add, login add, github-site add, paused add, here skip, \
                     old skip, github-cursor add, kept same, mine conflict";
-    assert_eq!(steps(&plan).join(", "), expected);
-    let mine = plan.steps.iter().find(|step| step.entry.name == "mine").unwrap();
-    assert_eq!(mine.action, Action::Conflict("~/.config/mcpipe/config.toml:3".into()));
-    assert!(plan.problems.iter().any(|problem| problem.message.contains("'sdk'")));
+    assert_eq!(step_summaries(&plan).join(", "), expected);
+    let mine = plan.steps.iter().find(|step| step.server.name == "mine").unwrap();
+    assert_eq!(mine.action, ImportAction::Conflict("~/.config/mcpipe/config.toml:3".into()));
+    assert!(plan.diagnostics.iter().any(|problem| problem.message.contains("'sdk'")));
 
     // Two secrets of one name get two variables.
     let variables: Vec<&str> =
-        plan.steps.iter().flat_map(|step| &step.entry.secrets).map(|finding| finding.variable.as_str()).collect();
+        plan.steps.iter().flat_map(|step| &step.server.secrets).map(|finding| finding.variable.as_str()).collect();
     assert_eq!(variables, ["GITHUB_TOKEN", "CACHE_KEY", "GITHUB_CURSOR_CACHE_KEY"]);
 
-    let replacing = Wish { file: config, replace: true, ..Wish::default() };
-    let plan = planned(&machine, ours, &replacing).unwrap();
-    assert!(steps(&plan).contains(&"mine replace".to_owned()));
+    let replacing = ImportOptions { target_file: config, replace_existing: true, ..ImportOptions::default() };
+    let plan = plan_with_config(&machine, ours, &replacing).unwrap();
+    assert!(step_summaries(&plan).contains(&"mine replace".to_owned()));
     let text = plan.apply(ours).unwrap();
     let root = tree::parse_toml(&text).unwrap();
     let servers = &root.get("servers").unwrap().value;
     let command = servers.get("mine").unwrap().value.get("command").unwrap();
-    assert_eq!(command.value.as_text(), Some("theirs"));
+    assert_eq!(command.value.as_str(), Some("theirs"));
     assert!(text.starts_with("[servers.kept]\ncommand = 'kept'\n"), "{text}");
     // What somebody else added in the meantime is not replaced.
     let (problem, name) = plan.apply(&format!("{ours}[servers.old]\ncommand = 'x'\n")).unwrap_err();
-    assert_eq!((problem, name), (crate::config::rewrite::Problem::Taken, "old"));
+    assert_eq!((problem, name), (crate::config::file::rewrite::RewriteError::ServerExists, "old"));
 }
 
 #[test]
 fn entries_of_other_projects_are_taken_only_when_asked_for() {
-    let machine = Machine::new();
+    let machine = ImportTestEnv::new();
     let projects = serde_json::json!({ "projects": {
         "/elsewhere": { "mcpServers": { "far": { "command": "far" } } },
         machine.path("/work/site").to_str().unwrap(): { "mcpServers": { "near": { "command": "near" } } },
     }});
     machine.write("/home/ada/.claude.json", &projects.to_string());
-    let what = What::Client(Client::ClaudeCode);
-    let plan = planned(&machine, "", &Wish { what: what.clone(), ..Wish::default() }).unwrap();
-    assert_eq!(steps(&plan), ["far skip", "near add"]);
-    let plan = planned(&machine, "", &Wish { what, all: true, ..Wish::default() }).unwrap();
-    assert_eq!(steps(&plan), ["far add", "near add"]);
+    let what = ImportSource::Client(ImportClient::ClaudeCode);
+    let plan =
+        plan_with_config(&machine, "", &ImportOptions { source: what.clone(), ..ImportOptions::default() }).unwrap();
+    assert_eq!(step_summaries(&plan), ["far skip", "near add"]);
+    let plan =
+        plan_with_config(&machine, "", &ImportOptions { source: what, all_projects: true, ..ImportOptions::default() })
+            .unwrap();
+    assert_eq!(step_summaries(&plan), ["far add", "near add"]);
 }
 
 #[test]
 fn a_projects_own_file_needs_no_directory() {
-    let machine = Machine::new();
+    let machine = ImportTestEnv::new();
     machine.write("/work/site/.cursor/mcp.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
     let project = machine.path("/work/site");
-    let plan = planned(&machine, "", &Wish { project: Some(project), ..Wish::default() }).unwrap();
+    let plan =
+        plan_with_config(&machine, "", &ImportOptions { project: Some(project), ..ImportOptions::default() }).unwrap();
     assert_eq!(plan.apply("").unwrap().lines().skip(1).collect::<Vec<_>>(), ["[servers.x]", "command = \"x\""]);
 }
 
 #[test]
 fn secrets_can_be_moved_to_variables() {
-    let machine = Machine::new();
-    let path = machine.put("claude-desktop.json", "/home/ada/claude_desktop_config.json");
-    let mut plan = planned(&machine, "", &Wish { what: What::File(path), ..Wish::default() }).unwrap();
+    let machine = ImportTestEnv::new();
+    let path = machine.put_fixture("claude-desktop.json", "/home/ada/claude_desktop_config.json");
+    let mut plan =
+        plan_with_config(&machine, "", &ImportOptions { source: ImportSource::File(path), ..ImportOptions::default() })
+            .unwrap();
     let moved: Vec<(String, String)> = plan
-        .move_secrets(Refuge::Variables, &mut |_, _| Ok(false))
+        .move_secrets(SecretDestination::Variables, &mut |_, _| Ok(false))
         .unwrap()
         .into_iter()
         .map(|(name, secret)| (name, secret.reveal().to_owned()))
@@ -353,64 +361,70 @@ fn secrets_can_be_moved_to_variables() {
 
 #[test]
 fn only_the_servers_asked_for() {
-    let machine = Machine::new();
-    machine.put("claude-desktop.json", "/home/ada/x.json");
-    let wish = Wish { what: What::File(machine.path("/home/ada/x.json")), ..Wish::default() };
-    let mut plan = planned(&machine, "", &wish).unwrap();
-    plan.only(&["weather".into()]).unwrap();
-    assert_eq!(steps(&plan), ["filesystem skip", "weather add", "bridge skip"]);
-    let failure = plan.only(&["wether".into()]).unwrap_err();
-    assert_eq!(failure.class(), Class::Usage);
+    let machine = ImportTestEnv::new();
+    machine.put_fixture("claude-desktop.json", "/home/ada/x.json");
+    let wish =
+        ImportOptions { source: ImportSource::File(machine.path("/home/ada/x.json")), ..ImportOptions::default() };
+    let mut plan = plan_with_config(&machine, "", &wish).unwrap();
+    plan.retain_named(&["weather".into()]).unwrap();
+    assert_eq!(step_summaries(&plan), ["filesystem skip", "weather add", "bridge skip"]);
+    let failure = plan.retain_named(&["wether".into()]).unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::Usage);
     assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'weather'?"));
 }
 
 #[test]
 fn failures_name_the_file_and_the_next_step() {
-    let machine = Machine::new();
+    let machine = ImportTestEnv::new();
     let environment = machine.environment();
-    let failure = planned(&machine, "", &Wish::default()).unwrap_err();
-    assert_eq!(failure.class(), Class::Config);
-    let wish = Wish { what: What::Client(Client::Cursor), ..Wish::default() };
-    let failure = planned(&machine, "", &wish).unwrap_err();
+    let failure = plan_with_config(&machine, "", &ImportOptions::default()).unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::Config);
+    let wish = ImportOptions { source: ImportSource::Client(ImportClient::Cursor), ..ImportOptions::default() };
+    let failure = plan_with_config(&machine, "", &wish).unwrap_err();
     assert!(failure.details().causes.iter().any(|cause| cause.contains("~/.cursor/mcp.json")), "{failure}");
 
     // A broken file is a failure where it was named, and one among others where everything is read.
     let broken = machine.write("/home/ada/.cursor/mcp.json", "{\n  \"mcpServers\": {,}\n}");
     machine.write("/home/ada/.gemini/settings.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
-    let failure = planned(&machine, "", &Wish { what: What::File(broken), ..Wish::default() }).unwrap_err();
+    let failure = plan_with_config(
+        &machine,
+        "",
+        &ImportOptions { source: ImportSource::File(broken), ..ImportOptions::default() },
+    )
+    .unwrap_err();
     assert!(failure.to_string().starts_with("~/.cursor/mcp.json:2:18: this is not JSON"), "{failure}");
-    let plan = planned(&machine, "", &Wish::default()).unwrap();
-    assert_eq!((steps(&plan), plan.failures.len()), (vec!["x add".to_owned()], 1));
+    let plan = plan_with_config(&machine, "", &ImportOptions::default()).unwrap();
+    assert_eq!((step_summaries(&plan), plan.read_failures.len()), (vec!["x add".to_owned()], 1));
 
     let nothing = machine.write("/home/ada/other.json", r#"{"a": 1}"#);
-    assert!(recognize(&environment, &nothing).is_err());
-    assert!(recognize(&environment, Path::new("no-such.json")).is_err());
-    assert_eq!(What::parse(&environment, "cursor").unwrap(), What::Client(Client::Cursor));
-    assert_eq!(What::parse(&environment, "x/y").unwrap(), What::File("x/y".into()));
-    let failure = What::parse(&environment, "curser").unwrap_err();
+    assert!(recognize_file(&environment, &nothing).is_err());
+    assert!(recognize_file(&environment, Path::new("no-such.json")).is_err());
+    assert_eq!(ImportSource::parse(&environment, "cursor").unwrap(), ImportSource::Client(ImportClient::Cursor));
+    assert_eq!(ImportSource::parse(&environment, "x/y").unwrap(), ImportSource::File("x/y".into()));
+    let failure = ImportSource::parse(&environment, "curser").unwrap_err();
     assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'cursor'?"));
 }
 
 #[test]
 fn files_are_recognized_by_what_they_hold() {
-    let machine = Machine::new();
+    let machine = ImportTestEnv::new();
     for (fixture, at, client) in [
-        ("codex.toml", "/x/a.toml", Client::Codex),
-        ("zed.json", "/x/b.json", Client::Zed),
-        ("opencode.jsonc", "/x/opencode.jsonc", Client::OpenCode),
-        ("opencode-2.jsonc", "/x/c.json", Client::OpenCode),
-        ("vscode.json", "/x/d.json", Client::VsCode),
-        ("vscode-settings.json", "/x/.vscode/settings.json", Client::VsCode),
-        ("gemini.json", "/x/.gemini/settings.json", Client::Gemini),
-        ("cursor.json", "/x/.cursor/mcp.json", Client::Cursor),
-        ("windsurf.json", "/x/mcp_config.json", Client::Windsurf),
-        ("mcporter.jsonc", "/x/mcporter.jsonc", Client::Mcporter),
-        ("claude-code.json", "/x/.claude.json", Client::ClaudeCode),
-        ("claude-code-project.json", "/x/.mcp.json", Client::ClaudeCode),
-        ("claude-desktop.json", "/x/claude_desktop_config.json", Client::ClaudeDesktop),
-        ("other.json", "/x/e.json", Client::Other),
+        ("codex.toml", "/x/a.toml", ImportClient::Codex),
+        ("zed.json", "/x/b.json", ImportClient::Zed),
+        ("opencode.jsonc", "/x/opencode.jsonc", ImportClient::OpenCode),
+        ("opencode-2.jsonc", "/x/c.json", ImportClient::OpenCode),
+        ("vscode.json", "/x/d.json", ImportClient::VsCode),
+        ("vscode-settings.json", "/x/.vscode/settings.json", ImportClient::VsCode),
+        ("gemini.json", "/x/.gemini/settings.json", ImportClient::Gemini),
+        ("cursor.json", "/x/.cursor/mcp.json", ImportClient::Cursor),
+        ("windsurf.json", "/x/mcp_config.json", ImportClient::Windsurf),
+        ("mcporter.jsonc", "/x/mcporter.jsonc", ImportClient::Mcporter),
+        ("claude-code.json", "/x/.claude.json", ImportClient::ClaudeCode),
+        ("claude-code-project.json", "/x/.mcp.json", ImportClient::ClaudeCode),
+        ("claude-desktop.json", "/x/claude_desktop_config.json", ImportClient::ClaudeDesktop),
+        ("other.json", "/x/e.json", ImportClient::Other),
     ] {
-        let path = machine.put(fixture, at);
-        assert_eq!(recognize(&machine.environment(), &path).unwrap().client, client, "{at}");
+        let path = machine.put_fixture(fixture, at);
+        assert_eq!(recognize_file(&machine.environment(), &path).unwrap().client, client, "{at}");
     }
 }

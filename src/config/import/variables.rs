@@ -6,18 +6,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::places::Platform;
-use crate::config::expand::{self, is_name};
+use crate::config::import::clients::Platform;
+use crate::config::value::expand;
+use crate::config::value::expand::is_variable_name;
 
 /// How a client refers to variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub enum VariableSyntax {
     /// Not at all: everything is text (Claude Desktop, Codex, Zed).
-    None,
+    Unsupported,
     /// `${VAR}` and `${VAR:-default}` (Claude Code).
     Shell,
     /// `$VAR` too (Gemini CLI).
-    Dollar,
+    ShellOrDollar,
     /// `${VAR}`, `${VAR:-default}` and `$env:VAR` (mcporter).
     Mcporter,
     /// `${env:VAR}`, `${workspaceFolder}` and the like (Cursor, VS Code, Windsurf).
@@ -30,22 +31,22 @@ pub enum Style {
 
 /// What is known about the place a string comes from.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct VariableContext {
     /// How the client refers to variables.
-    pub style: Style,
+    pub syntax: VariableSyntax,
     /// Whose directories and separators count.
     pub platform: Platform,
     /// The folder of the project the file belongs to, where it belongs to one.
     pub project: Option<PathBuf>,
     /// What `inputs` says: the identifier, its default and its description.
-    pub inputs: BTreeMap<String, Input>,
+    pub inputs: BTreeMap<String, EditorInput>,
     /// The client, for notes.
-    pub client: &'static str,
+    pub client_title: &'static str,
 }
 
 /// A value that an editor asks its user for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Input {
+pub struct EditorInput {
     /// The value that is offered.
     pub default: Option<String>,
     /// What the editor asks for.
@@ -54,36 +55,36 @@ pub struct Input {
 
 /// A piece of a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TranslatedPart {
     Text(String),
-    Variable(String, Option<Vec<Piece>>),
+    Variable(String, Option<Vec<TranslatedPart>>),
 }
 
 /// Writes a string of another client as ours; what could not be kept is added to `notes`.
-pub fn translate(text: &str, around: &Surroundings, notes: &mut Vec<String>) -> String {
-    let pieces = match around.style {
-        Style::None => {
+pub fn translate_references(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> String {
+    let pieces = match around.syntax {
+        VariableSyntax::Unsupported => {
             // A reference in a file that knows none is a common disappointment; it stays what it is.
-            if let Some(form) = text.find("${").and_then(|at| braced(&text[at + 2..])) {
-                notes.push(format!("{} expands no variables, so '${{{form}}}' stays text", around.client));
+            if let Some(form) = text.find("${").and_then(|at| until_closing_brace(&text[at + 2..])) {
+                notes.push(format!("{} expands no variables, so '${{{form}}}' stays text", around.client_title));
             }
-            vec![Piece::Text(text.to_owned())]
+            vec![TranslatedPart::Text(text.to_owned())]
         }
-        Style::Braces => braces(text, around, notes),
-        _ => dollars(text, around, notes),
+        VariableSyntax::Braces => parse_brace_syntax(text, around, notes),
+        _ => parse_dollar_syntax(text, around, notes),
     };
-    write(pieces, notes)
+    render_parts(pieces, notes)
 }
 
 /// A text that is no reference, whatever it holds, as ours.
 #[must_use]
-pub fn literal(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     text.replace("${", "$${")
 }
 
 /// A variable that holds what an editor would ask for: `github-pat` is asked for as `GITHUB_PAT`.
 #[must_use]
-pub fn variable_name(words: &str) -> String {
+pub fn to_variable_name(words: &str) -> String {
     let mut made = String::new();
     let mut before = ' ';
     for c in words.chars() {
@@ -98,11 +99,11 @@ pub fn variable_name(words: &str) -> String {
         before = c;
     }
     let made = made.trim_matches('_');
-    if is_name(made) { made.to_owned() } else { format!("INPUT_{made}").trim_end_matches('_').to_owned() }
+    if is_variable_name(made) { made.to_owned() } else { format!("INPUT_{made}").trim_end_matches('_').to_owned() }
 }
 
 /// What stands between `${` and its `}`, past braces opened by `${` in between.
-fn braced(rest: &str) -> Option<&str> {
+fn until_closing_brace(rest: &str) -> Option<&str> {
     let mut depth = 0usize;
     for (at, byte) in rest.bytes().enumerate() {
         match byte {
@@ -116,29 +117,29 @@ fn braced(rest: &str) -> Option<&str> {
 }
 
 /// `${…}` and, where the client knows them, `$VAR` and `$env:VAR`.
-fn dollars(text: &str, around: &Surroundings, notes: &mut Vec<String>) -> Vec<Piece> {
+fn parse_dollar_syntax(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> Vec<TranslatedPart> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         push_text(&mut pieces, &rest[..at]);
         let after = &rest[at + 1..];
-        if let Some(inner) = after.strip_prefix('{').and_then(braced) {
-            match reference(inner, around, notes) {
-                Some(found) => found.into_iter().for_each(|piece| push(&mut pieces, piece)),
+        if let Some(inner) = after.strip_prefix('{').and_then(until_closing_brace) {
+            match parse_reference(inner, around, notes) {
+                Some(found) => found.into_iter().for_each(|piece| push_part(&mut pieces, piece)),
                 None => push_text(&mut pieces, &rest[at..at + inner.len() + 3]),
             }
             rest = &after[inner.len() + 2..];
             continue;
         }
-        let named = match around.style {
-            Style::Dollar => after,
-            Style::Mcporter => after.strip_prefix("env:").unwrap_or_default(),
+        let named = match around.syntax {
+            VariableSyntax::ShellOrDollar => after,
+            VariableSyntax::Mcporter => after.strip_prefix("env:").unwrap_or_default(),
             _ => "",
         };
         let end = named.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(named.len());
         let name = &named[..end];
-        if is_name(name) {
-            push(&mut pieces, Piece::Variable(name.to_owned(), None));
+        if is_variable_name(name) {
+            push_part(&mut pieces, TranslatedPart::Variable(name.to_owned(), None));
             rest = &named[end..];
         } else {
             push_text(&mut pieces, "$");
@@ -150,76 +151,89 @@ fn dollars(text: &str, around: &Surroundings, notes: &mut Vec<String>) -> Vec<Pi
 }
 
 /// What stands in `${…}`; `None` where it is text.
-fn reference(inner: &str, around: &Surroundings, notes: &mut Vec<String>) -> Option<Vec<Piece>> {
-    let shell = matches!(around.style, Style::Shell | Style::Dollar | Style::Mcporter | Style::Any);
-    let editor = matches!(around.style, Style::Editor | Style::Any);
-    if editor && let Some(known) = editors(inner, around, notes) {
+fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String>) -> Option<Vec<TranslatedPart>> {
+    let shell = matches!(
+        around.syntax,
+        VariableSyntax::Shell | VariableSyntax::ShellOrDollar | VariableSyntax::Mcporter | VariableSyntax::Any
+    );
+    let editor = matches!(around.syntax, VariableSyntax::Editor | VariableSyntax::Any);
+    if editor && let Some(known) = parse_editor_reference(inner, around, notes) {
         return Some(known);
     }
     if inner == "CLAUDE_PROJECT_DIR"
         && let Some(project) = &around.project
     {
-        return Some(vec![Piece::Text(project.display().to_string())]);
+        return Some(vec![TranslatedPart::Text(project.display().to_string())]);
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default)),
         None => (inner, None),
     };
-    if shell && is_name(name) {
-        let default = default.map(|default| dollars(default, around, notes));
-        return Some(vec![Piece::Variable(name.to_owned(), default)]);
+    if shell && is_variable_name(name) {
+        let default = default.map(|default| parse_dollar_syntax(default, around, notes));
+        return Some(vec![TranslatedPart::Variable(name.to_owned(), default)]);
     }
     notes.push(format!("'${{{inner}}}' cannot be expanded here and stays text"));
     None
 }
 
 /// The references that VS Code and its kin know.
-fn editors(inner: &str, around: &Surroundings, notes: &mut Vec<String>) -> Option<Vec<Piece>> {
-    let text = |text: String| Some(vec![Piece::Text(text)]);
-    let variable = |name: &str, default: Option<Vec<Piece>>| Some(vec![Piece::Variable(name.to_owned(), default)]);
+fn parse_editor_reference(
+    inner: &str,
+    around: &VariableContext,
+    notes: &mut Vec<String>,
+) -> Option<Vec<TranslatedPart>> {
+    let text = |text: String| Some(vec![TranslatedPart::Text(text)]);
+    let variable = |name: &str, default: Option<Vec<TranslatedPart>>| {
+        Some(vec![TranslatedPart::Variable(name.to_owned(), default)])
+    };
     if let Some(name) = inner.strip_prefix("env:") {
-        return if is_name(name) { variable(name, None) } else { None };
+        return if is_variable_name(name) { variable(name, None) } else { None };
     }
     if let Some(id) = inner.strip_prefix("input:") {
-        let name = variable_name(id);
+        let name = to_variable_name(id);
         let input = around.inputs.get(id);
         let what = input.and_then(|input| input.description.as_deref()).map(|what| format!(" ({what})"));
-        notes.push(format!("{} asks for '{id}'{}: set the variable {name}", around.client, what.unwrap_or_default()));
-        let default = input.and_then(|input| input.default.clone()).map(|default| vec![Piece::Text(default)]);
+        notes.push(format!(
+            "{} asks for '{id}'{}: set the variable {name}",
+            around.client_title,
+            what.unwrap_or_default()
+        ));
+        let default = input.and_then(|input| input.default.clone()).map(|default| vec![TranslatedPart::Text(default)]);
         return variable(&name, default);
     }
     match (inner, &around.project) {
         ("userHome", _) => variable(around.platform.home_variable(), None),
         ("pathSeparator" | "/", _) => text(around.platform.separator().to_owned()),
         ("workspaceFolder" | "workspaceRoot", Some(project)) => text(project.display().to_string()),
-        ("workspaceFolderBasename", Some(project)) => text(base(project)),
+        ("workspaceFolderBasename", Some(project)) => text(base_name(project)),
         ("workspaceFolder" | "workspaceRoot", None) => {
             notes.push(format!("'${{{inner}}}' is taken to be the directory in which mcpipe is run"));
-            variable("PWD", Some(vec![Piece::Text(".".to_owned())]))
+            variable("PWD", Some(vec![TranslatedPart::Text(".".to_owned())]))
         }
         _ => None,
     }
 }
 
-fn base(path: &Path) -> String {
+fn base_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// `{env:VAR}`; a `{file:…}` is not read.
-fn braces(text: &str, around: &Surroundings, notes: &mut Vec<String>) -> Vec<Piece> {
+fn parse_brace_syntax(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> Vec<TranslatedPart> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('{') {
         push_text(&mut pieces, &rest[..at]);
         let inner = rest[at + 1..].split_once('}').map(|(inner, _)| inner);
-        match inner.and_then(|inner| Some((inner, inner.strip_prefix("env:").filter(|name| is_name(name))?))) {
+        match inner.and_then(|inner| Some((inner, inner.strip_prefix("env:").filter(|name| is_variable_name(name))?))) {
             Some((inner, name)) => {
-                push(&mut pieces, Piece::Variable(name.to_owned(), None));
+                push_part(&mut pieces, TranslatedPart::Variable(name.to_owned(), None));
                 rest = &rest[at + inner.len() + 2..];
             }
             None => {
                 if let Some(inner) = inner.filter(|inner| inner.starts_with("env:") || inner.starts_with("file:")) {
-                    notes.push(format!("{} would expand '{{{inner}}}', which stays text here", around.client));
+                    notes.push(format!("{} would expand '{{{inner}}}', which stays text here", around.client_title));
                 }
                 push_text(&mut pieces, "{");
                 rest = &rest[at + 1..];
@@ -230,29 +244,29 @@ fn braces(text: &str, around: &Surroundings, notes: &mut Vec<String>) -> Vec<Pie
     pieces
 }
 
-fn push_text(pieces: &mut Vec<Piece>, text: &str) {
-    push(pieces, Piece::Text(text.to_owned()));
+fn push_text(pieces: &mut Vec<TranslatedPart>, text: &str) {
+    push_part(pieces, TranslatedPart::Text(text.to_owned()));
 }
 
 /// Adds a piece; text beside text becomes one, so that escaping sees `$` and `{` side by side.
-fn push(pieces: &mut Vec<Piece>, piece: Piece) {
+fn push_part(pieces: &mut Vec<TranslatedPart>, piece: TranslatedPart) {
     match (pieces.last_mut(), piece) {
-        (_, Piece::Text(more)) if more.is_empty() => {}
-        (Some(Piece::Text(text)), Piece::Text(more)) => text.push_str(&more),
+        (_, TranslatedPart::Text(more)) if more.is_empty() => {}
+        (Some(TranslatedPart::Text(text)), TranslatedPart::Text(more)) => text.push_str(&more),
         (_, piece) => pieces.push(piece),
     }
 }
 
-fn write(pieces: Vec<Piece>, notes: &mut Vec<String>) -> String {
+fn render_parts(pieces: Vec<TranslatedPart>, notes: &mut Vec<String>) -> String {
     let mut out = String::new();
     let mut after_dollar = false;
     for piece in pieces {
         match piece {
-            Piece::Text(text) => {
+            TranslatedPart::Text(text) => {
                 after_dollar = text.ends_with('$');
-                out.push_str(&literal(&text));
+                out.push_str(&escape(&text));
             }
-            Piece::Variable(name, default) => {
+            TranslatedPart::Variable(name, default) => {
                 if after_dollar {
                     // `$${` would be text, and nothing else writes a dollar before a reference.
                     out.pop();
@@ -260,21 +274,21 @@ fn write(pieces: Vec<Piece>, notes: &mut Vec<String>) -> String {
                     notes.push("a '$' right before a variable is written as ${DOLLAR_SIGN:-$}".to_owned());
                 }
                 after_dollar = false;
-                out.push_str(&variable(&name, default, notes));
+                out.push_str(&render_variable(&name, default, notes));
             }
         }
     }
     out
 }
 
-fn variable(name: &str, default: Option<Vec<Piece>>, notes: &mut Vec<String>) -> String {
+fn render_variable(name: &str, default: Option<Vec<TranslatedPart>>, notes: &mut Vec<String>) -> String {
     let bare = format!("${{{name}}}");
     let Some(default) = default else { return bare };
-    let default = write(default, notes);
+    let default = render_parts(default, notes);
     let whole = format!("${{{name}:-{default}}}");
     // A default cannot hold every brace: what would be read otherwise than it was meant is left out.
-    match expand::pieces(&whole).as_deref() {
-        Ok([expand::Piece::Variable(_, Some(read))]) if *read == default => whole,
+    match expand::parse_template(&whole).as_deref() {
+        Ok([expand::TemplatePart::Variable(_, Some(read))]) if *read == default => whole,
         _ => {
             notes.push(format!("the default of {name} cannot be written here and is left out"));
             bare
@@ -286,65 +300,65 @@ fn variable(name: &str, default: Option<Vec<Piece>>, notes: &mut Vec<String>) ->
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::expand::expand;
+    use crate::config::value::expand::expand;
     use crate::env::Environment;
 
-    fn around(style: Style) -> Surroundings {
-        let input = Input { default: Some("a$b".into()), description: Some("Your key".into()) };
-        Surroundings {
-            style,
+    fn context(style: VariableSyntax) -> VariableContext {
+        let input = EditorInput { default: Some("a$b".into()), description: Some("Your key".into()) };
+        VariableContext {
+            syntax: style,
             platform: Platform::Linux,
             project: Some(PathBuf::from("/work/site")),
             inputs: BTreeMap::from([("apiKey".to_owned(), input)]),
-            client: "the client",
+            client_title: "the client",
         }
     }
 
-    fn run(style: Style, text: &str) -> (String, usize) {
+    fn translate_with(style: VariableSyntax, text: &str) -> (String, usize) {
         let mut notes = Vec::new();
-        let ours = translate(text, &around(style), &mut notes);
+        let ours = translate_references(text, &context(style), &mut notes);
         (ours, notes.len())
     }
 
     #[test]
-    fn every_form_of_every_client_becomes_ours() {
+    fn every_syntax_of_every_client_is_translated() {
         for (style, theirs, ours, notes) in [
-            (Style::Shell, "Bearer ${TOKEN}", "Bearer ${TOKEN}", 0),
-            (Style::Shell, "${A:-x}/${B:-${C}}", "${A:-x}/${B:-${C}}", 0),
-            (Style::Shell, "$A costs $5", "$A costs $5", 0),
-            (Style::Shell, "${CLAUDE_PROJECT_DIR}/x", "/work/site/x", 0),
-            (Style::Shell, "${not a name}", "$${not a name}", 1),
-            (Style::Dollar, "$A-${B}:$C_1", "${A}-${B}:${C_1}", 0),
-            (Style::Dollar, "$5 $", "$5 $", 0),
-            (Style::Dollar, "$$A", "${DOLLAR_SIGN:-$}${A}", 1),
-            (Style::Mcporter, "$env:A/${B:-c}", "${A}/${B:-c}", 0),
-            (Style::Mcporter, "$A", "$A", 0),
-            (Style::Editor, "${env:A}${userHome}${/}x", "${A}${HOME}/x", 0),
-            (Style::Editor, "${workspaceFolder}/${workspaceFolderBasename}", "/work/site/site", 0),
-            (Style::Editor, "${input:apiKey}", "${API_KEY:-a$b}", 1),
-            (Style::Editor, "${input:other}", "${OTHER}", 1),
-            (Style::Editor, "${A} ${command:rm -rf x}", "$${A} $${command:rm -rf x}", 2),
-            (Style::Braces, "{env:A}-{b}-${C}", "${A}-{b}-$${C}", 0),
-            (Style::Braces, "${env:A}", "${DOLLAR_SIGN:-$}${A}", 1),
-            (Style::Braces, "{file:~/.key}", "{file:~/.key}", 1),
-            (Style::None, "${A} $B", "$${A} $B", 1),
-            (Style::Any, "${A}${env:B}$C", "${A}${B}$C", 0),
+            (VariableSyntax::Shell, "Bearer ${TOKEN}", "Bearer ${TOKEN}", 0),
+            (VariableSyntax::Shell, "${A:-x}/${B:-${C}}", "${A:-x}/${B:-${C}}", 0),
+            (VariableSyntax::Shell, "$A costs $5", "$A costs $5", 0),
+            (VariableSyntax::Shell, "${CLAUDE_PROJECT_DIR}/x", "/work/site/x", 0),
+            (VariableSyntax::Shell, "${not a name}", "$${not a name}", 1),
+            (VariableSyntax::ShellOrDollar, "$A-${B}:$C_1", "${A}-${B}:${C_1}", 0),
+            (VariableSyntax::ShellOrDollar, "$5 $", "$5 $", 0),
+            (VariableSyntax::ShellOrDollar, "$$A", "${DOLLAR_SIGN:-$}${A}", 1),
+            (VariableSyntax::Mcporter, "$env:A/${B:-c}", "${A}/${B:-c}", 0),
+            (VariableSyntax::Mcporter, "$A", "$A", 0),
+            (VariableSyntax::Editor, "${env:A}${userHome}${/}x", "${A}${HOME}/x", 0),
+            (VariableSyntax::Editor, "${workspaceFolder}/${workspaceFolderBasename}", "/work/site/site", 0),
+            (VariableSyntax::Editor, "${input:apiKey}", "${API_KEY:-a$b}", 1),
+            (VariableSyntax::Editor, "${input:other}", "${OTHER}", 1),
+            (VariableSyntax::Editor, "${A} ${command:rm -rf x}", "$${A} $${command:rm -rf x}", 2),
+            (VariableSyntax::Braces, "{env:A}-{b}-${C}", "${A}-{b}-$${C}", 0),
+            (VariableSyntax::Braces, "${env:A}", "${DOLLAR_SIGN:-$}${A}", 1),
+            (VariableSyntax::Braces, "{file:~/.key}", "{file:~/.key}", 1),
+            (VariableSyntax::Unsupported, "${A} $B", "$${A} $B", 1),
+            (VariableSyntax::Any, "${A}${env:B}$C", "${A}${B}$C", 0),
         ] {
-            assert_eq!(run(style, theirs), (ours.to_owned(), notes), "{style:?} {theirs}");
+            assert_eq!(translate_with(style, theirs), (ours.to_owned(), notes), "{style:?} {theirs}");
         }
     }
 
     #[test]
     fn without_a_project_its_folder_is_where_mcpipe_runs() {
         let mut notes = Vec::new();
-        let around = Surroundings { project: None, platform: Platform::Windows, ..around(Style::Editor) };
-        let ours = translate("${workspaceFolder}${/}x ${userHome}", &around, &mut notes);
+        let around = VariableContext { project: None, platform: Platform::Windows, ..context(VariableSyntax::Editor) };
+        let ours = translate_references("${workspaceFolder}${/}x ${userHome}", &around, &mut notes);
         assert_eq!(ours, "${PWD:-.}\\x ${USERPROFILE}");
         assert_eq!(notes.len(), 1, "{notes:?}");
     }
 
     #[test]
-    fn what_is_text_there_expands_to_the_same_text_here() {
+    fn literal_text_expands_to_itself() {
         let environment = Environment::new([("A", "1"), ("command", "2")], Path::new("/"));
         let atoms =
             ["$", "{", "}", "${", "$${", "A", "${A}", "${command:ls}", "${keychain:A}", ":-", "é", "\\", "${A:-$"];
@@ -352,7 +366,7 @@ mod tests {
             for two in atoms {
                 for three in atoms {
                     let text = format!("{one}{two}{three}");
-                    let (ours, _) = run(Style::None, &text);
+                    let (ours, _) = translate_with(VariableSyntax::Unsupported, &text);
                     assert_eq!(
                         expand(&ours, &environment, &mut |secret| panic!("{secret:?}")).unwrap().text,
                         text,
@@ -365,15 +379,15 @@ mod tests {
 
     #[test]
     fn a_default_that_cannot_be_written_is_left_out() {
-        let mut around = around(Style::Editor);
-        around.inputs.insert("x".into(), Input { default: Some("a}b".into()), description: None });
+        let mut around = context(VariableSyntax::Editor);
+        around.inputs.insert("x".into(), EditorInput { default: Some("a}b".into()), description: None });
         let mut notes = Vec::new();
-        assert_eq!(translate("${input:x}!", &around, &mut notes), "${X}!");
+        assert_eq!(translate_references("${input:x}!", &around, &mut notes), "${X}!");
         assert_eq!(notes.len(), 2, "{notes:?}");
     }
 
     #[test]
-    fn asked_for_values_get_names_of_variables() {
+    fn editor_inputs_become_variable_names() {
         for (id, name) in [
             ("github-pat", "GITHUB_PAT"),
             ("apiKey", "API_KEY"),
@@ -381,7 +395,7 @@ mod tests {
             ("1st", "INPUT_1ST"),
             ("--", "INPUT"),
         ] {
-            assert_eq!(variable_name(id), name);
+            assert_eq!(to_variable_name(id), name);
         }
     }
 }

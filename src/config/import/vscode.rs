@@ -5,46 +5,48 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::Draft;
-use super::variables::{Input, Style};
-use super::{Imported, Reading};
-use crate::config::tree::{Node, Value};
+use super::draft::ServerDraft;
+use super::variables::{EditorInput, VariableSyntax};
+use super::{ClientFileReader, ImportedFile};
+use crate::config::file::tree::{ConfigNode, ConfigValue};
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let root = match reading.root.get("mcp") {
         Some(member) if reading.root.get("servers").is_none() => &member.value,
         _ => reading.root,
     };
-    let mut around = reading.around(Style::Editor);
-    around.inputs = inputs(root);
+    let mut around = reading.variable_context(VariableSyntax::Editor);
+    around.inputs = read_inputs(root);
     let container = root.get("servers").or_else(|| root.get("mcpServers"));
-    reading.servers(container, &around, out, &mut |draft, _, entry| server(draft, entry));
+    reading.read_servers(container, &around, out, &mut |draft, _, entry| read_server(draft, entry));
 }
 
-fn server(draft: &mut Draft<'_>, entry: &Node) {
+fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     for member in entry.members() {
-        match (member.key.as_str(), member.value.as_text()) {
+        match (member.key.as_str(), member.value.as_str()) {
             // VS Code falls back to HTTP+SSE by itself, as we do where nothing is said.
-            ("type", Some("http")) => draft.is_command = Some(false),
-            ("envFile", _) => draft.env_file(member),
+            ("type", Some("http")) => draft.declared_as_command = Some(false),
+            ("envFile", _) => draft.note_env_file(member),
             ("sandbox" | "sandboxEnabled", _) => {
-                draft.leave_out(&member.key);
-                if member.value.value == Value::Flag(true) {
+                draft.ignore_key(&member.key);
+                if member.value.value == ConfigValue::Bool(true) {
                     draft.notes.push("VS Code runs it in a sandbox, and mcpipe does not".to_owned());
                 }
             }
-            _ => draft.usual(member),
+            _ => draft.common_key(member),
         }
     }
 }
 
 /// What `inputs` declares, by identifier.
-pub(super) fn inputs(root: &Node) -> BTreeMap<String, Input> {
-    let Some(Value::List(items)) = root.get("inputs").map(|member| &member.value.value) else { return BTreeMap::new() };
-    let text = |item: &Node, key: &str| item.get(key).and_then(|member| member.value.as_text()).map(str::to_owned);
+pub(crate) fn read_inputs(root: &ConfigNode) -> BTreeMap<String, EditorInput> {
+    let Some(ConfigValue::Array(items)) = root.get("inputs").map(|member| &member.value.value) else {
+        return BTreeMap::new();
+    };
+    let text = |item: &ConfigNode, key: &str| item.get(key).and_then(|member| member.value.as_str()).map(str::to_owned);
     let declared = items.iter().filter_map(|item| {
         let default = text(item, "default").filter(|default| !default.is_empty());
-        Some((text(item, "id")?, Input { default, description: text(item, "description") }))
+        Some((text(item, "id")?, EditorInput { default, description: text(item, "description") }))
     });
     declared.collect()
 }

@@ -2,16 +2,16 @@
 //!
 //! Documented at <https://docs.windsurf.com/windsurf/cascade/mcp>.
 
-use super::variables::Style;
-use super::{Imported, Reading};
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile};
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
-    let around = reading.around(Style::Editor);
-    reading.servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let around = reading.variable_context(VariableSyntax::Editor);
+    reading.read_servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
         for member in entry.members() {
             match member.key.as_str() {
-                "disabledTools" => draft.tools("deny_tools", member),
-                _ => draft.usual(member),
+                "disabledTools" => draft.read_tool_list("deny_tools", member),
+                _ => draft.common_key(member),
             }
         }
     });

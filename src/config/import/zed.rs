@@ -2,38 +2,40 @@
 //!
 //! Documented at <https://zed.dev/docs/ai/mcp>.
 
-use super::draft::Draft;
-use super::variables::Style;
-use super::{Imported, Reading};
-use crate::config::tree::{Node, Value};
+use super::draft::ServerDraft;
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile};
+use crate::config::file::tree::{ConfigNode, ConfigValue};
 
-pub(super) fn read(reading: &Reading<'_>, out: &mut Imported) {
-    let around = reading.around(Style::None);
-    reading.servers(reading.root.get("context_servers"), &around, out, &mut |draft, _, entry| server(draft, entry));
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let around = reading.variable_context(VariableSyntax::Unsupported);
+    reading.read_servers(reading.root.get("context_servers"), &around, out, &mut |draft, _, entry| {
+        read_server(draft, entry)
+    });
 }
 
-fn server(draft: &mut Draft<'_>, entry: &Node) {
+fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     if entry.get("command").is_none() && entry.get("url").is_none() {
-        draft.refuse("it comes with an extension of Zed, which only Zed can start");
+        draft.reject("it comes with an extension of Zed, which only Zed can start");
     }
     for member in entry.members() {
         match (member.key.as_str(), &member.value.value) {
             // The older form: a table of program, arguments and environment.
-            ("command", Value::Table(parts)) => {
+            ("command", ConfigValue::Table(parts)) => {
                 for part in parts {
                     match part.key.as_str() {
-                        "path" => draft.command(part),
-                        "args" => draft.args(part),
-                        "env" => draft.env(part),
-                        other => draft.leave_out(&format!("command.{other}")),
+                        "path" => draft.read_command(part),
+                        "args" => draft.read_args(part),
+                        "env" => draft.read_env(part),
+                        other => draft.ignore_key(&format!("command.{other}")),
                     }
                 }
             }
-            ("timeout", _) => draft.time("timeout", member, 1000.0),
-            ("source", Value::Text(_)) => {}
+            ("timeout", _) => draft.read_duration("timeout", member, 1000.0),
+            ("source", ConfigValue::String(_)) => {}
             // Settings are handed to extensions only.
-            ("settings", Value::Table(settings)) if settings.is_empty() => {}
-            _ => draft.usual(member),
+            ("settings", ConfigValue::Table(settings)) if settings.is_empty() => {}
+            _ => draft.common_key(member),
         }
     }
 }

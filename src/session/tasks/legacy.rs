@@ -2,54 +2,71 @@
 
 use serde_json::Value;
 
-use super::{ATTEMPTS, POLL, Task, Tasks, Told, Wish, ask_about, got_lost};
+use super::{
+    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, TaskRequest, task_operation,
+    was_lost,
+};
 use crate::protocol::revision::Revision;
-use crate::protocol::rpc::Raw;
+use crate::protocol::rpc::RawJson;
 use crate::protocol::views::member;
 use crate::protocol::{code, method};
 use crate::session::era::Era;
-use crate::session::legacy::Legacy;
-use crate::session::link::{Ask, Cancel, Link, Reply};
-use crate::transport::Boxed;
+use crate::session::era::legacy::LegacyEra;
+use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::transport::BoxFuture;
 
-impl Tasks for Legacy {
-    fn would_detach(&self, wish: Wish) -> Option<bool> {
-        Some(self.takes_task(wish))
+impl TaskProtocol for LegacyEra {
+    fn would_create_task(&self, wish: TaskRequest) -> Option<bool> {
+        Some(self.sends_as_task(wish))
     }
 
-    fn created(&self, result: &Raw) -> Option<Task> {
+    fn created_task(&self, result: &RawJson) -> Option<Task> {
         // A server that knows no tasks answers with the result itself.
         let task = member(result, "task")?;
-        if member(result, "content").is_some() { None } else { Task::read(task) }
+        if member(result, "content").is_some() { None } else { Task::parse(task) }
     }
 
-    fn outcome<'a>(&'a self, link: &'a Link, id: &'a str, seen: Option<Task>, told: Told<'a>) -> Boxed<'a, Reply> {
-        Box::pin(self.follow(link, id, seen, told))
+    fn await_task<'a>(
+        &'a self,
+        link: &'a RpcClient,
+        id: &'a str,
+        seen: Option<Task>,
+        told: ProgressCallback<'a>,
+    ) -> BoxFuture<'a, RequestOutcome> {
+        Box::pin(self.poll_until_result(link, id, seen, told))
     }
 
-    fn lists_tasks(&self) -> bool {
-        self.declared("/tasks/list")
+    fn supports_task_list(&self) -> bool {
+        self.has_capability("/tasks/list")
     }
 }
 
-impl Legacy {
+impl LegacyEra {
     /// Whether a call with this wish is sent as a task (`TOL-10`).
-    pub(in crate::session) fn takes_task(&self, wish: Wish) -> bool {
-        wish.wants_task() && self.revision() >= Revision::V2025_11_25 && self.declared("/tasks/requests/tools/call")
+    pub(in crate::session) fn sends_as_task(&self, wish: TaskRequest) -> bool {
+        wish.wants_task()
+            && self.revision() >= Revision::V2025_11_25
+            && self.has_capability("/tasks/requests/tools/call")
     }
 
-    fn declared(&self, capability: &str) -> bool {
-        let capabilities = self.server().capabilities.unwrap_or(Value::Null);
+    fn has_capability(&self, capability: &str) -> bool {
+        let capabilities = self.server_info().capabilities.unwrap_or(Value::Null);
         capabilities.pointer(capability).is_some_and(|value| !value.is_null() && *value != false)
     }
 
     /// Waits for the result, which may need input of ours on the way, and asks how it stands meanwhile.
-    async fn follow(&self, link: &Link, id: &str, seen: Option<Task>, told: Told<'_>) -> Reply {
-        let mut pause = seen.as_ref().map_or(POLL, |task| task.poll);
+    async fn poll_until_result(
+        &self,
+        link: &RpcClient,
+        id: &str,
+        seen: Option<Task>,
+        told: ProgressCallback<'_>,
+    ) -> RequestOutcome {
+        let mut pause = seen.as_ref().map_or(DEFAULT_POLL_INTERVAL, |task| task.poll_interval);
         if let Some(task) = &seen {
             told(task);
         }
-        let mut result = std::pin::pin!(self.result(link, id, pause));
+        let mut result = std::pin::pin!(self.fetch_task_result(link, id, pause));
         let mut asked = true;
         loop {
             let state = async {
@@ -57,24 +74,24 @@ impl Legacy {
                     return std::future::pending().await;
                 }
                 if let Err(failure) = link.sleep(pause).await {
-                    return Reply::Failed(failure);
+                    return RequestOutcome::Failed(failure);
                 }
-                self.request(link, &ask_about(method::TASKS_GET, id)).await
+                self.request(link, &task_operation(method::TASKS_GET, id)).await
             };
             tokio::select! {
                 biased;
                 reply = &mut result => return reply,
                 state = state => match state {
-                    Reply::Result(state) => {
-                        if let Some(task) = Task::read(&state) {
+                    RequestOutcome::Result(state) => {
+                        if let Some(task) = Task::parse(&state) {
                             told(&task);
-                            pause = task.poll;
-                            asked = !task.is_over();
+                            pause = task.poll_interval;
+                            asked = !task.is_finished();
                         }
                     }
-                    reply if got_lost(&reply, link) => {}
+                    reply if was_lost(&reply, link) => {}
                     // It need not be told how it stands, where the result will come all the same.
-                    Reply::Error(error, _) if error.code == code::METHOD_NOT_FOUND => asked = false,
+                    RequestOutcome::Error(error, _) if error.code == code::METHOD_NOT_FOUND => asked = false,
                     reply => return reply,
                 },
             }
@@ -82,18 +99,29 @@ impl Legacy {
     }
 
     /// `tasks/result`, which blocks until the task is over; asked again where the answer got lost.
-    async fn result(&self, link: &Link, id: &str, pause: std::time::Duration) -> Reply {
-        let call = ask_about(method::TASKS_RESULT, id);
-        for _ in 0..ATTEMPTS {
+    async fn fetch_task_result(&self, link: &RpcClient, id: &str, pause: std::time::Duration) -> RequestOutcome {
+        let call = task_operation(method::TASKS_RESULT, id);
+        for _ in 0..MAX_LOST_REQUESTS {
             // To stop waiting does not stop the task, and the server need not hear of it.
-            let reply = link.ask(Ask { timeout: None, cancel: Cancel::Close, ..self.worded(link, &call) }).await;
-            if !got_lost(&reply, link) {
+            let reply = link
+                .request(OutgoingRequest {
+                    timeout: None,
+                    cancel_mode: CancelMode::CloseStream,
+                    ..self.encode_request(link, &call)
+                })
+                .await;
+            if !was_lost(&reply, link) {
                 return reply;
             }
             if let Err(failure) = link.sleep(pause).await {
-                return Reply::Failed(failure);
+                return RequestOutcome::Failed(failure);
             }
         }
-        link.ask(Ask { timeout: None, cancel: Cancel::Close, ..self.worded(link, &call) }).await
+        link.request(OutgoingRequest {
+            timeout: None,
+            cancel_mode: CancelMode::CloseStream,
+            ..self.encode_request(link, &call)
+        })
+        .await
     }
 }

@@ -4,39 +4,51 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::{ATTEMPTS, Task, Tasks, Told, Wish, ask_about, got_lost};
-use crate::error::{Class, Failure, Result};
+use super::{MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, TaskRequest, task_operation, was_lost};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
-use crate::protocol::rpc::{Raw, RpcError, parse_value};
+use crate::protocol::rpc::{RawJson, RpcError, parse_value};
 use crate::protocol::views::member;
 use crate::session::era::Era;
-use crate::session::input::MAX_ROUNDS;
-use crate::session::link::{Link, Reply};
-use crate::session::modern::Modern;
-use crate::transport::Boxed;
+use crate::session::era::modern::ModernEra;
+use crate::session::input_requests::MAX_INPUT_ROUNDS;
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::transport::BoxFuture;
 
-impl Tasks for Modern {
-    fn would_detach(&self, _wish: Wish) -> Option<bool> {
+impl TaskProtocol for ModernEra {
+    fn would_create_task(&self, _wish: TaskRequest) -> Option<bool> {
         None
     }
 
-    fn created(&self, result: &Raw) -> Option<Task> {
+    fn created_task(&self, result: &RawJson) -> Option<Task> {
         let kind = member(result, "resultType").and_then(|raw| parse_value(raw.get()));
-        if kind.as_ref().and_then(Value::as_str) == Some("task") { Task::read(result) } else { None }
+        if kind.as_ref().and_then(Value::as_str) == Some("task") { Task::parse(result) } else { None }
     }
 
-    fn outcome<'a>(&'a self, link: &'a Link, id: &'a str, seen: Option<Task>, told: Told<'a>) -> Boxed<'a, Reply> {
-        Box::pin(async move { self.poll(link, id, seen, told).await.unwrap_or_else(|why| why) })
+    fn await_task<'a>(
+        &'a self,
+        link: &'a RpcClient,
+        id: &'a str,
+        seen: Option<Task>,
+        told: ProgressCallback<'a>,
+    ) -> BoxFuture<'a, RequestOutcome> {
+        Box::pin(async move { self.poll_until_finished(link, id, seen, told).await.unwrap_or_else(|why| why) })
     }
 
-    fn lists_tasks(&self) -> bool {
+    fn supports_task_list(&self) -> bool {
         false
     }
 }
 
-impl Modern {
+impl ModernEra {
     /// Asks until the task is over; the error is why there is no result.
-    async fn poll(&self, link: &Link, id: &str, seen: Option<Task>, told: Told<'_>) -> Result<Reply, Reply> {
+    async fn poll_until_finished(
+        &self,
+        link: &RpcClient,
+        id: &str,
+        seen: Option<Task>,
+        told: ProgressCallback<'_>,
+    ) -> Result<RequestOutcome, RequestOutcome> {
         let mut answered = HashSet::new();
         let (mut lost, mut rounds) = (0, 0);
         let mut task = seen;
@@ -44,24 +56,24 @@ impl Modern {
             if let Some(task) = &task {
                 told(task);
                 match task.status.as_str() {
-                    "completed" => return Ok(result(task)),
-                    "failed" => return Err(Reply::Error(error(task), None)),
-                    "cancelled" => return Err(Reply::Failed(cancelled(task))),
-                    "input_required" => self.provide(link, task, &mut answered, &mut rounds).await?,
+                    "completed" => return Ok(task_result(task)),
+                    "failed" => return Err(RequestOutcome::Error(task_error(task), None)),
+                    "cancelled" => return Err(RequestOutcome::Failed(cancelled_failure(task))),
+                    "input_required" => self.answer_task_inputs(link, task, &mut answered, &mut rounds).await?,
                     _ => {}
                 }
-                link.sleep(task.poll).await.map_err(Reply::Failed)?;
+                link.sleep(task.poll_interval).await.map_err(RequestOutcome::Failed)?;
             }
-            match self.request(link, &ask_about(method::TASKS_GET, id)).await {
-                Reply::Result(state) => {
+            match self.request(link, &task_operation(method::TASKS_GET, id)).await {
+                RequestOutcome::Result(state) => {
                     lost = 0;
-                    let broken = || Failure::new(Class::Protocol, "the server's answer to tasks/get is no task");
-                    task = Some(Task::read(&state).ok_or_else(broken).map_err(Reply::Failed)?);
+                    let broken = || Failure::new(ErrorKind::Protocol, "the server's answer to tasks/get is no task");
+                    task = Some(Task::parse(&state).ok_or_else(broken).map_err(RequestOutcome::Failed)?);
                 }
-                reply if got_lost(&reply, link) && lost < ATTEMPTS => {
+                reply if was_lost(&reply, link) && lost < MAX_LOST_REQUESTS => {
                     lost += 1;
-                    let pause = task.as_ref().map_or(super::POLL, |task| task.poll);
-                    link.sleep(pause).await.map_err(Reply::Failed)?;
+                    let pause = task.as_ref().map_or(super::DEFAULT_POLL_INTERVAL, |task| task.poll_interval);
+                    link.sleep(pause).await.map_err(RequestOutcome::Failed)?;
                 }
                 reply => return Err(reply),
             }
@@ -70,17 +82,17 @@ impl Modern {
 
     /// Answers what a task waits for. A key stays in the list until the server has caught up; what was
     /// answered is not asked again.
-    async fn provide(
+    async fn answer_task_inputs(
         &self,
-        link: &Link,
+        link: &RpcClient,
         task: &Task,
         answered: &mut HashSet<String>,
         rounds: &mut usize,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), RequestOutcome> {
         let requests = member(&task.raw, "inputRequests").and_then(|raw| parse_value(raw.get()));
         let Some(Value::Object(requests)) = requests else {
             let what = "the task needs input, but the server does not say which";
-            return Err(Reply::Failed(Failure::new(Class::Protocol, what)));
+            return Err(RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
         };
         let mut responses = Map::new();
         for (key, request) in requests {
@@ -89,35 +101,36 @@ impl Modern {
             }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
-            let answer = self.peer.fulfil(name, params, &self.peer.questions).await;
-            responses.insert(key, answer.map_err(|refusal| Reply::Failed(refusal.failure()))?);
+            let answer =
+                self.client_handler.handle_server_request(name, params, &self.client_handler.server_requests).await;
+            responses.insert(key, answer.map_err(|refusal| RequestOutcome::Failed(refusal.into_failure()))?);
         }
         if responses.is_empty() {
             return Ok(());
         }
         *rounds += 1;
-        if *rounds > MAX_ROUNDS {
-            return Err(Reply::Failed(self.peer.questions.endless()));
+        if *rounds > MAX_INPUT_ROUNDS {
+            return Err(RequestOutcome::Failed(self.client_handler.server_requests.too_many_requests()));
         }
         answered.extend(responses.keys().cloned());
-        let mut call = ask_about(method::TASKS_UPDATE, &task.id);
+        let mut call = task_operation(method::TASKS_UPDATE, &task.id);
         call.params.insert("inputResponses".into(), Value::Object(responses));
         match self.request(link, &call).await {
-            Reply::Result(_) => Ok(()),
+            RequestOutcome::Result(_) => Ok(()),
             reply => Err(reply),
         }
     }
 }
 
-fn result(task: &Task) -> Reply {
+fn task_result(task: &Task) -> RequestOutcome {
     match member(&task.raw, "result") {
-        Some(result) => Reply::Result(result.to_owned()),
-        None => Reply::Failed(Failure::new(Class::Protocol, "the task is completed, but has no result")),
+        Some(result) => RequestOutcome::Result(result.to_owned()),
+        None => RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, "the task is completed, but has no result")),
     }
 }
 
 /// The JSON-RPC error with which the call behind a task failed.
-fn error(task: &Task) -> RpcError {
+fn task_error(task: &Task) -> RpcError {
     let found = member(&task.raw, "error");
     let value = found.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
     let message = value.get("message").and_then(Value::as_str).map(ToOwned::to_owned);
@@ -129,8 +142,8 @@ fn error(task: &Task) -> RpcError {
     }
 }
 
-fn cancelled(task: &Task) -> Failure {
-    let failure = Failure::new(Class::Failed, "the task was cancelled");
+fn cancelled_failure(task: &Task) -> Failure {
+    let failure = Failure::new(ErrorKind::Failed, "the task was cancelled");
     match &task.message {
         Some(message) => failure.cause(message.clone()),
         None => failure,

@@ -9,17 +9,17 @@ use reqwest::{Client, ClientBuilder, Proxy, Url};
 
 use super::names::Names;
 use super::tls;
-use crate::error::{Class, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::trace::Trace;
-use crate::transport::{HttpEndpoint, Options, Tls};
+use crate::transport::{HttpEndpoint, TlsOptions, TransportOptions};
 use crate::util::loopback::is_loopback;
 
 /// How mcpipe introduces itself, unless the user configured a `User-Agent`.
-const AGENT: &str = concat!("mcpipe/", env!("CARGO_PKG_VERSION"));
+const DEFAULT_USER_AGENT: &str = concat!("mcpipe/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that the protocol or HTTP itself says; configured ones of these names are left out.
-const RESERVED: [&str; 9] = [
+const RESERVED_HEADERS: [&str; 9] = [
     "accept",
     "connection",
     "content-length",
@@ -33,79 +33,84 @@ const RESERVED: [&str; 9] = [
 
 /// Which versions of HTTP may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Versions {
+pub(super) enum HttpVersions {
     /// HTTP/2 where both sides can, else HTTP/1.1.
     Any,
     /// HTTP/1.1, which alone can be upgraded to another protocol.
-    One,
+    Http1Only,
 }
 
 /// Builds the client. Touches neither the network nor the system's certificates.
 ///
 /// # Errors
-/// [`Class::Config`] where a PEM file or the proxy cannot be used.
-pub(super) fn build(endpoint: &HttpEndpoint, options: &Options, versions: Versions) -> Result<Client> {
+/// [`ErrorKind::Config`] where a PEM file or the proxy cannot be used.
+pub(super) fn build(endpoint: &HttpEndpoint, options: &TransportOptions, versions: HttpVersions) -> Result<Client> {
     let timeout = options.connect_timeout;
-    if let Some(path) = &endpoint.socket {
-        return at_socket(path, &endpoint.tls, timeout, versions);
+    if let Some(path) = &endpoint.unix_socket {
+        return build_for_unix_socket(path, &endpoint.tls, timeout, versions);
     }
     let loopback = is_loopback(&endpoint.url);
-    finish(builder(&endpoint.tls, endpoint.proxy.as_ref(), loopback, timeout, versions)?)
+    build_client(client_builder(&endpoint.tls, endpoint.proxy.as_ref(), loopback, timeout, versions)?)
 }
 
 /// A client that connects to a Unix socket, whatever the URL says.
-fn at_socket(path: &Path, tls: &Tls, connect_timeout: Option<Duration>, versions: Versions) -> Result<Client> {
+fn build_for_unix_socket(
+    path: &Path,
+    tls: &TlsOptions,
+    connect_timeout: Option<Duration>,
+    versions: HttpVersions,
+) -> Result<Client> {
     // Who connects to a socket of this machine goes through no proxy.
     let direct = Secret::default();
-    let builder = builder(tls, Some(&direct), true, connect_timeout, versions)?;
+    let builder = client_builder(tls, Some(&direct), true, connect_timeout, versions)?;
     #[cfg(unix)]
     let builder = builder.unix_socket(path.to_owned());
     #[cfg(not(unix))]
     let _ = path;
-    finish(builder)
+    build_client(builder)
 }
 
 /// A client for requests that a conversation with an endpoint calls for, but that do not go to it: OAuth.
 /// It has the endpoint's trust and proxy, and none of its headers.
-pub(crate) struct Beside<'a> {
+pub(crate) struct AuxiliaryClient<'a> {
     /// Trust, and who we are.
-    pub(crate) tls: &'a Tls,
+    pub(crate) tls: &'a TlsOptions,
     /// The proxy; the usual variables where `None`.
     pub(crate) proxy: Option<&'a Secret>,
     /// Whether it is for loopback hosts.
-    pub(crate) loopback: bool,
+    pub(crate) is_loopback: bool,
     /// How long name look-up, connection and TLS may take.
     pub(crate) connect_timeout: Option<Duration>,
     /// The Unix socket to connect to, where the endpoint has one and it is the endpoint's own origin.
-    pub(crate) socket: Option<&'a Path>,
+    pub(crate) unix_socket: Option<&'a Path>,
     /// Looks names up, and refuses what must not be connected to.
     pub(crate) resolver: Arc<dyn reqwest::dns::Resolve>,
 }
 
-impl Beside<'_> {
+impl AuxiliaryClient<'_> {
     /// Builds the client.
     ///
     /// # Errors
     /// As [`build`].
     pub(crate) fn build(self) -> Result<Client> {
-        if let Some(path) = self.socket {
-            return at_socket(path, self.tls, self.connect_timeout, Versions::Any);
+        if let Some(path) = self.unix_socket {
+            return build_for_unix_socket(path, self.tls, self.connect_timeout, HttpVersions::Any);
         }
-        let builder = builder(self.tls, self.proxy, self.loopback, self.connect_timeout, Versions::Any)?;
-        finish(builder.dns_resolver(self.resolver))
+        let builder = client_builder(self.tls, self.proxy, self.is_loopback, self.connect_timeout, HttpVersions::Any)?;
+        build_client(builder.dns_resolver(self.resolver))
     }
 }
 
-fn builder(
-    tls: &Tls,
+fn client_builder(
+    tls: &TlsOptions,
     configured: Option<&Secret>,
     loopback: bool,
     connect_timeout: Option<Duration>,
-    versions: Versions,
+    versions: HttpVersions,
 ) -> Result<ClientBuilder> {
     let mut builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(tls, versions)?)
-        .user_agent(AGENT)
+        .tls_backend_preconfigured(tls::client_config(tls, versions)?)
+        .user_agent(DEFAULT_USER_AGENT)
         .dns_resolver(Arc::new(Names))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -113,12 +118,12 @@ fn builder(
     if let Some(limit) = connect_timeout.filter(|limit| !limit.is_zero()) {
         builder = builder.connect_timeout(limit);
     }
-    if versions == Versions::One {
+    if versions == HttpVersions::Http1Only {
         builder = builder.http1_only();
     }
     match configured {
         Some(url) if url.reveal().is_empty() => builder = builder.no_proxy(),
-        Some(url) => builder = builder.proxy(proxy(url)?),
+        Some(url) => builder = builder.proxy(parse_proxy(url)?),
         // A proxy elsewhere cannot reach what only this machine can; whoever wants one here names it.
         None if loopback => builder = builder.no_proxy(),
         // `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in either case, as reqwest reads them.
@@ -127,8 +132,8 @@ fn builder(
     Ok(builder)
 }
 
-fn finish(builder: ClientBuilder) -> Result<Client> {
-    builder.build().map_err(|error| Failure::new(Class::Bug, "cannot set up the HTTP client").source(&error))
+fn build_client(builder: ClientBuilder) -> Result<Client> {
+    builder.build().map_err(|error| Failure::new(ErrorKind::Bug, "cannot set up the HTTP client").caused_by(&error))
 }
 
 /// The variable of the environment (`set`) that names a proxy for this scheme.
@@ -137,13 +142,13 @@ pub(super) fn proxy_variable(scheme: &str, set: impl Fn(&str) -> bool) -> Option
     names.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| set(name))
 }
 
-fn proxy(secret: &Secret) -> Result<Proxy> {
+fn parse_proxy(secret: &Secret) -> Result<Proxy> {
     const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
     let text = secret.reveal();
     // Like curl, a bare `host:port` means an HTTP proxy. The text itself may hold a password: never shown.
     let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let bad = |cause: &str| {
-        Failure::new(Class::Config, "the proxy cannot be used")
+        Failure::new(ErrorKind::Config, "the proxy cannot be used")
             .cause(cause)
             .hint("write it as http://HOST:PORT, https://HOST:PORT, socks5://HOST:PORT or socks5h://HOST:PORT")
     };
@@ -160,26 +165,26 @@ fn proxy(secret: &Secret) -> Result<Proxy> {
 /// The configured headers, checked, and all marked as secrets.
 ///
 /// # Errors
-/// [`Class::Config`] where HTTP cannot carry one; its value is not shown.
-pub(super) fn configured(endpoint: &HttpEndpoint, trace: &Trace) -> Result<HeaderMap> {
+/// [`ErrorKind::Config`] where HTTP cannot carry one; its value is not shown.
+pub(super) fn configured_headers(endpoint: &HttpEndpoint, trace: &Trace) -> Result<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(endpoint.headers.len() + 8);
     for (name, value) in &endpoint.headers {
-        let bad = |why: &str| Failure::new(Class::Config, format!("the header '{name}' cannot be sent")).cause(why);
+        let bad = |why: &str| Failure::new(ErrorKind::Config, format!("the header '{name}' cannot be sent")).cause(why);
         let key = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| bad("its name is not a valid one"))?;
-        if RESERVED.contains(&key.as_str()) {
+        if RESERVED_HEADERS.contains(&key.as_str()) {
             trace.note(&format!("the configured header '{key}' is left out: the protocol sets it"));
             continue;
         }
-        headers.append(key, secret_value(value).ok_or_else(|| bad("its value has a control character"))?);
+        headers.append(key, secret_header_value(value).ok_or_else(|| bad("its value has a control character"))?);
     }
     if !headers.contains_key(USER_AGENT) {
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(USER_AGENT, HeaderValue::from_static(DEFAULT_USER_AGENT));
     }
     Ok(headers)
 }
 
 /// A header value that is neither shown nor kept in a compression table.
-pub(super) fn secret_value(secret: &Secret) -> Option<HeaderValue> {
+pub(super) fn secret_header_value(secret: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(secret.reveal().trim().as_bytes()).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -189,38 +194,38 @@ pub(super) fn secret_value(secret: &Secret) -> Option<HeaderValue> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::transport::http::testing;
+    use crate::transport::http::scripted_server;
 
     #[test]
-    fn a_proxy_must_be_one_and_is_never_shown() {
+    fn invalid_proxies_are_rejected_and_never_shown() {
         for text in ["http://p:1", "p:3128", "socks5h://u:pw@p", "https://p"] {
-            assert!(proxy(&Secret::new(text)).is_ok(), "{text}");
+            assert!(parse_proxy(&Secret::new(text)).is_ok(), "{text}");
         }
         for text in ["ftp://u:hunter2@p", "http://u:hunter2@", "http://u:hunter2@p:99999"] {
-            let failure = proxy(&Secret::new(text)).unwrap_err();
-            assert_eq!(failure.class(), Class::Config, "{text}");
+            let failure = parse_proxy(&Secret::new(text)).unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Config, "{text}");
             assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
         }
     }
 
     #[test]
     fn configured_headers_are_checked() {
-        let mut endpoint = testing::endpoint("http://localhost/");
+        let mut endpoint = scripted_server::endpoint("http://localhost/");
         endpoint.headers = vec![
             ("X-Key".into(), Secret::new(" grün ")),
             ("x-key".into(), Secret::new("two")),
             ("Content-Type".into(), Secret::new("text/plain")),
         ];
-        let headers = configured(&endpoint, &Trace::default()).unwrap();
+        let headers = configured_headers(&endpoint, &Trace::default()).unwrap();
         let values: Vec<&[u8]> = headers.get_all("x-key").iter().map(HeaderValue::as_bytes).collect();
         assert_eq!(values, ["grün".as_bytes(), b"two"]);
         assert!(headers.get_all("x-key").iter().all(HeaderValue::is_sensitive));
         assert!(!headers.contains_key("content-type"));
-        assert_eq!(headers.get(USER_AGENT).unwrap(), AGENT);
+        assert_eq!(headers.get(USER_AGENT).unwrap(), DEFAULT_USER_AGENT);
         for (name, value) in [("a b", "x"), ("", "x"), ("a", "x\r\ny: hunter2")] {
             endpoint.headers = vec![(name.into(), Secret::new(value))];
-            let failure = configured(&endpoint, &Trace::default()).unwrap_err();
-            assert_eq!(failure.class(), Class::Config);
+            let failure = configured_headers(&endpoint, &Trace::default()).unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Config);
             assert!(!format!("{failure:?}").contains("hunter2"));
         }
     }

@@ -16,19 +16,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::client::Versions;
-use crate::error::{Class, Failure, Result};
-use crate::transport::Tls;
+use super::client::HttpVersions;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::TlsOptions;
 
 /// TLS sessions that are kept for the next connection to the same host.
-const SESSIONS: usize = 8;
+const MAX_TLS_SESSIONS: usize = 8;
 /// A bundle of trusted authorities (PEM), in place of the system's.
 const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 /// Directories of trusted authorities; read besides [`SSL_CERT_FILE`] where that does not know an issuer.
 const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
 /// Where Unix systems keep all their authorities in one file; the first that is there counts.
-const BUNDLES: [&str; 5] = [
+const CA_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -39,69 +39,74 @@ const BUNDLES: [&str; 5] = [
 /// Builds the configuration for these versions of HTTP.
 ///
 /// # Errors
-/// [`Class::Config`], naming the file, where one of the user's PEM files cannot be used.
-pub(super) fn config(tls: &Tls, versions: Versions) -> Result<ClientConfig> {
+/// [`ErrorKind::Config`], naming the file, where one of the user's PEM files cannot be used.
+pub(super) fn client_config(tls: &TlsOptions, versions: HttpVersions) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let extra = match &tls.cacert {
-        Some(path) => certificates(path, "certificate authorities")?,
+        Some(path) => read_certificates(path, "certificate authorities")?,
         None => Vec::new(),
     };
     let verifier: Arc<dyn ServerCertVerifier> = if tls.insecure {
-        Arc::new(NoCheck(provider.clone()))
+        Arc::new(InsecureVerifier(provider.clone()))
     } else {
-        Arc::new(Trust { provider: provider.clone(), extra, first: OnceLock::new(), all: OnceLock::new() })
+        Arc::new(LazyRootVerifier {
+            provider: provider.clone(),
+            user_roots: extra,
+            bundle_verifier: OnceLock::new(),
+            full_verifier: OnceLock::new(),
+        })
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::new(Class::Bug, "cannot set up TLS").source(&error))?
+        .map_err(|error| Failure::new(ErrorKind::Bug, "cannot set up TLS").caused_by(&error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match (&tls.cert, &tls.key) {
         (Some(cert), key) => {
             let key_path = key.as_ref().unwrap_or(cert);
-            let chain = certificates(cert, "client certificate")?;
-            let key = private_key(key_path)?;
+            let chain = read_certificates(cert, "client certificate")?;
+            let key = read_private_key(key_path)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
                 let what = format!("the client certificate '{}' cannot be used", cert.display());
-                Failure::new(Class::Config, what)
-                    .source(&error)
+                Failure::new(ErrorKind::Config, what)
+                    .caused_by(&error)
                     .hint(format!("check that the key in '{}' belongs to it", key_path.display()))
             })?
         }
         (None, Some(key)) => {
             let what = format!("the key '{}' has no client certificate", key.display());
-            return Err(Failure::new(Class::Config, what).hint("name the certificate too, with --cert FILE"));
+            return Err(Failure::new(ErrorKind::Config, what).hint("name the certificate too, with --cert FILE"));
         }
         (None, None) => builder.with_no_client_auth(),
     };
     // A run talks to a handful of hosts; the usual room for hundreds would be touched by every start.
-    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    config.resumption = Resumption::in_memory_sessions(MAX_TLS_SESSIONS);
     config.alpn_protocols = match versions {
-        Versions::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        Versions::One => vec![b"http/1.1".to_vec()],
+        HttpVersions::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        HttpVersions::Http1Only => vec![b"http/1.1".to_vec()],
     };
     Ok(config)
 }
 
-fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>> {
+fn read_certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>> {
     let all: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
-        .map_err(|error: pem::Error| unusable(path, what, &error))?;
+        .map_err(|error: pem::Error| unreadable_pem(path, what, &error))?;
     if all.is_empty() {
-        return Err(unusable(path, what, &pem::Error::NoItemsFound));
+        return Err(unreadable_pem(path, what, &pem::Error::NoItemsFound));
     }
     // A bundle may hold an odd one, but a file of nothing else would show only as a failed handshake.
     match all.iter().map(ParsedCertificate::try_from).find_map(Result::err) {
         Some(error) if !all.iter().any(|der| ParsedCertificate::try_from(der).is_ok()) => {
-            Err(unusable(path, what, &error))
+            Err(unreadable_pem(path, what, &error))
         }
         _ => Ok(all),
     }
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| {
-        let failure = unusable(path, "client key", &error);
+        let failure = unreadable_pem(path, "client key", &error);
         match error {
             pem::Error::NoItemsFound => {
                 failure.hint("it must hold an unencrypted PRIVATE KEY section (openssl pkey -in FILE -out NEW)")
@@ -111,78 +116,78 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-fn unusable(path: &Path, what: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    let failure = Failure::new(Class::Config, format!("cannot read the {what} in '{}'", path.display()));
+fn unreadable_pem(path: &Path, what: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
+    let failure = Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", path.display()));
     match error.downcast_ref::<pem::Error>() {
         Some(pem::Error::NoItemsFound) => failure.cause("the file has no such PEM section"),
-        Some(pem::Error::Io(error)) => failure.source(error),
-        _ => failure.source(error),
+        Some(pem::Error::Io(error)) => failure.caused_by(error),
+        _ => failure.caused_by(error),
     }
 }
 
 /// The authorities that came with the system, read once in a process.
-struct System {
+struct SystemRoots {
     certificates: Vec<CertificateDer<'static>>,
     /// Why some or all could not be read.
-    problem: Option<String>,
+    read_error: Option<String>,
 }
 
-static FIRST: OnceLock<System> = OnceLock::new();
-static ALL: OnceLock<System> = OnceLock::new();
+static BUNDLE_ROOTS: OnceLock<SystemRoots> = OnceLock::new();
+static ALL_ROOTS: OnceLock<SystemRoots> = OnceLock::new();
 
 /// Why the system's authorities could not be read, where that has been seen.
-pub(super) fn problem() -> Option<&'static str> {
-    let of = |cell: &'static OnceLock<System>| cell.get().and_then(|system| system.problem.as_deref());
-    of(&FIRST).or_else(|| of(&ALL))
+pub(super) fn system_roots_error() -> Option<&'static str> {
+    let of = |cell: &'static OnceLock<SystemRoots>| cell.get().and_then(|system| system.read_error.as_deref());
+    of(&BUNDLE_ROOTS).or_else(|| of(&ALL_ROOTS))
 }
 
-fn read_first() -> System {
+fn read_bundle_roots() -> SystemRoots {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    match first_file(set, Path::exists) {
-        Some(path) => System::from(rustls_native_certs::load_certs_from_paths(Some(&path), None)),
-        None => System::from(rustls_native_certs::load_native_certs()),
+    match find_ca_bundle(set, Path::exists) {
+        Some(path) => SystemRoots::from(rustls_native_certs::load_certs_from_paths(Some(&path), None)),
+        None => SystemRoots::from(rustls_native_certs::load_native_certs()),
     }
 }
 
 /// The one file that holds all authorities, where the system has such a thing and nobody chose otherwise.
-fn first_file(set: impl Fn(&str) -> Option<OsString>, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+fn find_ca_bundle(set: impl Fn(&str) -> Option<OsString>, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     if let Some(file) = set(SSL_CERT_FILE) {
         return Some(file.into());
     }
     if set(SSL_CERT_DIR).is_some() || cfg!(any(windows, target_os = "macos")) {
         return None;
     }
-    BUNDLES.iter().map(PathBuf::from).find(|path| exists(path))
+    CA_BUNDLES.iter().map(PathBuf::from).find(|path| exists(path))
 }
 
-impl From<rustls_native_certs::CertificateResult> for System {
+impl From<rustls_native_certs::CertificateResult> for SystemRoots {
     fn from(result: rustls_native_certs::CertificateResult) -> Self {
-        System { certificates: result.certs, problem: result.errors.first().map(ToString::to_string) }
+        SystemRoots { certificates: result.certs, read_error: result.errors.first().map(ToString::to_string) }
     }
 }
 
 /// Trusts the system's authorities and those that the user named.
 #[derive(Debug)]
-struct Trust {
+struct LazyRootVerifier {
     provider: Arc<CryptoProvider>,
-    extra: Vec<CertificateDer<'static>>,
-    first: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
-    all: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+    user_roots: Vec<CertificateDer<'static>>,
+    bundle_verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+    full_verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
 }
 
-impl Trust {
+impl LazyRootVerifier {
     /// `None` where there is nobody to trust.
-    fn verifier(&self, system: &System) -> Option<Arc<WebPkiServerVerifier>> {
+    fn build_verifier(&self, system: &SystemRoots) -> Option<Arc<WebPkiServerVerifier>> {
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.extra.iter().cloned());
+        roots.add_parsable_certificates(self.user_roots.iter().cloned());
         roots.add_parsable_certificates(system.certificates.iter().cloned());
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone()).build().ok()
     }
 
-    fn check(
+    fn verify_with(
         &self,
         verifier: Option<&Arc<WebPkiServerVerifier>>,
-        shown: &Shown<'_>,
+        shown: &PresentedCertificate<'_>,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match verifier {
             Some(verifier) => {
@@ -194,7 +199,7 @@ impl Trust {
 }
 
 /// What the server showed.
-struct Shown<'a> {
+struct PresentedCertificate<'a> {
     certificate: &'a CertificateDer<'a>,
     chain: &'a [CertificateDer<'a>],
     name: &'a ServerName<'a>,
@@ -202,11 +207,11 @@ struct Shown<'a> {
     now: UnixTime,
 }
 
-fn is_unknown(error: &rustls::Error) -> bool {
+fn is_unknown_issuer(error: &rustls::Error) -> bool {
     matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
 }
 
-impl ServerCertVerifier for Trust {
+impl ServerCertVerifier for LazyRootVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -215,18 +220,19 @@ impl ServerCertVerifier for Trust {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.extra.iter().any(|trusted| trusted == certificate) {
+        if self.user_roots.iter().any(|trusted| trusted == certificate) {
             // A self-signed server certificate, named by the user: there is no issuer to look for.
             rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
             return Ok(ServerCertVerified::assertion());
         }
-        let shown = Shown { certificate, chain, name, ocsp, now };
-        let first = self.first.get_or_init(|| self.verifier(FIRST.get_or_init(read_first)));
-        match self.check(first.as_ref(), &shown) {
-            Err(error) if is_unknown(&error) => {
-                let read = || System::from(rustls_native_certs::load_native_certs());
-                let all = self.all.get_or_init(|| self.verifier(ALL.get_or_init(read)));
-                self.check(all.as_ref(), &shown)
+        let shown = PresentedCertificate { certificate, chain, name, ocsp, now };
+        let first =
+            self.bundle_verifier.get_or_init(|| self.build_verifier(BUNDLE_ROOTS.get_or_init(read_bundle_roots)));
+        match self.verify_with(first.as_ref(), &shown) {
+            Err(error) if is_unknown_issuer(&error) => {
+                let read = || SystemRoots::from(rustls_native_certs::load_native_certs());
+                let all = self.full_verifier.get_or_init(|| self.build_verifier(ALL_ROOTS.get_or_init(read)));
+                self.verify_with(all.as_ref(), &shown)
             }
             result => result,
         }
@@ -257,9 +263,9 @@ impl ServerCertVerifier for Trust {
 
 /// Checks nothing, as `--insecure` says.
 #[derive(Debug)]
-struct NoCheck(Arc<CryptoProvider>);
+struct InsecureVerifier(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for NoCheck {
+impl ServerCertVerifier for InsecureVerifier {
     fn verify_server_cert(
         &self,
         _certificate: &CertificateDer<'_>,
@@ -299,24 +305,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_file_is_enough_where_there_is_one() {
+    fn the_ca_bundle_is_chosen_by_variables_then_by_existence() {
         let find = |variables: &[(&str, &str)], there: &str| {
             let set = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-            first_file(set, |path| path == Path::new(there))
+            find_ca_bundle(set, |path| path == Path::new(there))
         };
         assert_eq!(find(&[(SSL_CERT_FILE, "/a"), (SSL_CERT_DIR, "/b")], ""), Some("/a".into()));
-        assert_eq!(find(&[(SSL_CERT_DIR, "/b")], BUNDLES[0]), None);
+        assert_eq!(find(&[(SSL_CERT_DIR, "/b")], CA_BUNDLES[0]), None);
         if cfg!(target_os = "linux") {
-            assert_eq!(find(&[], BUNDLES[4]), Some(BUNDLES[4].into()));
+            assert_eq!(find(&[], CA_BUNDLES[4]), Some(CA_BUNDLES[4].into()));
         }
         assert_eq!(find(&[], "/nowhere"), None);
     }
 
     #[test]
-    fn offers_the_versions_that_may_be_spoken() -> Result<()> {
-        let offered = |versions| config(&Tls::default(), versions).map(|config| config.alpn_protocols);
-        assert_eq!(offered(Versions::Any)?, [b"h2".to_vec(), b"http/1.1".to_vec()]);
-        assert_eq!(offered(Versions::One)?, [b"http/1.1".to_vec()]);
+    fn alpn_offers_the_allowed_http_versions() -> Result<()> {
+        let offered = |versions| client_config(&TlsOptions::default(), versions).map(|config| config.alpn_protocols);
+        assert_eq!(offered(HttpVersions::Any)?, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        assert_eq!(offered(HttpVersions::Http1Only)?, [b"http/1.1".to_vec()]);
         Ok(())
     }
 }

@@ -2,23 +2,23 @@
 
 use super::*;
 
-fn file_store(path: &Path, root: &Path) -> (Box<dyn Store>, Arc<Mutex<Vec<String>>>) {
-    let (say, said) = heard();
-    let places = Places { credentials_file: Some(path.to_owned()), ..places(root) };
-    (open(Choice::Keyring, &places, say).unwrap(), said)
+fn open_file_store(path: &Path, root: &Path) -> (Box<dyn CredentialStore>, Arc<Mutex<Vec<String>>>) {
+    let (say, said) = recording_notifier();
+    let places = StorePaths { credentials_file: Some(path.to_owned()), ..store_paths(root) };
+    (open(StoreChoice::Keyring, &places, say).unwrap(), said)
 }
 
 #[tokio::test]
 async fn a_named_file_is_used_whatever_the_choice() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("some/where.json");
-    let (store, _) = file_store(&path, dir.path());
+    let (store, _) = open_file_store(&path, dir.path());
     assert_eq!(get(&*store, KEY).await, None);
     assert!(!path.parent().unwrap().exists());
     put(&*store, KEY, "{\"exact\":  1.0}").await;
     assert_eq!(get(&*store, KEY).await.as_deref(), Some("{\"exact\":  1.0}"), "byte for byte");
-    assert_eq!(store.place(), path.to_str().unwrap());
-    assert_eq!(store.list().unwrap(), [about(KEY)]);
+    assert_eq!(store.location(), path.to_str().unwrap());
+    assert_eq!(store.list().unwrap(), [summary(KEY)]);
     assert!(store.delete(KEY).await.unwrap());
     assert!(!store.delete(KEY).await.unwrap());
     // `mktemp` makes an empty file: nothing is stored there.
@@ -28,12 +28,12 @@ async fn a_named_file_is_used_whatever_the_choice() {
 }
 
 #[tokio::test]
-async fn what_a_killed_writer_left_is_swept() {
+async fn leftovers_of_a_killed_writer_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.json");
     std::fs::write(dir.path().join(".c.json.abc.new"), "a secret").unwrap();
     std::fs::write(dir.path().join(".other.json.abc.new"), "somebody else's").unwrap();
-    put(&*file_store(&path, dir.path()).0, KEY, "x").await;
+    put(&*open_file_store(&path, dir.path()).0, KEY, "x").await;
     assert!(!dir.path().join(".c.json.abc.new").exists());
     assert!(dir.path().join(".other.json.abc.new").exists());
 }
@@ -43,52 +43,52 @@ mod unix {
     use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-    fn mode(path: &Path) -> u32 {
+    fn permission_bits(path: &Path) -> u32 {
         std::fs::symlink_metadata(path).unwrap().mode() & 0o777
     }
 
     #[tokio::test]
     async fn files_are_0600_in_a_0700_directory() {
-        let machine = Machine::new();
-        machine.memory.set(|inside| inside.trouble = Some(Trouble::Broken("no bus".into())));
-        std::fs::create_dir(machine.path("")).unwrap();
-        std::fs::set_permissions(machine.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
-        put(&machine.auto(), KEY, "x").await;
-        assert_eq!(mode(&machine.path("")), 0o700);
-        for entry in std::fs::read_dir(machine.path("")).unwrap() {
-            assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        let machine = StoreTestEnv::new();
+        machine.keychain.configure(|inside| inside.error = Some(KeychainError::Unavailable("no bus".into())));
+        std::fs::create_dir(machine.data_file("")).unwrap();
+        std::fs::set_permissions(machine.data_file(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+        put(&machine.open_auto_store(), KEY, "x").await;
+        assert_eq!(permission_bits(&machine.data_file("")), 0o700);
+        for entry in std::fs::read_dir(machine.data_file("")).unwrap() {
+            assert_eq!(permission_bits(&entry.unwrap().path()), 0o600);
         }
-        assert_eq!(mode(&machine.dir.path().join("state/locks")), 0o700);
+        assert_eq!(permission_bits(&machine.dir.path().join("state/locks")), 0o700);
     }
 
     #[tokio::test]
-    async fn a_file_open_to_others_is_closed_with_a_word() {
+    async fn a_file_readable_by_others_is_restricted_with_a_notice() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.json");
-        let (store, said) = file_store(&path, dir.path());
+        let (store, said) = open_file_store(&path, dir.path());
         put(&*store, KEY, "x").await;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(get(&*store, KEY).await.as_deref(), Some("x"));
-        assert_eq!(mode(&path), 0o600);
+        assert_eq!(permission_bits(&path), 0o600);
         assert_eq!(get(&*store, KEY).await.as_deref(), Some("x"));
         assert_eq!(said.lock().unwrap().len(), 1, "{:?}", said.lock().unwrap());
     }
 
     #[tokio::test]
-    async fn our_own_link_is_followed_and_stays() {
+    async fn our_own_symlink_is_followed_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let (link, real) = (dir.path().join("link.json"), dir.path().join("real.json"));
         symlink("real.json", &link).unwrap();
-        let (store, _) = file_store(&link, dir.path());
+        let (store, _) = open_file_store(&link, dir.path());
         // It leads nowhere yet: nothing to read, and nothing is created where it happens to point.
         assert_eq!(get(&*store, KEY).await, None);
-        let failure = store.put(KEY, &about(KEY), &Secret::new("x")).await.unwrap_err();
-        assert_eq!(failure.class(), Class::Config);
+        let failure = store.put(KEY, &summary(KEY), &Secret::new("x")).await.unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Config);
         std::fs::write(&real, "").unwrap();
         put(&*store, KEY, "x").await;
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(std::fs::read_to_string(&real).unwrap().contains(KEY));
-        assert_eq!(mode(&real), 0o600);
+        assert_eq!(permission_bits(&real), 0o600);
     }
 
     #[tokio::test]
@@ -97,9 +97,9 @@ mod unix {
         let pipe = dir.path().join("pipe");
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for path in [pipe.as_path(), dir.path()] {
-            let (store, _) = file_store(path, dir.path());
+            let (store, _) = open_file_store(path, dir.path());
             let failure = store.get(KEY).await.unwrap_err();
-            assert_eq!(failure.class(), Class::Config);
+            assert_eq!(failure.kind(), ErrorKind::Config);
             assert!(failure.to_string().contains("not a plain file"), "{failure}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn part(name: &str) -> String {
+fn required_variable(name: &str) -> String {
     std::env::var(name).expect("is run by another test only")
 }
 
@@ -12,12 +12,12 @@ const ADD: &str = "auth::store::tests::processes::part_add";
 #[tokio::test]
 #[ignore = "a part in twenty_processes_lose_nothing"]
 async fn part_add() {
-    let (root, me) = (PathBuf::from(part("STORE_ROOT")), part("STORE_ME"));
-    let file = open(Choice::File, &places(&root), heard().0).unwrap();
+    let (root, me) = (PathBuf::from(required_variable("STORE_ROOT")), required_variable("STORE_ME"));
+    let file = open(StoreChoice::File, &store_paths(&root), recording_notifier().0).unwrap();
     put(&*file, &me, &format!("record of {me}")).await;
-    let patience = Patience::of(false);
-    let worker = Worker::new(Memory::default().opener(), patience, heard().0);
-    let indexed = Keychain::new(&places(&root), worker, None, heard().0);
+    let patience = KeychainTimeouts::new(false);
+    let worker = KeychainWorker::new(MemoryKeychain::default().opener(), patience, recording_notifier().0);
+    let indexed = KeychainStore::new(&store_paths(&root), worker, None, recording_notifier().0);
     put(&indexed, &me, "x").await;
 }
 
@@ -26,17 +26,18 @@ async fn twenty_processes_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().to_str().unwrap();
     let children: Vec<Child> =
-        (0..20).map(|n| again(ADD, &[("STORE_ROOT", root), ("STORE_ME", &format!("key {n}"))])).collect();
+        (0..20).map(|n| spawn_test(ADD, &[("STORE_ROOT", root), ("STORE_ME", &format!("key {n}"))])).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    let file = open(Choice::File, &places(dir.path()), heard().0).unwrap();
+    let file = open(StoreChoice::File, &store_paths(dir.path()), recording_notifier().0).unwrap();
     assert_eq!(file.list().unwrap().len(), 20);
     for n in 0..20 {
         assert_eq!(get(&*file, &format!("key {n}")).await.unwrap(), format!("record of key {n}"));
     }
-    let worker = Worker::new(Memory::default().opener(), Patience::of(false), heard().0);
-    let indexed = Keychain::new(&places(dir.path()), worker, None, heard().0);
+    let worker =
+        KeychainWorker::new(MemoryKeychain::default().opener(), KeychainTimeouts::new(false), recording_notifier().0);
+    let indexed = KeychainStore::new(&store_paths(dir.path()), worker, None, recording_notifier().0);
     assert_eq!(indexed.list().unwrap().len(), 20);
 }
 
@@ -46,8 +47,8 @@ const COUNT: &str = "auth::store::tests::processes::part_count";
 #[tokio::test]
 #[ignore = "a part in a_lock_holds_across_processes_and_dies_with_its_holder"]
 async fn part_count() {
-    let root = PathBuf::from(part("STORE_ROOT"));
-    let store = open(Choice::Auto, &places(&root), heard().0).unwrap();
+    let root = PathBuf::from(required_variable("STORE_ROOT"));
+    let store = open(StoreChoice::Auto, &store_paths(&root), recording_notifier().0).unwrap();
     let _guard = store.lock(KEY).await.unwrap();
     let counter = root.join("counter");
     let count: u32 = std::fs::read_to_string(&counter).unwrap().parse().unwrap();
@@ -63,7 +64,7 @@ async fn a_lock_holds_across_processes_and_dies_with_its_holder() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("counter"), "0").unwrap();
     let root = dir.path().to_str().unwrap();
-    let children: Vec<Child> = (0..20).map(|_| again(COUNT, &[("STORE_ROOT", root)])).collect();
+    let children: Vec<Child> = (0..20).map(|_| spawn_test(COUNT, &[("STORE_ROOT", root)])).collect();
     let failed = children.into_iter().filter_map(|mut child| (!child.wait().unwrap().success()).then_some(())).count();
     assert_eq!(failed, 1, "the one that aborted");
     assert_eq!(std::fs::read_to_string(dir.path().join("counter")).unwrap(), "20");

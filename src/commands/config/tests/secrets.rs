@@ -5,26 +5,29 @@ use super::*;
 #[test]
 fn secrets_are_stored_listed_and_removed_and_never_shown() {
     let referring = "[servers.a]\nurl = \"https://a/\"\nheaders = { X-Key = \"${keychain:CRM_KEY}\" }\n";
-    let world = World { value: "hunter2hunter2\n".into(), ..World::new().user(referring) };
+    let world = ConfigCommandFixture {
+        value: "hunter2hunter2\n".into(),
+        ..ConfigCommandFixture::new().with_user_config(referring)
+    };
     assert_eq!(world.run(&["secret", "list"]).json["secrets"], json!([]));
     let said = world.run(&["secret", "set", "CRM_KEY"]);
-    let place = world.at(".local/share/mcpipe/credentials.json").display().to_string();
+    let place = world.path(".local/share/mcpipe/credentials.json").display().to_string();
     assert_eq!(said.json, json!({"name": "CRM_KEY", "place": place, "replaced": false}));
     assert_eq!(said.notes, format!("stored 'CRM_KEY' in {place}"));
     let said = world.run(&["secret", "set", "OTHER"]);
     assert!(said.notes.ends_with("; refer to it as ${keychain:OTHER}"), "{}", said.notes);
     assert_eq!(world.run(&["secret", "set", "OTHER"]).json["replaced"], true);
-    world.fails(&["secret", "set", "other"], Class::Usage, "there is a secret 'OTHER' already");
-    world.fails(&["secret", "set", "a b"], Class::Usage, "cannot be the name of a secret");
+    world.assert_fails(&["secret", "set", "other"], ErrorKind::Usage, "there is a secret 'OTHER' already");
+    world.assert_fails(&["secret", "set", "a b"], ErrorKind::Usage, "cannot be the name of a secret");
     let said = world.run(&["secret", "list"]);
     assert_eq!(said.out, format!("CRM_KEY\ta\t{place}\nOTHER\t\t{place}\n"));
     assert_eq!(said.json["secrets"][0], json!({"name": "CRM_KEY", "place": place, "used_by": ["a"]}));
     assert!(!format!("{}{}{}", said.out, said.json, said.notes).contains("hunter2"));
     let said = world.run(&["secret", "remove", "CRM_KEY"]);
     assert_eq!(said.notes, format!("removed 'CRM_KEY' from {place}\nstill referred to by a"));
-    world.fails(&["secret", "remove", "OTHR"], Class::Config, "did you mean OTHER?");
-    let world = World { value: "\n".into(), ..world };
-    world.fails(&["secret", "set", "EMPTY"], Class::Usage, "is empty, so nothing is stored");
+    world.assert_fails(&["secret", "remove", "OTHR"], ErrorKind::Config, "did you mean OTHER?");
+    let world = ConfigCommandFixture { value: "\n".into(), ..world };
+    world.assert_fails(&["secret", "set", "EMPTY"], ErrorKind::Usage, "is empty, so nothing is stored");
 }
 
 #[cfg(unix)]
@@ -32,10 +35,11 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
 fn check_and_get_see_what_secrets_are_missing_and_show_references() {
     let text = "[servers.a]\nurl = \"https://a/\"\n[servers.a.headers]\nA = \"${keychain:HERE}\"\nB = \"${keychain:HERO}\"\n\
         C = \"Bearer ${command:no-such-program --x}\"\nD = \"${command:sh -c 'exit 1'}\"\n";
-    let world = World { value: "hunter2".into(), ..World::new().user(text) }.set("PATH", "/usr/bin:/bin");
+    let world = ConfigCommandFixture { value: "hunter2".into(), ..ConfigCommandFixture::new().with_user_config(text) }
+        .with_variable("PATH", "/usr/bin:/bin");
     world.run(&["secret", "set", "HERE"]);
     let said = world.run(&["check"]);
-    let place = world.at(".local/share/mcpipe/credentials.json").display().to_string();
+    let place = world.path(".local/share/mcpipe/credentials.json").display().to_string();
     assert_eq!(
         said.out,
         format!(
@@ -51,10 +55,10 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
     assert!(said.out.contains("headers.A\t${keychain:HERE}\t") && !said.out.contains("hunter2"), "{}", said.out);
     assert!(said.out.contains("headers.D\t${command:sh -c 'exit 1'}\t"), "{}", said.out);
     assert!(said.notes.contains("there is no secret 'HERO'"), "{}", said.notes);
-    let world = world.file(".local/share/mcpipe/credentials.json", "rubbish");
+    let world = world.with_file(".local/share/mcpipe/credentials.json", "rubbish");
     let said = world.run(&["check"]);
     assert!(said.out.contains("the secret 'HERE' cannot be looked up"), "{}", said.out);
-    let world = world.user("[servers.a]\nurl = \"https://a/\"\n");
+    let world = world.with_user_config("[servers.a]\nurl = \"https://a/\"\n");
     let said = world.run(&["check"]);
     assert!(said.out.starts_with("fault\tcredentials\t") && said.failure.is_some(), "{}", said.out);
 }
@@ -65,14 +69,15 @@ fn words_that_rule_something_are_no_secrets() {
         ("[servers.a]\nurl = 'https://a/'\ntimeout = '${command:x}'\n", "'timeout' in [servers.a] cannot be a secret"),
         ("[defaults]\nconfirm = '${keychain:x}'\n", "'confirm' in [defaults] cannot be a secret"),
     ] {
-        let said = World::new().user(text).run(&["check"]);
+        let said = ConfigCommandFixture::new().with_user_config(text).run(&["check"]);
         assert!(said.out.contains(part), "{}", said.out);
     }
 }
 
 #[test]
 fn import_moves_secrets_into_the_store() {
-    let world = World { value: "another".into(), ..World::new() }.file(".cursor/mcp.json", CURSOR);
+    let world = ConfigCommandFixture { value: "another".into(), ..ConfigCommandFixture::new() }
+        .with_file(".cursor/mcp.json", CURSOR);
     // A secret of that name is there already, with another value.
     world.run(&["secret", "set", "API_KEY"]);
     let said = world.run(&["import", "cursor", "--only", "docs", "--secrets", "keychain"]);
@@ -99,9 +104,9 @@ fn import_moves_secrets_into_the_store() {
 
 #[test]
 fn add_checks_first_and_says_what_is_missing() {
-    let world = World::new();
-    world.fails(&["add", "x", "https://x/mcp", "--check"], Class::Unreachable, "x is not there");
-    assert!(!world.at(".config/mcpipe/config.toml").exists());
+    let world = ConfigCommandFixture::new();
+    world.assert_fails(&["add", "x", "https://x/mcp", "--check"], ErrorKind::Unreachable, "x is not there");
+    assert!(!world.path(".config/mcpipe/config.toml").exists());
     let said = world.run(&["add", "x", "https://x/mcp", "-H", "X-Key: ${keychain:K}"]);
     assert!(said.notes.contains("there is no secret 'K' in") && !said.notes.contains("in clear"), "{}", said.notes);
 }

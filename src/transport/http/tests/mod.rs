@@ -2,80 +2,80 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod faults;
+mod errors;
+mod event_streams;
 mod pool;
 mod post;
 mod session;
 mod sse;
-mod streams;
 mod tls;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::connect;
-use super::testing::endpoint;
 use crate::error::Failure;
-use crate::protocol::rpc::{Message, Response};
-use crate::transport::trace::{Event, Sink, Trace};
-use crate::transport::{Connection, Incoming, Item, Options, Refusal};
+use crate::protocol::rpc::{RpcMessage, RpcResponse};
+use crate::transport::http::scripted_server::endpoint;
+use crate::transport::trace::{Trace, TraceEvent, TraceSink};
+use crate::transport::{ConnectedTransport, Incoming, IncomingItem, TransportOptions, UnexpectedResponse};
 
-async fn open(url: &str) -> Connection {
-    connect(&endpoint(url), &Options::default()).await.unwrap()
+async fn open(url: &str) -> ConnectedTransport {
+    connect(&endpoint(url), &TransportOptions::default()).await.unwrap()
 }
 
 /// The next thing that comes back.
-async fn next(connection: &mut Connection) -> Incoming {
+async fn next(connection: &mut ConnectedTransport) -> Incoming {
     tokio::time::timeout(Duration::from_secs(5), connection.incoming.recv()).await.expect("nothing came").unwrap()
 }
 
-async fn message(connection: &mut Connection) -> (Option<u64>, Message, Option<u16>) {
+async fn message(connection: &mut ConnectedTransport) -> (Option<u64>, RpcMessage, Option<u16>) {
     match next(connection).await {
-        Incoming { on, item: Item::Message(message, status) } => (on, message, status),
+        Incoming { request_id: on, item: IncomingItem::Message(message, status) } => (on, message, status),
         other => panic!("{other:?}"),
     }
 }
 
-async fn response(connection: &mut Connection) -> (Option<u64>, Response, Option<u16>) {
+async fn response(connection: &mut ConnectedTransport) -> (Option<u64>, RpcResponse, Option<u16>) {
     match message(connection).await {
-        (on, Message::Response(response), status) => (on, response, status),
+        (on, RpcMessage::Response(response), status) => (on, response, status),
         other => panic!("{other:?}"),
     }
 }
 
-async fn refusal(connection: &mut Connection) -> Refusal {
+async fn refusal(connection: &mut ConnectedTransport) -> UnexpectedResponse {
     match next(connection).await {
-        Incoming { on: Some(1), item: Item::Refused(refusal) } => refusal,
+        Incoming { request_id: Some(1), item: IncomingItem::UnexpectedResponse(refusal) } => refusal,
         other => panic!("{other:?}"),
     }
 }
 
-async fn broken(connection: &mut Connection) -> Failure {
+async fn next_failure(connection: &mut ConnectedTransport) -> Failure {
     match next(connection).await {
-        Incoming { on: Some(1), item: Item::Broken(failure) } => failure,
+        Incoming { request_id: Some(1), item: IncomingItem::Failed(failure) } => failure,
         other => panic!("{other:?}"),
     }
 }
 
 /// Whether nothing has come, and nothing comes for a while.
-async fn silent(connection: &mut Connection) -> bool {
+async fn is_silent(connection: &mut ConnectedTransport) -> bool {
     tokio::time::timeout(Duration::from_millis(150), connection.incoming.recv()).await.is_err()
 }
 
 /// Keeps everything the trace shows.
 #[derive(Default)]
-struct Log(Mutex<Vec<String>>);
+struct TraceLog(Mutex<Vec<String>>);
 
-impl Sink for Log {
-    fn record(&self, event: Event<'_>) {
+impl TraceSink for TraceLog {
+    fn record(&self, event: TraceEvent<'_>) {
         self.0.lock().unwrap().push(format!("{event:?}"));
     }
 }
 
-impl Log {
-    fn options() -> (Arc<Log>, Options) {
-        let log = Arc::new(Log::default());
-        (log.clone(), Options { trace: Trace::to(log), ..Options::default() })
+impl TraceLog {
+    fn options() -> (Arc<TraceLog>, TransportOptions) {
+        let log = Arc::new(TraceLog::default());
+        (log.clone(), TransportOptions { trace: Trace::new(log), ..TransportOptions::default() })
     }
 
     fn text(&self) -> String {

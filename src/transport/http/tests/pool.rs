@@ -4,37 +4,37 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 use super::*;
-use crate::transport::http::testing::{Server, Step, json, request};
+use crate::transport::http::scripted_server::{ScriptStep, ScriptedServer, json_response, outgoing_request};
 
 const PONG: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 
 #[tokio::test]
 async fn a_name_of_this_machine_is_tried_at_all_its_addresses() {
     // The server is at 127.0.0.1 alone; `localhost` may be ::1 first.
-    let server = Server::start(|_, _| json("200 OK", PONG));
+    let server = ScriptedServer::start(|_, _| json_response("200 OK", PONG));
     let mut connection = open(&format!("http://localhost:{}/mcp", server.port)).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(response(&mut connection).await.1.id, Some(1));
-    assert_eq!(server.seen()[0].header("host"), Some(format!("localhost:{}", server.port).as_str()));
+    assert_eq!(server.requests()[0].header("host"), Some(format!("localhost:{}", server.port).as_str()));
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
-    let server = Server::start(|number, _| {
-        let mut steps = json("200 OK", PONG);
+    let server = ScriptedServer::start(|number, _| {
+        let mut steps = json_response("200 OK", PONG);
         if number == 1 {
-            steps.push(Step::Close);
+            steps.push(ScriptStep::Close);
         }
         steps
     });
     let mut connection = open(&server.url()).await;
     for _ in 0..4 {
-        connection.transport.send(request(1, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         response(&mut connection).await;
         // Time for the end of the connection to arrive.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let used: Vec<usize> = server.seen().iter().map(|seen| seen.connection).collect();
+    let used: Vec<usize> = server.requests().iter().map(|seen| seen.connection).collect();
     assert_eq!(used, [0, 0, 1, 1]);
 }
 
@@ -43,45 +43,45 @@ async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
 async fn what_comes_over_an_idle_connection_answers_nothing() {
     let bye = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     for stays in [true, false] {
-        let server = Server::start(move |number, _| {
-            let mut steps = json("200 OK", PONG);
+        let server = ScriptedServer::start(move |number, _| {
+            let mut steps = json_response("200 OK", PONG);
             if number == 0 {
-                steps.extend([Step::Sleep(30), Step::Write(bye.to_vec())]);
-                steps.push(if stays { Step::Hold } else { Step::Close });
+                steps.extend([ScriptStep::Sleep(30), ScriptStep::Write(bye.to_vec())]);
+                steps.push(if stays { ScriptStep::Hold } else { ScriptStep::Close });
             }
             steps
         });
         {
             let mut connection = open(&server.url()).await;
             for pause in [400, 0] {
-                connection.transport.send(request(1, "tools/call")).await.unwrap();
+                connection.transport.send(outgoing_request(1, "tools/call")).await.unwrap();
                 assert_eq!(response(&mut connection).await.2, Some(200));
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
         }
-        assert_eq!(server.seen().len(), 2, "each request was sent once");
+        assert_eq!(server.requests().len(), 2, "each request was sent once");
         assert!(!stays || server.wait_closed(1).await);
     }
 }
 
 #[tokio::test]
 async fn requests_at_once_have_a_connection_each_and_leave_none_unused() {
-    let server = Server::start(|number, seen| {
+    let server = ScriptedServer::start(|number, seen| {
         let id = if seen.body.contains("\"id\":1") { 1 } else { 2 };
-        let mut steps = json("200 OK", &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+        let mut steps = json_response("200 OK", &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
         if number == 0 {
-            steps.insert(0, Step::Sleep(100));
+            steps.insert(0, ScriptStep::Sleep(100));
         }
         steps
     });
     let mut connection = open(&server.url()).await;
     for round in 0..2 {
-        connection.transport.send(request(1, "ping")).await.unwrap();
-        connection.transport.send(request(2, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(2, "ping")).await.unwrap();
         for _ in 0..2 {
             response(&mut connection).await;
         }
-        let used: BTreeSet<usize> = server.seen().iter().map(|seen| seen.connection).collect();
+        let used: BTreeSet<usize> = server.requests().iter().map(|seen| seen.connection).collect();
         assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 1], "round {round}");
     }
 }
@@ -89,38 +89,43 @@ async fn requests_at_once_have_a_connection_each_and_leave_none_unused() {
 /// What was written may have been read: it never goes out again, over whatever connection.
 #[tokio::test]
 async fn a_request_goes_out_once_however_its_connection_ends() {
-    let cut = Server::start(|number, _| if number == 0 { json("200 OK", PONG) } else { vec![Step::Close] });
+    let cut = ScriptedServer::start(
+        |number, _| if number == 0 { json_response("200 OK", PONG) } else { vec![ScriptStep::Close] },
+    );
     let mut connection = open(&cut.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     response(&mut connection).await;
-    connection.transport.send(request(1, "tools/call")).await.unwrap();
-    let failure = broken(&mut connection).await;
-    assert!(!failure.details().unsent && failure.details().again.is_some_and(|again| !again.unsent), "{failure:?}");
-    assert_eq!(cut.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0, 0]);
+    connection.transport.send(outgoing_request(1, "tools/call")).await.unwrap();
+    let failure = next_failure(&mut connection).await;
+    assert!(
+        !failure.details().is_unsent && failure.details().retry_advice.is_some_and(|again| !again.is_unprocessed),
+        "{failure:?}"
+    );
+    assert_eq!(cut.requests().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0, 0]);
 
     // Connections that end just when the next request goes out: before, while and after it is written.
-    let server = Server::start(|number, seen| {
+    let server = ScriptedServer::start(|number, seen| {
         let id = seen.body.split("\"id\":").nth(1).unwrap().split([',', '}']).next().unwrap().to_owned();
-        let mut steps = json("200 OK", &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
+        let mut steps = json_response("200 OK", &format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
         if number % 2 == 1 {
-            steps.push(Step::Close);
+            steps.push(ScriptStep::Close);
         }
         steps
     });
     let mut connection = open(&server.url()).await;
     let mut answered = BTreeSet::new();
     for id in 0..400 {
-        connection.transport.send(request(id, "tools/call")).await.unwrap();
+        connection.transport.send(outgoing_request(id, "tools/call")).await.unwrap();
         match next(&mut connection).await.item {
-            Item::Message(..) => _ = answered.insert(id),
-            Item::Broken(failure) => assert!(!failure.details().unsent, "{failure:?}"),
-            Item::Refused(refusal) => panic!("{refusal:?}"),
+            IncomingItem::Message(..) => _ = answered.insert(id),
+            IncomingItem::Failed(failure) => assert!(!failure.details().is_unsent, "{failure:?}"),
+            IncomingItem::UnexpectedResponse(refusal) => panic!("{refusal:?}"),
         }
         if id % 3 == 0 {
             tokio::time::sleep(Duration::from_micros(id)).await;
         }
     }
-    let seen: Vec<String> = server.seen().into_iter().map(|seen| seen.body).collect();
+    let seen: Vec<String> = server.requests().into_iter().map(|seen| seen.body).collect();
     let different: BTreeSet<&String> = seen.iter().collect();
     assert_eq!(seen.len(), different.len(), "one went out twice");
     assert_eq!(seen.len(), answered.len(), "each that was read was answered");
@@ -143,7 +148,7 @@ async fn a_response_that_comes_before_the_request_is_written_counts() {
         }
     });
     let mut connection = open(&url).await;
-    let mut long = request(1, "tools/call");
+    let mut long = outgoing_request(1, "tools/call");
     long.body.push_str(&" ".repeat(20_000_000));
     for _ in 0..5 {
         connection.transport.send(long.clone()).await.unwrap();
@@ -154,10 +159,10 @@ async fn a_response_that_comes_before_the_request_is_written_counts() {
 
 #[tokio::test]
 async fn an_abandoned_request_closes_its_connection() {
-    let server = Server::start(|_, _| vec![Step::Hold]);
+    let server = ScriptedServer::start(|_, _| vec![ScriptStep::Hold]);
     let connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
-    while server.seen().is_empty() {
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
+    while server.requests().is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     connection.transport.abandon(1);

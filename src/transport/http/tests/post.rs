@@ -3,23 +3,25 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::error::{Class, Result};
+use crate::error::{ErrorKind, Result};
 use crate::secret::Secret;
-use crate::transport::http::testing::{Server, Step, json, notification, reply, request};
-use crate::transport::{Authorize, Boxed};
+use crate::transport::http::scripted_server::{
+    ScriptStep, ScriptedServer, http_response, json_response, outgoing_notification, outgoing_request,
+};
+use crate::transport::{Authorize, BoxFuture};
 
 const PONG: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"a":1E2}}"#;
 
 #[tokio::test]
 async fn a_request_is_one_post_and_its_answer_a_message() {
-    let server = Server::start(|_, _| json("200 OK", PONG));
+    let server = ScriptedServer::start(|_, _| json_response("200 OK", PONG));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     let (on, answer, status) = response(&mut connection).await;
     assert_eq!((on, answer.id, status), (Some(1), Some(1), Some(200)));
     assert_eq!(answer.outcome.unwrap().get(), r#"{"a":1E2}"#);
 
-    let seen = server.seen();
+    let seen = server.requests();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].body, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
     let mut head: Vec<&str> = seen[0].head.lines().collect();
@@ -42,7 +44,7 @@ async fn a_request_is_one_post_and_its_answer_a_message() {
 #[tokio::test]
 async fn mirrored_headers_win_over_configured_ones() {
     // HTM-02, HTM-03
-    let server = Server::start(|_, _| json("200 OK", PONG));
+    let server = ScriptedServer::start(|_, _| json_response("200 OK", PONG));
     let mut endpoint = endpoint(&server.url());
     endpoint.headers = vec![
         ("Accept".into(), Secret::new("text/plain")),
@@ -51,8 +53,8 @@ async fn mirrored_headers_win_over_configured_ones() {
         ("X-Team".into(), Secret::new("blue")),
         ("Host".into(), Secret::new("mcp.example")),
     ];
-    let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
-    let mut message = request(1, "tools/call");
+    let mut connection = connect(&endpoint, &TransportOptions::default()).await.unwrap();
+    let mut message = outgoing_request(1, "tools/call");
     message.headers = vec![
         ("MCP-Protocol-Version".into(), "2026-07-28".into()),
         ("Mcp-Method".into(), "tools/call".into()),
@@ -60,7 +62,7 @@ async fn mirrored_headers_win_over_configured_ones() {
     ];
     connection.transport.send(message).await.unwrap();
     response(&mut connection).await;
-    let seen = &server.seen()[0];
+    let seen = &server.requests()[0];
     assert_eq!(seen.header("accept"), Some("application/json, text/event-stream"));
     assert_eq!(seen.header("mcp-method"), Some("tools/call"));
     assert_eq!(seen.header("mcp-protocol-version"), Some("2026-07-28"));
@@ -72,55 +74,60 @@ async fn mirrored_headers_win_over_configured_ones() {
 
 #[tokio::test]
 async fn a_header_that_cannot_be_sent_fails_before_anything_is_sent() {
-    let server = Server::start(|_, _| json("200 OK", PONG));
+    let server = ScriptedServer::start(|_, _| json_response("200 OK", PONG));
     let connection = open(&server.url()).await;
-    let mut message = request(1, "tools/call");
+    let mut message = outgoing_request(1, "tools/call");
     message.headers = vec![("Mcp-Param-X".into(), "a\r\nb".into())];
-    assert_eq!(connection.transport.send(message).await.unwrap_err().class(), Class::Protocol);
-    assert!(server.seen().is_empty());
+    assert_eq!(connection.transport.send(message).await.unwrap_err().kind(), ErrorKind::Protocol);
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
 async fn an_error_body_that_is_json_rpc_is_a_message() {
     let body = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request"}}"#;
-    let server = Server::start(move |_, _| json("400 Bad Request", body));
+    let server = ScriptedServer::start(move |_, _| json_response("400 Bad Request", body));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     let (on, answer, status) = response(&mut connection).await;
     assert_eq!((on, answer.id, status), (Some(1), None, Some(400)));
     assert_eq!(answer.outcome.unwrap_err().code, -32000);
 }
 
 #[tokio::test]
-async fn what_holds_no_message_is_refused() {
-    let cases: [(Vec<Step>, u16, Option<&str>, &str); 7] = [
-        (json("403 Forbidden", r#"{"error":"nope"}"#), 403, Some("application/json"), r#"{"error":"nope"}"#),
-        (reply("202 Accepted", &[], ""), 202, None, ""),
-        (vec![Step::Write(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())], 204, None, ""),
-        (json("200 OK", ""), 200, Some("application/json"), ""),
+async fn a_response_without_a_message_is_unexpected() {
+    let cases: [(Vec<ScriptStep>, u16, Option<&str>, &str); 7] = [
+        (json_response("403 Forbidden", r#"{"error":"nope"}"#), 403, Some("application/json"), r#"{"error":"nope"}"#),
+        (http_response("202 Accepted", &[], ""), 202, None, ""),
+        (vec![ScriptStep::Write(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())], 204, None, ""),
+        (json_response("200 OK", ""), 200, Some("application/json"), ""),
         (
-            json("200 OK", r#"{"jsonrpc":"2.0","id":1,"resu"#),
+            json_response("200 OK", r#"{"jsonrpc":"2.0","id":1,"resu"#),
             200,
             Some("application/json"),
             r#"{"jsonrpc":"2.0","id":1,"resu"#,
         ),
-        (reply("200 OK", &["Content-Type: text/html"], "<html>hi</html>"), 200, Some("text/html"), "<html>hi</html>"),
-        (reply("502 Bad Gateway", &["Content-Type: text/plain"], "down\r\n"), 502, Some("text/plain"), "down"),
+        (
+            http_response("200 OK", &["Content-Type: text/html"], "<html>hi</html>"),
+            200,
+            Some("text/html"),
+            "<html>hi</html>",
+        ),
+        (http_response("502 Bad Gateway", &["Content-Type: text/plain"], "down\r\n"), 502, Some("text/plain"), "down"),
     ];
     for (steps, status, kind, body) in cases {
-        let server = Server::start(move |_, _| steps.clone());
+        let server = ScriptedServer::start(move |_, _| steps.clone());
         let mut connection = open(&server.url()).await;
-        connection.transport.send(request(1, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         let refusal = refusal(&mut connection).await;
         let seen = (refusal.status, refusal.content_type.as_deref(), refusal.body.as_str());
         assert_eq!(seen, (status, kind, body));
         assert_eq!(refusal.url, server.url());
-        assert!(!refusal.in_session);
+        assert!(!refusal.had_session_id);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_keeps_what_its_head_says() {
+async fn an_unexpected_response_keeps_its_headers() {
     let headers = [
         "WWW-Authenticate: Bearer resource_metadata=\"http://x/\"",
         "WWW-Authenticate: Basic",
@@ -128,9 +135,9 @@ async fn a_refusal_keeps_what_its_head_says() {
         "Content-Type: text/html",
     ];
     let body = "é".repeat(4000);
-    let server = Server::start(move |_, _| reply("503 Service Unavailable", &headers, &body));
+    let server = ScriptedServer::start(move |_, _| http_response("503 Service Unavailable", &headers, &body));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     let refusal = refusal(&mut connection).await;
     assert_eq!(refusal.challenges, ["Bearer resource_metadata=\"http://x/\"", "Basic"]);
     assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
@@ -141,14 +148,15 @@ async fn a_refusal_keeps_what_its_head_says() {
 async fn a_json_answer_needs_no_content_type() {
     for kind in ["text/plain", "application/vnd.api+json", ""] {
         let header = format!("Content-Type: {kind}");
-        let server = Server::start(move |_, _| reply("200 OK", &[&header], &format!("\u{feff}{PONG}\n")));
+        let server =
+            ScriptedServer::start(move |_, _| http_response("200 OK", &[&header], &format!("\u{feff}{PONG}\n")));
         let mut connection = open(&server.url()).await;
-        connection.transport.send(request(1, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         assert_eq!(response(&mut connection).await.1.id, Some(1), "{kind}");
     }
-    let server = Server::start(|_, _| reply("200 OK", &[], PONG));
+    let server = ScriptedServer::start(|_, _| http_response("200 OK", &[], PONG));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(response(&mut connection).await.1.id, Some(1));
 }
 
@@ -156,19 +164,20 @@ async fn a_json_answer_needs_no_content_type() {
 async fn a_batch_is_several_messages() {
     // STD-08 holds over HTTP too.
     let body = r#"[{"jsonrpc":"2.0","method":"notifications/x"},{"jsonrpc":"2.0","id":1,"result":{}}]"#;
-    let server = Server::start(move |_, _| json("200 OK", body));
+    let server = ScriptedServer::start(move |_, _| json_response("200 OK", body));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
-    assert!(matches!(message(&mut connection).await.1, Message::Notification { .. }));
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
+    assert!(matches!(message(&mut connection).await.1, RpcMessage::Notification { .. }));
     assert_eq!(response(&mut connection).await.1.id, Some(1));
 }
 
 #[tokio::test]
-async fn a_body_without_the_answer_ends_with_a_refusal() {
-    let server = Server::start(|_, _| json("200 OK", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#));
+async fn a_body_without_the_answer_is_an_unexpected_response() {
+    let server =
+        ScriptedServer::start(|_, _| json_response("200 OK", r#"{"jsonrpc":"2.0","method":"notifications/x"}"#));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
-    assert!(matches!(message(&mut connection).await.1, Message::Notification { .. }));
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
+    assert!(matches!(message(&mut connection).await.1, RpcMessage::Notification { .. }));
     assert_eq!(refusal(&mut connection).await.status, 200);
 }
 
@@ -182,14 +191,15 @@ async fn bodies_are_decompressed_and_limited() {
             gzip.len()
         );
         let bytes = [head.as_bytes(), &gzip].concat();
-        let server = Server::start(move |_, _| vec![Step::Write(bytes.clone())]);
-        let mut connection = super::super::streamable(&endpoint(&server.url()), &Options::default(), limit).unwrap();
-        connection.transport.send(request(1, "ping")).await.unwrap();
+        let server = ScriptedServer::start(move |_, _| vec![ScriptStep::Write(bytes.clone())]);
+        let mut connection =
+            super::super::connect_streamable(&endpoint(&server.url()), &TransportOptions::default(), limit).unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         if fits {
             assert_eq!(response(&mut connection).await.1.outcome.unwrap().get().len(), 1082);
         } else {
-            let failure = broken(&mut connection).await;
-            assert_eq!(failure.class(), Class::Protocol);
+            let failure = next_failure(&mut connection).await;
+            assert_eq!(failure.kind(), ErrorKind::Protocol);
             assert!(failure.details().message.ends_with("sent a message that is too long"), "{failure}");
         }
     }
@@ -216,162 +226,166 @@ fn gzip_of(data: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_one_way_message_is_accepted_by_any_2xx() {
-    let server = Server::start(|n, _| match n {
-        0 => reply("202 Accepted", &[], ""),
-        1 => reply("200 OK", &["Content-Type: text/plain"], "thanks"),
-        2 => reply("400 Bad Request", &[], "what?"),
-        _ => reply("401 Unauthorized", &[], ""),
+    let server = ScriptedServer::start(|n, _| match n {
+        0 => http_response("202 Accepted", &[], ""),
+        1 => http_response("200 OK", &["Content-Type: text/plain"], "thanks"),
+        2 => http_response("400 Bad Request", &[], "what?"),
+        _ => http_response("401 Unauthorized", &[], ""),
     });
     let mut connection = open(&server.url()).await;
     for _ in 0..2 {
-        connection.transport.send(notification("notifications/initialized")).await.unwrap();
+        connection.transport.send(outgoing_notification("notifications/initialized")).await.unwrap();
     }
-    let failure = connection.transport.send(notification("notifications/cancelled")).await.unwrap_err();
-    assert_eq!((failure.class(), failure.details().causes.as_slice()), (Class::Protocol, &["what?".to_owned()][..]));
-    let failure = connection.transport.send(notification("notifications/cancelled")).await.unwrap_err();
-    assert_eq!(failure.class(), Class::Auth);
-    assert!(silent(&mut connection).await);
-    assert_eq!(server.seen()[0].body, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+    let failure = connection.transport.send(outgoing_notification("notifications/cancelled")).await.unwrap_err();
+    assert_eq!((failure.kind(), failure.details().causes.as_slice()), (ErrorKind::Protocol, &["what?".to_owned()][..]));
+    let failure = connection.transport.send(outgoing_notification("notifications/cancelled")).await.unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::Auth);
+    assert!(is_silent(&mut connection).await);
+    assert_eq!(server.requests()[0].body, r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
     // One connection served them all.
-    assert!(server.seen().iter().all(|seen| seen.connection == 0));
+    assert!(server.requests().iter().all(|seen| seen.connection == 0));
 }
 
 /// Hands out `token-0`, `token-1` and so on, each after a refusal; `logins` times.
-struct Tokens {
+struct ScriptedTokens {
     logins: usize,
-    refused: AtomicUsize,
+    refusal_count: AtomicUsize,
 }
 
-impl Tokens {
-    fn options(logins: usize) -> (Arc<Tokens>, Options) {
-        let tokens = Arc::new(Tokens { logins, refused: AtomicUsize::new(0) });
-        (tokens.clone(), Options { authorize: Some(tokens), ..Options::default() })
+impl ScriptedTokens {
+    fn options(logins: usize) -> (Arc<ScriptedTokens>, TransportOptions) {
+        let tokens = Arc::new(ScriptedTokens { logins, refusal_count: AtomicUsize::new(0) });
+        (tokens.clone(), TransportOptions { authorize: Some(tokens), ..TransportOptions::default() })
     }
 }
 
-impl Authorize for Tokens {
-    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> Boxed<'a, Result<Vec<(String, Secret)>>> {
+impl Authorize for ScriptedTokens {
+    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> BoxFuture<'a, Result<Vec<(String, Secret)>>> {
         assert!(matches!(method, "POST" | "GET") && url.path() == "/mcp");
-        let value = format!("Bearer token-{}", self.refused.load(Ordering::SeqCst));
+        let value = format!("Bearer token-{}", self.refusal_count.load(Ordering::SeqCst));
         Box::pin(async move {
             Ok(vec![("Authorization".into(), value.into()), ("DPoP".into(), "proof-1".to_owned().into())])
         })
     }
 
-    fn refused<'a>(&'a self, refusal: &'a Refusal) -> Boxed<'a, Result<bool>> {
+    fn handle_unauthorized<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
         assert!(matches!(refusal.status, 401 | 403));
-        let before = self.refused.fetch_add(1, Ordering::SeqCst);
+        let before = self.refusal_count.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move { Ok(before < self.logins) })
     }
 }
 
 #[tokio::test]
 async fn new_credentials_repeat_the_same_message() {
-    let server = Server::start(|_, seen| match seen.header("authorization") {
-        Some("Bearer token-2") => json("200 OK", PONG),
+    let server = ScriptedServer::start(|_, seen| match seen.header("authorization") {
+        Some("Bearer token-2") => json_response("200 OK", PONG),
         Some("Bearer token-1") => {
-            reply("403 Forbidden", &["WWW-Authenticate: Bearer error=\"insufficient_scope\""], "")
+            http_response("403 Forbidden", &["WWW-Authenticate: Bearer error=\"insufficient_scope\""], "")
         }
-        _ => json("401 Unauthorized", r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"x"},"id":null}"#),
+        _ => json_response("401 Unauthorized", r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"x"},"id":null}"#),
     });
-    let (_, options) = Tokens::options(9);
+    let (_, options) = ScriptedTokens::options(9);
     let mut connection = connect(&endpoint(&server.url()), &options).await.unwrap();
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(response(&mut connection).await.2, Some(200));
-    let seen = server.seen();
+    let seen = server.requests();
     assert_eq!(seen.len(), 3);
     assert!(seen.iter().all(|one| one.body == seen[0].body && one.header("dpop") == Some("proof-1")));
 }
 
 #[tokio::test]
-async fn a_refusal_that_no_credentials_answer_is_reported() {
+async fn an_unauthorized_response_without_new_credentials_is_reported() {
     for (logins, asked, sent) in [(0, 1, 1), (99, 3, 4)] {
-        let server = Server::start(|_, _| {
+        let server = ScriptedServer::start(|_, _| {
             let body = r#"{"jsonrpc":"2.0","error":{"code":-32001,"message":"x"},"id":null}"#;
-            reply("401 Unauthorized", &["WWW-Authenticate: Bearer", "Content-Type: application/json"], body)
+            http_response("401 Unauthorized", &["WWW-Authenticate: Bearer", "Content-Type: application/json"], body)
         });
-        let (tokens, options) = Tokens::options(logins);
+        let (tokens, options) = ScriptedTokens::options(logins);
         let mut connection = connect(&endpoint(&server.url()), &options).await.unwrap();
-        connection.transport.send(request(1, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         let refusal = refusal(&mut connection).await;
         assert_eq!((refusal.status, refusal.challenges.len()), (401, 1));
-        assert_eq!((tokens.refused.load(Ordering::SeqCst), server.seen().len()), (asked, sent));
+        assert_eq!((tokens.refusal_count.load(Ordering::SeqCst), server.requests().len()), (asked, sent));
     }
 }
 
 #[tokio::test]
-async fn nobody_logs_in_for_a_stream_that_need_not_be() {
-    let server = Server::start(|_, _| reply("401 Unauthorized", &[], ""));
-    let (tokens, options) = Tokens::options(9);
+async fn the_listen_stream_never_triggers_a_login() {
+    let server = ScriptedServer::start(|_, _| http_response("401 Unauthorized", &[], ""));
+    let (tokens, options) = ScriptedTokens::options(9);
     let connection = connect(&endpoint(&server.url()), &options).await.unwrap();
     connection.transport.listen().await;
-    assert_eq!((tokens.refused.load(Ordering::SeqCst), server.seen().len()), (0, 1));
+    assert_eq!((tokens.refusal_count.load(Ordering::SeqCst), server.requests().len()), (0, 1));
 }
 
 #[tokio::test]
 async fn configured_credentials_are_used_and_no_others() {
-    let server = Server::start(|_, _| reply("401 Unauthorized", &[], ""));
-    let (tokens, options) = Tokens::options(9);
+    let server = ScriptedServer::start(|_, _| http_response("401 Unauthorized", &[], ""));
+    let (tokens, options) = ScriptedTokens::options(9);
     let mut endpoint = endpoint(&server.url());
     endpoint.headers = vec![("authorization".into(), Secret::new("Bearer mine"))];
     let mut connection = connect(&endpoint, &options).await.unwrap();
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(refusal(&mut connection).await.status, 401);
-    assert_eq!(tokens.refused.load(Ordering::SeqCst), 0);
-    assert_eq!(server.seen()[0].header("authorization"), Some("Bearer mine"));
+    assert_eq!(tokens.refusal_count.load(Ordering::SeqCst), 0);
+    assert_eq!(server.requests()[0].header("authorization"), Some("Bearer mine"));
 }
 
 #[tokio::test]
 async fn redirects_are_followed_within_the_origin_only() {
     // SEC-04
-    let server = Server::start(|_, seen| match seen.line() {
-        "POST /mcp HTTP/1.1" => reply("307 Temporary Redirect", &["Location: /mcp/"], ""),
-        "POST /mcp/ HTTP/1.1" => reply("308 Permanent Redirect", &["Location: /mcp/v1?x=1"], ""),
-        _ => json("200 OK", PONG),
+    let server = ScriptedServer::start(|_, seen| match seen.request_line() {
+        "POST /mcp HTTP/1.1" => http_response("307 Temporary Redirect", &["Location: /mcp/"], ""),
+        "POST /mcp/ HTTP/1.1" => http_response("308 Permanent Redirect", &["Location: /mcp/v1?x=1"], ""),
+        _ => json_response("200 OK", PONG),
     });
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     response(&mut connection).await;
-    let lines: Vec<String> = server.seen().iter().map(|seen| seen.line().to_owned()).collect();
+    let lines: Vec<String> = server.requests().iter().map(|seen| seen.request_line().to_owned()).collect();
     assert_eq!(lines, ["POST /mcp HTTP/1.1", "POST /mcp/ HTTP/1.1", "POST /mcp/v1?x=1 HTTP/1.1"]);
-    assert!(server.seen().iter().all(|seen| seen.body == server.seen()[0].body));
+    assert!(server.requests().iter().all(|seen| seen.body == server.requests()[0].body));
 
-    let elsewhere = Server::start(|_, _| json("200 OK", PONG));
+    let elsewhere = ScriptedServer::start(|_, _| json_response("200 OK", PONG));
     let target = elsewhere.url();
     for (status, location) in
         [("307 X", target.as_str()), ("308 X", "https://127.0.0.1/"), ("302 Found", "/mcp/"), ("303 X", "/x")]
     {
         let header = format!("Location: {location}");
-        let server = Server::start(move |_, _| reply(status, &[&header], ""));
+        let server = ScriptedServer::start(move |_, _| http_response(status, &[&header], ""));
         let mut connection = open(&server.url()).await;
-        connection.transport.send(request(1, "ping")).await.unwrap();
+        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         let there = reqwest::Url::parse(&server.url()).unwrap().join(location).unwrap();
         assert_eq!(refusal(&mut connection).await.location.as_deref(), Some(there.as_str()));
-        assert_eq!(server.seen().len(), 1);
+        assert_eq!(server.requests().len(), 1);
     }
-    assert!(elsewhere.seen().is_empty());
+    assert!(elsewhere.requests().is_empty());
 }
 
 #[tokio::test]
-async fn redirects_do_not_go_on_for_ever() {
-    let server = Server::start(|_, _| reply("307 X", &["Location: /mcp"], ""));
+async fn redirects_are_limited() {
+    let server = ScriptedServer::start(|_, _| http_response("307 X", &["Location: /mcp"], ""));
     let mut connection = open(&server.url()).await;
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(refusal(&mut connection).await.status, 307);
-    assert_eq!(server.seen().len(), 6);
+    assert_eq!(server.requests().len(), 6);
 }
 
 #[tokio::test]
 async fn the_trace_shows_the_exchange_without_secrets() {
-    let server = Server::start(|_, _| {
-        reply("200 OK", &["Content-Type: application/json", "Mcp-Session-Id: secret-4", "Set-Cookie: a=secret-5"], PONG)
+    let server = ScriptedServer::start(|_, _| {
+        http_response(
+            "200 OK",
+            &["Content-Type: application/json", "Mcp-Session-Id: secret-4", "Set-Cookie: a=secret-5"],
+            PONG,
+        )
     });
-    let (log, options) = Log::options();
+    let (log, options) = TraceLog::options();
     let mut endpoint = endpoint(&server.url().replace("http://", "http://me:secret-1@"));
     endpoint.url.set_query(Some("key=secret-2"));
     endpoint.headers = vec![("X-Key".into(), Secret::new("secret-3"))];
     let mut connection = connect(&endpoint, &options).await.unwrap();
-    connection.transport.send(request(1, "initialize")).await.unwrap();
+    connection.transport.send(outgoing_request(1, "initialize")).await.unwrap();
     response(&mut connection).await;
     connection.transport.close(true).await;
     let text = log.text();
@@ -381,29 +395,29 @@ async fn the_trace_shows_the_exchange_without_secrets() {
     {
         assert!(text.contains(part), "{part} in {text}");
     }
-    assert!(text.contains(&format!("{:?}", Event::Sent(r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#))));
-    assert!(text.contains(&format!("{:?}", Event::Received(PONG))));
+    assert!(text.contains(&format!("{:?}", TraceEvent::Sent(r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#))));
+    assert!(text.contains(&format!("{:?}", TraceEvent::Received(PONG))));
     // The password is sent, of course.
-    assert_eq!(server.seen()[0].header("authorization"), Some("Basic bWU6c2VjcmV0LTE="));
-    assert_eq!(server.seen()[0].line(), "POST /mcp?key=secret-2 HTTP/1.1");
+    assert_eq!(server.requests()[0].header("authorization"), Some("Basic bWU6c2VjcmV0LTE="));
+    assert_eq!(server.requests()[0].request_line(), "POST /mcp?key=secret-2 HTTP/1.1");
 }
 
 #[tokio::test]
-async fn an_explicit_proxy_is_asked_even_for_this_machine() {
-    let proxy = Server::start(|_, _| json("200 OK", PONG));
+async fn an_explicit_proxy_is_used_even_for_loopback() {
+    let proxy = ScriptedServer::start(|_, _| json_response("200 OK", PONG));
     let mut endpoint = endpoint("http://127.0.0.1:9/mcp");
     endpoint.proxy = Some(Secret::new(format!("http://u:pw@127.0.0.1:{}", proxy.port)));
-    let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
-    connection.transport.send(request(1, "ping")).await.unwrap();
+    let mut connection = connect(&endpoint, &TransportOptions::default()).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     response(&mut connection).await;
-    assert_eq!(proxy.seen()[0].line(), "POST http://127.0.0.1:9/mcp HTTP/1.1");
-    assert_eq!(proxy.seen()[0].header("proxy-authorization"), Some("Basic dTpwdw=="));
+    assert_eq!(proxy.requests()[0].request_line(), "POST http://127.0.0.1:9/mcp HTTP/1.1");
+    assert_eq!(proxy.requests()[0].header("proxy-authorization"), Some("Basic dTpwdw=="));
 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     endpoint.proxy = Some(Secret::new(format!("u:hunter2@127.0.0.1:{port}")));
-    let mut connection = connect(&endpoint, &Options::default()).await.unwrap();
-    connection.transport.send(request(1, "ping")).await.unwrap();
-    let failure = broken(&mut connection).await;
+    let mut connection = connect(&endpoint, &TransportOptions::default()).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
+    let failure = next_failure(&mut connection).await;
     let said = format!("cannot connect to http://127.0.0.1:9/mcp through the proxy http://127.0.0.1:{port}");
     assert_eq!(failure.details().message, said);
     assert!(!format!("{failure:?}").contains("hunter2"));

@@ -11,16 +11,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
 use super::*;
-use crate::error::Class;
-use crate::transport::Tls;
-use crate::transport::http::testing::{Server, json, request};
+use crate::error::ErrorKind;
+use crate::transport::TlsOptions;
+use crate::transport::http::scripted_server::{ScriptedServer, json_response, outgoing_request};
 
 fn pem(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/transport/http/tests/pem").join(name)
 }
 
 /// A server with this certificate, which may insist on one of ours.
-fn server(name: &str, wants_ours: bool) -> Server {
+fn server(name: &str, wants_ours: bool) -> ScriptedServer {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = if wants_ours {
@@ -34,52 +34,52 @@ fn server(name: &str, wants_ours: bool) -> Server {
     let chain = vec![CertificateDer::from_pem_file(pem(name)).unwrap()];
     let mut config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(pem(name)).unwrap()).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Server::start_tls(config, |_, _| json("200 OK", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#))
+    ScriptedServer::start_tls(config, |_, _| json_response("200 OK", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#))
 }
 
-async fn ask(server: &Server, host: &str, tls: Tls) -> Result<(), Failure> {
+async fn ping(server: &ScriptedServer, host: &str, tls: TlsOptions) -> Result<(), Failure> {
     let mut endpoint = endpoint(&format!("https://{host}:{}/mcp", server.port));
     endpoint.tls = tls;
-    let mut connection = connect(&endpoint, &Options::default()).await?;
-    connection.transport.send(request(1, "ping")).await?;
+    let mut connection = connect(&endpoint, &TransportOptions::default()).await?;
+    connection.transport.send(outgoing_request(1, "ping")).await?;
     match next(&mut connection).await.item {
-        Item::Message(..) => Ok(()),
-        Item::Broken(failure) => Err(failure),
-        Item::Refused(refusal) => panic!("{refusal:?}"),
+        IncomingItem::Message(..) => Ok(()),
+        IncomingItem::Failed(failure) => Err(failure),
+        IncomingItem::UnexpectedResponse(refusal) => panic!("{refusal:?}"),
     }
 }
 
-fn cacert(name: &str) -> Tls {
-    Tls { cacert: Some(pem(name)), ..Tls::default() }
+fn cacert(name: &str) -> TlsOptions {
+    TlsOptions { cacert: Some(pem(name)), ..TlsOptions::default() }
 }
 
 #[tokio::test]
 async fn trusts_a_named_authority() {
     let server = server("server.pem", false);
     for host in ["127.0.0.1", "localhost"] {
-        ask(&server, host, cacert("ca.pem")).await.unwrap();
+        ping(&server, host, cacert("ca.pem")).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn trusts_nobody_else() {
+async fn rejects_other_authorities() {
     let server = server("server.pem", false);
-    for tls in [Tls::default(), cacert("self.pem")] {
-        let failure = ask(&server, "127.0.0.1", tls).await.unwrap_err();
+    for tls in [TlsOptions::default(), cacert("self.pem")] {
+        let failure = ping(&server, "127.0.0.1", tls).await.unwrap_err();
         let details = failure.details();
-        assert_eq!(details.class, Class::Unreachable);
+        assert_eq!(details.kind, ErrorKind::Unreachable);
         assert_eq!(details.message, format!("cannot connect to https://127.0.0.1:{}/mcp", server.port));
         assert!(details.causes[0].contains("UnknownIssuer"), "{details:?}");
         assert!(details.hint.as_ref().unwrap().contains("--cacert FILE"));
     }
-    assert!(server.seen().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
 async fn trusts_a_named_self_signed_certificate_for_its_name() {
     let server = server("self.pem", false);
-    ask(&server, "127.0.0.1", cacert("self.pem")).await.unwrap();
-    let failure = ask(&server, "localhost", cacert("self.pem")).await.unwrap_err();
+    ping(&server, "127.0.0.1", cacert("self.pem")).await.unwrap();
+    let failure = ping(&server, "localhost", cacert("self.pem")).await.unwrap_err();
     assert!(failure.details().causes[0].contains("not valid for name"), "{failure:?}");
     assert_eq!(failure.details().hint.as_deref(), Some("use the host name that the certificate is for"));
 }
@@ -88,19 +88,21 @@ async fn trusts_a_named_self_signed_certificate_for_its_name() {
 async fn insecure_checks_nothing() {
     for name in ["server.pem", "self.pem"] {
         let server = server(name, false);
-        ask(&server, "localhost", Tls { insecure: true, ..Tls::default() }).await.unwrap();
+        ping(&server, "localhost", TlsOptions { insecure: true, ..TlsOptions::default() }).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn shows_a_client_certificate() {
     let server = server("server.pem", true);
-    let failure = ask(&server, "127.0.0.1", cacert("ca.pem")).await.unwrap_err();
-    assert_eq!(failure.class(), Class::Unreachable);
+    let failure = ping(&server, "127.0.0.1", cacert("ca.pem")).await.unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::Unreachable);
     assert!(failure.details().hint.as_ref().unwrap().contains("--cert FILE"), "{failure:?}");
     // The key may be in the same file, or in one of its own.
     for key in [None, Some(pem("client.pem"))] {
-        ask(&server, "127.0.0.1", Tls { cert: Some(pem("client.pem")), key, ..cacert("ca.pem") }).await.unwrap();
+        ping(&server, "127.0.0.1", TlsOptions { cert: Some(pem("client.pem")), key, ..cacert("ca.pem") })
+            .await
+            .unwrap();
     }
 }
 
@@ -113,19 +115,19 @@ async fn unusable_files_are_named() {
     let client = Some(pem("client.pem"));
     let cases = [
         (cacert("missing.pem"), pem("missing.pem")),
-        (Tls { cacert: Some(empty.path().into()), ..Tls::default() }, empty.path().into()),
-        (Tls { cacert: Some(broken.path().into()), ..Tls::default() }, broken.path().into()),
-        (Tls { cert: Some(pem("missing.pem")), ..Tls::default() }, pem("missing.pem")),
-        (Tls { cert: Some(pem("ca.pem")), ..Tls::default() }, pem("ca.pem")),
-        (Tls { cert: client.clone(), key: Some(pem("ca.pem")), ..Tls::default() }, pem("ca.pem")),
-        (Tls { cert: client.clone(), key: Some(pem("server.pem")), ..Tls::default() }, pem("client.pem")),
-        (Tls { key: client, ..Tls::default() }, pem("client.pem")),
+        (TlsOptions { cacert: Some(empty.path().into()), ..TlsOptions::default() }, empty.path().into()),
+        (TlsOptions { cacert: Some(broken.path().into()), ..TlsOptions::default() }, broken.path().into()),
+        (TlsOptions { cert: Some(pem("missing.pem")), ..TlsOptions::default() }, pem("missing.pem")),
+        (TlsOptions { cert: Some(pem("ca.pem")), ..TlsOptions::default() }, pem("ca.pem")),
+        (TlsOptions { cert: client.clone(), key: Some(pem("ca.pem")), ..TlsOptions::default() }, pem("ca.pem")),
+        (TlsOptions { cert: client.clone(), key: Some(pem("server.pem")), ..TlsOptions::default() }, pem("client.pem")),
+        (TlsOptions { key: client, ..TlsOptions::default() }, pem("client.pem")),
     ];
     for (tls, file) in cases {
         let shown = format!("{tls:?}");
-        let failure = ask(&server, "127.0.0.1", tls).await.unwrap_err();
-        assert_eq!(failure.class(), Class::Config, "{shown}");
+        let failure = ping(&server, "127.0.0.1", tls).await.unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Config, "{shown}");
         assert!(failure.details().message.contains(&file.display().to_string()), "{shown}: {failure:?}");
     }
-    assert!(server.seen().is_empty());
+    assert!(server.requests().is_empty());
 }

@@ -1,0 +1,153 @@
+//! One word of the command line: its name, what it gives, and where that is read from.
+
+use std::io;
+
+use serde_json::Value;
+
+use crate::schema::ArgumentProblem;
+
+/// Where the contents of `@FILE` and of standard input come from.
+pub trait ArgumentReader {
+    /// The bytes of a file, by the path as it was typed.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    fn read_file(&mut self, path: &str) -> io::Result<Vec<u8>>;
+
+    /// All bytes of standard input. Called at most once.
+    ///
+    /// # Errors
+    /// Standard input cannot be read.
+    fn read_stdin(&mut self) -> io::Result<Vec<u8>>;
+}
+
+/// A word, split at its first `=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NameValue<'a> {
+    /// What stands before `=` or `:=`.
+    pub name: &'a str,
+    /// What stands after it.
+    value_text: &'a str,
+    /// Whether it was `:=`.
+    is_json: bool,
+}
+
+impl<'a> NameValue<'a> {
+    /// `None` where there is no `=`, or no name before it.
+    pub fn parse(word: &'a str) -> Option<NameValue<'a>> {
+        let (name, rest) = word.split_once('=')?;
+        let (name, raw) = match name.strip_suffix(':') {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        (!name.is_empty()).then_some(NameValue { name, value_text: rest, is_json: raw })
+    }
+}
+
+/// What one word gives.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ArgValue {
+    /// The content.
+    pub content: ArgContent,
+    /// Whether messages must not repeat it: it came from a file or from standard input.
+    pub is_hidden: bool,
+}
+
+/// The content of a word.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum ArgContent {
+    /// A word to be typed by the schema.
+    Inline(String),
+    /// A whole text to be typed by the schema.
+    WholeText(String),
+    /// A JSON value as it is.
+    Json(Value),
+}
+
+impl ArgValue {
+    /// A value that was typed as JSON.
+    pub fn from_json(value: Value) -> ArgValue {
+        ArgValue { content: ArgContent::Json(value), is_hidden: false }
+    }
+}
+
+/// What can be read, and what has been.
+pub(super) struct ArgSources<'r> {
+    reader: &'r mut dyn ArgumentReader,
+    stdin_was_read: bool,
+}
+
+impl<'r> ArgSources<'r> {
+    pub fn new(reader: &'r mut dyn ArgumentReader) -> Self {
+        ArgSources { reader, stdin_was_read: false }
+    }
+
+    /// The value of `--args`, and whether it came from elsewhere than the command line.
+    pub fn read_base_object(&mut self, text: &str) -> Result<(Value, bool), ArgumentProblem> {
+        let source = if text == "-" { Some("-") } else { text.strip_prefix('@') };
+        let Some(source) = source else {
+            let value = parse_json(text.as_bytes(), "--args");
+            return value.map(|value| (value, false)).map_err(|message| ArgumentProblem::new(&[], message));
+        };
+        let bytes =
+            self.read_source(source).map_err(|message| ArgumentProblem::new(&[], format!("--args: {message}")))?;
+        let value = parse_json(&bytes, &format!("--args: {}", source_name(source)));
+        value.map(|value| (value, true)).map_err(|message| ArgumentProblem::new(&[], message))
+    }
+
+    /// What a word gives. The path of a problem is the caller's to set.
+    pub fn read_value(&mut self, word: &NameValue<'_>) -> Result<ArgValue, ArgumentProblem> {
+        let problem = |message: String| ArgumentProblem::for_parameter(word.name, message);
+        match (word.value_text.strip_prefix('@'), word.is_json) {
+            (None, false) => Ok(ArgValue { content: ArgContent::Inline(word.value_text.to_owned()), is_hidden: false }),
+            (None, true) => match parse_json(word.value_text.as_bytes(), "the value") {
+                Ok(value) => Ok(ArgValue::from_json(value)),
+                Err(message) => {
+                    let plain = format!("for plain text write {}=…", word.name);
+                    Err(problem(message).with_text(word.value_text).with_suggestion(Some(plain)))
+                }
+            },
+            (Some(literal), false) if literal.starts_with('@') => {
+                Ok(ArgValue { content: ArgContent::Inline(literal.to_owned()), is_hidden: false })
+            }
+            (Some(source), raw) => {
+                let literal = || (!raw).then(|| format!("for the text itself write {}=@@{source}", word.name));
+                let bytes = self.read_source(source).map_err(|message| problem(message).with_suggestion(literal()))?;
+                let content = if raw {
+                    ArgContent::Json(parse_json(&bytes, &source_name(source)).map_err(problem)?)
+                } else {
+                    let text = String::from_utf8(bytes);
+                    ArgContent::WholeText(
+                        text.map_err(|_| problem(format!("{} is not UTF-8 text", source_name(source))))?,
+                    )
+                };
+                Ok(ArgValue { content, is_hidden: true })
+            }
+        }
+    }
+
+    fn read_source(&mut self, source: &str) -> Result<Vec<u8>, String> {
+        match source {
+            "" => Err("no file is named after the @".to_owned()),
+            "-" if self.stdin_was_read => Err("standard input can be used once only".to_owned()),
+            "-" => {
+                self.stdin_was_read = true;
+                self.reader.read_stdin().map_err(|error| format!("cannot read standard input: {error}"))
+            }
+            path => self.reader.read_file(path).map_err(|error| format!("cannot read {path}: {error}")),
+        }
+    }
+}
+
+fn source_name(source: &str) -> String {
+    if source == "-" { "standard input".to_owned() } else { source.to_owned() }
+}
+
+/// Parses JSON; a byte order mark before it does not count.
+fn parse_json(bytes: &[u8], name: &str) -> Result<Value, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii().is_empty() {
+        return Err(format!("{name} is empty, not JSON"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| format!("{name} is not JSON: {error}"))
+}

@@ -1,0 +1,318 @@
+//! The place in the arguments that a name means, and the value that goes there.
+
+use serde_json::{Map, Value};
+
+use super::suggest_name;
+use crate::args::name_value::{ArgContent, ArgValue};
+use crate::schema::{ArgumentProblem, CoercionError, Property, SchemaDocument, TypeSet, coerce, coerce_text};
+
+/// The most members that one name leads down through; a longer name is taken literally.
+const MAX_DEPTH: usize = 64;
+
+/// The most schemas that describe one place and are looked at.
+const MAX_SCHEMAS: usize = 64;
+
+/// A place in the arguments.
+#[derive(Clone, Debug)]
+pub(super) struct ArgPath<'a> {
+    /// The member names that lead to it.
+    pub steps: Vec<String>,
+    /// Which of the steps are positions in arrays.
+    pub step_is_index: Vec<bool>,
+    /// The schemas that describe it; none where nothing is known.
+    schemas: Vec<&'a Value>,
+}
+
+/// A name that means no place.
+#[derive(Clone, Debug)]
+pub(super) struct ArgPathError(pub ArgumentProblem);
+
+impl<'a> ArgPath<'a> {
+    /// A top-level parameter of exactly that name.
+    pub fn top_level(document: Option<SchemaDocument<'a>>, name: &str) -> ArgPath<'a> {
+        let schemas = match document.map(|document| document.property(document.root(), name)) {
+            Some(Property::Declared(parts) | Property::Allowed(parts)) => parts,
+            Some(Property::Undeclared) | None => Vec::new(),
+        };
+        ArgPath { steps: vec![name.to_owned()], step_is_index: vec![false], schemas }
+    }
+
+    /// What a name means: a property of that very name first, else members of members and items of arrays.
+    pub fn resolve(document: Option<SchemaDocument<'a>>, name: &str) -> Result<ArgPath<'a>, ArgPathError> {
+        ArgPath::resolve_exact(document, name).map_err(|ArgPathError(problem)| {
+            // `a[].b` is how it stands in a table, and `a.b` forgets that there are items.
+            let brackets = name.contains("[]").then(|| name.replace("[]", "[0]"));
+            let inserted = name.match_indices('.').map(|(at, _)| format!("{}[0]{}", &name[..at], &name[at..]));
+            let mut meant = brackets.into_iter().chain(inserted).take(MAX_DEPTH);
+            match meant.find(|meant| ArgPath::resolve_exact(document, meant).is_ok()) {
+                Some(meant) => ArgPathError(problem.with_suggestion(Some(format!("write {meant}=…")))),
+                None => ArgPathError(problem),
+            }
+        })
+    }
+
+    fn resolve_exact(document: Option<SchemaDocument<'a>>, name: &str) -> Result<ArgPath<'a>, ArgPathError> {
+        let mut place = ArgPath { steps: Vec::new(), step_is_index: Vec::new(), schemas: Vec::new() };
+        place.schemas.extend(document.map(|document| document.root()));
+        let dotted = match document.map(|document| place.property(document, name)) {
+            Some(Property::Declared(_)) => None,
+            _ => brackets_to_dots(name),
+        };
+        let name = dotted.as_deref().unwrap_or(name);
+        match document {
+            Some(document) => place.descend(document, name, can_split_at_dots(name))?,
+            None => place.descend_without_schema(name, can_split_at_dots(name)),
+        }
+        Ok(place)
+    }
+
+    /// The position that a name begins with, and what follows, where an array may stand here. `[0]` means one
+    /// wherever that is not ruled out, a bare `0` only where the schema says array.
+    fn leading_index<'n>(&self, document: SchemaDocument<'a>, name: &'n str) -> Option<(usize, Option<&'n str>)> {
+        let (head, tail) = split_first_step(name);
+        let kinds = document.types_of_any(&self.schemas);
+        let open = self.schemas.is_empty() || kinds == TypeSet::ALL;
+        let digits = match bracketed_index(head) {
+            Some(digits) if open || kinds.contains(TypeSet::ARRAY) => digits,
+            None if !open && kinds.contains(TypeSet::ARRAY) => head,
+            _ => return None,
+        };
+        if self.steps.is_empty() || !is_index(digits) {
+            return None;
+        }
+        Some((digits.parse().ok()?, tail))
+    }
+
+    /// Goes down where no schema knows the way.
+    fn descend_without_schema(&mut self, name: &str, splits: bool) {
+        if !splits {
+            return self.push_step(name, false, Vec::new());
+        }
+        for step in name.split('.') {
+            match bracketed_index(step).filter(|digits| is_index(digits) && !self.steps.is_empty()) {
+                Some(digits) => self.push_step(digits, true, Vec::new()),
+                None => self.push_step(step, false, Vec::new()),
+            }
+        }
+    }
+
+    fn descend(&mut self, document: SchemaDocument<'a>, name: &str, splits: bool) -> Result<(), ArgPathError> {
+        if let Property::Declared(parts) = self.property(document, name) {
+            self.push_step(name, false, parts);
+            return Ok(());
+        }
+        if let Some((position, tail)) = self.leading_index(document, name) {
+            let items =
+                self.schemas.iter().flat_map(|schema| document.item_schemas(schema, position)).take(MAX_SCHEMAS);
+            let items = items.collect();
+            self.push_step(&position.to_string(), true, items);
+            return match tail {
+                Some(tail) => self.descend(document, tail, splits),
+                None => Ok(()),
+            };
+        }
+        if let Some(digits) = bracketed_index(split_first_step(name).0).filter(|_| splits && !self.steps.is_empty()) {
+            return Err(ArgPathError(self.no_such_child(document, "item", digits)));
+        }
+        // The longest declared name wins: with a property "x.y", the word x.y.z=1 means its member z.
+        let dots = || name.rmatch_indices('.').map(|(at, _)| at).filter(|_| splits);
+        for at in dots() {
+            let (head, tail) = (&name[..at], &name[at + 1..]);
+            let Property::Declared(parts) = self.property(document, head) else { continue };
+            let objects = parts.iter().any(|part| document.types(part).contains(TypeSet::OBJECT));
+            self.push_step(head, false, parts);
+            if !objects
+                && self.leading_index(document, tail).is_none()
+                && bracketed_index(split_first_step(tail).0).is_none()
+            {
+                return Err(ArgPathError(self.no_such_child(document, "member", tail)));
+            }
+            return self.descend(document, tail, splits);
+        }
+        let (head, tail) = if splits { split_first_step(name) } else { (name, None) };
+        match self.property(document, head) {
+            Property::Declared(parts) | Property::Allowed(parts) => {
+                self.push_step(head, false, parts);
+                match tail {
+                    Some(tail) if self.schemas.is_empty() => {
+                        self.descend_without_schema(tail, splits);
+                        Ok(())
+                    }
+                    Some(tail) => self.descend(document, tail, splits),
+                    None => Ok(()),
+                }
+            }
+            Property::Undeclared => {
+                let known: Vec<&str> = self.schemas.iter().flat_map(|schema| document.property_names(schema)).collect();
+                let nested = !self.steps.is_empty();
+                self.steps.push(head.to_owned());
+                let mut problem = ArgumentProblem::unknown_parameter(&self.steps, known);
+                if !nested && problem.suggestion.is_none() && tail.is_some() {
+                    problem.suggestion = suggest_name(Some(document), name);
+                }
+                Err(ArgPathError(problem))
+            }
+        }
+    }
+
+    /// The problem of a member or an item of what has none.
+    fn no_such_child(&self, document: SchemaDocument<'a>, what: &str, name: &str) -> ArgumentProblem {
+        let kinds = document.types_of_any(&self.schemas);
+        ArgumentProblem::new(&self.steps, format!("takes {kinds}, which has no {what} {name}"))
+    }
+
+    fn push_step(&mut self, name: &str, position: bool, schemas: Vec<&'a Value>) {
+        self.steps.push(name.to_owned());
+        self.step_is_index.push(position);
+        self.schemas = schemas;
+    }
+
+    /// Whether schemas of several forms describe this place.
+    pub fn has_several_schemas(&self) -> bool {
+        self.schemas.len() > 1
+    }
+
+    /// Leaves out the schemas of forms that other arguments exclude: in `o.kind=b o.v=5`, `kind` chooses the form.
+    pub fn narrow_schemas(&mut self, document: SchemaDocument<'a>, arguments: &Value) {
+        let nothing = Map::new();
+        let (mut schemas, mut here) = (vec![document.root()], Some(arguments));
+        for (step, position) in self.steps.iter().zip(&self.step_is_index) {
+            let at = step.parse().ok().filter(|_| *position);
+            schemas = match at {
+                Some(at) => {
+                    schemas.iter().flat_map(|schema| document.item_schemas(schema, at)).take(MAX_SCHEMAS).collect()
+                }
+                None => {
+                    let beside = here.and_then(Value::as_object).unwrap_or(&nothing);
+                    match property_of_any(document, &schemas, step, beside) {
+                        Property::Declared(parts) | Property::Allowed(parts) => parts,
+                        Property::Undeclared => return,
+                    }
+                }
+            };
+            here = here.and_then(|here| at.map_or_else(|| here.get(step), |at| here.get(at)));
+        }
+        if !schemas.is_empty() {
+            self.schemas = schemas;
+        }
+    }
+
+    /// What the schemas of this place say of a member.
+    fn property(&self, document: SchemaDocument<'a>, name: &str) -> Property<'a> {
+        property_of_any(document, &self.schemas, name, &Map::new())
+    }
+
+    /// The value of this place from all that was given for it.
+    pub fn build_value(
+        &self,
+        document: Option<SchemaDocument<'a>>,
+        given: &[ArgValue],
+    ) -> Result<Value, ArgumentProblem> {
+        if let [only] = given {
+            return self.coerce_value(document, &self.schemas, only);
+        }
+        // Repeated: an array, but only where the schema says so.
+        let listed = document.filter(|document| {
+            let kinds = document.types_of_any(&self.schemas);
+            kinds != TypeSet::ALL && kinds.contains(TypeSet::ARRAY)
+        });
+        let Some(document) = listed else {
+            let times = if given.len() == 2 { "twice".to_owned() } else { format!("{} times", given.len()) };
+            return Err(ArgumentProblem::new(&self.steps, format!("given {times}, but it takes one value")));
+        };
+        let item = |(position, given): (usize, &ArgValue)| {
+            let schemas: Vec<&Value> =
+                self.schemas.iter().flat_map(|schema| document.item_schemas(schema, position)).collect();
+            self.coerce_value(Some(document), &schemas, given)
+        };
+        given.iter().enumerate().map(item).collect::<Result<Vec<Value>, ArgumentProblem>>().map(Value::Array)
+    }
+
+    fn coerce_value(
+        &self,
+        document: Option<SchemaDocument<'a>>,
+        schemas: &[&'a Value],
+        given: &ArgValue,
+    ) -> Result<Value, ArgumentProblem> {
+        let (text, read) = match (&given.content, document) {
+            (ArgContent::Json(value), _) => return Ok(value.clone()),
+            (ArgContent::Inline(text) | ArgContent::WholeText(text), None) => return Ok(Value::String(text.clone())),
+            (ArgContent::Inline(text), Some(document)) => (text, coerce(document, schemas, text)),
+            (ArgContent::WholeText(text), Some(document)) => (text, coerce_text(document, schemas, text)),
+        };
+        read.map_err(|CoercionError { expected, detail: why }| {
+            let problem = ArgumentProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);
+            let secret = given.is_hidden
+                || document.is_some_and(|document| schemas.iter().any(|schema| document.is_secret(schema)));
+            if secret { problem } else { problem.with_text(text) }
+        })
+    }
+}
+
+/// What these schemas say of a member, given others beside it.
+fn property_of_any<'a>(
+    document: SchemaDocument<'a>,
+    schemas: &[&'a Value],
+    name: &str,
+    beside: &Map<String, Value>,
+) -> Property<'a> {
+    let (mut declared, mut allowed, mut open) = (Vec::new(), Vec::new(), schemas.is_empty());
+    for schema in schemas {
+        match document.property_with_siblings(schema, name, beside) {
+            Property::Declared(parts) => declared.extend(parts),
+            Property::Allowed(parts) => {
+                open = true;
+                allowed.extend(parts);
+            }
+            Property::Undeclared => {}
+        }
+    }
+    declared.truncate(MAX_SCHEMAS);
+    allowed.truncate(MAX_SCHEMAS);
+    match (declared.is_empty(), open) {
+        (false, _) => Property::Declared(declared),
+        (true, true) => Property::Allowed(allowed),
+        (true, false) => Property::Undeclared,
+    }
+}
+
+/// `a[0].b` with its positions as steps, `a.[0].b`; `None` where it has none.
+fn brackets_to_dots(name: &str) -> Option<String> {
+    let (head, _) = name.split_once('[').filter(|(head, _)| !head.is_empty())?;
+    let mut dotted = head.to_owned();
+    let mut rest = &name[head.len()..];
+    while let Some((position, after)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        if position.is_empty() || !position.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        dotted.push_str(&format!(".[{position}]"));
+        let end = after.find('[').unwrap_or(after.len());
+        if end > 0 && !after.starts_with('.') {
+            return None;
+        }
+        dotted.push_str(&after[..end]);
+        rest = &after[end..];
+    }
+    (rest.is_empty() && can_split_at_dots(&dotted)).then_some(dotted)
+}
+
+/// The first step of a name, and the others.
+fn split_first_step(name: &str) -> (&str, Option<&str>) {
+    name.split_once('.').map_or((name, None), |(head, tail)| (head, Some(tail)))
+}
+
+/// What stands in the brackets of a step that is a position (`[0]`).
+fn bracketed_index(step: &str) -> Option<&str> {
+    let digits = step.strip_prefix('[')?.strip_suffix(']')?;
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+}
+
+/// Whether dots in a name may lead to members.
+fn can_split_at_dots(name: &str) -> bool {
+    name.split('.').count() <= MAX_DEPTH && name.split('.').all(|segment| !segment.is_empty())
+}
+
+/// Whether this is how a position in an array is written.
+fn is_index(text: &str) -> bool {
+    text == "0" || (!text.starts_with('0') && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit()))
+}

@@ -1,0 +1,277 @@
+//! The authorization request and what comes back from it (digest §5.2, steps 6 and 8).
+
+use std::borrow::Cow;
+
+use url::form_urlencoded::{self, Serializer};
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::secret::Secret;
+
+/// What an authorization request asks for; what its answer is judged by.
+#[derive(Clone, Debug)]
+pub struct AuthorizationRequest {
+    /// The endpoint, as the metadata writes it.
+    pub endpoint: String,
+    /// The client.
+    pub client_id: String,
+    /// Where the answer goes.
+    pub redirect_uri: String,
+    /// The PKCE challenge.
+    pub code_challenge: String,
+    /// Ties the answer to this request.
+    pub state: String,
+    /// The resource, byte for byte (`AUT-14`).
+    pub resource: String,
+    /// The scopes; none are asked for where it is empty.
+    pub scopes: Vec<String>,
+    /// The issuer, as its own metadata writes it (`AUT-16`).
+    pub issuer: String,
+    /// Whether the metadata promises `iss` in the answer.
+    pub expects_iss: bool,
+}
+
+impl AuthorizationRequest {
+    /// The URL that the person's browser is sent to.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut query = Serializer::new(String::new());
+        query
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("redirect_uri", &self.redirect_uri)
+            .append_pair("code_challenge", &self.code_challenge)
+            .append_pair("code_challenge_method", "S256")
+            .append_pair("state", &self.state)
+            .append_pair("resource", &self.resource);
+        if !self.scopes.is_empty() {
+            query.append_pair("scope", &self.scopes.join(" "));
+            if self.scopes.iter().any(|scope| scope == super::scopes::OFFLINE_ACCESS) {
+                // OpenID Connect Core §11: without it the request for offline access is ignored.
+                query.append_pair("prompt", "consent");
+            }
+        }
+        let endpoint = self.endpoint.split('#').next().unwrap_or_default();
+        let joint = if endpoint.contains('?') { '&' } else { '?' };
+        format!("{endpoint}{joint}{}", query.finish())
+    }
+
+    /// Whether this may be the answer: it holds the state of this request. What does not was sent by somebody else.
+    #[must_use]
+    pub fn matches_state(&self, query: &str) -> bool {
+        let mut states = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
+        states.any(|(_, state)| state == self.state)
+    }
+
+    /// Judges the answer, given as the query of the redirect.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Auth`]: it belongs to another request, another issuer answered, or the person or the server
+    /// said no. Nothing that an unproven sender wrote is repeated.
+    pub fn verify_response(&self, query: &str) -> Result<Secret> {
+        let answer = AuthorizationResponse::parse(query)?;
+        match answer.state.as_deref() {
+            Some(state) if state == self.state => {}
+            Some(_) => return Err(invalid_response("the answer belongs to another login ('state' differs)")),
+            None => return Err(invalid_response("the answer says not which login it belongs to ('state' is missing)")),
+        }
+        match answer.iss.as_deref() {
+            Some(iss) if iss == self.issuer => {}
+            Some(_) => {
+                return Err(invalid_response("another authorization server answered ('iss' differs)")
+                    .cause(format!("expected the answer of {}", self.issuer)));
+            }
+            None if self.expects_iss => {
+                return Err(invalid_response("the answer says not who gives it ('iss' is missing)")
+                    .cause(format!("{} promises to say it", self.issuer)));
+            }
+            None => {}
+        }
+        if let Some(error) = answer.error {
+            return Err(error_response_failure(&error, answer.error_description.as_deref()));
+        }
+        match answer.code {
+            Some(code) if !code.is_empty() => Ok(Secret::new(code)),
+            _ => Err(invalid_response("the answer holds neither a code nor an error")),
+        }
+    }
+}
+
+/// What a person pasted: the redirected URL, or its query alone.
+///
+/// # Errors
+/// [`ErrorKind::Auth`] where it cannot be either.
+pub fn pasted_query(text: &str) -> Result<&str> {
+    let text = text.trim().trim_matches(['"', '\'', '<', '>']);
+    let text = text.split('#').next().unwrap_or_default();
+    // A URL without a query is no answer, though `iss` may look like one inside an answer.
+    let query = match text.split_once('?') {
+        Some((_, query)) => query,
+        None if text.contains("://") && !text.starts_with("code=") && !text.starts_with("state=") => "",
+        None => text,
+    };
+    if query.contains('=') {
+        return Ok(query);
+    }
+    Err(Failure::new(ErrorKind::Auth, "that is not the URL to which the login was redirected")
+        .hint("paste the whole address of the page that the browser could not open; it holds 'code=' and 'state='"))
+}
+
+#[derive(Default)]
+struct AuthorizationResponse<'a> {
+    code: Option<Cow<'a, str>>,
+    state: Option<Cow<'a, str>>,
+    iss: Option<Cow<'a, str>>,
+    error: Option<Cow<'a, str>>,
+    error_description: Option<Cow<'a, str>>,
+}
+
+impl<'a> AuthorizationResponse<'a> {
+    fn parse(query: &'a str) -> Result<Self> {
+        let mut answer = AuthorizationResponse::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "code" => &mut answer.code,
+                "state" => &mut answer.state,
+                "iss" => &mut answer.iss,
+                "error" => &mut answer.error,
+                "error_description" => &mut answer.error_description,
+                _ => continue,
+            };
+            // RFC 6749 §3.1: none may come twice; which of two is meant nobody can say.
+            if place.replace(value).is_some() {
+                return Err(invalid_response(&format!("the answer has '{name}' twice")));
+            }
+        }
+        Ok(answer)
+    }
+}
+
+fn invalid_response(why: &str) -> Failure {
+    Failure::new(ErrorKind::Auth, "the login was not accepted").cause(why)
+}
+
+/// The refusal of a person or of the authorization server.
+fn error_response_failure(error: &str, description: Option<&str>) -> Failure {
+    let failure = if error == "access_denied" {
+        Failure::new(ErrorKind::Auth, "the login was refused").hint("log in again, and allow what is asked for")
+    } else {
+        Failure::new(ErrorKind::Auth, "the authorization server refused the login")
+    };
+    let said = match description.map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => format!("{}: {}", truncate(error, 60), truncate(text, 300)),
+        None => truncate(error, 60),
+    };
+    failure.cause(said)
+}
+
+/// At most so many characters of what a server says.
+#[must_use]
+pub fn truncate(text: &str, most: usize) -> String {
+    let cut: String = text.chars().take(most).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn authorization_request() -> AuthorizationRequest {
+        AuthorizationRequest {
+            endpoint: "https://as/authorize".into(),
+            client_id: "id".into(),
+            redirect_uri: "http://127.0.0.1:1/callback".into(),
+            code_challenge: "chal".into(),
+            state: "st".into(),
+            resource: "http://LOCALHOST:80".into(),
+            scopes: vec!["a".into(), "b:c".into()],
+            issuer: "https://as".into(),
+            expects_iss: false,
+        }
+    }
+
+    fn rejection(request: &AuthorizationRequest, query: &str) -> String {
+        let failure = request.verify_response(query).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Auth);
+        failure.to_string()
+    }
+
+    #[test]
+    fn aut_14_the_resource_is_sent_byte_for_byte() {
+        let url = authorization_request().url();
+        assert!(url.starts_with("https://as/authorize?response_type=code&client_id=id&"), "{url}");
+        let sent = url::Url::parse(&url).unwrap();
+        let value = |name: &str| sent.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        assert_eq!(value("resource").as_deref(), Some("http://LOCALHOST:80"));
+        assert_eq!(value("scope").as_deref(), Some("a b:c"));
+        assert_eq!(value("code_challenge_method").as_deref(), Some("S256"));
+        assert_eq!(value("redirect_uri").as_deref(), Some("http://127.0.0.1:1/callback"));
+        assert_eq!(value("prompt"), None);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_own_query() {
+        let request = AuthorizationRequest {
+            endpoint: "https://as/a?tenant=x#frag".into(),
+            scopes: vec![],
+            ..authorization_request()
+        };
+        let url = request.url();
+        assert!(url.starts_with("https://as/a?tenant=x&response_type=code&"), "{url}");
+        assert!(!url.contains("scope="), "{url}");
+    }
+
+    #[test]
+    fn aut_22_offline_access_asks_for_consent() {
+        let request = AuthorizationRequest { scopes: vec!["offline_access".into()], ..authorization_request() };
+        assert!(request.url().ends_with("&scope=offline_access&prompt=consent"));
+    }
+
+    #[test]
+    fn aut_17_the_state_must_match() {
+        let request = authorization_request();
+        assert_eq!(request.verify_response("state=st&code=c%2Bd").unwrap().reveal(), "c+d");
+        assert!(rejection(&request, "state=other&code=c").contains("another login"));
+        assert!(rejection(&request, "code=c").contains("'state' is missing"));
+        assert!(rejection(&request, "state=st").contains("neither"));
+        assert!(rejection(&request, "state=st&code=").contains("neither"));
+        assert!(rejection(&request, "state=st&state=st&code=c").contains("twice"));
+        assert!(rejection(&request, "").contains("'state' is missing"));
+    }
+
+    #[test]
+    fn aut_16_the_issuer_is_compared_exactly_whether_promised_or_not() {
+        for promises_issuer in [false, true] {
+            let request = AuthorizationRequest { expects_iss: promises_issuer, ..authorization_request() };
+            assert!(request.verify_response("state=st&code=c&iss=https%3A%2F%2Fas").is_ok());
+            for iss in ["https://as/", "https://AS", "https://evil", ""] {
+                assert!(rejection(&request, &format!("state=st&code=c&iss={iss}")).contains("'iss' differs"), "{iss}");
+            }
+            assert_eq!(request.verify_response("state=st&code=c").is_ok(), !promises_issuer);
+        }
+    }
+
+    #[test]
+    fn aut_16_on_a_mismatch_the_error_text_is_not_shown() {
+        let request = AuthorizationRequest { expects_iss: true, ..authorization_request() };
+        for query in ["error=x&error_description=EVIL&state=st&iss=https://evil", "error=EVIL&state=st", "error=EVIL"] {
+            assert!(!rejection(&request, query).contains("EVIL"), "{query}");
+        }
+        let told = rejection(&request, "error=access_denied&error_description=no+way&state=st&iss=https://as");
+        assert_eq!(told, "the login was refused: access_denied: no way");
+    }
+
+    #[test]
+    fn a_pasted_url_is_taken_in_every_form_people_copy_it() {
+        for text in ["http://127.0.0.1:1/callback?code=a&state=b\n", "'http://h/?code=a&state=b#_=_'", "code=a&state=b"]
+        {
+            assert_eq!(pasted_query(text).unwrap(), "code=a&state=b", "{text}");
+        }
+        let whole = "http://127.0.0.1:1/callback?code=a&state=b&iss=https://as";
+        assert_eq!(pasted_query(whole).unwrap(), "code=a&state=b&iss=https://as");
+        assert_eq!(pasted_query("code=a&iss=https://as").unwrap(), "code=a&iss=https://as");
+        for text in ["", "abc", "https://as/authorize", "https://as/a=b", "https://x?", "y"] {
+            assert!(pasted_query(text).is_err(), "{text}");
+        }
+    }
+}

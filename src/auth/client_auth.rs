@@ -1,0 +1,251 @@
+//! How a client shows who it is at a token endpoint (RFC 6749 §2.3, RFC 7523 §2.2; `AUT-24`).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::jwt::JwtKey;
+use crate::auth::crypto;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::secret::Secret;
+
+/// How long a client assertion is good for, in seconds.
+const ASSERTION_LIFETIME_SECS: u64 = 60;
+/// The type of a client assertion.
+const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// A way to show who we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMethod {
+    /// The id alone.
+    None,
+    /// Id and secret in the `Authorization` header.
+    ClientSecretBasic,
+    /// Id and secret in the form.
+    ClientSecretPost,
+    /// An assertion signed with our key.
+    PrivateKeyJwt,
+}
+
+impl ClientAuthMethod {
+    /// The name on the wire and in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClientAuthMethod::None => "none",
+            ClientAuthMethod::ClientSecretBasic => "client_secret_basic",
+            ClientAuthMethod::ClientSecretPost => "client_secret_post",
+            ClientAuthMethod::PrivateKeyJwt => "private_key_jwt",
+        }
+    }
+
+    /// The method of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [
+            ClientAuthMethod::None,
+            ClientAuthMethod::ClientSecretBasic,
+            ClientAuthMethod::ClientSecretPost,
+            ClientAuthMethod::PrivateKeyJwt,
+        ]
+        .into_iter()
+        .find(|method| method.as_str() == name)
+    }
+
+    /// The method to ask for when registering: public where that is possible, else what the server takes. In the
+    /// form, where every server looks for a secret that it offers to take there; some that take it in the header
+    /// want the id in the form besides.
+    #[must_use]
+    pub fn preferred_for_registration(offered: Option<&[String]>) -> Self {
+        let Some(offered) = offered else { return ClientAuthMethod::None };
+        let of = |method: ClientAuthMethod| offered.iter().any(|name| name == method.as_str()).then_some(method);
+        let preferred =
+            [ClientAuthMethod::None, ClientAuthMethod::ClientSecretPost, ClientAuthMethod::ClientSecretBasic];
+        preferred.into_iter().find_map(of).unwrap_or(ClientAuthMethod::None)
+    }
+
+    /// The method for a client whose registration says none: its credentials and the server decide
+    /// (RFC 8414 §2: a server that says nothing takes `client_secret_basic`).
+    #[must_use]
+    pub fn choose(has_secret: bool, has_key: bool, offered: Option<&[String]>) -> Self {
+        if has_key && !has_secret {
+            return ClientAuthMethod::PrivateKeyJwt;
+        }
+        if !has_secret {
+            return ClientAuthMethod::None;
+        }
+        let takes = |method: ClientAuthMethod| offered.is_none_or(|all| all.iter().any(|name| name == method.as_str()));
+        if takes(ClientAuthMethod::ClientSecretBasic) {
+            ClientAuthMethod::ClientSecretBasic
+        } else if takes(ClientAuthMethod::ClientSecretPost) {
+            ClientAuthMethod::ClientSecretPost
+        } else if takes(ClientAuthMethod::None) {
+            ClientAuthMethod::None
+        } else {
+            ClientAuthMethod::ClientSecretBasic
+        }
+    }
+}
+
+/// Who we are, and how we show it.
+#[derive(Clone, Debug)]
+pub struct ClientAuthentication<'a> {
+    /// The client id.
+    pub client_id: &'a str,
+    /// The secret, where there is one.
+    pub secret: Option<&'a Secret>,
+    /// The key of `private_key_jwt`.
+    pub key: Option<&'a JwtKey>,
+    /// The way.
+    pub method: ClientAuthMethod,
+    /// For whom an assertion is meant: the issuer (digest §5.4).
+    pub audience: &'a str,
+}
+
+impl ClientAuthentication<'_> {
+    /// Adds what shows who we are to a form; what goes into the `Authorization` header is returned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where the secret or the key that the method needs is missing.
+    pub fn apply(&self, form: &mut Vec<(&'static str, String)>, now: u64) -> Result<Option<Secret>> {
+        let missing = |what: &str| {
+            let method = self.method.as_str();
+            Failure::new(ErrorKind::Config, format!("the client has no {what}, which '{method}' needs"))
+        };
+        let secret = || self.secret.ok_or_else(|| missing("secret").hint("set client_secret in [servers.NAME.auth]"));
+        match self.method {
+            ClientAuthMethod::None => form.push(("client_id", self.client_id.to_owned())),
+            ClientAuthMethod::ClientSecretBasic => {
+                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                let pair = format!("{}:{}", encode(self.client_id), encode(secret()?.reveal()));
+                return Ok(Some(Secret::new(format!("Basic {}", STANDARD.encode(pair)))));
+            }
+            ClientAuthMethod::ClientSecretPost => {
+                form.push(("client_id", self.client_id.to_owned()));
+                form.push(("client_secret", secret()?.reveal().to_owned()));
+            }
+            ClientAuthMethod::PrivateKeyJwt => {
+                let key = self.key.ok_or_else(|| missing("key").hint("set private_key_file in [servers.NAME.auth]"))?;
+                form.push(("client_id", self.client_id.to_owned()));
+                form.push(("client_assertion_type", CLIENT_ASSERTION_TYPE.to_owned()));
+                form.push(("client_assertion", self.client_assertion(key, now)?));
+            }
+        }
+        Ok(None)
+    }
+
+    fn client_assertion(&self, key: &JwtKey, now: u64) -> Result<String> {
+        let claims = json!({
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": self.audience,
+            "iat": now,
+            "exp": now + ASSERTION_LIFETIME_SECS,
+            "jti": crypto::random_token()?,
+        });
+        key.sign(json!({"typ": "JWT"}), &claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ring::rand::SystemRandom;
+    use ring::signature::{self, EcdsaKeyPair, KeyPair};
+    use rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::auth::testing::words as names;
+
+    #[test]
+    fn aut_24_the_method_depends_on_client_credentials_and_server_support() {
+        use ClientAuthMethod::{ClientSecretBasic, ClientSecretPost, PrivateKeyJwt};
+        let basic_and_post = names("client_secret_post client_secret_basic");
+        let post = names("client_secret_post");
+        assert_eq!(ClientAuthMethod::choose(true, false, None), ClientSecretBasic);
+        assert_eq!(ClientAuthMethod::choose(true, false, Some(&basic_and_post)), ClientSecretBasic);
+        assert_eq!(ClientAuthMethod::choose(true, false, Some(&post)), ClientSecretPost);
+        assert_eq!(ClientAuthMethod::choose(true, false, Some(&names("none"))), ClientAuthMethod::None);
+        assert_eq!(ClientAuthMethod::choose(true, false, Some(&names("tls_client_auth"))), ClientSecretBasic);
+        assert_eq!(ClientAuthMethod::choose(false, true, Some(&post)), PrivateKeyJwt);
+        assert_eq!(ClientAuthMethod::choose(false, false, Some(&post)), ClientAuthMethod::None);
+    }
+
+    #[test]
+    fn aut_24_registration_asks_for_a_public_client_where_it_can() {
+        let asked = |text: &str| ClientAuthMethod::preferred_for_registration(Some(&names(text)));
+        assert_eq!(ClientAuthMethod::preferred_for_registration(None), ClientAuthMethod::None);
+        assert_eq!(asked("client_secret_post none"), ClientAuthMethod::None);
+        assert_eq!(asked("client_secret_basic client_secret_post"), ClientAuthMethod::ClientSecretPost);
+        assert_eq!(asked("client_secret_basic"), ClientAuthMethod::ClientSecretBasic);
+        assert_eq!(asked("private_key_jwt"), ClientAuthMethod::None);
+    }
+
+    fn client_auth<'a>(
+        method: ClientAuthMethod,
+        secret: Option<&'a Secret>,
+        key: Option<&'a JwtKey>,
+    ) -> ClientAuthentication<'a> {
+        ClientAuthentication { client_id: "my id", secret, key, method, audience: "https://as" }
+    }
+
+    #[test]
+    fn basic_encodes_id_and_secret_first() {
+        let secret = Secret::new("a:b%+ü");
+        let mut form = Vec::new();
+        let header =
+            client_auth(ClientAuthMethod::ClientSecretBasic, Some(&secret), None).apply(&mut form, 0).unwrap().unwrap();
+        assert!(form.is_empty());
+        let sent = STANDARD.decode(header.reveal().strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(String::from_utf8(sent).unwrap(), "my+id:a%3Ab%25%2B%C3%BC");
+    }
+
+    #[test]
+    fn post_and_none_go_into_the_form() {
+        let secret = Secret::new("s");
+        let mut form = Vec::new();
+        assert_eq!(
+            client_auth(ClientAuthMethod::ClientSecretPost, Some(&secret), None).apply(&mut form, 0).unwrap(),
+            None
+        );
+        assert_eq!(form, [("client_id", "my id".to_owned()), ("client_secret", "s".to_owned())]);
+        form.clear();
+        assert_eq!(client_auth(ClientAuthMethod::None, Some(&secret), None).apply(&mut form, 0).unwrap(), None);
+        assert_eq!(form, [("client_id", "my id".to_owned())]);
+    }
+
+    #[test]
+    fn aut_25_an_assertion_is_short_lived_and_meant_for_the_issuer() {
+        let rng = SystemRandom::new();
+        let curve = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+        let der = EcdsaKeyPair::generate_pkcs8(curve, &rng).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(curve, der.as_ref(), &rng).unwrap();
+        let key = JwtKey::from_der(&PrivateKeyDer::try_from(der.as_ref().to_vec()).unwrap(), None).unwrap();
+        let mut form = Vec::new();
+        client_auth(ClientAuthMethod::PrivateKeyJwt, None, Some(&key)).apply(&mut form, 1000).unwrap();
+        assert_eq!(form[1].1, CLIENT_ASSERTION_TYPE);
+        let public = pair.public_key().as_ref();
+        let (_, claims) =
+            crate::auth::jwt::tests::verify_and_decode(&form[2].1, public, &signature::ECDSA_P256_SHA256_FIXED);
+        assert_eq!(
+            (&claims["iss"], &claims["sub"], &claims["aud"]),
+            (&"my id".into(), &"my id".into(), &"https://as".into())
+        );
+        assert_eq!((&claims["iat"], &claims["exp"]), (&1000.into(), &1060.into()));
+        assert!(claims["jti"].as_str().unwrap().len() > 20);
+    }
+
+    #[test]
+    fn a_missing_secret_or_key_is_named() {
+        for (method, what) in
+            [(ClientAuthMethod::ClientSecretBasic, "secret"), (ClientAuthMethod::PrivateKeyJwt, "key")]
+        {
+            let failure = client_auth(method, None, None).apply(&mut Vec::new(), 0).unwrap_err();
+            assert_eq!(failure.kind(), ErrorKind::Config);
+            assert!(failure.to_string().contains(what), "{failure}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! What is kept between runs: one record for each server and issuer, whole enough that renewing a token
+//! needs no discovery.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::metadata::default_resource;
+use super::settings::OAuthSettings;
+use super::store::CredentialSummary;
+use crate::auth::client_auth::ClientAuthMethod;
+use crate::auth::crypto;
+use crate::auth::token_response::{TokenResponse, TokenType};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::secret::Secret;
+
+/// The credentials for one server from one issuer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Credentials {
+    /// The server's URL, as [`server_id`] writes it.
+    pub server: String,
+    /// The resource that tokens are asked for, byte for byte.
+    pub resource: String,
+    /// The issuer, as its own metadata writes it.
+    pub issuer: String,
+    /// Where tokens are asked for and renewed.
+    pub token_endpoint: String,
+    /// Where they are revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation_endpoint: Option<String>,
+    /// Who we are to the issuer.
+    pub client: ClientRegistration,
+    /// The scopes that were asked for.
+    #[serde(default)]
+    pub asked: Vec<String>,
+    /// Tells this login from others.
+    #[serde(default)]
+    pub login: String,
+    /// How it was obtained: how to obtain it again where the configuration says nothing.
+    #[serde(default)]
+    pub settings: OAuthSettings,
+    /// The tokens; none where they were refused and only the registration is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenSet>,
+    /// The key that the tokens are bound to (PKCS#8 in base64).
+    #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
+    pub dpop_key: Option<Secret>,
+}
+
+/// How we came to a client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientOrigin {
+    /// The user named it.
+    Configured,
+    /// It is the URL of a metadata document.
+    Document,
+    /// The issuer gave it to us.
+    Registered,
+}
+
+/// A client of an authorization server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientRegistration {
+    /// The id.
+    pub id: String,
+    /// The secret, where there is one.
+    #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Secret>,
+    /// When the secret stops being good, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_expires_at: Option<u64>,
+    /// How it shows who it is.
+    pub method: ClientAuthMethod,
+    /// How we came to it.
+    pub origin: ClientOrigin,
+    /// The redirect URI it was registered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
+    /// The scopes it was registered with: it may ask for no others. Any, where it is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+}
+
+/// Tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenSet {
+    /// The access token.
+    #[serde(with = "secret")]
+    pub access: Secret,
+    /// How to show it.
+    #[serde(default, skip_serializing_if = "is_bearer")]
+    pub dpop: bool,
+    /// The refresh token.
+    #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Secret>,
+    /// When the access token was obtained, in seconds since 1970.
+    #[serde(default)]
+    pub obtained_at: u64,
+    /// When it expires; `None` where the server did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// What was granted.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+fn is_bearer(dpop: &bool) -> bool {
+    !dpop
+}
+
+impl TokenSet {
+    /// Tokens as they were granted at `now`. A server that names no scopes granted those asked for
+    /// (RFC 6749 §5.1); one that gives no refresh token lets the old one stand (RFC 6749 §6).
+    #[must_use]
+    pub fn from_response(granted: TokenResponse, asked: &[String], before: Option<&Secret>, now: u64) -> Self {
+        TokenSet {
+            access: granted.access_token,
+            dpop: granted.token_type == TokenType::Dpop,
+            refresh: granted.refresh_token.or_else(|| before.cloned()),
+            obtained_at: now,
+            expires_at: granted.expires_in.map(|life| now.saturating_add(life)),
+            scopes: granted.scopes.unwrap_or_else(|| asked.to_vec()),
+        }
+    }
+
+    /// Whether they are to be renewed before they are used: they expire within so many seconds, or within a
+    /// tenth of their life where that is shorter.
+    #[must_use]
+    pub fn needs_refresh(&self, now: u64, margin: u64) -> bool {
+        self.expires_at.is_some_and(|at| {
+            let life = at.saturating_sub(self.obtained_at);
+            now.saturating_add(margin.min(life / 10)) >= at
+        })
+    }
+
+    /// Whether they have expired.
+    #[must_use]
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.needs_refresh(now, 0)
+    }
+}
+
+impl Credentials {
+    /// Reads a stored record.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where it is damaged.
+    pub fn from_stored(secret: &Secret) -> Result<Self> {
+        // What the parser complains about may quote a token.
+        serde_json::from_str(secret.reveal()).map_err(|_| {
+            Failure::new(ErrorKind::Config, "the stored credentials are damaged")
+                .hint("remove them with 'mcpipe auth logout TARGET', and log in again")
+        })
+    }
+
+    /// The record as it is stored.
+    ///
+    /// # Errors
+    /// Never in practice: every part of it can be written as JSON.
+    pub fn to_stored(&self) -> Result<Secret> {
+        serde_json::to_string(self)
+            .map(Secret::new)
+            .map_err(|_| Failure::new(ErrorKind::Bug, "the credentials cannot be written as JSON"))
+    }
+
+    /// The same without the client's secret, where the configuration has it: that is its one place.
+    ///
+    /// # Errors
+    /// As [`Credentials::to_stored`].
+    pub fn to_stored_omitting_secret(&self, configured: Option<&Secret>) -> Result<Secret> {
+        let elsewhere = self.client.origin == ClientOrigin::Configured && self.client.secret.as_ref() == configured;
+        if !elsewhere {
+            return self.to_stored();
+        }
+        let client = ClientRegistration { secret: None, ..self.client.clone() };
+        Credentials { client, ..self.clone() }.to_stored()
+    }
+
+    /// The settings that led to this record, its client among them.
+    #[must_use]
+    pub fn effective_settings(&self) -> OAuthSettings {
+        let configured = self.client.origin == ClientOrigin::Configured && !self.client.id.is_empty();
+        OAuthSettings {
+            client_id: configured.then(|| self.client.id.clone()),
+            client_secret: self.client.secret.clone().filter(|_| configured),
+            ..self.settings.clone()
+        }
+    }
+
+    /// The key it is stored under.
+    #[must_use]
+    pub fn store_key(&self) -> String {
+        let part = Url::parse(&self.resource).ok().and_then(|url| url.query().map(query_digest));
+        format!("{}{} {}", self.server, part.unwrap_or_default(), self.issuer)
+    }
+
+    /// What may be said about it.
+    #[must_use]
+    pub fn summary(&self, name: Option<&str>) -> CredentialSummary {
+        let tokens = self.tokens.as_ref();
+        let by_itself = !self.settings.grant.is_interactive();
+        CredentialSummary {
+            key: self.store_key(),
+            resource: self.server.clone(),
+            issuer: self.issuer.clone(),
+            client_id: Some(self.client.id.clone()),
+            scopes: tokens.map(|tokens| tokens.scopes.clone()).unwrap_or_default(),
+            expires_at: tokens.and_then(|tokens| tokens.expires_at),
+            has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some() || by_itself),
+            server: name.map(ToOwned::to_owned),
+            login: Some(self.login.clone()).filter(|login| !login.is_empty()),
+        }
+    }
+}
+
+/// A server as records name it: its URL without fragment, query, user and the slash of an empty path. Tokens
+/// are never sent anywhere else.
+#[must_use]
+pub fn server_id(server: &Url) -> String {
+    default_resource(server)
+}
+
+/// What stands in a key for the query of a resource: tokens for one query are not for another (`AUT-20`). The query
+/// itself may hold a key, and what stands in an index is no secret.
+fn query_digest(query: &str) -> String {
+    format!("?{}", crypto::sha256_base64url(query))
+}
+
+/// Whether a record may be meant for this server, and whether it is for its very query.
+#[must_use]
+pub fn match_server(about: &CredentialSummary, server: &Url) -> Option<bool> {
+    if about.resource != server_id(server) {
+        return None;
+    }
+    match about.key.strip_prefix(&about.resource).filter(|rest| rest.starts_with('?')) {
+        None => Some(false),
+        Some(rest) => {
+            let own = server.query().is_some_and(|query| rest.starts_with(&format!("{} ", query_digest(query))));
+            own.then_some(true)
+        }
+    }
+}
+
+mod secret {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::secret::Secret;
+
+    pub fn serialize<S: Serializer>(secret: &Secret, to: S) -> Result<S::Ok, S::Error> {
+        secret.reveal().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        String::deserialize(from).map(Secret::new)
+    }
+}
+
+mod optional_secret {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::secret::Secret;
+
+    pub fn serialize<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
+        secret.as_ref().map(Secret::reveal).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+        Ok(Option::<String>::deserialize(from)?.map(Secret::new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::settings::Grant;
+    use super::*;
+
+    fn tokens(obtained_at: u64, life: Option<u64>) -> TokenSet {
+        let granted = TokenResponse {
+            access_token: Secret::new("hunter2-access"),
+            token_type: TokenType::Bearer,
+            refresh_token: Some(Secret::new("hunter2-refresh")),
+            expires_in: life,
+            scopes: None,
+        };
+        TokenSet::from_response(granted, &["a".to_owned()], None, obtained_at)
+    }
+
+    fn record() -> Credentials {
+        Credentials {
+            server: "https://h/mcp".into(),
+            resource: "https://h".into(),
+            issuer: "https://as/".into(),
+            token_endpoint: "https://as/token".into(),
+            revocation_endpoint: None,
+            client: ClientRegistration {
+                id: "id".into(),
+                secret: Some(Secret::new("hunter2-client")),
+                secret_expires_at: None,
+                method: ClientAuthMethod::ClientSecretBasic,
+                origin: ClientOrigin::Registered,
+                redirect_uri: None,
+                scopes: Vec::new(),
+            },
+            asked: vec!["a".into()],
+            login: "login-1".into(),
+            settings: OAuthSettings::default(),
+            tokens: Some(tokens(1000, Some(3600))),
+            dpop_key: Some(Secret::new("hunter2-key")),
+        }
+    }
+
+    #[test]
+    fn credentials_survive_a_round_trip_through_the_store() {
+        let stored = record().to_stored().unwrap();
+        for secret in ["access", "refresh", "client", "key"] {
+            assert!(stored.reveal().contains(&format!("hunter2-{secret}")));
+        }
+        let again = Credentials::from_stored(&stored).unwrap();
+        assert_eq!(again.to_stored().unwrap(), stored);
+        assert_eq!(again.tokens.unwrap().expires_at, Some(4600));
+    }
+
+    #[test]
+    fn sec_03_neither_debug_nor_the_index_shows_a_secret() {
+        let record = record();
+        let about = record.summary(Some("linear"));
+        assert!(!format!("{record:?} {about:?} {}", serde_json::to_string(&about).unwrap()).contains("hunter2"));
+        assert_eq!((about.expires_at, about.has_refresh), (Some(4600), true));
+        assert_eq!(about.resource, "https://h/mcp");
+        let damaged = Credentials::from_stored(&Secret::new("{\"server\": \"hunter2\"")).unwrap_err();
+        assert_eq!(damaged.kind(), ErrorKind::Config);
+        assert!(!format!("{damaged:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn credentials_keep_the_settings_of_their_login() {
+        let mut record = record();
+        record.settings = OAuthSettings {
+            client_id: Some("configured".into()),
+            client_secret: Some(Secret::new("hunter2-settings")),
+            grant: Grant::ClientCredentials,
+            dpop: true,
+            ..OAuthSettings::default()
+        };
+        let stored = record.to_stored().unwrap();
+        assert!(!stored.reveal().contains("hunter2-settings"), "the client holds the secret, once");
+        let mut again = Credentials::from_stored(&stored).unwrap();
+        assert_eq!(
+            (again.effective_settings().client_id, again.effective_settings().grant),
+            (None, Grant::ClientCredentials)
+        );
+        again.client.origin = ClientOrigin::Configured;
+        assert_eq!(again.effective_settings().client_id.as_deref(), Some("id"));
+        assert_eq!(again.effective_settings().client_secret, record.client.secret);
+        again.tokens = Some(TokenSet { refresh: None, ..tokens(1000, Some(60)) });
+        assert!(again.summary(None).has_refresh, "a machine needs no refresh token to get another");
+        assert!(
+            again.effective_settings().dpop
+                && !again.effective_settings().is_default()
+                && OAuthSettings::default().is_default()
+        );
+    }
+
+    #[test]
+    fn aut_13_credentials_are_keyed_by_server_and_issuer() {
+        let (mut one, mut other) = (record(), record());
+        other.issuer = "https://as".into();
+        assert_ne!(one.store_key(), other.store_key());
+        let (plain, url) = (one.summary(None), |text: &str| Url::parse(text).unwrap());
+        one.resource = "https://h/mcp?tenant=a".into();
+        let tenant = one.summary(None);
+        assert!(tenant.key != plain.key && !tenant.key.contains("tenant"), "{tenant:?}");
+        let meant = |text: &str| (match_server(&plain, &url(text)), match_server(&tenant, &url(text)));
+        assert_eq!(meant("https://h/mcp?tenant=a"), (Some(false), Some(true)));
+        assert_eq!(meant("https://h/mcp?tenant=b"), (Some(false), None));
+        assert_eq!(meant("https://h/mcp"), (Some(false), None));
+        assert_eq!(meant("https://h/other?tenant=a"), (None, None));
+        let name = |text: &str| server_id(&Url::parse(text).unwrap());
+        assert_eq!(name("https://u:p@H/mcp?key=1#x"), "https://h/mcp");
+        assert_ne!(name("https://h/mcp"), name("https://h/mcp/"));
+    }
+
+    #[test]
+    fn aut_23_tokens_need_a_refresh_before_they_expire() {
+        let hour = tokens(1000, Some(3600));
+        assert!(!hour.needs_refresh(4569, 30));
+        assert!(hour.needs_refresh(4570, 30));
+        assert!(!hour.is_expired(4599));
+        assert!(hour.is_expired(4600));
+        let short = tokens(1000, Some(5));
+        assert!(!short.needs_refresh(1004, 30), "a token that lives for seconds is used for seconds");
+        assert!(short.needs_refresh(1005, 30));
+        assert!(!tokens(1000, None).needs_refresh(u64::MAX, 30));
+    }
+
+    #[test]
+    fn aut_23_the_old_refresh_token_is_kept_if_no_new_one_is_issued() {
+        let mut granted = TokenResponse {
+            access_token: Secret::new("a"),
+            token_type: TokenType::Dpop,
+            refresh_token: None,
+            expires_in: None,
+            scopes: Some(vec!["x".into()]),
+        };
+        let old = Secret::new("old");
+        let kept = TokenSet::from_response(granted.clone(), &[], Some(&old), 0);
+        assert_eq!(kept.refresh, Some(old.clone()));
+        assert!(kept.dpop && kept.scopes == ["x"]);
+        granted.refresh_token = Some(Secret::new("new"));
+        assert_eq!(TokenSet::from_response(granted, &[], Some(&old), 0).refresh, Some(Secret::new("new")));
+    }
+}

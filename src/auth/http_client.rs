@@ -1,0 +1,468 @@
+//! Requests to authorization servers: a client of its own, which has none of the endpoint's headers, goes
+//! only where metadata may point to, checks every redirect, and reads only so much for only so long
+//! (`SEC-02`, `SEC-04`, `SEC-07`).
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Client, Method, Request};
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+use url::{Host, Url};
+
+use super::dpop::DpopNonces;
+use crate::auth::address_space::AddressSpace;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::revision::Revision;
+use crate::secret::Secret;
+use crate::transport::http::{AuxiliaryClient, is_proxied, look_up, redacted_url, request_failure};
+use crate::transport::trace::{Trace, TraceEvent};
+use crate::transport::{HttpEndpoint, TlsOptions};
+use crate::util::loopback::is_loopback;
+
+/// How many redirects of a metadata request are followed.
+const MAX_REDIRECTS: usize = 3;
+
+/// How much, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseLimits {
+    /// The longest body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest time for one request, from name look-up to the last byte.
+    pub timeout: Duration,
+}
+
+impl Default for ResponseLimits {
+    fn default() -> Self {
+        ResponseLimits { max_body_bytes: 512 * 1024, timeout: Duration::from_secs(20) }
+    }
+}
+
+/// Asks authorization servers on behalf of one endpoint.
+pub struct OAuthHttpClient {
+    server: Url,
+    tls: TlsOptions,
+    proxy: Option<Secret>,
+    unix_socket: Option<PathBuf>,
+    connect_timeout: Option<Duration>,
+    limits: ResponseLimits,
+    trace: Trace,
+    resolver_rules: Arc<SharedResolverRules>,
+    server_space: OnceCell<AddressSpace>,
+    /// What the endpoint, and those that are asked on its behalf, want to see in the next proof.
+    pub dpop_nonces: DpopNonces,
+    clients: Mutex<HashMap<(bool, bool), Client>>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct OAuthHttpResponse {
+    /// The URL that gave it, after redirects.
+    pub url: Url,
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl OAuthHttpResponse {
+    /// The JSON object of a successful answer.
+    #[must_use]
+    pub fn json_object(&self) -> Option<Map<String, Value>> {
+        let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
+        (200..300).contains(&self.status).then(|| serde_json::from_slice(body).ok()).flatten()
+    }
+
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl OAuthHttpClient {
+    /// Touches neither the network nor the system's certificates.
+    #[must_use]
+    pub fn new(
+        endpoint: &HttpEndpoint,
+        connect_timeout: Option<Duration>,
+        limits: ResponseLimits,
+        trace: Trace,
+    ) -> Self {
+        OAuthHttpClient {
+            server: endpoint.url.clone(),
+            tls: endpoint.tls.clone(),
+            proxy: endpoint.proxy.clone(),
+            unix_socket: endpoint.unix_socket.clone(),
+            connect_timeout,
+            limits,
+            trace,
+            resolver_rules: Arc::default(),
+            server_space: OnceCell::new(),
+            dpop_nonces: DpopNonces::default(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// The server on whose behalf requests are made.
+    #[must_use]
+    pub fn server(&self) -> &Url {
+        &self.server
+    }
+
+    /// Where something tolerated, or worth knowing, is noted.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The user named this URL themselves: its host may lie anywhere.
+    pub fn allow_host(&self, url: &str) {
+        if let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)) {
+            lock_unpoisoned(&self.resolver_rules.0).allowed_hosts.insert(host);
+        }
+    }
+
+    /// The server answered from this address. The first that is told counts.
+    pub fn record_peer_address(&self, peer: Option<IpAddr>) {
+        // Behind a proxy, the address is the proxy's and says nothing about the server.
+        if let Some(peer) = peer.filter(|_| self.unix_socket.is_none() && !self.uses_proxy(&self.server)) {
+            let _ = self
+                .server_space
+                .set(self.literal_address_space(&self.server).unwrap_or_else(|| AddressSpace::from_ip(peer)));
+        }
+    }
+
+    /// Fetches metadata.
+    ///
+    /// # Errors
+    /// When the URL may not be asked, no answer came, or too much or too late.
+    pub async fn get(&self, url: &str) -> Result<OAuthHttpResponse> {
+        let mut url = parse_url(url)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut headers = accept_json();
+            headers.insert("mcp-protocol-version", HeaderValue::from_static(Revision::LATEST_MODERN.as_str()));
+            let answer = self.send_checked(Method::GET, &url, headers, None).await?;
+            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            url = answer.header(LOCATION.as_str()).and_then(|location| url.join(location).ok()).ok_or_else(|| {
+                Failure::new(ErrorKind::Unreachable, format!("{} redirects to nowhere", redacted_url(&url)))
+            })?;
+        }
+        Err(Failure::new(ErrorKind::Unreachable, format!("{} redirects too often", redacted_url(&url))))
+    }
+
+    /// Posts a form or a document. Redirects are not followed: what is sent is secret.
+    ///
+    /// # Errors
+    /// As [`OAuthHttpClient::get`]; also where the answer is a redirect.
+    pub async fn post(
+        &self,
+        url: &str,
+        content_type: &'static str,
+        body: String,
+        secret_headers: &[(&'static str, Secret)],
+    ) -> Result<OAuthHttpResponse> {
+        let url = parse_url(url)?;
+        let mut headers = accept_json();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        for (name, value) in secret_headers {
+            let value = HeaderValue::from_str(value.reveal()).map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+            let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else {
+                return Err(Failure::new(ErrorKind::Auth, "the credentials cannot be sent in a header"));
+            };
+            headers.insert(name, value);
+        }
+        let answer = self.send_checked(Method::POST, &url, headers, Some(body)).await?;
+        if (300..400).contains(&answer.status) {
+            let what = format!("{} redirects elsewhere (HTTP {})", redacted_url(&url), answer.status);
+            return Err(Failure::new(ErrorKind::Auth, what).cause("credentials do not follow a redirect"));
+        }
+        Ok(answer)
+    }
+
+    async fn send_checked(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<String>,
+    ) -> Result<OAuthHttpResponse> {
+        self.check_url(url).await?;
+        let client = self.client_for(url)?;
+        let mut request = Request::new(method, url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = body.map(Into::into);
+        let asking = self.execute(&client, url, request);
+        match tokio::time::timeout(self.limits.timeout, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::new(ErrorKind::Timeout, format!("no answer from {} in time", redacted_url(url)))
+                .cause(format!("it had {} s", self.limits.timeout.as_secs_f32()))),
+        }
+    }
+
+    async fn execute(&self, client: &Client, url: &Url, request: Request) -> Result<OAuthHttpResponse> {
+        if self.trace.is_enabled() {
+            let method = request.method().as_str();
+            self.trace.record(TraceEvent::RequestHead { method, url: &redacted_url(url), headers: &[] });
+        }
+        let failed = |error: reqwest::Error| {
+            let refused = find_forbidden_address(&error).map(|refused| forbidden_address_failure(url, refused.0));
+            refused.unwrap_or_else(|| request_failure(error, url))
+        };
+        let mut response = client.execute(request).await.map_err(failed)?;
+        let status = response.status().as_u16();
+        self.trace.record(TraceEvent::ResponseHead { status, headers: &[] });
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > self.limits.max_body_bytes {
+                return Err(Failure::new(
+                    ErrorKind::Protocol,
+                    format!("the answer of {} is too long", redacted_url(url)),
+                )
+                .cause(format!("more than {} kB", self.limits.max_body_bytes / 1024)));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(OAuthHttpResponse { url: url.clone(), status, headers: std::mem::take(response.headers_mut()), body })
+    }
+
+    /// The client for this URL. Our certificate is shown to the endpoint's own origin only.
+    fn client_for(&self, url: &Url) -> Result<Client> {
+        let loopback = is_loopback(url);
+        let home = url.origin() == self.server.origin();
+        let own = home && (self.tls.cert.is_some() || self.unix_socket.is_some());
+        let mut clients = lock_unpoisoned(&self.clients);
+        if let Some(client) = clients.get(&(loopback, own)) {
+            return Ok(client.clone());
+        }
+        let tls = if own { self.tls.clone() } else { TlsOptions { cert: None, key: None, ..self.tls.clone() } };
+        let resolver: Arc<dyn Resolve> = Arc::new(FilteringResolver(self.resolver_rules.clone()));
+        let (proxy, connect_timeout) = (self.proxy.as_ref(), self.connect_timeout);
+        let socket = self.unix_socket.as_deref().filter(|_| home);
+        let client =
+            AuxiliaryClient { tls: &tls, proxy, is_loopback: loopback, connect_timeout, unix_socket: socket, resolver }
+                .build()?;
+        clients.insert((loopback, own), client.clone());
+        Ok(client)
+    }
+
+    fn uses_proxy(&self, url: &Url) -> bool {
+        match &self.proxy {
+            Some(proxy) => !proxy.reveal().is_empty(),
+            None => is_proxied(url, |name| std::env::var(name).ok()),
+        }
+    }
+
+    /// The zone of a host that is no name to be looked up.
+    fn literal_address_space(&self, url: &Url) -> Option<AddressSpace> {
+        match url.host()? {
+            Host::Ipv4(address) => Some(AddressSpace::from_ip(address.into())),
+            Host::Ipv6(address) => Some(AddressSpace::from_ip(address.into())),
+            Host::Domain(_) => is_loopback(url).then_some(AddressSpace::Loopback),
+        }
+    }
+
+    /// The zone of the server itself.
+    async fn server_space(&self) -> AddressSpace {
+        *self.server_space.get_or_init(|| self.resolve_server_space()).await
+    }
+
+    async fn resolve_server_space(&self) -> AddressSpace {
+        if self.unix_socket.is_some() {
+            return AddressSpace::Loopback;
+        }
+        if let Some(zone) = self.literal_address_space(&self.server) {
+            return zone;
+        }
+        let (Some(host), false) = (self.server.host_str(), self.uses_proxy(&self.server)) else {
+            return AddressSpace::Public;
+        };
+        let Ok(found) = look_up(host).await else { return AddressSpace::Public };
+        let mut zones = found.into_iter().map(|address| AddressSpace::from_ip(address.ip()));
+        let Some(first) = zones.next() else { return AddressSpace::Public };
+        // A name that is at home in two places may be an attacker's: it counts for the outermost.
+        if zones.all(|zone| zone == first) { first } else { AddressSpace::Public }
+    }
+
+    /// Whether a person may be sent to this page. A name counts for what it stands for here; one that nobody knows
+    /// is the browser's affair.
+    ///
+    /// # Errors
+    /// Where it lies in a place that the server must not name.
+    pub async fn check_browser_url(&self, page: &Url) -> Result<()> {
+        self.check_url(page).await?;
+        let Some(Ok(name)) = page.domain().map(str::parse) else { return Ok(()) };
+        if self.server_space().await == AddressSpace::Loopback || self.uses_proxy(page) {
+            return Ok(());
+        }
+        let found =
+            tokio::time::timeout(self.limits.timeout, FilteringResolver(self.resolver_rules.clone()).resolve(name))
+                .await;
+        let refused = found.ok().and_then(std::result::Result::err);
+        match refused.as_ref().and_then(|error| error.downcast_ref::<ForbiddenAddress>()) {
+            Some(refused) => Err(forbidden_address_failure(page, refused.0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether this URL may be asked.
+    async fn check_url(&self, url: &Url) -> Result<()> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let home = self.server_space().await;
+        let trusted = lock_unpoisoned(&self.resolver_rules.0).allowed_hosts.contains(&host);
+        let may = |zone: AddressSpace| trusted || home.may_point_to(zone) || self.server.host_str() == Some(&host);
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(url) && may(AddressSpace::Loopback) => {}
+            // The user allowed plain http to this host already.
+            "http" if self.server.scheme() == "http" && self.server.host_str() == Some(&host) => {}
+            _ => {
+                return Err(Failure::new(
+                    ErrorKind::Auth,
+                    format!("{} may not be asked for a login", redacted_url(url)),
+                )
+                .cause("it is not an https URL"));
+            }
+        }
+        if let Some(zone) = self.literal_address_space(url)
+            && !may(zone)
+        {
+            return Err(forbidden_address_failure(url, zone));
+        }
+        let mut rules = lock_unpoisoned(&self.resolver_rules.0);
+        rules.server_space = Some(home);
+        if trusted || self.server.host_str() == Some(&host) {
+            rules.checked_hosts.remove(&host);
+        } else {
+            rules.checked_hosts.insert(host);
+        }
+        Ok(())
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url> {
+    let bad = |why: &str| Failure::new(ErrorKind::Protocol, "a URL for the login cannot be used").cause(why);
+    let url = Url::parse(text)
+        .map_err(|error| bad(&format!("{error}: {}", crate::auth::authorization_request::truncate(text, 100))))?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(bad(&format!("it names no host: {}", crate::auth::authorization_request::truncate(text, 100))));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("it holds a user name"));
+    }
+    Ok(url)
+}
+
+fn accept_json() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers
+}
+
+fn forbidden_address_failure(url: &Url, zone: AddressSpace) -> Failure {
+    Failure::new(ErrorKind::Auth, format!("{} may not be asked for a login", redacted_url(url)))
+        .cause(format!("it is {}, which a server elsewhere must not point to", zone.description()))
+        .hint("if you trust it, name the authorization server yourself: 'issuer' in [servers.NAME.auth], or --issuer")
+}
+
+/// What the look-up of names must know.
+#[derive(Default)]
+struct ResolverRules {
+    server_space: Option<AddressSpace>,
+    /// Hosts that are being asked. Other names are those of proxies, which the user chose.
+    checked_hosts: HashSet<String>,
+    allowed_hosts: HashSet<String>,
+}
+
+#[derive(Default)]
+struct SharedResolverRules(Mutex<ResolverRules>);
+
+/// Looks names up and passes on only addresses that may be connected to: what is checked is what is
+/// connected to, so a name cannot change its mind in between.
+struct FilteringResolver(Arc<SharedResolverRules>);
+
+#[derive(Debug)]
+struct ForbiddenAddress(AddressSpace);
+
+impl fmt::Display for ForbiddenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the name belongs to {}", self.0.description())
+    }
+}
+
+impl Error for ForbiddenAddress {}
+
+impl Resolve for FilteringResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let watch = self.0.clone();
+        Box::pin(async move {
+            let found = look_up(name.as_str()).await?;
+            let home = {
+                let rules = lock_unpoisoned(&watch.0);
+                rules.server_space.filter(|_| rules.checked_hosts.contains(name.as_str()))
+            };
+            let Some(home) = home else { return Ok(Box::new(found.into_iter()) as Addrs) };
+            let (good, bad): (Vec<SocketAddr>, Vec<SocketAddr>) =
+                found.into_iter().partition(|address| home.may_point_to(AddressSpace::from_ip(address.ip())));
+            match bad.first() {
+                Some(address) if good.is_empty() => {
+                    Err(Box::new(ForbiddenAddress(AddressSpace::from_ip(address.ip()))) as _)
+                }
+                _ => Ok(Box::new(good.into_iter()) as Addrs),
+            }
+        })
+    }
+}
+
+fn find_forbidden_address(error: &reqwest::Error) -> Option<&ForbiddenAddress> {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn lock_unpoisoned<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn sec_02_a_host_name_is_checked_by_the_addresses_it_resolves_to() {
+        let watch = Arc::new(SharedResolverRules::default());
+        let look = async |home: AddressSpace, asked: bool| {
+            {
+                let mut rules = lock_unpoisoned(&watch.0);
+                rules.server_space = Some(home);
+                rules.checked_hosts = asked.then(|| "localhost".to_owned()).into_iter().collect();
+            }
+            FilteringResolver(watch.clone()).resolve("localhost".parse().unwrap()).await.map(Iterator::count)
+        };
+        let refused = look(AddressSpace::Public, true).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the name belongs to an address of this machine");
+        assert!(look(AddressSpace::Private, true).await.is_err());
+        assert!(look(AddressSpace::Loopback, true).await.unwrap() > 0);
+        assert!(look(AddressSpace::Public, false).await.unwrap() > 0, "the name of a proxy, say, is the user's choice");
+    }
+}

@@ -1,0 +1,315 @@
+//! The place on this machine that the browser comes back to (RFC 8252 §7.3, digest §5.2 step 7).
+//!
+//! It listens on the loopback address only, takes one answer, and its pages repeat nothing of what it was
+//! sent.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::auth::authorization_request::AuthorizationRequest;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::secret::Secret;
+
+/// The path of the redirect URI (`AUT-18`).
+const CALLBACK_PATH: &str = "/callback";
+/// The longest request head, in bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// How long a connection may take to say what it wants. Browsers open some beforehand and say nothing.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many connections are looked at; who opens more is no browser.
+const MAX_CONNECTIONS: usize = 100;
+
+const SUCCESS_TEXT: &str = "mcpipe has got its answer. You can close this page and go back to the terminal.";
+const FAILURE_TEXT: &str = "The login did not succeed. The terminal says why; you can close this page.";
+const UNRELATED_TEXT: &str = "This is not the answer to the login that is waited for.";
+const NOT_FOUND_TEXT: &str = "There is nothing here.";
+
+/// A bound port that waits for the answer.
+pub struct RedirectListener {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl RedirectListener {
+    /// Binds a port: the one that is wanted, or any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where the wanted one is taken.
+    pub async fn bind(wanted: Option<u16>) -> Result<Self> {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted.unwrap_or(0))).await;
+        let (listener, port) = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener))).map_or_else(
+            |error| {
+                let what = match wanted {
+                    Some(port) => format!("cannot listen on port {port} of this machine for the login"),
+                    None => "cannot listen on this machine for the login".to_owned(),
+                };
+                let failure = Failure::new(ErrorKind::Config, what).caused_by(&error);
+                Err(match wanted {
+                    Some(_) => failure
+                        .hint("end what uses the port, or choose another one that is registered, with --redirect-port"),
+                    None => failure.hint("log in with a browser elsewhere: --no-browser"),
+                })
+            },
+            |(port, listener)| Ok((listener, port)),
+        )?;
+        Ok(RedirectListener { listener, port })
+    }
+
+    /// The same, but any port where the wanted one is taken.
+    ///
+    /// # Errors
+    /// Where none can be bound.
+    pub async fn bind_preferred(wanted: Option<u16>) -> Result<Self> {
+        match wanted {
+            Some(_) => match RedirectListener::bind(wanted).await {
+                Ok(bound) => Ok(bound),
+                Err(_) => RedirectListener::bind(None).await,
+            },
+            None => RedirectListener::bind(None).await,
+        }
+    }
+
+    /// The redirect URI.
+    #[must_use]
+    pub fn redirect_uri(&self) -> String {
+        format!("http://127.0.0.1:{}{CALLBACK_PATH}", self.port)
+    }
+
+    /// Waits for the answer to `request` and judges it. The first one with the state of the request counts, whatever
+    /// else it says; what has another state, or none, ends nothing (`AUT-17`). `ignored` hears of the first such.
+    ///
+    /// # Errors
+    /// Those of [`Request::verify_response`].
+    pub async fn wait_for_code(self, request: &AuthorizationRequest, ignored: impl Fn(&Failure)) -> Result<Secret> {
+        let mut talks = JoinSet::new();
+        // Whoever else asks is answered beside, and cannot hold up the browser.
+        let mut strangers = JoinSet::new();
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                accepted = self.listener.accept(), if seen < MAX_CONNECTIONS => {
+                    seen += 1;
+                    if let Ok((stream, _)) = accepted {
+                        talks.spawn(tokio::time::timeout(REQUEST_TIMEOUT, read_callback(stream)));
+                    }
+                }
+                Some(talk) = talks.join_next() => {
+                    let Ok(Ok(Some((query, stream)))) = talk else { continue };
+                    if !request.matches_state(&query) {
+                        if strangers.is_empty() {
+                            let _ = request.verify_response(&query).inspect_err(&ignored);
+                        }
+                        strangers.spawn(async move { send_response(stream, &render_response(400, UNRELATED_TEXT)).await });
+                        continue;
+                    }
+                    let judged = request.verify_response(&query);
+                    let page = if judged.is_ok() { render_response(200, SUCCESS_TEXT) } else { render_response(400, FAILURE_TEXT) };
+                    send_response(stream, &page).await;
+                    return judged;
+                }
+                else => {
+                    return Err(Failure::new(ErrorKind::Auth, "the login was not finished")
+                        .cause("something keeps asking where only the browser should"));
+                }
+            }
+        }
+    }
+}
+
+/// The port of a redirect URI of ours.
+#[must_use]
+pub fn loopback_port(redirect_uri: &str) -> Option<u16> {
+    Url::parse(redirect_uri).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?.port()
+}
+
+/// Reads one request. The query, where it is an answer; anything else is answered here.
+async fn read_callback(mut stream: TcpStream) -> Option<(String, TcpStream)> {
+    let mut head = Vec::new();
+    let mut chunk = [0; 2048];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
+        head.extend_from_slice(&chunk[..read]);
+        if head.len() > MAX_HEAD_BYTES {
+            send_response(stream, &render_response(431, NOT_FOUND_TEXT)).await;
+            return None;
+        }
+    }
+    match callback_query(&head) {
+        Ok(query) => Some((query, stream)),
+        Err(status) => {
+            send_response(stream, &render_response(status, NOT_FOUND_TEXT)).await;
+            None
+        }
+    }
+}
+
+/// The query of a request that is an answer; else the status to answer with.
+fn callback_query(head: &[u8]) -> Result<String, u16> {
+    let line =
+        head.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok()).ok_or(400_u16)?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(400);
+    };
+    if !version.starts_with("HTTP/1.") {
+        return Err(400);
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    match (method, path) {
+        ("GET", CALLBACK_PATH) => Ok(query.to_owned()),
+        (_, CALLBACK_PATH) => Err(405),
+        _ => Err(404),
+    }
+}
+
+fn render_response(status: u16, text: &str) -> String {
+    let reason = match status {
+        200 => "OK",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        431 => "Request Header Fields Too Large",
+        _ => "Bad Request",
+    };
+    let body = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>mcpipe</title>\n<body style=\"font: 1.2em system-ui, sans-serif; max-width: 32em; margin: 20vh auto; padding: 0 1em\">\n\
+         <p>{text}</p>\n"
+    );
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\n\
+         Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Sends the page and lets the browser take it. Whether it does is its own affair.
+async fn send_response(mut stream: TcpStream, page: &str) {
+    let telling = async {
+        stream.write_all(page.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing while something is unread would reset the connection and with it the page.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(Duration::from_millis(500), telling).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn authorization_request(uri: String) -> AuthorizationRequest {
+        AuthorizationRequest {
+            endpoint: "https://as/authorize".into(),
+            client_id: "id".into(),
+            redirect_uri: uri,
+            code_challenge: "c".into(),
+            state: "st".into(),
+            resource: "https://h".into(),
+            scopes: Vec::new(),
+            issuer: "https://as".into(),
+            expects_iss: false,
+        }
+    }
+
+    async fn send_request(port: u16, text: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Asks all of these in turn while the listener waits.
+    async fn receive_after(asked: &[&str]) -> (Result<Secret>, Vec<String>, u16) {
+        let loopback = RedirectListener::bind(None).await.unwrap();
+        let port = loopback.port;
+        let request = authorization_request(loopback.redirect_uri());
+        let asking = async {
+            let mut answers = Vec::new();
+            for text in asked {
+                answers.push(send_request(port, text).await);
+            }
+            answers
+        };
+        let (code, answers) = tokio::join!(loopback.wait_for_code(&request, |_| ()), asking);
+        (code, answers, port)
+    }
+
+    #[tokio::test]
+    async fn only_the_callback_request_ends_the_wait() {
+        let (code, answers, port) = receive_after(&[
+            "GET /favicon.ico HTTP/1.1\r\n\r\n",
+            "POST /callback?code=x&state=st HTTP/1.1\r\n\r\n",
+            "GET /callback/?code=x&state=st HTTP/1.1\r\n\r\n",
+            "nonsense\r\n\r\n",
+            "GET /callback?code=c0de&state=st HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        ])
+        .await;
+        assert_eq!(code.unwrap().reveal(), "c0de");
+        let statuses: Vec<&str> = answers.iter().map(|answer| &answer[9..12]).collect();
+        assert_eq!(statuses, ["404", "405", "404", "400", "200"]);
+        assert!(answers[4].ends_with(&format!("<p>{SUCCESS_TEXT}</p>\n")));
+        assert!(answers.iter().all(|answer| !answer.contains("c0de")));
+        assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn aut_17_a_response_with_another_state_is_ignored_and_not_echoed() {
+        let (code, answers, _) = receive_after(&[
+            "GET /callback?error=%3Cscript%3E&state=other HTTP/1.1\r\n\r\n",
+            "GET /callback?code=x HTTP/1.1\r\n\r\n",
+            "GET /callback?code=c0de&state=st HTTP/1.1\r\n\r\n",
+        ])
+        .await;
+        assert_eq!(code.unwrap().reveal(), "c0de");
+        for answer in &answers[..2] {
+            assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains(UNRELATED_TEXT), "{answer}");
+            assert!(!answer.contains("script") && !answer.contains("other"));
+        }
+        let (code, answers, _) = receive_after(&["GET /callback?error=no&state=st HTTP/1.1\r\n\r\n"]).await;
+        assert_eq!(code.unwrap_err().kind(), ErrorKind::Auth);
+        assert!(answers[0].starts_with("HTTP/1.1 400 ") && answers[0].contains(FAILURE_TEXT));
+    }
+
+    #[tokio::test]
+    async fn silent_and_oversized_connections_do_not_block_the_callback() {
+        let loopback = RedirectListener::bind(None).await.unwrap();
+        let (port, request) = (loopback.port, authorization_request(loopback.redirect_uri()));
+        let asking = async {
+            let _silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let long = format!("GET /callback?{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_HEAD_BYTES));
+            assert!(send_request(port, &long).await.starts_with("HTTP/1.1 431"));
+            send_request(port, "GET /callback?code=c&state=st HTTP/1.1\r\n\r\n").await
+        };
+        let (code, answer) = tokio::join!(loopback.wait_for_code(&request, |_| ()), asking);
+        assert!(code.is_ok() && answer.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn aut_18_a_port_that_is_taken_is_named() {
+        let first = RedirectListener::bind(None).await.unwrap();
+        assert_eq!(loopback_port(&first.redirect_uri()), Some(first.port));
+        let Err(failure) = RedirectListener::bind(Some(first.port)).await else { panic!("bound twice") };
+        assert_eq!(failure.kind(), ErrorKind::Config);
+        assert!(failure.to_string().contains(&first.port.to_string()), "{failure}");
+        assert_ne!(RedirectListener::bind_preferred(Some(first.port)).await.unwrap().port, first.port);
+    }
+
+    #[test]
+    fn only_ports_of_loopback_redirect_uris_are_reused() {
+        assert_eq!(loopback_port("http://127.0.0.1:80/callback"), None);
+        assert_eq!(loopback_port("http://example.com:8080/callback"), None);
+        assert_eq!(loopback_port("http://127.0.0.1:8080/callback"), Some(8080));
+    }
+}

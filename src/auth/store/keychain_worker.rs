@@ -1,0 +1,302 @@
+//! The thread that speaks to the keychain, and the deadlines in front of it.
+//!
+//! A keychain may block for ever, and nothing can be done about the thread that waits for it, except not to
+//! wait for the thread: it is not joined, and the end of the process ends it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::{sleep, timeout};
+
+use super::Notifier;
+use crate::auth::store::system_keychain::{KeychainBackend, KeychainError, KeychainOpener};
+
+/// When a person is told what we wait for.
+const NOTIFY_AFTER: Duration = Duration::from_millis(1500);
+
+/// How long the keychain may take.
+#[derive(Clone, Copy, Debug)]
+pub struct KeychainTimeouts {
+    /// To be reached; nobody needs to do anything for that.
+    pub connect: Duration,
+    /// To read.
+    pub read: Duration,
+    /// To write or delete: what it is told then (a rotated token) cannot be had again.
+    pub write: Duration,
+    /// Somebody may be unlocking it, and wants to know that we wait.
+    pub is_interactive: bool,
+}
+
+impl KeychainTimeouts {
+    /// The patience for a script, or for a person who may have to type a password.
+    pub fn new(person: bool) -> Self {
+        let seconds = Duration::from_secs;
+        if person {
+            KeychainTimeouts { connect: seconds(5), read: seconds(60), write: seconds(60), is_interactive: person }
+        } else {
+            KeychainTimeouts { connect: seconds(3), read: seconds(3), write: seconds(10), is_interactive: person }
+        }
+    }
+}
+
+type JobFn = Box<dyn FnOnce(Result<&dyn KeychainBackend, KeychainError>) + Send>;
+
+struct KeychainJob {
+    id: u64,
+    run: JobFn,
+}
+
+/// The thread; it starts with the first call.
+pub struct KeychainWorker {
+    opener: KeychainOpener,
+    timeouts: KeychainTimeouts,
+    notifier: Notifier,
+    jobs: Mutex<Option<Sender<KeychainJob>>>,
+    /// Whether the keychain has been reached.
+    opened: watch::Sender<bool>,
+    progress: Arc<JobProgress>,
+}
+
+/// Jobs are numbered from 1.
+#[derive(Default)]
+struct JobProgress {
+    submitted: AtomicU64,
+    finished: AtomicU64,
+    /// The last job that nobody waits for any more.
+    abandoned: AtomicU64,
+}
+
+impl KeychainWorker {
+    /// A worker for the keychain that `opener` opens.
+    pub fn new(opener: KeychainOpener, patience: KeychainTimeouts, say: Notifier) -> Self {
+        let (jobs, opened) = (Mutex::default(), watch::Sender::new(false));
+        KeychainWorker { opener, timeouts: patience, notifier: say, jobs, opened, progress: Arc::default() }
+    }
+
+    /// Whether somebody is there who may unlock it.
+    pub fn is_interactive(&self) -> bool {
+        self.timeouts.is_interactive
+    }
+
+    /// Reads, within the time for reading.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        self.run(self.timeouts.read, work).await
+    }
+
+    /// Writes, within the time for writing. When that is over, it may still be done later.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        self.run(self.timeouts.write, work).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        let mut opened = self.opened.subscribe();
+        let progress = &self.progress;
+        if progress.abandoned.load(Ordering::SeqCst) > progress.finished.load(Ordering::SeqCst) {
+            // The thread still hangs where it hung before; nothing is gained by waiting for it again.
+            let reached = *opened.borrow();
+            return Err(if reached {
+                KeychainError::UnlockTimeout(patience)
+            } else {
+                KeychainError::NoResponse(self.timeouts.connect)
+            });
+        }
+        let (sender, mut answer) = oneshot::channel();
+        let work: JobFn = Box::new(move |vault| {
+            let _ = sender.send(vault.and_then(work));
+        });
+        let number = self.submit(work)?;
+        let ended = |answer: Result<Result<T, KeychainError>, _>| {
+            answer.unwrap_or_else(|_| {
+                // The next call starts another.
+                *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(KeychainError::Unavailable("the thread that spoke to it has ended".to_owned()))
+            })
+        };
+        let give_up = || progress.abandoned.fetch_max(number, Ordering::SeqCst);
+        tokio::select! {
+            biased;
+            answer = &mut answer => return ended(answer),
+            Ok(_) = opened.wait_for(|opened| *opened) => {}
+            () = sleep(self.timeouts.connect) => {
+                give_up();
+                return Err(KeychainError::NoResponse(self.timeouts.connect));
+            }
+        }
+        let first = if self.timeouts.is_interactive { NOTIFY_AFTER.min(patience) } else { patience };
+        if let Ok(answer) = timeout(first, &mut answer).await {
+            return ended(answer);
+        }
+        if self.timeouts.is_interactive {
+            (self.notifier)("waiting for the keychain, which may be asking to be unlocked");
+            if let Ok(answer) = timeout(patience.saturating_sub(first), &mut answer).await {
+                return ended(answer);
+            }
+        }
+        give_up();
+        Err(KeychainError::UnlockTimeout(patience))
+    }
+
+    /// Gives the thread a job, and starts it where there is none.
+    fn submit(&self, work: JobFn) -> Result<u64, KeychainError> {
+        let number = self.progress.submitted.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job = KeychainJob { id: number, run: work };
+        if let Some(sender) = jobs.as_ref() {
+            match sender.send(job) {
+                Ok(()) => return Ok(number),
+                Err(refused) => job = refused.0,
+            }
+        }
+        let (sender, receiver) = channel();
+        let (opener, opened, progress) = (self.opener.clone(), self.opened.clone(), self.progress.clone());
+        opened.send_replace(false);
+        std::thread::Builder::new()
+            .name("keychain".to_owned())
+            .spawn(move || run_jobs(&receiver, &opener, &opened, &progress))
+            .map_err(|error| KeychainError::Unavailable(format!("cannot start a thread: {error}")))?;
+        // The thread has just been started and holds the other end.
+        let _ = sender.send(job);
+        *jobs = Some(sender);
+        Ok(number)
+    }
+}
+
+fn run_jobs(
+    jobs: &Receiver<KeychainJob>,
+    opener: &KeychainOpener,
+    opened: &watch::Sender<bool>,
+    progress: &JobProgress,
+) {
+    let mut vault: Option<Box<dyn KeychainBackend>> = None;
+    for job in jobs {
+        let open = match vault.take() {
+            Some(vault) => Ok(vault),
+            None => opener(),
+        };
+        match open {
+            Ok(open) => {
+                opened.send_replace(true);
+                (job.run)(Ok(&*open));
+                vault = Some(open);
+            }
+            Err(trouble) => (job.run)(Err(trouble)),
+        }
+        progress.finished.fetch_max(job.id, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Instant;
+
+    use super::super::tests::{MemoryKeychain, recording_notifier};
+    use super::*;
+
+    const SHORT_TIMEOUTS: KeychainTimeouts = KeychainTimeouts {
+        connect: Duration::from_millis(80),
+        read: Duration::from_millis(80),
+        write: Duration::from_millis(80),
+        is_interactive: false,
+    };
+
+    fn worker(opener: KeychainOpener, patience: KeychainTimeouts) -> (KeychainWorker, Arc<Mutex<Vec<String>>>) {
+        let (say, said) = recording_notifier();
+        (KeychainWorker::new(opener, patience, say), said)
+    }
+
+    #[tokio::test]
+    async fn a_bus_that_never_answers_costs_one_timeout() {
+        let (worker, _) = worker(
+            Arc::new(|| {
+                loop {
+                    std::thread::park()
+                }
+            }),
+            SHORT_TIMEOUTS,
+        );
+        let started = Instant::now();
+        assert_eq!(worker.read(|_| Ok(())).await, Err(KeychainError::NoResponse(SHORT_TIMEOUTS.connect)));
+        assert!(started.elapsed() >= SHORT_TIMEOUTS.connect);
+        let again = Instant::now();
+        assert_eq!(worker.read(|_| Ok(())).await, Err(KeychainError::NoResponse(SHORT_TIMEOUTS.connect)));
+        assert!(again.elapsed() < SHORT_TIMEOUTS.connect);
+    }
+
+    #[tokio::test]
+    async fn a_pending_prompt_times_out_and_a_late_answer_revives_the_worker() {
+        let memory = MemoryKeychain::default();
+        let (worker, _) = worker(memory.opener(), SHORT_TIMEOUTS);
+        let (release, released) = channel::<()>();
+        let hung = worker
+            .read(move |_| {
+                let _ = released.recv();
+                Ok(())
+            })
+            .await;
+        assert_eq!(hung, Err(KeychainError::UnlockTimeout(SHORT_TIMEOUTS.read)));
+        assert_eq!(worker.read(|_| Ok(())).await, Err(KeychainError::UnlockTimeout(SHORT_TIMEOUTS.read)));
+        release.send(()).unwrap();
+        while worker.progress.finished.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(worker.read(|_| Ok(7)).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn the_user_is_notified_of_a_slow_keychain() {
+        let patience =
+            KeychainTimeouts { read: NOTIFY_AFTER + Duration::from_secs(20), is_interactive: true, ..SHORT_TIMEOUTS };
+        let (worker, said) = worker(MemoryKeychain::default().opener(), patience);
+        let slow = worker
+            .read(|_| {
+                std::thread::sleep(NOTIFY_AFTER + Duration::from_millis(200));
+                Ok(1)
+            })
+            .await;
+        assert_eq!(slow, Ok(1));
+        assert_eq!(said.lock().unwrap().len(), 1);
+        assert_eq!(worker.read(|_| Ok(2)).await, Ok(2));
+        assert_eq!(said.lock().unwrap().len(), 1, "only when it takes long");
+    }
+
+    #[tokio::test]
+    async fn opening_is_tried_again_after_it_failed() {
+        let tries = Arc::new(AtomicUsize::new(0));
+        let memory = MemoryKeychain::default().opener();
+        let count = tries.clone();
+        let opener: KeychainOpener = Arc::new(move || match count.fetch_add(1, Ordering::SeqCst) {
+            0 => Err(KeychainError::Unavailable("no bus".into())),
+            _ => memory(),
+        });
+        let (worker, _) = worker(opener, SHORT_TIMEOUTS);
+        assert_eq!(tries.load(Ordering::SeqCst), 0, "not opened before it is needed");
+        assert_eq!(worker.read(|_| Ok(())).await, Err(KeychainError::Unavailable("no bus".into())));
+        assert_eq!(worker.read(|_| Ok(())).await, Ok(()));
+        assert_eq!(worker.read(|_| Ok(())).await, Ok(()));
+        assert_eq!(tries.load(Ordering::SeqCst), 2, "and not again while it is open");
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_dies_is_replaced() {
+        let patience = KeychainTimeouts { read: Duration::from_secs(10), ..SHORT_TIMEOUTS };
+        let (worker, _) = worker(MemoryKeychain::default().opener(), patience);
+        let died = worker.read(|_| -> Result<(), KeychainError> { panic!("a panic on purpose") }).await;
+        assert!(matches!(died, Err(KeychainError::Unavailable(_))), "{died:?}");
+        assert_eq!(worker.read(|_| Ok(3)).await, Ok(3));
+    }
+}

@@ -1,0 +1,294 @@
+//! Files that hold secrets, or lead to them: read with suspicion, replaced in one step.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::util::atomic_write;
+use crate::util::quoting::quote;
+
+use super::Notifier;
+
+/// The longest file that is read, in bytes (`SEC-07`).
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Opens no symbolic link, and does not wait at a pipe.
+#[cfg(unix)]
+#[allow(clippy::cast_possible_wrap, reason = "the flags of open(2) are few low bits")]
+pub const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits() as i32;
+
+/// The text of a file; `None` when there is none, or nothing in it.
+///
+/// On Unix the file must be a plain one and belong to us or to root. One that others may read is tightened, and
+/// `say` is told.
+///
+/// # Errors
+/// [`ErrorKind::Config`], naming the file, its trouble and the next step.
+pub fn read_file(path: &Path, say: &Notifier) -> Result<Option<String>> {
+    let broken =
+        |error: &io::Error| unreadable(path).caused_by(error).hint("make it readable for you, or move it away");
+    let real = match resolve_symlink(path) {
+        Ok(real) => real,
+        Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(trouble) => return Err(trouble.to_failure(unreadable(path))),
+    };
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(NO_FOLLOW);
+    }
+    let file = match options.open(&real) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| broken(&error))?,
+    };
+    inspect(&file, path, say)?;
+    let mut text = String::new();
+    let length = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| broken(&error))?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE_BYTES) {
+        return Err(unreadable(path).cause(format!("it is longer than {MAX_FILE_BYTES} bytes")).hint("move it away"));
+    }
+    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+}
+
+/// Puts a file with this text in the place of `path`, in one step; on Unix with mode 0600.
+///
+/// Whoever reads meanwhile sees the old file or the new one. The caller holds the lock of this file.
+///
+/// # Errors
+/// [`ErrorKind::Config`], naming the file.
+pub fn replace_file(path: &Path, text: &str) -> Result<()> {
+    let unwritable = || Failure::new(ErrorKind::Config, format!("cannot write {}", path.display()));
+    let real = match resolve_symlink(path) {
+        Ok(real) => real,
+        Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound && !is_symlink(path) => path.to_owned(),
+        Err(trouble) => return Err(trouble.to_failure(unwritable())),
+    };
+    write_atomically(&real, text).map_err(|error| {
+        unwritable()
+            .caused_by(&error)
+            .hint("make its directory writable for you, or name another file in MCPIPE_CREDENTIALS_FILE")
+    })
+}
+
+fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (prefix, suffix) = (format!(".{name}."), ".new");
+    create_private_dir(dir)?;
+    remove_leftovers(dir, &prefix, suffix);
+    // `tempfile` creates it with mode 0600, under a name that nobody could prepare.
+    let mut file = tempfile::Builder::new().prefix(&prefix).suffix(suffix).tempfile_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    atomic_write::replace_file(file, path)?;
+    #[cfg(unix)]
+    File::open(dir)?.sync_all()?;
+    Ok(())
+}
+
+/// Removes what writers left that were killed half-way. We hold the lock, so nobody is at it now.
+fn remove_leftovers(dir: &Path, prefix: &str, suffix: &str) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(prefix) && name.ends_with(suffix) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Creates a directory and those above it, open to nobody else.
+pub fn create_private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(dir)
+}
+
+/// Creates a directory that is ours alone, or closes it to others.
+pub fn ensure_private_dir(dir: &Path) -> Result<()> {
+    let failure = |error: io::Error| {
+        Failure::new(ErrorKind::Config, format!("cannot use the directory {}", dir.display()))
+            .caused_by(&error)
+            .hint("make it writable for you, or name a file in MCPIPE_CREDENTIALS_FILE")
+    };
+    create_private_dir(dir).map_err(failure)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let there = fs::metadata(dir).map_err(failure)?;
+        if there.mode() & 0o077 != 0 {
+            // Some file systems know no modes; what lies inside is closed by its own.
+            let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
+        }
+    }
+    Ok(())
+}
+
+/// Why a path leads nowhere.
+enum ResolveError {
+    Io(io::Error),
+    #[cfg_attr(not(unix), allow(dead_code))]
+    ForeignLink,
+}
+
+impl ResolveError {
+    fn to_failure(&self, failure: Failure) -> Failure {
+        match self {
+            ResolveError::Io(error) => failure.caused_by(error).hint("make it readable for you, or move it away"),
+            ResolveError::ForeignLink => {
+                failure.cause("it is a symbolic link that another user made").hint("name the file itself")
+            }
+        }
+    }
+}
+
+fn is_symlink(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink())
+}
+
+/// Where a link leads, if we or root made it: mounted secrets and managed home directories are such links.
+fn resolve_symlink(path: &Path) -> Result<PathBuf, ResolveError> {
+    let there = fs::symlink_metadata(path).map_err(ResolveError::Io)?;
+    if !there.is_symlink() {
+        return Ok(path.to_owned());
+    }
+    #[cfg(unix)]
+    if !is_trusted_owner(std::os::unix::fs::MetadataExt::uid(&there)) {
+        return Err(ResolveError::ForeignLink);
+    }
+    fs::canonicalize(path).map_err(ResolveError::Io)
+}
+
+#[cfg(unix)]
+fn is_trusted_owner(owner: u32) -> bool {
+    is_owner_trusted_by(rustix::process::geteuid().as_raw(), owner)
+}
+
+/// Root trusts everybody's files: in a container it is nobody special, and mounted files belong to others.
+#[cfg(unix)]
+fn is_owner_trusted_by(us: u32, owner: u32) -> bool {
+    us == 0 || owner == us || owner == 0
+}
+
+#[cfg(unix)]
+fn inspect(file: &File, path: &Path, say: &Notifier) -> Result<()> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let there = file.metadata().map_err(|error| unreadable(path).caused_by(&error))?;
+    if !there.is_file() {
+        return Err(unreadable(path).cause("it is not a plain file").hint("move it away, or name another"));
+    }
+    if !is_trusted_owner(there.uid()) {
+        return Err(unreadable(path)
+            .cause(format!("it belongs to another user (uid {})", there.uid()))
+            .hint("copy it to a file of your own and name that"));
+    }
+    if there.mode() & 0o077 != 0 {
+        let path = path.display();
+        match file.set_permissions(fs::Permissions::from_mode(0o600)) {
+            Ok(()) => say(&format!("{path} was open to other users; it is closed to them now (mode 0600)")),
+            Err(error) => say(&format!("{path} is open to other users and cannot be closed to them: {error}")),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn inspect(file: &File, path: &Path, _say: &Notifier) -> Result<()> {
+    let there = file.metadata().map_err(|error| unreadable(path).source(&error))?;
+    if !there.is_file() {
+        return Err(unreadable(path).cause("it is not a plain file").hint("move it away, or name another"));
+    }
+    Ok(())
+}
+
+fn unreadable(path: &Path) -> Failure {
+    Failure::new(ErrorKind::Config, format!("cannot read {}", path.display()))
+}
+
+/// Reads the JSON of a document of ours, if its form is no later than `known`.
+///
+/// # Errors
+/// [`corrupt`]. What the parser says may quote what it stumbled over, so only the place is repeated.
+pub fn parse_versioned<T: DeserializeOwned>(path: &Path, text: &str, known: u32) -> Result<T> {
+    #[derive(Deserialize)]
+    struct VersionField {
+        version: u32,
+    }
+    let failure = |error: serde_json::Error| {
+        corrupt(path, &format!("no sense can be made of it (line {}, column {})", error.line(), error.column()))
+    };
+    let form: VersionField = serde_json::from_str(text).map_err(failure)?;
+    if form.version > known {
+        return Err(corrupt(path, &format!("a later mcpipe wrote it (form {})", form.version)));
+    }
+    serde_json::from_str(text).map_err(failure)
+}
+
+/// The failure for a file whose text makes no sense. It is left alone: it may hold what somebody wants back.
+pub fn corrupt(path: &Path, why: &str) -> Failure {
+    Failure::new(ErrorKind::Config, format!("{} is broken", path.display()))
+        .cause(why)
+        .hint(format!("move it away and log in again: mv {0} {0}.broken", quote(&path.to_string_lossy())))
+}
+
+/// The failure for a document of ours that will not become JSON: a defect.
+pub fn serialization_failure(error: &serde_json::Error) -> Failure {
+    Failure::new(ErrorKind::Bug, "cannot write down the credentials").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn only_our_own_files_and_those_of_root_are_trusted() {
+        assert!(is_owner_trusted_by(1000, 1000));
+        assert!(is_owner_trusted_by(1000, 0));
+        assert!(is_owner_trusted_by(0, 1000));
+        assert!(!is_owner_trusted_by(1000, 1001));
+    }
+
+    #[test]
+    fn an_oversized_file_is_not_read_into_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("long.json");
+        File::create(&path).unwrap().set_len(MAX_FILE_BYTES * 64).unwrap();
+        let failure = read_file(&path, &super::super::tests::recording_notifier().0).unwrap_err();
+        assert_eq!(failure.kind(), ErrorKind::Config);
+        assert!(failure.to_string().contains("longer than"), "{failure}");
+    }
+
+    #[test]
+    fn a_reader_sees_a_whole_file_while_writers_replace_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        let texts = ["a".repeat(50_000), "b".repeat(70_000)];
+        replace_file(&path, &texts[0]).unwrap();
+        let (writer, written) = (path.clone(), texts.clone());
+        let writing = std::thread::spawn(move || {
+            (0..40).for_each(|turn| replace_file(&writer, &written[turn % 2]).unwrap());
+        });
+        while !writing.is_finished() {
+            if cfg!(windows) {
+                // A file that is read without a pause is never replaced there.
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
+            let text = read_file(&path, &super::super::tests::recording_notifier().0).unwrap().unwrap();
+            assert!(texts.contains(&text), "{} bytes", text.len());
+        }
+        writing.join().unwrap();
+    }
+}

@@ -1,0 +1,449 @@
+//! One call of a tool, from what was given to what came of it: prepared, agreed to, sent, followed.
+//!
+//! `call` makes one; `--batch` and `--tool-use` make many at once over one session.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::args::{self, CallFormArgument};
+use crate::cli::CallArgs;
+use crate::commands::call::output_schema;
+use crate::commands::task;
+use crate::commands::task::TaskOrigin;
+use crate::commands::tools;
+use crate::commands::tools::{ToolCache, ToolList};
+use crate::commands::{ArgumentFiles, Context, call, client_features};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::rpc::{self, RawJson};
+use crate::protocol::views::{ListItem, member};
+use crate::protocol::{code, method};
+use crate::schema;
+use crate::session::Session;
+use crate::session::era::Operation;
+use crate::session::rpc_client::RequestOutcome;
+use crate::session::server_requests::ServerRequestLog;
+use crate::session::tasks::{Task, TaskRequest, TaskSupport};
+use crate::target::{ConfirmPolicy, Target};
+
+/// How long a call that has failed waits to learn whether that is because the tool has changed.
+const STALE_SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The tool and its arguments as they were given.
+pub struct RawArguments {
+    /// The tool.
+    pub tool: String,
+    /// The whole arguments object: JSON, `@FILE`, or `-`.
+    object: Option<String>,
+    form_arguments: Vec<CallFormArgument>,
+    words: Vec<String>,
+    /// A call form that may as well be the name of a tool.
+    ambiguity: Option<AmbiguousName>,
+}
+
+/// A call form that may be the name of a tool.
+struct AmbiguousName {
+    /// The word as it was typed.
+    typed_word: String,
+    /// What is wrong with it as a call form.
+    parse_failure: Option<Failure>,
+}
+
+impl RawArguments {
+    /// Those of a command line. What looks like a call form may be a tool's name: [`RawArguments::resolve`] decides.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a call form that cannot be read.
+    pub fn parse(target: &Target, tool: &str, words: &[String], base: Option<&str>) -> Result<Self> {
+        let (typed, words, base) = (tool.to_owned(), words.to_vec(), base.map(ToOwned::to_owned));
+        match args::parse_call_form(tool) {
+            None => Ok(RawArguments { tool: typed, object: base, form_arguments: Vec::new(), words, ambiguity: None }),
+            Some(Ok(form)) => {
+                let doubt = Some(AmbiguousName { typed_word: typed, parse_failure: None });
+                Ok(RawArguments {
+                    tool: form.tool,
+                    object: base,
+                    form_arguments: form.arguments,
+                    words,
+                    ambiguity: doubt,
+                })
+            }
+            Some(Err(problem)) => {
+                let name = tool.split('(').next().unwrap_or(tool).trim();
+                let wrong = schema::invalid_arguments_failure(&show_tool_command(target, name), name, &[problem]);
+                if !tool.ends_with(')') {
+                    return Err(wrong);
+                }
+                let doubt = Some(AmbiguousName { typed_word: typed, parse_failure: Some(wrong) });
+                Ok(RawArguments {
+                    tool: name.to_owned(),
+                    object: base,
+                    form_arguments: Vec::new(),
+                    words,
+                    ambiguity: doubt,
+                })
+            }
+        }
+    }
+
+    /// Whether a call form was typed, so that the list of tools is to be asked whether it is a name.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        self.ambiguity.is_some()
+    }
+
+    /// A tool of the very name that was typed wins over a call form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a call form that cannot be read.
+    pub fn resolve(self, is_tool: impl Fn(&str) -> bool) -> Result<Self> {
+        let RawArguments { tool, object: base, form_arguments: form, words, ambiguity: doubt } = self;
+        match doubt {
+            Some(AmbiguousName { typed_word: typed, .. }) if is_tool(&typed) => {
+                Ok(RawArguments { tool: typed, object: base, form_arguments: Vec::new(), words, ambiguity: None })
+            }
+            Some(AmbiguousName { parse_failure: Some(wrong), .. }) => Err(wrong),
+            _ => Ok(RawArguments { tool, object: base, form_arguments: form, words, ambiguity: None }),
+        }
+    }
+
+    /// Those of a program: the arguments object as JSON text.
+    #[must_use]
+    pub fn from_object(tool: &str, object: String) -> Self {
+        RawArguments {
+            tool: tool.to_owned(),
+            object: Some(object),
+            form_arguments: Vec::new(),
+            words: Vec::new(),
+            ambiguity: None,
+        }
+    }
+}
+
+/// Arguments that may be sent, and the headers that mirror them.
+type PreparedArguments = (Map<String, Value>, Vec<(String, String)>);
+
+/// The way of a call, which others may share.
+#[derive(Clone, Copy)]
+pub struct CallContext<'a> {
+    /// What every command is given.
+    pub context: &'a Context,
+    /// The server.
+    pub session: &'a Session,
+    /// Its tools.
+    pub catalogue: &'a ToolCache,
+    /// The options.
+    pub args: &'a CallArgs,
+    /// The target as it was typed, unless it is a command line.
+    pub target: Option<&'a str>,
+}
+
+/// One call on its way.
+pub struct ToolCall<'a> {
+    call_context: CallContext<'a>,
+    raw_arguments: &'a RawArguments,
+    files: RefCell<ArgumentFiles>,
+    /// What the server asks meanwhile; kept apart where other calls are under way beside it.
+    server_requests: Option<Arc<ServerRequestLog>>,
+    /// Is told how a task goes on.
+    on_task_update: Option<&'a (dyn Fn(&Task) + Sync)>,
+    /// Which of the requests of a dry run it is.
+    request_number: u64,
+}
+
+/// What came of a call.
+pub enum CallOutcome {
+    /// Its result, and how it breaks the tool's promise.
+    Result(RawJson, Option<Failure>),
+    /// It goes on without us.
+    Task(Task),
+    /// The request that would have been sent.
+    DryRun(String),
+}
+
+impl<'a> ToolCall<'a> {
+    /// The only call of a run.
+    #[must_use]
+    pub fn single(way: CallContext<'a>, given: &'a RawArguments, told: &'a (dyn Fn(&Task) + Sync)) -> Self {
+        ToolCall {
+            call_context: way,
+            raw_arguments: given,
+            files: RefCell::default(),
+            server_requests: None,
+            on_task_update: Some(told),
+            request_number: 1,
+        }
+    }
+
+    /// One call among others: nobody is asked for consent, and what the server asks is its own affair.
+    #[must_use]
+    pub fn concurrent(
+        way: CallContext<'a>,
+        given: &'a RawArguments,
+        questions: &Arc<ServerRequestLog>,
+        number: u64,
+    ) -> Self {
+        ToolCall {
+            call_context: way,
+            raw_arguments: given,
+            files: RefCell::default(),
+            server_requests: Some(questions.clone()),
+            on_task_update: None,
+            request_number: number,
+        }
+    }
+
+    /// What comes of it.
+    ///
+    /// # Errors
+    /// When it may not be made, or has no result.
+    pub async fn run(&self) -> Result<CallOutcome> {
+        let CallContext { context, session, catalogue, args, .. } = self.call_context;
+        let name = self.raw_arguments.tool.as_str();
+        let target = session.target();
+        if !target.policy.permits(name) {
+            return Err(tools::denied_by_policy(target, name));
+        }
+        let (mut tools, mut ready) = if args.no_validate {
+            // Sent as typed: nothing needs to be known of the tool.
+            (None, self.build_arguments(None).map(|arguments| (arguments, Vec::new())))
+        } else {
+            let tools = catalogue.get(context, session).await?;
+            let ready = self.prepare(&tools);
+            (Some(tools), ready)
+        };
+        // A refusal from memory is checked against what the server says now.
+        if let (Err(_), Some(seen)) = (&ready, &tools)
+            && let Some(fresh) = catalogue.refresh_if_stale(context, session, seen).await?
+        {
+            ready = self.prepare(&fresh);
+            tools = Some(fresh);
+        }
+        let (arguments, headers) = ready?;
+        if args.dry_run {
+            return Ok(CallOutcome::DryRun(self.request_json(arguments)));
+        }
+        if self.server_requests.is_some() && tools.as_ref().is_none_or(|tools| tools.is_cached) {
+            // Nobody has asked the server anything yet.
+            catalogue.ensure_connected(session).await?;
+        }
+        let tool = tools.as_ref().and_then(|tools| tools.find(name));
+        self.require_consent(tool, &arguments).await?;
+        let support = tool.map_or(TaskSupport::Unknown, |tool| TaskSupport::of_tool(tool.value()));
+        let wish = TaskRequest { support, is_detached: args.detach };
+        let mut result = match self.send(tool, arguments, headers, wish).await {
+            Err(failure) if is_invalid_params(&failure) => {
+                return Err(match self.schema_change(tools.as_ref()).await {
+                    Some(news) => failure.cause(news),
+                    None => failure,
+                });
+            }
+            sent => sent?,
+        };
+        if let Some(task) = session.created_task(&result).await {
+            match self.follow_task(task).await? {
+                CallOutcome::Result(later, _) => result = later,
+                other => return Ok(other),
+            }
+        }
+        let result = session.check_result_shape(method::TOOLS_CALL, result)?;
+        if member(&result, "isError").is_some_and(|raw| raw.get() == "true")
+            && let Some(news) = self.schema_change(tools.as_ref()).await
+        {
+            context.ui.warn(&news);
+        }
+        let misfit = tool.and_then(|tool| output_schema::violation(target, tool, &result));
+        Ok(CallOutcome::Result(result, misfit))
+    }
+
+    /// What has changed about the tool, where its arguments were made by a remembered list and the server did not
+    /// like them. The next call does not make the same mistake.
+    async fn schema_change(&self, seen: Option<&Rc<ToolList>>) -> Option<String> {
+        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let (name, seen) = (&self.raw_arguments.tool, seen.filter(|seen| seen.is_cached)?);
+        session.expire_cached_lists();
+        let renewed =
+            tokio::time::timeout(STALE_SCHEMA_TIMEOUT, catalogue.refresh_if_stale(context, session, seen)).await;
+        let fresh = renewed.ok()?.ok()??;
+        let schema = |tools: &Rc<ToolList>| tools.find(name).map(|tool| tool.input_schema().cloned());
+        match (schema(seen), schema(&fresh)) {
+            (before, now) if before == now => None,
+            (_, None) => Some(format!("the server has no tool '{name}' any more")),
+            _ => Some(format!("the schema of '{name}' has changed since it was last listed: call it again")),
+        }
+    }
+
+    /// Sends the call and follows it to its result.
+    async fn send(
+        &self,
+        tool: Option<&ListItem>,
+        arguments: Map<String, Value>,
+        headers: Vec<(String, String)>,
+        wish: TaskRequest,
+    ) -> Result<RawJson> {
+        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let name = self.raw_arguments.tool.as_str();
+        let says = |hint: &str| tool.is_some_and(|tool| tool.boolean_annotation(hint) == Some(true));
+        let repeatable = says("readOnlyHint") || says("idempotentHint");
+        let call = |arguments, headers| {
+            let call = Session::tool_call_operation(name, arguments, headers);
+            Operation {
+                is_idempotent: repeatable,
+                task_request: Some(wish),
+                server_requests: self.server_requests.clone(),
+                ..call
+            }
+        };
+        let first = call(arguments.clone(), headers);
+        if wish.is_detached && session.would_create_task(&first).await? == Some(false) {
+            return Err(Failure::new(ErrorKind::Failed, format!("a call of '{name}' cannot go on without mcpipe"))
+                .cause("the server does not run it as a task")
+                .hint("leave out --detach"));
+        }
+        let mut reply = session.send(&first).await?;
+        if matches!(&reply, RequestOutcome::Error(error, _) if error.code == code::HEADER_MISMATCH) {
+            // The schema has changed: its headers are made anew, once (HTM-07). Refused before execution.
+            let tools = catalogue.reload(context, session).await?;
+            if let Some(tool) = tools.find(name) {
+                let headers = tools::argument_headers(session, tool, &arguments);
+                reply = session.send(&call(arguments, headers)).await?;
+            }
+        }
+        match reply {
+            RequestOutcome::Result(result) => Ok(result),
+            reply => Err(match &self.server_requests {
+                Some(own) => session.failure_with_log(reply, method::TOOLS_CALL, own),
+                None => session.failure_from(reply, method::TOOLS_CALL),
+            }),
+        }
+    }
+
+    /// The arguments, checked against the tool's schema, and the headers that mirror them.
+    fn prepare(&self, tools: &ToolList) -> Result<PreparedArguments> {
+        let name = self.raw_arguments.tool.as_str();
+        let session = self.call_context.session;
+        let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session.target(), name)) };
+        let arguments = self.build_arguments(tool.input_schema())?;
+        let headers = tools::argument_headers(session, tool, &arguments);
+        Ok((arguments, headers))
+    }
+
+    /// The arguments by this schema; as typed where there is none.
+    fn build_arguments(&self, schema: Option<&Value>) -> Result<Map<String, Value>> {
+        let RawArguments { object: base, form_arguments: form, words, .. } = self.raw_arguments;
+        let input = args::ArgumentInput { base_json: base.as_deref(), call_form: form, words };
+        let target = self.call_context.session.target();
+        let built = args::build_arguments(&input, schema, &mut *self.files.borrow_mut()).map_err(|problems| {
+            schema::invalid_arguments_failure(
+                &show_tool_command(target, &self.raw_arguments.tool),
+                &self.raw_arguments.tool,
+                &problems,
+            )
+        })?;
+        for doubt in &built.unchecked_parts {
+            self.call_context.context.ui.warn(&doubt.to_string());
+        }
+        Ok(built.arguments)
+    }
+
+    /// The request, as it would be sent.
+    fn request_json(&self, arguments: Map<String, Value>) -> String {
+        let call = Session::tool_call_operation(&self.raw_arguments.tool, arguments, Vec::new());
+        let params = Value::Object(call.params).to_string();
+        rpc::request(self.request_number, call.method, Some(&params))
+    }
+
+    /// Asks the person where the configuration wants that; `--yes` answers beforehand (`TOL-09`).
+    async fn require_consent(&self, tool: Option<&ListItem>, arguments: &Map<String, Value>) -> Result<()> {
+        let harmless = tool.is_some_and(|tool| {
+            tool.boolean_annotation("readOnlyHint") == Some(true)
+                || tool.boolean_annotation("destructiveHint") == Some(false)
+        });
+        let CallContext { context, session, args, .. } = self.call_context;
+        let needed = match session.target().policy.confirm {
+            ConfirmPolicy::Never => false,
+            ConfirmPolicy::Destructive => !harmless,
+            ConfirmPolicy::Always => true,
+        };
+        if !needed || args.yes {
+            return Ok(());
+        }
+        let name = &self.raw_arguments.tool;
+        let ui = &context.ui;
+        let refused = |why: &str| Failure::new(ErrorKind::Refused, format!("the call of '{name}' {why}"));
+        if self.server_requests.is_some() || !ui.terminal().is_interactive() || context.global.no_input {
+            return Err(refused("needs consent").hint("agree beforehand with --yes"));
+        }
+        let _quiet = ui.pause_progress();
+        ui.prompt_text(&format!("{name} is to be called with {}", Value::Object(arguments.clone())));
+        let answer = client_features::ask_line(ui, &context.interrupt, "call it? [y/N] ").await?;
+        let agreed = answer.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes"));
+        if agreed { Ok(()) } else { Err(refused("was not agreed to")) }
+    }
+
+    /// Where it is made, for those who come back to it.
+    #[must_use]
+    pub fn task_origin(&self) -> TaskOrigin<'_> {
+        let CallContext { args, target, .. } = self.call_context;
+        TaskOrigin {
+            target,
+            command: &args.command,
+            target_options: &args.target_options,
+            tool: &self.raw_arguments.tool,
+        }
+    }
+
+    /// Follows a call that has become a task, unless nobody wants to wait for it.
+    async fn follow_task(&self, task: Task) -> Result<CallOutcome> {
+        let CallContext { context, session, args, .. } = self.call_context;
+        // Noted down first: the task is there, whatever becomes of us.
+        let left = if args.detach { session.detach().await } else { None };
+        task::save_handle(context, session, &task, &self.task_origin(), left.as_ref());
+        if args.detach {
+            return Ok(CallOutcome::Task(task));
+        }
+        let tell = self.on_task_update;
+        let told = |task: &Task| tell.iter().for_each(|tell| tell(task));
+        let id = task.id.clone();
+        match session.await_task(&id, Some(task), call::task_timeout(context), &told).await {
+            Ok(result) => {
+                task::remove_handle(context, session, &id);
+                Ok(CallOutcome::Result(result, None))
+            }
+            Err(failure) => Err(self.abandon_task(&id, failure).await),
+        }
+    }
+
+    /// Nobody waits for the task any more: it is stopped where the user wanted that, else it goes on.
+    async fn abandon_task(&self, id: &str, failure: Failure) -> Failure {
+        let CallContext { context, session, .. } = self.call_context;
+        match failure.kind() {
+            ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Timeout => {
+                session.cancel_task_on_exit(id).await;
+                task::remove_handle(context, session, id);
+                failure
+            }
+            ErrorKind::Failed => {
+                task::remove_handle(context, session, id);
+                failure
+            }
+            _ => {
+                let way = format!("mcpipe task wait {}", crate::util::quoting::quote(id));
+                let failure = failure.cause(format!("the task goes on; its result: {way}"));
+                if failure.details().hint.is_none() { failure.hint(way) } else { failure }
+            }
+        }
+    }
+}
+
+fn is_invalid_params(failure: &Failure) -> bool {
+    failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS)
+}
+
+/// The command that shows a tool.
+fn show_tool_command(target: &Target, tool: &str) -> String {
+    target.command_line("list", &[&crate::util::quoting::quote(tool)])
+}

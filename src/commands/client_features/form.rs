@@ -1,0 +1,257 @@
+//! A form at the terminal: field by field, reviewed before it is sent, at every step declined or cancelled.
+//!
+//! The server is named first (`ELI-03`), and what is its text is marked as such.
+
+use serde_json::{Map, Value};
+
+use crate::commands::client_features::form_field::{FormField, fields, value_text};
+use crate::commands::client_features::terminal_input::Console;
+use crate::error::Result;
+use crate::output::Style;
+use crate::output::escape::{collapse_whitespace, display_width};
+use crate::schema;
+use crate::session::client_handler::ElicitationAnswer;
+
+/// Commands that may be typed in place of a value; a value that looks like one is written with a colon more.
+const FORM_COMMANDS: &[&str] = &[":back", ":skip", ":decline", ":cancel", ":help", ":?"];
+
+/// What came of one field.
+enum FieldOutcome {
+    Next,
+    Back,
+    Decline,
+    Cancel,
+}
+
+/// Asks for every field of a form.
+///
+/// # Errors
+/// When the person cannot be asked, or a stop was asked for.
+pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) -> Result<ElicitationAnswer> {
+    let ui = &console.ui;
+    ui.prompt_spans(&[(Style::BOLD, server), (Style::PLAIN, " asks for input:")]);
+    ui.prompt_server_text(message);
+    let filling = FormSession { console, form, fields: fields(form) };
+    if filling.fields.is_empty() {
+        return filling.ask_consent().await;
+    }
+    ui.prompt_spans(&[(
+        Style::DIM,
+        "  (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)",
+    )]);
+    if filling.fields.iter().any(FormField::seems_secret) {
+        ui.prompt_spans(&[
+            (Style::BOLD_YELLOW, "  warning: "),
+            (Style::PLAIN, "this seems to ask for a secret; servers must not ask for secrets in this way"),
+        ]);
+    }
+    let mut content = Map::new();
+    let mut at = 0;
+    while at < filling.fields.len() {
+        match filling.ask_field(at, &mut content).await? {
+            FieldOutcome::Next => at += 1,
+            FieldOutcome::Back => at = at.saturating_sub(1),
+            FieldOutcome::Decline => return Ok(ElicitationAnswer::Decline),
+            FieldOutcome::Cancel => return Ok(ElicitationAnswer::Cancel),
+        }
+    }
+    filling.review(content).await
+}
+
+struct FormSession<'a> {
+    console: &'a Console,
+    form: &'a Value,
+    fields: Vec<FormField<'a>>,
+}
+
+impl FormSession<'_> {
+    /// A form without fields asks for consent alone.
+    async fn ask_consent(&self) -> Result<ElicitationAnswer> {
+        loop {
+            let question = [(Style::PLAIN, "  [a]ccept, [d]ecline, [c]ancel: ")];
+            let Some(line) = self.console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
+            match line.trim().to_lowercase().as_str() {
+                "a" | "accept" | "y" | "yes" => return Ok(ElicitationAnswer::Accept(Map::new())),
+                "d" | "decline" | "n" | "no" | ":decline" => return Ok(ElicitationAnswer::Decline),
+                "c" | "cancel" | ":cancel" => return Ok(ElicitationAnswer::Cancel),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks for one field until the answer fits.
+    async fn ask_field(&self, at: usize, content: &mut Map<String, Value>) -> Result<FieldOutcome> {
+        let field = &self.fields[at];
+        let ui = &self.console.ui;
+        let place = format!("  {}/{} ", at + 1, self.fields.len());
+        let facts = format!(" ({})", collapse_whitespace(&field.constraints()));
+        ui.prompt_spans(&[
+            (Style::DIM, &place),
+            (Style::BOLD, &collapse_whitespace(field.title)),
+            (Style::DIM, &facts),
+        ]);
+        ui.prompt_server_text(field.description.unwrap_or_default());
+        for (number, choice) in field.choices.iter().enumerate() {
+            let value = collapse_whitespace(&choice.as_typed());
+            let number = format!("  {:>3}) ", number + 1);
+            match choice.title.filter(|title| *title != choice.as_typed()) {
+                Some(title) => ui.prompt_spans(&[
+                    (Style::DIM, &number),
+                    (Style::PLAIN, &collapse_whitespace(title)),
+                    (Style::DIM, &format!(" ({value})")),
+                ]),
+                None => ui.prompt_spans(&[(Style::DIM, &number), (Style::PLAIN, &value)]),
+            }
+        }
+        loop {
+            let current = content.get(field.name).or(field.default).cloned();
+            let bracket = current
+                .as_ref()
+                .map(|value| format!("[{}] ", collapse_whitespace(&field.display_value(value))))
+                .unwrap_or_default();
+            let question = [(Style::PLAIN, "  "), (Style::CYAN, bracket.as_str()), (Style::PLAIN, "> ")];
+            let Some(line) = self.console.ask(&question).await? else { return Ok(FieldOutcome::Cancel) };
+            let line = line.trim();
+            let value = match (line, current) {
+                (":back", _) => return Ok(FieldOutcome::Back),
+                (":decline", _) => return Ok(FieldOutcome::Decline),
+                (":cancel", _) => return Ok(FieldOutcome::Cancel),
+                (":help" | ":?", _) => {
+                    self.show_help();
+                    continue;
+                }
+                (":skip", _) | ("", None) if field.is_required => Err("it is required".to_owned()),
+                (":skip", _) | ("", None) => {
+                    content.remove(field.name);
+                    return Ok(FieldOutcome::Next);
+                }
+                ("", Some(value)) => Ok(value),
+                (line, _) => field.parse(unescape_command(line)),
+            };
+            match value.and_then(|value| self.accept_value(field, value, content)) {
+                Ok(()) => return Ok(FieldOutcome::Next),
+                Err(problem) => {
+                    ui.prompt_spans(&[(Style::PLAIN, "  "), (Style::YELLOW, &collapse_whitespace(&problem))])
+                }
+            }
+        }
+    }
+
+    /// Takes a value over where the form allows it.
+    fn accept_value(
+        &self,
+        field: &FormField<'_>,
+        value: Value,
+        content: &mut Map<String, Value>,
+    ) -> std::result::Result<(), String> {
+        let mut alone = Map::new();
+        alone.insert(field.name.to_owned(), value.clone());
+        let problems = schema::check_form_content(self.form, &alone);
+        match problems.iter().find(|problem| problem.path.first().is_some_and(|name| name == field.name)) {
+            // The field's name stands above already.
+            Some(problem) => {
+                let text = problem.to_string();
+                Err(text.strip_prefix(&format!("{}: ", field.name)).map_or(text.clone(), ToOwned::to_owned))
+            }
+            None => {
+                content.insert(field.name.to_owned(), value);
+                Ok(())
+            }
+        }
+    }
+
+    fn show_help(&self) {
+        for line in [
+            "  :back      the field before",
+            "  :skip      leave this field out, its default too",
+            "  :decline   tell the server no",
+            "  :cancel    go away without an answer; so does the end of input (Ctrl-D)",
+            "  \"\"         the empty text",
+            "  Choices are typed by number, value or name; several with commas between them.",
+            "  A value that looks like one of these commands is typed with one colon more: ::back",
+        ] {
+            self.console.ui.prompt_text(line);
+        }
+    }
+
+    /// Shows what is to be sent and asks whether it may be.
+    async fn review(&self, mut content: Map<String, Value>) -> Result<ElicitationAnswer> {
+        let ui = &self.console.ui;
+        loop {
+            ui.prompt_text("  To be sent:");
+            let longest = self
+                .fields
+                .iter()
+                .map(|field| display_width(&collapse_whitespace(field.title)))
+                .max()
+                .unwrap_or_default();
+            for (number, field) in self.fields.iter().enumerate() {
+                let title = collapse_whitespace(field.title);
+                let gap = " ".repeat(longest.saturating_sub(display_width(&title)));
+                let number = format!("  {:>3}) ", number + 1);
+                let value = match content.get(field.name) {
+                    None => (Style::DIM, "(left out)".to_owned()),
+                    Some(value) => (Style::BOLD, collapse_whitespace(&display_and_sent(field, value))),
+                };
+                ui.prompt_spans(&[
+                    (Style::DIM, &number),
+                    (Style::PLAIN, &format!("{title}{gap}  ")),
+                    (value.0, &value.1),
+                ]);
+            }
+            let problems = schema::check_form_content(self.form, &self.in_form_order(&content));
+            for problem in &problems {
+                ui.prompt_spans(&[(Style::PLAIN, "  "), (Style::YELLOW, &collapse_whitespace(&problem.to_string()))]);
+            }
+            let question = [(Style::PLAIN, "  Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: ")];
+            let Some(line) = self.console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
+            let line = line.trim().to_lowercase();
+            match line.as_str() {
+                "" | "y" | "yes" if problems.is_empty() => {
+                    return Ok(ElicitationAnswer::Accept(self.in_form_order(&content)));
+                }
+                "d" | "decline" | "n" | "no" | ":decline" => return Ok(ElicitationAnswer::Decline),
+                "c" | "cancel" | ":cancel" => return Ok(ElicitationAnswer::Cancel),
+                other => {
+                    let number = if other == ":back" { Some(self.fields.len()) } else { other.parse().ok() };
+                    let Some(at) = number.and_then(|number: usize| number.checked_sub(1)) else { continue };
+                    if at < self.fields.len() {
+                        match self.ask_field(at, &mut content).await? {
+                            FieldOutcome::Next | FieldOutcome::Back => {}
+                            FieldOutcome::Decline => return Ok(ElicitationAnswer::Decline),
+                            FieldOutcome::Cancel => return Ok(ElicitationAnswer::Cancel),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The content in the form's own order, whatever was edited last.
+    fn in_form_order(&self, content: &Map<String, Value>) -> Map<String, Value> {
+        let one = |field: &FormField<'_>| Some((field.name.to_owned(), content.get(field.name)?.clone()));
+        self.fields.iter().filter_map(one).collect()
+    }
+}
+
+/// A value by its name for people, and as it is sent where that differs.
+fn display_and_sent(field: &FormField<'_>, value: &Value) -> String {
+    let sent = match value {
+        Value::Array(values) if field.is_multiple => values.iter().map(value_text).collect::<Vec<_>>().join(", "),
+        value => value_text(value),
+    };
+    let shown = field.display_value(value);
+    if field.choices.iter().any(|choice| choice.title.is_some()) && shown != sent && !sent.is_empty() {
+        format!("{shown} ({sent})")
+    } else {
+        shown
+    }
+}
+
+/// The value that a line stands for: one colon less where it is a command with a colon more.
+fn unescape_command(line: &str) -> &str {
+    match line.strip_prefix(':') {
+        Some(rest) if FORM_COMMANDS.contains(&rest) => rest,
+        _ => line,
+    }
+}

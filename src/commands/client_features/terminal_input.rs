@@ -1,0 +1,134 @@
+//! Lines that a person types, and the questions before them.
+//!
+//! Line by line on purpose: it works at dumb terminals, in a pipe, over a slow line and with a screen reader,
+//! keeps what was typed in the scroll-back, and needs neither raw mode nor a crate.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::interrupt::Interrupt;
+use crate::output::{Style, Ui};
+
+/// The read that is under way. One that nobody waits for any more is taken over by the next question: two
+/// would fight for the same line.
+static PENDING_READ: Mutex<Option<JoinHandle<io::Result<Option<String>>>>> = Mutex::const_new(None);
+
+/// Where a person is asked.
+#[derive(Clone)]
+pub struct Console {
+    /// What is shown goes here.
+    pub ui: Arc<Ui>,
+    interrupt: Interrupt,
+}
+
+impl Console {
+    /// Asks on stderr, reads standard input.
+    #[must_use]
+    pub fn new(ui: Arc<Ui>, interrupt: Interrupt) -> Self {
+        Console { ui, interrupt }
+    }
+
+    /// Asks a question and reads the answer, without its line end; `None` at the end of input.
+    ///
+    /// # Errors
+    /// When standard input cannot be read, or a stop was asked for meanwhile.
+    pub async fn ask(&self, question: &[(Style, &str)]) -> Result<Option<String>> {
+        self.ui.prompt_question_spans(question);
+        let line = self.interrupt.run_until_interrupted(read_stdin_line()).await;
+        let ended = !matches!(&line, Ok(Ok(Some(_))));
+        if ended || !self.ui.terminal().stdin_is_tty {
+            // No line end was echoed.
+            self.ui.prompt_question("\n");
+        }
+        match line? {
+            Ok(line) => Ok(line.map(|line| line.trim_end_matches(['\n', '\r']).to_owned())),
+            Err(error) => {
+                Err(Failure::new(ErrorKind::Refused, "cannot read the answer from standard input").caused_by(&error))
+            }
+        }
+    }
+}
+
+/// On a thread of its own, so that a signal is seen while it waits.
+async fn read_stdin_line() -> io::Result<Option<String>> {
+    let mut reading = PENDING_READ.lock().await;
+    let read = reading.get_or_insert_with(|| {
+        tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map(|count| (count > 0).then_some(line))
+        })
+    });
+    let line = read.await;
+    *reading = None;
+    line.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Asks on stderr and reads one line from standard input; `None` at its end.
+///
+/// # Errors
+/// When standard input cannot be read, or a stop was asked for meanwhile.
+pub async fn ask_line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
+    Console::new(ui.clone(), interrupt.clone()).ask(&[(Style::PLAIN, question)]).await
+}
+
+/// The same for a secret: what is typed is not shown.
+///
+/// # Errors
+/// As [`line()`]; and where the terminal cannot be kept from showing it.
+pub async fn ask_hidden_line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
+    let _unseen = echo::off().map_err(|error| {
+        Failure::new(ErrorKind::Refused, "the terminal cannot hide what is typed")
+            .caused_by(&error)
+            .hint("pipe it in instead")
+    })?;
+    ask_line(ui, interrupt, question).await
+}
+
+/// Whether the terminal shows what is typed.
+mod echo {
+    use std::io;
+
+    /// Shows it again when dropped.
+    #[cfg(unix)]
+    pub struct Off(rustix::termios::Termios);
+
+    #[cfg(unix)]
+    pub fn off() -> io::Result<Off> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(io::stdin())?;
+        let mut now = before.clone();
+        now.local_modes.remove(LocalModes::ECHO);
+        // The line end is shown, so that what follows begins on a line of its own.
+        now.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &now)?;
+        Ok(Off(before))
+    }
+
+    #[cfg(unix)]
+    impl Drop for Off {
+        fn drop(&mut self) {
+            use rustix::termios::{OptionalActions, tcsetattr};
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+        }
+    }
+
+    #[cfg(windows)]
+    pub use crate::output::console::Unseen as Off;
+
+    #[cfg(windows)]
+    pub fn off() -> io::Result<Off> {
+        Off::begin()
+    }
+
+    #[cfg(not(any(unix, windows)))]
+    pub struct Off;
+
+    #[cfg(not(any(unix, windows)))]
+    pub fn off() -> io::Result<Off> {
+        Err(io::Error::other("this is not known for this system"))
+    }
+}

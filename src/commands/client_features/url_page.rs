@@ -1,0 +1,95 @@
+//! A page that a server wants visited: shown whole, its host first of all, opened only on consent (`ELI-06`).
+
+use url::{Position, Url};
+
+use crate::browser;
+use crate::commands::client_features::terminal_input::Console;
+use crate::env::Environment;
+use crate::error::Result;
+use crate::output::Style;
+use crate::session::client_handler::{ElicitationAnswer, UrlElicitation};
+
+/// Asks, opens, and waits where there is something to wait for.
+///
+/// # Errors
+/// When the person cannot be asked, or a stop was asked for.
+pub async fn visit(
+    console: &Console,
+    env: &Environment,
+    server: &str,
+    page: UrlElicitation<'_>,
+) -> Result<ElicitationAnswer> {
+    let ui = &console.ui;
+    ui.prompt_spans(&[(Style::BOLD, server), (Style::PLAIN, " asks you to visit a page:")]);
+    ui.prompt_server_text(page.message);
+    let url = &page.url;
+    ui.prompt_spans(&[
+        (Style::PLAIN, "  "),
+        (Style::PLAIN, &url[..Position::BeforeHost]),
+        (Style::BOLD, &url[Position::BeforeHost..Position::AfterHost]),
+        (Style::PLAIN, &url[Position::AfterHost..]),
+    ]);
+    ui.prompt_spans(&[(Style::PLAIN, "  the host is "), (Style::BOLD, url.host_str().unwrap_or_default())]);
+    for warning in url_warnings(url) {
+        ui.prompt_spans(&[(Style::BOLD_YELLOW, "  warning: "), (Style::PLAIN, warning)]);
+    }
+    let question = [(Style::PLAIN, "  Open it? [y]es, [m]yself (do not start a browser), [d]ecline, [c]ancel: ")];
+    loop {
+        let Some(answer) = console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => {
+                if let Err(failure) = browser::open(url, env).await {
+                    ui.prompt_spans(&[(Style::PLAIN, &format!("  {failure}; open it yourself"))]);
+                }
+                break;
+            }
+            "m" | "myself" => break,
+            "d" | "decline" | "n" | "no" => return Ok(ElicitationAnswer::Decline),
+            "c" | "cancel" => return Ok(ElicitationAnswer::Cancel),
+            _ => {}
+        }
+    }
+    let Some(until) = page.completion else { return Ok(ElicitationAnswer::AcceptUrl) };
+    let wait = [(Style::PLAIN, "  Press Enter when you are done there, [c]ancel to give up: ")];
+    tokio::select! {
+        biased;
+        () = until => {
+            ui.prompt_question("\n");
+            ui.prompt_text("  the server says that it is done");
+            Ok(ElicitationAnswer::AcceptUrl)
+        }
+        line = console.ask(&wait) => Ok(match line?.as_deref().map(str::trim) {
+            None | Some("c" | "cancel" | "n" | "no") => ElicitationAnswer::Cancel,
+            Some(_) => ElicitationAnswer::AcceptUrl,
+        }),
+    }
+}
+
+/// What may mislead the person about where a URL leads.
+fn url_warnings(url: &Url) -> Vec<&'static str> {
+    let mut warnings = Vec::new();
+    let host = url.host_str().unwrap_or_default();
+    if host.split('.').any(|label| label.starts_with("xn--")) {
+        warnings
+            .push("the host is written with letters of another script (punycode) and may look like a name it is not");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        warnings.push("what stands before the @ is not the host");
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn eli_06_what_misleads_is_said() {
+        let count = |url: &str| url_warnings(&Url::parse(url).unwrap()).len();
+        assert_eq!(count("https://example.com/xn--a"), 0);
+        assert_eq!(count("https://www.аpple.com/"), 1);
+        assert_eq!(count("https://xn--pple-43d.com@example.com/"), 1);
+        assert_eq!(count("https://bank.example@xn--pple-43d.com/"), 2);
+    }
+}

@@ -1,0 +1,275 @@
+//! `list` without a target: every configured server at a glance, asked at once, each failure a row.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::cli::ListArgs;
+use crate::commands::list::{FetchedLists, ListFilter, fetch_entries, selected_kinds, signature};
+use crate::commands::{Context, Exit, overrides};
+use crate::config::LazyConfig;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::list_tables::{ServerRow, ServerState, kind_table, servers_table};
+use crate::output::{Progress, json_documents};
+use crate::protocol::views::{ListItem, ListKind, ServerInfo};
+use crate::session::Session;
+use crate::target::Target;
+
+/// How many servers are asked at a time, unless told otherwise.
+pub const DEFAULT_JOBS: u16 = 8;
+/// How long a server may take before the next one is asked beside it.
+const SLOW_SERVER: Duration = Duration::from_secs(2);
+/// So many that are still waited for are named.
+const MAX_NAMED_SERVERS: usize = 3;
+
+/// What came of one server.
+struct ServerOverview {
+    name: String,
+    transport: String,
+    info: Option<(ServerInfo, String)>,
+    lists: Vec<(ListKind, Vec<ListItem>)>,
+    time: Duration,
+    failure: Option<Failure>,
+}
+
+impl ServerOverview {
+    fn new(name: &str, transport: &str) -> Self {
+        ServerOverview {
+            name: name.to_owned(),
+            transport: transport.to_owned(),
+            info: None,
+            lists: Vec::new(),
+            time: Duration::ZERO,
+            failure: None,
+        }
+    }
+
+    fn count(&self, kind: ListKind) -> Option<usize> {
+        self.lists.iter().find(|(listed, _)| *listed == kind).map(|(_, entries)| entries.len())
+    }
+}
+
+/// Asks every configured server.
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
+    let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
+    let config = lookup.config()?;
+    config.skip_warnings().for_each(|text| context.ui.warn(&text));
+    let overrides = overrides(&args.target_options);
+    let servers: Vec<&str> = config.enabled_names().collect();
+    if servers.is_empty() {
+        let add = config.append_config_flag("mcpipe config add NAME URL");
+        context.ui.note(&format!("no servers are configured; to add one: {add}"));
+        if context.ui.is_json() {
+            context.ui.print_json_text(r#"{"servers":[]}"#)?;
+        }
+        return Ok(Exit::Done);
+    }
+    let kinds = if args.grep.is_some() {
+        selected_kinds(args)
+    } else {
+        vec![ListKind::Tools, ListKind::Resources, ListKind::Prompts]
+    };
+    let progress = context.progress(&format!("asking {} servers", servers.len()));
+    let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS);
+    let turns = Semaphore::new(usize::from(jobs));
+    let target = |name| context.resolve_configured(config, name, &overrides, args.offline);
+    let all = servers.iter().map(|name| with_permit(&turns, query_server(context, args, &kinds, name, target(name))));
+    // In a pipe a row is a line of its own: who reads it need not wait for the slowest.
+    let streams = args.grep.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
+    let each = |one: &ServerOverview| match streams {
+        true => {
+            let _quiet = context.ui.pause_progress();
+            print_table(context, std::slice::from_ref(one))
+        }
+        false => Ok(()),
+    };
+    let asked = progress.show_during(collect_in_order(&progress, &servers, all, each)).await?;
+    match &args.grep {
+        Some(word) => print_matches(context, &asked, word)?,
+        None if streams => {}
+        None => print_table(context, &asked)?,
+    }
+    // What had come by then is worth having.
+    if let Some(failure) = context.interrupt.raised_failure() {
+        return Err(failure);
+    }
+    Ok(match asked.iter().find_map(|one| one.failure.as_ref()) {
+        Some(failure) => Exit::Reported(failure.kind()),
+        None => Exit::Done,
+    })
+}
+
+/// Asks when it is its turn. One that takes long makes room for the next: servers that hang hold up nobody else.
+async fn with_permit(turns: &Semaphore, ask: impl Future<Output = ServerOverview>) -> ServerOverview {
+    let turn = turns.acquire().await;
+    let mut ask = std::pin::pin!(ask);
+    if let Ok(asked) = timeout(SLOW_SERVER, &mut ask).await {
+        return asked;
+    }
+    drop(turn);
+    ask.await
+}
+
+/// Waits for all, and shows how many are done, and at the end which are not. Each is handed on in the order of the
+/// names, as soon as it is its turn; who was interrupted is left out.
+async fn collect_in_order(
+    progress: &Progress,
+    names: &[&str],
+    all: impl Iterator<Item = impl Future<Output = ServerOverview>>,
+    each: impl Fn(&ServerOverview) -> Result<()>,
+) -> Result<Vec<ServerOverview>> {
+    let mut open: Vec<&str> = names.to_vec();
+    let mut all: FuturesUnordered<_> = all.collect();
+    let mut early: HashMap<String, ServerOverview> = HashMap::new();
+    let mut asked = Vec::new();
+    let mut next = names.iter().peekable();
+    while let Some(one) = all.next().await {
+        open.retain(|name| *name != one.name);
+        early.insert(one.name.clone(), one);
+        while let Some(one) = next.peek().and_then(|name| early.remove(**name)) {
+            next.next();
+            if !is_interrupted(&one) {
+                each(&one)?;
+                asked.push(one);
+            }
+        }
+        let message = (open.len() <= MAX_NAMED_SERVERS).then(|| format!("waiting for {}", open.join(", ")));
+        progress.update((names.len() - open.len()) as f64, Some(names.len() as f64), message.as_deref());
+    }
+    Ok(asked)
+}
+
+async fn query_server(
+    context: &Context,
+    args: &ListArgs,
+    kinds: &[ListKind],
+    name: &str,
+    target: impl Future<Output = Result<Target>>,
+) -> ServerOverview {
+    let mut asked = ServerOverview::new(name, "");
+    let start = Instant::now();
+    // Its secrets are fetched when its turn comes, beside the others.
+    let target = match target.await {
+        Ok(target) => target,
+        Err(failure) => {
+            asked.failure = Some(failure);
+            return asked;
+        }
+    };
+    asked.transport = target.endpoint.transport_kind().as_str().to_owned();
+    if args.offline {
+        return asked;
+    }
+    let session = match context.session(target, None) {
+        Ok(session) => session,
+        Err(failure) => {
+            asked.failure = Some(failure);
+            return asked;
+        }
+    };
+    let lists = async |session: &Session| {
+        let mut gathered = FetchedLists::default();
+        for kind in kinds {
+            let asked_for = *kind == ListKind::Tools || session.may_offer_list(*kind).await;
+            if asked_for
+                && !gathered.add(*kind, fetch_entries(context, session, *kind, ListFilter::from_args(args)).await)
+            {
+                break;
+            }
+        }
+        Ok((gathered, session.connection_info().await))
+    };
+    match context.with_session(session, lists).await {
+        Ok((FetchedLists { lists, failures }, known)) => {
+            asked.lists = lists;
+            asked.failure = failures.into_iter().next().map(|failure| failure.server(name));
+            asked.info = known.map(|(server, revision, wire)| {
+                asked.transport = wire.as_str().to_owned();
+                (server, revision.as_str().to_owned())
+            });
+        }
+        Err(failure) => asked.failure = Some(failure),
+    }
+    asked.time = start.elapsed();
+    asked
+}
+
+fn is_interrupted(one: &ServerOverview) -> bool {
+    one.failure.as_ref().is_some_and(|failure| matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated))
+}
+
+/// The table of servers.
+fn print_table(context: &Context, asked: &[ServerOverview]) -> Result<()> {
+    let rows: Vec<ServerRow> = asked
+        .iter()
+        .map(|one| ServerRow {
+            name: one.name.clone(),
+            transport: one.transport.clone(),
+            revision: one.info.as_ref().map(|(_, revision)| revision.clone()).unwrap_or_default(),
+            tools: one.count(ListKind::Tools),
+            resources: one.count(ListKind::Resources),
+            prompts: one.count(ListKind::Prompts),
+            time: (one.time > Duration::ZERO).then_some(one.time),
+            state: match &one.failure {
+                Some(failure) => ServerState::Failed(context.ui.without_secrets(failure)),
+                None if one.time == Duration::ZERO => ServerState::NotAsked,
+                None => ServerState::Ok,
+            },
+        })
+        .collect();
+    let ui = &context.ui;
+    if ui.is_json() {
+        ui.print_json_text(&json_documents::servers(&rows))
+    } else {
+        ui.print_table(&servers_table(&rows))
+    }
+}
+
+/// What matched a word, over all servers.
+fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Result<()> {
+    let ui = &context.ui;
+    if asked.iter().all(|one| one.lists.iter().all(|(_, entries)| entries.is_empty())) {
+        ui.note(&format!("nothing matches '{word}'"));
+    }
+    for one in asked {
+        let Some(failure) = &one.failure else { continue };
+        let mut failure = failure.clone();
+        if !ui.is_json() {
+            let message = &mut failure.details_mut().message;
+            *message = format!("{}: {message}", one.name);
+        }
+        ui.report_failure(&failure);
+    }
+    if ui.is_json() {
+        let mut servers = Vec::new();
+        for one in asked.iter().filter(|one| one.failure.is_none() || !one.lists.is_empty()) {
+            let lists = one.lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect()));
+            let name = Value::String(one.name.clone());
+            servers.push(format!(r#"{{"name":{name},"lists":{}}}"#, json_documents::lists(lists)));
+        }
+        return ui.print_json_text(&format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
+    }
+    let kinds: Vec<ListKind> =
+        [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills].into();
+    for kind in kinds {
+        let rows: Vec<(Option<&str>, &ListItem)> = asked
+            .iter()
+            .flat_map(|one| {
+                let lists = one.lists.iter().filter(move |(listed, _)| *listed == kind);
+                lists.flat_map(|(_, entries)| entries.iter().map(|entry| (Some(one.name.as_str()), entry)))
+            })
+            .collect();
+        if !rows.is_empty() {
+            ui.print_table(&kind_table(kind, rows, signature))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `--for`: tools and prompts in the form that a model's API takes, so that any HTTP client can hand them on.
+
+use std::collections::HashSet;
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::list::{ListFilter, fetch_entries};
+use super::{Context, Exit, overrides};
+use crate::cli::{ApiFormat, ListArgs, ToolFormat};
+use crate::commands::list::dashboard::DEFAULT_JOBS;
+use crate::config::LazyConfig;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::models::tools::NamedTool;
+use crate::models::{ModelApi, prompts, tool_names, tools, typescript};
+use crate::protocol::views::{ListItem, ListKind};
+use crate::session::Session;
+use crate::target::{ResolvedTarget, Target};
+use crate::util::suggest::nearest_names;
+
+/// The tools of one server.
+struct ServerTools {
+    server: String,
+    /// What stands before the names of its tools.
+    prefix: Option<String>,
+    tools: Vec<ListItem>,
+}
+
+/// Prints the tools of one server, or of all that are configured.
+///
+/// # Errors
+/// When the one server, or the configuration, cannot be asked.
+pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
+    if args.target.is_none() && args.command.is_empty() {
+        return print_all_servers(context, args, form).await;
+    }
+    let words = args.target.iter().chain(&args.tool).cloned().collect();
+    let ResolvedTarget { target, rest } =
+        context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    if let Some(extra) = rest.get(1) {
+        return Err(Failure::new(ErrorKind::Usage, format!("unexpected word '{extra}' after the tool")));
+    }
+    let progress = context.progress(&format!("asking {}", target.name));
+    let (server, look) = (target.name.clone(), target.command_line("list", &[]));
+    let session = context.session(target, Some(progress.clone()))?;
+    let operation =
+        async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
+    let mut tools = progress.show_during(context.with_session(session, operation)).await?;
+    if let Some(tool) = rest.first() {
+        let known: Vec<String> = tools.iter().map(|entry| entry.name().to_owned()).collect();
+        tools.retain(|entry| entry.name() == tool);
+        if tools.is_empty() {
+            let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{tool}'")).server(&server);
+            return Err(match nearest_names(tool, known.iter().map(String::as_str)).as_slice() {
+                [] => failure.hint(format!("see its tools: {look}")),
+                nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
+            });
+        }
+    }
+    print_server_tools(context, form, vec![ServerTools { server, prefix: None, tools }])?;
+    Ok(Exit::Done)
+}
+
+/// The tools of every configured server; one that fails is told, and the others are printed.
+async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
+    let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
+    let config = lookup.config()?;
+    config.skip_warnings().for_each(|text| context.ui.warn(&text));
+    let overrides = overrides(&args.target_options);
+    let servers: Vec<&str> = config.enabled_names().collect();
+    if servers.is_empty() {
+        let add = config.append_config_flag("mcpipe config add NAME URL");
+        context.ui.note(&format!("no servers are configured; to add one: {add}"));
+    }
+    let progress = context.progress(&format!("asking {} servers", servers.len()));
+    let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
+    let target = |name| context.resolve_configured(config, name, &overrides, false);
+    let asked = servers.into_iter().map(|name| fetch_tools(context, args, name, target(name)));
+    let asked: Vec<Result<ServerTools>> = progress.show_during(stream::iter(asked).buffered(jobs).collect()).await;
+    if let Some(failure) = context.interrupt.raised_failure() {
+        return Err(failure);
+    }
+    let (mut offers, mut exit) = (Vec::new(), Exit::Done);
+    for one in asked {
+        match one {
+            Ok(offer) => offers.push(offer),
+            Err(failure) => {
+                context.ui.report_failure(&failure);
+                if exit == Exit::Done {
+                    exit = Exit::Reported(failure.kind());
+                }
+            }
+        }
+    }
+    print_server_tools(context, form, offers)?;
+    Ok(exit)
+}
+
+async fn fetch_tools(
+    context: &Context,
+    args: &ListArgs,
+    name: &str,
+    target: impl Future<Output = Result<Target>>,
+) -> Result<ServerTools> {
+    let session = context.session(target.await.map_err(|failure| failure.server(name))?, None)?;
+    let tools =
+        async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
+    let tools = context.with_session(session, tools).await?;
+    Ok(ServerTools { server: name.to_owned(), prefix: Some(name.to_owned()), tools })
+}
+
+fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerTools>) -> Result<()> {
+    let ui = &context.ui;
+    let api = match form {
+        ToolFormat::Anthropic => ModelApi::Anthropic,
+        ToolFormat::Openai => ModelApi::OpenAiChat,
+        ToolFormat::OpenaiResponses => ModelApi::OpenAiResponses,
+        ToolFormat::Gemini => ModelApi::Gemini,
+        ToolFormat::Typescript => {
+            let text = typescript_declarations(&offers);
+            return if ui.is_json() { ui.print_json_value(&Value::String(text)) } else { ui.print_text(&text) };
+        }
+    };
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for offer in &offers {
+        for tool in &offer.tools {
+            let name = tool_names::exposed_name(offer.prefix.as_deref(), tool.name());
+            if seen.insert(name.clone()) {
+                all.push(NamedTool { name, tool });
+            } else {
+                ui.warn(&format!("{} lists the tool '{}' twice; it is taken once", offer.server, tool.name()));
+            }
+        }
+    }
+    let (text, changes) = tools::tool_definitions(api, &all);
+    for change in changes {
+        ui.warn(&change);
+    }
+    ui.print_json_text(&text)
+}
+
+/// An interface a server; two of one name would become one.
+fn typescript_declarations(offers: &[ServerTools]) -> String {
+    let mut taken = HashSet::new();
+    let mut all = Vec::new();
+    for offer in offers {
+        let wanted = typescript::interface_name(&offer.server);
+        let mut name = wanted.clone();
+        let mut n = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{wanted}{n}");
+            n += 1;
+        }
+        let mut seen = HashSet::new();
+        let tools: Vec<&ListItem> = offer.tools.iter().filter(|tool| seen.insert(tool.name())).collect();
+        all.push(typescript::interface(&offer.server, &name, &tools));
+    }
+    all.join("\n")
+}
+
+/// Prints the messages of a prompt.
+///
+/// # Errors
+/// [`ErrorKind::Protocol`] where it has none.
+pub fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) -> Result<Exit> {
+    let api = match form {
+        ApiFormat::Anthropic => ModelApi::Anthropic,
+        ApiFormat::Openai => ModelApi::OpenAiChat,
+        ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
+        ApiFormat::Gemini => ModelApi::Gemini,
+    };
+    let messages = prompts::prompt_messages(api, result)
+        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's answer to prompts/get has no messages"))?;
+    context.ui.print_json_value(&messages)?;
+    Ok(Exit::Done)
+}

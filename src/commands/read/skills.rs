@@ -1,0 +1,136 @@
+//! Skills: their files held against the digests that the server gives, and whole skills brought into a folder.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::commands::{Context, read};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::content;
+use crate::output::folder_export;
+use crate::output::folder_export::FolderExport;
+use crate::protocol::rpc::RawJson;
+use crate::session::Session;
+use crate::session::skills::{Skill, SkillFile};
+
+/// How many files of a skill are read at a time.
+const MAX_CONCURRENT_READS: usize = 8;
+
+/// Whether it is worth asking the server whether this is a file of a skill. The URI says no more than that.
+fn may_be_skill_uri(uri: &str) -> bool {
+    uri.starts_with("skill:") || uri.ends_with("/SKILL.md")
+}
+
+/// Reads a resource; a file of a skill is passed on only if it is what the server promised.
+///
+/// # Errors
+/// When it cannot be read, or is not what was promised.
+pub async fn read_verified(context: &Context, session: &Session, uri: &str) -> Result<RawJson> {
+    if !may_be_skill_uri(uri) || !session.offers_skills().await? {
+        return read::read_resource(session, uri).await;
+    }
+    let skill = session.find_skill_of_file(uri).await?;
+    if skill.as_ref().is_none_or(|skill| skill.files.is_none()) {
+        context.ui.warn(&format!("'{uri}' cannot be verified: the server gives no digest for it"));
+    }
+    match skill {
+        Some(skill) => Ok(read_verified_file(session, &skill, uri).await?.0),
+        None => read::read_resource(session, uri).await,
+    }
+}
+
+/// One file of a skill, verified: the result as it came, and the bytes in it.
+async fn read_verified_file(session: &Session, skill: &Skill, uri: &str) -> Result<(RawJson, Vec<u8>)> {
+    let result = read::read_resource(session, uri).await?;
+    let bytes = content::resource_bytes(&result)?;
+    skill.verify(uri, &bytes).map_err(|failure| {
+        failure.hint("it may have changed meanwhile: try again; if that does not help, do not use the skill")
+    })?;
+    Ok((result, bytes))
+}
+
+/// A skill that was brought into a folder.
+pub struct ExportedSkill {
+    skill: String,
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+impl ExportedSkill {
+    /// The names of its files, a line each, or all as a document.
+    ///
+    /// # Errors
+    /// When they cannot be printed.
+    pub fn print(&self, context: &Context) -> Result<()> {
+        if context.ui.is_json() {
+            return context.ui.print_json_value(&self.json());
+        }
+        self.files.iter().try_for_each(|path| context.ui.print_saved_path(path))
+    }
+
+    /// The skill, the folder and the files as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let names: Vec<_> = self.files.iter().map(|path| path.to_string_lossy()).collect();
+        json!({"skill": self.skill, "directory": self.folder.to_string_lossy(), "files": names})
+    }
+}
+
+/// Brings a whole skill into a new folder of its name in `directory`, where the URI is that of a skill; `None` where
+/// it is none.
+///
+/// Nothing is written unless every file is what the server promised.
+///
+/// # Errors
+/// When a file cannot be read, verified or written, or has a name that leads out of the folder.
+pub async fn export(
+    context: &Context,
+    session: &Session,
+    uri: &str,
+    directory: &Path,
+) -> Result<Option<ExportedSkill>> {
+    if !may_be_skill_uri(uri) {
+        return Ok(None);
+    }
+    let Some(skill) = session.find_skill_of_file(uri).await?.filter(|skill| skill.uri == uri) else { return Ok(None) };
+    if let Some(why) = skill.size_violation() {
+        return Err(Failure::new(ErrorKind::Refused, format!("the skill '{uri}' is not taken")).cause(why));
+    }
+    let dynamic = [skill.uri.clone()];
+    let uris: Vec<&String> = match &skill.files {
+        Some(files) => files.iter().map(|SkillFile { uri, .. }| uri).collect(),
+        None => {
+            context
+                .ui
+                .warn(&format!("the files of '{uri}' are made up by the server: only SKILL.md is taken, unverified"));
+            dynamic.iter().collect()
+        }
+    };
+    let place = |uri: &String| {
+        let below = uri.strip_prefix(skill.root_uri()).unwrap_or_default();
+        folder_export::relative_path(below).map_err(|why| {
+            let what = format!("the skill '{}' has a file that cannot be written", skill.uri);
+            Failure::new(ErrorKind::Refused, what).cause(format!("{uri}: {why}"))
+        })
+    };
+    let mut files: Vec<(&String, PathBuf)> =
+        uris.into_iter().map(|uri| Ok((uri, place(uri)?))).collect::<Result<_>>()?;
+    // Its SKILL.md first: where that is not what was promised, nothing else is asked for.
+    files.sort_by_key(|(uri, _)| **uri != skill.uri);
+    let mut export = FolderExport::new(directory, &skill.name)?;
+    for some in split_after_first(&files).into_iter().flat_map(|part| part.chunks(MAX_CONCURRENT_READS)) {
+        let read = join_all(some.iter().map(|(uri, _)| read_verified_file(session, &skill, uri))).await;
+        for (result, (_, path)) in read.into_iter().zip(some) {
+            export.add(path, &result?.1)?;
+        }
+    }
+    let folder = export.finish()?;
+    let files = files.iter().map(|(_, path)| folder.join(path)).collect();
+    Ok(Some(ExportedSkill { skill: skill.uri.clone(), folder, files }))
+}
+
+fn split_after_first<T>(all: &[T]) -> [&[T]; 2] {
+    let (first, rest) = all.split_at(all.len().min(1));
+    [first, rest]
+}

@@ -1,0 +1,157 @@
+//! What a target shows to its server, or to a proxy, as a credential: kept out of everything that is printed, also
+//! where the other side repeats it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::Context;
+use crate::env;
+use crate::output::redact::{is_secret_name, is_secret_parameter};
+use crate::target::Target;
+use crate::transport::Endpoint;
+
+/// What makes the name of a header or a variable that of a credential, in lower case.
+const CREDENTIAL_NAME_PARTS: &[&str] =
+    &["auth", "token", "key", "secret", "password", "cookie", "session", "credential", "signature"];
+/// What is shorter may stand in any message, and is no secret worth the name.
+const MIN_SECRET_LENGTH: usize = 6;
+
+impl Context {
+    /// Never shows the credentials that are configured for this target.
+    pub(super) fn redact_credentials(&self, target: &Target) {
+        let endpoint = match &target.endpoint {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
+            Endpoint::Stdio(endpoint) => {
+                let secret = endpoint.env.iter().filter(|(name, _)| is_credential_name(name));
+                secret.for_each(|(_, value)| self.redact_text(value.reveal()));
+                return self.redact_in_arguments(&endpoint.args);
+            }
+            Endpoint::Unix(_) => return,
+        };
+        for (name, value) in &endpoint.headers {
+            if is_credential_name(name) {
+                self.redact_named(name, value.reveal());
+            }
+        }
+        self.redact_in_url(&endpoint.url);
+        match &endpoint.proxy {
+            Some(proxy) => self.redact_in_proxy(proxy.reveal()),
+            None => {
+                for name in
+                    [env::HTTPS_PROXY, "https_proxy", env::HTTP_PROXY, "HTTP_PROXY", env::ALL_PROXY, "all_proxy"]
+                {
+                    self.env.get(name).into_iter().for_each(|proxy| self.redact_in_proxy(proxy));
+                }
+            }
+        }
+    }
+
+    /// What stands behind a secret's name in the words of a command line (`--name value`, `--name=value`, `NAME=value`,
+    /// `Name: value`), and what is secret in a URL there.
+    fn redact_in_arguments(&self, args: &[String]) {
+        let mut named = None;
+        for arg in args {
+            match named.take() {
+                // An option that was given no value.
+                Some(name) if !arg.starts_with("--") => self.redact_named(name, arg),
+                _ => self.redact_in_argument(arg),
+            }
+            named = Some(arg.as_str()).filter(|arg| arg.starts_with('-') && is_secret_name(arg));
+        }
+    }
+
+    fn redact_in_argument(&self, arg: &str) {
+        // An option may hold a pair itself: `--env=API_KEY=value`, `--header=X-Api-Key: value`.
+        let mut rest = arg;
+        while let Some((name, value)) = rest.split_once(['=', ':']) {
+            if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+')) {
+                return;
+            }
+            if is_secret_name(name) {
+                return self.redact_named(name, value);
+            }
+            if value.starts_with("//") {
+                return Url::parse(rest).into_iter().for_each(|url| self.redact_in_any_url(url));
+            }
+            rest = value.trim_start();
+        }
+    }
+
+    /// A URL of any kind. Only on the web is a user without a password a token.
+    fn redact_in_any_url(&self, mut url: Url) {
+        if url.password().is_none() && !matches!(url.scheme(), "http" | "https") {
+            let _ = url.set_username("");
+        }
+        self.redact_in_url(&url);
+    }
+
+    /// The value of a header, a variable or an option.
+    fn redact_named(&self, name: &str, whole: &str) {
+        match whole.trim().split_once(' ').filter(|_| name.to_ascii_lowercase().ends_with("authorization")) {
+            Some((scheme, rest)) => self.redact_authorization(scheme, rest.trim()),
+            None => self.redact_value(whole),
+        }
+    }
+
+    /// What follows the scheme; of a user and a password the latter by itself as well.
+    fn redact_authorization(&self, scheme: &str, rest: &str) {
+        self.redact_text(rest);
+        if scheme.eq_ignore_ascii_case("basic")
+            && let Some(pair) = STANDARD.decode(rest).ok().and_then(|pair| String::from_utf8(pair).ok())
+        {
+            self.redact_text(pair.split_once(':').map_or(&*pair, |(_, password)| password));
+        }
+    }
+
+    /// A value as a whole, without a word before it, and in its parts, where it is a line of cookies.
+    fn redact_value(&self, value: &str) {
+        self.redact_text(value);
+        if let Some((_, rest)) = value.trim().split_once(' ') {
+            self.redact_text(rest);
+        }
+        value.split(';').filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| self.redact_text(value));
+    }
+
+    fn redact_in_proxy(&self, proxy: &str) {
+        if proxy.contains('@') {
+            let full = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+            Url::parse(&full).into_iter().for_each(|url| self.redact_in_url(&url));
+        }
+    }
+
+    /// User and password, in the form in which they are sent as well, and the values of secret parameters.
+    fn redact_in_url(&self, url: &Url) {
+        let (user, password) = (percent_decoded(url.username()), url.password().map(percent_decoded));
+        if let Some(secret) = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty())) {
+            self.redact_text(secret);
+            self.redact_text(&percent_decoded(secret));
+            self.redact_text(&STANDARD.encode(format!("{user}:{}", password.unwrap_or_default())));
+        }
+        for pair in url.query().into_iter().flat_map(|query| query.split('&')) {
+            if let Some((name, value)) = pair.split_once('=')
+                && is_secret_parameter(name)
+            {
+                self.redact_text(value);
+                self.redact_text(&percent_decoded(value));
+            }
+        }
+    }
+
+    fn redact_text(&self, text: &str) {
+        if text.trim().chars().count() >= MIN_SECRET_LENGTH {
+            self.ui.redact(text);
+        }
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Whether the value of a header or a variable of this name is a credential.
+fn is_credential_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    is_secret_name(&lower) || CREDENTIAL_NAME_PARTS.iter().any(|mark| lower.contains(mark))
+}

@@ -1,0 +1,274 @@
+//! The values of `${keychain:NAME}` and `${command:LINE}`: fetched when an entry that is used refers to them, once
+//! a run, within a time, and never shown.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use url::Url;
+
+use super::Context;
+use crate::auth::store::{CredentialStore, named_secrets};
+use crate::config::settings::Defaults;
+use crate::config::value::secrets::{SecretError, SecretReference, SecretRequest, SecretResult, Secrets};
+use crate::env::Environment;
+use crate::env::programs::{is_path, is_program};
+use crate::error::{Failure, Result};
+use crate::secret::Secret;
+use crate::session::rpc_client::format_duration;
+use crate::target;
+use crate::transport::process;
+use crate::util::suggest::did_you_mean;
+
+/// How long a command may take where nobody said.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same, where somebody may have to confirm it.
+const INTERACTIVE_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+/// When a person is told what we wait for.
+const NOTICE_DELAY: Duration = Duration::from_millis(1500);
+/// How much later than a command we may learn of a signal that both were sent.
+const SIGNAL_GRACE: Duration = Duration::from_millis(100);
+/// How long the output of a command that has ended may be held open by something that it started.
+const OUTPUT_GRACE: Duration = Duration::from_millis(500);
+/// The longest secret, in bytes.
+const MAX_SECRET_LENGTH: usize = 64 * 1024;
+/// How much is read of what a command says on standard error.
+const MAX_STDERR_LENGTH: u64 = 64 * 1024;
+
+/// What was fetched in this run: each secret once, however many refer to it.
+#[derive(Default)]
+pub struct SecretCache(Mutex<HashMap<SecretRequest, Arc<OnceCell<SecretResult>>>>);
+
+impl Context {
+    /// Reads entries, fetches the secrets that were wanted, and reads again until none is. `defaults` says where
+    /// secrets rest and how long they may take; it is asked for only where one is wanted.
+    ///
+    /// # Errors
+    /// Those of reading, in which a secret that cannot be had is named; and when a stop was asked for meanwhile.
+    pub async fn with_secrets<T>(
+        &self,
+        defaults: impl Fn() -> Defaults,
+        mut read: impl FnMut(&Secrets<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let secrets = Secrets::default();
+        loop {
+            let outcome = read(&secrets);
+            let wanted = secrets.take_missing();
+            if wanted.is_empty() {
+                return outcome;
+            }
+            let defaults = defaults();
+            let fetching = wanted.iter().map(|request| self.fetch_secret(request, &defaults));
+            let outcomes = self.interrupt.run_until_interrupted(join_all(fetching)).await?;
+            for (request, outcome) in wanted.into_iter().zip(outcomes) {
+                secrets.set_result(request, outcome);
+            }
+        }
+    }
+
+    /// One secret; fetched where nobody has fetched it yet.
+    async fn fetch_secret(&self, request: &SecretRequest, defaults: &Defaults) -> SecretResult {
+        let cell = {
+            let mut all = self.secret_cache.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(request.clone()).or_default())
+        };
+        let fetch = async || match &request.reference {
+            SecretReference::Keychain(name) => {
+                self.read_stored_secret(name, defaults.credential_store.as_deref()).await
+            }
+            SecretReference::Command(line) => self.run_secret_command(line, request, defaults.connect_timeout).await,
+        };
+        let outcome = cell.get_or_init(fetch).await.clone();
+        if let Ok(secret) = &outcome {
+            let secret = secret.reveal();
+            self.ui.redact(secret);
+            // In a URL it looks otherwise.
+            if let Ok(mut url) = Url::parse("http://x/") {
+                url.set_query(Some(secret));
+                self.ui.redact(url.query().unwrap_or_default());
+                url.set_path(secret);
+                self.ui.redact(url.path().trim_start_matches('/'));
+            }
+        }
+        outcome
+    }
+
+    async fn read_stored_secret(&self, name: &str, choice: Option<&str>) -> SecretResult {
+        let unreadable = |failure: Failure| {
+            let details = failure.details();
+            let causes: Vec<&str> =
+                std::iter::once(&details.message).chain(&details.causes).map(String::as_str).collect();
+            let why = SecretError::new(format!("the secret '{name}' cannot be read")).cause(causes.join(": "));
+            SecretError { hint: details.hint.clone(), ..why }
+        };
+        let store = self.credential_store(choice).map_err(unreadable)?;
+        match named_secrets::get_secret(&*store, name).await.map_err(unreadable)? {
+            Some(secret) => Ok(secret),
+            None => Err(missing_secret(&*store, name)),
+        }
+    }
+
+    async fn run_secret_command(
+        &self,
+        line: &str,
+        request: &SecretRequest,
+        configured: Option<Duration>,
+    ) -> SecretResult {
+        let person = self.ui.terminal().is_interactive() && !self.global.no_input;
+        let usual = if person { INTERACTIVE_COMMAND_TIMEOUT } else { COMMAND_TIMEOUT };
+        let patience = super::effective_timeout(self.global.connect_timeout, configured, usual);
+        let words = split_command(line, &self.env)?;
+        let mut running = std::pin::pin!(run_command(&words, request, &self.env, person));
+        let first = if person { NOTICE_DELAY.min(patience.unwrap_or(NOTICE_DELAY)) } else { Duration::ZERO };
+        if person {
+            if let Ok(outcome) = timeout(first, &mut running).await {
+                return outcome;
+            }
+            self.ui.note(&format!("waiting for '{}', which has a secret of the configuration", words[0]));
+        }
+        let running = async {
+            let outcome = running.await;
+            if person && outcome.is_err() {
+                // ^C ends it and is meant for us: it may be seen there a moment earlier than here.
+                tokio::time::sleep(SIGNAL_GRACE).await;
+            }
+            outcome
+        };
+        let Some(patience) = patience else { return running.await };
+        timeout(patience.saturating_sub(first), running).await.unwrap_or_else(|_| {
+            let message = format!("the command '{}' did not end within {}", words[0], format_duration(patience));
+            Err(SecretError::new(message).hint("--connect-timeout 2m gives it more time"))
+        })
+    }
+}
+
+/// Runs the command and takes what it prints, without the line feeds at its end. Whatever way this ends, nothing that
+/// it started is left running; with a person at the terminal, who may be asked for something there, it stays in
+/// our own group of processes, and is ended alone.
+async fn run_command(
+    words: &[String],
+    request: &SecretRequest,
+    environment: &Environment,
+    person: bool,
+) -> SecretResult {
+    let (name, program) = (&words[0], program_path(&words[0], &request.config_dir, environment));
+    let failed = |why: String| SecretError::new(format!("the command '{name}' failed")).cause(why);
+    let mut command = Command::new(program);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
+    if let Some(directory) = &request.working_dir {
+        command.current_dir(directory);
+    }
+    let spawned = if person { command.spawn() } else { process::spawn(&mut command) };
+    let mut child = spawned.map_err(|error| match missing_program(name, &request.config_dir, environment) {
+        Some(why) => why,
+        None => SecretError::new(format!("the command '{name}' cannot be started")).cause(error.to_string()),
+    })?;
+    let _group = child.id().filter(|_| !person).map(process::ProcessGroup::led_by);
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut output, mut complaint) = (Vec::new(), Vec::new());
+    let status = {
+        let longest = u64::try_from(MAX_SECRET_LENGTH).unwrap_or(u64::MAX).saturating_add(1);
+        let reading = async {
+            tokio::join!(
+                read_limited(stdout, longest, &mut output),
+                read_limited(stderr, MAX_STDERR_LENGTH, &mut complaint)
+            )
+        };
+        let mut reading = std::pin::pin!(reading);
+        tokio::select! {
+            _ = &mut reading => child.wait().await,
+            status = child.wait() => {
+                let _ = timeout(OUTPUT_GRACE, &mut reading).await;
+                status
+            }
+        }
+    };
+    if output.len() > MAX_SECRET_LENGTH {
+        return Err(failed(format!("it printed more than {MAX_SECRET_LENGTH} bytes")));
+    }
+    let text = String::from_utf8(output).map_err(|_| failed("it printed something that is no text".to_owned()))?;
+    let text = text.trim_end_matches(['\n', '\r']);
+    match status {
+        Err(error) => Err(failed(error.to_string())),
+        Ok(status) if !status.success() => {
+            // What it says may help; what it printed may be a secret nevertheless.
+            let said = String::from_utf8_lossy(&complaint);
+            let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+            let hidden = !text.is_empty() && text.lines().any(|part| !part.is_empty() && last.contains(part));
+            let said = if last.is_empty() || hidden { String::new() } else { format!(": {last}") };
+            Err(failed(format!("{status}{said}")))
+        }
+        Ok(_) if text.is_empty() => Err(failed("it printed nothing".to_owned())),
+        Ok(_) => Ok(Secret::new(text)),
+    }
+}
+
+/// Reads so much at most and closes the stream then, so that nobody waits for a writer without end.
+async fn read_limited(stream: Option<impl AsyncRead + Unpin>, most: u64, into: &mut Vec<u8>) {
+    if let Some(stream) = stream {
+        let _ = stream.take(most).read_to_end(into).await;
+    }
+}
+
+fn split_command(line: &str, environment: &Environment) -> std::result::Result<Vec<String>, SecretError> {
+    target::split_command_line(line, environment).map_err(|failure| SecretError::new(failure.details().message.clone()))
+}
+
+/// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.
+fn program_path(name: &str, base: &Path, environment: &Environment) -> PathBuf {
+    if is_path(name) && cfg!(unix) { base.join(name) } else { environment.resolve_program(name, Some(base)) }
+}
+
+/// What is wrong with a program that is not there.
+fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option<SecretError> {
+    if is_path(name) {
+        return (!is_program(&base.join(name)))
+            .then(|| SecretError::new(format!("the command '{name}' is not a program that can be run")));
+    }
+    environment.find_program(name).is_none().then(|| {
+        SecretError::new(format!("the command '{name}' is not found in PATH"))
+            .hint(format!("install {name}, or write its path"))
+    })
+}
+
+/// What is wrong with a secret that nobody has stored.
+fn missing_secret(store: &dyn CredentialStore, name: &str) -> SecretError {
+    let names = named_secrets::secret_names(store).unwrap_or_default();
+    let near = did_you_mean(name, names.iter().map(String::as_str));
+    let why = SecretError::new(format!("there is no secret '{name}' in {}", store.location()));
+    let why = SecretError { cause: near, ..why };
+    why.hint(format!("mcpipe config secret set {name}"))
+}
+
+/// Says what is wrong with references as far as it can be seen without opening a keychain and without running a
+/// command. `store` is asked only where a secret of it is referred to.
+pub fn validate_reference(
+    request: &SecretRequest,
+    environment: &Environment,
+    store: impl FnOnce() -> Result<Arc<dyn CredentialStore>>,
+) -> std::result::Result<(), SecretError> {
+    match &request.reference {
+        SecretReference::Command(line) => {
+            match missing_program(&split_command(line, environment)?[0], &request.config_dir, environment) {
+                Some(why) => Err(why),
+                None => Ok(()),
+            }
+        }
+        SecretReference::Keychain(name) => {
+            let unreadable = |failure: Failure| {
+                SecretError::new(format!("the secret '{name}' cannot be looked up")).cause(failure.to_string())
+            };
+            let store = store().map_err(unreadable)?;
+            let names = named_secrets::secret_names(&*store).map_err(unreadable)?;
+            if names.contains(name) { Ok(()) } else { Err(missing_secret(&*store, name)) }
+        }
+    }
+}

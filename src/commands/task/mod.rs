@@ -1,0 +1,297 @@
+//! `task`: looks after calls whose result comes later.
+
+mod handles;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::call::{self, ResultOptions};
+use super::{Context, Exit};
+use crate::cli::{TargetOptions, TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::save::ensure_directory_writable;
+use crate::output::{Cell, Column, Table};
+use crate::protocol::code;
+use crate::protocol::rpc::RawJson;
+use crate::session::Session;
+use crate::session::era::legacy::DetachedSession;
+use crate::session::tasks::Task;
+use crate::target::Target;
+
+pub use handles::{TaskHandle, TaskHandles};
+
+/// Looks after tasks.
+///
+/// # Errors
+/// When the task is not known, or the server cannot be asked.
+pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
+    match args.command {
+        TaskCommand::Get(one) => get(context, one).await,
+        TaskCommand::Wait(args) => wait(context, args).await,
+        TaskCommand::Cancel(one) => cancel(context, one).await,
+        TaskCommand::List(args) => list(context, args).await,
+    }
+}
+
+/// The target and the id: both as typed, or the target as it is remembered with the id; and the session in
+/// which the task lives.
+async fn resolve_task(
+    context: &Context,
+    subcommand: &str,
+    one: &TaskIdArgs,
+) -> Result<(Target, String, Option<DetachedSession>)> {
+    let mut words = one.words.clone();
+    let Some(id) = words.pop() else { return Err(Failure::new(ErrorKind::Usage, "which task?")) };
+    let mut command = one.command.clone();
+    let mut reach = one.target_options.clone();
+    let known = TaskHandles::open(&context.env).find(&id);
+    if words.is_empty() && command.is_empty() {
+        let unknown = |what: String| {
+            Failure::new(ErrorKind::Failed, what)
+                .hint(format!("say where it is: mcpipe task {subcommand} TARGET {}", crate::util::quoting::quote(&id)))
+        };
+        let handle = match known.as_slice() {
+            [handle] => handle,
+            [] => return Err(unknown(format!("mcpipe knows no task '{id}'"))),
+            several => {
+                let targets: Vec<&str> = several.iter().map(|handle| handle.name.as_str()).collect();
+                return Err(unknown(format!("there is a task '{id}' at {}", targets.join(" and at "))));
+            }
+        };
+        words.extend(handle.target.clone());
+        command.clone_from(&handle.command);
+        reach = handle.target_options(reach);
+    }
+    let resolved = context.resolve_target(words, &command, false, &reach).await?;
+    if let Some(extra) = resolved.rest.first() {
+        return Err(Failure::new(ErrorKind::Usage, format!("unexpected word '{extra}' before the task's ID")));
+    }
+    let target = resolved.target;
+    let left = known.iter().find(|handle| handle.name == target.name).and_then(TaskHandle::detached_session);
+    Ok((target, id, left))
+}
+
+async fn get(context: &Context, one: TaskIdArgs) -> Result<Exit> {
+    let (target, id, left) = resolve_task(context, "get", &one).await?;
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?.resume(left);
+    let operation = async |session: &Session| {
+        let task = forget_if_unknown(context, session, &id, session.get_task(&id).await);
+        session.detach().await;
+        let task = task?;
+        if context.ui.is_json() {
+            context.ui.print_raw_json(&task.raw)?
+        } else {
+            context.ui.print_table(&task_table([task_row(&task)]))?
+        }
+        Ok(Exit::Done)
+    };
+    progress.show_during(context.with_session(session, operation)).await
+}
+
+async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
+    let (target, id, left) = resolve_task(context, "wait", &args.task).await?;
+    // The result is had once.
+    args.save.as_deref().map_or(Ok(()), ensure_directory_writable)?;
+    let progress = context.progress(&format!("waiting for {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?.resume(left.clone());
+    let operation = async |session: &Session| {
+        let told = |task: &Task| progress.set_message(&progress_text(task));
+        // The first look tells whether there is such a task, and how often to ask.
+        let result = match forget_if_unknown(context, session, &id, session.get_task(&id).await) {
+            Ok(task) => session.await_task(&id, Some(task), call::task_timeout(context), &told).await,
+            Err(failure) => Err(failure),
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(failure) => {
+                // It goes on without us.
+                session.detach().await;
+                return Err(failure);
+            }
+        };
+        if left.is_some() {
+            // Its session ends now, and the task with it.
+            remove_handle(context, session, &id);
+        }
+        call::print_tool_result(
+            context,
+            session,
+            &result,
+            &ResultOptions { structured_only: args.structured, save: args.save.as_deref(), strict: false },
+            None,
+        )
+    };
+    progress.show_during(context.with_session(session, operation)).await
+}
+
+async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
+    let (target, id, left) = resolve_task(context, "cancel", &one).await?;
+    let progress = context.progress(&format!("asking {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?.resume(left);
+    let operation = async |session: &Session| {
+        let answer = forget_if_unknown(context, session, &id, session.cancel_task(&id).await)?;
+        remove_handle(context, session, &id);
+        if context.ui.is_json() {
+            context.ui.print_raw_json(&answer)?;
+        } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {
+            context.ui.note("the task was cancelled");
+        } else {
+            // The newer form of tasks promises no more than that.
+            context.ui.note("the server was asked to stop the task");
+        }
+        Ok(Exit::Done)
+    };
+    progress.show_during(context.with_session(session, operation)).await
+}
+
+async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
+    let handles = TaskHandles::open(&context.env);
+    if args.target.is_none() && args.command.is_empty() {
+        return print_handles(context, &handles.all());
+    }
+    let resolved =
+        context.resolve_target(args.target.into_iter().collect(), &args.command, false, &args.target_options).await?;
+    let name = resolved.target.name.clone();
+    let progress = context.progress(&format!("asking {name}"));
+    let session = context.session(resolved.target, Some(progress.clone()))?;
+    let operation = async |session: &Session| match session.list_tasks().await? {
+        Some(tasks) => print_tasks(context, &tasks),
+        // The server keeps no list; what mcpipe started there is known all the same.
+        None => {
+            print_handles(context, &handles.all().into_iter().filter(|handle| handle.name == name).collect::<Vec<_>>())
+        }
+    };
+    progress.show_during(context.with_session(session, operation)).await
+}
+
+fn print_tasks(context: &Context, tasks: &[RawJson]) -> Result<Exit> {
+    if context.ui.is_json() {
+        let all: Vec<&str> = tasks.iter().map(|task| task.get()).collect();
+        context.ui.print_json_text(&format!(r#"{{"tasks":[{}]}}"#, all.join(",")))?;
+        return Ok(Exit::Done);
+    }
+    if tasks.is_empty() {
+        context.ui.note("there are no tasks");
+    }
+    let read = |raw: &RawJson| Task::parse(raw).map(|task| task_row(&task));
+    context.ui.print_table(&task_table(tasks.iter().filter_map(read)))?;
+    Ok(Exit::Done)
+}
+
+fn print_handles(context: &Context, handles: &[TaskHandle]) -> Result<Exit> {
+    if context.ui.is_json() {
+        let all: Vec<Value> = handles.iter().map(TaskHandle::json).collect();
+        context.ui.print_json_value(&json!({ "tasks": all }))?;
+        return Ok(Exit::Done);
+    }
+    if handles.is_empty() {
+        context.ui.note("mcpipe has started no tasks that are still kept");
+    }
+    let mut table =
+        Table::new([Column::new("ID").whole(), Column::new("TARGET"), Column::new("TOOL"), Column::new("STARTED")]);
+    for handle in handles {
+        table.add_row([
+            Cell::new(&*handle.id),
+            Cell::new(&*handle.name),
+            Cell::new(&*handle.tool),
+            Cell::new(handle.started()),
+        ]);
+    }
+    context.ui.print_table(&table)?;
+    Ok(Exit::Done)
+}
+
+fn task_row(task: &Task) -> [Cell; 3] {
+    [Cell::new(&*task.id), Cell::new(&*task.status), Cell::new(task.message.clone().unwrap_or_default())]
+}
+
+fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
+    let mut table = Table::new([Column::new("ID").whole(), Column::new("STATUS"), Column::new("MESSAGE")]);
+    for cells in rows {
+        table.add_row(cells);
+    }
+    table
+}
+
+/// A task in a few words, for the progress line.
+#[must_use]
+pub fn progress_text(task: &Task) -> String {
+    match &task.message {
+        Some(message) => format!("{}: {message}", task.status),
+        None => format!("the task is {}", task.status),
+    }
+}
+
+/// Drops the handle of a task that the server no longer knows; where the process that made it ended with us, that is
+/// why.
+fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
+    let Err(failure) = outcome else { return outcome };
+    let unknown = failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS);
+    if !unknown {
+        return Err(failure);
+    }
+    let (handles, name) = (TaskHandles::open(&context.env), &session.target().name);
+    let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
+    handles.remove(id, name);
+    Err(if ended {
+        failure
+            .cause("its server's process has ended, and the task with it")
+            .hint("a task needs a server that stays: one at a URL")
+    } else {
+        failure
+    })
+}
+
+/// Keeps a handle for a task that has just been made.
+pub fn save_handle(
+    context: &Context,
+    session: &Session,
+    task: &Task,
+    place: &TaskOrigin<'_>,
+    left: Option<&DetachedSession>,
+) {
+    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
+    if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
+        context.ui.warn(&format!("the task '{}' could not be noted down: {error}", task.id));
+    }
+}
+
+/// Forgets a task whose result has been seen.
+pub fn remove_handle(context: &Context, session: &Session, id: &str) {
+    TaskHandles::open(&context.env).remove(id, &session.target().name);
+}
+
+/// Where a call was made, as typed.
+pub struct TaskOrigin<'a> {
+    /// The word for the target; `None` where a command line stood behind `--`.
+    pub target: Option<&'a str>,
+    /// The command line.
+    pub command: &'a [String],
+    /// How it was reached.
+    pub target_options: &'a TargetOptions,
+    /// The tool.
+    pub tool: &'a str,
+}
+
+/// Prints the handle of a call that goes on.
+///
+/// # Errors
+/// When it cannot be printed.
+pub async fn print_handle(context: &Context, session: &Session, task: &Task, place: &TaskOrigin<'_>) -> Result<Exit> {
+    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), None);
+    if session.ends_with_connection().await {
+        context.ui.warn("the task may end with the server's process, which ends now");
+    }
+    if context.ui.is_json() {
+        let task: &RawValue = &task.raw;
+        let mut text = handle.json().to_string();
+        text.truncate(text.len() - 1);
+        context.ui.print_json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
+    } else {
+        context.ui.print_line(&task.id)?;
+        let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(&task.id));
+        context.ui.note(&format!("its result: {}", session.target().append_flags(&wait)));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,268 @@
+//! The `.mcp.json` of a project, and any JSON file with `mcpServers` or `servers`.
+//!
+//! Its entries become entries of mcpipe's own keys, each still knowing its line. Such files belong to
+//! other clients too, so keys that mean nothing here are noted, never a fault.
+
+use super::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::origin::ConfigDiagnostic;
+use crate::config::origin::ConfigFile;
+
+/// The servers of a JSON file and what was passed over.
+#[derive(Debug, Default)]
+pub struct TranslatedServers {
+    /// The servers under their keys.
+    pub servers: Vec<ConfigMember>,
+    /// What was passed over.
+    pub notes: Vec<ConfigDiagnostic>,
+}
+
+/// The member that holds the servers.
+const SERVER_CONTAINERS: [&str; 2] = ["mcpServers", "servers"];
+
+/// Words of `type` and `transport` and what they mean here; `None` where the command or the URL says it all.
+const TRANSPORT_TYPES: [(&str, Option<&str>); 9] = [
+    ("stdio", None),
+    ("local", None),
+    ("ws", None),
+    ("websocket", None),
+    ("http", Some("http")),
+    ("streamable-http", Some("http")),
+    ("streamableHttp", Some("http")),
+    ("remote", Some("auto")),
+    ("sse", Some("sse")),
+];
+
+/// Translates a file.
+///
+/// # Errors
+/// Where there is no object of servers in it.
+pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<TranslatedServers, ConfigDiagnostic> {
+    if !matches!(root.value, ConfigValue::Table(_)) {
+        return Err(ConfigDiagnostic::at(
+            source,
+            root.offset,
+            format!("the file must hold an object, and holds {}", root.type_name()),
+        ));
+    }
+    let mut out = TranslatedServers::default();
+    let Some(container) = SERVER_CONTAINERS.iter().find_map(|name| root.get(name)) else {
+        if root.members().is_empty() {
+            return Ok(out);
+        }
+        return Err(ConfigDiagnostic::at(
+            source,
+            root.offset,
+            "there is neither 'mcpServers' nor 'servers' in the file",
+        ));
+    };
+    if !matches!(container.value.value, ConfigValue::Table(_)) {
+        let message = format!("'{}' must be an object, and is {}", container.key, container.value.type_name());
+        return Err(ConfigDiagnostic::at(source, container.value.offset, message));
+    }
+    for entry in container.value.members() {
+        let name = sanitize_name(&entry.key);
+        if out.servers.iter().any(|server| server.key == name) {
+            let message = format!("'{}' is left out, since another entry is called '{name}' here", entry.key);
+            out.notes.push(ConfigDiagnostic::at(source, entry.offset, message));
+            continue;
+        }
+        let value = translate_server(source, &entry.key, &entry.value, &mut out.notes);
+        out.servers.push(ConfigMember { key: name, offset: entry.offset, value });
+    }
+    Ok(out)
+}
+
+/// A name that can be typed as a target: letters, digits, `_`, `-` and `.`, beginning with a letter or digit.
+#[must_use]
+pub fn sanitize_name(name: &str) -> String {
+    let mut made = String::new();
+    for c in name.trim().chars() {
+        if c.is_alphanumeric() || matches!(c, '_' | '-' | '.') {
+            made.push(c);
+        } else if !made.ends_with('-') {
+            made.push('-');
+        }
+    }
+    let made = made.trim_matches(|c| matches!(c, '-' | '.')).to_owned();
+    if made.is_empty() { "server".to_owned() } else { made }
+}
+
+fn translate_server(
+    source: &ConfigFile,
+    name: &str,
+    entry: &ConfigNode,
+    notes: &mut Vec<ConfigDiagnostic>,
+) -> ConfigNode {
+    if !matches!(entry.value, ConfigValue::Table(_)) {
+        return entry.clone();
+    }
+    let is_url = ["url", "serverUrl", "httpUrl"].iter().any(|key| entry.get(key).is_some());
+    let mut members: Vec<ConfigMember> = Vec::new();
+    for member in entry.members() {
+        if matches!(member.value.value, ConfigValue::Unsupported("null")) {
+            continue;
+        }
+        let put = |key: &str, value: ConfigNode| ConfigMember { key: key.to_owned(), offset: member.offset, value };
+        match member.key.as_str() {
+            "command" => translate_command(member, &mut members),
+            "args" => match members.iter_mut().find(|other| other.key == "args") {
+                Some(ConfigMember { value: ConfigNode { value: ConfigValue::Array(first), .. }, .. }) => {
+                    if let ConfigValue::Array(more) = stringify_list(&member.value).value {
+                        first.extend(more);
+                    }
+                }
+                _ => members.push(put("args", stringify_list(&member.value))),
+            },
+            "url" | "serverUrl" => members.push(put("url", member.value.clone())),
+            "httpUrl" => {
+                members.push(put("url", member.value.clone()));
+                members.push(put(
+                    "transport",
+                    ConfigNode { value: ConfigValue::String("http".into()), offset: member.value.offset },
+                ));
+            }
+            // An empty table for the other kind of server is common and says nothing.
+            "env" | "headers" if member.value.members().is_empty() && is_url == (member.key == "env") => {}
+            "env" | "headers" => members.push(put(&member.key, stringify_map(&member.value))),
+            "cwd" | "disabled" => members.push(put(&member.key, member.value.clone())),
+            "enabled" => {
+                if member.value.value == ConfigValue::Bool(false) {
+                    members.push(put(
+                        "disabled",
+                        ConfigNode { value: ConfigValue::Bool(true), offset: member.value.offset },
+                    ));
+                }
+            }
+            "type" | "transport" => translate_transport(source, name, member, &mut members, notes),
+            "oauth" => members.push(put("auth", translate_oauth(source, name, &member.value, notes))),
+            "description" | "name" | "alwaysAllow" | "autoApprove" | "trust" | "$schema" => {}
+            other => {
+                notes.push(ConfigDiagnostic::at(
+                    source,
+                    member.offset,
+                    format!("'{other}' of '{name}' means nothing to mcpipe"),
+                ));
+            }
+        }
+    }
+    ConfigNode { value: ConfigValue::Table(members), offset: entry.offset }
+}
+
+/// A command is a string, or an array of the program and its arguments.
+fn translate_command(member: &ConfigMember, members: &mut Vec<ConfigMember>) {
+    let ConfigValue::Array(words) = &member.value.value else {
+        members.push(member.clone());
+        return;
+    };
+    let mut words = words.clone();
+    if words.is_empty() {
+        members.push(member.clone());
+        return;
+    }
+    members.push(ConfigMember { key: "command".into(), offset: member.offset, value: words.remove(0) });
+    match members.iter_mut().find(|other| other.key == "args") {
+        Some(ConfigMember { value: ConfigNode { value: ConfigValue::Array(after), .. }, .. }) => {
+            words.append(after);
+            *after = words;
+        }
+        _ if words.is_empty() => {}
+        _ => {
+            let value = ConfigNode { value: ConfigValue::Array(words), offset: member.value.offset };
+            members.push(ConfigMember { key: "args".into(), offset: member.offset, value });
+        }
+    }
+}
+
+fn translate_transport(
+    source: &ConfigFile,
+    name: &str,
+    member: &ConfigMember,
+    members: &mut Vec<ConfigMember>,
+    notes: &mut Vec<ConfigDiagnostic>,
+) {
+    let word = member.value.as_str().unwrap_or_default();
+    match TRANSPORT_TYPES.iter().find(|(known, _)| *known == word) {
+        Some((_, None)) => {}
+        Some((_, Some(transport))) => {
+            members.retain(|other| other.key != "transport");
+            let value = ConfigNode { value: ConfigValue::String((*transport).to_owned()), offset: member.value.offset };
+            members.push(ConfigMember { key: "transport".into(), offset: member.offset, value });
+        }
+        None => {
+            let message = format!("'{}' of '{name}' is '{word}', which mcpipe does not speak", member.key);
+            notes.push(ConfigDiagnostic::at(source, member.offset, message));
+        }
+    }
+}
+
+/// `oauth = {clientId, clientSecret, callbackPort, scopes}` as Claude Code writes it.
+fn translate_oauth(
+    source: &ConfigFile,
+    name: &str,
+    entry: &ConfigNode,
+    notes: &mut Vec<ConfigDiagnostic>,
+) -> ConfigNode {
+    if !matches!(entry.value, ConfigValue::Table(_)) {
+        return entry.clone();
+    }
+    let mut members = Vec::new();
+    for member in entry.members() {
+        let mut value = member.value.clone();
+        let key = match member.key.as_str() {
+            "clientId" => "client_id",
+            "clientSecret" => "client_secret",
+            "callbackPort" => "redirect_port",
+            "clientMetadataUrl" => "client_metadata_url",
+            "scopes" | "scope" => {
+                if let ConfigValue::String(text) = &value.value {
+                    let at = value.offset;
+                    let each = text
+                        .split_whitespace()
+                        .map(|word| ConfigNode { value: ConfigValue::String(word.to_owned()), offset: at });
+                    value = ConfigNode { value: ConfigValue::Array(each.collect()), offset: at };
+                }
+                "scopes"
+            }
+            other => {
+                let message = format!("'oauth.{other}' of '{name}' means nothing to mcpipe");
+                notes.push(ConfigDiagnostic::at(source, member.offset, message));
+                continue;
+            }
+        };
+        members.push(ConfigMember { key: key.to_owned(), offset: member.offset, value });
+    }
+    ConfigNode { value: ConfigValue::Table(members), offset: entry.offset }
+}
+
+/// Numbers and booleans where strings belong, as JSON files often have them.
+fn scalar_to_string(node: &ConfigNode) -> ConfigNode {
+    let value = match &node.value {
+        ConfigValue::Integer(number) => ConfigValue::String(number.to_string()),
+        ConfigValue::Float(number) => ConfigValue::String(number.to_string()),
+        ConfigValue::Bool(flag) => ConfigValue::String(flag.to_string()),
+        other => other.clone(),
+    };
+    ConfigNode { value, offset: node.offset }
+}
+
+fn stringify_list(node: &ConfigNode) -> ConfigNode {
+    match &node.value {
+        ConfigValue::Array(items) => {
+            ConfigNode { value: ConfigValue::Array(items.iter().map(scalar_to_string).collect()), offset: node.offset }
+        }
+        _ => node.clone(),
+    }
+}
+
+fn stringify_map(node: &ConfigNode) -> ConfigNode {
+    match &node.value {
+        ConfigValue::Table(members) => {
+            let loosened = members
+                .iter()
+                .map(|member| ConfigMember { value: scalar_to_string(&member.value), ..member.clone() })
+                .collect();
+            ConfigNode { value: ConfigValue::Table(loosened), offset: node.offset }
+        }
+        _ => node.clone(),
+    }
+}

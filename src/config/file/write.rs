@@ -1,0 +1,176 @@
+//! Changing files: under a lock, in one step, keeping links and permissions.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::env::Environment;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::util::atomic_write::replace_file;
+use crate::util::quoting;
+
+/// How long another mcpipe may hold the lock; an edit takes milliseconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The right to change the files of one directory; given back when dropped.
+///
+/// On Unix the directory itself is locked, so that nothing is left behind and replacing a file in it
+/// does not lose the lock. Elsewhere a file beside is.
+#[derive(Debug)]
+pub struct EditLock {
+    /// Held for its lock; `None` where the file system has none.
+    _file: Option<File>,
+}
+
+impl EditLock {
+    /// Waits for the right to change `file`, and makes its directory where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] where the directory cannot be made, or another process does not let go.
+    pub fn acquire(file: &Path) -> Result<Self> {
+        let target = resolve_links(file);
+        let directory = parent_dir(&target);
+        create_private_dir(directory)?;
+        let Ok(lock) = open_lock(directory) else { return Ok(EditLock { _file: None }) };
+        let started = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(EditLock { _file: Some(lock) }),
+                Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Failure::new(ErrorKind::Config, format!("cannot change {}", file.display()))
+                        .cause("another mcpipe is changing it and does not finish"));
+                }
+                // Some network file systems cannot lock; a single user's edits are still in one step.
+                Err(TryLockError::Error(_)) => return Ok(EditLock { _file: None }),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn open_lock(directory: &Path) -> std::io::Result<File> {
+    File::open(directory)
+}
+
+#[cfg(not(unix))]
+fn open_lock(directory: &Path) -> std::io::Result<File> {
+    File::options().create(true).truncate(false).write(true).open(directory.join(".mcpipe.lock"))
+}
+
+/// Refuses a file that its owner made read-only: replacing it would ask for no right to write it.
+///
+/// # Errors
+/// [`ErrorKind::Config`] for such a file; one that does not exist yet is none.
+pub fn check_writable(environment: &Environment, file: &Path) -> Result<()> {
+    if !fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().readonly()) {
+        return Ok(());
+    }
+    let shown = environment.abbreviate_home(file);
+    let linked =
+        fs::read_link(file).and_then(|_| file.canonicalize()).ok().map(|real| environment.abbreviate_home(&real));
+    let why =
+        linked.as_ref().map_or("it is read-only".to_owned(), |real| format!("it leads to {real}, which is read-only"));
+    let unlock = if cfg!(windows) { "attrib -R" } else { "chmod u+w" };
+    Err(Failure::new(ErrorKind::Config, format!("cannot change {shown}"))
+        .cause(why)
+        .hint(format!("make it writable: {unlock} {}", quoting::quote_path(linked.as_ref().unwrap_or(&shown)))))
+}
+
+/// Replaces a file by this text in one step.
+///
+/// A link stays a link, and its file keeps its permissions; a new file is readable by its owner only,
+/// since it may hold secrets. Take the [`EditLock`] before reading what is to be changed.
+///
+/// # Errors
+/// [`ErrorKind::Config`] where it cannot be written; the old content is then still there.
+pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
+    let target = resolve_links(file);
+    let fail = |error: std::io::Error| {
+        Failure::new(ErrorKind::Config, format!("cannot write {}", file.display())).caused_by(&error)
+    };
+    create_private_dir(parent_dir(&target))?;
+    let mut new = tempfile::Builder::new().prefix(".mcpipe-").tempfile_in(parent_dir(&target)).map_err(fail)?;
+    new.write_all(text.as_bytes()).map_err(fail)?;
+    match fs::metadata(&target) {
+        Ok(old) => new.as_file().set_permissions(old.permissions()).map_err(fail)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(fail(error)),
+    }
+    new.as_file().sync_all().map_err(fail)?;
+    replace_file(new, &target).map_err(fail)?;
+    Ok(())
+}
+
+/// The file behind a link, also where that file does not exist yet.
+fn resolve_links(file: &Path) -> PathBuf {
+    let mut now = file.to_owned();
+    // As many as the kernel follows before it calls them a loop.
+    for _ in 0..40 {
+        match fs::read_link(&now) {
+            Ok(next) => now = parent_dir(&now).join(next),
+            Err(_) => break,
+        }
+    }
+    now
+}
+
+fn parent_dir(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a directory for its owner only.
+fn create_private_dir(directory: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(|error| {
+        Failure::new(ErrorKind::Config, format!("cannot make the directory {}", directory.display())).caused_by(&error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_permissions_are_kept_and_new_files_are_private() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("sub/real.toml"), dir.path().join("link.toml"));
+        symlink("sub/real.toml", &link).unwrap();
+        write_config_file(&link, "one").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), ("one", 0o600));
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        write_config_file(&link, "two").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!((fs::read_to_string(&real).unwrap().as_str(), mode(&real)), ("two", 0o640));
+        assert_eq!(fs::read_dir(real.parent().unwrap()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn concurrent_changes_under_the_lock_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("new/counter");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let _lock = EditLock::acquire(&file).unwrap();
+                        let now: u32 =
+                            fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
+                        write_config_file(&file, &(now + 1).to_string()).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_to_string(&file).unwrap(), "40");
+    }
+}

@@ -1,0 +1,41 @@
+//! Any JSON file with `mcpServers` or `servers`, of a client that is not known by name.
+
+use super::draft::ServerDraft;
+use super::variables::VariableSyntax;
+use super::{ClientFileReader, ImportedFile, vscode};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
+
+pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
+    let mut around = reading.variable_context(VariableSyntax::Any);
+    around.inputs = vscode::read_inputs(reading.root);
+    let container = reading.root.get("mcpServers").or_else(|| reading.root.get("servers"));
+    reading.read_servers(container, &around, out, &mut |draft, _, entry| read_server(draft, entry));
+}
+
+fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
+    for member in entry.members() {
+        match member.key.as_str() {
+            "environment" => draft.read_env(member),
+            "envFile" => draft.note_env_file(member),
+            "timeout" => read_timeout(draft, member),
+            "includeTools" | "allowedTools" => draft.read_tool_list("allow_tools", member),
+            "excludeTools" | "blockedTools" | "disabledTools" => draft.read_tool_list("deny_tools", member),
+            "tools" if !allows_every_tool(&member.value) => draft.read_tool_list("allow_tools", member),
+            "tools" => {}
+            _ => draft.common_key(member),
+        }
+    }
+}
+
+/// `["*"]`, which some clients write into every entry.
+fn allows_every_tool(node: &ConfigNode) -> bool {
+    matches!(&node.value, ConfigValue::Array(items) if items.iter().any(|item| item.as_str() == Some("*")))
+}
+
+/// Seconds or milliseconds: nobody waits a thousand seconds, nor less than one.
+fn read_timeout(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
+    let millis = matches!(member.value.value, ConfigValue::Integer(number) if number >= 1000);
+    let unit = if millis { "milliseconds" } else { "seconds" };
+    draft.notes.push(format!("'timeout' is taken to be {unit}"));
+    draft.read_duration("timeout", member, if millis { 1.0 } else { 1000.0 });
+}

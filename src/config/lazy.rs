@@ -1,0 +1,57 @@
+//! The configuration as commands ask for it: read when it is first needed, and once.
+
+use std::cell::OnceCell;
+use std::path::Path;
+
+use super::settings::Defaults;
+use super::{Config, paths};
+use crate::env::Environment;
+use crate::error::Result;
+
+/// The configuration, read when it is first asked for.
+///
+/// A URL or a command line as target never asks, so no file is opened for them.
+#[derive(Debug)]
+pub struct LazyConfig<'a> {
+    environment: &'a Environment,
+    explicit_path: Option<&'a Path>,
+    loaded: OnceCell<Config>,
+}
+
+impl<'a> LazyConfig<'a> {
+    /// Nothing is read yet; `flag` is `--config`.
+    #[must_use]
+    pub fn new(environment: &'a Environment, flag: Option<&'a Path>) -> Self {
+        LazyConfig { environment, explicit_path: flag, loaded: OnceCell::new() }
+    }
+
+    /// The environment that files are looked for in and references expanded with.
+    #[must_use]
+    pub fn environment(&self) -> &'a Environment {
+        self.environment
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn config(&self) -> Result<&Config> {
+        if let Some(config) = self.loaded.get() {
+            return Ok(config);
+        }
+        let config = Config::load(self.environment, self.explicit_path)?;
+        Ok(self.loaded.get_or_init(|| config))
+    }
+
+    /// The defaults for a target that is not configured: those of the file that `--config` or
+    /// `MCPIPE_CONFIG` names, and none otherwise, since no file is read that nobody asked for.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn ad_hoc_defaults(&self) -> Result<Defaults> {
+        match paths::explicit_file(self.environment, self.explicit_path) {
+            Some(_) => Ok(self.config()?.defaults.clone()),
+            None => Ok(Defaults::default()),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What of a configured value may be shown: never a secret, always enough to recognise it.
+
+use crate::config::value::expand;
+use crate::config::value::expand::TemplatePart;
+use crate::env::Environment;
+use crate::env::programs::{looks_like_path, strip_drive};
+use crate::secret::REDACTED;
+use crate::util::quoting::split;
+
+/// A value as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redacted {
+    /// The text, secrets hidden.
+    pub text: String,
+    /// Whether something was hidden.
+    pub has_redactions: bool,
+}
+
+/// How much of a value is a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// It is none, but what a variable of a telling name holds is.
+    Plain,
+    /// It may be one: the value of a header or a variable. Only what cannot be one is shown.
+    MaybeSecret,
+    /// It is one.
+    Secret,
+}
+
+/// Whether what goes by this name is probably a secret.
+#[must_use]
+pub fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let inside = ["auth", "token", "key", "secret", "passw", "passphrase", "pwd", "credential", "cookie", "session"];
+    let whole = ["pass", "sig", "signature", "jwt", "pat", "pin", "creds", "dsn"];
+    inside.iter().any(|word| name.contains(word))
+        || name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| whole.contains(&part))
+}
+
+/// A string as it may be shown: references are resolved where that gives nothing away, and stand as
+/// they are written otherwise. Without `environment` none is resolved.
+#[must_use]
+pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Option<&Environment>) -> Redacted {
+    let mut out = Redacted { text: String::new(), has_redactions: false };
+    let Ok(pieces) = expand::parse_template(text) else { return redact_literal(text, name, care) };
+    let alone = pieces.len() == 1;
+    let telling = care == Sensitivity::Secret || (care == Sensitivity::MaybeSecret && looks_secret(name));
+    for piece in pieces {
+        match piece {
+            TemplatePart::Literal(part) if !alone && is_auth_scheme(part) => out.text.push_str(part),
+            TemplatePart::Literal(part) => {
+                let shown = redact_literal(part, name, care);
+                out.text.push_str(&shown.text);
+                out.has_redactions |= shown.has_redactions;
+            }
+            // A reference says where a secret is, and nothing about it.
+            TemplatePart::Keychain(secret) => out.text.push_str(&format!("${{keychain:{secret}}}")),
+            TemplatePart::Command(line) => {
+                let shown = redact_command(line);
+                out.text.push_str(&format!("${{command:{}}}", shown.text));
+                out.has_redactions |= shown.has_redactions;
+            }
+            TemplatePart::Variable(variable, default) => {
+                let resolved = environment
+                    .filter(|_| !telling && !looks_secret(variable))
+                    .and_then(|environment| environment.get_raw(variable));
+                let resolved =
+                    resolved.map(|held| redact_literal(held, name, care)).filter(|shown| !shown.has_redactions);
+                match (resolved, default) {
+                    (Some(shown), None) => out.text.push_str(&shown.text),
+                    (Some(shown), Some(_)) if !shown.text.is_empty() => out.text.push_str(&shown.text),
+                    (_, None) => out.text.push_str(&format!("${{{variable}}}")),
+                    (_, Some(default)) => {
+                        let shown = redact_value(default, name, care, None);
+                        out.text.push_str(&format!("${{{variable}:-{}}}", shown.text));
+                        out.has_redactions |= shown.has_redactions;
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// A command line as it is written, unless one of its words is a secret itself.
+fn redact_command(line: &str) -> Redacted {
+    let words = split(line).unwrap_or_default();
+    let shown = redact_arguments(&words.iter().map(String::as_str).collect::<Vec<_>>(), None);
+    if shown.iter().any(|word| word.has_redactions) {
+        let words: Vec<String> = shown.into_iter().map(|word| word.text).collect();
+        Redacted { text: words.join(" "), has_redactions: true }
+    } else {
+        Redacted { text: line.to_owned(), has_redactions: false }
+    }
+}
+
+fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
+    let safe = match care {
+        Sensitivity::Plain => return Redacted { has_redactions: false, text: text.to_owned() }.redact_url_parts(),
+        Sensitivity::MaybeSecret => !looks_secret(name) && is_clearly_not_secret(text),
+        Sensitivity::Secret => text.is_empty(),
+    };
+    if safe {
+        Redacted { text: text.to_owned(), has_redactions: false }
+    } else {
+        Redacted { text: REDACTED.into(), has_redactions: true }
+    }
+}
+
+impl Redacted {
+    /// Hides the password and telling parameters of a URL.
+    fn redact_url_parts(self) -> Self {
+        let text = redact_url(&self.text);
+        Redacted { has_redactions: self.has_redactions || text != self.text, text }
+    }
+}
+
+/// The word that comes before a token in `Authorization`.
+fn is_auth_scheme(text: &str) -> bool {
+    ["bearer", "basic", "token", "apikey", "digest"].contains(&text.trim().to_ascii_lowercase().as_str())
+}
+
+/// What no secret looks like: a switch, a small number, a plain word or a path.
+fn is_clearly_not_secret(text: &str) -> bool {
+    let short_number = text.len() <= 6 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let word = text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let switch = ["true", "false", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
+    text.is_empty() || short_number || word || is_plain_path(text) || switch
+}
+
+/// What names a file or a directory, and holds nothing else.
+#[must_use]
+pub fn is_plain_path(text: &str) -> bool {
+    let place = strip_drive(text).filter(|_| cfg!(windows)).unwrap_or(text);
+    looks_like_path(text) && !place.contains(['@', '?', '=', ':', '&'])
+}
+
+/// A URL (or any text) without password and without the values of telling parameters.
+#[must_use]
+pub fn redact_url(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let authority = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{REDACTED}@{host}"),
+        None => authority.to_owned(),
+    };
+    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}://{authority}{tail}") };
+    let parts: Vec<String> = query
+        .split('&')
+        .map(|part| match part.split_once('=') {
+            Some((name, held)) if looks_secret(name) && !held.starts_with("${") => format!("{name}={REDACTED}"),
+            _ => part.to_owned(),
+        })
+        .collect();
+    format!("{scheme}://{authority}{path}?{}", parts.join("&"))
+}
+
+/// The arguments of a program: hides what follows a telling option, a telling `NAME=VALUE` or `Name: value`.
+#[must_use]
+pub fn redact_arguments(args: &[&str], environment: Option<&Environment>) -> Vec<Redacted> {
+    let mut secret_next = false;
+    let mut all = Vec::new();
+    for arg in args {
+        let care = if std::mem::take(&mut secret_next) { Sensitivity::Secret } else { Sensitivity::Plain };
+        let shown = match arg.split_once(['=', ':']) {
+            Some((name, _)) if care == Sensitivity::Plain && looks_secret(name) && !name.contains(['/', ' ', '{']) => {
+                let (head, held) = arg.split_at(name.len() + 1);
+                let blank = held.len() - held.trim_start().len();
+                let shown = redact_value(&held[blank..], name, Sensitivity::Secret, environment);
+                Redacted {
+                    text: format!("{head}{}{}", &held[..blank], shown.text),
+                    has_redactions: shown.has_redactions,
+                }
+            }
+            _ => redact_value(arg, "", care, environment),
+        };
+        secret_next = arg.starts_with('-') && !arg.contains('=') && looks_secret(arg);
+        all.push(shown);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn redact(text: &str, name: &str, care: Sensitivity) -> String {
+        let environment = Environment::new([("TEAM", "core"), ("API_TOKEN", "s3cret")], Path::new("/"));
+        redact_value(text, name, care, Some(&environment)).text
+    }
+
+    #[test]
+    fn references_are_resolved_unless_they_hold_a_secret() {
+        assert_eq!(redact("https://${TEAM}.example/", "url", Sensitivity::Plain), "https://core.example/");
+        assert_eq!(redact("https://a/${API_TOKEN}", "url", Sensitivity::Plain), "https://a/${API_TOKEN}");
+        assert_eq!(redact("${TEAM}", "X-Team", Sensitivity::MaybeSecret), "core");
+        assert_eq!(redact("Bearer ${API_TOKEN}", "Authorization", Sensitivity::MaybeSecret), "Bearer ${API_TOKEN}");
+        assert_eq!(redact("Bearer ${TEAM}", "Authorization", Sensitivity::MaybeSecret), "Bearer ${TEAM}");
+        assert_eq!(redact("${NOPE}", "X-Team", Sensitivity::MaybeSecret), "${NOPE}");
+        assert_eq!(redact("${NOPE:-dflt}", "X-Team", Sensitivity::MaybeSecret), "${NOPE:-dflt}");
+        assert_eq!(redact("${NOPE:-hunter2}", "client_secret", Sensitivity::Secret), "${NOPE:-[redacted]}");
+        let command = "Bearer ${command:op read 'op://a b'}";
+        assert_eq!(redact(command, "Authorization", Sensitivity::MaybeSecret), command);
+        assert_eq!(redact("${keychain:k}", "client_secret", Sensitivity::Secret), "${keychain:k}");
+        assert_eq!(
+            redact("${command:x --token abc}", "X", Sensitivity::MaybeSecret),
+            "${command:x --token [redacted]}"
+        );
+    }
+
+    #[test]
+    fn literals_are_shown_only_where_they_can_be_no_secret() {
+        for (text, name, shown) in [
+            ("1", "DEBUG", true),
+            ("debug", "LOG_LEVEL", true),
+            ("/srv/data", "DATA_DIR", true),
+            ("true", "X_ON", true),
+            ("ghp_abcdef123456", "GITHUB", false),
+            ("debug", "API_KEY", false),
+            ("postgres://u:p@h/db", "DATABASE_URL", false),
+            ("Bearer abc", "Authorization", false),
+        ] {
+            let expected = if shown { text } else { REDACTED };
+            assert_eq!(redact(text, name, Sensitivity::MaybeSecret), expected, "{name}");
+        }
+        assert_eq!(redact("x", "client_secret", Sensitivity::Secret), REDACTED);
+    }
+
+    #[test]
+    fn urls_and_arguments_lose_their_secrets() {
+        assert_eq!(
+            redact_url("https://u:p@h:1/x?a=1&api_key=k&token=${T}"),
+            "https://[redacted]@h:1/x?a=1&api_key=[redacted]&token=${T}"
+        );
+        assert_eq!(redact_url("https://h/x@y"), "https://h/x@y");
+        let args = [
+            "-y",
+            "--api-key",
+            "k",
+            "--token=t",
+            "--header",
+            "Authorization: Bearer x",
+            "GH_TOKEN=y",
+            "${API_TOKEN}",
+            "z",
+            "postgres://u:p@h/d",
+        ];
+        let shown: Vec<String> = redact_arguments(&args, None).into_iter().map(|shown| shown.text).collect();
+        assert_eq!(
+            shown,
+            [
+                "-y",
+                "--api-key",
+                REDACTED,
+                "--token=[redacted]",
+                "--header",
+                "Authorization: [redacted]",
+                "GH_TOKEN=[redacted]",
+                "${API_TOKEN}",
+                "z",
+                "postgres://[redacted]@h/d"
+            ]
+        );
+    }
+
+    #[test]
+    fn secret_names_are_recognised() {
+        for name in ["Authorization", "X-API-Key", "GITHUB_TOKEN", "db_pass", "GH_PAT", "Cookie", "PASSWORD"] {
+            assert!(looks_secret(name), "{name}");
+        }
+        for name in ["PATH", "X-Team", "DEBUG", "compass", "pattern", "design", "spin"] {
+            assert!(!looks_secret(name), "{name}");
+        }
+    }
+}

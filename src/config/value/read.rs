@@ -1,0 +1,133 @@
+//! Reading typed values out of a checked table, references expanded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::expand;
+use super::secrets::{SecretRequest, Secrets};
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::keys;
+use crate::config::keys::{ConfigKey, KeyType};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile};
+use crate::config::resolve_path;
+use crate::config::settings::{InheritEnv, Spanned};
+use crate::env::Environment;
+
+/// A checked table and what is known of its keys.
+#[derive(Clone, Copy)]
+pub(crate) struct CheckedTable<'a> {
+    pub node: &'a ConfigNode,
+    pub keys: &'static [ConfigKey],
+    pub section: &'a str,
+}
+
+/// Reads values of a checked table, expanding references; collects what is wrong.
+pub(crate) struct ValueReader<'a> {
+    pub source: &'a Arc<ConfigFile>,
+    pub environment: &'a Environment,
+    pub secrets: &'a Secrets<'a>,
+    pub diagnostics: Vec<ConfigDiagnostic>,
+}
+
+impl<'a> ValueReader<'a> {
+    /// Nothing is wrong yet.
+    pub fn new(source: &'a Arc<ConfigFile>, environment: &'a Environment, secrets: &'a Secrets<'a>) -> Self {
+        ValueReader { source, environment, secrets, diagnostics: Vec::new() }
+    }
+
+    /// Expands one string that stands under `name`.
+    fn expand(&mut self, table: CheckedTable<'_>, name: &str, text: &str, at: usize) -> Option<String> {
+        let directory = self.source.directory();
+        let mut secret = |reference| {
+            // What a project needs is found from the project, like its servers.
+            let cwd = self.source.layer.is_project().then(|| directory.to_owned());
+            self.secrets.get(&SecretRequest { reference, config_dir: directory.to_owned(), working_dir: cwd })
+        };
+        match expand::expand(text, self.environment, &mut secret) {
+            Ok(expanded) => Some(expanded.text),
+            Err(problem) => {
+                let message = format!("{problem}, and '{name}' in {} refers to it", table.section);
+                let fault = ConfigDiagnostic::at(self.source, at, message);
+                self.diagnostics.push(match &problem {
+                    expand::ExpandError::UnsetVariable(variable) => {
+                        fault.hint(format!("set {variable}, or give a default: ${{{variable}:-…}}"))
+                    }
+                    expand::ExpandError::Secret(why) => {
+                        ConfigDiagnostic { cause: why.cause.clone(), hint: why.hint.clone(), ..fault }
+                    }
+                    _ => fault,
+                });
+                None
+            }
+        }
+    }
+
+    pub fn spanned_string(&mut self, table: CheckedTable<'_>, name: &str) -> Option<Spanned<String>> {
+        let member = table.node.get(name)?;
+        let written = member.value.as_str()?;
+        let value = self.expand(table, name, written, member.value.offset)?;
+        // What was written without references has been judged already.
+        let kind = keys::find_key(table.keys, name).map_or(KeyType::String, |key| key.key_type);
+        if let Err(wrong) = keys::check_string(kind, &value) {
+            let message = format!("'{name}' in {} {wrong}", table.section);
+            self.diagnostics.push(ConfigDiagnostic::at(self.source, member.value.offset, message));
+            return None;
+        }
+        Some(Spanned { value, offset: member.value.offset })
+    }
+
+    pub fn string(&mut self, table: CheckedTable<'_>, name: &str) -> Option<String> {
+        self.spanned_string(table, name).map(|set| set.value)
+    }
+
+    pub fn path(&mut self, table: CheckedTable<'_>, name: &str) -> Option<PathBuf> {
+        self.string(table, name).map(|text| resolve_path(self.environment, self.source, &text))
+    }
+
+    pub fn string_list(&mut self, table: CheckedTable<'_>, name: &str) -> Option<Vec<String>> {
+        let ConfigValue::Array(items) = &table.node.get(name)?.value.value else { return None };
+        let texts = items.iter().filter_map(|item| {
+            let text = item.as_str()?;
+            self.expand(table, name, text, item.offset)
+        });
+        Some(texts.collect())
+    }
+
+    pub fn string_map(&mut self, table: CheckedTable<'_>, name: &str) -> Vec<(String, Spanned<String>)> {
+        let Some(member) = table.node.get(name) else { return Vec::new() };
+        let pairs = member.value.members().iter().filter_map(|pair| {
+            let text = pair.value.as_str()?;
+            let value = self.expand(table, &format!("{name}.{}", pair.key), text, pair.value.offset)?;
+            Some((pair.key.clone(), Spanned { value, offset: pair.value.offset }))
+        });
+        pairs.collect()
+    }
+
+    pub fn boolean(&mut self, table: CheckedTable<'_>, name: &str) -> bool {
+        table.node.get(name).is_some_and(|member| member.value.value == ConfigValue::Bool(true))
+    }
+
+    pub fn integer(&mut self, table: CheckedTable<'_>, name: &str) -> Option<u16> {
+        match table.node.get(name)?.value.value {
+            ConfigValue::Integer(number) => u16::try_from(number).ok(),
+            _ => None,
+        }
+    }
+
+    pub fn duration(&mut self, table: CheckedTable<'_>, name: &str) -> Option<Duration> {
+        match &table.node.get(name)?.value.value {
+            ConfigValue::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+            ConfigValue::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            _ => self.string(table, name).and_then(|text| keys::parse_duration(&text).ok()),
+        }
+    }
+
+    pub fn inherit_env(&mut self, table: CheckedTable<'_>, name: &str) -> InheritEnv {
+        match table.node.get(name).map(|member| &member.value.value) {
+            Some(ConfigValue::Bool(false)) => InheritEnv::Nothing,
+            Some(ConfigValue::Array(_)) => InheritEnv::Only(self.string_list(table, name).unwrap_or_default()),
+            _ => InheritEnv::All,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The secrets that configured strings refer to by `${keychain:NAME}` and `${command:LINE}`.
+//!
+//! Nothing is fetched here: reading an entry asks for values, and notes those that are not known yet. Whoever
+//! reads it fetches them and reads again, so that only what is used is ever fetched. Where an entry is only
+//! looked at (`config check`), references are judged and nothing is fetched at all.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use crate::secret::Secret;
+
+/// A secret that a string refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SecretReference {
+    /// The secret of this name in the credential store.
+    Keychain(String),
+    /// What this command line prints; no shell is run.
+    Command(String),
+}
+
+/// A reference and where it counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SecretRequest {
+    /// The secret.
+    pub reference: SecretReference,
+    /// The directory of the configuration file, to which a program's path is relative.
+    pub config_dir: PathBuf,
+    /// The directory in which a command runs, where it is not the one that we are in.
+    pub working_dir: Option<PathBuf>,
+}
+
+/// Why a secret cannot be had. It never says anything about its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretError {
+    /// What is wrong, to be followed by what refers to it.
+    pub message: String,
+    /// Why.
+    pub cause: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl SecretError {
+    /// For this reason.
+    pub fn new(message: impl Into<String>) -> Self {
+        SecretError { message: message.into(), cause: None, hint: None }
+    }
+
+    /// Sets the reason behind it.
+    #[must_use]
+    pub fn cause(self, cause: impl Into<String>) -> Self {
+        SecretError { cause: Some(cause.into()), ..self }
+    }
+
+    /// Sets what to do.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        SecretError { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// What became of a secret.
+pub type SecretResult = Result<Secret, SecretError>;
+
+/// Says why a secret could not be had, where that can be told without fetching it.
+pub type SecretChecker<'a> = Box<dyn Fn(&SecretRequest) -> Result<(), SecretError> + 'a>;
+
+/// The values of secrets, as far as they are known.
+#[derive(Default)]
+pub struct Secrets<'a> {
+    resolved: RefCell<HashMap<SecretRequest, SecretResult>>,
+    missing: RefCell<Vec<SecretRequest>>,
+    checker: Option<SecretChecker<'a>>,
+}
+
+impl<'a> Secrets<'a> {
+    /// Has a stand-in for every value that `judge` finds nothing wrong with.
+    #[must_use]
+    pub fn placeholders_checked_by(judge: impl Fn(&SecretRequest) -> Result<(), SecretError> + 'a) -> Self {
+        Secrets { checker: Some(Box::new(judge)), ..Secrets::default() }
+    }
+
+    /// Has a stand-in for every value.
+    #[must_use]
+    pub fn placeholders() -> Self {
+        Secrets::placeholders_checked_by(|_| Ok(()))
+    }
+
+    /// The value; one that is not known yet is noted as wanted.
+    pub(crate) fn get(&self, request: &SecretRequest) -> Result<String, SecretError> {
+        if let Some(judge) = &self.checker {
+            return judge(request).map(|()| "secret".to_owned());
+        }
+        if let Some(outcome) = self.resolved.borrow().get(request) {
+            return outcome.as_ref().map(|secret| secret.reveal().to_owned()).map_err(Clone::clone);
+        }
+        let mut wanted = self.missing.borrow_mut();
+        if !wanted.contains(request) {
+            wanted.push(request.clone());
+        }
+        Err(SecretError::new("a secret was not fetched"))
+    }
+
+    /// What was asked for and is not known; it is to be fetched, told, and the entry to be read again.
+    #[must_use]
+    pub fn take_missing(&self) -> Vec<SecretRequest> {
+        std::mem::take(&mut self.missing.borrow_mut())
+    }
+
+    /// Tells what became of a secret.
+    pub fn set_result(&self, request: SecretRequest, outcome: SecretResult) {
+        self.resolved.borrow_mut().insert(request, outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(name: &str) -> SecretRequest {
+        SecretRequest {
+            reference: SecretReference::Keychain(name.to_owned()),
+            config_dir: PathBuf::new(),
+            working_dir: None,
+        }
+    }
+
+    #[test]
+    fn a_requested_secret_is_missing_until_it_is_set() {
+        let secrets = Secrets::default();
+        assert!(secrets.get(&request("a")).is_err() && secrets.get(&request("a")).is_err());
+        assert_eq!(secrets.take_missing(), [request("a")]);
+        secrets.set_result(request("a"), Ok(Secret::new("value")));
+        assert_eq!(secrets.get(&request("a")).as_deref(), Ok("value"));
+        secrets.set_result(request("b"), Err(SecretError::new("gone")));
+        assert_eq!(secrets.get(&request("b")), Err(SecretError::new("gone")));
+        assert!(secrets.take_missing().is_empty());
+    }
+
+    #[test]
+    fn placeholders_fetch_no_secret() {
+        let secrets = Secrets::placeholders_checked_by(|asked| match &asked.reference {
+            SecretReference::Keychain(name) if name == "gone" => Err(SecretError::new("gone")),
+            _ => Ok(()),
+        });
+        assert!(secrets.get(&request("a")).is_ok() && secrets.get(&request("gone")).is_err());
+        assert!(secrets.take_missing().is_empty());
+    }
+}

@@ -1,0 +1,164 @@
+//! Prompts as the messages of a conversation.
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::ModelApi;
+use super::results::{anthropic_block, block_text, data_url, gemini_inline_data, is_image};
+use crate::output::content::{BinaryContent, ContentBlock};
+use crate::protocol::rpc::parse_value;
+use crate::protocol::views::member;
+
+/// The messages of a `prompts/get` result, as a JSON array for this API; `None` where it has no list of them.
+#[must_use]
+pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
+    let all: Vec<&RawValue> = serde_json::from_str(member(result, "messages")?.get()).ok()?;
+    let mut made: Vec<(bool, Vec<Value>)> = Vec::new();
+    for message in all {
+        let role = member(message, "role").and_then(|raw| parse_value(raw.get()));
+        let from_model = role.is_some_and(|role| role == "assistant");
+        let content = member(message, "content");
+        // 2024-11-05 to today: one block; some servers send several, or a bare text.
+        let blocks: Vec<ContentBlock> = match content.map(RawValue::get) {
+            None => Vec::new(),
+            Some(list) if list.starts_with('[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
+                items.into_iter().map(ContentBlock::parse).collect()
+            }
+            Some(text) if text.starts_with('"') => {
+                let text = parse_value(text).and_then(|value| value.as_str().map(ToOwned::to_owned));
+                vec![ContentBlock::Text(text.unwrap_or_default())]
+            }
+            Some(_) => content.map(ContentBlock::parse).into_iter().collect(),
+        };
+        let parts: Vec<Value> = blocks.iter().map(|block| content_part(api, from_model, block)).collect();
+        match made.last_mut() {
+            // Whoever speaks twice in a row speaks once: some APIs want the roles to take turns.
+            Some((role, before)) if *role == from_model => before.extend(parts),
+            _ => made.push((from_model, parts)),
+        }
+    }
+    Some(made.into_iter().map(|(from_model, parts)| message_json(api, from_model, parts)).collect())
+}
+
+fn message_json(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
+    let role = match (from_model, api) {
+        (false, _) => "user",
+        (true, ModelApi::Gemini) => "model",
+        (true, _) => "assistant",
+    };
+    if api == ModelApi::Gemini {
+        json!({"role": role, "parts": parts})
+    } else {
+        json!({"role": role, "content": parts})
+    }
+}
+
+fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock) -> Value {
+    match api {
+        // The model's own words are text, whatever they were.
+        ModelApi::Anthropic if from_model => json!({"type": "text", "text": block_text(block)}),
+        ModelApi::Anthropic => anthropic_block(block),
+        ModelApi::OpenAiChat => match block {
+            ContentBlock::Binary(binary) if is_image(binary) && !from_model => {
+                json!({"type": "image_url", "image_url": {"url": data_url(binary)}})
+            }
+            ContentBlock::Binary(binary) if audio_format(binary).is_some() && !from_model => {
+                json!({"type": "input_audio", "input_audio": {"data": binary.data, "format": audio_format(binary)}})
+            }
+            other => json!({"type": "text", "text": block_text(other)}),
+        },
+        ModelApi::OpenAiResponses => match block {
+            ContentBlock::Binary(binary) if is_image(binary) && !from_model => {
+                json!({"type": "input_image", "image_url": data_url(binary), "detail": "auto"})
+            }
+            other => {
+                let kind = if from_model { "output_text" } else { "input_text" };
+                json!({"type": kind, "text": block_text(other)})
+            }
+        },
+        ModelApi::Gemini => match block {
+            ContentBlock::Binary(binary) if binary.mime.is_some() => gemini_inline_data(binary),
+            other => json!({"text": block_text(other)}),
+        },
+    }
+}
+
+/// The name that OpenAI has for a kind of sound.
+fn audio_format(binary: &BinaryContent) -> Option<&'static str> {
+    match binary.mime.as_deref()? {
+        "audio/wav" | "audio/x-wav" | "audio/wave" => Some("wav"),
+        "audio/mpeg" | "audio/mp3" => Some("mp3"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const PROMPT: &str = r#"{"messages":[
+        {"role":"user","content":{"type":"text","text":"Look:"}},
+        {"role":"user","content":{"type":"image","mimeType":"image/png","data":"iVBO"}},
+        {"role":"assistant","content":{"type":"text","text":"I see."}},
+        {"role":"user","content":{"type":"resource","resource":{"uri":"file:///a","text":"body"}}}]}"#;
+
+    fn made(api: ModelApi, result: &str) -> Option<Value> {
+        prompt_messages(api, &RawValue::from_string(result.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn each_api_gets_its_messages() {
+        let text = |kind: &str, text: &str| json!({"type": kind, "text": text});
+        assert_eq!(
+            made(ModelApi::Anthropic, PROMPT).unwrap(),
+            json!([
+                {"role": "user", "content": [text("text", "Look:"),
+                    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]},
+                {"role": "assistant", "content": [text("text", "I see.")]},
+                {"role": "user", "content": [text("text", "body")]},
+            ])
+        );
+        assert_eq!(
+            made(ModelApi::OpenAiChat, PROMPT).unwrap(),
+            json!([
+                {"role": "user", "content": [text("text", "Look:"),
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}]},
+                {"role": "assistant", "content": [text("text", "I see.")]},
+                {"role": "user", "content": [text("text", "body")]},
+            ])
+        );
+        assert_eq!(
+            made(ModelApi::OpenAiResponses, PROMPT).unwrap(),
+            json!([
+                {"role": "user", "content": [text("input_text", "Look:"),
+                    {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "auto"}]},
+                {"role": "assistant", "content": [text("output_text", "I see.")]},
+                {"role": "user", "content": [text("input_text", "body")]},
+            ])
+        );
+        assert_eq!(
+            made(ModelApi::Gemini, PROMPT).unwrap(),
+            json!([
+                {"role": "user", "parts": [{"text": "Look:"}, {"inlineData": {"mimeType": "image/png", "data": "iVBO"}}]},
+                {"role": "model", "parts": [{"text": "I see."}]},
+                {"role": "user", "parts": [{"text": "body"}]},
+            ])
+        );
+    }
+
+    #[test]
+    fn odd_content_is_kept_and_sound_has_its_form() {
+        let of = |content: &str| {
+            made(ModelApi::OpenAiChat, &format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#))
+        };
+        let part = |content: &str| of(content).unwrap()[0]["content"][0].clone();
+        assert_eq!(part(r#""bare""#), json!({"type": "text", "text": "bare"}));
+        assert_eq!(part(r#"[{"type":"text","text":"a"}]"#), json!({"type": "text", "text": "a"}));
+        let wav = json!({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}});
+        assert_eq!(part(r#"{"type":"audio","mimeType":"audio/wav","data":"UklG"}"#), wav);
+        assert_eq!(made(ModelApi::OpenAiChat, r#"{"messages":7}"#), None);
+        assert_eq!(made(ModelApi::OpenAiChat, "{}"), None);
+    }
+}

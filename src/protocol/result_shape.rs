@@ -1,0 +1,203 @@
+//! Whether a result has the shape that the protocol gives it: what is wrong with it, in words.
+//!
+//! Lenient where real servers are sloppy and nothing is lost by it: members that are missing or `null` and can be
+//! done without, content types that are not known, a prompt's content as a list or a bare string.
+
+use serde_json::value::RawValue;
+
+use super::method;
+use super::views::{member, members};
+
+/// What is wrong with the result of this method; `None` where nothing is, or the method's result is not looked at.
+#[must_use]
+pub fn shape_error(asked: &str, result: &RawValue) -> Option<String> {
+    match asked {
+        method::TOOLS_CALL => check_tool_result(result),
+        method::RESOURCES_READ => check_read_result(result),
+        method::PROMPTS_GET => check_prompt_result(result),
+        _ => None,
+    }
+}
+
+fn check_tool_result(result: &RawValue) -> Option<String> {
+    if let Some(wrong) = type_error(result, "the result", "an object") {
+        return Some(wrong);
+    }
+    if let Some(failed) = non_null_member(result, "isError")
+        && let Some(wrong) = type_error(failed, "isError", "a boolean")
+    {
+        return Some(wrong);
+    }
+    let content = non_null_member(result, "content")?;
+    parse_list(content).map_or_else(
+        || type_error(content, "content", "a list"),
+        |blocks| check_each(&blocks, "content", check_content_block),
+    )
+}
+
+fn check_read_result(result: &RawValue) -> Option<String> {
+    let entry =
+        |entry: &RawValue, at: &str| type_error(entry, at, "an object").or_else(|| check_text_or_blob(entry, at));
+    match required_list(result, "contents") {
+        Ok(contents) => check_each(&contents, "contents", entry),
+        Err(wrong) => Some(wrong),
+    }
+}
+
+fn check_prompt_result(result: &RawValue) -> Option<String> {
+    let message = |message: &RawValue, at: &str| {
+        if let Some(wrong) = type_error(message, at, "an object").or_else(|| check_string_member(message, at, "role")) {
+            return Some(wrong);
+        }
+        let at = format!("{at}.content");
+        let Some(content) = non_null_member(message, "content") else { return Some(format!("{at} is missing")) };
+        match (parse_list(content), json_type(content)) {
+            (Some(blocks), _) => check_each(&blocks, &at, check_content_block),
+            (None, "a string") => None,
+            _ => check_content_block(content, &at),
+        }
+    };
+    match required_list(result, "messages") {
+        Ok(messages) => check_each(&messages, "messages", message),
+        Err(wrong) => Some(wrong),
+    }
+}
+
+/// A content block.
+fn check_content_block(block: &RawValue, at: &str) -> Option<String> {
+    if let Some(wrong) = type_error(block, at, "an object").or_else(|| check_string_member(block, at, "type")) {
+        return Some(wrong);
+    }
+    let kind: String = serde_json::from_str(member(block, "type")?.get()).unwrap_or_default();
+    match kind.as_str() {
+        "text" => check_string_member(block, at, "text"),
+        "image" | "audio" => check_string_member(block, at, "data"),
+        "resource_link" => check_string_member(block, at, "uri"),
+        "resource" => {
+            let at = format!("{at}.resource");
+            match non_null_member(block, "resource") {
+                None => Some(format!("{at} is missing")),
+                Some(resource) => type_error(resource, &at, "an object").or_else(|| check_text_or_blob(resource, &at)),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn check_text_or_blob(entry: &RawValue, at: &str) -> Option<String> {
+    let given = ["text", "blob"].into_iter().find(|name| non_null_member(entry, name).is_some());
+    given.map_or_else(|| Some(format!("{at} has neither text nor blob")), |name| check_string_member(entry, at, name))
+}
+
+/// A member that must be a string.
+fn check_string_member(object: &RawValue, at: &str, name: &str) -> Option<String> {
+    match non_null_member(object, name) {
+        None => Some(format!("{at}.{name} is missing")),
+        Some(value) => type_error(value, &format!("{at}.{name}"), "a string"),
+    }
+}
+
+/// The elements of a list that must be there.
+fn required_list<'a>(result: &'a RawValue, name: &str) -> Result<Vec<&'a RawValue>, String> {
+    if let Some(wrong) = type_error(result, "the result", "an object") {
+        return Err(wrong);
+    }
+    let Some(value) = non_null_member(result, name) else { return Err(format!("{name} is missing")) };
+    parse_list(value).ok_or_else(|| type_error(value, name, "a list").unwrap_or_default())
+}
+
+fn check_each(all: &[&RawValue], name: &str, judge: impl Fn(&RawValue, &str) -> Option<String>) -> Option<String> {
+    all.iter().enumerate().find_map(|(n, one)| judge(one, &format!("{name}[{n}]")))
+}
+
+/// A member that is neither missing nor `null`.
+fn non_null_member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    member(object, name).filter(|raw| raw.get() != "null")
+}
+
+fn parse_list(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn type_error(value: &RawValue, at: &str, wanted: &str) -> Option<String> {
+    let is = json_type(value);
+    let broken = wanted == "an object" && is == wanted && members(value).is_none();
+    (is != wanted || broken).then(|| format!("{at} is {is}, not {wanted}"))
+}
+
+fn json_type(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn error_of(asked: &str, text: &str) -> Option<String> {
+        shape_error(asked, &RawValue::from_string(text.to_owned()).unwrap())
+    }
+
+    #[test]
+    fn results_of_tools() {
+        for (text, wrong) in [
+            ("null", "the result is null, not an object"),
+            (r#""x""#, "the result is a string, not an object"),
+            ("[1]", "the result is a list, not an object"),
+            (r#"{"content":"x"}"#, "content is a string, not a list"),
+            (r#"{"content":[],"isError":"yes"}"#, "isError is a string, not a boolean"),
+            (r#"{"content":[{"type":"text","text":5}]}"#, "content[0].text is a number, not a string"),
+            (r#"{"content":[{"type":"text"}]}"#, "content[0].text is missing"),
+            (r#"{"content":[{"type":"text","text":""},{}]}"#, "content[1].type is missing"),
+            (r#"{"content":[7]}"#, "content[0] is a number, not an object"),
+            (r#"{"content":[{"type":"image","mimeType":"a/b"}]}"#, "content[0].data is missing"),
+            (r#"{"content":[{"type":"resource","resource":{}}]}"#, "content[0].resource has neither text nor blob"),
+            (r#"{"content":[{"type":"resource"}]}"#, "content[0].resource is missing"),
+            (r#"{"content":[{"type":"resource_link","uri":true}]}"#, "content[0].uri is a boolean, not a string"),
+        ] {
+            assert_eq!(error_of(method::TOOLS_CALL, text).as_deref(), Some(wrong), "{text}");
+        }
+        for sloppy in [
+            "{}",
+            r#"{"structuredContent":1}"#,
+            r#"{"content":null,"structuredContent":null,"isError":null}"#,
+            r#"{"content":[{"type":"hologram","x":1}],"more":1}"#,
+            r#"{"content":[{"type":"te\u0078t","text":"a"}]}"#,
+            r#"{"content":[{"type":"image","data":"%%"}]}"#,
+        ] {
+            assert_eq!(error_of(method::TOOLS_CALL, sloppy), None, "{sloppy}");
+        }
+        assert_eq!(error_of(method::TOOLS_LIST, "null"), None);
+    }
+
+    #[test]
+    fn resources_and_prompts() {
+        let (read, get) = (method::RESOURCES_READ, method::PROMPTS_GET);
+        for (asked, text, wrong) in [
+            (read, "{}", "contents is missing"),
+            (read, r#"{"contents":{}}"#, "contents is an object, not a list"),
+            (read, r#"{"contents":[{"uri":"a"}]}"#, "contents[0] has neither text nor blob"),
+            (read, r#"{"contents":[{"text":"a"},{"blob":1}]}"#, "contents[1].blob is a number, not a string"),
+            (get, "7", "the result is a number, not an object"),
+            (get, r#"{"messages":[{"content":"x"}]}"#, "messages[0].role is missing"),
+            (get, r#"{"messages":[{"role":"user"}]}"#, "messages[0].content is missing"),
+            (get, r#"{"messages":[{"role":"user","content":{"type":"text"}}]}"#, "messages[0].content.text is missing"),
+            (
+                get,
+                r#"{"messages":[{"role":"user","content":[1]}]}"#,
+                "messages[0].content[0] is a number, not an object",
+            ),
+        ] {
+            assert_eq!(error_of(asked, text).as_deref(), Some(wrong), "{text}");
+        }
+        assert_eq!(error_of(read, r#"{"contents":[{"text":"a"},{"text":null,"blob":"AA"}]}"#), None);
+        assert_eq!(error_of(get, r#"{"messages":[{"role":"user","content":"bare"},{"role":"x","content":[]}]}"#), None);
+    }
+}

@@ -1,0 +1,303 @@
+//! What is required, was left out, and has a `default`.
+//!
+//! Generators that describe what a server has after parsing, not what it takes, list such a property as required
+//! (zod's output form). Some servers put the default in by themselves, others fail: given its default, a call is
+//! right for both. A default counts only where the schema accepts it.
+
+use std::cell::Cell;
+
+use serde_json::{Map, Value};
+
+use super::document::SchemaDocument;
+use crate::schema::fast_validator::quick_accepts;
+use crate::schema::types::TypeSet;
+
+/// The deepest nesting of what is looked at.
+const MAX_DEPTH: usize = 128;
+/// How much is looked at: each value, and what is tried, which costs more.
+const MAX_STEPS: usize = 200_000;
+/// What one default costs, and one with members or items.
+const SCALAR_COST: usize = 10;
+const COMPOUND_COST: usize = 100;
+/// What one branch of a choice costs.
+const BRANCH_COST: usize = 50;
+/// How far it is looked for the types that a branch allows.
+const MAX_TYPE_STEPS: usize = 200;
+/// The most that is filled in, in bytes of JSON.
+const MAX_FILLED_BYTES: usize = 1 << 20;
+
+/// An object with the defaults of the required members that it lacks, and those that the objects in it lack.
+#[must_use]
+pub fn with_defaults(document: SchemaDocument<'_>, members: Map<String, Value>) -> Map<String, Value> {
+    match value_with_defaults(document, document.root(), Value::Object(members)) {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// The same for any value and a part of the document.
+pub(super) fn value_with_defaults<'a>(document: SchemaDocument<'a>, schema: &'a Value, mut value: Value) -> Value {
+    DefaultFiller::new(document).fill(schema, &mut value, 0);
+    value
+}
+
+/// The required members that a call has to give, as no default stands in for them.
+#[must_use]
+pub fn required_without_default<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<&'a str> {
+    let parts = document.unconditional_subschemas(schema);
+    let filler = DefaultFiller::new(document);
+    let names = document.required(schema).into_iter();
+    names.filter(|name| filler.usable_default(property_declarations(&parts, name), 0).is_none()).collect()
+}
+
+/// Whether a required property may be left out, because its default stands in for it.
+#[must_use]
+pub fn has_default<'a>(document: SchemaDocument<'a>, property: &'a Value) -> bool {
+    DefaultFiller::new(document).usable_default(std::iter::once(property), 0).is_some()
+}
+
+/// What declares a member in the parts of an object's schema.
+fn property_declarations<'a, 'p>(
+    parts: &'p [&'a Value],
+    name: &'p str,
+) -> impl Iterator<Item = &'a Value> + use<'a, 'p> {
+    parts.iter().filter_map(move |part| part.get("properties")?.get(name))
+}
+
+/// What describes a member that is there, in one part of an object's schema.
+fn member_schema<'a>(part: &'a Value, name: &str) -> Option<&'a Value> {
+    part.get("properties").and_then(|properties| properties.get(name)).or_else(|| part.get("additionalProperties"))
+}
+
+/// What describes an item, in one part of an array's schema.
+fn item_schema(part: &Value, position: usize) -> Option<&Value> {
+    let listed = |keyword: &str| part.get(keyword)?.as_array()?.get(position);
+    let rest = |keyword: &str| part.get(keyword).filter(|schema| schema.is_object());
+    listed("prefixItems").or_else(|| listed("items")).or_else(|| rest("items")).or_else(|| rest("additionalItems"))
+}
+
+struct DefaultFiller<'a> {
+    document: SchemaDocument<'a>,
+    /// How much may still be looked at.
+    steps_left: Cell<usize>,
+    /// How much may still be filled in.
+    bytes_left: Cell<usize>,
+}
+
+impl<'a> DefaultFiller<'a> {
+    fn new(document: SchemaDocument<'a>) -> Self {
+        DefaultFiller { document, steps_left: Cell::new(MAX_STEPS), bytes_left: Cell::new(MAX_FILLED_BYTES) }
+    }
+
+    /// Whether there is that much left of a budget; what is too little is gone, too.
+    fn spend(budget: &Cell<usize>, cost: usize) -> bool {
+        let left = budget.get().checked_sub(cost);
+        budget.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
+    fn fill(&self, schema: &'a Value, value: &mut Value, depth: usize) {
+        let compound = value.is_object() || value.is_array();
+        if !compound || !schema.is_object() || depth > MAX_DEPTH || !Self::spend(&self.steps_left, 1) {
+            return;
+        }
+        let parts = self.document.unconditional_subschemas(schema);
+        match value {
+            Value::Object(members) => self.fill_members(schema, &parts, members, depth),
+            Value::Array(items) => {
+                for (position, value) in items.iter_mut().enumerate() {
+                    for schema in parts.iter().filter_map(|part| item_schema(part, position)) {
+                        self.fill(schema, value, depth + 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+        for part in parts {
+            for choice in ["anyOf", "oneOf"].into_iter().filter_map(|keyword| part.get(keyword)?.as_array()) {
+                self.fill_branch(choice, value, depth);
+            }
+        }
+    }
+
+    fn fill_members(&self, schema: &'a Value, parts: &[&'a Value], members: &mut Map<String, Value>, depth: usize) {
+        for (name, value) in members.iter_mut() {
+            for schema in parts.iter().filter_map(|part| member_schema(part, name)) {
+                self.fill(schema, value, depth + 1);
+            }
+        }
+        for name in self.document.required(schema) {
+            if !members.contains_key(name)
+                && let Some(value) = self.usable_default(property_declarations(parts, name), depth)
+            {
+                members.insert(name.to_owned(), value);
+            }
+        }
+    }
+
+    /// The first default of a property, as far as it fits there.
+    fn usable_default(&self, mut declared: impl Iterator<Item = &'a Value>, depth: usize) -> Option<Value> {
+        let own = |property: &'a Value| {
+            self.document
+                .unconditional_subschemas(property)
+                .into_iter()
+                .find_map(|part| part.get("default"))
+                .map(|value| (property, value))
+        };
+        let (property, default) = declared.find_map(own)?;
+        let cost = if default.is_object() || default.is_array() { COMPOUND_COST } else { SCALAR_COST };
+        if self.bytes_left.get() == 0
+            || !Self::spend(&self.steps_left, cost)
+            || !Self::spend(&self.bytes_left, default.to_string().len())
+        {
+            return None;
+        }
+        let mut value = default.clone();
+        self.fill(property, &mut value, depth + 1);
+        // What a short look cannot tell is left to the check of the whole.
+        (quick_accepts(self.document, property, &value) != Some(false)).then_some(value)
+    }
+
+    /// Fills by the one branch of a choice that the value can be of; of several, by the first that then fits.
+    fn fill_branch(&self, choice: &'a [Value], value: &mut Value, depth: usize) {
+        if !Self::spend(&self.steps_left, choice.len().saturating_mul(BRANCH_COST)) {
+            return;
+        }
+        let kind = TypeSet::of_value(value);
+        let nothing = Map::new();
+        let members = value.as_object().unwrap_or(&nothing);
+        let possible = |branch: &&'a Value| {
+            let kinds = self.document.types_within_budget(branch, &Cell::new(MAX_TYPE_STEPS));
+            kinds.contains(kind) && !self.document.excludes_object(branch, members)
+        };
+        let possible: Vec<&'a Value> = choice.iter().filter(possible).collect();
+        if let [only] = possible.as_slice() {
+            return self.fill(only, value, depth + 1);
+        }
+        if possible.iter().any(|branch| quick_accepts(self.document, branch, value) != Some(false)) {
+            return;
+        }
+        for branch in possible {
+            if !Self::spend(&self.steps_left, COMPOUND_COST) {
+                return;
+            }
+            let mut tried = value.clone();
+            self.fill(branch, &mut tried, depth + 1);
+            if quick_accepts(self.document, branch, &tried) == Some(true) {
+                *value = tried;
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn whole(schema: &Value, value: Value) -> String {
+        value_with_defaults(SchemaDocument::new(schema), schema, value).to_string()
+    }
+
+    #[test]
+    fn what_is_required_and_has_a_default_is_filled_in() {
+        let schema: Value = serde_json::from_str(
+            r##"{"type": "object", "required": ["a", "b", "c", "d"], "properties": {
+                "a": {"type": "string"}, "b": {"type": "number", "default": 1.50},
+                "c": {"$ref": "#/$defs/c"}, "d": {"allOf": [{"default": [9007199254740993, {}]}]},
+                "e": {"type": "integer", "default": 5}},
+                "$defs": {"c": {"type": ["string", "null"], "default": null}}}"##,
+        )
+        .unwrap();
+        assert_eq!(whole(&schema, json!({})), r#"{"b":1.50,"c":null,"d":[9007199254740993,{}]}"#);
+        assert_eq!(
+            whole(&schema, json!({"b": 2, "d": null, "a": "x", "c": "y"})),
+            r#"{"b":2,"d":null,"a":"x","c":"y"}"#
+        );
+        assert_eq!(required_without_default(SchemaDocument::new(&schema), &schema), ["a"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_stands_in_for_nothing() {
+        let of = |property: Value| {
+            let schema = json!({"required": ["x"], "properties": {"x": property}});
+            let missing = required_without_default(SchemaDocument::new(&schema), &schema).len();
+            (whole(&schema, json!({})), missing)
+        };
+        let nothing = ("{}".to_owned(), 1);
+        assert_eq!(of(json!({"type": "integer", "default": "wrong"})), nothing);
+        assert_eq!(of(json!({"type": "string", "default": null})), nothing);
+        assert_eq!(of(json!({"enum": ["a"], "default": "b"})), nothing);
+        assert_eq!(of(json!({"type": "object", "required": ["y"], "default": {}})), nothing);
+        assert_eq!(of(json!({"enum": ["a"]})), nothing);
+        assert_eq!(of(json!(true)), nothing);
+        // A short look cannot tell: the check of the whole does.
+        let unsure = json!({"type": "object", "propertyNames": {"minLength": 1}, "default": {"k": 1}});
+        assert_eq!(of(unsure), (r#"{"x":{"k":1}}"#.to_owned(), 0));
+    }
+
+    #[test]
+    fn objects_that_are_given_are_filled_and_absent_ones_are_not_made() {
+        let inner = json!({"type": "object", "required": ["s", "t"], "properties": {
+            "s": {"enum": ["css", "device"], "default": "css"}, "t": {"type": "string"}}});
+        let schema = json!({"type": "object", "required": ["must"], "properties": {
+            "must": inner, "o": inner, "maybe": {"anyOf": [inner, {"type": "null"}]},
+            "many": {"type": "array", "items": {"$ref": "#/properties/o"}},
+            "pair": {"prefixItems": [{"type": "integer"}, inner]}, "map": {"additionalProperties": inner}}});
+        assert_eq!(whole(&schema, json!({})), "{}");
+        for (given, full) in [
+            (json!({"o": {}}), r#"{"o":{"s":"css"}}"#),
+            (json!({"o": {"s": "device"}}), r#"{"o":{"s":"device"}}"#),
+            (json!({"maybe": {}}), r#"{"maybe":{"s":"css"}}"#),
+            (json!({"maybe": null}), r#"{"maybe":null}"#),
+            (json!({"many": [{}, 5, {"t": "x"}]}), r#"{"many":[{"s":"css"},5,{"t":"x","s":"css"}]}"#),
+            (json!({"pair": [1, {}]}), r#"{"pair":[1,{"s":"css"}]}"#),
+            (json!({"map": {"k": {}}}), r#"{"map":{"k":{"s":"css"}}}"#),
+        ] {
+            assert_eq!(whole(&schema, given), full);
+        }
+    }
+
+    #[test]
+    fn a_default_is_filled_in_turn() {
+        let schema = json!({"required": ["o"], "properties": {"o": {"type": "object", "default": {}, "required": ["s"],
+            "properties": {"s": {"default": 1}, "other": {"default": 2}}}}});
+        assert_eq!(whole(&schema, json!({})), r#"{"o":{"s":1}}"#);
+    }
+
+    #[test]
+    fn the_form_that_is_given_says_which_defaults_count() {
+        let form = |kind: &str, name: &str| {
+            json!({"type": "object", "required": ["kind", name], "properties": {
+                "kind": {"const": kind}, name: {"type": "integer", "default": 7}}})
+        };
+        let told = json!({"oneOf": [form("a", "x"), form("b", "y")]});
+        assert_eq!(whole(&told, json!({"kind": "b"})), r#"{"kind":"b","y":7}"#);
+        assert_eq!(whole(&told, json!({"kind": "c"})), r#"{"kind":"c"}"#);
+        let untold = json!({"anyOf": [
+            {"required": ["p", "q"], "properties": {"p": {"type": "integer"}, "q": {"default": 1}}},
+            {"required": ["r", "s"], "properties": {"r": {"type": "integer"}, "s": {"default": 2}}}]});
+        assert_eq!(whole(&untold, json!({"r": 1})), r#"{"r":1,"s":2}"#);
+        assert_eq!(whole(&untold, json!({"z": 1})), r#"{"z":1}"#);
+        let fitting = json!({"anyOf": [form("a", "x"), {"required": ["kind"]}]});
+        assert_eq!(whole(&fitting, json!({"kind": "a"})), r#"{"kind":"a"}"#);
+    }
+
+    #[test]
+    fn schemas_without_end_come_to_one() {
+        let started = std::time::Instant::now();
+        let half = json!({"$ref": "#", "default": {}});
+        let twice = json!({"type": "object", "required": ["l", "r"], "properties": {"l": half, "r": half}});
+        assert_eq!(whole(&twice, json!({})), "{}");
+        assert_eq!(required_without_default(SchemaDocument::new(&twice), &twice), ["l", "r"]);
+        let choice = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}, {"required": ["x"]}], "allOf": [{"$ref": "#"}]});
+        assert_eq!(whole(&choice, json!({})), "{}");
+        let large = json!({"type": "array", "items": {"required": ["x"], "properties": {
+            "x": {"default": "x".repeat(MAX_FILLED_BYTES / 3)}}}});
+        assert!(whole(&large, json!(vec![json!({}); 1000])).len() < 2 * MAX_FILLED_BYTES);
+        assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+    }
+}

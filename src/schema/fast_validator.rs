@@ -1,0 +1,364 @@
+//! The validator for everyday schemas.
+//!
+//! Nearly all tools use a handful of keywords. Judging those here takes some thousand instructions, where the
+//! full validator first compiles its meta-schema, which costs more than the whole start of mcpipe
+//! (`docs/dependencies.md`). Whatever is not understood here completely is declined, at the moment an instance
+//! meets it; a test holds that both validators agree.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Number, Value};
+
+use super::document::SchemaDocument;
+use super::number;
+use super::problem::ArgumentProblem;
+use crate::schema::types::TypeSet;
+
+/// The most judgements before the full validator, which has a clock, takes over.
+const MAX_STEPS: usize = 50_000;
+/// The most judgements of a short look.
+const QUICK_MAX_STEPS: usize = 1_000;
+/// The deepest nesting of judgements; a schema that refers to itself for ever ends here.
+const MAX_DEPTH: usize = 200;
+/// The largest compiled pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+/// The longest array whose items are compared with each other.
+const MAX_COMPARED_ITEMS: usize = 200;
+
+/// Judges `value` by `schema`, a part of `document`; `None` where it is declined.
+pub(super) fn validate_fast<'a>(
+    document: SchemaDocument<'a>,
+    schema: &'a Value,
+    value: &Value,
+) -> Option<Vec<ArgumentProblem>> {
+    let mut check = FastValidator { document, steps_left: MAX_STEPS, path: Vec::new(), problems: Vec::new() };
+    check.validate(schema, value, 0)?;
+    Some(check.problems)
+}
+
+/// Whether `schema` accepts `value`, as far as a short look tells; `None` where it does not.
+pub(super) fn quick_accepts<'a>(document: SchemaDocument<'a>, schema: &'a Value, value: &Value) -> Option<bool> {
+    let mut check = FastValidator { document, steps_left: QUICK_MAX_STEPS, path: Vec::new(), problems: Vec::new() };
+    check.validate(schema, value, 0)?;
+    Some(check.problems.is_empty())
+}
+
+struct FastValidator<'a> {
+    document: SchemaDocument<'a>,
+    /// How many judgements are left.
+    steps_left: usize,
+    path: Vec<String>,
+    problems: Vec<ArgumentProblem>,
+}
+
+/// What a judgement returns: `None` declines.
+type Decided = Option<()>;
+
+impl<'a> FastValidator<'a> {
+    fn validate(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Decided {
+        self.steps_left = self.steps_left.checked_sub(1).filter(|_| depth <= MAX_DEPTH)?;
+        let members = match schema {
+            Value::Bool(true) => return Some(()),
+            Value::Bool(false) => {
+                self.report(ArgumentProblem::new(&self.path, "nothing is accepted here"));
+                return Some(());
+            }
+            Value::Object(members) => members,
+            _ => return None,
+        };
+        if let Some(reference) = members.get("$ref") {
+            let target = self.document.resolve_reference(reference.as_str()?)?;
+            self.validate(target, value, depth + 1)?;
+            if self.document.dialect().ref_ignores_siblings() {
+                return Some(());
+            }
+        }
+        if ["if", "$dynamicRef", "$recursiveRef"].iter().any(|keyword| members.contains_key(*keyword)) {
+            return None;
+        }
+        self.validate_type_and_enum(members, value)?;
+        match value {
+            Value::Object(object) => self.validate_object(schema, members, object, depth)?,
+            Value::Array(items) => self.validate_array(members, items, depth)?,
+            Value::String(text) => self.validate_string(members, text, value)?,
+            Value::Number(number) => self.validate_number(members, number, value)?,
+            Value::Bool(_) | Value::Null => {}
+        }
+        self.validate_compositions(members, value, depth)
+    }
+
+    fn report(&mut self, problem: ArgumentProblem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Judges apart: the problems are returned, not reported.
+    fn validate_separately(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Option<Vec<ArgumentProblem>> {
+        let before = std::mem::take(&mut self.problems);
+        let judged = self.validate(schema, value, depth + 1);
+        let found = std::mem::replace(&mut self.problems, before);
+        judged.map(|()| found)
+    }
+
+    /// Judges one member or item.
+    fn validate_child(&mut self, step: String, schema: &'a Value, value: &Value, depth: usize) -> Decided {
+        self.path.push(step);
+        let judged = self.validate(schema, value, depth + 1);
+        self.path.pop();
+        judged
+    }
+
+    fn validate_type_and_enum(&mut self, members: &'a Map<String, Value>, value: &Value) -> Decided {
+        if let Some(keyword) = members.get("type") {
+            let kinds = TypeSet::from_keyword(keyword)?;
+            if !kinds.contains(TypeSet::of_value(value)) {
+                self.report(ArgumentProblem::wrong_type(&self.path, kinds, value));
+                return Some(());
+            }
+        }
+        let constant = members.get("const").map(std::slice::from_ref);
+        let listed = members.get("enum").map(|values| values.as_array().map(Vec::as_slice));
+        for allowed in [constant, listed.map_or(Some(None), |list| list.map(Some))?].into_iter().flatten() {
+            if !contains_equal(allowed, value)? {
+                self.report(ArgumentProblem::not_in_enum(&self.path, allowed, value));
+            }
+        }
+        Some(())
+    }
+
+    fn validate_object(
+        &mut self,
+        schema: &'a Value,
+        members: &'a Map<String, Value>,
+        object: &Map<String, Value>,
+        depth: usize,
+    ) -> Decided {
+        const UNSUPPORTED: [&str; 6] = [
+            "patternProperties",
+            "propertyNames",
+            "dependentRequired",
+            "dependentSchemas",
+            "dependencies",
+            "unevaluatedProperties",
+        ];
+        if !object.is_empty() && UNSUPPORTED.iter().any(|keyword| members.contains_key(*keyword)) {
+            return None;
+        }
+        for name in members.get("required").and_then(Value::as_array).into_iter().flatten() {
+            let name = name.as_str()?;
+            if !object.contains_key(name) {
+                let path: Vec<String> = self.path.iter().cloned().chain([name.to_owned()]).collect();
+                self.report(ArgumentProblem::missing(&path));
+            }
+        }
+        let properties = members.get("properties").and_then(Value::as_object);
+        for (name, value) in object {
+            match properties.and_then(|properties| properties.get(name)) {
+                Some(schema) => self.validate_child(name.clone(), schema, value, depth)?,
+                None => match members.get("additionalProperties") {
+                    None | Some(Value::Bool(true)) => {}
+                    Some(Value::Bool(false)) => {
+                        let path: Vec<String> = self.path.iter().cloned().chain([name.clone()]).collect();
+                        let known = self.document.property_names(schema);
+                        self.report(ArgumentProblem::unknown_parameter(&path, known));
+                    }
+                    Some(schema) => self.validate_child(name.clone(), schema, value, depth)?,
+                },
+            }
+        }
+        self.validate_count(members, ["minProperties", "maxProperties"], object.len(), "member", "members")
+    }
+
+    fn validate_array(&mut self, members: &'a Map<String, Value>, items: &[Value], depth: usize) -> Decided {
+        const UNSUPPORTED: [&str; 4] = ["contains", "prefixItems", "unevaluatedItems", "additionalItems"];
+        if UNSUPPORTED.iter().any(|keyword| members.contains_key(*keyword)) {
+            return None;
+        }
+        match members.get("items") {
+            None => {}
+            Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
+                for (position, item) in items.iter().enumerate() {
+                    self.validate_child(position.to_string(), schema, item, depth)?;
+                }
+            }
+            Some(_) => return None,
+        }
+        if members.get("uniqueItems") == Some(&Value::Bool(true)) {
+            if items.len() > MAX_COMPARED_ITEMS {
+                return None;
+            }
+            for (position, item) in items.iter().enumerate() {
+                if contains_equal(&items[..position], item)? {
+                    self.report(ArgumentProblem::new(&self.path, "holds the same item twice"));
+                    break;
+                }
+            }
+        }
+        self.validate_count(members, ["minItems", "maxItems"], items.len(), "item", "items")
+    }
+
+    fn validate_string(&mut self, members: &'a Map<String, Value>, text: &str, value: &Value) -> Decided {
+        if let Some(pattern) = members.get("pattern") {
+            let pattern = pattern.as_str()?;
+            if !matches_pattern(pattern, text)? {
+                self.report(ArgumentProblem::pattern_mismatch(&self.path, pattern).with_value(value));
+            }
+        }
+        let before = self.problems.len();
+        self.validate_count(members, ["minLength", "maxLength"], text.chars().count(), "character", "characters")?;
+        for problem in &mut self.problems[before..] {
+            *problem = problem.clone().with_value(value);
+        }
+        Some(())
+    }
+
+    fn validate_number(&mut self, members: &'a Map<String, Value>, number: &Number, value: &Value) -> Decided {
+        type LimitTest = fn(Ordering) -> bool;
+        let limits: [(&str, LimitTest, &str); 4] = [
+            ("minimum", Ordering::is_ge, "at least"),
+            ("maximum", Ordering::is_le, "at most"),
+            ("exclusiveMinimum", Ordering::is_gt, "more than"),
+            ("exclusiveMaximum", Ordering::is_lt, "less than"),
+        ];
+        for (keyword, fits, words) in limits {
+            let Some(limit) = members.get(keyword) else { continue };
+            let Value::Number(bound) = limit else { return None };
+            if !fits(number::compare(number, bound)?) {
+                self.report(ArgumentProblem::new(&self.path, format!("must be {words} {bound}")).with_value(value));
+            }
+        }
+        if let Some(step) = members.get("multipleOf") {
+            // Only whole numbers: what divides a decimal fraction evenly is for the full validator to say.
+            let whole = |number: &Number| number::plain_integer(number)?.parse::<i64>().ok();
+            let step = whole(step.as_number()?).filter(|step| *step > 0)?;
+            if whole(number)? % step != 0 {
+                self.report(
+                    ArgumentProblem::new(&self.path, format!("must be a multiple of {step}")).with_value(value),
+                );
+            }
+        }
+        Some(())
+    }
+
+    fn validate_count(
+        &mut self,
+        members: &'a Map<String, Value>,
+        [least, most]: [&str; 2],
+        count: usize,
+        one: &str,
+        many: &str,
+    ) -> Decided {
+        let limit = |keyword: &str| match members.get(keyword) {
+            None => Some(None),
+            Some(value) => value.as_u64().map(Some),
+        };
+        let unit = |limit: u64| if limit == 1 { one } else { many };
+        let count = count as u64;
+        let (least, most) = (limit(least)?, limit(most)?);
+        if let Some(least) = least.filter(|least| count < *least) {
+            self.report(ArgumentProblem::new(&self.path, format!("needs at least {least} {}", unit(least))));
+        }
+        if let Some(most) = most.filter(|most| count > *most) {
+            self.report(ArgumentProblem::new(&self.path, format!("takes at most {most} {}", unit(most))));
+        }
+        Some(())
+    }
+
+    fn validate_compositions(&mut self, members: &'a Map<String, Value>, value: &Value, depth: usize) -> Decided {
+        for schema in branch_schemas(members, "allOf")? {
+            self.validate(schema, value, depth + 1)?;
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            let schemas = branch_schemas(members, keyword)?;
+            if schemas.is_empty() {
+                continue;
+            }
+            let trials: Vec<Vec<ArgumentProblem>> =
+                schemas.iter().map(|schema| self.validate_separately(schema, value, depth)).collect::<Option<_>>()?;
+            match trials.iter().filter(|problems| problems.is_empty()).count() {
+                0 => match schemas.iter().map(|schema| schema.get("const").cloned()).collect::<Option<Vec<Value>>>() {
+                    // The titled choice of elicitation forms: oneOf of constants.
+                    Some(constants) => self.report(ArgumentProblem::not_in_enum(&self.path, &constants, value)),
+                    None => {
+                        for problem in ArgumentProblem::no_branch_matches(&self.path, value, trials) {
+                            self.report(problem);
+                        }
+                    }
+                },
+                1 => {}
+                _ if keyword == "oneOf" => {
+                    self.report(
+                        ArgumentProblem::new(&self.path, "fits several forms that exclude each other")
+                            .with_value(value),
+                    );
+                }
+                _ => {}
+            }
+        }
+        if let Some(schema) = members.get("not")
+            && self.validate_separately(schema, value, depth)?.is_empty()
+        {
+            self.report(ArgumentProblem::new(&self.path, "must not have this form").with_value(value));
+        }
+        Some(())
+    }
+}
+
+/// Whether a pattern of ECMA-262 is found in the text.
+///
+/// Patterns that look around or back are declined: they need an engine that can run away, and the full
+/// validator runs it against the clock. What is left matches in linear time.
+fn matches_pattern(pattern: &str, text: &str) -> Option<bool> {
+    let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
+    let pattern = regex::RegexBuilder::new(&translated).size_limit(MAX_PATTERN_BYTES).build().ok()?;
+    Some(pattern.is_match(text))
+}
+
+/// The subschemas under a keyword; empty where it is absent.
+fn branch_schemas<'a>(members: &'a Map<String, Value>, keyword: &str) -> Option<&'a [Value]> {
+    match members.get(keyword) {
+        None => Some(&[]),
+        Some(value) => value.as_array().map(Vec::as_slice),
+    }
+}
+
+fn contains_equal(values: &[Value], value: &Value) -> Option<bool> {
+    for other in values {
+        if json_equal(other, value)? {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// Equality as JSON Schema means it: numbers by value, members in any order.
+fn json_equal(left: &Value, right: &Value) -> Option<bool> {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => Some(number::compare(left, right)? == Ordering::Equal),
+        (Value::Array(left), Value::Array(right)) => {
+            if left.len() != right.len() {
+                return Some(false);
+            }
+            for (left, right) in left.iter().zip(right) {
+                if !json_equal(left, right)? {
+                    return Some(false);
+                }
+            }
+            Some(true)
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            if left.len() != right.len() {
+                return Some(false);
+            }
+            for (name, left) in left {
+                match right.get(name) {
+                    Some(right) if json_equal(left, right)? => {}
+                    _ => return Some(false),
+                }
+            }
+            Some(true)
+        }
+        (left, right) => Some(left == right),
+    }
+}

@@ -1,0 +1,196 @@
+//! Whose memory it is: what a server is told of who we are, in a hash, so that nothing remembered crosses from one
+//! identity to another (`MSG-10`).
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use sha2::{Digest, Sha256};
+
+use crate::env::MCPIPE_PREFIX;
+use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint};
+
+/// Variables of the terminal, the window and the shell: another one makes nobody another. Which program is found is
+/// looked at elsewhere ([`stamp`](crate::session::cache::fingerprint)).
+const VOLATILE_VARIABLES: [&str; 33] = [
+    "_",
+    "COLORTERM",
+    "COLUMNS",
+    "DESKTOP_STARTUP_ID",
+    "GPG_TTY",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LC_TERMINAL",
+    "LC_TERMINAL_VERSION",
+    "LINES",
+    "LS_COLORS",
+    "OLDPWD",
+    "PATH",
+    "PS1",
+    "PWD",
+    "SECURITYSESSIONID",
+    "SHLVL",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "STY",
+    "TERM",
+    "TERMCAP",
+    "TERMINFO",
+    "TMUX",
+    "TMUX_PANE",
+    "WINDOW",
+    "WINDOWID",
+    "WINDOWPATH",
+    "WT_PROFILE_ID",
+    "WT_SESSION",
+    "XDG_ACTIVATION_TOKEN",
+    "XDG_SESSION_ID",
+];
+/// How the names of others begin; those of our own are never handed on.
+const VOLATILE_PREFIXES: [&str; 15] = [
+    "ALACRITTY_",
+    "DIRENV_",
+    "GHOSTTY_",
+    "GNOME_TERMINAL_",
+    "ITERM_",
+    "KITTY_",
+    "KONSOLE_",
+    MCPIPE_PREFIX,
+    "TERM_",
+    "TILIX_",
+    "VSCODE_",
+    "VTE_",
+    "WEZTERM_",
+    "ZELLIJ",
+    "_CLAP_",
+];
+
+/// Feeds a text to a hash so that no two rows of texts are the same.
+pub(crate) fn hash_field(hash: &mut Sha256, text: impl AsRef<[u8]>) {
+    let text = text.as_ref();
+    hash.update(text.len().to_le_bytes());
+    hash.update(text);
+}
+
+/// Who we are at this place, with these credentials.
+pub(crate) fn identity_hash(endpoint: &Endpoint, credentials: Option<&str>) -> Sha256 {
+    let mut who = Sha256::new();
+    match endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => hash_http_identity(&mut who, endpoint),
+        Endpoint::Stdio(endpoint) => hash_child_environment(&mut who, endpoint),
+        Endpoint::Unix(_) => {}
+    }
+    hash_field(&mut who, credentials.unwrap_or_default());
+    who
+}
+
+/// Headers and a certificate, which is looked at only where there is one.
+fn hash_http_identity(who: &mut Sha256, endpoint: &HttpEndpoint) {
+    for (name, value) in &endpoint.headers {
+        hash_field(who, name);
+        hash_field(who, value.reveal());
+    }
+    if let Some(cert) = &endpoint.tls.cert {
+        hash_field(who, cert.as_os_str().as_encoded_bytes());
+        hash_field(who, modified_nanos(cert).to_le_bytes());
+    }
+}
+
+/// When a file was changed last, in nanoseconds.
+fn modified_nanos(path: &Path) -> u128 {
+    let time = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos())
+}
+
+/// The variables that the child gets, configured or inherited.
+fn hash_child_environment(who: &mut Sha256, endpoint: &StdioEndpoint) {
+    for (name, value) in &endpoint.env {
+        hash_field(who, name);
+        hash_field(who, value.reveal());
+    }
+    hash_field(who, "inherited");
+    match &endpoint.inherited_env {
+        InheritedEnv::Only(some) => {
+            for (name, value) in some.iter().filter(|(name, _)| !is_volatile(name.as_bytes())) {
+                hash_field(who, name);
+                hash_field(who, value.reveal());
+            }
+        }
+        InheritedEnv::AllBut(names) => {
+            let withheld = |name: &OsString| names.iter().any(|other| name == other.as_str());
+            let mut all: Vec<_> = std::env::vars_os()
+                .filter(|(name, _)| !is_volatile(name.as_encoded_bytes()) && !withheld(name))
+                .collect();
+            // A shell may hand them on in another order.
+            all.sort_unstable();
+            for (name, value) in &all {
+                hash_field(who, name.as_encoded_bytes());
+                hash_field(who, value.as_encoded_bytes());
+            }
+        }
+    }
+}
+
+/// Whether a variable of this name says nothing of who we are.
+fn is_volatile(name: &[u8]) -> bool {
+    VOLATILE_VARIABLES.iter().any(|passing| passing.as_bytes() == name)
+        || VOLATILE_PREFIXES.iter().any(|kind| name.starts_with(kind.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::transport::{HttpMode, TlsOptions};
+
+    fn hash(endpoint: Endpoint) -> Vec<u8> {
+        identity_hash(&endpoint, None).finalize().to_vec()
+    }
+
+    #[test]
+    fn a_different_certificate_is_a_different_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "PEM").unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            path
+        };
+        let (alice, bob) = (file("alice.pem"), file("bob.pem"));
+        let with = |cert: Option<&Path>| {
+            hash(Endpoint::Http(HttpEndpoint {
+                url: "https://example.com/mcp".parse().unwrap(),
+                headers: Vec::new(),
+                mode: HttpMode::Auto,
+                tls: TlsOptions { cert: cert.map(Path::to_owned), ..TlsOptions::default() },
+                proxy: None,
+                unix_socket: None,
+            }))
+        };
+        assert_eq!(with(Some(&alice)), with(Some(&alice)));
+        assert_ne!(with(Some(&alice)), with(Some(&bob)));
+        assert_ne!(with(Some(&alice)), with(None));
+        let before = with(Some(&alice));
+        let file = std::fs::File::options().write(true).open(&alice).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        assert_ne!(with(Some(&alice)), before, "its content may be another");
+    }
+
+    #[test]
+    fn inherited_variables_count_except_volatile_ones() {
+        let with = |pairs: &[(&str, &str)]| {
+            let some = pairs.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();
+            hash(Endpoint::Stdio(StdioEndpoint { inherited_env: InheritedEnv::Only(some), ..StdioEndpoint::default() }))
+        };
+        let alice = with(&[("API_KEY", "alice")]);
+        assert_eq!(with(&[("API_KEY", "alice"), ("TERM_PROGRAM", "x"), ("PWD", "/"), ("TMUX", "1")]), alice);
+        assert_ne!(with(&[("API_KEY", "alice"), ("TERMINAL_KEY", "x")]), alice);
+        assert_ne!(with(&[("API_KEY", "bob")]), alice);
+        assert_ne!(with(&[("API_KEY", "alice"), ("PWD_FILE", "x")]), alice);
+        assert_ne!(with(&[("API_KEYalice", "")]), alice);
+    }
+}

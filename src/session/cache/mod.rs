@@ -1,0 +1,341 @@
+//! What was learned about a server, kept between runs: its era, and its lists while they are fresh.
+//!
+//! A file a target and identity, below the cache directory; reading one is all that a known server costs.
+//! Nothing here is needed: what cannot be read is learned again, what cannot be written is not kept.
+
+pub(crate) mod fingerprint;
+pub(crate) mod identity;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::env::programs::is_path;
+use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::rpc::RawJson;
+use crate::protocol::views::{ListKind, ServerInfo};
+use crate::session::cache::identity::hash_field;
+use crate::target::Target;
+use crate::transport::{Endpoint, HttpMode, TransportKind};
+use crate::util::atomic_write::replace_file;
+use crate::util::hex::hex;
+
+/// How long a legacy verdict is believed: an upgraded server would go on to be spoken to in the old way
+/// without anybody noticing (`ERA-14`).
+const LEGACY_PROFILE_TTL: Duration = Duration::from_secs(24 * 3600);
+/// After what time the list of another identity is removed.
+const LIST_FILE_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a server is believed to end only when it is terminated: then it is given time once more, since a newer
+/// one may want to put things in order.
+const IGNORES_EOF_TTL: Duration = Duration::from_secs(24 * 3600);
+/// How long the lists of a legacy server are fresh; it does not say so itself.
+pub const LEGACY_LIST_TTL: Duration = Duration::from_secs(300);
+
+/// What is believed about a server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerProfile {
+    /// The revision it speaks.
+    pub revision: Revision,
+    /// The transport it speaks it over.
+    pub transport: TransportKind,
+    /// Whether it wants `initialized` acknowledged before the first request.
+    pub requires_initialized_ack: bool,
+    /// Its name and version, for display.
+    pub server: ServerInfo,
+    /// When it was given time to end by itself and had to be terminated all the same, in seconds since 1970; `None`
+    /// where it ends when its input does.
+    pub ignores_eof: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ProfileFile {
+    revision: String,
+    wire: String,
+    patient: bool,
+    learned: u64,
+    name: Option<String>,
+    version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stubborn: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CachedListFile {
+    expires: u64,
+    /// What the server was made of.
+    stamp: Option<String>,
+    /// Whether it is nobody's own.
+    #[serde(default)]
+    shared: bool,
+    items: Vec<RawJson>,
+}
+
+/// The memory of one target.
+#[derive(Default)]
+pub struct ServerCache {
+    dir: Option<PathBuf>,
+    target_key: String,
+    identity_key: String,
+    // Read at most once; what is learned or forgotten meanwhile is kept up here too.
+    profile: Mutex<Option<Option<ServerProfile>>>,
+    /// What the server is started from, and what that was made of when it was first looked at.
+    endpoint: Option<Endpoint>,
+    fingerprint: OnceLock<Option<String>>,
+}
+
+impl ServerCache {
+    /// The memory of this target below `dir`; none where `dir` is `None`. Nothing is read yet.
+    #[must_use]
+    pub fn for_target(target: &Target, dir: Option<&Path>, identity: Option<&str>) -> Self {
+        if dir.is_none() {
+            return ServerCache::default();
+        }
+        let mut place = Sha256::new();
+        let feed_path = |hash: &mut Sha256, path: Option<&Path>| {
+            hash_field(hash, path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default());
+        };
+        hash_field(&mut place, env!("CARGO_PKG_VERSION"));
+        hash_field(&mut place, revision_pin_name(target.protocol));
+        match &target.endpoint {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+                hash_field(&mut place, endpoint.url.as_str());
+                hash_field(&mut place, if endpoint.mode == HttpMode::Sse { "sse" } else { "http" });
+                feed_path(&mut place, endpoint.unix_socket.as_deref());
+            }
+            Endpoint::Unix(endpoint) => {
+                hash_field(&mut place, "unix");
+                feed_path(&mut place, Some(&endpoint.path));
+            }
+            Endpoint::Stdio(endpoint) => {
+                hash_field(&mut place, &endpoint.program);
+                endpoint.args.iter().for_each(|arg| hash_field(&mut place, arg));
+                feed_path(&mut place, endpoint.cwd.as_deref());
+                if endpoint.cwd.is_none() && has_relative_path(endpoint) {
+                    feed_path(&mut place, std::env::current_dir().ok().as_deref());
+                }
+            }
+        }
+        ServerCache {
+            dir: dir.map(|dir| dir.join("servers")),
+            target_key: short_hex(place),
+            identity_key: short_hex(identity::identity_hash(&target.endpoint, identity)),
+            profile: Mutex::default(),
+            endpoint: Some(target.endpoint.clone()).filter(|endpoint| matches!(endpoint, Endpoint::Stdio(_))),
+            fingerprint: OnceLock::new(),
+        }
+    }
+
+    /// Looks at what the server is made of, before it is started: what it lists later is the list of that.
+    pub fn capture_fingerprint(&self) {
+        self.fingerprint();
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.get_or_init(|| self.endpoint.as_ref().and_then(fingerprint::server_fingerprint)).as_deref()
+    }
+
+    fn profile_path(&self) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(format!("{}.json", self.target_key)))
+    }
+
+    fn list_path(&self, kind: ListKind) -> Option<PathBuf> {
+        let member = kind.result_member();
+        Some(self.dir.as_ref()?.join(format!("{}-{}-{member}.json", self.target_key, &self.identity_key[..8])))
+    }
+
+    /// What is believed about the server.
+    #[must_use]
+    pub fn profile(&self) -> Option<ServerProfile> {
+        self.lock_profile().get_or_insert_with(|| self.read_profile()).clone()
+    }
+
+    fn lock_profile(&self) -> MutexGuard<'_, Option<Option<ServerProfile>>> {
+        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_profile(&self) -> Option<ServerProfile> {
+        let file: ProfileFile = read_json(&self.profile_path()?)?;
+        let revision = Revision::parse(&file.revision)?;
+        let age = unix_time().saturating_sub(file.learned);
+        if !revision.is_modern() && age > LEGACY_PROFILE_TTL.as_secs() {
+            return None;
+        }
+        let wire = TransportKind::ALL.into_iter().find(|wire| wire.as_str() == file.wire)?;
+        let server = ServerInfo { name: file.name, version: file.version, ..ServerInfo::default() };
+        let stubborn = file.stubborn.filter(|when| unix_time().saturating_sub(*when) <= IGNORES_EOF_TTL.as_secs());
+        Some(ServerProfile {
+            revision,
+            transport: wire,
+            requires_initialized_ack: file.patient,
+            server,
+            ignores_eof: stubborn,
+        })
+    }
+
+    /// Keeps a verdict.
+    pub fn store_profile(&self, verdict: &ServerProfile) {
+        *self.lock_profile() = Some(Some(verdict.clone()));
+        let file = ProfileFile {
+            revision: verdict.revision.as_str().to_owned(),
+            wire: verdict.transport.as_str().to_owned(),
+            patient: verdict.requires_initialized_ack,
+            learned: unix_time(),
+            name: verdict.server.name.clone(),
+            version: verdict.server.version.clone(),
+            stubborn: verdict.ignores_eof,
+        };
+        if let (Some(path), Ok(text)) = (self.profile_path(), serde_json::to_vec(&file)) {
+            write_atomically(&path, &text);
+        }
+    }
+
+    /// Keeps whether the server ends only when it is terminated, beside what else is believed about it.
+    pub fn set_ignores_eof(&self, stubborn: bool) {
+        let Some(path) = self.profile_path() else { return };
+        let Some(file) = read_json::<ProfileFile>(&path) else { return };
+        let file = ProfileFile { stubborn: stubborn.then(unix_time), ..file };
+        if let Some(Some(verdict)) = &mut *self.lock_profile() {
+            verdict.ignores_eof = file.stubborn;
+        }
+        if let Ok(text) = serde_json::to_vec(&file) {
+            write_atomically(&path, &text);
+        }
+    }
+
+    /// Drops the verdict and the lists: they were wrong.
+    pub fn clear(&self) {
+        *self.lock_profile() = Some(None);
+        if let Some(path) = self.profile_path() {
+            let _ = fs::remove_file(path);
+        }
+        self.expire_lists();
+    }
+
+    /// A list that is still fresh, as raw elements.
+    #[must_use]
+    pub fn fresh_list(&self, kind: ListKind) -> Option<Vec<RawJson>> {
+        self.read_fresh_list(kind).map(|file| file.items)
+    }
+
+    fn read_fresh_list(&self, kind: ListKind) -> Option<CachedListFile> {
+        // A server that somebody works on is another one.
+        self.read_list(kind).filter(|file| file.expires > unix_time() && file.stamp.as_deref() == self.fingerprint())
+    }
+
+    /// A list, however old it is: for a shell that completes names, where a stale one harms nobody.
+    #[must_use]
+    pub fn latest_list(&self, kind: ListKind) -> Option<Vec<RawJson>> {
+        self.read_list(kind).or_else(|| self.read_latest_public_list(kind)).map(|file| file.items)
+    }
+
+    fn read_list(&self, kind: ListKind) -> Option<CachedListFile> {
+        read_json(&self.list_path(kind)?)
+    }
+
+    /// The latest list that was given to a child with another environment, if it is nobody's own: a key that was set
+    /// for one command alone is not there when the next one is typed.
+    fn read_latest_public_list(&self, kind: ListKind) -> Option<CachedListFile> {
+        self.endpoint.as_ref()?;
+        let mut all: Vec<_> = self.list_files_of_all_identities(kind);
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        all.into_iter().filter_map(|(_, path)| read_json(&path)).find(|file: &CachedListFile| file.shared)
+    }
+
+    /// The lists of this place, whosever they are, and when each was kept.
+    fn list_files_of_all_identities(&self, kind: ListKind) -> Vec<(SystemTime, PathBuf)> {
+        let (start, end) = (format!("{}-", self.target_key), format!("-{}.json", kind.result_member()));
+        let entries = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok());
+        let ours = entries.into_iter().flatten().flatten().filter(|entry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with(&start) && name.ends_with(&end))
+        });
+        ours.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect()
+    }
+
+    /// Keeps a list, fresh for `ttl`; one that is stale at once is kept for [`ServerCache::latest_list`] alone. `shared` tells
+    /// that it is nobody's own.
+    pub fn store_list(&self, kind: ListKind, items: &[RawJson], ttl: Duration, shared: bool) {
+        let Some(path) = self.list_path(kind) else { return };
+        // A server's word is not believed for longer than a day.
+        let fresh = ttl.min(LEGACY_PROFILE_TTL).as_secs();
+        let expires = if fresh == 0 { 0 } else { unix_time() + fresh };
+        let items: Vec<&RawValue> = items.iter().map(|item| &**item).collect();
+        #[derive(Serialize)]
+        struct CachedListRef<'a> {
+            expires: u64,
+            stamp: Option<&'a str>,
+            shared: bool,
+            items: Vec<&'a RawValue>,
+        }
+        if let Ok(text) = serde_json::to_vec(&CachedListRef { expires, stamp: self.fingerprint(), shared, items }) {
+            // What is stale at once is listed often, and seldom another.
+            if expires > 0 || !fs::read(&path).is_ok_and(|old| old == text) {
+                if !path.exists() {
+                    self.remove_old_list_files(kind);
+                }
+                write_atomically(&path, &text);
+            }
+        }
+    }
+
+    /// Removes the lists of this place that others were given, or ourselves with another environment, long ago.
+    fn remove_old_list_files(&self, kind: ListKind) {
+        for (kept, path) in self.list_files_of_all_identities(kind) {
+            if kept.elapsed().is_ok_and(|age| age > LIST_FILE_MAX_AGE) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Lets the lists be fresh no longer (`MSG-11`).
+    pub fn expire_lists(&self) {
+        for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills] {
+            if let Some(file) = self.read_fresh_list(kind) {
+                self.store_list(kind, &file.items, Duration::ZERO, file.shared);
+            }
+        }
+    }
+}
+
+/// A relative program or argument means another server in another directory.
+fn has_relative_path(endpoint: &crate::transport::StdioEndpoint) -> bool {
+    let words = std::iter::once(&endpoint.program).chain(&endpoint.args);
+    words.into_iter().any(|word| word.starts_with('.') || (is_path(word) && !Path::new(word).has_root()))
+}
+
+fn revision_pin_name(pin: RevisionPin) -> &'static str {
+    match pin {
+        RevisionPin::Auto => "auto",
+        RevisionPin::Legacy => "legacy",
+        RevisionPin::Exact(revision) => revision.as_str(),
+    }
+}
+
+fn short_hex(hash: Sha256) -> String {
+    hex(&hash.finalize()[..12])
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Replaces a file as a whole, readable by its owner only; a failure is no concern of the user's.
+fn write_atomically(path: &Path, content: &[u8]) {
+    let Some(dir) = path.parent() else { return };
+    let write = || -> std::io::Result<()> {
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(content)?;
+        replace_file(file, path)
+    };
+    let _ = write();
+}

@@ -1,0 +1,296 @@
+//! Our side of what a server may ask and tell: what is declared, what comes of notifications, what is answered.
+//!
+//! In a legacy session a server asks by requests of its own, answered one by one; in the modern era its
+//! questions are embedded in an `input_required` result (MRTR). Both end in [`input`](crate::session::input_requests). Every
+//! request gets an answer; what was not declared is refused in the protocol's own way (`MSG-13`, `ELI-02`).
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+use url::Url;
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::{self, parse_value};
+use crate::protocol::{code, method};
+use crate::session::input_requests::InputError;
+use crate::session::notifications::NotificationBroadcaster;
+use crate::session::server_requests::ServerRequestLog;
+use crate::transport::BoxFuture;
+
+/// How a wish for input was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ElicitationAnswer {
+    /// Agreed, with the values of a form.
+    Accept(Map<String, Value>),
+    /// Agreed to visit a page.
+    AcceptUrl,
+    /// Said no.
+    Decline,
+    /// Went away without an answer.
+    Cancel,
+}
+
+impl ElicitationAnswer {
+    /// The `ElicitResult`.
+    #[must_use]
+    pub fn to_result(&self) -> Value {
+        match self {
+            ElicitationAnswer::Accept(content) => json!({"action": "accept", "content": content}),
+            ElicitationAnswer::AcceptUrl => json!({"action": "accept"}),
+            ElicitationAnswer::Decline => json!({"action": "decline"}),
+            ElicitationAnswer::Cancel => json!({"action": "cancel"}),
+        }
+    }
+}
+
+/// A page that a server wants the person to visit.
+pub struct UrlElicitation<'a> {
+    /// Why, in the server's words.
+    pub message: &'a str,
+    /// The page; one that may be opened.
+    pub url: Url,
+    /// Until when to wait once the person has agreed: until they say that they are done, or this resolves.
+    /// `None` does not wait.
+    pub completion: Option<BoxFuture<'a, ()>>,
+}
+
+/// Answers a server's wish for input; implemented where the person is.
+pub trait ElicitationResponder: Send + Sync {
+    /// Whether a person is there, so that pages can be shown: URL mode is declared only then (`ELI-01`).
+    fn is_interactive(&self) -> bool;
+
+    /// Answers an elicitation in form mode.
+    fn answer_form<'a>(&'a self, message: &'a str, schema: &'a Value) -> BoxFuture<'a, Result<ElicitationAnswer>>;
+
+    /// Asks whether a page may be opened, and opens it (`ELI-06`).
+    fn visit_page<'a>(&'a self, page: UrlElicitation<'a>) -> BoxFuture<'a, Result<ElicitationAnswer>>;
+}
+
+/// Answers a server's wish for a model's words.
+pub trait SamplingHandler: Send + Sync {
+    /// The `CreateMessageResult` for the parameters of `sampling/createMessage`.
+    fn sample<'a>(&'a self, params: &'a Value) -> BoxFuture<'a, Result<Value>>;
+}
+
+/// Is told what a server reports while it works.
+pub trait SessionObserver: Send + Sync {
+    /// Any notification, before it is looked at, in the order in which they come.
+    fn notification(&self, method: &str, params: Option<&RawValue>);
+    /// `notifications/progress`.
+    fn progress(&self, progress: f64, total: Option<f64>, message: Option<&str>);
+    /// `notifications/message`.
+    fn log(&self, level: &str, logger: Option<&str>, data: &Value);
+    /// Something the person should know about the session itself.
+    fn warn(&self, text: &str);
+}
+
+/// A directory offered to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// A `file://` URI.
+    pub uri: String,
+    /// The name for people.
+    pub name: Option<String>,
+}
+
+/// What we can do for a server. Declared only where it is usable (`ELI-01`).
+#[derive(Clone, Default)]
+pub struct ClientCapabilities {
+    /// Roots; declared only when there are some.
+    pub roots: Vec<Root>,
+    /// Who answers elicitations; not declared where `None`.
+    pub elicitation: Option<Arc<dyn ElicitationResponder>>,
+    /// Who answers sampling; not declared where `None`.
+    pub sampling: Option<Arc<dyn SamplingHandler>>,
+    /// Who is told of progress and logs.
+    pub observer: Option<Arc<dyn SessionObserver>>,
+    /// The least level of logs to ask for; nothing is asked for where `None`.
+    pub log_level: Option<&'static str>,
+}
+
+/// Our side of one connection.
+pub struct ClientHandler {
+    pub(crate) capabilities: ClientCapabilities,
+    /// How many questions are being answered right now.
+    pub(crate) active_inputs: AtomicUsize,
+    /// The pages that are being visited, by their `elicitationId`.
+    pub(crate) page_visits: Mutex<HashMap<String, Arc<Notify>>>,
+    lists_changed: AtomicBool,
+    notifications: NotificationBroadcaster,
+    /// The questions that belong to no request that keeps its own.
+    pub(crate) server_requests: ServerRequestLog,
+}
+
+impl ClientHandler {
+    /// Our side, with these abilities.
+    #[must_use]
+    pub fn new(abilities: ClientCapabilities) -> Self {
+        ClientHandler {
+            capabilities: abilities,
+            active_inputs: AtomicUsize::new(0),
+            page_visits: Mutex::default(),
+            lists_changed: AtomicBool::new(false),
+            notifications: NotificationBroadcaster::default(),
+            server_requests: ServerRequestLog::default(),
+        }
+    }
+
+    /// Whether a server may send requests of its own (so that its stream must stand before the first call).
+    #[must_use]
+    pub fn accepts_server_requests(&self) -> bool {
+        self.capabilities.elicitation.is_some()
+            || self.capabilities.sampling.is_some()
+            || !self.capabilities.roots.is_empty()
+    }
+
+    /// The capabilities to declare in this revision.
+    #[must_use]
+    pub fn declared_capabilities(&self, revision: Revision) -> Value {
+        let mut all = Map::new();
+        if !self.capabilities.roots.is_empty() {
+            all.insert("roots".into(), json!({}));
+        }
+        if self.capabilities.sampling.is_some() {
+            all.insert("sampling".into(), json!({}));
+        }
+        if let Some(inputs) = &self.capabilities.elicitation
+            && revision >= Revision::V2025_06_18
+        {
+            let mut modes = Map::new();
+            // In 2025-06-18 there is one mode and no name for it.
+            if revision > Revision::V2025_06_18 {
+                modes.insert("form".into(), json!({}));
+                if inputs.is_interactive() {
+                    modes.insert("url".into(), json!({}));
+                }
+            }
+            all.insert("elicitation".into(), Value::Object(modes));
+        }
+        Value::Object(all)
+    }
+
+    /// Whether a request of the server goes to a person or a model, who take their time.
+    pub(crate) fn waits_for_input(&self, name: &str) -> bool {
+        match name {
+            method::ELICITATION_CREATE => self.capabilities.elicitation.is_some(),
+            method::SAMPLING_CREATE_MESSAGE => self.capabilities.sampling.is_some(),
+            _ => false,
+        }
+    }
+
+    /// The least level of logs to ask for.
+    #[must_use]
+    pub fn log_level(&self) -> Option<&'static str> {
+        self.capabilities.log_level
+    }
+
+    /// Tells the person something about the session.
+    pub fn warn(&self, text: &str) {
+        if let Some(observer) = &self.capabilities.observer {
+            observer.warn(text);
+        }
+    }
+
+    /// Whether a person is being asked right now.
+    #[must_use]
+    pub fn is_awaiting_input(&self) -> bool {
+        self.active_inputs.load(Ordering::Relaxed) > 0
+    }
+
+    /// Where what the server says of its own accord can be listened to.
+    #[must_use]
+    pub fn notifications(&self) -> &NotificationBroadcaster {
+        &self.notifications
+    }
+
+    /// Whether the server said that one of its lists changed (`MSG-11`).
+    #[must_use]
+    pub fn have_lists_changed(&self) -> bool {
+        self.lists_changed.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a fresh list, or of a change of one.
+    pub fn set_lists_changed(&self, changed: bool) {
+        self.lists_changed.store(changed, Ordering::Relaxed);
+    }
+
+    /// The questions of a request: its own, where it keeps some.
+    pub(crate) fn request_log<'a>(&'a self, own: Option<&'a Arc<ServerRequestLog>>) -> &'a ServerRequestLog {
+        own.map_or(&self.server_requests, |own| own)
+    }
+
+    /// Takes note that a request has come to its end, and with it what the server asked in its course.
+    pub(crate) fn reset_sampling(&self, own: Option<&Arc<ServerRequestLog>>) {
+        self.request_log(own).reset_sampling();
+        self.server_requests.reset_sampling();
+    }
+
+    /// Handles a notification; unknown ones are ignored.
+    pub fn handle_notification(&self, name: &str, params: Option<&RawValue>, value: &Value) {
+        if name.ends_with("/list_changed") {
+            self.set_lists_changed(true);
+        }
+        self.notifications.publish(name, value);
+        let text = |key: &str| value.get(key).and_then(Value::as_str);
+        if name == method::ELICITATION_COMPLETE
+            && let Some(visit) = text("elicitationId").and_then(|id| lock(&self.page_visits).get(id).cloned())
+        {
+            visit.notify_one();
+        }
+        let Some(observer) = &self.capabilities.observer else { return };
+        observer.notification(name, params);
+        match name {
+            method::PROGRESS => {
+                let number = |key: &str| value.get(key).and_then(Value::as_f64);
+                observer.progress(number("progress").unwrap_or_default(), number("total"), text("message"));
+            }
+            method::LOG_MESSAGE => {
+                let data = value.get("data").unwrap_or(&Value::Null);
+                observer.log(text("level").unwrap_or("info"), text("logger"), data);
+            }
+            _ => {}
+        }
+    }
+
+    /// The whole answer to a request of a legacy server, ready to be sent; none where the user stopped it,
+    /// since then the request it belongs to is cancelled. With a failure, nothing more is to be awaited.
+    /// `questions` are those of the request of ours in whose course it came.
+    pub async fn answer_request(
+        &self,
+        id: &RawValue,
+        name: &str,
+        params: Option<&RawValue>,
+        questions: &ServerRequestLog,
+    ) -> (Option<String>, Option<Failure>) {
+        let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
+        if name == method::PING {
+            return (Some(rpc::response(id, "{}")), None);
+        }
+        let failed = |failure: &Failure| match name {
+            method::ELICITATION_CREATE => rpc::response(id, &ElicitationAnswer::Cancel.to_result().to_string()),
+            _ => rpc::error_response(id, code::INTERNAL_ERROR, &failure.details().message),
+        };
+        match self.handle_server_request(name, &params, questions).await {
+            Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
+            Err(InputError::Rejected { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
+            Err(InputError::Unanswered(failure)) => {
+                if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
+                    return (None, None);
+                }
+                let answer = failed(&failure);
+                questions.set_unanswered(failure);
+                (Some(answer), None)
+            }
+            Err(InputError::TooManyRequests(failure)) => (Some(failed(&failure)), Some(failure)),
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

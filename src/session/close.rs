@@ -1,0 +1,32 @@
+//! The end of a session, and what the end of a child tells about its server.
+
+use std::sync::atomic::Ordering;
+
+use super::Session;
+
+impl Session {
+    /// Ends the session in order; nothing is left running.
+    pub async fn close(&self) {
+        let live = self.connection.lock().await.take();
+        if let Some(live) = live {
+            if live.era.pipelines_first_request() == Some(false) {
+                self.store_profile(&live);
+            }
+            let interrupted = self.options.transport.interrupt.raised_failure().is_some();
+            let in_order = !interrupted && !self.has_failed.load(Ordering::Relaxed);
+            // Whoever takes no notice of the end of its input is not waited for every time.
+            let stubborn = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
+            let gone = live.rpc.closed_reason().is_some();
+            live.rpc.close(in_order && !stubborn).await;
+            match live.rpc.transport().was_killed() {
+                true if in_order && !stubborn => self.cache.set_ignores_eof(true),
+                // Who was gone before has shown nothing.
+                false if stubborn && !gone => self.cache.set_ignores_eof(false),
+                _ => {}
+            }
+        }
+        if self.client_handler.have_lists_changed() {
+            self.cache.expire_lists();
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Opening the connection when the first request needs it; with `--wait`, again and again until the server is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde_json::Map;
+
+use super::era::{Era, Operation};
+use super::failure::failure_from_outcome;
+use super::negotiate::{NegotiatedConnection, Negotiator};
+use super::retry::{poll_delay, random_fraction};
+use super::{Connection, Session};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::method;
+use crate::session::negotiate::classify::may_indicate_wrong_era;
+use crate::session::rpc_client::{RequestOutcome, format_duration};
+use crate::transport::stdio;
+
+/// What the last look at a server is given, though the time is up.
+pub const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
+
+impl Session {
+    pub(crate) fn negotiator(&self) -> Negotiator<'_> {
+        let (target, options, peer) = (&self.target, &self.options, self.client_handler.clone());
+        Negotiator { target, options, client_handler: peer, wait_deadline: None, started_at: Instant::now() }
+    }
+
+    /// The connection, opened for `first` if it is not open; with the reply where opening took the request.
+    pub(crate) async fn connection_for(&self, first: &Operation) -> Result<(Arc<Connection>, Option<RequestOutcome>)> {
+        let mut open = self.connection.lock().await;
+        if let Some(live) = &*open {
+            return Ok((live.clone(), None));
+        }
+        // Boxed: this happens once, and every request's future would hold the room for it.
+        let opened = match self.options.retry.ready_timeout.filter(|_| !self.has_answered.load(Ordering::Relaxed)) {
+            Some(wait) => Box::pin(self.open_when_ready(first, wait)).await,
+            None => Box::pin(self.open_connection(first, self.negotiator())).await,
+        };
+        let (opened, reply) = opened.map_err(|failure| failure.server(&self.target.name))?;
+        let live = Arc::new(Connection::from(opened));
+        self.store_profile(&live);
+        *open = Some(live.clone());
+        Ok((live, reply))
+    }
+
+    async fn open_connection(
+        &self,
+        first: &Operation,
+        negotiator: Negotiator<'_>,
+    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        self.cache.capture_fingerprint();
+        let opened = match &self.detached_session {
+            Some(left) => negotiator.resume(left).await.map(|open| (open, None)),
+            None => negotiator.negotiate(first, self.cache.profile()).await,
+        };
+        opened.inspect_err(|failure| {
+            self.invalidate_cache(failure);
+            if failure.details().message.starts_with(stdio::PROCESS_ENDED) {
+                // It may have become another server: the next run looks at it anew.
+                self.cache.clear();
+            }
+        })
+    }
+
+    /// Opens the connection as soon as the server is ready, for which it is given this time.
+    async fn open_when_ready(
+        &self,
+        first: &Operation,
+        wait: Duration,
+    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        let until = *self.waiting_since.get_or_init(Instant::now) + wait;
+        let mut looks = 0;
+        loop {
+            let failure = match self.open_and_check(first, until).await {
+                Err(failure) if failure.may_become_ready() => failure,
+                done => return done,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            // Who was silent so far says nothing in the last moment.
+            let silent = failure.kind() == ErrorKind::Timeout && left < MIN_ATTEMPT_TIMEOUT;
+            if left.is_zero() || silent {
+                let failure = failure.cause(format!("it was not ready within {}", format_duration(wait)));
+                // To wait is what was done.
+                let stale = failure.details().hint.as_ref().is_none_or(|hint| hint.contains("--wait"));
+                return Err(if stale { failure.hint("give it longer: --wait TIME") } else { failure });
+            }
+            let asked = failure.details().retry_advice.and_then(|again| again.retry_after).unwrap_or_default();
+            // The last look is at the very end.
+            let pause = poll_delay(looks, random_fraction()).max(asked).min(left);
+            looks += 1;
+            self.options.transport.trace.note(&format!("not ready yet: {failure}"));
+            self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
+        }
+    }
+
+    /// A connection to a server that answers. Where nothing was asked to open it, something harmless is: what has
+    /// effects could not be sent again to a server that turns out not to be ready.
+    async fn open_and_check(
+        &self,
+        first: &Operation,
+        until: Instant,
+    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        let hurried = || Negotiator { wait_deadline: Some(until), ..self.negotiator() };
+        let (open, reply) = self.open_connection(first, hurried()).await?;
+        if !open.is_unused {
+            return Ok((open, reply));
+        }
+        let discover = Operation::read_only(method::DISCOVER, Map::new());
+        let answer = hurried().probe_era().request(&open.rpc, &discover).await;
+        if matches!(answer, RequestOutcome::Result(_)) {
+            return Ok((open, reply));
+        }
+        let about_era = may_indicate_wrong_era(&answer, &open.rpc);
+        let failure = failure_from_outcome(answer, discover.method, &self.target);
+        if !failure.may_become_ready() {
+            // It answers; what it thinks of the request itself will be seen.
+            return Ok((open, reply));
+        }
+        open.rpc.close(false).await;
+        if about_era {
+            self.cache.clear();
+        }
+        Err(failure)
+    }
+
+    /// Forgets the lists, which have turned out to be wrong.
+    pub fn expire_cached_lists(&self) {
+        self.cache.expire_lists();
+    }
+
+    /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
+    /// what it does not understand).
+    pub(crate) fn invalidate_cache(&self, failure: &Failure) {
+        if matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Protocol) {
+            self.cache.clear();
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! What comes back over one connection, handed to whoever waits for it: answers to the request they belong to,
+//! requests and notifications of the server to the [`ClientHandler`].
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::stray::{NEVER_ASKED, Notifications, Stray, Strays};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
+use crate::protocol::{method, rpc::parse_value};
+use crate::session::client_handler::ClientHandler;
+use crate::session::request::{DeadlineEvents, RequestOutcome};
+use crate::session::server_requests::ServerRequestLog;
+use crate::transport::trace::Trace;
+use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+
+/// A request that waits for its answer.
+pub(crate) struct PendingRequest {
+    pub(crate) sender: oneshot::Sender<RequestOutcome>,
+    pub(crate) deadline_events: Arc<DeadlineEvents>,
+    pub(crate) server_requests: Option<Arc<ServerRequestLog>>,
+    pub(crate) strays: Strays,
+}
+
+/// What the waiting requests and the task share.
+pub(crate) struct RpcState {
+    pub(crate) pending: Mutex<HashMap<u64, PendingRequest>>,
+    /// Why nothing can come back any more, and who is to be told when that happens.
+    pub(crate) closed_reason: Mutex<Option<Failure>>,
+    pub(crate) closed: Notify,
+    pub(crate) next_id: AtomicU64,
+    pub(crate) client_handler: Arc<ClientHandler>,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Whether requests of the server are answered: after a handshake they are, in the modern era there are none.
+    pub(crate) accepts_server_requests: AtomicBool,
+    notifications: Mutex<Notifications>,
+    trace: Trace,
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes what comes back until nothing more can.
+pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
+    while let Some(Incoming { request_id: on, item }) = incoming.recv().await {
+        match item {
+            IncomingItem::Message(RpcMessage::Response(response), status) => {
+                shared.handle_response(on, response, status)
+            }
+            IncomingItem::Message(RpcMessage::Notification { method, params }, _) => {
+                shared.handle_notification(&method, params)
+            }
+            IncomingItem::Message(RpcMessage::Request { method, .. }, _)
+                if !shared.accepts_server_requests.load(Ordering::Relaxed) =>
+            {
+                shared.trace.note(&format!("ignored the server's request {method}: in this era it has none"));
+            }
+            IncomingItem::Message(RpcMessage::Request { id, method, params }, _) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    let own = shared.server_request_log(on);
+                    let questions = shared.client_handler.request_log(own.as_ref());
+                    let (body, end) =
+                        shared.client_handler.answer_request(&id, &method, params.as_deref(), questions).await;
+                    if shared.client_handler.waits_for_input(&method) {
+                        // The server had to wait for us: its time begins anew.
+                        shared.restart_deadlines();
+                    }
+                    let Some(body) = body else { return };
+                    let envelope =
+                        OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body, headers: Vec::new() };
+                    if let Err(failure) = shared.transport.send(envelope).await {
+                        shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
+                    }
+                    if let Some(failure) = end {
+                        shared.cancel_pending(&failure, own.and(on)).await;
+                    }
+                });
+            }
+            IncomingItem::UnexpectedResponse(refusal) => {
+                if let Some(on) = on {
+                    shared.complete(on, RequestOutcome::UnexpectedResponse(refusal));
+                }
+            }
+            IncomingItem::Failed(failure) => match on {
+                Some(on) => shared.complete(on, RequestOutcome::Failed(failure)),
+                None => shared.mark_closed(&failure),
+            },
+        }
+    }
+}
+
+impl RpcState {
+    pub(crate) fn new(transport: Arc<dyn Transport>, peer: Arc<ClientHandler>, trace: Trace) -> Self {
+        RpcState {
+            pending: Mutex::default(),
+            closed_reason: Mutex::default(),
+            closed: Notify::new(),
+            next_id: AtomicU64::new(1),
+            client_handler: peer,
+            transport,
+            accepts_server_requests: AtomicBool::new(false),
+            notifications: Mutex::default(),
+            trace,
+        }
+    }
+
+    fn complete(&self, id: u64, reply: RequestOutcome) {
+        let mut pending = lock(&self.pending);
+        if let Some(done) = pending.remove(&id) {
+            let _ = done.sender.send(reply);
+            suspect(&pending);
+        }
+    }
+
+    /// Ends a request with what came while it waited and named no request.
+    pub(crate) fn settle(&self, id: u64, method: &str) {
+        let held = lock(&self.pending).get_mut(&id).and_then(|pending| pending.strays.take_held());
+        if let Some(stray) = held {
+            self.trace.note(&format!("no other answer to {method} came: took {stray}"));
+            self.complete(id, stray.reply());
+        }
+    }
+
+    /// A failure that ends the wait of a request, with what came for it without its id.
+    pub(crate) fn explained(&self, id: u64, failure: Failure) -> Failure {
+        match lock(&self.pending).remove(&id) {
+            Some(pending) => pending.strays.explain(failure),
+            None => failure,
+        }
+    }
+
+    /// Sends a notification.
+    pub(crate) async fn notify(
+        &self,
+        method: &'static str,
+        params: Option<&str>,
+        headers: Vec<(String, String)>,
+    ) -> Result<()> {
+        lock(&self.notifications).sent(self.next_id.load(Ordering::Relaxed));
+        let body = rpc::notification(method, params);
+        self.transport.send(OutgoingMessage { kind: OutgoingKind::OneWay, method, body, headers }).await
+    }
+
+    /// Starts the clock of every waiting request again.
+    fn restart_deadlines(&self) {
+        for pending in lock(&self.pending).values() {
+            pending.deadline_events.input_answered.notify_one();
+        }
+    }
+
+    /// Nothing will come back any more: everybody who waits is told.
+    pub(crate) fn mark_closed(&self, failure: &Failure) {
+        *lock(&self.closed_reason) = Some(failure.clone());
+        self.closed.notify_waiters();
+        self.fail_all(failure);
+    }
+
+    /// The account of the request in whose course the server asks: over HTTP it asks in the answer to it, else
+    /// there may be but one. `None` where that request keeps none, or nobody can tell.
+    fn server_request_log(&self, on: Option<u64>) -> Option<Arc<ServerRequestLog>> {
+        let pending = lock(&self.pending);
+        self.client_handler.server_requests.set_concurrency(pending.len());
+        let known = on.and_then(|on| pending.get(&on));
+        known.or_else(|| pending.values().next().filter(|_| pending.len() == 1))?.server_requests.clone()
+    }
+
+    /// Cancels whatever a legacy server is asked for, or only that one request, and fails it.
+    async fn cancel_pending(&self, failure: &Failure, only: Option<u64>) {
+        let ids: Vec<u64> =
+            lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
+        for id in &ids {
+            let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
+            let tell = self.notify(method::CANCELLED, Some(&params), Vec::new());
+            let _ = tokio::time::timeout(Duration::from_millis(500), tell).await;
+        }
+        for id in ids {
+            self.complete(id, RequestOutcome::Failed(failure.clone()));
+        }
+    }
+
+    fn fail_all(&self, failure: &Failure) {
+        for (_, pending) in lock(&self.pending).drain() {
+            let _ = pending.sender.send(RequestOutcome::Failed(pending.strays.explain(failure.clone())));
+        }
+    }
+
+    fn handle_response(&self, on: Option<u64>, response: RpcResponse, status: Option<u16>) {
+        let asked = response.id.filter(|id| (1..self.next_id.load(Ordering::Relaxed)).contains(id));
+        let id = match (asked, on) {
+            (Some(id), None) => id,
+            (None, None) => return self.strayed(Stray::new(response)),
+            (Some(id), Some(on)) if id == on || lock(&self.pending).contains_key(&id) => id,
+            // Errors of a server's HTTP layer have an id of its own making (the Python SDK before 2.0 says
+            // "server-error" to whatever it refuses), or none: such an error belongs to the POST that it answers.
+            (_, Some(on)) if response.outcome.is_err() => on,
+            (other, Some(on)) => {
+                let what = match other {
+                    Some(id) => format!("the server answered with the id of another request ({id}, not {on})"),
+                    None if response.has_id => NEVER_ASKED.to_owned(),
+                    None => "the server answered with a result without an id".to_owned(),
+                };
+                return self.complete(on, RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
+            }
+        };
+        lock(&self.notifications).passed(id);
+        match lock(&self.pending).get(&id) {
+            Some(PendingRequest { server_requests: Some(own), .. }) => own.reset_elicitations(),
+            Some(_) => {}
+            None => return self.trace.note(&format!("ignored an answer nobody waits for (id {id})")),
+        }
+        self.client_handler.server_requests.reset_elicitations();
+        match response.outcome {
+            Ok(result) => self.complete(id, RequestOutcome::Result(result)),
+            Err(error) => self.complete(id, RequestOutcome::Error(error, status)),
+        }
+    }
+
+    /// Takes an answer that names no request of ours, on a stream that all requests share.
+    fn strayed(&self, stray: Stray) {
+        if lock(&self.notifications).account() {
+            self.trace.note(&format!("took {stray} for an answer to a notification"));
+            if !stray.is_error() {
+                return;
+            }
+            // It may still have been about a request; then it is the cause of its time-out.
+            lock(&self.pending).values_mut().for_each(|pending| pending.strays.add(&stray, false));
+            return;
+        }
+        // Over HTTP each request has an answer to its own POST to come.
+        let hold = stray.may_be_meant() && self.transport.kind() != TransportKind::Http;
+        self.trace.note(&format!("{} {stray}", if hold { "held" } else { "ignored" }));
+        let mut pending = lock(&self.pending);
+        pending.values_mut().for_each(|pending| pending.strays.add(&stray, hold));
+        suspect(&pending);
+    }
+
+    fn handle_notification(&self, method: &str, params: Option<RawJson>) {
+        let value = params.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
+        if method == method::PROGRESS {
+            let token = value.get("progressToken");
+            let id = token.and_then(|token| token.as_u64().or_else(|| token.as_str()?.parse().ok()));
+            let mut waiting = lock(&self.pending);
+            if let Some(pending) = id.and_then(|id| waiting.get_mut(&id)) {
+                pending.strays.take_held();
+                pending.deadline_events.progress_reported.notify_one();
+            }
+        }
+        self.client_handler.handle_notification(method, params.as_deref(), &value);
+    }
+}
+
+/// Lets those requests end soon that were most likely answered without their id.
+fn suspect(pending: &HashMap<u64, PendingRequest>) {
+    for one in pending.values().filter(|one| one.strays.suffice(pending.len())) {
+        one.deadline_events.strayed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::sync::mpsc::UnboundedSender;
+
+    use super::*;
+    use crate::interrupt::Interrupt;
+    use crate::session::client_handler::ClientCapabilities;
+    use crate::session::rpc_client::{CancelMode, OutgoingRequest, RpcClient};
+    use crate::transport::{BoxFuture, ConnectedTransport};
+
+    /// A way out that leads nowhere.
+    struct Nowhere(TransportKind);
+
+    impl Transport for Nowhere {
+        fn kind(&self) -> TransportKind {
+            self.0
+        }
+
+        fn send(&self, _: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn abandon(&self, _: u64) {}
+
+        fn close(&self, _: bool) -> BoxFuture<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    /// A connection, and the way in: the request on whose own stream a message comes, and the message.
+    struct Wired {
+        link: RpcClient,
+        incoming: UnboundedSender<Incoming>,
+    }
+
+    impl Wired {
+        fn new(wire: TransportKind) -> Self {
+            let (sender, incoming) = mpsc::unbounded_channel();
+            let connection = ConnectedTransport { transport: Arc::new(Nowhere(wire)), incoming };
+            let peer = Arc::new(ClientHandler::new(ClientCapabilities::default()));
+            Wired { link: RpcClient::new(connection, peer, Interrupt::default(), Trace::default()), incoming: sender }
+        }
+
+        fn says(&self, on: Option<u64>, texts: &[&str]) {
+            for message in texts.iter().flat_map(|text| rpc::parse(text).unwrap()) {
+                self.incoming.send(Incoming { request_id: on, item: IncomingItem::Message(message, None) }).unwrap();
+            }
+        }
+
+        fn ask(&self, timeout: Duration) -> (u64, impl Future<Output = String>) {
+            let ask = OutgoingRequest {
+                id: self.link.next_id(),
+                method: method::TOOLS_LIST,
+                params: None,
+                headers: Vec::new(),
+                timeout: Some(timeout),
+                cancel_mode: CancelMode::Never,
+                server_requests: None,
+            };
+            (ask.id, async {
+                match self.link.request(ask).await {
+                    RequestOutcome::Result(result) => result.get().to_owned(),
+                    RequestOutcome::Error(error, _) => format!("error {}", error.message),
+                    RequestOutcome::UnexpectedResponse(refusal) => format!("{refusal:?}"),
+                    RequestOutcome::Failed(failure) => failure.to_string(),
+                }
+            })
+        }
+
+        /// Asks, and lets the server say all this once the request waits.
+        async fn asked(&self, own_stream: bool, timeout: Duration, texts: &[&str]) -> String {
+            let (id, reply) = self.ask(timeout);
+            let says = async {
+                tokio::task::yield_now().await;
+                let texts: Vec<String> = texts.iter().map(|text| text.replace("ID", &id.to_string())).collect();
+                let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                self.says(own_stream.then_some(id), &texts);
+            };
+            tokio::join!(reply, says).0
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+    const SHORT: Duration = Duration::from_millis(200);
+    const ERROR: &str = r#"{"error":{"code":-1,"message":"no"}}"#;
+    const RESULT: &str = r#"{"id":null,"result":0}"#;
+    const UNKNOWN: &str = r#"{"id":99,"result":0}"#;
+    const ANSWER: &str = r#"{"id":ID,"result":1}"#;
+
+    #[tokio::test]
+    async fn an_answer_by_its_id_wins_over_all_that_came_before() {
+        for wire in TransportKind::ALL {
+            let wired = Wired::new(wire);
+            for text in [ERROR, RESULT, UNKNOWN, r#"{"id":"x","error":{}}"#, r#"{"id":0,"result":0}"#] {
+                assert_eq!(wired.asked(false, LONG, &[text, text, ANSWER, ANSWER]).await, "1", "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_is_the_cause_where_the_time_is_up() {
+        let late = "no answer to tools/list within 200 ms";
+        for wire in TransportKind::ALL {
+            let wired = Wired::new(wire);
+            let unknown = match wire {
+                TransportKind::Http => format!("{late}: the server sent a result with an unknown id"),
+                _ => format!("{NEVER_ASKED}: {late}"),
+            };
+            for (text, said) in [
+                (ERROR, format!("{late}: the server sent an error without an id: no (code -1)")),
+                (RESULT, format!("{late}: the server sent a result without an id")),
+                (UNKNOWN, unknown.clone()),
+                (r#"{"id":0,"result":0}"#, unknown),
+            ] {
+                assert_eq!(wired.asked(false, SHORT, &[text]).await, said, "{wire:?}");
+            }
+            // What came for another request explains nothing.
+            assert_eq!(wired.asked(false, SHORT, &[]).await, late);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_without_an_id_ends_the_wait_of_the_only_request_but_over_http() {
+        for wire in TransportKind::ALL {
+            let wired = Wired::new(wire);
+            let expected = match wire {
+                TransportKind::Http => {
+                    "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)"
+                }
+                _ => "error no",
+            };
+            assert_eq!(wired.asked(false, Duration::from_secs(3), &[RESULT, ERROR]).await, expected, "{wire:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
+        let wired = Wired::new(TransportKind::Stdio);
+        assert_eq!(wired.asked(false, LONG, &[UNKNOWN]).await, NEVER_ASKED);
+    }
+
+    #[tokio::test]
+    async fn progress_shows_that_the_error_was_about_something_else() {
+        let progress = r#"{"method":"notifications/progress","params":{"progressToken":ID,"progress":1}}"#;
+        let late = "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        let reply = Wired::new(TransportKind::Stdio).asked(false, Duration::from_secs(3), &[ERROR, progress]).await;
+        assert_eq!(reply, late);
+    }
+
+    #[tokio::test]
+    async fn a_notification_accounts_for_one_error() {
+        let wired = Wired::new(TransportKind::Stdio);
+        let late = "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
+        assert_eq!(wired.asked(false, Duration::from_secs(3), &[ERROR]).await, late);
+        assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
+        wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
+        assert_eq!(wired.asked(false, LONG, &[ANSWER]).await, "1");
+        assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
+        // A result for it is not even a cause.
+        wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
+        assert_eq!(wired.asked(false, SHORT, &[RESULT]).await, "no answer to tools/list within 200 ms");
+    }
+
+    /// Which of several requests an error is about shows once all others are answered.
+    #[tokio::test]
+    async fn an_error_among_several_requests_is_the_last_ones() {
+        let wired = Wired::new(TransportKind::Stdio);
+        let ((_, first), (second, other)) = (wired.ask(LONG), wired.ask(LONG));
+        let says = async {
+            tokio::task::yield_now().await;
+            wired.says(None, &[ERROR]);
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            wired.says(None, &[&format!(r#"{{"id":{second},"result":2}}"#)]);
+        };
+        let (first, other, ()) = tokio::join!(first, other, says);
+        assert_eq!((first.as_str(), other.as_str()), ("error no", "2"));
+        let all = [wired.ask(LONG).1, wired.ask(LONG).1, wired.ask(LONG).1];
+        let [a, b, c] = all;
+        let says = async {
+            tokio::task::yield_now().await;
+            wired.says(None, &[ERROR, ERROR, ERROR]);
+        };
+        let (a, b, c, ()) = tokio::join!(a, b, c, says);
+        assert_eq!([a, b, c], ["error no"; 3]);
+    }
+
+    #[tokio::test]
+    async fn in_the_answer_to_a_post_an_error_belongs_to_it_and_a_result_needs_its_id() {
+        let wired = Wired::new(TransportKind::Http);
+        for text in [ERROR, r#"{"id":"server-error","error":{"message":"no"}}"#, r#"{"id":0,"error":{"message":"no"}}"#]
+        {
+            assert_eq!(wired.asked(true, LONG, &[text]).await, "error no");
+        }
+        assert_eq!(wired.asked(true, LONG, &[RESULT]).await, "the server answered with a result without an id");
+        assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, "the server answered with an id that was never asked");
+        let other = "the server answered with the id of another request (1, not 6)";
+        assert_eq!(wired.asked(true, LONG, &[r#"{"id":1,"result":0}"#]).await, other);
+    }
+}

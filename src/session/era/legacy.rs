@@ -1,0 +1,418 @@
+//! The era with a handshake (2024-11-05 to 2025-11-25): `initialize`, `initialized`, then requests.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::rpc::{RawJson, parse_value};
+use crate::protocol::views::ServerInfo;
+use crate::protocol::{code, method};
+use crate::secret::Secret;
+use crate::session::client_handler::ClientHandler;
+use crate::session::era::{Era, Operation, client_info, meta_with_progress};
+use crate::session::input_requests::MAX_INPUT_ROUNDS;
+use crate::session::negotiate::classify::was_not_processed;
+use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::transport::{BoxFuture, TransportKind};
+
+/// How `initialize` is to be done.
+#[derive(Clone)]
+pub struct Handshake {
+    /// Our side, for the capabilities.
+    pub client_handler: Arc<ClientHandler>,
+    /// Which revisions may be agreed upon.
+    pub pin: RevisionPin,
+    /// How long to wait for the answer.
+    pub connect_timeout: Option<Duration>,
+    /// The same for this first time, of which the user may have told how long it may take.
+    pub initialize_timeout: Option<Duration>,
+    /// How long later requests wait.
+    pub request_timeout: Option<Duration>,
+    /// Whether the first request may go out beside `initialized`.
+    pub pipelines_first_request: bool,
+}
+
+impl Handshake {
+    fn offered_revision(&self) -> Revision {
+        match self.pin {
+            RevisionPin::Exact(revision) => revision,
+            RevisionPin::Auto | RevisionPin::Legacy => Revision::LATEST_LEGACY,
+        }
+    }
+
+    /// Sends `initialize` (`ERA-15`); the reply as it came.
+    pub async fn initialize(&self, link: &RpcClient) -> RequestOutcome {
+        link.accept_server_requests(true);
+        let mut offer = self.offered_revision();
+        let first = self.send_initialize(link, offer).await;
+        let RequestOutcome::Error(error, status) = first else { return first };
+        // A server that lists what it speaks gets one more try (digest §1.6).
+        let listed = super::modern::supported_revisions(&error.data_value());
+        let best = listed.into_iter().filter(|revision| !revision.is_modern() && *revision != offer).max();
+        match best {
+            Some(best) if !matches!(self.pin, RevisionPin::Exact(_)) => {
+                offer = best;
+                self.send_initialize(link, offer).await
+            }
+            _ => RequestOutcome::Error(error, status),
+        }
+    }
+
+    async fn send_initialize(&self, link: &RpcClient, offer: Revision) -> RequestOutcome {
+        let params = json!({
+            "protocolVersion": offer.as_str(),
+            "capabilities": self.client_handler.declared_capabilities(offer),
+            "clientInfo": client_info(),
+        });
+        link.request(OutgoingRequest {
+            id: link.next_id(),
+            method: method::INITIALIZE,
+            params: Some(params.to_string()),
+            headers: Vec::new(),
+            timeout: self.initialize_timeout,
+            cancel_mode: CancelMode::Never,
+            server_requests: None,
+        })
+        .await
+    }
+
+    /// Checks the result of `initialize` and makes the connection ready (`ERA-16`, `ERA-17`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] when the server chose a revision that may not be spoken.
+    pub async fn complete(self, link: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
+        let (revision, server) = self.agreed_revision(result)?;
+        link.transport().set_revision(revision);
+        let legacy = LegacyEra {
+            revision: RwLock::new(revision),
+            server_info: server,
+            initialization: AtomicU8::new(
+                if self.pipelines_first_request && link.transport_kind() == TransportKind::Http {
+                    PIPELINE_UNTRIED
+                } else {
+                    NOT_INITIALIZED
+                },
+            ),
+            first_request_lock: Mutex::new(()),
+            session_number: Gate::new(0),
+            session_renewed: Notify::new(),
+            handshake: self.with_connect_timeout(),
+        };
+        if legacy.initialization.load(Ordering::Relaxed) == NOT_INITIALIZED {
+            legacy.send_initialized(link).await;
+            legacy.initialization.store(INITIALIZED, Ordering::Relaxed);
+        }
+        Ok(legacy)
+    }
+
+    /// Goes on in a session that was left open earlier: all was agreed then.
+    pub async fn resume(self, link: &RpcClient, left: &DetachedSession) -> LegacyEra {
+        link.accept_server_requests(true);
+        link.transport().resume_session(&left.session_id);
+        link.transport().set_revision(left.revision);
+        if self.client_handler.accepts_server_requests() {
+            link.transport().listen().await;
+        }
+        LegacyEra {
+            revision: RwLock::new(left.revision),
+            server_info: ServerInfo::default(),
+            initialization: AtomicU8::new(INITIALIZED),
+            first_request_lock: Mutex::new(()),
+            session_number: Gate::new(0),
+            session_renewed: Notify::new(),
+            handshake: self.with_connect_timeout(),
+        }
+    }
+
+    /// For what is to be said later over the same connection.
+    fn with_connect_timeout(self) -> Self {
+        Handshake { initialize_timeout: self.connect_timeout, ..self }
+    }
+
+    fn agreed_revision(&self, result: &RawJson) -> Result<(Revision, ServerInfo)> {
+        let value = parse_value(result.get()).unwrap_or(Value::Null);
+        let name = value.get("protocolVersion").and_then(Value::as_str);
+        let server = ServerInfo::from_result(&value);
+        let chosen = match name {
+            // A server that forgets to say so speaks what it was asked for.
+            None => self.offered_revision(),
+            Some(name) => Revision::parse(name).filter(|revision| !revision.is_modern()).ok_or_else(|| {
+                let all = Revision::ALL.map(Revision::as_str).join(", ");
+                Failure::new(
+                    ErrorKind::Protocol,
+                    format!("the server chose revision '{name}', which mcpipe does not speak"),
+                )
+                .cause(format!("mcpipe speaks {all}"))
+            })?,
+        };
+        match self.pin {
+            RevisionPin::Exact(pinned) if pinned != chosen => Err(Failure::new(
+                ErrorKind::Protocol,
+                format!("the server chose revision {chosen}, but {pinned} is pinned"),
+            )
+            .hint("leave --protocol out, or pin the revision that the server speaks")),
+            _ => Ok((chosen, server)),
+        }
+    }
+}
+
+/// A session over HTTP that was left open for a later run.
+#[derive(Clone, Debug)]
+pub struct DetachedSession {
+    /// Its id.
+    pub session_id: Secret,
+    /// The revision agreed upon in it.
+    pub revision: Revision,
+}
+
+/// How long a server may take to acknowledge `initialized` over HTTP.
+const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
+
+const NOT_INITIALIZED: u8 = 0;
+/// `initialized` is to go out beside the first request.
+const PIPELINE_UNTRIED: u8 = 1;
+const INITIALIZED: u8 = 2;
+/// It went out beside the first request, and the server bore it.
+const PIPELINE_ACCEPTED: u8 = 3;
+/// It went out beside the first request, and the server did not bear it.
+const PIPELINE_REJECTED: u8 = 4;
+
+/// The legacy side of a connection.
+pub struct LegacyEra {
+    revision: RwLock<Revision>,
+    server_info: ServerInfo,
+    initialization: AtomicU8,
+    first_request_lock: Mutex<()>,
+    /// The how many-th session it is; held for writing while a new one is opened, so that no request goes out without.
+    session_number: Gate<u64>,
+    /// Told when a forgotten session was opened anew: what was subscribed to in the old one is gone.
+    pub(crate) session_renewed: Notify,
+    pub(crate) handshake: Handshake,
+}
+
+impl LegacyEra {
+    /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
+    async fn send_initialized(&self, link: &RpcClient) {
+        // A server that refuses or swallows the notification shows at the next request whether it minds.
+        let tell = link.notify(method::INITIALIZED, None, Vec::new());
+        tokio::pin!(tell);
+        while tokio::time::timeout(INITIALIZED_TIMEOUT, &mut tell).await.is_err()
+            && link.transport().login_in_progress()
+        {}
+        if self.handshake.client_handler.accepts_server_requests() {
+            link.transport().listen().await;
+        }
+        if let Some(level) = self.handshake.client_handler.log_level() {
+            self.set_log_level(link, level).await;
+        }
+    }
+
+    /// Asks for logs, where the server declared that it has some (`ERA-18`).
+    async fn set_log_level(&self, link: &RpcClient, level: &str) {
+        let peer = &self.handshake.client_handler;
+        if self.server_info.declares("logging") != Some(true) {
+            return peer.warn("the server offers no logging: --log-level has no effect on what it sends");
+        }
+        let reply = link
+            .request(OutgoingRequest {
+                id: link.next_id(),
+                method: method::LOGGING_SET_LEVEL,
+                params: Some(json!({ "level": level }).to_string()),
+                headers: Vec::new(),
+                timeout: self.handshake.connect_timeout,
+                cancel_mode: CancelMode::SendNotification,
+                server_requests: None,
+            })
+            .await;
+        let why = match reply {
+            RequestOutcome::Result(_) => return,
+            RequestOutcome::Error(error, _) => error.message,
+            RequestOutcome::UnexpectedResponse(refusal) => format!("HTTP {}", refusal.status),
+            RequestOutcome::Failed(failure) => failure.to_string(),
+        };
+        peer.warn(&format!("the server did not take the log level {level}: {why}"));
+    }
+
+    /// Whether the first request must wait until everything before it is through.
+    fn must_initialize_first(&self) -> bool {
+        self.handshake.client_handler.accepts_server_requests() || self.handshake.client_handler.log_level().is_some()
+    }
+
+    /// Sends `initialized` now, where it was to go out beside the first request.
+    pub(crate) async fn ensure_initialized(&self, link: &RpcClient) {
+        let _first = self.first_request_lock.lock().await;
+        if self.initialization.load(Ordering::Relaxed) == PIPELINE_UNTRIED {
+            self.send_initialized(link).await;
+            self.initialization.store(INITIALIZED, Ordering::Relaxed);
+        }
+    }
+
+    async fn send_request(&self, link: &RpcClient, call: &Operation) -> RequestOutcome {
+        link.request(self.encode_request(link, call)).await
+    }
+
+    /// The first request beside `initialized`; once more, in order, if the server minds. What has effects is sent
+    /// once more only where it was certainly refused unread. Other requests wait for `initialized` alone.
+    async fn send_pipelined(&self, link: &RpcClient, call: &Operation, first: MutexGuard<'_, ()>) -> RequestOutcome {
+        let begin = async {
+            self.send_initialized(link).await;
+            self.initialization.store(INITIALIZED, Ordering::Relaxed);
+            drop(first);
+        };
+        if self.must_initialize_first() {
+            begin.await;
+            return self.send_request(link, call).await;
+        }
+        let ((), reply) = tokio::join!(begin, self.send_request(link, call));
+        let minded = match &reply {
+            RequestOutcome::Error(error, _) => says_not_initialized(&error.message),
+            RequestOutcome::UnexpectedResponse(refusal) => refusal.status == 400 && says_not_initialized(&refusal.body),
+            _ => false,
+        };
+        self.initialization.store(if minded { PIPELINE_REJECTED } else { PIPELINE_ACCEPTED }, Ordering::Relaxed);
+        let early = matches!(&reply, RequestOutcome::Error(error, _) if error.code == code::NOT_INITIALIZED);
+        if minded && (!call.has_effects || early || was_not_processed(&reply)) {
+            self.send_request(link, call).await
+        } else {
+            reply
+        }
+    }
+
+    /// A session that the server has forgotten is opened anew, once for all who find out, and the request repeated: it
+    /// was refused before anything was done (`HTL-04`). `session` is the one that the request went out in.
+    async fn renew_session(
+        &self,
+        link: &RpcClient,
+        call: &Operation,
+        session: u64,
+        refused: RequestOutcome,
+    ) -> RequestOutcome {
+        let unknown_session = match &refused {
+            RequestOutcome::UnexpectedResponse(refusal) => refusal.status == 404,
+            RequestOutcome::Error(_, status) => *status == Some(404),
+            _ => false,
+        };
+        if !unknown_session {
+            return refused;
+        }
+        let mut now = self.session_number.write().await;
+        if *now == session {
+            if !link.transport().forget_session() || !self.reinitialize(link).await {
+                return refused;
+            }
+            *now += 1;
+        }
+        drop(now);
+        self.send_request(link, call).await
+    }
+
+    /// The handshake once more, for a new session.
+    async fn reinitialize(&self, link: &RpcClient) -> bool {
+        let RequestOutcome::Result(result) = self.handshake.initialize(link).await else { return false };
+        let Ok((revision, _)) = self.handshake.agreed_revision(&result) else { return false };
+        if let Ok(mut now) = self.revision.write() {
+            *now = revision;
+        }
+        link.transport().set_revision(revision);
+        self.send_initialized(link).await;
+        self.session_renewed.notify_waiters();
+        true
+    }
+}
+
+impl LegacyEra {
+    /// A request that was refused until pages are visited (-32042) is sent again once they are (`ELI-07`).
+    async fn retry_after_page_visits(
+        &self,
+        link: &RpcClient,
+        call: &Operation,
+        mut reply: RequestOutcome,
+    ) -> RequestOutcome {
+        for _ in 0..MAX_INPUT_ROUNDS {
+            let RequestOutcome::Error(error, _) = &reply else { return reply };
+            if error.code != code::URL_ELICITATION_REQUIRED {
+                return reply;
+            }
+            if let Err(failure) = self.handshake.client_handler.visit_required_pages(error).await {
+                return RequestOutcome::Failed(failure);
+            }
+            reply = self.send_request(link, call).await;
+        }
+        match &reply {
+            RequestOutcome::Error(error, _) if error.code == code::URL_ELICITATION_REQUIRED => RequestOutcome::Failed(
+                self.handshake.client_handler.request_log(call.server_requests.as_ref()).too_many_requests(),
+            ),
+            _ => reply,
+        }
+    }
+}
+
+/// Whether a refusal says that the handshake is not complete.
+fn says_not_initialized(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("initializ")
+}
+
+fn encode_params(params: &Map<String, Value>) -> Option<String> {
+    (!params.is_empty()).then(|| Value::Object(params.clone()).to_string())
+}
+
+impl Era for LegacyEra {
+    fn revision(&self) -> Revision {
+        self.revision.read().map_or(Revision::LATEST_LEGACY, |revision| *revision)
+    }
+
+    fn server_info(&self) -> ServerInfo {
+        self.server_info.clone()
+    }
+
+    fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest {
+        let id = link.next_id();
+        let meta = meta_with_progress(id, call);
+        let mut params = call.params.clone();
+        if call.task_request.is_some_and(|wish| self.sends_as_task(wish)) {
+            params.insert("task".into(), Value::Object(Map::new()));
+        }
+        if !meta.is_empty() {
+            params.insert("_meta".into(), Value::Object(meta));
+        }
+        OutgoingRequest {
+            id,
+            method: call.method,
+            params: encode_params(&params),
+            headers: Vec::new(),
+            timeout: self.handshake.request_timeout,
+            cancel_mode: CancelMode::SendNotification,
+            server_requests: call.server_requests.clone(),
+        }
+    }
+
+    fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
+        Box::pin(async move {
+            let guard = self.first_request_lock.lock().await;
+            let session = *self.session_number.read().await;
+            let reply = if self.initialization.load(Ordering::Relaxed) == PIPELINE_UNTRIED {
+                self.send_pipelined(link, call, guard).await
+            } else {
+                drop(guard);
+                self.send_request(link, call).await
+            };
+            let reply = self.renew_session(link, call, session, reply).await;
+            let reply = self.retry_after_page_visits(link, call, reply).await;
+            self.handshake.client_handler.reset_sampling(call.server_requests.as_ref());
+            reply
+        })
+    }
+
+    fn pipelines_first_request(&self) -> Option<bool> {
+        match self.initialization.load(Ordering::Relaxed) {
+            PIPELINE_ACCEPTED => Some(true),
+            PIPELINE_REJECTED => Some(false),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The stateless era (2026-07-28): every request says who asks, in `_meta` and in headers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::error::{ErrorKind, Failure};
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::{RawJson, RpcError, parse_value};
+use crate::protocol::views::{ServerInfo, member, members};
+use crate::protocol::{code, extension, headers, meta, method};
+use crate::session::client_handler::ClientHandler;
+use crate::session::era::{Era, Operation, client_info, meta_with_progress};
+use crate::session::input_requests::{InputError, MAX_INPUT_ROUNDS};
+use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::transport::BoxFuture;
+
+/// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
+const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
+
+/// The modern side of a connection.
+pub struct ModernEra {
+    pub(crate) client_handler: Arc<ClientHandler>,
+    pub(crate) request_timeout: Option<Duration>,
+    server_info: Mutex<ServerInfo>,
+}
+
+/// What a result is, by its `resultType` (`MSG-02`).
+enum ResultType {
+    Complete,
+    InputRequired,
+    /// A task (ext-tasks).
+    Task,
+    Unknown(String),
+}
+
+fn result_type(result: &RawJson) -> ResultType {
+    let kind = member(result, "resultType").and_then(|raw| parse_value(raw.get()));
+    match kind.as_ref().filter(|kind| !kind.is_null()).map(|value| value.as_str().unwrap_or_default()) {
+        None | Some("complete") => ResultType::Complete,
+        Some("input_required") => ResultType::InputRequired,
+        Some("task") => ResultType::Task,
+        Some(other) => ResultType::Unknown(other.to_owned()),
+    }
+}
+
+impl ModernEra {
+    /// A connection on which nothing was said yet.
+    #[must_use]
+    pub fn new(peer: Arc<ClientHandler>, timeout: Option<Duration>, server: ServerInfo) -> Self {
+        ModernEra { client_handler: peer, request_timeout: timeout, server_info: Mutex::new(server) }
+    }
+
+    /// Takes note of what `server/discover` said.
+    pub fn set_server_info(&self, server: ServerInfo) {
+        *self.server_info.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    /// `params` of one request: the call's own, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
+    fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
+        let revision = self.revision();
+        let mut all = meta_with_progress(id, call);
+        all.insert(meta::PROTOCOL_VERSION.into(), revision.as_str().into());
+        all.insert(meta::CLIENT_INFO.into(), client_info());
+        all.insert(meta::CLIENT_CAPABILITIES.into(), self.declared_capabilities(call));
+        if let Some(level) = self.client_handler.log_level() {
+            // Without it a server sends no logs (MSG-14).
+            all.insert(meta::LOG_LEVEL.into(), level.into());
+        }
+        let mut text = String::from("{");
+        for (name, value) in &call.params {
+            push_member(&mut text, name, &value.to_string());
+        }
+        if let Some(responses) = &round.input_responses {
+            push_member(&mut text, "inputResponses", &Value::Object(responses.clone()).to_string());
+        }
+        if let Some(state) = &round.request_state {
+            // Echoed as the server wrote it (MRT-02).
+            push_member(&mut text, "requestState", state.get());
+        }
+        push_member(&mut text, "_meta", &Value::Object(all).to_string());
+        text.push('}');
+        text
+    }
+
+    /// What we can do for the server, and the extensions that this request may be answered with (`EXT-01`).
+    fn declared_capabilities(&self, call: &Operation) -> Value {
+        let mut all = self.client_handler.declared_capabilities(self.revision());
+        if let (Value::Object(all), false) = (&mut all, call.extensions.is_empty()) {
+            let extensions = call.extensions.iter().map(|name| ((*name).to_owned(), Value::Object(Map::new())));
+            all.insert("extensions".into(), Value::Object(extensions.collect()));
+        }
+        all
+    }
+
+    fn request_headers(&self, call: &Operation) -> Vec<(String, String)> {
+        let mut all = vec![
+            ("MCP-Protocol-Version".to_owned(), self.revision().as_str().to_owned()),
+            ("Mcp-Method".to_owned(), call.method.to_owned()),
+        ];
+        if let Some(name) = &call.mcp_name {
+            all.push(("Mcp-Name".to_owned(), headers::encode_value(name)));
+        }
+        all.extend(call.param_headers.iter().cloned());
+        all
+    }
+
+    fn encode_round(&self, link: &RpcClient, call: &Operation, round: &InputRound) -> OutgoingRequest {
+        let id = link.next_id();
+        let http = link.transport_kind().is_http();
+        OutgoingRequest {
+            id,
+            method: call.method,
+            params: Some(self.encode_params(id, call, round)),
+            headers: if http { self.request_headers(call) } else { Vec::new() },
+            timeout: self.request_timeout,
+            cancel_mode: if http { CancelMode::CloseStream } else { CancelMode::SendNotification },
+            server_requests: call.server_requests.clone(),
+        }
+    }
+
+    async fn run_rounds(&self, link: &RpcClient, call: &Operation) -> RequestOutcome {
+        let mut round = InputRound::default();
+        let mut renegotiated = false;
+        for _ in 0..=MAX_INPUT_ROUNDS {
+            let reply = link.request(self.encode_round(link, call, &round)).await;
+            let result = match reply {
+                // The version is offered once more, whatever it was: a server may have restarted (ERA-09).
+                RequestOutcome::Error(error, _) if offers_modern_revision(&error) && !renegotiated => {
+                    renegotiated = true;
+                    continue;
+                }
+                RequestOutcome::Result(result) => result,
+                other => return other,
+            };
+            match result_type(&result) {
+                ResultType::Complete => return RequestOutcome::Result(result),
+                // Only where it was declared that it can be followed (EXT-02).
+                ResultType::Task if call.extensions.contains(&extension::TASKS) => {
+                    return RequestOutcome::Result(result);
+                }
+                ResultType::Task => {
+                    let what = format!("the server answered {} with a task, which nobody offered", call.method);
+                    return RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what));
+                }
+                ResultType::Unknown(kind) => {
+                    return RequestOutcome::Failed(Failure::new(
+                        ErrorKind::Protocol,
+                        format!("the server answered {} with an unknown resultType '{kind}'", call.method),
+                    ));
+                }
+                ResultType::InputRequired => match self.answer_input_requests(link, call, &round, &result).await {
+                    Ok(next) => round = next,
+                    Err(failure) => return RequestOutcome::Failed(failure),
+                },
+            }
+        }
+        RequestOutcome::Failed(self.client_handler.request_log(call.server_requests.as_ref()).too_many_requests())
+    }
+
+    /// Collects the answers to everything an `input_required` result asks for (`MRT-01`).
+    async fn answer_input_requests(
+        &self,
+        link: &RpcClient,
+        call: &Operation,
+        before: &InputRound,
+        result: &RawJson,
+    ) -> Result<InputRound, Failure> {
+        let broken = |what: &str| Failure::new(ErrorKind::Protocol, format!("the server's request for input {what}"));
+        if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&call.method) {
+            return Err(broken(&format!("came for {}, which may not ask for any", call.method)));
+        }
+        let members = members(result).unwrap_or_default();
+        let find =
+            |name: &str| members.iter().find(|(key, raw)| key == name && raw.get() != "null").map(|(_, raw)| *raw);
+        let state = find("requestState").map(ToOwned::to_owned);
+        let requests = match find("inputRequests").map(|raw| parse_value(raw.get())) {
+            None => Map::new(),
+            Some(Some(Value::Object(requests))) => requests,
+            Some(_) => return Err(broken("has inputRequests that are no object")),
+        };
+        if requests.is_empty() {
+            if state.is_none() {
+                return Err(broken("has neither inputRequests nor requestState"));
+            }
+            link.sleep(STATE_RETRY_DELAY).await?;
+            return Ok(InputRound { input_responses: None, request_state: state });
+        }
+        let questions = self.client_handler.request_log(call.server_requests.as_ref());
+        let mut responses = Map::new();
+        for (key, request) in requests {
+            // One who said no is not asked the same again.
+            if before.was_declined(&key) {
+                return Err(questions.asked_again_failure());
+            }
+            let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
+            let params = request.get("params").unwrap_or(&Value::Null);
+            let answer = self
+                .client_handler
+                .handle_server_request(name, params, questions)
+                .await
+                .map_err(InputError::into_failure)?;
+            responses.insert(key, answer);
+        }
+        Ok(InputRound { input_responses: Some(responses), request_state: state })
+    }
+}
+
+/// What a retry carries beyond the request itself.
+#[derive(Default)]
+struct InputRound {
+    input_responses: Option<Map<String, Value>>,
+    request_state: Option<RawJson>,
+}
+
+impl InputRound {
+    /// Whether the question of this key was answered by a no.
+    fn was_declined(&self, key: &str) -> bool {
+        let answer = self.input_responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
+        matches!(answer, Some("decline" | "cancel"))
+    }
+}
+
+fn push_member(text: &mut String, name: &str, value: &str) {
+    if text.len() > 1 {
+        text.push(',');
+    }
+    text.push_str(&Value::String(name.to_owned()).to_string());
+    text.push(':');
+    text.push_str(value);
+}
+
+/// Whether an unsupported-version error lists a modern revision that mcpipe speaks.
+pub(crate) fn offers_modern_revision(error: &RpcError) -> bool {
+    error.code == code::UNSUPPORTED_VERSION
+        && supported_revisions(&error.data_value()).iter().any(|revision| revision.is_modern())
+}
+
+/// The revisions named in `data.supported` of an error, or `supportedVersions` of a `DiscoverResult`.
+#[must_use]
+pub fn supported_revisions(data: &Value) -> Vec<Revision> {
+    let list = data.get("supported").or_else(|| data.get("supportedVersions")).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|name| Revision::parse(name.as_str()?)).collect()
+}
+
+impl Era for ModernEra {
+    fn revision(&self) -> Revision {
+        Revision::LATEST_MODERN
+    }
+
+    fn server_info(&self) -> ServerInfo {
+        self.server_info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest {
+        self.encode_round(link, call, &InputRound::default())
+    }
+
+    fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
+        Box::pin(async move {
+            let reply = self.run_rounds(link, call).await;
+            self.client_handler.reset_sampling(call.server_requests.as_ref());
+            reply
+        })
+    }
+}

@@ -1,0 +1,290 @@
+//! A server's questions answered, whichever way an era asks them: roots, elicitation, sampling.
+//!
+//! What is asked is checked here; who answers is behind [`ElicitationResponder`] and
+//! [`SamplingHandler`]. Nothing is answered for ever.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::browser;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::rpc::RpcError;
+use crate::protocol::{code, method};
+use crate::session::client_handler::{
+    ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation, lock,
+};
+use crate::session::server_requests::ServerRequestLog;
+use crate::transport::BoxFuture;
+use crate::util::busy_guard::BusyGuard;
+
+/// How often one request may lead to questions before it is given up (`MRT-04`).
+pub const MAX_INPUT_ROUNDS: usize = 10;
+
+/// Why a question got no answer.
+#[derive(Debug)]
+pub enum InputError {
+    /// It was not offered, or it makes no sense: the protocol has an error for that.
+    Rejected {
+        /// The error's code.
+        code: i64,
+        /// The error's message.
+        message: String,
+        /// The same for the user.
+        failure: Failure,
+    },
+    /// It cannot be answered as the user said, or the user stopped it.
+    Unanswered(Failure),
+    /// The server asks and asks.
+    TooManyRequests(Failure),
+}
+
+impl From<Failure> for InputError {
+    fn from(failure: Failure) -> Self {
+        InputError::Unanswered(failure)
+    }
+}
+
+impl InputError {
+    /// The failure for the user.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        match self {
+            InputError::Rejected { failure, .. }
+            | InputError::Unanswered(failure)
+            | InputError::TooManyRequests(failure) => failure,
+        }
+    }
+}
+
+/// How the server says until when a person is away at a page.
+enum VisitWait<'a> {
+    /// It hears that they agreed and goes on by itself (`elicitation/create` in 2025-11-25).
+    NotNeeded,
+    /// Until the person says so.
+    UntilConfirmed,
+    /// The same, or until the server reports it complete.
+    UntilNotified(&'a Notify),
+}
+
+/// A method that was not declared.
+fn undeclared_method(name: &str) -> InputError {
+    let failure =
+        Failure::new(ErrorKind::Refused, format!("the server needs input ({name}), which mcpipe did not offer"));
+    let failure = match name {
+        method::ELICITATION_CREATE => {
+            failure.hint("answer it: run at a terminal, or give --elicit accept or --elicit JSON")
+        }
+        method::SAMPLING_CREATE_MESSAGE => failure.hint("let a command answer it: --sampling-command CMD"),
+        method::ROOTS_LIST => failure.hint("offer a directory: --root DIR"),
+        _ => failure,
+    };
+    InputError::Rejected { code: code::METHOD_NOT_FOUND, message: format!("{name} is not supported"), failure }
+}
+
+/// A question that is broken (`class` protocol), or in a mode that was not declared.
+fn invalid_params(failure: Failure) -> InputError {
+    InputError::Rejected { code: code::INVALID_PARAMS, message: failure.to_string(), failure }
+}
+
+fn invalid_request(name: &str, what: impl Into<String>) -> InputError {
+    invalid_params(Failure::new(ErrorKind::Protocol, format!("the server's {name} request is invalid")).cause(what))
+}
+
+impl ClientHandler {
+    /// Fulfils one request for input, by either era's way: the bare result, or why not.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn handle_server_request(
+        &self,
+        name: &str,
+        params: &Value,
+        questions: &ServerRequestLog,
+    ) -> Result<Value, InputError> {
+        let abilities = &self.capabilities;
+        match name {
+            method::ROOTS_LIST if !abilities.roots.is_empty() => Ok(self.roots_result()),
+            method::ELICITATION_CREATE => match &abilities.elicitation {
+                Some(inputs) => self.elicit(&**inputs, params, questions).await.map(|answer| answer.to_result()),
+                None => Err(undeclared_method(name)),
+            },
+            method::SAMPLING_CREATE_MESSAGE => match &abilities.sampling {
+                Some(sampler) => self.sample(&**sampler, params, questions).await,
+                None => Err(undeclared_method(name)),
+            },
+            other => Err(undeclared_method(other)),
+        }
+    }
+
+    fn roots_result(&self) -> Value {
+        let root = |root: &crate::session::client_handler::Root| match &root.name {
+            Some(name) => json!({"uri": root.uri, "name": name}),
+            None => json!({"uri": root.uri}),
+        };
+        let roots: Vec<Value> = self.capabilities.roots.iter().map(root).collect();
+        json!({ "roots": roots })
+    }
+
+    async fn sample(
+        &self,
+        sampler: &dyn SamplingHandler,
+        params: &Value,
+        questions: &ServerRequestLog,
+    ) -> Result<Value, InputError> {
+        if ["tools", "toolChoice"].iter().any(|name| params.get(name).is_some_and(|value| !value.is_null())) {
+            // `sampling.tools` is not declared (2025-11-25, client/sampling).
+            return Err(invalid_request(method::SAMPLING_CREATE_MESSAGE, "tools for sampling were not offered"));
+        }
+        if questions.count_sampling() {
+            let failure = Failure::new(
+                ErrorKind::Protocol,
+                format!("the server asked for sampling more than {MAX_INPUT_ROUNDS} times for one request"),
+            );
+            return Err(InputError::TooManyRequests(failure));
+        }
+        let _busy = BusyGuard::new(&self.active_inputs);
+        Ok(sampler.sample(params).await?)
+    }
+
+    async fn elicit(
+        &self,
+        inputs: &dyn ElicitationResponder,
+        params: &Value,
+        questions: &ServerRequestLog,
+    ) -> Result<ElicitationAnswer, InputError> {
+        let text = |key: &str| params.get(key).and_then(Value::as_str);
+        // A missing mode means form (ELI-02).
+        let mode = params.get("mode").filter(|mode| !mode.is_null()).map_or(Some("form"), Value::as_str);
+        let message = text("message").unwrap_or_default();
+        // A person sees what goes on and can end it; without one somebody must count.
+        if questions.count_elicitation() && !inputs.is_interactive() {
+            return Err(InputError::TooManyRequests(questions.too_many_requests()));
+        }
+        let _busy = BusyGuard::new(&self.active_inputs);
+        let answer = match mode {
+            Some("form") => {
+                let nothing = json!({"type": "object", "properties": {}});
+                let schema = params.get("requestedSchema").unwrap_or(&nothing);
+                let fields = schema.get("properties");
+                if !schema.is_object() || fields.is_some_and(|fields| !fields.is_object()) {
+                    return Err(invalid_request(
+                        method::ELICITATION_CREATE,
+                        "requestedSchema is no schema of an object",
+                    ));
+                }
+                inputs.answer_form(message, schema).await?
+            }
+            Some("url") if inputs.is_interactive() => {
+                // Without an id it is the modern era, in which the server waits for nobody.
+                let wait =
+                    if text("elicitationId").is_some() { VisitWait::NotNeeded } else { VisitWait::UntilConfirmed };
+                self.visit_page(inputs, message, text("url").unwrap_or_default(), wait).await?
+            }
+            Some("url") => {
+                let failure = Failure::new(
+                    ErrorKind::Refused,
+                    "the server wants a page to be visited, which mcpipe did not offer",
+                )
+                .cause(format!("the page: {}", text("url").unwrap_or("none")))
+                .hint("run it at a terminal");
+                return Err(invalid_params(failure));
+            }
+            other => {
+                let mode = other.map_or_else(|| "?".to_owned(), ToOwned::to_owned);
+                return Err(invalid_request(method::ELICITATION_CREATE, format!("its mode '{mode}' is unknown")));
+            }
+        };
+        match &answer {
+            ElicitationAnswer::Decline => questions.set_declined("the server's request for input was declined"),
+            ElicitationAnswer::Cancel => questions.set_declined("the server's request for input was cancelled"),
+            ElicitationAnswer::Accept(_) | ElicitationAnswer::AcceptUrl => {}
+        }
+        Ok(answer)
+    }
+
+    async fn visit_page(
+        &self,
+        inputs: &dyn ElicitationResponder,
+        message: &str,
+        url: &str,
+        wait: VisitWait<'_>,
+    ) -> Result<ElicitationAnswer, InputError> {
+        let url = browser::parse_page_url(url).map_err(|why| {
+            invalid_request(method::ELICITATION_CREATE, format!("its page '{url}' is not opened: {why}"))
+        })?;
+        let until: Option<BoxFuture<'_, ()>> = match wait {
+            VisitWait::NotNeeded => None,
+            VisitWait::UntilConfirmed => Some(Box::pin(std::future::pending())),
+            VisitWait::UntilNotified(complete) => Some(Box::pin(complete.notified())),
+        };
+        Ok(inputs.visit_page(UrlElicitation { message, url, completion: until }).await?)
+    }
+
+    /// Leads the person through the pages that an error -32042 asks for, so that the request can be sent
+    /// again (2025-11-25, `ELI-07`).
+    ///
+    /// # Errors
+    /// When nobody is there to visit them, or the person does not want to.
+    pub async fn visit_required_pages(&self, error: &RpcError) -> Result<()> {
+        let data = error.data_value();
+        let pages = data.get("elicitations").and_then(Value::as_array).cloned().unwrap_or_default();
+        let text = |page: &Value, key: &str| page.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let required = |failure: Failure| failure.rpc(error.clone());
+        if pages.is_empty() {
+            let failure =
+                Failure::new(ErrorKind::Protocol, "the server wants a page to be visited first, and names none");
+            return Err(required(failure.cause(error.message.clone())));
+        }
+        let person = self.capabilities.elicitation.as_ref().filter(|inputs| inputs.is_interactive());
+        let Some(inputs) = person else {
+            let failure = Failure::new(ErrorKind::Refused, "the server wants a page to be visited first");
+            let named = |failure: Failure, page: &Value| {
+                failure.cause(format!("{}: {}", text(page, "message"), text(page, "url")))
+            };
+            return Err(required(
+                pages.iter().fold(failure, named).hint("visit it, then try again; at a terminal mcpipe waits for that"),
+            ));
+        };
+        // The server may report the second complete while the person is still at the first.
+        let visits: Vec<Arc<Notify>> = pages.iter().map(|_| Arc::default()).collect();
+        for (page, visit) in pages.iter().zip(&visits) {
+            lock(&self.page_visits).insert(text(page, "elicitationId"), visit.clone());
+        }
+        let mut outcome = Ok(());
+        for (page, visit) in pages.iter().zip(&visits) {
+            let wait = VisitWait::UntilNotified(visit);
+            let refused = Failure::new(ErrorKind::Refused, "the page that the server needs visited was declined");
+            outcome = match self.visit_page(&**inputs, &text(page, "message"), &text(page, "url"), wait).await {
+                Ok(ElicitationAnswer::Accept(_) | ElicitationAnswer::AcceptUrl) => continue,
+                Ok(ElicitationAnswer::Decline | ElicitationAnswer::Cancel) => Err(required(refused)),
+                Err(refusal) => Err(refusal.into_failure()),
+            };
+            break;
+        }
+        for page in &pages {
+            lock(&self.page_visits).remove(&text(page, "elicitationId"));
+        }
+        outcome
+    }
+}
+
+impl ServerRequestLog {
+    /// The failure of a server that asks again what was declined.
+    #[must_use]
+    pub fn asked_again_failure(&self) -> Failure {
+        let declined = || Failure::new(ErrorKind::Refused, "the server's request for input was declined");
+        self.take_declined().unwrap_or_else(declined).cause("the server insists on it")
+    }
+
+    /// The failure of a server that asks and asks, whether or not it was declined.
+    #[must_use]
+    pub fn too_many_requests(&self) -> Failure {
+        let asks = format!("the server asked for input more than {MAX_INPUT_ROUNDS} times for one request");
+        match self.take_declined() {
+            Some(declined) => declined.cause(asks),
+            None => Failure::new(ErrorKind::Protocol, asks).hint("decline what it asks for: --elicit decline"),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Lists of tools, resources, templates and prompts: every page, with a guard, and from memory while fresh.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::era::Operation;
+use super::{Connection, Session};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::rpc::{RawJson, parse_value};
+use crate::protocol::views::{ListItem, ListKind, member, page_items};
+use crate::protocol::{code, extension, method, result_shape, views};
+use crate::session::cache::LEGACY_LIST_TTL;
+use crate::session::rpc_client::RequestOutcome;
+
+/// More pages than any honest server has (`MSG-08`).
+const MAX_PAGES: usize = 1000;
+
+/// Whether a list may come from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// A remembered list will do while it is fresh.
+    Allow,
+    /// Only what the server says now.
+    Bypass,
+}
+
+/// A whole list.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// What is listed.
+    pub kind: ListKind,
+    /// The elements as the server sent them.
+    pub raw_items: Vec<RawJson>,
+    /// Whether the server offers such a list at all.
+    pub is_offered: bool,
+    /// Whether it came from memory.
+    pub is_cached: bool,
+}
+
+impl Listing {
+    /// The elements with views laid over them.
+    #[must_use]
+    pub fn parsed_items(&self) -> Vec<ListItem> {
+        self.raw_items.iter().map(|item| ListItem::new(item)).collect()
+    }
+
+    /// The element of this name, without looking at the others closely.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<ListItem> {
+        let has_name = |raw: &&RawJson| {
+            member(raw, "name").and_then(|raw| parse_value(raw.get())).is_some_and(|value| value == *name)
+        };
+        self.raw_items.iter().find(has_name).map(|item| ListItem::new(item))
+    }
+}
+
+impl Session {
+    /// A list that is remembered and fresh; nobody is asked.
+    #[must_use]
+    pub fn cached_list(&self, kind: ListKind) -> Option<Listing> {
+        self.cache.fresh_list(kind).map(|items| Listing { kind, raw_items: items, is_offered: true, is_cached: true })
+    }
+
+    /// Lists everything of one kind.
+    ///
+    /// A server that does not offer the kind gives an empty list with `offered` false, not an error.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, fails, or repeats a cursor.
+    pub async fn list(&self, kind: ListKind, from: CachePolicy) -> Result<Listing> {
+        if from == CachePolicy::Allow
+            && let Some(listing) = self.cached_list(kind)
+        {
+            return Ok(listing);
+        }
+        let none = Listing { kind, raw_items: Vec::new(), is_offered: false, is_cached: false };
+        let mut first = Operation::read_only(kind.list_method(), Map::new());
+        if kind == ListKind::Skills {
+            first = first.with_extensions(&[extension::SKILLS]);
+            // An extension is used only where it was seen to be declared (EXT-01).
+            if !self.offers_skills().await? {
+                return Ok(none);
+            }
+        }
+        let (live, reply) = self.with_retries(&first, async || self.connection_for(&first).await, |_| None).await?;
+        // Only what was declared may be asked for (ERA-18); in the modern era nothing need be declared before.
+        if kind != ListKind::Skills
+            && !live.era.revision().is_modern()
+            && live.era.server_info().declares(kind.capability()) == Some(false)
+        {
+            return Ok(none);
+        }
+        self.client_handler.set_lists_changed(false);
+        let reply = match reply {
+            Some(reply) => self.retry_in_other_era(&live, &first, reply).await,
+            None => self.send(&first).await?,
+        };
+        let first_page = match reply {
+            RequestOutcome::Result(result) => result,
+            RequestOutcome::Error(error, _) if error.code == code::METHOD_NOT_FOUND => return Ok(none),
+            reply => return Err(self.failure_from(reply, kind.list_method())),
+        };
+        let (live, _) = self.connection_for(&first).await?;
+        let (mut ttl, mut shared) = (Duration::MAX, true);
+        let look = |page: &RawJson| {
+            ttl = ttl.min(page_ttl(&live, page));
+            shared &= is_public(&live, page);
+        };
+        let items = self.fetch_all_pages(&first, kind.result_member(), first_page, from, look).await?;
+        // One that changed meanwhile is not fresh.
+        let ttl = if self.client_handler.have_lists_changed() { Duration::ZERO } else { ttl };
+        self.cache.store_list(kind, &items, ttl, shared);
+        Ok(Listing { kind, raw_items: items, is_offered: true, is_cached: false })
+    }
+
+    /// Every element of a list that begins with `first`, the answer to `call`; `from` tells whether the list itself is
+    /// what is wanted.
+    ///
+    /// # Errors
+    /// When a page cannot be had, or the cursors never end.
+    pub(crate) async fn fetch_all_pages(
+        &self,
+        call: &Operation,
+        member: &str,
+        first: RawJson,
+        from: CachePolicy,
+        mut seen_page: impl FnMut(&RawJson),
+    ) -> Result<Vec<RawJson>> {
+        if let Some(items) = self.try_all_pages(call, member, first, from, &mut seen_page).await? {
+            return Ok(items);
+        }
+        // The server lost its place (-32602 on a cursor): once more from the start.
+        let again = self.request(call).await?;
+        let restarted = self.try_all_pages(call, member, again, from, &mut seen_page).await?;
+        restarted.ok_or_else(|| self.invalid_result_failure(call.method, "refused its own cursor twice"))
+    }
+
+    /// Every element of a list that begins with `first`, the answer to `call`; `None` where the server refuses
+    /// one of its own cursors.
+    async fn try_all_pages(
+        &self,
+        call: &Operation,
+        member: &str,
+        first: RawJson,
+        from: CachePolicy,
+        mut seen_page: impl FnMut(&RawJson),
+    ) -> Result<Option<Vec<RawJson>>> {
+        let mut all: Vec<RawJson> = Vec::new();
+        // Where the page before begins.
+        let mut last = 0;
+        let mut seen = HashSet::new();
+        let mut result = first;
+        loop {
+            seen_page(&result);
+            let Some((mut page, cursor)) = page_items(&result, member) else {
+                return Err(self.invalid_result_failure(call.method, &format!("has no '{member}' array")));
+            };
+            if let Some(cursor) = &cursor {
+                if views::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
+                    return Err(self.invalid_result_failure(
+                        call.method,
+                        &format!("has a nextCursor that is no string: {cursor}"),
+                    ));
+                }
+                if !seen.insert(cursor.clone()) {
+                    // A server that takes no cursors and gives one all the same: what there is has been seen.
+                    if !is_same_page(&all[last..], &page) {
+                        return Err(self.invalid_result_failure(call.method, "repeats its cursor and never ends"));
+                    }
+                    self.warn_repeated_page(call.method, from);
+                    return Ok(Some(all));
+                }
+            }
+            last = all.len();
+            all.append(&mut page);
+            let Some(cursor) = cursor else { return Ok(Some(all)) };
+            if seen.len() >= MAX_PAGES {
+                return Err(self.invalid_result_failure(call.method, &format!("goes on after {MAX_PAGES} pages")));
+            }
+            let mut next = call.clone();
+            next.params.insert("cursor".into(), Value::String(cursor));
+            result = match self.send(&next).await? {
+                RequestOutcome::Result(result) => result,
+                RequestOutcome::Error(error, _) if error.code == code::INVALID_PARAMS => return Ok(None),
+                reply => return Err(self.failure_from(reply, call.method)),
+            };
+        }
+    }
+
+    /// Tells of a list whose last page the server gives again and again: with what is about the list, once; else only
+    /// to who looks closely.
+    fn warn_repeated_page(&self, method: &str, from: CachePolicy) {
+        let text = format!("the server gives the last page of {method} again and again; it is taken once");
+        match from {
+            CachePolicy::Bypass if !self.has_warned_of_repeated_page.swap(true, Ordering::Relaxed) => {
+                self.client_handler.warn(&text)
+            }
+            _ => self.options.transport.trace.note(&text),
+        }
+    }
+
+    /// A result, where it has the shape that the protocol gives it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] where it has not.
+    pub fn check_result_shape(&self, method: &str, result: RawJson) -> Result<RawJson> {
+        match result_shape::shape_error(method, &result) {
+            Some(wrong) => Err(self.invalid_result_failure(method, "is malformed").cause(wrong)),
+            None => Ok(result),
+        }
+    }
+
+    pub(crate) fn invalid_result_failure(&self, method: &str, what: &str) -> Failure {
+        Failure::new(ErrorKind::Protocol, format!("the server's answer to {method} {what}"))
+            .hint("see what it sent with -v")
+            .server(&self.target.name)
+    }
+
+    /// One request to `tools/call`.
+    #[must_use]
+    pub fn tool_call_operation(
+        name: &str,
+        arguments: Map<String, Value>,
+        mirrored: Vec<(String, String)>,
+    ) -> Operation {
+        let mut params = Map::new();
+        params.insert("name".into(), name.into());
+        params.insert("arguments".into(), Value::Object(arguments));
+        let call = Operation::read_only(method::TOOLS_CALL, params).with_mcp_name(name).with_effects().with_progress();
+        Operation { param_headers: mirrored, ..call.with_extensions(&[extension::TASKS]) }
+    }
+}
+
+/// Whether two pages hold the same, byte for byte.
+fn is_same_page(one: &[RawJson], other: &[RawJson]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.get() == other.get())
+}
+
+/// How long a page is fresh: as the server says in the modern era (absent or negative means not at all,
+/// `MSG-11`), a short while in the legacy one.
+fn page_ttl(live: &Connection, result: &RawJson) -> Duration {
+    if !live.era.revision().is_modern() {
+        return LEGACY_LIST_TTL;
+    }
+    let millis = member(result, "ttlMs").and_then(|raw| parse_value(raw.get())).and_then(|value| value.as_f64());
+    Duration::try_from_secs_f64(millis.unwrap_or_default() / 1000.0).unwrap_or_default()
+}
+
+/// Whether a page is nobody's own (`MSG-10`); the legacy era does not know such lists.
+fn is_public(live: &Connection, result: &RawJson) -> bool {
+    !live.era.revision().is_modern() || member(result, "cacheScope").is_some_and(|raw| raw.get() == r#""public""#)
+}

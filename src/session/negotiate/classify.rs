@@ -1,0 +1,163 @@
+//! What a server's replies tell about its era (digest §1.6): the rules alone, nothing is sent but one probe.
+
+use serde_json::{Map, Value};
+
+use crate::error::ErrorKind;
+use crate::protocol::rpc::{RawJson, parse_value};
+use crate::protocol::views::{ServerInfo, member};
+use crate::protocol::{code, meta, method};
+use crate::session::era::modern::supported_revisions;
+use crate::session::era::{Era, Operation};
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
+
+/// What a probe told.
+pub enum EraEvidence {
+    /// It speaks the modern era; the probe's reply can be used where it was the wanted request.
+    Modern(ServerInfo),
+    /// It may: the result is plausible but bears no mark of the era.
+    Unmarked,
+    /// It does not; try the handshake.
+    NotModern,
+    /// Nothing about eras: report it.
+    Inconclusive,
+}
+
+/// What one reply to a modern probe tells about the era.
+pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClient) -> EraEvidence {
+    let is_discover = probe.method == method::DISCOVER;
+    match reply {
+        RequestOutcome::Result(result) => classify_result(result, is_discover, probe.method),
+        RequestOutcome::Error(error, status) => match error.code {
+            code::UNSUPPORTED_VERSION => {
+                // Only legacy revisions in the list: the handshake (ERA-09).
+                let listed = supported_revisions(&error.data_value());
+                if listed.is_empty() || listed.iter().any(|revision| revision.is_modern()) {
+                    EraEvidence::Inconclusive
+                } else {
+                    EraEvidence::NotModern
+                }
+            }
+            code::HEADER_MISMATCH | code::MISSING_CAPABILITY => EraEvidence::Modern(ServerInfo::default()),
+            code::METHOD_NOT_FOUND if *status == Some(404) && !is_discover => {
+                EraEvidence::Modern(ServerInfo::default())
+            }
+            _ => match status {
+                Some(status) if says_nothing_about_era(*status) => EraEvidence::Inconclusive,
+                _ => EraEvidence::NotModern,
+            },
+        },
+        RequestOutcome::UnexpectedResponse(refusal) => match refusal.status {
+            status if says_nothing_about_era(status) => EraEvidence::Inconclusive,
+            202 | 204 | 400..=499 => EraEvidence::NotModern,
+            _ => EraEvidence::Inconclusive,
+        },
+        // A child that ends at an unknown first request is an old one (digest §1.7); so is who hangs up.
+        RequestOutcome::Failed(failure) if !link.transport_kind().is_http() && link.closed_reason().is_some() => {
+            match failure.kind() {
+                ErrorKind::Unreachable => EraEvidence::NotModern,
+                _ => EraEvidence::Inconclusive,
+            }
+        }
+        RequestOutcome::Failed(_) => EraEvidence::Inconclusive,
+    }
+}
+
+/// Statuses that say nothing of eras (`ERA-11`): refused credentials, a server or somebody before it that is
+/// overloaded, late or broken.
+fn says_nothing_about_era(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500..)
+}
+
+/// Whether the refusal of a probe may be about what was asked for, and not about the era (digest §1.7): lists and
+/// `server/discover` have no parameters that could be wrong.
+#[must_use]
+pub fn may_be_about_parameters(reply: &RequestOutcome, probe: &Operation) -> bool {
+    let refused = matches!(reply, RequestOutcome::Error(error, _) if error.code == code::INVALID_PARAMS);
+    refused && matches!(probe.method, method::RESOURCES_READ | method::PROMPTS_GET)
+}
+
+fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvidence {
+    let value = || parse_value(result.get()).unwrap_or(Value::Null);
+    if is_discover {
+        let value = value();
+        let Some(listed) = value.get("supportedVersions").and_then(Value::as_array) else {
+            return EraEvidence::NotModern;
+        };
+        let known = supported_revisions(&value);
+        let modern = known.iter().any(|revision| revision.is_modern());
+        return if modern || (known.is_empty() && !listed.is_empty()) {
+            // With nothing mutual the first request says so in the server's own words.
+            EraEvidence::Modern(ServerInfo::from_result(&value))
+        } else {
+            EraEvidence::NotModern
+        };
+    }
+    let marked = member(result, "resultType").is_some()
+        || member(result, "_meta").is_some_and(|meta| member(meta, meta::SERVER_INFO).is_some());
+    if marked {
+        let mut server = ServerInfo::from_result(&value());
+        server.capabilities = None;
+        return EraEvidence::Modern(server);
+    }
+    let plausible = match asked {
+        method::TOOLS_LIST => "tools",
+        method::RESOURCES_LIST => "resources",
+        method::TEMPLATES_LIST => "resourceTemplates",
+        method::PROMPTS_LIST => "prompts",
+        method::RESOURCES_READ => "contents",
+        method::PROMPTS_GET => "messages",
+        _ => return EraEvidence::NotModern,
+    };
+    if member(result, plausible).is_some() { EraEvidence::Unmarked } else { EraEvidence::NotModern }
+}
+
+/// Whether a failure could come from a wrong belief about the era, and not from the operation itself.
+#[must_use]
+pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool {
+    match reply {
+        RequestOutcome::Result(_) => false,
+        RequestOutcome::Error(error, status) => match error.code {
+            code::HEADER_MISMATCH | code::MISSING_CAPABILITY => false,
+            code::UNSUPPORTED_VERSION => true,
+            -32700 | -32602..=-32600 | -32019..=-32000 => !status.is_some_and(says_nothing_about_era),
+            _ => matches!(status, Some(400 | 404 | 405)),
+        },
+        RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
+        RequestOutcome::Failed(failure) => {
+            !link.transport_kind().is_http()
+                && link.closed_reason().is_some()
+                && failure.kind() == ErrorKind::Unreachable
+        }
+    }
+}
+
+/// Whether a refusal shows that the request was not carried out, whoever refused it: a code or an HTTP status by which
+/// a server says that this is no request, or none of its own. What a tool says of itself has other codes.
+#[must_use]
+pub fn was_not_processed(reply: &RequestOutcome) -> bool {
+    match reply {
+        RequestOutcome::Error(error, status) => match error.code {
+            code::PARSE_ERROR | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION => true,
+            code::INTERNAL_ERROR => false,
+            _ => matches!(status, Some(400 | 404 | 405)),
+        },
+        RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
+        RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
+    }
+}
+
+/// Asks a server whose era was only believed whether it speaks the modern one.
+pub async fn probe_modern(link: &RpcClient, era: &dyn Era) -> Option<bool> {
+    if link.closed_reason().is_some() {
+        return None;
+    }
+    let discover = Operation::read_only(method::DISCOVER, Map::new());
+    match era.request(link, &discover).await {
+        RequestOutcome::Result(result) => {
+            Some(matches!(classify_result(&result, true, method::DISCOVER), EraEvidence::Modern(_)))
+        }
+        RequestOutcome::Error(error, _) => Some(matches!(error.code, code::HEADER_MISMATCH | code::MISSING_CAPABILITY)),
+        RequestOutcome::UnexpectedResponse(_) => Some(false),
+        RequestOutcome::Failed(_) => None,
+    }
+}

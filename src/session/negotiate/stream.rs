@@ -1,0 +1,121 @@
+//! Finding out the era of a server behind a stream: a child process, a socket. It may be silent at what it does not know,
+//! or end, and is started again once at most.
+
+use std::time::Duration;
+
+use serde_json::Map;
+
+use crate::error::{ErrorKind, Failure, FailureDetails, Result};
+use crate::protocol::method;
+use crate::protocol::views::member;
+use crate::session::era::{Era, Operation};
+use crate::session::negotiate::classify::{EraEvidence, classify_reply};
+use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator};
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
+
+/// How long a silent server is given before `initialize` goes down the same stream (`ERA-12`).
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Negotiator<'_> {
+    /// Without any memory, over a stream.
+    pub(crate) async fn negotiate_stream(
+        &self,
+        first: &Operation,
+    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        let link = self.connect().await?;
+        let discover = Operation::read_only(method::DISCOVER, Map::new());
+        let reply = self.probe_stream(&link, &discover).await;
+        // What came may be the answer to `initialize` by now: only a DiscoverResult names its versions.
+        if let RequestOutcome::Result(result) = &reply
+            && member(result, "supportedVersions").is_none()
+            && member(result, "protocolVersion").is_some()
+        {
+            return self.complete_handshake(self.handshake(false), link, result).await.map(|open| (open, None));
+        }
+        match classify_reply(&reply, &discover, &link) {
+            EraEvidence::Modern(server) => {
+                let era = self.modern_era(server);
+                let wanted = first.method == method::DISCOVER;
+                Ok((NegotiatedConnection::confirmed(link, era), wanted.then_some(reply)))
+            }
+            EraEvidence::Inconclusive => self.close_with_failure(link, reply, method::DISCOVER).await,
+            EraEvidence::NotModern | EraEvidence::Unmarked => {
+                let ended = link.closed_reason();
+                let ends_early = ended.is_some();
+                let link = if ends_early { self.reconnect(link).await? } else { link };
+                let open = self.initialize_stream(link, &discover, ended).await?;
+                Ok((NegotiatedConnection { exits_before_handshake: ends_early, ..open }, None))
+            }
+        }
+    }
+
+    /// Asks `server/discover`, and `initialize` too where that stays unanswered (`ERA-04`, `ERA-12`).
+    async fn probe_stream(&self, link: &RpcClient, discover: &Operation) -> RequestOutcome {
+        let probing = self.probe_era();
+        let mut probe = probing.request(link, discover);
+        if let Ok(reply) = tokio::time::timeout(PROBE_TIMEOUT, &mut probe).await {
+            return reply;
+        }
+        // Silence: `initialize` on the same pipe; whichever answer is conclusive first counts.
+        let handshake = self.handshake(false);
+        let mut hello = Box::pin(handshake.initialize(link));
+        tokio::select! {
+            biased;
+            reply = &mut probe => match classify_reply(&reply, discover, link) {
+                EraEvidence::Modern(_) | EraEvidence::Inconclusive => reply,
+                _ => hello.await,
+            },
+            reply = &mut hello => match reply {
+                RequestOutcome::Error(..) => probe.await,
+                other => other,
+            },
+        }
+    }
+
+    /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason: it
+    /// is asked again where it does not shake hands. It is started again once at most.
+    async fn initialize_stream(
+        &self,
+        mut link: RpcClient,
+        probe: &Operation,
+        mut ended: Option<Failure>,
+    ) -> Result<NegotiatedConnection> {
+        loop {
+            let reply;
+            (link, reply) = match self.initialize(link, false).await? {
+                HandshakeResult::Accepted(open) => return Ok(open),
+                HandshakeResult::Rejected(link, reply) => (link, reply),
+            };
+            if ended.is_none()
+                && matches!(reply, RequestOutcome::Error(..) | RequestOutcome::Failed(_))
+                && let Some(failure) = link.closed_reason()
+            {
+                // The probe may have spoilt the process or the connection: once more with a fresh one.
+                link = self.reconnect(link).await?;
+                ended = Some(failure);
+                continue;
+            }
+            if ended.is_some() && matches!(reply, RequestOutcome::Error(..)) {
+                let second = self.probe_era().request(&link, probe).await;
+                if let EraEvidence::Modern(server) = classify_reply(&second, probe, &link) {
+                    return Ok(NegotiatedConnection::confirmed(link, self.modern_era(server)));
+                }
+            }
+            let reply = match (reply, ended) {
+                // What it said at its end says more than its silence now.
+                (RequestOutcome::Failed(failure), Some(end)) if failure.kind() == ErrorKind::Timeout => {
+                    let FailureDetails { message, stderr_tail, .. } = end.details();
+                    let before = format!("when it was asked before, {message}");
+                    RequestOutcome::Failed(failure.cause(before).stderr_tail(stderr_tail.clone()))
+                }
+                (reply, _) => reply,
+            };
+            return self.close_with_failure(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
+        }
+    }
+
+    async fn reconnect(&self, link: RpcClient) -> Result<RpcClient> {
+        link.close(false).await;
+        self.connect().await
+    }
+}

@@ -1,0 +1,62 @@
+//! What a server says of its own accord, handed to whoever listens.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// How many notices a listener may have before it; what comes beyond is dropped. Whoever falls so far
+/// behind looks again at what changed because of those that wait already.
+const LISTENER_CAPACITY: usize = 1024;
+
+/// A notification.
+#[derive(Clone, Debug)]
+pub struct ServerNotification {
+    /// Its method.
+    pub method: String,
+    /// Its parameters; `Null` where there are none.
+    pub params: Value,
+}
+
+/// Hands notifications to listeners.
+#[derive(Default)]
+pub struct NotificationBroadcaster(Mutex<Vec<mpsc::Sender<ServerNotification>>>);
+
+impl NotificationBroadcaster {
+    /// Everything that is said from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> mpsc::Receiver<ServerNotification> {
+        let (sender, receiver) = mpsc::channel(LISTENER_CAPACITY);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    /// Tells everybody who listens.
+    pub fn publish(&self, method: &str, params: &Value) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| !listener.is_closed());
+        for listener in listeners.iter() {
+            let _ = listener.try_send(ServerNotification { method: method.to_owned(), params: params.clone() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listener_is_notified_and_backlogs_are_bounded() {
+        let notices = NotificationBroadcaster::default();
+        notices.publish("early", &Value::Null);
+        let mut one = notices.subscribe();
+        drop(notices.subscribe());
+        for n in 0..2 * LISTENER_CAPACITY {
+            notices.publish("n", &n.into());
+        }
+        assert_eq!(one.try_recv().map(|notice| notice.params), Ok(0.into()));
+        let more = std::iter::from_fn(|| one.try_recv().ok()).count();
+        assert_eq!(more, LISTENER_CAPACITY - 1);
+        assert_eq!(notices.0.lock().map(|all| all.len()).unwrap_or_default(), 1);
+    }
+}

@@ -1,0 +1,141 @@
+//! One request on the wire: what is sent, how its wait ends, and how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::error::Failure;
+use crate::protocol::rpc::{RawJson, RpcError};
+use crate::session::server_requests::ServerRequestLog;
+use crate::transport::UnexpectedResponse;
+
+/// How one request ended.
+#[derive(Debug)]
+pub enum RequestOutcome {
+    /// A result, as the server sent it.
+    Result(RawJson),
+    /// A JSON-RPC error, and the HTTP status it came under.
+    Error(RpcError, Option<u16>),
+    /// An HTTP answer without a JSON-RPC message.
+    UnexpectedResponse(UnexpectedResponse),
+    /// No answer: the connection broke, time ran out, the user stopped it.
+    Failed(Failure),
+}
+
+/// How a server is told that an answer is no longer wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelMode {
+    /// Not at all (`initialize` is never cancelled, `MSG-05`).
+    Never,
+    /// By `notifications/cancelled` (`STD-05`, `HTL-09`).
+    SendNotification,
+    /// By closing the stream of its answer (`HTM-09`).
+    CloseStream,
+}
+
+/// One request, ready to go.
+pub struct OutgoingRequest {
+    /// Its id, from [`next_id`](crate::session::rpc_client::Link::next_id).
+    pub id: u64,
+    /// The method.
+    pub method: &'static str,
+    /// The parameters, raw JSON.
+    pub params: Option<String>,
+    /// Headers that mirror it, over HTTP.
+    pub headers: Vec<(String, String)>,
+    /// How long to wait; progress starts the clock again, within limits. `None` waits for ever.
+    pub timeout: Option<Duration>,
+    /// What to do when the wait ends without an answer.
+    pub cancel_mode: CancelMode,
+    /// Its own account of what the server asks meanwhile.
+    pub server_requests: Option<Arc<ServerRequestLog>>,
+}
+
+/// How much longer than the time-out a request is waited for whose server reports progress all the while.
+const MAX_TIMEOUTS_WITH_PROGRESS: u32 = 60;
+
+/// The time that one request is given (`MSG-04`).
+pub(crate) struct RequestDeadline {
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    latest_deadline: Option<Instant>,
+}
+
+impl RequestDeadline {
+    /// A clock that starts now. `None` never runs out.
+    pub(crate) fn new(timeout: Option<Duration>, now: Instant) -> Self {
+        let mut clock = RequestDeadline { timeout, deadline: None, latest_deadline: None };
+        clock.restart(now);
+        clock
+    }
+
+    /// All the time begins anew: it was not the server who let us wait.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.latest_deadline =
+            self.timeout.and_then(|time| now.checked_add(time.saturating_mul(MAX_TIMEOUTS_WITH_PROGRESS)));
+        self.extend(now);
+    }
+
+    /// The server reports progress.
+    pub(crate) fn extend(&mut self, now: Instant) {
+        let due = self.timeout.and_then(|time| now.checked_add(time));
+        self.deadline = due.map(|due| self.latest_deadline.map_or(due, |last| due.min(last)));
+    }
+
+    /// When the time is over.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How long was waited when the time is over, and whether that was in spite of progress.
+    pub(crate) fn time_waited(&self) -> (Duration, bool) {
+        let time = self.timeout.unwrap_or_default();
+        let endless = self.deadline.is_some() && self.deadline == self.latest_deadline;
+        (if endless { time.saturating_mul(MAX_TIMEOUTS_WITH_PROGRESS) } else { time }, endless)
+    }
+}
+
+/// What happens to the clock of a request that waits.
+#[derive(Default)]
+pub(crate) struct DeadlineEvents {
+    /// There is progress.
+    pub(crate) progress_reported: Notify,
+    /// Somebody on our side was asked, and has answered.
+    pub(crate) input_answered: Notify,
+    /// What named no request was most likely its answer.
+    pub(crate) strayed: Notify,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_extends_the_deadline_up_to_a_limit() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut clock = RequestDeadline::new(Some(second), start);
+        assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second), (second, false)));
+        for half in 1..=118 {
+            let now = start + second * half / 2;
+            clock.extend(now);
+            assert_eq!((clock.deadline(), clock.time_waited().1), (Some(now + second), half == 118));
+        }
+        clock.extend(start + second * 599 / 10);
+        assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second * 60), (second * 60, true)));
+        clock.restart(start + second * 59);
+        assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second * 60), (second, false)));
+        clock.extend(start + second * 100);
+        assert_eq!(clock.deadline(), Some(start + second * 101));
+    }
+
+    #[test]
+    fn no_timeout_and_a_huge_timeout_never_expire() {
+        for timeout in [None, Some(Duration::MAX)] {
+            let mut clock = RequestDeadline::new(timeout, Instant::now());
+            clock.extend(Instant::now());
+            assert_eq!((clock.deadline(), clock.time_waited().1), (None, false));
+        }
+    }
+}

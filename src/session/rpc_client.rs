@@ -1,0 +1,324 @@
+//! Requests and their answers over one connection: ids, correlation, deadlines, cancellation.
+//!
+//! What comes back is taken by a task of its own (`pump.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::stray::{PATIENCE, Strays};
+use crate::error::{ErrorKind, Failure, FailureDetails, RetryAdvice};
+use crate::interrupt::Interrupt;
+use crate::protocol::{method, rpc};
+use crate::session::client_handler::ClientHandler;
+use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming, lock};
+pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
+use crate::session::request::{DeadlineEvents, RequestDeadline};
+use crate::transport::trace::Trace;
+use crate::transport::{ConnectedTransport, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+
+/// How long a server is given for what it is told at the end.
+const FINAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How the failure begins that tells of a request that got no answer in time.
+pub(crate) const NO_ANSWER_PREFIX: &str = "no answer to ";
+/// What is said of a call that got no answer, whose tool cannot be at work any more.
+const MAY_HAVE_RUN: &str = "the tool may have run";
+/// What is said of any other call that got no answer.
+pub(crate) const MAY_STILL_RUN: &str = "the tool may have run, or may still be running";
+
+/// A connection on which requests can be asked.
+pub struct RpcClient {
+    state: Arc<RpcState>,
+    dispatcher: JoinHandle<()>,
+    interrupt: Interrupt,
+}
+
+impl RpcClient {
+    /// Starts to take what comes back over `connection`.
+    #[must_use]
+    pub fn new(connection: ConnectedTransport, peer: Arc<ClientHandler>, interrupt: Interrupt, trace: Trace) -> Self {
+        let shared = Arc::new(RpcState::new(connection.transport, peer, trace));
+        let pump = tokio::spawn(dispatch_incoming(shared.clone(), connection.incoming));
+        RpcClient { state: shared, dispatcher: pump, interrupt }
+    }
+
+    /// The transport below.
+    #[must_use]
+    pub fn transport(&self) -> &dyn Transport {
+        &*self.state.transport
+    }
+
+    /// Which transport it is.
+    #[must_use]
+    pub fn transport_kind(&self) -> TransportKind {
+        self.state.transport.kind()
+    }
+
+    /// A fresh request id: integers from 1, never used again (`MSG-01`).
+    #[must_use]
+    pub fn next_id(&self) -> u64 {
+        self.state.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Says whether requests of the server are answered: once a handshake was begun, unless the server turns out to be
+    /// modern all the same (`STD-02`, `HTM-01`).
+    pub fn accept_server_requests(&self, answers: bool) {
+        self.state.accepts_server_requests.store(answers, Ordering::Relaxed);
+    }
+
+    /// Why nothing can come back any more, if so.
+    #[must_use]
+    pub fn closed_reason(&self) -> Option<Failure> {
+        lock(&self.state.closed_reason).clone()
+    }
+
+    /// Waits until nothing can come back any more, and says why.
+    pub async fn wait_closed(&self) -> Failure {
+        loop {
+            let over = self.state.closed.notified();
+            if let Some(failure) = self.closed_reason() {
+                return failure;
+            }
+            over.await;
+        }
+    }
+
+    /// Waits until the user asks to stop.
+    pub async fn wait_interrupted(&self) -> Failure {
+        self.interrupt.interrupted().await
+    }
+
+    /// Sends a last request although the user has asked to stop; its answer is awaited, but not for long.
+    pub async fn send_final_request(&self, mut ask: OutgoingRequest) {
+        ask.timeout = None;
+        let (answer, _) = self.register_pending(&ask);
+        let said = async {
+            let what = OutgoingKind::Request(ask.id);
+            let body = rpc::request(ask.id, ask.method, ask.params.as_deref());
+            let envelope = OutgoingMessage { kind: what, method: ask.method, body, headers: ask.headers };
+            if self.state.transport.send(envelope).await.is_ok() {
+                let _ = answer.await;
+            }
+        };
+        let _ = tokio::time::timeout(FINAL_MESSAGE_TIMEOUT, said).await;
+        lock(&self.state.pending).remove(&ask.id);
+    }
+
+    /// Sends one request and waits for its answer.
+    pub async fn request(&self, ask: OutgoingRequest) -> RequestOutcome {
+        let waiting = self.register_pending(&ask);
+        let mut place = PendingGuard { state: &self.state, id: ask.id, is_done: false };
+        let envelope = OutgoingMessage {
+            kind: OutgoingKind::Request(ask.id),
+            method: ask.method,
+            body: rpc::request(ask.id, ask.method, ask.params.as_deref()),
+            headers: ask.headers,
+        };
+        let (sender, pulse) = waiting;
+        let was_gone = self.closed_reason().is_some();
+        let answer = async {
+            if let Err(failure) = self.state.transport.send(envelope).await {
+                return RequestOutcome::Failed(failure);
+            }
+            match sender.await.unwrap_or_else(|_| RequestOutcome::Failed(self.connection_lost())) {
+                RequestOutcome::Failed(failure) if ask.method == method::TOOLS_CALL && !was_gone => {
+                    RequestOutcome::Failed(self.with_may_have_run(failure))
+                }
+                reply => reply,
+            }
+        };
+        tokio::pin!(answer);
+        let mut clock = RequestDeadline::new(ask.timeout, Instant::now());
+        let mut strayed_at: Option<Instant> = None;
+        let until = async |due: Option<Instant>| match due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        };
+        let reply = loop {
+            tokio::select! {
+                biased;
+                reply = &mut answer => break reply,
+                failure = self.interrupt.interrupted() => {
+                    let failure = self.state.explained(ask.id, failure);
+                    self.cancel(ask.id, ask.cancel_mode, "interrupted").await;
+                    break RequestOutcome::Failed(failure);
+                }
+                () = pulse.input_answered.notified() => {
+                    clock.restart(Instant::now());
+                    strayed_at = strayed_at.map(|_| Instant::now());
+                }
+                () = pulse.progress_reported.notified() => {
+                    clock.extend(Instant::now());
+                    strayed_at = None;
+                }
+                () = pulse.strayed.notified() => strayed_at = strayed_at.or(Some(Instant::now())),
+                () = until(strayed_at.map(|at| at + PATIENCE)) => {
+                    strayed_at = None;
+                    if self.is_busy() {
+                        strayed_at = Some(Instant::now());
+                    } else {
+                        self.state.settle(ask.id, ask.method);
+                    }
+                }
+                () = until(clock.deadline()) => {
+                    if self.is_busy() {
+                        clock.restart(Instant::now());
+                        continue;
+                    }
+                    let failure = self.state.explained(ask.id, self.timeout_failure(ask.method, &clock));
+                    self.cancel(ask.id, ask.cancel_mode, "timed out").await;
+                    break RequestOutcome::Failed(failure);
+                }
+            }
+        };
+        place.is_done = true;
+        reply
+    }
+
+    /// Whether a person is being asked, who takes the time they need.
+    fn is_busy(&self) -> bool {
+        self.state.client_handler.is_awaiting_input() || self.state.transport.login_in_progress()
+    }
+
+    fn register_pending(&self, ask: &OutgoingRequest) -> (oneshot::Receiver<RequestOutcome>, Arc<DeadlineEvents>) {
+        let (sender, receiver) = oneshot::channel();
+        let pulse = Arc::<DeadlineEvents>::default();
+        // Under the lock under which all who wait are told that nothing will come: nobody is too late for that.
+        let mut waiting = lock(&self.state.pending);
+        match self.closed_reason() {
+            Some(failure) => drop(sender.send(RequestOutcome::Failed(failure))),
+            None => {
+                let (pulse, questions) = (pulse.clone(), ask.server_requests.clone());
+                drop(waiting.insert(
+                    ask.id,
+                    PendingRequest {
+                        sender,
+                        deadline_events: pulse,
+                        server_requests: questions,
+                        strays: Strays::default(),
+                    },
+                ));
+            }
+        }
+        drop(waiting);
+        (receiver, pulse)
+    }
+
+    /// Sends a notification; over HTTP it has been accepted when this resolves.
+    ///
+    /// # Errors
+    /// When it cannot be delivered.
+    pub async fn notify(
+        &self,
+        method: &'static str,
+        params: Option<&str>,
+        headers: Vec<(String, String)>,
+    ) -> crate::error::Result<()> {
+        self.state.notify(method, params, headers).await
+    }
+
+    /// Tells the server that the answer to a request is no longer wanted, and waits for none.
+    pub async fn cancel(&self, id: u64, how: CancelMode, reason: &str) {
+        lock(&self.state.pending).remove(&id);
+        if how == CancelMode::SendNotification {
+            let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
+            // The server may be stuck: telling it must not take long.
+            let tell = self.notify(method::CANCELLED, Some(&params), Vec::new());
+            let _ = tokio::time::timeout(FINAL_MESSAGE_TIMEOUT, tell).await;
+        }
+        self.state.transport.abandon(id);
+    }
+
+    /// Waits for so long, but no longer than until a stop is asked for.
+    ///
+    /// # Errors
+    /// When a stop is asked for.
+    pub async fn sleep(&self, time: Duration) -> crate::error::Result<()> {
+        self.interrupt.run_until_interrupted(tokio::time::sleep(time)).await
+    }
+
+    /// A call that was on its way when this happened.
+    fn with_may_have_run(&self, failure: Failure) -> Failure {
+        let FailureDetails { kind: class, is_unsent: unsent, .. } = failure.details();
+        match class {
+            ErrorKind::Unreachable | ErrorKind::Protocol if !unsent => {
+                // With the process ends what it did.
+                let ended = self.transport_kind() == TransportKind::Stdio && self.closed_reason().is_some();
+                failure.cause(if ended { MAY_HAVE_RUN } else { MAY_STILL_RUN })
+            }
+            _ => failure,
+        }
+    }
+
+    fn timeout_failure(&self, method: &str, clock: &RequestDeadline) -> Failure {
+        let (tail, noise) = self.state.transport.diagnostics();
+        let (time, endless) = clock.time_waited();
+        let in_spite = if endless { ", in spite of its progress" } else { "" };
+        let what = format!("{NO_ANSWER_PREFIX}{method} within {}{in_spite}", format_duration(time));
+        let mut failure = Failure::new(ErrorKind::Timeout, what).maybe_starting();
+        if let Some(noise) = noise {
+            let did = if self.transport_kind() == TransportKind::Stdio { "printed on stdout" } else { "sent" };
+            failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
+        }
+        if method == method::TOOLS_CALL {
+            failure = failure.cause(MAY_STILL_RUN);
+        }
+        failure.hint("wait longer with --timeout TIME").stderr_tail(tail)
+    }
+
+    fn connection_lost(&self) -> Failure {
+        self.closed_reason().unwrap_or_else(|| Failure::new(ErrorKind::Unreachable, "the connection is gone"))
+    }
+
+    /// Ends the connection; nothing is left running, and whoever still waits for an answer is told so.
+    pub async fn close(&self, patient: bool) {
+        let failure =
+            Failure::new(ErrorKind::Unreachable, "the connection was given up").retry_advice(RetryAdvice::default());
+        if self.closed_reason().is_none() {
+            self.state.mark_closed(&failure);
+        }
+        self.state.transport.close(patient).await;
+        self.dispatcher.abort();
+    }
+}
+
+/// The place of a request among those that wait; it is given up with the request, however that ends.
+struct PendingGuard<'a> {
+    state: &'a RpcState,
+    id: u64,
+    is_done: bool,
+}
+
+impl Drop for PendingGuard<'_> {
+    fn drop(&mut self) {
+        lock(&self.state.pending).remove(&self.id);
+        if !self.is_done {
+            // Nobody wants the answer any more.
+            self.state.transport.abandon(self.id);
+        }
+    }
+}
+
+impl Drop for RpcClient {
+    fn drop(&mut self) {
+        self.dispatcher.abort();
+    }
+}
+
+/// A duration as people write it.
+#[must_use]
+pub fn format_duration(time: Duration) -> String {
+    let millis = time.as_millis();
+    if millis < 1000 {
+        format!("{millis} ms")
+    } else if millis.is_multiple_of(1000) {
+        format!("{} s", millis / 1000)
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
+}

@@ -1,0 +1,79 @@
+//! What a server asks us in the course of one request of ours, and how that was answered.
+//!
+//! A session has one of these for all that is asked in it. Where several requests are under way at once, each
+//! brings its own ([`Call::with_server_request_log`](super::era::Call::asking)), so that no request is blamed for another's.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::error::{ErrorKind, Failure};
+use crate::session::client_handler::lock;
+use crate::session::input_requests::MAX_INPUT_ROUNDS;
+
+/// The questions, counted, and what came of them.
+#[derive(Debug, Default)]
+pub struct ServerRequestLog {
+    /// Among how many requests of ours they are, where that is more than one.
+    concurrency: AtomicUsize,
+    /// How many were answered since the server last answered us.
+    elicitation_count: AtomicUsize,
+    /// How many requests for sampling there were in the operation that goes on.
+    sampling_count: AtomicUsize,
+    // Kept to be the cause of the exit code when the person declined (class `Refused`).
+    declined: Mutex<Option<Failure>>,
+    // An answer that could not be given as it was told to be.
+    unanswered: Mutex<Option<Failure>>,
+}
+
+impl ServerRequestLog {
+    /// Says for how many requests of ours the questions are.
+    pub(crate) fn set_concurrency(&self, count: usize) {
+        self.concurrency.store(count, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> usize {
+        MAX_INPUT_ROUNDS * self.concurrency.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Counts a question; whether it is one too many.
+    pub(crate) fn count_elicitation(&self) -> bool {
+        self.elicitation_count.fetch_add(1, Ordering::Relaxed) >= self.limit()
+    }
+
+    /// Counts a request for sampling; whether it is one too many.
+    pub(crate) fn count_sampling(&self) -> bool {
+        self.sampling_count.fetch_add(1, Ordering::Relaxed) >= self.limit()
+    }
+
+    /// Takes note that the server answered a request of ours: what it asks from now on belongs to the next.
+    pub(crate) fn reset_elicitations(&self) {
+        self.elicitation_count.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes note that an operation has come to its end.
+    pub(crate) fn reset_sampling(&self) {
+        self.sampling_count.store(0, Ordering::Relaxed);
+    }
+
+    /// The refusal of the person, where there was one since this was last asked.
+    #[must_use]
+    pub fn take_declined(&self) -> Option<Failure> {
+        lock(&self.declined).take()
+    }
+
+    /// Remembers that the person said no.
+    pub(crate) fn set_declined(&self, message: &str) {
+        lock(&self.declined).get_or_insert(Failure::new(ErrorKind::Refused, message));
+    }
+
+    /// Why an answer could not be given as it was told to be, where that happened since this was last asked.
+    #[must_use]
+    pub fn take_unanswered(&self) -> Option<Failure> {
+        lock(&self.unanswered).take()
+    }
+
+    /// Remembers that an answer could not be given.
+    pub(crate) fn set_unanswered(&self, failure: Failure) {
+        lock(&self.unanswered).get_or_insert(failure);
+    }
+}

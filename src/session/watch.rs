@@ -1,0 +1,496 @@
+//! Changes as a server tells of them: subscribed to in its era's way, and again whenever the connection is lost.
+//!
+//! In the legacy era a resource is subscribed to by a request and lists need none; what the server says
+//! arrives unasked. In the modern era one long request, `subscriptions/listen`, brings it all (digest §3.1).
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Session;
+use super::era::{Era, Operation};
+use crate::error::{ErrorKind, Failure};
+use crate::protocol::views::ListKind;
+use crate::protocol::{code, meta, method};
+use crate::session::era::legacy::LegacyEra;
+use crate::session::era::modern::ModernEra;
+use crate::session::notifications::ServerNotification;
+use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient, format_duration};
+use crate::transport::{BoxFuture, TransportKind};
+
+/// How long to wait before the first attempt to reconnect.
+const FIRST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
+/// The longest wait between attempts.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(30);
+/// A subscription that stood this long was a good one: the next pause is short again.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// How much news may wait for whoever prints it.
+const EVENT_BACKLOG: usize = 64;
+
+/// What is to be watched.
+#[derive(Clone, Debug, Default)]
+pub struct WatchFilter {
+    /// Resources, by their URIs.
+    pub uris: Vec<String>,
+    /// Lists.
+    pub lists: Vec<ListKind>,
+}
+
+/// Something that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchedChange {
+    /// The resource of this URI, which is one of those watched.
+    Resource(String),
+    /// A list that is watched.
+    Lists,
+}
+
+/// What a watcher is told.
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// The subscription stands: what is looked at from now on misses nothing. Of what is named here the
+    /// server tells nothing (`MSG-12`).
+    Subscribed(Vec<String>),
+    /// Something changed.
+    Changed(WatchedChange),
+    /// The connection was lost; it is opened again after this time.
+    Disconnected(Failure, Duration),
+}
+
+/// Why a subscription ended.
+pub enum SubscriptionEnd {
+    /// What it was asked with had no result.
+    Rejected(RequestOutcome, &'static str),
+    /// It broke, was ended by the server or by the user.
+    Failed(Failure),
+}
+
+/// How an era subscribes.
+pub trait Subscribe {
+    /// Subscribes, passes on the news, and says why it ended; ended by the user, the server has been told.
+    fn subscribe<'a>(
+        &'a self,
+        link: &'a RpcClient,
+        interest: &'a WatchFilter,
+        news: mpsc::Sender<WatchEvent>,
+    ) -> BoxFuture<'a, SubscriptionEnd>;
+}
+
+impl WatchFilter {
+    /// Which change a notification means for what is watched.
+    fn matching_change(&self, notice: &ServerNotification) -> Option<WatchedChange> {
+        let list =
+            |kinds: &[ListKind]| self.lists.iter().any(|kind| kinds.contains(kind)).then_some(WatchedChange::Lists);
+        match notice.method.as_str() {
+            method::TOOLS_CHANGED => list(&[ListKind::Tools]),
+            method::RESOURCES_CHANGED => list(&[ListKind::Resources, ListKind::Templates]),
+            method::PROMPTS_CHANGED => list(&[ListKind::Prompts]),
+            method::RESOURCE_UPDATED => {
+                let uri = notice.params.get("uri").and_then(Value::as_str)?;
+                // It may be a part of the one subscribed to, or the same one written otherwise.
+                let part = |watched: &&String| uri.starts_with(watched.as_str());
+                let only = if let [only] = self.uris.as_slice() { Some(only) } else { None };
+                let exact = self.uris.iter().find(|watched| *watched == uri);
+                let found = exact.or_else(|| self.uris.iter().filter(part).max_by_key(|watched| watched.len()));
+                found.or(only).cloned().map(WatchedChange::Resource)
+            }
+            _ => None,
+        }
+    }
+
+    /// The failure where the server tells nothing at all of what is watched; `None` where it tells something.
+    fn nothing_supported(&self, mute: &[String]) -> Option<SubscriptionEnd> {
+        (mute.len() >= self.uris.len() + self.lists.len()).then(|| {
+            let what = format!("the server does not tell of changes to {}", mute.join(", "));
+            SubscriptionEnd::Failed(
+                Failure::new(ErrorKind::Failed, what).hint("ask again from time to time, without --watch"),
+            )
+        })
+    }
+}
+
+impl Subscribe for ModernEra {
+    fn subscribe<'a>(
+        &'a self,
+        link: &'a RpcClient,
+        interest: &'a WatchFilter,
+        news: mpsc::Sender<WatchEvent>,
+    ) -> BoxFuture<'a, SubscriptionEnd> {
+        Box::pin(self.subscribe_modern(link, interest, news))
+    }
+}
+
+impl ModernEra {
+    async fn subscribe_modern(
+        &self,
+        link: &RpcClient,
+        interest: &WatchFilter,
+        news: mpsc::Sender<WatchEvent>,
+    ) -> SubscriptionEnd {
+        let mut notices = self.client_handler.notifications().subscribe();
+        let mut params = Map::new();
+        params.insert("notifications".into(), subscription_filter(interest));
+        let call = Operation::read_only(method::SUBSCRIPTIONS_LISTEN, params);
+        // It ends when somebody ends it, not by the clock; that it stands is to be said soon.
+        let ask = OutgoingRequest { timeout: None, ..self.encode_request(link, &call) };
+        let (id, cancel) = (ask.id, ask.cancel_mode);
+        let mut answer = std::pin::pin!(link.request(ask));
+        let mut stands = false;
+        let patience = self.request_timeout.map(|time| Instant::now() + time);
+        loop {
+            let late = async {
+                match patience {
+                    Some(patience) if !stands => tokio::time::sleep_until(patience).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(notice) = notices.recv() => {
+                    if notice.method == method::CANCELLED && is_request_id(notice.params.get("requestId"), id) {
+                        link.cancel(id, CancelMode::CloseStream, "").await;
+                        return SubscriptionEnd::Failed(ended_by_server());
+                    }
+                    // Of another subscription, an older one maybe (STD-07).
+                    let named = notice.params.get("_meta").and_then(|meta| meta.get(meta::SUBSCRIPTION_ID));
+                    if named.is_some() && !is_request_id(named, id) {
+                        continue;
+                    }
+                    let change = interest.matching_change(&notice);
+                    let acknowledged = notice.method == method::SUBSCRIPTIONS_ACKNOWLEDGED;
+                    // A change before the acknowledgement shows as well that it stands.
+                    if !stands && (acknowledged || change.is_some()) {
+                        let mute = if acknowledged { unacknowledged(interest, &notice.params) } else { Vec::new() };
+                        if let Some(end) = interest.nothing_supported(&mute) {
+                            link.cancel(id, cancel, "nothing to listen to").await;
+                            return end;
+                        }
+                        stands = true;
+                        let _ = news.send(WatchEvent::Subscribed(mute)).await;
+                    }
+                    if let Some(change) = change {
+                        let _ = news.send(WatchEvent::Changed(change)).await;
+                    }
+                }
+                reply = &mut answer => return match reply {
+                    RequestOutcome::Result(_) => SubscriptionEnd::Failed(ended_by_server()),
+                    reply => SubscriptionEnd::Rejected(reply, method::SUBSCRIPTIONS_LISTEN),
+                },
+                () = late => {
+                    link.cancel(id, cancel, "timed out").await;
+                    let time = format_duration(self.request_timeout.unwrap_or_default());
+                    let what = format!("no acknowledgement of {} within {time}", method::SUBSCRIPTIONS_LISTEN);
+                    return SubscriptionEnd::Failed(Failure::new(ErrorKind::Timeout, what));
+                }
+            }
+        }
+    }
+}
+
+/// Whether a JSON value is this id; servers write it as a number or a string.
+fn is_request_id(value: Option<&Value>, id: u64) -> bool {
+    value.is_some_and(|value| value.as_u64() == Some(id) || value.as_str() == Some(id.to_string().as_str()))
+}
+
+fn ended_by_server() -> Failure {
+    Failure::new(ErrorKind::Unreachable, "the server ended the subscription")
+}
+
+const LIST_FILTERS: [(&str, &[ListKind]); 3] = [
+    ("toolsListChanged", &[ListKind::Tools]),
+    ("promptsListChanged", &[ListKind::Prompts]),
+    ("resourcesListChanged", &[ListKind::Resources, ListKind::Templates]),
+];
+
+/// The filter of `subscriptions/listen`: only what is wanted.
+fn subscription_filter(interest: &WatchFilter) -> Value {
+    let mut all = Map::new();
+    for (name, kinds) in LIST_FILTERS {
+        if interest.lists.iter().any(|kind| kinds.contains(kind)) {
+            all.insert(name.into(), true.into());
+        }
+    }
+    if !interest.uris.is_empty() {
+        all.insert("resourceSubscriptions".into(), interest.uris.clone().into());
+    }
+    Value::Object(all)
+}
+
+/// What an acknowledgement leaves out of what was asked for (`MSG-12`).
+fn unacknowledged(interest: &WatchFilter, params: &Value) -> Vec<String> {
+    let Some(honoured) = params.get("notifications").filter(|value| value.is_object()) else { return Vec::new() };
+    let lists = interest.lists.iter().filter(|kind| {
+        let filter = LIST_FILTERS.iter().find(|(_, kinds)| kinds.contains(kind));
+        filter.is_some_and(|(name, _)| honoured.get(*name) != Some(&Value::Bool(true)))
+    });
+    let subscribed = honoured.get("resourceSubscriptions").and_then(Value::as_array);
+    let has = |uri: &String| subscribed.is_some_and(|all| all.iter().any(|one| one.as_str() == Some(uri)));
+    let lists = lists.map(|kind| kind.plural_name().to_owned());
+    lists.chain(interest.uris.iter().filter(|uri| !has(uri)).cloned()).collect()
+}
+
+impl Subscribe for LegacyEra {
+    fn subscribe<'a>(
+        &'a self,
+        link: &'a RpcClient,
+        interest: &'a WatchFilter,
+        news: mpsc::Sender<WatchEvent>,
+    ) -> BoxFuture<'a, SubscriptionEnd> {
+        Box::pin(self.subscribe_legacy(link, interest, news))
+    }
+}
+
+impl LegacyEra {
+    async fn subscribe_legacy(
+        &self,
+        link: &RpcClient,
+        interest: &WatchFilter,
+        news: mpsc::Sender<WatchEvent>,
+    ) -> SubscriptionEnd {
+        let mut notices = self.handshake.client_handler.notifications().subscribe();
+        let mute = self.undeclared_subscriptions(interest);
+        if let Some(end) = interest.nothing_supported(&mute) {
+            return end;
+        }
+        self.ensure_initialized(link).await;
+        link.transport().listen().await;
+        if !link.transport().is_listening() {
+            let what = "the server offers no stream on which it could tell of changes";
+            return SubscriptionEnd::Failed(
+                Failure::new(ErrorKind::Failed, what).hint("ask again from time to time, without --watch"),
+            );
+        }
+        let uris: Vec<&String> = interest.uris.iter().filter(|uri| !mute.contains(uri)).collect();
+        for uri in &uris {
+            match self.request(link, &subscription_operation(method::RESOURCES_SUBSCRIBE, uri)).await {
+                RequestOutcome::Result(_) => {}
+                reply => return SubscriptionEnd::Rejected(reply, method::RESOURCES_SUBSCRIBE),
+            }
+        }
+        let _ = news.send(WatchEvent::Subscribed(mute)).await;
+        loop {
+            let renewed = self.session_renewed.notified();
+            tokio::select! {
+                biased;
+                Some(notice) = notices.recv() => {
+                    if let Some(change) = interest.matching_change(&notice) {
+                        let _ = news.send(WatchEvent::Changed(change)).await;
+                    }
+                }
+                failure = link.wait_interrupted() => {
+                    let goodbyes = uris.iter().map(|uri| self.unsubscribe(link, uri));
+                    futures_util::future::join_all(goodbyes).await;
+                    return SubscriptionEnd::Failed(failure);
+                }
+                failure = link.wait_closed() => return SubscriptionEnd::Failed(failure),
+                () = link.transport().listen_stream_closed() => {
+                    let what = "the stream on which the server tells of changes is gone";
+                    return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, what));
+                }
+                () = renewed => {
+                    return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, "the server has forgotten the session"));
+                }
+            }
+        }
+    }
+
+    /// What the server has not declared to tell of; nothing else may be subscribed to (`ERA-18`).
+    fn undeclared_subscriptions(&self, interest: &WatchFilter) -> Vec<String> {
+        let Some(capabilities) = self.server_info().capabilities else { return Vec::new() };
+        let tells = |capability: &str, what: &str| {
+            capabilities.get(capability).and_then(|one| one.get(what)).is_some_and(|value| *value != false)
+        };
+        let lists = interest.lists.iter().filter(|kind| !tells(kind.capability(), "listChanged"));
+        let lists = lists.map(|kind| kind.plural_name().to_owned());
+        let uris = if tells("resources", "subscribe") { Vec::new() } else { interest.uris.clone() };
+        lists.chain(uris).collect()
+    }
+
+    async fn unsubscribe(&self, link: &RpcClient, uri: &str) {
+        let params = subscription_operation(method::RESOURCES_UNSUBSCRIBE, uri).params;
+        link.send_final_request(OutgoingRequest {
+            id: link.next_id(),
+            method: method::RESOURCES_UNSUBSCRIBE,
+            params: Some(Value::Object(params).to_string()),
+            headers: Vec::new(),
+            timeout: None,
+            cancel_mode: CancelMode::Never,
+            server_requests: None,
+        })
+        .await;
+    }
+}
+
+fn subscription_operation(method: &'static str, uri: &str) -> Operation {
+    let mut params = Map::new();
+    params.insert("uri".into(), json!(uri));
+    Operation::read_only(method, params)
+}
+
+/// The pauses between attempts to reconnect: twice as long each time, and never quite the same.
+struct ReconnectBackoff(u32);
+
+impl ReconnectBackoff {
+    fn next_delay(&mut self) -> Duration {
+        let pause = (FIRST_RECONNECT_DELAY * 2_u32.saturating_pow(self.0.min(16))).min(MAX_RECONNECT_DELAY);
+        self.0 += 1;
+        // Many watchers of one server must not all come back in the same moment.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        pause.mul_f64(0.75 + f64::from(now.subsec_micros() % 1000) / 4000.0)
+    }
+}
+
+impl Session {
+    /// Watches until something ends it, and says what; a connection that is lost after the subscription
+    /// stood once is opened again, for as long as the user wants.
+    pub async fn watch(
+        &self,
+        interest: &WatchFilter,
+        mut on: impl AsyncFnMut(WatchEvent) -> crate::error::Result<()>,
+    ) -> Failure {
+        let mut pace = ReconnectBackoff(0);
+        let mut stood = false;
+        loop {
+            let begun = Instant::now();
+            let failure = match self.watch_once(interest, &mut stood, &mut on).await {
+                Err(failure) => return failure,
+                Ok(failure) if is_permanent(&failure, stood) => return failure,
+                Ok(failure) => failure,
+            };
+            if begun.elapsed() > STABLE_AFTER {
+                pace = ReconnectBackoff(0);
+            }
+            let pause = pace.next_delay();
+            if let Err(failure) = on(WatchEvent::Disconnected(failure, pause)).await {
+                return failure;
+            }
+            if let Err(failure) =
+                self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await
+            {
+                return failure;
+            }
+            self.drop_connection().await;
+        }
+    }
+
+    /// One subscription: why it ended, or (an error) why there must be no other.
+    async fn watch_once(
+        &self,
+        interest: &WatchFilter,
+        stood: &mut bool,
+        on: &mut impl AsyncFnMut(WatchEvent) -> crate::error::Result<()>,
+    ) -> crate::error::Result<Failure> {
+        // A subscription has effects for as long as it stands, so the era is to be sure.
+        if let Err(failure) = self.session_info().await {
+            return Ok(failure);
+        }
+        let Some(live) = self.connection.lock().await.clone() else {
+            return Ok(Failure::new(ErrorKind::Unreachable, "the connection is gone"));
+        };
+        let (sender, mut news) = mpsc::channel(EVENT_BACKLOG);
+        let mut subscription = live.era.subscribe(&live.rpc, interest, sender);
+        loop {
+            let (end, heard) = tokio::select! {
+                biased;
+                Some(heard) = news.recv() => (None, Some(heard)),
+                end = &mut subscription => (Some(end), None),
+            };
+            if let Some(heard) = heard {
+                *stood |= matches!(heard, WatchEvent::Subscribed(_));
+                if let Err(failure) = on(heard).await {
+                    if self.options.transport.interrupt.raised_failure().is_some() {
+                        // Tells the server, which does not take long.
+                        subscription.await;
+                    }
+                    return Err(failure);
+                }
+            }
+            if let Some(end) = end {
+                return Ok(self.subscription_failure(end, live.rpc.transport_kind()));
+            }
+        }
+    }
+
+    fn subscription_failure(&self, end: SubscriptionEnd, wire: TransportKind) -> Failure {
+        let failure = match end {
+            SubscriptionEnd::Failed(failure) => failure,
+            SubscriptionEnd::Rejected(RequestOutcome::Error(error, _), asked)
+                if error.code == code::METHOD_NOT_FOUND =>
+            {
+                let what = format!("the server does not tell of changes over {}", wire.as_str());
+                Failure::new(ErrorKind::Failed, what).cause(format!("it does not know {asked}")).rpc(error)
+            }
+            SubscriptionEnd::Rejected(reply, asked) => self.failure_from(reply, asked),
+        };
+        failure.server(&self.target.name)
+    }
+
+    /// Ends the connection, so that the next request opens a new one.
+    async fn drop_connection(&self) {
+        let live = self.connection.lock().await.take();
+        if let Some(live) = live {
+            live.rpc.close(live.rpc.closed_reason().is_none()).await;
+        }
+    }
+}
+
+/// Whether there is no point in trying again: it never worked, or what is in the way will not pass by itself.
+fn is_permanent(failure: &Failure, stood: bool) -> bool {
+    !stood || !matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(method: &str, params: Value) -> ServerNotification {
+        ServerNotification { method: method.to_owned(), params }
+    }
+
+    fn interest(uris: &[&str], lists: &[ListKind]) -> WatchFilter {
+        WatchFilter { uris: uris.iter().map(|uri| (*uri).to_owned()).collect(), lists: lists.to_vec() }
+    }
+
+    #[test]
+    fn only_watched_changes_are_reported() {
+        let two = interest(&["demo://a", "demo://a/b"], &[ListKind::Templates]);
+        let change = |uri: &str| two.matching_change(&notice(method::RESOURCE_UPDATED, json!({ "uri": uri })));
+        assert_eq!(change("demo://a"), Some(WatchedChange::Resource("demo://a".into())));
+        assert_eq!(change("demo://a/b/c"), Some(WatchedChange::Resource("demo://a/b".into())));
+        assert_eq!(change("demo://x"), None);
+        assert_eq!(two.matching_change(&notice(method::RESOURCES_CHANGED, Value::Null)), Some(WatchedChange::Lists));
+        assert_eq!(two.matching_change(&notice(method::TOOLS_CHANGED, Value::Null)), None);
+        assert_eq!(two.matching_change(&notice(method::RESOURCE_UPDATED, Value::Null)), None);
+        // A server that writes the one URI otherwise means that one.
+        let one = interest(&["file:///a b"], &[]);
+        let change = one.matching_change(&notice(method::RESOURCE_UPDATED, json!({"uri": "file:///a%20b"})));
+        assert_eq!(change, Some(WatchedChange::Resource("file:///a b".into())));
+    }
+
+    #[test]
+    fn msg_12_the_acknowledged_filter_is_compared() {
+        let asked = interest(&["a", "b"], &[ListKind::Tools, ListKind::Resources]);
+        assert_eq!(
+            subscription_filter(&asked),
+            json!({"toolsListChanged": true, "resourcesListChanged": true, "resourceSubscriptions": ["a", "b"]})
+        );
+        let mute = |honoured: Value| unacknowledged(&asked, &json!({ "notifications": honoured }));
+        assert!(mute(subscription_filter(&asked)).is_empty());
+        assert_eq!(mute(json!({"toolsListChanged": true, "resourceSubscriptions": ["b"]})), ["resources", "a"]);
+        assert_eq!(mute(json!({"toolsListChanged": false})).len(), 4);
+        assert!(asked.nothing_supported(&mute(json!({}))).is_some());
+        // Said nothing about it: nothing is held against it.
+        assert!(unacknowledged(&asked, &Value::Null).is_empty());
+    }
+
+    #[test]
+    fn reconnect_delays_grow_up_to_a_limit() {
+        let mut pace = ReconnectBackoff(0);
+        let pauses: Vec<Duration> = (0..40).map(|_| pace.next_delay()).collect();
+        assert!(pauses[0] >= FIRST_RECONNECT_DELAY.mul_f64(0.75) && pauses[0] <= FIRST_RECONNECT_DELAY);
+        assert!(pauses[2] > pauses[0] && pauses.iter().all(|pause| *pause <= MAX_RECONNECT_DELAY));
+        assert!(pauses[39] >= MAX_RECONNECT_DELAY.mul_f64(0.75));
+    }
+}

@@ -1,0 +1,114 @@
+//! Command lines with a target in them, for hints and examples: whoever pastes one reaches the same server.
+//!
+//! The options that led to the target stand behind it as they were typed, but for what may be a secret: the values
+//! of headers and variables, and the password of a proxy, are left to be filled in.
+
+use std::path::Path;
+
+use super::{Target, TargetOverrides, TargetWord, classify_word};
+use crate::transport::{Endpoint, HttpMode};
+use crate::util::quoting::quote;
+
+/// Stands where a value is to be filled in.
+const PLACEHOLDER: &str = "…";
+
+/// The options that led to a target, each a word or two as a POSIX shell takes them.
+#[derive(Clone, Debug, Default)]
+pub struct TargetFlags {
+    /// `--config FILE`.
+    config_flag: Vec<String>,
+    /// The target options.
+    target_options: Vec<String>,
+}
+
+impl TargetFlags {
+    /// What was typed.
+    #[must_use]
+    pub fn new(config: Option<&Path>, overrides: &TargetOverrides) -> Self {
+        let path = |path: &Path| quote(&path.to_string_lossy());
+        let config = config.map(|file| vec!["--config".to_owned(), path(file)]).unwrap_or_default();
+        let mut reach = Vec::new();
+        let mut add = |option: &str, value: Option<String>| {
+            if let Some(value) = value {
+                reach.extend([option.to_owned(), value]);
+            }
+        };
+        for header in &overrides.headers {
+            let name = header.split(':').next().unwrap_or_default().trim();
+            add("-H", Some(quote(&format!("{name}: {PLACEHOLDER}"))));
+        }
+        for variable in &overrides.env {
+            let name = variable.split('=').next().unwrap_or_default();
+            add("-e", Some(format!("{}={PLACEHOLDER}", quote(name))));
+        }
+        add("--cwd", overrides.cwd.as_deref().map(path));
+        add("--bearer-env", overrides.bearer_env.as_deref().map(quote));
+        add("--transport", overrides.transport.map(|mode| transport_name(mode).to_owned()));
+        add("--protocol", overrides.protocol.as_deref().map(quote));
+        add("--cacert", overrides.cacert.as_deref().map(path));
+        add("--cert", overrides.cert.as_deref().map(path));
+        add("--key", overrides.key.as_deref().map(path));
+        add("--proxy", overrides.proxy.as_deref().map(|proxy| quote(&redact_proxy_password(proxy))));
+        add("--unix-socket", overrides.unix_socket.as_deref().map(path));
+        for (flag, given) in [("--insecure", overrides.insecure), ("--allow-http", overrides.allow_http)] {
+            reach.extend(given.then(|| flag.to_owned()));
+        }
+        TargetFlags { config_flag: config, target_options: reach }
+    }
+}
+
+impl Target {
+    /// `mcpipe COMMAND TARGET WORDS` with the options that led to the target. The words stand there as they are.
+    #[must_use]
+    pub fn command_line(&self, command: &str, words: &[&str]) -> String {
+        // One word that names a program is a target only behind `--`.
+        let behind = !self.is_configured
+            && matches!(self.endpoint, Endpoint::Stdio(_))
+            && matches!(classify_word(&self.name), Ok(TargetWord::Name(_)));
+        let name = quote(&self.name);
+        let mut line = vec!["mcpipe", command];
+        line.extend((!behind).then_some(name.as_str()));
+        line.extend(words);
+        line.extend(self.flags.config_flag.iter().chain(&self.flags.target_options).map(String::as_str));
+        line.extend(behind.then_some(["--", name.as_str()]).into_iter().flatten());
+        line.join(" ")
+    }
+
+    /// `mcpipe config COMMAND NAME`, of the configuration that the target comes from.
+    #[must_use]
+    pub fn config_command_line(&self, command: &str) -> String {
+        let name = quote(&self.name);
+        let line = ["mcpipe", "config", command, &name].into_iter();
+        line.chain(self.flags.config_flag.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A command line about something at this target that is known without naming it, with the options that led there.
+    #[must_use]
+    pub fn append_flags(&self, line: &str) -> String {
+        let options = self.flags.config_flag.iter().chain(&self.flags.target_options).map(String::as_str);
+        std::iter::once(line).chain(options).collect::<Vec<_>>().join(" ")
+    }
+
+    /// How a shell starts the server of a command line without mcpipe.
+    #[must_use]
+    pub fn shell_command(&self) -> String {
+        let Endpoint::Stdio(endpoint) = &self.endpoint else { return self.name.clone() };
+        let place = endpoint.cwd.as_ref().map(|cwd| format!("cd {} && ", quote(&cwd.to_string_lossy())));
+        let variables = endpoint.env.keys().map(|name| format!("{name}={PLACEHOLDER} "));
+        place.into_iter().chain(variables).chain([self.name.clone()]).collect()
+    }
+}
+
+fn transport_name(mode: HttpMode) -> &'static str {
+    match mode {
+        HttpMode::Auto => "auto",
+        HttpMode::Streamable => "http",
+        HttpMode::Sse => "sse",
+    }
+}
+
+fn redact_proxy_password(proxy: &str) -> String {
+    let Some((before, host)) = proxy.rsplit_once('@') else { return proxy.to_owned() };
+    let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+    format!("{scheme}{PLACEHOLDER}@{host}")
+}

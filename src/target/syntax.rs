@@ -1,0 +1,169 @@
+//! The grammar of the word TARGET, and what to say about a word that is no server.
+
+use crate::config::Config;
+use crate::env::Environment;
+use crate::env::programs::looks_like_path;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::util::loopback::is_loopback_host;
+use crate::util::quoting;
+
+/// The positional words of a command, as typed.
+#[derive(Clone, Debug, Default)]
+pub struct PositionalWords {
+    /// The first word, which is the target unless a command follows `--`.
+    pub target: Option<String>,
+    /// All words after it, the tool included.
+    pub rest: Vec<String>,
+    /// The words after `--`.
+    pub command: Vec<String>,
+    /// Whether the command takes a tool, so that `SERVER.TOOL` may be written.
+    pub takes_tool: bool,
+}
+
+/// What a word is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetWord {
+    /// A URL, not yet looked at.
+    Url(String),
+    /// A command line, not yet split.
+    Command(String),
+    /// A name.
+    Name(String),
+}
+
+/// Tells what a word is, by its looks alone.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for an empty word.
+pub fn classify_word(text: &str) -> Result<TargetWord> {
+    if text.trim().is_empty() {
+        return Err(Failure::new(ErrorKind::Usage, "the target is empty")
+            .hint("name a configured server, a URL or a command line; perhaps a variable is not set"));
+    }
+    let owned = text.to_owned();
+    Ok(if url_scheme(text).is_some() || super::parse::unix_socket_path(text).is_some() {
+        TargetWord::Url(owned)
+    } else if is_call_form(text) {
+        TargetWord::Name(owned)
+    } else if text.contains(char::is_whitespace) || looks_like_path(text) {
+        TargetWord::Command(owned)
+    } else {
+        TargetWord::Name(owned)
+    })
+}
+
+/// The scheme of a word that has one and an authority after it.
+pub(super) fn url_scheme(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let letters = scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    (letters && scheme.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(scheme)
+}
+
+/// Whether this is `SERVER.TOOL(name: "a value")`: blanks only inside the parentheses.
+fn is_call_form(text: &str) -> bool {
+    let head = before_parenthesis(text);
+    head.len() < text.len()
+        && text.trim_end().ends_with(')')
+        && head.contains('.')
+        && head.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+/// The word up to the first parenthesis, where a tool's name ends.
+pub(super) fn before_parenthesis(text: &str) -> &str {
+    text.split('(').next().unwrap_or(text)
+}
+
+/// Splits a command line by POSIX word rules, on Windows by those of its programs; no shell is run, so only `~/` is
+/// expanded.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] where a quote is not closed, or where there is no program.
+pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<String>> {
+    let Some(words) = quoting::split(line) else {
+        return Err(Failure::new(ErrorKind::Usage, format!("cannot split the command line '{line}'"))
+            .cause("a quote is opened and never closed, or a backslash ends it")
+            .hint("put the command after `--` instead: its words are taken as they are"));
+    };
+    if words.first().is_none_or(String::is_empty) {
+        return Err(Failure::new(ErrorKind::Usage, format!("the command line '{line}' names no program")));
+    }
+    Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
+}
+
+/// The failure of a target that is not configured: the nearest names, the program of that name, how to add it.
+#[must_use]
+pub fn unknown_server(config: &Config, name: &str, environment: &Environment) -> Failure {
+    let near = nearest_servers(config, name);
+    let failure = no_such_server(config, name);
+    if let Some(url) = guess_url(name, near.is_empty()) {
+        return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
+    }
+    let failure = match near.as_slice() {
+        [] if config.servers().is_empty() => failure.cause("no server is configured at all"),
+        near => suggest_servers(failure, near),
+    };
+    if let Some(path) = environment.find_program(name) {
+        let shown = environment.abbreviate_home(&path);
+        return failure
+            .cause(format!("there is a program of that name, {shown}"))
+            .hint(format!("run it as the server by leaving out TARGET and ending with: -- {name}"));
+    }
+    let (add, list) = (
+        config.append_config_flag(&format!("mcpipe config add {name} URL")),
+        config.append_config_flag("mcpipe config list"),
+    );
+    failure.hint(format!("`{add}` adds it; `{list}` shows what there is"))
+}
+
+/// The failure of a name that is not configured, where only one that is will do.
+#[must_use]
+pub fn server_not_configured(config: &Config, name: &str) -> Failure {
+    let failure = no_such_server(config, name);
+    let list = config.append_config_flag("mcpipe config list");
+    suggest_servers(failure, &nearest_servers(config, name)).hint(format!("see the names: {list}"))
+}
+
+/// There is no such server, or it is in a file that could not be read.
+fn no_such_server(config: &Config, name: &str) -> Failure {
+    let failure = Failure::new(ErrorKind::Config, format!("no server named '{name}' is configured")).server(name);
+    config.skip_warnings().fold(failure, Failure::cause)
+}
+
+/// The configured names that are near to a name, or to the server in `SERVER.TOOL`.
+fn nearest_servers<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
+    let near = config.suggest(name);
+    match name.split_once('.').filter(|(server, _)| !server.is_empty() && near.is_empty()) {
+        Some((server, _)) => config.suggest(server),
+        None => near,
+    }
+}
+
+fn suggest_servers(failure: Failure, near: &[&str]) -> Failure {
+    match near {
+        [] => failure,
+        [one] => failure.cause(format!("did you mean '{one}'?")),
+        several => failure.cause(format!("the nearest are {}", several.join(", "))),
+    }
+}
+
+/// The last labels that make a word of two labels a host's name, and not `SERVER.TOOL`.
+const COMMON_TOP_LEVEL_DOMAINS: [&str; 8] = ["com", "net", "org", "io", "dev", "ai", "app", "cloud"];
+
+/// A word that looks like a URL without its scheme, with the scheme. A bare host counts where no configured name
+/// is near (`alone`).
+fn guess_url(name: &str, alone: bool) -> Option<String> {
+    let host = name.split(['/', '?']).next()?;
+    let bare = host.rsplit_once(':').map_or(host, |(bare, port)| {
+        if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) { bare } else { host }
+    });
+    let (path, port) = (host.len() < name.len(), bare.len() < host.len());
+    let labels: Vec<&str> = bare.split('.').collect();
+    let ends = labels.last().is_some_and(|last| last.len() > 1 && last.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let common = labels.last().is_some_and(|last| COMMON_TOP_LEVEL_DOMAINS.contains(last));
+    let host_alone = alone && ends && labels.iter().all(|label| !label.is_empty()) && (labels.len() > 2 || common);
+    if !(path || port || host_alone) || bare.is_empty() || bare.contains(':') {
+        return None;
+    }
+    let local = url::Host::parse(bare).is_ok_and(|host| is_loopback_host(&host));
+    (local || labels.len() > 1).then(|| format!("{}://{name}", if local { "http" } else { "https" }))
+}

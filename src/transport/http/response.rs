@@ -1,0 +1,193 @@
+//! What the answer to a POST means: messages in a body, messages in a stream, or neither.
+
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::{Response, Url};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::error::Result;
+use crate::protocol::rpc::{self, RpcMessage, RpcResponse as Reply};
+use crate::transport::http::event_stream;
+use crate::transport::http::event_stream::EventStream;
+use crate::transport::http::incoming::MessageSender;
+use crate::transport::http::{error, unexpected_response};
+use crate::transport::sse::SseDecoder;
+
+/// How much of a body is read that comes with an error status and is not JSON, in bytes.
+const MAX_ERROR_BODY: usize = 64 * 1024;
+
+/// Passes on an answer whose body is not an event stream; gives the stream back where it is one.
+pub(super) async fn read_response(
+    sink: &MessageSender,
+    id: u64,
+    in_session: bool,
+    mut response: Response,
+    url: Url,
+) -> Option<EventStream> {
+    let good = response.status().is_success();
+    let kind = media_type(&response);
+    if good && let Some(encoding) = unsupported_encoding(&response) {
+        sink.send_failure(Some(id), error::unsupported_encoding_failure(&encoding, &url));
+        return None;
+    }
+    if good && kind == "text/event-stream" {
+        return Some(EventStream::new(response, url, sink.max_message_size));
+    }
+    let mut refusal = unexpected_response::from_head(&response, &url, in_session);
+    let limit = if good || is_json_media_type(&kind) { sink.max_message_size } else { MAX_ERROR_BODY };
+    let mut body = Vec::new();
+    loop {
+        let next = match good {
+            true => response.chunk().await,
+            false => {
+                tokio::time::timeout(unexpected_response::BODY_TIMEOUT, response.chunk()).await.unwrap_or(Ok(None))
+            }
+        };
+        match next {
+            Ok(Some(chunk))
+                if body.is_empty()
+                    && good
+                    && !is_json_media_type(&kind)
+                    && event_stream::looks_like_event_stream(&chunk) =>
+            {
+                sink.trace.note(&format!("an event stream came as '{kind}'"));
+                let mut events = EventStream::new(response, url, sink.max_message_size);
+                match events.push_bytes(&chunk) {
+                    Ok(()) => return Some(events),
+                    Err(failure) => sink.send_failure(Some(id), failure),
+                }
+                return None;
+            }
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
+                if good {
+                    sink.send_failure(Some(id), event_stream::too_long_failure(&url));
+                    return None;
+                }
+                break;
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            // Of a refusal, what has come says enough.
+            Err(_) if !good => break,
+            Err(error) => {
+                sink.send_failure(Some(id), error::request_failure(error, &url));
+                return None;
+            }
+        }
+    }
+    let status = refusal.status;
+    // The status says it all: credentials are wanted (401), the session is gone (404).
+    let told_by_status = status == 401 || (status == 404 && in_session);
+    let text = String::from_utf8_lossy(&body);
+    if !told_by_status && let Some(mut messages) = parse_body(&text, status) {
+        for message in &mut messages {
+            if let RpcMessage::Response(Reply { outcome: Err(error), .. }) = message {
+                error.retry_after = refusal.retry_after;
+            }
+        }
+        let answered = messages.iter().any(|message| matches!(message, RpcMessage::Response(_)));
+        sink.send_messages(Some(id), text.trim(), messages, Some(status));
+        if answered {
+            return None;
+        }
+    }
+    refusal.body = unexpected_response::body_head(&body);
+    sink.send_unexpected_response(id, refusal);
+    None
+}
+
+/// The media type, in lower case and without parameters; empty where there is none.
+pub(super) fn media_type(response: &Response) -> String {
+    let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The `Content-Encoding` that is still to be undone: those that we offered are gone by now, body and header.
+fn unsupported_encoding(response: &Response) -> Option<String> {
+    let value = response.headers().get(CONTENT_ENCODING)?;
+    let name = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
+    (!name.is_empty() && name != "identity").then_some(name)
+}
+
+fn is_json_media_type(kind: &str) -> bool {
+    kind == "application/json" || kind.ends_with("+json")
+}
+
+/// The messages in a body: JSON-RPC, or events that hold it. `None` where there are none.
+fn parse_body(text: &str, status: u16) -> Option<Vec<RpcMessage>> {
+    let good = (200..300).contains(&status);
+    match rpc::parse(text) {
+        Ok(messages) if good => Some(messages),
+        Ok(messages) => {
+            let responses = messages.iter().all(|message| match message {
+                RpcMessage::Response(response) => response.id.is_some() || is_rpc_error(text, status),
+                _ => false,
+            });
+            responses.then_some(messages)
+        }
+        Err(_) if event_stream::looks_like_event_stream(text.as_bytes()) => {
+            let mut decoder = SseDecoder::new(text.len());
+            let mut found = decoder.push(text.as_bytes()).ok()?;
+            found.extend(decoder.finish());
+            let data = found.iter().filter(|event| event.is_message());
+            let messages: Vec<RpcMessage> = data.filter_map(|event| rpc::parse(&event.data).ok()).flatten().collect();
+            (!messages.is_empty()).then_some(messages)
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether an error body without an id of ours is JSON-RPC rather than some API's own
+/// `{"error":"invalid_token"}`: it says so, or its error has a code that is not just the HTTP status.
+fn is_rpc_error(text: &str, status: u16) -> bool {
+    #[derive(Deserialize)]
+    struct ErrorBody {
+        jsonrpc: Option<IgnoredAny>,
+        error: Option<serde_json::Value>,
+    }
+    let shape: Result<ErrorBody, _> = serde_json::from_str(text.trim_start_matches('\u{feff}').trim());
+    shape.is_ok_and(|shape| {
+        let code = shape.error.as_ref().and_then(|error| error.get("code")).and_then(serde_json::Value::as_i64);
+        shape.jsonrpc.is_some() || code.is_some_and(|code| code != i64::from(status))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message_count(text: &str, status: u16) -> Option<usize> {
+        parse_body(text, status).map(|messages| messages.len())
+    }
+
+    #[test]
+    fn a_json_rpc_error_body_is_a_message() {
+        assert_eq!(message_count(r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"x"}}"#, 400), Some(1));
+        assert_eq!(message_count(r#"{"error":{"code":-32601,"message":"x"}}"#, 404), Some(1));
+        assert_eq!(message_count(r#"{"id":3,"error":"sloppy"}"#, 500), Some(1));
+        assert_eq!(message_count("\u{feff}{\"jsonrpc\":\"2.0\",\"error\":\"x\"}", 500), Some(1));
+    }
+
+    #[test]
+    fn other_error_bodies_hold_no_messages() {
+        for text in [
+            r#"{"error":"invalid_token","error_description":"x"}"#,
+            r#"{"error":{"code":403,"message":"x"}}"#,
+            r#"{"error":{"code":"not_found"}}"#,
+            r#"{"id":"req_9","error":"x"}"#,
+            r#"{"method":"x"}"#,
+            "<html>",
+            "",
+        ] {
+            assert_eq!(message_count(text, 403), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn batches_and_events_in_a_body_are_read() {
+        assert_eq!(message_count(r#"[{"id":1,"result":{}},{"method":"n"}]"#, 200), Some(2));
+        assert_eq!(message_count("event: message\ndata: {\"id\":1,\"result\":{}}\n\n: x\n", 200), Some(1));
+        assert_eq!(message_count("data: {\"id\":1,\"result\":{}}", 400), Some(1));
+        assert_eq!(message_count("data: hello\n\n", 200), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! Servers that cannot be reached, and servers that break off.
+
+use std::net::TcpListener;
+
+use super::*;
+use crate::error::ErrorKind;
+use crate::transport::http::scripted_server::{ScriptStep, ScriptedServer, json_response, outgoing_request};
+
+async fn request_failure(url: &str, options: &TransportOptions) -> Failure {
+    let mut connection = connect(&endpoint(url), options).await.unwrap();
+    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
+    next_failure(&mut connection).await
+}
+
+#[tokio::test]
+async fn connection_refused() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let failure =
+        request_failure(&format!("http://127.0.0.1:{port}/mcp?key=hunter2"), &TransportOptions::default()).await;
+    let details = failure.details();
+    assert_eq!(details.kind, ErrorKind::Unreachable);
+    assert_eq!(details.message, format!("cannot connect to http://127.0.0.1:{port}/mcp"));
+    assert!(details.causes.last().unwrap().contains("refused"), "{details:?}");
+    assert_eq!(details.hint.as_deref(), Some("check that the server is running, and its port"));
+    assert!(!format!("{details:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn no_such_host() {
+    let failure = request_failure("http://nowhere.invalid/mcp", &TransportOptions::default()).await;
+    let details = failure.details();
+    assert_eq!(details.kind, ErrorKind::Unreachable);
+    assert!(details.causes.len() >= 2 && details.causes[0] == "dns error", "{details:?}");
+    assert!(details.hint.as_ref().unwrap().contains("nowhere.invalid"));
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_a_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://127.0.0.1:{}/mcp", listener.local_addr().unwrap().port());
+    let options = TransportOptions { connect_timeout: Some(Duration::from_millis(100)), ..TransportOptions::default() };
+    let failure = request_failure(&url, &options).await;
+    assert_eq!(failure.kind(), ErrorKind::Timeout, "{failure:?}");
+    assert_eq!(failure.details().message, format!("cannot connect to {url} in time"));
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_unreachable() {
+    let half = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{\"id\":1".to_vec();
+    for steps in [
+        vec![ScriptStep::Close],
+        vec![ScriptStep::Write(b"HTTP/1.1 2".to_vec()), ScriptStep::Close],
+        vec![ScriptStep::Write(half), ScriptStep::Close],
+    ] {
+        let server = ScriptedServer::start(move |_, _| steps.clone());
+        let failure = request_failure(&server.url(), &TransportOptions::default()).await;
+        assert_eq!(failure.kind(), ErrorKind::Unreachable, "{failure:?}");
+        assert_eq!(failure.details().message, format!("the connection to {} broke off", server.url()));
+        assert!(!failure.details().causes.is_empty());
+        // A call is never sent twice silently.
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn something_that_is_not_http() {
+    let server = ScriptedServer::start(|_, _| {
+        vec![ScriptStep::Write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()), ScriptStep::Close]
+    });
+    let failure = request_failure(&server.url(), &TransportOptions::default()).await;
+    assert_eq!(failure.kind(), ErrorKind::Protocol, "{failure:?}");
+    assert_eq!(failure.details().message, format!("{} does not speak HTTP", server.url()));
+}
+
+#[tokio::test]
+async fn plain_http_on_an_https_url() {
+    let server = ScriptedServer::start(|_, _| json_response("200 OK", "{}"));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    let failure = request_failure(&format!("https://127.0.0.1:{port}/mcp"), &TransportOptions::default()).await;
+    assert_eq!(failure.kind(), ErrorKind::Unreachable);
+    let hint = failure.details().hint.clone().unwrap();
+    assert!(hint.contains(&format!("http://127.0.0.1:{port}/mcp")), "{failure:?}");
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_failed_notification_is_an_error_for_its_sender() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let connection = open(&format!("http://127.0.0.1:{port}/mcp")).await;
+    let message = crate::transport::http::scripted_server::outgoing_notification("notifications/cancelled");
+    assert_eq!(connection.transport.send(message).await.unwrap_err().kind(), ErrorKind::Unreachable);
+}

@@ -1,0 +1,92 @@
+//! Near names: what a person probably meant. A near name is suggested, never run.
+
+use std::cmp::Reverse;
+
+/// The most names that are suggested for one word.
+const MAX_SUGGESTIONS: usize = 3;
+
+/// The candidates that look like `word`, the nearest first, at most three.
+///
+/// Names that differ only in letter case, dashes and underscores come first (`maxItems` for `--max-items`),
+/// then those a few slips of the keyboard away, then those that begin with the word.
+#[must_use]
+pub fn nearest_names<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let wanted = normalize(word);
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let mut found: Vec<(Reverse<u32>, &'a str)> = Vec::new();
+    for name in candidates {
+        if name != word
+            && let Some(score) = similarity(&wanted, &normalize(name))
+            && !found.iter().any(|(_, other)| *other == name)
+        {
+            found.push((Reverse(score), name));
+        }
+    }
+    found.sort();
+    found.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
+}
+
+/// `did you mean a?`, `did you mean a or b?`; `None` where nothing is near.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let names = nearest_names(word, candidates);
+    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+}
+
+/// The word without letter case and separators.
+fn normalize(word: &str) -> String {
+    word.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
+}
+
+/// How alike two plain names are, in thousandths; `None` where it is not worth a suggestion.
+fn similarity(wanted: &str, name: &str) -> Option<u32> {
+    if wanted == name {
+        return Some(1000);
+    }
+    let longest = wanted.chars().count().max(name.chars().count());
+    let slips = strsim::osa_distance(wanted, name);
+    // One slip in three letters, two in six, at most three: beyond that names only look alike by chance.
+    if slips <= (longest / 3).clamp(1, 3) && slips < longest {
+        return Some(900 - 100 * u32::try_from(slips).unwrap_or(9));
+    }
+    let (short, long) = if wanted.len() < name.len() { (wanted, name) } else { (name, wanted) };
+    (short.chars().count() >= 3 && (long.starts_with(short) || long.ends_with(short))).then_some(300)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_come_nearest_first() {
+        let names = ["query", "limit", "maxItems", "max_items", "title", "queries"];
+        assert_eq!(nearest_names("qeury", names), ["query"]);
+        assert_eq!(nearest_names("querie", names), ["queries", "query"]);
+        assert_eq!(nearest_names("--max-items", names), ["maxItems", "max_items"]);
+        assert_eq!(nearest_names("LIMIT", names), ["limit"]);
+        assert_eq!(nearest_names("lim", names), ["limit"]);
+        assert_eq!(nearest_names("zzz", names), Vec::<&str>::new());
+        assert_eq!(nearest_names("", names), Vec::<&str>::new());
+        assert_eq!(nearest_names("--", names), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_name_is_not_near_itself_and_not_named_twice() {
+        assert_eq!(nearest_names("query", ["query", "querys", "querys"]), ["querys"]);
+    }
+
+    #[test]
+    fn short_names_are_not_near_everything() {
+        assert_eq!(nearest_names("a", ["b", "c", "A"]), ["A"]);
+        assert_eq!(nearest_names("id", ["to", "ids", "is"]), ["ids", "is"]);
+    }
+
+    #[test]
+    fn at_most_three() {
+        assert_eq!(nearest_names("name", ["name1", "name2", "name3", "name4"]), ["name1", "name2", "name3"]);
+        assert_eq!(did_you_mean("nme", ["name"]).as_deref(), Some("did you mean name?"));
+        assert_eq!(did_you_mean("nme", ["other"]), None);
+    }
+}

@@ -1,0 +1,11 @@
+//! OAuth logins and stored credentials.
+
+mod client_authentication;
+mod credential_redaction;
+mod credential_store;
+mod dpop_nonces;
+mod flows;
+mod hostile_servers;
+mod login;
+mod metadata_checks;
+mod token_refresh;

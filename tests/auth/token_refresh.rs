@@ -1,0 +1,337 @@
+//! Tokens that expire: renewed before they are used and after a refusal, by one process for all, and given up
+//! only where the authorization server itself says so.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::oauth::ProtectedServer;
+use crate::support::{Reply, Run, Sandbox};
+
+fn list(sandbox: &Sandbox, server: &ProtectedServer) -> Run {
+    sandbox.mcpipe(["list", &server.url()]).run()
+}
+
+#[test]
+fn aut_23_twenty_commands_with_one_expired_token_renew_it_once() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let before = server.log_in_with_expired_token(&sandbox);
+    server.ledger.token_delay_ms.store(300, Ordering::SeqCst);
+    let runs: Vec<_> = (0..20).map(|_| sandbox.mcpipe(["list", &server.url()]).allow_leftovers().start()).collect();
+    for run in runs {
+        run.wait().exits(0);
+    }
+    assert_eq!(server.requested_grants()[before..], ["refresh_token"]);
+}
+
+#[test]
+fn aut_23_a_killed_lock_holder_does_not_block_the_refresh() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let before = server.log_in_with_expired_token(&sandbox);
+    server.ledger.ignores_refresh.store(true, Ordering::SeqCst);
+    let mut runs: Vec<_> = (0..20).map(|_| sandbox.mcpipe(["list", &server.url()]).allow_leftovers().start()).collect();
+    server.issuer.wait_for("the refresh", |request| request.text().contains("grant_type=refresh_token"));
+    // Whoever was first holds the lock, and the others stand behind it.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(server.requested_grants().len(), before + 1, "one refresh is under way, for all twenty");
+    let holder = holder_of_the_lock(&sandbox);
+    let winner = runs.remove(runs.iter().position(|run| run.pid() == holder).expect("one of ours"));
+    server.ledger.ignores_refresh.store(false, Ordering::SeqCst);
+    winner.signal(Signal::KILL);
+    winner.wait().exits(137);
+    for run in runs {
+        run.wait().exits(0);
+    }
+    assert_eq!(
+        server.requested_grants()[before..],
+        ["refresh_token", "refresh_token"],
+        "the one that was cut off, and one more"
+    );
+}
+
+#[test]
+fn aut_23_one_refusal_is_enough_for_twenty() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let before = server.log_in_with_expired_token(&sandbox);
+    server.ledger.token_delay_ms.store(300, Ordering::SeqCst);
+    server.deny_token_requests(400, "invalid_grant");
+    let runs: Vec<_> = (0..20).map(|_| sandbox.mcpipe(["list", &server.url()]).allow_leftovers().start()).collect();
+    for run in runs {
+        run.wait().exits(4).stderr_contains("hint: mcpipe auth login");
+    }
+    assert_eq!(server.requested_grants().len(), before + 1, "a dead refresh token is not shown again and again");
+}
+
+/// The process that holds the lock of the credentials, as the kernel tells.
+fn holder_of_the_lock(sandbox: &Sandbox) -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    let dir = sandbox.path().join("home/.local/state/mcpipe/locks");
+    let inodes: Vec<u64> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().metadata().unwrap().ino()).collect();
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let holders: Vec<u32> = locks
+        .lines()
+        .filter_map(|line| {
+            // `1: FLOCK  ADVISORY  WRITE 4711 08:01:123 0 EOF`
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let inode = words.get(5)?.rsplit(':').next()?.parse().ok()?;
+            inodes.contains(&inode).then(|| words[4].parse().ok()).flatten()
+        })
+        .collect();
+    assert_eq!(holders.len(), 1, "{locks}");
+    holders[0]
+}
+
+#[test]
+fn an_interrupt_lets_a_renewal_end_so_that_the_login_is_not_lost() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let before = server.log_in_with_expired_token(&sandbox);
+    server.ledger.token_delay_ms.store(700, Ordering::SeqCst);
+    let run = sandbox.mcpipe(["list", &server.url()]).start();
+    while server.requested_grants().len() == before {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    run.signal(Signal::INT);
+    run.wait().exits(130);
+    server.ledger.token_delay_ms.store(0, Ordering::SeqCst);
+    list(&sandbox, &server).exits(0);
+    assert_eq!(server.requested_grants().len(), before + 1, "what was renewed was kept");
+}
+
+#[test]
+fn aut_23_a_refused_token_is_renewed_once_and_the_request_repeated_once() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.log_in(&sandbox);
+    server.ledger.revoked.lock().unwrap().push("access-1".into());
+    let before = server.mcp.requests().len();
+    list(&sandbox, &server).succeeds();
+    assert_eq!(server.requested_grants(), ["authorization_code", "refresh_token"]);
+    assert_eq!(server.mcp.exchanges()[before..], ["POST tools/list", "POST tools/list"]);
+    // A server that is content with no token ends it.
+    server.at_server(|request| {
+        (request.target == "/mcp").then(|| Reply::status(401).header("WWW-Authenticate", "Bearer error=\"nope\""))
+    });
+    let refused = list(&sandbox, &server);
+    refused.exits(4).stderr_contains("mcpipe auth login");
+    assert_eq!(server.requested_grants()[2..], ["refresh_token"]);
+    server.assert_no_secret_left(&sandbox, &[&refused]);
+}
+
+#[test]
+fn aut_23_the_old_refresh_token_stands_where_no_other_comes() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.ledger.keeps_refresh_token.store(true, Ordering::SeqCst);
+    server.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
+    server.log_in(&sandbox);
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(1100));
+        list(&sandbox, &server).succeeds();
+    }
+    let refreshes: Vec<_> =
+        server.token_forms().into_iter().filter_map(|mut form| form.remove("refresh_token")).collect();
+    assert!(refreshes.len() >= 2 && refreshes.iter().all(|token| token == "refresh-1"), "{refreshes:?}");
+}
+
+#[test]
+fn aut_23_invalid_grant_drops_the_tokens_and_keeps_the_registration() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let before = server.log_in_with_expired_token(&sandbox);
+    server.deny_token_requests(400, "invalid_grant");
+    let refused = list(&sandbox, &server);
+    refused
+        .exits(4)
+        .prints("")
+        .stderr_contains("has ended")
+        .stderr_contains("said invalid_grant")
+        .stderr_contains("mcpipe auth login");
+    assert_eq!(server.requested_grants().len(), before + 1);
+    list(&sandbox, &server).exits(4).stderr_contains("requires a login");
+    assert_eq!(server.requested_grants().len(), before + 1, "a dead refresh token is not sent twice");
+    server.log_in(&sandbox);
+    server.registered_once_for_each_redirect();
+    list(&sandbox, &server).succeeds();
+}
+
+#[test]
+fn aut_23_invalid_client_drops_the_registration() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.log_in_with_expired_token(&sandbox);
+    server.deny_token_requests(401, "invalid_client");
+    list(&sandbox, &server).exits(4).stderr_contains("said invalid_client").stderr_contains("mcpipe auth login");
+    assert_eq!(sandbox.login_status(), json!([]));
+    server.log_in(&sandbox);
+    assert_eq!(server.count_issuer_requests("POST /register"), 2);
+    list(&sandbox, &server).succeeds();
+}
+
+/// A secret that is wrong today may be right tomorrow; the refresh token is good as long as it lives.
+#[test]
+fn a_wrong_secret_does_not_cost_the_login() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    sandbox.config(&format!(
+        "[servers.srv]\nurl = \"{}\"\n[servers.srv.auth]\nclient_id = \"mine\"\nclient_secret = \"${{SECRET}}\"\n",
+        server.url()
+    ));
+    server.at_issuer(|request| {
+        let basic = request.header("authorization")?.strip_prefix("Basic ")?;
+        // mine:right
+        (basic != "bWluZTpyaWdodA==").then(|| crate::support::oauth::oauth_error(401, "invalid_client"))
+    });
+    let run =
+        |words: &[&str], secret: &str| sandbox.mcpipe(words.iter().copied()).env("SECRET", secret).with_browser().run();
+    server.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
+    run(&["auth", "login", "srv"], "right").exits(0);
+    std::thread::sleep(Duration::from_millis(1100));
+    let wrong = run(&["list", "srv"], "wrong");
+    wrong.exits(4).stderr_contains("invalid_client").stderr_contains("hint: check client_id and its secret");
+    run(&["list", "srv"], "right").exits(0);
+    assert!(server.requested_grants().iter().filter(|grant| *grant == "authorization_code").count() == 1);
+    server.assert_no_secret_left(&sandbox, &[&wrong]);
+}
+
+/// The page of a gateway, or an authorization server in trouble: nobody said that the token is bad.
+#[test]
+fn only_the_authorization_server_ends_a_login() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.log_in_with_expired_token(&sandbox);
+    let page = |status| Reply::text("text/html", "<html>blocked</html>").with_status(status);
+    server.queue_replies("/token", vec![page(403), page(404), page(503), page(200), Reply::disconnect()]);
+    for code in [4, 4, 5, 4, 5] {
+        sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run().exits(code).prints("");
+    }
+    list(&sandbox, &server).succeeds();
+    assert_eq!(server.count_issuer_requests("GET /authorize"), 1);
+}
+
+#[test]
+fn a_token_that_cannot_be_renewed_ends_with_the_command_to_log_in() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let granted =
+        |life: Value| Reply::json(&json!({"access_token": "access-9", "token_type": "BEARER", "expires_in": life}));
+    server.queue_replies("/token", vec![granted(json!("1"))]);
+    server.log_in(&sandbox);
+    assert_eq!(sandbox.login_status()[0]["renewable"], false);
+    std::thread::sleep(Duration::from_millis(1100));
+    list(&sandbox, &server)
+        .exits(4)
+        .stderr_contains("the token has expired")
+        .stderr_contains("hint: mcpipe auth login");
+    sandbox.mcpipe(["auth", "status", &server.url()]).run().exits(4).stdout_contains("expired");
+    assert_eq!(server.requested_grants(), ["authorization_code"]);
+}
+
+#[test]
+fn auth_token_is_fresh_and_never_sent_to_another_server() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let before = server.log_in_with_expired_token(&sandbox);
+    let token = sandbox.mcpipe(["auth", "token", &server.url()]).run();
+    assert_eq!(token.succeeds().stdout(), format!("access-{}\n", before + 1));
+    sandbox.mcpipe(["auth", "token", &server.url()]).run().succeeds().prints(token.stdout());
+    assert_eq!(server.requested_grants().len(), before + 1);
+    // The same credentials are there for a server that redirects elsewhere, and stay there.
+    let other = crate::support::HttpServer::start(|_| Reply::text("text/plain", "caught"));
+    let location = other.url("/mcp");
+    server.at_server(move |_| Some(Reply::status(307).header("Location", &location)));
+    let run = list(&sandbox, &server);
+    assert_ne!(run.code(), 0, "{run:?}");
+    assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
+    server.assert_no_secret_left(&sandbox, &[&run]);
+}
+
+/// Only `invalid_grant` says that the refresh token is good no more (RFC 6749 §5.2).
+#[test]
+fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
+    for (status, error) in [
+        (400, "invalid_request"),
+        (400, "server_error"),
+        (403, "access blocked by gateway policy"),
+        (400, "invalid_dpop_proof"),
+        (400, "invalid_target"),
+        (400, "unauthorized_client"),
+        (400, "invalid_scope"),
+    ] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        server.log_in_with_expired_token(&sandbox);
+        server.deny_token_requests(status, error);
+        let refused = sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run();
+        // The one that may pass by itself is no refusal.
+        refused.exits(if error == "server_error" { 5 } else { 4 });
+        refused.prints("").stderr_contains("cannot be renewed").stderr_contains(error);
+        if error != "server_error" {
+            refused.exits(4).stderr_contains(&format!("mcpipe auth login {}", server.url()));
+        }
+        list(&sandbox, &server).succeeds();
+        assert_eq!(server.count_issuer_requests("GET /authorize"), 1, "{error}");
+        server.assert_no_secret_left(&sandbox, &[&refused]);
+    }
+}
+
+/// Who sits at the terminal can log in anew; a script hears what to do.
+#[test]
+fn a_renewal_that_is_refused_leads_to_a_login_where_one_is_allowed() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.log_in_with_expired_token(&sandbox);
+    server.deny_token_requests(400, "unauthorized_client");
+    sandbox.mcpipe(["list", &server.url(), "--login", "always"]).with_browser().run().exits(0);
+    assert_eq!(server.count_issuer_requests("GET /authorize"), 2);
+    list(&sandbox, &server).succeeds();
+}
+
+/// A server that lets everybody in, and those who are logged in further.
+#[test]
+fn a_login_that_has_ended_is_not_left_out_in_silence() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let granted = json!({"access_token": "access-9", "token_type": "bearer", "expires_in": 1});
+    server.queue_replies("/token", vec![Reply::json(&granted)]);
+    server.log_in(&sandbox);
+    std::thread::sleep(Duration::from_millis(1100));
+    let open = crate::support::Mcp::modern().http_script(crate::support::mcp_http::LegacyHttpOptions::default());
+    server.at_server(move |request| (request.target == "/mcp").then(|| open(request)));
+    let run = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run();
+    run.exits(0)
+        .prints("3\n")
+        .stderr_contains("the login to")
+        .stderr_contains("has ended")
+        .stderr_contains("without it");
+    run.stderr_contains(&format!("mcpipe auth login {}", server.url()));
+    assert_eq!(run.stderr().matches("without it").count(), 1, "{run:?}");
+    assert!(server.mcp.requests().last().unwrap().header("authorization").is_none());
+    let quiet = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2", "--quiet"]).run();
+    quiet.succeeds().prints("3\n");
+    let json = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2", "--json"]).run();
+    let warning: Value = serde_json::from_str(json.exits(0).stderr().trim()).unwrap();
+    assert!(warning["warning"].as_str().unwrap().contains("has ended"), "{json:?}");
+    // A login that never was is nothing to warn of.
+    sandbox.mcpipe(["auth", "logout", &server.url()]).run().exits(0);
+    sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run().succeeds();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
+    let sandbox = Sandbox::new();
+    let lines = (0..7).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n");
+    let mcp = crate::support::Mcp::modern().http_script(crate::support::mcp_http::LegacyHttpOptions::default());
+    let slow = ProtectedServer::in_front_of(move |request| {
+        if request.rpc_method() == "tools/call" {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        mcp(request)
+    });
+    slow.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
+    // There is no keychain here, and the file is not wanted.
+    sandbox.config(&format!(
+        "[defaults]\ncredential_store = \"keyring\"\n[servers.srv]\nurl = \"{}\"\n\
+         auth = {{ scopes = [\"read\", \"call\"] }}\n",
+        slow.url()
+    ));
+    let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--login", "always"];
+    let run = sandbox.mcpipe(words).with_browser().stdin(lines.collect::<String>()).run();
+    run.exits(0).stderr_contains("good for this run only");
+    let grants = slow.requested_grants();
+    assert_eq!(grants.iter().filter(|grant| *grant == "authorization_code").count(), 1, "{grants:?}\n{run:?}");
+    assert!(grants.iter().filter(|grant| *grant == "refresh_token").count() >= 2, "{grants:?}");
+    assert_eq!(run.stderr().matches("could not be stored").count(), 1, "{run:?}");
+}

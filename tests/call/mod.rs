@@ -1,0 +1,11 @@
+//! `call`: arguments, schemas, batches, tasks, requests of the server.
+
+mod batch;
+mod schema_defaults;
+mod schema_validation;
+pub mod server_requests;
+mod server_requests_terminal;
+mod single;
+mod tasks;
+mod tool_use;
+mod typed_arguments;

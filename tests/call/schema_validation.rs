@@ -1,0 +1,184 @@
+//! Schemas of servers that are old, odd or mean: arguments are checked by what they mean, within bounds, and
+//! nothing is fetched on their account.
+
+use serde_json::{Value, json};
+
+use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, StdioServer};
+
+fn server(schema: Value) -> StdioServer {
+    Mcp::with_tool_schema(schema)
+}
+
+fn call(server: &StdioServer, words: &[&str]) -> Run {
+    Sandbox::new().mcpipe([&["call", &server.target(), "do"], words].concat()).run()
+}
+
+/// `definitions`, `$id`, tuples as `items`: what draft-07 says where it is named, and not what 2020-12 would.
+#[test]
+fn draft_07_means_draft_07() {
+    let server = server(json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "definitions": {"level": {"type": "integer", "minimum": 1}},
+        "properties": {
+            "level": {"$ref": "#/definitions/level"},
+            "pair": {"type": "array", "items": [{"type": "string"}, {"type": "integer"}], "additionalItems": false}
+        },
+        "required": ["level"],
+        "additionalProperties": false
+    }));
+    call(&server, &["level=3", "pair:=[\"a\",1]"]).succeeds().prints("{\"level\":3,\"pair\":[\"a\",1]}\n");
+    call(&server, &["level=0"]).exits(2).prints("").stderr_contains("level");
+    call(&server, &["level=3", "pair:=[1,\"a\"]"]).exits(2).prints("").stderr_contains("pair");
+    call(&server, &["level=3", "pair:=[\"a\",1,2]"]).exits(2).prints("").stderr_contains("pair");
+}
+
+#[test]
+fn the_2020_12_dialect_is_what_a_schema_without_a_name_means() {
+    let server = server(json!({
+        "type": "object",
+        "$defs": {"name": {"type": "string", "minLength": 2}},
+        "properties": {
+            "who": {"$ref": "#/$defs/name"},
+            "pair": {"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "integer"}}
+        },
+        "dependentRequired": {"pair": ["who"]}
+    }));
+    call(&server, &["who=Ada", "pair:=[\"a\",1,2]"]).succeeds().prints("{\"who\":\"Ada\",\"pair\":[\"a\",1,2]}\n");
+    call(&server, &["who=A"]).exits(2).stderr_contains("who");
+    call(&server, &["pair:=[\"a\"]"]).exits(2).stderr_contains("who");
+    call(&server, &["who=Ada", "pair:=[\"a\",\"b\"]"]).exits(2).stderr_contains("pair");
+}
+
+/// Promise of the contract: external references are never fetched; what goes unchecked for it is said, and the
+/// rest is checked.
+#[test]
+fn a_reference_to_elsewhere_is_not_fetched() {
+    let elsewhere = HttpServer::start(|_| Reply::json(&json!({"type": "integer"})));
+    let schema = json!({
+        "type": "object",
+        "properties": {"a": {"$ref": elsewhere.url("/schema.json")}, "b": {"type": "integer", "maximum": 9}},
+        "required": ["b"],
+        "additionalProperties": false
+    });
+    let server = server(schema);
+    let run = call(&server, &["a=text", "b=1"]);
+    run.exits(0).prints("{\"a\":\"text\",\"b\":1}\n");
+    assert_eq!(
+        run.stderr(),
+        format!(
+            "mcpipe: warning: 'a' is sent without a full check: the schema refers to {}, which mcpipe does not fetch\n",
+            elsewhere.url("/schema.json")
+        )
+    );
+    let run = call(&server, &["b=1"]);
+    run.succeeds();
+    assert_eq!(run.stderr(), "", "nothing that was given is in doubt");
+    call(&server, &["a=text"]).exits(2).prints("").stderr_contains("b: required, but not given");
+    call(&server, &["a=text", "b=10"]).exits(2).prints("").stderr_contains("b: must be at most 9, got 10");
+    call(&server, &["a=text", "b=1", "c=1"]).exits(2).stderr_contains("c: no such parameter");
+    call(&server, &["b=x"]).exits(2).stderr_contains("b");
+    assert!(elsewhere.requests().is_empty(), "nothing was asked of it");
+}
+
+/// What cannot be judged must not become a refusal by the forms around it.
+#[test]
+fn a_bad_spot_is_taken_for_fulfilled_wherever_it_stands() {
+    let elsewhere = "https://example.com/x.json";
+    let server = server(json!({
+        "type": "object",
+        "$defs": {"far": {"$ref": elsewhere}, "unused": {"$ref": "#/nowhere"}},
+        "properties": {
+            "not": {"not": {"$ref": "#/$defs/far"}},
+            "one": {"oneOf": [{"type": "integer"}, {"$ref": "#/$defs/far"}]},
+            "list": {"type": "array", "items": {"$ref": elsewhere}, "minItems": 2},
+            "if": {"if": {"$ref": elsewhere}, "then": {"type": "integer"}, "else": {"type": "null"}},
+            "name": {"type": "string", "pattern": "[", "minLength": 2},
+            "map": {"type": "object", "patternProperties": {"[": {"type": "integer"}}, "additionalProperties": false},
+            "odd": {"type": "objekt", "maximum": 3},
+            "gone": {"$ref": "#/$defs/none"},
+            "n": {"type": "integer"}
+        },
+        "required": ["n"]
+    }));
+    for word in ["not=1", "one=5", "one=x", "list:=[1,2]", "if=x", "name=ab", "map:={\"a\":1}", "odd:=1", "gone=1"] {
+        let run = call(&server, &[word, "n=1"]);
+        run.exits(0);
+        let name = word.split(['=', ':']).next().unwrap();
+        let lines: Vec<&str> = run.stderr().lines().collect();
+        let beginning = format!("mcpipe: warning: '{name}' is sent without a full check: the schema ");
+        assert!(matches!(lines.as_slice(), [line] if line.starts_with(&beginning)), "{word}: {run:?}");
+        call(&server, &[word]).exits(2).prints("").stderr_contains("n: required, but not given");
+    }
+    call(&server, &["list:=[1]", "n=1"]).exits(2).stderr_contains("list: needs at least 2 items");
+    call(&server, &["name=a", "n=1"]).exits(2).stderr_contains("name: needs at least 2 characters");
+    call(&server, &["odd:=5", "n=1"]).exits(2).stderr_contains("odd: must be at most 3");
+    let run = call(&server, &["name=ab", "n=1"]);
+    run.stderr_contains("properties.name.pattern: '[' is no regular expression that mcpipe can read");
+    // Draft-07: what stands beside a reference means nothing, with or without it.
+    let old = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
+        "properties": {"a": {"$ref": elsewhere, "type": "integer"}, "b": {}}, "required": ["b"]
+    });
+    let server = self::server(old);
+    call(&server, &["a:=\"x\"", "b=1"]).exits(0).stderr_contains("'a' is sent without a full check");
+    call(&server, &["a:=\"x\""]).exits(2).stderr_contains("b: required, but not given");
+}
+
+/// Schemas that refer to themselves, lie deep, or hold an expression that would take for ever.
+#[test]
+fn a_schema_cannot_make_it_hang() {
+    let own = json!({"type": "object", "properties": {"node": {"$ref": "#"}}, "additionalProperties": false});
+    call(&server(own.clone()), &["node:={\"node\":{\"node\":{}}}"]).succeeds();
+    call(&server(own), &["node:={\"node\":{\"knot\":{}}}"]).exits(2).stderr_contains("knot");
+
+    let around = json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}});
+    let run = call(&server(around), &["x=1"]);
+    assert!(run.elapsed < std::time::Duration::from_secs(5), "{run:?}");
+    run.exits(0);
+
+    let mut deep = json!({"type": "integer"});
+    for _ in 0..60 {
+        deep = json!({"type": "object", "properties": {"a": deep}});
+    }
+    call(&server(deep), &["a.a.a:={}"]).succeeds().prints("{\"a\":{\"a\":{\"a\":{}}}}\n");
+
+    let slow = json!({"type": "object", "properties": {"s": {"type": "string", "pattern": "^(a+)+$"}}});
+    let text = format!("s={}b", "a".repeat(5000));
+    let run = call(&server(slow), &[&text]);
+    assert!(run.elapsed < std::time::Duration::from_secs(5), "{run:?}");
+    run.exits(2).stderr_contains("s");
+}
+
+/// A schema that is none does not stand in the way of whoever knows what the tool takes.
+#[test]
+fn a_schema_that_is_none() {
+    for schema in
+        [json!({"type": "objekt"}), json!({"type": "object", "properties": {"s": {"pattern": "("}}}), json!({})]
+    {
+        let server = server(schema.clone());
+        let run = call(&server, &["s=x"]);
+        assert_eq!((run.code(), run.stdout()), (0, "{\"s\":\"x\"}\n"), "{schema}: {run:?}");
+    }
+}
+
+/// What is required can be given, whether or not it is described.
+#[test]
+fn a_name_that_is_only_required_is_a_parameter() {
+    let server = server(json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["ghost"]}));
+    call(&server, &["ghost=1"]).succeeds().prints("{\"ghost\":\"1\"}\n");
+    call(&server, &["ghost:={\"b\":1}", "a=x"]).succeeds().prints("{\"ghost\":{\"b\":1},\"a\":\"x\"}\n");
+    call(&server, &[]).exits(2).prints("").stderr_contains("  ghost: required, but not given\n");
+    call(&server, &["ghost=1", "gost=1"]).exits(2).stderr_contains("gost: no such parameter; did you mean ghost?");
+    let shown = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
+    shown.succeeds().stdout_contains("ghost\tany\trequired").stdout_contains(" do ghost=text\n");
+    // Where nothing else is accepted the schema contradicts itself: it is held as it stands.
+    let closed = self::server(json!({"type": "object", "additionalProperties": false, "required": ["ghost"]}));
+    call(&closed, &["ghost=1"]).exits(2).prints("").stderr_contains("ghost: no such parameter");
+    // One that other schemas describe is typed by them.
+    let pattern = self::server(json!({
+        "type": "object", "properties": {"a": {}}, "required": ["x1"], "additionalProperties": false,
+        "patternProperties": {"^x": {"type": "integer"}}
+    }));
+    call(&pattern, &["x1=5"]).succeeds().prints("{\"x1\":5}\n");
+}

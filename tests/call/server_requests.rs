@@ -1,0 +1,491 @@
+//! What a server asks back, answered by options: the exact bytes in both eras, and every refusal.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Run, Sandbox, ServerAction, StdioServer};
+
+/// Tools that need no arguments.
+pub fn one_tool() -> Value {
+    json!([{"name": "ask", "inputSchema": {"type": "object"}}])
+}
+
+/// A form of every kind of field with defaults, and one field without.
+pub fn form() -> Value {
+    json!({"mode": "form", "message": "Who are you?", "requestedSchema": {"type": "object",
+        "properties": {
+            "name": {"type": "string", "title": "Your name", "minLength": 2},
+            "age": {"type": "integer", "minimum": 0, "default": 42},
+            "news": {"type": "boolean", "default": true},
+            "colour": {"type": "string", "oneOf": [{"const": "#F00", "title": "Red"}, {"const": "#0F0", "title": "Green"}], "default": "#0F0"},
+        },
+        "required": ["name"]}})
+}
+
+/// A server of a revision with a handshake that asks this in the midst of a call, and shows the answer.
+pub fn legacy(revision: &'static str, method: &'static str, params: Value) -> Mcp {
+    Mcp::legacy(revision).tools(one_tool()).on("tools/call", move |call| {
+        let id = call.id();
+        let request = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
+        let show = move |answer: Value| {
+            let answer = answer.get("result").or_else(|| answer.get("error")).cloned().unwrap_or_default();
+            let failed = answer.get("action").is_some_and(|action| action != "accept") || answer.get("code").is_some();
+            let result = json!({"content": [{"type": "text", "text": answer.to_string()}], "isError": failed});
+            vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))]
+        };
+        vec![ServerAction::Request(request, Box::new(show))]
+    })
+}
+
+/// A modern server that asks this before it answers a call, and shows what the second request brings.
+pub fn modern(requests: Value) -> Mcp {
+    Mcp::modern().tools(one_tool()).on("tools/call", move |call| match call.params().get("inputResponses") {
+        None => call.result(json!({"resultType": "input_required", "inputRequests": requests,
+            "requestState": "s/é \"1\""})),
+        Some(answers) => call.text(&answers.to_string()),
+    })
+}
+
+fn elicitation(params: &Value) -> Value {
+    json!({"who": {"method": "elicitation/create", "params": params}})
+}
+
+fn call(server: &StdioServer, words: &[&str]) -> Run {
+    Sandbox::new().mcpipe(["call", &server.target(), "ask"]).args(words).run()
+}
+
+fn snapshot(run: &Run, server: &StdioServer, expected: Expect) {
+    expected.assert_eq(&run.snapshot_with(&[(&server.target(), "SERVER")]));
+}
+
+/// What was declared, in the handshake or in the last request.
+fn declared(server: &StdioServer) -> Value {
+    let messages = server.single_process().messages();
+    let hello = messages.iter().find(|message| message["method"] == "initialize");
+    match hello {
+        Some(hello) => hello["params"]["capabilities"].clone(),
+        None => messages.last().unwrap()["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"].clone(),
+    }
+}
+
+/// The line in which the client answered the server.
+fn answer(server: &StdioServer) -> String {
+    let text = server.single_process().text().to_owned();
+    text.lines().find(|line| line.contains("\"id\":\"q\"")).expect("the client answered").to_owned()
+}
+
+#[test]
+fn eli_01_capabilities_are_declared_as_each_revision_names_them() {
+    let all = ["--elicit", "accept", "--root", ".", "--sampling-command", "true"];
+    for (revision, elicitation) in [
+        ("2024-11-05", None),
+        ("2025-03-26", None),
+        ("2025-06-18", Some(json!({}))),
+        ("2025-11-25", Some(json!({"form": {}}))),
+        ("2026-07-28", Some(json!({"form": {}}))),
+    ] {
+        let server = || match revision {
+            "2026-07-28" => Mcp::modern().stdio(),
+            revision => Mcp::legacy(revision).stdio(),
+        };
+        let given = server();
+        Sandbox::new().mcpipe(["list", &given.target(), "--protocol", revision]).args(all).run().exits(0);
+        let mut expected = json!({"roots": {}, "sampling": {}});
+        if let Some(elicitation) = elicitation {
+            expected["elicitation"] = elicitation;
+        }
+        assert_eq!(declared(&given), expected, "{revision}");
+        // Neither a terminal nor an option: nothing can be answered, nothing is declared.
+        let plain = server();
+        Sandbox::new().mcpipe(["list", &plain.target(), "--protocol", revision]).run().exits(0);
+        assert_eq!(declared(&plain), json!({}), "{revision}");
+    }
+}
+
+#[test]
+fn eli_05_accept_sends_the_defaults_and_values_lie_over_them() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let run = call(&server, &["--elicit", r#"{"age": 7, "name": "Ada"}"#]);
+    run.succeeds();
+    expect![[r##"{"jsonrpc":"2.0","id":"q","result":{"action":"accept","content":{"age":7,"news":true,"colour":"#0F0","name":"Ada"}}}"##]]
+        .assert_eq(&answer(&server));
+}
+
+#[test]
+fn values_come_from_a_file_or_standard_input() {
+    let server = || legacy("2025-06-18", "elicitation/create", form()).stdio();
+    let (from_file, from_stdin) = (server(), server());
+    let sandbox = Sandbox::new();
+    sandbox.file("answers.json", r#"{"name": "Ada"}"#);
+    let words = |server: &StdioServer, how: &str| {
+        ["call".to_owned(), server.target(), "ask".into(), "--elicit".into(), how.into()]
+    };
+    sandbox.mcpipe(words(&from_file, "@answers.json")).run().succeeds();
+    sandbox.mcpipe(words(&from_stdin, "@-")).stdin(r#"{"name": "Ada"}"#).run().succeeds();
+    assert_eq!(answer(&from_file), answer(&from_stdin));
+    assert!(answer(&from_file).contains(r#""name":"Ada""#));
+    sandbox.file("bad.json", "[1]");
+    let run = sandbox.mcpipe(words(&from_file, "@bad.json")).run();
+    run.exits(2).stderr_contains("--elicit @bad.json cannot be used").stderr_contains("no JSON object");
+    sandbox.mcpipe(words(&from_file, "@none.json")).run().exits(2).stderr_contains("No such file");
+    assert_eq!(from_file.processes().len(), 1, "nothing was started for answers that cannot be used");
+}
+
+#[test]
+fn what_was_declined_is_why_it_failed() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let run = call(&server, &["--elicit", "decline"]);
+    snapshot(
+        &run,
+        &server,
+        expect![[r#"
+            exit: 8
+            --- stdout
+            {"action":"decline"}
+            --- stderr
+            mcpipe: error: the server's request for input was declined
+        "#]],
+    );
+}
+
+#[test]
+fn an_answer_that_does_not_fit_the_form_is_not_sent() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let run = call(&server, &["--elicit", r#"{"age": -1, "nam": "Ada"}"#]);
+    snapshot(
+        &run,
+        &server,
+        expect![[r#"
+            exit: 8
+            --- stdout
+            {"action":"cancel"}
+            --- stderr
+            mcpipe: warning: --elicit: 'nam' is not asked for by SERVER; did you mean name?
+            mcpipe: error: the server's request for input cannot be answered as told
+              SERVER asks: Who are you?
+              name: required, but not given
+              age: must be at least 0, got -1
+            hint: give what it asks for: --elicit '{"name":"…","age":0}'
+        "#]],
+    );
+    // In the modern era there is nothing to send at all.
+    let server = modern(elicitation(&form())).stdio();
+    call(&server, &["--elicit", "accept"]).exits(8).stderr_contains("name: required");
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+}
+
+#[test]
+fn eli_02_undeclared_requests_are_refused_in_the_protocols_way() {
+    for (method, params, words, expected) in [
+        ("elicitation/create", form(), &[][..], r#"{"code":-32601,"message":"elicitation/create is not supported"}"#),
+        (
+            "sampling/createMessage",
+            json!({}),
+            &[],
+            r#"{"code":-32601,"message":"sampling/createMessage is not supported"}"#,
+        ),
+        ("roots/list", json!({}), &[], r#"{"code":-32601,"message":"roots/list is not supported"}"#),
+        ("new/thing", json!({}), &[], r#"{"code":-32601,"message":"new/thing is not supported"}"#),
+        (
+            "elicitation/create",
+            json!({"mode": "url", "url": "https://example.com/x", "elicitationId": "1", "message": "Log in"}),
+            &["--elicit", "accept"],
+            r#"{"code":-32602,"message":"the server wants a page to be visited, which mcpipe did not offer: the page: https://example.com/x"}"#,
+        ),
+        (
+            "elicitation/create",
+            json!({"mode": "hologram", "message": "x"}),
+            &["--elicit", "accept"],
+            r#"{"code":-32602,"message":"the server's elicitation/create request is invalid: its mode 'hologram' is unknown"}"#,
+        ),
+        (
+            "elicitation/create",
+            json!({"message": "x", "requestedSchema": {"type": "object", "properties": [1]}}),
+            &["--elicit", "accept"],
+            r#"{"code":-32602,"message":"the server's elicitation/create request is invalid: requestedSchema is no schema of an object"}"#,
+        ),
+    ] {
+        let server = legacy("2025-11-25", method, params).stdio();
+        call(&server, words).exits(1);
+        assert_eq!(answer(&server), format!(r#"{{"jsonrpc":"2.0","id":"q","error":{expected}}}"#));
+    }
+}
+
+#[test]
+fn a_ping_is_answered_while_a_call_waits() {
+    let server = legacy("2025-11-25", "ping", json!({})).stdio();
+    call(&server, &[]).succeeds();
+    assert_eq!(answer(&server), r#"{"jsonrpc":"2.0","id":"q","result":{}}"#);
+}
+
+#[test]
+fn roots_are_directories_of_options_or_configuration() {
+    let server = || legacy("2025-11-25", "roots/list", json!({})).stdio();
+    let sandbox = Sandbox::new();
+    sandbox.file("a b/x", "");
+    let given = server();
+    let words = ["call", &given.target(), "ask", "--root", "a b", "--root", "file:///srv/data"];
+    sandbox.mcpipe(words).run().succeeds();
+    let root = sandbox.path().canonicalize().unwrap().display().to_string();
+    assert_eq!(
+        answer(&given).replace(&root, "[ROOT]"),
+        r#"{"jsonrpc":"2.0","id":"q","result":{"roots":[{"uri":"file://[ROOT]/work/a%20b","name":"a b"},{"uri":"file:///srv/data"}]}}"#
+    );
+    let configured = server();
+    let [program, socket] = configured.words().try_into().unwrap();
+    sandbox.config(&format!("[servers.demo]\ncommand = '{program}'\nargs = ['{socket}']\nroots = ['~']\n"));
+    sandbox.mcpipe(["call", "demo", "ask"]).run().succeeds();
+    assert!(answer(&configured).contains("/home\",\"name\":\"home\"}"), "{}", answer(&configured));
+    sandbox.file("file", "");
+    for (root, why) in [("nowhere", "No such file"), ("file", "it is no directory")] {
+        let run = sandbox.mcpipe(["call", "demo", "ask", "--root", root]).run();
+        run.exits(2).stderr_contains(&format!("--root {root} cannot be offered")).stderr_contains(why);
+    }
+}
+
+/// A command that keeps its request in `request.json` and answers.
+const MODEL: &str = r#"sh -c 'cat > request.json; echo "{\"role\":\"assistant\",\"content\":{\"type\":\"text\",\"text\":\"hi\"},\"model\":\"m\"}"'"#;
+
+#[test]
+fn sampling_is_one_process_a_request() {
+    let params = json!({"messages": [{"role": "user", "content": {"type": "text", "text": "é"}}], "maxTokens": 10});
+    let result = r#"{"role":"assistant","content":{"type":"text","text":"hi"},"model":"m"}"#;
+    let sandbox = Sandbox::new();
+    let server = legacy("2024-11-05", "sampling/createMessage", params.clone()).stdio();
+    sandbox.mcpipe(["call", &server.target(), "ask", "--sampling-command", MODEL]).run().succeeds();
+    assert_eq!(answer(&server), format!(r#"{{"jsonrpc":"2.0","id":"q","result":{result}}}"#));
+    let request = std::fs::read_to_string(sandbox.work().join("request.json")).unwrap();
+    assert_eq!(request, format!("{params}\n"));
+    let server = modern(json!({"m": {"method": "sampling/createMessage", "params": params}})).stdio();
+    sandbox.mcpipe(["call", &server.target(), "ask", "--sampling-command", MODEL]).run().succeeds();
+    assert!(server.single_process().text().contains(&format!(r#""inputResponses":{{"m":{result}}}"#)));
+}
+
+#[test]
+fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
+    for (command, code, why) in [
+        ("false", 1, "false: exit status: 1"),
+        ("echo hi", 1, "it printed no JSON"),
+        ("echo {}", 1, "the result it printed has no 'role'"),
+        ("sh -c 'sleep 100 & sleep 100'", 6, "the sampling command took longer than 300 ms"),
+    ] {
+        let server = legacy("2025-11-25", "sampling/createMessage", json!({"messages": []})).stdio();
+        call(&server, &["--sampling-command", command, "--timeout", "300ms"]).exits(code).stderr_contains(why);
+        assert!(answer(&server).contains(r#""error":{"code":-32603"#), "{}", answer(&server));
+        let server = modern(json!({"m": {"method": "sampling/createMessage", "params": {}}})).stdio();
+        call(&server, &["--sampling-command", command, "--timeout", "300ms"]).exits(code).stderr_contains(why);
+    }
+    let server = legacy("2025-11-25", "sampling/createMessage", json!({})).stdio();
+    call(&server, &["--sampling-command", "no-such-model -x"])
+        .exits(2)
+        .stderr_contains("there is no program 'no-such-model'");
+    call(&server, &["--sampling-command", "'open"]).exits(2).stderr_contains("cannot split");
+    assert!(server.processes().is_empty(), "nothing was started");
+    // Only what was declared: no tools.
+    let server =
+        legacy("2025-11-25", "sampling/createMessage", json!({"messages": [], "tools": [{"name": "x"}]})).stdio();
+    call(&server, &["--sampling-command", MODEL]).exits(1);
+    assert!(answer(&server).contains("-32602"), "{}", answer(&server));
+}
+
+#[test]
+fn mrt_01_the_retry_is_the_same_request_with_answers_and_state() {
+    let requests = json!({
+        "who": {"method": "elicitation/create", "params": form()},
+        "where": {"method": "roots/list"},
+    });
+    let server = modern(requests).stdio();
+    let run = call(&server, &["--elicit", r#"{"name":"Ada"}"#, "--root", "file:///x"]);
+    run.exits(0);
+    let text = server.single_process().text().replace(&format!("\"{}\"", env!("CARGO_PKG_VERSION")), "\"VERSION\"");
+    let calls: Vec<&str> = text.lines().filter(|line| line.contains("tools/call")).collect();
+    expect![[r##"
+        {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"ask","arguments":{},"_meta":{"progressToken":3,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"elicitation":{"form":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}
+        {"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"ask","arguments":{},"inputResponses":{"who":{"action":"accept","content":{"age":42,"news":true,"colour":"#0F0","name":"Ada"}},"where":{"roots":[{"uri":"file:///x"}]}},"requestState":"s/é \"1\"","_meta":{"progressToken":4,"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{"roots":{},"elicitation":{"form":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}
+    "##]]
+    .assert_eq(&format!("{}\n", calls.join("\n")));
+}
+
+#[test]
+fn mrt_01_over_http_the_headers_stay() {
+    let server = modern(elicitation(&form())).http();
+    let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "ask", "--elicit", r#"{"name":"Ada"}"#]).run();
+    run.succeeds();
+    let calls: Vec<_> = server.requests().into_iter().filter(|request| request.rpc_method() == "tools/call").collect();
+    // The scripted server itself holds that the headers mirror each body.
+    assert_eq!(calls.len(), 2);
+    assert_ne!(calls[0].id(), calls[1].id());
+    assert_eq!(calls[1].json()["params"]["requestState"], "s/é \"1\"");
+}
+
+#[test]
+fn over_legacy_http_the_question_comes_on_the_stream_of_the_call() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).http();
+    let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "ask", "--elicit", r#"{"name":"Ada"}"#]).run();
+    run.succeeds();
+    assert!(run.stdout().contains(r#""name":"Ada""#), "{run:?}");
+    assert!(server.exchanges().contains(&"POST answer".to_owned()), "{:?}", server.exchanges());
+}
+
+#[test]
+fn mrt_04_a_state_alone_is_sent_back_and_nothing_at_all_is_broken() {
+    let server = Mcp::modern()
+        .tools(one_tool())
+        .on("tools/call", |call| match call.params().get("requestState") {
+            None => {
+                call.result(json!({"resultType": "input_required", "requestState": "later", "inputRequests": null}))
+            }
+            Some(state) => call.text(&format!("{state} {}", call.params().get("inputResponses").is_none())),
+        })
+        .stdio();
+    call(&server, &[]).succeeds().prints("\"later\" true\n");
+    for (result, why) in [
+        (json!({}), "neither inputRequests nor requestState"),
+        (json!({"inputRequests": {}}), "neither inputRequests nor requestState"),
+        (json!({"inputRequests": [1]}), "inputRequests that are no object"),
+    ] {
+        let server = Mcp::modern()
+            .tools(one_tool())
+            .on("tools/call", move |call| {
+                let mut result = result.clone();
+                result["resultType"] = "input_required".into();
+                call.result(result)
+            })
+            .stdio();
+        call(&server, &[]).exits(7).stderr_contains(why);
+    }
+    let server = Mcp::modern()
+        .on("tools/list", |call| call.result(json!({"resultType": "input_required", "requestState": "x"})))
+        .stdio();
+    Sandbox::new().mcpipe(["list", &server.target()]).run().exits(7).stderr_contains("tools/list, which may not ask");
+}
+
+#[test]
+fn mrt_04_a_server_that_asks_for_ever_is_given_up() {
+    let small = json!({"message": "again", "requestedSchema": {"type": "object", "properties": {}}});
+    let asks = small.clone();
+    let server = Mcp::modern()
+        .tools(one_tool())
+        .on("tools/call", move |call| {
+            let key = format!("q{}", call.n);
+            let requests = json!({key: {"method": "elicitation/create", "params": asks}});
+            call.result(json!({"resultType": "input_required", "inputRequests": requests}))
+        })
+        .stdio();
+    call(&server, &["--elicit", "accept"]).exits(7).stderr_contains("asked for input more than 10 times");
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 11);
+
+    fn again(params: Value) -> Vec<ServerAction> {
+        let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+        vec![ServerAction::Request(request, Box::new(move |_| again(params)))]
+    }
+    let endless = |params: Value| {
+        Mcp::legacy("2025-11-25").tools(one_tool()).on("tools/call", move |_| again(params.clone())).stdio()
+    };
+    let server = endless(small.clone());
+    call(&server, &["--elicit", "accept"]).exits(7).stderr_contains("asked for input more than 10 times");
+    let answers = server.processes()[0].text().lines().filter(|line| line.contains(r#""action":"accept""#)).count();
+    assert_eq!(answers, 10);
+    assert!(server.single_process().methods().contains(&"notifications/cancelled".to_owned()));
+    let server = endless(small);
+    call(&server, &["--elicit", "decline"])
+        .exits(8)
+        .stderr_contains("was declined")
+        .stderr_contains("more than 10 times");
+}
+
+#[test]
+fn mrt_04_who_declined_is_not_asked_the_same_again() {
+    let server = Mcp::modern()
+        .tools(one_tool())
+        .on("tools/call", |call| {
+            call.result(json!({"resultType": "input_required", "inputRequests": elicitation(&form())}))
+        })
+        .stdio();
+    let run = call(&server, &["--elicit", "decline"]);
+    run.exits(8).stderr_contains("the server's request for input was declined\n  the server insists on it");
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 2);
+}
+
+#[test]
+fn input_that_was_not_offered_is_explained() {
+    for (request, hint) in [
+        (elicitation(&form()), "--elicit accept"),
+        (json!({"m": {"method": "sampling/createMessage", "params": {}}}), "--sampling-command CMD"),
+        (json!({"m": {"method": "roots/list"}}), "--root DIR"),
+    ] {
+        let server = modern(request).stdio();
+        call(&server, &[]).exits(8).stderr_contains("the server needs input").stderr_contains(hint);
+    }
+    let server = Mcp::modern()
+        .tools(one_tool())
+        .on("tools/call", |call| {
+            let needed = json!({"requiredCapabilities": {"elicitation": {"form": {}}, "roots": {}, "extensions": {}}});
+            call.error_with(-32021, "Missing capability", needed)
+        })
+        .stdio();
+    snapshot(
+        &call(&server, &[]),
+        &server,
+        expect![[r#"
+            exit: 1
+            --- stderr
+            mcpipe: error: the server needs a capability that was not offered: Missing capability
+              elicitation: to ask you something
+              roots: to know your directories
+              extensions: mcpipe does not have it
+              data: {"requiredCapabilities":{"elicitation":{"form":{}},"roots":{},"extensions":{}}}
+            hint: offer it: run it at a terminal, or give --elicit accept or --elicit JSON; --root DIR
+        "#]],
+    );
+}
+
+#[test]
+fn eli_07_pages_to_be_visited_first_are_named_where_nobody_can_visit_them() {
+    let server = Mcp::legacy("2025-11-25")
+        .tools(one_tool())
+        .on("tools/call", |call| {
+            let page =
+                json!({"mode": "url", "elicitationId": "e1", "url": "https://example.com/in", "message": "Log in"});
+            call.error_with(-32042, "Log in first", json!({"elicitations": [page]}))
+        })
+        .stdio();
+    snapshot(
+        &call(&server, &[]),
+        &server,
+        expect![[r#"
+            exit: 8
+            --- stderr
+            mcpipe: error: the server wants a page to be visited first
+              Log in: https://example.com/in
+              data: {"elicitations":[{"mode":"url","elicitationId":"e1","url":"https://example.com/in","message":"Log in"}]}
+            hint: visit it, then try again; at a terminal mcpipe waits for that
+        "#]],
+    );
+    let error = call(&server, &["--json"]).json_error();
+    assert_eq!((&error["class"], &error["rpc"]["code"]), (&json!("refused"), &json!(-32042)));
+}
+
+#[test]
+fn prompts_and_resources_ask_too() {
+    let ask = |call: &crate::support::ClientMessage| {
+        call.result(json!({"resultType": "input_required", "inputRequests": elicitation(&form())}))
+    };
+    let server = Mcp::modern()
+        .on("prompts/get", move |call| match call.params().get("inputResponses") {
+            None => ask(call),
+            Some(_) => call.result(json!({"messages": [{"role": "user", "content": {"type": "text", "text": "ok"}}]})),
+        })
+        .on("resources/read", move |call| match call.params().get("inputResponses") {
+            None => ask(call),
+            Some(_) => call.result(json!({"contents": [{"uri": "demo://x", "text": "ok"}]})),
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let with = |words: &[&str], how: &str| sandbox.mcpipe(words.iter().copied()).args(["--elicit", how]).run();
+    let (prompt, read) = (["prompt", &server.target(), "greet"], ["read", &server.target(), "demo://x"]);
+    with(&prompt, r#"{"name":"Ada"}"#).exits(0).prints("[user]\nok\n");
+    with(&read, r#"{"name":"Ada"}"#).exits(0).prints("ok");
+    with(&prompt, "accept").exits(8).stderr_contains("cannot be answered as told");
+    with(&read, "accept").exits(8).stderr_contains("cannot be answered as told");
+}

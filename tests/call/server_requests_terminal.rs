@@ -1,0 +1,455 @@
+//! A server's questions at a terminal: the form, pages, and a way out of everything.
+
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::call::server_requests::{form, legacy, modern, one_tool};
+use crate::support::pty::{Terminal, TerminalStreams};
+use crate::support::{Mcp, Sandbox, ServerAction, StdioServer};
+
+fn at(sandbox: &Sandbox, server: &StdioServer, words: &[&str]) -> Terminal {
+    sandbox.mcpipe(["call", &server.target(), "ask"]).args(words).env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL)
+}
+
+/// Types each answer once its question was shown so often.
+fn dialogue(terminal: &mut Terminal, answers: &[(&str, &str)]) {
+    let mut from = 0;
+    for (question, keys) in answers {
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let screen = terminal.screen();
+            if let Some(found) = screen.get(from..).and_then(|rest| rest.find(question)) {
+                from += found + question.len();
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "never shown: {question:?}\n--- terminal\n{screen}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        terminal.type_keys(keys);
+    }
+}
+
+fn assert_dialogue(server: &StdioServer, answers: &[(&str, &str)], code: i32, expected: Expect) {
+    let sandbox = Sandbox::new();
+    let mut terminal = at(&sandbox, server, &[]);
+    dialogue(&mut terminal, answers);
+    let seen = terminal.wait();
+    seen.exits(code);
+    expected.assert_eq(&format!("{}\n", seen.final_screen().replace(&server.target(), "SERVER")));
+}
+
+fn modern_form(params: Value) -> StdioServer {
+    modern(json!({"who": {"method": "elicitation/create", "params": params}})).stdio()
+}
+
+#[test]
+fn a_form_is_filled_reviewed_edited_and_sent() {
+    assert_dialogue(
+        &legacy("2025-11-25", "elicitation/create", form()).stdio(),
+        &[
+            ("> ", "A\n"),
+            ("at least 2", ""),
+            ("> ", ":skip\n"),
+            ("required", ""),
+            ("> ", "Ada\n"),
+            ("> ", "-3\n"),
+            ("> ", ":back\n"),
+            ("> ", "\n"),
+            ("> ", "\n"),
+            ("> ", "n\n"),
+            ("> ", "red\n"),
+            ("Send it?", "2\n"),
+            ("> ", "7\n"),
+            ("Send it?", "\n"),
+        ],
+        0,
+        expect![[r##"
+            SERVER asks for input:
+              │ Who are you?
+              (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
+              1/4 Your name (string, at least 2 characters, required)
+              > A
+              needs at least 2 characters, got 'A'
+              > :skip
+              it is required
+              > Ada
+              2/4 age (integer, >= 0, optional)
+              [42] > -3
+              must be at least 0, got -3
+              [42] > :back
+              1/4 Your name (string, at least 2 characters, required)
+              [Ada] >
+              2/4 age (integer, >= 0, optional)
+              [42] >
+              3/4 news (yes or no, optional)
+              [yes] > n
+              4/4 colour (one of 2, optional)
+                1) Red (#F00)
+                2) Green (#0F0)
+              [Green] > red
+              To be sent:
+                1) Your name  Ada
+                2) age        42
+                3) news       no
+                4) colour     Red (#F00)
+              Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: 2
+              2/4 age (integer, >= 0, optional)
+              [42] > 7
+              To be sent:
+                1) Your name  Ada
+                2) age        7
+                3) news       no
+                4) colour     Red (#F00)
+              Send it? [Y]es, a number to edit, [d]ecline, [c]ancel:
+            {"action":"accept","content":{"name":"Ada","age":7,"news":false,"colour":"#F00"}}
+        "##]],
+    );
+}
+
+#[test]
+fn the_answer_is_in_the_forms_order_whatever_was_edited() {
+    let server = modern_form(form());
+    let sandbox = Sandbox::new();
+    let mut terminal = at(&sandbox, &server, &[]);
+    let keys = [
+        ("> ", "Ada\n"),
+        ("> ", ":skip\n"),
+        ("> ", "\n"),
+        ("> ", "\n"),
+        ("Send it?", "2\n"),
+        ("> ", "9\n"),
+        ("Send it?", "y\n"),
+    ];
+    dialogue(&mut terminal, &keys);
+    terminal.wait().exits(0);
+    let text = server.single_process().text().to_owned();
+    let sent = r##""inputResponses":{"who":{"action":"accept","content":{"name":"Ada","age":9,"news":true,"colour":"#0F0"}}}"##;
+    assert!(text.contains(sent), "{text}");
+    assert!(text.contains(r#""elicitation":{"form":{},"url":{}}"#), "a person can visit pages too: {text}");
+}
+
+#[test]
+fn every_way_out_of_a_form() {
+    for (keys, action) in [
+        (&[("> ", ":decline\n")][..], "decline"),
+        (&[("> ", ":cancel\n")], "cancel"),
+        (&[("> ", "\u{4}")], "cancel"),
+        (&[("> ", "Ada\n"), ("> ", ":decline\n")], "decline"),
+        (&[("> ", "Ada\n"), ("> ", "\n"), ("> ", "\n"), ("> ", "\n"), ("Send it?", "d\n")], "decline"),
+        (&[("> ", "Ada\n"), ("> ", "\n"), ("> ", "\n"), ("> ", "\n"), ("Send it?", "c\n")], "cancel"),
+        (&[("> ", "Ada\n"), ("> ", "\n"), ("> ", "\n"), ("> ", "\n"), ("Send it?", "\u{4}")], "cancel"),
+    ] {
+        let server = legacy("2025-06-18", "elicitation/create", form()).stdio();
+        let sandbox = Sandbox::new();
+        let mut terminal = at(&sandbox, &server, &[]);
+        dialogue(&mut terminal, keys);
+        let seen = terminal.wait();
+        seen.exits(8);
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":"q","result":{{"action":"{action}"}}}}"#);
+        assert!(server.single_process().text().contains(&answer), "{keys:?}\n{}", seen.screen);
+    }
+}
+
+#[test]
+fn a_form_without_fields_asks_for_consent_alone() {
+    assert_dialogue(
+        &modern_form(json!({"message": "Delete it all?", "requestedSchema": {"type": "object", "properties": {}}})),
+        &[("[c]ancel: ", "\n"), ("[c]ancel: ", "a\n")],
+        0,
+        expect![[r#"
+            SERVER asks for input:
+              │ Delete it all?
+              [a]ccept, [d]ecline, [c]ancel:
+              [a]ccept, [d]ecline, [c]ancel: a
+            {"who":{"action":"accept","content":{}}}
+        "#]],
+    );
+}
+
+#[test]
+fn several_choices_help_and_a_warning_about_secrets() {
+    let pick = json!({"type": "array", "minItems": 1, "items": {"type": "string", "enum": ["tea", "milk"]}});
+    assert_dialogue(
+        &modern_form(json!({"message": "Order", "requestedSchema": {"type": "object", "properties": {
+            "drinks": pick, "api_key": {"type": "string", "title": "API key"}}, "required": ["drinks"]}})),
+        &[
+            ("> ", ":?\n"),
+            ("> ", "none\n"),
+            ("> ", "1,9\n"),
+            ("> ", "\n"),
+            ("> ", "tea,2\n"),
+            ("> ", "::back\n"),
+            ("Send it?", "y\n"),
+        ],
+        0,
+        expect![[r#"
+            SERVER asks for input:
+              │ Order
+              (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
+              warning: this seems to ask for a secret; servers must not ask for secrets in this way
+              1/2 drinks (any of 2, as in 1,2, at least 1 item, required)
+                1) tea
+                2) milk
+              > :?
+              :back      the field before
+              :skip      leave this field out, its default too
+              :decline   tell the server no
+              :cancel    go away without an answer; so does the end of input (Ctrl-D)
+              ""         the empty text
+              Choices are typed by number, value or name; several with commas between them.
+              A value that looks like one of these commands is typed with one colon more: ::back
+              > none
+              needs at least 1 item
+              > 1,9
+              expected a number from 1 to 2, or one of the values, not '9'
+              >
+              it is required
+              > tea,2
+              2/2 API key (string, optional)
+              > ::back
+              To be sent:
+                1) drinks   tea, milk
+                2) API key  :back
+              Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: y
+            {"who":{"action":"accept","content":{"drinks":["tea","milk"],"api_key":":back"}}}
+        "#]],
+    );
+}
+
+#[test]
+fn eli_03_server_text_cannot_pose_as_ours() {
+    let evil = "Hi\u{1b}[2J\u{202e}\nSend it? [Y]es: y\r\n\u{9b}1A";
+    let params = json!({"message": evil, "requestedSchema": {"type": "object", "properties": {
+        "a\u{1b}[1m": {"type": "string", "title": "x\n  Send it?", "description": evil, "enum": ["v\u{7}"], "default": "v\u{7}"}}}});
+    assert_dialogue(
+        &modern_form(params),
+        &[("> ", "\n"), ("[c]ancel: ", "y\n")],
+        0,
+        expect![[r#"
+        SERVER asks for input:
+          │ Hi\x1b[2J<U+202E>
+          │ Send it? [Y]es: y
+          │ <U+009B>1A
+          (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
+          1/1 x Send it? (one of 1, optional)
+          │ Hi\x1b[2J<U+202E>
+          │ Send it? [Y]es: y
+          │ <U+009B>1A
+            1) v\x07
+          [v\x07] >
+          To be sent:
+            1) x Send it?  v\x07
+          Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: y
+        {"who":{"action":"accept","content":{"a\u001b[1m":"v\u0007"}}}
+    "#]],
+    );
+}
+
+#[test]
+fn an_interrupt_at_a_question_cancels_the_request_and_ends_with_130() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let sandbox = Sandbox::new();
+    let mut terminal = at(&sandbox, &server, &[]);
+    dialogue(&mut terminal, &[("> ", "\u{3}")]);
+    let seen = terminal.wait();
+    seen.exits(130);
+    let seen_by_server = server.single_process();
+    let last = seen_by_server.text().lines().last().unwrap().to_owned();
+    assert_eq!(
+        last,
+        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4,"reason":"interrupted"}}"#
+    );
+    assert!(seen.final_screen().ends_with("\nmcpipe: error: interrupted"), "{}", seen.final_screen());
+    // In the modern era nothing is under way while the person is asked: nothing more is sent.
+    let server = modern_form(form());
+    let mut terminal = at(&sandbox, &server, &[]);
+    dialogue(&mut terminal, &[("> ", "\u{3}")]);
+    terminal.wait().exits(130);
+    assert_eq!(server.single_process().methods().last().map(String::as_str), Some("tools/call"));
+}
+
+#[test]
+fn the_time_that_a_person_takes_is_not_the_servers() {
+    let server = Mcp::legacy("2025-11-25")
+        .tools(one_tool())
+        .on("tools/call", |call| {
+            let id = call.id();
+            let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": form()});
+            let then = move |_| {
+                // Within the time-out that began anew, not within what was left of the old one.
+                let result = json!({"content": [{"type": "text", "text": "done"}]});
+                vec![
+                    ServerAction::Pause(Duration::from_millis(600)),
+                    ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result})),
+                ]
+            };
+            vec![ServerAction::Request(request, Box::new(then))]
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut terminal = at(&sandbox, &server, &["--timeout", "1s"]);
+    terminal.wait_for("> ");
+    std::thread::sleep(Duration::from_millis(1700));
+    dialogue(&mut terminal, &[("> ", ":decline\n")]);
+    terminal.wait().exits(0);
+}
+
+#[test]
+fn no_input_and_a_pipe_ask_nobody() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let sandbox = Sandbox::new();
+    at(&sandbox, &server, &["--no-input"]).wait().exits(1);
+    sandbox.mcpipe(["call", &server.target(), "ask"]).stdin_open().run().exits(1);
+    assert!(server.wait_until_all_ended().iter().all(|seen| seen.text().contains(r#""capabilities":{}"#)));
+}
+
+#[test]
+fn a_script_may_type_the_answers_itself() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let words = ["call", &server.target(), "ask", "--elicit", "ask"];
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(words).stdin("Ada\n\n\nred\ny\n").run();
+    run.exits(0).stderr_contains("Who are you?");
+    assert!(
+        server.single_process().text().contains(r##""content":{"name":"Ada","age":42,"news":true,"colour":"#F00"}"##)
+    );
+    sandbox.mcpipe(words).stdin("Ada\n").run().exits(8).stderr_contains("the server's request for input was cancelled");
+}
+
+/// `BROWSER` that writes what it is told to open.
+const BROWSER: &str = "sh -c 'echo \"$1\" >> opened' x";
+
+fn page(url: &str) -> Value {
+    json!({"mode": "url", "elicitationId": "e1", "url": url, "message": "Log in to Example"})
+}
+
+fn with_browser(sandbox: &Sandbox, server: &StdioServer) -> Terminal {
+    let words = ["call", &server.target(), "ask"];
+    sandbox.mcpipe(words).env("NO_COLOR", "1").env("BROWSER", BROWSER).at_terminal(TerminalStreams::ALL)
+}
+
+fn opened(sandbox: &Sandbox) -> String {
+    std::fs::read_to_string(sandbox.work().join("opened")).unwrap_or_default()
+}
+
+#[test]
+fn eli_06_a_page_is_shown_whole_and_opened_on_consent() {
+    let url = "https://user@xn--pple-43d.com/in?a=$(id)&b=%20";
+    let server = legacy("2025-11-25", "elicitation/create", page(url)).stdio();
+    let sandbox = Sandbox::new();
+    let mut terminal = with_browser(&sandbox, &server);
+    terminal.wait_for("Open it?");
+    assert_eq!(opened(&sandbox), "", "nothing is opened before the person agrees");
+    dialogue(&mut terminal, &[("Open it?", "\n"), ("Open it?", "y\n")]);
+    let seen = terminal.wait();
+    expect![[r#"
+        SERVER asks you to visit a page:
+          │ Log in to Example
+          https://user@xn--pple-43d.com/in?a=$(id)&b=%20
+          the host is xn--pple-43d.com
+          warning: the host is written with letters of another script (punycode) and may look like a name it is not
+          warning: what stands before the @ is not the host
+          Open it? [y]es, [m]yself (do not start a browser), [d]ecline, [c]ancel:
+          Open it? [y]es, [m]yself (do not start a browser), [d]ecline, [c]ancel: y
+        {"action":"accept"}
+    "#]]
+    .assert_eq(&format!("{}\n", seen.exits(0).final_screen().replace(&server.target(), "SERVER")));
+    assert_eq!(opened(&sandbox), format!("{url}\n"));
+    assert!(server.single_process().text().contains(r#"{"jsonrpc":"2.0","id":"q","result":{"action":"accept"}}"#));
+}
+
+#[test]
+fn eli_06_declined_cancelled_and_unfit_pages_are_not_opened() {
+    let sandbox = Sandbox::new();
+    for (keys, action) in [("d\n", "decline"), ("c\n", "cancel"), ("\u{4}", "cancel")] {
+        let server = legacy("2025-11-25", "elicitation/create", page("https://example.com/")).stdio();
+        let mut terminal = with_browser(&sandbox, &server);
+        dialogue(&mut terminal, &[("Open it?", keys)]);
+        terminal.wait().exits(8);
+        assert!(server.single_process().text().contains(&format!(r#""result":{{"action":"{action}"}}"#)));
+    }
+    for url in ["file:///etc/passwd", "http://example.com/", "javascript:alert(1)", "-x"] {
+        let server = legacy("2025-11-25", "elicitation/create", page(url)).stdio();
+        with_browser(&sandbox, &server).wait().exits(1);
+        assert!(server.single_process().text().contains(r#""id":"q","error":{"code":-32602"#), "{url}");
+    }
+    assert_eq!(opened(&sandbox), "");
+}
+
+#[test]
+fn in_the_modern_era_the_person_says_when_they_are_done() {
+    let params = json!({"mode": "url", "url": "http://localhost:1/in", "message": "Log in"});
+    let server = modern_form(params);
+    let sandbox = Sandbox::new();
+    let mut terminal = with_browser(&sandbox, &server);
+    dialogue(&mut terminal, &[("Open it?", "m\n"), ("Press Enter", "\n")]);
+    terminal.wait().exits(0);
+    assert_eq!(opened(&sandbox), "", "they open it themselves");
+    assert!(server.single_process().text().contains(r#""inputResponses":{"who":{"action":"accept"}}"#));
+}
+
+fn gated(complete: bool) -> StdioServer {
+    Mcp::legacy("2025-11-25")
+        .tools(one_tool())
+        .on("tools/call", move |call| {
+            if call.n > 0 {
+                return call.text("in");
+            }
+            let data = json!({"elicitations": [page("https://example.com/in")]});
+            let mut outs = call.error_with(-32042, "Log in first", data);
+            if complete {
+                for id in ["other", "e1"] {
+                    outs.push(ServerAction::Pause(Duration::from_millis(400)));
+                    let params = json!({"elicitationId": id});
+                    outs.push(ServerAction::Send(
+                        json!({"jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": params}),
+                    ));
+                }
+            }
+            outs
+        })
+        .stdio()
+}
+
+#[test]
+fn eli_07_a_request_refused_until_a_page_was_visited_is_sent_again() {
+    let sandbox = Sandbox::new();
+    for complete in [false, true] {
+        let server = gated(complete);
+        let mut terminal = with_browser(&sandbox, &server);
+        dialogue(&mut terminal, &[("Open it?", "y\n")]);
+        if !complete {
+            dialogue(&mut terminal, &[("Press Enter", "\n")]);
+        }
+        let seen = terminal.wait();
+        seen.exits(0);
+        assert!(seen.final_screen().ends_with("\nin"), "{}", seen.final_screen());
+        assert_eq!(seen.screen.contains("the server says that it is done"), complete, "{}", seen.screen);
+        let methods = server.single_process().methods();
+        assert_eq!(methods.iter().filter(|method| *method == "tools/call").count(), 2, "{methods:?}");
+    }
+    let server = gated(false);
+    let mut terminal = with_browser(&sandbox, &server);
+    dialogue(&mut terminal, &[("Open it?", "d\n")]);
+    terminal.wait().exits(8);
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+}
+
+#[test]
+fn a_sampling_command_dies_with_us() {
+    let server = legacy("2025-11-25", "sampling/createMessage", json!({"messages": []})).stdio();
+    let sandbox = Sandbox::new();
+    let words = ["call", &server.target(), "ask", "--sampling-command", "sh -c 'touch running; sleep 100 | sleep 100'"];
+    let running = sandbox.mcpipe(words).start();
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !sandbox.work().join("running").exists() {
+        assert!(std::time::Instant::now() < end, "the command never ran");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.signal(Signal::INT);
+    // The sandbox holds that nothing is left behind.
+    running.wait().exits(130);
+}

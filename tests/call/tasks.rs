@@ -1,0 +1,524 @@
+//! Tasks: followed by `call`, left alone by `--detach`, looked after by `task`, in both eras.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use expect_test::expect;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::mcp::ServerAction;
+use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::{HttpServer, Mcp, ProcessEvent, Reply, Sandbox, StdioServer, real};
+
+/// A tool that runs as a task in the way named.
+fn tool(support: &str) -> Value {
+    json!([{"name": "work", "inputSchema": {"type": "object"}, "execution": {"taskSupport": support}}])
+}
+
+fn state(id: &str, status: &str) -> Value {
+    json!({"taskId": id, "status": status, "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z",
+        "ttl": 60000, "pollInterval": 50, "ttlMs": 60000, "pollIntervalMs": 50})
+}
+
+/// A server of 2025-11-25 that makes a task `t-1` of each call that asks for one.
+fn legacy(support: &str) -> Mcp {
+    Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}}))
+        .tools(tool(support))
+        .on("tools/call", |call| match call.params().get("task") {
+            Some(_) => call.result(json!({"task": state("t-1", "working")})),
+            None => call.text("at once"),
+        })
+        .on("tasks/get", |call| match call.params()["taskId"].as_str() {
+            Some("t-1") => call.result(state("t-1", "working")),
+            _ => call.error(-32602, "Task not found"),
+        })
+        .on("tasks/result", |call| {
+            let mut outs = vec![ServerAction::Pause(Duration::from_millis(180))];
+            outs.extend(call.text("later"));
+            outs
+        })
+        .on("tasks/cancel", |call| call.result(state("t-1", "cancelled")))
+}
+
+/// A server of 2026-07-28 that makes a task of each call, and answers `tasks/get` with these states in turn.
+fn modern(states: Vec<Value>) -> Mcp {
+    Mcp::modern()
+        .capabilities(json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}))
+        .tools(tool("forbidden"))
+        .on("tools/call", |call| {
+            let declared = &call.params()["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+            assert_eq!(declared["io.modelcontextprotocol/tasks"], json!({}), "the extension is declared");
+            let mut task = state("t-1", "working");
+            task["resultType"] = "task".into();
+            call.result(task)
+        })
+        .on("tasks/get", move |call| {
+            if call.params()["taskId"] != "t-1" {
+                return call.error(-32602, "Task not found");
+            }
+            call.result(states[call.n.min(states.len() - 1)].clone())
+        })
+        .on("tasks/update", |call| call.result(json!({})))
+        .on("tasks/cancel", |call| call.result(json!({})))
+}
+
+fn completed() -> Value {
+    let mut task = state("t-1", "completed");
+    task["result"] = json!({"content": [{"type": "text", "text": "later"}], "isError": false});
+    task
+}
+
+fn with(mut task: Value, name: &str, value: Value) -> Value {
+    task[name] = value;
+    task
+}
+
+fn call(target: &str) -> crate::support::Run {
+    Sandbox::new().mcpipe(["call", target, "work"]).run()
+}
+
+/// What was sent, the version left out.
+fn text(server: &StdioServer) -> String {
+    server.single_process().text().replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn a_legacy_task_is_asked_for_and_followed() {
+    let server = legacy("required").stdio();
+    let args = ["call", &server.target(), "work", "--protocol", "legacy"];
+    Sandbox::new().mcpipe(args).run().succeeds().prints("later\n");
+    let text = text(&server);
+    // How often it is asked after depends on the clock.
+    let once: Vec<&str> = text.lines().filter(|line| !line.contains("tasks/get")).collect();
+    assert!(text.lines().count() - once.len() >= 2, "{text}");
+    expect![[r#"
+        {"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcpipe","version":"VERSION"}}}
+        {"jsonrpc":"2.0","method":"notifications/initialized"}
+        {"jsonrpc":"2.0","id":2,"method":"tools/list"}
+        {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"work","arguments":{},"task":{},"_meta":{"progressToken":3}}}
+        {"jsonrpc":"2.0","id":4,"method":"tasks/result","params":{"taskId":"t-1"}}"#]]
+    .assert_eq(&once.join("\n"));
+    assert!(text.contains(r#"{"jsonrpc":"2.0","id":5,"method":"tasks/get","params":{"taskId":"t-1"}}"#), "{text}");
+}
+
+#[test]
+fn tol_10_no_task_is_asked_for_where_that_is_not_allowed() {
+    let sends_task = |mcp: Mcp, more: &[&str]| {
+        let server = mcp.stdio();
+        let run = Sandbox::new().mcpipe(["call", &server.target(), "work"]).args(more.iter().copied()).run();
+        let call = server.single_process().messages().into_iter().find(|message| message["method"] == "tools/call");
+        (run.code(), call.map(|call| call["params"].get("task").is_some()))
+    };
+    let never = |mcp: Mcp| mcp.capabilities(json!({"tools": {}, "tasks": {"list": {}}}));
+    assert_eq!(sends_task(legacy("optional"), &[]), (0, Some(false)));
+    assert_eq!(sends_task(legacy("forbidden"), &[]), (0, Some(false)));
+    assert_eq!(sends_task(never(legacy("required")), &[]), (0, Some(false)));
+    assert_eq!(sends_task(legacy("optional"), &["--detach"]), (0, Some(true)));
+    assert_eq!(sends_task(legacy("required"), &["--detach"]), (0, Some(true)));
+    // Nobody has looked at the tool, but the user wants a task.
+    assert_eq!(sends_task(legacy("optional"), &["--detach", "--no-validate"]), (0, Some(true)));
+    // Nothing is sent where there is nothing to leave behind.
+    assert_eq!(sends_task(legacy("forbidden"), &["--detach"]), (1, None));
+    assert_eq!(sends_task(never(legacy("required")), &["--detach"]), (1, None));
+}
+
+#[test]
+fn a_task_asks_for_input_while_its_result_is_awaited() {
+    let server = legacy("required")
+        .on("tasks/get", |call| call.result(state("t-1", "input_required")))
+        .on("tasks/result", |call| {
+            let response = call.response(json!({"content": [{"type": "text", "text": "asked"}]}));
+            let params = json!({"message": "Who?", "requestedSchema": {"type": "object", "properties":
+                {"name": {"type": "string", "default": "Ada"}}}, "_meta": {"io.modelcontextprotocol/related-task": {"taskId": "t-1"}}});
+            let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+            vec![ServerAction::Request(request, Box::new(move |answer| {
+                assert_eq!(answer["result"], json!({"action": "accept", "content": {"name": "Ada"}}));
+                vec![ServerAction::Send(response)]
+            }))]
+        })
+        .stdio();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--elicit", "accept"]).run();
+    run.succeeds().prints("asked\n");
+}
+
+#[test]
+fn a_modern_task_is_polled_and_given_what_it_needs() {
+    let ask = |key: &str| {
+        json!({key: {"method": "elicitation/create", "params": {"mode": "form", "message": "Who?",
+        "requestedSchema": {"type": "object", "properties": {"name": {"type": "string", "default": "Ada"}}}}}})
+    };
+    let states = vec![
+        with(state("t-1", "working"), "statusMessage", json!("half way")),
+        with(state("t-1", "input_required"), "inputRequests", ask("k1")),
+        // The server has not caught up: the same key once more is not asked again.
+        with(state("t-1", "input_required"), "inputRequests", ask("k1")),
+        completed(),
+    ];
+    let server = modern(states).stdio();
+    let args = ["call", &server.target(), "work", "--elicit", "accept", "--json", "--protocol", "2026-07-28"];
+    let run = Sandbox::new().mcpipe(args).run();
+    run.succeeds().prints("{\"content\":[{\"type\":\"text\",\"text\":\"later\"}],\"isError\":false}\n");
+    let seen = server.single_process();
+    assert_eq!(
+        seen.methods(),
+        ["tools/list", "tools/call", "tasks/get", "tasks/get", "tasks/update", "tasks/get", "tasks/get"]
+    );
+    let text = text(&server);
+    let lines: Vec<&str> = text.lines().collect();
+    let meta = concat!(
+        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"#,
+        r#""io.modelcontextprotocol/clientCapabilities":{"elicitation":{"form":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}"#
+    );
+    let get = format!(r#"{{"jsonrpc":"2.0","id":3,"method":"tasks/get","params":{{"taskId":"t-1",{meta}"#);
+    let update = format!(
+        r#"{{"jsonrpc":"2.0","id":5,"method":"tasks/update","params":{{"taskId":"t-1","inputResponses":{{"k1":{{"action":"accept","content":{{"name":"Ada"}}}}}},{meta}"#
+    );
+    assert_eq!((lines[2], lines[4]), (get.as_str(), update.as_str()));
+}
+
+/// EXT-03: `Mcp-Name` is the task's id; the fake fails where it is not.
+#[test]
+fn a_modern_task_over_http() {
+    let server = modern(vec![state("t-1", "working"), completed()]).http();
+    call(&server.url("/mcp")).succeeds().prints("later\n");
+    let get = server.requests().into_iter().find(|request| request.rpc_method() == "tasks/get").unwrap();
+    assert_eq!((get.header("mcp-name"), get.header("mcp-method")), (Some("t-1"), Some("tasks/get")));
+}
+
+#[test]
+fn a_task_that_comes_to_nothing() {
+    let failed = with(state("t-1", "failed"), "error", json!({"code": -32603, "message": "out of paper"}));
+    let run = call(&modern(vec![failed]).stdio().target());
+    run.exits(1).prints("").stderr_contains("out of paper (code -32603)");
+    let cancelled = with(state("t-1", "cancelled"), "statusMessage", json!("by its owner"));
+    call(&modern(vec![cancelled]).stdio().target())
+        .exits(1)
+        .stderr_contains("the task was cancelled\n  by its owner\n");
+    // A tool that fails has a result all the same.
+    let broken = with(
+        state("t-1", "completed"),
+        "result",
+        json!({"content": [{"type": "text", "text": "no"}], "isError": true}),
+    );
+    call(&modern(vec![broken]).stdio().target()).exits(1).prints("no\n");
+    call(&modern(vec![state("t-1", "completed")]).stdio().target()).exits(7).stderr_contains("has no result");
+    call(&modern(vec![json!({"x": 1})]).stdio().target())
+        .exits(7)
+        .stderr_contains("the server's answer to tasks/get is no task");
+    let server = legacy("required").on("tasks/result", |call| call.error(-32603, "out of paper")).stdio();
+    call(&server.target()).exits(1).stderr_contains("out of paper (code -32603)");
+    // It is gone before anybody could ask.
+    let server = modern(vec![]).on("tasks/get", |call| call.error(-32602, "Task has expired")).stdio();
+    call(&server.target()).exits(1).stderr_contains("Task has expired");
+    // EXT-02: a task may come only in answer to a call that declares the extension.
+    let server = Mcp::modern()
+        .on("resources/read", |call| call.result(with(state("t", "working"), "resultType", json!("task"))));
+    let run = Sandbox::new().mcpipe(["read", &server.stdio().target(), "demo://a"]).run();
+    run.exits(7).stderr_contains("answered resources/read with a task, which nobody offered");
+}
+
+#[test]
+fn input_that_nobody_gives_leaves_the_task_alone() {
+    let asks = json!({"k": {"method": "elicitation/create", "params": {"message": "Who?"}}});
+    let server = modern(vec![with(state("t-1", "input_required"), "inputRequests", asks)]).stdio();
+    let run = call(&server.target());
+    run.exits(8)
+        .stderr_contains("the server needs input")
+        .stderr_contains("the task goes on; its result: mcpipe task wait t-1");
+    assert!(!server.single_process().methods().contains(&"tasks/cancel".to_owned()));
+}
+
+/// An interrupt stops the task, in the way of tasks and not of requests (EXT-03).
+#[test]
+fn an_interrupt_stops_the_task() {
+    for mcp in [modern(vec![state("t-1", "working")]), legacy("required").on("tasks/result", |_| Vec::new())] {
+        let server = mcp.stdio();
+        let run = Sandbox::new().mcpipe(["call", &server.target(), "work"]).start();
+        server.wait_for("it is followed", |all| {
+            all.first().is_some_and(|seen| seen.methods().iter().filter(|method| *method == "tasks/get").count() > 1)
+        });
+        run.signal(Signal::INT);
+        run.wait().exits(130).prints("").stderr_contains("mcpipe: error: interrupted\n");
+        let methods = server.single_process().methods();
+        assert_eq!(methods.iter().filter(|method| *method == "tasks/cancel").count(), 1, "{methods:?}");
+        assert!(!methods.contains(&"notifications/cancelled".to_owned()), "{methods:?}");
+    }
+}
+
+#[test]
+fn a_task_that_never_ends_is_waited_for_as_long_as_the_user_says() {
+    for mcp in [modern(vec![state("t-1", "working")]), legacy("required").on("tasks/result", |_| Vec::new())] {
+        let server = mcp.stdio();
+        let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "400ms"]).run();
+        run.exits(6).stderr_contains("no news of the task within 400 ms");
+        assert_eq!(server.single_process().methods().last().unwrap(), "tasks/cancel");
+    }
+    // What it says about itself is news.
+    let states = (0..5).map(|n| with(state("t-1", "working"), "statusMessage", json!(format!("step {n}"))));
+    let states: Vec<Value> = states.map(|task| with(task, "pollIntervalMs", json!(200))).chain([completed()]).collect();
+    let run = Sandbox::new().mcpipe(["call", &modern(states).stdio().target(), "work", "--timeout", "600ms"]).run();
+    run.succeeds().prints("later\n");
+    // A server that no longer answers at all.
+    let server = modern(vec![]).on("tasks/get", |_| Vec::new()).stdio();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "300ms"]).run();
+    run.exits(6);
+}
+
+#[test]
+fn answers_that_get_lost_are_asked_for_again() {
+    let results = AtomicUsize::new(0);
+    let script =
+        legacy("required").http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tasks/result" => match results.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::sse().write(": wait\n\n").then_disconnect(),
+            1 => Reply::text("text/plain", "gateway").with_status(504),
+            _ => script(request),
+        },
+        _ => script(request),
+    });
+    call(&server.url("/mcp")).succeeds().prints("later\n");
+
+    let script = modern(vec![state("t-1", "working"), completed()]).http_script(LegacyHttpOptions::default());
+    let gets = AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tasks/get" if gets.fetch_add(1, Ordering::SeqCst) == 0 => Reply::disconnect(),
+        _ => script(request),
+    });
+    call(&server.url("/mcp")).succeeds().prints("later\n");
+    assert_eq!(server.exchanges().iter().filter(|title| *title == "POST tools/call").count(), 1);
+}
+
+#[test]
+fn a_server_that_dies_takes_the_task_along() {
+    let mcp = std::sync::Arc::new(modern(vec![state("t-1", "working")]));
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["method"] == "tasks/get" {
+                process.exit(9);
+            }
+            crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    call(&server.target()).exits(5);
+}
+
+#[test]
+fn detached_and_found_again_by_its_id() {
+    let server = modern(vec![state("t-1", "working"), state("t-1", "working"), completed()]).http();
+    let sandbox = Sandbox::new();
+    let url = server.url("/mcp");
+    let run = sandbox.mcpipe(["call", &url, "work", "--detach"]).run();
+    run.exits(0).prints("t-1\n");
+    assert_eq!(run.stderr(), "its result: mcpipe task wait t-1\n");
+    let run = sandbox.mcpipe(["task", "list"]).run();
+    let line = run.succeeds().stdout();
+    assert!(line.starts_with(&format!("t-1\t{url}\twork\t20")), "{line}");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t-\n");
+    let run = sandbox.mcpipe(["task", "get", &url, "t-1", "--json"]).run();
+    assert_eq!(run.succeeds().json()["pollIntervalMs"], 50);
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
+    // The server keeps it, and so do we.
+    sandbox.mcpipe(["task", "wait", "t-1", "--json"]).run().succeeds();
+    let run = sandbox.mcpipe(["task", "cancel", "t-1"]).run();
+    run.exits(0).prints("");
+    assert_eq!(run.stderr(), "the server was asked to stop the task\n");
+    sandbox
+        .mcpipe(["task", "get", "t-1"])
+        .run()
+        .exits(1)
+        .stderr_contains("mcpipe knows no task 't-1'\nhint: say where it is: ");
+    let run = sandbox.mcpipe(["task", "list", "--json"]).run();
+    run.succeeds().prints("{\"tasks\":[]}\n");
+}
+
+#[test]
+fn a_handle_as_json() {
+    let server = modern(vec![state("t-1", "working")]).http();
+    let sandbox = Sandbox::new();
+    sandbox
+        .config(&format!("[servers.demo]\nurl = \"{}\"\nheaders = {{ X-Key = \"hunter22\" }}\n", server.url("/mcp")));
+    let run = sandbox.mcpipe(["call", "demo.work", "--detach", "--json"]).run();
+    let handle = run.succeeds().json();
+    assert_eq!(handle["taskId"], "t-1");
+    assert_eq!((&handle["target"], &handle["tool"]), (&json!("demo"), &json!("work")));
+    assert_eq!(handle["task"]["status"], "working");
+    let members: Vec<&String> = handle.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["taskId", "target", "tool", "startedAt", "task"]);
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds();
+    // Nobody else reads it, and no secret is in it.
+    let dir = sandbox.path().join("home/.local/state/mcpipe/tasks");
+    let file = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\"demo\"") && !text.contains("hunter22"), "{text}");
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
+}
+
+/// A task of 2025-11-25 may live in the session in which it was made.
+#[test]
+fn a_detached_task_is_asked_after_in_its_session() {
+    let server = legacy("required").http();
+    let sandbox = Sandbox::new();
+    sandbox
+        .mcpipe(["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"])
+        .run()
+        .exits(0)
+        .prints("t-1\n");
+    let begun = server.exchanges().len();
+    assert!(!server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+    sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints("t-1\tworking\t-\n");
+    assert_eq!(server.exchanges()[begun..], ["POST tasks/get"]);
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
+    assert_eq!(server.exchanges().last().unwrap(), "DELETE");
+    let run = sandbox.mcpipe(["task", "wait", "t-1"]).run();
+    run.exits(1).stderr_contains("mcpipe knows no task 't-1'");
+}
+
+#[test]
+fn a_detached_task_of_a_child_process_is_warned_of() {
+    let server = legacy("required").stdio();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--detach"]).run();
+    run.exits(0)
+        .prints("t-1\n")
+        .stderr_contains("mcpipe: warning: the task may end with the server's process, which ends now\n");
+}
+
+/// Its process took the task along: that is said where it is asked after, whichever way.
+#[test]
+fn a_task_whose_process_has_ended_is_told_so() {
+    let gone = |mcp: Mcp| {
+        let missing = |call: &crate::support::mcp::ClientMessage| call.error(-32602, "Task not found");
+        mcp.on("tasks/get", missing).on("tasks/cancel", missing).stdio()
+    };
+    for subcommand in ["get", "wait", "cancel"] {
+        let server = gone(legacy("required"));
+        let sandbox = Sandbox::new();
+        sandbox.mcpipe(["call", &server.target(), "work", "--detach"]).run().exits(0);
+        let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
+        run.exits(1)
+            .prints("")
+            .stderr_contains("Task not found")
+            .stderr_contains("\n  its server's process has ended, and the task with it\n");
+        assert!(run.stderr().ends_with("\nhint: a task needs a server that stays: one at a URL\n"), "{run:?}");
+        // It is nowhere any more; what is said about it then names the command that was typed.
+        let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
+        assert_eq!(
+            run.exits(1).stderr(),
+            format!(
+                "mcpipe: error: mcpipe knows no task 't-1'\nhint: say where it is: mcpipe task {subcommand} TARGET t-1\n"
+            )
+        );
+    }
+    // A server at a URL stays, and is believed. What is no more than noted down is to be given again.
+    let server =
+        modern(vec![state("t-1", "working")]).on("tasks/get", |call| call.error(-32602, "Task not found")).http();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach", "-H", "X-Team: s3cret"]).run();
+    assert_eq!(run.exits(0).stderr(), "its result: mcpipe task wait t-1 -H 'X-Team: …'\n");
+    sandbox.mcpipe(["task", "get", "t-1"]).run().exits(1).hides("process has ended");
+}
+
+#[test]
+fn a_call_that_is_answered_at_once_needs_no_task() {
+    let server = Mcp::modern().http();
+    let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "echo", "text=hi", "--detach"]).run();
+    run.succeeds().prints("hi\n");
+}
+
+#[test]
+fn tasks_that_are_not_known() {
+    for server in [legacy("required").http(), modern(vec![completed()]).http()] {
+        let sandbox = Sandbox::new();
+        for command in ["get", "wait"] {
+            let run = sandbox.mcpipe(["task", command, &server.url("/mcp"), "nosuch"]).run();
+            run.exits(1).prints("").stderr_contains("Task not found (code -32602)");
+        }
+    }
+    // A server without tasks.
+    let server = Mcp::modern().http();
+    let run = Sandbox::new().mcpipe(["task", "get", &server.url("/mcp"), "x"]).run();
+    run.exits(1).stderr_contains("the server knows nothing of tasks");
+    let server = Mcp::legacy("2025-06-18").http();
+    let run = Sandbox::new().mcpipe(["task", "cancel", &server.url("/mcp"), "x"]).run();
+    run.exits(1).stderr_contains("the server knows nothing of tasks");
+    Sandbox::new().mcpipe(["task", "get"]).run().exits(2);
+    Sandbox::new().mcpipe(["task", "get", "a", "b", "c"]).run().exits(2);
+    Sandbox::new()
+        .mcpipe(["task", "get", "a", "b", "--", "true"])
+        .run()
+        .exits(2)
+        .stderr_contains("unexpected word 'a'");
+}
+
+/// Two servers may give the same id: then the target must be said.
+#[test]
+fn an_id_that_two_servers_gave() {
+    let servers = [modern(vec![completed()]).http(), modern(vec![completed()]).http()];
+    let sandbox = Sandbox::new();
+    for server in &servers {
+        sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run().exits(0);
+    }
+    sandbox
+        .mcpipe(["task", "wait", "t-1"])
+        .run()
+        .exits(1)
+        .stderr_contains("there is a task 't-1' at http://127.0.0.1:");
+    sandbox.mcpipe(["task", "wait", &servers[1].url("/mcp"), "t-1"]).run().succeeds().prints("later\n");
+}
+
+#[test]
+fn a_servers_own_list() {
+    let server = legacy("required")
+        .on("tasks/list", |call| match call.params().get("cursor") {
+            None => call.result(json!({"tasks": [state("t-1", "working")], "nextCursor": "2"})),
+            Some(_) => {
+                call.result(json!({"tasks": [with(state("t-2", "failed"), "statusMessage", json!("no paper"))]}))
+            }
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["task", "list", &server.target()]).run();
+    run.succeeds().prints("t-1\tworking\t-\nt-2\tfailed\tno paper\n");
+    let run = sandbox.mcpipe(["task", "list", "--json", "--"]).args(server.words()).run();
+    assert_eq!(run.succeeds().json()["tasks"][1]["taskId"], "t-2");
+    // In the newer form a server keeps none: what mcpipe started there is shown.
+    let server = modern(vec![completed()]).http();
+    sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run().exits(0);
+    let run = sandbox.mcpipe(["task", "list", &server.url("/mcp"), "--json"]).run();
+    assert_eq!(run.succeeds().json()["tasks"][0]["taskId"], "t-1");
+    let other = modern(vec![completed()]).http();
+    let run = sandbox.mcpipe(["task", "list", &other.url("/mcp")]).run();
+    run.exits(0).prints("").stderr_contains("mcpipe has started no tasks that are still kept");
+}
+
+#[test]
+fn a_real_server_runs_a_task_that_asks() {
+    let sandbox = Sandbox::new();
+    let script = "@modelcontextprotocol/sdk/dist/esm/examples/server/simpleTaskInteractive.js";
+    let words = [real::node_program(), real::node_package_file(script)];
+    let server = real::ListeningServer::start(&sandbox, &words, &[("PORT", "PORT")]);
+    let url = server.url("/mcp").replace("127.0.0.1", "localhost");
+    let run = |args: &[&str]| sandbox.mcpipe(args.iter().copied()).allow_leftovers().run();
+    let call = ["call", &url, "confirm_delete", "filename=a.txt", "--elicit", r#"{"confirm":true}"#];
+    run(&call).succeeds().prints("Deleted 'a.txt'\n");
+    let detached = run(&[&call[..], &["--detach"]].concat());
+    let id = detached.exits(0).stdout().trim_end();
+    run(&["task", "get", id]).exits(0);
+    run(&["task", "wait", id, "--elicit", "decline"]).exits(0).prints("Deletion cancelled\n");
+    run(&["task", "get", &url, "nosuch"]).exits(1);
+}
+
+#[test]
+fn the_reference_server_needs_a_task() {
+    let sandbox = Sandbox::new();
+    let args = ["call", "simulate-research-query", "topic=rust", "--"];
+    let run = sandbox.mcpipe(args).args(real::everything_server()).run();
+    assert!(run.exits(0).stdout().starts_with("# Research Report: rust\n"), "{run:?}");
+}

@@ -1,0 +1,191 @@
+//! Words of a call meet schemas that are not plain: what is sent is what the schema means.
+
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Run, Sandbox, StdioServer};
+
+fn server(schema: Value) -> StdioServer {
+    Mcp::with_tool_schema(schema)
+}
+
+fn call(server: &StdioServer, words: &[&str]) -> Run {
+    Sandbox::new().mcpipe([&["call", &server.target(), "do"], words].concat()).run()
+}
+
+/// The members of a list of values are matched by their text, null among them.
+#[test]
+fn listed_values_of_several_types() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"e": {"enum": ["a", null]}, "m": {"enum": ["a", 1, null, true]}},
+        "required": ["e"]
+    }));
+    call(&server, &["e=null"]).succeeds().prints("{\"e\":null}\n");
+    call(&server, &["e=a", "m=1"]).succeeds().prints("{\"e\":\"a\",\"m\":1}\n");
+    call(&server, &["e=a", "m=true"]).succeeds().prints("{\"e\":\"a\",\"m\":true}\n");
+    call(&server, &["e=1"]).exits(2).prints("").stderr_contains("e: expected one of \"a\", null, got '1'");
+    call(&server, &["e=b"]).exits(2).prints("").stderr_contains("e: expected one of \"a\", null, got 'b'");
+}
+
+/// `1e3` and `1.0` are whole; what is sent is what strict servers take for whole. JSON stays as it is typed.
+#[test]
+fn whole_numbers_are_sent_in_plain_digits() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {
+            "n": {"type": "integer"},
+            "x": {"type": "number"},
+            "list": {"type": "array", "items": {"type": "integer"}}
+        }
+    }));
+    call(&server, &["n=1e3", "x=1e3"]).succeeds().prints("{\"n\":1000,\"x\":1e+3}\n");
+    call(&server, &["n=1.0", "x=1.0"]).succeeds().prints("{\"n\":1,\"x\":1.0}\n");
+    call(&server, &["list=2.0", "list=3e0"]).succeeds().prints("{\"list\":[2,3]}\n");
+    call(&server, &["n:=1.0"]).succeeds().prints("{\"n\":1.0}\n");
+    call(&server, &["n=9007199254740993.0"]).succeeds().prints("{\"n\":9007199254740993}\n");
+    call(&server, &["n=1.5"]).exits(2).prints("").stderr_contains("n: expected integer, got '1.5'");
+}
+
+/// A member of listed values chooses the form by which the others are typed.
+#[test]
+fn one_member_chooses_the_form_of_the_others() {
+    let form = |kind: &str, of: &str| json!({"type": "object", "properties": {"k": {"const": kind}, "v": {"type": of}}, "required": ["k", "v"]});
+    let server = server(json!({
+        "type": "object",
+        "properties": {
+            "oo": {"oneOf": [form("A", "integer"), form("B", "string")]},
+            "list": {"type": "array", "items": {"anyOf": [form("A", "integer"), form("B", "string")]}}
+        }
+    }));
+    call(&server, &["oo.k=B", "oo.v=5"]).succeeds().prints("{\"oo\":{\"k\":\"B\",\"v\":\"5\"}}\n");
+    call(&server, &["oo.v=5", "oo.k=B"]).succeeds().prints("{\"oo\":{\"v\":\"5\",\"k\":\"B\"}}\n");
+    call(&server, &["oo.k=A", "oo.v=5"]).succeeds().prints("{\"oo\":{\"k\":\"A\",\"v\":5}}\n");
+    call(&server, &["oo:={\"k\":\"B\"}", "oo.v=5"]).succeeds().prints("{\"oo\":{\"k\":\"B\",\"v\":\"5\"}}\n");
+    call(&server, &["oo.k=A", "oo.v=x"]).exits(2).prints("").stderr_contains("oo.v: expected integer, got 'x'");
+    call(&server, &["list[0].k=B", "list[0].v=5", "list[1].k=A", "list[1].v=5"])
+        .succeeds()
+        .prints("{\"list\":[{\"k\":\"B\",\"v\":\"5\"},{\"k\":\"A\",\"v\":5}]}\n");
+    call(&server, &["oo:={\"k\":\"B\",\"v\":5}"]).exits(2).stderr_contains("  oo.v: expected string, got 5\n");
+    call(&server, &["oo:={\"k\":\"C\",\"v\":5}"]).exits(2).stderr_contains(
+        "oo: fits none of the allowed forms, got an object; for the nearest one, oo.k: expected \"A\"\n",
+    );
+}
+
+fn editor() -> StdioServer {
+    server(json!({
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "edits": {
+                "type": "array", "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "properties": {"oldText": {"type": "string"}, "line": {"type": "integer"},
+                        "tags": {"type": "array", "items": {"type": "string"}}},
+                    "required": ["oldText"], "additionalProperties": false
+                }
+            },
+            "where": {"type": "object", "properties": {"deep": {"type": "object", "properties": {
+                "deeper": {"type": "object", "properties": {"n": {"type": "integer"}}}}}}},
+            "pair": {"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]},
+            "map": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "a[0]": {"type": "integer"}
+        },
+        "required": ["edits"], "additionalProperties": false
+    }))
+}
+
+#[test]
+fn items_of_arrays_are_given_by_their_position() {
+    let server = editor();
+    let both = "{\"edits\":[{\"oldText\":\"7\",\"line\":1},{\"oldText\":\"b\"}]}\n";
+    call(&server, &["edits[0].oldText=7", "edits[0].line=1", "edits[1].oldText=b"]).succeeds().prints(both);
+    call(&server, &["edits.0.oldText=7", "edits.0.line=1", "edits.1.oldText=b"]).succeeds().prints(both);
+    call(&server, &["edits[1].oldText=b", "edits[0].oldText=7", "edits[0].line=1"]).succeeds().prints(both);
+    call(&server, &["edits:=[{\"oldText\":\"a\"}]", "edits[0].oldText=7", "edits[0].line=1", "edits[1].oldText=b"])
+        .succeeds()
+        .prints(both);
+    call(&server, &["--args", "{\"edits\":[{\"oldText\":\"7\",\"line\":1}]}", "edits[1].oldText=b"])
+        .succeeds()
+        .prints(both);
+    call(&server, &["edits[0].oldText=7", "edits[0].tags=a", "edits[0].tags=b", "edits[0].tags[2]=c"])
+        .succeeds()
+        .prints("{\"edits\":[{\"oldText\":\"7\",\"tags\":[\"a\",\"b\",\"c\"]}]}\n");
+    call(&server, &["edits[0].oldText=x", "edits[0].tags=a", "edits[0].tags=b"])
+        .succeeds()
+        .prints("{\"edits\":[{\"oldText\":\"x\",\"tags\":[\"a\",\"b\"]}]}\n");
+    call(&server, &["edits[0].oldText=x", "pair[1]=5", "pair[0]=5", "a[0]=1"])
+        .succeeds()
+        .prints("{\"edits\":[{\"oldText\":\"x\"}],\"pair\":[5,\"5\"],\"a[0]\":1}\n");
+    call(&server, &["edits[0].line=x"]).exits(2).prints("").stderr_contains("edits.0.line: expected integer, got 'x'");
+    call(&server, &["edits[0].line=1"]).exits(2).prints("").stderr_contains("edits.0.oldText: required, but not given");
+    call(&server, &["edits[0].oldTxt=a"])
+        .exits(2)
+        .stderr_contains("edits.0.oldTxt: no such parameter; did you mean oldText?");
+    call(&server, &["edits[0].oldText=a", "edits[2].oldText=b"])
+        .exits(2)
+        .prints("")
+        .stderr_contains("edits.2: the items before it are not given; positions begin at 0, without gaps");
+    call(&server, &["edits[x].oldText=a"]).exits(2).stderr_contains("edits[x]");
+    call(&server, &["edits[99999999999999999999].oldText=a"]).exits(2).stderr_contains("edits");
+}
+
+#[test]
+fn members_of_arrays_of_objects_and_of_any_name_are_shown() {
+    let server = editor();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
+    run.succeeds();
+    for row in [
+        "edits[].oldText\tstring\trequired",
+        "edits[].tags\tstring[]\toptional",
+        "where.deep.deeper.n\tinteger\toptional",
+        "map.*\tinteger\toptional\t-\t-\tunder any other name",
+    ] {
+        assert!(run.stdout().contains(row), "{row}: {run:?}");
+    }
+    let open = self::server(json!({"type": "object", "additionalProperties": {"type": "integer"}}));
+    let run = Sandbox::new().mcpipe(["list", &open.target(), "do"]).run();
+    assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t-\t-\tunder any other name\n"), "{run:?}");
+}
+
+/// `[0]` is a position wherever an array may stand, and a dot before digits only where one must.
+#[test]
+fn a_position_in_brackets_makes_an_array() {
+    let open = server(json!({
+        "type": "object",
+        "properties": {"any": {}, "o": {"type": "object"}, "s": {"type": "string"}, "l[0]": {"type": "integer"},
+            "either": {"type": ["array", "object"]}}
+    }));
+    call(&open, &["any[0]=1", "any[1]=x"]).succeeds().prints("{\"any\":[\"1\",\"x\"]}\n");
+    call(&open, &["any[0][0].a=x"]).succeeds().prints("{\"any\":[[{\"a\":\"x\"}]]}\n");
+    call(&open, &["any.0=x"]).succeeds().prints("{\"any\":{\"0\":\"x\"}}\n");
+    call(&open, &["o.l[0].name=x"]).succeeds().prints("{\"o\":{\"l\":[{\"name\":\"x\"}]}}\n");
+    call(&open, &["either[0].b=1"]).succeeds().prints("{\"either\":[{\"b\":\"1\"}]}\n");
+    call(&open, &["l[0]=5"]).succeeds().prints("{\"l[0]\":5}\n");
+    call(&open, &["s[0]=x"]).exits(2).prints("").stderr_contains("s: takes string, which has no item 0");
+    call(&open, &["o[0]=x"]).exits(2).prints("").stderr_contains("o: takes object, which has no item 0");
+    call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any.1: the items before it are not given");
+    let bare = server(json!({"type": "object"}));
+    call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
+    call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":\"1\",\"[0]\":\"2\"}\n");
+    call(&editor(), &["l[0].name=x", "--no-validate"]).succeeds().prints("{\"l\":[{\"name\":\"x\"}]}\n");
+    call(&editor(), &["edit[0].oldText=x"]).exits(2).stderr_contains("edit: no such parameter; did you mean edits?");
+}
+
+/// The later of two words for the same is not hidden behind the earlier one.
+#[test]
+fn a_member_and_its_whole_do_not_silently_disagree() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"nested": {"type": "object"}, "list": {"type": "array", "items": {"type": "integer"}}}
+    }));
+    let run = call(&server, &["nested.x=1", "nested={\"x\":2}"]);
+    run.exits(2).prints("").stderr_contains("nested.x: given twice, by itself and as part of nested");
+    call(&server, &["list[0]=1", "list:=[2]"])
+        .exits(2)
+        .stderr_contains("list.0: given twice, by itself and as part of list");
+    // Members that the whole lacks stand beside it, and a later member is laid over an earlier whole.
+    call(&server, &["nested.y:=1", "nested={\"x\":2}"]).succeeds().prints("{\"nested\":{\"x\":2,\"y\":1}}\n");
+    call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
+    call(&server, &["--args", "{\"nested\":{\"x\":2}}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
+}

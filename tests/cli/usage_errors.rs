@@ -1,0 +1,202 @@
+//! What is said about a command line that is wrong, and what help and hints show: true, and fit to be pasted.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox};
+
+fn refused(words: &[&str]) -> Run {
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(2).prints("").hides("-- -");
+    run
+}
+
+#[test]
+fn options_for_arguments_are_explained() {
+    refused(&["call", "./s", "echo", "--message", "hello"])
+        .stderr_contains("hint: a tool's arguments have no dashes: message=hello");
+    refused(&["call", "./s", "echo", "--message=a b"]).stderr_contains("message='a b'");
+    refused(&["call", "./s", "echo", "--message"]).stderr_contains("message=…");
+    refused(&["prompt", "./s", "greet", "--who", "you"]).stderr_contains("who=you");
+    refused(&["call", "./s", "echo", "--api-token", "s3cret"]).stderr_contains("api-token=…").hides("s3cret");
+    refused(&["call", "./s", "echo", "-x"]).stderr_contains("name=value");
+    refused(&["list", "./s", "--frobnicate"]).stderr_contains("mcpipe list --help");
+    refused(&["call", "./s", "echo", "--args", "-x"]).stderr_contains("--option=VALUE");
+}
+
+#[test]
+fn a_time_is_not_negative() {
+    for option in ["--timeout", "--connect-timeout", "--wait"] {
+        refused(&["list", "./s", option, "-1"]).stderr_contains("0 or a positive time").stderr_contains(option);
+    }
+}
+
+#[test]
+fn the_last_of_several_values_counts() {
+    let server = Mcp::modern().stdio();
+    let words = ["call", &server.target(), "echo", "text=x", "--timeout", "1ms", "--timeout", "9s", "--json", "--json"];
+    let run = Sandbox::new().mcpipe(words).args(["--color", "always", "--color", "never", "-y", "-y"]).run();
+    assert_eq!(run.succeeds().json()["content"][0]["text"], "x");
+    let run = Sandbox::new().mcpipe(["list", "http://127.0.0.1:1/", "-H", "A: 1", "-H", "no"]).run();
+    run.exits(2).stderr_contains("the header in -H number 2 has no colon").hides("'no'");
+}
+
+#[test]
+fn what_is_wrong_is_named_and_never_shown() {
+    refused(&["list", "./s", "-e", "A=1", "-e", "s3cret"]).stderr_contains("-e number 2").hides("s3cret");
+    let bad = OsString::from_vec(b"s3cret\xff".to_vec());
+    let words = [OsString::from("call"), "./s".into(), "echo".into(), bad];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(2).stderr_contains("argument 4 is not valid UTF-8").hides("s3cret");
+    refused(&["call", "./s", "echo", "--elicit", "{x"]).stderr_contains("no JSON").hides("line 1 column");
+    refused(&["call", "./s", "echo", "--elicit", "[1]"]).stderr_contains("no JSON object").hides("line 1 column");
+}
+
+#[test]
+fn options_that_mean_nothing_here_are_refused() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let refused = |words: &[&str], why: &str| {
+        sandbox.mcpipe(words).run().exits(2).prints("").stderr_contains(why);
+    };
+    for option in ["--prompts", "--resources", "--templates", "--skills", "--all", "--info"] {
+        refused(&["list", &target, "echo", option], option);
+    }
+    refused(&["list", &target, "echo", "--grep", "x"], "--grep");
+    for option in ["--info", "--resources", "--templates", "--prompts", "--skills", "--all", "--schema"] {
+        refused(&["list", option], option);
+    }
+    refused(&["list", "--offline", "--grep", "x"], "--offline");
+    refused(&["prompt", &target, "greet", "who:=5"], "who=5");
+    assert!(server.processes().is_empty(), "nobody is asked");
+}
+
+#[test]
+fn an_empty_configuration_says_how_to_fill_it() {
+    let run = Sandbox::new().mcpipe(["list"]).run();
+    run.exits(0).prints("").stderr_contains("no servers are configured").stderr_contains("mcpipe config add NAME URL");
+}
+
+#[test]
+fn nothing_found_is_no_failure_and_is_said() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n", server.words()[0], server.words()[1]));
+    sandbox.mcpipe(["list", "s", "--grep", "nowhere"]).run().exits(0).prints("").stderr_contains("no matching tools");
+    sandbox
+        .mcpipe(["list", "--grep", "nowhere"])
+        .run()
+        .exits(0)
+        .prints("")
+        .stderr_contains("nothing matches 'nowhere'");
+}
+
+#[test]
+fn quiet_does_not_hide_that_nothing_is_checked() {
+    let run = Sandbox::new().mcpipe(["list", "https://127.0.0.1:1/", "--insecure", "-q"]).run();
+    run.exits(5).stderr_contains("NOT checked");
+}
+
+#[test]
+fn help_fits_a_terminal_and_holds_no_escapes() {
+    let sandbox = Sandbox::new();
+    let mut wrong = Vec::new();
+    for words in [
+        &[][..],
+        &["list"],
+        &["call"],
+        &["read"],
+        &["prompt"],
+        &["task"],
+        &["auth"],
+        &["auth", "login"],
+        &["auth", "logout"],
+        &["auth", "status"],
+        &["auth", "token"],
+        &["auth", "import"],
+        &["config"],
+        &["config", "add"],
+        &["config", "import"],
+        &["completions"],
+        &["man"],
+    ] {
+        let run = sandbox.mcpipe(words).arg("--help").run();
+        let help = run.succeeds().stdout();
+        wrong.extend(help.lines().filter(|line| line.contains("\\\"")).map(ToOwned::to_owned));
+        // What stands behind the options is ours, line by line: where it is too long it is broken anew.
+        let tail = help.rfind("\n\n").map_or("", |_| help.split("--events").last().unwrap_or(help));
+        wrong.extend(tail.lines().filter(|line| line.chars().count() > 80).map(ToOwned::to_owned));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_help_that_is_named_is_that_of_the_whole_command() {
+    refused(&["config", "add", "--frobnicate"]).stderr_contains("mcpipe config add --help");
+    refused(&["config", "secret", "set", "--frobnicate"]).stderr_contains("mcpipe config secret set --help");
+    refused(&["auth", "login", "x", "--frobnicate"]).stderr_contains("mcpipe auth login --help");
+    refused(&["-q", "task", "wait", "--frobnicate"]).stderr_contains("mcpipe task wait --help");
+    refused(&["config", "--frobnicate"]).stderr_contains("mcpipe config --help");
+    refused(&["--frobnicate"]).stderr_contains("mcpipe --help");
+    refused(&["call", "list", "--frobnicate=1", "-x"]).hides("mcpipe list");
+}
+
+#[test]
+fn a_search_and_an_identity_exclude_each_other() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--info", "--grep", "x"]).run();
+    run.exits(2).prints("").stderr_contains("--info").stderr_contains("--grep");
+    assert!(server.processes().is_empty(), "nobody is asked");
+    let run = Sandbox::new().mcpipe(["list", "f", "--offline"]).run();
+    run.exits(2)
+        .prints("")
+        .stderr_contains("--offline")
+        .stderr_contains("TARGET")
+        .stderr_contains("hint: leave TARGET out: mcpipe list --offline");
+    assert!(!run.stderr().contains("usage: mcpipe list --offline <TARGET>"), "{run:?}");
+}
+
+#[test]
+fn a_directory_is_no_program() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.work().join("w")).unwrap();
+    let run = sandbox.mcpipe(["list", "./w"]).run();
+    run.exits(5).prints("").stderr_contains("cannot start './w'\n  it is a directory\n").hides("chmod");
+}
+
+#[test]
+fn what_goes_wrong_names_the_next_step() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["list", "https://127.0.0.1:1/", "--bearer-env", "NOPE"]).run();
+    run.exits(3)
+        .stderr_contains("NOPE")
+        .stderr_contains("hint: set NOPE, or name another variable with --bearer-env\n");
+
+    let modern = HttpServer::start(|_| Reply::status(405));
+    let run = sandbox.mcpipe(["list", &modern.url("/mcp"), "--transport", "sse"]).run();
+    run.exits(7)
+        .stderr_contains("answered HTTP 405")
+        .stderr_contains("hint: leave --transport out: it may speak the newer transport\n");
+
+    let starting = HttpServer::start(|_| Reply::status(503));
+    let run = sandbox.mcpipe(["list", &starting.url("/mcp"), "--wait", "400ms"]).run();
+    run.exits(5)
+        .stderr_contains("it was not ready within 400 ms")
+        .stderr_contains("hint: give it longer: --wait TIME\n");
+
+    let other = HttpServer::start(|_| Reply::raw("SSH-2.0-server\r\n\r\n"));
+    let run = sandbox.mcpipe(["list", &other.url("/"), "--retries", "0"]).run();
+    run.exits(7).stderr_contains("does not speak HTTP").stderr_contains("hint: check the port\n");
+}
+
+/// A server of the older era, asked in the words of the newer one, since nothing else is allowed.
+#[test]
+fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
+    let body = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#;
+    let old = HttpServer::start(move |_| Reply::text("application/json", body).with_status(400));
+    let run = Sandbox::new().mcpipe(["list", &old.url("/mcp"), "--protocol", "2026-07-28", "--retries", "0"]).run();
+    run.exits(7).prints("").stderr_contains("Bad Request: Server not initialized (code -32000)");
+    run.stderr_contains("it may not speak 2026-07-28")
+        .stderr_contains("hint: leave --protocol out: what it speaks is found out\n");
+}

@@ -1,0 +1,344 @@
+//! `config add`, `remove`, `rename` and `edit`: what is written, and what is not.
+
+use expect_test::expect;
+use serde_json::json;
+
+use crate::support::pty::TerminalStreams;
+use crate::support::{HttpServer, Mcp, Reply, Sandbox};
+
+const MINE: &str = r#"# mine
+[defaults]
+timeout = "5s"
+
+[servers.api]
+url = "https://api.example/mcp"
+
+[servers.files]
+command = "sh"
+
+[servers.off]
+disabled = true
+url = "https://off.example/mcp"
+"#;
+
+fn configured_sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.config(MINE);
+    sandbox
+}
+
+fn config(sandbox: &Sandbox, words: &[&str]) -> String {
+    sandbox.mcpipe(["config"]).args(words.iter().copied()).run().snapshot()
+}
+
+#[test]
+fn add_writes_what_was_meant_and_says_what_is_missing() {
+    let sandbox = Sandbox::new();
+    let add = |words: &[&str]| sandbox.mcpipe(["config", "add"]).args(words.iter().copied()).run().snapshot();
+    expect![[r#"
+        exit: 0
+        --- stderr
+        added 'api' in ~/.config/mcpipe/config.toml:1
+        the variable API_KEY is not set, and 'headers.X-Key' in [servers.api] refers to it
+    "#]]
+    .assert_eq(&add(&[
+        "api",
+        "https://api.example/mcp",
+        "-H",
+        "X-Key: ${API_KEY}",
+        "--allow-tool",
+        "get_*",
+        "--timeout",
+        "90s",
+    ]));
+    expect![[r#"
+        exit: 0
+        --- stderr
+        added 'files' in ~/.config/mcpipe/config.toml:7
+    "#]]
+    .assert_eq(&add(&["files", "-e", "DEBUG=1", "--cwd", ".", "--deny-tool", "rm", "--", "sh", "-c", "a b"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"name":"crm","file":"[ROOT]/home/.config/mcpipe/config.toml","line":14,"written":true,"replaced":false,"layer":"user","checked":null}
+    "#]].assert_eq(&add(&[
+        "crm",
+        "https://crm.example/mcp",
+        "--client-id",
+        "cli",
+        "--client-secret-env",
+        "CRM",
+        "--scope",
+        "read",
+        "--json",
+    ]));
+    expect![[r#"
+        [servers.api]
+        url = "https://api.example/mcp"
+        headers = { X-Key = "${API_KEY}" }
+        allow_tools = ["get_*"]
+        timeout = "90s"
+
+        [servers.files]
+        command = "sh"
+        args = ["-c", "a b"]
+        env = { DEBUG = "1" }
+        cwd = "[ROOT]/work"
+        deny_tools = ["rm"]
+
+        [servers.crm]
+        url = "https://crm.example/mcp"
+
+        [servers.crm.auth]
+        client_id = "cli"
+        client_secret = "${CRM}"
+        scopes = ["read"]
+    "#]]
+    .assert_eq(
+        &std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml"))
+            .unwrap()
+            .replace(sandbox.path().to_str().unwrap(), "[ROOT]"),
+    );
+    // Nothing of this is written.
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: cannot change ~/.config/mcpipe/config.toml
+          there is a server 'api' in it already
+        hint: --force replaces it; `mcpipe config rename` gives it another name
+    "#]]
+    .assert_eq(&add(&["api", "https://other.example/mcp"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'a b' cannot be the name of a server
+          a name has letters, digits, '_', '-' and '.', and begins with a letter or digit
+        hint: call it 'a-b'
+    "#]]
+    .assert_eq(&add(&["a b", "https://other.example/mcp"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'ftp' is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are
+    "#]]
+    .assert_eq(&add(&["x", "ftp://other.example/mcp"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'nosuchword' is neither a URL nor a program in PATH
+        hint: a URL begins with https://; a command goes after `--`: mcpipe config add x -- nosuchword
+    "#]]
+    .assert_eq(&add(&["x", "nosuchword"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: http://far.example/mcp is plain http to another host
+          everything sent there, tokens included, can be read and changed on the way
+        hint: use https://, or say --allow-http
+    "#]]
+    .assert_eq(&add(&["x", "http://far.example/mcp"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'env' in [servers.x] is for a command, and this is a URL
+    "#]]
+    .assert_eq(&add(&["x", "https://x.example/mcp", "-e", "A=1"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'allow_tools' in [servers.x] holds a pattern that cannot be read: unclosed character class; missing ']'
+    "#]].assert_eq(&add(&["x", "https://x.example/mcp", "--allow-tool", "a["]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: the following required arguments were not provided: <TARGET>
+          usage: mcpipe config add <NAME> <TARGET> [-- <COMMAND>...]
+        hint: see mcpipe config add --help
+    "#]]
+    .assert_eq(&add(&["x"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [servers.x]
+        url = "https://x.example/mcp"
+        headers = { Authorization = "Bearer abc" }
+        --- stderr
+        nothing is written; this would go to ~/.config/mcpipe/config.toml
+        the value of 'Authorization' is written in clear; a reference keeps it out: -H 'NAME: ${VAR}'
+    "#]]
+    .assert_eq(&add(&["x", "https://x.example/mcp", "-H", "Authorization: Bearer abc", "--dry-run"]));
+    assert_eq!(sandbox.mcpipe(["config", "list"]).run().stdout().lines().count(), 3);
+    expect![[r#"
+        exit: 0
+        --- stderr
+        replaced 'api' in ~/.config/mcpipe/config.toml:16
+    "#]]
+    .assert_eq(&add(&["api", "https://other.example/mcp", "--force"]));
+    expect![[r#"
+        exit: 0
+        --- stderr
+        added 'api' in [ROOT]/work/.mcpipe.toml:1
+    "#]]
+    .assert_eq(&add(&["api", "--project", "https://proj.example/mcp"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tready
+        crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tfaulty
+        files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tready
+    "#]]
+    .assert_eq(&config(&sandbox, &["list"]));
+}
+
+#[test]
+fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
+    let good = Mcp::modern().http();
+    let stdio = Mcp::legacy("2025-06-18").stdio();
+    let login = HttpServer::start(|_| Reply::status(401).header("WWW-Authenticate", "Bearer"));
+    let html = HttpServer::start(|_| Reply::text("text/html", "<html>hello</html>"));
+    let silent = HttpServer::start(|_| Reply::never());
+    let sandbox = Sandbox::new();
+    sandbox.config("# mine\n");
+    let add = |name: &str, words: &[&str]| {
+        sandbox
+            .mcpipe(["config", "add", name, "--check", "--connect-timeout", "500ms", "--timeout", "500ms"])
+            .args(words.iter().copied())
+            .run()
+    };
+    let (login, html, silent) = (login.url("/mcp"), html.url("/mcp"), silent.url("/mcp"));
+    for (words, code) in [
+        (vec!["http://127.0.0.1:1/mcp"], 5),
+        (vec![login.as_str()], 4),
+        (vec![html.as_str()], 7),
+        (vec![silent.as_str()], 6),
+        (vec!["--", "/nowhere/server"], 5),
+        (vec!["--", "true"], 5),
+        (vec![&html, "--bearer-env", "NOT_SET"], 3),
+        (vec![&html, "-H", "A: ${keychain:NONE}"], 3),
+    ] {
+        let run = add("x", &words);
+        run.exits(code).prints("").stderr_contains("  so 'x' is not added\n");
+        assert_eq!(
+            std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap(),
+            "# mine\n",
+            "{run:?}"
+        );
+    }
+    // The next step can be taken although the name does not exist.
+    add("x", &[&login]).stderr_contains(&format!("or log in: mcpipe auth login {login}\n"));
+    let script = sandbox.script("the server", "echo \"bad $*\" >&2; exit 3");
+    let run = add("x", &["--env", "LEVEL=high", "--", script.to_str().unwrap(), "--api-key", "k3y-of-ada", "a b"]);
+    assert_eq!(
+        run.exits(5).prints("").stderr().replace(script.to_str().unwrap(), "SERVER"),
+        "mcpipe: error: the server process ended (exit status: 3)\n  so 'x' is not added\nthe server's last words:\n  \
+         | bad --api-key [redacted] a b\nhint: run it by itself to see why: LEVEL=… 'SERVER' --api-key [redacted] 'a b'\n"
+    );
+    expect![[r#"
+        exit: 0
+        --- stderr
+        added 'one' in ~/.config/mcpipe/config.toml:3
+        connected: the server speaks 2026-07-28, 5 tools, 2 resources, 1 prompt
+    "#]]
+    .assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
+    let before = good.requests().len();
+    add("one", &[&good.url("/mcp")]).exits(3).stderr_contains("there is a server 'one' in it already");
+    assert_eq!(good.requests().len(), before, "what cannot be added is not connected to");
+    let words = stdio.words();
+    let json = sandbox.mcpipe(["config", "add", "two", "--check", "--json", "--", &words[0], &words[1]]).run();
+    assert_eq!(
+        json.exits(0).json()["checked"],
+        json!({"server": {"name": "fake", "version": "1.2.3"}, "revision": "2025-06-18", "transport": "stdio",
+            "tools": 5, "resources": 2, "prompts": 1})
+    );
+    assert_eq!(sandbox.mcpipe(["config", "list"]).run().stdout().lines().count(), 2);
+    sandbox.mcpipe(["list", "two"]).run().exits(0);
+}
+
+#[test]
+fn remove_and_rename_take_full_names_only() {
+    let sandbox = configured_sandbox();
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: no server named 'fil' is configured
+          did you mean 'files'?
+        hint: see the names: mcpipe config list
+    "#]]
+    .assert_eq(&config(&sandbox, &["remove", "fil"]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: cannot change ~/.config/mcpipe/config.toml
+          there is a server 'api' in it already
+    "#]]
+    .assert_eq(&config(&sandbox, &["rename", "files", "api"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'a b' cannot be the name of a server
+          a name has letters, digits, '_', '-' and '.', and begins with a letter or digit
+        hint: call it 'a-b'
+    "#]]
+    .assert_eq(&config(&sandbox, &["rename", "files", "a b"]));
+    expect![[r#"
+        exit: 0
+        --- stderr
+        'files' in ~/.config/mcpipe/config.toml is 'docs' now
+    "#]]
+    .assert_eq(&config(&sandbox, &["rename", "files", "docs"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"name":"api","file":"[ROOT]/home/.config/mcpipe/config.toml","removed":true}
+    "#]]
+    .assert_eq(&config(&sandbox, &["remove", "api", "--json"]));
+    let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
+    let (before, rest) = MINE.split_once("[servers.api]").unwrap();
+    let after = rest.split_once("[servers.files]").unwrap().1;
+    assert_eq!(text, format!("{before}[servers.docs]{after}"));
+    sandbox.file(".mcp.json", "{\"mcpServers\": {\"web\": {\"url\": \"https://web.example/mcp\"}}}");
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: 'web' stands in [ROOT]/work/.mcp.json:1
+          it is JSON, which other clients own; mcpipe changes TOML files only
+        hint: change it there
+    "#]]
+    .assert_eq(&config(&sandbox, &["remove", "web"]));
+}
+
+#[test]
+fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
+    let sandbox = configured_sandbox();
+    let good =
+        sandbox.script("good", "tty <&0 >/dev/null && echo '[servers.new]\nurl = \"https://new.example/\"' >> \"$1\"");
+    let seen = sandbox
+        .mcpipe(["config", "edit"])
+        .env("EDITOR", &good)
+        .env("TEAM", "t")
+        .env("T", "t")
+        .at_terminal(TerminalStreams::ALL)
+        .wait();
+    seen.exits(0);
+    assert!(seen.final_screen().starts_with("~/.config/mcpipe/config.toml is saved"), "{}", seen.final_screen());
+    let bad = sandbox.script("bad", "echo '[servers.new]' >> \"$1\"");
+    let run = sandbox.mcpipe(["config", "edit"]).env("VISUAL", &bad).run();
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:16:10\tthis is not TOML: duplicate key
+        --- stderr
+        ~/.config/mcpipe/config.toml is saved
+        mcpipe: error: 1 fault in 1 file and 0 servers
+    "#]]
+    .assert_eq(&run.snapshot());
+    let run = sandbox.mcpipe(["config", "edit"]).env("EDITOR", "/nowhere/editor").run();
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: the editor '/nowhere/editor' failed
+          No such file or directory (os error 2)
+        hint: set EDITOR to the editor you use
+    "#]]
+    .assert_eq(&run.snapshot());
+}

@@ -1,0 +1,402 @@
+//! Configuration files: which count, what lies over what, how they are changed, and what works while one is broken.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use expect_test::expect;
+use serde_json::json;
+
+use crate::support::pty::TerminalStreams;
+use crate::support::{HttpServer, Mcp, Reply, Sandbox};
+
+fn user_file(sandbox: &Sandbox) -> PathBuf {
+    sandbox.path().join("home/.config/mcpipe/config.toml")
+}
+
+fn read(path: &PathBuf) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// The URL of the server `x`, and where it comes from.
+fn x(sandbox: &Sandbox, words: &[&str], variables: &[(&str, &str)]) -> String {
+    let run = sandbox.mcpipe(["config", "get", "x"]).args(words.iter().copied());
+    let run = variables.iter().fold(run, |run, (name, value)| run.env(name, *value)).run();
+    run.exits(0).stdout().lines().next().unwrap().replace(sandbox.path().to_str().unwrap(), "[ROOT]").replace('\t', " ")
+}
+
+#[test]
+fn later_layers_lie_over_earlier_ones() {
+    let sandbox = Sandbox::new();
+    sandbox.config("\n[servers.x]\nurl = \"https://user.example/\"\n");
+    assert_eq!(x(&sandbox, &[], &[]), "url https://user.example/ ~/.config/mcpipe/config.toml:3");
+    sandbox.file(".mcp.json", "{\"mcpServers\": {\"x\":\n{\"url\": \"https://json.example/\"}}}");
+    assert_eq!(x(&sandbox, &[], &[]), "url https://json.example/ [ROOT]/work/.mcp.json:2");
+    sandbox.file(".mcpipe.toml", "servers.x.url = \"https://project.example/\"\n");
+    assert_eq!(x(&sandbox, &[], &[]), "url https://project.example/ [ROOT]/work/.mcpipe.toml:1");
+    // A file that is named counts alone; the flag wins over the variable.
+    sandbox.file("one.toml", "servers.x.url = \"https://one.example/\"\n");
+    sandbox.file("two.toml", "servers.x.url = \"https://two.example/\"\n");
+    let variable = [("MCPIPE_CONFIG", "one.toml")];
+    assert_eq!(x(&sandbox, &[], &variable), "url https://one.example/ [ROOT]/work/one.toml:1");
+    assert_eq!(x(&sandbox, &["--config", "two.toml"], &variable), "url https://two.example/ [ROOT]/work/two.toml:1");
+    let paths = sandbox.mcpipe(["config", "path"]).env("MCPIPE_CONFIG", "one.toml").run();
+    paths.prints(&format!("{}/one.toml\tchosen\tread\n", sandbox.work().display()));
+    sandbox
+        .mcpipe(["config", "list", "--config", "gone.toml"])
+        .run()
+        .exits(3)
+        .stderr_contains("gone.toml: the configuration file cannot be read");
+}
+
+#[test]
+fn xdg_directories_are_honoured() {
+    let sandbox = Sandbox::new();
+    let path = |name: &str, value: Option<&str>| {
+        let run = sandbox.mcpipe(["config", "path"]);
+        let run = match value {
+            Some(value) => run.env(name, value),
+            None => run.env_remove(name),
+        };
+        run.run().exits(0).stdout().split('\t').next().unwrap().replace(sandbox.path().to_str().unwrap(), "[ROOT]")
+    };
+    assert_eq!(path("XDG_CONFIG_HOME", Some("/elsewhere")), "/elsewhere/mcpipe/config.toml");
+    for other in [None, Some(""), Some("relative/path")] {
+        assert_eq!(path("XDG_CONFIG_HOME", other), "[ROOT]/home/.config/mcpipe/config.toml");
+    }
+    // Without HOME, the system knows where the home is.
+    let homeless = sandbox.mcpipe(["config", "path"]).env_remove("HOME").env_remove("XDG_CONFIG_HOME").run();
+    homeless.exits(0).stdout_contains("/.config/mcpipe/config.toml\tuser\t");
+}
+
+#[test]
+fn times_come_from_the_flag_the_entry_or_the_defaults() {
+    let silent = HttpServer::start(|_| Reply::never());
+    let sandbox = Sandbox::new();
+    let url = silent.url("/mcp");
+    sandbox.config(&format!(
+        "[defaults]\ntimeout = \"300ms\"\nconnect_timeout = \"300ms\"\n[servers.x]\nurl = {url:?}\n\
+         [servers.y]\nurl = {url:?}\ntimeout = \"${{TIME:-350ms}}\"\nconnect_timeout = 0.35\n"
+    ));
+    let list = |words: &[&str]| sandbox.mcpipe(["list", "--retries", "0"]).args(words.iter().copied()).run();
+    list(&["x"]).exits(6).stderr_contains("300 ms");
+    list(&["y"]).exits(6).stderr_contains("350 ms");
+    list(&["y", "--timeout", "250ms", "--connect-timeout", "250ms"]).exits(6).stderr_contains("250 ms");
+    let wrong = sandbox.mcpipe(["list", "y"]).env("TIME", "soon").run();
+    wrong.exits(3).stderr_contains("config.toml:8: 'timeout' in [servers.y] is no time");
+}
+
+#[test]
+fn colours_at_a_terminal_are_as_configured() {
+    let sandbox = Sandbox::new();
+    let coloured = |color: &str, words: &[&str]| {
+        sandbox.config(&format!("{color}\n[servers.x]\nurl = \"https://x.example/\"\n"));
+        let run = sandbox.mcpipe(["config", "get", "x"]).args(words.iter().copied());
+        run.at_terminal(TerminalStreams::ALL).wait().exits(0).screen.contains("\u{1b}[1m")
+    };
+    assert!(coloured("", &[]));
+    assert!(!coloured("[defaults]\ncolor = \"never\"", &[]));
+    assert!(coloured("[defaults]\ncolor = \"never\"", &["--color", "always"]));
+    assert!(!coloured("[defaults]\ncolor = \"always\"", &["--color", "never"]));
+}
+
+#[test]
+fn twenty_processes_add_at_once_and_nothing_is_lost() {
+    let sandbox = Sandbox::new();
+    sandbox.config("# mine\n[servers.first]\nurl = 'https://first.example/' # kept\n");
+    let running: Vec<_> = (0..20)
+        .map(|n| {
+            let words = ["config", "add", &format!("s{n:02}"), &format!("https://s{n}.example/mcp")].map(str::to_owned);
+            sandbox.mcpipe(words).allow_leftovers().start()
+        })
+        .collect();
+    for one in running {
+        one.wait().exits(0);
+    }
+    let text = read(&user_file(&sandbox));
+    assert!(text.starts_with("# mine\n[servers.first]\nurl = 'https://first.example/' # kept\n"), "{text}");
+    let list = sandbox.mcpipe(["config", "list"]).run();
+    let names: Vec<&str> = list.succeeds().stdout().lines().filter_map(|line| line.split('\t').next()).collect();
+    let wanted: Vec<String> = std::iter::once("first".to_owned()).chain((0..20).map(|n| format!("s{n:02}"))).collect();
+    assert_eq!(names, wanted);
+    let left: Vec<_> = std::fs::read_dir(user_file(&sandbox).parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn the_first_adds_of_many_processes_make_the_file_once() {
+    let sandbox = Sandbox::new();
+    let running: Vec<_> = (0..20)
+        .map(|n| {
+            let words = ["config", "add", &format!("s{n:02}"), "https://a.example/mcp"].map(str::to_owned);
+            sandbox.mcpipe(words).allow_leftovers().start()
+        })
+        .collect();
+    for one in running {
+        one.wait().exits(0);
+    }
+    assert_eq!(sandbox.mcpipe(["config", "list"]).run().stdout().lines().count(), 20);
+    let mode = std::fs::metadata(user_file(&sandbox)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it may come to hold secrets");
+}
+
+#[test]
+fn changes_keep_links_permissions_comments_and_line_ends() {
+    let text = "# top\r\n\r\n[servers.a]  # about a\r\nurl='https://a.example/'\r\n\r\n# about b\r\n[ servers . b ]\r\ncommand = 'sh'\r\nargs = [\r\n  '-c', # why\r\n]\r\n";
+    let sandbox = Sandbox::new();
+    let dotfiles = sandbox.path().join("home/dotfiles/mcpipe.toml");
+    std::fs::create_dir_all(dotfiles.parent().unwrap()).unwrap();
+    std::fs::create_dir_all(user_file(&sandbox).parent().unwrap()).unwrap();
+    std::fs::write(&dotfiles, text).unwrap();
+    std::fs::set_permissions(&dotfiles, std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("../../dotfiles/mcpipe.toml", user_file(&sandbox)).unwrap();
+    let run = |words: &[&str]| {
+        sandbox.mcpipe(["config"]).args(words.iter().copied()).run().exits(0);
+    };
+    run(&["add", "new", "https://new.example/mcp"]);
+    assert_eq!(read(&dotfiles), format!("{text}\r\n[servers.new]\r\nurl = \"https://new.example/mcp\"\r\n"));
+    run(&["rename", "b", "c"]);
+    run(&["remove", "new"]);
+    assert_eq!(read(&dotfiles), text.replace(" . b ]", " . c ]"));
+    run(&["remove", "a"]);
+    let rest = text.split_once("# about b").unwrap().1.replace(" . b ]", " . c ]");
+    assert_eq!(read(&dotfiles), format!("# top\r\n\r\n# about b{rest}"));
+    assert!(std::fs::symlink_metadata(user_file(&sandbox)).unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(&dotfiles).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_stays_as_it_was() {
+    let sandbox = Sandbox::new();
+    // A directory in the place of the file: even root cannot write it.
+    std::fs::create_dir_all(user_file(&sandbox)).unwrap();
+    sandbox
+        .mcpipe(["config", "add", "x", "https://x.example/mcp"])
+        .run()
+        .exits(3)
+        .stderr_contains("cannot change ~/.config/mcpipe/config.toml");
+    std::fs::remove_dir(user_file(&sandbox)).unwrap();
+    let broken = "[servers.a]\nurl = \n";
+    sandbox.config(broken);
+    for words in [&["add", "x", "https://x.example/mcp"][..], &["remove", "a", "--project"], &["import", "--yes"]] {
+        let run = sandbox.mcpipe(["config"]).args(words.iter().copied()).run();
+        run.exits(3);
+        assert_eq!(read(&user_file(&sandbox)), broken, "{run:?}");
+    }
+}
+
+/// To replace a file asks for the right to write its directory only; whoever made it read-only meant more than that.
+#[test]
+fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
+    let text = "[servers.a]\nurl = \"https://a.example/mcp\"\n";
+    let sandbox = Sandbox::new();
+    let file = sandbox.config(text);
+    let state = |file: &PathBuf| {
+        let meta = std::fs::metadata(file).unwrap();
+        (read(file), meta.ino(), meta.permissions().mode() & 0o777)
+    };
+    let set_mode = |file: &PathBuf, mode| std::fs::set_permissions(file, PermissionsExt::from_mode(mode)).unwrap();
+    set_mode(&file, 0o444);
+    let before = state(&file);
+    sandbox.file("other.json", "{\"mcpServers\": {\"b\": {\"url\": \"https://b.example/mcp\"}}}");
+    let editor = sandbox.script("editor", "touch edited");
+    let refused = |words: &[&str]| {
+        let run = sandbox.mcpipe(["config"]).args(words.iter().copied()).env("EDITOR", editor.as_os_str()).run();
+        run.exits(3).prints("");
+        run.stderr().to_owned()
+    };
+    let changes = [
+        &["add", "b", "https://b.example/mcp"][..],
+        &["add", "a", "https://b.example/mcp", "--force"],
+        // Nobody waits for a server that could not be added anyway.
+        &["add", "b", "http://127.0.0.1:1/mcp", "--check"],
+        &["remove", "a"],
+        &["rename", "a", "b"],
+        &["import", "other.json", "--yes"],
+        &["edit"],
+    ];
+    for words in changes {
+        assert_eq!(
+            refused(words),
+            "mcpipe: error: cannot change ~/.config/mcpipe/config.toml\n  it is read-only\n\
+             hint: make it writable: chmod u+w ~/.config/mcpipe/config.toml\n",
+            "{words:?}"
+        );
+        assert_eq!(state(&file), before, "{words:?}");
+    }
+    assert!(!sandbox.work().join("edited").exists());
+    // What changes nothing goes on.
+    sandbox.mcpipe(["config", "check"]).run().exits(0);
+    sandbox.mcpipe(["config", "add", "b", "https://b.example/mcp", "--dry-run"]).run().exits(0);
+    sandbox.mcpipe(["config", "import", "other.json"]).run().exits(0);
+    // Behind a link it is the file that counts.
+    let real = sandbox.path().join("home/dot files.toml");
+    std::fs::rename(&file, &real).unwrap();
+    symlink("../../dot files.toml", &file).unwrap();
+    assert_eq!(
+        refused(&["remove", "a"]),
+        "mcpipe: error: cannot change ~/.config/mcpipe/config.toml\n  it leads to ~/dot files.toml, which is read-only\n\
+         hint: make it writable: chmod u+w ~/'dot files.toml'\n"
+    );
+    assert_eq!(state(&real), before);
+    set_mode(&real, 0o644);
+    sandbox.mcpipe(["config", "remove", "a"]).run().exits(0);
+    assert_eq!((read(&real).as_str(), std::fs::symlink_metadata(&file).unwrap().is_symlink()), ("", true));
+}
+
+#[test]
+fn what_is_trusted_is_not_changed_while_it_is_read_only() {
+    let sandbox = Sandbox::new();
+    let project = sandbox.file(".mcpipe.toml", "[servers.a]\ncommand = \"sh\"\n");
+    let editor = sandbox.script("editor", "echo >> \"$1\"");
+    let run =
+        |words: &[&str]| sandbox.mcpipe(["config"]).args(words.iter().copied()).env("EDITOR", editor.as_os_str()).run();
+    // The project's own file is not what trusting writes.
+    std::fs::set_permissions(&project, PermissionsExt::from_mode(0o400)).unwrap();
+    run(&["trust", "--yes"]).exits(0);
+    std::fs::set_permissions(&project, PermissionsExt::from_mode(0o600)).unwrap();
+    let store = sandbox.path().join("home/.local/state/mcpipe/trust.json");
+    std::fs::set_permissions(&store, PermissionsExt::from_mode(0o400)).unwrap();
+    let before = (read(&project), read(&store));
+    sandbox.file("sub/.mcp.json", "{\"mcpServers\": {}}");
+    for words in [
+        &["trust", "--revoke"][..],
+        &["trust", "--yes", "sub/.mcp.json"],
+        // It is trusted, and would not be any more.
+        &["add", "b", "https://b.example/mcp", "--project"],
+        &["edit", "--project"],
+    ] {
+        let refused = run(words);
+        assert_eq!(
+            refused.exits(3).prints("").stderr(),
+            "mcpipe: error: cannot change ~/.local/state/mcpipe/trust.json\n  it is read-only\n\
+             hint: make it writable: chmod u+w ~/.local/state/mcpipe/trust.json\n",
+            "{words:?}"
+        );
+        assert_eq!((read(&project), read(&store)), before, "{words:?}");
+    }
+}
+
+#[test]
+fn help_version_and_config_work_while_a_file_is_broken() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.a]\nurl = \"https://a.example/\"\n\n[servers.b\n");
+    for words in [
+        &["--help"][..],
+        &["--version"],
+        &["config", "--help"],
+        &["list", "--help"],
+        &["completions", "bash"],
+        &["man"],
+        &["config", "schema"],
+    ] {
+        sandbox.mcpipe(words.iter().copied()).run().succeeds();
+    }
+    let shown = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).run().snapshot();
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: ~/.config/mcpipe/config.toml:4:11: this is not TOML
+          unclosed table, expected `]`
+    "#]]
+    .assert_eq(&shown(&["config", "list"]));
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tfaulty
+    "#]]
+    .assert_eq(&shown(&["config", "path"]));
+    expect![[r#"
+        exit: 3
+        --- stdout
+        fault\t~/.config/mcpipe/config.toml:4:11\tthis is not TOML: unclosed table, expected `]`
+        --- stderr
+        mcpipe: error: 1 fault in 1 file and 0 servers
+    "#]]
+    .assert_eq(&shown(&["config", "check"]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: ~/.config/mcpipe/config.toml:4:11: this is not TOML
+          unclosed table, expected `]`
+    "#]]
+    .assert_eq(&shown(&["config", "get", "a"]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        {"error":{"class":"config","code":3,"message":"~/.config/mcpipe/config.toml:4:11: this is not TOML","causes":["unclosed table, expected `]`"],"hint":null,"server":null,"rpc":null}}
+    "#]].assert_eq(&shown(&["list", "a", "--json"]));
+    // What needs no configuration does not look at it.
+    let server = Mcp::modern().http();
+    sandbox.mcpipe(["list", &server.url("/mcp")]).run().exits(0);
+    sandbox.mcpipe(["config", "secret", "list"]).run().exits(0);
+    // Rubbish in the project does not take the user's own servers away from `config`.
+    sandbox.config("[servers.a]\nurl = \"https://a.example/\"\n");
+    sandbox.file(".mcp.json", b"\xff\xfe{");
+    let list = sandbox.mcpipe(["config", "list", "--json"]).run();
+    assert_eq!(list.exits(3).json()["servers"][0]["name"], json!("a"));
+    list.stderr_contains(".mcp.json:1: the file is not UTF-8 text");
+}
+
+#[test]
+fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
+    let server = Mcp::modern().http();
+    for (name, text, fault) in [
+        (".mcp.json", "{\"mcpServers\": {},}", ".mcp.json:1:19: this is not JSON"),
+        (".mcp.json", "[]", ".mcp.json:1: the file must hold an object"),
+        (".mcpipe.toml", "[servers\n", ".mcpipe.toml:1:9: this is not TOML"),
+        (".mcpipe.toml", "serverz = 1\n", ".mcpipe.toml:1: unknown key 'serverz'"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.config(&format!("[servers.mine]\nurl = \"{}\"\n", server.url("/mcp")));
+        sandbox.file(name, text);
+        let run = sandbox.mcpipe(["call", "mine", "echo", "text=hi"]).run();
+        assert_eq!(run.exits(0).stdout(), "hi\n");
+        run.stderr_contains("mcpipe: warning: ").stderr_contains(fault).stderr_contains("the file is passed over");
+        let run = sandbox.mcpipe(["list"]).run();
+        assert!(run.exits(0).stdout().starts_with("mine\t"), "{run:?}");
+        run.stderr_contains(fault);
+        // What may be in it is said with its fault.
+        let run = sandbox.mcpipe(["call", "theirs", "echo"]).run();
+        run.exits(3).stderr_contains("no server named 'theirs' is configured").stderr_contains(fault);
+        sandbox.mcpipe(["config", "check"]).run().exits(3);
+    }
+}
+
+#[test]
+fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
+    let sandbox = Sandbox::new();
+    let fault = |entry: &str| {
+        sandbox.config(&format!("# one\n[servers.a]\n{entry}\n"));
+        let run = sandbox.mcpipe(["list", "a"]).run();
+        let error = run.exits(3).stderr().lines().next().unwrap().to_owned();
+        error.replacen("mcpipe: error: ~/.config/mcpipe/config.toml:", "", 1)
+    };
+    expect!["3: unknown key 'ulr' in [servers.a]; did you mean 'url'?"].assert_eq(&fault("ulr = 'https://a/'"));
+    expect!["3: 'url' in [servers.a] must be a string, and is a whole number"].assert_eq(&fault("url = 5"));
+    expect!["3: 'url' in [servers.a] is empty"].assert_eq(&fault("url = ''"));
+    expect!["4: 'insecure' in [servers.a] must be true or false, and is a string"]
+        .assert_eq(&fault("url = 'https://a/'\ninsecure = 'yes'"));
+    expect!["4: 'transport' in [servers.a] must be one of auto, http, sse, and is 'htpp'; did you mean 'http'?"]
+        .assert_eq(&fault("url = 'https://a/'\ntransport = 'htpp'"));
+    expect!["4: 'headers' in [servers.a] must hold strings only, and 'A' is a whole number: put it in quotes"]
+        .assert_eq(&fault("url = 'https://a/'\nheaders = { A = 1 }"));
+    expect!["4: 'args' in [servers.a] must be an array of strings, and is a string"]
+        .assert_eq(&fault("command = 'sh'\nargs = 'x'"));
+    expect!["4: 'args' in [servers.a] must hold strings only, and here is a whole number"]
+        .assert_eq(&fault("command = 'sh'\nargs = ['x', 1]"));
+    expect!["4: 'headers' in [servers.a] is for a URL, and this is a command"]
+        .assert_eq(&fault("command = 'sh'\nheaders = { A = 'b' }"));
+    expect!["4: unknown key 'client_idd' in [servers.a.auth]; did you mean 'client_id'?"]
+        .assert_eq(&fault("url = 'https://a/'\nauth = { client_idd = 'x' }"));
+    expect!["4: 'redirect_port' in [servers.a.auth] must be from 1 to 65535, and is 70000"]
+        .assert_eq(&fault("url = 'https://a/'\nauth = { redirect_port = 70000 }"));
+    expect!["3: 'url' in [servers.a] cannot be read: '${' is never closed by '}'"]
+        .assert_eq(&fault("url = 'https://a/${'"));
+    expect!["3: 'url' in [servers.a] cannot be read: '${env:A}' is none of ${VAR}, ${VAR:-default}, ${keychain:NAME} and ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
+    expect!["3: the variable A is not set, and 'url' in [servers.a] refers to it"]
+        .assert_eq(&fault("url = 'https://a/${A}'"));
+    expect!["3: 'timeout' in [servers.a] is no time: use a number and ms, s, m or h, such as 500ms, 30s or 2m"]
+        .assert_eq(&fault("timeout = '3 fortnights'\nurl = 'https://a/'"));
+    expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, and is 'yes'"]
+        .assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));
+}

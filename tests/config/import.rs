@@ -1,0 +1,371 @@
+//! `config import`: every client's file at its real place, read by the real binary.
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::pty::TerminalStreams;
+use crate::support::{Mcp, Sandbox};
+
+/// The clients, where each keeps its file on this system, and a file as it writes it.
+const CLIENTS: &[(&str, &str, &str)] = &[
+    ("claude-code", ".claude.json", "claude-code.json"),
+    ("claude-desktop", ".config/Claude/claude_desktop_config.json", "claude-desktop.json"),
+    ("cursor", ".cursor/mcp.json", "cursor.json"),
+    ("vscode", ".config/Code/User/mcp.json", "vscode.json"),
+    ("codex", ".codex/config.toml", "codex.toml"),
+    ("windsurf", ".codeium/windsurf/mcp_config.json", "windsurf.json"),
+    ("gemini", ".gemini/settings.json", "gemini.json"),
+    ("opencode", ".config/opencode/opencode.json", "opencode.jsonc"),
+    ("zed", ".config/zed/settings.json", "zed.json"),
+    ("mcporter", ".mcporter/mcporter.json", "mcporter.jsonc"),
+];
+
+fn fixture(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name)).unwrap()
+}
+
+fn put(sandbox: &Sandbox, path: &str, text: &str) -> PathBuf {
+    let path = sandbox.path().join("home").join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn names(document: &Value, action: &str) -> Vec<String> {
+    let steps = document["servers"].as_array().unwrap().iter().filter(|step| step["action"] == action);
+    steps.map(|step| step["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn user_file(sandbox: &Sandbox) -> PathBuf {
+    sandbox.path().join("home/.config/mcpipe/config.toml")
+}
+
+#[test]
+fn every_client_is_read_at_its_real_place() {
+    let mut found = Vec::new();
+    for (client, path, file) in CLIENTS {
+        let sandbox = Sandbox::new();
+        let path = put(&sandbox, path, &fixture(file));
+        let before = std::fs::read(&path).unwrap();
+        let dry = sandbox.mcpipe(["config", "import", client, "--json"]).run();
+        let document = dry.exits(0).json();
+        assert_eq!(document["written"], false);
+        assert!(!user_file(&sandbox).exists(), "{client}: nothing is written unasked");
+        let added = names(&document, "add");
+        found.push(format!("{client}: {}", added.join(" ")));
+        let run = sandbox.mcpipe(["config", "import", client, "--yes", "--json"]).run();
+        assert_eq!((run.exits(0).json()["written"].clone(), names(&run.json(), "add")), (json!(true), added.clone()));
+        let list = sandbox.mcpipe(["config", "list", "--json"]).run().exits(0).json();
+        let mut configured: Vec<&str> =
+            list["servers"].as_array().unwrap().iter().map(|server| server["name"].as_str().unwrap()).collect();
+        // Variables and directories of the other client's are not here; nothing else is amiss.
+        let unset = |fault: &Value| {
+            let message = fault["message"].as_str().unwrap();
+            message.contains(" is not set") || message.starts_with("the server cannot be started: the directory ")
+        };
+        let faults = |server: &&Value| server["faults"].as_array().unwrap().iter().any(|fault| !unset(fault));
+        let faulty: Vec<&Value> = list["servers"].as_array().unwrap().iter().filter(faults).collect();
+        assert!(faulty.is_empty(), "{client}: {faulty:#?}");
+        let mut wanted: Vec<&str> = added.iter().map(String::as_str).collect();
+        configured.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(configured, wanted, "{client}");
+        // Again, it is all there; and the client's own file was only read.
+        let again = sandbox.mcpipe(["config", "import", client, "--yes", "--json"]).run().exits(0).json();
+        assert_eq!((names(&again, "add"), names(&again, "same")), (Vec::new(), added), "{client}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+    expect![[r#"
+        claude-code: github local-files old login
+        claude-desktop: filesystem weather bridge
+        cursor: docs remote intranet
+        vscode: github cloud
+        codex: files figma inline
+        windsurf: remote git
+        gemini: python http sse google both
+        opencode: everything context plain
+        zed: custom older http ssh
+        mcporter: linear snake line array login"#]]
+    .assert_eq(&found.join("\n"));
+}
+
+#[test]
+fn all_clients_at_once_share_names_without_losing_an_entry() {
+    let sandbox = Sandbox::new();
+    for (_, path, file) in CLIENTS {
+        put(&sandbox, path, &fixture(file));
+    }
+    sandbox.config("[servers.github]\nurl = \"https://mine.example/mcp\" # kept\n");
+    let document = sandbox.mcpipe(["config", "import", "--yes", "--json"]).run().exits(0).json();
+    assert_eq!(document["files"].as_array().unwrap().len(), CLIENTS.len());
+    let all = names(&document, "add");
+    let mut unique = all.clone();
+    unique.sort();
+    unique.dedup();
+    assert_eq!(all.len(), unique.len(), "every entry has a name of its own: {all:?}");
+    assert!(!names(&document, "conflict").is_empty(), "what is configured already is not replaced");
+    let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
+    assert!(text.starts_with("[servers.github]\nurl = \"https://mine.example/mcp\" # kept\n"), "{text}");
+    let list = sandbox.mcpipe(["config", "list"]).run();
+    assert_eq!(list.exits(0).stdout().lines().count(), all.len() + 1);
+}
+
+const HOSTILE: &str = r#"{"mcpServers": {
+  "docs": {"command": "npx", "args": ["-y", "docs; rm -rf ~\u001b[2K\u202e", "--token", "t0k-value"], "env": {"API_KEY": "s3cret-value"}},
+  "web": {"url": "https://web.example/mcp", "headers": {"Authorization": "Bearer s3cret-value"}, "disabled": true},
+  "cmd": {"command": "true", "env": {"A": "${command:touch ran}", "B": "${keychain:MINE}"}},
+  "odd": {"args": []}
+}}"#;
+
+#[test]
+fn the_whole_command_is_visible_and_secrets_are_not() {
+    let sandbox = Sandbox::new();
+    put(&sandbox, ".cursor/mcp.json", HOSTILE);
+    let run = sandbox.mcpipe(["config", "import", "cursor"]).run();
+    run.hides("s3cret").hides("t0k").hides("\u{1b}").hides("\u{202e}");
+    expect![[r#"
+        exit: 0
+        --- stdout
+        Cursor, ~/.cursor/mcp.json
+
+          docs   new
+            runs  npx -y 'docs; rm -rf ~\u{1b}[2K\u{202e}' --token [redacted]
+            env.API_KEY = "[redacted]"
+            secret: env.API_KEY stands here as text
+            secret: args[3] stands here as text
+
+          web   new
+            at    https://web.example/mcp
+            headers.Authorization = "Bearer [redacted]"
+            disabled = true
+            secret: headers.Authorization stands here as text
+
+          cmd   new
+            runs  true
+            env.A = "$${command:touch ran}"
+            env.B = "$${keychain:MINE}"
+            note: '${command:touch ran}' cannot be expanded here and stays text
+            note: '${keychain:MINE}' cannot be expanded here and stays text
+        --- stderr
+        nothing is written; --yes writes 3 servers to ~/.config/mcpipe/config.toml
+        2 hold secrets as text; --secrets keychain (or variables) puts references in their place
+        ~/.cursor/mcp.json:5: 'odd' cannot be taken over: it has neither a URL nor a command
+    "#]]
+    .assert_eq(&run.snapshot());
+    let json = sandbox.mcpipe(["config", "import", "cursor", "--json"]).run();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        {"file":"[ROOT]/home/.config/mcpipe/config.toml","written":false,"files":[{"client":"cursor","file":"[ROOT]/home/.cursor/mcp.json","servers":4}],"servers":[{"name":"docs","original_name":"docs","from":"Cursor, ~/.cursor/mcp.json","line":2,"project":null,"action":"add","at":null,"reason":null,"disabled":false,"command_line":"npx -y 'docs; rm -rf ~\u001b[2K<202E>' --token [redacted]","settings":["env.API_KEY = \"[redacted]\""],"notes":[],"secrets":[{"place":"env.API_KEY","name":"API_KEY","reference":null},{"place":"args[3]","name":"DOCS_TOKEN","reference":null}]},{"name":"web","original_name":"web","from":"Cursor, ~/.cursor/mcp.json","line":3,"project":null,"action":"add","at":null,"reason":null,"disabled":true,"url":"https://web.example/mcp","settings":["headers.Authorization = \"Bearer [redacted]\"","disabled = true"],"notes":[],"secrets":[{"place":"headers.Authorization","name":"WEB_TOKEN","reference":null}]},{"name":"cmd","original_name":"cmd","from":"Cursor, ~/.cursor/mcp.json","line":4,"project":null,"action":"add","at":null,"reason":null,"disabled":false,"command_line":"true","settings":["env.A = \"$${command:touch ran}\"","env.B = \"$${keychain:MINE}\""],"notes":["'${command:touch ran}' cannot be expanded here and stays text","'${keychain:MINE}' cannot be expanded here and stays text"],"secrets":[]}],"problems":["~/.cursor/mcp.json:5: 'odd' cannot be taken over: it has neither a URL nor a command"]}
+    "#]].assert_eq(&json.hides("s3cret").snapshot().replace('\u{202e}', "<202E>"));
+    // Quiet or not, what would be written is said on stdout.
+    sandbox.mcpipe(["config", "import", "cursor", "-q"]).run().exits(0).stdout_contains("runs  npx -y 'docs; rm -rf ~");
+}
+
+#[test]
+fn text_of_another_client_never_becomes_a_reference_of_ours() {
+    let sandbox = Sandbox::new();
+    put(&sandbox, ".cursor/mcp.json", HOSTILE);
+    let run = sandbox.mcpipe(["config", "import", "cursor", "--only", "cmd", "--yes"]).run();
+    run.exits(0).stdout_contains("note: '${command:touch ran}' cannot be expanded here and stays text");
+    let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
+    assert!(text.contains(r#"env = { A = "$${command:touch ran}", B = "$${keychain:MINE}" }"#), "{text}");
+    sandbox.mcpipe(["list", "cmd"]).run().exits(5);
+    assert!(!sandbox.work().join("ran").exists());
+}
+
+#[test]
+fn secrets_go_where_they_are_told_to() {
+    let server = Mcp::modern().http();
+    let file = format!(
+        r#"{{"mcpServers": {{"api": {{"url": {:?}, "headers": {{"Authorization": "Bearer s3cret-value"}}}},
+            "two": {{"command": "true", "env": {{"API_TOKEN": "an0ther-value"}}}}}}}}"#,
+        server.url("/mcp")
+    );
+    let world = || {
+        let sandbox = Sandbox::new();
+        sandbox.config("[defaults]\ncredential_store = \"file\"\n");
+        put(&sandbox, ".cursor/mcp.json", &file);
+        sandbox
+    };
+    let import = |sandbox: &Sandbox, words: &[&str]| {
+        let run = sandbox.mcpipe(["config", "import", "cursor"]).args(words.iter().copied()).run();
+        run.exits(0).hides("s3cret").hides("an0ther");
+        run.stderr().replace(sandbox.path().to_str().unwrap(), "[ROOT]")
+    };
+    let text = |sandbox: &Sandbox| std::fs::read_to_string(user_file(sandbox)).unwrap();
+
+    let sandbox = world();
+    expect![[r#"
+        2 servers written to ~/.config/mcpipe/config.toml
+        2 hold secrets as text; --secrets keychain (or variables) puts references in their place
+    "#]]
+    .assert_eq(&import(&sandbox, &["--yes"]));
+    assert!(text(&sandbox).contains("Bearer s3cret-value"), "what nobody asked to move is kept");
+
+    let sandbox = world();
+    expect![[r#"
+        2 servers written to ~/.config/mcpipe/config.toml
+        set API_TOKEN: its value is headers.Authorization of 'api' in Cursor, ~/.cursor/mcp.json
+        set TWO_API_TOKEN: its value is env.API_TOKEN of 'two' in Cursor, ~/.cursor/mcp.json
+    "#]]
+    .assert_eq(&import(&sandbox, &["--yes", "--secrets", "variables"]));
+    assert!(text(&sandbox).contains("headers = { Authorization = \"Bearer ${API_TOKEN}\" }"), "{}", text(&sandbox));
+    assert!(!text(&sandbox).contains("s3cret"));
+    sandbox.mcpipe(["list", "api"]).env("API_TOKEN", "from-variable").run().exits(0);
+    assert_eq!(server.requests()[0].header("authorization"), Some("Bearer from-variable"));
+
+    let sandbox = world();
+    let before = text(&sandbox);
+    import(&sandbox, &["--dry-run", "--secrets", "keychain"]);
+    assert_eq!(text(&sandbox), before);
+    assert_eq!(sandbox.mcpipe(["config", "secret", "list"]).run().stdout(), "");
+    expect![[r#"
+        stored 'API_TOKEN' in [ROOT]/home/.local/share/mcpipe/credentials.json
+        stored 'TWO_API_TOKEN' in [ROOT]/home/.local/share/mcpipe/credentials.json
+        2 servers written to ~/.config/mcpipe/config.toml
+    "#]]
+    .assert_eq(&import(&sandbox, &["--yes", "--secrets", "keychain"]));
+    assert!(
+        text(&sandbox).contains("headers = { Authorization = \"Bearer ${keychain:API_TOKEN}\" }"),
+        "{}",
+        text(&sandbox)
+    );
+    sandbox.mcpipe(["list", "api"]).run().exits(0);
+    assert_eq!(server.requests().last().unwrap().header("authorization"), Some("Bearer s3cret-value"));
+    let list = sandbox.mcpipe(["config", "secret", "list", "--json"]).run().json();
+    let secrets: Vec<(&Value, &Value)> =
+        list["secrets"].as_array().unwrap().iter().map(|one| (&one["name"], &one["used_by"][0])).collect();
+    assert_eq!(secrets, [(&json!("API_TOKEN"), &json!("api")), (&json!("TWO_API_TOKEN"), &json!("two"))]);
+}
+
+#[test]
+fn a_person_agrees_or_nothing_is_written() {
+    for (answer, code) in [("n", 8), ("y", 0)] {
+        let sandbox = Sandbox::new();
+        put(&sandbox, ".cursor/mcp.json", HOSTILE);
+        let mut terminal =
+            sandbox.mcpipe(["config", "import", "cursor", "--only", "docs"]).at_terminal(TerminalStreams::ALL);
+        terminal
+            .wait_for("Write 1 server to ~/.config/mcpipe/config.toml?")
+            .wait_for("go on? [y/N] ")
+            .type_keys(&format!("{answer}\r"));
+        let seen = terminal.wait();
+        seen.exits(code);
+        assert!(
+            seen.final_screen().contains("runs  npx -y 'docs; rm -rf ~\\u{1b}[2K\\u{202e}' --token [redacted]"),
+            "{}",
+            seen.final_screen()
+        );
+        assert_eq!(user_file(&sandbox).exists(), code == 0);
+    }
+}
+
+#[test]
+fn failures_say_what_was_looked_for() {
+    let sandbox = Sandbox::new();
+    let import = |words: &[&str]| sandbox.mcpipe(["config", "import"]).args(words.iter().copied()).run().snapshot();
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: no other client has MCP servers set up here
+        hint: name a file: mcpipe config import FILE
+    "#]]
+    .assert_eq(&import(&[]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: Cursor has no MCP servers set up here
+          looked at ~/.cursor/mcp.json
+        hint: name its file: mcpipe config import FILE
+    "#]]
+    .assert_eq(&import(&["cursor"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: 'curser' is neither a client mcpipe can import from nor a file
+        hint: did you mean 'cursor'?
+    "#]]
+    .assert_eq(&import(&["curser"]));
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: [ROOT]/work/gone.json: the configuration file cannot be read
+          No such file or directory (os error 2)
+    "#]]
+    .assert_eq(&import(&["./gone.json"]));
+    sandbox.file("empty.json", "{\"a\": 1}");
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: there are no MCP servers in [ROOT]/work/empty.json
+          it has none of mcpServers, servers, mcp, mcp_servers and context_servers
+    "#]]
+    .assert_eq(&import(&["empty.json"]));
+    put(&sandbox, ".cursor/mcp.json", "{\"mcpServers\": {,}}");
+    put(&sandbox, ".gemini/settings.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
+    expect![[r#"
+        exit: 3
+        --- stderr
+        there is nothing to write
+        mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
+          Unexpected token in object
+    "#]]
+    .assert_eq(&import(&["cursor"]));
+    // One broken file does not keep the others from being taken over, and is not passed over either.
+    expect![[r#"
+        exit: 3
+        --- stdout
+        Gemini CLI, ~/.gemini/settings.json
+
+          x   new
+            runs  x
+        --- stderr
+        1 server written to ~/.config/mcpipe/config.toml
+        mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
+          Unexpected token in object
+    "#]]
+    .assert_eq(&import(&["--yes"]));
+    assert!(user_file(&sandbox).exists());
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: there is no server 'y' to import
+        hint: did you mean 'x'?
+    "#]]
+    .assert_eq(&import(&["gemini", "--only", "y"]));
+    expect![[r#"
+        exit: 2
+        --- stderr
+        mcpipe: error: invalid value 'vault' for '--secrets <WHERE>' [possible values: keep, variables, keychain]
+        hint: see mcpipe config import --help
+    "#]]
+    .assert_eq(&import(&["gemini", "--secrets", "vault"]));
+}
+
+#[test]
+fn names_that_are_taken_are_shown_and_replaced_only_by_force() {
+    let sandbox = Sandbox::new();
+    sandbox.config("# mine\n[servers.x]\nurl = \"https://mine.example/\"\n");
+    put(&sandbox, ".gemini/settings.json", r#"{"mcpServers": {"x": {"command": "theirs"}}}"#);
+    expect![[r#"
+        exit: 0
+        --- stdout
+        Gemini CLI, ~/.gemini/settings.json
+
+          x   left out: another server has its name at ~/.config/mcpipe/config.toml:2
+            runs  theirs
+        --- stderr
+        there is nothing to write
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "import", "gemini", "--yes"]).run().snapshot());
+    let run = sandbox.mcpipe(["config", "import", "gemini", "--yes", "--force"]).run();
+    run.exits(0).stdout_contains("x   replaces the one at ~/.config/mcpipe/config.toml:2");
+    let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
+    assert_eq!(
+        text,
+        "# mine\n\n# Imported from Gemini CLI, ~/.gemini/settings.json\n[servers.x]\ncommand = \"theirs\"\n"
+    );
+}

@@ -1,0 +1,10 @@
+//! The configuration, its commands and imports.
+
+mod commands;
+mod edit_commands;
+mod files;
+mod import;
+mod policy;
+mod secrets;
+mod secrets_terminal;
+mod trust;

@@ -1,0 +1,6 @@
+//! `list`: one server, all servers, example calls, forms for model APIs.
+
+mod all_servers;
+mod contents;
+mod example_calls;
+mod model_formats;

@@ -1,0 +1,112 @@
+//! What a server does not offer, or not to us: it is not asked for, and that is said in so many words.
+
+use serde_json::json;
+
+use crate::support::pty::TerminalStreams;
+use crate::support::{Mcp, Request, Sandbox};
+
+/// ERA-18: of a legacy server only what it declared is asked for.
+#[test]
+fn what_an_old_server_did_not_declare_is_not_asked_for() {
+    let cases: [(&[&str], &str, &str); 3] = [
+        (&["read", "demo://hello"], "resources/read", "the server offers no resources"),
+        (&["prompt", "greet", "who=you"], "prompts/get", "the server offers no prompts"),
+        (&["call", "fail", "--no-validate"], "tools/call", "the server offers no tools"),
+    ];
+    for (words, method, said) in cases {
+        let sandbox = Sandbox::new();
+        let run = |target: &str| sandbox.mcpipe([words[0], target]).args(&words[1..]).run();
+        let bare = || Mcp::legacy("2025-11-25").capabilities(json!({}));
+        let server = bare().stdio();
+        let target = server.target();
+        let hint = format!("hint: see what it offers: mcpipe list '{target}' --all");
+        run(&target)
+            .exits(1)
+            .prints("")
+            .stderr_contains(&format!("error: {said}"))
+            .stderr_contains(&hint)
+            .hides("code -32");
+        assert!(!server.single_process().methods().contains(&method.to_owned()));
+        let server = bare().http();
+        run(&server.url("/mcp")).exits(1).prints("").stderr_contains(said);
+        // Of a configured server, the command says where it is configured.
+        let file = sandbox.file("my own.toml", format!("servers.srv.url = {:?}\n", server.url("/mcp")));
+        let named = sandbox.mcpipe([words[0], "srv"]).args(&words[1..]).arg("--config").arg(&file).run();
+        let hint = format!("see what it offers: mcpipe list srv --all --config '{}'", file.display());
+        named.exits(1).prints("");
+        assert_eq!(named.stderr(), format!("mcpipe: error: {said}\nhint: {hint}\n"));
+        // The probe for the era is another matter: that was before anything could be declared.
+        let asked = |request: &Request| request.rpc_method() == method && request.header("mcp-method").is_none();
+        assert!(!server.requests().iter().any(asked), "{:?}", server.exchanges());
+    }
+}
+
+#[test]
+fn a_line_of_a_batch_is_told_the_same() {
+    let server = Mcp::legacy("2025-11-25").capabilities(json!({"resources": {}})).stdio();
+    let words = ["call", &server.target(), "--batch", "-", "--no-validate", "--jq", ".error.message"];
+    let run = Sandbox::new().mcpipe(words).stdin("{\"tool\":\"fail\"}\n{\"tool\":\"fail\"}\n").run();
+    run.exits(1).prints("the server offers no tools\nthe server offers no tools\n");
+    assert!(!server.single_process().methods().contains(&"tools/call".to_owned()));
+}
+
+/// One that says nothing at all about what it can do may do anything.
+#[test]
+fn a_server_that_declares_nothing_at_all_is_asked() {
+    let result = json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "x", "version": "1"}});
+    let server = Mcp::legacy("2025-06-18").on("initialize", move |call| call.result(result.clone())).stdio();
+    Sandbox::new().mcpipe(["read", &server.target(), "demo://hello"]).run().succeeds().prints("hello\n");
+}
+
+/// The modern era declares nothing beforehand: its refusal is told in the same words, its own kept as the cause.
+#[test]
+fn a_server_without_the_method_offers_no_such_thing() {
+    let cases: [(&[&str], &str, &str); 2] = [
+        (&["read", "demo://hello"], "resources/read", "the server offers no resources"),
+        (&["prompt", "greet", "who=you"], "prompts/get", "the server offers no prompts"),
+    ];
+    for (words, method, said) in cases {
+        let sandbox = Sandbox::new();
+        for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+            let server = mcp.on(method, |call| call.error(-32601, "Method not found")).stdio();
+            let run = sandbox.mcpipe([words[0], &server.target()]).args(&words[1..]).run();
+            run.exits(1)
+                .prints("")
+                .stderr_contains(said)
+                .stderr_contains(&format!("{method}: Method not found (code -32601)"));
+            let json = sandbox.mcpipe([words[0], &server.target(), "--json"]).args(&words[1..]).run();
+            assert_eq!(json.json_error()["rpc"]["code"], -32601);
+        }
+        let server = Mcp::modern().on(method, |call| call.error(-32601, "Method not found")).http();
+        let run = sandbox.mcpipe([words[0], &server.url("/mcp")]).args(&words[1..]).run();
+        run.exits(1).stderr_contains(said).stderr_contains("Method not found (code -32601)");
+    }
+    // What is not there is something else, whatever its code.
+    let server = Mcp::modern().on("prompts/get", |call| call.error(-32601, "Unknown prompt: greet")).stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=you"]).run();
+    run.exits(1).stderr_contains("Unknown prompt: greet").hides("offers no prompts");
+}
+
+/// Some tools are shown only to a client that can answer what they ask.
+#[test]
+fn a_missing_tool_error_names_undeclared_capabilities() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let call = |words: &[&str]| sandbox.mcpipe(["call", &target, "ask_me"]).args(words.to_vec());
+    let some = "some servers show a tool only to a client that offers";
+    call(&[]).run().exits(1).stderr_contains(&format!("({some} --elicit or --sampling-command or --root)\n"));
+    call(&["--elicit", "accept"]).run().exits(1).stderr_contains(&format!("{some} --sampling-command or --root)\n"));
+    call(&["--sampling-command", "cat", "--root", "."]).run().exits(1).stderr_contains(&format!("{some} --elicit)\n"));
+    let all = ["--elicit", "accept", "--sampling-command", "cat", "--root", "."];
+    call(&all).run().exits(1).stderr_contains("hint: see its tools: mcpipe list").hides("some servers");
+    let seen = call(&["--root", ".", "--color", "never"]).at_terminal(TerminalStreams::ALL).wait();
+    let screen = seen.exits(1).final_screen().replace("\r\n", "\n");
+    assert!(screen.contains(&format!("{some} --sampling-command")) && !screen.contains("--elicit"), "{screen}");
+    // A slip is a slip first, and nothing else at a terminal.
+    let slip = || sandbox.mcpipe(["call", &target, "ech", "--color", "never"]);
+    slip().run().exits(1).stderr_contains("hint: did you mean echo? (some servers");
+    let seen = slip().at_terminal(TerminalStreams::ALL).wait();
+    let screen = seen.exits(1).final_screen();
+    assert!(screen.contains("did you mean echo?") && !screen.contains("some servers"), "{screen}");
+}

@@ -1,0 +1,122 @@
+//! `--jq`: what it prints, what it refuses before anything is sent, and how it fails.
+
+use serde_json::json;
+
+use crate::support::pty::TerminalStreams;
+use crate::support::{Mcp, Sandbox, StdioServer};
+
+#[test]
+fn every_document_is_filtered() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::modern().stdio();
+    sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n", server.words()[0], server.words()[1]));
+    let filtered = |words: &[&str], expected: &str| {
+        sandbox.mcpipe(words).run().succeeds().prints(expected);
+    };
+    filtered(&["list", "s", "--jq", ".tools[].name"], "echo\nadd\nfail\nimage\nslow\n");
+    filtered(&["list", "s", "echo", "--jq", "[.name, .annotations.readOnlyHint]"], "[\"echo\",true]\n");
+    filtered(&["list", "s", "add", "--schema", "--jq", ".required"], "[\"a\",\"b\"]\n");
+    filtered(&["list", "s", "--info", "--jq", ".serverInfo.name"], "fake\n");
+    filtered(&["list", "--jq", ".servers[] | [.name, .state] | @tsv"], "s\tok\n");
+    filtered(&["call", "s", "add", "a=2", "b=3", "--jq", ".structuredContent.total + 1"], "6\n");
+    filtered(&["call", "s", "add", "a=2", "b=3", "--structured", "--jq", ".total"], "5\n");
+    filtered(&["call", "s", "echo", "text=a\nb", "--jq", ".content[0].text"], "a\nb\n");
+    filtered(&["call", "s", "echo", "text=x", "--dry-run", "--jq", ".params.arguments"], "{\"text\":\"x\"}\n");
+    filtered(&["read", "s", "demo://hello", "--jq", ".contents[].uri"], "demo://hello\n");
+    filtered(&["prompt", "s", "--jq", ".prompts | length > 0"], "true\n");
+    filtered(&["config", "list", "--jq", ".servers[].name"], "s\n");
+    filtered(&["list", "s", "--jq", "empty"], "");
+    filtered(&["--jq", ".tools | length", "list", "s"], "5\n");
+}
+
+/// A server whose tools answer with this text as the result, digit by digit.
+fn answering(result: impl std::fmt::Display + Send + Sync + 'static) -> StdioServer {
+    Mcp::modern()
+        .on("tools/call", move |call| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.id());
+            vec![crate::support::ServerAction::RawText(text)]
+        })
+        .stdio()
+}
+
+#[test]
+fn tol_06_numbers_and_order_survive_the_filter() {
+    let result = r#"{"content":[],"structuredContent":{"z":12345678901234567890123,"a":1.10,"e":1E400}}"#;
+    let server = answering(result);
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent"]).run();
+    run.exits(0).prints("{\"z\":12345678901234567890123,\"a\":1.10,\"e\":1E400}\n");
+}
+
+#[test]
+fn a_filter_that_is_none_is_refused_before_anything_is_sent() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::modern().http();
+    for (filter, why) in [(".a |", "expected term at its end"), ("nope(.)", "there is no filter 'nope'"), ("$x", "$x")]
+    {
+        let run = sandbox.mcpipe(["call", &server.url("/"), "echo", "text=x", "--jq", filter]).run();
+        run.exits(2).prints("").stderr_contains(why);
+        assert_eq!(run.json_error()["class"], "usage");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_filter_that_fails_says_so_after_what_it_printed() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::modern().stdio();
+    let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=x", "--jq", "1, .content.a"]).run();
+    run.exits(1).prints("1\n").stderr_contains("--jq: the filter failed on the result").stderr_contains("cannot index");
+    let halt = sandbox.mcpipe(["call", &server.target(), "echo", "text=x", "--jq", "1, halt, 2"]).run();
+    halt.succeeds().prints("1\n");
+}
+
+#[test]
+fn a_failed_tool_is_filtered_too_and_a_failure_is_one_line_of_json() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::modern().stdio();
+    let failed = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".isError"]).run();
+    failed.exits(1).prints("true\n");
+    let unknown = sandbox.mcpipe(["call", &server.target(), "nope", "--jq", "."]).run();
+    unknown.exits(1).prints("");
+    assert_eq!(unknown.json_error()["class"], "failed");
+    let wrong = sandbox.mcpipe(["call", "--jq"]).run();
+    assert_eq!(wrong.exits(2).json_error()["class"], "usage");
+}
+
+#[test]
+fn sec_05_raw_strings_are_harmless_at_a_terminal() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::modern()
+        .on("tools/call", |call| call.result(json!({"content": [{"type": "text", "text": "a\u{1b}[2Jb"}]})))
+        .stdio();
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".content[0].text"]);
+    let seen = run.at_terminal(TerminalStreams::ALL).wait();
+    assert!(seen.screen.contains("a\\x1b[2Jb"), "{:?}", seen.screen);
+}
+
+#[test]
+fn what_a_filter_stumbled_over_is_told_in_brief() {
+    let long = "x".repeat(100_000);
+    let server = Mcp::modern()
+        .on("tools/call", move |call| call.result(json!({"content": [{"type": "text", "text": long}]})))
+        .stdio();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--jq", ".content.a"]).run();
+    run.exits(1).prints("");
+    let error = run.json_error();
+    assert_eq!(error["message"], "--jq: the filter failed on the result");
+    let cause = error["causes"][0].as_str().unwrap();
+    assert!(cause.starts_with("cannot index") && cause.ends_with('…') && cause.chars().count() < 210, "{cause}");
+}
+
+#[test]
+fn depth_and_a_negative_zero_survive_the_filter() {
+    let deep = format!("{}{}", "[".repeat(1100), "]".repeat(1100));
+    let result = format!(r#"{{"content":[],"structuredContent":{{"d":{deep},"z":[-0.0,0,-0e1]}}}}"#);
+    let server = answering(result);
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent.d | tojson"]).run();
+    run.exits(0).prints(&format!("{deep}\n"));
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent.z"]).run();
+    run.exits(0).prints("[-0.0,0,-0e1]\n");
+}

@@ -1,0 +1,8 @@
+//! What is printed, and on which stream.
+
+mod jq;
+mod notifications;
+mod redaction;
+mod save_to_file;
+mod standard_streams;
+mod tables_and_progress;

@@ -1,0 +1,195 @@
+//! Results into files: `--save` and `-o`, alone and beside `--json` and `--jq`; nothing is ignored in silence.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::mcp::PIXEL;
+use crate::support::{Mcp, Sandbox, StdioServer};
+
+/// The names of the files in a directory, sorted.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// What a server sent, as `--json` alone prints it.
+fn document(sandbox: &Sandbox, words: &[&str]) -> String {
+    sandbox.mcpipe(words).arg("--json").run().succeeds().stdout().to_owned()
+}
+
+#[test]
+fn a_call_saves_beside_its_json_document() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let plain = document(&sandbox, &["call", &target, "image"]);
+    let run = sandbox.mcpipe(["call", &target, "image", "--save", "out", "--json"]).run();
+    run.exits(0).prints(&plain);
+    assert_eq!(run.stderr(), "{\"saved\":\"out/image-1.png\"}\n");
+    assert!(std::fs::read(sandbox.work().join("out/image-1.png")).unwrap().starts_with(b"\x89PNG"));
+
+    let run = sandbox.mcpipe(["call", &target, "image", "--save", "two", "--jq", ".content[].type"]).run();
+    run.exits(0).prints("text\nimage\n");
+    assert_eq!(names(&sandbox.work().join("two")), ["image-1.png"]);
+    let quiet = sandbox.mcpipe(["call", &target, "image", "--save", "two", "--json", "-q"]).run();
+    quiet.exits(0).prints(&plain);
+    assert_eq!((quiet.stderr(), names(&sandbox.work().join("two")).len()), ("", 2));
+}
+
+/// A directory that was there when the call went out, and then a file is in its place: the tool has run, so that
+/// this is no slip of the command line, after which one would try again.
+#[test]
+fn a_result_is_printed_although_it_cannot_be_saved() {
+    let sandbox = Sandbox::new();
+    let place = sandbox.work().join("out");
+    let taken = place.clone();
+    let server = Mcp::modern().on("tools/call", move |call| {
+        std::fs::remove_dir(&taken).unwrap();
+        std::fs::write(&taken, "a file").unwrap();
+        let image = json!({"type": "image", "mimeType": "image/png", "data": PIXEL});
+        call.result(json!({"content": [{"type": "text", "text": "a pixel"}, image]}))
+    });
+    let server = server.stdio();
+    let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "out"]).run();
+    run.exits(74).stderr_contains("cannot make the directory 'out'");
+    run.prints("a pixel\n[image/png, 70 B; --save DIR writes it]\n");
+    std::fs::remove_file(&place).unwrap();
+    let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "out", "--json"]).run();
+    assert_eq!(run.exits(74).json()["content"][1]["data"], PIXEL);
+    assert_eq!(run.json_error()["class"], "output");
+}
+
+#[test]
+fn a_reading_saves_beside_its_json_document() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let one = document(&sandbox, &["read", &target, "demo://hello"]);
+    let run = sandbox.mcpipe(["read", &target, "demo://hello", "--save", "out", "--json"]).run();
+    run.exits(0).prints(&one);
+    assert_eq!(run.stderr(), "{\"saved\":\"out/hello.txt\"}\n");
+    let both = document(&sandbox, &["read", &target, "demo://hello", "demo://logo"]);
+    let run = sandbox.mcpipe(["read", &target, "demo://hello", "demo://logo", "--save", "both", "--json"]).run();
+    run.exits(0).prints(&both);
+    assert_eq!(names(&sandbox.work().join("both")), ["hello.txt", "logo.png"]);
+}
+
+#[test]
+fn the_document_goes_into_the_file_where_one_is_named() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let plain = document(&sandbox, &["read", &target, "demo://hello"]);
+    let content = |words: &[&str]| {
+        let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "f"]).args(words).run();
+        run.exits(0).prints("");
+        std::fs::read_to_string(sandbox.work().join("f")).unwrap()
+    };
+    assert_eq!(content(&[]), "hello\n");
+    assert_eq!(content(&["--json"]), plain);
+    assert_eq!(content(&["--jq", ".contents[].uri, 1"]), "demo://hello\n1\n");
+}
+
+#[test]
+fn a_dash_is_standard_output_and_never_a_file() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["read", &server.target(), "demo://hello", "-o", "-"]).run();
+    run.succeeds().prints("hello\n");
+    let several = sandbox.mcpipe(["read", &server.target(), "demo://hello", "demo://item/1", "-o", "-"]).run();
+    several.succeeds().prints("hello\nitem 1");
+    let trace = sandbox.mcpipe(["list", &server.target(), "--trace", "-"]).run();
+    trace.exits(2).prints("").stderr_contains("--trace").stderr_contains("-v");
+    assert!(!sandbox.work().join("-").exists());
+}
+
+#[test]
+fn what_does_not_go_into_a_file_is_refused_at_once_and_said_once() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["read", &target, "demo://hello", "demo://logo", "-o", "f"]).run();
+    run.exits(2).prints("");
+    assert_eq!(run.stderr().matches("mcpipe: error:").count(), 1, "{run:?}");
+    for words in [["-o", "f"], ["--save", "f"]] {
+        let run = sandbox.mcpipe(["read", &target]).args(words).run();
+        run.exits(2).prints("").stderr_contains("which resource?");
+    }
+    assert!(!sandbox.work().join("f").exists());
+    assert_eq!(server.processes().len(), 0, "nobody is asked");
+}
+
+#[test]
+fn structured_content_may_have_its_failures_as_json() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.target(), "add", "a=1", "b=2", "--structured", "--json"]).run();
+    run.succeeds().prints("{\"total\":3}\n");
+    let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=no", "--structured", "--json"]).run();
+    assert_eq!(run.exits(7).json_error()["class"], "protocol");
+    let run = sandbox.mcpipe(["call", &server.target(), "fail", "--structured", "--json"]).run();
+    assert_eq!(run.exits(1).json()["isError"], true);
+}
+
+/// Runs it with standard output on a disk that is full.
+fn on_a_full_disk(sandbox: &Sandbox, words: &[&str]) -> (Option<i32>, String) {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = sandbox.mcpipe(words);
+    let output = run.command(&[]).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_cannot_be_written_here_is_not_laid_at_the_servers_door() {
+    let server: StdioServer = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    for words in [&["call", &target, "echo", "text=x"][..], &["--help"], &["list", "--help"], &["man"]] {
+        let (code, complaint) = on_a_full_disk(&sandbox, words);
+        assert_eq!(code, Some(74), "{words:?}: {complaint}");
+        assert!(complaint.starts_with("mcpipe: error: cannot write to standard output\n"), "{complaint}");
+        assert!(complaint.contains("No space left"), "{complaint}");
+    }
+    let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/dev/full", "--json"]).run();
+    let error = run.exits(74).json_error();
+    assert_eq!((&error["class"], &error["code"]), (&json!("output"), &json!(74)));
+    // A name that cannot be a file is a slip of the command line.
+    let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/nowhere/f", "--json"]).run();
+    assert_eq!(run.exits(2).json_error()["class"], Value::from("usage"));
+}
+
+/// A script that sees 2 calls again: then nothing may have been called.
+#[test]
+fn where_nothing_can_be_saved_nothing_is_asked() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    sandbox.file("taken", "a file");
+    for words in [
+        &["call", &target, "image", "--save", "/proc/nope"][..],
+        &["call", &target, "echo", "text=x", "--save", "taken"],
+        &["call", &target, "echo", "text=x", "--save", "taken/below", "--json"],
+        &["read", &target, "demo://hello", "--save", "taken"],
+        &["read", &target, "demo://hello", "demo://logo", "--save", "/proc/nope", "--json"],
+        &["read", &target, "demo://hello", "-o", "nowhere/f"],
+        &["read", &target, "demo://hello", "-o", "."],
+    ] {
+        let run = sandbox.mcpipe(words.to_vec()).run();
+        run.exits(2).prints("").stderr_contains("hint").stderr_contains("name a");
+        assert_eq!(run.stderr().matches("cannot make").count(), 1, "{run:?}");
+    }
+    assert_eq!(server.processes().len(), 0, "nobody is asked");
+    // What is only shown needs no place.
+    sandbox.mcpipe(["call", &target, "image", "--save", "new", "--dry-run"]).run().exits(0);
+    assert!(!sandbox.work().join("new").exists());
+    // A file that is there keeps what it holds until there is something to put into it.
+    sandbox.file("kept", "as it was");
+    sandbox.mcpipe(["read", "./no-such-server", "demo://hello", "-o", "kept"]).run().exits(5);
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("kept")).unwrap(), "as it was");
+}

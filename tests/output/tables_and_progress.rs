@@ -1,0 +1,124 @@
+//! What a person sees: tables that hide nothing, a progress line that leaves nothing behind, readers that go away.
+
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::pty::TerminalStreams;
+use crate::support::{Mcp, ProcessEvent, Sandbox, ServerAction, StdioServer};
+
+fn words(count: usize) -> String {
+    (0..count).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ")
+}
+
+/// A tool of many parameters with much to say about each.
+fn server_with_long_descriptions() -> StdioServer {
+    let property = |n: usize| (format!("parameter_{n}"), json!({"type": "string", "description": words(80)}));
+    let properties: serde_json::Map<String, Value> = (0..40).map(property).collect();
+    let tool = json!({"name": "wordy", "description": words(200),
+        "inputSchema": {"type": "object", "properties": properties}});
+    Mcp::modern().tools(json!([tool])).stdio()
+}
+
+#[test]
+fn a_tool_in_full_is_cut_nowhere() {
+    let server = server_with_long_descriptions();
+    let sandbox = Sandbox::new();
+    for columns in [80, 40] {
+        let run = sandbox.mcpipe(["list", &server.target(), "wordy"]);
+        let seen = run.at_terminal_with_columns(columns, TerminalStreams::ALL).wait();
+        let text = seen.exits(0).final_screen();
+        assert!(!text.contains('…'), "{text}");
+        assert_eq!(text.matches("word79").count(), 41, "{text}");
+    }
+}
+
+#[test]
+fn an_overview_shows_every_parameter() {
+    let server = server_with_long_descriptions();
+    let seen = Sandbox::new().mcpipe(["list", &server.target()]).at_terminal(TerminalStreams::ALL).wait();
+    let text = seen.exits(0).final_screen();
+    assert!((0..40).all(|n| text.contains(&format!("parameter_{n}?"))), "{text}");
+    assert!(text.contains('…') && !text.contains("word190"), "descriptions are brief: {text}");
+}
+
+#[test]
+fn a_narrow_terminal_gets_records() {
+    let server = Mcp::modern().stdio();
+    let seen = Sandbox::new()
+        .mcpipe(["list", &server.target(), "--resources"])
+        .at_terminal_with_columns(36, TerminalStreams::ALL)
+        .wait();
+    let expected = "URI          demo://hello\nNAME         hello\nTYPE         text/plain\nDESCRIPTION  A greeting\n\n\
+                    URI          demo://logo\nNAME         logo\nTYPE         image/png";
+    assert_eq!(seen.exits(0).final_screen(), expected);
+}
+
+#[test]
+fn an_interrupt_leaves_no_progress_behind() {
+    let server = Mcp::modern().on("tools/call", |_| vec![ServerAction::Pause(Duration::from_secs(30))]).stdio();
+    let mut terminal = Sandbox::new().mcpipe(["call", &server.target(), "fail"]).at_terminal(TerminalStreams::ALL);
+    terminal.wait_for("waiting for").type_keys("\u{3}");
+    let seen = terminal.wait();
+    let text = seen.exits(130).final_screen_within(80);
+    assert!(!text.contains("waiting"), "{text:?}\n{:?}", seen.screen);
+    assert!(text.contains("mcpipe: error: interrupted"), "{text:?}");
+}
+
+#[test]
+fn the_progress_line_is_gone_before_a_reader_behind_a_pipe_prints() {
+    // It takes its time to end as well: nothing is drawn behind the result.
+    let mcp = Mcp::modern().on("tools/list", |call| {
+        let tools = json!([{"name": "late", "inputSchema": {"type": "object"}}]);
+        let answer = call.result(json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"}));
+        std::iter::once(ServerAction::Pause(Duration::from_millis(900))).chain(answer).collect()
+    });
+    let mcp = std::sync::Arc::new(mcp);
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => {
+            std::thread::sleep(Duration::from_millis(700));
+            process.exit(0);
+        }
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    });
+    let seen = Sandbox::new().mcpipe(["list", &server.target(), "late"]).at_terminal(TerminalStreams::PIPED).wait();
+    assert!(seen.exits(0).piped.starts_with(b"late\n"), "{:?}", seen.piped);
+    // Once drawn, once taken away, and not drawn again.
+    let (_, behind) = seen.screen.rsplit_once("asking").expect("it takes long enough to be seen");
+    assert_eq!(behind.matches("\u{1b}[2K").count(), 1, "{:?}", seen.screen);
+    assert_eq!(seen.final_screen(), "");
+}
+
+#[test]
+fn a_watch_ends_when_nobody_reads_any_more() {
+    let quiet = || {
+        Mcp::legacy("2025-11-25")
+            .capabilities(json!({"resources": {"subscribe": true}, "tools": {"listChanged": true}}))
+            .on("resources/subscribe", |call| call.result(json!({})))
+            .on("tools/call", |_| vec![ServerAction::Pause(Duration::from_secs(30))])
+            .stdio()
+    };
+    let sandbox = Sandbox::new();
+    for words in [&["read", "demo://hello", "--watch"][..], &["list", "--watch"], &["call", "fail", "--events", "-"]] {
+        let server = quiet();
+        let run = sandbox.mcpipe([words[0], &server.target()]).args(&words[1..]);
+        let mut command = run.command(&[]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        if words.contains(&"--watch") {
+            stdout.read_exact(&mut [0; 4]).unwrap();
+        }
+        drop(stdout);
+        let start = Instant::now();
+        let mut complaint = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+        assert_eq!((child.wait().unwrap().code(), complaint.as_str()), (Some(0), ""), "{words:?}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{words:?}");
+    }
+}

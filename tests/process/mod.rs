@@ -1,0 +1,4 @@
+//! Child processes and signals.
+
+mod server_shutdown;
+mod signals;

@@ -1,0 +1,146 @@
+//! `prompt`: messages for people and for programs, and completions.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::{ClientMessage, Mcp, Sandbox, StdioServer};
+
+#[test]
+fn messages_with_their_roles() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=Ada"]).run();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [user]
+        Say hello to Ada
+
+        [assistant]
+        Hello Ada
+    "#]]
+    .assert_eq(&run.snapshot());
+}
+
+#[test]
+fn arguments_are_always_strings() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=007", "--json"]).run();
+    assert_eq!(run.succeeds().json()["messages"][1]["content"]["text"], "Hello 007");
+    let sent = server.single_process().messages().pop().unwrap();
+    assert_eq!(sent["params"]["arguments"], json!({"who": "007"}));
+}
+
+#[test]
+fn without_a_name_it_lists() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target()]).run();
+    expect![[r#"
+        exit: 0
+        --- stdout
+        greet\tGreets someone\twho, tone?
+    "#]]
+    .assert_eq(&run.snapshot());
+}
+
+#[test]
+fn an_unknown_prompt_fails_whoever_notices() {
+    let server = Mcp::modern().stdio();
+    Sandbox::new().mcpipe(["prompt", &server.target(), "great", "who=Ada"]).run().exits(1).stderr_contains("great");
+}
+
+#[test]
+fn completions_come_from_the_server() {
+    let capabilities = json!({"prompts": {}, "completions": {}});
+    let server = Mcp::legacy("2025-06-18").capabilities(capabilities).on("completion/complete", |call| {
+        assert_eq!(call.params()["ref"], json!({"type": "ref/prompt", "name": "greet"}));
+        assert_eq!(call.params()["argument"], json!({"name": "who", "value": "A"}));
+        call.result(json!({"completion": {"values": ["Ada", "Alan"], "total": 2, "hasMore": false}}))
+    });
+    let server = server.stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "--complete", "who=A"]).run();
+    run.succeeds().prints("Ada\nAlan\n");
+}
+
+#[test]
+fn completion_needs_a_prompt() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "--complete", "who=A"]).run();
+    run.exits(2)
+        .prints("")
+        .stderr_contains("mcpipe: error: --complete needs a prompt\n")
+        .stderr_contains("NAME --complete");
+    assert!(server.processes().is_empty(), "nobody is asked");
+}
+
+/// A server whose prompt takes other arguments each time that it is listed; what it lists is kept.
+fn changing(arguments: &[Value]) -> StdioServer {
+    let lists = Mutex::new(VecDeque::from(arguments.to_vec()));
+    let list = move |call: &ClientMessage| {
+        let mut lists = lists.lock().unwrap();
+        let prompt = json!({"name": "greet", "arguments": lists.pop_front().expect("one more list than was foreseen")});
+        call.result(json!({"prompts": [prompt], "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let get = |call: &ClientMessage| {
+        let text = call.params()["arguments"].to_string();
+        call.result(json!({"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}))
+    };
+    Mcp::modern().on("prompts/list", list).on("prompts/get", get).stdio()
+}
+
+fn asked(server: &StdioServer, method: &str) -> usize {
+    server.processes().iter().flat_map(|seen| seen.methods()).filter(|one| one == method).count()
+}
+
+#[test]
+fn a_remembered_list_doubts_arguments_that_do_not_fit() {
+    let server = changing(&[json!([{"name": "who", "required": true}, {"name": "tone"}])]);
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    sandbox.mcpipe(["prompt", &target]).run().succeeds();
+    let run = sandbox.mcpipe(["prompt", &target, "greet", "tune=kind"]).run();
+    run.exits(0).prints("[user]\n{\"tune\":\"kind\"}\n");
+    assert_eq!(
+        run.stderr(),
+        "mcpipe: warning: greet: who: missing\nmcpipe: warning: greet: tune: unknown; did you mean tone?\n"
+    );
+    let run = sandbox.mcpipe(["prompt", &target, "greet", "who=Ada", "tone=x"]).run();
+    run.succeeds().prints("[user]\n{\"who\":\"Ada\",\"tone\":\"x\"}\n");
+    assert_eq!((run.stderr(), asked(&server, "prompts/list")), ("", 1));
+}
+
+/// What a server refuses is explained once.
+#[test]
+fn a_refusal_is_not_doubted_as_well() {
+    let prompt = json!({"name": "greet", "arguments": [{"name": "who", "required": true}]});
+    let list = move |call: &ClientMessage| {
+        call.result(json!({"prompts": [prompt], "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let server = Mcp::modern().on("prompts/list", list).stdio();
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    sandbox.mcpipe(["prompt", &target]).run().succeeds();
+    let run = sandbox.mcpipe(["prompt", &target, "greet"]).run();
+    run.exits(1).prints("");
+    assert_eq!(run.stderr().matches("who: missing").count(), 1, "{}", run.stderr());
+    run.hides("warning");
+    assert_eq!(asked(&server, "prompts/list"), 1, "the list was at hand");
+}
+
+/// No round trip is added, and a prompt that says nothing of arguments is asked.
+#[test]
+fn without_a_list_at_hand_the_server_judges() {
+    let server = changing(&[Value::Null]);
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "any=1"]).run();
+    run.succeeds().prints("[user]\n{\"any\":\"1\"}\n");
+    assert_eq!(asked(&server, "prompts/list"), 0);
+
+    let list = |call: &ClientMessage| {
+        call.result(json!({"prompts": [{"name": "greet"}], "ttlMs": 600_000, "cacheScope": "private"}))
+    };
+    let server = Mcp::modern().on("prompts/list", list).stdio();
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["prompt", &server.target()]).run().succeeds();
+    sandbox.mcpipe(["prompt", &server.target(), "greet", "who=Ada"]).run().succeeds();
+    assert_eq!(asked(&server, "prompts/list"), 1);
+}

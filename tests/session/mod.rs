@@ -1,0 +1,7 @@
+//! Requests and responses over one connection, retries, cached lists.
+
+mod cache_identity;
+mod concurrent_requests;
+mod malformed_results;
+mod response_ids;
+mod retries;

@@ -1,0 +1,398 @@
+//! Servers that are sloppy, broken or mean over HTTP: eras are found out without harm, streams in any form are
+//! read, and nothing hangs.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::mcp_http::{LegacyHttpOptions, to_reply};
+use crate::support::{Feed, HttpServer, Mcp, Reply, Request, Run, Sandbox};
+
+fn echo(server: &HttpServer) -> Run {
+    Sandbox::new().mcpipe(["call", &server.url("/mcp"), "echo", "text=hi", "--timeout", "5s"]).run()
+}
+
+/// A legacy server that refuses the probe in this way.
+fn refusing(probe: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> HttpServer {
+    let script = Mcp::legacy("2025-11-25")
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    HttpServer::start(
+        move |request| if request.header("mcp-method").is_some() { probe(request) } else { script(request) },
+    )
+}
+
+/// Digest §1.7: the refusals that real servers give instead of a clean error all lead to the handshake.
+#[test]
+fn any_refusal_of_the_probe_leads_to_the_handshake() {
+    let rpc = |code: i64, text: &str, id: Value| json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}});
+    type Probe = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+    let cases: Vec<(&str, Probe)> = vec![
+        ("404 text", Box::new(|_| Reply::text("text/plain", "Invalid session ID").with_status(404))),
+        ("405", Box::new(|_| Reply::status(405).header("Allow", "GET"))),
+        ("400 empty", Box::new(|_| Reply::status(400))),
+        ("400 text", Box::new(|_| Reply::text("text/plain", "Bad Request: session header required").with_status(400))),
+        (
+            "400 -32000, id null",
+            Box::new(move |_| Reply::json(&rpc(-32000, "Unsupported protocol version", Value::Null)).with_status(400)),
+        ),
+        ("400 -32602", Box::new(move |request| Reply::json(&rpc(-32602, "bad", request.id())).with_status(400))),
+        ("406", Box::new(|_| Reply::status(406))),
+        ("415", Box::new(|_| Reply::status(415))),
+        ("422", Box::new(|_| Reply::json(&json!({"detail": "x"})).with_status(422))),
+        ("200 -32601", Box::new(move |request| Reply::json(&rpc(-32601, "Method not found", request.id())))),
+        ("200 -32600", Box::new(move |request| Reply::json(&rpc(-32600, "Invalid Request", request.id())))),
+        ("200 -32603 over a stream", Box::new(move |request| Reply::sse().event(&rpc(-32603, "boom", request.id())))),
+        ("200 {}", Box::new(|request| Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "result": {}})))),
+    ];
+    for (name, probe) in cases {
+        let server = refusing(probe);
+        let run = echo(&server);
+        assert!(run.code() == 0 && run.stdout() == "hi\n", "{name}: {run:?}\n{:?}", server.exchanges());
+        assert!(run.stderr.is_empty(), "{name}: {run:?}");
+    }
+}
+
+/// ERA-11: overload, failure and refusal are not the marks of an old server.
+#[test]
+fn trouble_is_never_taken_for_an_old_server() {
+    for (status, code) in [(401, 4), (403, 4), (429, 5), (500, 5), (502, 5), (503, 5), (504, 5)] {
+        let server = refusing(move |_| Reply::text("text/plain", "not now").with_status(status));
+        let run = echo(&server);
+        run.exits(code);
+        assert!(!server.exchanges().contains(&"POST initialize".to_owned()), "{status}: {:?}", server.exchanges());
+    }
+}
+
+/// A lenient old server may answer the probe; the tool itself must not be run under a mistaken era (digest §1.2).
+#[test]
+fn an_unmarked_answer_does_not_make_a_server_modern() {
+    let mcp = Arc::new(Mcp::legacy("2025-03-26"));
+    let server = HttpServer::start(move |request| match (request.method.as_str(), request.rpc_method().as_str()) {
+        ("POST", "initialize") => to_reply(&mcp, &request.json(), false).header("Mcp-Session-Id", "s"),
+        ("POST", "notifications/initialized") => Reply::accepted(),
+        ("POST", "tools/call") => {
+            assert_eq!(request.header("mcp-session-id"), Some("s"), "the call comes within the session");
+            to_reply(&mcp, &request.json(), false)
+        }
+        ("POST", _) => to_reply(&mcp, &request.json(), false),
+        ("DELETE", _) => Reply::status(200),
+        _ => Reply::status(405),
+    });
+    echo(&server).succeeds().prints("hi\n");
+}
+
+/// The answer of a modern server, in the form of a stream that this makes of it.
+fn streaming(stream: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> HttpServer {
+    let script = Mcp::modern().http_script(LegacyHttpOptions::default());
+    HttpServer::start(move |request| {
+        if request.rpc_method() == "tools/call" {
+            let content = json!([{"type": "text", "text": "hi"}]);
+            let result = json!({"resultType": "complete", "content": content});
+            return stream(&json!({"jsonrpc": "2.0", "id": request.id(), "result": result}));
+        }
+        script(request)
+    })
+}
+
+#[test]
+fn streams_in_any_form_are_read() {
+    type Stream = fn(&Value) -> Reply;
+    let cases: &[(&str, Stream)] = &[
+        ("byte by byte", |message| Reply::sse().event(message).in_pieces(1)),
+        ("CRLF", |message| Reply::sse().write(format!("event: message\r\ndata: {message}\r\n\r\n"))),
+        ("CR", |message| Reply::sse().write(format!("event: message\rdata: {message}\r\r"))),
+        ("CRLF, byte by byte", |message| Reply::sse().write(format!("data: {message}\r\n\r\n")).in_pieces(1)),
+        ("a byte order mark", |message| Reply::sse().write(format!("\u{feff}data: {message}\n\n"))),
+        ("comments", |message| Reply::sse().write(format!(": hello\n\n:\n: more\ndata: {message}\n: in it\n\n"))),
+        ("no blank after the colon", |message| Reply::sse().write(format!("data:{message}\n\n"))),
+        ("no event name", |message| Reply::sse().write(format!("data: {message}\n\n"))),
+        ("id and retry", |message| Reply::sse().write(format!("id: 7\nretry: 10\ndata: {message}\n\n"))),
+        ("a priming event", |message| Reply::sse().write(format!("id: 0\ndata:\n\ndata: {message}\n\n"))),
+        ("unknown fields", |message| Reply::sse().write(format!("colour: red\nnothing\ndata: {message}\n\n"))),
+        ("data over several lines", |message| {
+            Reply::sse().write(format!("data: {}\n\n", format!("{message:#}").replace('\n', "\ndata: ")))
+        }),
+        ("events of other names before", |message| {
+            Reply::sse().write(format!("event: ping\ndata: {{}}\n\nevent: message\ndata: {message}\n\n"))
+        }),
+        ("a charset", |message| {
+            Reply::sse()
+                .without_header("content-type")
+                .header("content-type", "Text/Event-Stream; charset=utf-8")
+                .event(message)
+        }),
+        ("until the connection closes", |message| Reply::sse().until_close().event(message)),
+        ("held open after the answer", |message| Reply::sse().event(message).then_stall()),
+        ("keep-alives in between", |message| {
+            Reply::sse().write(":\n\n").pause(Duration::from_millis(100)).write(":\n\n").event(message)
+        }),
+        ("JSON with a charset", |message| {
+            Reply::json(message)
+                .without_header("content-type")
+                .header("content-type", "application/json; charset=utf-8")
+        }),
+        ("JSON without a type", |message| Reply::json(message).without_header("content-type")),
+        ("JSON in chunks", |message| Reply::json(message).chunked().in_pieces(3)),
+        ("JSON with a byte order mark", |message| Reply::text("application/json", format!("\u{feff}{message}\n"))),
+        ("JSON until the connection closes", |message| Reply::json(message).until_close()),
+    ];
+    for (name, stream) in cases {
+        let server = streaming(stream);
+        let run = echo(&server);
+        assert!(run.code() == 0 && run.stdout() == "hi\n", "{name}: {run:?}");
+        assert!(run.elapsed < Duration::from_secs(3), "{name}: {run:?}");
+    }
+}
+
+/// Compressed although nobody said so beforehand, and as it was asked for.
+#[test]
+fn compressed_bodies_are_read() {
+    let server = streaming(|message| {
+        Reply::text("application/json", gzip(&message.to_string())).header("Content-Encoding", "gzip")
+    });
+    echo(&server).succeeds().prints("hi\n");
+}
+
+/// gzip by the system's program: a compressor of its own is no business of a test.
+fn gzip(text: &str) -> Vec<u8> {
+    let mut child = std::process::Command::new("gzip")
+        .arg("-c")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
+#[test]
+fn answers_that_are_none_fail_at_once() {
+    type Stream = fn(&Value) -> Reply;
+    let cases: &[(&str, Stream, i32)] = &[
+        ("202 without a body", |_| Reply::accepted(), 7),
+        ("204", |_| Reply::status(204), 7),
+        ("an empty 200", |_| Reply::text("application/json", ""), 7),
+        ("HTML", |_| Reply::text("text/html", "<html>Please log in</html>"), 7),
+        ("half a message", |_| Reply::text("application/json", "{\"jsonrpc\":\"2.0\","), 7),
+        ("a foreign id", |_| Reply::json(&json!({"jsonrpc": "2.0", "id": 4711, "result": {}})), 7),
+        ("a stale id", |_| Reply::json(&json!({"jsonrpc": "2.0", "id": 1, "result": {}})), 7),
+        ("a stale id in a stream", |_| Reply::sse().event(&json!({"jsonrpc": "2.0", "id": 1, "result": {}})), 7),
+        ("a stream without an answer", |_| Reply::sse().write(": nothing\n\n"), 5),
+        ("a stream that breaks", |_| Reply::sse().write("data: {\"jsonrpc\"").then_disconnect(), 5),
+        (
+            "a body that breaks",
+            |message| {
+                let half = message.to_string()[..20].to_owned();
+                Reply::raw(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{half}"
+                ))
+            },
+            5,
+        ),
+        ("no HTTP", |_| Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), 7),
+        ("a cut connection", |_| Reply::disconnect(), 5),
+        ("500", |_| Reply::text("text/plain", "boom").with_status(500), 5),
+    ];
+    for (name, stream, code) in cases {
+        let server = streaming(stream);
+        let run = echo(&server);
+        // Waited for, it would be 6.
+        assert_eq!(run.code(), *code, "{name}: {run:?}");
+        run.stderr_contains("mcpipe: error:").prints("");
+        let calls = server.exchanges().iter().filter(|title| *title == "POST tools/call").count();
+        assert_eq!(calls, 1, "{name}: a call is never sent twice silently");
+    }
+}
+
+#[test]
+fn redirects_keep_the_secrets_at_home() {
+    for status in [307, 308] {
+        let script = Mcp::modern().http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| match request.target.as_str() {
+            "/old" => Reply::status(status).header("Location", "/mcp"),
+            _ => script(request),
+        });
+        let words = ["call", &server.url("/old"), "echo", "text=hi", "-H", "X-Key: k"];
+        Sandbox::new().mcpipe(words).run().exits(0).prints("hi\n");
+        assert_eq!(server.requests().last().unwrap().header("x-key"), Some("k"), "the same origin may have them");
+    }
+    let other = HttpServer::start(|_| Reply::text("text/plain", "caught").with_status(200));
+    let location = other.url("/mcp");
+    let server = HttpServer::start(move |_| Reply::status(307).header("Location", &location));
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "-H", "X-Key: k", "--bearer-env", "T"];
+    let run = Sandbox::new().mcpipe(words).env("T", "secret-token").run();
+    assert_ne!(run.code(), 0, "{run:?}");
+    run.hides("secret-token");
+    for request in other.requests() {
+        assert_eq!((request.header("x-key"), request.header("authorization")), (None, None), "{}", request.head);
+    }
+}
+
+/// HTL-04: a session that the server forgot is opened anew; the request, which it cannot have acted on, is repeated once.
+#[test]
+fn a_forgotten_session() {
+    let forgets = |method: &'static str| {
+        let script = Mcp::legacy("2025-11-25")
+            .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+        let seen = std::sync::atomic::AtomicUsize::new(0);
+        HttpServer::start(move |request| {
+            if request.rpc_method() == method && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                return Reply::text("text/plain", "Session not found").with_status(404);
+            }
+            script(request)
+        })
+    };
+    let server = forgets("tools/list");
+    Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--protocol", "legacy"]).run().exits(0);
+    assert_eq!(server.exchanges().iter().filter(|title| *title == "POST initialize").count(), 2);
+
+    let server = forgets("tools/call");
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "legacy"];
+    let run = Sandbox::new().mcpipe(words).run();
+    let calls = server.exchanges().iter().filter(|title| *title == "POST tools/call").count();
+    run.succeeds().prints("hi\n");
+    assert_eq!(calls, 2, "{:?}", server.exchanges());
+    assert_eq!(server.exchanges().iter().filter(|title| *title == "POST initialize").count(), 2);
+}
+
+/// HTL-07: a broken stream with an id is taken up again, after the time that the server asked for.
+#[test]
+fn a_broken_stream_is_resumed_where_it_can_be() {
+    let script = Mcp::legacy("2025-11-25")
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let server = HttpServer::start(move |request| {
+        if request.rpc_method() == "tools/call" {
+            return Reply::sse().write("id: ev-1\nretry: 200\ndata:\n\n").then_disconnect();
+        }
+        if request.method == "GET" && request.header("last-event-id").is_some() {
+            assert_eq!(request.header("last-event-id"), Some("ev-1"));
+            let result = json!({"content": [{"type": "text", "text": "resumed"}]});
+            return Reply::sse().event(&json!({"jsonrpc": "2.0", "id": 3, "result": result}));
+        }
+        script(request)
+    });
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "2025-11-25"];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(0).prints("resumed\n");
+    let requests = server.requests();
+    let call = requests.iter().find(|request| request.rpc_method() == "tools/call").unwrap();
+    let resumed = requests.iter().find(|request| request.header("last-event-id").is_some()).unwrap();
+    assert!(resumed.at - call.at >= Duration::from_millis(190), "it waited as it was told");
+    assert_eq!(requests.iter().filter(|request| request.rpc_method() == "tools/call").count(), 1);
+}
+
+/// Digest §1.7: a server may hold back the head of its own stream until there is something to say.
+#[test]
+fn a_standalone_stream_that_says_nothing_does_not_block() {
+    let script = Mcp::legacy("2025-11-25")
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let server =
+        HttpServer::start(move |request| if request.method == "GET" { Reply::never() } else { script(request) });
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "legacy", "--elicit", "accept"];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(0).prints("hi\n");
+    assert!(run.elapsed < Duration::from_secs(3), "{run:?}");
+}
+
+#[test]
+fn a_question_on_the_standalone_stream_is_answered() {
+    let feed = Feed::default();
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions {
+        session_id: Some("s"),
+        get_stream: Some(feed.clone()),
+        always_streams: false,
+    });
+    let server = HttpServer::start(move |request| {
+        if request.rpc_method() == "tools/call" {
+            let params = json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {
+                "name": {"type": "string", "default": "nobody"}}}});
+            feed.event(&json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params}));
+            let answer = Feed::default();
+            *ANSWER.lock().unwrap() = Some((answer.clone(), request.id()));
+            return Reply::sse().feed(&answer);
+        }
+        if let (Some((answer, id)), "q") = (ANSWER.lock().unwrap().take(), request.id().as_str().unwrap_or_default()) {
+            let text = request.json()["result"].to_string();
+            let result = json!({"content": [{"type": "text", "text": text}]});
+            answer.event(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
+            answer.end();
+            return Reply::accepted();
+        }
+        script(request)
+    });
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "legacy", "--elicit", "accept"];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(0).prints("{\"action\":\"accept\",\"content\":{\"name\":\"nobody\"}}\n");
+}
+
+/// The stream on which the call waits, and its id.
+static ANSWER: std::sync::Mutex<Option<(Feed, Value)>> = std::sync::Mutex::new(None);
+
+#[test]
+fn http_sse_is_found_by_fallback() {
+    // The URL of an old server knows only GET; the POSTs go where its first event says.
+    let server = Mcp::legacy("2024-11-05").sse();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.url("/sse"), "echo", "text=hi"]).run();
+    run.succeeds().prints("hi\n");
+    assert_eq!(sandbox.mcpipe(["list", &server.url("/sse"), "--info", "--json"]).run().json()["transport"], "sse");
+}
+
+#[test]
+fn http_sse_does_not_send_secrets_elsewhere() {
+    let other = HttpServer::start(|_| Reply::accepted());
+    let endpoint = other.url("/messages");
+    let server = HttpServer::start(move |request| match request.method.as_str() {
+        "GET" => Reply::sse().write(format!("event: endpoint\ndata: {endpoint}\n\n")).then_stall(),
+        _ => Reply::status(405),
+    });
+    let words = ["list", &server.url("/sse"), "--transport", "sse", "--bearer-env", "T", "--timeout", "2s"];
+    let run = Sandbox::new().mcpipe(words).env("T", "secret-token").run();
+    assert_ne!(run.code(), 0, "{run:?}");
+    assert!(other.requests().is_empty(), "{:?}", other.requests());
+}
+
+/// What greets whoever connects: the words reach us before our request is written, or just after; either way it is told
+/// what it is, over sockets of our own and through the general client (which a file of authorities calls for).
+#[test]
+fn a_server_that_speaks_first_is_none_of_http() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let _ = socket.write_all(b"SSH-2.0-OpenSSH_9.2\r\n");
+            std::thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
+        }
+    });
+    let authorities = concat!(env!("CARGO_MANIFEST_DIR"), "/src/transport/http/tests/pem/ca.pem");
+    for way in [&[] as &[&str], &["--cacert", authorities]] {
+        for _ in 0..15 {
+            let sandbox = Sandbox::new();
+            let run = sandbox.mcpipe(["list", &url, "--timeout", "5s"]).args(way.iter().copied()).run();
+            let told = ["it spoke before it was asked", "invalid HTTP version parsed"]
+                .map(|why| format!("mcpipe: error: {url} does not speak HTTP\n  {why}\nhint: check the port\n"));
+            run.exits(7).prints("");
+            assert!(told.iter().any(|told| told == run.stderr()), "{way:?} {run:?}");
+        }
+    }
+}
+
+/// It is HTTP, and cannot be read: to ask again would bring the same, and the connection did not break.
+#[test]
+fn an_answer_that_is_no_valid_http_is_told_so() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    for (rest, why) in [
+        ("Content-Length: 1\r\nContent-Length: 2\r\n".to_owned(), "invalid content-length parsed"),
+        (format!("X-Huge: {}\r\n", "x".repeat(600_000)), "message head is too large"),
+    ] {
+        let server = HttpServer::start(move |_| Reply::raw(format!("{head}{rest}\r\n{{}}")));
+        let url = server.url("/mcp");
+        let run = Sandbox::new().mcpipe(["list", &url]).run();
+        run.exits(7).prints("");
+        assert_eq!(run.stderr(), format!("mcpipe: error: the answer of {url} is no valid HTTP\n  {why}\n"));
+        assert_eq!(server.requests().len(), 1);
+    }
+}

@@ -1,0 +1,57 @@
+//! HTTP/2 and compressed bodies, at an implementation that is not ours: Node's.
+
+use crate::support::real::{ListeningServer, node_program, real_test_file};
+use crate::support::tls::CertificateAuthority;
+use crate::support::{Run, Sandbox};
+
+fn node_server(sandbox: &Sandbox, env: &[(&str, &str)]) -> ListeningServer {
+    let env: Vec<(&str, &str)> = [("RS_PORT", "PORT")].into_iter().chain(env.iter().copied()).collect();
+    ListeningServer::start(sandbox, &[node_program(), real_test_file("http.mjs")], &env)
+}
+
+/// A call behind TLS: the answer tells which HTTP it was, and what we said to understand.
+fn over_tls(env: &[(&str, &str)]) -> Run {
+    let sandbox = Sandbox::new();
+    let authority = CertificateAuthority::new();
+    let ca = authority.write(&sandbox.work());
+    let (cert, key) = authority.server_certificate(&["localhost", "127.0.0.1"]).write(&sandbox.work(), "server");
+    let mut env = env.to_vec();
+    env.extend([("CERT", cert.to_str().unwrap()), ("KEY", key.to_str().unwrap())]);
+    let server = node_server(&sandbox, &env);
+    let url = format!("https://localhost:{}/mcp", server.port);
+    sandbox.mcpipe(["call", &url, "how", "--cacert", ca.to_str().unwrap()]).run()
+}
+
+#[test]
+fn http_2_is_spoken_where_the_server_offers_it() {
+    over_tls(&[]).succeeds().prints("HTTP/2.0, br,gzip,zstd\n");
+    over_tls(&[("STREAM", "1"), ("ENCODING", "br")]).succeeds().prints("HTTP/2.0, br,gzip,zstd\n");
+    over_tls(&[("HTTP1", "1")]).succeeds().prints("HTTP/1.1, br,gzip,zstd\n");
+}
+
+#[test]
+fn bodies_and_streams_come_compressed_in_each_way_that_was_offered() {
+    for encoding in ["gzip", "br", "zstd"] {
+        for stream in ["", "1"] {
+            let sandbox = Sandbox::new();
+            let server = node_server(&sandbox, &[("ENCODING", encoding), ("STREAM", stream)]);
+            let run = sandbox.mcpipe(["call", &server.url("/mcp"), "how"]).run();
+            assert_eq!(run.succeeds().stdout(), "HTTP/1.1, br,gzip,zstd\n", "{encoding} {stream}");
+        }
+    }
+}
+
+/// What was not offered is not guessed at: the server broke the protocol, and its answer's form is named.
+#[test]
+fn a_compression_that_was_not_offered_is_named() {
+    let sandbox = Sandbox::new();
+    let server = node_server(&sandbox, &[("ENCODING", "deflate")]);
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "how"]).run();
+    let url = server.url("/mcp");
+    run.exits(7).prints("");
+    let said = format!(
+        "mcpipe: error: the answer of {url} is compressed as 'deflate', which was not asked for\n\
+         hint: ask its operator to honour Accept-Encoding\n"
+    );
+    assert_eq!(run.stderr(), said);
+}

@@ -1,0 +1,94 @@
+//! Requests that are given up while they are being written: whatever comes after them arrives whole.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::sockets::serve_lines;
+use crate::support::{Mcp, Run, Sandbox, ServerAction};
+
+/// Takes calls one by one, and the first one takes longer than anybody waits.
+const BUSY: &str = r#"
+first=yes
+while IFS= read -r line; do
+    printf '%s\n' "$line" >> got
+    id=${line#*\"id\":}
+    id=${id%%,*}
+    case $line in
+    *server/discover*) result='{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}' ;;
+    *notifications/cancelled*) continue ;;
+    *)
+        [ $first ] && sleep 4.5
+        first=
+        result='{"resultType":"complete","content":[{"type":"text","text":"done"}]}'
+        ;;
+    esac
+    printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$result"
+done
+"#;
+
+/// Five calls, three at a time: the first keeps the server busy, the second is too long for the pipe, the third
+/// waits behind it, and those after them begin when the three were given up.
+fn batch(sandbox: &Sandbox, target: &str, long: usize) -> Run {
+    let line = |id: &str, text: &str| format!("{}\n", json!({"id": id, "tool": "t", "arguments": {"text": text}}));
+    let long = "x".repeat(long);
+    let all = [line("a", "a"), line("b", &long), line("c", "never"), line("d", "d"), line("e", "e")].concat();
+    let words = ["call", target, "--batch", "-", "--jobs", "3", "--timeout", "3s", "--protocol", "2026-07-28"];
+    sandbox.mcpipe(words).args(["--no-validate", "--ordered"]).stdin(all).run()
+}
+
+fn assert_all_messages_whole(run: &Run, messages: &[Value]) {
+    let came = run.exits(1).stdout().lines().map(|line| serde_json::from_str(line).unwrap());
+    let came: Vec<String> = came
+        .map(|line: Value| match line["error"]["class"].as_str() {
+            Some(class) => class.to_owned(),
+            None => line["result"]["content"][0]["text"].as_str().unwrap().to_owned(),
+        })
+        .collect();
+    assert_eq!(came, ["timeout", "timeout", "timeout", "done", "done"], "{run:?}");
+    let text = |message: &Value| message["params"]["arguments"]["text"].as_str().unwrap().chars().next().unwrap();
+    let calls: Vec<&Value> = messages.iter().filter(|message| message["method"] == "tools/call").collect();
+    let texts: String = calls.iter().map(|call| text(call)).collect();
+    assert_eq!(texts, "axde", "what was given up before a byte of it was written is not sent");
+    // STD-05: told as soon as it can be.
+    for call in &calls[..2] {
+        let cancels = |message: &&Value| {
+            message["method"] == "notifications/cancelled" && message["params"]["requestId"] == call["id"]
+        };
+        assert_eq!(messages.iter().filter(cancels).count(), 1, "{} is cancelled", call["id"]);
+    }
+}
+
+#[test]
+fn a_long_line_that_is_given_up_does_not_spoil_the_next_over_stdio() {
+    let sandbox = Sandbox::new();
+    sandbox.script("busy.sh", BUSY);
+    let run = batch(&sandbox, "./busy.sh", 200_000);
+    let got = std::fs::read_to_string(sandbox.work().join("got")).unwrap();
+    let messages: Vec<Value> =
+        got.lines().map(|line| serde_json::from_str(line).expect("every line is a message")).collect();
+    assert_all_messages_whole(&run, &messages);
+}
+
+#[test]
+fn a_long_line_that_is_given_up_does_not_spoil_the_next_over_a_socket() {
+    let sandbox = Sandbox::new();
+    let (mcp, got) = (Arc::new(Mcp::modern().on("tools/call", |call| call.text("done"))), Arc::new(Mutex::new(vec![])));
+    let log = Arc::clone(&got);
+    serve_lines(&sandbox.work().join("s"), move |_, line, text| {
+        let message: Value = serde_json::from_str(text).expect("every line is a message");
+        let first = message["method"] == "tools/call" && message["params"]["arguments"]["text"] == "a";
+        log.lock().unwrap().push(message.clone());
+        if first {
+            std::thread::sleep(Duration::from_millis(4500));
+        }
+        for out in mcp.handle(&message) {
+            if let ServerAction::Send(message) = out {
+                crate::support::mcp::ScriptedOutput::send(line, &message);
+            }
+        }
+    });
+    let run = batch(&sandbox, "unix:s", 2_000_000);
+    assert_all_messages_whole(&run, &got.lock().unwrap());
+}

@@ -1,0 +1,13 @@
+//! Stdio, HTTP, event streams, WebSocket, Unix sockets, proxies, TLS.
+
+mod event_streams;
+mod faulty_http_servers;
+mod faulty_stdio_servers;
+mod http2_and_compression;
+mod interrupted_writes;
+mod loopback;
+mod proxies;
+mod stream_resumption;
+mod tls;
+mod websocket_and_unix_socket;
+mod wire_bytes;

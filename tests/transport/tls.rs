@@ -1,0 +1,58 @@
+//! TLS: whom we trust, who we are, and what is said when it fails.
+
+use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::tls::{CertificateAndKey, CertificateAuthority};
+use crate::support::{HttpServer, Mcp, Run, Sandbox};
+
+fn server(config: std::sync::Arc<rustls::ServerConfig>) -> HttpServer {
+    HttpServer::tls(config, Mcp::modern().http_script(LegacyHttpOptions::default()))
+}
+
+fn echo(sandbox: &Sandbox, url: &str, words: &[&str]) -> Run {
+    sandbox.mcpipe(["call", url, "echo", "text=hi"]).args(words).run()
+}
+
+#[test]
+fn an_authority_of_our_own_is_trusted_where_it_is_named() {
+    let authority = CertificateAuthority::new();
+    let server = server(authority.tls_config(&authority.server_certificate(&["127.0.0.1", "localhost"])));
+    let sandbox = Sandbox::new();
+    let ca = authority.write(&sandbox.work());
+    let ca = ca.to_str().unwrap();
+    echo(&sandbox, &server.url("/mcp"), &["--cacert", ca]).succeeds().prints("hi\n");
+    let by_variable = sandbox.mcpipe(["call", &server.url("/mcp"), "echo", "text=hi"]).env("SSL_CERT_FILE", ca).run();
+    by_variable.succeeds().prints("hi\n");
+
+    echo(&sandbox, &server.url("/mcp"), &[]).exits(5).stderr_contains("UnknownIssuer").stderr_contains("--cacert");
+    let insecure = echo(&sandbox, &server.url("/mcp"), &["--insecure"]);
+    insecure.exits(0).prints("hi\n").stderr_contains("warning");
+}
+
+#[test]
+fn certificates_that_must_not_be_trusted() {
+    let authority = CertificateAuthority::new();
+    let sandbox = Sandbox::new();
+    let ca = authority.write(&sandbox.work());
+    let ca = ca.to_str().unwrap();
+    for (what, identity) in [
+        ("not valid for name", authority.server_certificate(&["elsewhere.test"])),
+        ("xpired", authority.expired_server_certificate(&["127.0.0.1"])),
+        ("invalid peer certificate", CertificateAndKey::self_signed(&["127.0.0.1"])),
+    ] {
+        let server = server(authority.tls_config(&identity));
+        echo(&sandbox, &server.url("/mcp"), &["--cacert", ca]).exits(5).stderr_contains(what);
+    }
+}
+
+#[test]
+fn a_server_may_want_to_know_who_we_are() {
+    let authority = CertificateAuthority::new();
+    let sandbox = Sandbox::new();
+    let ca = authority.write(&sandbox.work());
+    let ca = ca.to_str().unwrap();
+    let (cert, key) = authority.client_certificate("me").write(&sandbox.work(), "me");
+    let server = server(authority.mutual_tls_config(&authority.server_certificate(&["127.0.0.1"])));
+    let words = ["--cacert", ca, "--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    echo(&sandbox, &server.url("/mcp"), &words).succeeds().prints("hi\n");
+    echo(&sandbox, &server.url("/mcp"), &["--cacert", ca]).exits(5).stderr_contains("ertificate");
+}
