@@ -15,6 +15,7 @@ mod list;
 mod negotiation;
 mod output;
 mod process;
+mod protocol_rules;
 mod read;
 mod real_servers;
 mod session;
