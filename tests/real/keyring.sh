@@ -106,7 +106,7 @@ passes() {
 }
 play() { passes "$binary" "auth::store::real::$1"; }
 # The whole program, as it is used.
-run() { passes "$integration" "auth_store::$1"; }
+run() { passes "$integration" "auth::credential_store::$1"; }
 # `config secret set`, and a server that is given the secret; with "locked", one that must not be.
 mcpipe=$(dirname "$binary")/../mcpipe
 keep() {
