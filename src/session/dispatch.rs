@@ -272,7 +272,7 @@ mod tests {
     use crate::interrupt::Interrupt;
     use crate::session::client_handler::ClientCapabilities;
     use crate::session::rpc_client::{CancelMode, OutgoingRequest, RpcClient};
-    use crate::transport::{BoxFuture, ConnectedTransport};
+    use crate::transport::{BoxFuture, CloseOutcome, ConnectedTransport};
 
     /// A way out that leads nowhere.
     struct Nowhere(TransportKind);
@@ -286,10 +286,8 @@ mod tests {
             Box::pin(async { Ok(()) })
         }
 
-        fn abandon(&self, _: u64) {}
-
-        fn close(&self, _: bool) -> BoxFuture<'_, ()> {
-            Box::pin(async {})
+        fn close(&self, _: bool) -> BoxFuture<'_, CloseOutcome> {
+            Box::pin(async { CloseOutcome::Closed })
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod atomic_write;
 pub mod busy_guard;
 pub mod hex;
+pub mod lock;
 pub mod loopback;
 pub mod quoting;
 pub mod suggest;

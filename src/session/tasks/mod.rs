@@ -298,9 +298,10 @@ impl Session {
     pub async fn detach(&self) -> Option<DetachedSession> {
         let open = self.connection.lock().await;
         let live = open.as_ref()?;
-        let session = live.rpc.transport().session_id()?;
-        live.rpc.transport().forget_session();
-        Some(DetachedSession { session_id: session, revision: live.era.revision() })
+        let http = live.rpc.transport().legacy_session()?;
+        let session_id = http.session_id()?;
+        http.forget_session();
+        Some(DetachedSession { session_id, revision: live.era.revision() })
     }
 
     /// Whether what the server keeps ends with this connection.
