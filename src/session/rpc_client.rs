@@ -15,13 +15,15 @@ use crate::error::{ErrorKind, Failure, FailureDetails, RetryAdvice};
 use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
 use crate::session::client_handler::ClientHandler;
-use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming, lock};
+use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
 pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::request::{DeadlineEvents, RequestDeadline};
 use crate::transport::trace::Trace;
 use crate::transport::{
     CloseOutcome, ConnectedTransport, Diagnostics, OutgoingKind, OutgoingMessage, Transport, TransportKind,
 };
+use crate::util::duration::format_duration;
+use crate::util::lock::lock;
 
 /// How long a server is given for what it is told at the end.
 const FINAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -310,18 +312,5 @@ impl Drop for PendingGuard<'_> {
 impl Drop for RpcClient {
     fn drop(&mut self) {
         self.dispatcher.abort();
-    }
-}
-
-/// A duration as people write it.
-#[must_use]
-pub fn format_duration(time: Duration) -> String {
-    let millis = time.as_millis();
-    if millis < 1000 {
-        format!("{millis} ms")
-    } else if millis.is_multiple_of(1000) {
-        format!("{} s", millis / 1000)
-    } else {
-        format!("{:.1} s", time.as_secs_f64())
     }
 }

@@ -17,8 +17,9 @@ use crate::protocol::{code, meta, method};
 use crate::session::era::legacy::LegacyEra;
 use crate::session::era::modern::ModernEra;
 use crate::session::notifications::ServerNotification;
-use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient, format_duration};
+use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::transport::{BoxFuture, TransportKind};
+use crate::util::duration::format_duration;
 
 /// How long to wait before the first attempt to reconnect.
 const FIRST_RECONNECT_DELAY: Duration = Duration::from_millis(500);

@@ -2,8 +2,10 @@
 
 pub mod atomic_write;
 pub mod busy_guard;
+pub mod duration;
 pub mod hex;
 pub mod lock;
 pub mod loopback;
 pub mod quoting;
+pub mod secret_names;
 pub mod suggest;
