@@ -9,6 +9,7 @@ use std::time::Duration;
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a duration such as 500ms, 30s or 2m".to_owned();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let number: f64 = number.trim().parse().map_err(|_| expected())?;
     let seconds_per_unit = match unit {
         "ms" => 0.001,
         "" | "s" => 1.0,
@@ -16,7 +17,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         _ => return Err(format!("unknown unit '{unit}'; use ms, s, m or h")),
     };
-    let number: f64 = number.trim().parse().map_err(|_| expected())?;
     Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| expected())
 }
 

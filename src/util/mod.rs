@@ -1,4 +1,4 @@
-//! Decisions that several parts share, each made in one place. They depend on no other part.
+//! Small functions that several parts share. They depend on no other part.
 
 pub mod atomic_write;
 pub mod busy_guard;
