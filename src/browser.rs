@@ -1,7 +1,6 @@
-//! Opens a page in the user's own browser: no shell, only web pages, and nothing waited for longer than it
-//! takes to see that the browser started.
+//! Opens a page in the user's browser, for logins and for servers that request a visit (URL elicitation).
 //!
-//! Shared by everything that sends a person to a page: logins, and servers that ask for a visit.
+//! Only web pages are opened, and without a shell. mcpipe does not wait until the browser ends.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,68 +14,68 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::util::loopback::is_loopback;
 use crate::util::quoting;
 
-/// A browser that runs longer than this has started; one that ends sooner tells by its exit status.
+/// A command that runs longer than this has started the browser; the exit status of a shorter one shows if it has.
 const STARTUP_GRACE: Duration = Duration::from_secs(2);
 
-/// Reads a URL that a browser may be sent to: `https`, or `http` on this very machine (`SEC-01`).
+/// Parses a URL that may be opened in a browser: `https`, or `http` on this machine (`SEC-01`).
 ///
 /// # Errors
-/// Why it may not be opened.
+/// Why it must not be opened.
 pub fn parse_page_url(text: &str) -> std::result::Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("it is no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
     match (url.scheme(), url.host()) {
-        (_, None) => Err("it names no host".to_owned()),
+        (_, None) => Err("the URL has no host".to_owned()),
         ("https", _) => Ok(url),
         ("http", _) if is_loopback(&url) => Ok(url),
-        ("http", _) => Err("plain http is only opened on this machine".to_owned()),
-        (scheme, _) => Err(format!("only https pages are opened, not {scheme}:")),
+        ("http", _) => Err("http is only allowed for this machine".to_owned()),
+        (scheme, _) => Err(format!("unsupported scheme '{scheme}'; only https is allowed")),
     }
 }
 
-/// Opens `url`, by `BROWSER` where it is set, else by the way of the system.
+/// Opens `url` with `BROWSER` if it is set, otherwise with the system's default browser.
 ///
 /// # Errors
-/// [`ErrorKind::Failed`] when it may not be opened or no browser could be started, with what was tried.
+/// [`ErrorKind::Failed`] if it must not be opened or no browser could be started, with the commands that were tried.
 pub async fn open(url: &Url, environment: &Environment) -> Result<()> {
-    let failed = || Failure::new(ErrorKind::Failed, "no browser could be started");
+    let failed = || Failure::new(ErrorKind::Failed, "cannot open a browser");
     parse_page_url(url.as_str()).map_err(|why| failed().cause(why))?;
-    let openers = browser_commands(environment);
-    if openers.is_empty() {
-        return Err(failed().cause("there is no display, and BROWSER is not set"));
+    let command_lines = browser_commands(environment);
+    if command_lines.is_empty() {
+        return Err(failed().cause("no display is available, and BROWSER is not set"));
     }
     let mut failure = failed();
-    for opener in openers {
-        match start_browser(&opener, url, environment).await {
+    for command_line in command_lines {
+        match start_browser(&command_line, url, environment).await {
             Ok(()) => return Ok(()),
-            Err(why) => failure = failure.cause(format!("{}: {why}", opener.join(" "))),
+            Err(why) => failure = failure.cause(format!("{}: {why}", command_line.join(" "))),
         }
     }
     Err(failure)
 }
 
-/// The command lines to try, in order; `%s` in a word stands for the URL, which is the last word without one.
+/// The command lines to try, in order. `%s` in a word is replaced by the URL; without it, the URL is appended.
 fn browser_commands(environment: &Environment) -> Vec<Vec<String>> {
     if let Some(browser) = environment.get(env::BROWSER) {
-        let apart = if cfg!(windows) { ';' } else { ':' };
-        return browser.split(apart).filter_map(quoting::split).filter(|words| !words.is_empty()).collect();
+        let separator = if cfg!(windows) { ';' } else { ':' };
+        return browser.split(separator).filter_map(quoting::split).filter(|words| !words.is_empty()).collect();
     }
-    system(environment).iter().map(|words| words.split(' ').map(ToOwned::to_owned).collect()).collect()
+    default_commands(environment).iter().map(|words| words.split(' ').map(ToOwned::to_owned).collect()).collect()
 }
 
 #[cfg(target_os = "macos")]
-fn system(_environment: &Environment) -> &'static [&'static str] {
+fn default_commands(_environment: &Environment) -> &'static [&'static str] {
     &["open"]
 }
 
-/// `start` is a word of the shell; this is what it does, without one.
+/// What the shell's `start` does, without a shell.
 #[cfg(windows)]
-fn system(_environment: &Environment) -> &'static [&'static str] {
+fn default_commands(_environment: &Environment) -> &'static [&'static str] {
     &["rundll32 url.dll,FileProtocolHandler"]
 }
 
-/// Without a display `xdg-open` would start a browser for terminals, in the midst of ours.
+/// Without a display, `xdg-open` would start a text browser in this terminal.
 #[cfg(not(any(target_os = "macos", windows)))]
-fn system(environment: &Environment) -> &'static [&'static str] {
+fn default_commands(environment: &Environment) -> &'static [&'static str] {
     if environment.get(env::WSL_DISTRO_NAME).is_some() {
         return &["wslview", "xdg-open"];
     }
@@ -84,17 +83,21 @@ fn system(environment: &Environment) -> &'static [&'static str] {
     if display { &["xdg-open", "x-www-browser"] } else { &[] }
 }
 
-/// Starts one opener; it outlives us.
-async fn start_browser(opener: &[String], url: &Url, environment: &Environment) -> std::result::Result<(), String> {
-    let mut words: Vec<String> = opener.iter().map(|word| word.replace("%s", url.as_str())).collect();
-    if !opener.iter().any(|word| word.contains("%s")) {
+/// Runs one command. The browser keeps running after mcpipe ends.
+async fn start_browser(
+    command_line: &[String],
+    url: &Url,
+    environment: &Environment,
+) -> std::result::Result<(), String> {
+    let mut words: Vec<String> = command_line.iter().map(|word| word.replace("%s", url.as_str())).collect();
+    if !command_line.iter().any(|word| word.contains("%s")) {
         words.push(url.to_string());
     }
-    let (program, arguments) = words.split_first().ok_or("it names no program")?;
+    let (program, arguments) = words.split_first().ok_or("it has no program")?;
     let mut command = Command::new(environment.resolve_program(program, None));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.env_clear().envs(environment.iter().filter(|(name, _)| !env::is_mcpipe_variable(name)));
-    // A browser must not end with us, nor hear the interrupt that is meant for us.
+    // Ctrl-C for mcpipe must not reach the browser.
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn browser_names_alternatives_as_words() {
+    fn browser_contains_alternative_command_lines() {
         let line = "a 'b c' --new=%s||d".replace('|', if cfg!(windows) { ";" } else { ":" });
         let words = browser_commands(&environment(&[("BROWSER", &line), ("DISPLAY", ":0")]));
         assert_eq!(words, [vec!["a", "b c", "--new=%s"], vec!["d"]]);
@@ -146,14 +149,14 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn nothing_is_started_where_nothing_can_be_shown() {
+    fn nothing_is_started_without_a_display() {
         assert!(browser_commands(&environment(&[])).is_empty());
         assert_eq!(browser_commands(&environment(&[("WAYLAND_DISPLAY", "w")]))[0], ["xdg-open"]);
     }
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn the_url_is_one_argument_and_secrets_stay_here() {
+    async fn the_url_is_one_argument_and_mcpipe_variables_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         let script = format!("sh -c 'echo \"$*|$MCPIPE_X|\" > {}' x", out.display());
@@ -166,7 +169,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn the_next_is_tried_and_every_failure_told() {
+    async fn the_next_command_is_tried_and_every_failure_reported() {
         let url = Url::parse("https://example.com/").unwrap();
         let path = std::env::var("PATH").unwrap();
         open(&url, &environment(&[("BROWSER", "false:true"), ("PATH", &path)])).await.unwrap();

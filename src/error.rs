@@ -1,49 +1,49 @@
-//! The closed set of failure classes, their exit codes, and the one error type that carries them.
+//! The kinds of errors, their exit codes, and the one error type of mcpipe.
 //!
-//! Every failure a user can see is a [`Failure`]: what failed, why (outermost cause first), and the
-//! command to try next. The class decides the exit code (contract §4), in one exhaustive match.
+//! Every error that a user can see is a [`Failure`]: what failed, why (outermost cause first), and what to do next. Its
+//! kind decides the exit code, in one exhaustive match.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::protocol::rpc::RpcError;
 
-/// Shorthand for a result whose error is a [`Failure`].
+/// A result whose error is a [`Failure`].
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
-/// What kind of failure it was; the exit code and the `class` of the JSON error follow from it.
+/// The kind of an error. It decides the exit code and the `class` of the JSON error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The server answered, and the answer is a failure.
+    /// The server reported an error.
     Failed,
-    /// The command line is wrong, or the tool's schema refuses an argument.
+    /// The command line is invalid, or an argument does not match the tool's schema.
     Usage,
-    /// The configuration is wrong or incomplete.
+    /// The configuration is invalid or incomplete.
     Config,
-    /// Authentication is needed or was refused.
+    /// Authentication is required or failed.
     Auth,
-    /// The server could not be reached, or went away.
+    /// The server could not be reached, or the connection was lost.
     Unreachable,
-    /// No answer in time.
+    /// No response in time.
     Timeout,
-    /// The server broke the protocol, or no common revision exists.
+    /// The server violated the protocol, or there is no common revision.
     Protocol,
-    /// Refused by policy or by the person.
+    /// Refused by policy or by the user.
     Refused,
-    /// A defect of mcpipe itself.
+    /// A bug in mcpipe.
     Bug,
-    /// What came of it could not be written here: a full disk, say.
+    /// The output could not be written, for example because the disk is full.
     Output,
     /// Ended by SIGINT.
     Interrupted,
     /// Ended by SIGTERM or SIGHUP.
     Terminated,
-    /// The reader of standard output went away; not an error for the user.
+    /// Standard output was closed by its reader; not an error for the user.
     ClosedPipe,
 }
 
 impl ErrorKind {
-    /// The process exit code, as promised in contract §4.
+    /// The exit code of the process (`EXIT STATUS` in mcpipe(1)).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -84,68 +84,67 @@ impl ErrorKind {
     }
 }
 
-/// What is known about asking once more, after a failure that may pass by itself.
+/// What is known about retrying after a transient error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetryAdvice {
-    /// Whether the server certainly did not act on the request: it never arrived, or was turned away unread.
+    /// Whether the server certainly did not process the request: it was not sent, or rejected before processing.
     pub is_unprocessed: bool,
-    /// Whether the server, or who stands before it, said so itself by an HTTP status.
+    /// Whether this is based on an HTTP status, of the server or of a proxy before it.
     pub is_http_status: bool,
-    /// How long the server asks to wait before.
+    /// How long the server asks to wait before a retry.
     pub retry_after: Option<Duration>,
 }
 
 impl RetryAdvice {
-    /// What an HTTP status says: too many requests (429) turn a request away unread, and so does a server that is
-    /// unavailable (503) and says until when; one that does not say may have failed in the midst of it, as a
-    /// gateway (502, 504) may have passed it on. `None` where asking once more would not help.
+    /// The advice for an HTTP status; `None` if a retry would not help.
+    ///
+    /// A request that gets 429, or 503 with `Retry-After`, was not processed (RFC 6585 §4, RFC 9110 §15.6.4). With 503 alone
+    /// the server may have failed while processing it, and with 502 or 504 a gateway may have forwarded it.
     #[must_use]
-    pub fn from_status(status: u16, after: Option<Duration>) -> Option<Self> {
+    pub fn from_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
         match status {
-            429 => Some(RetryAdvice { is_unprocessed: true, is_http_status: true, retry_after: after }),
-            503 => Some(RetryAdvice { is_unprocessed: after.is_some(), is_http_status: true, retry_after: after }),
-            502 | 504 => Some(RetryAdvice { is_unprocessed: false, is_http_status: true, retry_after: after }),
+            429 => Some(RetryAdvice { is_unprocessed: true, is_http_status: true, retry_after }),
+            503 => Some(RetryAdvice { is_unprocessed: retry_after.is_some(), is_http_status: true, retry_after }),
+            502 | 504 => Some(RetryAdvice { is_unprocessed: false, is_http_status: true, retry_after }),
             _ => None,
         }
     }
 }
 
-/// A failure on its way to the user.
-///
-/// Boxed inside, so that `Result<T>` stays small on the paths that succeed.
+/// An error for the user. Boxed inside, so that `Result<T>` is small.
 #[derive(Clone, Debug)]
 pub struct Failure(Box<FailureDetails>);
 
-/// What a [`Failure`] says.
+/// The content of a [`Failure`].
 #[derive(Clone, Debug)]
 pub struct FailureDetails {
-    /// Decides the exit code.
+    /// The kind, which decides the exit code.
     pub kind: ErrorKind,
     /// What failed, without a final period.
     pub message: String,
     /// Why, outermost first.
     pub causes: Vec<String>,
-    /// The next step, usually a command to try.
+    /// What to do next, usually a command.
     pub hint: Option<String>,
     /// The target as the user named it.
     pub server: Option<String>,
-    /// The JSON-RPC error behind it.
+    /// The JSON-RPC error that caused it.
     pub rpc: Option<RpcError>,
-    /// The last lines of the server's own stderr.
+    /// The last lines of the server's stderr.
     pub stderr_tail: Vec<String>,
-    /// Whether it may pass by itself.
+    /// Present if the error may be transient.
     pub retry_advice: Option<RetryAdvice>,
-    /// Whether the request certainly never left, so that nothing can have come of it.
+    /// Whether the request was certainly not sent.
     pub is_unsent: bool,
-    /// Whether a server that is still starting may fail so, though asking once more would not help else.
+    /// Whether a server that is still starting may cause it; otherwise a retry would not help.
     pub maybe_starting: bool,
 }
 
 impl Failure {
-    /// A failure of this class.
-    pub fn new(class: ErrorKind, message: impl Into<String>) -> Self {
+    /// An error of this kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Failure(Box::new(FailureDetails {
-            kind: class,
+            kind,
             message: message.into(),
             causes: Vec::new(),
             hint: None,
@@ -158,16 +157,16 @@ impl Failure {
         }))
     }
 
-    /// Adds one cause below those already there.
+    /// Adds a cause after the existing ones.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.0.causes.push(cause.into());
         self
     }
 
-    /// Adds an error and every error behind it as causes.
+    /// Adds an error and its sources as causes.
     ///
-    /// A cause that only repeats the tail of the one before it says nothing new and is left out.
+    /// A source whose text is already at the end of the previous cause is omitted.
     #[must_use]
     pub fn caused_by(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);
@@ -182,7 +181,7 @@ impl Failure {
         self
     }
 
-    /// Sets the hint: the next step.
+    /// Sets the hint: what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
@@ -212,14 +211,14 @@ impl Failure {
         self
     }
 
-    /// Says that it may pass by itself.
+    /// Marks the error as transient.
     #[must_use]
-    pub fn retry_advice(mut self, again: impl Into<Option<RetryAdvice>>) -> Self {
-        self.0.retry_advice = again.into();
+    pub fn retry_advice(mut self, advice: impl Into<Option<RetryAdvice>>) -> Self {
+        self.0.retry_advice = advice.into();
         self
     }
 
-    /// Says that a server which is still starting may fail so.
+    /// Marks an error that a server which is still starting may cause.
     #[must_use]
     pub fn maybe_starting(mut self) -> Self {
         self.0.maybe_starting = true;
@@ -232,19 +231,19 @@ impl Failure {
         self.0.maybe_starting || self.0.retry_advice.is_some()
     }
 
-    /// The class.
+    /// The kind.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Everything it says.
+    /// Its content.
     #[must_use]
     pub fn details(&self) -> &FailureDetails {
         &self.0
     }
 
-    /// Everything it says, to be changed.
+    /// Its content, to change it.
     pub fn details_mut(&mut self) -> &mut FailureDetails {
         &mut self.0
     }

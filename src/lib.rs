@@ -285,7 +285,7 @@ fn suggest_argument_syntax(error: &clap::Error, arguments: &[OsString]) -> Optio
         None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
     };
     let word = match value {
-        Some(value) if !is_secret_argument(name) => {
+        Some(value) if !util::secret_names::looks_secret(name) => {
             format!("{}={}", util::quoting::quote(name), util::quoting::quote(value))
         }
         _ => format!("{name}=…"),
@@ -304,11 +304,4 @@ fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
     let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let dotted = if name { format!("{target}.{}, or as ", util::quoting::quote(tool)) } else { String::new() };
     Some(format!("a tool of that name is called as {dotted}{}", util::quoting::quote(&format!(" {tool}()"))))
-}
-
-/// Whether what is typed for this argument is rather not repeated.
-fn is_secret_argument(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    output::redact::is_secret_name(&name)
-        || ["token", "secret", "password", "key", "auth"].iter().any(|part| name.contains(part))
 }

@@ -1,4 +1,4 @@
-//! Text that must not be shown: no `Display`, and a `Debug` that says nothing.
+//! Text that must not be shown: it has no `Display`, and its `Debug` shows a placeholder.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
-/// What stands in place of a secret in every log, trace and error.
+/// Replaces a secret in every log, trace and error.
 pub const REDACTED: &str = "[redacted]";
 
 impl Secret {

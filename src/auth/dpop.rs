@@ -1,7 +1,7 @@
 //! Proof of possession (RFC 9449): tokens that are worth nothing without a key that stays here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use super::metadata::origin;
 use crate::auth::crypto;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::lock::lock;
 
 /// The header that carries a proof.
 pub const HEADER: &str = "DPoP";
@@ -47,7 +48,7 @@ impl DpopNonces {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

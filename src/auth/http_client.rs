@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -25,6 +25,7 @@ use crate::secret::Secret;
 use crate::transport::http::{AuxiliaryClient, is_proxied, look_up, redacted_url, request_failure};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::transport::{HttpEndpoint, TlsOptions};
+use crate::util::lock::lock;
 use crate::util::loopback::is_loopback;
 
 /// How many redirects of a metadata request are followed.
@@ -128,7 +129,7 @@ impl OAuthHttpClient {
     /// The user named this URL themselves: its host may lie anywhere.
     pub fn allow_host(&self, url: &str) {
         if let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)) {
-            lock_unpoisoned(&self.resolver_rules.0).allowed_hosts.insert(host);
+            lock(&self.resolver_rules.0).allowed_hosts.insert(host);
         }
     }
 
@@ -245,7 +246,7 @@ impl OAuthHttpClient {
         let loopback = is_loopback(url);
         let home = url.origin() == self.server.origin();
         let own = home && (self.tls.cert.is_some() || self.unix_socket.is_some());
-        let mut clients = lock_unpoisoned(&self.clients);
+        let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&(loopback, own)) {
             return Ok(client.clone());
         }
@@ -323,7 +324,7 @@ impl OAuthHttpClient {
     async fn check_url(&self, url: &Url) -> Result<()> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let home = self.server_space().await;
-        let trusted = lock_unpoisoned(&self.resolver_rules.0).allowed_hosts.contains(&host);
+        let trusted = lock(&self.resolver_rules.0).allowed_hosts.contains(&host);
         let may = |zone: AddressSpace| trusted || home.may_point_to(zone) || self.server.host_str() == Some(&host);
         match url.scheme() {
             "https" => {}
@@ -343,7 +344,7 @@ impl OAuthHttpClient {
         {
             return Err(forbidden_address_failure(url, zone));
         }
-        let mut rules = lock_unpoisoned(&self.resolver_rules.0);
+        let mut rules = lock(&self.resolver_rules.0);
         rules.server_space = Some(home);
         if trusted || self.server.host_str() == Some(&host) {
             rules.checked_hosts.remove(&host);
@@ -412,7 +413,7 @@ impl Resolve for FilteringResolver {
         Box::pin(async move {
             let found = look_up(name.as_str()).await?;
             let home = {
-                let rules = lock_unpoisoned(&watch.0);
+                let rules = lock(&watch.0);
                 rules.server_space.filter(|_| rules.checked_hosts.contains(name.as_str()))
             };
             let Some(home) = home else { return Ok(Box::new(found.into_iter()) as Addrs) };
@@ -439,10 +440,6 @@ fn find_forbidden_address(error: &reqwest::Error) -> Option<&ForbiddenAddress> {
     None
 }
 
-fn lock_unpoisoned<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -453,7 +450,7 @@ mod tests {
         let watch = Arc::new(SharedResolverRules::default());
         let look = async |home: AddressSpace, asked: bool| {
             {
-                let mut rules = lock_unpoisoned(&watch.0);
+                let mut rules = lock(&watch.0);
                 rules.server_space = Some(home);
                 rules.checked_hosts = asked.then(|| "localhost".to_owned()).into_iter().collect();
             }

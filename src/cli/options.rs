@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use crate::util::duration::parse_duration;
+
 /// The options of every command.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "General options")]
@@ -250,22 +252,4 @@ impl LogLevel {
     pub fn from_name(name: &str) -> Self {
         ValueEnum::from_str(name, true).unwrap_or(LogLevel::Info)
     }
-}
-
-/// Reads `500ms`, `30s`, `2m`, `1h`, or a bare number of seconds.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    if text.starts_with('-') {
-        return Err("expected 0 or a positive time such as 500ms, 30s or 2m".to_owned());
-    }
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("unknown unit '{unit}': use ms, s, m or h")),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| "expected a time such as 500ms, 30s or 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * factor).map_err(|_| "expected a time such as 500ms, 30s or 2m".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Context;
@@ -23,6 +23,7 @@ use crate::output::Ui;
 use crate::secret::Secret;
 use crate::target::Target;
 use crate::transport::BoxFuture;
+use crate::util::lock::lock;
 use url::Url;
 
 /// The stores of a run, by choice; opened when they are first asked for.
@@ -121,7 +122,7 @@ impl Context {
     /// When it cannot be opened.
     pub fn credential_store(&self, choice: Option<&str>) -> Result<Arc<dyn CredentialStore>> {
         let choice = choice.unwrap_or("auto");
-        let mut stores = self.credential_stores.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = lock(&self.credential_stores.0);
         if let Some(store) = stores.get(choice) {
             return Ok(store.clone());
         }

@@ -8,13 +8,10 @@ use url::Url;
 
 use super::Context;
 use crate::env;
-use crate::output::redact::{is_secret_name, is_secret_parameter};
 use crate::target::Target;
 use crate::transport::Endpoint;
+use crate::util::secret_names::{is_secret_name, is_secret_parameter, looks_secret};
 
-/// What makes the name of a header or a variable that of a credential, in lower case.
-const CREDENTIAL_NAME_PARTS: &[&str] =
-    &["auth", "token", "key", "secret", "password", "cookie", "session", "credential", "signature"];
 /// What is shorter may stand in any message, and is no secret worth the name.
 const MIN_SECRET_LENGTH: usize = 6;
 
@@ -24,14 +21,14 @@ impl Context {
         let endpoint = match &target.endpoint {
             Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
             Endpoint::Stdio(endpoint) => {
-                let secret = endpoint.env.iter().filter(|(name, _)| is_credential_name(name));
+                let secret = endpoint.env.iter().filter(|(name, _)| looks_secret(name));
                 secret.for_each(|(_, value)| self.redact_text(value.reveal()));
                 return self.redact_in_arguments(&endpoint.args);
             }
             Endpoint::Unix(_) => return,
         };
         for (name, value) in &endpoint.headers {
-            if is_credential_name(name) {
+            if looks_secret(name) {
                 self.redact_named(name, value.reveal());
             }
         }
@@ -148,10 +145,4 @@ impl Context {
 
 fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// Whether the value of a header or a variable of this name is a credential.
-fn is_credential_name(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    is_secret_name(&lower) || CREDENTIAL_NAME_PARTS.iter().any(|mark| lower.contains(mark))
 }

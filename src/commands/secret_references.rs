@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -22,9 +22,10 @@ use crate::env::Environment;
 use crate::env::programs::{is_path, is_program};
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
-use crate::session::rpc_client::format_duration;
 use crate::target;
 use crate::transport::process;
+use crate::util::duration::format_duration;
+use crate::util::lock::lock;
 use crate::util::suggest::did_you_mean;
 
 /// How long a command may take where nobody said.
@@ -76,7 +77,7 @@ impl Context {
     /// One secret; fetched where nobody has fetched it yet.
     async fn fetch_secret(&self, request: &SecretRequest, defaults: &Defaults) -> SecretResult {
         let cell = {
-            let mut all = self.secret_cache.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.secret_cache.0);
             Arc::clone(all.entry(request.clone()).or_default())
         };
         let fetch = async || match &request.reference {

@@ -9,8 +9,8 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListKind;
 use crate::session::Session;
-use crate::session::rpc_client::format_duration;
 use crate::session::watch::{WatchEvent, WatchFilter, WatchedChange};
+use crate::util::duration::format_duration;
 
 /// Watches resources: one document for every change that the server tells of. After a lost connection, one
 /// for each resource that is no longer as it was printed last.

@@ -8,6 +8,7 @@ use crate::config::origin::{ConfigDiagnostic, ConfigFile};
 use crate::config::value::expand;
 use crate::config::value::expand::ExpandError;
 use crate::protocol::revision::RevisionPin;
+use crate::util::duration::parse_duration;
 
 /// What a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -353,7 +354,7 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
             Err(format!("must be one of {}, and is '{text}'{more}", words.join(", ")))
         }
         KeyType::Revision => RevisionPin::parse(text).map(|_| ()).map_err(|why| format!("names an {why}")),
-        KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is no time: {why}")),
+        KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is not a duration: {why}")),
         KeyType::String | KeyType::Path if text.is_empty() => Err("is empty".to_owned()),
         _ => Ok(()),
     }
@@ -361,23 +362,4 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
 
 fn check_references(text: &str, at: usize) -> Result<(), ValueError> {
     expand::parse_template(text).map(|_| ()).map_err(|problem: ExpandError| (at, format!("cannot be read: {problem}")))
-}
-
-/// Reads `500ms`, `30s`, `2m`, `1h`, or a bare number of seconds.
-///
-/// # Errors
-/// What is allowed.
-pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || "use a number and ms, s, m or h, such as 500ms, 30s or 2m".to_owned();
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| wrong())?;
-    std::time::Duration::try_from_secs_f64(number * factor).map_err(|_| wrong())
 }

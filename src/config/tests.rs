@@ -105,7 +105,7 @@ fn all_errors_of_an_entry_are_reported_at_once() {
     for part in [
         "'x' has 9 faults",
         ":2: 'url' in [servers.x] must be a string, and is a whole number",
-        ":3: 'timeout' in [servers.x] is no time",
+        ":3: 'timeout' in [servers.x] is not a duration",
         ":4: 'transport' in [servers.x] must be one of auto, http, sse, and is 'htpt'; did you mean 'http'?",
         ":5: 'protocol' in [servers.x] names an unknown revision '2020-01-01'",
         ":6: 'args' in [servers.x] must hold strings only, and here is a whole number",

@@ -1,7 +1,7 @@
 //! The environment of this process: every variable that mcpipe reads, and the one place that reads them.
 //!
-//! Everything else is handed an [`Environment`], so tests bring their own home, variables and
-//! working directory, and nothing depends on when a variable is looked at.
+//! All other code gets an [`Environment`], so that tests can set variables, home and working directory, and nothing
+//! depends on when a variable is read.
 
 pub mod programs;
 
@@ -12,35 +12,35 @@ macro_rules! variables {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
         $($(#[doc = $doc])+ pub const $name: &str = $text;)+
 
-        /// Every variable that mcpipe itself looks at, and what for; `docs/cli.md` lists them.
+        /// Every variable that mcpipe itself reads, and its purpose; `docs/cli.md` lists them.
         pub const DOCUMENTED: &[(&str, &str)] = &[$(($text, concat!($($doc),+))),+];
     };
 }
 
 variables! {
-    /// Read this configuration file and no other; `--config` wins over it.
+    /// Read only this configuration file; `--config` overrides it.
     CONFIG = "MCPIPE_CONFIG";
-    /// When to log in on the spot: auto, always or never; `--login` wins over it.
+    /// Whether to start a login when a server requires one: auto, always or never; `--login` overrides it.
     LOGIN = "MCPIPE_LOGIN";
-    /// Keep credentials in this file instead of the keychain.
+    /// Store credentials in this file instead of the keychain.
     CREDENTIALS_FILE = "MCPIPE_CREDENTIALS_FILE";
-    /// Keep what was learned about servers in this directory.
+    /// Store cached server metadata in this directory.
     CACHE_DIR = "MCPIPE_CACHE_DIR";
     /// Set by the completion scripts: print candidates and do nothing else.
     COMPLETE = "MCPIPE_COMPLETE";
-    /// No colours where it is set and not empty.
+    /// Disables colors if set and not empty.
     NO_COLOR = "NO_COLOR";
-    /// The kind of terminal; `dumb` means no colours and no cursor movement.
+    /// The type of terminal; `dumb` means no colors and no cursor movement.
     TERM = "TERM";
-    /// The width of the terminal, where it cannot be asked.
+    /// The width of the terminal, if the terminal does not report it.
     COLUMNS = "COLUMNS";
     /// The program that opens a URL.
     BROWSER = "BROWSER";
-    /// A display: without one, no browser is started unless `BROWSER` says which.
+    /// The X11 display. Without a display, no browser is opened unless `BROWSER` is set.
     DISPLAY = "DISPLAY";
-    /// The same, for Wayland.
+    /// The Wayland display.
     WAYLAND_DISPLAY = "WAYLAND_DISPLAY";
-    /// Set where the browser is that of the Windows around us.
+    /// Set under WSL: open URLs in the Windows browser.
     WSL_DISTRO_NAME = "WSL_DISTRO_NAME";
     /// The editor of `config edit`, first choice.
     VISUAL = "VISUAL";
@@ -48,21 +48,21 @@ variables! {
     EDITOR = "EDITOR";
     /// The home directory.
     HOME = "HOME";
-    /// Where programs are found.
+    /// The directories in which programs are looked up.
     PATH = "PATH";
-    /// Configuration lies in `mcpipe/` below it.
+    /// Configuration is stored in its `mcpipe/` subdirectory.
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME";
-    /// Credentials lie in `mcpipe/` below it.
+    /// Credentials are stored in its `mcpipe/` subdirectory.
     XDG_DATA_HOME = "XDG_DATA_HOME";
-    /// Which project files are trusted lies in `mcpipe/` below it.
+    /// The list of trusted project files is stored in its `mcpipe/` subdirectory.
     XDG_STATE_HOME = "XDG_STATE_HOME";
-    /// What was learned about servers lies in `mcpipe/` below it.
+    /// Cached server metadata is stored in its `mcpipe/` subdirectory.
     XDG_CACHE_HOME = "XDG_CACHE_HOME";
-    /// Sockets and locks of this session lie in `mcpipe/` below it.
+    /// Sockets and locks are stored in its `mcpipe/` subdirectory.
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR";
     /// The proxy for `https` URLs (also in lower case).
     HTTPS_PROXY = "HTTPS_PROXY";
-    /// The proxy for `http` URLs (only in lower case, as everywhere).
+    /// The proxy for `http` URLs (also in upper case).
     HTTP_PROXY = "http_proxy";
     /// The proxy for every URL (also in lower case).
     ALL_PROXY = "ALL_PROXY";
@@ -74,13 +74,13 @@ variables! {
     SSL_CERT_DIR = "SSL_CERT_DIR";
 }
 
-/// Variables that begin with this are mcpipe's own and are never handed to a server.
+/// The prefix of mcpipe's own variables, which servers do not inherit.
 pub const MCPIPE_PREFIX: &str = "MCPIPE_";
 
-/// The variables, the home directory and the working directory of a run.
+/// Variables, home directory and working directory.
 #[derive(Clone, Default)]
 pub struct Environment {
-    // In no order and searched from the front: a few look-ups cost less than building a tree would.
+    // Searched linearly: a few look-ups cost less than building a map.
     variables: Vec<(String, String)>,
     home: Option<PathBuf>,
     cwd: Option<PathBuf>,
@@ -98,9 +98,9 @@ impl std::fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// What this process was started with.
+    /// The environment of this process.
     ///
-    /// Variables that are not Unicode cannot be expanded or handed on and are left out.
+    /// Variables that are not valid Unicode are ignored: they cannot be expanded or passed on.
     #[must_use]
     pub fn from_process() -> Self {
         let variables = std::env::vars_os()
@@ -109,16 +109,16 @@ impl Environment {
         Environment { variables, home: std::env::home_dir(), cwd: std::env::current_dir().ok() }
     }
 
-    /// An environment of one's own, for tests; `HOME` names the home directory.
+    /// A custom environment, for tests; `HOME` is the home directory.
     pub fn new<K: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (K, V)>, cwd: &Path) -> Self {
-        // The last value given for a name counts.
+        // The last value of a name wins.
         let named: BTreeMap<String, String> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let home = named.get(HOME).filter(|home| !home.is_empty()).map(PathBuf::from);
         Environment { variables: named.into_iter().collect(), home, cwd: Some(cwd.to_owned()) }
     }
 
-    /// The value of a variable, `None` where it is unset or empty: for mcpipe's own settings.
+    /// The value of a variable, `None` if it is unset or empty: for mcpipe's own settings.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_raw(name).filter(|value| !value.is_empty())
@@ -130,7 +130,7 @@ impl Environment {
         self.variables.iter().find(|(known, _)| is_same_variable(known, name)).map(|(_, value)| value.as_str())
     }
 
-    /// The same without one variable.
+    /// A copy without one variable.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut other = self.clone();
@@ -138,7 +138,7 @@ impl Environment {
         other
     }
 
-    /// The same without the variables whose values do not fit.
+    /// A copy with only the variables whose values match.
     #[must_use]
     pub fn retain_values(&self, fits: impl Fn(&str) -> bool) -> Self {
         let mut other = self.clone();
@@ -157,13 +157,13 @@ impl Environment {
         self.home.as_deref()
     }
 
-    /// The working directory, unless it was removed.
+    /// The working directory, unless it has been removed.
     #[must_use]
     pub fn cwd(&self) -> Option<&Path> {
         self.cwd.as_deref()
     }
 
-    /// `~` and `~/…` with the home directory in place of the tilde; anything else as it is.
+    /// `~` and `~/…` with the tilde replaced by the home directory; anything else is unchanged.
     #[must_use]
     pub fn expand_tilde(&self, word: &str) -> String {
         let rest = match word.strip_prefix('~') {
@@ -176,7 +176,7 @@ impl Environment {
         }
     }
 
-    /// A path as people write it: `~/…` below the home directory.
+    /// A path for messages: `~/…` below the home directory.
     #[must_use]
     pub fn abbreviate_home(&self, path: &Path) -> String {
         match self.home().filter(|home| home.parent().is_some()).and_then(|home| path.strip_prefix(home).ok()) {
@@ -186,7 +186,7 @@ impl Environment {
         }
     }
 
-    /// The program of this name that a shell would run; names with a slash are no names.
+    /// The program that a shell would run for this name; `None` for a path.
     #[must_use]
     pub fn find_program(&self, name: &str) -> Option<PathBuf> {
         if name.is_empty() || programs::is_path(name) {
@@ -198,7 +198,7 @@ impl Environment {
             .find(|file| programs::is_program(file))
     }
 
-    /// What is to be started as this program; `directory` is where paths are relative to, if not to where we are.
+    /// The file to start as this program. Paths are relative to `directory`, or to the working directory if `None`.
     #[must_use]
     pub fn resolve_program(&self, program: &str, directory: Option<&Path>) -> PathBuf {
         programs::resolve_program(program, directory, self.get(PATH).map(AsRef::as_ref))
@@ -206,8 +206,8 @@ impl Environment {
 
     /// The directory of the user's configuration.
     ///
-    /// The XDG directories are honoured everywhere. Where a variable is unset, Unix (macOS included: that
-    /// is where the users of command-line tools look) has the XDG defaults and Windows its own places.
+    /// The XDG variables work on all systems. If one is unset, Unix (including macOS, where users of command-line tools
+    /// expect it) uses the XDG default, and Windows its own directories.
     #[must_use]
     pub fn config_dir(&self) -> Option<PathBuf> {
         self.xdg_dir(XDG_CONFIG_HOME, ".config", "APPDATA")
@@ -219,13 +219,13 @@ impl Environment {
         self.xdg_dir(XDG_DATA_HOME, ".local/share", "LOCALAPPDATA")
     }
 
-    /// The directory of what mcpipe remembers between runs and must not lose.
+    /// The directory of data that is kept between runs and must not be lost.
     #[must_use]
     pub fn state_dir(&self) -> Option<PathBuf> {
         self.xdg_dir(XDG_STATE_HOME, ".local/state", "LOCALAPPDATA")
     }
 
-    /// The directory of what can be learned again.
+    /// The directory of cached data.
     #[must_use]
     pub fn cache_dir(&self) -> Option<PathBuf> {
         match self.get(CACHE_DIR) {
@@ -239,9 +239,9 @@ impl Environment {
         let chosen = self.get(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         let platform = || {
             if cfg!(windows) {
-                let told = self.get(windows).map(PathBuf::from);
-                let usual = Path::new("AppData").join(if windows == "APPDATA" { "Roaming" } else { "Local" });
-                told.or_else(|| self.home().map(|home| home.join(usual)))
+                let configured = self.get(windows).map(PathBuf::from);
+                let default = Path::new("AppData").join(if windows == "APPDATA" { "Roaming" } else { "Local" });
+                configured.or_else(|| self.home().map(|home| home.join(default)))
             } else {
                 self.home().map(|home| home.join(below_home))
             }
@@ -250,26 +250,26 @@ impl Environment {
     }
 }
 
-/// A relative path as it is written in files and shown: with slashes, which all systems read.
+/// A relative path for files and messages: with forward slashes, which all systems accept.
 #[must_use]
 pub fn with_forward_slashes(path: &Path) -> String {
     let text = path.display().to_string();
     if cfg!(windows) { text.replace('\\', "/") } else { text }
 }
 
-/// Whether two names are those of one variable.
+/// Whether two names mean the same variable: on Windows, case does not matter.
 #[must_use]
 pub fn is_same_variable(one: &str, other: &str) -> bool {
     if cfg!(windows) { one.eq_ignore_ascii_case(other) } else { one == other }
 }
 
-/// Whether a variable is mcpipe's own.
+/// Whether a variable belongs to mcpipe.
 #[must_use]
 pub fn is_mcpipe_variable(name: &str) -> bool {
     name.get(..MCPIPE_PREFIX.len()).is_some_and(|start| is_same_variable(start, MCPIPE_PREFIX))
 }
 
-/// The variables of somebody who is at home at `home`, and keeps things there as on Unix wherever the tests run.
+/// The variables of a user with this home directory, which contains the same directories as on Unix on all systems.
 #[cfg(test)]
 #[must_use]
 pub fn home_variables(home: &str) -> Vec<(String, String)> {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn xdg_wins_over_home_and_relative_paths_are_ignored() {
+    fn xdg_variables_override_the_default_and_relative_paths_are_ignored() {
         let dir = |environment: &Environment| environment.config_dir().map(|dir| dir.display().to_string());
         #[cfg(unix)]
         {
@@ -310,8 +310,8 @@ mod tests {
             assert_eq!(dir(&[("XDG_CONFIG_HOME", "/cfg"), ("AppData", r"C:\a")]), r"C:\a\mcpipe");
             assert_eq!(dir(&[]), r"/home/ada\AppData\Roaming\mcpipe");
         }
-        let nobody: [(&str, &str); 0] = [];
-        assert_eq!(dir(&Environment::new(nobody, Path::new("/"))), None);
+        let no_variables: [(&str, &str); 0] = [];
+        assert_eq!(dir(&Environment::new(no_variables, Path::new("/"))), None);
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn tilde_stands_for_the_home_directory_only_at_the_start() {
+    fn a_tilde_means_the_home_directory_only_at_the_start() {
         let environment = home(&[]);
         assert_eq!(environment.expand_tilde("~/a b"), "/home/ada/a b");
         assert_eq!(environment.expand_tilde("~"), "/home/ada");

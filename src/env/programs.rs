@@ -1,22 +1,22 @@
-//! How programs are found by what people call them.
+//! Finds programs by name.
 //!
-//! On Unix the system looks them up. Windows knows endings that are left out (`npx` is `npx.cmd`, and the `npx` beside
-//! it is a script for another system), and its own search adds only `.exe`.
+//! On Unix the system does that. On Windows the extension may be omitted (`npx` means `npx.cmd`; the file `npx` next to it
+//! is a shell script), but the system's own search adds only `.exe`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// What is left out of a program's name, in the order in which it is tried. What else stands in `PATHEXT` are scripts
+/// The extensions that may be omitted, in the order in which they are tried. The others in `PATHEXT` belong to scripts
 /// that only a shell can run.
 const EXECUTABLE_EXTENSIONS: &[&str] = if cfg!(windows) { &["com", "exe", "bat", "cmd"] } else { &[] };
 
-/// Whether a word says where a program is, and not only what it is called.
+/// Whether a word is a path rather than only a name.
 #[must_use]
 pub fn is_path(word: &str) -> bool {
     word.contains(std::path::is_separator)
 }
 
-/// Whether a word is a path by its beginning: no name begins so.
+/// Whether a word begins like a path: no name does.
 #[must_use]
 pub fn looks_like_path(word: &str) -> bool {
     looks_like_path_on(cfg!(windows), word)
@@ -28,7 +28,7 @@ fn looks_like_path_on(windows: bool, word: &str) -> bool {
         || windows && (begins(&[".\\", "..\\", "~\\", "\\"]) || strip_drive(word).is_some())
 }
 
-/// What stands behind the drive of an absolute path of Windows.
+/// The part of an absolute Windows path after its drive.
 #[must_use]
 pub fn strip_drive(word: &str) -> Option<&str> {
     match word.as_bytes() {
@@ -37,29 +37,29 @@ pub fn strip_drive(word: &str) -> Option<&str> {
     }
 }
 
-/// The files that a path may mean where a program is wanted, the first that is there counts.
+/// The files that a program's path may mean; the first that exists is used.
 #[must_use]
-pub fn executable_candidates(place: &Path) -> Vec<PathBuf> {
-    with_extensions(place, EXECUTABLE_EXTENSIONS)
+pub fn executable_candidates(path: &Path) -> Vec<PathBuf> {
+    with_extensions(path, EXECUTABLE_EXTENSIONS)
 }
 
-fn with_extensions(place: &Path, endings: &[&str]) -> Vec<PathBuf> {
-    let has_one = |extension: &OsStr| endings.iter().any(|ending| extension.eq_ignore_ascii_case(ending));
-    if endings.is_empty() || place.extension().is_some_and(has_one) {
-        return vec![place.to_owned()];
+fn with_extensions(path: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let has_one = |extension: &OsStr| extensions.iter().any(|known| extension.eq_ignore_ascii_case(known));
+    if extensions.is_empty() || path.extension().is_some_and(has_one) {
+        return vec![path.to_owned()];
     }
-    let with = |ending: &&str| {
-        let mut file = place.as_os_str().to_owned();
+    let with = |extension: &&str| {
+        let mut file = path.as_os_str().to_owned();
         file.push(".");
-        file.push(ending);
+        file.push(extension);
         PathBuf::from(file)
     };
-    endings.iter().map(with).collect()
+    extensions.iter().map(with).collect()
 }
 
-/// The file of a program where the system would not find it by itself, else the word as it is: what is to be started.
+/// The file to start: on Windows the one that is found, otherwise the unchanged word, which the system looks up.
 ///
-/// A path is relative to `directory`, where it is a known one; a name is looked up in `path`.
+/// A path is relative to `directory`, if that is given; a name is looked up in `path`.
 #[must_use]
 pub fn resolve_program(program: &str, directory: Option<&Path>, path: Option<&OsStr>) -> PathBuf {
     if cfg!(windows) {
@@ -69,15 +69,15 @@ pub fn resolve_program(program: &str, directory: Option<&Path>, path: Option<&Os
     }
 }
 
-fn find_with_extension(program: &str, directory: Option<&Path>, path: Option<&OsStr>, endings: &[&str]) -> PathBuf {
+fn find_with_extension(program: &str, directory: Option<&Path>, path: Option<&OsStr>, extensions: &[&str]) -> PathBuf {
     let places: Vec<PathBuf> = if is_path(program) {
-        // The system would look from where we are, and not from where the program will be.
+        // The system would resolve it from mcpipe's working directory instead of the program's.
         vec![directory.unwrap_or(Path::new("")).join(program)]
     } else {
         let all = path.into_iter().flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>());
         all.filter(|directory| directory.is_absolute()).map(|directory| directory.join(program)).collect()
     };
-    let mut files = places.iter().flat_map(|place| with_extensions(place, endings));
+    let mut files = places.iter().flat_map(|place| with_extensions(place, extensions));
     files.find(|file| file.is_file()).unwrap_or_else(|| PathBuf::from(program))
 }
 
@@ -89,7 +89,7 @@ pub fn is_program(file: &Path) -> bool {
     file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// Whether this file can be run, perhaps under one of the endings that programs have.
+/// Whether this file can be run, with or without one of the known extensions.
 #[cfg(not(unix))]
 #[must_use]
 pub fn is_program(file: &Path) -> bool {
@@ -104,7 +104,7 @@ mod tests {
     const WINDOWS: &[&str] = &["com", "exe", "bat", "cmd"];
 
     #[test]
-    fn a_path_is_told_by_its_beginning() {
+    fn a_path_is_recognized_by_its_beginning() {
         for place in ["./x", "../x", "~/x", "/x"] {
             assert!(looks_like_path_on(false, place) && looks_like_path_on(true, place), "{place}");
         }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn on_windows_a_name_means_the_first_file_with_an_ending() {
+    fn on_windows_a_name_means_the_first_file_with_a_known_extension() {
         let dir = tempfile::tempdir().unwrap();
         let (one, two) = (dir.path().join("one"), dir.path().join("two"));
         for (place, names) in [(&one, &["npx", "npx.cmd", "npx.ps1", "a.b.exe"][..]), (&two, &["npx.exe", "x.EXE"])] {
@@ -130,25 +130,25 @@ mod tests {
         assert_eq!(
             found("npx"),
             one.join("npx.cmd"),
-            "the first directory counts, and a script without ending is none"
+            "the first directory is used, and the script without extension ignored"
         );
         assert_eq!(found("npx.exe"), two.join("npx.exe"));
         assert_eq!(found("x.EXE"), two.join("x.EXE"));
-        assert_eq!(found("x.cmd"), Path::new("x.cmd"), "a directory is no program");
-        assert_eq!(found("a.b"), one.join("a.b.exe"), "a dot in a name is no ending");
+        assert_eq!(found("x.cmd"), Path::new("x.cmd"), "a directory is not a program");
+        assert_eq!(found("a.b"), one.join("a.b.exe"), "the part after a dot need not be an extension");
         assert_eq!(found("npx.ps1"), Path::new("npx.ps1"), "only a shell runs it");
         assert_eq!(found("nowhere"), Path::new("nowhere"));
         assert_eq!(find_with_extension("npx", None, None, WINDOWS), Path::new("npx"));
     }
 
     #[test]
-    fn on_windows_a_path_is_relative_to_where_the_program_will_be() {
+    fn on_windows_a_path_is_relative_to_the_working_directory_of_the_program() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("srv.bat"), "").unwrap();
         let found = |program: &str| find_with_extension(program, Some(dir.path()), None, WINDOWS);
         assert_eq!(found("./srv"), dir.path().join("./srv.bat"));
         assert_eq!(found("./srv.bat"), dir.path().join("./srv.bat"));
-        assert_eq!(found("./none"), Path::new("./none"), "and the failure names what was given");
+        assert_eq!(found("./none"), Path::new("./none"), "unchanged, for the error message");
         let full = dir.path().join("srv");
         assert_eq!(find_with_extension(full.to_str().unwrap(), None, None, WINDOWS), dir.path().join("srv.bat"));
     }

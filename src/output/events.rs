@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::value::RawValue;
 
+use super::Ui;
 use super::json::one_line;
-use super::{Ui, lock_unpoisoned};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc;
+use crate::util::lock::lock;
 
 /// Where the lines go.
 pub(super) enum EventOutput {
@@ -61,7 +62,7 @@ impl Ui {
             EventOutput::File(file, failed) => {
                 // One write for each line: a reader never sees half of one.
                 let line = format!("{}\n", one_line(&line));
-                if lock_unpoisoned(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
+                if lock(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
                     self.warn("the events are not complete: their file cannot be written");
                 }
             }

@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 use super::escape::make_visible;
 use super::json::{escape_unsafe, one_line, quote};
 use super::style::Style;
-use super::{Ui, lock_unpoisoned, redact};
+use super::{Ui, redact};
 use crate::error::{ErrorKind, Failure, FailureDetails};
 use crate::protocol::rpc::{RawJson, RpcError};
+use crate::util::lock::lock;
 
 impl Ui {
     /// Reports a failure on standard error. A closed pipe is no failure to its reader and says nothing.
@@ -48,7 +49,7 @@ impl Ui {
     /// The failure without known secrets: in its values, before they are laid out as lines or as JSON.
     #[must_use]
     pub fn without_secrets(&self, failure: &Failure) -> Failure {
-        let known = lock_unpoisoned(&self.known_secrets);
+        let known = lock(&self.known_secrets);
         let hide = |text: &mut String| *text = known.redact(text).into_owned();
         let mut failure = failure.clone();
         let details = failure.details_mut();

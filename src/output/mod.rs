@@ -31,13 +31,14 @@ mod trace;
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
+use crate::util::lock::lock;
 
 pub use crate::output::closed_stdout::reader_gone;
 pub use failure::failure_json;
@@ -132,7 +133,7 @@ impl Ui {
 
     /// Never shows this text in messages, errors or traces. Results stay as they are.
     pub fn redact(&self, secret: &str) {
-        lock_unpoisoned(&self.known_secrets).add(secret);
+        lock(&self.known_secrets).add(secret);
     }
 
     /// Whether standard output gets colours.
@@ -297,7 +298,7 @@ impl Ui {
         if parts.iter().map(|part| part.len()).sum::<usize>() > PIPE_CAPACITY {
             interrupt::enter_blocking();
         }
-        let mut out = lock_unpoisoned(&self.out);
+        let mut out = lock(&self.out);
         for part in parts {
             out.write_all(part)?;
         }
@@ -328,7 +329,7 @@ impl Ui {
     /// A warning that not even `--quiet` silences: safety is at stake.
     pub fn warn_always(&self, text: &str) {
         if self.options.json {
-            let line = serde_json::json!({ "warning": lock_unpoisoned(&self.known_secrets).redact(text) }).to_string();
+            let line = serde_json::json!({ "warning": lock(&self.known_secrets).redact(text) }).to_string();
             self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
         } else {
             let label = Style::BOLD_YELLOW.paint("warning:", self.uses_colour_on_stderr());
@@ -340,7 +341,7 @@ impl Ui {
     pub fn print_log(&self, level: &str, logger: Option<&str>, data: &Value) {
         if self.options.quiet {
         } else if self.options.json {
-            let known = lock_unpoisoned(&self.known_secrets);
+            let known = lock(&self.known_secrets);
             let string = |text: &str| json::quote(&known.redact(text));
             let line = format!(
                 r#"{{"log":{{"level":{},"logger":{},"data":{}}}}}"#,
@@ -366,7 +367,7 @@ impl Ui {
 
     /// Server or user text as standard error may take it, without known secrets.
     fn escape_for_stderr(&self, text: &str) -> String {
-        self.fit_err(&lock_unpoisoned(&self.known_secrets).redact(text)).into_owned()
+        self.fit_err(&lock(&self.known_secrets).redact(text)).into_owned()
     }
 
     /// Text without secrets as standard error may take it.
@@ -377,7 +378,7 @@ impl Ui {
     /// Writes a line to standard error. Where that fails there is no place left to say so.
     fn write_err(&self, line: &str) {
         let write = || {
-            let mut err = lock_unpoisoned(&self.err);
+            let mut err = lock(&self.err);
             let end = if line.ends_with('\n') { "" } else { "\n" };
             let _ = err.write_all(format!("{line}{end}").as_bytes()).and_then(|()| err.flush());
         };
@@ -396,11 +397,6 @@ pub fn install_panic_hook(clean_up: fn()) {
         #[expect(clippy::exit, reason = "nothing can be returned from a panic")]
         std::process::exit(i32::from(ErrorKind::Bug.exit_code()));
     }));
-}
-
-/// A panic elsewhere must not keep the failure from being reported.
-fn lock_unpoisoned<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write_failure(error: &io::Error) -> Failure {

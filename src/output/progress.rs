@@ -13,7 +13,9 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::escape::{display_width, one_line, truncate};
-use super::{OutputStream, Ui, lock_unpoisoned};
+use super::{OutputStream, Ui};
+
+use crate::util::lock::lock;
 
 /// What ends sooner shows no progress.
 const DELAY: Duration = Duration::from_millis(400);
@@ -49,7 +51,7 @@ struct ProgressLine {
 
 impl ProgressLine {
     fn write(&self, text: &str) {
-        let mut screen = lock_unpoisoned(&self.screen);
+        let mut screen = lock(&self.screen);
         // A progress line that cannot be shown is none.
         let _ = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
     }
@@ -58,7 +60,7 @@ impl ProgressLine {
 impl ProgressSlot {
     /// Takes the line away while `print` prints.
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
-        let line = lock_unpoisoned(&self.line);
+        let line = lock(&self.line);
         line.iter().for_each(|line| line.write(ERASE));
         let printed = print();
         line.iter().for_each(|line| line.write(&line.text));
@@ -74,14 +76,14 @@ impl ProgressSlot {
 
     /// Takes the line away until it is drawn again.
     pub(super) fn clear(&self) {
-        if let Some(line) = lock_unpoisoned(&self.line).take() {
+        if let Some(line) = lock(&self.line).take() {
             line.write(ERASE);
         }
     }
 
     /// Draws `text` behind the spinner, in the place of what was drawn before.
     fn draw(&self, screen: &Arc<Mutex<OutputStream>>, text: &str) {
-        let mut slot = lock_unpoisoned(&self.line);
+        let mut slot = lock(&self.line);
         let new = slot.is_none();
         let line =
             slot.get_or_insert_with(|| ProgressLine { screen: Arc::clone(screen), text: String::new(), frames: 0 });
@@ -142,7 +144,7 @@ impl Progress {
     /// Says what is being done now.
     pub fn set_message(&self, text: &str) {
         if self.ui.is_some() {
-            lock_unpoisoned(&self.state).message = one_line(text);
+            lock(&self.state).message = one_line(text);
         }
     }
 
@@ -151,7 +153,7 @@ impl Progress {
         if self.ui.is_none() {
             return;
         }
-        let mut state = lock_unpoisoned(&self.state);
+        let mut state = lock(&self.state);
         state.fraction = total.filter(|&total| total > 0.0).map(|total| (progress / total).clamp(0.0, 1.0));
         state.count = if state.fraction.is_none() { Some(progress) } else { None };
         if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
@@ -182,7 +184,7 @@ impl Progress {
             return;
         }
         let columns = ui.terminal.columns() - RESERVED_COLUMNS;
-        let state = lock_unpoisoned(&self.state);
+        let state = lock(&self.state);
         let (tail, taken) = match state.fraction {
             None => (String::new(), 2),
             Some(done) => {

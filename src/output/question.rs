@@ -5,7 +5,9 @@
 
 use std::io::Write;
 
-use super::{Style, Ui, lock_unpoisoned};
+use super::{Style, Ui};
+
+use crate::util::lock::lock;
 
 /// What stands before each line of a server's text.
 const SERVER_TEXT_PREFIX: &str = "  │ ";
@@ -31,7 +33,7 @@ impl Ui {
     /// The same, of pieces.
     pub fn prompt_question_spans(&self, pieces: &[(Style, &str)]) {
         let text = self.render_spans(pieces);
-        let mut err = lock_unpoisoned(&self.err);
+        let mut err = lock(&self.err);
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 

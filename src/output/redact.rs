@@ -11,39 +11,8 @@ use serde::de::IgnoredAny;
 
 use super::json::{JsonToken, quote, tokens, unquote};
 use crate::secret::REDACTED;
+use crate::util::secret_names::{is_secret_name, is_secret_parameter_of_shown_url};
 
-/// Members whose values are not shown, in lower case without `-` and `_`; a longer name that ends so
-/// counts too, where it is in [`SECRET_SUFFIXES`].
-const SECRET_NAMES: &[&str] = &[
-    "authorization",
-    "cookie",
-    "setcookie",
-    "secret",
-    "token",
-    "codeverifier",
-    "devicecode",
-    "passphrase",
-    "passwd",
-    "mcpsessionid",
-    "requeststate",
-    "credentials",
-];
-const SECRET_SUFFIXES: &[&str] = &[
-    "authorization",
-    "accesstoken",
-    "refreshtoken",
-    "idtoken",
-    "authtoken",
-    "bearertoken",
-    "clientsecret",
-    "clientassertion",
-    "password",
-    "apikey",
-    "privatekey",
-    "secretkey",
-];
-/// Query parameters that are secret in a URL, though not in a message: an OAuth code, a signature.
-const SECRET_QUERY_PARAMETERS: &[&str] = &["code", "state", "key", "sig", "signature"];
 /// Shorter secrets are not looked for: they would be found everywhere.
 const MIN_SECRET_LENGTH: usize = 4;
 /// Ends a text that was cut off.
@@ -299,19 +268,6 @@ fn content(token: &str) -> Cow<'_, str> {
     if token.contains('\\') { unquote(token).unwrap_or_default().into() } else { token.trim_matches('"').into() }
 }
 
-/// Whether a member, header or variable of this name holds a secret.
-#[must_use]
-pub fn is_secret_name(name: &str) -> bool {
-    let name: String = name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect();
-    SECRET_NAMES.contains(&name.as_str()) || SECRET_SUFFIXES.iter().any(|ending| name.ends_with(ending))
-}
-
-/// Whether a query parameter of this name is configured with a secret. `code` and `state` are not: those come and go.
-#[must_use]
-pub fn is_secret_parameter(name: &str) -> bool {
-    is_secret_name(name) || matches!(name, "key" | "sig" | "signature")
-}
-
 /// A URL without its password and the values of query parameters that hold secrets.
 #[must_use]
 pub fn redact_url(text: &str) -> Cow<'_, str> {
@@ -328,7 +284,7 @@ pub fn redact_url(text: &str) -> Cow<'_, str> {
     };
     let Some(query) = query else { return head };
     let pair = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_secret_name(name) || SECRET_QUERY_PARAMETERS.contains(&name) => {
+        Some((name, _)) if is_secret_parameter_of_shown_url(name) => {
             format!("{name}={REDACTED}")
         }
         _ => pair.to_owned(),

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use super::{Terminal, Ui, UiOptions, lock_unpoisoned};
+use super::{Terminal, Ui, UiOptions};
 use crate::error::Result;
+use crate::util::lock::lock;
 
 /// A stream that keeps what it is given.
 #[derive(Clone, Default)]
@@ -12,13 +13,13 @@ pub struct CapturedStream(Arc<Mutex<Vec<u8>>>);
 
 impl CapturedStream {
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&lock_unpoisoned(&self.0)).into_owned()
+        String::from_utf8_lossy(&lock(&self.0)).into_owned()
     }
 }
 
 impl Write for CapturedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lock_unpoisoned(&self.0).extend_from_slice(bytes);
+        lock(&self.0).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -11,13 +11,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
 
+use super::Ui;
 use super::json::{one_line, quote};
-use super::redact::{is_secret_name, redact_members, redact_url as safe_url};
+use super::redact::{redact_members, redact_url as safe_url};
 use super::style::Style;
-use super::{Ui, lock_unpoisoned};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::REDACTED;
 use crate::transport::trace::{Trace, TraceEvent, TraceSink};
+use crate::util::lock::lock;
+use crate::util::secret_names::is_secret_name;
 
 impl Ui {
     /// Where the transports send what happens; costs nothing where neither `-v` nor `--trace` was given.
@@ -75,7 +77,7 @@ impl TraceSink for TraceWriter {
             let members = self.file_members(event);
             let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.clock)())));
             // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
-            if lock_unpoisoned(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
+            if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
                 self.ui.warn("the trace is not complete: its file cannot be written");
             }
         }
@@ -91,12 +93,12 @@ impl TraceSink for TraceWriter {
 impl TraceWriter {
     /// The text as a JSON string, without secrets.
     fn quoted(&self, text: &str) -> String {
-        quote(&lock_unpoisoned(&self.ui.known_secrets).redact(text))
+        quote(&lock(&self.ui.known_secrets).redact(text))
     }
 
     /// A message body without secrets: JSON if it was JSON.
     fn body(&self, text: &str) -> String {
-        lock_unpoisoned(&self.ui.known_secrets).hide_json(&redact_members(text)).into_owned()
+        lock(&self.ui.known_secrets).hide_json(&redact_members(text)).into_owned()
     }
 
     /// As pairs, not as an object: a header may come twice.

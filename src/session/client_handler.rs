@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ use crate::session::input_requests::InputError;
 use crate::session::notifications::NotificationBroadcaster;
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
+use crate::util::lock::lock;
 
 /// How a wish for input was answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -289,8 +290,4 @@ impl ClientHandler {
             Err(InputError::TooManyRequests(failure)) => (Some(failed(&failure)), Some(failure)),
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

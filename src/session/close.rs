@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Session;
+use crate::transport::CloseOutcome;
 
 impl Session {
     /// Ends the session in order; nothing is left running.
@@ -17,11 +18,10 @@ impl Session {
             // Whoever takes no notice of the end of its input is not waited for every time.
             let stubborn = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
             let gone = live.rpc.closed_reason().is_some();
-            live.rpc.close(in_order && !stubborn).await;
-            match live.rpc.transport().was_killed() {
-                true if in_order && !stubborn => self.cache.set_ignores_eof(true),
+            match live.rpc.close(in_order && !stubborn).await {
+                CloseOutcome::Killed if in_order && !stubborn => self.cache.set_ignores_eof(true),
                 // Who was gone before has shown nothing.
-                false if stubborn && !gone => self.cache.set_ignores_eof(false),
+                CloseOutcome::Closed if stubborn && !gone => self.cache.set_ignores_eof(false),
                 _ => {}
             }
         }

@@ -14,8 +14,9 @@ use super::{Connection, Session};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::session::negotiate::classify::may_indicate_wrong_era;
-use crate::session::rpc_client::{RequestOutcome, format_duration};
+use crate::session::rpc_client::RequestOutcome;
 use crate::transport::stdio;
+use crate::util::duration::format_duration;
 
 /// What the last look at a server is given, though the time is up.
 pub const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);

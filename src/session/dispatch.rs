@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::session::request::{DeadlineEvents, RequestOutcome};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::trace::Trace;
 use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+use crate::util::lock::lock;
 
 /// A request that waits for its answer.
 pub(crate) struct PendingRequest {
@@ -40,10 +41,6 @@ pub(crate) struct RpcState {
     pub(crate) accepts_server_requests: AtomicBool,
     notifications: Mutex<Notifications>,
     trace: Trace,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes what comes back until nothing more can.
@@ -272,7 +269,7 @@ mod tests {
     use crate::interrupt::Interrupt;
     use crate::session::client_handler::ClientCapabilities;
     use crate::session::rpc_client::{CancelMode, OutgoingRequest, RpcClient};
-    use crate::transport::{BoxFuture, ConnectedTransport};
+    use crate::transport::{BoxFuture, CloseOutcome, ConnectedTransport};
 
     /// A way out that leads nowhere.
     struct Nowhere(TransportKind);
@@ -286,10 +283,8 @@ mod tests {
             Box::pin(async { Ok(()) })
         }
 
-        fn abandon(&self, _: u64) {}
-
-        fn close(&self, _: bool) -> BoxFuture<'_, ()> {
-            Box::pin(async {})
+        fn close(&self, _: bool) -> BoxFuture<'_, CloseOutcome> {
+            Box::pin(async { CloseOutcome::Closed })
         }
     }
 

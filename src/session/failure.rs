@@ -10,9 +10,10 @@ use crate::protocol::rpc::RpcError;
 use crate::protocol::{code, method};
 use crate::session::capabilities;
 use crate::session::era::modern::supported_revisions;
-use crate::session::rpc_client::{MAY_STILL_RUN, RequestOutcome, format_duration};
+use crate::session::rpc_client::{MAY_STILL_RUN, RequestOutcome};
 use crate::target::Target;
 use crate::transport::UnexpectedResponse;
+use crate::util::duration::format_duration;
 
 /// The failure behind a reply that is no result.
 #[must_use]

@@ -13,11 +13,12 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RpcError;
 use crate::protocol::{code, method};
 use crate::session::client_handler::{
-    ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation, lock,
+    ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation,
 };
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
 use crate::util::busy_guard::BusyGuard;
+use crate::util::lock::lock;
 
 /// How often one request may lead to questions before it is given up (`MRT-04`).
 pub const MAX_INPUT_ROUNDS: usize = 10;

@@ -1,9 +1,11 @@
 //! What a server says of its own accord, handed to whoever listens.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
+
+use crate::util::lock::lock;
 
 /// How many notices a listener may have before it; what comes beyond is dropped. Whoever falls so far
 /// behind looks again at what changed because of those that wait already.
@@ -27,13 +29,13 @@ impl NotificationBroadcaster {
     #[must_use]
     pub fn subscribe(&self) -> mpsc::Receiver<ServerNotification> {
         let (sender, receiver) = mpsc::channel(LISTENER_CAPACITY);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        lock(&self.0).push(sender);
         receiver
     }
 
     /// Tells everybody who listens.
     pub fn publish(&self, method: &str, params: &Value) {
-        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut listeners = lock(&self.0);
         listeners.retain(|listener| !listener.is_closed());
         for listener in listeners.iter() {
             let _ = listener.try_send(ServerNotification { method: method.to_owned(), params: params.clone() });

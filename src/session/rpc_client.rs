@@ -15,11 +15,15 @@ use crate::error::{ErrorKind, Failure, FailureDetails, RetryAdvice};
 use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
 use crate::session::client_handler::ClientHandler;
-use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming, lock};
+use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
 pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::request::{DeadlineEvents, RequestDeadline};
 use crate::transport::trace::Trace;
-use crate::transport::{ConnectedTransport, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+use crate::transport::{
+    CloseOutcome, ConnectedTransport, Diagnostics, OutgoingKind, OutgoingMessage, Transport, TransportKind,
+};
+use crate::util::duration::format_duration;
+use crate::util::lock::lock;
 
 /// How long a server is given for what it is told at the end.
 const FINAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -256,14 +260,14 @@ impl RpcClient {
     }
 
     fn timeout_failure(&self, method: &str, clock: &RequestDeadline) -> Failure {
-        let (tail, noise) = self.state.transport.diagnostics();
+        let Diagnostics { stderr_tail: tail, first_non_message: noise } = self.state.transport.diagnostics();
         let (time, endless) = clock.time_waited();
         let in_spite = if endless { ", in spite of its progress" } else { "" };
         let what = format!("{NO_ANSWER_PREFIX}{method} within {}{in_spite}", format_duration(time));
         let mut failure = Failure::new(ErrorKind::Timeout, what).maybe_starting();
         if let Some(noise) = noise {
             let did = if self.transport_kind() == TransportKind::Stdio { "printed on stdout" } else { "sent" };
-            failure = failure.cause(format!("the server {did}, which is no message: {noise}"));
+            failure = failure.cause(format!("the server {did}, which is not a message: {noise}"));
         }
         if method == method::TOOLS_CALL {
             failure = failure.cause(MAY_STILL_RUN);
@@ -276,14 +280,15 @@ impl RpcClient {
     }
 
     /// Ends the connection; nothing is left running, and whoever still waits for an answer is told so.
-    pub async fn close(&self, patient: bool) {
+    pub async fn close(&self, patient: bool) -> CloseOutcome {
         let failure =
             Failure::new(ErrorKind::Unreachable, "the connection was given up").retry_advice(RetryAdvice::default());
         if self.closed_reason().is_none() {
             self.state.mark_closed(&failure);
         }
-        self.state.transport.close(patient).await;
+        let outcome = self.state.transport.close(patient).await;
         self.dispatcher.abort();
+        outcome
     }
 }
 
@@ -307,18 +312,5 @@ impl Drop for PendingGuard<'_> {
 impl Drop for RpcClient {
     fn drop(&mut self) {
         self.dispatcher.abort();
-    }
-}
-
-/// A duration as people write it.
-#[must_use]
-pub fn format_duration(time: Duration) -> String {
-    let millis = time.as_millis();
-    if millis < 1000 {
-        format!("{millis} ms")
-    } else if millis.is_multiple_of(1000) {
-        format!("{} s", millis / 1000)
-    } else {
-        format!("{:.1} s", time.as_secs_f64())
     }
 }

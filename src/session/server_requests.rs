@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{ErrorKind, Failure};
-use crate::session::client_handler::lock;
 use crate::session::input_requests::MAX_INPUT_ROUNDS;
+use crate::util::lock::lock;
 
 /// The questions, counted, and what came of them.
 #[derive(Debug, Default)]

@@ -17,8 +17,9 @@ use crate::protocol::{code, meta, method};
 use crate::session::era::legacy::LegacyEra;
 use crate::session::era::modern::ModernEra;
 use crate::session::notifications::ServerNotification;
-use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient, format_duration};
+use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::transport::{BoxFuture, TransportKind};
+use crate::util::duration::format_duration;
 
 /// How long to wait before the first attempt to reconnect.
 const FIRST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
@@ -255,8 +256,11 @@ impl LegacyEra {
             return end;
         }
         self.ensure_initialized(link).await;
-        link.transport().listen().await;
-        if !link.transport().is_listening() {
+        let http = link.transport().legacy_session();
+        if let Some(http) = http {
+            http.listen().await;
+        }
+        if http.is_some_and(|http| !http.is_listening()) {
             let what = "the server offers no stream on which it could tell of changes";
             return SubscriptionEnd::Failed(
                 Failure::new(ErrorKind::Failed, what).hint("ask again from time to time, without --watch"),
@@ -285,7 +289,7 @@ impl LegacyEra {
                     return SubscriptionEnd::Failed(failure);
                 }
                 failure = link.wait_closed() => return SubscriptionEnd::Failed(failure),
-                () = link.transport().listen_stream_closed() => {
+                () = listen_stream_closed(link) => {
                     let what = "the stream on which the server tells of changes is gone";
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, what));
                 }
@@ -439,6 +443,14 @@ impl Session {
 /// Whether there is no point in trying again: it never worked, or what is in the way will not pass by itself.
 fn is_permanent(failure: &Failure, stood: bool) -> bool {
     !stood || !matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+}
+
+/// Waits until the stream for the server's own messages is closed. Never returns if there is none.
+async fn listen_stream_closed(link: &RpcClient) {
+    match link.transport().legacy_session() {
+        Some(http) => http.listen_stream_closed().await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]

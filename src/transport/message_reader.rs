@@ -1,23 +1,23 @@
-//! Messages as lines of text: the framing that standard streams and Unix sockets share, and what every
-//! transport with one stream for everything does with what it reads.
+//! Reads messages from a stream that carries everything: stdio, a Unix socket (one message per line) or a WebSocket.
 //!
-//! What is no message is skipped (`STD-09`) and the first of it remembered, because it often says what
+//! What is not a message is skipped (`STD-09`), but the first such text is kept for errors, since it often says what
 //! is wrong.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-use super::trace::{Trace, TraceEvent};
-use super::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::error::Failure;
 use crate::protocol::rpc;
+use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
+use crate::transport::trace::{Trace, TraceEvent};
+use crate::util::lock::lock;
 
-/// A line of at most [`MAX_MESSAGE`] bytes; what is longer is read and thrown away.
+/// A line of at most [`MAX_MESSAGE`] bytes; a longer one is discarded.
 pub(super) enum InputLine {
     Text(String),
     TooLong,
@@ -50,11 +50,11 @@ pub(super) async fn read_line<R: AsyncRead + Unpin>(reader: &mut BufReader<R>, b
     })
 }
 
-/// The way back over one stream: what is read is handed to the session, what is no message is remembered.
+/// Hands what is read to the session.
 pub(super) struct MessageReader {
     trace: Trace,
     sender: mpsc::UnboundedSender<Incoming>,
-    /// What the server did with what is no message, for people: `printed on stdout`.
+    /// What the server did with what is not a message: `printed on stdout` or `sent`.
     non_message_verb: &'static str,
     first_non_message: Mutex<Option<String>>,
     has_ended: AtomicBool,
@@ -62,16 +62,15 @@ pub(super) struct MessageReader {
 }
 
 impl MessageReader {
-    /// `did` tells people what the server did with what is no message: `printed on stdout`.
-    pub(super) fn new(trace: Trace, sender: mpsc::UnboundedSender<Incoming>, did: &'static str) -> Self {
-        let (noise, ended, ended_notify) = (Mutex::default(), AtomicBool::new(false), Notify::new());
+    /// `non_message_verb` is for errors: `printed on stdout` or `sent`.
+    pub(super) fn new(trace: Trace, sender: mpsc::UnboundedSender<Incoming>, non_message_verb: &'static str) -> Self {
         MessageReader {
             trace,
             sender,
-            non_message_verb: did,
-            first_non_message: noise,
-            has_ended: ended,
-            end_notify: ended_notify,
+            non_message_verb,
+            first_non_message: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+            end_notify: Notify::new(),
         }
     }
 
@@ -105,22 +104,22 @@ impl MessageReader {
         }
     }
 
-    /// Something that is no message came.
+    /// Notes a text that is not a message, and keeps the first one.
     pub(super) fn record_non_message(&self, text: &str) {
         let start: String = text.chars().take(200).collect();
-        self.trace.note(&format!("skipped what the server {}, which is no message: {start}", self.non_message_verb));
-        self.first_non_message.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(start);
+        self.trace.note(&format!("skipped what the server {}, which is not a message: {start}", self.non_message_verb));
+        lock(&self.first_non_message).get_or_insert(start);
     }
 
-    /// The first thing that was no message.
+    /// The first text that was not a message.
     pub(super) fn first_non_message(&self) -> Option<String> {
-        self.first_non_message.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.first_non_message).clone()
     }
 
-    /// The stream has ended, and nothing more will come back.
+    /// Reports that the stream has ended: nothing more will come back.
     pub(super) fn report_end(&self, failure: Failure) {
         let failure = match self.first_non_message() {
-            Some(noise) => failure.cause(format!("it {}: {noise}", self.non_message_verb)),
+            Some(text) => failure.cause(format!("it {}: {text}", self.non_message_verb)),
             None => failure,
         };
         let _ = self.sender.send(Incoming { request_id: None, item: IncomingItem::Failed(failure) });
@@ -128,7 +127,7 @@ impl MessageReader {
         self.end_notify.notify_waiters();
     }
 
-    /// Whether the stream ends within this time: how it ended says more than a failed write does.
+    /// Whether the stream ends within this time. How it ended is more informative than the error of a failed write.
     pub(super) async fn ends_within(&self, time: Duration) -> bool {
         let notified = self.end_notify.notified();
         self.has_ended.load(Ordering::Acquire) || timeout(time, notified).await.is_ok()

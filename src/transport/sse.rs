@@ -1,15 +1,14 @@
-//! The decoder of `text/event-stream`: bytes in, events out. Pure; knows nothing of HTTP or JSON.
+//! Decodes `text/event-stream` (WHATWG HTML §9.2.6): bytes in, events out.
 //!
-//! Follows the WHATWG grammar: lines end with LF, CR or CRLF, which may be torn apart at any byte, a
-//! byte-order mark at the start is dropped, comments are skipped, and an event counts when its blank
-//! line has come.
+//! Lines end with LF, CR or CRLF and may be split at any byte; a byte-order mark at the start and comments are
+//! ignored; an event is complete at its blank line.
 
 use std::time::Duration;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SseEvent {
-    /// The value of `event:`; empty where there is none, which means `message`.
+    /// The value of `event:`; empty if there is none, which means `message`.
     pub event_type: String,
     /// The `data:` lines, joined by line feeds; empty for a priming event (`HTL-08`).
     pub data: String,
@@ -23,7 +22,7 @@ impl SseEvent {
     }
 }
 
-/// A line or an event is longer than allowed (`SEC-07`).
+/// An event is longer than allowed (`SEC-07`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SseTooLong;
 
@@ -33,22 +32,22 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug)]
 pub struct SseDecoder {
     limit: usize,
-    /// The start of a line whose end has not come yet.
+    /// The beginning of an incomplete line.
     line: Vec<u8>,
-    /// The line before ended with CR, so that an LF that comes next belongs to it.
+    /// The previous line ended with CR, so that a following LF belongs to it.
     after_cr: bool,
     first_line: bool,
     event_type: String,
     data: Vec<u8>,
     has_data: bool,
-    /// As the lines of the current event say; counts when the event is complete.
+    /// The ID of the current event; it takes effect when the event is complete.
     pending_event_id: Option<String>,
     last_event_id: Option<String>,
     retry_delay: Option<Duration>,
 }
 
 impl SseDecoder {
-    /// A decoder that refuses events of more than `limit` bytes.
+    /// A decoder that rejects events of more than `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         SseDecoder {
@@ -65,22 +64,22 @@ impl SseDecoder {
         }
     }
 
-    /// The id of the last complete event that had or inherited one: what `Last-Event-ID` says.
+    /// The last event ID, for `Last-Event-ID`.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
     }
 
-    /// How long the server asks to wait before reconnecting, once it has.
+    /// How long the server asks to wait before reconnecting.
     #[must_use]
     pub fn retry_delay(&self) -> Option<Duration> {
         self.retry_delay
     }
 
-    /// Takes the next bytes and gives the events that they complete.
+    /// Decodes the next bytes and returns the events that they complete.
     ///
     /// # Errors
-    /// [`SseTooLong`] where a line or an event exceeds the limit; the stream is of no use afterwards.
+    /// [`SseTooLong`] if an event exceeds the limit; the rest of the stream cannot be decoded then.
     pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<SseEvent>, SseTooLong> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
@@ -106,7 +105,7 @@ impl SseDecoder {
                 let mut line = std::mem::take(&mut self.line);
                 line.extend_from_slice(head);
                 events.extend(self.take_line(&line));
-                // Keeps the room for the next line that is torn apart.
+                // Reuses the allocation for the next split line.
                 line.clear();
                 self.line = line;
             }
@@ -114,9 +113,9 @@ impl SseDecoder {
         Ok(events)
     }
 
-    /// The event that the end of the stream cut off before its blank line, where it had data.
+    /// The last event, if the stream ended before its blank line.
     ///
-    /// The grammar drops it; a reader who can tell a whole message from half of one may not.
+    /// The specification discards it; mcpipe uses it if its data is a whole JSON-RPC message.
     #[must_use]
     pub fn finish(mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
@@ -136,7 +135,7 @@ impl SseDecoder {
             return self.complete_event();
         }
         let (field, value) = match line.iter().position(|byte| *byte == b':') {
-            // A comment; servers keep connections alive with it (HTM-08).
+            // A comment; servers send them to keep connections open (`HTM-08`).
             Some(0) => return None,
             Some(colon) => {
                 let (field, value) = line.split_at(colon);
@@ -166,7 +165,7 @@ impl SseDecoder {
 
     fn complete_event(&mut self) -> Option<SseEvent> {
         if let Some(id) = self.pending_event_id.take() {
-            // An empty id means that there is nothing to resume from any more.
+            // An empty ID resets it.
             self.last_event_id = Some(id).filter(|id| !id.is_empty());
         }
         let name = std::mem::take(&mut self.event_type);
@@ -197,7 +196,7 @@ mod tests {
         SseDecoder::new(1 << 20).push(bytes).unwrap()
     }
 
-    /// All events, and what the decoder knows at the end, when the bytes come in these pieces.
+    /// All events, the last event ID and the delay, if the bytes come in these pieces.
     fn decode_pieces(pieces: &[&[u8]]) -> (Vec<SseEvent>, Option<String>, Option<Duration>) {
         let mut decoder = SseDecoder::new(1 << 20);
         let mut events = Vec::new();
@@ -210,7 +209,7 @@ mod tests {
     const STREAM: &str = "\u{feff}: hello\nid: 1\nretry: 500\ndata:\n\nevent: message\ndata: {\"a\":\ndata: \"ü€😀\"}\nid: zwei\n\nevent: ping\ndata: x\n\n\n";
 
     #[test]
-    fn reads_every_kind_of_line() {
+    fn every_kind_of_line_is_read() {
         let (events, id, retry) = decode_pieces(&[STREAM.as_bytes()]);
         assert_eq!(events, [event("", ""), event("message", "{\"a\":\n\"ü€😀\"}"), event("ping", "x")]);
         assert_eq!(id.as_deref(), Some("zwei"));
@@ -234,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn mixed_line_ends() {
+    fn line_ends_may_be_mixed() {
         assert_eq!(decode(b"data: a\r\ndata: b\rdata: c\n\r\ndata: d\r\r"), [event("", "a\nb\nc"), event("", "d")]);
     }
 
     #[test]
     fn an_event_ends_with_a_bare_cr_at_once() {
-        // Waiting for a possible LF would hold the answer back until the next keep-alive.
+        // Waiting for a possible LF would delay the response until the next keep-alive.
         let mut decoder = SseDecoder::new(100);
         assert_eq!(decoder.push(b"data: a\r\r").unwrap(), [event("", "a")]);
         assert_eq!(decoder.push(b"\ndata: b\n\n").unwrap(), [event("", "b")]);
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_counts_only_with_its_blank_line() {
+    fn an_id_takes_effect_at_the_blank_line() {
         assert_eq!(decode_pieces(&[b"id: 1\ndata: a\n\nid: 2\ndata: b\n"]).1.as_deref(), Some("1"));
         assert_eq!(decode_pieces(&[b"id: 1\ndata: a\n\nid\ndata: b\n\n"]).1, None);
         assert_eq!(decode_pieces(&[b"id: 1\ndata: a\n\nid: 2\x003\ndata: b\n\n"]).1.as_deref(), Some("1"));
@@ -273,19 +272,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_belongs_to_one_event() {
+    fn an_event_type_applies_to_one_event() {
         assert_eq!(decode(b"event: ping\n\ndata: a\n\n"), [event("", "a")]);
         assert!(decode(b"data: a\n\n")[0].is_message());
         assert!(!decode(b"event: error\ndata: a\n\n")[0].is_message());
     }
 
     #[test]
-    fn bad_utf8_does_not_end_the_stream() {
+    fn invalid_utf8_does_not_end_the_stream() {
         assert_eq!(decode(b"data: a\xffb\n\n"), [event("", "a\u{fffd}b")]);
     }
 
     #[test]
-    fn a_byte_order_mark_counts_at_the_start_only() {
+    fn a_byte_order_mark_is_ignored_only_at_the_start() {
         assert_eq!(decode(b"\xef\xbb\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n"), [event("", "a")]);
     }
 

@@ -1,15 +1,13 @@
-//! stdio: a child process, one JSON-RPC message a line (all revisions, basic/transports/stdio).
+//! stdio: a child process, one JSON-RPC message per line (basic/transports, section stdio, in all revisions).
 //!
-//! The child leads its own process group, so that everything it starts ends with it. Its stderr is
-//! always drained (`STD-03`) and its tail kept for errors.
+//! The child leads its own process group, so that everything it starts is ended with it. Its stderr is
+//! always read (`STD-03`), and the last lines are kept for errors.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::BufReader;
@@ -18,55 +16,32 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::trace::{Trace, TraceEvent};
-use super::{
-    BoxFuture, ConnectedTransport, InheritedEnv, OutgoingMessage, StdioEndpoint, Transport, TransportKind,
-    TransportOptions, process,
-};
-use crate::env::{PATH, is_same_variable, programs};
+use super::process;
+use crate::env::programs;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::transport::connection::{
+    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
+};
+use crate::transport::endpoint::{InheritedEnv, StdioEndpoint};
+use crate::transport::message::OutgoingMessage;
 use crate::transport::message_reader::{InputLine, MessageReader, read_line};
-use crate::transport::message_writer;
-use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
+use crate::transport::message_writer::{self, LineFrameWriter, MessageWriter};
+use crate::transport::trace::{Trace, TraceEvent};
+use crate::util::lock::lock;
 use crate::util::quoting::quote;
 
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
 const TAIL_WIDTH: usize = 2000;
-/// How the failure begins that tells of a child's end.
+/// How the message of a failure begins that reports the end of the child.
 pub const PROCESS_ENDED: &str = "the server process ended";
-/// How long an ending child may take to say its exit status and its last words.
+/// How long to wait for the exit status and the rest of stderr after stdout has ended.
 const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(300);
-
-impl StdioEndpoint {
-    /// Where the child's programs are looked up.
-    #[must_use]
-    pub fn search_path(&self) -> Option<OsString> {
-        let is_path = |name: &&String| is_same_variable(name, PATH);
-        let inherited = || match &self.inherited_env {
-            InheritedEnv::Only(some) => {
-                some.iter().find(|(name, _)| is_path(name)).map(|(_, path)| path.reveal().into())
-            }
-            InheritedEnv::AllBut(names) if names.iter().any(|name| is_path(&name)) => None,
-            InheritedEnv::AllBut(_) => std::env::var_os(PATH),
-        };
-        let own = self.env.iter().find(|(name, _)| is_path(name)).map(|(_, path)| path.reveal().into());
-        own.or_else(inherited)
-    }
-
-    /// What is started as the program.
-    #[must_use]
-    pub fn resolved_program(&self) -> PathBuf {
-        // Where the system finds it by itself, nothing is looked up.
-        let path = if cfg!(windows) { self.search_path() } else { None };
-        programs::resolve_program(&self.program, self.cwd.as_deref(), path.as_deref())
-    }
-}
 
 /// Starts the server.
 ///
 /// # Errors
-/// [`ErrorKind::Unreachable`] when the program cannot be started.
+/// [`ErrorKind::Unreachable`] if the program cannot be started.
 pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     let mut command = Command::new(endpoint.resolved_program());
     command.args(&endpoint.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -88,38 +63,32 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
     process::register(group);
 
     let (sender, incoming) = mpsc::unbounded_channel();
-    let inbox = MessageReader::new(options.trace.clone(), sender, "printed on stdout");
-    let shared =
-        Arc::new(StdioState { trace: options.trace.clone(), stderr_tail: Mutex::default(), message_reader: inbox });
-    let outbox = child.stdin.take().map(|pipe| MessageWriter::spawn(LineFrameWriter(pipe), options.trace.clone()));
-    let stderr = child.stderr.take().map(|pipe| tokio::spawn(drain_stderr(pipe, shared.clone())));
+    let trace = &options.trace;
+    let state = Arc::new(StdioState {
+        trace: trace.clone(),
+        stderr_tail: Mutex::default(),
+        message_reader: MessageReader::new(trace.clone(), sender, "printed on stdout"),
+    });
+    let message_writer = child.stdin.take().map(|pipe| MessageWriter::spawn(LineFrameWriter(pipe), trace.clone()));
+    let stderr = child.stderr.take().map(|pipe| tokio::spawn(read_stderr(pipe, state.clone())));
     let stdout = child.stdout.take();
     let child = Arc::new(tokio::sync::Mutex::new(child));
-    let reader = tokio::spawn(read_stdout(stdout, stderr, child.clone(), shared.clone()));
-    let transport = StdioTransport {
-        message_writer: outbox,
-        child,
-        group,
-        reader_task: reader,
-        state: shared,
-        was_killed: AtomicBool::new(false),
-    };
+    let reader_task = tokio::spawn(read_stdout(stdout, stderr, child.clone(), state.clone()));
+    let transport = StdioTransport { message_writer, child, group, reader_task, state };
     Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
 }
 
 fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     let program = &endpoint.program;
+    let failure = Failure::new(ErrorKind::Unreachable, format!("cannot start '{program}'"));
     if let Some(cwd) = endpoint.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
-        return Failure::new(ErrorKind::Unreachable, format!("cannot start '{program}'"))
-            .cause(format!("its working directory {} does not exist", cwd.display()));
+        return failure.cause(format!("the working directory {} does not exist", cwd.display()));
     }
-    let failure = Failure::new(ErrorKind::Unreachable, format!("cannot start '{program}'")).cause(error.to_string());
-    let place = endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(program);
-    if programs::is_path(program) && place.is_dir() {
-        return Failure::new(ErrorKind::Unreachable, format!("cannot start '{program}'"))
-            .cause("it is a directory")
-            .hint("name the program in it that is the server");
+    let path = endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(program);
+    if programs::is_path(program) && path.is_dir() {
+        return failure.cause("it is a directory").hint("give the path of the server's program in that directory");
     }
+    let failure = failure.cause(error.to_string());
     match error.kind() {
         io::ErrorKind::NotFound if programs::is_path(program) => failure.hint(format!("check the path {program}")),
         io::ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),
@@ -130,7 +99,7 @@ fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     }
 }
 
-/// What the tasks and the transport share.
+/// What the transport and its tasks share.
 struct StdioState {
     trace: Trace,
     stderr_tail: Mutex<VecDeque<String>>,
@@ -139,12 +108,12 @@ struct StdioState {
 
 impl StdioState {
     fn stderr_tail(&self) -> Vec<String> {
-        self.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        lock(&self.stderr_tail).iter().cloned().collect()
     }
 
     fn record_stderr_line(&self, line: &str) {
         self.trace.record(TraceEvent::Stderr(line));
-        let mut tail = self.stderr_tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tail = lock(&self.stderr_tail);
         if tail.len() == TAIL_LINES {
             tail.pop_front();
         }
@@ -152,27 +121,27 @@ impl StdioState {
     }
 }
 
-async fn drain_stderr(pipe: ChildStderr, shared: Arc<StdioState>) {
+async fn read_stderr(pipe: ChildStderr, state: Arc<StdioState>) {
     let mut reader = BufReader::new(pipe);
     let mut buffer = Vec::new();
     loop {
         match read_line(&mut reader, &mut buffer).await {
-            InputLine::Text(line) => shared.record_stderr_line(line.trim_end_matches('\r')),
+            InputLine::Text(line) => state.record_stderr_line(line.trim_end_matches('\r')),
             InputLine::TooLong => {}
             InputLine::End => return,
         }
     }
 }
 
-/// Reads the child's stdout until it ends, then says how it ended.
+/// Reads the child's stdout until it ends, then reports how the child ended.
 async fn read_stdout(
     stdout: Option<ChildStdout>,
     stderr: Option<JoinHandle<()>>,
     child: Arc<tokio::sync::Mutex<Child>>,
-    shared: Arc<StdioState>,
+    state: Arc<StdioState>,
 ) {
     if let Some(stdout) = stdout {
-        shared.message_reader.read_stream(stdout).await;
+        state.message_reader.read_stream(stdout).await;
     }
     let status = timeout(EXIT_REPORT_TIMEOUT, async { child.lock().await.wait().await }).await;
     if let Some(stderr) = stderr {
@@ -182,7 +151,7 @@ async fn read_stdout(
         Ok(Ok(status)) => Failure::new(ErrorKind::Unreachable, format!("{PROCESS_ENDED} ({status})")),
         _ => Failure::new(ErrorKind::Unreachable, "the server closed its standard output"),
     };
-    shared.message_reader.report_end(failure.stderr_tail(shared.stderr_tail()).retry_advice(RetryAdvice::default()));
+    state.message_reader.report_end(failure.stderr_tail(state.stderr_tail()).retry_advice(RetryAdvice::default()));
 }
 
 struct StdioTransport {
@@ -191,8 +160,6 @@ struct StdioTransport {
     group: u32,
     reader_task: JoinHandle<()>,
     state: Arc<StdioState>,
-    /// Whether the child had to be terminated.
-    was_killed: AtomicBool,
 }
 
 impl Transport for StdioTransport {
@@ -202,9 +169,9 @@ impl Transport for StdioTransport {
 
     fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let outbox = self.message_writer.as_ref().ok_or_else(message_writer::closed_failure)?;
-            let Some(error) = outbox.send(message).await? else { return Ok(()) };
-            // The child is going: how it ended says more than the broken pipe does.
+            let writer = self.message_writer.as_ref().ok_or_else(message_writer::closed_failure)?;
+            let Some(error) = writer.send(message).await? else { return Ok(()) };
+            // The child is probably exiting: its exit status is more informative than the broken pipe.
             if !self.state.message_reader.ends_within(EXIT_REPORT_TIMEOUT * 3).await {
                 return Err(Failure::new(ErrorKind::Unreachable, "the server does not read its standard input")
                     .cause(error.to_string())
@@ -214,28 +181,26 @@ impl Transport for StdioTransport {
         })
     }
 
-    fn abandon(&self, _id: u64) {}
-
-    fn diagnostics(&self) -> (Vec<String>, Option<String>) {
-        (self.state.stderr_tail(), self.state.message_reader.first_non_message())
+    fn diagnostics(&self) -> Diagnostics {
+        Diagnostics {
+            stderr_tail: self.state.stderr_tail(),
+            first_non_message: self.state.message_reader.first_non_message(),
+        }
     }
 
-    fn close(&self, patient: bool) -> BoxFuture<'_, ()> {
+    fn close(&self, patient: bool) -> BoxFuture<'_, CloseOutcome> {
         Box::pin(async move {
-            if let Some(outbox) = &self.message_writer {
-                outbox.close().await;
+            if let Some(writer) = &self.message_writer {
+                writer.close().await;
             }
-            // The reader goes on meanwhile: a child that flushes its last output must not block on it.
+            // The reader continues: a child that writes its last output must not block.
             let mut child = self.child.lock().await;
-            if process::shut_down(&mut child, self.group, patient).await {
-                self.was_killed.store(true, Ordering::Relaxed);
-                self.state.trace.note("the server did not end when its input did, and was terminated");
+            let outcome = process::shut_down(&mut child, self.group, patient).await;
+            if outcome == CloseOutcome::Killed {
+                self.state.trace.note("the server did not exit after stdin was closed; terminated it");
             }
             self.reader_task.abort();
+            outcome
         })
-    }
-
-    fn was_killed(&self) -> bool {
-        self.was_killed.load(Ordering::Relaxed)
     }
 }

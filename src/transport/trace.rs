@@ -1,4 +1,4 @@
-//! What the exchange shows of itself, for `-v`, `-vv` and `--trace`.
+//! The messages and headers exchanged with a server, for `-v`, `-vv` and `--trace`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ pub enum TraceEvent<'a> {
     Sent(&'a str),
     /// A JSON-RPC message came in.
     Received(&'a str),
-    /// An HTTP request line and its headers, secrets already hidden.
+    /// An HTTP request line and its headers, secrets already redacted.
     RequestHead {
         /// The HTTP method.
         method: &'a str,
@@ -18,7 +18,7 @@ pub enum TraceEvent<'a> {
         /// Names and values.
         headers: &'a [(String, String)],
     },
-    /// An HTTP status and its headers, secrets already hidden.
+    /// An HTTP status and its headers, secrets already redacted.
     ResponseHead {
         /// The status.
         status: u16,
@@ -27,17 +27,17 @@ pub enum TraceEvent<'a> {
     },
     /// A line of the child's stderr.
     Stderr(&'a str),
-    /// Something tolerated that the protocol forbids, or worth knowing.
+    /// A violation of the protocol that was tolerated, or other useful information.
     Note(&'a str),
 }
 
-/// Where the events go; implemented by `output`, which also redacts message bodies.
+/// Receives the events; implemented by `output`, which also redacts message bodies.
 pub trait TraceSink: Send + Sync {
-    /// Takes one event.
+    /// Records one event.
     fn record(&self, event: TraceEvent<'_>);
 }
 
-/// A handle that costs nothing where nobody looks.
+/// A handle to a sink, or to none.
 #[derive(Clone, Default)]
 pub struct Trace(Option<Arc<dyn TraceSink>>);
 
@@ -48,7 +48,7 @@ impl Trace {
         Trace(Some(sink))
     }
 
-    /// Whether anybody looks; asked before an event costs something to make.
+    /// Whether there is a sink; checked before an event that is costly to create.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.0.is_some()
@@ -61,7 +61,7 @@ impl Trace {
         }
     }
 
-    /// Records something tolerated or worth knowing.
+    /// Records a note.
     pub fn note(&self, text: &str) {
         self.record(TraceEvent::Note(text));
     }

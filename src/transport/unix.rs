@@ -1,4 +1,4 @@
-//! A Unix socket: one JSON-RPC message a line, as over standard streams, to a server that runs already.
+//! A Unix socket of a running server: one JSON-RPC message per line, as over stdio.
 
 use std::io;
 use std::path::Path;
@@ -10,21 +10,25 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::{BoxFuture, ConnectedTransport, OutgoingMessage, Transport, TransportKind, TransportOptions, UnixEndpoint};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::transport::connection::{
+    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
+};
+use crate::transport::endpoint::UnixEndpoint;
+use crate::transport::message::OutgoingMessage;
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
+use crate::util::quoting::quote;
 
-/// How long after a failed write the end of the connection may take to show.
+/// How long to wait for the end of the connection after a failed write.
 const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long the server may take to hang up once we have said that nothing more comes.
+/// How long the server may take to close the connection after mcpipe has closed its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Connects to the socket.
 ///
 /// # Errors
-/// [`ErrorKind::Unreachable`] when nobody listens there, [`ErrorKind::Timeout`] when the connection does not stand
-/// in time.
+/// [`ErrorKind::Unreachable`] if no server is listening, [`ErrorKind::Timeout`] if connecting takes too long.
 pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     let path = &endpoint.path;
     let connecting = async {
@@ -36,27 +40,27 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
         }
         .map_err(|error| connect_failure(path, &error))
     };
-    let (reading, writing) = options.interrupt.run_until_interrupted(connecting).await??.into_split();
+    let (read_half, write_half) = options.interrupt.run_until_interrupted(connecting).await??.into_split();
     let (sender, incoming) = mpsc::unbounded_channel();
-    let inbox = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
-    let (shared, shown) = (inbox.clone(), path.display().to_string());
-    let reader = tokio::spawn(async move {
-        shared.read_stream(reading).await;
+    let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
+    let (shared, shown) = (message_reader.clone(), path.display().to_string());
+    let reader_task = tokio::spawn(async move {
+        shared.read_stream(read_half).await;
         shared.report_end(
             Failure::new(ErrorKind::Unreachable, format!("the server at {shown} closed the connection"))
                 .retry_advice(RetryAdvice::default()),
         );
     });
     let transport = UnixTransport {
-        message_writer: MessageWriter::spawn(LineFrameWriter(writing), options.trace.clone()),
-        reader_task: std::sync::Mutex::new(Some(reader)),
-        message_reader: inbox,
+        message_writer: MessageWriter::spawn(LineFrameWriter(write_half), options.trace.clone()),
+        reader_task,
+        message_reader,
     };
     Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
 }
 
 fn connect_timeout_failure(path: &Path) -> Failure {
-    Failure::new(ErrorKind::Timeout, format!("cannot connect to {} in time", path.display()))
+    Failure::new(ErrorKind::Timeout, format!("connecting to {} timed out", path.display()))
         .hint("wait longer with --connect-timeout TIME")
 }
 
@@ -67,16 +71,18 @@ fn connect_failure(path: &Path, error: &std::io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => failure.retry_advice(unsent).hint("check the path, and that the server is running"),
         io::ErrorKind::ConnectionRefused => {
-            failure.hint("nobody listens on that socket: check that the server is running")
+            failure.hint("no server is listening on that socket: check that it is running")
         }
-        io::ErrorKind::PermissionDenied => failure.hint(format!("check who may use it: ls -l {shown}")),
+        io::ErrorKind::PermissionDenied => {
+            failure.hint(format!("check its permissions: ls -l {}", quote(&shown.to_string())))
+        }
         _ => failure,
     }
 }
 
 struct UnixTransport {
     message_writer: MessageWriter<std::io::Error>,
-    reader_task: std::sync::Mutex<Option<JoinHandle<()>>>,
+    reader_task: JoinHandle<()>,
     message_reader: Arc<MessageReader>,
 }
 
@@ -91,26 +97,22 @@ impl Transport for UnixTransport {
             if self.message_reader.ends_within(END_DETECTION_TIMEOUT).await {
                 return Ok(());
             }
-            Err(Failure::new(ErrorKind::Unreachable, "the server does not read what it is sent").caused_by(&error))
+            Err(Failure::new(ErrorKind::Unreachable, "the server does not read its input").caused_by(&error))
         })
     }
 
-    fn abandon(&self, _id: u64) {}
-
-    fn diagnostics(&self) -> (Vec<String>, Option<String>) {
-        (Vec::new(), self.message_reader.first_non_message())
+    fn diagnostics(&self) -> Diagnostics {
+        Diagnostics { first_non_message: self.message_reader.first_non_message(), ..Diagnostics::default() }
     }
 
-    fn close(&self, patient: bool) -> BoxFuture<'_, ()> {
+    fn close(&self, patient: bool) -> BoxFuture<'_, CloseOutcome> {
         Box::pin(async move {
             self.message_writer.close().await;
             if patient {
                 self.message_reader.ends_within(CLOSE_TIMEOUT).await;
             }
-            let reader = self.reader_task.lock().ok().and_then(|mut reader| reader.take());
-            if let Some(reader) = reader {
-                reader.abort();
-            }
+            self.reader_task.abort();
+            CloseOutcome::Closed
         })
     }
 }

@@ -1,7 +1,7 @@
-//! WebSocket (RFC 6455): one JSON-RPC message a text frame, under the subprotocol `mcp`.
+//! WebSocket (RFC 6455): one JSON-RPC message per text message, with the subprotocol `mcp`.
 //!
-//! No revision specifies it; SDKs have served it, and gateways do. Like standard streams it is one stream
-//! for everything, so eras, requests of the server and cancellation work as they do there.
+//! No revision of MCP specifies it, but some SDKs and gateways support it. Like stdio it is one stream for everything,
+//! so eras, server requests and cancellation work in the same way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,67 +25,69 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use super::http::{UpgradeRequest, upgrade};
-use super::trace::Trace;
-use super::{
-    BoxFuture, ConnectedTransport, HttpEndpoint, MAX_MESSAGE, OutgoingMessage, Transport, TransportKind,
-    TransportOptions,
-};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::transport::connection::{
+    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
+};
+use crate::transport::endpoint::HttpEndpoint;
+use crate::transport::message::{MAX_MESSAGE, OutgoingMessage};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{FrameWriter, MessageWriter};
+use crate::transport::trace::Trace;
 
 /// The subprotocol.
 const SUBPROTOCOL: &str = "mcp";
-/// What RFC 6455 §1.3 has both sides append to the key.
+/// The constant that both sides append to the key (RFC 6455 §1.3).
 const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// How long after a failed write the end of the connection may take to show.
+/// How long to wait for the end of the connection after a failed write.
 const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long the server may take to close the connection once we have said goodbye.
+/// How long the server may take to respond to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Connects, over TLS for `wss`.
 ///
 /// # Errors
-/// When the server cannot be reached, refuses, or speaks no WebSocket.
+/// If the server cannot be reached, returns an error status, or does not support WebSocket.
 pub(super) async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     let key = random_key()?;
     let mut headers = HeaderMap::new();
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let value =
-        HeaderValue::from_str(&key).map_err(|error| Failure::new(ErrorKind::Bug, "a bad key").caused_by(&error))?;
+    let value = HeaderValue::from_str(&key)
+        .map_err(|error| Failure::new(ErrorKind::Bug, "invalid WebSocket key").caused_by(&error))?;
     headers.insert(SEC_WEBSOCKET_KEY, value);
-    let (stream, said) = upgrade(endpoint, options, UpgradeRequest { protocol: "websocket", headers }).await?;
-    check_handshake(&said, &key, &options.trace)?;
+    let (stream, response_headers) =
+        upgrade(endpoint, options, UpgradeRequest { protocol: "websocket", headers }).await?;
+    check_handshake(&response_headers, &key, &options.trace)?;
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(websocket_config(MAX_MESSAGE))).await;
     Ok(into_connection(socket, options))
 }
 
-/// A key that no cache knows (RFC 6455 §4.1).
+/// A random key (RFC 6455 §4.1).
 fn random_key() -> Result<String> {
     let mut bytes = [0; 16];
     SystemRandom::new()
         .fill(&mut bytes)
-        .map_err(|_| Failure::new(ErrorKind::Bug, "the system gives no random numbers"))?;
+        .map_err(|_| Failure::new(ErrorKind::Bug, "cannot get random numbers from the system"))?;
     Ok(STANDARD.encode(bytes))
 }
 
-/// What a server that has understood the key answers.
+/// The value of `Sec-WebSocket-Accept` for this key (RFC 6455 §4.2.2).
 fn accept_value(key: &str) -> String {
     STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{HANDSHAKE_GUID}").as_bytes()))
 }
 
-/// Checks the answer to the handshake (RFC 6455 §4.1).
-fn check_handshake(said: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
-    let broken = |cause: &str| {
-        Err(Failure::new(ErrorKind::Protocol, "the server's WebSocket handshake is wrong").cause(cause.to_owned()))
+/// Checks the server's handshake (RFC 6455 §4.1).
+fn check_handshake(headers: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
+    let invalid = |cause: &str| {
+        Err(Failure::new(ErrorKind::Protocol, "invalid WebSocket handshake from the server").cause(cause.to_owned()))
     };
-    let text = |name| said.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()));
+    let text = |name| headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()));
     if text(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.trim() != accept_value(key)) {
-        return broken("its Sec-WebSocket-Accept does not belong to what it was asked");
+        return invalid("its Sec-WebSocket-Accept does not match the key");
     }
     match text(SEC_WEBSOCKET_PROTOCOL) {
-        Some(chosen) if chosen != SUBPROTOCOL => broken("it chose a subprotocol that was not offered"),
+        Some(chosen) if chosen != SUBPROTOCOL => invalid("it chose a subprotocol that was not offered"),
         Some(_) => Ok(()),
         None => {
             trace.note("the server did not choose the WebSocket subprotocol 'mcp'");
@@ -94,49 +96,48 @@ fn check_handshake(said: &HeaderMap, key: &str, trace: &Trace) -> Result<()> {
     }
 }
 
-fn websocket_config(most: usize) -> WebSocketConfig {
-    // Every message is flushed as it is written; big buffers would only be touched for nothing.
+fn websocket_config(limit: usize) -> WebSocketConfig {
+    // Every message is flushed when it is written, so a write buffer would be useless.
     WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
-        .max_message_size(Some(most))
-        .max_frame_size(Some(most))
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit))
 }
 
 type UpgradedWebSocket = WebSocketStream<Upgraded>;
 
 fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> ConnectedTransport {
     let (sender, incoming) = mpsc::unbounded_channel();
-    let inbox = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
+    let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (sink, stream) = socket.split();
-    let reader = tokio::spawn(read_messages(stream, inbox.clone()));
     let transport = WebSocketTransport {
         message_writer: MessageWriter::spawn(sink, options.trace.clone()),
-        reader_task: std::sync::Mutex::new(Some(reader)),
-        message_reader: inbox,
+        reader_task: tokio::spawn(read_messages(stream, message_reader.clone())),
+        message_reader,
     };
     ConnectedTransport { transport: Arc::new(transport), incoming }
 }
 
-/// Hands over what comes until the connection ends, then says how it ended. Pings are answered below.
-async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, inbox: Arc<MessageReader>) {
-    let mut goodbye = None;
+/// Hands over messages until the connection ends, then reports how it ended. The WebSocket library responds to pings.
+async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<MessageReader>) {
+    let mut close_frame = None;
     let failure = loop {
         match stream.next().await {
-            Some(Ok(Message::Text(text))) => inbox.handle_text(&text),
-            // Not how it should be, but what it means is clear.
-            Some(Ok(Message::Binary(bytes))) => inbox.handle_text(&String::from_utf8_lossy(&bytes)),
-            Some(Ok(Message::Close(frame))) => goodbye = Some(frame),
+            Some(Ok(Message::Text(text))) => reader.handle_text(&text),
+            // Messages should be text, but some servers send binary frames.
+            Some(Ok(Message::Binary(bytes))) => reader.handle_text(&String::from_utf8_lossy(&bytes)),
+            Some(Ok(Message::Close(frame))) => close_frame = Some(frame),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
-                break closed_failure(goodbye.flatten().as_ref());
+                break closed_failure(close_frame.flatten().as_ref());
             }
-            // Who has said goodbye may leave as it likes.
-            Some(Err(_)) if goodbye.is_some() => break closed_failure(goodbye.flatten().as_ref()),
+            // After a close frame, it does not matter how the connection ends.
+            Some(Err(_)) if close_frame.is_some() => break closed_failure(close_frame.flatten().as_ref()),
             Some(Err(error)) => break connection_failure(&error),
         }
     };
-    inbox.report_end(failure);
+    reader.report_end(failure);
 }
 
 /// The server closed the connection (RFC 6455 §7.4).
@@ -146,59 +147,60 @@ fn closed_failure(frame: Option<&CloseFrame>) -> Failure {
             .retry_advice(RetryAdvice::default());
     };
     let code = u16::from(frame.code);
-    // As registered with IANA: Unauthorized, Forbidden.
-    let class = if matches!(code, 3000 | 3003) { ErrorKind::Auth } else { ErrorKind::Unreachable };
+    // Unauthorized and Forbidden in the IANA registry of close codes.
+    let kind = if matches!(code, 3000 | 3003) { ErrorKind::Auth } else { ErrorKind::Unreachable };
     let meaning = match code {
-        1000 => "done",
+        1000 => "normal closure",
         1001 => "going away",
         1002 => "protocol error",
-        1003 => "unacceptable data",
-        1007 => "inconsistent data",
-        1008 => "against its policy",
+        1003 => "unsupported data",
+        1007 => "invalid payload data",
+        1008 => "policy violation",
         1009 => "message too big",
         1011 => "internal error",
-        1012 => "restarting",
+        1012 => "service restart",
         1013 => "try again later",
         1014 => "bad gateway",
         3000 => "unauthorized",
         3003 => "forbidden",
-        _ => "a code of its own",
+        _ => "application-specific",
     };
-    let again = (class == ErrorKind::Unreachable && code != 1008 && code != 1009).then_some(RetryAdvice::default());
-    let failure =
-        Failure::new(class, format!("the server closed the connection with {code} ({meaning})")).retry_advice(again);
+    let retry_advice =
+        (kind == ErrorKind::Unreachable && code != 1008 && code != 1009).then_some(RetryAdvice::default());
+    let failure = Failure::new(kind, format!("the server closed the connection with {code} ({meaning})"))
+        .retry_advice(retry_advice);
     if frame.reason.is_empty() { failure } else { failure.cause(frame.reason.as_str().to_owned()) }
 }
 
 fn connection_failure(error: &Error) -> Failure {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { size, .. }) => {
-            Failure::new(ErrorKind::Protocol, "the server sent a message over the size limit")
-                .cause(format!("{size} bytes, and {MAX_MESSAGE} are allowed"))
-                .hint("ask for less at a time, where the tool has an argument for that")
+            Failure::new(ErrorKind::Protocol, "the server sent a message that is too long")
+                .cause(format!("{size} bytes; the limit is {} MiB", MAX_MESSAGE >> 20))
+                .hint("request less data at once, if the tool has an argument for that")
         }
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            Failure::new(ErrorKind::Unreachable, "the connection broke off")
-                .cause("the server did not say goodbye")
+            Failure::new(ErrorKind::Unreachable, "the connection was lost")
+                .cause("the server did not send a close frame")
                 .retry_advice(RetryAdvice::default())
         }
         Error::Protocol(_) | Error::Utf8(_) | Error::Capacity(_) | Error::AttackAttempt => {
-            Failure::new(ErrorKind::Protocol, "the server broke the WebSocket protocol").caused_by(error)
+            Failure::new(ErrorKind::Protocol, "the server violated the WebSocket protocol").caused_by(error)
         }
-        _ => Failure::new(ErrorKind::Unreachable, "the connection broke off")
+        _ => Failure::new(ErrorKind::Unreachable, "the connection was lost")
             .caused_by(error)
             .retry_advice(RetryAdvice::default()),
     }
 }
 
-/// The connection.
+/// A WebSocket connection.
 struct WebSocketTransport {
     message_writer: MessageWriter<Error>,
-    reader_task: std::sync::Mutex<Option<JoinHandle<()>>>,
+    reader_task: JoinHandle<()>,
     message_reader: Arc<MessageReader>,
 }
 
-/// One message a text frame, and a closing frame at the end.
+/// One message per text frame, and a close frame at the end.
 impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
     type Error = Error;
 
@@ -220,7 +222,7 @@ impl Transport for WebSocketTransport {
     fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let Some(error) = self.message_writer.send(message).await? else { return Ok(()) };
-            // How the connection ended says more than the failed write does.
+            // How the connection ended is more informative than the failed write.
             if self.message_reader.ends_within(END_DETECTION_TIMEOUT).await {
                 Ok(())
             } else {
@@ -229,22 +231,18 @@ impl Transport for WebSocketTransport {
         })
     }
 
-    fn abandon(&self, _id: u64) {}
-
-    fn diagnostics(&self) -> (Vec<String>, Option<String>) {
-        (Vec::new(), self.message_reader.first_non_message())
+    fn diagnostics(&self) -> Diagnostics {
+        Diagnostics { first_non_message: self.message_reader.first_non_message(), ..Diagnostics::default() }
     }
 
-    fn close(&self, patient: bool) -> BoxFuture<'_, ()> {
+    fn close(&self, patient: bool) -> BoxFuture<'_, CloseOutcome> {
         Box::pin(async move {
-            let reader = self.reader_task.lock().ok().and_then(|mut reader| reader.take());
             self.message_writer.close().await;
             if patient {
                 self.message_reader.ends_within(CLOSE_TIMEOUT).await;
             }
-            if let Some(reader) = reader {
-                reader.abort();
-            }
+            self.reader_task.abort();
+            CloseOutcome::Closed
         })
     }
 }
@@ -255,31 +253,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_handshake_of_the_standard_is_accepted_and_others_are_not() {
+    fn only_a_correct_handshake_is_accepted() {
         let key = "dGhlIHNhbXBsZSBub25jZQ==";
         assert_eq!(accept_value(key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        let said = |pairs: &[(&'static str, &'static str)]| {
+        let check = |pairs: &[(&'static str, &'static str)]| {
             let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
             check_handshake(&headers.collect(), key, &Trace::default()).map_err(|failure| failure.to_string())
         };
         let good = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(said(&[good]), Ok(()));
-        assert_eq!(said(&[good, ("sec-websocket-protocol", "mcp")]), Ok(()));
-        assert!(said(&[good, ("sec-websocket-protocol", "chat")]).unwrap_err().contains("not offered"));
-        assert!(said(&[("sec-websocket-accept", "x")]).unwrap_err().contains("does not belong"));
-        assert!(said(&[]).is_err());
+        assert_eq!(check(&[good]), Ok(()));
+        assert_eq!(check(&[good, ("sec-websocket-protocol", "mcp")]), Ok(()));
+        assert!(check(&[good, ("sec-websocket-protocol", "chat")]).unwrap_err().contains("not offered"));
+        assert!(check(&[("sec-websocket-accept", "x")]).unwrap_err().contains("does not match"));
+        assert!(check(&[]).is_err());
         assert_ne!(super::random_key().unwrap(), super::random_key().unwrap());
     }
 
     #[test]
-    fn close_codes_have_classes_and_meanings() {
-        let of = |code: u16, reason: &str| {
+    fn close_codes_have_error_kinds_and_meanings() {
+        let failure_of = |code: u16, reason: &str| {
             let failure = closed_failure(Some(&CloseFrame { code: code.into(), reason: reason.into() }));
             (failure.kind(), failure.to_string())
         };
         let said = |text: &str| format!("the server closed the connection with {text}");
-        assert_eq!(of(1001, "bye"), (ErrorKind::Unreachable, said("1001 (going away): bye")));
-        assert_eq!(of(3000, ""), (ErrorKind::Auth, said("3000 (unauthorized)")));
-        assert_eq!(of(4711, ""), (ErrorKind::Unreachable, said("4711 (a code of its own)")));
+        assert_eq!(failure_of(1001, "bye"), (ErrorKind::Unreachable, said("1001 (going away): bye")));
+        assert_eq!(failure_of(3000, ""), (ErrorKind::Auth, said("3000 (unauthorized)")));
+        assert_eq!(failure_of(4711, ""), (ErrorKind::Unreachable, said("4711 (application-specific)")));
     }
 }

@@ -1,4 +1,4 @@
-//! A finished file in the place of another, in one step.
+//! Replaces a file in one step.
 
 use std::io;
 use std::path::Path;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
-/// On Windows a file that somebody reads cannot be replaced; so often it is tried until he is through.
+/// How many times to try: on Windows, a file that is open for reading cannot be replaced.
 const MAX_ATTEMPTS: u32 = if cfg!(windows) { 100 } else { 1 };
-/// How long is waited between two attempts.
+/// How long to wait between two attempts.
 const RETRY_DELAY: Duration = Duration::from_millis(5);
-/// What Windows calls a file that is in use: access denied, and a sharing violation.
+/// The Windows error codes for a file in use: access denied, and sharing violation.
 const FILE_IN_USE_ERRORS: [i32; 2] = [5, 32];
 
-/// Puts `file` where `path` is. Who opens that sees the old file or the new one.
+/// Renames `file` to `path`. Whoever opens `path` sees either the old content or the new one.
 ///
 /// # Errors
-/// When it cannot be put there; the old file is then still there, and the new one is gone.
+/// If it cannot be renamed. Then the old file is unchanged, and the new one is deleted.
 pub fn replace_file(file: NamedTempFile, path: &Path) -> io::Result<()> {
     let mut file = file;
     let mut attempt = 1;
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_being_read_is_replaced_and_its_reader_sees_the_old_one() {
+    fn a_file_is_replaced_while_it_is_read_and_its_reader_sees_the_old_content() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, "old").unwrap();
@@ -60,11 +60,11 @@ mod tests {
         replace_file(file, &path).unwrap();
         assert_eq!(reading.join().unwrap(), "old");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no other file is left");
     }
 
     #[test]
-    fn what_cannot_be_put_there_leaves_nothing_behind() {
+    fn a_failed_replacement_leaves_no_file_behind() {
         let dir = tempfile::tempdir().unwrap();
         let file = NamedTempFile::new_in(dir.path()).unwrap();
         assert!(replace_file(file, &dir.path().join("none").join("x")).is_err());

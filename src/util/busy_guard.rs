@@ -1,12 +1,12 @@
-//! A person is busy, at a login or with a question: while one is, no deadline of ours runs out.
+//! Marks the time in which the user is busy with a login or a question: no time limit applies then.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counted for as long as it lives.
+/// Counts as one busy user until it is dropped.
 pub struct BusyGuard<'a>(&'a AtomicUsize);
 
 impl<'a> BusyGuard<'a> {
-    /// One more who is busy.
+    /// Increments the count.
     #[must_use]
     pub fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! Bytes as hexadecimal digits, as names of files and as digests are written.
+//! Bytes as hexadecimal digits, for file names and digests.
 
-/// Two lower-case digits a byte. Without a formatter: a start writes two such names.
+/// Two lower-case digits per byte. Does not use a formatter, since it runs at every start.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);

@@ -1,6 +1,6 @@
 //! Which hosts are loopback: this machine itself, so that nothing sent there leaves it.
 //!
-//! Plain `http` to such a host needs no `--allow-http`, may be opened in a browser, and is never sent through a proxy from
+//! Plain `http` to such a host does not need `--allow-http`, may be opened in a browser, and is never sent through a proxy from
 //! the environment. A proxy that the user gives as an option is used.
 //!
 //! Names below `localhost` count too (RFC 6761 §6.3). Not every system resolver keeps them on this machine: glibc

@@ -1,8 +1,11 @@
-//! Decisions that several parts share, each made in one place. They depend on no other part.
+//! Small functions that several parts share. They depend on no other part.
 
 pub mod atomic_write;
 pub mod busy_guard;
+pub mod duration;
 pub mod hex;
+pub mod lock;
 pub mod loopback;
 pub mod quoting;
+pub mod secret_names;
 pub mod suggest;

@@ -1,9 +1,7 @@
-//! Words as shells read them: how a command line is split, and how hints and examples show one that is read back.
-//!
-//! The shells are POSIX ones; on Windows, whose paths hold the sign that there takes away a meaning, `cmd` and
-//! PowerShell.
+//! Splits command lines into words, and quotes words for hints and examples, by the rules of a shell: POSIX, or on
+//! Windows, where paths contain backslashes, `cmd` and PowerShell.
 
-/// A word, quoted where it must be. A NUL, which no argument can hold, is left out.
+/// A word, quoted if necessary. NUL is removed, since no argument can contain it.
 #[must_use]
 pub fn quote(word: &str) -> String {
     let word = word.replace('\0', "");
@@ -13,12 +11,12 @@ pub fn quote(word: &str) -> String {
     shlex::try_quote(&word).map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
 
-/// The words of a command on one line.
+/// The words of a command as one line.
 pub fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// A path as people write it: the tilde of a home directory stays outside the quotes.
+/// A path, quoted if necessary; a leading `~/` stays outside the quotes.
 #[must_use]
 pub fn quote_path(shown: &str) -> String {
     match shown.strip_prefix("~/") {
@@ -28,15 +26,15 @@ pub fn quote_path(shown: &str) -> String {
     }
 }
 
-/// Splits a command line into words as the shells of this system do; `None` where a quote is never closed.
+/// Splits a command line into words as the shells of this system do; `None` if a quote is not closed.
 #[must_use]
 pub fn split(line: &str) -> Option<Vec<String>> {
     if cfg!(windows) { split_windows(line) } else { shlex::split(line) }
 }
 
-/// A backslash is one, but before a double quote: there two are one, and a single one takes its meaning away, as the
-/// programs of Windows read their arguments. A single quote is a quote as in PowerShell, but within a word
-/// (`O'Brien`), where it is an apostrophe.
+/// Backslashes are literal, except before a double quote: there two mean one, and a single one escapes the quote, as
+/// in the arguments of Windows programs. A single quote is a quote as in PowerShell, but inside a word (`O'Brien`) it is
+/// an apostrophe.
 fn split_windows(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -73,8 +71,8 @@ fn split_windows(line: &str) -> Option<Vec<String>> {
     open.is_none().then_some(words)
 }
 
-/// Double quotes are the ones of both shells, where nothing in them means something to either; single ones are those
-/// of PowerShell.
+/// Double quotes work in both shells, unless the word contains a character that is special inside them in one of the
+/// two; single quotes work in PowerShell only.
 fn quote_windows(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-+=:./\\~".contains(c);
     if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
@@ -93,7 +91,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn words_are_quoted_where_they_must_be() {
+    fn words_are_quoted_if_necessary() {
         for (word, shown) in [
             ("plain-word_1", "plain-word_1"),
             ("", "''"),
@@ -115,7 +113,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_tilde_still_means_home() {
+    fn a_leading_tilde_is_not_quoted() {
         assert_eq!(
             [quote_path("~/a b"), quote_path("~/a"), quote_path("/a b"), quote_path("~/")],
             ["~/'a b'", "~/a", "'/a b'", "~/"]
@@ -123,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_windows_are_quoted_for_both_of_its_shells() {
+    fn windows_words_are_quoted_for_both_shells() {
         for (word, quoted) in [
             (r"C:\srv\x.exe", r"C:\srv\x.exe"),
             (r"C:\Program Files\x.exe", r#""C:\Program Files\x.exe""#),
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_windows_are_split_as_its_programs_read_them() {
+    fn windows_lines_are_split_as_windows_programs_do() {
         for (line, words) in [
             (r"C:\srv\x.exe --root D:\a\b", &[r"C:\srv\x.exe", "--root", r"D:\a\b"][..]),
             (r#""C:\Program Files\x.exe"  y"#, &[r"C:\Program Files\x.exe", "y"]),

@@ -1,14 +1,14 @@
-//! Near names: what a person probably meant. A near name is suggested, never run.
+//! Suggests names that are similar to a misspelled one.
 
 use std::cmp::Reverse;
 
 /// The most names that are suggested for one word.
 const MAX_SUGGESTIONS: usize = 3;
 
-/// The candidates that look like `word`, the nearest first, at most three.
+/// The candidates that are similar to `word`, the most similar first, at most three.
 ///
 /// Names that differ only in letter case, dashes and underscores come first (`maxItems` for `--max-items`),
-/// then those a few slips of the keyboard away, then those that begin with the word.
+/// then those with a few typing errors, then those that begin or end with the word.
 #[must_use]
 pub fn nearest_names<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = normalize(word);
@@ -28,28 +28,28 @@ pub fn nearest_names<'a>(word: &str, candidates: impl IntoIterator<Item = &'a st
     found.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
 }
 
-/// `did you mean a?`, `did you mean a or b?`; `None` where nothing is near.
+/// `did you mean a?`, `did you mean a or b?`; `None` if nothing is similar.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let names = nearest_names(word, candidates);
     (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
 }
 
-/// The word without letter case and separators.
+/// The word in lower case and without separators.
 fn normalize(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// How alike two plain names are, in thousandths; `None` where it is not worth a suggestion.
+/// How similar two normalized names are, in thousandths; `None` if too little for a suggestion.
 fn similarity(wanted: &str, name: &str) -> Option<u32> {
     if wanted == name {
         return Some(1000);
     }
     let longest = wanted.chars().count().max(name.chars().count());
-    let slips = strsim::osa_distance(wanted, name);
-    // One slip in three letters, two in six, at most three: beyond that names only look alike by chance.
-    if slips <= (longest / 3).clamp(1, 3) && slips < longest {
-        return Some(900 - 100 * u32::try_from(slips).unwrap_or(9));
+    let errors = strsim::osa_distance(wanted, name);
+    // One error in three letters, two in six, at most three: beyond that the similarity is accidental.
+    if errors <= (longest / 3).clamp(1, 3) && errors < longest {
+        return Some(900 - 100 * u32::try_from(errors).unwrap_or(9));
     }
     let (short, long) = if wanted.len() < name.len() { (wanted, name) } else { (name, wanted) };
     (short.chars().count() >= 3 && (long.starts_with(short) || long.ends_with(short))).then_some(300)
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_names_come_nearest_first() {
+    fn the_most_similar_names_come_first() {
         let names = ["query", "limit", "maxItems", "max_items", "title", "queries"];
         assert_eq!(nearest_names("qeury", names), ["query"]);
         assert_eq!(nearest_names("querie", names), ["queries", "query"]);
@@ -73,18 +73,18 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_not_near_itself_and_not_named_twice() {
+    fn the_name_itself_and_duplicates_are_not_suggested() {
         assert_eq!(nearest_names("query", ["query", "querys", "querys"]), ["querys"]);
     }
 
     #[test]
-    fn short_names_are_not_near_everything() {
+    fn short_names_are_not_similar_to_everything() {
         assert_eq!(nearest_names("a", ["b", "c", "A"]), ["A"]);
         assert_eq!(nearest_names("id", ["to", "ids", "is"]), ["ids", "is"]);
     }
 
     #[test]
-    fn at_most_three() {
+    fn at_most_three_names_are_suggested() {
         assert_eq!(nearest_names("name", ["name1", "name2", "name3", "name4"]), ["name1", "name2", "name3"]);
         assert_eq!(did_you_mean("nme", ["name"]).as_deref(), Some("did you mean name?"));
         assert_eq!(did_you_mean("nme", ["other"]), None);

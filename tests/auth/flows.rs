@@ -55,15 +55,15 @@ fn a_script_does_not_wait_for_a_browser_that_cannot_be_opened() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     for (browser, words, why) in [
         (Some("false"), &[][..], "false: exit status"),
-        (None, &[], "there is no display, and BROWSER is not set"),
-        (None, &["--no-input"], "there is no display, and BROWSER is not set"),
+        (None, &[], "no display is available, and BROWSER is not set"),
+        (None, &["--no-input"], "no display is available, and BROWSER is not set"),
     ] {
         let run = sandbox.mcpipe(["auth", "login", &server.url()]).args(words.iter().copied());
         let run = if let Some(browser) = browser { run.env("BROWSER", browser).run() } else { run.run() };
         run.exits(4)
             .prints("")
             .stderr_contains("/authorize?")
-            .stderr_contains("no browser could be started")
+            .stderr_contains("cannot open a browser")
             .stderr_contains(why);
         run.stderr_contains(&format!(
             "hint: with a browser on another machine: mcpipe auth login {} --no-browser",
@@ -73,7 +73,7 @@ fn a_script_does_not_wait_for_a_browser_that_cannot_be_opened() {
     }
     let mut seen =
         sandbox.mcpipe(["list", &server.url(), "--no-input", "--login", "always"]).at_terminal(TerminalStreams::ALL);
-    seen.wait_for("no browser could be started");
+    seen.wait_for("cannot open a browser");
     seen.wait().exits(4);
     assert!(server.requested_grants().is_empty());
 }
@@ -152,7 +152,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
     assert!(!done.contains("c0de") && !done.contains(&asked["state"]) && !done.contains("http://"), "{done}");
     drop(silent);
     login.wait().exits(0);
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is closed");
 }
 
 /// A login at a terminal whose browser is elsewhere, up to the question.
@@ -191,7 +191,7 @@ fn an_interrupt_ends_the_question_too() {
     let (mut terminal, asked) = elsewhere(&sandbox, &server);
     terminal.type_keys("\u{3}");
     terminal.wait().exits(130);
-    assert!(TcpStream::connect(("127.0.0.1", port(&asked))).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(("127.0.0.1", port(&asked))).is_err(), "the port is closed");
     assert_eq!(sandbox.login_status(), json!([]));
 }
 

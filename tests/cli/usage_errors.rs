@@ -176,8 +176,8 @@ fn what_goes_wrong_names_the_next_step() {
     let modern = HttpServer::start(|_| Reply::status(405));
     let run = sandbox.mcpipe(["list", &modern.url("/mcp"), "--transport", "sse"]).run();
     run.exits(7)
-        .stderr_contains("answered HTTP 405")
-        .stderr_contains("hint: leave --transport out: it may speak the newer transport\n");
+        .stderr_contains("returned HTTP 405")
+        .stderr_contains("hint: omit --transport: the server may support the newer transport\n");
 
     let starting = HttpServer::start(|_| Reply::status(503));
     let run = sandbox.mcpipe(["list", &starting.url("/mcp"), "--wait", "400ms"]).run();
@@ -187,7 +187,7 @@ fn what_goes_wrong_names_the_next_step() {
 
     let other = HttpServer::start(|_| Reply::raw("SSH-2.0-server\r\n\r\n"));
     let run = sandbox.mcpipe(["list", &other.url("/"), "--retries", "0"]).run();
-    run.exits(7).stderr_contains("does not speak HTTP").stderr_contains("hint: check the port\n");
+    run.exits(7).stderr_contains("is not an HTTP server").stderr_contains("hint: check the port\n");
 }
 
 /// A server of the older era, asked in the words of the newer one, since nothing else is allowed.

@@ -292,7 +292,7 @@ fn check_finds_everything_at_once() {
         --- stdout
         fault\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
         fault\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; call it 'a-b'
-        fault\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is no time: use a number and ms, s, m or h, such as 500ms, 30s or 2m
+        fault\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m
         fault\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set, and 'env.A' in [servers.c] refers to it
         fault\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
         fault\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'

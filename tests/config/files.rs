@@ -82,7 +82,7 @@ fn times_come_from_the_flag_the_entry_or_the_defaults() {
     list(&["y"]).exits(6).stderr_contains("350 ms");
     list(&["y", "--timeout", "250ms", "--connect-timeout", "250ms"]).exits(6).stderr_contains("250 ms");
     let wrong = sandbox.mcpipe(["list", "y"]).env("TIME", "soon").run();
-    wrong.exits(3).stderr_contains("config.toml:8: 'timeout' in [servers.y] is no time");
+    wrong.exits(3).stderr_contains("config.toml:8: 'timeout' in [servers.y] is not a duration");
 }
 
 #[test]
@@ -395,7 +395,7 @@ fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
     expect!["3: 'url' in [servers.a] cannot be read: '${env:A}' is none of ${VAR}, ${VAR:-default}, ${keychain:NAME} and ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
     expect!["3: the variable A is not set, and 'url' in [servers.a] refers to it"]
         .assert_eq(&fault("url = 'https://a/${A}'"));
-    expect!["3: 'timeout' in [servers.a] is no time: use a number and ms, s, m or h, such as 500ms, 30s or 2m"]
+    expect!["3: 'timeout' in [servers.a] is not a duration: unknown unit 'fortnights'; use ms, s, m or h"]
         .assert_eq(&fault("timeout = '3 fortnights'\nurl = 'https://a/'"));
     expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, and is 'yes'"]
         .assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));

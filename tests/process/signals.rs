@@ -1,4 +1,4 @@
-//! A signal ends what no loop waits for: a silent standard input, a filter that never ends, a reader that takes nothing.
+//! A signal ends operations that block the thread: reading stdin, an endless filter, writing to a stuck reader.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Mcp, Sandbox};
 
-/// Long enough for it to be stuck where it will be.
+/// Long enough for mcpipe to block.
 const UNTIL_STUCK: Duration = Duration::from_millis(300);
 
 #[test]
-fn a_silent_standard_input_is_left() {
+fn reading_silent_stdin_is_interrupted() {
     for (words, signal, code) in [
         (&["m=@-"][..], Signal::INT, 130),
         (&["--args", "-"], Signal::TERM, 143),
@@ -25,13 +25,13 @@ fn a_silent_standard_input_is_left() {
         let running = sandbox.mcpipe(["call", &server.target(), "echo"]).args(words).stdin_open().start();
         std::thread::sleep(UNTIL_STUCK);
         running.signal(signal);
-        let said = if code == 130 { "mcpipe: error: interrupted\n" } else { "mcpipe: error: terminated\n" };
-        assert_eq!(running.wait().exits(code).stderr(), said);
+        let message = if code == 130 { "mcpipe: error: interrupted\n" } else { "mcpipe: error: terminated\n" };
+        assert_eq!(running.wait().exits(code).stderr(), message);
     }
 }
 
 #[test]
-fn a_filter_that_never_ends_is_left() {
+fn an_endless_filter_is_interrupted() {
     for (filter, signal, code) in [("def f: f; f", Signal::TERM, 143), ("range(1e12)|select(. < 0)", Signal::INT, 130)]
     {
         let server = Mcp::modern().stdio();
@@ -40,13 +40,13 @@ fn a_filter_that_never_ends_is_left() {
         std::thread::sleep(UNTIL_STUCK);
         running.signal(signal);
         let run = running.wait();
-        let word = if code == 130 { "interrupted" } else { "terminated" };
-        assert_eq!(run.exits(code).json_error()["message"], word, "{run:?}");
+        let message = if code == 130 { "interrupted" } else { "terminated" };
+        assert_eq!(run.exits(code).json_error()["message"], message, "{run:?}");
     }
 }
 
 #[test]
-fn a_reader_that_takes_nothing_is_left() {
+fn writing_to_a_stuck_reader_is_interrupted() {
     let text = "x".repeat(2_500_000);
     let server = Mcp::modern().on("tools/call", move |call| call.text(&text)).stdio();
     let mcpipe = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]);
@@ -55,14 +55,14 @@ fn a_reader_that_takes_nothing_is_left() {
     server.wait_for("the call", |seen| seen.iter().any(|one| one.methods().contains(&"tools/call".to_owned())));
     std::thread::sleep(UNTIL_STUCK);
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    let end = Instant::now() + mcpipe.limit();
+    let deadline = Instant::now() + mcpipe.limit();
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if Instant::now() > end {
+        if Instant::now() > deadline {
             child.kill().unwrap();
-            panic!("it is still writing");
+            panic!("mcpipe is still writing");
         }
         std::thread::sleep(Duration::from_millis(5));
     };

@@ -254,7 +254,7 @@ fn a_stream_may_end_in_every_way() {
     let run = run.wait();
     run.exits(130).prints("t0\nt1\n");
     assert_eq!(run.stderr().matches("the server ended the subscription; trying again in ").count(), 2, "{run:?}");
-    assert_eq!(run.stderr().matches("ended before the answer; trying again in ").count(), 1, "{run:?}");
+    assert_eq!(run.stderr().matches("ended before the response; trying again in ").count(), 1, "{run:?}");
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn what_is_in_the_way_is_blamed_and_not_the_server() {
     run.exits(5).stderr_contains("through the proxy http://nope.invalid").hides("check the host name");
     let run = list(&[]).env("http_proxy", "http://u:hunter2@127.0.0.1:1").run();
     run.exits(5).stderr_contains("through the proxy http://127.0.0.1:1").hides("hunter2");
-    run.stderr_contains("hint: check the proxy that http_proxy sets, or go without it: --proxy ''");
+    run.stderr_contains("hint: check the proxy that http_proxy sets, or use none: --proxy ''");
     let run = list(&["--unix-socket", "/nosock"]).run();
     run.exits(5)
         .stderr_contains("error: cannot connect to the socket /nosock")

@@ -70,7 +70,7 @@ fn what_changes_nothing_is_asked_again_whose_stream_broke() {
         "tools/list" => EARLY[0](),
         _ => script(request),
     });
-    Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run().exits(5).stderr_contains("broke before the answer");
+    Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run().exits(5).stderr_contains("broke before the response");
     assert_eq!(count(&server, "POST tools/list"), 3);
     Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--retries", "0"]).run().exits(5);
     assert_eq!(count(&server, "POST tools/list"), 4);

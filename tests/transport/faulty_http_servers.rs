@@ -372,8 +372,8 @@ fn a_server_that_speaks_first_is_none_of_http() {
         for _ in 0..15 {
             let sandbox = Sandbox::new();
             let run = sandbox.mcpipe(["list", &url, "--timeout", "5s"]).args(way.iter().copied()).run();
-            let told = ["it spoke before it was asked", "invalid HTTP version parsed"]
-                .map(|why| format!("mcpipe: error: {url} does not speak HTTP\n  {why}\nhint: check the port\n"));
+            let told = ["it sent data before the request", "invalid HTTP version parsed"]
+                .map(|why| format!("mcpipe: error: {url} is not an HTTP server\n  {why}\nhint: check the port\n"));
             run.exits(7).prints("");
             assert!(told.iter().any(|told| told == run.stderr()), "{way:?} {run:?}");
         }
@@ -392,7 +392,7 @@ fn an_answer_that_is_no_valid_http_is_told_so() {
         let url = server.url("/mcp");
         let run = Sandbox::new().mcpipe(["list", &url]).run();
         run.exits(7).prints("");
-        assert_eq!(run.stderr(), format!("mcpipe: error: the answer of {url} is no valid HTTP\n  {why}\n"));
+        assert_eq!(run.stderr(), format!("mcpipe: error: invalid HTTP response from {url}\n  {why}\n"));
         assert_eq!(server.requests().len(), 1);
     }
 }

@@ -92,7 +92,7 @@ fn pretty_printed_messages_do_not_hang() {
         format!("{message:#}\n").into_bytes()
     });
     let words = ["list", &server.target(), "--connect-timeout", "1s", "--timeout", "1s"];
-    Sandbox::new().mcpipe(words).run().exits(6).stderr_contains("which is no message: {");
+    Sandbox::new().mcpipe(words).run().exits(6).stderr_contains("which is not a message: {");
 }
 
 #[test]

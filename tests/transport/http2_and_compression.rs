@@ -50,8 +50,8 @@ fn a_compression_that_was_not_offered_is_named() {
     let url = server.url("/mcp");
     run.exits(7).prints("");
     let said = format!(
-        "mcpipe: error: the answer of {url} is compressed as 'deflate', which was not asked for\n\
-         hint: ask its operator to honour Accept-Encoding\n"
+        "mcpipe: error: the response from {url} is compressed as 'deflate', which was not requested\n\
+         hint: ask its operator to honor Accept-Encoding\n"
     );
     assert_eq!(run.stderr(), said);
 }

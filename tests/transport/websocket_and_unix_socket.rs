@@ -158,14 +158,14 @@ fn the_end_of_a_web_socket_is_told_with_its_code() {
         ),
         (|peer| peer.send_close(3000, "log in"), 4, "3000 (unauthorized)"),
         (|peer| peer.send_frame(0x88, &[]), 5, "the server closed the connection"),
-        (|peer| peer.disconnect(), 5, "the connection broke off"),
+        (|peer| peer.disconnect(), 5, "the connection was lost"),
         // A reserved bit, a frame that is masked, a message that never began, text that is none.
-        (|peer| peer.send_frame(0xc1, b"{}"), 7, "broke the WebSocket protocol"),
-        (|peer| peer.answer_handshake([0x81, 0x82, 0, 0, 0, 0, b'{', b'}']), 7, "broke the WebSocket protocol"),
-        (|peer| peer.send_frame(0x80, b"{}"), 7, "broke the WebSocket protocol"),
-        (|peer| peer.send_frame(0x81, b"\"\xff\""), 7, "broke the WebSocket protocol"),
+        (|peer| peer.send_frame(0xc1, b"{}"), 7, "violated the WebSocket protocol"),
+        (|peer| peer.answer_handshake([0x81, 0x82, 0, 0, 0, 0, b'{', b'}']), 7, "violated the WebSocket protocol"),
+        (|peer| peer.send_frame(0x80, b"{}"), 7, "violated the WebSocket protocol"),
+        (|peer| peer.send_frame(0x81, b"\"\xff\""), 7, "violated the WebSocket protocol"),
         // A frame that announces 2^40 bytes is refused before any of them is waited for.
-        (|peer| peer.answer_handshake([0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0]), 7, "over the size limit"),
+        (|peer| peer.answer_handshake([0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0]), 7, "a message that is too long"),
     ] {
         let server = ending(end);
         let run = echo(&sandbox, &server.url("/"), &[]);
@@ -201,7 +201,7 @@ fn what_is_no_web_socket_is_said() {
         (run, server.address().to_string())
     };
     let (run, address) = answer(|| Reply::text("text/html", "<html>"));
-    run.exits(7).stderr_contains(&format!("ws://{address}/mcp speaks no websocket")).stderr_contains("HTTP 200");
+    run.exits(7).stderr_contains(&format!("ws://{address}/mcp does not support websocket")).stderr_contains("HTTP 200");
     answer(|| Reply::status(404)).0.exits(5).stderr_contains("HTTP 404");
     answer(|| Reply::status(401)).0.exits(4).stderr_contains("requires a login").stderr_contains("--bearer-env");
     answer(|| Reply::status(426)).0.exits(7).stderr_contains("HTTP 426");
@@ -222,7 +222,7 @@ fn what_is_no_web_socket_is_said() {
     refused.exits(5).stderr_contains("cannot connect to ws://127.0.0.1:1/mcp").stderr_contains("refused");
     let silent = HttpServer::start(|_| Reply::never());
     let late = sandbox.mcpipe(["list", &silent.url("/").replace("http", "ws"), "--connect-timeout", "200ms"]).run();
-    late.exits(6).stderr_contains("no connection to ws://");
+    late.exits(6).stderr_contains("connecting to ws://");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn a_unix_socket_that_fails_is_explained() {
         .stderr_contains("No such file")
         .stderr_contains("hint: check the path");
     std::os::unix::net::UnixListener::bind(work.join("dead")).unwrap();
-    list("unix:dead").exits(5).stderr_contains("refused").stderr_contains("nobody listens");
+    list("unix:dead").exits(5).stderr_contains("refused").stderr_contains("no server is listening");
     serve_lines(&work.join("noise"), |_, line, _| {
         crate::support::mcp::ScriptedOutput::send_raw_text(line, "Listening!".to_owned());
         line.hang_up();

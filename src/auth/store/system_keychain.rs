@@ -10,6 +10,7 @@ use std::time::Duration;
 use keyring_core::{CredentialStore, Entry, Error};
 
 use crate::error::{ErrorKind, Failure};
+use crate::util::duration::format_duration;
 
 /// What every entry of ours is filed under, and found by.
 const SERVICE_NAME: &str = "mcpipe";
@@ -50,9 +51,9 @@ impl KeychainError {
         match self {
             KeychainError::Locked(why) => format!("it is locked: {why}"),
             KeychainError::UnlockTimeout(time) => {
-                format!("it did not answer within {}, as if it waited to be unlocked", format_seconds(*time))
+                format!("it did not answer within {}, as if it waited to be unlocked", format_duration(*time))
             }
-            KeychainError::NoResponse(time) => format!("it did not answer at all within {}", format_seconds(*time)),
+            KeychainError::NoResponse(time) => format!("it did not answer at all within {}", format_duration(*time)),
             KeychainError::Unavailable(why) => why.clone(),
         }
     }
@@ -79,10 +80,6 @@ impl KeychainError {
             }
         })
     }
-}
-
-fn format_seconds(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{:.1}s", time.as_secs_f64()) }
 }
 
 /// Small secrets by name. Blocking.

@@ -16,6 +16,7 @@ use crate::cli::{AuthArgs, AuthCommand, TargetOptions};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::Target;
 use crate::transport::{Endpoint, HttpEndpoint};
+use crate::util::duration::format_lifetime;
 
 /// Runs a subcommand; a login where none is named.
 ///
@@ -82,24 +83,14 @@ fn token_state(about: &CredentialSummary) -> &'static str {
     }
 }
 
-/// A life span for people.
-fn format_seconds(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 /// How long tokens are good, for people.
 fn format_expiry(about: &CredentialSummary) -> String {
     let until = about.expires_at.map(|at| at.saturating_sub(unix_seconds()));
     match (until, about.has_refresh) {
         (Some(0), true) => "renewed when used".to_owned(),
         (Some(0), false) => "expired".to_owned(),
-        (Some(left), true) => format!("{}, then renewed", format_seconds(left)),
-        (Some(left), false) => format_seconds(left),
+        (Some(left), true) => format!("{}, then renewed", format_lifetime(left)),
+        (Some(left), false) => format_lifetime(left),
         (None, _) => "not known".to_owned(),
     }
 }
@@ -161,6 +152,6 @@ mod tests {
 
     #[test]
     fn life_spans_are_told_in_the_unit_that_fits() {
-        assert_eq!([59, 180, 7200, 200_000].map(format_seconds), ["59 s", "3 min", "2 h", "2 days"]);
+        assert_eq!([59, 180, 7200, 200_000].map(format_lifetime), ["59 s", "3 min", "2 h", "2 days"]);
     }
 }

@@ -16,9 +16,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Ui;
 use crate::session::client_handler::SamplingHandler;
-use crate::session::rpc_client::format_duration;
 use crate::target;
 use crate::transport::{BoxFuture, process};
+use crate::util::duration::format_duration;
 
 /// The longest result accepted, in bytes.
 const MAX_RESULT_LENGTH: u64 = 64 * 1024 * 1024;

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
@@ -14,7 +13,6 @@ use crate::cli::{ConfigAddArgs, HttpTransport};
 use crate::commands::overrides;
 use crate::config::file::rewrite;
 use crate::config::origin::{ConfigFile, FileFormat, Layer};
-use crate::config::redact::looks_secret;
 use crate::config::settings::Defaults;
 use crate::config::value::expand;
 use crate::config::value::secrets::Secrets;
@@ -23,6 +21,8 @@ use crate::env;
 use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{self, PositionalWords, TargetOverrides, TargetWord, parse};
+use crate::util::duration::duration_literal;
+use crate::util::secret_names::looks_secret;
 
 /// `config add NAME TARGET`.
 pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<ConfigReport> {
@@ -234,7 +234,7 @@ fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut 
     }
     for (key, time) in [("timeout", context.timeouts.0), ("connect_timeout", context.timeouts.1)] {
         if let Some(time) = time {
-            entry.insert(key, value(format_duration(time)));
+            entry.insert(key, value(duration_literal(time)));
         }
     }
     match args.inherit_env.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -275,10 +275,6 @@ fn auth_table(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) ->
 
 fn toml_array(texts: &[String]) -> Item {
     value(texts.iter().map(|text| Value::from(text.as_str())).collect::<Array>())
-}
-
-fn format_duration(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }
 
 /// Checks the entry as its use would, and tells what could be better.

@@ -1,9 +1,12 @@
 //! One server of another client on its way to one of ours: what every client writes alike, and the last step.
 
+use std::time::Duration;
+
 use super::variables::{VariableContext, escape, translate_references};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::ImportClient;
 use crate::protocol::revision::RevisionPin;
+use crate::util::duration::duration_literal;
 use crate::util::loopback::is_loopback;
 use crate::util::quoting;
 
@@ -280,8 +283,7 @@ impl<'a> ServerDraft<'a> {
             self.notes.push(format!("'{}' is no time to wait: it is left out", member.key));
             return;
         }
-        let millis = millis.round();
-        let text = if millis % 1000.0 == 0.0 { format!("{}s", millis / 1000.0) } else { format!("{millis}ms") };
+        let text = duration_literal(Duration::from_millis(millis.round() as u64));
         self.set_key(key, ConfigValue::String(text));
     }
 

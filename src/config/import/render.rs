@@ -7,9 +7,9 @@ use super::secrets::redact_at;
 use crate::config::file::rewrite;
 use crate::config::file::rewrite::RewriteError;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
-use crate::config::redact::looks_secret;
 use crate::config::value::expand::is_literal;
 use crate::secret::REDACTED;
+use crate::util::secret_names::looks_secret;
 
 /// A line of TOML longer than this is broken into a table of its own.
 const MAX_LINE_WIDTH: usize = 100;

@@ -13,6 +13,7 @@ use crate::config::origin::{ConfigDiagnostic, ConfigFile};
 use crate::config::resolve_path;
 use crate::config::settings::{InheritEnv, Spanned};
 use crate::env::Environment;
+use crate::util::duration::parse_duration;
 
 /// A checked table and what is known of its keys.
 #[derive(Clone, Copy)]
@@ -119,7 +120,7 @@ impl<'a> ValueReader<'a> {
         match &table.node.get(name)?.value.value {
             ConfigValue::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
             ConfigValue::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
-            _ => self.string(table, name).and_then(|text| keys::parse_duration(&text).ok()),
+            _ => self.string(table, name).and_then(|text| parse_duration(&text).ok()),
         }
     }
 

@@ -8,7 +8,7 @@ pub(crate) mod identity;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ use crate::target::Target;
 use crate::transport::{Endpoint, HttpMode, TransportKind};
 use crate::util::atomic_write::replace_file;
 use crate::util::hex::hex;
+use crate::util::lock::lock;
 
 /// How long a legacy verdict is believed: an upgraded server would go on to be spoken to in the old way
 /// without anybody noticing (`ERA-14`).
@@ -156,7 +157,7 @@ impl ServerCache {
     }
 
     fn lock_profile(&self) -> MutexGuard<'_, Option<Option<ServerProfile>>> {
-        self.profile.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.profile)
     }
 
     fn read_profile(&self) -> Option<ServerProfile> {

@@ -87,7 +87,7 @@ impl Handshake {
     /// [`ErrorKind::Protocol`] when the server chose a revision that may not be spoken.
     pub async fn complete(self, link: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
         let (revision, server) = self.agreed_revision(result)?;
-        link.transport().set_revision(revision);
+        set_revision(link, revision);
         let legacy = LegacyEra {
             revision: RwLock::new(revision),
             server_info: server,
@@ -113,10 +113,12 @@ impl Handshake {
     /// Goes on in a session that was left open earlier: all was agreed then.
     pub async fn resume(self, link: &RpcClient, left: &DetachedSession) -> LegacyEra {
         link.accept_server_requests(true);
-        link.transport().resume_session(&left.session_id);
-        link.transport().set_revision(left.revision);
-        if self.client_handler.accepts_server_requests() {
-            link.transport().listen().await;
+        if let Some(http) = link.transport().legacy_session() {
+            http.resume_session(&left.session_id);
+            http.set_revision(left.revision);
+            if self.client_handler.accepts_server_requests() {
+                http.listen().await;
+            }
         }
         LegacyEra {
             revision: RwLock::new(left.revision),
@@ -204,8 +206,10 @@ impl LegacyEra {
         while tokio::time::timeout(INITIALIZED_TIMEOUT, &mut tell).await.is_err()
             && link.transport().login_in_progress()
         {}
-        if self.handshake.client_handler.accepts_server_requests() {
-            link.transport().listen().await;
+        if self.handshake.client_handler.accepts_server_requests()
+            && let Some(http) = link.transport().legacy_session()
+        {
+            http.listen().await;
         }
         if let Some(level) = self.handshake.client_handler.log_level() {
             self.set_log_level(link, level).await;
@@ -302,7 +306,8 @@ impl LegacyEra {
         }
         let mut now = self.session_number.write().await;
         if *now == session {
-            if !link.transport().forget_session() || !self.reinitialize(link).await {
+            let had_session = link.transport().legacy_session().is_some_and(|http| http.forget_session());
+            if !had_session || !self.reinitialize(link).await {
                 return refused;
             }
             *now += 1;
@@ -318,7 +323,7 @@ impl LegacyEra {
         if let Ok(mut now) = self.revision.write() {
             *now = revision;
         }
-        link.transport().set_revision(revision);
+        set_revision(link, revision);
         self.send_initialized(link).await;
         self.session_renewed.notify_waiters();
         true
@@ -414,5 +419,12 @@ impl Era for LegacyEra {
             PIPELINE_REJECTED => Some(false),
             _ => None,
         }
+    }
+}
+
+/// Over HTTP, the negotiated revision is sent in a header (`HTL-02`).
+fn set_revision(link: &RpcClient, revision: Revision) {
+    if let Some(http) = link.transport().legacy_session() {
+        http.set_revision(revision);
     }
 }

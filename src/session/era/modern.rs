@@ -1,6 +1,6 @@
 //! The stateless era (2026-07-28): every request says who asks, in `_meta` and in headers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -15,6 +15,7 @@ use crate::session::era::{Era, Operation, client_info, meta_with_progress};
 use crate::session::input_requests::{InputError, MAX_INPUT_ROUNDS};
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::transport::BoxFuture;
+use crate::util::lock::lock;
 
 /// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
 const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
@@ -54,7 +55,7 @@ impl ModernEra {
 
     /// Takes note of what `server/discover` said.
     pub fn set_server_info(&self, server: ServerInfo) {
-        *self.server_info.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        *lock(&self.server_info) = server;
     }
 
     /// `params` of one request: the call's own, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
@@ -250,7 +251,7 @@ impl Era for ModernEra {
     }
 
     fn server_info(&self) -> ServerInfo {
-        self.server_info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.server_info).clone()
     }
 
     fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest {

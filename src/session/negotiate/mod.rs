@@ -27,9 +27,10 @@ use crate::session::era::modern::{ModernEra, offers_modern_revision};
 use crate::session::negotiate::classify::{
     EraEvidence, classify_reply, may_be_about_parameters, may_indicate_wrong_era,
 };
-use crate::session::rpc_client::{NO_ANSWER_PREFIX, RequestOutcome, RpcClient, format_duration};
+use crate::session::rpc_client::{NO_ANSWER_PREFIX, RequestOutcome, RpcClient};
 use crate::target::Target;
 use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportKind, http, stdio};
+use crate::util::duration::format_duration;
 
 /// A connection whose era is known.
 pub struct NegotiatedConnection {

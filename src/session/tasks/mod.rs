@@ -7,7 +7,7 @@
 mod legacy;
 mod modern;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -21,8 +21,10 @@ use crate::protocol::rpc::{RawJson, parse_value};
 use crate::protocol::views::member;
 use crate::protocol::{code, extension, method};
 use crate::session::era::legacy::DetachedSession;
-use crate::session::rpc_client::{RequestOutcome, RpcClient, format_duration};
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::{BoxFuture, TransportKind};
+use crate::util::duration::format_duration;
+use crate::util::lock::lock;
 
 /// How often to ask where the server does not say.
 const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -199,7 +201,7 @@ impl Session {
     ) -> Result<RawJson> {
         let (live, _) = self.connection_for(&task_operation(method::TASKS_GET, id)).await?;
         let latest = Mutex::new((String::new(), None, Instant::now()));
-        let fresh = || latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || lock(&latest);
         let note = |task: &Task| {
             let mut latest = fresh();
             if (&latest.0, &latest.1) != (&task.status, &task.message) {
@@ -298,9 +300,10 @@ impl Session {
     pub async fn detach(&self) -> Option<DetachedSession> {
         let open = self.connection.lock().await;
         let live = open.as_ref()?;
-        let session = live.rpc.transport().session_id()?;
-        live.rpc.transport().forget_session();
-        Some(DetachedSession { session_id: session, revision: live.era.revision() })
+        let http = live.rpc.transport().legacy_session()?;
+        let session_id = http.session_id()?;
+        http.forget_session();
+        Some(DetachedSession { session_id, revision: live.era.revision() })
     }
 
     /// Whether what the server keeps ends with this connection.

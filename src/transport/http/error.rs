@@ -1,4 +1,4 @@
-//! Failures below HTTP, told so that a person can act on them: the whole chain of causes, and a hint.
+//! Errors below HTTP, such as refused connections and failed TLS handshakes: all causes, and a hint.
 
 use std::error::Error;
 
@@ -7,141 +7,121 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::tls;
 use crate::error::{ErrorKind, Failure, RetryAdvice};
-use crate::transport::http::unexpected_response;
+use crate::transport::url::redacted_url;
 
-/// How hyper names bytes that came before any request was written.
+/// hyper's error for bytes that arrived on a connection without a request. It has no `is_` method.
 const UNEXPECTED_MESSAGE: &str = "received unexpected message from connection";
-/// The same in words.
-const SPOKE_FIRST: &str = "it spoke before it was asked";
-/// How layers begin that say nothing of their own.
+/// hyper's error for too many headers. `is_parse_too_large` requires its `server` feature.
+const HEAD_TOO_LARGE: &str = "message head is too large";
+/// hyper-util's error for a proxy that responded with 407. The type is not public.
+const PROXY_AUTHORIZATION_REQUIRED: &str = "proxy authorization required";
+/// How the errors of layers begin that add nothing to their cause.
 const UNINFORMATIVE_PREFIXES: [&str; 4] =
     ["error sending request", "client error (", "request or response body error", "operation was canceled"];
 
-/// What is known of an error beside its texts.
-#[derive(Clone, Copy, Debug, Default)]
-struct ErrorFlags {
-    /// There was no connection.
-    is_connect: bool,
-    /// Time ran out.
-    is_timeout: bool,
-    /// The host name is not known.
-    is_dns: bool,
-    /// The request could not even be put together.
-    is_builder: bool,
-    /// Nothing of the request was written.
-    is_unsent: bool,
-}
-
-/// Why no answer came from `url`, or why it broke off.
+/// Why `url` did not respond, or why the response broke off.
 pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
     let error = error.without_url();
-    let kind = ErrorFlags {
-        is_connect: error.is_connect(),
-        is_timeout: error.is_timeout(),
-        is_dns: error.is_dns(),
-        is_builder: error.is_builder(),
-        is_unsent: was_not_written(&error),
-    };
-    let error: &(dyn Error + 'static) = &error;
-    let shown = unexpected_response::redacted_url(url);
-    let chain = cause_chain(error, kind.is_unsent);
-    let foreign =
-        !kind.is_connect && chain.iter().any(|cause| cause.starts_with("invalid HTTP") || cause == SPOKE_FIRST);
-    let (class, what) = if kind.is_timeout && kind.is_connect {
-        (ErrorKind::Timeout, format!("cannot connect to {shown} in time"))
-    } else if kind.is_connect {
+    let shown = redacted_url(url);
+    let http_error = find_http_error(&error);
+    let spoke_first = http_error.is_some_and(is_unexpected_message);
+    // On a connection without a request: nothing of it was written.
+    let is_unwritten = spoke_first || http_error.is_some_and(|error| error.is_canceled() || error.is_closed());
+    let is_not_http =
+        spoke_first || http_error.is_some_and(|error| error.is_parse() && error.to_string() != HEAD_TOO_LARGE);
+    let (kind, message) = if error.is_timeout() && error.is_connect() {
+        (ErrorKind::Timeout, format!("connecting to {shown} timed out"))
+    } else if error.is_connect() {
         (ErrorKind::Unreachable, format!("cannot connect to {shown}"))
-    } else if foreign {
-        (ErrorKind::Protocol, format!("{shown} does not speak HTTP"))
-    } else if find_hyper_error(error).is_some_and(hyper::Error::is_parse) {
-        (ErrorKind::Protocol, format!("the answer of {shown} is no valid HTTP"))
-    } else if kind.is_builder {
-        (ErrorKind::Usage, format!("cannot ask {shown}"))
+    } else if is_not_http {
+        (ErrorKind::Protocol, format!("{shown} is not an HTTP server"))
+    } else if http_error.is_some_and(hyper::Error::is_parse) {
+        (ErrorKind::Protocol, format!("invalid HTTP response from {shown}"))
+    } else if error.is_builder() {
+        (ErrorKind::Usage, format!("cannot send a request to {shown}"))
     } else {
-        (ErrorKind::Unreachable, format!("the connection to {shown} broke off"))
+        (ErrorKind::Unreachable, format!("the connection to {shown} was lost"))
     };
-    let mut failure = Failure::new(class, what);
-    let proxy = chain.iter().any(|cause| cause.contains("proxy authorization required"));
-    let hint = error_hint(error, kind, url, proxy).or_else(|| foreign.then(|| "check the port".to_owned()));
-    failure.details_mut().causes = chain;
-    failure.details_mut().is_unsent = kind.is_connect || kind.is_builder || kind.is_unsent;
-    // Whoever does not trust the other, or may not pass, will not the next time either.
-    if find_tls_error(error).is_none() && !proxy && matches!(class, ErrorKind::Unreachable | ErrorKind::Timeout) {
-        failure = failure
-            .retry_advice(RetryAdvice { is_unprocessed: kind.is_connect || kind.is_unsent, ..RetryAdvice::default() });
+    let mut failure = Failure::new(kind, message);
+    let details = failure.details_mut();
+    details.causes = causes(&error, is_unwritten);
+    details.is_unsent = error.is_connect() || error.is_builder() || is_unwritten;
+    let tls_error = find_tls_error(&error);
+    let proxy_wants_login = details.causes.iter().any(|cause| cause.contains(PROXY_AUTHORIZATION_REQUIRED));
+    details.hint = match tls_error {
+        Some(tls_error) => tls_hint(tls_error, url),
+        None if error.is_dns() => {
+            Some(format!("check the host name '{}' and the network", url.host_str().unwrap_or_default()))
+        }
+        None if error.is_timeout() => Some("check the network, or wait longer with --connect-timeout TIME".to_owned()),
+        None if proxy_wants_login => Some("add the user name and password to the proxy's URL".to_owned()),
+        None if error.is_connect() => Some("check that the server is running, and its port".to_owned()),
+        None => is_not_http.then(|| "check the port".to_owned()),
+    };
+    // Another attempt would fail in the same way.
+    let is_permanent = tls_error.is_some() || proxy_wants_login;
+    if !is_permanent && matches!(kind, ErrorKind::Unreachable | ErrorKind::Timeout) {
+        let is_unprocessed = error.is_connect() || is_unwritten;
+        details.retry_advice = Some(RetryAdvice { is_unprocessed, ..RetryAdvice::default() });
     }
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    failure
 }
 
-/// An answer in an encoding that nobody asked for (RFC 9110 §12.5.3).
+/// A response with a content coding that the request did not accept (RFC 9110 §12.5.3).
 pub(super) fn unsupported_encoding_failure(encoding: &str, url: &Url) -> Failure {
     let encoding: String = encoding.chars().take(40).collect();
-    let what = format!(
-        "the answer of {} is compressed as '{encoding}', which was not asked for",
-        unexpected_response::redacted_url(url)
-    );
-    Failure::new(ErrorKind::Protocol, what).hint("ask its operator to honour Accept-Encoding")
+    let message =
+        format!("the response from {} is compressed as '{encoding}', which was not requested", redacted_url(url));
+    Failure::new(ErrorKind::Protocol, message).hint("ask its operator to honor Accept-Encoding")
 }
 
-/// The texts of an error and of what lies behind it, without layers that say nothing of their own.
-fn cause_chain(error: &(dyn Error + 'static), unwritten: bool) -> Vec<String> {
+/// The texts of an error and its sources, without those that add nothing.
+fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
     let mut causes: Vec<String> = Vec::new();
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
+    for error in chain(error) {
         let text = error.to_string();
-        let empty = UNINFORMATIVE_PREFIXES.iter().any(|start| text.starts_with(start));
-        let text = if unwritten { describe_early_close(text) } else { text };
-        let repeated = causes.last().is_some_and(|last| last.ends_with(&text));
-        if !empty && !repeated {
-            causes.push(describe_certificate_error(text));
+        if UNINFORMATIVE_PREFIXES.iter().any(|start| text.starts_with(start)) {
+            continue;
         }
-        next = error.source();
+        let text = match text.as_str() {
+            UNEXPECTED_MESSAGE => "it sent data before the request".to_owned(),
+            "channel closed" | "connection closed" | "connection was not ready" if is_unwritten => {
+                "it closed the connection immediately".to_owned()
+            }
+            _ => describe_certificate_error(text),
+        };
+        if !causes.last().is_some_and(|last| last.ends_with(&text)) {
+            causes.push(text);
+        }
     }
-    if is_unknown_issuer(error) {
-        causes.extend(tls::system_roots_error().map(|problem| format!("of the system's authorities: {problem}")));
+    let is_unknown_issuer =
+        matches!(find_tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)));
+    if is_unknown_issuer {
+        causes.extend(tls::system_roots_error().map(|error| format!("the system's certificate authorities: {error}")));
     }
     causes
 }
 
-/// What hyper says of a connection that ended before anything was written, which hangs on how far it had come with it.
-fn describe_early_close(text: String) -> String {
-    match text.as_str() {
-        UNEXPECTED_MESSAGE => SPOKE_FIRST.to_owned(),
-        "channel closed" | "connection closed" | "connection was not ready" => "it hung up at once".to_owned(),
-        _ => text,
-    }
+/// An error and its sources, outermost first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
-/// The error of HTTP itself inside.
-fn find_hyper_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
-    let mut next: Option<&'a (dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+fn find_http_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
+    chain(error).find_map(|error| error.downcast_ref())
 }
 
-/// Whether nothing of the request was written, for sure: it was given to no connection, or handed back by one.
-fn was_not_written(error: &(dyn Error + 'static)) -> bool {
-    find_hyper_error(error).is_some_and(|error| {
-        // On a connection that a request is under way on, nothing is unexpected.
-        error.is_canceled() || error.is_closed() || error.to_string() == UNEXPECTED_MESSAGE
-    })
+fn is_unexpected_message(error: &hyper::Error) -> bool {
+    error.to_string() == UNEXPECTED_MESSAGE
 }
 
-/// What the TLS library says of a certificate in the terms of its own code, in words.
+/// Replaces rustls's names of certificate errors by words.
 fn describe_certificate_error(text: String) -> String {
     let known = [
-        ("CaUsedAsEndEntity", "it is that of an authority, and no server may show it"),
-        ("EndEntityUsedAsCa", "it is signed by one that is no authority"),
-        ("UnsupportedCertVersion", "it is of a version that is no longer accepted (X.509 v3 is needed)"),
-        ("UnsupportedSignatureAlgorithm", "its signature is of a kind that is not accepted"),
+        ("CaUsedAsEndEntity", "it is a certificate authority's, which a server must not present"),
+        ("EndEntityUsedAsCa", "the issuer is not a certificate authority"),
+        ("UnsupportedCertVersion", "its version is not supported (X.509 v3 is required)"),
+        ("UnsupportedSignatureAlgorithm", "its signature algorithm is not supported"),
     ];
     match (text.split_once("Other(OtherError("), known.iter().find(|(code, _)| text.contains(code))) {
         (Some((before, _)), Some((_, words))) => format!("{before}{words}"),
@@ -149,67 +129,42 @@ fn describe_certificate_error(text: String) -> String {
     }
 }
 
-fn is_unknown_issuer(error: &(dyn Error + 'static)) -> bool {
-    matches!(find_tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
-}
-
-/// Whether TLS is what failed.
+/// Whether TLS failed.
 pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
     find_tls_error(error).is_some()
 }
 
-/// The TLS error inside; it rides in I/O errors, which do not name what they hold as their source.
+/// The TLS error, which is inside I/O errors that do not return it as their source.
 fn find_tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
+    let inner = |error: &'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
         let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source());
-    }
-    None
+        held.map(|held| held as &(dyn Error + 'static)).or_else(|| error.source())
+    };
+    std::iter::successors(Some(error), |error| inner(*error)).find_map(|error| error.downcast_ref())
 }
 
-fn error_hint(error: &(dyn Error + 'static), kind: ErrorFlags, url: &Url, proxy: bool) -> Option<String> {
+fn tls_hint(error: &rustls::Error, url: &Url) -> Option<String> {
     use rustls::Error as Tls;
-    if let Some(error) = find_tls_error(error) {
-        return Some(match error {
-            Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
-                "if you trust its authority, name the file with --cacert FILE".to_owned()
-            }
-            Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-                "the certificate has expired: its owner must renew it (and check this machine's clock)".to_owned()
-            }
-            Tls::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => "use the host name that the certificate is for".to_owned(),
-            Tls::InvalidCertificate(_) => {
-                "if you trust this very certificate, name its file with --cacert FILE".to_owned()
-            }
-            Tls::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
-                "the server may want a client certificate: --cert FILE --key FILE".to_owned()
-            }
-            Tls::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                format!("the server may not speak TLS there; if you mean that, use http://{}", without_scheme(url))
-            }
-            _ => return None,
-        });
-    }
-    let host = url.host_str().unwrap_or_default();
-    if kind.is_dns {
-        Some(format!("check the host name '{host}' and the network"))
-    } else if kind.is_timeout {
-        Some("check the network, or wait longer with --connect-timeout TIME".to_owned())
-    } else if proxy {
-        Some("put the name and password into the proxy's URL".to_owned())
-    } else if kind.is_connect {
-        Some("check that the server is running, and its port".to_owned())
-    } else {
-        None
-    }
-}
-
-fn without_scheme(url: &Url) -> String {
-    unexpected_response::redacted_url(url).split_once("://").map_or_else(String::new, |(_, rest)| rest.to_owned())
+    let hint = match error {
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "if you trust its certificate authority, pass it with --cacert FILE"
+        }
+        Tls::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            "the certificate has expired: its owner must renew it (or this machine's clock is wrong)"
+        }
+        Tls::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "use the host name that the certificate is for",
+        Tls::InvalidCertificate(_) => "if you trust this certificate, pass it with --cacert FILE",
+        Tls::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::HandshakeFailure) => {
+            "the server may require a client certificate: --cert FILE --key FILE"
+        }
+        Tls::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            let shown = redacted_url(url);
+            let rest = shown.split_once("://").map_or("", |(_, rest)| rest);
+            return Some(format!("the server may not support TLS on this port; for plain HTTP use http://{rest}"));
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

@@ -1,4 +1,4 @@
-//! One response body that is an event stream, read to its end or to the answer that was waited for.
+//! A response body that is an event stream, read to its end or to the expected JSON-RPC response.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,37 +6,38 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::{Response, Url};
 
+use super::error::request_failure;
+use super::incoming::MessageSender;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::rpc::{self, RpcMessage};
-use crate::transport::MAX_MESSAGE;
-use crate::transport::http::incoming::MessageSender;
-use crate::transport::http::{error, unexpected_response};
+use crate::transport::message::MAX_MESSAGE;
 use crate::transport::sse::{SseDecoder, SseEvent};
+use crate::transport::url::redacted_url;
 
-/// How long to look for the regular end of a stream after the answer, so that its connection can be used
-/// again (a new one costs a TLS handshake).
+/// How long to wait for the end of a stream after the response, so that its connection can be reused (a new one
+/// costs a TLS handshake).
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
-/// How much of a body that does not look like an event stream is kept for a second look, in bytes.
+/// How many bytes of a body are kept in case it turns out to be plain JSON.
 const MAX_RAW_BODY: usize = 1024 * 1024;
-/// How long to wait before reconnecting where the server does not say.
+/// How long to wait before reconnecting if the server does not specify it.
 const DEFAULT_RECONNECT_DELAY: Duration = Duration::from_secs(1);
-/// The longest wait before reconnecting that nobody asked for.
+/// The longest wait before reconnecting, unless the server asks for more.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(30);
 
-/// Where a stream stands, over all the responses that continue it.
+/// How far a stream has been read, over all responses that resume it.
 #[derive(Default)]
 pub(super) struct StreamPosition {
     pub(super) last_event_id: Option<String>,
     retry_delay: Option<Duration>,
-    /// Whether the latest response brought anything.
+    /// Whether the latest response contained an event.
     pub(super) has_progressed: bool,
-    /// The first event that should have been a message and was none.
+    /// The first event that should have been a message and was not.
     first_non_message: Option<String>,
 }
 
 impl StreamPosition {
-    /// How long to wait before reconnecting, `fruitless` attempts after the last one that brought anything. Never less
-    /// than the server asks for (`HTL-08`), however long that is: the time-out of the request is what bounds it.
+    /// How long to wait before reconnecting, `fruitless` attempts after the last one that brought an event. Never less
+    /// than the server asks for (`HTL-08`), however long: the timeout of the request limits it.
     pub(super) fn reconnect_delay(&self, fruitless: u32) -> Duration {
         let base = self.retry_delay.unwrap_or(DEFAULT_RECONNECT_DELAY);
         match fruitless {
@@ -52,11 +53,11 @@ impl StreamPosition {
 
 /// How reading a stream ended.
 pub(super) enum StreamEnd {
-    /// With the answer.
+    /// With the response.
     Answered,
-    /// Before it; broken off where there is a failure.
+    /// Before the response; with a failure if the connection broke.
     Incomplete(Option<Failure>),
-    /// It cannot be read on.
+    /// The rest cannot be read.
     Unreadable(Failure),
 }
 
@@ -66,7 +67,7 @@ pub(super) struct EventStream {
     url: Url,
     decoder: SseDecoder,
     queued_events: VecDeque<SseEvent>,
-    /// The bytes so far, where they look like JSON rather than events.
+    /// The bytes so far, as long as they look like JSON rather than events.
     raw_body: Option<Vec<u8>>,
     has_ended: bool,
 }
@@ -87,7 +88,7 @@ impl EventStream {
     /// The next event; `None` at the end.
     ///
     /// # Errors
-    /// When the connection breaks, or an event is longer than allowed ([`ErrorKind::Protocol`]).
+    /// If the connection breaks, or an event is longer than allowed ([`ErrorKind::Protocol`]).
     pub(super) async fn next_event(&mut self) -> Result<Option<SseEvent>> {
         while !self.has_ended && self.queued_events.is_empty() {
             match self.response.chunk().await {
@@ -95,14 +96,14 @@ impl EventStream {
                 Ok(None) => self.has_ended = true,
                 Err(error) => {
                     self.has_ended = true;
-                    return Err(error::request_failure(error, &self.url));
+                    return Err(request_failure(error, &self.url));
                 }
             }
         }
         Ok(self.queued_events.pop_front())
     }
 
-    /// Takes bytes that were read before.
+    /// Decodes bytes that have been read already.
     pub(super) fn push_bytes(&mut self, bytes: &Bytes) -> Result<()> {
         let first = |bytes: &[u8]| bytes.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
         if let Some(raw) = &mut self.raw_body {
@@ -121,14 +122,14 @@ impl EventStream {
         Ok(())
     }
 
-    fn update_position(&self, cursor: &mut StreamPosition) {
+    fn update_position(&self, position: &mut StreamPosition) {
         if let Some(id) = self.decoder.last_event_id() {
-            cursor.last_event_id = Some(id.to_owned());
+            position.last_event_id = Some(id.to_owned());
         }
-        cursor.retry_delay = self.decoder.retry_delay().or(cursor.retry_delay);
+        position.retry_delay = self.decoder.retry_delay().or(position.retry_delay);
     }
 
-    /// What a stream that ended in order still holds: an event without its blank line, or plain JSON.
+    /// What is left when a stream ends normally: an event without its blank line, or plain JSON.
     fn unfinished_message(self) -> Option<String> {
         let raw = self.raw_body.filter(|raw| !raw.is_empty());
         match raw {
@@ -143,21 +144,21 @@ impl EventStream {
     }
 }
 
-/// Passes on the messages of a stream until the answer to `on` has come, or to the stream's end.
+/// Forwards the messages of a stream until the response to `id` has come, or until the stream ends.
 pub(super) async fn forward_messages(
     sink: &MessageSender,
     mut events: EventStream,
-    on: Option<u64>,
-    cursor: &mut StreamPosition,
+    id: Option<u64>,
+    position: &mut StreamPosition,
 ) -> StreamEnd {
-    cursor.has_progressed = false;
+    position.has_progressed = false;
     loop {
         let next = events.next_event().await;
-        events.update_position(cursor);
+        events.update_position(position);
         match next {
             Ok(Some(event)) => {
-                cursor.has_progressed = true;
-                if event.is_message() && forward_event(sink, &event.data, on, cursor) {
+                position.has_progressed = true;
+                if event.is_message() && forward_event(sink, &event.data, id, position) {
                     events.drain().await;
                     return StreamEnd::Answered;
                 }
@@ -166,8 +167,8 @@ pub(super) async fn forward_messages(
                 let answered = events.unfinished_message().is_some_and(|text| match rpc::parse(&text) {
                     Ok(messages) => {
                         sink.trace.note("the event stream ended without a blank line");
-                        let answered = messages.iter().any(|message| is_answer_to(message, on));
-                        sink.send_messages(on, &text, messages, None);
+                        let answered = messages.iter().any(|message| is_response_to(message, id));
+                        sink.send_messages(id, &text, messages, None);
                         answered
                     }
                     Err(_) => false,
@@ -180,47 +181,47 @@ pub(super) async fn forward_messages(
     }
 }
 
-/// Passes on what one event holds, and tells whether the answer was in it.
-fn forward_event(sink: &MessageSender, data: &str, on: Option<u64>, cursor: &mut StreamPosition) -> bool {
+/// Forwards the messages of one event. Returns whether the response was among them.
+fn forward_event(sink: &MessageSender, data: &str, id: Option<u64>, position: &mut StreamPosition) -> bool {
     match rpc::parse(data) {
         Ok(messages) => {
-            let answered = messages.iter().any(|message| is_answer_to(message, on));
-            sink.send_messages(on, data, messages, None);
+            let answered = messages.iter().any(|message| is_response_to(message, id));
+            sink.send_messages(id, data, messages, None);
             answered
         }
         Err(_) => {
-            sink.trace.note("skipped an event that is no JSON-RPC message");
-            cursor.first_non_message.get_or_insert_with(|| data.chars().take(200).collect());
+            sink.trace.note("skipped an event that is not a JSON-RPC message");
+            position.first_non_message.get_or_insert_with(|| data.chars().take(200).collect());
             false
         }
     }
 }
 
-/// Whether a message is the answer to `on`. An error without an id belongs to the request on whose stream
-/// it comes: the server could not read the request (digest §2.6).
-fn is_answer_to(message: &RpcMessage, on: Option<u64>) -> bool {
-    match (message, on) {
-        (RpcMessage::Response(response), Some(on)) => response.id == Some(on) || !response.has_id,
+/// Whether a message is the response to `id`. An error without an ID belongs to the request on whose stream
+/// it comes: the server could not parse the request (JSON-RPC 2.0 §5).
+fn is_response_to(message: &RpcMessage, id: Option<u64>) -> bool {
+    match (message, id) {
+        (RpcMessage::Response(response), Some(id)) => response.id == Some(id) || !response.has_id,
         _ => false,
     }
 }
 
-/// Why a stream that ended without the answer is a failure: one that may pass, unless what came was nonsense.
-pub(super) fn missing_answer_failure(url: &Url, why: Option<Failure>, cursor: &StreamPosition) -> Failure {
-    let shown = unexpected_response::redacted_url(url);
-    match (why, &cursor.first_non_message) {
+/// The failure for a stream that ended without the response. Retrying may help, unless the stream was not JSON-RPC.
+pub(super) fn missing_response_failure(url: &Url, why: Option<Failure>, position: &StreamPosition) -> Failure {
+    let shown = redacted_url(url);
+    match (why, &position.first_non_message) {
         (Some(why), _) => {
             let details = why.details();
-            let mut failure = Failure::new(details.kind, format!("the stream from {shown} broke before the answer"));
+            let mut failure = Failure::new(details.kind, format!("the stream from {shown} broke before the response"));
             failure.details_mut().causes.clone_from(&details.causes);
             failure.retry_advice((details.kind == ErrorKind::Unreachable).then(RetryAdvice::default))
         }
-        (None, Some(noise)) => {
-            Failure::new(ErrorKind::Protocol, format!("the stream from {shown} held no answer that can be read"))
-                .cause(format!("an event that is no JSON-RPC message: {noise}"))
+        (None, Some(text)) => {
+            Failure::new(ErrorKind::Protocol, format!("the stream from {shown} contained no valid response"))
+                .cause(format!("not a JSON-RPC message: {text}"))
         }
         (None, None) => {
-            Failure::new(ErrorKind::Unreachable, format!("the stream from {shown} ended before the answer"))
+            Failure::new(ErrorKind::Unreachable, format!("the stream from {shown} ended before the response"))
                 .retry_advice(RetryAdvice::default())
         }
     }
@@ -228,12 +229,9 @@ pub(super) fn missing_answer_failure(url: &Url, why: Option<Failure>, cursor: &S
 
 /// The failure for a body or event beyond the limit.
 pub(super) fn too_long_failure(url: &Url) -> Failure {
-    Failure::new(
-        ErrorKind::Protocol,
-        format!("{} sent a message that is too long", unexpected_response::redacted_url(url)),
-    )
-    .cause(format!("{} MiB are allowed", MAX_MESSAGE >> 20))
-    .hint("ask for less at a time, where the tool has an argument for that")
+    Failure::new(ErrorKind::Protocol, format!("{} sent a message that is too long", redacted_url(url)))
+        .cause(format!("the limit is {} MiB", MAX_MESSAGE >> 20))
+        .hint("request less data at once, if the tool has an argument for that")
 }
 
 /// Whether the start of a body looks like an event stream.
@@ -247,24 +245,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delay_is_the_servers_and_grows_when_nothing_comes() {
+    fn the_reconnect_delay_is_the_servers_and_grows_without_events() {
         // HTL-08
-        let cursor =
+        let position =
             |millis| StreamPosition { retry_delay: Some(Duration::from_millis(millis)), ..StreamPosition::default() };
         assert_eq!(StreamPosition::default().reconnect_delay(0), Duration::from_secs(1));
-        assert_eq!(cursor(500).reconnect_delay(0), Duration::from_millis(500));
-        assert_eq!(cursor(0).reconnect_delay(0), Duration::ZERO);
-        assert_eq!(cursor(0).reconnect_delay(1), Duration::from_millis(100));
-        assert_eq!(cursor(500).reconnect_delay(2), Duration::from_secs(2));
-        assert_eq!(cursor(20_000).reconnect_delay(u32::MAX), MAX_RECONNECT_DELAY);
-        // What the server asks for is never cut short.
-        assert_eq!(cursor(40_000).reconnect_delay(0), Duration::from_secs(40));
-        assert_eq!(cursor(40_000).reconnect_delay(3), Duration::from_secs(40));
-        assert_eq!(cursor(u64::MAX).reconnect_delay(9), Duration::from_millis(u64::MAX));
+        assert_eq!(position(500).reconnect_delay(0), Duration::from_millis(500));
+        assert_eq!(position(0).reconnect_delay(0), Duration::ZERO);
+        assert_eq!(position(0).reconnect_delay(1), Duration::from_millis(100));
+        assert_eq!(position(500).reconnect_delay(2), Duration::from_secs(2));
+        assert_eq!(position(20_000).reconnect_delay(u32::MAX), MAX_RECONNECT_DELAY);
+        // The server's delay is never shortened.
+        assert_eq!(position(40_000).reconnect_delay(0), Duration::from_secs(40));
+        assert_eq!(position(40_000).reconnect_delay(3), Duration::from_secs(40));
+        assert_eq!(position(u64::MAX).reconnect_delay(9), Duration::from_millis(u64::MAX));
     }
 
     #[test]
-    fn recognises_events() {
+    fn event_streams_are_recognized() {
         assert!(looks_like_event_stream(b"\xef\xbb\xbf\nevent: message\n"));
         assert!(looks_like_event_stream(b": ping\n"));
         assert!(!looks_like_event_stream(b"{\"data:\":1}"));

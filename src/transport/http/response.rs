@@ -1,22 +1,21 @@
-//! What the answer to a POST means: messages in a body, messages in a stream, or neither.
+//! Reads the response to a POST: messages in a body, messages in a stream, or neither.
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::event_stream::{self, EventStream};
+use super::incoming::MessageSender;
+use super::{error, unexpected_response};
 use crate::error::Result;
-use crate::protocol::rpc::{self, RpcMessage, RpcResponse as Reply};
-use crate::transport::http::event_stream;
-use crate::transport::http::event_stream::EventStream;
-use crate::transport::http::incoming::MessageSender;
-use crate::transport::http::{error, unexpected_response};
+use crate::protocol::rpc::{self, RpcMessage, RpcResponse};
 use crate::transport::sse::SseDecoder;
 
-/// How much of a body is read that comes with an error status and is not JSON, in bytes.
+/// How many bytes are read of a body that has an error status and is not JSON.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 
-/// Passes on an answer whose body is not an event stream; gives the stream back where it is one.
+/// Forwards a response, unless its body is an event stream: then that is returned.
 pub(super) async fn read_response(
     sink: &MessageSender,
     id: u64,
@@ -24,20 +23,20 @@ pub(super) async fn read_response(
     mut response: Response,
     url: Url,
 ) -> Option<EventStream> {
-    let good = response.status().is_success();
+    let is_success = response.status().is_success();
     let kind = media_type(&response);
-    if good && let Some(encoding) = unsupported_encoding(&response) {
+    if is_success && let Some(encoding) = unsupported_encoding(&response) {
         sink.send_failure(Some(id), error::unsupported_encoding_failure(&encoding, &url));
         return None;
     }
-    if good && kind == "text/event-stream" {
+    if is_success && kind == "text/event-stream" {
         return Some(EventStream::new(response, url, sink.max_message_size));
     }
-    let mut refusal = unexpected_response::from_head(&response, &url, in_session);
-    let limit = if good || is_json_media_type(&kind) { sink.max_message_size } else { MAX_ERROR_BODY };
+    let mut unexpected = unexpected_response::from_head(&response, &url, in_session);
+    let limit = if is_success || is_json_media_type(&kind) { sink.max_message_size } else { MAX_ERROR_BODY };
     let mut body = Vec::new();
     loop {
-        let next = match good {
+        let next = match is_success {
             true => response.chunk().await,
             false => {
                 tokio::time::timeout(unexpected_response::BODY_TIMEOUT, response.chunk()).await.unwrap_or(Ok(None))
@@ -46,11 +45,11 @@ pub(super) async fn read_response(
         match next {
             Ok(Some(chunk))
                 if body.is_empty()
-                    && good
+                    && is_success
                     && !is_json_media_type(&kind)
                     && event_stream::looks_like_event_stream(&chunk) =>
             {
-                sink.trace.note(&format!("an event stream came as '{kind}'"));
+                sink.trace.note(&format!("the server sent an event stream with the content type '{kind}'"));
                 let mut events = EventStream::new(response, url, sink.max_message_size);
                 match events.push_bytes(&chunk) {
                     Ok(()) => return Some(events),
@@ -59,7 +58,7 @@ pub(super) async fn read_response(
                 return None;
             }
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
-                if good {
+                if is_success {
                     sink.send_failure(Some(id), event_stream::too_long_failure(&url));
                     return None;
                 }
@@ -67,22 +66,22 @@ pub(super) async fn read_response(
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => break,
-            // Of a refusal, what has come says enough.
-            Err(_) if !good => break,
+            // The part of an error body that has arrived is enough.
+            Err(_) if !is_success => break,
             Err(error) => {
                 sink.send_failure(Some(id), error::request_failure(error, &url));
                 return None;
             }
         }
     }
-    let status = refusal.status;
-    // The status says it all: credentials are wanted (401), the session is gone (404).
-    let told_by_status = status == 401 || (status == 404 && in_session);
+    let status = unexpected.status;
+    // These statuses have a fixed meaning: credentials are required (401), the session has ended (404, `HTL-04`).
+    let is_special_status = status == 401 || (status == 404 && in_session);
     let text = String::from_utf8_lossy(&body);
-    if !told_by_status && let Some(mut messages) = parse_body(&text, status) {
+    if !is_special_status && let Some(mut messages) = parse_body(&text, status) {
         for message in &mut messages {
-            if let RpcMessage::Response(Reply { outcome: Err(error), .. }) = message {
-                error.retry_after = refusal.retry_after;
+            if let RpcMessage::Response(RpcResponse { outcome: Err(error), .. }) = message {
+                error.retry_after = unexpected.retry_after;
             }
         }
         let answered = messages.iter().any(|message| matches!(message, RpcMessage::Response(_)));
@@ -91,18 +90,18 @@ pub(super) async fn read_response(
             return None;
         }
     }
-    refusal.body = unexpected_response::body_head(&body);
-    sink.send_unexpected_response(id, refusal);
+    unexpected.body = unexpected_response::body_head(&body);
+    sink.send_unexpected_response(id, unexpected);
     None
 }
 
-/// The media type, in lower case and without parameters; empty where there is none.
+/// The media type, in lower case and without parameters; empty if there is none.
 pub(super) fn media_type(response: &Response) -> String {
     let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// The `Content-Encoding` that is still to be undone: those that we offered are gone by now, body and header.
+/// The content coding that reqwest has not decoded; it removes the header for those that the request accepted.
 fn unsupported_encoding(response: &Response) -> Option<String> {
     let value = response.headers().get(CONTENT_ENCODING)?;
     let name = String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase();
@@ -113,11 +112,11 @@ fn is_json_media_type(kind: &str) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
 
-/// The messages in a body: JSON-RPC, or events that hold it. `None` where there are none.
+/// The messages in a body: JSON-RPC, or an event stream of it. `None` if there are none.
 fn parse_body(text: &str, status: u16) -> Option<Vec<RpcMessage>> {
-    let good = (200..300).contains(&status);
+    let is_success = (200..300).contains(&status);
     match rpc::parse(text) {
-        Ok(messages) if good => Some(messages),
+        Ok(messages) if is_success => Some(messages),
         Ok(messages) => {
             let responses = messages.iter().all(|message| match message {
                 RpcMessage::Response(response) => response.id.is_some() || is_rpc_error(text, status),
@@ -137,8 +136,8 @@ fn parse_body(text: &str, status: u16) -> Option<Vec<RpcMessage>> {
     }
 }
 
-/// Whether an error body without an id of ours is JSON-RPC rather than some API's own
-/// `{"error":"invalid_token"}`: it says so, or its error has a code that is not just the HTTP status.
+/// Whether an error body without a request ID is JSON-RPC rather than some API's own `{"error":"invalid_token"}`: it has
+/// a member `jsonrpc`, or its error has a code other than the HTTP status.
 fn is_rpc_error(text: &str, status: u16) -> bool {
     #[derive(Deserialize)]
     struct ErrorBody {

@@ -1,5 +1,5 @@
-//! HTTP+SSE of 2024-11-05 (digest §2.4): one stream that carries every answer, and an address, named by
-//! its first event, to which messages are posted.
+//! HTTP+SSE (2024-11-05, basic/transports): one stream that carries every response, and a URL for messages, which
+//! its first event names.
 
 use std::sync::Arc;
 
@@ -7,88 +7,84 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use tokio::sync::mpsc;
 
-use super::client::HttpVersions;
-use super::{post_headers, send_one_way};
+use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
+use super::incoming::{ConnectionTasks, MessageSender};
+use super::post::{drain_body, post_headers, send_one_way};
+use super::request::{EndpointClient, HttpRequest, HttpResponse};
+use super::response;
+use super::tls::HttpVersions;
+use super::unexpected_response::{self, unexpected_response_failure};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
-use crate::transport::http::event_stream;
-use crate::transport::http::event_stream::{EventStream, StreamEnd, StreamPosition};
-use crate::transport::http::incoming::{ConnectionTasks, MessageSender};
-use crate::transport::http::request::{EndpointClient, HttpRequest, HttpResponse, is_same_origin};
-use crate::transport::http::{response, unexpected_response};
-use crate::transport::{
-    BoxFuture, ConnectedTransport, HttpEndpoint, MAX_MESSAGE, OutgoingKind, OutgoingMessage, Transport, TransportKind,
-    TransportOptions,
+use crate::transport::connection::{
+    BoxFuture, CloseOutcome, ConnectedTransport, Transport, TransportKind, TransportOptions,
 };
+use crate::transport::endpoint::HttpEndpoint;
+use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage};
+use crate::transport::url::{is_same_origin, redacted_url};
 
-/// Opens the stream of an HTTP+SSE server and waits for the address of its messages.
+/// Opens the stream of an HTTP+SSE server and waits for the URL for messages.
 ///
 /// # Errors
-/// When the server refuses the stream ([`unexpected_response::failure`]), names no address or one of another origin
+/// If the server returns an error status ([`unexpected_response_failure`]), names no URL or one of another origin
 /// ([`ErrorKind::Protocol`]), or takes longer than `connect_timeout` ([`ErrorKind::Timeout`]).
 pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
-    let core = EndpointClient::new(endpoint, options, HttpVersions::Any)?;
+    let client = EndpointClient::new(endpoint, options, HttpVersions::Any)?;
     let bounded = async {
-        core.with_timeout(options.connect_timeout, Box::pin(open_stream(&core))).await.unwrap_or_else(|| {
-            let what = format!("no event stream from {} in time", unexpected_response::redacted_url(&core.url));
-            Err(Failure::new(ErrorKind::Timeout, what))
+        client.with_timeout(options.connect_timeout, Box::pin(open_stream(&client))).await.unwrap_or_else(|| {
+            let message = format!("opening the event stream from {} timed out", redacted_url(&client.url));
+            Err(Failure::new(ErrorKind::Timeout, message))
         })
     };
-    let (events, messages) = options.interrupt.run_until_interrupted(bounded).await??;
+    let (events, post_url) = options.interrupt.run_until_interrupted(bounded).await??;
     let (sender, incoming) = mpsc::unbounded_channel();
-    let sink = MessageSender { incoming: sender, trace: options.trace.clone(), max_message_size: MAX_MESSAGE };
-    let shared = Arc::new(SseConnection {
-        client: core,
-        message_sender: sink,
+    let trace = options.trace.clone();
+    let connection = Arc::new(SseConnection {
+        client,
+        message_sender: MessageSender { incoming: sender, trace, max_message_size: MAX_MESSAGE },
         tasks: ConnectionTasks::default(),
-        post_url: messages,
+        post_url,
     });
-    let worker = shared.clone();
-    shared.tasks.spawn_background(async move { worker.forward_stream(events).await });
-    Ok(ConnectedTransport { transport: Arc::new(SseTransport(shared)), incoming })
+    let shared = connection.clone();
+    connection.tasks.spawn_background(async move { shared.forward_stream(events).await });
+    Ok(ConnectedTransport { transport: Arc::new(SseTransport(connection)), incoming })
 }
 
-/// Opens the stream and reads it up to the address.
-async fn open_stream(core: &EndpointClient) -> Result<(EventStream, Url)> {
+/// Opens the stream and reads it up to the URL for messages.
+async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url)> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-    let ask = HttpRequest { method: Method::GET, url: core.url.clone(), headers, body: None, may_log_in: true };
-    let (response, url) = match core.send(ask).await? {
+    let request = HttpRequest { method: Method::GET, url: client.url.clone(), headers, body: None, may_log_in: true };
+    let (response, url) = match client.send(request).await? {
         HttpResponse::Head(response, url) => (response, url),
-        HttpResponse::Unauthorized(refusal) => return Err(unexpected_response::unexpected_response_failure(&refusal)),
+        HttpResponse::Unauthorized(unexpected) => return Err(unexpected_response_failure(&unexpected)),
     };
     if !response.status().is_success() || response::media_type(&response) != "text/event-stream" {
-        return Err(unexpected_response::unexpected_response_failure(
-            &unexpected_response::from_response(response, &url, false).await,
-        ));
+        let unexpected = unexpected_response::from_response(response, &url, false).await;
+        return Err(unexpected_response_failure(&unexpected));
     }
     let mut events = EventStream::new(response, url.clone(), MAX_MESSAGE);
     while let Some(event) = events.next_event().await? {
         if event.event_type == "endpoint" {
-            let messages = resolve_post_url(&url, event.data.trim())?;
-            return Ok((events, messages));
+            let post_url = resolve_post_url(&url, event.data.trim())?;
+            return Ok((events, post_url));
         }
     }
-    let what = format!(
-        "the event stream of {} ended without naming an address for messages",
-        unexpected_response::redacted_url(&url)
-    );
-    Err(Failure::new(ErrorKind::Protocol, what))
+    let message = format!("the event stream from {} ended without an 'endpoint' event", redacted_url(&url));
+    Err(Failure::new(ErrorKind::Protocol, message))
 }
 
-/// Where messages go: relative to the stream's URL, and on the same origin (`SSE-01`).
+/// The URL for messages: relative to the stream's URL, and of the same origin (`SSE-01`).
 fn resolve_post_url(stream: &Url, data: &str) -> Result<Url> {
-    let bad = |cause: String| {
-        let what =
-            format!("the address for messages that {} names cannot be used", unexpected_response::redacted_url(stream));
-        Failure::new(ErrorKind::Protocol, what).cause(cause)
+    let invalid = |cause: String| {
+        let message = format!("invalid 'endpoint' event from {}", redacted_url(stream));
+        Failure::new(ErrorKind::Protocol, message).cause(cause)
     };
-    let url = stream.join(data).map_err(|error| bad(error.to_string()))?;
+    let mut url = stream.join(data).map_err(|error| invalid(error.to_string()))?;
     if !is_same_origin(stream, &url) {
-        return Err(bad(format!("it is on another origin: {}", url.origin().ascii_serialization())));
+        return Err(invalid(format!("its URL is on another origin: {}", url.origin().ascii_serialization())));
     }
-    let mut url = url;
-    let kept = url.set_username(stream.username()).and_then(|()| url.set_password(stream.password()));
-    kept.map_err(|()| bad("it is no address of a host".to_owned()))?;
+    let with_credentials = url.set_username(stream.username()).and_then(|()| url.set_password(stream.password()));
+    with_credentials.map_err(|()| invalid("its URL has no host".to_owned()))?;
     Ok(url)
 }
 
@@ -104,33 +100,31 @@ struct SseConnection {
 }
 
 impl SseConnection {
-    /// Passes on what the stream brings; its end is the end of the connection.
+    /// Forwards the messages of the stream. The connection ends with it.
     async fn forward_stream(&self, events: EventStream) {
-        let mut cursor = StreamPosition::default();
-        let why = match event_stream::forward_messages(&self.message_sender, events, None, &mut cursor).await {
+        let mut position = StreamPosition::default();
+        let why = match event_stream::forward_messages(&self.message_sender, events, None, &mut position).await {
             StreamEnd::Unreadable(failure) | StreamEnd::Incomplete(Some(failure)) => Some(failure),
             StreamEnd::Answered | StreamEnd::Incomplete(None) => None,
         };
-        let what = format!("the event stream of {} ended", unexpected_response::redacted_url(&self.client.url));
-        let mut failure = Failure::new(why.as_ref().map_or(ErrorKind::Unreachable, Failure::kind), what);
+        let message = format!("the event stream from {} ended", redacted_url(&self.client.url));
+        let mut failure = Failure::new(why.as_ref().map_or(ErrorKind::Unreachable, Failure::kind), message);
         if let Some(why) = why {
             failure.details_mut().causes.clone_from(&why.details().causes);
         }
-        let may_pass = failure.kind() == ErrorKind::Unreachable;
-        self.message_sender.send_failure(None, failure.retry_advice(may_pass.then(RetryAdvice::default)));
+        let is_transient = failure.kind() == ErrorKind::Unreachable;
+        self.message_sender.send_failure(None, failure.retry_advice(is_transient.then(RetryAdvice::default)));
     }
 
-    /// Posts a request. Its answer comes over the stream, unless it is refused.
-    async fn post_request(&self, id: u64, ask: HttpRequest) {
-        match self.client.send(ask).await {
-            Ok(HttpResponse::Head(response, _)) if response.status().is_success() => {
-                super::drain_body(&self.tasks, response)
-            }
+    /// Posts a request. Its response comes over the stream, unless the status is an error.
+    async fn post_request(&self, id: u64, request: HttpRequest) {
+        match self.client.send(request).await {
+            Ok(HttpResponse::Head(response, _)) if response.status().is_success() => drain_body(&self.tasks, response),
             Ok(HttpResponse::Head(response, url)) => {
-                // An error status, so that what comes back is never a stream.
+                // The status is an error, so that this never returns a stream.
                 response::read_response(&self.message_sender, id, false, response, url).await;
             }
-            Ok(HttpResponse::Unauthorized(refusal)) => self.message_sender.send_unexpected_response(id, refusal),
+            Ok(HttpResponse::Unauthorized(unexpected)) => self.message_sender.send_unexpected_response(id, unexpected),
             Err(failure) => self.message_sender.send_failure(Some(id), failure),
         }
     }
@@ -147,23 +141,21 @@ impl Transport for SseTransport {
 
     fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let shared = &self.0;
-            let what = message.kind;
-            let headers = post_headers(&message)?;
-            let ask = HttpRequest {
+            let connection = &self.0;
+            let request = HttpRequest {
                 method: Method::POST,
-                url: shared.post_url.clone(),
-                headers,
+                url: connection.post_url.clone(),
+                headers: post_headers(&message)?,
                 body: Some(message.body),
                 may_log_in: true,
             };
-            match what {
-                OutgoingKind::OneWay => send_one_way(&shared.client, &shared.tasks, ask).await,
+            match message.kind {
+                OutgoingKind::OneWay => send_one_way(&connection.client, &connection.tasks, request).await,
                 OutgoingKind::Request(id) => {
-                    let worker = shared.clone();
-                    shared.tasks.spawn_for_request(id, async move {
-                        worker.post_request(id, ask).await;
-                        worker.tasks.finished(id);
+                    let shared = connection.clone();
+                    connection.tasks.spawn_for_request(id, async move {
+                        shared.post_request(id, request).await;
+                        shared.tasks.finished(id);
                     })
                 }
             }
@@ -174,12 +166,13 @@ impl Transport for SseTransport {
         self.0.tasks.abort(id);
     }
 
-    fn close(&self, _patient: bool) -> BoxFuture<'_, ()> {
+    fn close(&self, _patient: bool) -> BoxFuture<'_, CloseOutcome> {
         Box::pin(async move {
             self.0.tasks.abort_all();
-            // Lets the ended tasks drop their connections.
+            // Lets the aborted tasks drop their connections.
             tokio::task::yield_now().await;
             self.0.client.wait_for_refresh().await;
+            CloseOutcome::Closed
         })
     }
 }
@@ -196,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_resolved_and_keeps_its_query() {
+    fn the_url_for_messages_is_resolved_and_keeps_its_query() {
         // SSE-01
         let stream = Url::parse("http://u:p@host:8080/a/sse?key=1").unwrap();
         let resolve = |data: &str| resolve_post_url(&stream, data).map(String::from);

@@ -1,8 +1,8 @@
-//! Whom to trust over TLS, and who we are: the rustls configuration of one endpoint.
+//! The rustls configuration of one endpoint: which certificates to trust and to present.
 //!
-//! Nothing is read from the system until a server shows a certificate: for `http://` that is never, and
-//! for `https://` one bundle file is enough nearly always. The rest of what the system offers is read
-//! only where that file does not know the issuer (reading everything costs more than a whole call).
+//! System certificates are not read before a server presents one: never for `http://`. For `https://`, one bundle file
+//! is nearly always enough; all other sources are read only if it does not contain the issuer, since reading all of
+//! them takes longer than a whole call.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,18 +16,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::client::HttpVersions;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::transport::TlsOptions;
+use crate::transport::endpoint::TlsOptions;
 
-/// TLS sessions that are kept for the next connection to the same host.
+/// How many TLS sessions are kept for the next connection to the same host.
 const MAX_TLS_SESSIONS: usize = 8;
-/// A bundle of trusted authorities (PEM), in place of the system's.
+/// A file of trusted certificate authorities (PEM) that replaces the system's.
 const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
-/// Directories of trusted authorities; read besides [`SSL_CERT_FILE`] where that does not know an issuer.
+/// Directories of trusted certificate authorities; read too if [`SSL_CERT_FILE`] does not contain an issuer.
 const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
 
-/// Where Unix systems keep all their authorities in one file; the first that is there counts.
+/// Where Unix systems store all their certificate authorities in one file; the first that exists is used.
 const CA_BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -36,10 +35,19 @@ const CA_BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Which versions of HTTP may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HttpVersions {
+    /// HTTP/2 if both sides support it, otherwise HTTP/1.1.
+    Any,
+    /// HTTP/1.1 only, since HTTP/2 connections cannot be upgraded (RFC 9113 §8.6).
+    Http1Only,
+}
+
 /// Builds the configuration for these versions of HTTP.
 ///
 /// # Errors
-/// [`ErrorKind::Config`], naming the file, where one of the user's PEM files cannot be used.
+/// [`ErrorKind::Config`], with the file's name, if one of the user's PEM files cannot be used.
 pub(super) fn client_config(tls: &TlsOptions, versions: HttpVersions) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let extra = match &tls.cacert {
@@ -67,19 +75,19 @@ pub(super) fn client_config(tls: &TlsOptions, versions: HttpVersions) -> Result<
             let chain = read_certificates(cert, "client certificate")?;
             let key = read_private_key(key_path)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                let what = format!("the client certificate '{}' cannot be used", cert.display());
+                let what = format!("cannot use the client certificate '{}'", cert.display());
                 Failure::new(ErrorKind::Config, what)
                     .caused_by(&error)
-                    .hint(format!("check that the key in '{}' belongs to it", key_path.display()))
+                    .hint(format!("check that '{}' contains its private key", key_path.display()))
             })?
         }
         (None, Some(key)) => {
-            let what = format!("the key '{}' has no client certificate", key.display());
-            return Err(Failure::new(ErrorKind::Config, what).hint("name the certificate too, with --cert FILE"));
+            let what = format!("no client certificate for the key '{}'", key.display());
+            return Err(Failure::new(ErrorKind::Config, what).hint("also pass the certificate, with --cert FILE"));
         }
         (None, None) => builder.with_no_client_auth(),
     };
-    // A run talks to a handful of hosts; the usual room for hundreds would be touched by every start.
+    // One run connects to few hosts. The default cache, for 256, would be allocated on every start.
     config.resumption = Resumption::in_memory_sessions(MAX_TLS_SESSIONS);
     config.alpn_protocols = match versions {
         HttpVersions::Any => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -95,7 +103,7 @@ fn read_certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'stat
     if all.is_empty() {
         return Err(unreadable_pem(path, what, &pem::Error::NoItemsFound));
     }
-    // A bundle may hold an odd one, but a file of nothing else would show only as a failed handshake.
+    // A bundle may contain some that rustls cannot parse. If all are like that, every handshake would fail.
     match all.iter().map(ParsedCertificate::try_from).find_map(Result::err) {
         Some(error) if !all.iter().any(|der| ParsedCertificate::try_from(der).is_ok()) => {
             Err(unreadable_pem(path, what, &error))
@@ -108,9 +116,8 @@ fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| {
         let failure = unreadable_pem(path, "client key", &error);
         match error {
-            pem::Error::NoItemsFound => {
-                failure.hint("it must hold an unencrypted PRIVATE KEY section (openssl pkey -in FILE -out NEW)")
-            }
+            pem::Error::NoItemsFound => failure
+                .hint("the file must contain an unencrypted PRIVATE KEY section (openssl pkey -in FILE -out NEW)"),
             _ => failure,
         }
     })
@@ -149,7 +156,7 @@ fn read_bundle_roots() -> SystemRoots {
     }
 }
 
-/// The one file that holds all authorities, where the system has such a thing and nobody chose otherwise.
+/// The file with all certificate authorities, if the system has one and the user did not choose another.
 fn find_ca_bundle(set: impl Fn(&str) -> Option<OsString>, exists: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     if let Some(file) = set(SSL_CERT_FILE) {
         return Some(file.into());
@@ -166,7 +173,7 @@ impl From<rustls_native_certs::CertificateResult> for SystemRoots {
     }
 }
 
-/// Trusts the system's authorities and those that the user named.
+/// Trusts the system's certificate authorities and those that the user named.
 #[derive(Debug)]
 struct LazyRootVerifier {
     provider: Arc<CryptoProvider>,
@@ -176,7 +183,7 @@ struct LazyRootVerifier {
 }
 
 impl LazyRootVerifier {
-    /// `None` where there is nobody to trust.
+    /// `None` if there is no certificate authority to trust.
     fn build_verifier(&self, system: &SystemRoots) -> Option<Arc<WebPkiServerVerifier>> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(self.user_roots.iter().cloned());
@@ -198,7 +205,7 @@ impl LazyRootVerifier {
     }
 }
 
-/// What the server showed.
+/// What the server presented.
 struct PresentedCertificate<'a> {
     certificate: &'a CertificateDer<'a>,
     chain: &'a [CertificateDer<'a>],
@@ -221,7 +228,7 @@ impl ServerCertVerifier for LazyRootVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         if self.user_roots.iter().any(|trusted| trusted == certificate) {
-            // A self-signed server certificate, named by the user: there is no issuer to look for.
+            // A server certificate that the user named itself, such as a self-signed one: the issuer does not matter.
             rustls::client::verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
             return Ok(ServerCertVerified::assertion());
         }
@@ -261,7 +268,7 @@ impl ServerCertVerifier for LazyRootVerifier {
     }
 }
 
-/// Checks nothing, as `--insecure` says.
+/// Accepts every certificate (`--insecure`).
 #[derive(Debug)]
 struct InsecureVerifier(Arc<CryptoProvider>);
 

@@ -1,5 +1,5 @@
-//! An HTTP answer that is not what was asked for: what is kept of it, and what it means where nobody
-//! above can say it better.
+//! An HTTP response without a JSON-RPC message: what is kept of it, and the failure it means unless the session
+//! knows more.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,17 +7,17 @@ use reqwest::header::{CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHE
 use reqwest::{Response, Url};
 
 use crate::error::{ErrorKind, Failure, RetryAdvice};
-use crate::secret::REDACTED;
-use crate::transport::UnexpectedResponse;
+use crate::transport::message::UnexpectedResponse;
+use crate::transport::url::{redacted_url, url_for_trace};
 
-/// Hands out the nonce that the next proof must hold.
+/// The nonce for the next DPoP proof (RFC 9449 §8).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// How much of a body is kept, in bytes.
 const MAX_BODY_HEAD: usize = 4096;
-/// How long a refusal's body may take; what has come by then is kept.
+/// How long the body of an error response may take; what has arrived by then is kept.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the head of an answer says, without its body.
+/// A response without its body.
 pub(super) fn from_head(response: &Response, url: &Url, in_session: bool) -> UnexpectedResponse {
     let text = |name: HeaderName| {
         response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -37,7 +37,7 @@ pub(super) fn from_head(response: &Response, url: &Url, in_session: bool) -> Une
     }
 }
 
-/// Where a redirect leads, as it may be shown: servers hand on the query that they were asked with.
+/// The target of a redirect, for messages: its query may repeat the secrets of the request.
 fn resolve_location(url: &Url, location: &str) -> String {
     match url.join(location) {
         Ok(next) => url_for_trace(&next),
@@ -45,9 +45,9 @@ fn resolve_location(url: &Url, location: &str) -> String {
     }
 }
 
-/// The same with the first part of the body; a body that cannot be read is left out.
+/// A response with the first part of its body, if that can be read.
 pub(super) async fn from_response(mut response: Response, url: &Url, in_session: bool) -> UnexpectedResponse {
-    let mut refusal = from_head(&response, url, in_session);
+    let mut unexpected = from_head(&response, url, in_session);
     let mut head = Vec::new();
     let reading = async {
         while head.len() < MAX_BODY_HEAD {
@@ -58,8 +58,8 @@ pub(super) async fn from_response(mut response: Response, url: &Url, in_session:
         }
     };
     let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
-    refusal.body = body_head(&head);
-    refusal
+    unexpected.body = body_head(&head);
+    unexpected
 }
 
 /// The first part of a body, as text.
@@ -67,32 +67,7 @@ pub(super) fn body_head(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..MAX_BODY_HEAD).unwrap_or(bytes)).trim().to_owned()
 }
 
-/// A URL as messages show it: without a password, and without a query, which often holds a key.
-pub(crate) fn redacted_url(url: &Url) -> String {
-    let mut url = url.clone();
-    // Neither can fail for http and https.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
-}
-
-/// A URL as the trace shows it, and one that a server names: no password, and of the query the names only, as the
-/// values may be keys.
-pub(super) fn url_for_trace(url: &Url) -> String {
-    let mut text = redacted_url(url);
-    for (at, pair) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
-        text.push(if at == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some((name, _)) => text.extend([name, "=", REDACTED]),
-            None => text.push_str(REDACTED),
-        }
-    }
-    text
-}
-
-/// Reads `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
+/// Parses `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
 fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -102,7 +77,7 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or_default())
 }
 
-/// Seconds since 1970 of a date in the form that RFC 9110 §5.6.7 prefers: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Seconds since 1970 of a date in the preferred form of RFC 9110 §5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn parse_http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(", ")?.1.split([' ', ':']);
@@ -117,39 +92,39 @@ fn parse_http_date(text: &str) -> Option<u64> {
     if !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Days of the Gregorian calendar, with years that begin in March so that leap days come last.
+    // Days of the Gregorian calendar, counting years from March so that leap days come last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
     Some(((days - 719_468) * 24 + hour) * 3600 + minute * 60 + second)
 }
 
-/// The failure that a refusal means by itself, where there is no more to be known about it.
+/// The failure that a response means, if nothing more is known about the server.
 ///
 /// 401 and 403 are [`ErrorKind::Auth`]; 404, 408, 429, 5xx and redirects are [`ErrorKind::Unreachable`];
 /// everything else is [`ErrorKind::Protocol`].
 #[must_use]
-pub fn unexpected_response_failure(refusal: &UnexpectedResponse) -> Failure {
-    let UnexpectedResponse { url, status, .. } = refusal;
-    let (class, what) = match status {
+pub(super) fn unexpected_response_failure(response: &UnexpectedResponse) -> Failure {
+    let UnexpectedResponse { url, status, .. } = response;
+    let (kind, message) = match status {
         401 => (ErrorKind::Auth, format!("{url} requires authentication (HTTP 401)")),
-        403 => (ErrorKind::Auth, format!("{url} refused access (HTTP 403)")),
-        404 => (ErrorKind::Unreachable, format!("there is nothing at {url} (HTTP 404)")),
-        429 => (ErrorKind::Unreachable, format!("{url} is asked too often (HTTP 429)")),
-        300..=399 => (ErrorKind::Unreachable, format!("{url} redirects elsewhere (HTTP {status})")),
-        408 | 500.. => (ErrorKind::Unreachable, format!("{url} answered HTTP {status}")),
-        _ => (ErrorKind::Protocol, format!("{url} answered HTTP {status}")),
+        403 => (ErrorKind::Auth, format!("{url} denied access (HTTP 403)")),
+        404 => (ErrorKind::Unreachable, format!("not an MCP server at {url} (HTTP 404)")),
+        429 => (ErrorKind::Unreachable, format!("too many requests to {url} (HTTP 429)")),
+        300..=399 => (ErrorKind::Unreachable, format!("{url} redirects to another URL (HTTP {status})")),
+        408 | 500.. => (ErrorKind::Unreachable, format!("{url} returned HTTP {status}")),
+        _ => (ErrorKind::Protocol, format!("{url} returned HTTP {status}")),
     };
-    let mut failure = Failure::new(class, what).retry_advice(RetryAdvice::from_status(*status, refusal.retry_after));
+    let mut failure = Failure::new(kind, message).retry_advice(RetryAdvice::from_status(*status, response.retry_after));
     if *status == 404 {
         failure = failure.maybe_starting();
     }
-    if let Some(location) = &refusal.location {
-        failure = failure.cause(format!("Location: {location}")).hint("use that URL, if you trust it");
-    } else if let Some(first) = refusal.body.lines().map(str::trim).find(|line| !line.is_empty()) {
+    if let Some(location) = &response.location {
+        failure = failure.cause(format!("Location: {location}")).hint("if you trust that URL, use it instead");
+    } else if let Some(first) = response.body.lines().map(str::trim).find(|line| !line.is_empty()) {
         let short: String = first.chars().take(300).collect();
         failure = failure.cause(if short.len() < first.len() { format!("{short}…") } else { short });
     }
-    if let (429 | 503, Some(wait)) = (*status, refusal.retry_after) {
+    if let (429 | 503, Some(wait)) = (*status, response.retry_after) {
         failure = failure.hint(format!("try again in {} s", wait.as_secs().max(1)));
     }
     failure
@@ -161,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_dates() {
+    fn http_dates_are_parsed() {
         assert_eq!(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(parse_http_date("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
         assert_eq!(parse_http_date("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
@@ -172,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_delays() {
+    fn retry_delays_are_parsed() {
         let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
         assert_eq!(parse_retry_after(" 120 ", now), Some(Duration::from_secs(120)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(7)));
@@ -181,15 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn shows_no_secret_of_a_url() {
-        let url = Url::parse("https://me:pw@host:8443/mcp?api_key=hunter2#x").unwrap();
-        assert_eq!(redacted_url(&url), "https://host:8443/mcp");
-    }
-
-    #[test]
-    fn the_status_decides_the_class() {
-        let class = |status| {
-            let refusal = UnexpectedResponse {
+    fn the_status_decides_the_error_kind() {
+        let kind = |status| {
+            let response = UnexpectedResponse {
                 url: "http://h/".into(),
                 status,
                 content_type: None,
@@ -201,12 +170,12 @@ mod tests {
                 body: "\n <b>no</b>".into(),
                 had_session_id: false,
             };
-            let failure = unexpected_response_failure(&refusal);
+            let failure = unexpected_response_failure(&response);
             assert_eq!(failure.details().causes, ["<b>no</b>"]);
             failure.kind()
         };
-        assert_eq!([401, 403].map(class), [ErrorKind::Auth; 2]);
-        assert_eq!([302, 404, 408, 429, 500, 503, 599].map(class), [ErrorKind::Unreachable; 7]);
-        assert_eq!([200, 204, 400, 405, 415].map(class), [ErrorKind::Protocol; 5]);
+        assert_eq!([401, 403].map(kind), [ErrorKind::Auth; 2]);
+        assert_eq!([302, 404, 408, 429, 500, 503, 599].map(kind), [ErrorKind::Unreachable; 7]);
+        assert_eq!([200, 204, 400, 405, 415].map(kind), [ErrorKind::Protocol; 5]);
     }
 }

@@ -1,35 +1,35 @@
-//! Child processes and everything they start: one process group each (on Windows a job), ended as a whole.
+//! Child processes and everything they start: each has a process group (on Windows a job) that is ended as a whole.
 
 #[cfg(windows)]
 mod windows_job;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a server may take to end by itself once its standard input is closed (`STD-04`).
+use crate::transport::connection::CloseOutcome;
+use crate::util::lock::lock;
+
+/// How long a server may take to exit after its standard input is closed (`STD-04`).
 const EXIT_GRACE: Duration = Duration::from_secs(2);
-/// The same, for a server that was told to stop (an interrupt), did not answer, or took no notice the last time.
+/// The same after an interrupt, and for a server that did not respond or did not exit in time the last time.
 const SHORT_EXIT_GRACE: Duration = Duration::from_millis(200);
-/// How long after SIGTERM before SIGKILL.
+/// How long to wait between SIGTERM and SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
-/// How long what the server started may outlive it before it is terminated.
+/// How long processes that the server started may outlive it before they are terminated.
 const ORPHAN_GRACE: Duration = Duration::from_millis(100);
-/// How often a group is looked at while it ends.
+/// How often to check whether a group has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The groups that are running, for the paths on which nothing can be awaited any more.
+/// The running groups, for [`kill_all`].
 static RUNNING_GROUPS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
-fn lock_running_groups() -> std::sync::MutexGuard<'static, Vec<u32>> {
-    RUNNING_GROUPS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Starts a program that leads a group of its own, so that everything it starts ends with it.
+/// Starts a program that leads its own group.
 ///
 /// # Errors
-/// Those of starting it.
+/// If it cannot be started.
 pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
     #[cfg(unix)]
     return command.process_group(0).spawn();
@@ -39,19 +39,19 @@ pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// Remembers a group until [`shut_down`] has ended it.
+/// Registers a group until [`shut_down`] has ended it.
 pub fn register(group: u32) {
-    lock_running_groups().push(group);
+    lock(&RUNNING_GROUPS).push(group);
 }
 
-/// Kills every group that is still running: for a second interrupt, or a panic.
+/// Kills every running group: after a second interrupt, or in a panic.
 pub fn kill_all() {
-    for group in lock_running_groups().drain(..) {
+    for group in lock(&RUNNING_GROUPS).drain(..) {
         signal(group, Signal::Kill);
     }
 }
 
-/// A group that is killed when this is dropped: for helpers whose end nobody awaits.
+/// A group that is killed when this is dropped: for helpers that are not waited for.
 pub struct ProcessGroup(u32);
 
 impl ProcessGroup {
@@ -71,7 +71,7 @@ impl Drop for ProcessGroup {
 }
 
 fn unregister(group: u32) {
-    lock_running_groups().retain(|other| *other != group);
+    lock(&RUNNING_GROUPS).retain(|other| *other != group);
     #[cfg(windows)]
     windows_job::forget(group);
 }
@@ -92,7 +92,7 @@ fn signal(group: u32, signal: Signal) -> bool {
 }
 
 #[cfg(unix)]
-fn alive(group: u32) -> bool {
+fn is_alive(group: u32) -> bool {
     pid(group).is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
 }
 
@@ -101,7 +101,7 @@ fn pid(group: u32) -> Option<rustix::process::Pid> {
     i32::try_from(group).ok().and_then(rustix::process::Pid::from_raw)
 }
 
-/// Nothing asks a whole job to end: it is ended.
+/// A job cannot be asked to end, only terminated.
 #[cfg(windows)]
 fn signal(group: u32, signal: Signal) -> bool {
     match signal {
@@ -111,55 +111,54 @@ fn signal(group: u32, signal: Signal) -> bool {
 }
 
 #[cfg(windows)]
-fn alive(group: u32) -> bool {
+fn is_alive(group: u32) -> bool {
     windows_job::is_alive(group)
 }
 
-// Elsewhere there are no groups: the child itself is ended by its handle.
+// Other systems have no groups: only the child itself is ended, with its handle.
 #[cfg(not(any(unix, windows)))]
 fn signal(_group: u32, _signal: Signal) -> bool {
     false
 }
 
 #[cfg(not(any(unix, windows)))]
-fn alive(_group: u32) -> bool {
+fn is_alive(_group: u32) -> bool {
     false
 }
 
 /// Ends a child whose standard input is closed, and its whole group: waits, terminates, kills.
 ///
-/// `group` is the id of the child, which leads its group. With `patient` false the child gets little time
-/// to end by itself. Nothing of the group is left when this resolves, after about four seconds at most. Tells whether
-/// the child had to be terminated.
-pub async fn shut_down(child: &mut Child, group: u32, patient: bool) -> bool {
+/// `group` is the ID of the child, which leads its group. If `patient` is false, the child gets little time
+/// to exit. Nothing of the group is left when this resolves.
+pub async fn shut_down(child: &mut Child, group: u32, patient: bool) -> CloseOutcome {
     let grace = if patient { EXIT_GRACE } else { SHORT_EXIT_GRACE };
-    let forced = timeout(grace, child.wait()).await.is_err();
-    if forced {
-        // Who cannot be asked is not waited for either.
-        let asked = signal(group, Signal::Term) || cfg!(unix);
-        if !asked || timeout(TERM_GRACE, child.wait()).await.is_err() {
+    let is_running = timeout(grace, child.wait()).await.is_err();
+    if is_running {
+        // On Windows there is nothing to wait for: a job cannot be asked to end.
+        let may_exit = signal(group, Signal::Term) || cfg!(unix);
+        if !may_exit || timeout(TERM_GRACE, child.wait()).await.is_err() {
             signal(group, Signal::Kill);
-            // On systems without groups this is what ends the child.
+            // This ends the child on systems without groups.
             let _ = child.start_kill();
             let _ = timeout(TERM_GRACE, child.wait()).await;
         }
     }
-    // The leader is gone; what it started may not be (`npx` and the like).
-    if alive(group) && !group_exits_within(group, ORPHAN_GRACE).await {
-        let asked = signal(group, Signal::Term) || cfg!(unix);
-        if !asked || !group_exits_within(group, TERM_GRACE).await {
+    // The leader has exited; processes that it started (as `npx` does) may still run.
+    if is_alive(group) && !group_exits_within(group, ORPHAN_GRACE).await {
+        let may_exit = signal(group, Signal::Term) || cfg!(unix);
+        if !may_exit || !group_exits_within(group, TERM_GRACE).await {
             signal(group, Signal::Kill);
             group_exits_within(group, TERM_GRACE).await;
         }
     }
     unregister(group);
-    forced
+    if is_running { CloseOutcome::Killed } else { CloseOutcome::Closed }
 }
 
 async fn group_exits_within(group: u32, time: Duration) -> bool {
-    let until = Instant::now() + time;
-    while alive(group) {
-        if Instant::now() >= until {
+    let deadline = Instant::now() + time;
+    while is_alive(group) {
+        if Instant::now() >= deadline {
             return false;
         }
         sleep(POLL_INTERVAL).await;

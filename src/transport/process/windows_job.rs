@@ -1,11 +1,11 @@
-//! Jobs of Windows: a child and everything it starts, ended as a whole. What is in a job of ours also ends when we are
-//! gone, however that came about.
-#![expect(unsafe_code, reason = "jobs are known to the system alone; each call gets handles and memory that live")]
+//! Windows jobs: a child and everything it starts, ended as a whole. Windows also ends them when mcpipe ends, even if
+//! it is killed.
+#![expect(unsafe_code, reason = "calls of the Windows API; all handles and pointers are valid for each call")]
 
 use std::io::{Error, Result};
 use std::os::windows::io::{AsRawHandle as _, FromRawHandle as _, OwnedHandle};
 use std::ptr::{from_mut, from_ref, null};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tokio::process::{Child, Command};
 use windows_sys::Win32::Foundation::{HANDLE, INVALID_HANDLE_VALUE};
@@ -21,21 +21,19 @@ use windows_sys::Win32::System::Threading::{
     CREATE_NEW_PROCESS_GROUP, CREATE_SUSPENDED, OpenThread, ResumeThread, THREAD_SUSPEND_RESUME,
 };
 
-/// The jobs by the process that leads each.
+use crate::util::lock::lock;
+
+/// The jobs, by the ID of the process that leads each.
 static JOBS: Mutex<Vec<(u32, OwnedHandle)>> = Mutex::new(Vec::new());
 
-fn jobs() -> MutexGuard<'static, Vec<(u32, OwnedHandle)>> {
-    JOBS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Starts a program in a job of its own, out of reach of the `^C` that is meant for us.
+/// Starts a program in its own job and process group, so that Ctrl-C does not reach it.
 pub fn spawn(command: &mut Command) -> Result<Child> {
-    // It starts nothing before it is in its job.
+    // Suspended, so that it starts nothing before it is in its job.
     let mut child = command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_SUSPENDED).spawn()?;
     if let (Some(leader), Some(process)) = (child.id(), child.raw_handle()) {
-        // Where a job cannot be had, the child itself is still ended by its handle.
-        if let Ok(job) = holding(process) {
-            jobs().push((leader, job));
+        // If there is no job, the child itself is still ended, with its handle.
+        if let Ok(job) = job_with(process) {
+            lock(&JOBS).push((leader, job));
         }
         if let Err(error) = resume(leader) {
             let _ = child.start_kill();
@@ -45,47 +43,47 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
     Ok(child)
 }
 
-/// Ends all that is in the job that this process leads.
+/// Terminates the job that this process leads.
 pub fn terminate(leader: u32) -> bool {
-    // SAFETY: the handle is ours and open while the lock is held.
-    with(leader, |job| unsafe { TerminateJobObject(job, 1) } != 0).unwrap_or(false)
+    // SAFETY: the handle is open while the lock is held.
+    with_job(leader, |job| unsafe { TerminateJobObject(job, 1) } != 0).unwrap_or(false)
 }
 
-/// Whether anything in the job is running.
+/// Whether a process of the job is running.
 pub fn is_alive(leader: u32) -> bool {
-    let running = with(leader, |job| {
-        let mut told = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
-        // SAFETY: the handle is open, and what is told fits what is given for it.
+    let running = with_job(leader, |job| {
+        let mut info = JOBOBJECT_BASIC_ACCOUNTING_INFORMATION::default();
+        // SAFETY: the handle is open, and the type and size of `info` match the requested class.
         let done = unsafe {
             QueryInformationJobObject(
                 job,
                 JobObjectBasicAccountingInformation,
-                from_mut(&mut told).cast(),
-                size_of_val(&told) as u32,
+                from_mut(&mut info).cast(),
+                size_of_val(&info) as u32,
                 std::ptr::null_mut(),
             )
         };
-        done != 0 && told.ActiveProcesses > 0
+        done != 0 && info.ActiveProcesses > 0
     });
     running.unwrap_or(false)
 }
 
-/// Lets go of a job; what still runs in it ends.
+/// Closes the job, which ends the processes that still run in it.
 pub fn forget(leader: u32) {
-    jobs().retain(|(other, _)| *other != leader);
+    lock(&JOBS).retain(|(other, _)| *other != leader);
 }
 
-fn with<T>(leader: u32, action: impl FnOnce(HANDLE) -> T) -> Option<T> {
-    jobs().iter().find(|(other, _)| *other == leader).map(|(_, job)| action(job.as_raw_handle()))
+fn with_job<T>(leader: u32, action: impl FnOnce(HANDLE) -> T) -> Option<T> {
+    lock(&JOBS).iter().find(|(other, _)| *other == leader).map(|(_, job)| action(job.as_raw_handle()))
 }
 
-/// A new job that holds this process.
-fn holding(process: HANDLE) -> Result<OwnedHandle> {
-    // SAFETY: a job without a name and with the usual rights needs nothing of ours.
+/// A new job with this process in it.
+fn job_with(process: HANDLE) -> Result<OwnedHandle> {
+    // SAFETY: both pointers may be null: a job without a name, with default rights.
     let job = owned(unsafe { CreateJobObjectW(null(), null()) })?;
     let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
     limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-    // SAFETY: the handle is open, and the limits are of the kind and the size that are said.
+    // SAFETY: the handle is open, and the type and size of `limits` match the class.
     checked(unsafe {
         SetInformationJobObject(
             job.as_raw_handle(),
@@ -99,25 +97,25 @@ fn holding(process: HANDLE) -> Result<OwnedHandle> {
     Ok(job)
 }
 
-/// Lets the threads of a process run that was started without: there is one, and nobody tells which.
+/// Resumes a suspended process: its only thread, which has to be found first.
 fn resume(process: u32) -> Result<()> {
-    // SAFETY: nothing of ours is needed.
+    // SAFETY: no pointer is passed.
     let all = owned(unsafe { CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0) })?;
     let mut thread = THREADENTRY32 { dwSize: size_of::<THREADENTRY32>() as u32, ..Default::default() };
     let mut resumed = false;
-    // SAFETY: the handle is open, and the entry says its own size.
+    // SAFETY: the handle is open, and the entry contains its own size.
     let mut more = unsafe { Thread32First(all.as_raw_handle(), from_mut(&mut thread)) };
     while more != 0 {
         if thread.th32OwnerProcessID == process {
-            // SAFETY: a number is looked up, and what comes back is checked.
+            // SAFETY: no pointer is passed, and the handle is checked.
             let handle = owned(unsafe { OpenThread(THREAD_SUSPEND_RESUME, 0, thread.th32ThreadID) })?;
-            // SAFETY: the handle is open and may be used for this.
+            // SAFETY: the handle is open, with the right to resume.
             if unsafe { ResumeThread(handle.as_raw_handle()) } == u32::MAX {
                 return Err(Error::last_os_error());
             }
             resumed = true;
         }
-        // SAFETY: as for the first.
+        // SAFETY: as for `Thread32First`.
         more = unsafe { Thread32Next(all.as_raw_handle(), from_mut(&mut thread)) };
     }
     if resumed { Ok(()) } else { Err(Error::other("the process has no thread")) }
@@ -127,7 +125,7 @@ fn owned(handle: HANDLE) -> Result<OwnedHandle> {
     if handle.is_null() || handle == INVALID_HANDLE_VALUE {
         return Err(Error::last_os_error());
     }
-    // SAFETY: it was opened just now, and nobody else has it.
+    // SAFETY: it has just been opened and has no other owner.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 

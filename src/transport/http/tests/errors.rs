@@ -41,7 +41,7 @@ async fn a_handshake_that_never_ends_is_a_timeout() {
     let options = TransportOptions { connect_timeout: Some(Duration::from_millis(100)), ..TransportOptions::default() };
     let failure = request_failure(&url, &options).await;
     assert_eq!(failure.kind(), ErrorKind::Timeout, "{failure:?}");
-    assert_eq!(failure.details().message, format!("cannot connect to {url} in time"));
+    assert_eq!(failure.details().message, format!("connecting to {url} timed out"));
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_broken_connection_is_unreachable() {
         let server = ScriptedServer::start(move |_, _| steps.clone());
         let failure = request_failure(&server.url(), &TransportOptions::default()).await;
         assert_eq!(failure.kind(), ErrorKind::Unreachable, "{failure:?}");
-        assert_eq!(failure.details().message, format!("the connection to {} broke off", server.url()));
+        assert_eq!(failure.details().message, format!("the connection to {} was lost", server.url()));
         assert!(!failure.details().causes.is_empty());
         // A call is never sent twice silently.
         assert_eq!(server.requests().len(), 1);
@@ -69,7 +69,7 @@ async fn something_that_is_not_http() {
     });
     let failure = request_failure(&server.url(), &TransportOptions::default()).await;
     assert_eq!(failure.kind(), ErrorKind::Protocol, "{failure:?}");
-    assert_eq!(failure.details().message, format!("{} does not speak HTTP", server.url()));
+    assert_eq!(failure.details().message, format!("{} is not an HTTP server", server.url()));
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ async fn a_legacy_stream_is_resumed() {
         _ => vec![event_stream_head(), event_stream_chunk(PONG), event_stream_end()],
     });
     let mut connection = open(&server.url()).await;
-    connection.transport.set_revision(Revision::V2025_11_25);
+    legacy_session(&connection).set_revision(Revision::V2025_11_25);
     connection.transport.send(outgoing_request(1, "tools/call")).await.unwrap();
     assert!(matches!(message(&mut connection).await, (Some(1), RpcMessage::Notification { .. }, None)));
     assert!(matches!(message(&mut connection).await, (Some(1), RpcMessage::Notification { .. }, None)));
@@ -162,7 +162,7 @@ async fn a_server_that_does_not_resume_fails_the_request() {
             _ => http_response(status, &[], ""),
         });
         let mut connection = open(&server.url()).await;
-        connection.transport.set_revision(Revision::V2025_06_18);
+        legacy_session(&connection).set_revision(Revision::V2025_06_18);
         connection.transport.send(outgoing_request(1, "tools/call")).await.unwrap();
         // Never as a refusal, which could be taken for one of the request itself.
         let failure = next_failure(&mut connection).await;
@@ -179,7 +179,7 @@ async fn resuming_is_limited() {
         _ => vec![ScriptStep::Close],
     });
     let mut connection = open(&server.url()).await;
-    connection.transport.set_revision(Revision::V2025_06_18);
+    legacy_session(&connection).set_revision(Revision::V2025_06_18);
     connection.transport.send(outgoing_request(1, "tools/call")).await.unwrap();
     assert_eq!(next_failure(&mut connection).await.kind(), ErrorKind::Unreachable);
     assert_eq!(server.requests().len(), 6);
@@ -216,7 +216,7 @@ async fn closing_ends_every_stream() {
     let mut connection = open(&server.url()).await;
     connection.transport.send(outgoing_request(1, "a")).await.unwrap();
     connection.transport.send(outgoing_request(2, "b")).await.unwrap();
-    connection.transport.listen().await;
+    legacy_session(&connection).listen().await;
     for _ in 0..3 {
         message(&mut connection).await;
     }
@@ -235,8 +235,9 @@ async fn a_stream_has_a_limit() {
         steps
     });
     let mut connection =
-        super::super::connect_streamable(&endpoint(&server.url()), &TransportOptions::default(), 1000).unwrap();
-    connection.transport.set_revision(Revision::V2025_06_18);
+        super::super::streamable::connect_with_limit(&endpoint(&server.url()), &TransportOptions::default(), 1000)
+            .unwrap();
+    legacy_session(&connection).set_revision(Revision::V2025_06_18);
     connection.transport.send(outgoing_request(1, "tools/call")).await.unwrap();
     assert_eq!(next_failure(&mut connection).await.kind(), ErrorKind::Protocol);
     assert_eq!(server.requests().len(), 1);
@@ -258,9 +259,9 @@ async fn listening_waits_for_the_stream_and_reconnects() {
         _ => http_response("405 Method Not Allowed", &[], ""),
     });
     let mut connection = open(&server.url()).await;
-    connection.transport.set_revision(Revision::V2025_06_18);
+    legacy_session(&connection).set_revision(Revision::V2025_06_18);
     let start = std::time::Instant::now();
-    connection.transport.listen().await;
+    legacy_session(&connection).listen().await;
     assert!((Duration::from_millis(50)..Duration::from_secs(5)).contains(&start.elapsed()));
     assert!(matches!(message(&mut connection).await, (None, RpcMessage::Notification { .. }, None)));
     assert!(matches!(message(&mut connection).await, (None, RpcMessage::Request { .. }, None)));
@@ -281,7 +282,7 @@ async fn listening_has_a_short_timeout_and_ends_at_an_error_status() {
         let server = ScriptedServer::start(move |_, _| steps.clone());
         let mut connection = open(&server.url()).await;
         let start = std::time::Instant::now();
-        connection.transport.listen().await;
+        legacy_session(&connection).listen().await;
         let range = Duration::from_millis(least)..Duration::from_millis(most);
         assert!(range.contains(&start.elapsed()), "{:?}", start.elapsed());
         assert!(is_silent(&mut connection).await);

@@ -18,10 +18,16 @@ use crate::error::Failure;
 use crate::protocol::rpc::{RpcMessage, RpcResponse};
 use crate::transport::http::scripted_server::endpoint;
 use crate::transport::trace::{Trace, TraceEvent, TraceSink};
-use crate::transport::{ConnectedTransport, Incoming, IncomingItem, TransportOptions, UnexpectedResponse};
+use crate::transport::{
+    ConnectedTransport, Incoming, IncomingItem, LegacyHttpSession, TransportOptions, UnexpectedResponse,
+};
 
 async fn open(url: &str) -> ConnectedTransport {
     connect(&endpoint(url), &TransportOptions::default()).await.unwrap()
+}
+
+fn legacy_session(connection: &ConnectedTransport) -> &dyn LegacyHttpSession {
+    connection.transport.legacy_session().unwrap()
 }
 
 /// The next thing that comes back.

@@ -193,7 +193,8 @@ async fn bodies_are_decompressed_and_limited() {
         let bytes = [head.as_bytes(), &gzip].concat();
         let server = ScriptedServer::start(move |_, _| vec![ScriptStep::Write(bytes.clone())]);
         let mut connection =
-            super::super::connect_streamable(&endpoint(&server.url()), &TransportOptions::default(), limit).unwrap();
+            super::super::streamable::connect_with_limit(&endpoint(&server.url()), &TransportOptions::default(), limit)
+                .unwrap();
         connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
         if fits {
             assert_eq!(response(&mut connection).await.1.outcome.unwrap().get().len(), 1082);
@@ -314,7 +315,7 @@ async fn the_listen_stream_never_triggers_a_login() {
     let server = ScriptedServer::start(|_, _| http_response("401 Unauthorized", &[], ""));
     let (tokens, options) = ScriptedTokens::options(9);
     let connection = connect(&endpoint(&server.url()), &options).await.unwrap();
-    connection.transport.listen().await;
+    legacy_session(&connection).listen().await;
     assert_eq!((tokens.refusal_count.load(Ordering::SeqCst), server.requests().len()), (0, 1));
 }
 

@@ -26,7 +26,7 @@ async fn session_and_revision_are_sent_after_initialize() {
     // HTL-02, HTL-03, HTL-05
     let server = ScriptedServer::start(script);
     let mut connection = initialized(&server).await;
-    connection.transport.set_revision(Revision::V2025_11_25);
+    legacy_session(&connection).set_revision(Revision::V2025_11_25);
     connection.transport.send(outgoing_notification("notifications/initialized")).await.unwrap();
     connection.transport.send(outgoing_request(2, "ping")).await.unwrap();
     response(&mut connection).await;
@@ -46,7 +46,7 @@ async fn session_and_revision_are_sent_after_initialize() {
 async fn older_revisions_have_no_version_header() {
     let server = ScriptedServer::start(script);
     let mut connection = initialized(&server).await;
-    connection.transport.set_revision(Revision::V2025_03_26);
+    legacy_session(&connection).set_revision(Revision::V2025_03_26);
     connection.transport.send(outgoing_request(2, "ping")).await.unwrap();
     response(&mut connection).await;
     assert_eq!(server.requests()[1].header("mcp-session-id"), Some("s-~!1"));
@@ -74,7 +74,7 @@ async fn without_a_session_nothing_is_deleted() {
     response(&mut connection).await;
     connection.transport.close(true).await;
     assert_eq!(server.requests().len(), 1);
-    assert!(!connection.transport.forget_session());
+    assert!(!legacy_session(&connection).forget_session());
 }
 
 #[tokio::test]
@@ -101,11 +101,11 @@ async fn a_lost_session_is_reported_and_can_be_replaced() {
         move |n, seen| if n == 1 { json_response("404 Not Found", gone) } else { script(n, seen) },
     );
     let mut connection = initialized(&server).await;
-    connection.transport.set_revision(Revision::V2025_06_18);
+    legacy_session(&connection).set_revision(Revision::V2025_06_18);
     connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     let refusal = refusal(&mut connection).await;
     assert!(refusal.had_session_id && refusal.status == 404, "{refusal:?}");
-    assert!(connection.transport.forget_session());
+    assert!(legacy_session(&connection).forget_session());
     connection.transport.send(outgoing_request(1, "initialize")).await.unwrap();
     response(&mut connection).await;
     assert_eq!(server.requests()[2].header("mcp-session-id"), None);

@@ -1,4 +1,4 @@
-//! From host names to addresses.
+//! Resolves host names.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,10 +7,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::util::loopback::{ADDRESSES, is_localhost};
 
-/// The addresses of a host, with port 0. Those of a `localhost` name are known, and not looked up.
+/// The addresses of a host, with port 0. `localhost` names are not looked up: their addresses are fixed.
 ///
 /// # Errors
-/// What the system's resolver reports.
+/// Those of the system's resolver.
 pub(crate) async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
     if is_localhost(name) {
         return Ok(ADDRESSES.map(|address| SocketAddr::new(address, 0)).to_vec());
@@ -19,9 +19,9 @@ pub(crate) async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// The resolver of the HTTP client.
-pub(super) struct Names;
+pub(super) struct Resolver;
 
-impl Resolve for Names {
+impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move { Ok(Box::new(look_up(name.as_str()).await?.into_iter()) as Addrs) })
     }

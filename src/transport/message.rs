@@ -1,0 +1,77 @@
+//! What goes out over a transport and what comes back.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::error::Failure;
+use crate::protocol::rpc::RpcMessage;
+
+/// The longest message accepted, in bytes (`STD-09`, `SEC-07`).
+pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
+
+/// Whether an outgoing message expects a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutgoingKind {
+    /// A request with this ID.
+    Request(u64),
+    /// A notification, or a response to a request of the server.
+    OneWay,
+}
+
+/// One message to send.
+#[derive(Clone, Debug)]
+pub struct OutgoingMessage {
+    /// Request or not.
+    pub kind: OutgoingKind,
+    /// The method, empty for a response; `initialize` opens a session over HTTP.
+    pub method: &'static str,
+    /// The JSON-RPC message, on one line.
+    pub body: String,
+    /// Headers that mirror the message, over HTTP (`HTM-02` to `HTM-05`).
+    pub headers: Vec<(String, String)>,
+}
+
+/// Something that came back.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The request on whose own stream it came (HTTP); `None` on a stream shared by all requests.
+    pub request_id: Option<u64>,
+    /// What it is.
+    pub item: IncomingItem,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub enum IncomingItem {
+    /// A JSON-RPC message; with the HTTP status if it was a plain response body.
+    Message(RpcMessage, Option<u16>),
+    /// An HTTP response without a JSON-RPC message.
+    UnexpectedResponse(UnexpectedResponse),
+    /// Nothing more will come: for the request `request_id`, or for all.
+    Failed(Failure),
+}
+
+/// An HTTP response other than the expected one.
+#[derive(Clone, Debug)]
+pub struct UnexpectedResponse {
+    /// The requested URL.
+    pub url: String,
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<String>,
+    /// All `WWW-Authenticate` lines.
+    pub challenges: Vec<String>,
+    /// `Retry-After`, as a delay.
+    pub retry_after: Option<Duration>,
+    /// `Location`, as an absolute URL.
+    pub location: Option<String>,
+    /// `DPoP-Nonce` (RFC 9449 §8).
+    pub dpop_nonce: Option<String>,
+    /// The address that responded: the server's, or that of a proxy before it.
+    pub remote_ip: Option<IpAddr>,
+    /// The first part of the body, as text.
+    pub body: String,
+    /// Whether the request carried a session ID.
+    pub had_session_id: bool,
+}
