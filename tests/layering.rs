@@ -38,6 +38,9 @@ const MAX_FILE_LINES: usize = 800;
 /// Lines of a function.
 const MAX_FUNCTION_LINES: usize = 90;
 
+/// A path below `crate`, and whether it is re-exported there.
+type NamedPath = (bool, Vec<String>);
+
 struct Source {
     /// Path below `src`.
     name: String,
@@ -89,7 +92,7 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// Every path below `crate` that the code of `module` names: in `use` trees and in expressions.
-fn paths(module: &[String], code: &str) -> Vec<(bool, Vec<String>)> {
+fn paths(module: &[String], code: &str) -> Vec<NamedPath> {
     let mut found = Vec::new();
     let mut rest = code;
     // `use` trees, flattened.
@@ -177,7 +180,7 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
 fn uses(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
     let files: BTreeMap<&[String], &Source> = sources.iter().map(|source| (source.module.as_slice(), source)).collect();
     let mut exports: BTreeMap<(&[String], String), Vec<String>> = BTreeMap::new();
-    let all: Vec<(&Source, Vec<(bool, Vec<String>)>)> =
+    let all: Vec<(&Source, Vec<NamedPath>)> =
         sources.iter().map(|source| (source, paths(&source.module, &with_children(source, &files)))).collect();
     for (source, paths) in &all {
         for (_, path) in paths.iter().filter(|(exported, _)| *exported) {
