@@ -11,8 +11,8 @@ use crate::transport::url::redacted_url;
 
 /// hyper's error for bytes that arrived on a connection without a request. It has no `is_` method.
 const UNEXPECTED_MESSAGE: &str = "received unexpected message from connection";
-/// hyper's error for too many headers. `is_parse_too_large` requires its `server` feature.
-const HEAD_TOO_LARGE: &str = "message head is too large";
+/// How hyper's errors begin for a status line or header that is not HTTP. Others are invalid lengths and sizes.
+const NOT_HTTP_PREFIX: &str = "invalid HTTP";
 /// hyper-util's error for a proxy that responded with 407. The type is not public.
 const PROXY_AUTHORIZATION_REQUIRED: &str = "proxy authorization required";
 /// How the errors of layers begin that add nothing to their cause.
@@ -27,8 +27,8 @@ pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
     let spoke_first = http_error.is_some_and(is_unexpected_message);
     // On a connection without a request: nothing of it was written.
     let is_unwritten = spoke_first || http_error.is_some_and(|error| error.is_canceled() || error.is_closed());
-    let is_not_http =
-        spoke_first || http_error.is_some_and(|error| error.is_parse() && error.to_string() != HEAD_TOO_LARGE);
+    let is_not_http = spoke_first
+        || http_error.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_PREFIX));
     let (kind, message) = if error.is_timeout() && error.is_connect() {
         (ErrorKind::Timeout, format!("connecting to {shown} timed out"))
     } else if error.is_connect() {
