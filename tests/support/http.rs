@@ -1,8 +1,8 @@
-//! An HTTP server inside the test: plain threads on a loopback port, every request recorded exactly as it
-//! came, every answer scripted by a closure.
+//! An HTTP server inside the test: threads on a loopback port, with every request recorded exactly, and every response
+//! scripted by a closure.
 //!
-//! A script that panics, a request it did not expect, or a step of a sequence that was never asked for
-//! fails the test when the server is dropped.
+//! A script that panics, an unexpected request, or an unused step of a sequence fails the test when the server is
+//! dropped.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! One connection of the scripted HTTP server: reads requests to the byte, plays answers to the moment.
+//! One connection of the scripted HTTP server: reads requests exactly and writes responses at defined times.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
-//! MCP servers of both eras as values: what they answer, without a transport.
+//! MCP servers of both eras: their responses, without a transport.
 //!
-//! [`Mcp::legacy`] and [`Mcp::modern`] behave; a test bends what it is about with [`Mcp::on`]. The same
-//! server speaks stdio ([`Mcp::stdio`]) and HTTP (`mcp_http.rs`).
+//! [`Mcp::legacy`] and [`Mcp::modern`] are correct servers; a test changes the part that it is about with [`Mcp::on`]. The same
+//! server works over stdio ([`Mcp::stdio`]) and HTTP (`mcp_http.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};

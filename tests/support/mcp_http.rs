@@ -1,7 +1,6 @@
-//! The ready-made servers over HTTP: Streamable HTTP of both eras, and HTTP+SSE of 2024-11-05.
+//! The servers of `mcp.rs` over HTTP: Streamable HTTP of both eras, and HTTP+SSE of 2024-11-05.
 //!
-//! They are strict: a header that the revision demands and the client leaves out, or one that it must not
-//! send, fails the test.
+//! They are strict: a missing header that the revision requires, or one that it forbids, fails the test.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the tests stand on: a sandbox for the binary, scripted servers, terminals, snapshots.
+//! Support for the tests: a sandbox for the binary, scripted servers, terminals, snapshots.
 
 pub mod http;
 mod http_peer;

@@ -1,8 +1,8 @@
-//! A protected MCP server and its authorization server, each on an origin of its own.
+//! A protected MCP server and its authorization server, each on its own origin.
 //!
-//! They behave; a test bends what it is about ([`ProtectedServer::override_metadata`], [`ProtectedServer::at_issuer`], …). Whatever is
-//! asked besides what a client should ask fails the test, and everything secret that ever went over the wire is
-//! remembered, so that a test can look for it where it must not be.
+//! They are correct; a test changes the part that it is about ([`ProtectedServer::override_metadata`], [`ProtectedServer::at_issuer`], …). A request
+//! that a client should not send fails the test, and every secret that was sent is recorded, so that a test can check that
+//! it is not shown.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

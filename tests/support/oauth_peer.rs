@@ -1,4 +1,4 @@
-//! What the protected server and its authorization server answer, each request by itself.
+//! The responses of the protected server and its authorization server.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Finds processes by a marked environment variable, so that nothing a test starts outlives it unseen.
+//! Finds the processes that a test started, by an environment variable, so that a test fails if one outlives it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Runs the binary at a terminal of its own: a new session whose controlling terminal is a pty.
+//! Runs the binary in its own terminal: a new session whose controlling terminal is a pty.
 
 use std::fs::File;
 use std::io::{Read, Write};

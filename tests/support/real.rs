@@ -1,4 +1,4 @@
-//! Real servers: where `scripts/parts` installed them, and how they are started.
+//! Real servers: where `scripts/parts` installed them, and how to start them.
 
 use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! What a scripted HTTP server answers: built piece by piece, down to the byte and the moment.
+//! The responses of a scripted HTTP server: exact bytes at defined times.
 
 use std::collections::VecDeque;
 use std::io::Write;

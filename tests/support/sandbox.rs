@@ -1,4 +1,4 @@
-//! Runs the real binary in a world of its own: empty environment, own home, nothing left behind.
+//! Runs the real binary in isolation: with an empty environment and its own home directory, leaving nothing behind.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
-//! One text that holds exit code, stdout and stderr together, with what differs from run to run replaced.
+//! Exit code, stdout and stderr as one text, with placeholders for what differs between runs.
 //!
-//! Used with `expect_test`: `expect![[…]].assert_eq(&run.snapshot())`; `UPDATE_EXPECT=1 cargo test` rewrites
-//! the expectations in place, and the diff of the commit shows what changed for a user.
+//! Used with `expect_test`: `expect![[…]].assert_eq(&run.snapshot())`; `UPDATE_EXPECT=1 cargo test` updates
+//! the expectations in place, so that the diff of a commit shows what changes for users.
 
 use super::sandbox::Run;
 

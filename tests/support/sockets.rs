@@ -1,4 +1,4 @@
-//! Servers on Unix sockets: lines, and HTTP passed on to a server on a port.
+//! Servers on Unix sockets: one message per line, and HTTP forwarded to a server on a port.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! A stdio server inside the test: the `relay` program is what the client starts, this is its mind.
+//! A stdio server inside the test: the client starts the program `relay`, which forwards everything to this code.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

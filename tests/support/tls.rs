@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own, and TLS servers that use it.
+//! A certificate authority for tests, and TLS servers that use it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A WebSocket server inside the test, written to the frame: what the client sent is kept, and what is
-//! answered may be anything, wrong handshakes and broken frames too.
+//! A WebSocket server inside the test, at the level of frames: it records what the client sends, and can send anything,
+//! including wrong handshakes and broken frames.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

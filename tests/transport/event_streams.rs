@@ -1,4 +1,4 @@
-//! Event streams that break, end early or ask something: what is asked again, what never is, how long one waits.
+//! Event streams that break, end early or carry server requests: what is retried, what is not, and how long.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ fn what_changes_nothing_is_asked_again_whose_stream_broke() {
             }
         }
     }
-    // Not for ever, and not against the user's will.
+    // Retries are limited, and can be disabled.
     let script = Mcp::modern().http_script(LegacyHttpOptions::default());
     let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
         "tools/list" => EARLY[0](),
@@ -76,9 +76,9 @@ fn what_changes_nothing_is_asked_again_whose_stream_broke() {
     assert_eq!(count(&server, "POST tools/list"), 4);
 }
 
-/// A call is never sent twice silently.
+/// A tool call is not retried: it may have been executed.
 #[test]
-fn a_call_whose_stream_broke_is_not_sent_again() {
+fn a_call_is_not_retried_after_its_stream_broke() {
     for stream in EARLY {
         for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
             for words in [&[][..], &["--retries", "3"], &["--wait", "2s"], &["--no-validate"]] {
@@ -87,7 +87,7 @@ fn a_call_whose_stream_broke_is_not_sent_again() {
                 let server = server_with_early_end(mcp, "tools/call", stream);
                 let call = ["call", &server.url("/mcp"), "add", "a:=1", "b:=2", "--protocol", pin];
                 let run = Sandbox::new().mcpipe(call).args(words.iter().copied()).run();
-                run.exits(5).prints("").stderr_contains("before the answer");
+                run.exits(5).prints("").stderr_contains("before the response");
                 assert_eq!(count(&server, "POST tools/call"), 1, "{pin} {words:?}: {:?}", server.exchanges());
             }
         }

@@ -1,5 +1,5 @@
-//! Servers that are sloppy, broken or mean over HTTP: eras are found out without harm, streams in any form are
-//! read, and nothing hangs.
+//! Sloppy, broken and malicious servers over HTTP: the era is detected safely, streams in any form are read, and nothing
+//! hangs.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -380,9 +380,9 @@ fn a_server_that_speaks_first_is_none_of_http() {
     }
 }
 
-/// It is HTTP, and cannot be read: to ask again would bring the same, and the connection did not break.
+/// A retry would not help, and the connection was not lost.
 #[test]
-fn an_answer_that_is_no_valid_http_is_told_so() {
+fn an_invalid_http_response_is_reported() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
     for (rest, why) in [
         ("Content-Length: 1\r\nContent-Length: 2\r\n".to_owned(), "invalid content-length parsed"),

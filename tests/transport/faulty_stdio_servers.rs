@@ -1,6 +1,5 @@
-//! Servers that are sloppy, broken or mean over stdio: what can be understood works, and nothing hangs.
-//!
-//! The cases are those that were measured with real servers and clients (digest §1.7 and §2.1).
+//! Sloppy, broken and malicious servers over stdio: what can be understood works, and nothing hangs. The cases were
+//! observed with real servers and clients.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! HTTP/2 and compressed bodies, at an implementation that is not ours: Node's.
+//! HTTP/2 and compressed bodies, with Node's implementation of the server.
 
 use crate::support::real::{ListeningServer, node_program, real_test_file};
 use crate::support::tls::CertificateAuthority;

@@ -1,4 +1,4 @@
-//! Requests that are given up while they are being written: whatever comes after them arrives whole.
+//! Requests that are cancelled while they are being written: the messages after them arrive intact.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Proxies: real ones (tinyproxy, microsocks), the usual variables, and what is said when a proxy refuses.
+//! Proxies: real ones (tinyproxy, microsocks), the usual variables, and errors of a proxy.
 
 use std::process::{Command, Stdio};
 

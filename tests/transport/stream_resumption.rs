@@ -1,4 +1,4 @@
-//! A stream that breaks off anywhere: taken up where it can be, told where it cannot, and never taken for an answer.
+//! Streams that break anywhere: resumed if possible, otherwise reported, and never mistaken for a response.
 
 use serde_json::json;
 

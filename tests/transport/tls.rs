@@ -1,4 +1,4 @@
-//! TLS: whom we trust, who we are, and what is said when it fails.
+//! TLS: certificates to trust and to present, and errors.
 
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::tls::{CertificateAndKey, CertificateAuthority};

@@ -1,4 +1,4 @@
-//! The ways to a server beside commands and HTTP URLs: WebSockets, Unix sockets, HTTP over a Unix socket.
+//! WebSockets, Unix sockets, and HTTP over a Unix socket.
 
 use std::time::Duration;
 
@@ -192,7 +192,7 @@ fn a_server_that_hangs_up_at_an_unknown_request_gets_the_handshake_on_a_new_conn
 }
 
 #[test]
-fn what_is_no_web_socket_is_said() {
+fn servers_without_websocket_are_reported() {
     let sandbox = Sandbox::new();
     let answer = |reply: fn() -> Reply| {
         let server = HttpServer::start(move |_| reply());
@@ -214,7 +214,7 @@ fn what_is_no_web_socket_is_said() {
         });
         sandbox.mcpipe(["list", &server.url("/")]).run()
     };
-    wrong(|head| head.replace("Accept: ", "Accept: x")).exits(7).stderr_contains("does not belong");
+    wrong(|head| head.replace("Accept: ", "Accept: x")).exits(7).stderr_contains("does not match");
     wrong(|head| head.replace("Protocol: mcp", "Protocol: chat")).exits(7).stderr_contains("was not offered");
     wrong(|head| head.replace("Upgrade: websocket", "Upgrade: h2c")).exits(7);
 
