@@ -41,7 +41,7 @@ fn count(server: &HttpServer, title: &str) -> usize {
 }
 
 #[test]
-fn what_changes_nothing_is_asked_again_whose_stream_broke() {
+fn a_read_only_request_is_retried_after_its_stream_broke() {
     for stream in EARLY {
         let server = server_with_early_end(Mcp::modern(), "tools/list", stream);
         let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--json"]).run();
@@ -96,7 +96,7 @@ fn a_call_is_not_retried_after_its_stream_broke() {
 
 /// The same over HTTP+SSE, where the one stream is the connection.
 #[test]
-fn a_lost_connection_of_http_sse_is_opened_again_for_what_changes_nothing() {
+fn a_lost_http_sse_connection_is_reopened_for_read_only_requests() {
     let start = |method: &'static str| {
         let (mcp, lost, feed) = (Mcp::legacy("2024-11-05"), AtomicUsize::new(0), Mutex::new(Feed::default()));
         HttpServer::start(move |request| match (request.method.as_str(), request.target.as_str()) {
@@ -135,7 +135,7 @@ fn a_lost_connection_of_http_sse_is_opened_again_for_what_changes_nothing() {
 /// HTL-08: whatever time the server asks for is waited before its stream is taken up again; the limit of the
 /// request is what bounds it.
 #[test]
-fn a_server_may_ask_for_a_long_pause_and_the_time_out_bounds_it() {
+fn a_long_pause_requested_by_the_server_is_limited_by_the_timeout() {
     let script = Mcp::legacy("2025-11-25")
         .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
     let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
@@ -151,7 +151,7 @@ fn a_server_may_ask_for_a_long_pause_and_the_time_out_bounds_it() {
 
 /// HTL-10: what a server asks in the course of an answer, or on its own stream, is answered by a POST of its own.
 #[test]
-fn a_question_on_a_stream_is_answered_by_a_post() {
+fn a_server_request_on_a_stream_is_answered_by_a_post() {
     let ask = |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});
     let feed = Feed::default();
     let own = feed.clone();

@@ -25,7 +25,7 @@ fn refusing(probe: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> HttpSe
 
 /// Digest §1.7: the refusals that real servers give instead of a clean error all lead to the handshake.
 #[test]
-fn any_refusal_of_the_probe_leads_to_the_handshake() {
+fn any_rejection_of_the_probe_leads_to_initialize() {
     let rpc = |code: i64, text: &str, id: Value| json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}});
     type Probe = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
     let cases: Vec<(&str, Probe)> = vec![
@@ -56,7 +56,7 @@ fn any_refusal_of_the_probe_leads_to_the_handshake() {
 
 /// ERA-11: overload, failure and refusal are not the marks of an old server.
 #[test]
-fn trouble_is_never_taken_for_an_old_server() {
+fn an_error_is_not_taken_for_a_legacy_server() {
     for (status, code) in [(401, 4), (403, 4), (429, 5), (500, 5), (502, 5), (503, 5), (504, 5)] {
         let server = refusing(move |_| Reply::text("text/plain", "not now").with_status(status));
         let run = echo(&server);
@@ -65,7 +65,7 @@ fn trouble_is_never_taken_for_an_old_server() {
     }
 }
 
-/// A lenient old server may answer the probe; the tool itself must not be run under a mistaken era (digest §1.2).
+/// A lenient legacy server may respond to the probe; the tool must not be called in the wrong era.
 #[test]
 fn an_unmarked_answer_does_not_make_a_server_modern() {
     let mcp = Arc::new(Mcp::legacy("2025-03-26"));
@@ -168,7 +168,7 @@ fn gzip(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn answers_that_are_none_fail_at_once() {
+fn unusable_responses_fail_at_once() {
     type Stream = fn(&Value) -> Reply;
     let cases: &[(&str, Stream, i32)] = &[
         ("202 without a body", |_| Reply::accepted(), 7),
@@ -207,7 +207,7 @@ fn answers_that_are_none_fail_at_once() {
 }
 
 #[test]
-fn redirects_keep_the_secrets_at_home() {
+fn redirects_do_not_send_secrets_to_other_hosts() {
     for status in [307, 308] {
         let script = Mcp::modern().http_script(LegacyHttpOptions::default());
         let server = HttpServer::start(move |request| match request.target.as_str() {
@@ -259,7 +259,7 @@ fn a_forgotten_session() {
 
 /// HTL-07: a broken stream with an id is taken up again, after the time that the server asked for.
 #[test]
-fn a_broken_stream_is_resumed_where_it_can_be() {
+fn a_broken_stream_is_resumed_if_possible() {
     let script = Mcp::legacy("2025-11-25")
         .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
     let server = HttpServer::start(move |request| {
@@ -297,7 +297,7 @@ fn a_standalone_stream_that_says_nothing_does_not_block() {
 }
 
 #[test]
-fn a_question_on_the_standalone_stream_is_answered() {
+fn a_server_request_on_the_standalone_stream_is_answered() {
     let feed = Feed::default();
     let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions {
         session_id: Some("s"),
@@ -357,7 +357,7 @@ fn http_sse_does_not_send_secrets_elsewhere() {
 /// What greets whoever connects: the words reach us before our request is written, or just after; either way it is told
 /// what it is, over sockets of our own and through the general client (which a file of authorities calls for).
 #[test]
-fn a_server_that_speaks_first_is_none_of_http() {
+fn a_server_that_sends_first_is_not_an_http_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     std::thread::spawn(move || {

@@ -264,7 +264,7 @@ fn the_servers_own_requests_are_answered() {
 }
 
 #[test]
-fn roots_are_given_where_they_were_offered() {
+fn roots_are_sent_if_they_were_offered() {
     let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
         let id = call.id();
         let then = move |answer: Value| {
@@ -285,7 +285,7 @@ fn roots_are_given_where_they_were_offered() {
     );
 }
 
-/// Servers that die at a request they do not know (digest §1.7): started again, and told `initialize` first.
+/// Some servers exit at an unknown request: they are started again, and get `initialize` first.
 #[test]
 fn a_server_that_dies_at_the_probe_is_started_again() {
     let mcp = Arc::new(Mcp::legacy("2025-11-25"));
@@ -341,7 +341,7 @@ fn a_slow_start_is_not_an_old_server() {
 }
 
 #[test]
-fn a_server_that_goes_away_is_unreachable_and_says_its_last_words() {
+fn a_server_that_exits_is_unreachable_and_its_stderr_is_shown() {
     type Leave = fn(&crate::support::stdio::StdioProcess);
     let ways: &[(&str, Leave)] = &[
         ("exit", |process| {

@@ -23,14 +23,14 @@ fn over_tls(env: &[(&str, &str)]) -> Run {
 }
 
 #[test]
-fn http_2_is_spoken_where_the_server_offers_it() {
+fn http_2_is_used_if_the_server_offers_it() {
     over_tls(&[]).succeeds().prints("HTTP/2.0, br,gzip,zstd\n");
     over_tls(&[("STREAM", "1"), ("ENCODING", "br")]).succeeds().prints("HTTP/2.0, br,gzip,zstd\n");
     over_tls(&[("HTTP1", "1")]).succeeds().prints("HTTP/1.1, br,gzip,zstd\n");
 }
 
 #[test]
-fn bodies_and_streams_come_compressed_in_each_way_that_was_offered() {
+fn bodies_and_streams_are_decompressed_with_every_offered_coding() {
     for encoding in ["gzip", "br", "zstd"] {
         for stream in ["", "1"] {
             let sandbox = Sandbox::new();
@@ -43,7 +43,7 @@ fn bodies_and_streams_come_compressed_in_each_way_that_was_offered() {
 
 /// What was not offered is not guessed at: the server broke the protocol, and its answer's form is named.
 #[test]
-fn a_compression_that_was_not_offered_is_named() {
+fn an_unrequested_compression_is_reported() {
     let sandbox = Sandbox::new();
     let server = node_server(&sandbox, &[("ENCODING", "deflate")]);
     let run = sandbox.mcpipe(["call", &server.url("/mcp"), "how"]).run();

@@ -61,7 +61,7 @@ fn assert_all_messages_whole(run: &Run, messages: &[Value]) {
 }
 
 #[test]
-fn a_long_line_that_is_given_up_does_not_spoil_the_next_over_stdio() {
+fn a_cancelled_long_line_does_not_corrupt_the_next_over_stdio() {
     let sandbox = Sandbox::new();
     sandbox.script("busy.sh", BUSY);
     let run = batch(&sandbox, "./busy.sh", 200_000);
@@ -72,7 +72,7 @@ fn a_long_line_that_is_given_up_does_not_spoil_the_next_over_stdio() {
 }
 
 #[test]
-fn a_long_line_that_is_given_up_does_not_spoil_the_next_over_a_socket() {
+fn a_cancelled_long_line_does_not_corrupt_the_next_over_a_socket() {
     let sandbox = Sandbox::new();
     let (mcp, got) = (Arc::new(Mcp::modern().on("tools/call", |call| call.text("done"))), Arc::new(Mutex::new(vec![])));
     let log = Arc::clone(&got);

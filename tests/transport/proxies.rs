@@ -38,7 +38,7 @@ fn microsocks(sandbox: &Sandbox) -> ListeningServer {
 }
 
 #[test]
-fn an_http_proxy_is_gone_through_by_http_and_https() {
+fn an_http_proxy_is_used_for_http_and_https() {
     let sandbox = Sandbox::new();
     let proxy = tinyproxy(&sandbox);
     let through = format!("http://user:secretword@127.0.0.1:{}", proxy.port);
@@ -60,7 +60,7 @@ fn an_http_proxy_is_gone_through_by_http_and_https() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
+fn a_failing_proxy_is_named_without_its_password() {
     let sandbox = Sandbox::new();
     let proxy = tinyproxy(&sandbox);
     let server = echo_server();
@@ -79,7 +79,7 @@ fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
 }
 
 #[test]
-fn a_socks_proxy_is_gone_through() {
+fn a_socks_proxy_is_used() {
     let sandbox = Sandbox::new();
     let proxy = microsocks(&sandbox);
     let server = echo_server();
@@ -97,7 +97,7 @@ fn a_socks_proxy_is_gone_through() {
 
 /// As curl: `http_proxy`, `no_proxy` and their kin, in either case.
 #[test]
-fn the_usual_variables_are_read() {
+fn the_proxy_variables_are_used() {
     let url = "http://mcp.example.test/mcp";
     for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
         let proxy = echo_server();

@@ -59,7 +59,7 @@ fn cut_positions() -> Vec<usize> {
 
 /// HTL-07: cut behind each event, within each, and before the first.
 #[test]
-fn a_stream_with_ids_is_taken_up_again_wherever_it_broke() {
+fn a_stream_with_event_ids_is_resumed_wherever_it_broke() {
     let ends = cut_positions();
     for (name, cut, code) in [
         // Nothing was named that could be asked for.
@@ -82,7 +82,7 @@ fn a_stream_with_ids_is_taken_up_again_wherever_it_broke() {
 
 /// Without ids there is nothing to take up: whatever came, it is no answer.
 #[test]
-fn a_stream_without_ids_that_breaks_is_a_cut_connection() {
+fn a_broken_stream_without_event_ids_is_a_lost_connection() {
     let whole: String = events(3).iter().map(|data| format!("data: {data}\n\n")).collect();
     // Every byte of the result's event, and some before.
     let from = whole.rfind("data: ").unwrap();

@@ -13,7 +13,7 @@ fn echo(sandbox: &Sandbox, url: &str, words: &[&str]) -> Run {
 }
 
 #[test]
-fn an_authority_of_our_own_is_trusted_where_it_is_named() {
+fn a_certificate_authority_given_as_an_option_is_trusted() {
     let authority = CertificateAuthority::new();
     let server = server(authority.tls_config(&authority.server_certificate(&["127.0.0.1", "localhost"])));
     let sandbox = Sandbox::new();
@@ -45,7 +45,7 @@ fn certificates_that_must_not_be_trusted() {
 }
 
 #[test]
-fn a_server_may_want_to_know_who_we_are() {
+fn a_server_may_require_a_client_certificate() {
     let authority = CertificateAuthority::new();
     let sandbox = Sandbox::new();
     let ca = authority.write(&sandbox.work());

@@ -23,7 +23,7 @@ fn events_of_connection(server: &WebSocketServer, n: usize) -> Vec<WebSocketEven
 }
 
 #[test]
-fn a_web_socket_speaks_both_eras_and_says_goodbye() {
+fn a_websocket_works_in_both_eras_and_is_closed_properly() {
     for (mcp, first, second) in [
         (Mcp::modern(), vec!["server/discover", "tools/list", "tools/call"], vec!["tools/call"]),
         (
@@ -52,7 +52,7 @@ fn a_web_socket_speaks_both_eras_and_says_goodbye() {
 }
 
 #[test]
-fn the_handshake_of_a_web_socket_is_that_of_the_standard() {
+fn the_websocket_handshake_follows_the_rfc() {
     let server = Mcp::modern().websocket();
     let sandbox = Sandbox::new();
     let url = server.url("/mcp?x=1");
@@ -118,7 +118,7 @@ fn pings_pieces_and_binary_frames_are_understood() {
 }
 
 #[test]
-fn a_server_may_ask_over_a_web_socket() {
+fn server_requests_work_over_a_websocket() {
     let server = Mcp::legacy("2025-11-25")
         .on("tools/call", |call| {
             let params = json!({"message": "Who?", "requestedSchema": {"type": "object",
@@ -141,7 +141,7 @@ fn a_server_may_ask_over_a_web_socket() {
 }
 
 #[test]
-fn the_end_of_a_web_socket_is_told_with_its_code() {
+fn the_close_code_of_a_websocket_is_reported() {
     let ending = |end: fn(&crate::support::ws::WebSocketConnection)| {
         let script = Mcp::modern().ws_script();
         WebSocketServer::start(move |peer, heard| match heard {
@@ -176,7 +176,7 @@ fn the_end_of_a_web_socket_is_told_with_its_code() {
 }
 
 #[test]
-fn a_server_that_hangs_up_at_an_unknown_request_gets_the_handshake_on_a_new_connection() {
+fn a_server_that_disconnects_at_an_unknown_request_gets_initialize_on_a_new_connection() {
     let ways: [fn(&crate::support::ws::WebSocketConnection); 2] =
         [|peer| peer.send_close(1002, "what?"), |peer| peer.disconnect()];
     for hang_up in ways {
@@ -226,7 +226,7 @@ fn servers_without_websocket_are_reported() {
 }
 
 #[test]
-fn a_secure_web_socket_trusts_whom_https_trusts() {
+fn a_secure_websocket_trusts_the_same_certificates_as_https() {
     let authority = CertificateAuthority::new();
     let config = authority.tls_config(&authority.server_certificate(&["127.0.0.1"]));
     let server = WebSocketServer::start_with(Some(config), Mcp::modern().ws_script());
@@ -242,7 +242,7 @@ fn a_secure_web_socket_trusts_whom_https_trusts() {
 }
 
 #[test]
-fn a_call_is_cancelled_over_a_web_socket() {
+fn a_call_is_cancelled_over_a_websocket() {
     let server = Mcp::modern().on("tools/call", |_| Vec::new()).websocket();
     let sandbox = Sandbox::new();
     echo(&sandbox, &server.url("/"), &["--timeout", "300ms"]).exits(6);
@@ -250,7 +250,7 @@ fn a_call_is_cancelled_over_a_web_socket() {
 }
 
 #[test]
-fn configured_web_sockets_and_sockets_are_servers_like_others() {
+fn websockets_and_unix_sockets_can_be_configured_as_servers() {
     let sandbox = Sandbox::new();
     let (web, http) = (Mcp::modern().websocket(), Mcp::legacy("2025-11-25").http());
     let run = sandbox.path().join("run");
@@ -275,7 +275,7 @@ fn configured_web_sockets_and_sockets_are_servers_like_others() {
 }
 
 #[test]
-fn a_unix_socket_speaks_lines_in_both_eras() {
+fn a_unix_socket_works_in_both_eras() {
     for (n, (mcp, first)) in [
         (Mcp::modern(), vec!["server/discover", "tools/list", "tools/call"]),
         (
@@ -332,7 +332,7 @@ fn a_unix_socket_that_fails_is_explained() {
 }
 
 #[test]
-fn http_goes_over_a_unix_socket_and_past_every_proxy() {
+fn http_over_a_unix_socket_uses_no_proxy() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
         let sandbox = Sandbox::new();
         let server = mcp.http();
@@ -353,7 +353,7 @@ fn http_goes_over_a_unix_socket_and_past_every_proxy() {
 }
 
 #[test]
-fn what_is_learned_over_one_socket_is_not_believed_of_another() {
+fn the_profile_of_one_socket_is_not_used_for_another() {
     let sandbox = Sandbox::new();
     let (new, old) = (Mcp::modern().http(), Mcp::legacy("2025-11-25").http());
     forward_to_port(&sandbox.work().join("new"), new.address());
@@ -371,7 +371,7 @@ fn what_is_learned_over_one_socket_is_not_believed_of_another() {
 }
 
 #[test]
-fn plain_ways_to_other_hosts_and_schemes_that_are_not_spoken_are_refused() {
+fn plain_connections_to_other_hosts_and_unsupported_schemes_are_rejected() {
     let sandbox = Sandbox::new();
     let list = |word: &str, more: &[&str]| sandbox.mcpipe(["list", word]).args(more).run();
     list("ws://far.example/", &[])

@@ -363,7 +363,7 @@ fn http_sse_2024_11_05() {
 
 /// A known server costs the fewest round trips that its era allows.
 #[test]
-fn what_was_learned_saves_round_trips() {
+fn the_cached_era_saves_round_trips() {
     let sandbox = Sandbox::new();
     let modern = Mcp::modern().on("tools/list", |call| {
         let tools = crate::support::mcp::tools();
@@ -390,7 +390,7 @@ fn what_was_learned_saves_round_trips() {
 
 /// ... at once: the answer to the one does not wait for the other.
 #[test]
-fn a_known_legacy_server_gets_the_first_request_beside_initialized() {
+fn a_known_legacy_server_gets_the_first_request_together_with_initialized() {
     let (good, called) = (Mcp::legacy("2025-11-25").http_script(session()), std::sync::Mutex::new(0));
     let come = std::sync::Condvar::new();
     let server = HttpServer::start(move |request| {
@@ -414,7 +414,7 @@ fn a_known_legacy_server_gets_the_first_request_beside_initialized() {
 }
 
 #[test]
-fn no_cache_asks_anew() {
+fn no_cache_probes_again() {
     let sandbox = Sandbox::new();
     let server = Mcp::modern().http();
     for _ in 0..2 {
