@@ -8,6 +8,9 @@ use std::time::Duration;
 /// What is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a duration such as 500ms, 30s or 2m".to_owned();
+    if text.starts_with('-') {
+        return Err("expected 0 or a positive duration such as 500ms, 30s or 2m".to_owned());
+    }
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     let number: f64 = number.trim().parse().map_err(|_| expected())?;
     let seconds_per_unit = match unit {
@@ -65,7 +68,7 @@ mod tests {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         assert_eq!(parse_duration("5d"), Err("unknown unit 'd'; use ms, s, m or h".to_owned()));
-        assert_eq!(parse_duration("-5"), Err("expected a duration such as 500ms, 30s or 2m".to_owned()));
+        assert_eq!(parse_duration("-5"), Err("expected 0 or a positive duration such as 500ms, 30s or 2m".to_owned()));
     }
 
     #[test]

@@ -201,7 +201,7 @@ fn the_keychain_is_waited_for_longer_than_a_server() {
     run.exits(3)
         .prints("")
         .stderr_contains("cannot use the system keychain")
-        .stderr_contains("did not answer at all within 3s");
+        .stderr_contains("did not answer at all within 3 s");
     assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
 }
 

@@ -27,7 +27,7 @@ fn options_for_arguments_are_explained() {
 #[test]
 fn a_time_is_not_negative() {
     for option in ["--timeout", "--connect-timeout", "--wait"] {
-        refused(&["list", "./s", option, "-1"]).stderr_contains("0 or a positive time").stderr_contains(option);
+        refused(&["list", "./s", option, "-1"]).stderr_contains("0 or a positive duration").stderr_contains(option);
     }
 }
 
