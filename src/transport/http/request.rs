@@ -7,9 +7,11 @@ use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
+use super::client;
+use super::error;
 use super::proxy::ProxyInUse;
 use super::tls::HttpVersions;
-use super::{client, error, unexpected_response};
+use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::REDACTED;
 use crate::transport::connection::{Authorize, TransportOptions};

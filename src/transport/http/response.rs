@@ -5,9 +5,10 @@ use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::error;
 use super::event_stream::{self, EventStream};
 use super::incoming::MessageSender;
-use super::{error, unexpected_response};
+use super::unexpected_response;
 use crate::error::Result;
 use crate::protocol::rpc::{self, RpcMessage, RpcResponse};
 use crate::transport::sse::SseDecoder;

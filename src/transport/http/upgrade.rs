@@ -14,7 +14,7 @@ use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::url::redacted_url;
 
 /// The protocol to switch to.
-pub(in crate::transport) struct UpgradeRequest {
+pub(crate) struct UpgradeRequest {
     /// Its name in the `Upgrade` header.
     pub protocol: &'static str,
     /// The headers that it requires.
@@ -28,7 +28,7 @@ pub(in crate::transport) struct UpgradeRequest {
 /// # Errors
 /// If the server cannot be reached, returns an error status ([`unexpected_response_failure`]), does not support the
 /// protocol ([`ErrorKind::Protocol`]), or does not respond in time ([`ErrorKind::Timeout`]).
-pub(in crate::transport) async fn upgrade(
+pub(crate) async fn upgrade(
     endpoint: &HttpEndpoint,
     options: &TransportOptions,
     upgrade: UpgradeRequest,
