@@ -33,9 +33,8 @@ use std::sync::{Arc, OnceLock};
 
 use clap::error::{ContextKind, ContextValue};
 
-use crate::commands::secret_references::SecretCache;
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
-use commands::credentials::CredentialStores;
+use commands::context::{CredentialStores, SecretCache};
 use commands::{Context, Exit};
 use env::Environment;
 use error::{ErrorKind, Failure, Result};
@@ -132,12 +131,13 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
 fn run_connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
     // Pinned here, where it is made: it is large, and would be copied.
     let run = pin!(async {
-        let reader = follows.then(|| tokio::spawn(commands::interrupt_on_closed_stdout(context.interrupt.clone())));
+        let reader =
+            follows.then(|| tokio::spawn(commands::runtime::interrupt_on_closed_stdout(context.interrupt.clone())));
         let outcome = command(&context).await;
         reader.iter().for_each(tokio::task::JoinHandle::abort);
         outcome
     });
-    commands::block_on(&context.interrupt, run)?
+    commands::runtime::block_on(&context.interrupt, run)?
 }
 
 /// Whether notifications go to standard output.
@@ -168,7 +168,7 @@ fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
     // Notifications and a text would be hard to tell apart.
     let stream = events_to_stdout(global);
     UiOptions {
-        json: global.json || global.jq.is_some() || stream,
+        json: global.json || stream,
         jq: None,
         quiet: global.quiet,
         verbose: global.verbose,
@@ -187,10 +187,7 @@ fn jq_environment(env: &Environment) -> Vec<(String, String)> {
 fn report_parse_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let json = arguments
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| word == "--json" || word.to_str().is_some_and(|word| word.starts_with("--jq")));
+    let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let ui = Ui::new(UiOptions { json, ..UiOptions::default() }, terminal);
     let text = |colour: bool| if colour { error.render().ansi().to_string() } else { error.render().to_string() };
     match error.kind() {

@@ -1,8 +1,8 @@
 //! `completions` and `man`: print what is shipped with the binary.
 
-use super::{Context, Exit};
 use crate::assets;
 use crate::cli::{CompletionsArgs, ManArgs};
+use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::suggest::nearest_names;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Context;
 use crate::cli::LogLevel;
+use crate::commands::context::Context;
 use crate::error::Result;
 use crate::output::{Progress, Ui};
 use crate::session::client_handler::SessionObserver;

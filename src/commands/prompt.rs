@@ -1,13 +1,16 @@
 //! `prompt`: one prompt with its arguments, or how an argument may go on.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{ArgumentFiles, Context, Exit, list};
 use crate::args::ArgumentReader;
-use crate::cli::PromptArgs;
+use crate::cli::{ApiFormat, PromptArgs};
 use crate::commands::argument_completion::CompletionQuery;
-use crate::commands::model_formats;
+use crate::commands::argument_files::ArgumentFiles;
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{self, ListFilter};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::models::{ModelApi, prompts};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::session::era::Operation;
@@ -32,7 +35,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         }
         let session = context.session(target, None)?;
         let listed = async |session: &Session| {
-            list::print_kinds(context, session, &[ListKind::Prompts], list::ListFilter::default()).await
+            lists::print_kinds(context, session, &[ListKind::Prompts], ListFilter::default()).await
         };
         return progress.show_during(context.with_session(session, listed)).await;
     };
@@ -50,11 +53,12 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 Err(failure) => return Err(explain_failure(session, name, &arguments, failure).await),
             };
             warn_unknown_arguments(context, session, name, &arguments);
-            if let Some(form) = args.form {
-                return model_formats::print_prompt_messages(context, &result, form);
+            match args.form {
+                Some(form) => print_prompt_messages(context, &result, form)?,
+                None if context.ui.is_json() => context.ui.print_raw_json(&result)?,
+                None => context.ui.print_prompt(&result)?,
             }
-            if context.ui.is_json() { context.ui.print_raw_json(&result) } else { context.ui.print_prompt(&result) }?;
-            Ok(Exit::Done)
+            session.take_declined().map_or(Ok(Exit::Done), Err)
         })
         .await
 }
@@ -154,4 +158,17 @@ fn argument_problems(prompt: &ListItem, given: &Map<String, Value>) -> Vec<Strin
         });
     }
     wrong
+}
+
+/// Prints the messages of a prompt.
+fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) -> Result<()> {
+    let api = match form {
+        ApiFormat::Anthropic => ModelApi::Anthropic,
+        ApiFormat::Openai => ModelApi::OpenAiChat,
+        ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
+        ApiFormat::Gemini => ModelApi::Gemini,
+    };
+    let messages = prompts::prompt_messages(api, result)
+        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's answer to prompts/get has no messages"))?;
+    context.ui.print_json_value(&messages)
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::env;
 use crate::target::Target;
 use crate::transport::Endpoint;

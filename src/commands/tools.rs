@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::collect_header_params;
@@ -27,8 +27,6 @@ pub struct ToolList {
     pub is_offered: bool,
     /// Whether the list came from memory.
     pub is_cached: bool,
-    /// The options by which the server could have been offered more than it was.
-    pub undeclared_capabilities: Vec<&'static str>,
 }
 
 impl ToolList {
@@ -40,7 +38,8 @@ impl ToolList {
 
     /// Why this tool cannot be used: hidden, invalid, or not there, with the nearest names.
     #[must_use]
-    pub fn unavailable_tool(&self, target: &Target, name: &str) -> Failure {
+    pub fn unavailable_tool(&self, session: &Session, name: &str) -> Failure {
+        let target = session.target();
         if self.hidden.iter().any(|hidden| hidden == name) {
             return denied_by_policy(target, name);
         }
@@ -52,18 +51,20 @@ impl ToolList {
             return Failure::new(ErrorKind::Failed, "the server offers no tools");
         }
         let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
-        let nearest = nearest_names(name, self.entries.iter().map(ListItem::name));
-        let hint = match nearest.as_slice() {
-            [] => format!("see its tools: {}", target.command_line("list", &[])),
-            nearest => format!("did you mean {}?", nearest.join(" or ")),
-        };
-        // Whom nobody can ask is not shown what would ask, though it was seen at a terminal. There, a slip is a slip.
-        let asks = nearest.is_empty() || self.undeclared_capabilities.contains(&"--elicit");
-        if !asks || self.undeclared_capabilities.is_empty() {
-            return failure.hint(hint);
+        let options = session.unused_capability_options().join(" or ");
+        if !options.is_empty() && session.lists_tool_for_other_capabilities(name) {
+            return failure
+                .cause("it lists the tool only for clients that can answer its requests for input")
+                .hint(format!("add {options}, or run it at a terminal"));
         }
-        let options = self.undeclared_capabilities.join(" or ");
-        failure.hint(format!("{hint} (some servers show a tool only to a client that offers {options})"))
+        match nearest_names(name, self.entries.iter().map(ListItem::name)).as_slice() {
+            [] if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
+            [] => failure.hint(format!(
+                "list its tools: {} (some servers show a tool only to clients that offer {options})",
+                target.command_line("list", &[])
+            )),
+            nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
+        }
     }
 }
 
@@ -166,7 +167,6 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         hidden: Vec::new(),
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
-        undeclared_capabilities: session.unused_capability_options(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {

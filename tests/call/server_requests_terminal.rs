@@ -306,19 +306,6 @@ fn no_input_and_a_pipe_ask_nobody() {
     assert!(server.wait_until_all_ended().iter().all(|seen| seen.text().contains(r#""capabilities":{}"#)));
 }
 
-#[test]
-fn a_script_may_type_the_answers_itself() {
-    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
-    let words = ["call", &server.target(), "ask", "--elicit", "ask"];
-    let sandbox = Sandbox::new();
-    let run = sandbox.mcpipe(words).stdin("Ada\n\n\nred\ny\n").run();
-    run.exits(0).stderr_contains("Who are you?");
-    assert!(
-        server.single_process().text().contains(r##""content":{"name":"Ada","age":42,"news":true,"colour":"#F00"}"##)
-    );
-    sandbox.mcpipe(words).stdin("Ada\n").run().exits(8).stderr_contains("the server's request for input was cancelled");
-}
-
 /// `BROWSER` that writes what it is told to open.
 const BROWSER: &str = "sh -c 'echo \"$1\" >> opened' x";
 

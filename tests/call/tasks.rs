@@ -106,10 +106,10 @@ fn a_legacy_task_is_asked_for_and_followed() {
 #[test]
 fn tol_10_no_task_is_asked_for_where_that_is_not_allowed() {
     let sends_task = |mcp: Mcp, more: &[&str]| {
-        let server = mcp.stdio();
-        let run = Sandbox::new().mcpipe(["call", &server.target(), "work"]).args(more.iter().copied()).run();
-        let call = server.single_process().messages().into_iter().find(|message| message["method"] == "tools/call");
-        (run.code(), call.map(|call| call["params"].get("task").is_some()))
+        let server = mcp.http();
+        let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "work"]).args(more.iter().copied()).run();
+        let call = server.requests().into_iter().find(|request| request.rpc_method() == "tools/call");
+        (run.code(), call.map(|call| call.json()["params"].get("task").is_some()))
     };
     let never = |mcp: Mcp| mcp.capabilities(json!({"tools": {}, "tasks": {"list": {}}}));
     assert_eq!(sends_task(legacy("optional"), &[]), (0, Some(false)));
@@ -382,12 +382,17 @@ fn a_detached_task_is_asked_after_in_its_session() {
 }
 
 #[test]
-fn a_detached_task_of_a_child_process_is_warned_of() {
+fn detach_is_refused_for_a_server_that_mcpipe_starts() {
     let server = legacy("required").stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--detach"]).run();
-    run.exits(0)
-        .prints("t-1\n")
-        .stderr_contains("mcpipe: warning: the task may end with the server's process, which ends now\n");
+    run.exits(2).prints("");
+    assert_eq!(
+        run.stderr().replace(&server.target(), "SERVER"),
+        "mcpipe: error: --detach needs a server that keeps running\n  \
+         mcpipe starts 'SERVER' for this command and stops it at the end, and the task with it\n\
+         hint: use a server at a URL, or omit --detach\n"
+    );
+    assert_eq!(server.processes().len(), 0, "nothing was started");
 }
 
 /// Its process took the task along: that is said where it is asked after, whichever way.
@@ -511,7 +516,7 @@ fn a_real_server_runs_a_task_that_asks() {
     let detached = run(&[&call[..], &["--detach"]].concat());
     let id = detached.exits(0).stdout().trim_end();
     run(&["task", "get", id]).exits(0);
-    run(&["task", "wait", id, "--elicit", "decline"]).exits(0).prints("Deletion cancelled\n");
+    run(&["task", "wait", id, "--elicit", "decline"]).exits(8).prints("Deletion cancelled\n");
     run(&["task", "get", &url, "nosuch"]).exits(1);
 }
 

@@ -1,11 +1,11 @@
 //! `call --tool-use`: a model's reply in, the messages with the results out, for each API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::mcp::PIXEL;
-use crate::support::{Mcp, Run, Sandbox, ServerAction, StdioServer};
+use crate::support::{Mcp, ProcessEvent, Run, Sandbox, ServerAction, StdioServer};
 
 fn entry(name: &str, server: &StdioServer) -> String {
     format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..])
@@ -276,4 +276,48 @@ fn a_signal_cancels_and_prints_no_half_answer() {
     running.signal(rustix::process::Signal::INT);
     running.wait().exits(130).prints("").stderr_contains("interrupted");
     assert!(server.single_process().methods().contains(&"notifications/cancelled".to_owned()));
+}
+
+/// Each server leaves only when all four were told to: closed one after another, the first would have to be killed.
+#[test]
+fn several_servers_are_closed_at_once() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let told = Arc::new(AtomicUsize::new(0));
+    let servers: Vec<StdioServer> = (0..4)
+        .map(|_| {
+            let mcp = Arc::new(Mcp::modern());
+            let told = Arc::clone(&told);
+            StdioServer::start(move |process, event| match event {
+                ProcessEvent::Started => process.trap_signals(),
+                ProcessEvent::Line(line) => {
+                    for action in mcp.handle(&serde_json::from_str(&line).unwrap()) {
+                        if let ServerAction::Send(message) = action {
+                            process.send(&message);
+                        }
+                    }
+                }
+                ProcessEvent::Eof => {
+                    told.fetch_add(1, Ordering::SeqCst);
+                    let end = Instant::now() + Duration::from_secs(10);
+                    while told.load(Ordering::SeqCst) < 4 && Instant::now() < end {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    process.exit(0);
+                }
+                ProcessEvent::Signal(_) => {}
+            })
+        })
+        .collect();
+    let sandbox = Sandbox::new();
+    let names = ["one", "two", "three", "four"];
+    sandbox.config(&names.iter().zip(&servers).map(|(name, server)| entry(name, server)).collect::<String>());
+    let tools: Vec<String> = names.iter().map(|name| format!("{name}__echo")).collect();
+    let calls: Vec<(&str, &str, Value)> = tools.iter().map(|tool| ("1", tool.as_str(), json!({"text": "x"}))).collect();
+    let reply = anthropic(&calls).to_string();
+    sandbox.mcpipe(["call", "--tool-use", "-"]).stdin(reply).run().exits(0);
+    for server in &servers {
+        assert_eq!(server.single_process().signals, [""; 0], "it left by itself");
+    }
 }

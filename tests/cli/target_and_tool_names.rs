@@ -138,9 +138,9 @@ fn examples_and_hints_repeat_how_the_server_was_reached() {
     };
     let with = |words: &[&'static str]| -> Vec<&'static str> { [words, &config[..]].concat() };
     let option = "--config 'my servers.toml'";
-    let shown = "(some servers show a tool only to a client that offers --elicit or --sampling-command or --root)";
-    says(&with(&["call", "a", "zzzzzz"]), &format!("see its tools: mcpipe list a {option} {shown}"));
-    says(&with(&["call", "a"]), &format!("see its tools: mcpipe list a {option}"));
+    let shown = "(some servers show a tool only to clients that offer --elicit or --sampling-command or --root)";
+    says(&with(&["call", "a", "zzzzzz"]), &format!("list its tools: mcpipe list a {option} {shown}"));
+    says(&with(&["call", "a"]), &format!("list its tools: mcpipe list a {option}"));
     says(&with(&["call", "a", "add", "a=x"]), &format!("hint: mcpipe list a add {option}"));
     says(&with(&["prompt", "a", "zzzzzz"]), &format!("mcpipe prompt a {option}"));
     says(&with(&["read", "a", "-o", "x"]), &format!("mcpipe read a {option}"));

@@ -75,7 +75,11 @@ fn options_that_mean_nothing_here_are_refused() {
 #[test]
 fn an_empty_configuration_says_how_to_fill_it() {
     let run = Sandbox::new().mcpipe(["list"]).run();
-    run.exits(0).prints("").stderr_contains("no servers are configured").stderr_contains("mcpipe config add NAME URL");
+    run.exits(0)
+        .prints("")
+        .stderr_contains("no servers are configured")
+        .stderr_contains("mcpipe config add NAME https://example.com/mcp\n")
+        .stderr_contains("mcpipe config import\n");
 }
 
 #[test]

@@ -72,16 +72,18 @@ fn a_filter_that_fails_says_so_after_what_it_printed() {
 }
 
 #[test]
-fn a_failed_tool_is_filtered_too_and_a_failure_is_one_line_of_json() {
+fn a_failed_tool_is_filtered_too_and_failures_stay_text() {
     let sandbox = Sandbox::new();
     let server = Mcp::modern().stdio();
     let failed = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".isError"]).run();
     failed.exits(1).prints("true\n");
     let unknown = sandbox.mcpipe(["call", &server.target(), "nope", "--jq", "."]).run();
     unknown.exits(1).prints("");
-    assert_eq!(unknown.json_error()["class"], "failed");
+    assert!(unknown.stderr().starts_with("mcpipe: error: the server has no tool 'nope'\n"), "{unknown:?}");
+    let json = sandbox.mcpipe(["call", &server.target(), "nope", "--json", "--jq", "."]).run();
+    assert_eq!(json.exits(1).json_error()["class"], "failed");
     let wrong = sandbox.mcpipe(["call", "--jq"]).run();
-    assert_eq!(wrong.exits(2).json_error()["class"], "usage");
+    wrong.exits(2).stderr_contains("mcpipe: error: ");
 }
 
 #[test]

@@ -81,15 +81,16 @@ fn a_failed_tool_without_content_is_reported() {
     {
         let server = answering("tools/call", result.clone());
         let run = sandbox.mcpipe(["call", &server.target(), "t"]).run();
-        run.exits(1).stderr_contains("mcpipe: error: the tool failed and did not say why");
+        run.exits(1).stderr_contains("mcpipe: error: the tool failed without a message");
         let run = sandbox.mcpipe(["call", &server.target(), "t", "--json"]).run();
         run.exits(1);
-        assert_eq!((run.json(), run.stderr()), (result, ""));
+        assert_eq!(run.json(), result);
+        assert_eq!(run.json_error()["message"], "the tool failed without a message");
     }
     let server = answering("tools/call", json!({"content": [], "isError": true, "structuredContent": {"e": 1}}));
     let run = sandbox.mcpipe(["call", &server.target(), "t"]).run();
     run.exits(1).prints("{\n  \"e\": 1\n}\n");
-    assert_eq!(run.stderr(), "");
+    assert_eq!(run.stderr(), "mcpipe: error: the tool reported an error\n");
 }
 
 /// A server whose tool takes an integer, and after its `n`-th edit a string.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use super::Context;
 use crate::cli::ElicitMode;
+use crate::commands::context::Context;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
@@ -27,15 +27,32 @@ pub use crate::commands::client_features::terminal_input::{Console, ask_hidden_l
 pub use roots::roots;
 pub use sampling::sampler;
 
-/// Who answers; nobody where there is neither a terminal nor an instruction (`ELI-01`).
+/// Whether the user may be prompted for input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum MayPrompt {
+    /// At a terminal.
+    Yes,
+    /// Standard input is read for something else, or the session only lists.
+    No,
+}
+
+/// The handler of elicitation requests; `None` without a terminal and without `--elicit` (`ELI-01`).
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the file of `--elicit @FILE` cannot be used.
-pub fn elicitation_handler(context: &Context, server: &str) -> Result<Option<Arc<dyn ElicitationResponder>>> {
-    let may_ask = !context.global.no_input;
-    let interactive = may_ask && context.ui.terminal().is_interactive();
+/// [`ErrorKind::Usage`] for `--elicit ask` without a terminal, and when the file of `--elicit @FILE` cannot be used.
+pub fn elicitation_handler(
+    context: &Context,
+    server: &str,
+    may_prompt: MayPrompt,
+) -> Result<Option<Arc<dyn ElicitationResponder>>> {
+    let interactive = !context.global.no_input && context.ui.terminal().is_interactive();
     let how = match &context.global.elicit {
-        Some(ElicitMode::Ask) if !may_ask => return Ok(None),
+        Some(ElicitMode::Ask) if !interactive => {
+            let why = if context.global.no_input { "--no-input was given" } else { "not at a terminal" };
+            return Err(Failure::new(ErrorKind::Usage, format!("--elicit ask: cannot prompt: {why}"))
+                .hint("use --elicit accept, decline, a JSON object or @FILE"));
+        }
+        Some(ElicitMode::Ask) | None if may_prompt == MayPrompt::No => return Ok(None),
         Some(ElicitMode::Ask) => ElicitAction::Ask,
         Some(ElicitMode::Accept) => ElicitAction::Values(Map::new()),
         Some(ElicitMode::Decline) => ElicitAction::Decline,

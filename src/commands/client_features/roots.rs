@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::commands::Context;
+use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::session::client_handler::Root;
 use crate::target::Target;

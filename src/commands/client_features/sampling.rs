@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-use crate::commands::Context;
+use crate::commands::context::Context;
 use crate::env::{Environment, is_mcpipe_variable, programs};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;

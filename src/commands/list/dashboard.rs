@@ -10,8 +10,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::cli::ListArgs;
-use crate::commands::list::{FetchedLists, ListFilter, fetch_entries, selected_kinds, signature};
-use crate::commands::{Context, Exit, overrides};
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{
+    DEFAULT_JOBS, FetchedLists, ListFilter, fetch_entries, note_no_servers, selected_kinds, signature,
+};
+use crate::commands::resolve::overrides;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::list_tables::{ServerRow, ServerState, kind_table, servers_table};
@@ -20,8 +23,6 @@ use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::session::Session;
 use crate::target::Target;
 
-/// How many servers are asked at a time, unless told otherwise.
-pub const DEFAULT_JOBS: u16 = 8;
 /// How long a server may take before the next one is asked beside it.
 const SLOW_SERVER: Duration = Duration::from_secs(2);
 /// So many that are still waited for are named.
@@ -65,8 +66,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
-        let add = config.append_config_flag("mcpipe config add NAME URL");
-        context.ui.note(&format!("no servers are configured; to add one: {add}"));
+        note_no_servers(context, config);
         if context.ui.is_json() {
             context.ui.print_json_text(r#"{"servers":[]}"#)?;
         }
@@ -168,7 +168,7 @@ async fn query_server(
     if args.offline {
         return asked;
     }
-    let session = match context.session(target, None) {
+    let session = match context.listing_session(target, None) {
         Ok(session) => session,
         Err(failure) => {
             asked.failure = Some(failure);

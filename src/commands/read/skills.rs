@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::commands::{Context, read};
+use crate::commands::context::Context;
+use crate::commands::read::resource::read_resource;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
 use crate::output::folder_export;
@@ -28,7 +29,7 @@ fn may_be_skill_uri(uri: &str) -> bool {
 /// When it cannot be read, or is not what was promised.
 pub async fn read_verified(context: &Context, session: &Session, uri: &str) -> Result<RawJson> {
     if !may_be_skill_uri(uri) || !session.offers_skills().await? {
-        return read::read_resource(session, uri).await;
+        return read_resource(session, uri).await;
     }
     let skill = session.find_skill_of_file(uri).await?;
     if skill.as_ref().is_none_or(|skill| skill.files.is_none()) {
@@ -36,13 +37,13 @@ pub async fn read_verified(context: &Context, session: &Session, uri: &str) -> R
     }
     match skill {
         Some(skill) => Ok(read_verified_file(session, &skill, uri).await?.0),
-        None => read::read_resource(session, uri).await,
+        None => read_resource(session, uri).await,
     }
 }
 
 /// One file of a skill, verified: the result as it came, and the bytes in it.
 async fn read_verified_file(session: &Session, skill: &Skill, uri: &str) -> Result<(RawJson, Vec<u8>)> {
-    let result = read::read_resource(session, uri).await?;
+    let result = read_resource(session, uri).await?;
     let bytes = content::resource_bytes(&result)?;
     skill.verify(uri, &bytes).map_err(|failure| {
         failure.hint("it may have changed meanwhile: try again; if that does not help, do not use the skill")

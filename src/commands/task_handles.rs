@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::TaskOrigin;
 use crate::cli::{HttpTransport, TargetOptions};
+use crate::commands::context::Context;
 use crate::env::Environment;
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::Target;
@@ -218,4 +219,50 @@ fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
+}
+
+/// Where a call was made, as typed.
+pub struct TaskOrigin<'a> {
+    /// The word for the target; `None` where a command line stood behind `--`.
+    pub target: Option<&'a str>,
+    /// The command line.
+    pub command: &'a [String],
+    /// How it was reached.
+    pub target_options: &'a TargetOptions,
+    /// The tool.
+    pub tool: &'a str,
+}
+
+/// Keeps a handle for a task that has just been made.
+pub fn save_handle(
+    context: &Context,
+    session: &Session,
+    task: &Task,
+    place: &TaskOrigin<'_>,
+    left: Option<&DetachedSession>,
+) {
+    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
+    if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
+        context.ui.warn(&format!("the task '{}' could not be noted down: {error}", task.id));
+    }
+}
+
+/// Forgets a task whose result has been seen.
+pub fn remove_handle(context: &Context, session: &Session, id: &str) {
+    TaskHandles::open(&context.env).remove(id, &session.target().name);
+}
+
+/// A task in a few words, for the progress line.
+#[must_use]
+pub fn progress_text(task: &Task) -> String {
+    match &task.message {
+        Some(message) => format!("{}: {message}", task.status),
+        None => format!("the task is {}", task.status),
+    }
+}
+
+/// How long to wait for a task without any news of it: for ever, unless the user says otherwise.
+#[must_use]
+pub fn task_timeout(context: &Context) -> Option<Duration> {
+    context.global.timeout.filter(|time| !time.is_zero())
 }

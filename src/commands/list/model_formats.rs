@@ -4,16 +4,15 @@ use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::list::{ListFilter, fetch_entries};
-use super::{Context, Exit, overrides};
-use crate::cli::{ApiFormat, ListArgs, ToolFormat};
-use crate::commands::list::dashboard::DEFAULT_JOBS;
+use crate::cli::{ListArgs, ToolFormat};
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{DEFAULT_JOBS, ListFilter, fetch_entries, note_no_servers};
+use crate::commands::resolve::overrides;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::tools::NamedTool;
-use crate::models::{ModelApi, prompts, tool_names, tools, typescript};
+use crate::models::{ModelApi, tool_names, tools, typescript};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::Session;
 use crate::target::{ResolvedTarget, Target};
@@ -43,7 +42,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     }
     let progress = context.progress(&format!("asking {}", target.name));
     let (server, look) = (target.name.clone(), target.command_line("list", &[]));
-    let session = context.session(target, Some(progress.clone()))?;
+    let session = context.listing_session(target, Some(progress.clone()))?;
     let operation =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
     let mut tools = progress.show_during(context.with_session(session, operation)).await?;
@@ -70,8 +69,7 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
-        let add = config.append_config_flag("mcpipe config add NAME URL");
-        context.ui.note(&format!("no servers are configured; to add one: {add}"));
+        note_no_servers(context, config);
     }
     let progress = context.progress(&format!("asking {} servers", servers.len()));
     let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
@@ -103,7 +101,7 @@ async fn fetch_tools(
     name: &str,
     target: impl Future<Output = Result<Target>>,
 ) -> Result<ServerTools> {
-    let session = context.session(target.await.map_err(|failure| failure.server(name))?, None)?;
+    let session = context.listing_session(target.await.map_err(|failure| failure.server(name))?, None)?;
     let tools =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
     let tools = context.with_session(session, tools).await?;
@@ -158,21 +156,4 @@ fn typescript_declarations(offers: &[ServerTools]) -> String {
         all.push(typescript::interface(&offer.server, &name, &tools));
     }
     all.join("\n")
-}
-
-/// Prints the messages of a prompt.
-///
-/// # Errors
-/// [`ErrorKind::Protocol`] where it has none.
-pub fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) -> Result<Exit> {
-    let api = match form {
-        ApiFormat::Anthropic => ModelApi::Anthropic,
-        ApiFormat::Openai => ModelApi::OpenAiChat,
-        ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
-        ApiFormat::Gemini => ModelApi::Gemini,
-    };
-    let messages = prompts::prompt_messages(api, result)
-        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's answer to prompts/get has no messages"))?;
-    context.ui.print_json_value(&messages)?;
-    Ok(Exit::Done)
 }

@@ -1,13 +1,11 @@
 //! `task`: looks after calls whose result comes later.
 
-mod handles;
-
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::call::{self, ResultOptions};
-use super::{Context, Exit};
-use crate::cli::{TargetOptions, TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
+use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
+use crate::commands::context::{Context, Exit};
+use crate::commands::task_handles::{TaskHandle, TaskHandles, progress_text, remove_handle, task_timeout};
+use crate::commands::tool_result::{ResultOptions, print_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::ensure_directory_writable;
 use crate::output::{Cell, Column, Table};
@@ -17,8 +15,6 @@ use crate::session::Session;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::Target;
-
-pub use handles::{TaskHandle, TaskHandles};
 
 /// Looks after tasks.
 ///
@@ -99,7 +95,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
         let told = |task: &Task| progress.set_message(&progress_text(task));
         // The first look tells whether there is such a task, and how often to ask.
         let result = match forget_if_unknown(context, session, &id, session.get_task(&id).await) {
-            Ok(task) => session.await_task(&id, Some(task), call::task_timeout(context), &told).await,
+            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &told).await,
             Err(failure) => Err(failure),
         };
         let result = match result {
@@ -114,7 +110,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
             // Its session ends now, and the task with it.
             remove_handle(context, session, &id);
         }
-        call::print_tool_result(
+        print_tool_result(
             context,
             session,
             &result,
@@ -214,15 +210,6 @@ fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
     table
 }
 
-/// A task in a few words, for the progress line.
-#[must_use]
-pub fn progress_text(task: &Task) -> String {
-    match &task.message {
-        Some(message) => format!("{}: {message}", task.status),
-        None => format!("the task is {}", task.status),
-    }
-}
-
 /// Drops the handle of a task that the server no longer knows; where the process that made it ended with us, that is
 /// why.
 fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
@@ -241,57 +228,4 @@ fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome:
     } else {
         failure
     })
-}
-
-/// Keeps a handle for a task that has just been made.
-pub fn save_handle(
-    context: &Context,
-    session: &Session,
-    task: &Task,
-    place: &TaskOrigin<'_>,
-    left: Option<&DetachedSession>,
-) {
-    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
-    if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
-        context.ui.warn(&format!("the task '{}' could not be noted down: {error}", task.id));
-    }
-}
-
-/// Forgets a task whose result has been seen.
-pub fn remove_handle(context: &Context, session: &Session, id: &str) {
-    TaskHandles::open(&context.env).remove(id, &session.target().name);
-}
-
-/// Where a call was made, as typed.
-pub struct TaskOrigin<'a> {
-    /// The word for the target; `None` where a command line stood behind `--`.
-    pub target: Option<&'a str>,
-    /// The command line.
-    pub command: &'a [String],
-    /// How it was reached.
-    pub target_options: &'a TargetOptions,
-    /// The tool.
-    pub tool: &'a str,
-}
-
-/// Prints the handle of a call that goes on.
-///
-/// # Errors
-/// When it cannot be printed.
-pub async fn print_handle(context: &Context, session: &Session, task: &Task, place: &TaskOrigin<'_>) -> Result<Exit> {
-    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), None);
-    if session.ends_with_connection().await {
-        context.ui.warn("the task may end with the server's process, which ends now");
-    }
-    if context.ui.is_json() {
-        let task: &RawValue = &task.raw;
-        let mut text = handle.json().to_string();
-        text.truncate(text.len() - 1);
-        context.ui.print_json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
-    } else {
-        context.ui.print_line(&task.id)?;
-        let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(&task.id));
-        context.ui.note(&format!("its result: {}", session.target().append_flags(&wait)));
-    }
-    Ok(Exit::Done)
 }
