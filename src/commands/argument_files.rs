@@ -3,7 +3,7 @@
 use crate::args::ArgumentReader;
 use crate::interrupt;
 
-/// Reads what arguments name; standard input is read once and remembered.
+/// Reads the files that arguments name; standard input is read once and kept.
 #[derive(Default)]
 pub struct ArgumentFiles {
     stdin: Option<Vec<u8>>,
@@ -11,7 +11,7 @@ pub struct ArgumentFiles {
 
 impl ArgumentReader for ArgumentFiles {
     fn read_file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
-        // A pipe with a name may be as silent as standard input.
+        // A named pipe may block like standard input.
         if !std::fs::metadata(path)?.is_file() {
             interrupt::enter_blocking();
         }

@@ -1,4 +1,4 @@
-//! Lists of what servers offer: fetched with the policy applied, filtered and printed.
+//! Lists of what servers offer: policy applied, filtered, printed.
 
 use crate::cli::ListArgs;
 use crate::commands::context::{Context, Exit};
@@ -29,7 +29,7 @@ pub fn note_no_servers(context: &Context, config: &Config) {
     ));
 }
 
-/// The kinds of lists asked for; tools unless told otherwise.
+/// The kinds of lists that the options choose; by default tools.
 #[must_use]
 pub fn selected_kinds(args: &ListArgs) -> Vec<ListKind> {
     if args.all {
@@ -45,17 +45,17 @@ pub fn selected_kinds(args: &ListArgs) -> Vec<ListKind> {
     if chosen.is_empty() { vec![ListKind::Tools] } else { chosen }
 }
 
-/// Which elements of a list are shown.
+/// Which items of a list are shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListFilter<'a> {
-    /// Those that hold this word.
+    /// Only those that contain this word.
     pub grep: Option<&'a str>,
-    /// Also tools that are meant for the server's own app only.
+    /// Also tools that are meant only for the server's own app UI.
     pub include_hidden: bool,
 }
 
 impl<'a> ListFilter<'a> {
-    /// As the options say.
+    /// The filter that the options choose.
     #[must_use]
     pub fn from_args(args: &'a ListArgs) -> Self {
         ListFilter { grep: args.grep.as_deref(), include_hidden: args.hidden }
@@ -65,7 +65,7 @@ impl<'a> ListFilter<'a> {
 /// What a server offers of one kind, policy applied and filtered.
 ///
 /// # Errors
-/// When it cannot be asked.
+/// When it cannot be queried.
 pub async fn fetch_entries(
     context: &Context,
     session: &Session,
@@ -84,7 +84,9 @@ pub async fn fetch_entries(
         let left_out = all - entries.len();
         if left_out > 0 {
             let (name, are) = (&session.target().name, if left_out == 1 { "tool is" } else { "tools are" });
-            context.ui.note(&format!("{left_out} more {are} for the app of {name} only; --hidden lists them too"));
+            context
+                .ui
+                .note(&format!("{name}: {left_out} more {are} meant only for its app UI; add --hidden to list them"));
         }
         entries
     } else {
@@ -96,7 +98,7 @@ pub async fn fetch_entries(
     })
 }
 
-/// Whether a word occurs in the name, title, URI or description, whatever its case.
+/// Whether the name, title, URI or description contains a word, ignoring case.
 #[must_use]
 pub fn matches_word(entry: &ListItem, word: &str) -> bool {
     let word = word.to_lowercase();
@@ -104,10 +106,10 @@ pub fn matches_word(entry: &ListItem, word: &str) -> bool {
     texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&word))
 }
 
-/// Prints lists of these kinds; one that cannot be had is told beside the others.
+/// Prints lists of these kinds; one that fails is reported, and the others are printed.
 ///
 /// # Errors
-/// When none can be had, or somebody interrupted us.
+/// When all fail, or mcpipe is interrupted.
 pub async fn print_kinds(
     context: &Context,
     session: &Session,
@@ -137,18 +139,18 @@ pub async fn print_kinds(
     Ok(first.map_or(Exit::Done, Exit::Reported))
 }
 
-/// The lists of one server, as far as they can be had.
+/// The lists of one server, as far as they could be fetched.
 #[derive(Debug, Default)]
 pub struct FetchedLists {
-    /// Those that came.
+    /// The fetched lists.
     pub lists: Vec<(ListKind, Vec<ListItem>)>,
-    /// Why others did not.
+    /// Why the others failed.
     pub failures: Vec<Failure>,
 }
 
 impl FetchedLists {
-    /// Takes what came of one list, and tells whether there is a use in asking for another: what a server says of one
-    /// it says of that alone, but one that cannot be reached, say, has nothing to say of any.
+    /// Adds the outcome of one list. True if it is worth fetching another: an error of the server concerns one list, but
+    /// if it cannot be reached, the others fail as well.
     #[must_use]
     pub fn add(&mut self, kind: ListKind, outcome: Result<Vec<ListItem>>) -> bool {
         match outcome {
@@ -168,7 +170,7 @@ impl FetchedLists {
 /// Lists of these kinds.
 ///
 /// # Errors
-/// When one cannot be had.
+/// When one fails.
 pub async fn fetch_lists(
     context: &Context,
     session: &Session,
@@ -182,7 +184,7 @@ pub async fn fetch_lists(
     Ok(lists)
 }
 
-/// Prints lists for people; `sifted` tells whether something was left out.
+/// Prints lists as tables; `is_filtered` says whether `--grep` was given.
 ///
 /// # Errors
 /// When they cannot be printed.
@@ -190,12 +192,12 @@ pub fn print_lists(
     context: &Context,
     session: &Session,
     lists: &[(ListKind, Vec<ListItem>)],
-    sifted: bool,
+    is_filtered: bool,
 ) -> Result<()> {
     let ui = &context.ui;
     if lists.iter().all(|(_, entries)| entries.is_empty()) {
         let names: Vec<&str> = lists.iter().map(|(kind, _)| kind.plural_name()).collect();
-        let about = if sifted { "has no matching" } else { "offers no" };
+        let about = if is_filtered { "has no matching" } else { "offers no" };
         ui.note(&format!("{} {about} {}", session.target().name, names.join(" or ")));
     }
     // At a terminal each of several lists has a heading; in a pipe each line begins with its kind.
@@ -218,13 +220,13 @@ pub fn print_lists(
     Ok(())
 }
 
-/// The parameters of a tool in a few words.
+/// The parameters of a tool in brief.
 #[must_use]
 pub fn signature(tool: &ListItem) -> String {
     schema::signature(tool.value())
 }
 
-/// Lists as one document, every element as the server sent it.
+/// Lists as one JSON document, every item as the server sent it.
 #[must_use]
 pub fn lists_json(lists: &[(ListKind, Vec<ListItem>)]) -> String {
     json_documents::lists(lists.iter().map(|(kind, entries)| (*kind, entries.iter().collect())))

@@ -1,4 +1,4 @@
-//! `prompt`: one prompt with its arguments, or how an argument may go on.
+//! `prompt`: one prompt with its arguments, or completions of an argument.
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ use crate::util::suggest::nearest_names;
 /// Gets a prompt.
 ///
 /// # Errors
-/// When it cannot be had.
+/// When it cannot be fetched.
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
     let ResolvedTarget { target, rest: words } =
@@ -79,15 +79,13 @@ fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
     for word in words {
         let usage = |message: String| Failure::new(ErrorKind::Usage, message);
         let Some((name, value)) = word.split_once('=') else {
-            return Err(usage(format!("'{word}' is no argument")).hint(format!("write it as name=value: {word}=…")));
+            return Err(usage(format!("invalid argument '{word}'")).hint(format!("write it as name=value: {word}=…")));
         };
         if let Some(name) = name.strip_suffix(':') {
-            return Err(usage(format!("'{name}' is given as JSON, and a prompt's arguments are always strings")).hint(
-                format!(
-                    "write it as name=value: {}",
-                    format_args!("{}={}", crate::util::quoting::quote(name), crate::util::quoting::quote(value))
-                ),
-            ));
+            return Err(usage(format!("{name}: a prompt's arguments are strings, not JSON")).hint(format!(
+                "write it as name=value: {}",
+                format_args!("{}={}", crate::util::quoting::quote(name), crate::util::quoting::quote(value))
+            )));
         }
         let text = match value.strip_prefix('@') {
             Some(literal) if literal.starts_with('@') => literal.to_owned(),
@@ -105,7 +103,7 @@ fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
     Ok(all)
 }
 
-/// A prompt that is not there, or that misses an argument, is explained from the list of prompts.
+/// Explains an unknown prompt or a missing argument from the list of prompts.
 async fn explain_failure(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
     let Some(error) = &failure.details().rpc else { return failure };
     let about_all = error.code == code::METHOD_NOT_FOUND && failure.details().hint.is_some();
@@ -120,26 +118,26 @@ async fn explain_failure(session: &Session, name: &str, given: &Map<String, Valu
         let nearest = nearest_names(name, entries.iter().map(|entry| entry.name()));
         return failure.hint(match nearest.first() {
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("see the prompts: {}", session.target().command_line("prompt", &[])),
+            None => format!("list the prompts: {}", session.target().command_line("prompt", &[])),
         });
     };
     argument_problems(&prompt, given).into_iter().fold(failure, Failure::cause)
 }
 
-/// Warns of arguments that do not fit what a remembered list says of the prompt: some servers fill in `undefined` where
-/// others refuse.
+/// Warns of arguments that do not match the cached list of prompts: some servers substitute `undefined` for a missing
+/// argument instead of failing.
 ///
-/// Nothing is asked for where the list is not at hand, and nothing is refused: the server has the last word.
+/// Nothing is requested if the list is not cached, and nothing is refused: the server decides.
 fn warn_unknown_arguments(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) {
     let listing = session.cached_list(ListKind::Prompts);
-    // A prompt that declares no arguments at all may just not say which it takes.
+    // A prompt without any declared arguments may accept some all the same.
     let prompt = listing.and_then(|listing| listing.find(name)).filter(|it| it.value().get("arguments").is_some());
     for misfit in prompt.iter().flat_map(|prompt| argument_problems(prompt, given)) {
         context.ui.warn(&format!("{name}: {misfit}"));
     }
 }
 
-/// What is wrong with the arguments of a prompt: those that are missing, and those that it does not declare.
+/// The problems of a prompt's arguments: missing ones, and undeclared ones.
 fn argument_problems(prompt: &ListItem, given: &Map<String, Value>) -> Vec<String> {
     let known: Vec<(&str, bool)> = prompt
         .value()

@@ -1,4 +1,4 @@
-//! From the words of a command line to a target, with the secrets that the configuration refers to.
+//! Resolves the target of a command line, with the secrets that the configuration refers to.
 
 use crate::cli::{HttpTransport, TargetOptions};
 use crate::commands::context::Context;
@@ -11,8 +11,8 @@ use crate::transport::{Endpoint, HttpMode};
 impl Context {
     /// The target of a command and the words that follow it.
     ///
-    /// `words` are all positional words, TARGET first; `command` is what stood behind `--`; `splits` tells
-    /// whether the command takes a tool, so that `SERVER.TOOL` may be written.
+    /// `words` are all positional arguments, TARGET first; `command` is what followed `--`; `splits` says whether the
+    /// command takes a tool, so that `SERVER.TOOL` is accepted.
     ///
     /// # Errors
     /// When there is no target, or it cannot be resolved.
@@ -27,7 +27,7 @@ impl Context {
         let words = positional_words(words, command, splits);
         let overrides = overrides(reach);
         let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), &overrides, &lookup, secrets);
-        // Secrets are wanted only where the configuration was read.
+        // Secrets are needed only if the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let mut resolved = self.with_secrets(defaults, resolve).await?;
         self.redact_credentials(&resolved.target);
@@ -39,12 +39,12 @@ impl Context {
         Ok(resolved)
     }
 
-    /// The options that lead to a target.
+    /// The target options, for command lines to paste.
     fn target_flags(&self, overrides: &TargetOverrides) -> TargetFlags {
         TargetFlags::new(self.global.config.as_deref(), overrides)
     }
 
-    /// The same without fetching a secret: the target says what there is, and cannot be connected to.
+    /// The same with placeholders for secrets: the target can be shown, but not connected to.
     #[must_use]
     pub fn resolve_with_placeholders(
         &self,
@@ -58,8 +58,8 @@ impl Context {
         target::resolve_target(words, &overrides(reach), &lookup, &Secrets::placeholders()).ok()
     }
 
-    /// A configured server, for a command that goes through all of them. With `pretend` no secret is fetched: the
-    /// target says what there is, and cannot be connected to.
+    /// A configured server, for a command that goes through all of them. With `pretend` secrets are placeholders: the
+    /// target can be shown, but not connected to.
     ///
     /// # Errors
     /// When it cannot be resolved.
@@ -77,7 +77,7 @@ impl Context {
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
         self.redact_credentials(&target);
         target.flags = self.target_flags(overrides);
-        // What is said of the files is no matter of one server.
+        // Warnings about the files do not concern this server.
         for warning in target.warnings.iter().skip(config.skipped_files.len() + config.warnings.len()) {
             let warning = format!("{name}: {warning}");
             if skips_certificate_check(&target) { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
@@ -86,7 +86,7 @@ impl Context {
     }
 }
 
-/// Whether no certificate is checked there: that is said even where nothing else is.
+/// Whether certificates are not verified: that warning is shown even with `--quiet`.
 fn skips_certificate_check(target: &Target) -> bool {
     match &target.endpoint {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
@@ -94,7 +94,7 @@ fn skips_certificate_check(target: &Target) -> bool {
     }
 }
 
-/// All positional words, TARGET first.
+/// All positional arguments, TARGET first.
 fn positional_words(words: Vec<String>, command: &[String], splits: bool) -> PositionalWords {
     let mut words = words.into_iter();
     PositionalWords { target: words.next(), rest: words.collect(), command: command.to_vec(), takes_tool: splits }

@@ -16,21 +16,22 @@ pub fn note_watching(context: &Context) {
 /// Names what the server sends no changes for.
 pub fn warn_unwatched(context: &Context, mute: &[String]) {
     if !mute.is_empty() {
-        context.ui.warn(&format!("the server does not tell of changes to {}", mute.join(", ")));
+        context.ui.warn(&format!("the server does not report changes of {}", mute.join(", ")));
     }
 }
 
+/// Says that the connection is lost, and when it is opened again.
 pub fn note_connection_lost(context: &Context, failure: &Failure, pause: Duration) -> Result<()> {
-    context.ui.note(&format!("{failure}; trying again in {}", format_duration(pause)));
+    context.ui.note(&format!("{failure}; retrying in {}", format_duration(pause)));
     Ok(())
 }
 
-/// Whether the next change may bring something better.
+/// Whether a later read may succeed.
 pub fn is_transient(failure: &Failure) -> bool {
     matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Protocol)
 }
 
-/// To be interrupted is how a watch ends, and nothing to be reported.
+/// An interrupt is how a watch ends; it is not reported.
 pub fn finish(ended: Failure) -> Result<Exit> {
     match ended.kind() {
         class @ (ErrorKind::Interrupted | ErrorKind::Terminated) => Ok(Exit::Reported(class)),

@@ -1,4 +1,4 @@
-//! `list`: what one server offers, one of its tools in full, or who it is.
+//! `list`: what servers offer, one tool in full, or the identity of a server.
 
 mod dashboard;
 mod model_formats;
@@ -16,28 +16,32 @@ use crate::schema;
 use crate::session::{CachePolicy, Session};
 use crate::target::ResolvedTarget;
 
-/// Lists.
+/// Runs `list`.
 ///
 /// # Errors
-/// When the server, or the first of several, cannot be asked.
+/// When the server, or the first of several, cannot be queried.
 pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     if let Some(form) = args.form {
         return model_formats::print_tools(context, &args, form).await;
     }
     let anywhere = args.target.is_none() && args.command.is_empty();
     if args.offline && !anywhere {
-        // clap would show a usage with both.
-        return Err(Failure::new(ErrorKind::Usage, "--offline goes without TARGET: it shows every configured server")
-            .hint("leave TARGET out: mcpipe list --offline"));
+        // clap would print a usage line with both.
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            "--offline cannot be used with TARGET: it shows every configured server",
+        )
+        .hint("omit TARGET: mcpipe list --offline"));
     }
     if anywhere {
         if args.watch {
-            return Err(Failure::new(ErrorKind::Usage, "--watch needs a target")
-                .hint("watch one server: mcpipe list TARGET --watch"));
+            return Err(
+                Failure::new(ErrorKind::Usage, "--watch needs a target").hint("add one: mcpipe list TARGET --watch")
+            );
         }
         if let Some(option) = single_server_option(&args) {
             return Err(Failure::new(ErrorKind::Usage, format!("{option} needs a target"))
-                .hint(format!("name a server: mcpipe list TARGET {option}")));
+                .hint(format!("add one: mcpipe list TARGET {option}")));
         }
         return dashboard::run(context, &args).await;
     }
@@ -45,10 +49,10 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     let ResolvedTarget { target, rest: words } =
         context.resolve_target(words, &args.command, true, &args.target_options).await?;
     if let (Some(option), Some(tool)) = (list_only_option(&args), words.first()) {
-        return Err(Failure::new(ErrorKind::Usage, format!("{option} is about lists, and '{tool}' is one tool"))
-            .hint(format!("leave out one of them: {}", target.command_line("list", &[option]))));
+        return Err(Failure::new(ErrorKind::Usage, format!("{option} cannot be used with a tool ('{tool}')"))
+            .hint(format!("omit the tool: {}", target.command_line("list", &[option]))));
     }
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let session = context.listing_session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match words.as_slice() {
         [] if args.info => print_server_info(context, session).await,
@@ -57,10 +61,10 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
         [] if args.all => print_all_kinds(context, session, &args).await,
         [] => print_kinds(context, session, &selected_kinds(&args), ListFilter::from_args(&args)).await,
         [tool] => print_tool(context, session, tool, args.schema).await,
-        [_, extra, ..] => Err(Failure::new(ErrorKind::Usage, format!("unexpected word '{extra}' after the tool"))),
+        [_, extra, ..] => Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool"))),
     };
     if args.watch && words.is_empty() {
-        // What is waited for now may never come: no line says so.
+        // A change may never come: no progress line.
         return context
             .with_session(session, async |session| watch::run(context, session, &args, &selected_kinds(&args)).await)
             .await;
@@ -80,19 +84,19 @@ fn list_selecting_option(args: &ListArgs) -> Option<&'static str> {
     options.into_iter().find_map(|(given, name)| given.then_some(name))
 }
 
-/// The first option that means nothing for a tool.
+/// The first option that cannot be used with a tool.
 fn list_only_option(args: &ListArgs) -> Option<&'static str> {
     let grep = args.grep.is_some().then_some("--grep WORD");
     list_selecting_option(args).or(args.info.then_some("--info")).or(grep)
 }
 
-/// The first option that means nothing without a target. What is looked for is looked for in the chosen lists.
+/// The first option that needs a target. With `--grep` the lists to search may be chosen without one.
 fn single_server_option(args: &ListArgs) -> Option<&'static str> {
     let chosen = list_selecting_option(args).filter(|_| args.grep.is_none());
     chosen.or(args.info.then_some("--info")).or(args.schema.then_some("TOOL --schema"))
 }
 
-/// Every list; that of skills only where the server says that it has some.
+/// Every list; that of skills only if the server declares skills.
 async fn print_all_kinds(context: &Context, session: &Session, args: &ListArgs) -> Result<Exit> {
     let mut all = selected_kinds(args);
     if session.offers_skills().await? {
@@ -138,7 +142,9 @@ async fn print_tool(context: &Context, session: &Session, name: &str, schema_onl
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut example = target.command_line("call", &words);
         if !fits {
-            example.push_str("\nits values are to be filled in: the schema asks for more than can be made up");
+            example.push_str(
+                "\n(placeholders: replace the values, the schema has constraints that the example does not meet)",
+            );
         }
         ui.print_tool_details(&ToolView {
             tool,

@@ -1,4 +1,4 @@
-//! `--for`: tools and prompts in the form that a model's API takes, so that any HTTP client can hand them on.
+//! `list --for`: tools in the format of a model's API, to be sent with any HTTP client.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ use crate::util::suggest::nearest_names;
 /// The tools of one server.
 struct ServerTools {
     server: String,
-    /// What stands before the names of its tools.
+    /// The prefix of its tools' names.
     prefix: Option<String>,
     tools: Vec<ListItem>,
 }
@@ -29,7 +29,7 @@ struct ServerTools {
 /// Prints the tools of one server, or of all that are configured.
 ///
 /// # Errors
-/// When the one server, or the configuration, cannot be asked.
+/// When the server cannot be queried, or the configuration cannot be read.
 pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
     if args.target.is_none() && args.command.is_empty() {
         return print_all_servers(context, args, form).await;
@@ -38,9 +38,9 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     let ResolvedTarget { target, rest } =
         context.resolve_target(words, &args.command, true, &args.target_options).await?;
     if let Some(extra) = rest.get(1) {
-        return Err(Failure::new(ErrorKind::Usage, format!("unexpected word '{extra}' after the tool")));
+        return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let (server, look) = (target.name.clone(), target.command_line("list", &[]));
     let session = context.listing_session(target, Some(progress.clone()))?;
     let operation =
@@ -52,7 +52,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
         if tools.is_empty() {
             let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{tool}'")).server(&server);
             return Err(match nearest_names(tool, known.iter().map(String::as_str)).as_slice() {
-                [] => failure.hint(format!("see its tools: {look}")),
+                [] => failure.hint(format!("list its tools: {look}")),
                 nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
             });
         }
@@ -61,7 +61,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     Ok(Exit::Done)
 }
 
-/// The tools of every configured server; one that fails is told, and the others are printed.
+/// The tools of every configured server; a failure is reported, and the other servers are printed.
 async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
@@ -71,7 +71,7 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     if servers.is_empty() {
         note_no_servers(context, config);
     }
-    let progress = context.progress(&format!("asking {} servers", servers.len()));
+    let progress = context.progress(&format!("querying {} servers", servers.len()));
     let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
     let target = |name| context.resolve_configured(config, name, &overrides, false);
     let asked = servers.into_iter().map(|name| fetch_tools(context, args, name, target(name)));
@@ -128,7 +128,7 @@ fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerToo
             if seen.insert(name.clone()) {
                 all.push(NamedTool { name, tool });
             } else {
-                ui.warn(&format!("{} lists the tool '{}' twice; it is taken once", offer.server, tool.name()));
+                ui.warn(&format!("{} lists the tool '{}' twice; the first is used", offer.server, tool.name()));
             }
         }
     }
@@ -139,7 +139,7 @@ fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerToo
     ui.print_json_text(&text)
 }
 
-/// An interface a server; two of one name would become one.
+/// One interface per server; equal names are numbered, since TypeScript would merge them.
 fn typescript_declarations(offers: &[ServerTools]) -> String {
     let mut taken = HashSet::new();
     let mut all = Vec::new();

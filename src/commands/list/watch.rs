@@ -9,10 +9,10 @@ use crate::protocol::views::ListKind;
 use crate::session::Session;
 use crate::session::watch::{WatchEvent, WatchFilter};
 
-/// Watches lists: prints them again whenever they are no longer what was printed last.
+/// Watches lists: prints them again when they differ from what was printed last.
 ///
 /// # Errors
-/// When the first listing fails, or the server tells of no changes.
+/// When the first listing fails, or the server sends no change notifications.
 pub async fn run(context: &Context, session: &Session, args: &ListArgs, kinds: &[ListKind]) -> Result<Exit> {
     let interest = WatchFilter { uris: Vec::new(), lists: kinds.to_vec() };
     let mut last: Option<String> = None;

@@ -1,4 +1,4 @@
-//! `read`: resources to standard output or into files, several at once over one connection.
+//! `read`: resources to standard output or into files, several concurrently over one connection.
 
 mod resource;
 mod skills;
@@ -27,7 +27,7 @@ use crate::session::Session;
 use crate::target::{ResolvedTarget, Target};
 use crate::util::suggest::nearest_names;
 
-/// How often it is looked whether the connection is open.
+/// How often to check whether the connection is open.
 const CONNECTION_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Reads resources.
@@ -46,10 +46,10 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         return Err(no_resource_given(&target));
     }
     if uris.len() > 1 && args.output_file().is_some() {
-        return Err(Failure::new(ErrorKind::Usage, "several resources do not go into one file").hint(if args.watch {
-            "watch one, or leave out -o"
+        return Err(Failure::new(ErrorKind::Usage, "-o takes one resource, not several").hint(if args.watch {
+            "watch one, or omit -o"
         } else {
-            "write each into a file of its own: --save DIR"
+            "write each to its own file: --save DIR"
         }));
     }
     args.save.as_deref().map_or(Ok(()), save::ensure_directory_writable)?;
@@ -82,7 +82,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         .await
 }
 
-/// What came of a URI.
+/// What a URI yields.
 enum ReadOutcome {
     /// A resource.
     Resource(RawJson),
@@ -90,7 +90,7 @@ enum ReadOutcome {
     Skill(skills::ExportedSkill),
 }
 
-/// Brings the skills among the URIs home and reads the others at once; what came of each, in their order.
+/// Exports the skills among the URIs, and reads the others concurrently. The outcomes are in the order of the URIs.
 async fn read_all(
     context: &Context,
     session: &Session,
@@ -112,14 +112,14 @@ async fn read_all(
         Some(skill) => skill.map(ReadOutcome::Skill),
         None => skills::read_verified(context, session, uri).await.map(ReadOutcome::Resource),
     });
-    // Boxed: it holds each of its futures in two places.
+    // Boxed: it stores each of its futures twice.
     Box::pin(read_concurrently(session, got.collect())).await
 }
 
-/// Reads several things at once.
+/// Reads several things concurrently.
 ///
 /// # Errors
-/// What keeps all of them from being read: a server that cannot be reached is said once.
+/// A failure that all have in common: an unreachable server is reported once.
 async fn read_concurrently<T>(
     session: &Session,
     reads: Vec<impl Future<Output = Result<T>>>,
@@ -135,7 +135,7 @@ async fn read_concurrently<T>(
             sleep(CONNECTION_POLL_INTERVAL).await;
         }
     };
-    // The others do not each start the server, or knock, until it is known that there is one.
+    // The others wait until the first has connected, so that they do not each try to reach the server.
     let early = tokio::select! {
         biased;
         result = &mut first => Some(result),
@@ -157,7 +157,7 @@ async fn read_concurrently<T>(
 }
 
 fn no_resource_given(target: &Target) -> Failure {
-    Failure::new(ErrorKind::Usage, "which resource?").hint(list_hint(target))
+    Failure::new(ErrorKind::Usage, "no resource given").hint(list_hint(target))
 }
 
 /// Completes an argument of a template.
@@ -178,7 +178,7 @@ async fn complete_argument(context: &Context, target: Target, words: &[String], 
         let (name, value) = split_argument(argument, template)?;
         given.insert(name.to_owned(), value.into());
     }
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let reference = json!({"type": "ref/resource", "uri": template});
     let operation = async |session: &Session| wanted.print_completions(context, session, reference, &given).await;
@@ -228,7 +228,7 @@ fn print_resource(context: &Context, args: &ReadArgs, result: &RawValue) -> Resu
     }
 }
 
-/// Several results as one document: what was asked, and what came of it.
+/// Several results as one document: each URI with its result or error.
 fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<ReadOutcome>>) -> Result<Exit> {
     let mut text = String::from(r#"{"results":["#);
     let mut exit = Exit::Done;

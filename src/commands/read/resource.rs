@@ -1,4 +1,4 @@
-//! One resource, read; where it does not exist, the nearest ones are named.
+//! Reads one resource; if it does not exist, suggests the nearest ones.
 
 use serde_json::{Map, Value};
 
@@ -32,7 +32,7 @@ pub async fn read_resource(session: &Session, uri: &str) -> Result<RawJson> {
     }
 }
 
-/// A resource that is not there gets the nearest ones named (`TOL-08`).
+/// Suggests the nearest resources for one that does not exist (`TOL-08`).
 async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Failure {
     let unknown = failure.details().rpc.as_ref().map(|error| error.code);
     if !matches!(unknown, Some(code::INVALID_PARAMS | code::RESOURCE_NOT_FOUND)) {
@@ -49,5 +49,5 @@ async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Fa
 }
 
 pub fn list_hint(target: &Target) -> String {
-    format!("see what there is: {}", target.command_line("read", &[]))
+    format!("list resources: {}", target.command_line("read", &[]))
 }

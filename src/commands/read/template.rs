@@ -16,17 +16,17 @@ pub fn template_variables(template: &str) -> Result<Vec<String>> {
 
 fn parse_template(template: &str) -> Result<&UriTemplateStr> {
     UriTemplateStr::new(template)
-        .map_err(|error| Failure::new(ErrorKind::Usage, format!("'{template}' is no URI template")).caused_by(&error))
+        .map_err(|error| Failure::new(ErrorKind::Usage, format!("invalid URI template '{template}'")).caused_by(&error))
 }
 
 pub fn split_argument<'a>(argument: &'a str, template: &str) -> Result<(&'a str, &'a str)> {
     argument.split_once('=').ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, format!("'{argument}' is no argument of the template"))
-            .hint(format!("write it as name=value; one template is read at a time: {template}"))
+        Failure::new(ErrorKind::Usage, format!("invalid template argument '{argument}'"))
+            .hint(format!("write it as name=value; only one template can be read at a time: {template}"))
     })
 }
 
-/// The URIs to read: the words as they are, or one template with its arguments (RFC 6570).
+/// The URIs to read: the words as they are, or one template expanded with its arguments (RFC 6570).
 pub fn expand_template(words: &[String]) -> Result<Vec<String>> {
     let Some((template, arguments)) = words.split_first().filter(|(first, _)| first.contains('{')) else {
         return Ok(words.to_vec());
@@ -50,7 +50,7 @@ pub fn expand_template(words: &[String]) -> Result<Vec<String>> {
         .collect();
     problems.extend(missing.map(|name| format!("{name}: missing")));
     if !problems.is_empty() {
-        let failure = usage(format!("the arguments do not fit the template {template}"));
+        let failure = usage(format!("invalid arguments for the template {template}"));
         return Err(problems.into_iter().fold(failure, Failure::cause));
     }
     let uri = parsed
@@ -59,8 +59,8 @@ pub fn expand_template(words: &[String]) -> Result<Vec<String>> {
     Ok(vec![uri.to_string()])
 }
 
-/// The variables without which a template makes no sense: all but those of a query, a fragment and the parameters
-/// of a path, which may be left out (`{?q}`, `{&q}`, `{#f}`, `{;p}`). One left out expands to nothing.
+/// The required variables: all but those of queries, fragments and path parameters (`{?q}`, `{&q}`, `{#f}`, `{;p}`),
+/// which expand to nothing if they are omitted.
 fn required_variables(template: &str) -> Vec<&str> {
     let expressions = template.split('{').skip(1).filter_map(|rest| rest.split('}').next());
     let paths = expressions.filter(|inner| !inner.starts_with(['?', '&', '#', ';']));
@@ -68,7 +68,7 @@ fn required_variables(template: &str) -> Vec<&str> {
     names.map(|name| name.split([':', '*']).next().unwrap_or(name)).collect()
 }
 
-/// The arguments of a template; one that was given several times is a list.
+/// The arguments of a template; a repeated one is a list.
 #[derive(Default)]
 struct TemplateArguments(BTreeMap<String, Vec<String>>);
 

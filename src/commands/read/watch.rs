@@ -11,11 +11,11 @@ use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::session::watch::{WatchEvent, WatchFilter, WatchedChange};
 
-/// Watches resources: one document for every change that the server tells of. After a lost connection, one
-/// for each resource that is no longer as it was printed last.
+/// Watches resources: prints one document for each change notification. After a lost connection, one for each resource
+/// that differs from what was printed last.
 ///
 /// # Errors
-/// When the first reading fails, or the server tells of no changes.
+/// When the first read fails, or the server sends no change notifications.
 pub async fn run(context: &Context, session: &Session, args: &ReadArgs, uris: &[String]) -> Result<Exit> {
     let mut watching = ResourceWatch { context, session, args, uris, last_printed: HashMap::new(), has_started: false };
     let interest = WatchFilter { uris: uris.to_vec(), lists: Vec::new() };
@@ -28,7 +28,7 @@ struct ResourceWatch<'a> {
     session: &'a Session,
     args: &'a ReadArgs,
     uris: &'a [String],
-    /// What was printed last of each.
+    /// What was last printed of each.
     last_printed: HashMap<String, RawJson>,
     has_started: bool,
 }
@@ -53,11 +53,11 @@ impl ResourceWatch<'_> {
         }
     }
 
-    /// Reads a resource and prints it; unless `always`, only if it is not what was printed last.
+    /// Reads a resource and prints it; unless `always`, only if it differs from what was printed last.
     async fn read_and_print(&mut self, uri: &str, always: bool) -> Result<()> {
         let result = match skills::read_verified(self.context, self.session, uri).await {
             Ok(result) => result,
-            // A resource may go and come back.
+            // A resource may disappear and come back.
             Err(failure) if self.has_started && is_transient(&failure) => {
                 self.context.ui.report_failure(&failure.server(&self.session.target().name));
                 return Ok(());
