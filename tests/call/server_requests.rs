@@ -145,7 +145,7 @@ fn values_come_from_a_file_or_standard_input() {
     assert!(answer(&from_file).contains(r#""name":"Ada""#));
     sandbox.file("bad.json", "[1]");
     let run = sandbox.mcpipe(words(&from_file, "@bad.json")).run();
-    run.exits(2).stderr_contains("--elicit @bad.json cannot be used").stderr_contains("no JSON object");
+    run.exits(2).stderr_contains("--elicit @bad.json cannot be used").stderr_contains("not a JSON object");
     sandbox.mcpipe(words(&from_file, "@none.json")).run().exits(2).stderr_contains("No such file");
     assert_eq!(from_file.processes().len(), 1, "nothing was started for answers that cannot be used");
 }
@@ -179,12 +179,12 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
             --- stdout
             {"action":"cancel"}
             --- stderr
-            mcpipe: warning: --elicit: 'nam' is not asked for by SERVER; did you mean name?
-            mcpipe: error: the server's request for input cannot be answered as told
-              SERVER asks: Who are you?
+            mcpipe: warning: --elicit: SERVER does not ask for 'nam'; did you mean name?
+            mcpipe: error: cannot answer the server's request for input with --elicit
+              SERVER asked: Who are you?
               name: required, but not given
               age: must be at least 0, got -1
-            hint: give what it asks for: --elicit '{"name":"…","age":0}'
+            hint: pass the missing values: --elicit '{"name":"…","age":0}'
         "#]],
     );
     // In the modern era there is nothing to send at all.
@@ -256,9 +256,9 @@ fn roots_are_directories_of_options_or_configuration() {
     sandbox.mcpipe(["call", "demo", "ask"]).run().succeeds();
     assert!(answer(&configured).contains("/home\",\"name\":\"home\"}"), "{}", answer(&configured));
     sandbox.file("file", "");
-    for (root, why) in [("nowhere", "No such file"), ("file", "it is no directory")] {
+    for (root, why) in [("nowhere", "No such file"), ("file", "not a directory")] {
         let run = sandbox.mcpipe(["call", "demo", "ask", "--root", root]).run();
-        run.exits(2).stderr_contains(&format!("--root {root} cannot be offered")).stderr_contains(why);
+        run.exits(2).stderr_contains(&format!("cannot offer --root {root}")).stderr_contains(why);
     }
 }
 
@@ -284,7 +284,7 @@ fn sampling_is_one_process_a_request() {
 fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
     for (command, code, why) in [
         ("false", 1, "false: exit status: 1"),
-        ("echo hi", 1, "it printed no JSON"),
+        ("echo hi", 1, "it did not print JSON"),
         ("echo {}", 1, "the result it printed has no 'role'"),
         ("sh -c 'sleep 100 & sleep 100'", 6, "the sampling command took longer than 300 ms"),
     ] {
@@ -297,7 +297,7 @@ fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
     let server = legacy("2025-11-25", "sampling/createMessage", json!({})).stdio();
     call(&server, &["--sampling-command", "no-such-model -x"])
         .exits(2)
-        .stderr_contains("there is no program 'no-such-model'");
+        .stderr_contains("program 'no-such-model' not found");
     call(&server, &["--sampling-command", "'open"]).exits(2).stderr_contains("cannot split");
     assert!(server.processes().is_empty(), "nothing was started");
     // Only what was declared: no tools.
@@ -505,8 +505,8 @@ fn prompts_and_resources_ask_too() {
     let (prompt, read) = (["prompt", &server.target(), "greet"], ["read", &server.target(), "demo://x"]);
     with(&prompt, r#"{"name":"Ada"}"#).exits(0).prints("[user]\nok\n");
     with(&read, r#"{"name":"Ada"}"#).exits(0).prints("ok");
-    with(&prompt, "accept").exits(8).stderr_contains("cannot be answered as told");
-    with(&read, "accept").exits(8).stderr_contains("cannot be answered as told");
+    with(&prompt, "accept").exits(8).stderr_contains("with --elicit");
+    with(&read, "accept").exits(8).stderr_contains("with --elicit");
 }
 
 /// `list` declares what it does not answer: a server that asks while it lists is put off, and nobody is prompted.

@@ -103,7 +103,7 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
         let result = &all[0]["content"][n];
         (result["is_error"] == true, result["content"][0]["text"].as_str().unwrap().to_owned())
     };
-    assert_eq!(told(0), (true, "there is no tool 'ech'\ndid you mean echo?".to_owned()));
+    assert_eq!(told(0), (true, "no server has a tool 'ech'\ndid you mean echo?".to_owned()));
     assert_eq!(
         told(1),
         (
@@ -117,7 +117,7 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
     assert_eq!(told(3), (true, "the configuration does not allow the tool 'image'".to_owned()));
     assert_eq!(told(4), (true, "echo: the arguments are not an object: \"not an object\"".to_owned()));
     assert_eq!(told(5), (false, "fine".to_owned()));
-    run.stderr_contains("mcpipe: error: there is no tool 'ech'");
+    run.stderr_contains("mcpipe: error: no server has a tool 'ech'");
     let called =
         server.single_process().messages().into_iter().filter(|message| message["method"] == "tools/call").count();
     assert_eq!(called, 2);
@@ -169,10 +169,10 @@ fn without_a_target_the_names_choose_the_servers() {
         all[0]["content"].as_array().unwrap().iter().map(|one| one["content"][0]["text"].as_str().unwrap()).collect();
     assert_eq!(
         texts[..5],
-        ["first", "2", "a.dotted/name", "there is no tool 'three__echo'", "there is no tool 'echo'"]
+        ["first", "2", "a.dotted/name", "no server has a tool 'three__echo'", "no server has a tool 'echo'"]
     );
     assert!(texts[5].contains("MISSING"), "{}", texts[5]);
-    assert_eq!(texts[6], "there is no tool 'one__ech'\ndid you mean one__echo?");
+    assert_eq!(texts[6], "no server has a tool 'one__ech'\ndid you mean one__echo?");
     assert_eq!(never.processes().len(), started, "who is not meant is not asked");
 
     // With a target, its own names, and those of a list of several servers.
@@ -190,7 +190,7 @@ fn a_reply_that_asks_for_nothing_connects_to_nobody() {
     let reply = json!({"role": "assistant", "content": [{"type": "text", "text": "Done."}], "stop_reason": "end_turn"});
     let done = run(&server.target(), &reply);
     done.exits(0).prints("[]\n");
-    assert_eq!(done.stderr(), "the reply asks for no tool\n");
+    assert_eq!(done.stderr(), "the response has no tool calls\n");
     let refused = run(&server.target(), &json!({"type": "error", "error": {"message": "overloaded"}}));
     refused
         .exits(2)
@@ -262,7 +262,7 @@ fn a_dry_run_sends_nothing_and_consent_is_needed_beforehand() {
         .collect();
     assert_eq!(ids, [json!([1, "a"]), json!([2, "b"])]);
     let run = sandbox.mcpipe(["call", "demo", "--tool-use", "-"]).stdin(&*reply).run();
-    assert_eq!(run.exits(1).json()[0]["content"][0]["content"][0]["text"], "the call of 'echo' needs consent");
+    assert_eq!(run.exits(1).json()[0]["content"][0]["content"][0]["text"], "calling 'echo' needs confirmation");
     sandbox.mcpipe(["call", "demo", "--tool-use", "-", "--yes"]).stdin(reply).run().succeeds();
 }
 

@@ -190,11 +190,11 @@ fn short_names_are_near_to_nothing_but_slips() {
 fn tools_like_options_are_reached_where_a_hint_says_so() {
     let (sandbox, server) = configured("odd");
     let refused = run(&sandbox, &["call", "odd", "-x", "a=1"]);
-    refused.exits(2).prints("").stderr_contains("hint: a tool of that name is called as odd.-x, or as ' -x()'");
+    refused.exits(2).prints("").stderr_contains("hint: to call a tool of that name: odd.-x, or as ' -x()'");
     run(&sandbox, &["call", "odd.-x", "a=1"]).succeeds().prints("-x {\"a\":\"1\"}\n");
     let target = server.target();
     let refused = run(&sandbox, &["call", &target, "--nothing"]);
-    refused.exits(2).stderr_contains("a tool of that name is called as ' --nothing()'").hides(".--nothing");
+    refused.exits(2).stderr_contains("to call a tool of that name: ' --nothing()'").hides(".--nothing");
     run(&sandbox, &["call", &target, " -x()"]).succeeds().prints("-x {}\n");
     // Behind the tool's name it is an argument, as ever.
     run(&sandbox, &["call", "odd", "echo", "-x"]).exits(2).stderr_contains("written as name=value").hides(" -x()");

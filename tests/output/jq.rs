@@ -55,8 +55,7 @@ fn a_filter_that_is_none_is_refused_before_anything_is_sent() {
     for (filter, why) in [(".a |", "expected term at its end"), ("nope(.)", "there is no filter 'nope'"), ("$x", "$x")]
     {
         let run = sandbox.mcpipe(["call", &server.url("/"), "echo", "text=x", "--jq", filter]).run();
-        run.exits(2).prints("").stderr_contains(why);
-        assert_eq!(run.json_error()["class"], "usage");
+        run.exits(2).prints("").stderr_contains("mcpipe: error: --jq: ").stderr_contains(why);
     }
     assert_eq!(server.connections(), 0);
 }
@@ -103,7 +102,7 @@ fn what_a_filter_stumbled_over_is_told_in_brief() {
     let server = Mcp::modern()
         .on("tools/call", move |call| call.result(json!({"content": [{"type": "text", "text": long}]})))
         .stdio();
-    let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--jq", ".content.a"]).run();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--json", "--jq", ".content.a"]).run();
     run.exits(1).prints("");
     let error = run.json_error();
     assert_eq!(error["message"], "--jq: the filter failed on the result");

@@ -141,7 +141,7 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
         call().succeeds();
         edited.store(true, Ordering::SeqCst);
         let run = call();
-        run.exits(code).stderr_contains("the schema of 't' has changed since it was last listed: call it again");
+        run.exits(code).stderr_contains("the schema of 't' has changed since it was last listed; try again");
         call().succeeds().prints(&format!("\"{value}\"\n"));
         // A failure of another cause says nothing of the kind.
         edited.store(false, Ordering::SeqCst);
@@ -153,7 +153,7 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
     for _ in 0..2 {
         let run = sandbox.mcpipe(["call", &fails.target(), "echo", "text=a"]).run();
         run.exits(1).prints("no\n");
-        assert_eq!(run.stderr(), "");
+        assert_eq!(run.stderr(), "mcpipe: error: the tool reported an error\n");
     }
 }
 

@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(judge(schema.clone(), r#"{"content":[],"structuredContent":{"n":1}}"#), None);
         assert_eq!(judge(schema.clone(), r#"{"content":[],"isError":true}"#), None);
         assert_eq!(judge(json!(null), r#"{"content":[]}"#), None);
-        let said = "the result does not fit the output schema of 't': ";
+        let said = "the result does not match the output schema of 't': ";
         assert_eq!(judge(schema.clone(), r#"{"content":[]}"#), Some(format!("{said}it has no structuredContent")));
         assert_eq!(
             judge(schema, r#"{"structuredContent":{"n":"x"}}"#),
