@@ -361,7 +361,7 @@ fn a_server_that_tells_nothing_is_no_use() {
     // ERA-18: it did not declare them.
     let server = Mcp::legacy("2025-11-25").stdio();
     let run = watch(&server.target(), &["--protocol", "legacy"]);
-    run.exits(1).stderr_contains("mcpipe: error: the server does not tell of changes to demo://a\nhint: ");
+    run.exits(1).stderr_contains("mcpipe: error: the server does not report changes of demo://a\nhint: ");
     assert_eq!(server.single_process().methods(), ["initialize", "notifications/initialized"]);
     // It has no stream for them.
     let server = counting(Mcp::legacy("2025-11-25")).http();
