@@ -1,9 +1,9 @@
 //! mcpipe: a command-line client for the Model Context Protocol.
 //!
 //! The library exists so that tests, fuzzers and benches reach the parts; its API promises nothing.
-//! This file is the way of every run: parse → context → dispatch → report.
+//! This file is the path of every run: parse → context → dispatch → report.
 
-// What only Windows itself can do is asked of it directly, in the two files that say so.
+// Only Windows needs unsafe code, in the two files that call its API.
 #![cfg_attr(not(windows), forbid(unsafe_code))]
 
 pub mod args;
@@ -33,9 +33,8 @@ use std::sync::{Arc, OnceLock};
 
 use clap::error::{ContextKind, ContextValue};
 
-use crate::commands::secret_references::SecretCache;
 use cli::{Cli, ColorWhen, Command, GlobalOptions};
-use commands::credentials::CredentialStores;
+use commands::context::{CredentialStores, SecretCache};
 use commands::{Context, Exit};
 use env::Environment;
 use error::{ErrorKind, Failure, Result};
@@ -95,8 +94,8 @@ pub fn main() -> u8 {
 }
 
 fn dispatch(context: Context, command: Command) -> Result<Exit> {
-    // Between two lines much time may pass: that nobody reads any more is then not noticed by writing.
-    let follows = events_to_stdout(&context.global)
+    // Much time may pass between two lines, so a closed stdout would not be noticed by writing.
+    let watches_stdout = events_to_stdout(&context.global)
         || match &command {
             Command::List(args) => args.watch,
             Command::Read(args) => args.watch && args.output_file().is_none(),
@@ -106,38 +105,43 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         Command::Completions(args) => commands::assets::completions(&context, &args),
         Command::Man(args) => commands::assets::man(&context, &args),
         Command::Auth(args) => {
-            run_connected(context, follows, async |context| Box::pin(commands::auth::run(context, *args)).await)
+            run_connected(context, watches_stdout, async |context| Box::pin(commands::auth::run(context, *args)).await)
         }
         Command::Config(args) => commands::config::run_and_print(&context, &args),
         Command::List(args) => {
-            run_connected(context, follows, async |context| commands::list::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| commands::list::run(context, args).await)
         }
         Command::Call(args) => {
-            run_connected(context, follows, async |context| commands::call::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| commands::call::run(context, args).await)
         }
         Command::Read(args) => {
-            run_connected(context, follows, async |context| commands::read::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| commands::read::run(context, args).await)
         }
         Command::Prompt(args) => {
-            run_connected(context, follows, async |context| commands::prompt::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| commands::prompt::run(context, args).await)
         }
         Command::Task(args) => {
-            run_connected(context, follows, async |context| commands::task::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| commands::task::run(context, args).await)
         }
     }
 }
 
-/// Runs a command that connects; `follows` tells that the reader of standard output is to be watched.
-#[inline(never)] // Else the futures of all commands lie in the frame of `main`.
-fn run_connected(context: Context, follows: bool, command: impl AsyncFnOnce(&Context) -> Result<Exit>) -> Result<Exit> {
-    // Pinned here, where it is made: it is large, and would be copied.
+/// Runs a command that connects; with `watches_stdout` it is stopped when the reader of standard output is gone.
+#[inline(never)] // Otherwise the futures of all commands are in the stack frame of `main`.
+fn run_connected(
+    context: Context,
+    watches_stdout: bool,
+    command: impl AsyncFnOnce(&Context) -> Result<Exit>,
+) -> Result<Exit> {
+    // Pinned where it is created: it is large, and would be copied.
     let run = pin!(async {
-        let reader = follows.then(|| tokio::spawn(commands::interrupt_on_closed_stdout(context.interrupt.clone())));
+        let reader = watches_stdout
+            .then(|| tokio::spawn(commands::runtime::interrupt_on_closed_stdout(context.interrupt.clone())));
         let outcome = command(&context).await;
         reader.iter().for_each(tokio::task::JoinHandle::abort);
         outcome
     });
-    commands::block_on(&context.interrupt, run)?
+    commands::runtime::block_on(&context.interrupt, run)?
 }
 
 /// Whether notifications go to standard output.
@@ -145,7 +149,7 @@ fn events_to_stdout(global: &GlobalOptions) -> bool {
     global.events.as_deref() == Some(std::path::Path::new("-"))
 }
 
-/// When to use colours: as told, else as configured, which only matters (and is only read) at a terminal.
+/// When to use colors: by the option, else by the configuration, which is read only at a terminal.
 fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> ColorMode {
     let configured = || {
         let (config, _) = config::Config::load_lenient(env, global.config.as_deref());
@@ -165,10 +169,10 @@ fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) ->
 }
 
 fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
-    // Notifications and a text would be hard to tell apart.
+    // Notifications and text would be hard to tell apart.
     let stream = events_to_stdout(global);
     UiOptions {
-        json: global.json || global.jq.is_some() || stream,
+        json: global.json || stream,
         jq: None,
         quiet: global.quiet,
         verbose: global.verbose,
@@ -178,24 +182,21 @@ fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
     }
 }
 
-/// What a filter sees as `$ENV`.
+/// The variables that a filter sees as `$ENV`.
 fn jq_environment(env: &Environment) -> Vec<(String, String)> {
     env.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Help and version go to standard output; a wrong command line is a failure like any other.
+/// Help and version go to standard output; an invalid command line is a failure like any other.
 fn report_parse_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
-    let json = arguments
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| word == "--json" || word.to_str().is_some_and(|word| word.starts_with("--jq")));
+    let json = arguments.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let ui = Ui::new(UiOptions { json, ..UiOptions::default() }, terminal);
-    let text = |colour: bool| if colour { error.render().ansi().to_string() } else { error.render().to_string() };
+    let text = |color: bool| if color { error.render().ansi().to_string() } else { error.render().to_string() };
     match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
-            // Our own text: its colours are meant for the terminal.
+            // Not server text: its colors are kept.
             let text = text(ui.uses_colour());
             return match ui.print_bytes(format!("{}\n", text.trim_end()).as_bytes()) {
                 Ok(()) => 0,
@@ -212,20 +213,20 @@ fn report_parse_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
     ErrorKind::Usage.exit_code()
 }
 
-/// An argument that is no text, told by its place: what it holds may be a secret.
+/// An argument that is not UTF-8, named by its position: its content may be a secret.
 fn invalid_utf8_failure(arguments: &[OsString]) -> Failure {
-    let place = arguments.iter().position(|word| word.to_str().is_none()).unwrap_or_default();
-    Failure::new(ErrorKind::Usage, format!("argument {place} is not valid UTF-8"))
-        .hint("give what is no text in a file: name=@FILE")
+    let position = arguments.iter().position(|word| word.to_str().is_none()).unwrap_or_default();
+    Failure::new(ErrorKind::Usage, format!("argument {position} is not valid UTF-8"))
+        .hint("pass binary data in a file: name=@FILE")
 }
 
-/// The failure behind what clap says: its first paragraph is the message, a tip the hint.
+/// The failure for an error of clap: its first paragraph is the message, a tip the hint.
 fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
     let mut message = Vec::new();
     let mut hints: Vec<String> = suggest_argument_syntax(error, arguments).into_iter().collect();
     for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
         if let Some(tip) = line.strip_prefix("tip: ") {
-            // Behind `--` stands a server's command, and never a value.
+            // After `--` comes a server's command, never a value.
             if !tip.contains("use '-- ") {
                 hints.push(tip.to_owned());
             }
@@ -245,7 +246,7 @@ fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) -> Fai
     })
 }
 
-/// The command that was typed, those below it (`config add`) included, each followed by a blank.
+/// The typed command with its subcommands (`config add `), each followed by a space.
 fn typed_command(arguments: &[OsString]) -> String {
     let mut command = cli::command();
     command.build();
@@ -259,7 +260,7 @@ fn typed_command(arguments: &[OsString]) -> String {
     name
 }
 
-/// How to write what was taken for an option: the arguments of tools and prompts have no dashes.
+/// How to write an argument that was typed like an option: arguments of tools and prompts have no dashes.
 fn suggest_argument_syntax(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != clap::error::ErrorKind::UnknownArgument {
@@ -293,7 +294,7 @@ fn suggest_argument_syntax(error: &clap::Error, arguments: &[OsString]) -> Optio
     Some(format!("{what} arguments have no dashes: {word}"))
 }
 
-/// How to call a tool whose name begins with a dash, where one stands behind the target.
+/// How to call a tool whose name begins with a dash, if one follows the target.
 fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     let ["call", target, tool, ..] = words.as_slice() else { return None };
@@ -303,5 +304,5 @@ fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
     }
     let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let dotted = if name { format!("{target}.{}, or as ", util::quoting::quote(tool)) } else { String::new() };
-    Some(format!("a tool of that name is called as {dotted}{}", util::quoting::quote(&format!(" {tool}()"))))
+    Some(format!("to call a tool of that name: {dotted}{}", util::quoting::quote(&format!(" {tool}()"))))
 }

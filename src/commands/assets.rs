@@ -1,8 +1,8 @@
-//! `completions` and `man`: print what is shipped with the binary.
+//! `completions` and `man`: print what is embedded in the binary.
 
-use super::{Context, Exit};
 use crate::assets;
 use crate::cli::{CompletionsArgs, ManArgs};
+use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::suggest::nearest_names;
 
@@ -23,17 +23,17 @@ pub fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
     let Some(page) = assets::man_page(&name) else {
         let names: Vec<&str> =
             assets::MAN_PAGES.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
-        let failure = Failure::new(ErrorKind::Usage, format!("there is no command '{}'", args.command.join(" ")));
+        let failure = Failure::new(ErrorKind::Usage, format!("unknown command '{}'", args.command.join(" ")));
         let nearest = nearest_names(&name, names.iter().copied());
         return Err(match nearest.first() {
-            Some(nearest) => failure.hint(format!("did you mean: mcpipe man {}", nearest.replace('-', " "))),
+            Some(nearest) => failure.hint(format!("did you mean mcpipe man {}?", nearest.replace('-', " "))),
             None => failure.hint(format!("the commands are {}", names.join(", "))),
         });
     };
     print_asset(context, page)
 }
 
-/// Prints a text that is shipped; with `--json` as a JSON string, so that a filter has something to go over.
+/// Prints an embedded text; with `--json` as a JSON string, for `--jq`.
 fn print_asset(context: &Context, text: &str) -> Result<Exit> {
     if context.ui.is_json() {
         context.ui.print_json_value(&text.into())

@@ -1,11 +1,9 @@
 //! How commands come by credentials: the settings of a target, the store, and the person at the terminal.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Context;
 use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::jwt::SigningAlgorithm;
@@ -16,6 +14,7 @@ use crate::auth::{
 use crate::browser;
 use crate::cli::LoginWhen;
 use crate::commands::client_features;
+use crate::commands::context::Context;
 use crate::env::{self, Environment};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
@@ -25,10 +24,6 @@ use crate::target::Target;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 use url::Url;
-
-/// The stores of a run, by choice; opened when they are first asked for.
-#[derive(Default)]
-pub struct CredentialStores(Mutex<HashMap<String, Arc<dyn CredentialStore>>>);
 
 /// How a target's credentials are to be treated.
 #[derive(Clone, Debug)]

@@ -1,20 +1,20 @@
-//! What a server reports while it works: progress on the progress line, logs as lines, all of it as events.
+//! A server's notifications: progress on the progress line, logs as lines, and all of them as events.
 
 use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Context;
 use crate::cli::LogLevel;
+use crate::commands::context::Context;
 use crate::error::Result;
 use crate::output::{Progress, Ui};
 use crate::session::client_handler::SessionObserver;
 
-/// Who is told of a session's notifications; nobody where nothing is shown anyway.
+/// The observer of a session's notifications; `None` if nothing would be shown.
 ///
 /// # Errors
-/// When the file of `--events` cannot be made.
+/// When the file of `--events` cannot be created.
 pub fn notification_observer(
     context: &Context,
     progress: Option<Arc<Progress>>,
@@ -44,8 +44,8 @@ impl SessionObserver for NotificationReporter {
         }
     }
 
-    /// Logs that were asked for are lines wherever stderr goes. Others are shown at a terminal only: as lines
-    /// where they warn, else for a moment on the progress line.
+    /// With `--log-level`, logs of that level are lines on stderr. Without, they are shown only at a terminal: warnings
+    /// as lines, others briefly on the progress line.
     fn log(&self, level: &str, logger: Option<&str>, data: &Value) {
         let severity = LogLevel::from_name(level);
         let as_line = match self.log_level {

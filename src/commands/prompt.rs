@@ -1,13 +1,16 @@
-//! `prompt`: one prompt with its arguments, or how an argument may go on.
+//! `prompt`: one prompt with its arguments, or completions of an argument.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{ArgumentFiles, Context, Exit, list};
 use crate::args::ArgumentReader;
-use crate::cli::PromptArgs;
+use crate::cli::{ApiFormat, PromptArgs};
 use crate::commands::argument_completion::CompletionQuery;
-use crate::commands::model_formats;
+use crate::commands::argument_files::ArgumentFiles;
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{self, ListFilter};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::models::{ModelApi, prompts};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::session::era::Operation;
@@ -18,7 +21,7 @@ use crate::util::suggest::nearest_names;
 /// Gets a prompt.
 ///
 /// # Errors
-/// When it cannot be had.
+/// When it cannot be fetched.
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
     let ResolvedTarget { target, rest: words } =
@@ -32,7 +35,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         }
         let session = context.session(target, None)?;
         let listed = async |session: &Session| {
-            list::print_kinds(context, session, &[ListKind::Prompts], list::ListFilter::default()).await
+            lists::print_kinds(context, session, &[ListKind::Prompts], ListFilter::default()).await
         };
         return progress.show_during(context.with_session(session, listed)).await;
     };
@@ -50,11 +53,12 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 Err(failure) => return Err(explain_failure(session, name, &arguments, failure).await),
             };
             warn_unknown_arguments(context, session, name, &arguments);
-            if let Some(form) = args.form {
-                return model_formats::print_prompt_messages(context, &result, form);
+            match args.form {
+                Some(form) => print_prompt_messages(context, &result, form)?,
+                None if context.ui.is_json() => context.ui.print_raw_json(&result)?,
+                None => context.ui.print_prompt(&result)?,
             }
-            if context.ui.is_json() { context.ui.print_raw_json(&result) } else { context.ui.print_prompt(&result) }?;
-            Ok(Exit::Done)
+            session.take_declined().map_or(Ok(Exit::Done), Err)
         })
         .await
 }
@@ -75,15 +79,13 @@ fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
     for word in words {
         let usage = |message: String| Failure::new(ErrorKind::Usage, message);
         let Some((name, value)) = word.split_once('=') else {
-            return Err(usage(format!("'{word}' is no argument")).hint(format!("write it as name=value: {word}=…")));
+            return Err(usage(format!("invalid argument '{word}'")).hint(format!("write it as name=value: {word}=…")));
         };
         if let Some(name) = name.strip_suffix(':') {
-            return Err(usage(format!("'{name}' is given as JSON, and a prompt's arguments are always strings")).hint(
-                format!(
-                    "write it as name=value: {}",
-                    format_args!("{}={}", crate::util::quoting::quote(name), crate::util::quoting::quote(value))
-                ),
-            ));
+            return Err(usage(format!("{name}: a prompt's arguments are strings, not JSON")).hint(format!(
+                "write it as name=value: {}",
+                format_args!("{}={}", crate::util::quoting::quote(name), crate::util::quoting::quote(value))
+            )));
         }
         let text = match value.strip_prefix('@') {
             Some(literal) if literal.starts_with('@') => literal.to_owned(),
@@ -101,7 +103,7 @@ fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
     Ok(all)
 }
 
-/// A prompt that is not there, or that misses an argument, is explained from the list of prompts.
+/// Explains an unknown prompt or a missing argument from the list of prompts.
 async fn explain_failure(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
     let Some(error) = &failure.details().rpc else { return failure };
     let about_all = error.code == code::METHOD_NOT_FOUND && failure.details().hint.is_some();
@@ -116,26 +118,26 @@ async fn explain_failure(session: &Session, name: &str, given: &Map<String, Valu
         let nearest = nearest_names(name, entries.iter().map(|entry| entry.name()));
         return failure.hint(match nearest.first() {
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("see the prompts: {}", session.target().command_line("prompt", &[])),
+            None => format!("list the prompts: {}", session.target().command_line("prompt", &[])),
         });
     };
     argument_problems(&prompt, given).into_iter().fold(failure, Failure::cause)
 }
 
-/// Warns of arguments that do not fit what a remembered list says of the prompt: some servers fill in `undefined` where
-/// others refuse.
+/// Warns of arguments that do not match the cached list of prompts: some servers substitute `undefined` for a missing
+/// argument instead of failing.
 ///
-/// Nothing is asked for where the list is not at hand, and nothing is refused: the server has the last word.
+/// Nothing is requested if the list is not cached, and nothing is refused: the server decides.
 fn warn_unknown_arguments(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) {
     let listing = session.cached_list(ListKind::Prompts);
-    // A prompt that declares no arguments at all may just not say which it takes.
+    // A prompt without any declared arguments may accept some all the same.
     let prompt = listing.and_then(|listing| listing.find(name)).filter(|it| it.value().get("arguments").is_some());
     for misfit in prompt.iter().flat_map(|prompt| argument_problems(prompt, given)) {
         context.ui.warn(&format!("{name}: {misfit}"));
     }
 }
 
-/// What is wrong with the arguments of a prompt: those that are missing, and those that it does not declare.
+/// The problems of a prompt's arguments: missing ones, and undeclared ones.
 fn argument_problems(prompt: &ListItem, given: &Map<String, Value>) -> Vec<String> {
     let known: Vec<(&str, bool)> = prompt
         .value()
@@ -154,4 +156,17 @@ fn argument_problems(prompt: &ListItem, given: &Map<String, Value>) -> Vec<Strin
         });
     }
     wrong
+}
+
+/// Prints the messages of a prompt.
+fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) -> Result<()> {
+    let api = match form {
+        ApiFormat::Anthropic => ModelApi::Anthropic,
+        ApiFormat::Openai => ModelApi::OpenAiChat,
+        ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
+        ApiFormat::Gemini => ModelApi::Gemini,
+    };
+    let messages = prompts::prompt_messages(api, result)
+        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's answer to prompts/get has no messages"))?;
+    context.ui.print_json_value(&messages)
 }

@@ -1,22 +1,22 @@
-//! What a target shows to its server, or to a proxy, as a credential: kept out of everything that is printed, also
-//! where the other side repeats it.
+//! The credentials that a target sends to its server or to a proxy: redacted in everything that is printed, also if the
+//! other side repeats them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::env;
 use crate::target::Target;
 use crate::transport::Endpoint;
 use crate::util::secret_names::{is_secret_name, is_secret_parameter, looks_secret};
 
-/// What is shorter may stand in any message, and is no secret worth the name.
+/// Shorter values may appear in any message by chance.
 const MIN_SECRET_LENGTH: usize = 6;
 
 impl Context {
-    /// Never shows the credentials that are configured for this target.
+    /// Redacts the credentials that are configured for this target.
     pub(super) fn redact_credentials(&self, target: &Target) {
         let endpoint = match &target.endpoint {
             Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
@@ -45,13 +45,13 @@ impl Context {
         }
     }
 
-    /// What stands behind a secret's name in the words of a command line (`--name value`, `--name=value`, `NAME=value`,
-    /// `Name: value`), and what is secret in a URL there.
+    /// The value after a secret's name in the arguments of a command line (`--name value`, `--name=value`, `NAME=value`,
+    /// `Name: value`), and secrets in URLs there.
     fn redact_in_arguments(&self, args: &[String]) {
         let mut named = None;
         for arg in args {
             match named.take() {
-                // An option that was given no value.
+                // Unless the option has no value.
                 Some(name) if !arg.starts_with("--") => self.redact_named(name, arg),
                 _ => self.redact_in_argument(arg),
             }
@@ -60,7 +60,7 @@ impl Context {
     }
 
     fn redact_in_argument(&self, arg: &str) {
-        // An option may hold a pair itself: `--env=API_KEY=value`, `--header=X-Api-Key: value`.
+        // An option may contain a pair: `--env=API_KEY=value`, `--header=X-Api-Key: value`.
         let mut rest = arg;
         while let Some((name, value)) = rest.split_once(['=', ':']) {
             if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+')) {
@@ -76,7 +76,7 @@ impl Context {
         }
     }
 
-    /// A URL of any kind. Only on the web is a user without a password a token.
+    /// A URL of any scheme. Only with http(s) is a user without a password a token.
     fn redact_in_any_url(&self, mut url: Url) {
         if url.password().is_none() && !matches!(url.scheme(), "http" | "https") {
             let _ = url.set_username("");
@@ -92,7 +92,7 @@ impl Context {
         }
     }
 
-    /// What follows the scheme; of a user and a password the latter by itself as well.
+    /// The part after the scheme; of user and password also the password alone.
     fn redact_authorization(&self, scheme: &str, rest: &str) {
         self.redact_text(rest);
         if scheme.eq_ignore_ascii_case("basic")
@@ -102,7 +102,7 @@ impl Context {
         }
     }
 
-    /// A value as a whole, without a word before it, and in its parts, where it is a line of cookies.
+    /// The whole value, the part after its first word, and the values of cookies.
     fn redact_value(&self, value: &str) {
         self.redact_text(value);
         if let Some((_, rest)) = value.trim().split_once(' ') {
@@ -118,7 +118,7 @@ impl Context {
         }
     }
 
-    /// User and password, in the form in which they are sent as well, and the values of secret parameters.
+    /// User and password, also in the encoded form in which they are sent, and the values of secret parameters.
     fn redact_in_url(&self, url: &Url) {
         let (user, password) = (percent_decoded(url.username()), url.password().map(percent_decoded));
         if let Some(secret) = url.password().or_else(|| Some(url.username()).filter(|user| !user.is_empty())) {

@@ -1,21 +1,20 @@
 //! The values of `${keychain:NAME}` and `${command:LINE}`: fetched when an entry that is used refers to them, once
 //! a run, within a time, and never shown.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use url::Url;
 
-use super::Context;
 use crate::auth::store::{CredentialStore, named_secrets};
+use crate::commands::context::Context;
+use crate::commands::timeouts::effective_timeout;
 use crate::config::settings::Defaults;
 use crate::config::value::secrets::{SecretError, SecretReference, SecretRequest, SecretResult, Secrets};
 use crate::env::Environment;
@@ -42,10 +41,6 @@ const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 const MAX_SECRET_LENGTH: usize = 64 * 1024;
 /// How much is read of what a command says on standard error.
 const MAX_STDERR_LENGTH: u64 = 64 * 1024;
-
-/// What was fetched in this run: each secret once, however many refer to it.
-#[derive(Default)]
-pub struct SecretCache(Mutex<HashMap<SecretRequest, Arc<OnceCell<SecretResult>>>>);
 
 impl Context {
     /// Reads entries, fetches the secrets that were wanted, and reads again until none is. `defaults` says where
@@ -124,7 +119,7 @@ impl Context {
     ) -> SecretResult {
         let person = self.ui.terminal().is_interactive() && !self.global.no_input;
         let usual = if person { INTERACTIVE_COMMAND_TIMEOUT } else { COMMAND_TIMEOUT };
-        let patience = super::effective_timeout(self.global.connect_timeout, configured, usual);
+        let patience = effective_timeout(self.global.connect_timeout, configured, usual);
         let words = split_command(line, &self.env)?;
         let mut running = std::pin::pin!(run_command(&words, request, &self.env, person));
         let first = if person { NOTICE_DELAY.min(patience.unwrap_or(NOTICE_DELAY)) } else { Duration::ZERO };

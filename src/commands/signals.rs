@@ -1,7 +1,7 @@
-//! Signals: the first is the wish to stop, the second ends everything at once.
+//! Signals: the first requests a stop, the second ends everything at once.
 //!
-//! They are heard on the thread that does everything else. Where that one may be stuck, in a read of standard input,
-//! a filter that never ends or a write that nobody takes, a thread of its own [stands in](stand_in) for it.
+//! They are handled on the thread that does everything else. While that one may block (a read of standard input, a
+//! filter that never ends, a write that is never taken), [another thread](spawn_signal_thread) handles them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::interrupt::{self, Interrupt};
 use crate::output::Ui;
 use crate::transport::process;
 
-/// Who has not heard a signal for so long is stuck.
+/// A thread that has not handled a signal within this time is blocked.
 const SIGNAL_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Turns the first signal into the wish to stop; the second ends everything at once.
+/// Turns the first signal into a request to stop; the second ends everything at once.
 pub async fn listen(interrupt: Interrupt) {
     loop {
         let class = next_signal().await;
@@ -25,8 +25,8 @@ pub async fn listen(interrupt: Interrupt) {
     }
 }
 
-/// From now on, signals are heard though this thread may be stuck wherever it says so beforehand
-/// ([`interrupt::may_stall`]): what did not stop then is ended.
+/// From now on, signals are also handled while this thread is blocked, if it announces that with
+/// [`interrupt::enter_blocking`]: if it does not stop in time, the process ends.
 pub fn spawn_signal_thread(ui: &Arc<Ui>, interrupt: &Interrupt) {
     let (ui, interrupt, started) = (Arc::clone(ui), interrupt.clone(), OnceLock::new());
     interrupt::on_blocking(move || {
@@ -38,7 +38,7 @@ pub fn spawn_signal_thread(ui: &Arc<Ui>, interrupt: &Interrupt) {
 }
 
 fn handle_signals(ui: &Arc<Ui>, interrupt: &Interrupt) {
-    // Without a runtime of our own nobody stands in: it is as if there were no stuck thread.
+    // Without a runtime this thread cannot help.
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     loop {
         let raised = interrupt.raised_failure().is_some();
@@ -50,7 +50,7 @@ fn handle_signals(ui: &Arc<Ui>, interrupt: &Interrupt) {
         if interrupt.raised_failure().is_none() {
             interrupt.raise(class);
             let (ui, interrupt) = (Arc::clone(ui), interrupt.clone());
-            // Standard error may be what everything is stuck in.
+            // The write to standard error may be what blocks.
             std::thread::spawn(move || {
                 interrupt.raised_failure().iter().for_each(|failure| ui.report_failure(failure))
             });
@@ -60,10 +60,10 @@ fn handle_signals(ui: &Arc<Ui>, interrupt: &Interrupt) {
     }
 }
 
-/// Ends this process and every child without waiting for anything.
+/// Ends this process and every child without waiting.
 fn exit_now(class: ErrorKind) -> ! {
     process::kill_all();
-    #[expect(clippy::exit, reason = "nothing is awaited any more")]
+    #[expect(clippy::exit, reason = "the second signal ends everything at once")]
     std::process::exit(i32::from(class.exit_code()));
 }
 
@@ -82,7 +82,7 @@ async fn next_signal() -> ErrorKind {
     }
 }
 
-/// `^C`, `^Break`, and the end of the window or of the session.
+/// Ctrl-C, Ctrl-Break, and the end of the window or of the session.
 #[cfg(windows)]
 async fn next_signal() -> ErrorKind {
     use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown};
@@ -92,11 +92,11 @@ async fn next_signal() -> ErrorKind {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = interrupt.recv() => Class::Interrupted,
-        _ = pause.recv() => Class::Interrupted,
-        _ = close.recv() => Class::Terminated,
-        _ = logoff.recv() => Class::Terminated,
-        _ = shutdown.recv() => Class::Terminated,
+        _ = interrupt.recv() => ErrorKind::Interrupted,
+        _ = pause.recv() => ErrorKind::Interrupted,
+        _ = close.recv() => ErrorKind::Terminated,
+        _ = logoff.recv() => ErrorKind::Terminated,
+        _ = shutdown.recv() => ErrorKind::Terminated,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A server's tools as the commands see them: policy applied, broken header annotations left out.
+//! A server's tools as the commands see them: policy applied, without tools whose header annotations are invalid.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 
-use super::Context;
+use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::collect_header_params;
@@ -15,9 +15,9 @@ use crate::target::Target;
 use crate::transport::Endpoint;
 use crate::util::suggest::nearest_names;
 
-/// The tools that may be seen, and why others are left out.
+/// The tools that may be used, and why others may not.
 pub struct ToolList {
-    /// Those that may be used, in the server's order.
+    /// The usable tools, in the server's order.
     pub entries: Vec<ListItem>,
     /// Names of tools with invalid `x-mcp-header` annotations, and what is wrong with each (`HTM-06`).
     pub invalid: BTreeMap<String, String>,
@@ -25,10 +25,8 @@ pub struct ToolList {
     pub hidden: Vec<String>,
     /// Whether the server offers tools at all.
     pub is_offered: bool,
-    /// Whether the list came from memory.
+    /// Whether the list comes from the cache.
     pub is_cached: bool,
-    /// The options by which the server could have been offered more than it was.
-    pub undeclared_capabilities: Vec<&'static str>,
 }
 
 impl ToolList {
@@ -38,9 +36,10 @@ impl ToolList {
         self.entries.iter().find(|entry| entry.name() == name)
     }
 
-    /// Why this tool cannot be used: hidden, invalid, or not there, with the nearest names.
+    /// Why this tool cannot be used: hidden, invalid, or not listed, with the nearest names.
     #[must_use]
-    pub fn unavailable_tool(&self, target: &Target, name: &str) -> Failure {
+    pub fn unavailable_tool(&self, session: &Session, name: &str) -> Failure {
+        let target = session.target();
         if self.hidden.iter().any(|hidden| hidden == name) {
             return denied_by_policy(target, name);
         }
@@ -52,23 +51,24 @@ impl ToolList {
             return Failure::new(ErrorKind::Failed, "the server offers no tools");
         }
         let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
-        let nearest = nearest_names(name, self.entries.iter().map(ListItem::name));
-        let hint = match nearest.as_slice() {
-            [] => format!("see its tools: {}", target.command_line("list", &[])),
-            nearest => format!("did you mean {}?", nearest.join(" or ")),
-        };
-        // Whom nobody can ask is not shown what would ask, though it was seen at a terminal. There, a slip is a slip.
-        let asks = nearest.is_empty() || self.undeclared_capabilities.contains(&"--elicit");
-        if !asks || self.undeclared_capabilities.is_empty() {
-            return failure.hint(hint);
+        let options = session.unused_capability_options().join(" or ");
+        if !options.is_empty() && session.lists_tool_for_other_capabilities(name) {
+            return failure
+                .cause("it lists the tool only for clients that can answer its requests for input")
+                .hint(format!("add {options}, or run it at a terminal"));
         }
-        let options = self.undeclared_capabilities.join(" or ");
-        failure.hint(format!("{hint} (some servers show a tool only to a client that offers {options})"))
+        match nearest_names(name, self.entries.iter().map(ListItem::name)).as_slice() {
+            [] if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
+            [] => failure.hint(format!(
+                "list its tools: {} (some servers show a tool only to clients that offer {options})",
+                target.command_line("list", &[])
+            )),
+            nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
+        }
     }
 }
 
-/// The tools of one server for as long as a command runs, whoever asks for them: listed once, and again where
-/// that may help.
+/// The tools of one server during a command: listed once, and again only if the list may be stale.
 #[derive(Default)]
 pub struct ToolCache {
     tools: Mutex<Option<Result<Rc<ToolList>>>>,
@@ -76,10 +76,10 @@ pub struct ToolCache {
 }
 
 impl ToolCache {
-    /// The tools, from memory where that will do. A list that cannot be had is not asked for again.
+    /// The tools, from the cache on disk if they are fresh there. A list that failed is not requested again.
     ///
     /// # Errors
-    /// When the list cannot be had.
+    /// When the list cannot be fetched.
     pub async fn get(&self, context: &Context, session: &Session) -> Result<Rc<ToolList>> {
         let mut held = self.tools.lock().await;
         if let Some(tools) = &*held {
@@ -90,10 +90,10 @@ impl ToolCache {
         loaded
     }
 
-    /// What the server says now, for somebody whom `seen` did not help; `None` where that cannot be news.
+    /// The current list, if `seen` may be stale; else `None`.
     ///
     /// # Errors
-    /// When the list cannot be had.
+    /// When the list cannot be fetched.
     pub async fn refresh_if_stale(
         &self,
         context: &Context,
@@ -114,10 +114,10 @@ impl ToolCache {
         Ok(Some(fresh))
     }
 
-    /// What the server says now.
+    /// The current list.
     ///
     /// # Errors
-    /// When the list cannot be had.
+    /// When the list cannot be fetched.
     pub async fn reload(&self, context: &Context, session: &Session) -> Result<Rc<ToolList>> {
         let mut held = self.tools.lock().await;
         let fresh = Rc::new(fetch_tools(context, session, CachePolicy::Bypass).await?);
@@ -125,15 +125,15 @@ impl ToolCache {
         Ok(fresh)
     }
 
-    /// Connects, where no list was asked for: many calls at once must not be what finds out that a remembered
-    /// era is wrong, and what cannot be reached is not tried again by each.
+    /// Connects if nothing was requested yet: concurrent calls must not be what discovers that the cached era is wrong,
+    /// nor each try again to reach an unreachable server.
     ///
     /// # Errors
     /// When the server cannot be reached.
     pub async fn ensure_connected(&self, session: &Session) -> Result<()> {
         let connect = async || {
             let asked = session.session_info().await;
-            // A server that cannot say who it is may still take calls.
+            // A server that fails to identify itself may still accept calls.
             if session.connection_info().await.is_some() { None } else { asked.err() }
         };
         self.connected.get_or_init(connect).await.clone().map_or(Ok(()), Err)
@@ -144,13 +144,13 @@ impl ToolCache {
 #[must_use]
 pub fn denied_by_policy(target: &Target, name: &str) -> Failure {
     Failure::new(ErrorKind::Refused, format!("the configuration does not allow the tool '{name}'"))
-        .hint(format!("see allow_tools and deny_tools: {}", target.config_command_line("get")))
+        .hint(format!("show allow_tools and deny_tools: {}", target.config_command_line("get")))
 }
 
 /// Lists the tools of a server and applies policy and the rules for header annotations.
 ///
 /// # Errors
-/// When the list cannot be had.
+/// When the list cannot be fetched.
 pub async fn fetch_tools(context: &Context, session: &Session, from: CachePolicy) -> Result<ToolList> {
     let listing = session.list(ListKind::Tools, from).await?;
     Ok(apply_policy(context, session, &listing).await)
@@ -166,7 +166,6 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         hidden: Vec::new(),
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
-        undeclared_capabilities: session.unused_capability_options(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {
@@ -175,7 +174,7 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         }
         if checks_headers && let Err(invalid) = collect_header_params(entry.value()) {
             if !listing.is_cached {
-                context.ui.warn(&format!("left out the tool '{}': {invalid}", entry.name()));
+                context.ui.warn(&format!("ignoring the tool '{}': {invalid}", entry.name()));
             }
             tools.invalid.insert(entry.name().to_owned(), invalid.to_string());
             continue;
@@ -185,7 +184,7 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
     tools
 }
 
-/// Whether a tool is meant for the server's own app (MCP Apps), not for those who see the list.
+/// Whether a tool is meant only for the server's own app UI (MCP Apps).
 #[must_use]
 pub fn is_app_only(tool: &ListItem) -> bool {
     let visibility = tool.value().pointer("/_meta/ui/visibility").and_then(Value::as_array);

@@ -154,6 +154,14 @@ impl Ui {
         self.print_line(view.example)
     }
 
+    /// A heading at the beginning of the output.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn print_first_heading(&self, heading: &str) -> Result<()> {
+        self.write_line(&self.paint(Style::BOLD, heading))
+    }
+
     /// A blank line and a heading.
     ///
     /// # Errors

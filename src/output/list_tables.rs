@@ -45,15 +45,22 @@ pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>)
     })
 }
 
-/// Resource templates: URI template, name, MIME type, description.
+/// Resource templates: the columns of resources; a template has no size.
 #[must_use]
 pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
-    let columns = [name_column("URI TEMPLATE"), Column::new("NAME"), Column::new("TYPE"), description_column()];
+    let columns = [
+        name_column("URI TEMPLATE"),
+        Column::new("NAME"),
+        Column::new("TYPE"),
+        Column::new("SIZE"),
+        description_column(),
+    ];
     entries_table(columns, templates, |template| {
         vec![
             name_cell(template.uri()),
             template.name().into(),
             template.string_member("mimeType").unwrap_or_default().into(),
+            Cell::default(),
             description_cell(template),
         ]
     })
@@ -312,7 +319,7 @@ mod tests {
             )
         );
         let template = entry(r#"{"uriTemplate":"demo://{id}","name":"T"}"#);
-        assert_eq!(shown(&templates_table([(None, &template)])).0, "demo://{id}\tT\t-\t-\n");
+        assert_eq!(shown(&templates_table([(None, &template)])).0, "demo://{id}\tT\t-\t-\t-\n");
         let prompt = entry(r#"{"name":"p","arguments":[{"name":"a","required":true},{"name":"b"},5]}"#);
         assert_eq!(shown(&prompts_table([(None, &prompt)])).0, "p\t-\ta, b?\n");
     }

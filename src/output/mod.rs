@@ -51,9 +51,9 @@ pub use trace::rfc3339 as time;
 /// What the user asked of the output.
 #[derive(Clone, Debug, Default)]
 pub struct UiOptions {
-    /// `--json`, or `--jq`, which implies it.
+    /// `--json`: results and messages are JSON.
     pub json: bool,
-    /// `--jq`.
+    /// `--jq`: results are JSON and filtered, messages stay text.
     pub jq: Option<Arc<jq::JqFilter>>,
     /// `--quiet`: neither notes nor warnings.
     pub quiet: bool,
@@ -119,10 +119,10 @@ impl Ui {
         &self.terminal
     }
 
-    /// Whether `--json` was given, or `--jq`, which implies it.
+    /// Whether results are JSON: with `--json`, and with `--jq`, which filters them.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        self.options.json
+        self.options.json || self.options.jq.is_some()
     }
 
     /// Whether documents are filtered (`--jq`).

@@ -341,7 +341,7 @@ mod tests {
         // With --json the result goes to standard output as it came, and only the files are written.
         let image =
             raw(r#"{"content":[{"type":"text","text":"t"},{"type":"image","data":"AA","mimeType":"image/png"}]}"#);
-        assert_eq!(save_blocks(&image, directory.path()).unwrap(), [path("image-1-2.png")]);
+        assert_eq!(save_blocks(&image, directory.path()).unwrap(), [path("image-2.png")]);
     }
 
     #[test]

@@ -76,50 +76,49 @@ impl FileSaver {
         Ok(FileSaver { directory: directory.to_owned(), unnamed_counts: HashMap::new() })
     }
 
-    /// Writes one file and says where. A file that exists is left alone: `-2` and so on is added to the name.
+    /// Writes one file and returns its path. An existing file is left alone: `logo.png` becomes `logo-2.png`, and what
+    /// has no name is numbered from the first free number on.
     ///
     /// # Errors
-    /// When the file cannot be made or written.
+    /// When the file cannot be created or written.
     pub fn save(&mut self, naming: FileNaming<'_>, bytes: &[u8]) -> Result<PathBuf> {
-        let name = self.file_name(naming);
-        let (stem, ending) = split_extension(&name);
-        for number in 1..=MAX_NUMBERED_NAMES {
-            let name = if number == 1 { name.clone() } else { format!("{stem}-{number}{ending}") };
-            let path = self.directory.join(name);
-            // `create_new` follows no link and takes over no file, whoever made it meanwhile.
+        let given = given_name(naming);
+        let (stem, ending) = given.as_deref().map_or((naming.kind, ""), split_extension);
+        let ending = match (ending, naming.mime.and_then(extension_for), &given) {
+            ("", Some(known), _) => format!(".{known}"),
+            ("", None, None) => ".bin".to_owned(),
+            (own, _, _) => own.to_owned(),
+        };
+        let first = if given.is_some() { 1 } else { self.unnamed_counts.get(stem).map_or(1, |last| last + 1) };
+        let mut path = self.directory.clone();
+        for number in first..first + MAX_NUMBERED_NAMES {
+            let plain = number == 1 && given.is_some();
+            let name = if plain { format!("{stem}{ending}") } else { format!("{stem}-{number}{ending}") };
+            path = self.directory.join(name);
+            // `create_new` follows no link and replaces no file, whoever created it in the meantime.
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
-                    return match file.write_all(bytes) {
-                        Ok(()) => Ok(path),
-                        Err(error) => {
-                            let _ = fs::remove_file(&path);
-                            Err(file_write_failure(&path, &error))
-                        }
-                    };
+                    if let Err(error) = file.write_all(bytes) {
+                        let _ = fs::remove_file(&path);
+                        return Err(file_write_failure(&path, &error));
+                    }
+                    if given.is_none() {
+                        self.unnamed_counts.insert(stem.to_owned(), number);
+                    }
+                    return Ok(path);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(create_failure(&path, &error)),
             }
         }
-        Err(create_failure(&self.directory.join(&name), &io::ErrorKind::AlreadyExists.into()))
+        Err(create_failure(&path, &io::ErrorKind::AlreadyExists.into()))
     }
+}
 
-    fn file_name(&mut self, naming: FileNaming<'_>) -> String {
-        let given = naming
-            .name
-            .and_then(safe_name)
-            .or_else(|| naming.uri.and_then(last_segment).and_then(|name| safe_name(&name)));
-        let ending = naming.mime.and_then(extension_for);
-        match given {
-            Some(name) if split_extension(&name).1.is_empty() => format!("{name}{}", dotted_extension(ending)),
-            Some(name) => name,
-            None => {
-                let number = self.unnamed_counts.entry(naming.kind.to_owned()).or_default();
-                *number += 1;
-                format!("{}-{number}{}", naming.kind, dotted_extension(Some(ending.unwrap_or("bin"))))
-            }
-        }
-    }
+/// The name that the server gave, else the last segment of the URI, if it can be a file name.
+fn given_name(naming: FileNaming<'_>) -> Option<String> {
+    let from_uri = || naming.uri.and_then(last_segment).and_then(|name| safe_name(&name));
+    naming.name.and_then(safe_name).or_else(from_uri)
 }
 
 /// Makes sure that files can be made in a directory, before anything is done whose results go there.
@@ -186,10 +185,6 @@ fn file_write_failure(path: &Path, error: &std::io::Error) -> Failure {
 /// The usual file ending for a MIME type, without the dot.
 fn extension_for(mime: &str) -> Option<&'static str> {
     mime2ext::mime2ext(mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-}
-
-fn dotted_extension(ending: Option<&str>) -> String {
-    ending.map_or(String::new(), |ending| format!(".{ending}"))
 }
 
 /// Stem and ending; the ending has its dot, or is empty.

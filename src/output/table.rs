@@ -145,6 +145,20 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// How many columns there are.
+    #[must_use]
+    pub fn column_count(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Adds empty columns up to `count`, so that the lines of several tables in a pipe have the same number of fields.
+    pub fn pad_columns(&mut self, count: usize) {
+        for row in &mut self.rows {
+            row.resize_with(row.len().max(count), Cell::default);
+        }
+        self.columns.resize_with(self.columns.len().max(count), || Column::new(""));
+    }
+
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::era::Operation;
 use super::{Connection, Session};
 use crate::error::{ErrorKind, Failure};
+use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{extension, method};
 use crate::target::Target;
 
@@ -48,15 +49,22 @@ impl Session {
         (!reads_skills).then(|| self.not_offered_failure(what).hint(list_hint(&self.target)))
     }
 
-    /// The options by which a server could be offered more than it is.
+    /// The options that would declare more capabilities to the server.
     #[must_use]
     pub fn unused_capability_options(&self) -> Vec<&'static str> {
         let abilities = &self.client_handler.capabilities;
         let all = [
-            (abilities.elicitation.is_none(), "--elicit"),
-            (abilities.sampling.is_none(), "--sampling-command"),
-            (abilities.roots.is_empty(), "--root"),
+            (abilities.declares_elicitation(), "--elicit"),
+            (abilities.declares_sampling(), "--sampling-command"),
+            (abilities.declares_roots(), "--root"),
         ];
-        all.into_iter().filter_map(|(missing, option)| missing.then_some(option)).collect()
+        all.into_iter().filter_map(|(declared, option)| (!declared).then_some(option)).collect()
+    }
+
+    /// Whether the server listed this tool when other capabilities were declared.
+    #[must_use]
+    pub fn lists_tool_for_other_capabilities(&self, name: &str) -> bool {
+        let others = self.cache.lists_for_other_capabilities(ListKind::Tools);
+        others.iter().flatten().any(|tool| ListItem::new(tool).name() == name)
     }
 }

@@ -112,6 +112,39 @@ pub struct ClientCapabilities {
     pub observer: Option<Arc<dyn SessionObserver>>,
     /// The least level of logs to ask for; nothing is asked for where `None`.
     pub log_level: Option<&'static str>,
+    /// Declare roots, sampling and elicitation although nobody answers them. For sessions that only list: servers show
+    /// tools by what a client declares.
+    pub declares_all: bool,
+}
+
+impl ClientCapabilities {
+    pub(crate) fn declares_roots(&self) -> bool {
+        self.declares_all || !self.roots.is_empty()
+    }
+
+    pub(crate) fn declares_sampling(&self) -> bool {
+        self.declares_all || self.sampling.is_some()
+    }
+
+    pub(crate) fn declares_elicitation(&self) -> bool {
+        self.declares_all || self.elicitation.is_some()
+    }
+
+    pub(crate) fn declares_pages(&self) -> bool {
+        self.declares_all || self.elicitation.as_ref().is_some_and(|inputs| inputs.is_interactive())
+    }
+
+    /// The declared capabilities in a few letters, for the names of cached lists.
+    pub(crate) fn key(&self) -> String {
+        let all = [
+            (self.declares_elicitation(), 'e'),
+            (self.declares_pages(), 'u'),
+            (self.declares_sampling(), 's'),
+            (self.declares_roots(), 'r'),
+        ];
+        let declared: String = all.into_iter().filter_map(|(yes, letter)| yes.then_some(letter)).collect();
+        if declared.is_empty() { "0".to_owned() } else { declared }
+    }
 }
 
 /// Our side of one connection.
@@ -153,20 +186,18 @@ impl ClientHandler {
     #[must_use]
     pub fn declared_capabilities(&self, revision: Revision) -> Value {
         let mut all = Map::new();
-        if !self.capabilities.roots.is_empty() {
+        if self.capabilities.declares_roots() {
             all.insert("roots".into(), json!({}));
         }
-        if self.capabilities.sampling.is_some() {
+        if self.capabilities.declares_sampling() {
             all.insert("sampling".into(), json!({}));
         }
-        if let Some(inputs) = &self.capabilities.elicitation
-            && revision >= Revision::V2025_06_18
-        {
+        if self.capabilities.declares_elicitation() && revision >= Revision::V2025_06_18 {
             let mut modes = Map::new();
             // In 2025-06-18 there is one mode and no name for it.
             if revision > Revision::V2025_06_18 {
                 modes.insert("form".into(), json!({}));
-                if inputs.is_interactive() {
+                if self.capabilities.declares_pages() {
                     modes.insert("url".into(), json!({}));
                 }
             }

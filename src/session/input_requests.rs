@@ -84,6 +84,17 @@ fn undeclared_method(name: &str) -> InputError {
     InputError::Rejected { code: code::METHOD_NOT_FOUND, message: format!("{name} is not supported"), failure }
 }
 
+/// Sampling that was declared for the sake of a list alone (2026-07-28, client/sampling: a rejection by the user).
+fn declined_sampling() -> InputError {
+    const REJECTED_BY_USER: i64 = -1;
+    let message = "sampling was rejected";
+    InputError::Rejected {
+        code: REJECTED_BY_USER,
+        message: message.to_owned(),
+        failure: Failure::new(ErrorKind::Refused, message),
+    }
+}
+
 /// A question that is broken (`class` protocol), or in a mode that was not declared.
 fn invalid_params(failure: Failure) -> InputError {
     InputError::Rejected { code: code::INVALID_PARAMS, message: failure.to_string(), failure }
@@ -106,13 +117,15 @@ impl ClientHandler {
     ) -> Result<Value, InputError> {
         let abilities = &self.capabilities;
         match name {
-            method::ROOTS_LIST if !abilities.roots.is_empty() => Ok(self.roots_result()),
+            method::ROOTS_LIST if abilities.declares_roots() => Ok(self.roots_result()),
             method::ELICITATION_CREATE => match &abilities.elicitation {
                 Some(inputs) => self.elicit(&**inputs, params, questions).await.map(|answer| answer.to_result()),
+                None if abilities.declares_all => Ok(ElicitationAnswer::Cancel.to_result()),
                 None => Err(undeclared_method(name)),
             },
             method::SAMPLING_CREATE_MESSAGE => match &abilities.sampling {
                 Some(sampler) => self.sample(&**sampler, params, questions).await,
+                None if abilities.declares_all => Err(declined_sampling()),
                 None => Err(undeclared_method(name)),
             },
             other => Err(undeclared_method(other)),
@@ -183,6 +196,7 @@ impl ClientHandler {
                     if text("elicitationId").is_some() { VisitWait::NotNeeded } else { VisitWait::UntilConfirmed };
                 self.visit_page(inputs, message, text("url").unwrap_or_default(), wait).await?
             }
+            Some("url") if self.capabilities.declares_all => ElicitationAnswer::Cancel,
             Some("url") => {
                 let failure = Failure::new(
                     ErrorKind::Refused,

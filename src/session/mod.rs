@@ -143,7 +143,8 @@ impl Session {
     #[must_use]
     pub fn new(target: Target, options: SessionOptions) -> Self {
         let peer = Arc::new(ClientHandler::new(options.capabilities.clone()));
-        let memory = ServerCache::for_target(&target, options.cache_dir.as_deref(), options.identity.as_deref());
+        let memory = ServerCache::for_target(&target, options.cache_dir.as_deref(), options.identity.as_deref())
+            .with_capabilities(&options.capabilities.key());
         Session {
             target,
             options,

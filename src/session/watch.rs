@@ -104,7 +104,7 @@ impl WatchFilter {
     /// The failure where the server tells nothing at all of what is watched; `None` where it tells something.
     fn nothing_supported(&self, mute: &[String]) -> Option<SubscriptionEnd> {
         (mute.len() >= self.uris.len() + self.lists.len()).then(|| {
-            let what = format!("the server does not tell of changes to {}", mute.join(", "));
+            let what = format!("the server does not report changes of {}", mute.join(", "));
             SubscriptionEnd::Failed(
                 Failure::new(ErrorKind::Failed, what).hint("ask again from time to time, without --watch"),
             )

@@ -89,16 +89,35 @@ fn eli_01_capabilities_are_declared_as_each_revision_names_them() {
             revision => Mcp::legacy(revision).stdio(),
         };
         let given = server();
-        Sandbox::new().mcpipe(["list", &given.target(), "--protocol", revision]).args(all).run().exits(0);
+        let call = |server: &StdioServer| {
+            ["call".to_owned(), server.target(), "image".into(), "--protocol".into(), revision.into()]
+        };
+        Sandbox::new().mcpipe(call(&given)).args(all).run().exits(0);
         let mut expected = json!({"roots": {}, "sampling": {}});
-        if let Some(elicitation) = elicitation {
-            expected["elicitation"] = elicitation;
+        if let Some(elicitation) = &elicitation {
+            expected["elicitation"] = elicitation.clone();
+        }
+        if revision == "2026-07-28" {
+            expected["extensions"] = json!({"io.modelcontextprotocol/tasks": {}});
         }
         assert_eq!(declared(&given), expected, "{revision}");
         // Neither a terminal nor an option: nothing can be answered, nothing is declared.
         let plain = server();
-        Sandbox::new().mcpipe(["list", &plain.target(), "--protocol", revision]).run().exits(0);
-        assert_eq!(declared(&plain), json!({}), "{revision}");
+        Sandbox::new().mcpipe(call(&plain)).run().exits(0);
+        let mut nothing = declared(&plain);
+        nothing.as_object_mut().unwrap().remove("extensions");
+        assert_eq!(nothing, json!({}), "{revision}");
+        // What is listed does not depend on what can be answered here: everything is declared.
+        let listed = server();
+        Sandbox::new().mcpipe(["list", &listed.target(), "--protocol", revision]).run().exits(0);
+        let mut everything = json!({"roots": {}, "sampling": {}});
+        if let Some(mut elicitation) = elicitation {
+            if elicitation.get("form").is_some() {
+                elicitation["url"] = json!({});
+            }
+            everything["elicitation"] = elicitation;
+        }
+        assert_eq!(declared(&listed), everything, "{revision}");
     }
 }
 
@@ -126,7 +145,7 @@ fn values_come_from_a_file_or_standard_input() {
     assert!(answer(&from_file).contains(r#""name":"Ada""#));
     sandbox.file("bad.json", "[1]");
     let run = sandbox.mcpipe(words(&from_file, "@bad.json")).run();
-    run.exits(2).stderr_contains("--elicit @bad.json cannot be used").stderr_contains("no JSON object");
+    run.exits(2).stderr_contains("--elicit @bad.json cannot be used").stderr_contains("not a JSON object");
     sandbox.mcpipe(words(&from_file, "@none.json")).run().exits(2).stderr_contains("No such file");
     assert_eq!(from_file.processes().len(), 1, "nothing was started for answers that cannot be used");
 }
@@ -160,12 +179,12 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
             --- stdout
             {"action":"cancel"}
             --- stderr
-            mcpipe: warning: --elicit: 'nam' is not asked for by SERVER; did you mean name?
-            mcpipe: error: the server's request for input cannot be answered as told
-              SERVER asks: Who are you?
+            mcpipe: warning: --elicit: SERVER does not ask for 'nam'; did you mean name?
+            mcpipe: error: cannot answer the server's request for input with --elicit
+              SERVER asked: Who are you?
               name: required, but not given
               age: must be at least 0, got -1
-            hint: give what it asks for: --elicit '{"name":"…","age":0}'
+            hint: pass the missing values: --elicit '{"name":"…","age":0}'
         "#]],
     );
     // In the modern era there is nothing to send at all.
@@ -237,9 +256,9 @@ fn roots_are_directories_of_options_or_configuration() {
     sandbox.mcpipe(["call", "demo", "ask"]).run().succeeds();
     assert!(answer(&configured).contains("/home\",\"name\":\"home\"}"), "{}", answer(&configured));
     sandbox.file("file", "");
-    for (root, why) in [("nowhere", "No such file"), ("file", "it is no directory")] {
+    for (root, why) in [("nowhere", "No such file"), ("file", "not a directory")] {
         let run = sandbox.mcpipe(["call", "demo", "ask", "--root", root]).run();
-        run.exits(2).stderr_contains(&format!("--root {root} cannot be offered")).stderr_contains(why);
+        run.exits(2).stderr_contains(&format!("cannot offer --root {root}")).stderr_contains(why);
     }
 }
 
@@ -265,7 +284,7 @@ fn sampling_is_one_process_a_request() {
 fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
     for (command, code, why) in [
         ("false", 1, "false: exit status: 1"),
-        ("echo hi", 1, "it printed no JSON"),
+        ("echo hi", 1, "it did not print JSON"),
         ("echo {}", 1, "the result it printed has no 'role'"),
         ("sh -c 'sleep 100 & sleep 100'", 6, "the sampling command took longer than 300 ms"),
     ] {
@@ -278,7 +297,7 @@ fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
     let server = legacy("2025-11-25", "sampling/createMessage", json!({})).stdio();
     call(&server, &["--sampling-command", "no-such-model -x"])
         .exits(2)
-        .stderr_contains("there is no program 'no-such-model'");
+        .stderr_contains("program 'no-such-model' not found");
     call(&server, &["--sampling-command", "'open"]).exits(2).stderr_contains("cannot split");
     assert!(server.processes().is_empty(), "nothing was started");
     // Only what was declared: no tools.
@@ -486,6 +505,70 @@ fn prompts_and_resources_ask_too() {
     let (prompt, read) = (["prompt", &server.target(), "greet"], ["read", &server.target(), "demo://x"]);
     with(&prompt, r#"{"name":"Ada"}"#).exits(0).prints("[user]\nok\n");
     with(&read, r#"{"name":"Ada"}"#).exits(0).prints("ok");
-    with(&prompt, "accept").exits(8).stderr_contains("cannot be answered as told");
-    with(&read, "accept").exits(8).stderr_contains("cannot be answered as told");
+    with(&prompt, "accept").exits(8).stderr_contains("with --elicit");
+    with(&read, "accept").exits(8).stderr_contains("with --elicit");
+}
+
+/// `list` declares what it does not answer: a server that asks while it lists is put off, and nobody is prompted.
+#[test]
+fn a_server_that_asks_while_it_lists_is_put_off() {
+    for (method, params, answer) in [
+        ("elicitation/create", form(), r#""result":{"action":"cancel"}"#),
+        (
+            "elicitation/create",
+            json!({"mode": "url", "url": "https://example.com/x", "elicitationId": "1", "message": "Log in"}),
+            r#""result":{"action":"cancel"}"#,
+        ),
+        ("sampling/createMessage", json!({}), r#""error":{"code":-1,"message":"sampling was rejected"}"#),
+        ("roots/list", json!({}), r#""result":{"roots":[]}"#),
+    ] {
+        let server = Mcp::legacy("2025-11-25")
+            .on("tools/list", move |call| {
+                let id = call.id();
+                let request = json!({"jsonrpc": "2.0", "id": "q", "method": method, "params": params});
+                let list = move |_: Value| {
+                    vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": {"tools": one_tool()}}))]
+                };
+                vec![ServerAction::Request(request, Box::new(list))]
+            })
+            .stdio();
+        Sandbox::new().mcpipe(["list", &server.target()]).run().succeeds().prints("ask\t-\t-\n");
+        assert_eq!(self::answer(&server), format!(r#"{{"jsonrpc":"2.0","id":"q",{answer}}}"#));
+    }
+}
+
+/// A refusal counts, whatever the server makes of it.
+#[test]
+fn declined_input_exits_8_even_if_the_tool_succeeds() {
+    let server = Mcp::legacy("2025-11-25")
+        .tools(one_tool())
+        .on("tools/call", |call| {
+            let id = call.id();
+            let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": form()});
+            let result = json!({"content": [{"type": "text", "text": "then not"}]});
+            let done = move |_: Value| vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))];
+            vec![ServerAction::Request(request, Box::new(done))]
+        })
+        .stdio();
+    let run = call(&server, &["--elicit", "decline"]);
+    run.exits(8).prints("then not\n");
+    assert_eq!(run.stderr(), "mcpipe: error: the server's request for input was declined\n");
+    let batch = Sandbox::new()
+        .mcpipe(["call", &server.target(), "--batch", "-", "--elicit", "decline", "--jobs", "1"])
+        .stdin(r#"{"tool":"ask"}"#)
+        .run();
+    assert_eq!(batch.exits(1).json()["error"]["class"], "refused");
+}
+
+#[test]
+fn elicit_ask_without_a_terminal_is_a_usage_error() {
+    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "ask", "--elicit", "ask"]).stdin_open().run();
+    run.exits(2).prints("");
+    assert_eq!(
+        run.stderr(),
+        "mcpipe: error: --elicit ask: cannot prompt: not at a terminal\n\
+         hint: use --elicit accept, decline, a JSON object or @FILE\n"
+    );
+    assert_eq!(server.processes().len(), 0, "nothing was started");
 }

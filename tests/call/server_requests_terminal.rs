@@ -69,12 +69,12 @@ fn a_form_is_filled_reviewed_edited_and_sent() {
         expect![[r##"
             SERVER asks for input:
               │ Who are you?
-              (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
+              (Enter accepts the [default]; :back, :skip, :decline, :cancel, :help)
               1/4 Your name (string, at least 2 characters, required)
               > A
               needs at least 2 characters, got 'A'
               > :skip
-              it is required
+              required
               > Ada
               2/4 age (integer, >= 0, optional)
               [42] > -3
@@ -90,7 +90,7 @@ fn a_form_is_filled_reviewed_edited_and_sent() {
                 1) Red (#F00)
                 2) Green (#0F0)
               [Green] > red
-              To be sent:
+              Ready to send:
                 1) Your name  Ada
                 2) age        42
                 3) news       no
@@ -98,7 +98,7 @@ fn a_form_is_filled_reviewed_edited_and_sent() {
               Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: 2
               2/4 age (integer, >= 0, optional)
               [42] > 7
-              To be sent:
+              Ready to send:
                 1) Your name  Ada
                 2) age        7
                 3) news       no
@@ -188,29 +188,29 @@ fn several_choices_help_and_a_warning_about_secrets() {
         expect![[r#"
             SERVER asks for input:
               │ Order
-              (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
-              warning: this seems to ask for a secret; servers must not ask for secrets in this way
+              (Enter accepts the [default]; :back, :skip, :decline, :cancel, :help)
+              warning: this seems to ask for a secret; servers must not request secrets in a form
               1/2 drinks (any of 2, as in 1,2, at least 1 item, required)
                 1) tea
                 2) milk
               > :?
-              :back      the field before
-              :skip      leave this field out, its default too
-              :decline   tell the server no
-              :cancel    go away without an answer; so does the end of input (Ctrl-D)
-              ""         the empty text
-              Choices are typed by number, value or name; several with commas between them.
-              A value that looks like one of these commands is typed with one colon more: ::back
+              :back      go back to the previous field
+              :skip      omit this field, even if it has a default
+              :decline   refuse the request
+              :cancel    dismiss the request (also Ctrl-D)
+              ""         an empty string
+              Choose by number, value or name; separate several with commas.
+              To enter a value that looks like a command, double the colon: ::back
               > none
               needs at least 1 item
               > 1,9
               expected a number from 1 to 2, or one of the values, not '9'
               >
-              it is required
+              required
               > tea,2
               2/2 API key (string, optional)
               > ::back
-              To be sent:
+              Ready to send:
                 1) drinks   tea, milk
                 2) API key  :back
               Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: y
@@ -233,14 +233,14 @@ fn eli_03_server_text_cannot_pose_as_ours() {
           │ Hi\x1b[2J<U+202E>
           │ Send it? [Y]es: y
           │ <U+009B>1A
-          (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
+          (Enter accepts the [default]; :back, :skip, :decline, :cancel, :help)
           1/1 x Send it? (one of 1, optional)
           │ Hi\x1b[2J<U+202E>
           │ Send it? [Y]es: y
           │ <U+009B>1A
             1) v\x07
           [v\x07] >
-          To be sent:
+          Ready to send:
             1) x Send it?  v\x07
           Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: y
         {"who":{"action":"accept","content":{"a\u001b[1m":"v\u0007"}}}
@@ -294,7 +294,7 @@ fn the_time_that_a_person_takes_is_not_the_servers() {
     terminal.wait_for("> ");
     std::thread::sleep(Duration::from_millis(1700));
     dialogue(&mut terminal, &[("> ", ":decline\n")]);
-    terminal.wait().exits(0);
+    terminal.wait().exits(8);
 }
 
 #[test]
@@ -304,19 +304,6 @@ fn no_input_and_a_pipe_ask_nobody() {
     at(&sandbox, &server, &["--no-input"]).wait().exits(1);
     sandbox.mcpipe(["call", &server.target(), "ask"]).stdin_open().run().exits(1);
     assert!(server.wait_until_all_ended().iter().all(|seen| seen.text().contains(r#""capabilities":{}"#)));
-}
-
-#[test]
-fn a_script_may_type_the_answers_itself() {
-    let server = legacy("2025-11-25", "elicitation/create", form()).stdio();
-    let words = ["call", &server.target(), "ask", "--elicit", "ask"];
-    let sandbox = Sandbox::new();
-    let run = sandbox.mcpipe(words).stdin("Ada\n\n\nred\ny\n").run();
-    run.exits(0).stderr_contains("Who are you?");
-    assert!(
-        server.single_process().text().contains(r##""content":{"name":"Ada","age":42,"news":true,"colour":"#F00"}"##)
-    );
-    sandbox.mcpipe(words).stdin("Ada\n").run().exits(8).stderr_contains("the server's request for input was cancelled");
 }
 
 /// `BROWSER` that writes what it is told to open.
@@ -350,10 +337,10 @@ fn eli_06_a_page_is_shown_whole_and_opened_on_consent() {
           │ Log in to Example
           https://user@xn--pple-43d.com/in?a=$(id)&b=%20
           the host is xn--pple-43d.com
-          warning: the host is written with letters of another script (punycode) and may look like a name it is not
-          warning: what stands before the @ is not the host
-          Open it? [y]es, [m]yself (do not start a browser), [d]ecline, [c]ancel:
-          Open it? [y]es, [m]yself (do not start a browser), [d]ecline, [c]ancel: y
+          warning: the host has characters of another script (punycode) and may imitate another name
+          warning: the part before the @ is not the host
+          Open it? [y]es, [m]anually (do not start a browser), [d]ecline, [c]ancel:
+          Open it? [y]es, [m]anually (do not start a browser), [d]ecline, [c]ancel: y
         {"action":"accept"}
     "#]]
     .assert_eq(&format!("{}\n", seen.exits(0).final_screen().replace(&server.target(), "SERVER")));
@@ -427,7 +414,7 @@ fn eli_07_a_request_refused_until_a_page_was_visited_is_sent_again() {
         let seen = terminal.wait();
         seen.exits(0);
         assert!(seen.final_screen().ends_with("\nin"), "{}", seen.final_screen());
-        assert_eq!(seen.screen.contains("the server says that it is done"), complete, "{}", seen.screen);
+        assert_eq!(seen.screen.contains("the server reports that it is complete"), complete, "{}", seen.screen);
         let methods = server.single_process().methods();
         assert_eq!(methods.iter().filter(|method| *method == "tools/call").count(), 2, "{methods:?}");
     }

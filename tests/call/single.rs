@@ -230,7 +230,7 @@ fn elicitation_is_answered_as_told() {
     let said = |how: &str| {
         let server = Mcp::legacy("2025-11-25").on("tools/call", ask).stdio();
         let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--elicit", how]).run();
-        run.exits(0).stdout().trim_end().to_owned()
+        run.exits(if how == "decline" { 8 } else { 0 }).stdout().trim_end().to_owned()
     };
     assert_eq!(said("accept"), r#"{"action":"accept","content":{"name":"nobody","age":30}}"#);
     assert_eq!(said(r#"{"name":"Ada"}"#), r#"{"action":"accept","content":{"name":"Ada","age":30}}"#);

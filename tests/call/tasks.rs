@@ -106,10 +106,10 @@ fn a_legacy_task_is_asked_for_and_followed() {
 #[test]
 fn tol_10_no_task_is_asked_for_where_that_is_not_allowed() {
     let sends_task = |mcp: Mcp, more: &[&str]| {
-        let server = mcp.stdio();
-        let run = Sandbox::new().mcpipe(["call", &server.target(), "work"]).args(more.iter().copied()).run();
-        let call = server.single_process().messages().into_iter().find(|message| message["method"] == "tools/call");
-        (run.code(), call.map(|call| call["params"].get("task").is_some()))
+        let server = mcp.http();
+        let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "work"]).args(more.iter().copied()).run();
+        let call = server.requests().into_iter().find(|request| request.rpc_method() == "tools/call");
+        (run.code(), call.map(|call| call.json()["params"].get("task").is_some()))
     };
     let never = |mcp: Mcp| mcp.capabilities(json!({"tools": {}, "tasks": {"list": {}}}));
     assert_eq!(sends_task(legacy("optional"), &[]), (0, Some(false)));
@@ -226,7 +226,7 @@ fn input_that_nobody_gives_leaves_the_task_alone() {
     let run = call(&server.target());
     run.exits(8)
         .stderr_contains("the server needs input")
-        .stderr_contains("the task goes on; its result: mcpipe task wait t-1");
+        .stderr_contains("the task continues; to get its result: mcpipe task wait t-1");
     assert!(!server.single_process().methods().contains(&"tasks/cancel".to_owned()));
 }
 
@@ -315,7 +315,7 @@ fn detached_and_found_again_by_its_id() {
     let url = server.url("/mcp");
     let run = sandbox.mcpipe(["call", &url, "work", "--detach"]).run();
     run.exits(0).prints("t-1\n");
-    assert_eq!(run.stderr(), "its result: mcpipe task wait t-1\n");
+    assert_eq!(run.stderr(), "to get its result: mcpipe task wait t-1\n");
     let run = sandbox.mcpipe(["task", "list"]).run();
     let line = run.succeeds().stdout();
     assert!(line.starts_with(&format!("t-1\t{url}\twork\t20")), "{line}");
@@ -332,7 +332,7 @@ fn detached_and_found_again_by_its_id() {
         .mcpipe(["task", "get", "t-1"])
         .run()
         .exits(1)
-        .stderr_contains("mcpipe knows no task 't-1'\nhint: say where it is: ");
+        .stderr_contains("unknown task 't-1'\nhint: pass the target: ");
     let run = sandbox.mcpipe(["task", "list", "--json"]).run();
     run.succeeds().prints("{\"tasks\":[]}\n");
 }
@@ -378,42 +378,52 @@ fn a_detached_task_is_asked_after_in_its_session() {
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
     assert_eq!(server.exchanges().last().unwrap(), "DELETE");
     let run = sandbox.mcpipe(["task", "wait", "t-1"]).run();
-    run.exits(1).stderr_contains("mcpipe knows no task 't-1'");
+    run.exits(1).stderr_contains("unknown task 't-1'");
 }
 
 #[test]
-fn a_detached_task_of_a_child_process_is_warned_of() {
+fn detach_is_refused_for_a_server_that_mcpipe_starts() {
     let server = legacy("required").stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--detach"]).run();
-    run.exits(0)
-        .prints("t-1\n")
-        .stderr_contains("mcpipe: warning: the task may end with the server's process, which ends now\n");
+    run.exits(2).prints("");
+    assert_eq!(
+        run.stderr().replace(&server.target(), "SERVER"),
+        "mcpipe: error: --detach needs a server that keeps running\n  \
+         mcpipe starts 'SERVER' for this command and stops it at the end, and the task with it\n\
+         hint: use a server at a URL, or omit --detach\n"
+    );
+    assert_eq!(server.processes().len(), 0, "nothing was started");
 }
 
 /// Its process took the task along: that is said where it is asked after, whichever way.
 #[test]
 fn a_task_whose_process_has_ended_is_told_so() {
-    let gone = |mcp: Mcp| {
-        let missing = |call: &crate::support::mcp::ClientMessage| call.error(-32602, "Task not found");
-        mcp.on("tasks/get", missing).on("tasks/cancel", missing).stdio()
+    // The call stops at a request for input that nobody answers, and leaves the task to itself.
+    let gone = || {
+        let asks = json!({"k": {"method": "elicitation/create", "params": {"message": "Who?"}}});
+        modern(Vec::new())
+            .on("tasks/get", move |call| match call.n {
+                0 => call.result(with(state("t-1", "input_required"), "inputRequests", asks.clone())),
+                _ => call.error(-32602, "Task not found"),
+            })
+            .on("tasks/cancel", |call| call.error(-32602, "Task not found"))
+            .stdio()
     };
     for subcommand in ["get", "wait", "cancel"] {
-        let server = gone(legacy("required"));
+        let server = gone();
         let sandbox = Sandbox::new();
-        sandbox.mcpipe(["call", &server.target(), "work", "--detach"]).run().exits(0);
+        sandbox.mcpipe(["call", &server.target(), "work"]).run().exits(8);
         let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
         run.exits(1)
             .prints("")
             .stderr_contains("Task not found")
-            .stderr_contains("\n  its server's process has ended, and the task with it\n");
-        assert!(run.stderr().ends_with("\nhint: a task needs a server that stays: one at a URL\n"), "{run:?}");
+            .stderr_contains("\n  the server's process has ended, and with it the task\n");
+        assert!(run.stderr().ends_with("\nhint: use a server at a URL for tasks\n"), "{run:?}");
         // It is nowhere any more; what is said about it then names the command that was typed.
         let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
         assert_eq!(
             run.exits(1).stderr(),
-            format!(
-                "mcpipe: error: mcpipe knows no task 't-1'\nhint: say where it is: mcpipe task {subcommand} TARGET t-1\n"
-            )
+            format!("mcpipe: error: unknown task 't-1'\nhint: pass the target: mcpipe task {subcommand} TARGET t-1\n")
         );
     }
     // A server at a URL stays, and is believed. What is no more than noted down is to be given again.
@@ -421,7 +431,7 @@ fn a_task_whose_process_has_ended_is_told_so() {
         modern(vec![state("t-1", "working")]).on("tasks/get", |call| call.error(-32602, "Task not found")).http();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach", "-H", "X-Team: s3cret"]).run();
-    assert_eq!(run.exits(0).stderr(), "its result: mcpipe task wait t-1 -H 'X-Team: …'\n");
+    assert_eq!(run.exits(0).stderr(), "to get its result: mcpipe task wait t-1 -H 'X-Team: …'\n");
     sandbox.mcpipe(["task", "get", "t-1"]).run().exits(1).hides("process has ended");
 }
 
@@ -454,7 +464,7 @@ fn tasks_that_are_not_known() {
         .mcpipe(["task", "get", "a", "b", "--", "true"])
         .run()
         .exits(2)
-        .stderr_contains("unexpected word 'a'");
+        .stderr_contains("unexpected argument 'a'");
 }
 
 /// Two servers may give the same id: then the target must be said.
@@ -465,11 +475,7 @@ fn an_id_that_two_servers_gave() {
     for server in &servers {
         sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run().exits(0);
     }
-    sandbox
-        .mcpipe(["task", "wait", "t-1"])
-        .run()
-        .exits(1)
-        .stderr_contains("there is a task 't-1' at http://127.0.0.1:");
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().exits(1).stderr_contains("task 't-1' exists on http://127.0.0.1:");
     sandbox.mcpipe(["task", "wait", &servers[1].url("/mcp"), "t-1"]).run().succeeds().prints("later\n");
 }
 
@@ -495,7 +501,9 @@ fn a_servers_own_list() {
     assert_eq!(run.succeeds().json()["tasks"][0]["taskId"], "t-1");
     let other = modern(vec![completed()]).http();
     let run = sandbox.mcpipe(["task", "list", &other.url("/mcp")]).run();
-    run.exits(0).prints("").stderr_contains("mcpipe has started no tasks that are still kept");
+    run.exits(0)
+        .prints("")
+        .stderr_contains("no tasks (mcpipe remembers tasks started with --detach until they are fetched)");
 }
 
 #[test]
@@ -511,7 +519,7 @@ fn a_real_server_runs_a_task_that_asks() {
     let detached = run(&[&call[..], &["--detach"]].concat());
     let id = detached.exits(0).stdout().trim_end();
     run(&["task", "get", id]).exits(0);
-    run(&["task", "wait", id, "--elicit", "decline"]).exits(0).prints("Deletion cancelled\n");
+    run(&["task", "wait", id, "--elicit", "decline"]).exits(8).prints("Deletion cancelled\n");
     run(&["task", "get", &url, "nosuch"]).exits(1);
 }
 

@@ -1,11 +1,11 @@
 //! `call --tool-use`: a model's reply in, the messages with the results out, for each API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::mcp::PIXEL;
-use crate::support::{Mcp, Run, Sandbox, ServerAction, StdioServer};
+use crate::support::{Mcp, ProcessEvent, Run, Sandbox, ServerAction, StdioServer};
 
 fn entry(name: &str, server: &StdioServer) -> String {
     format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..])
@@ -103,7 +103,7 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
         let result = &all[0]["content"][n];
         (result["is_error"] == true, result["content"][0]["text"].as_str().unwrap().to_owned())
     };
-    assert_eq!(told(0), (true, "there is no tool 'ech'\ndid you mean echo?".to_owned()));
+    assert_eq!(told(0), (true, "no server has a tool 'ech'\ndid you mean echo?".to_owned()));
     assert_eq!(
         told(1),
         (
@@ -117,7 +117,7 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
     assert_eq!(told(3), (true, "the configuration does not allow the tool 'image'".to_owned()));
     assert_eq!(told(4), (true, "echo: the arguments are not an object: \"not an object\"".to_owned()));
     assert_eq!(told(5), (false, "fine".to_owned()));
-    run.stderr_contains("mcpipe: error: there is no tool 'ech'");
+    run.stderr_contains("mcpipe: error: no server has a tool 'ech'");
     let called =
         server.single_process().messages().into_iter().filter(|message| message["method"] == "tools/call").count();
     assert_eq!(called, 2);
@@ -169,10 +169,10 @@ fn without_a_target_the_names_choose_the_servers() {
         all[0]["content"].as_array().unwrap().iter().map(|one| one["content"][0]["text"].as_str().unwrap()).collect();
     assert_eq!(
         texts[..5],
-        ["first", "2", "a.dotted/name", "there is no tool 'three__echo'", "there is no tool 'echo'"]
+        ["first", "2", "a.dotted/name", "no server has a tool 'three__echo'", "no server has a tool 'echo'"]
     );
     assert!(texts[5].contains("MISSING"), "{}", texts[5]);
-    assert_eq!(texts[6], "there is no tool 'one__ech'\ndid you mean one__echo?");
+    assert_eq!(texts[6], "no server has a tool 'one__ech'\ndid you mean one__echo?");
     assert_eq!(never.processes().len(), started, "who is not meant is not asked");
 
     // With a target, its own names, and those of a list of several servers.
@@ -190,7 +190,7 @@ fn a_reply_that_asks_for_nothing_connects_to_nobody() {
     let reply = json!({"role": "assistant", "content": [{"type": "text", "text": "Done."}], "stop_reason": "end_turn"});
     let done = run(&server.target(), &reply);
     done.exits(0).prints("[]\n");
-    assert_eq!(done.stderr(), "the reply asks for no tool\n");
+    assert_eq!(done.stderr(), "the response has no tool calls\n");
     let refused = run(&server.target(), &json!({"type": "error", "error": {"message": "overloaded"}}));
     refused
         .exits(2)
@@ -262,7 +262,7 @@ fn a_dry_run_sends_nothing_and_consent_is_needed_beforehand() {
         .collect();
     assert_eq!(ids, [json!([1, "a"]), json!([2, "b"])]);
     let run = sandbox.mcpipe(["call", "demo", "--tool-use", "-"]).stdin(&*reply).run();
-    assert_eq!(run.exits(1).json()[0]["content"][0]["content"][0]["text"], "the call of 'echo' needs consent");
+    assert_eq!(run.exits(1).json()[0]["content"][0]["content"][0]["text"], "calling 'echo' needs confirmation");
     sandbox.mcpipe(["call", "demo", "--tool-use", "-", "--yes"]).stdin(reply).run().succeeds();
 }
 
@@ -276,4 +276,48 @@ fn a_signal_cancels_and_prints_no_half_answer() {
     running.signal(rustix::process::Signal::INT);
     running.wait().exits(130).prints("").stderr_contains("interrupted");
     assert!(server.single_process().methods().contains(&"notifications/cancelled".to_owned()));
+}
+
+/// Each server leaves only when all four were told to: closed one after another, the first would have to be killed.
+#[test]
+fn several_servers_are_closed_at_once() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let told = Arc::new(AtomicUsize::new(0));
+    let servers: Vec<StdioServer> = (0..4)
+        .map(|_| {
+            let mcp = Arc::new(Mcp::modern());
+            let told = Arc::clone(&told);
+            StdioServer::start(move |process, event| match event {
+                ProcessEvent::Started => process.trap_signals(),
+                ProcessEvent::Line(line) => {
+                    for action in mcp.handle(&serde_json::from_str(&line).unwrap()) {
+                        if let ServerAction::Send(message) = action {
+                            process.send(&message);
+                        }
+                    }
+                }
+                ProcessEvent::Eof => {
+                    told.fetch_add(1, Ordering::SeqCst);
+                    let end = Instant::now() + Duration::from_secs(10);
+                    while told.load(Ordering::SeqCst) < 4 && Instant::now() < end {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    process.exit(0);
+                }
+                ProcessEvent::Signal(_) => {}
+            })
+        })
+        .collect();
+    let sandbox = Sandbox::new();
+    let names = ["one", "two", "three", "four"];
+    sandbox.config(&names.iter().zip(&servers).map(|(name, server)| entry(name, server)).collect::<String>());
+    let tools: Vec<String> = names.iter().map(|name| format!("{name}__echo")).collect();
+    let calls: Vec<(&str, &str, Value)> = tools.iter().map(|tool| ("1", tool.as_str(), json!({"text": "x"}))).collect();
+    let reply = anthropic(&calls).to_string();
+    sandbox.mcpipe(["call", "--tool-use", "-"]).stdin(reply).run().exits(0);
+    for server in &servers {
+        assert_eq!(server.single_process().signals, [""; 0], "it left by itself");
+    }
 }

@@ -44,7 +44,12 @@ fn what_the_server_refuses_is_1() {
     ends(&sandbox, &["read", &server.target(), "demo://nothing"], 1, "failed");
     ends(&sandbox, &["prompt", &server.target(), "nothing"], 1, "failed");
     let failing = Mcp::modern().stdio();
-    sandbox.mcpipe(["call", &failing.target(), "fail"]).run().exits(1).prints("it is broken\n");
+    sandbox
+        .mcpipe(["call", &failing.target(), "fail"])
+        .run()
+        .exits(1)
+        .prints("it is broken\n")
+        .stderr_contains("mcpipe: error: the tool reported an error\n");
 }
 
 #[test]

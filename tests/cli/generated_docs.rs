@@ -175,7 +175,7 @@ fn the_binary_prints_what_is_committed() {
     }
     let run = sandbox.mcpipe(["man", "cal"]).run();
     run.exits(2);
-    assert_eq!(run.stderr(), "mcpipe: error: there is no command 'cal'\nhint: did you mean: mcpipe man call\n");
+    assert_eq!(run.stderr(), "mcpipe: error: unknown command 'cal'\nhint: did you mean mcpipe man call?\n");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_page_is_asked_for_in_the_words_of_the_command() {
     let run = sandbox.mcpipe(["man", "config", "ad"]).run();
     assert_eq!(
         run.exits(2).stderr(),
-        "mcpipe: error: there is no command 'config ad'\nhint: did you mean: mcpipe man config add\n"
+        "mcpipe: error: unknown command 'config ad'\nhint: did you mean mcpipe man config add?\n"
     );
 }
 

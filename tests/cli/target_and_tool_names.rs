@@ -138,9 +138,9 @@ fn examples_and_hints_repeat_how_the_server_was_reached() {
     };
     let with = |words: &[&'static str]| -> Vec<&'static str> { [words, &config[..]].concat() };
     let option = "--config 'my servers.toml'";
-    let shown = "(some servers show a tool only to a client that offers --elicit or --sampling-command or --root)";
-    says(&with(&["call", "a", "zzzzzz"]), &format!("see its tools: mcpipe list a {option} {shown}"));
-    says(&with(&["call", "a"]), &format!("see its tools: mcpipe list a {option}"));
+    let shown = "(some servers show a tool only to clients that offer --elicit or --sampling-command or --root)";
+    says(&with(&["call", "a", "zzzzzz"]), &format!("list its tools: mcpipe list a {option} {shown}"));
+    says(&with(&["call", "a"]), &format!("list its tools: mcpipe list a {option}"));
     says(&with(&["call", "a", "add", "a=x"]), &format!("hint: mcpipe list a add {option}"));
     says(&with(&["prompt", "a", "zzzzzz"]), &format!("mcpipe prompt a {option}"));
     says(&with(&["read", "a", "-o", "x"]), &format!("mcpipe read a {option}"));
@@ -190,11 +190,11 @@ fn short_names_are_near_to_nothing_but_slips() {
 fn tools_like_options_are_reached_where_a_hint_says_so() {
     let (sandbox, server) = configured("odd");
     let refused = run(&sandbox, &["call", "odd", "-x", "a=1"]);
-    refused.exits(2).prints("").stderr_contains("hint: a tool of that name is called as odd.-x, or as ' -x()'");
+    refused.exits(2).prints("").stderr_contains("hint: to call a tool of that name: odd.-x, or as ' -x()'");
     run(&sandbox, &["call", "odd.-x", "a=1"]).succeeds().prints("-x {\"a\":\"1\"}\n");
     let target = server.target();
     let refused = run(&sandbox, &["call", &target, "--nothing"]);
-    refused.exits(2).stderr_contains("a tool of that name is called as ' --nothing()'").hides(".--nothing");
+    refused.exits(2).stderr_contains("to call a tool of that name: ' --nothing()'").hides(".--nothing");
     run(&sandbox, &["call", &target, " -x()"]).succeeds().prints("-x {}\n");
     // Behind the tool's name it is an argument, as ever.
     run(&sandbox, &["call", "odd", "echo", "-x"]).exits(2).stderr_contains("written as name=value").hides(" -x()");

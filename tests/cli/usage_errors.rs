@@ -75,7 +75,11 @@ fn options_that_mean_nothing_here_are_refused() {
 #[test]
 fn an_empty_configuration_says_how_to_fill_it() {
     let run = Sandbox::new().mcpipe(["list"]).run();
-    run.exits(0).prints("").stderr_contains("no servers are configured").stderr_contains("mcpipe config add NAME URL");
+    run.exits(0)
+        .prints("")
+        .stderr_contains("no servers are configured")
+        .stderr_contains("mcpipe config add NAME https://example.com/mcp\n")
+        .stderr_contains("mcpipe config import\n");
 }
 
 #[test]
@@ -84,12 +88,7 @@ fn nothing_found_is_no_failure_and_is_said() {
     let sandbox = Sandbox::new();
     sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n", server.words()[0], server.words()[1]));
     sandbox.mcpipe(["list", "s", "--grep", "nowhere"]).run().exits(0).prints("").stderr_contains("no matching tools");
-    sandbox
-        .mcpipe(["list", "--grep", "nowhere"])
-        .run()
-        .exits(0)
-        .prints("")
-        .stderr_contains("nothing matches 'nowhere'");
+    sandbox.mcpipe(["list", "--grep", "nowhere"]).run().exits(0).prints("").stderr_contains("no matches for 'nowhere'");
 }
 
 #[test]
@@ -153,7 +152,7 @@ fn a_search_and_an_identity_exclude_each_other() {
         .prints("")
         .stderr_contains("--offline")
         .stderr_contains("TARGET")
-        .stderr_contains("hint: leave TARGET out: mcpipe list --offline");
+        .stderr_contains("hint: omit TARGET: mcpipe list --offline");
     assert!(!run.stderr().contains("usage: mcpipe list --offline <TARGET>"), "{run:?}");
 }
 

@@ -38,14 +38,14 @@ fn tools_that_are_not_allowed_are_hidden_and_refused() {
         exit: 8
         --- stderr
         mcpipe: error: the configuration does not allow the tool 'fail'
-        hint: see allow_tools and deny_tools: mcpipe config get s
+        hint: show allow_tools and deny_tools: mcpipe config get s
     "#]]
     .assert_eq(&sandbox.mcpipe(["call", "s", "fail"]).run().snapshot());
     expect![[r#"
         exit: 8
         --- stderr
         mcpipe: error: the configuration does not allow the tool 'image'
-        hint: see allow_tools and deny_tools: mcpipe config get s
+        hint: show allow_tools and deny_tools: mcpipe config get s
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "s", "image"]).run().snapshot());
     sandbox.mcpipe(["call", "s", "image", "--yes"]).run().exits(8);
@@ -69,8 +69,8 @@ fn consent_is_asked_for_at_a_terminal_and_needs_yes_elsewhere() {
     expect![[r#"
         exit: 8
         --- stderr
-        mcpipe: error: the call of 'echo' needs consent
-        hint: agree beforehand with --yes
+        mcpipe: error: calling 'echo' needs confirmation
+        hint: add --yes to skip the confirmation
     "#]]
     .assert_eq(&call().run().snapshot());
     assert_eq!(calls(&server), 0);

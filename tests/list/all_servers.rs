@@ -142,7 +142,7 @@ fn a_person_sees_how_far_it_is_and_can_stop_it() {
         .sandbox
         .mcpipe(["list", "--connect-timeout", "20s", "--timeout", "20s"])
         .at_terminal(TerminalStreams::ALL);
-    terminal.wait_for("asking 40 servers").type_keys("\u{3}");
+    terminal.wait_for("querying 40 servers").type_keys("\u{3}");
     let seen = terminal.wait();
     seen.exits(130);
     assert!(!seen.final_screen().contains("asking"), "the line is taken away: {}", seen.final_screen());

@@ -116,7 +116,7 @@ fn everything_else() {
     expect![[r#"
         exit: 0
         --- stdout
-        demo://item/{id}\titem\t-\tOne item
+        demo://item/{id}\titem\t-\t-\tOne item
     "#]]
     .assert_eq(&shown("--templates"));
     expect![[r#"
@@ -128,15 +128,15 @@ fn everything_else() {
     expect![[r#"
         exit: 0
         --- stdout
-        tools\techo\tSays what it is told. Nothing else.\ttext
-        tools\tadd\tAdds two integers\ta: integer, b: integer
-        tools\tfail\tAlways fails\t-
-        tools\timage\tReturns a picture\t-
-        tools\tslow\tReports progress\tsteps?: integer
+        tools\techo\tSays what it is told. Nothing else.\ttext\t-\t-
+        tools\tadd\tAdds two integers\ta: integer, b: integer\t-\t-
+        tools\tfail\tAlways fails\t-\t-\t-
+        tools\timage\tReturns a picture\t-\t-\t-
+        tools\tslow\tReports progress\tsteps?: integer\t-\t-
         resources\tdemo://hello\thello\ttext/plain\t-\tA greeting
         resources\tdemo://logo\tlogo\timage/png\t-\t-
-        resource templates\tdemo://item/{id}\titem\t-\tOne item
-        prompts\tgreet\tGreets someone\twho, tone?
+        resource templates\tdemo://item/{id}\titem\t-\t-\tOne item
+        prompts\tgreet\tGreets someone\twho, tone?\t-\t-
     "#]]
     .assert_eq(&shown("--all"));
     expect![[r#"
@@ -171,13 +171,13 @@ fn a_list_that_fails_costs_no_other() {
     expect![[r#"
         exit: 1
         --- stdout
-        tools\techo\tSays what it is told. Nothing else.\ttext
-        tools\tadd\tAdds two integers\ta: integer, b: integer
-        tools\tfail\tAlways fails\t-
-        tools\timage\tReturns a picture\t-
-        tools\tslow\tReports progress\tsteps?: integer
-        resource templates\tdemo://item/{id}\titem\t-\tOne item
-        prompts\tgreet\tGreets someone\twho, tone?
+        tools\techo\tSays what it is told. Nothing else.\ttext\t-\t-
+        tools\tadd\tAdds two integers\ta: integer, b: integer\t-\t-
+        tools\tfail\tAlways fails\t-\t-\t-
+        tools\timage\tReturns a picture\t-\t-\t-
+        tools\tslow\tReports progress\tsteps?: integer\t-\t-
+        resource templates\tdemo://item/{id}\titem\t-\t-\tOne item
+        prompts\tgreet\tGreets someone\twho, tone?\t-\t-
         --- stderr
         mcpipe: error: the server refused resources/list: connect ECONNREFUSED (code -32603)
     "#]]

@@ -116,5 +116,8 @@ fn where_no_example_can_be_made_that_is_said() {
     let server = Mcp::with_tool_schema(json!({"type": "object", "properties": {"key": pattern}, "required": ["key"]}));
     let (line, beside) = example(&server);
     assert!(line.ends_with(" do key=text"), "{line}");
-    assert_eq!(beside, "its values are to be filled in: the schema asks for more than can be made up\n");
+    assert_eq!(
+        beside,
+        "(placeholders: replace the values, the schema has constraints that the example does not meet)\n"
+    );
 }

@@ -103,7 +103,7 @@ fn what_may_not_be_used_is_absent_and_one_tool_may_be_chosen() {
     sandbox.config(&(entry("demo", &server) + "deny_tools = [\"a*\", \"slow\"]\n"));
     let run = sandbox.mcpipe(["list", "demo", "--for", "anthropic"]).run();
     assert_eq!(names(&run.exits(0).json()), ["echo", "fail", "image"]);
-    run.stderr_contains("demo lists the tool 'echo' twice; it is taken once");
+    run.stderr_contains("demo lists the tool 'echo' twice; the first is used");
     let run = sandbox.mcpipe(["list", "demo", "--for", "anthropic", "--hidden", "--grep", "app", "-q"]).run();
     assert_eq!(names(&run.succeeds().json()), ["for-app"]);
     let run = sandbox.mcpipe(["list", "demo", "fail", "--for", "openai", "--jq", ".[].function.name", "-q"]).run();

@@ -94,19 +94,75 @@ fn a_missing_tool_error_names_undeclared_capabilities() {
     let target = server.target();
     let sandbox = Sandbox::new();
     let call = |words: &[&str]| sandbox.mcpipe(["call", &target, "ask_me"]).args(words.to_vec());
-    let some = "some servers show a tool only to a client that offers";
+    let some = "some servers show a tool only to clients that offer";
     call(&[]).run().exits(1).stderr_contains(&format!("({some} --elicit or --sampling-command or --root)\n"));
     call(&["--elicit", "accept"]).run().exits(1).stderr_contains(&format!("{some} --sampling-command or --root)\n"));
     call(&["--sampling-command", "cat", "--root", "."]).run().exits(1).stderr_contains(&format!("{some} --elicit)\n"));
     let all = ["--elicit", "accept", "--sampling-command", "cat", "--root", "."];
-    call(&all).run().exits(1).stderr_contains("hint: see its tools: mcpipe list").hides("some servers");
+    call(&all).run().exits(1).stderr_contains("hint: list its tools: mcpipe list").hides("some servers");
     let seen = call(&["--root", ".", "--color", "never"]).at_terminal(TerminalStreams::ALL).wait();
     let screen = seen.exits(1).final_screen().replace("\r\n", "\n");
     assert!(screen.contains(&format!("{some} --sampling-command")) && !screen.contains("--elicit"), "{screen}");
-    // A slip is a slip first, and nothing else at a terminal.
+    // A near name is the better hint.
     let slip = || sandbox.mcpipe(["call", &target, "ech", "--color", "never"]);
-    slip().run().exits(1).stderr_contains("hint: did you mean echo? (some servers");
+    slip().run().exits(1).stderr_contains("hint: did you mean echo?\n").hides("some servers");
     let seen = slip().at_terminal(TerminalStreams::ALL).wait();
     let screen = seen.exits(1).final_screen();
     assert!(screen.contains("did you mean echo?") && !screen.contains("some servers"), "{screen}");
+}
+
+/// What is listed depends on what a client declares, so a list is cached for that alone.
+#[test]
+fn a_cached_list_belongs_to_the_declared_capabilities() {
+    let server = || {
+        Mcp::legacy("2025-11-25")
+            .on("tools/list", |call| {
+                let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+                let all = if call.n % 2 == 0 { vec![tool("echo"), tool("form")] } else { vec![tool("echo")] };
+                call.result(json!({"tools": all}))
+            })
+            .stdio()
+    };
+    let server = server();
+    let sandbox = Sandbox::new();
+    let target = server.target();
+    // The first list is that of `list`, which declares everything; the second that of a call that can answer nothing.
+    sandbox.mcpipe(["list", &target]).run().succeeds().prints("echo\t-\t-\nform\t-\t-\n");
+    sandbox.mcpipe(["call", &target, "echo", "text=x"]).run().exits(0);
+    let lists = || -> usize {
+        let methods = server.wait_until_all_ended().iter().flat_map(|one| one.methods()).collect::<Vec<_>>();
+        methods.iter().filter(|method| *method == "tools/list").count()
+    };
+    assert_eq!(lists(), 2, "the list of another set of capabilities is not used");
+    sandbox.mcpipe(["call", &target, "echo", "text=x"]).run().exits(0);
+    assert_eq!(lists(), 2, "a list of the same set is");
+    let run = sandbox.mcpipe(["call", &target, "zzz"]).run();
+    run.exits(1).stderr_contains("the server has no tool 'zzz'\n").hides("any more");
+}
+
+#[test]
+fn a_tool_that_is_listed_only_for_other_capabilities_names_the_options() {
+    let server = Mcp::legacy("2025-11-25").on("initialize", |call| {
+        let declared = !call.params()["capabilities"].as_object().unwrap().is_empty();
+        let name = if declared { "with-input" } else { "without-input" };
+        call.result(json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+            "serverInfo": {"name": name, "version": "1"}}))
+    });
+    let server = server
+        .on("tools/list", |call| {
+            let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+            let all = if call.n == 0 { vec![tool("echo"), tool("form")] } else { vec![tool("echo")] };
+            call.result(json!({"tools": all}))
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["list", &server.target()]).run().succeeds().prints("echo\t-\t-\nform\t-\t-\n");
+    let run = sandbox.mcpipe(["call", &server.target(), "form"]).run();
+    run.exits(1);
+    assert_eq!(
+        run.stderr(),
+        "mcpipe: error: the server has no tool 'form'\n  \
+         it lists the tool only for clients that can answer its requests for input\n\
+         hint: add --elicit or --sampling-command or --root, or run it at a terminal\n"
+    );
 }

@@ -55,8 +55,7 @@ fn a_filter_that_is_none_is_refused_before_anything_is_sent() {
     for (filter, why) in [(".a |", "expected term at its end"), ("nope(.)", "there is no filter 'nope'"), ("$x", "$x")]
     {
         let run = sandbox.mcpipe(["call", &server.url("/"), "echo", "text=x", "--jq", filter]).run();
-        run.exits(2).prints("").stderr_contains(why);
-        assert_eq!(run.json_error()["class"], "usage");
+        run.exits(2).prints("").stderr_contains("mcpipe: error: --jq: ").stderr_contains(why);
     }
     assert_eq!(server.connections(), 0);
 }
@@ -72,16 +71,18 @@ fn a_filter_that_fails_says_so_after_what_it_printed() {
 }
 
 #[test]
-fn a_failed_tool_is_filtered_too_and_a_failure_is_one_line_of_json() {
+fn a_failed_tool_is_filtered_too_and_failures_stay_text() {
     let sandbox = Sandbox::new();
     let server = Mcp::modern().stdio();
     let failed = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".isError"]).run();
     failed.exits(1).prints("true\n");
     let unknown = sandbox.mcpipe(["call", &server.target(), "nope", "--jq", "."]).run();
     unknown.exits(1).prints("");
-    assert_eq!(unknown.json_error()["class"], "failed");
+    assert!(unknown.stderr().starts_with("mcpipe: error: the server has no tool 'nope'\n"), "{unknown:?}");
+    let json = sandbox.mcpipe(["call", &server.target(), "nope", "--json", "--jq", "."]).run();
+    assert_eq!(json.exits(1).json_error()["class"], "failed");
     let wrong = sandbox.mcpipe(["call", "--jq"]).run();
-    assert_eq!(wrong.exits(2).json_error()["class"], "usage");
+    wrong.exits(2).stderr_contains("mcpipe: error: ");
 }
 
 #[test]
@@ -101,7 +102,7 @@ fn what_a_filter_stumbled_over_is_told_in_brief() {
     let server = Mcp::modern()
         .on("tools/call", move |call| call.result(json!({"content": [{"type": "text", "text": long}]})))
         .stdio();
-    let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--jq", ".content.a"]).run();
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--json", "--jq", ".content.a"]).run();
     run.exits(1).prints("");
     let error = run.json_error();
     assert_eq!(error["message"], "--jq: the filter failed on the result");

@@ -150,7 +150,7 @@ fn tol_02_a_result_that_breaks_its_schema_is_a_warning_and_strictly_an_error() {
         --- stdout
         five
         --- stderr
-        mcpipe: warning: the result does not fit the output schema of 'ask': n: expected integer, got 'five'
+        mcpipe: warning: the result does not match the output schema of 'ask': n: expected integer, got 'five'
     "#]]
     .assert_eq(&words(&[]));
     expect![[r#"
@@ -158,9 +158,9 @@ fn tol_02_a_result_that_breaks_its_schema_is_a_warning_and_strictly_an_error() {
         --- stdout
         five
         --- stderr
-        mcpipe: error: the result does not fit the output schema of 'ask'
+        mcpipe: error: the result does not match the output schema of 'ask'
           n: expected integer, got 'five'
-        hint: see what was promised: mcpipe list SERVER ask --json
+        hint: show the schema: mcpipe list SERVER ask --json
     "#]]
     .assert_eq(&words(&["--strict"]).replace("'SERVER'", "SERVER"));
     run(&server, &["--no-validate"]).succeeds();
@@ -192,7 +192,7 @@ fn tools_for_the_app_alone_are_listed_on_request_and_can_be_called() {
     assert_eq!(names(&[]), ["both", "model", "plain"]);
     assert_eq!(names(&["--hidden"]), ["both", "refresh", "model", "plain"]);
     let said = sandbox.mcpipe(["list", &server.target()]).run();
-    said.exits(0).stderr_contains("1 more tool is for the app of").stderr_contains("--hidden lists them too");
+    said.exits(0).stderr_contains("1 more tool is meant only for its app UI; add --hidden to list them");
     sandbox.mcpipe(["call", &server.target(), "refresh"]).run().succeeds().prints("called\n");
     sandbox.mcpipe(["list", &server.target(), "refresh"]).run().exits(0);
 }

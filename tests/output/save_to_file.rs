@@ -119,7 +119,7 @@ fn what_does_not_go_into_a_file_is_refused_at_once_and_said_once() {
     assert_eq!(run.stderr().matches("mcpipe: error:").count(), 1, "{run:?}");
     for words in [["-o", "f"], ["--save", "f"]] {
         let run = sandbox.mcpipe(["read", &target]).args(words).run();
-        run.exits(2).prints("").stderr_contains("which resource?");
+        run.exits(2).prints("").stderr_contains("no resource given");
     }
     assert!(!sandbox.work().join("f").exists());
     assert_eq!(server.processes().len(), 0, "nobody is asked");

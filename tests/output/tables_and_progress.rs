@@ -90,7 +90,7 @@ fn the_progress_line_is_gone_before_a_reader_behind_a_pipe_prints() {
     let seen = Sandbox::new().mcpipe(["list", &server.target(), "late"]).at_terminal(TerminalStreams::PIPED).wait();
     assert!(seen.exits(0).piped.starts_with(b"late\n"), "{:?}", seen.piped);
     // Once drawn, once taken away, and not drawn again.
-    let (_, behind) = seen.screen.rsplit_once("asking").expect("it takes long enough to be seen");
+    let (_, behind) = seen.screen.rsplit_once("querying").expect("it takes long enough to be seen");
     assert_eq!(behind.matches("\u{1b}[2K").count(), 1, "{:?}", seen.screen);
     assert_eq!(seen.final_screen(), "");
 }
@@ -121,4 +121,41 @@ fn a_watch_ends_when_nobody_reads_any_more() {
         assert_eq!((child.wait().unwrap().code(), complaint.as_str()), (Some(0), ""), "{words:?}");
         assert!(start.elapsed() < Duration::from_secs(10), "{words:?}");
     }
+}
+
+/// Several lists at a terminal each have a heading; nothing comes before the first.
+#[test]
+fn all_lists_begin_with_their_first_heading() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--all"]).env("NO_COLOR", "1");
+    let screen = run.at_terminal(TerminalStreams::ALL).wait().exits(0).final_screen().replace("\r\n", "\n");
+    assert!(screen.trim_start_matches('\n').starts_with("tools\nNAME"), "{screen}");
+    assert!(!screen.starts_with('\n') && screen.contains("\n\nresources\n"), "{screen}");
+}
+
+/// A watch at a terminal says how it ends, and sets each version apart.
+#[test]
+fn a_watch_at_a_terminal_separates_versions() {
+    let server = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| {
+            let update = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated",
+                "params": {"uri": call.params()["uri"]}});
+            let mut actions = call.result(json!({}));
+            actions.extend([ServerAction::Pause(Duration::from_millis(300)), ServerAction::Send(update)]);
+            actions
+        })
+        .on("resources/read", |call| {
+            call.result(json!({"contents": [{"uri": "demo://a", "text": format!("version {}", call.n)}]}))
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut terminal = sandbox
+        .mcpipe(["read", &server.target(), "demo://a", "--watch"])
+        .env("NO_COLOR", "1")
+        .at_terminal(TerminalStreams::ALL);
+    terminal.wait_for("version 1");
+    terminal.type_keys("\u{3}");
+    let screen = terminal.wait().exits(130).final_screen().replace("\r\n", "\n");
+    assert!(screen.starts_with("version 0\nwatching; Ctrl-C ends\n\ndemo://a\nversion 1\n"), "{screen}");
 }

@@ -14,7 +14,7 @@ fn completing(mcp: Mcp) -> Mcp {
 fn sent(mcp: Mcp, words: &[&str]) -> serde_json::Value {
     let server = completing(mcp).stdio();
     let run = Sandbox::new().mcpipe([words[0], &server.target()]).args(words[1..].iter().copied()).run();
-    run.exits(0).prints("one\ntwo \u{1b}[2J\n").stderr_contains("there are more");
+    run.exits(0).prints("one\ntwo \u{1b}[2J\n").stderr_contains("more completions exist");
     server.single_process().messages().pop().unwrap()["params"].clone()
 }
 
@@ -55,9 +55,9 @@ fn what_cannot_be_completed_is_said_before_anything_is_sent() {
         .exits(2)
         .stderr_contains("has no argument 'itme'")
         .stderr_contains("did you mean item?");
-    run(&["demo://{item}", "--complete", "item"]).exits(2).stderr_contains("write it as ARG=PREFIX");
-    run(&["demo://{item}", "x", "--complete", "item="]).exits(2).stderr_contains("'x' is no argument of the template");
-    run(&["--complete", "item="]).exits(2).stderr_contains("which resource?");
+    run(&["demo://{item}", "--complete", "item"]).exits(2).stderr_contains("expected ARG=PREFIX");
+    run(&["demo://{item}", "x", "--complete", "item="]).exits(2).stderr_contains("invalid template argument 'x'");
+    run(&["--complete", "item="]).exits(2).stderr_contains("no resource given");
     assert!(server.processes().is_empty());
 }
 

@@ -83,7 +83,7 @@ fn parts_of_a_query_may_be_left_out_and_repeated() {
         let run = Sandbox::new().mcpipe(["read", &server.target(), template]).run();
         run.exits(2)
             .prints("")
-            .stderr_contains(&format!("the arguments do not fit the template {template}\n  {name}: missing\n"));
+            .stderr_contains(&format!("invalid arguments for the template {template}\n  {name}: missing\n"));
     }
     let run = Sandbox::new().mcpipe(["read", &server.target(), "demo://x{?query}", "qery=1"]).run();
     run.exits(2).stderr_contains("qery: not in the template; did you mean query?");
@@ -98,7 +98,7 @@ fn without_a_uri_it_lists() {
         --- stdout
         resources\tdemo://hello\thello\ttext/plain\t-\tA greeting
         resources\tdemo://logo\tlogo\timage/png\t-\t-
-        resource templates\tdemo://item/{id}\titem\t-\tOne item
+        resource templates\tdemo://item/{id}\titem\t-\t-\tOne item
     "#]]
     .assert_eq(&run.snapshot());
 }

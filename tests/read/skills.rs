@@ -183,8 +183,7 @@ fn an_unverifiable_file_is_reported() {
     let mut dynamic = whole();
     dynamic["resources"] = "dynamic".into();
     let server = serving(Mcp::modern(), vec![dynamic], honest).http();
-    let warning =
-        "mcpipe: warning: 'skill://acme/pdf/SKILL.md' cannot be verified: the server gives no digest for it\n";
+    let warning = "mcpipe: warning: cannot verify 'skill://acme/pdf/SKILL.md': the server has no digest for it\n";
     let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "skill://acme/pdf/SKILL.md"]).run();
     run.exits(0).prints(MAIN);
     assert_eq!(run.stderr(), warning);

@@ -253,8 +253,8 @@ fn a_stream_may_end_in_every_way() {
     run.signal(Signal::INT);
     let run = run.wait();
     run.exits(130).prints("t0\nt1\n");
-    assert_eq!(run.stderr().matches("the server ended the subscription; trying again in ").count(), 2, "{run:?}");
-    assert_eq!(run.stderr().matches("ended before the response; trying again in ").count(), 1, "{run:?}");
+    assert_eq!(run.stderr().matches("the server ended the subscription; retrying in ").count(), 2, "{run:?}");
+    assert_eq!(run.stderr().matches("ended before the response; retrying in ").count(), 1, "{run:?}");
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn a_server_that_dies_is_started_again() {
     run.wait_for_stdout("v0\nv1\n");
     run.signal(Signal::INT);
     let run = run.wait();
-    run.exits(130).stderr_contains("trying again in ");
+    run.exits(130).stderr_contains("retrying in ");
     let all = server.wait_until_all_ended();
     assert_eq!(all.len(), 2);
     assert_eq!(
@@ -310,7 +310,7 @@ fn a_forgotten_session_is_begun_anew() {
     feed.event(&updated("demo://a"));
     run.wait_for_stdout("v0\nv1\nv2\n");
     run.signal(Signal::INT);
-    run.wait().exits(130).stderr_contains("the stream on which the server tells of changes is gone; trying again in ");
+    run.wait().exits(130).stderr_contains("the stream on which the server tells of changes is gone; retrying in ");
     let subscriptions = server.exchanges().into_iter().filter(|title| title == "POST resources/subscribe").count();
     assert_eq!(subscriptions, 2);
 }
@@ -361,7 +361,7 @@ fn a_server_that_tells_nothing_is_no_use() {
     // ERA-18: it did not declare them.
     let server = Mcp::legacy("2025-11-25").stdio();
     let run = watch(&server.target(), &["--protocol", "legacy"]);
-    run.exits(1).stderr_contains("mcpipe: error: the server does not tell of changes to demo://a\nhint: ");
+    run.exits(1).stderr_contains("mcpipe: error: the server does not report changes of demo://a\nhint: ");
     assert_eq!(server.single_process().methods(), ["initialize", "notifications/initialized"]);
     // It has no stream for them.
     let server = counting(Mcp::legacy("2025-11-25")).http();
@@ -373,7 +373,7 @@ fn a_server_that_tells_nothing_is_no_use() {
     watch(&server.url("/mcp"), &[])
         .exits(1)
         .prints("")
-        .stderr_contains("the server does not tell of changes to demo://a");
+        .stderr_contains("the server does not report changes of demo://a");
     // It ends the subscription before it stood.
     let server = listening(counting(Mcp::modern()), |_, message| {
         Reply::json(&json!({"jsonrpc": "2.0", "id": message["id"], "result": {"resultType": "complete"}}))
@@ -394,7 +394,7 @@ fn a_part_that_is_not_watched_is_named() {
     let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://a", "demo://b", "--watch"]).start();
     run.wait_for_stdout("v0\nv1\n");
     run.signal(Signal::INT);
-    run.wait().exits(130).stderr_contains("mcpipe: warning: the server does not tell of changes to demo://b\n");
+    run.wait().exits(130).stderr_contains("mcpipe: warning: the server does not report changes of demo://b\n");
 }
 
 #[test]
@@ -479,9 +479,11 @@ fn what_cannot_be_watched_is_a_usage_error() {
     let sandbox = Sandbox::new();
     let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).run();
     run(&["list", "--watch"]).exits(2).stderr_contains("--watch needs a target");
-    run(&["read", "true x", "--watch"]).exits(2).stderr_contains("which resource?");
+    run(&["read", "true x", "--watch"]).exits(2).stderr_contains("no resource given");
     run(&["read", "true x", "a:b", "--watch", "--save", "x"]).exits(2);
-    run(&["read", "true x", "a:b", "a:c", "--watch", "-o", "x"]).exits(2).stderr_contains("several resources");
+    run(&["read", "true x", "a:b", "a:c", "--watch", "-o", "x"])
+        .exits(2)
+        .stderr_contains("-o takes one resource, not several");
     run(&["list", "true x", "--watch", "--skills"]).exits(2);
 }
 

@@ -61,7 +61,7 @@ const ROWS: &[CommandRow] = &[
         0,
         "✅ User provided the requested information!\n…- Name: Ada\n- Agreed to terms: true\n- Favorite Integer: 42\n…",
     ),
-    (&["call", "trigger-elicitation-request", "--elicit", "decline"], 0, "❌ User declined…"),
+    (&["call", "trigger-elicitation-request", "--elicit", "decline"], 8, "❌ User declined…"),
     (
         &["call", "trigger-sampling-request", "prompt=hi", "--sampling-command", "./sample"],
         0,

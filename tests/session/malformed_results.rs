@@ -81,15 +81,16 @@ fn a_failed_tool_without_content_is_reported() {
     {
         let server = answering("tools/call", result.clone());
         let run = sandbox.mcpipe(["call", &server.target(), "t"]).run();
-        run.exits(1).stderr_contains("mcpipe: error: the tool failed and did not say why");
+        run.exits(1).stderr_contains("mcpipe: error: the tool failed without a message");
         let run = sandbox.mcpipe(["call", &server.target(), "t", "--json"]).run();
         run.exits(1);
-        assert_eq!((run.json(), run.stderr()), (result, ""));
+        assert_eq!(run.json(), result);
+        assert_eq!(run.json_error()["message"], "the tool failed without a message");
     }
     let server = answering("tools/call", json!({"content": [], "isError": true, "structuredContent": {"e": 1}}));
     let run = sandbox.mcpipe(["call", &server.target(), "t"]).run();
     run.exits(1).prints("{\n  \"e\": 1\n}\n");
-    assert_eq!(run.stderr(), "");
+    assert_eq!(run.stderr(), "mcpipe: error: the tool reported an error\n");
 }
 
 /// A server whose tool takes an integer, and after its `n`-th edit a string.
@@ -140,7 +141,7 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
         call().succeeds();
         edited.store(true, Ordering::SeqCst);
         let run = call();
-        run.exits(code).stderr_contains("the schema of 't' has changed since it was last listed: call it again");
+        run.exits(code).stderr_contains("the schema of 't' has changed since it was last listed; try again");
         call().succeeds().prints(&format!("\"{value}\"\n"));
         // A failure of another cause says nothing of the kind.
         edited.store(false, Ordering::SeqCst);
@@ -152,7 +153,7 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
     for _ in 0..2 {
         let run = sandbox.mcpipe(["call", &fails.target(), "echo", "text=a"]).run();
         run.exits(1).prints("no\n");
-        assert_eq!(run.stderr(), "");
+        assert_eq!(run.stderr(), "mcpipe: error: the tool reported an error\n");
     }
 }
 

@@ -115,7 +115,7 @@ async fn revoke(
         },
     };
     let settings = if settings.is_default() { record.effective_settings() } else { settings.clone() };
-    let time = context.global.connect_timeout.unwrap_or(super::super::DEFAULT_CONNECT_TIMEOUT);
+    let time = context.global.connect_timeout.unwrap_or(crate::commands::timeouts::DEFAULT_CONNECT_TIMEOUT);
     let http = OAuthHttpClient::new(&endpoint, Some(time), ResponseLimits::default(), context.trace()?);
     flows::revoke_tokens(&http, &settings, record).await
 }

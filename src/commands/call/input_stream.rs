@@ -1,4 +1,4 @@
-//! Input that comes in pieces: lines that are handed on as they arrive, from a file, a pipe or standard input.
+//! Lines of a file, a pipe or standard input, passed on as they arrive.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
-use crate::commands::Context;
+use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// How many lines wait to be taken. Few: who writes them shall wait for us, and not fill the memory.
+/// How many lines are buffered. Few: a fast writer must wait instead of filling the memory.
 const QUEUED_LINES: usize = 4;
 
 /// Whether this names standard input.
@@ -27,7 +27,7 @@ async fn open_input(context: &Context, source: &Path) -> Result<Box<dyn BufRead 
     if is_stdin(source) {
         return Ok(Box::new(BufReader::new(io::stdin())));
     }
-    // A named pipe opens when somebody writes to it: a signal must be seen until then.
+    // A named pipe opens when its other end does: signals must be handled until then.
     let path = source.to_owned();
     let opened = context.interrupt.run_until_interrupted(tokio::task::spawn_blocking(move || File::open(path))).await?;
     let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -37,7 +37,7 @@ async fn open_input(context: &Context, source: &Path) -> Result<Box<dyn BufRead 
 /// All of a source, as text.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where it cannot be read or is not UTF-8; when a stop is asked for meanwhile.
+/// [`ErrorKind::Usage`] if it cannot be read or is not UTF-8; when mcpipe is interrupted.
 pub async fn read_to_string(context: &Context, source: &Path) -> Result<String> {
     let mut reader = open_input(context, source).await?;
     let read = tokio::task::spawn_blocking(move || {
@@ -53,15 +53,15 @@ pub async fn read_to_string(context: &Context, source: &Path) -> Result<String> 
 pub struct LineStream(mpsc::Receiver<Result<Vec<u8>>>);
 
 impl LineStream {
-    /// Begins to read.
+    /// Starts to read.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where it cannot be opened; when a stop is asked for meanwhile.
+    /// [`ErrorKind::Usage`] if it cannot be opened; when mcpipe is interrupted.
     pub async fn open(context: &Context, source: &Path) -> Result<Self> {
         let mut reader = open_input(context, source).await?;
         let source = source.to_owned();
         let (sender, receiver) = mpsc::channel(QUEUED_LINES);
-        // A thread of its own, that nobody waits for: a read cannot be called off.
+        // On its own detached thread: a blocking read cannot be cancelled.
         std::thread::spawn(move || {
             loop {
                 let mut line = Vec::new();
@@ -79,7 +79,7 @@ impl LineStream {
         Ok(LineStream(receiver))
     }
 
-    /// The next line, with its end; `None` where there is none any more.
+    /// The next line, including its line end; `None` at the end of the input.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -1,5 +1,4 @@
-//! Whether a tool's result is what the tool promised: its structured content against its `outputSchema`
-//! (`TOL-02`).
+//! Checks a tool's structured content against its `outputSchema` (`TOL-02`).
 
 use serde_json::value::RawValue;
 
@@ -9,33 +8,32 @@ use crate::protocol::views::{ListItem, member};
 use crate::schema;
 use crate::target::Target;
 
-/// How a result breaks the tool's promise; nothing where it keeps it, or where none was made.
-///
-/// A result that is itself a failure promises nothing.
+/// How a result violates the tool's output schema, if it does. A result with `isError` is not checked.
 #[must_use]
 pub fn violation(target: &Target, tool: &ListItem, result: &RawValue) -> Option<Failure> {
     check_result(tool, result, || target.command_line("list", &[&crate::util::quoting::quote(tool.name()), "--json"]))
 }
 
-/// The same; `look` is the command that shows the promise.
+/// The same; `look` is the command that shows the schema.
 fn check_result(tool: &ListItem, result: &RawValue, look: impl Fn() -> String) -> Option<Failure> {
     let schema = tool.output_schema()?;
     if member(result, "isError").is_some_and(|raw| raw.get() == "true") {
         return None;
     }
-    let failure =
-        || Failure::new(ErrorKind::Protocol, format!("the result does not fit the output schema of '{}'", tool.name()));
+    let failure = || {
+        Failure::new(ErrorKind::Protocol, format!("the result does not match the output schema of '{}'", tool.name()))
+    };
     let Some(content) = member(result, "structuredContent") else {
         return Some(failure().cause("it has no structuredContent"));
     };
     let Some(content) = parse_value(content.get()) else {
-        return Some(failure().cause("its structuredContent cannot be read"));
+        return Some(failure().cause("its structuredContent cannot be parsed"));
     };
     match schema::validate(schema, &content) {
         Ok(problems) if problems.is_empty() => None,
         Ok(problems) => {
             let failure = problems.iter().fold(failure(), |failure, problem| failure.cause(problem.to_string()));
-            Some(failure.hint(format!("see what was promised: {}", look())))
+            Some(failure.hint(format!("show the schema: {}", look())))
         }
         Err(doubt) => {
             let message = format!("the result cannot be checked against the output schema of '{}'", tool.name());
@@ -63,7 +61,7 @@ mod tests {
         assert_eq!(judge(schema.clone(), r#"{"content":[],"structuredContent":{"n":1}}"#), None);
         assert_eq!(judge(schema.clone(), r#"{"content":[],"isError":true}"#), None);
         assert_eq!(judge(json!(null), r#"{"content":[]}"#), None);
-        let said = "the result does not fit the output schema of 't': ";
+        let said = "the result does not match the output schema of 't': ";
         assert_eq!(judge(schema.clone(), r#"{"content":[]}"#), Some(format!("{said}it has no structuredContent")));
         assert_eq!(
             judge(schema, r#"{"structuredContent":{"n":"x"}}"#),

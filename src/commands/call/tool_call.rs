@@ -1,4 +1,4 @@
-//! One call of a tool, from what was given to what came of it: prepared, agreed to, sent, followed.
+//! One call of a tool, from the typed arguments to the result: checked, confirmed, sent and followed.
 //!
 //! `call` makes one; `--batch` and `--tool-use` make many at once over one session.
 
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 use crate::args::{self, CallFormArgument};
 use crate::cli::CallArgs;
+use crate::commands::argument_files::ArgumentFiles;
 use crate::commands::call::output_schema;
-use crate::commands::task;
-use crate::commands::task::TaskOrigin;
-use crate::commands::tools;
-use crate::commands::tools::{ToolCache, ToolList};
-use crate::commands::{ArgumentFiles, Context, call, client_features};
+use crate::commands::client_features;
+use crate::commands::context::Context;
+use crate::commands::task_handles::{self, TaskOrigin};
+use crate::commands::tools::{self, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::views::{ListItem, member};
@@ -29,10 +29,10 @@ use crate::session::server_requests::ServerRequestLog;
 use crate::session::tasks::{Task, TaskRequest, TaskSupport};
 use crate::target::{ConfirmPolicy, Target};
 
-/// How long a call that has failed waits to learn whether that is because the tool has changed.
+/// How long a failed call waits to find out whether the tool has changed.
 const STALE_SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The tool and its arguments as they were given.
+/// The tool and its arguments as they were typed.
 pub struct RawArguments {
     /// The tool.
     pub tool: String,
@@ -40,23 +40,23 @@ pub struct RawArguments {
     object: Option<String>,
     form_arguments: Vec<CallFormArgument>,
     words: Vec<String>,
-    /// A call form that may as well be the name of a tool.
+    /// A call form that may also be the name of a tool.
     ambiguity: Option<AmbiguousName>,
 }
 
-/// A call form that may be the name of a tool.
+/// A call form that may also be the name of a tool.
 struct AmbiguousName {
     /// The word as it was typed.
     typed_word: String,
-    /// What is wrong with it as a call form.
+    /// Why it is not a valid call form.
     parse_failure: Option<Failure>,
 }
 
 impl RawArguments {
-    /// Those of a command line. What looks like a call form may be a tool's name: [`RawArguments::resolve`] decides.
+    /// Those of a command line. What looks like a call form may be a tool's name; [`RawArguments::resolve`] decides.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a call form that cannot be read.
+    /// [`ErrorKind::Usage`] for an invalid call form.
     pub fn parse(target: &Target, tool: &str, words: &[String], base: Option<&str>) -> Result<Self> {
         let (typed, words, base) = (tool.to_owned(), words.to_vec(), base.map(ToOwned::to_owned));
         match args::parse_call_form(tool) {
@@ -89,16 +89,16 @@ impl RawArguments {
         }
     }
 
-    /// Whether a call form was typed, so that the list of tools is to be asked whether it is a name.
+    /// Whether a call form was typed, so that the list of tools must decide whether it is a name.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         self.ambiguity.is_some()
     }
 
-    /// A tool of the very name that was typed wins over a call form.
+    /// A tool with exactly the typed name takes precedence over a call form.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a call form that cannot be read.
+    /// [`ErrorKind::Usage`] for an invalid call form.
     pub fn resolve(self, is_tool: impl Fn(&str) -> bool) -> Result<Self> {
         let RawArguments { tool, object: base, form_arguments: form, words, ambiguity: doubt } = self;
         match doubt {
@@ -110,7 +110,7 @@ impl RawArguments {
         }
     }
 
-    /// Those of a program: the arguments object as JSON text.
+    /// Those of a batch line or a model: the arguments object as JSON text.
     #[must_use]
     pub fn from_object(tool: &str, object: String) -> Self {
         RawArguments {
@@ -123,10 +123,10 @@ impl RawArguments {
     }
 }
 
-/// Arguments that may be sent, and the headers that mirror them.
+/// Valid arguments, and the headers that mirror them.
 type PreparedArguments = (Map<String, Value>, Vec<(String, String)>);
 
-/// The way of a call, which others may share.
+/// What a call needs, and what concurrent calls share.
 #[derive(Clone, Copy)]
 pub struct CallContext<'a> {
     /// What every command is given.
@@ -141,24 +141,24 @@ pub struct CallContext<'a> {
     pub target: Option<&'a str>,
 }
 
-/// One call on its way.
+/// One call in progress.
 pub struct ToolCall<'a> {
     call_context: CallContext<'a>,
     raw_arguments: &'a RawArguments,
     files: RefCell<ArgumentFiles>,
-    /// What the server asks meanwhile; kept apart where other calls are under way beside it.
+    /// The server's requests during this call, kept apart from those of concurrent calls.
     server_requests: Option<Arc<ServerRequestLog>>,
-    /// Is told how a task goes on.
+    /// Called when the state of the task changes.
     on_task_update: Option<&'a (dyn Fn(&Task) + Sync)>,
-    /// Which of the requests of a dry run it is.
+    /// The number of the request in a dry run.
     request_number: u64,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 pub enum CallOutcome {
-    /// Its result, and how it breaks the tool's promise.
+    /// Its result, and how it violates the tool's output schema.
     Result(RawJson, Option<Failure>),
-    /// It goes on without us.
+    /// It continues as a task.
     Task(Task),
     /// The request that would have been sent.
     DryRun(String),
@@ -178,7 +178,7 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// One call among others: nobody is asked for consent, and what the server asks is its own affair.
+    /// One of several concurrent calls: it is not confirmed at the terminal, and keeps its own log of the server's requests.
     #[must_use]
     pub fn concurrent(
         way: CallContext<'a>,
@@ -196,10 +196,10 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// What comes of it.
+    /// Runs the call.
     ///
     /// # Errors
-    /// When it may not be made, or has no result.
+    /// When it is not allowed, or has no result.
     pub async fn run(&self) -> Result<CallOutcome> {
         let CallContext { context, session, catalogue, args, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
@@ -208,14 +208,14 @@ impl<'a> ToolCall<'a> {
             return Err(tools::denied_by_policy(target, name));
         }
         let (mut tools, mut ready) = if args.no_validate {
-            // Sent as typed: nothing needs to be known of the tool.
+            // Sent as typed: the tool need not be known.
             (None, self.build_arguments(None).map(|arguments| (arguments, Vec::new())))
         } else {
             let tools = catalogue.get(context, session).await?;
             let ready = self.prepare(&tools);
             (Some(tools), ready)
         };
-        // A refusal from memory is checked against what the server says now.
+        // If the cached list rejects the arguments, the current one decides.
         if let (Err(_), Some(seen)) = (&ready, &tools)
             && let Some(fresh) = catalogue.refresh_if_stale(context, session, seen).await?
         {
@@ -227,7 +227,7 @@ impl<'a> ToolCall<'a> {
             return Ok(CallOutcome::DryRun(self.request_json(arguments)));
         }
         if self.server_requests.is_some() && tools.as_ref().is_none_or(|tools| tools.is_cached) {
-            // Nobody has asked the server anything yet.
+            // Nothing has been sent to the server yet.
             catalogue.ensure_connected(session).await?;
         }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
@@ -259,8 +259,8 @@ impl<'a> ToolCall<'a> {
         Ok(CallOutcome::Result(result, misfit))
     }
 
-    /// What has changed about the tool, where its arguments were made by a remembered list and the server did not
-    /// like them. The next call does not make the same mistake.
+    /// What has changed about the tool, if its arguments were checked against a cached list and the server rejected
+    /// them. The next call uses the current list.
     async fn schema_change(&self, seen: Option<&Rc<ToolList>>) -> Option<String> {
         let CallContext { context, session, catalogue, .. } = self.call_context;
         let (name, seen) = (&self.raw_arguments.tool, seen.filter(|seen| seen.is_cached)?);
@@ -271,8 +271,8 @@ impl<'a> ToolCall<'a> {
         let schema = |tools: &Rc<ToolList>| tools.find(name).map(|tool| tool.input_schema().cloned());
         match (schema(seen), schema(&fresh)) {
             (before, now) if before == now => None,
-            (_, None) => Some(format!("the server has no tool '{name}' any more")),
-            _ => Some(format!("the schema of '{name}' has changed since it was last listed: call it again")),
+            (_, None) => Some(format!("the server no longer has a tool '{name}'")),
+            _ => Some(format!("the schema of '{name}' has changed since it was last listed; try again")),
         }
     }
 
@@ -299,13 +299,13 @@ impl<'a> ToolCall<'a> {
         };
         let first = call(arguments.clone(), headers);
         if wish.is_detached && session.would_create_task(&first).await? == Some(false) {
-            return Err(Failure::new(ErrorKind::Failed, format!("a call of '{name}' cannot go on without mcpipe"))
+            return Err(Failure::new(ErrorKind::Failed, format!("'{name}' cannot be called with --detach"))
                 .cause("the server does not run it as a task")
-                .hint("leave out --detach"));
+                .hint("omit --detach"));
         }
         let mut reply = session.send(&first).await?;
         if matches!(&reply, RequestOutcome::Error(error, _) if error.code == code::HEADER_MISMATCH) {
-            // The schema has changed: its headers are made anew, once (HTM-07). Refused before execution.
+            // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before execution.
             let tools = catalogue.reload(context, session).await?;
             if let Some(tool) = tools.find(name) {
                 let headers = tools::argument_headers(session, tool, &arguments);
@@ -325,13 +325,13 @@ impl<'a> ToolCall<'a> {
     fn prepare(&self, tools: &ToolList) -> Result<PreparedArguments> {
         let name = self.raw_arguments.tool.as_str();
         let session = self.call_context.session;
-        let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session.target(), name)) };
+        let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
         let arguments = self.build_arguments(tool.input_schema())?;
         let headers = tools::argument_headers(session, tool, &arguments);
         Ok((arguments, headers))
     }
 
-    /// The arguments by this schema; as typed where there is none.
+    /// The arguments, typed by this schema; without one, as they are.
     fn build_arguments(&self, schema: Option<&Value>) -> Result<Map<String, Value>> {
         let RawArguments { object: base, form_arguments: form, words, .. } = self.raw_arguments;
         let input = args::ArgumentInput { base_json: base.as_deref(), call_form: form, words };
@@ -356,7 +356,7 @@ impl<'a> ToolCall<'a> {
         rpc::request(self.request_number, call.method, Some(&params))
     }
 
-    /// Asks the person where the configuration wants that; `--yes` answers beforehand (`TOL-09`).
+    /// Asks the user if the configuration requires it and `--yes` was not given (`TOL-09`).
     async fn require_consent(&self, tool: Option<&ListItem>, arguments: &Map<String, Value>) -> Result<()> {
         let harmless = tool.is_some_and(|tool| {
             tool.boolean_annotation("readOnlyHint") == Some(true)
@@ -373,18 +373,18 @@ impl<'a> ToolCall<'a> {
         }
         let name = &self.raw_arguments.tool;
         let ui = &context.ui;
-        let refused = |why: &str| Failure::new(ErrorKind::Refused, format!("the call of '{name}' {why}"));
+        let refused = |why: &str| Failure::new(ErrorKind::Refused, format!("calling '{name}' {why}"));
         if self.server_requests.is_some() || !ui.terminal().is_interactive() || context.global.no_input {
-            return Err(refused("needs consent").hint("agree beforehand with --yes"));
+            return Err(refused("needs confirmation").hint("add --yes to skip the confirmation"));
         }
         let _quiet = ui.pause_progress();
-        ui.prompt_text(&format!("{name} is to be called with {}", Value::Object(arguments.clone())));
+        ui.prompt_text(&format!("about to call {name} with {}", Value::Object(arguments.clone())));
         let answer = client_features::ask_line(ui, &context.interrupt, "call it? [y/N] ").await?;
         let agreed = answer.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes"));
-        if agreed { Ok(()) } else { Err(refused("was not agreed to")) }
+        if agreed { Ok(()) } else { Err(refused("was not confirmed")) }
     }
 
-    /// Where it is made, for those who come back to it.
+    /// Where the call is made, so that its task can be found again.
     #[must_use]
     pub fn task_origin(&self) -> TaskOrigin<'_> {
         let CallContext { args, target, .. } = self.call_context;
@@ -396,43 +396,43 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Follows a call that has become a task, unless nobody wants to wait for it.
+    /// Follows a call that has become a task, unless it is detached.
     async fn follow_task(&self, task: Task) -> Result<CallOutcome> {
         let CallContext { context, session, args, .. } = self.call_context;
-        // Noted down first: the task is there, whatever becomes of us.
+        // Saved first: the task exists even if mcpipe is interrupted.
         let left = if args.detach { session.detach().await } else { None };
-        task::save_handle(context, session, &task, &self.task_origin(), left.as_ref());
+        task_handles::save_handle(context, session, &task, &self.task_origin(), left.as_ref());
         if args.detach {
             return Ok(CallOutcome::Task(task));
         }
         let tell = self.on_task_update;
         let told = |task: &Task| tell.iter().for_each(|tell| tell(task));
         let id = task.id.clone();
-        match session.await_task(&id, Some(task), call::task_timeout(context), &told).await {
+        match session.await_task(&id, Some(task), task_handles::task_timeout(context), &told).await {
             Ok(result) => {
-                task::remove_handle(context, session, &id);
+                task_handles::remove_handle(context, session, &id);
                 Ok(CallOutcome::Result(result, None))
             }
             Err(failure) => Err(self.abandon_task(&id, failure).await),
         }
     }
 
-    /// Nobody waits for the task any more: it is stopped where the user wanted that, else it goes on.
+    /// Waiting for the task has failed: it is cancelled if the user interrupted mcpipe or the time is over, else it continues.
     async fn abandon_task(&self, id: &str, failure: Failure) -> Failure {
         let CallContext { context, session, .. } = self.call_context;
         match failure.kind() {
             ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Timeout => {
                 session.cancel_task_on_exit(id).await;
-                task::remove_handle(context, session, id);
+                task_handles::remove_handle(context, session, id);
                 failure
             }
             ErrorKind::Failed => {
-                task::remove_handle(context, session, id);
+                task_handles::remove_handle(context, session, id);
                 failure
             }
             _ => {
                 let way = format!("mcpipe task wait {}", crate::util::quoting::quote(id));
-                let failure = failure.cause(format!("the task goes on; its result: {way}"));
+                let failure = failure.cause(format!("the task continues; to get its result: {way}"));
                 if failure.details().hint.is_none() { failure.hint(way) } else { failure }
             }
         }

@@ -1,18 +1,19 @@
-//! `call --tool-use`: what a model asks for is called, and the results are made into messages for it.
+//! `call --tool-use`: runs the tool calls in a model's response, and prints the results as messages for the model.
 //!
-//! The model chooses, mcpipe only executes: what cannot be called, or fails, is told to the model.
+//! A tool that cannot be called, or fails, is reported to the model as well.
 
 use std::path::Path;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 
-use super::batch::{self, DEFAULT_JOBS, FinishedCall};
 use crate::cli::CallArgs;
+use crate::commands::call::concurrent::{DEFAULT_JOBS, FinishedCall, run_concurrent_call};
 use crate::commands::call::input_stream;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
-use crate::commands::tools;
-use crate::commands::tools::{ToolCache, ToolList};
-use crate::commands::{Context, Exit, overrides};
+use crate::commands::context::{Context, Exit};
+use crate::commands::resolve::overrides;
+use crate::commands::tools::{self, ToolCache, ToolList};
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::reply::{self, ModelToolCall};
@@ -22,10 +23,10 @@ use crate::session::Session;
 use crate::target::{ResolvedTarget, Target};
 use crate::util::suggest::nearest_names;
 
-/// Runs what a model asks for.
+/// Runs the tool calls of a model's response.
 ///
 /// # Errors
-/// When there is no target, the reply cannot be read, or a stop is asked for.
+/// When there is no target, the response cannot be parsed, or mcpipe is interrupted.
 pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Exit> {
     let one = if args.target.is_none() && args.command.is_empty() {
         None
@@ -34,7 +35,7 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
     };
     let reply = reply::parse_reply(&input_stream::read_to_string(context, source).await?)?;
     let Some(api) = reply.api else {
-        context.ui.note("the reply asks for no tool");
+        context.ui.note("the response has no tool calls");
         context.ui.print_json_text("[]")?;
         return Ok(Exit::Done);
     };
@@ -51,31 +52,28 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
         None => {
             let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
             let (config, overrides) = (lookup.config()?, overrides(&args.target_options));
-            // Only who may be meant is connected to.
+            // Only servers whose tools may be meant are connected to.
             let meant = |name: &&str| reply.tool_calls.iter().any(|asked| tool_names::may_belong_to(name, &asked.name));
-            for name in config.enabled_names().filter(meant) {
+            let resolved = config.enabled_names().filter(meant).map(async |name| {
                 let target = context.resolve_configured(config, name, &overrides, false).await;
-                servers.push(ToolUseServer::new(context, name.to_owned(), target, ToolNaming::Prefixed, stdin_taken));
-            }
+                ToolUseServer::new(context, name.to_owned(), target, ToolNaming::Prefixed, stdin_taken)
+            });
+            servers = join_all(resolved).await;
         }
     }
-    let progress = context.progress(&format!("making {} calls", reply.tool_calls.len()));
+    let progress = context.progress(&format!("running {} calls", reply.tool_calls.len()));
     let calls =
         reply.tool_calls.iter().zip(1..).map(|(asked, number)| run_call(context, args, &servers, asked, number));
     let calls = stream::iter(calls).buffered(usize::from(args.jobs.unwrap_or(DEFAULT_JOBS))).collect();
     let ended: Vec<FinishedCall> = progress.show_during(calls).await;
-    for server in &servers {
-        if let Ok(session) = &server.session {
-            session.close().await;
-        }
-    }
+    join_all(servers.iter().filter_map(|server| server.session.as_ref().ok()).map(Session::close)).await;
     if let Some(stop) = context.interrupt.raised_failure() {
         return Err(stop);
     }
     print_results(context, args, api, reply.tool_calls, ended)
 }
 
-/// The one server.
+/// The server that the command line names.
 async fn resolve_target(context: &Context, args: &CallArgs) -> Result<Target> {
     let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
     let ResolvedTarget { target, rest } =
@@ -84,7 +82,7 @@ async fn resolve_target(context: &Context, args: &CallArgs) -> Result<Target> {
         None => Ok(target),
         Some(word) => Err(Failure::new(
             ErrorKind::Usage,
-            format!("unexpected word '{word}': with --tool-use the model names the tools"),
+            format!("unexpected argument '{word}': with --tool-use the model names the tools"),
         )),
     }
 }
@@ -118,12 +116,12 @@ fn print_results(
     Ok(if failed { Exit::Reported(ErrorKind::Failed) } else { Exit::Done })
 }
 
-/// How a model knows the tools of a server.
+/// How a model names the tools of a server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ToolNaming {
-    /// By their own names, as far as they fit.
+    /// By their own names, adapted to what the API allows.
     Unprefixed,
-    /// With the server's name before them.
+    /// Prefixed with the server's name.
     Prefixed,
 }
 
@@ -145,12 +143,12 @@ impl ToolUseServer {
         }
     }
 
-    /// Whether a model that says `asked` means this tool.
+    /// Whether `asked`, as a model writes it, is this tool.
     fn matches_name(&self, asked: &str, tool: &str) -> bool {
         let of_server = || tool_names::exposed_name(Some(&self.name), tool) == asked;
         match self.naming {
             ToolNaming::Prefixed => of_server(),
-            // The list may have been made of several servers.
+            // The model may have been given the tools of several servers.
             ToolNaming::Unprefixed => {
                 tool_names::exposed_name(None, tool) == asked
                     || (tool_names::may_belong_to(&self.name, asked) && of_server())
@@ -158,26 +156,26 @@ impl ToolUseServer {
         }
     }
 
-    /// The tool that a model means.
+    /// The tool that a model asks for.
     fn find_tool(&self, tools: &ToolList, asked: &str) -> Option<Result<String>> {
         let listed = tools.entries.iter().map(|entry| entry.name());
-        // A tool of this very name goes before one that is made to fit.
+        // A tool with exactly this name comes before one whose name was adapted.
         let mut all: Vec<&str> = listed.filter(|tool| self.matches_name(asked, tool)).collect();
         all.sort_by_key(|tool| *tool != asked);
         if let Some(tool) = all.first() {
             return Some(Ok((*tool).to_owned()));
         }
-        let target = self.session.as_ref().ok()?.target();
+        let session = self.session.as_ref().ok()?;
         let barred = tools.hidden.iter().chain(tools.invalid.keys()).find(|tool| self.matches_name(asked, tool))?;
         Some(Err(if tools.hidden.contains(barred) {
-            tools::denied_by_policy(target, barred)
+            tools::denied_by_policy(session.target(), barred)
         } else {
-            tools.unavailable_tool(target, barred)
+            tools.unavailable_tool(session, barred)
         }))
     }
 }
 
-/// Makes one of the calls.
+/// Runs one of the calls.
 async fn run_call(
     context: &Context,
     args: &CallArgs,
@@ -189,13 +187,13 @@ async fn run_call(
         Ok((server, session, given)) => {
             let target = if args.command.is_empty() { args.target.as_deref().or(Some(&server.name)) } else { None };
             let way = CallContext { context, session, catalogue: &server.catalogue, args, target };
-            batch::run_concurrent_call(way, &given, number).await
+            run_concurrent_call(way, &given, number).await
         }
         Err(failure) => FinishedCall::from_failure(failure),
     }
 }
 
-/// Whose tool it is, and what it is given.
+/// The server that has the tool, and the call's arguments.
 async fn find_tool_server<'a>(
     context: &Context,
     servers: &'a [ToolUseServer],
@@ -228,14 +226,14 @@ async fn find_tool_server<'a>(
     if let Some(trouble) = trouble {
         return Err(trouble);
     }
-    let failure = Failure::new(ErrorKind::Failed, format!("there is no tool '{}'", asked.name));
+    let failure = Failure::new(ErrorKind::Failed, format!("no server has a tool '{}'", asked.name));
     Err(match nearest_names(&asked.name, known.iter().map(String::as_str)).as_slice() {
         [] => failure,
         nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
     })
 }
 
-/// The tool of this server that is meant, if one is; else its tools are added to those that are known.
+/// The tool of this server that is asked for, if it has it; else its tools are added to `known`.
 async fn find_tool_on_server(
     context: &Context,
     server: &ToolUseServer,

@@ -1,6 +1,6 @@
-//! A form at the terminal: field by field, reviewed before it is sent, at every step declined or cancelled.
+//! A form at the terminal: filled in field by field, reviewed before it is sent; it can be declined or cancelled at any step.
 //!
-//! The server is named first (`ELI-03`), and what is its text is marked as such.
+//! The server is named first (`ELI-03`), and its text is marked as such.
 
 use serde_json::{Map, Value};
 
@@ -12,10 +12,10 @@ use crate::output::escape::{collapse_whitespace, display_width};
 use crate::schema;
 use crate::session::client_handler::ElicitationAnswer;
 
-/// Commands that may be typed in place of a value; a value that looks like one is written with a colon more.
+/// Commands that may be typed instead of a value; a value that looks like one is typed with a second colon.
 const FORM_COMMANDS: &[&str] = &[":back", ":skip", ":decline", ":cancel", ":help", ":?"];
 
-/// What came of one field.
+/// The outcome of one field.
 enum FieldOutcome {
     Next,
     Back,
@@ -26,7 +26,7 @@ enum FieldOutcome {
 /// Asks for every field of a form.
 ///
 /// # Errors
-/// When the person cannot be asked, or a stop was asked for.
+/// When the user cannot be prompted, or mcpipe is interrupted.
 pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) -> Result<ElicitationAnswer> {
     let ui = &console.ui;
     ui.prompt_spans(&[(Style::BOLD, server), (Style::PLAIN, " asks for input:")]);
@@ -35,14 +35,11 @@ pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) 
     if filling.fields.is_empty() {
         return filling.ask_consent().await;
     }
-    ui.prompt_spans(&[(
-        Style::DIM,
-        "  (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)",
-    )]);
+    ui.prompt_spans(&[(Style::DIM, "  (Enter accepts the [default]; :back, :skip, :decline, :cancel, :help)")]);
     if filling.fields.iter().any(FormField::seems_secret) {
         ui.prompt_spans(&[
             (Style::BOLD_YELLOW, "  warning: "),
-            (Style::PLAIN, "this seems to ask for a secret; servers must not ask for secrets in this way"),
+            (Style::PLAIN, "this seems to ask for a secret; servers must not request secrets in a form"),
         ]);
     }
     let mut content = Map::new();
@@ -65,7 +62,7 @@ struct FormSession<'a> {
 }
 
 impl FormSession<'_> {
-    /// A form without fields asks for consent alone.
+    /// A form without fields asks for consent only.
     async fn ask_consent(&self) -> Result<ElicitationAnswer> {
         loop {
             let question = [(Style::PLAIN, "  [a]ccept, [d]ecline, [c]ancel: ")];
@@ -79,7 +76,7 @@ impl FormSession<'_> {
         }
     }
 
-    /// Asks for one field until the answer fits.
+    /// Asks for one field until the value is valid.
     async fn ask_field(&self, at: usize, content: &mut Map<String, Value>) -> Result<FieldOutcome> {
         let field = &self.fields[at];
         let ui = &self.console.ui;
@@ -120,7 +117,7 @@ impl FormSession<'_> {
                     self.show_help();
                     continue;
                 }
-                (":skip", _) | ("", None) if field.is_required => Err("it is required".to_owned()),
+                (":skip", _) | ("", None) if field.is_required => Err("required".to_owned()),
                 (":skip", _) | ("", None) => {
                     content.remove(field.name);
                     return Ok(FieldOutcome::Next);
@@ -137,7 +134,7 @@ impl FormSession<'_> {
         }
     }
 
-    /// Takes a value over where the form allows it.
+    /// Adds a value if the form allows it.
     fn accept_value(
         &self,
         field: &FormField<'_>,
@@ -148,7 +145,7 @@ impl FormSession<'_> {
         alone.insert(field.name.to_owned(), value.clone());
         let problems = schema::check_form_content(self.form, &alone);
         match problems.iter().find(|problem| problem.path.first().is_some_and(|name| name == field.name)) {
-            // The field's name stands above already.
+            // The field's name is shown above already.
             Some(problem) => {
                 let text = problem.to_string();
                 Err(text.strip_prefix(&format!("{}: ", field.name)).map_or(text.clone(), ToOwned::to_owned))
@@ -162,23 +159,23 @@ impl FormSession<'_> {
 
     fn show_help(&self) {
         for line in [
-            "  :back      the field before",
-            "  :skip      leave this field out, its default too",
-            "  :decline   tell the server no",
-            "  :cancel    go away without an answer; so does the end of input (Ctrl-D)",
-            "  \"\"         the empty text",
-            "  Choices are typed by number, value or name; several with commas between them.",
-            "  A value that looks like one of these commands is typed with one colon more: ::back",
+            "  :back      go back to the previous field",
+            "  :skip      omit this field, even if it has a default",
+            "  :decline   refuse the request",
+            "  :cancel    dismiss the request (also Ctrl-D)",
+            "  \"\"         an empty string",
+            "  Choose by number, value or name; separate several with commas.",
+            "  To enter a value that looks like a command, double the colon: ::back",
         ] {
             self.console.ui.prompt_text(line);
         }
     }
 
-    /// Shows what is to be sent and asks whether it may be.
+    /// Shows what will be sent and asks for confirmation.
     async fn review(&self, mut content: Map<String, Value>) -> Result<ElicitationAnswer> {
         let ui = &self.console.ui;
         loop {
-            ui.prompt_text("  To be sent:");
+            ui.prompt_text("  Ready to send:");
             let longest = self
                 .fields
                 .iter()
@@ -190,7 +187,7 @@ impl FormSession<'_> {
                 let gap = " ".repeat(longest.saturating_sub(display_width(&title)));
                 let number = format!("  {:>3}) ", number + 1);
                 let value = match content.get(field.name) {
-                    None => (Style::DIM, "(left out)".to_owned()),
+                    None => (Style::DIM, "(omitted)".to_owned()),
                     Some(value) => (Style::BOLD, collapse_whitespace(&display_and_sent(field, value))),
                 };
                 ui.prompt_spans(&[
@@ -227,14 +224,14 @@ impl FormSession<'_> {
         }
     }
 
-    /// The content in the form's own order, whatever was edited last.
+    /// The content in the order of the form.
     fn in_form_order(&self, content: &Map<String, Value>) -> Map<String, Value> {
         let one = |field: &FormField<'_>| Some((field.name.to_owned(), content.get(field.name)?.clone()));
         self.fields.iter().filter_map(one).collect()
     }
 }
 
-/// A value by its name for people, and as it is sent where that differs.
+/// A value by its title, and as it is sent if that differs.
 fn display_and_sent(field: &FormField<'_>, value: &Value) -> String {
     let sent = match value {
         Value::Array(values) if field.is_multiple => values.iter().map(value_text).collect::<Vec<_>>().join(", "),
@@ -248,7 +245,7 @@ fn display_and_sent(field: &FormField<'_>, value: &Value) -> String {
     }
 }
 
-/// The value that a line stands for: one colon less where it is a command with a colon more.
+/// The value of a typed line: `::back` is `:back`.
 fn unescape_command(line: &str) -> &str {
     match line.strip_prefix(':') {
         Some(rest) if FORM_COMMANDS.contains(&rest) => rest,

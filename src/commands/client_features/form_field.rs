@@ -1,10 +1,10 @@
-//! One field of a form: what is shown of it, and how a typed line becomes its value (`ELI-04`).
+//! One field of a form: how it is shown, and how a typed line becomes its value (`ELI-04`).
 
 use serde_json::Value;
 
 use crate::schema::{self, Parameter, SchemaDocument};
 
-/// Words in a field's texts that tell that it asks for a secret.
+/// Words in a field's name, title or description that suggest a secret.
 const SECRET_WORDS: &[&str] = &[
     "password",
     "passphrase",
@@ -26,15 +26,15 @@ const SECRET_WORDS: &[&str] = &[
 pub struct FormField<'a> {
     /// Its name in the content.
     pub name: &'a str,
-    /// Its name for people.
+    /// Its title.
     pub title: &'a str,
-    /// What it is, in the server's words.
+    /// The server's description.
     pub description: Option<&'a str>,
-    /// What is sent where nothing is typed.
+    /// The value that Enter accepts.
     pub default: Option<&'a Value>,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub is_required: bool,
-    /// The allowed values, where they are listed.
+    /// The allowed values, if the schema lists them.
     pub choices: Vec<FieldChoice<'a>>,
     /// Whether several of them may be chosen.
     pub is_multiple: bool,
@@ -48,7 +48,7 @@ pub struct FormField<'a> {
 pub struct FieldChoice<'a> {
     /// The value.
     pub value: &'a Value,
-    /// Its name for people, where it has one of its own.
+    /// Its title, if it has one.
     pub title: Option<&'a str>,
 }
 
@@ -60,13 +60,13 @@ impl FieldChoice<'_> {
     }
 }
 
-/// A value as a person types it: strings without quotes.
+/// A value as a user types it: strings without quotes.
 #[must_use]
 pub fn value_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
-/// The fields of a form, in its order.
+/// The fields of a form, in order.
 #[must_use]
 pub fn fields(form: &Value) -> Vec<FormField<'_>> {
     let described = schema::parameters(form);
@@ -100,7 +100,7 @@ impl<'a> FormField<'a> {
         }
     }
 
-    /// A value of its kind, for an example.
+    /// A value of its type, for an example.
     #[must_use]
     pub fn example_value(&self) -> Value {
         let first = self.choices.first().map(|choice| choice.value.clone());
@@ -114,7 +114,7 @@ impl<'a> FormField<'a> {
         }
     }
 
-    /// What may be typed, in few words: `integer, >= 18, required`.
+    /// What may be typed, in brief: `integer, >= 18, required`.
     #[must_use]
     pub fn constraints(&self) -> String {
         let mut facts = vec![match (self.choices.len(), self.is_multiple) {
@@ -128,13 +128,13 @@ impl<'a> FormField<'a> {
         facts.join(", ")
     }
 
-    /// Whether it is true or false.
+    /// Whether it is a boolean.
     #[must_use]
     pub fn is_boolean(&self) -> bool {
         self.choices.is_empty() && self.schema.get("type").and_then(Value::as_str) == Some("boolean")
     }
 
-    /// Whether it seems to ask for something that must not be typed into a form (client/elicitation §security).
+    /// Whether it seems to ask for a secret, which a form must not (2026-07-28, client/elicitation, security).
     #[must_use]
     pub fn seems_secret(&self) -> bool {
         let password = self.schema.get("format").and_then(Value::as_str) == Some("password");
@@ -142,7 +142,7 @@ impl<'a> FormField<'a> {
         password || texts.iter().any(|text| text == "token" || SECRET_WORDS.iter().any(|word| text.contains(word)))
     }
 
-    /// A value as this field shows it.
+    /// A value as it is shown for this field.
     #[must_use]
     pub fn display_value(&self, value: &Value) -> String {
         if self.is_boolean() {
@@ -164,7 +164,7 @@ impl<'a> FormField<'a> {
         }
     }
 
-    /// Reads a typed line, which is not empty.
+    /// Parses a typed line that is not empty.
     ///
     /// # Errors
     /// What was expected.
@@ -178,7 +178,7 @@ impl<'a> FormField<'a> {
         }
         if self.is_multiple {
             return match self.parse_choice(line) {
-                // A value may hold a comma itself.
+                // A value may contain a comma itself.
                 Ok(one) => Ok(Value::Array(vec![one])),
                 Err(_) if line.eq_ignore_ascii_case("none") => Ok(Value::Array(Vec::new())),
                 Err(_) => {
@@ -200,7 +200,7 @@ impl<'a> FormField<'a> {
         })
     }
 
-    /// A choice by its value, its title, or its number. Values go first: they may be numbers themselves.
+    /// A choice by value, title or number. Values first: they may be numbers themselves.
     fn parse_choice(&self, word: &str) -> Result<Value, String> {
         let by_value = self.choices.iter().find(|choice| choice.as_typed() == word);
         let by_title = || {

@@ -1,4 +1,4 @@
-//! How a server's questions are answered: as the options say, or by the person at the terminal.
+//! Answers to the server's requests (elicitation, sampling, roots): by options, or by the user at the terminal.
 
 pub(crate) mod form;
 pub(crate) mod form_field;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use super::Context;
 use crate::cli::ElicitMode;
+use crate::commands::context::Context;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
@@ -27,15 +27,32 @@ pub use crate::commands::client_features::terminal_input::{Console, ask_hidden_l
 pub use roots::roots;
 pub use sampling::sampler;
 
-/// Who answers; nobody where there is neither a terminal nor an instruction (`ELI-01`).
+/// Whether the user may be prompted for input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum MayPrompt {
+    /// At a terminal.
+    Yes,
+    /// Standard input is read for something else, or the session only lists.
+    No,
+}
+
+/// The handler of elicitation requests; `None` without a terminal and without `--elicit` (`ELI-01`).
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the file of `--elicit @FILE` cannot be used.
-pub fn elicitation_handler(context: &Context, server: &str) -> Result<Option<Arc<dyn ElicitationResponder>>> {
-    let may_ask = !context.global.no_input;
-    let interactive = may_ask && context.ui.terminal().is_interactive();
+/// [`ErrorKind::Usage`] for `--elicit ask` without a terminal, and when the file of `--elicit @FILE` cannot be used.
+pub fn elicitation_handler(
+    context: &Context,
+    server: &str,
+    may_prompt: MayPrompt,
+) -> Result<Option<Arc<dyn ElicitationResponder>>> {
+    let interactive = !context.global.no_input && context.ui.terminal().is_interactive();
     let how = match &context.global.elicit {
-        Some(ElicitMode::Ask) if !may_ask => return Ok(None),
+        Some(ElicitMode::Ask) if !interactive => {
+            let why = if context.global.no_input { "--no-input was given" } else { "not at a terminal" };
+            return Err(Failure::new(ErrorKind::Usage, format!("--elicit ask: cannot prompt: {why}"))
+                .hint("use --elicit accept, decline, a JSON object or @FILE"));
+        }
+        Some(ElicitMode::Ask) | None if may_prompt == MayPrompt::No => return Ok(None),
         Some(ElicitMode::Ask) => ElicitAction::Ask,
         Some(ElicitMode::Accept) => ElicitAction::Values(Map::new()),
         Some(ElicitMode::Decline) => ElicitAction::Decline,
@@ -59,7 +76,7 @@ fn read_elicit_file(file: &Path) -> Result<Map<String, Value>> {
     let text =
         if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     let text = text.map_err(|error| failed().caused_by(&error))?;
-    serde_json::from_str(&text).map_err(|error| failed().cause(format!("it holds no JSON object: {error}")))
+    serde_json::from_str(&text).map_err(|error| failed().cause(format!("it is not a JSON object: {error}")))
 }
 
 enum ElicitAction {
@@ -75,7 +92,7 @@ struct ElicitationHandler {
     server: String,
     action: ElicitAction,
     person: bool,
-    /// Two questions at once would mix at the terminal.
+    /// Two forms at once would mix at the terminal.
     one_at_a_time: Mutex<()>,
 }
 
@@ -110,7 +127,7 @@ impl ElicitationResponder for ElicitationHandler {
 }
 
 impl ElicitationHandler {
-    /// The content of a form as the options tell it: the values given, over the defaults (`ELI-05`).
+    /// The content of a form from the options: the given values, over the defaults of the form (`ELI-05`).
     fn preset_content(&self, message: &str, form: &Value, values: &Map<String, Value>) -> Result<Map<String, Value>> {
         let ui: &Ui = &self.console.ui;
         let fields: Vec<&str> = form
@@ -123,10 +140,10 @@ impl ElicitationHandler {
             if fields.contains(&name.as_str()) {
                 content.insert(name.clone(), value.clone());
             } else {
-                // Another form may ask for it; a slip must not pass in silence.
+                // Another form may ask for it; a typo must not pass unnoticed.
                 let near = did_you_mean(name, fields.iter().copied());
                 let near = near.map(|near| format!("; {near}")).unwrap_or_default();
-                ui.warn(&format!("--elicit: '{name}' is not asked for by {}{near}", self.server));
+                ui.warn(&format!("--elicit: {} does not ask for '{name}'{near}", self.server));
             }
         }
         let problems = schema::check_form_content(form, &content);
@@ -134,8 +151,8 @@ impl ElicitationHandler {
     }
 
     fn preset_failure(&self, message: &str, form: &Value, problems: &[ArgumentProblem]) -> Failure {
-        let failure = Failure::new(ErrorKind::Refused, "the server's request for input cannot be answered as told")
-            .cause(format!("{} asks: {message}", self.server));
+        let failure = Failure::new(ErrorKind::Refused, "cannot answer the server's request for input with --elicit")
+            .cause(format!("{} asked: {message}", self.server));
         let failure = problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string()));
         let wrong = |field: &form_field::FormField<'_>| {
             problems.iter().any(|problem| problem.path.first().is_some_and(|name| name == field.name))
@@ -144,6 +161,6 @@ impl ElicitationHandler {
         let sample =
             fields.iter().filter(|field| wrong(field)).map(|field| (field.name.to_owned(), field.example_value()));
         let sample = Value::Object(sample.collect()).to_string();
-        failure.hint(format!("give what it asks for: --elicit {}", crate::util::quoting::quote(&sample)))
+        failure.hint(format!("pass the missing values: --elicit {}", crate::util::quoting::quote(&sample)))
     }
 }

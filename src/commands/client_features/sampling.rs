@@ -1,5 +1,5 @@
-//! Sampling by a command of the user's: one process a request, the request's JSON on its standard input, the
-//! result's on its standard output. Its standard error is the user's.
+//! Sampling by `--sampling-command`: one process per request, with the request's JSON on its standard input and the
+//! result's JSON on its standard output. Its standard error is inherited.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-use crate::commands::Context;
+use crate::commands::context::Context;
 use crate::env::{Environment, is_mcpipe_variable, programs};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
@@ -23,17 +23,17 @@ use crate::util::duration::format_duration;
 /// The longest result accepted, in bytes.
 const MAX_RESULT_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// Who answers sampling; nobody without `--sampling-command`. `timeout` is how long one answer may take.
+/// The handler of sampling requests; `None` without `--sampling-command`. `timeout` limits each request.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when the command line cannot be split or names no program there is.
+/// [`ErrorKind::Usage`] when the command line cannot be split, or the program does not exist.
 pub fn sampler(context: &Context, timeout: Option<Duration>) -> Result<Option<Arc<dyn SamplingHandler>>> {
     let Some(line) = &context.global.sampling_command else { return Ok(None) };
     let words = target::split_command_line(line, &context.env)?;
     let program = &words[0];
     if !programs::is_path(program) && context.env.find_program(program).is_none() {
-        return Err(Failure::new(ErrorKind::Usage, format!("--sampling-command: there is no program '{program}'"))
-            .hint(format!("install {program}, or give its full path")));
+        return Err(Failure::new(ErrorKind::Usage, format!("--sampling-command: program '{program}' not found"))
+            .hint(format!("install {program}, or pass its full path")));
     }
     Ok(Some(Arc::new(SamplingCommand {
         words,
@@ -51,7 +51,7 @@ struct SamplingCommand {
     ui: Arc<Ui>,
     interrupt: Interrupt,
     timeout: Option<Duration>,
-    /// A model costs: what runs beside others is not bounded by anything else.
+    /// A model costs money, and nothing else limits how many run at once.
     one_at_a_time: Mutex<()>,
 }
 
@@ -70,7 +70,7 @@ impl SamplingHandler for SamplingCommand {
                         ErrorKind::Timeout,
                         format!("the sampling command took longer than {}", format_duration(time)),
                     )
-                    .hint("give it more time: --timeout 5m")),
+                    .hint("allow more time: --timeout 5m")),
                 },
             }
         })
@@ -86,7 +86,7 @@ impl SamplingCommand {
         command.kill_on_drop(true);
         let mut child = process::spawn(&mut command)
             .map_err(|error| failed().cause(format!("cannot start '{}'", self.words[0])).caused_by(&error))?;
-        // Whatever way this ends, nothing that it started is left running.
+        // However this ends, no process that it started is left running.
         let _group = process::ProcessGroup::led_by(child.id().unwrap_or_default());
         let output = write_and_read(&mut child, params).await.map_err(|error| failed().caused_by(&error))?;
         let status = child.wait().await.map_err(|error| failed().caused_by(&error))?;
@@ -102,12 +102,12 @@ impl SamplingCommand {
     }
 }
 
-/// Writes the request and reads what comes, at the same time: either pipe may be full.
+/// Writes the request and reads the result at the same time: either pipe may be full.
 async fn write_and_read(child: &mut Child, params: &Value) -> std::io::Result<Vec<u8>> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let write = async {
         if let Some(mut stdin) = stdin {
-            // A command that does not care for the request may close its input.
+            // A command that does not need the request may close its input.
             let _ = stdin.write_all(format!("{params}\n").as_bytes()).await;
         }
     };
@@ -121,10 +121,10 @@ async fn write_and_read(child: &mut Child, params: &Value) -> std::io::Result<Ve
     tokio::join!(write, read).1
 }
 
-/// Reads a `CreateMessageResult`; what is in it beyond its form is the server's to judge.
+/// Parses a `CreateMessageResult`. Only its required members are checked.
 fn parse_result(output: &[u8]) -> std::result::Result<Value, String> {
-    let value: Value = serde_json::from_slice(output).map_err(|error| format!("it printed no JSON: {error}"))?;
-    let Value::Object(members) = &value else { return Err("it printed JSON that is no object".to_owned()) };
+    let value: Value = serde_json::from_slice(output).map_err(|error| format!("it did not print JSON: {error}"))?;
+    let Value::Object(members) = &value else { return Err("it printed JSON that is not an object".to_owned()) };
     let missing = ["role", "content", "model"].iter().find(|name| !members.contains_key(**name));
     match missing {
         Some(name) => Err(format!("the result it printed has no '{name}'")),
@@ -143,9 +143,9 @@ mod tests {
         let good = json!({"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m", "more": 1});
         assert_eq!(parse_result(good.to_string().as_bytes()), Ok(good));
         for (bad, why) in [
-            ("", "it printed no JSON: EOF"),
-            ("hello", "it printed no JSON: "),
-            ("[]", "it printed JSON that is no object"),
+            ("", "it did not print JSON: EOF"),
+            ("hello", "it did not print JSON: "),
+            ("[]", "it printed JSON that is not an object"),
             (r#"{"role":"assistant","content":{}}"#, "the result it printed has no 'model'"),
         ] {
             assert!(parse_result(bad.as_bytes()).is_err_and(|message| message.starts_with(why)), "{bad}");

@@ -1,7 +1,7 @@
-//! Lines that a person types, and the questions before them.
+//! Prompts at the terminal, and the lines typed in response.
 //!
-//! Line by line on purpose: it works at dumb terminals, in a pipe, over a slow line and with a screen reader,
-//! keeps what was typed in the scroll-back, and needs neither raw mode nor a crate.
+//! Line by line on purpose: it works at dumb terminals, over slow connections and with screen readers, keeps what was
+//! typed in the scrollback, and needs neither raw mode nor a crate.
 
 use std::io;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{Style, Ui};
 
-/// The read that is under way. One that nobody waits for any more is taken over by the next question: two
-/// would fight for the same line.
+/// The pending read. If its question was abandoned, the next question takes it over: two reads would compete for the
+/// same line.
 static PENDING_READ: Mutex<Option<JoinHandle<io::Result<Option<String>>>>> = Mutex::const_new(None);
 
-/// Where a person is asked.
+/// Where the user is prompted.
 #[derive(Clone)]
 pub struct Console {
-    /// What is shown goes here.
+    /// Where text is shown.
     pub ui: Arc<Ui>,
     interrupt: Interrupt,
 }
 
 impl Console {
-    /// Asks on stderr, reads standard input.
+    /// Prompts on stderr, reads standard input.
     #[must_use]
     pub fn new(ui: Arc<Ui>, interrupt: Interrupt) -> Self {
         Console { ui, interrupt }
     }
 
-    /// Asks a question and reads the answer, without its line end; `None` at the end of input.
+    /// Prompts and reads a line, without its line end; `None` at the end of input.
     ///
     /// # Errors
-    /// When standard input cannot be read, or a stop was asked for meanwhile.
+    /// When standard input cannot be read, or mcpipe is interrupted.
     pub async fn ask(&self, question: &[(Style, &str)]) -> Result<Option<String>> {
         self.ui.prompt_question_spans(question);
         let line = self.interrupt.run_until_interrupted(read_stdin_line()).await;
@@ -53,7 +53,7 @@ impl Console {
     }
 }
 
-/// On a thread of its own, so that a signal is seen while it waits.
+/// On its own thread, so that signals are handled while it waits.
 async fn read_stdin_line() -> io::Result<Option<String>> {
     let mut reading = PENDING_READ.lock().await;
     let read = reading.get_or_insert_with(|| {
@@ -67,32 +67,32 @@ async fn read_stdin_line() -> io::Result<Option<String>> {
     line.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// Asks on stderr and reads one line from standard input; `None` at its end.
+/// Prompts on stderr and reads one line from standard input; `None` at its end.
 ///
 /// # Errors
-/// When standard input cannot be read, or a stop was asked for meanwhile.
+/// When standard input cannot be read, or mcpipe is interrupted.
 pub async fn ask_line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
     Console::new(ui.clone(), interrupt.clone()).ask(&[(Style::PLAIN, question)]).await
 }
 
-/// The same for a secret: what is typed is not shown.
+/// The same for a secret, typed without echo.
 ///
 /// # Errors
-/// As [`line()`]; and where the terminal cannot be kept from showing it.
+/// As [`ask_line`]; also if echo cannot be turned off.
 pub async fn ask_hidden_line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
     let _unseen = echo::off().map_err(|error| {
-        Failure::new(ErrorKind::Refused, "the terminal cannot hide what is typed")
+        Failure::new(ErrorKind::Refused, "cannot turn off echo at this terminal")
             .caused_by(&error)
             .hint("pipe it in instead")
     })?;
     ask_line(ui, interrupt, question).await
 }
 
-/// Whether the terminal shows what is typed.
+/// Turns the echo of the terminal off.
 mod echo {
     use std::io;
 
-    /// Shows it again when dropped.
+    /// Turns echo on again when dropped.
     #[cfg(unix)]
     pub struct Off(rustix::termios::Termios);
 
@@ -102,7 +102,7 @@ mod echo {
         let before = tcgetattr(io::stdin())?;
         let mut now = before.clone();
         now.local_modes.remove(LocalModes::ECHO);
-        // The line end is shown, so that what follows begins on a line of its own.
+        // The line end is echoed, so that the next output begins on a new line.
         now.local_modes.insert(LocalModes::ECHONL);
         tcsetattr(io::stdin(), OptionalActions::Flush, &now)?;
         Ok(Off(before))
@@ -129,6 +129,6 @@ mod echo {
 
     #[cfg(not(any(unix, windows)))]
     pub fn off() -> io::Result<Off> {
-        Err(io::Error::other("this is not known for this system"))
+        Err(io::Error::other("not supported on this system"))
     }
 }

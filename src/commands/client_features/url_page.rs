@@ -1,4 +1,5 @@
-//! A page that a server wants visited: shown whole, its host first of all, opened only on consent (`ELI-06`).
+//! A page that a server asks the user to visit: the whole URL is shown, its host emphasized, and it is opened only on
+//! consent (`ELI-06`).
 
 use url::{Position, Url};
 
@@ -9,10 +10,10 @@ use crate::error::Result;
 use crate::output::Style;
 use crate::session::client_handler::{ElicitationAnswer, UrlElicitation};
 
-/// Asks, opens, and waits where there is something to wait for.
+/// Asks, opens the page, and waits if the server waits for the user.
 ///
 /// # Errors
-/// When the person cannot be asked, or a stop was asked for.
+/// When the user cannot be prompted, or mcpipe is interrupted.
 pub async fn visit(
     console: &Console,
     env: &Environment,
@@ -33,7 +34,7 @@ pub async fn visit(
     for warning in url_warnings(url) {
         ui.prompt_spans(&[(Style::BOLD_YELLOW, "  warning: "), (Style::PLAIN, warning)]);
     }
-    let question = [(Style::PLAIN, "  Open it? [y]es, [m]yself (do not start a browser), [d]ecline, [c]ancel: ")];
+    let question = [(Style::PLAIN, "  Open it? [y]es, [m]anually (do not start a browser), [d]ecline, [c]ancel: ")];
     loop {
         let Some(answer) = console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
         match answer.trim().to_lowercase().as_str() {
@@ -43,19 +44,19 @@ pub async fn visit(
                 }
                 break;
             }
-            "m" | "myself" => break,
+            "m" | "manually" => break,
             "d" | "decline" | "n" | "no" => return Ok(ElicitationAnswer::Decline),
             "c" | "cancel" => return Ok(ElicitationAnswer::Cancel),
             _ => {}
         }
     }
     let Some(until) = page.completion else { return Ok(ElicitationAnswer::AcceptUrl) };
-    let wait = [(Style::PLAIN, "  Press Enter when you are done there, [c]ancel to give up: ")];
+    let wait = [(Style::PLAIN, "  Press Enter when you are done, or [c]ancel: ")];
     tokio::select! {
         biased;
         () = until => {
             ui.prompt_question("\n");
-            ui.prompt_text("  the server says that it is done");
+            ui.prompt_text("  the server reports that it is complete");
             Ok(ElicitationAnswer::AcceptUrl)
         }
         line = console.ask(&wait) => Ok(match line?.as_deref().map(str::trim) {
@@ -65,16 +66,15 @@ pub async fn visit(
     }
 }
 
-/// What may mislead the person about where a URL leads.
+/// What may mislead the user about where a URL leads.
 fn url_warnings(url: &Url) -> Vec<&'static str> {
     let mut warnings = Vec::new();
     let host = url.host_str().unwrap_or_default();
     if host.split('.').any(|label| label.starts_with("xn--")) {
-        warnings
-            .push("the host is written with letters of another script (punycode) and may look like a name it is not");
+        warnings.push("the host has characters of another script (punycode) and may imitate another name");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        warnings.push("what stands before the @ is not the host");
+        warnings.push("the part before the @ is not the host");
     }
     warnings
 }

@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Exit, block_on};
 use crate::auth::store::CredentialStore;
 use crate::cli::{ConfigArgs, ConfigCommand};
+use crate::commands::context::Exit;
+use crate::commands::runtime::block_on;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, json_schema};
 use crate::env::Environment;

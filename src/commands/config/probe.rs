@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::Context;
-use super::super::list::{ListFilter, fetch_entries};
+use crate::commands::context::Context;
+use crate::commands::lists::{ListFilter, fetch_entries};
 use crate::config::Config;
 use crate::error::Result;
 use crate::protocol::views::{ListKind, ServerInfo};

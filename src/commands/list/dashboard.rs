@@ -1,4 +1,4 @@
-//! `list` without a target: every configured server at a glance, asked at once, each failure a row.
+//! `list` without a target: an overview of every configured server, queried concurrently; a failure is a row.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,8 +10,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::cli::ListArgs;
-use crate::commands::list::{FetchedLists, ListFilter, fetch_entries, selected_kinds, signature};
-use crate::commands::{Context, Exit, overrides};
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{
+    DEFAULT_JOBS, FetchedLists, ListFilter, fetch_entries, note_no_servers, selected_kinds, signature,
+};
+use crate::commands::resolve::overrides;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::list_tables::{ServerRow, ServerState, kind_table, servers_table};
@@ -20,14 +23,12 @@ use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::session::Session;
 use crate::target::Target;
 
-/// How many servers are asked at a time, unless told otherwise.
-pub const DEFAULT_JOBS: u16 = 8;
-/// How long a server may take before the next one is asked beside it.
+/// A server that takes longer than this no longer counts against `--jobs`.
 const SLOW_SERVER: Duration = Duration::from_secs(2);
-/// So many that are still waited for are named.
+/// If at most this many servers are left, the progress line names them.
 const MAX_NAMED_SERVERS: usize = 3;
 
-/// What came of one server.
+/// The outcome of querying one server.
 struct ServerOverview {
     name: String,
     transport: String,
@@ -54,7 +55,7 @@ impl ServerOverview {
     }
 }
 
-/// Asks every configured server.
+/// Queries every configured server.
 ///
 /// # Errors
 /// When the configuration cannot be read.
@@ -65,8 +66,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
-        let add = config.append_config_flag("mcpipe config add NAME URL");
-        context.ui.note(&format!("no servers are configured; to add one: {add}"));
+        note_no_servers(context, config);
         if context.ui.is_json() {
             context.ui.print_json_text(r#"{"servers":[]}"#)?;
         }
@@ -77,12 +77,12 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     } else {
         vec![ListKind::Tools, ListKind::Resources, ListKind::Prompts]
     };
-    let progress = context.progress(&format!("asking {} servers", servers.len()));
+    let progress = context.progress(&format!("querying {} servers", servers.len()));
     let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS);
     let turns = Semaphore::new(usize::from(jobs));
     let target = |name| context.resolve_configured(config, name, &overrides, args.offline);
     let all = servers.iter().map(|name| with_permit(&turns, query_server(context, args, &kinds, name, target(name))));
-    // In a pipe a row is a line of its own: who reads it need not wait for the slowest.
+    // In a pipe each row is printed when it is known: the reader need not wait for the slowest server.
     let streams = args.grep.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
     let each = |one: &ServerOverview| match streams {
         true => {
@@ -97,7 +97,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         None if streams => {}
         None => print_table(context, &asked)?,
     }
-    // What had come by then is worth having.
+    // After an interrupt, what is known is printed first.
     if let Some(failure) = context.interrupt.raised_failure() {
         return Err(failure);
     }
@@ -107,7 +107,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     })
 }
 
-/// Asks when it is its turn. One that takes long makes room for the next: servers that hang hold up nobody else.
+/// Queries with a permit, which is given back after [`SLOW_SERVER`]: servers that hang do not hold up the rest.
 async fn with_permit(turns: &Semaphore, ask: impl Future<Output = ServerOverview>) -> ServerOverview {
     let turn = turns.acquire().await;
     let mut ask = std::pin::pin!(ask);
@@ -118,8 +118,8 @@ async fn with_permit(turns: &Semaphore, ask: impl Future<Output = ServerOverview
     ask.await
 }
 
-/// Waits for all, and shows how many are done, and at the end which are not. Each is handed on in the order of the
-/// names, as soon as it is its turn; who was interrupted is left out.
+/// Waits for all, and shows how many are done, and at the end which are not. Passes each on in the order of the names
+/// as soon as those before it are done; interrupted ones are omitted.
 async fn collect_in_order(
     progress: &Progress,
     names: &[&str],
@@ -156,7 +156,7 @@ async fn query_server(
 ) -> ServerOverview {
     let mut asked = ServerOverview::new(name, "");
     let start = Instant::now();
-    // Its secrets are fetched when its turn comes, beside the others.
+    // Its secrets are fetched now, concurrently with the others.
     let target = match target.await {
         Ok(target) => target,
         Err(failure) => {
@@ -168,7 +168,7 @@ async fn query_server(
     if args.offline {
         return asked;
     }
-    let session = match context.session(target, None) {
+    let session = match context.listing_session(target, None) {
         Ok(session) => session,
         Err(failure) => {
             asked.failure = Some(failure);
@@ -233,11 +233,11 @@ fn print_table(context: &Context, asked: &[ServerOverview]) -> Result<()> {
     }
 }
 
-/// What matched a word, over all servers.
+/// The matches of a word on all servers.
 fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Result<()> {
     let ui = &context.ui;
     if asked.iter().all(|one| one.lists.iter().all(|(_, entries)| entries.is_empty())) {
-        ui.note(&format!("nothing matches '{word}'"));
+        ui.note(&format!("no matches for '{word}'"));
     }
     for one in asked {
         let Some(failure) = &one.failure else { continue };

@@ -1,31 +1,33 @@
-//! `read`: resources to standard output or into files, several at once over one connection.
+//! `read`: resources to standard output or into files, several concurrently over one connection.
 
-pub mod skills;
-use std::collections::BTreeMap;
+mod resource;
+mod skills;
+mod template;
+mod watch;
+
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use iri_string::template::UriTemplateStr;
-use iri_string::template::context::{Context as Context6570, ListVisitor as _, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use super::{Context, Exit, list, watch};
 use crate::cli::ReadArgs;
 use crate::commands::argument_completion::CompletionQuery;
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{self, ListFilter};
+use crate::commands::read::resource::list_hint;
+use crate::commands::read::template::{expand_template, split_argument, template_variables};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListKind;
-use crate::protocol::{code, method};
-use crate::session::era::Operation;
-use crate::session::{CachePolicy, Session};
+use crate::session::Session;
 use crate::target::{ResolvedTarget, Target};
 use crate::util::suggest::nearest_names;
 
-/// How often it is looked whether the connection is open.
+/// How often to check whether the connection is open.
 const CONNECTION_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Reads resources.
@@ -44,10 +46,10 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
         return Err(no_resource_given(&target));
     }
     if uris.len() > 1 && args.output_file().is_some() {
-        return Err(Failure::new(ErrorKind::Usage, "several resources do not go into one file").hint(if args.watch {
-            "watch one, or leave out -o"
+        return Err(Failure::new(ErrorKind::Usage, "-o takes one resource, not several").hint(if args.watch {
+            "watch one, or omit -o"
         } else {
-            "write each into a file of its own: --save DIR"
+            "write each to its own file: --save DIR"
         }));
     }
     args.save.as_deref().map_or(Ok(()), save::ensure_directory_writable)?;
@@ -60,26 +62,27 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
                 return if uris.is_empty() {
                     Err(no_resource_given(session.target()))
                 } else {
-                    watch::resources(context, session, &args, &uris).await
+                    watch::run(context, session, &args, &uris).await
                 };
             }
             if uris.is_empty() {
                 return progress
-                    .show_during(list::print_kinds(
+                    .show_during(lists::print_kinds(
                         context,
                         session,
                         &[ListKind::Resources, ListKind::Templates],
-                        list::ListFilter::default(),
+                        ListFilter::default(),
                     ))
                     .await;
             }
             let results = progress.show_during(read_all(context, session, &args, &uris)).await?;
-            print_outcomes(context, &args, &uris, results)
+            let exit = print_outcomes(context, &args, &uris, results)?;
+            session.take_declined().map_or(Ok(exit), Err)
         })
         .await
 }
 
-/// What came of a URI.
+/// What a URI yields.
 enum ReadOutcome {
     /// A resource.
     Resource(RawJson),
@@ -87,7 +90,7 @@ enum ReadOutcome {
     Skill(skills::ExportedSkill),
 }
 
-/// Brings the skills among the URIs home and reads the others at once; what came of each, in their order.
+/// Exports the skills among the URIs, and reads the others concurrently. The outcomes are in the order of the URIs.
 async fn read_all(
     context: &Context,
     session: &Session,
@@ -109,14 +112,14 @@ async fn read_all(
         Some(skill) => skill.map(ReadOutcome::Skill),
         None => skills::read_verified(context, session, uri).await.map(ReadOutcome::Resource),
     });
-    // Boxed: it holds each of its futures in two places.
+    // Boxed: it stores each of its futures twice.
     Box::pin(read_concurrently(session, got.collect())).await
 }
 
-/// Reads several things at once.
+/// Reads several things concurrently.
 ///
 /// # Errors
-/// What keeps all of them from being read: a server that cannot be reached is said once.
+/// A failure that all have in common: an unreachable server is reported once.
 async fn read_concurrently<T>(
     session: &Session,
     reads: Vec<impl Future<Output = Result<T>>>,
@@ -132,7 +135,7 @@ async fn read_concurrently<T>(
             sleep(CONNECTION_POLL_INTERVAL).await;
         }
     };
-    // The others do not each start the server, or knock, until it is known that there is one.
+    // The others wait until the first has connected, so that they do not each try to reach the server.
     let early = tokio::select! {
         biased;
         result = &mut first => Some(result),
@@ -154,11 +157,7 @@ async fn read_concurrently<T>(
 }
 
 fn no_resource_given(target: &Target) -> Failure {
-    Failure::new(ErrorKind::Usage, "which resource?").hint(list_hint(target))
-}
-
-fn list_hint(target: &Target) -> String {
-    format!("see what there is: {}", target.command_line("read", &[]))
+    Failure::new(ErrorKind::Usage, "no resource given").hint(list_hint(target))
 }
 
 /// Completes an argument of a template.
@@ -179,121 +178,11 @@ async fn complete_argument(context: &Context, target: Target, words: &[String], 
         let (name, value) = split_argument(argument, template)?;
         given.insert(name.to_owned(), value.into());
     }
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let reference = json!({"type": "ref/resource", "uri": template});
     let operation = async |session: &Session| wanted.print_completions(context, session, reference, &given).await;
     progress.show_during(context.with_session(session, operation)).await
-}
-
-/// The names of a template's arguments.
-fn template_variables(template: &str) -> Result<Vec<String>> {
-    let parsed = parse_template(template)?;
-    Ok(parsed.variables().map(|name| name.as_str().to_owned()).collect())
-}
-
-fn parse_template(template: &str) -> Result<&UriTemplateStr> {
-    UriTemplateStr::new(template)
-        .map_err(|error| Failure::new(ErrorKind::Usage, format!("'{template}' is no URI template")).caused_by(&error))
-}
-
-fn split_argument<'a>(argument: &'a str, template: &str) -> Result<(&'a str, &'a str)> {
-    argument.split_once('=').ok_or_else(|| {
-        Failure::new(ErrorKind::Usage, format!("'{argument}' is no argument of the template"))
-            .hint(format!("write it as name=value; one template is read at a time: {template}"))
-    })
-}
-
-/// The URIs to read: the words as they are, or one template with its arguments (RFC 6570).
-fn expand_template(words: &[String]) -> Result<Vec<String>> {
-    let Some((template, arguments)) = words.split_first().filter(|(first, _)| first.contains('{')) else {
-        return Ok(words.to_vec());
-    };
-    let usage = |message: String| Failure::new(ErrorKind::Usage, message);
-    let parsed = parse_template(template)?;
-    let mut given = TemplateArguments::default();
-    for argument in arguments {
-        let (name, value) = split_argument(argument, template)?;
-        given.0.entry(name.to_owned()).or_default().push(value.to_owned());
-    }
-    let names = template_variables(template)?;
-    let needed = required_variables(template);
-    let missing = names.iter().filter(|name| !given.0.contains_key(*name) && needed.contains(&name.as_str()));
-    let unknown = given.0.keys().filter(|name| !names.contains(name));
-    let mut problems: Vec<String> = unknown
-        .map(|name| match nearest_names(name, names.iter().map(String::as_str)).first() {
-            Some(nearest) => format!("{name}: not in the template; did you mean {nearest}?"),
-            None => format!("{name}: not in the template"),
-        })
-        .collect();
-    problems.extend(missing.map(|name| format!("{name}: missing")));
-    if !problems.is_empty() {
-        let failure = usage(format!("the arguments do not fit the template {template}"));
-        return Err(problems.into_iter().fold(failure, Failure::cause));
-    }
-    let uri = parsed
-        .expand::<iri_string::spec::UriSpec, _>(&given)
-        .map_err(|error| usage(format!("'{template}' cannot be expanded")).caused_by(&error))?;
-    Ok(vec![uri.to_string()])
-}
-
-/// The variables without which a template makes no sense: all but those of a query, a fragment and the parameters
-/// of a path, which may be left out (`{?q}`, `{&q}`, `{#f}`, `{;p}`). One left out expands to nothing.
-fn required_variables(template: &str) -> Vec<&str> {
-    let expressions = template.split('{').skip(1).filter_map(|rest| rest.split('}').next());
-    let paths = expressions.filter(|inner| !inner.starts_with(['?', '&', '#', ';']));
-    let names = paths.flat_map(|inner| inner.trim_start_matches(['+', '/', '.']).split(','));
-    names.map(|name| name.split([':', '*']).next().unwrap_or(name)).collect()
-}
-
-/// The arguments of a template; one that was given several times is a list.
-#[derive(Default)]
-struct TemplateArguments(BTreeMap<String, Vec<String>>);
-
-impl Context6570 for TemplateArguments {
-    fn visit<V: Visitor>(&self, visitor: V) -> V::Result {
-        match self.0.get(visitor.var_name().as_str()).map(Vec::as_slice) {
-            None => visitor.visit_undefined(),
-            Some([only]) => visitor.visit_string(only),
-            Some(several) => visitor.visit_list().visit_items_and_finish(several),
-        }
-    }
-}
-
-/// Reads one resource.
-///
-/// # Errors
-/// When it cannot be read.
-pub async fn read_resource(session: &Session, uri: &str) -> Result<RawJson> {
-    let mut params = Map::new();
-    params.insert("uri".into(), Value::String(uri.to_owned()));
-    let call = Operation::read_only(method::RESOURCES_READ, params).with_mcp_name(uri).with_progress();
-    match session.request(&call).await {
-        Ok(result) => Ok(result),
-        Err(mut failure) => {
-            if failure.details().rpc.is_some() {
-                let message = &mut failure.details_mut().message;
-                *message = format!("{uri}: {message}");
-            }
-            Err(suggest_resources(session, uri, failure).await)
-        }
-    }
-}
-
-/// A resource that is not there gets the nearest ones named (`TOL-08`).
-async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Failure {
-    let unknown = failure.details().rpc.as_ref().map(|error| error.code);
-    if !matches!(unknown, Some(code::INVALID_PARAMS | code::RESOURCE_NOT_FOUND)) {
-        return failure;
-    }
-    let Ok(listing) = session.list(ListKind::Resources, CachePolicy::Allow).await else { return failure };
-    let entries = listing.parsed_items();
-    let nearest = nearest_names(uri, entries.iter().map(|entry| entry.uri()));
-    let hint = match nearest.first() {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None => list_hint(session.target()),
-    };
-    failure.hint(hint)
 }
 
 fn print_outcomes(
@@ -339,7 +228,7 @@ fn print_resource(context: &Context, args: &ReadArgs, result: &RawValue) -> Resu
     }
 }
 
-/// Several results as one document: what was asked, and what came of it.
+/// Several results as one document: each URI with its result or error.
 fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<Result<ReadOutcome>>) -> Result<Exit> {
     let mut text = String::from(r#"{"results":["#);
     let mut exit = Exit::Done;

@@ -1,11 +1,12 @@
-//! Skills: their files held against the digests that the server gives, and whole skills brought into a folder.
+//! Skills: files verified against the digests of the server, and whole skills exported to a folder.
 
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::commands::{Context, read};
+use crate::commands::context::Context;
+use crate::commands::read::resource::read_resource;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
 use crate::output::folder_export;
@@ -14,43 +15,43 @@ use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::session::skills::{Skill, SkillFile};
 
-/// How many files of a skill are read at a time.
+/// How many files of a skill are read at once.
 const MAX_CONCURRENT_READS: usize = 8;
 
-/// Whether it is worth asking the server whether this is a file of a skill. The URI says no more than that.
+/// Whether the URI may be a file of a skill; only the server knows.
 fn may_be_skill_uri(uri: &str) -> bool {
     uri.starts_with("skill:") || uri.ends_with("/SKILL.md")
 }
 
-/// Reads a resource; a file of a skill is passed on only if it is what the server promised.
+/// Reads a resource; a file of a skill is returned only if it matches its digest.
 ///
 /// # Errors
-/// When it cannot be read, or is not what was promised.
+/// When it cannot be read, or does not match its digest.
 pub async fn read_verified(context: &Context, session: &Session, uri: &str) -> Result<RawJson> {
     if !may_be_skill_uri(uri) || !session.offers_skills().await? {
-        return read::read_resource(session, uri).await;
+        return read_resource(session, uri).await;
     }
     let skill = session.find_skill_of_file(uri).await?;
     if skill.as_ref().is_none_or(|skill| skill.files.is_none()) {
-        context.ui.warn(&format!("'{uri}' cannot be verified: the server gives no digest for it"));
+        context.ui.warn(&format!("cannot verify '{uri}': the server has no digest for it"));
     }
     match skill {
         Some(skill) => Ok(read_verified_file(session, &skill, uri).await?.0),
-        None => read::read_resource(session, uri).await,
+        None => read_resource(session, uri).await,
     }
 }
 
 /// One file of a skill, verified: the result as it came, and the bytes in it.
 async fn read_verified_file(session: &Session, skill: &Skill, uri: &str) -> Result<(RawJson, Vec<u8>)> {
-    let result = read::read_resource(session, uri).await?;
+    let result = read_resource(session, uri).await?;
     let bytes = content::resource_bytes(&result)?;
     skill.verify(uri, &bytes).map_err(|failure| {
-        failure.hint("it may have changed meanwhile: try again; if that does not help, do not use the skill")
+        failure.hint("it may have changed in the meantime: try again; if that does not help, do not use the skill")
     })?;
     Ok((result, bytes))
 }
 
-/// A skill that was brought into a folder.
+/// A skill that was exported to a folder.
 pub struct ExportedSkill {
     skill: String,
     folder: PathBuf,
@@ -58,7 +59,7 @@ pub struct ExportedSkill {
 }
 
 impl ExportedSkill {
-    /// The names of its files, a line each, or all as a document.
+    /// Prints the paths of its files, one per line, or as a JSON document.
     ///
     /// # Errors
     /// When they cannot be printed.
@@ -77,13 +78,12 @@ impl ExportedSkill {
     }
 }
 
-/// Brings a whole skill into a new folder of its name in `directory`, where the URI is that of a skill; `None` where
-/// it is none.
+/// Exports a whole skill to a new folder with its name in `directory`; `None` if the URI is not that of a skill.
 ///
-/// Nothing is written unless every file is what the server promised.
+/// Nothing is written unless every file matches its digest.
 ///
 /// # Errors
-/// When a file cannot be read, verified or written, or has a name that leads out of the folder.
+/// When a file cannot be read, verified or written, or has a path that leads out of the folder.
 pub async fn export(
     context: &Context,
     session: &Session,
@@ -95,15 +95,15 @@ pub async fn export(
     }
     let Some(skill) = session.find_skill_of_file(uri).await?.filter(|skill| skill.uri == uri) else { return Ok(None) };
     if let Some(why) = skill.size_violation() {
-        return Err(Failure::new(ErrorKind::Refused, format!("the skill '{uri}' is not taken")).cause(why));
+        return Err(Failure::new(ErrorKind::Refused, format!("refused to save the skill '{uri}'")).cause(why));
     }
     let dynamic = [skill.uri.clone()];
     let uris: Vec<&String> = match &skill.files {
         Some(files) => files.iter().map(|SkillFile { uri, .. }| uri).collect(),
         None => {
-            context
-                .ui
-                .warn(&format!("the files of '{uri}' are made up by the server: only SKILL.md is taken, unverified"));
+            context.ui.warn(&format!(
+                "the server generates the files of '{uri}' dynamically: only SKILL.md is saved, unverified"
+            ));
             dynamic.iter().collect()
         }
     };
@@ -116,7 +116,7 @@ pub async fn export(
     };
     let mut files: Vec<(&String, PathBuf)> =
         uris.into_iter().map(|uri| Ok((uri, place(uri)?))).collect::<Result<_>>()?;
-    // Its SKILL.md first: where that is not what was promised, nothing else is asked for.
+    // SKILL.md first: if it does not match its digest, nothing else is requested.
     files.sort_by_key(|(uri, _)| **uri != skill.uri);
     let mut export = FolderExport::new(directory, &skill.name)?;
     for some in split_after_first(&files).into_iter().flat_map(|part| part.chunks(MAX_CONCURRENT_READS)) {

@@ -83,6 +83,8 @@ pub struct ServerCache {
     dir: Option<PathBuf>,
     target_key: String,
     identity_key: String,
+    /// The capabilities that the lists were given to.
+    capabilities_key: String,
     // Read at most once; what is learned or forgotten meanwhile is kept up here too.
     profile: Mutex<Option<Option<ServerProfile>>>,
     /// What the server is started from, and what that was made of when it was first looked at.
@@ -126,10 +128,18 @@ impl ServerCache {
             dir: dir.map(|dir| dir.join("servers")),
             target_key: short_hex(place),
             identity_key: short_hex(identity::identity_hash(&target.endpoint, identity)),
+            capabilities_key: String::new(),
             profile: Mutex::default(),
             endpoint: Some(target.endpoint.clone()).filter(|endpoint| matches!(endpoint, Endpoint::Stdio(_))),
             fingerprint: OnceLock::new(),
         }
+    }
+
+    /// The cache for a client that declares these capabilities: servers list by them.
+    #[must_use]
+    pub fn with_capabilities(mut self, declared: &str) -> Self {
+        declared.clone_into(&mut self.capabilities_key);
+        self
     }
 
     /// Looks at what the server is made of, before it is started: what it lists later is the list of that.
@@ -146,8 +156,13 @@ impl ServerCache {
     }
 
     fn list_path(&self, kind: ListKind) -> Option<PathBuf> {
-        let member = kind.result_member();
-        Some(self.dir.as_ref()?.join(format!("{}-{}-{member}.json", self.target_key, &self.identity_key[..8])))
+        let (member, declared) = (kind.result_member(), &self.capabilities_key);
+        Some(self.dir.as_ref()?.join(format!("{}{declared}-{member}.json", self.own_prefix())))
+    }
+
+    /// How the names of the lists of this identity begin, whatever was declared.
+    fn own_prefix(&self) -> String {
+        format!("{}-{}-", self.target_key, self.identity_key.get(..8).unwrap_or_default())
     }
 
     /// What is believed about the server.
@@ -229,23 +244,36 @@ impl ServerCache {
         self.read_list(kind).filter(|file| file.expires > unix_time() && file.stamp.as_deref() == self.fingerprint())
     }
 
-    /// A list, however old it is: for a shell that completes names, where a stale one harms nobody.
+    /// A list, however old it is: for a shell that completes names, where a stale one does no harm. The latest of this
+    /// identity, whatever was declared; else, for a process, the latest that was given to another environment and is
+    /// public: a variable that was set for one command alone is not set when the next one is typed.
     #[must_use]
     pub fn latest_list(&self, kind: ListKind) -> Option<Vec<RawJson>> {
-        self.read_list(kind).or_else(|| self.read_latest_public_list(kind)).map(|file| file.items)
+        let mut all = self.list_files_of_all_identities(kind);
+        all.sort_unstable_by(|one, other| other.cmp(one));
+        let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, path)| self.is_own_list(path));
+        let public = others.iter().filter(|_| self.endpoint.is_some());
+        let read = |(_, path): &(SystemTime, PathBuf)| read_json::<CachedListFile>(path);
+        let found = own.iter().find_map(read).or_else(|| public.filter_map(read).find(|file| file.shared));
+        found.map(|file| file.items)
+    }
+
+    /// The lists that this identity was given when it declared other capabilities, however old they are.
+    #[must_use]
+    pub fn lists_for_other_capabilities(&self, kind: ListKind) -> Vec<Vec<RawJson>> {
+        let this = self.list_path(kind);
+        let all = self.list_files_of_all_identities(kind).into_iter().map(|(_, path)| path);
+        let others = all.filter(|path| self.is_own_list(path) && this.as_ref() != Some(path));
+        others.filter_map(|path| read_json::<CachedListFile>(&path)).map(|file| file.items).collect()
+    }
+
+    fn is_own_list(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&self.own_prefix()))
     }
 
     fn read_list(&self, kind: ListKind) -> Option<CachedListFile> {
         read_json(&self.list_path(kind)?)
-    }
-
-    /// The latest list that was given to a child with another environment, if it is nobody's own: a key that was set
-    /// for one command alone is not there when the next one is typed.
-    fn read_latest_public_list(&self, kind: ListKind) -> Option<CachedListFile> {
-        self.endpoint.as_ref()?;
-        let mut all: Vec<_> = self.list_files_of_all_identities(kind);
-        all.sort_unstable_by(|one, other| other.cmp(one));
-        all.into_iter().filter_map(|(_, path)| read_json(&path)).find(|file: &CachedListFile| file.shared)
     }
 
     /// The lists of this place, whosever they are, and when each was kept.
@@ -293,11 +321,18 @@ impl ServerCache {
         }
     }
 
-    /// Lets the lists be fresh no longer (`MSG-11`).
+    /// Marks the lists of this identity as stale, whatever was declared for them (`MSG-11`).
     pub fn expire_lists(&self) {
         for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills] {
-            if let Some(file) = self.read_fresh_list(kind) {
-                self.store_list(kind, &file.items, Duration::ZERO, file.shared);
+            let all = self.list_files_of_all_identities(kind).into_iter().map(|(_, path)| path);
+            for path in all.filter(|path| self.is_own_list(path)) {
+                let Some(mut file) = read_json::<CachedListFile>(&path).filter(|file| file.expires > 0) else {
+                    continue;
+                };
+                file.expires = 0;
+                if let Ok(text) = serde_json::to_vec(&file) {
+                    write_atomically(&path, &text);
+                }
             }
         }
     }

@@ -1,13 +1,11 @@
-//! `task`: looks after calls whose result comes later.
+//! `task`: manages long-running calls.
 
-mod handles;
-
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::call::{self, ResultOptions};
-use super::{Context, Exit};
-use crate::cli::{TargetOptions, TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
+use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
+use crate::commands::context::{Context, Exit};
+use crate::commands::task_handles::{TaskHandle, TaskHandles, progress_text, remove_handle, task_timeout};
+use crate::commands::tool_result::{ResultOptions, print_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::ensure_directory_writable;
 use crate::output::{Cell, Column, Table};
@@ -18,12 +16,10 @@ use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::Target;
 
-pub use handles::{TaskHandle, TaskHandles};
-
-/// Looks after tasks.
+/// Runs `task`.
 ///
 /// # Errors
-/// When the task is not known, or the server cannot be asked.
+/// When the task is unknown, or the server cannot be queried.
 pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
     match args.command {
         TaskCommand::Get(one) => get(context, one).await,
@@ -33,29 +29,28 @@ pub async fn run(context: &Context, args: TaskArgs) -> Result<Exit> {
     }
 }
 
-/// The target and the id: both as typed, or the target as it is remembered with the id; and the session in
-/// which the task lives.
+/// The target and the ID: both as typed, or the target that was saved with the ID; and the session of the task.
 async fn resolve_task(
     context: &Context,
     subcommand: &str,
     one: &TaskIdArgs,
 ) -> Result<(Target, String, Option<DetachedSession>)> {
     let mut words = one.words.clone();
-    let Some(id) = words.pop() else { return Err(Failure::new(ErrorKind::Usage, "which task?")) };
+    let Some(id) = words.pop() else { return Err(Failure::new(ErrorKind::Usage, "no task ID given")) };
     let mut command = one.command.clone();
     let mut reach = one.target_options.clone();
     let known = TaskHandles::open(&context.env).find(&id);
     if words.is_empty() && command.is_empty() {
         let unknown = |what: String| {
             Failure::new(ErrorKind::Failed, what)
-                .hint(format!("say where it is: mcpipe task {subcommand} TARGET {}", crate::util::quoting::quote(&id)))
+                .hint(format!("pass the target: mcpipe task {subcommand} TARGET {}", crate::util::quoting::quote(&id)))
         };
         let handle = match known.as_slice() {
             [handle] => handle,
-            [] => return Err(unknown(format!("mcpipe knows no task '{id}'"))),
+            [] => return Err(unknown(format!("unknown task '{id}'"))),
             several => {
                 let targets: Vec<&str> = several.iter().map(|handle| handle.name.as_str()).collect();
-                return Err(unknown(format!("there is a task '{id}' at {}", targets.join(" and at "))));
+                return Err(unknown(format!("task '{id}' exists on {}", targets.join(" and "))));
             }
         };
         words.extend(handle.target.clone());
@@ -64,7 +59,7 @@ async fn resolve_task(
     }
     let resolved = context.resolve_target(words, &command, false, &reach).await?;
     if let Some(extra) = resolved.rest.first() {
-        return Err(Failure::new(ErrorKind::Usage, format!("unexpected word '{extra}' before the task's ID")));
+        return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' before the task ID")));
     }
     let target = resolved.target;
     let left = known.iter().find(|handle| handle.name == target.name).and_then(TaskHandle::detached_session);
@@ -73,7 +68,7 @@ async fn resolve_task(
 
 async fn get(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let (target, id, left) = resolve_task(context, "get", &one).await?;
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
         let task = forget_if_unknown(context, session, &id, session.get_task(&id).await);
@@ -91,30 +86,30 @@ async fn get(context: &Context, one: TaskIdArgs) -> Result<Exit> {
 
 async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
     let (target, id, left) = resolve_task(context, "wait", &args.task).await?;
-    // The result is had once.
+    // Checked before: the result can be fetched only once.
     args.save.as_deref().map_or(Ok(()), ensure_directory_writable)?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left.clone());
     let operation = async |session: &Session| {
         let told = |task: &Task| progress.set_message(&progress_text(task));
-        // The first look tells whether there is such a task, and how often to ask.
+        // The first request shows whether the task exists, and how often to poll.
         let result = match forget_if_unknown(context, session, &id, session.get_task(&id).await) {
-            Ok(task) => session.await_task(&id, Some(task), call::task_timeout(context), &told).await,
+            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &told).await,
             Err(failure) => Err(failure),
         };
         let result = match result {
             Ok(result) => result,
             Err(failure) => {
-                // It goes on without us.
+                // The task continues.
                 session.detach().await;
                 return Err(failure);
             }
         };
         if left.is_some() {
-            // Its session ends now, and the task with it.
+            // Its session ends now, and with it the task.
             remove_handle(context, session, &id);
         }
-        call::print_tool_result(
+        print_tool_result(
             context,
             session,
             &result,
@@ -127,7 +122,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
 
 async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let (target, id, left) = resolve_task(context, "cancel", &one).await?;
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
         let answer = forget_if_unknown(context, session, &id, session.cancel_task(&id).await)?;
@@ -137,7 +132,7 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
         } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {
             context.ui.note("the task was cancelled");
         } else {
-            // The newer form of tasks promises no more than that.
+            // The tasks extension does not promise more.
             context.ui.note("the server was asked to stop the task");
         }
         Ok(Exit::Done)
@@ -153,11 +148,11 @@ async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
     let resolved =
         context.resolve_target(args.target.into_iter().collect(), &args.command, false, &args.target_options).await?;
     let name = resolved.target.name.clone();
-    let progress = context.progress(&format!("asking {name}"));
+    let progress = context.progress(&format!("querying {name}"));
     let session = context.session(resolved.target, Some(progress.clone()))?;
     let operation = async |session: &Session| match session.list_tasks().await? {
         Some(tasks) => print_tasks(context, &tasks),
-        // The server keeps no list; what mcpipe started there is known all the same.
+        // The server has no list; the tasks that mcpipe started there are known.
         None => {
             print_handles(context, &handles.all().into_iter().filter(|handle| handle.name == name).collect::<Vec<_>>())
         }
@@ -172,7 +167,7 @@ fn print_tasks(context: &Context, tasks: &[RawJson]) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if tasks.is_empty() {
-        context.ui.note("there are no tasks");
+        context.ui.note("no tasks");
     }
     let read = |raw: &RawJson| Task::parse(raw).map(|task| task_row(&task));
     context.ui.print_table(&task_table(tasks.iter().filter_map(read)))?;
@@ -186,7 +181,7 @@ fn print_handles(context: &Context, handles: &[TaskHandle]) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if handles.is_empty() {
-        context.ui.note("mcpipe has started no tasks that are still kept");
+        context.ui.note("no tasks (mcpipe remembers tasks started with --detach until they are fetched)");
     }
     let mut table =
         Table::new([Column::new("ID").whole(), Column::new("TARGET"), Column::new("TOOL"), Column::new("STARTED")]);
@@ -214,17 +209,7 @@ fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
     table
 }
 
-/// A task in a few words, for the progress line.
-#[must_use]
-pub fn progress_text(task: &Task) -> String {
-    match &task.message {
-        Some(message) => format!("{}: {message}", task.status),
-        None => format!("the task is {}", task.status),
-    }
-}
-
-/// Drops the handle of a task that the server no longer knows; where the process that made it ended with us, that is
-/// why.
+/// Removes the handle of a task that the server no longer knows. If its process ended with mcpipe, that is the cause.
 fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
     let Err(failure) = outcome else { return outcome };
     let unknown = failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS);
@@ -235,63 +220,8 @@ fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome:
     let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
     handles.remove(id, name);
     Err(if ended {
-        failure
-            .cause("its server's process has ended, and the task with it")
-            .hint("a task needs a server that stays: one at a URL")
+        failure.cause("the server's process has ended, and with it the task").hint("use a server at a URL for tasks")
     } else {
         failure
     })
-}
-
-/// Keeps a handle for a task that has just been made.
-pub fn save_handle(
-    context: &Context,
-    session: &Session,
-    task: &Task,
-    place: &TaskOrigin<'_>,
-    left: Option<&DetachedSession>,
-) {
-    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
-    if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
-        context.ui.warn(&format!("the task '{}' could not be noted down: {error}", task.id));
-    }
-}
-
-/// Forgets a task whose result has been seen.
-pub fn remove_handle(context: &Context, session: &Session, id: &str) {
-    TaskHandles::open(&context.env).remove(id, &session.target().name);
-}
-
-/// Where a call was made, as typed.
-pub struct TaskOrigin<'a> {
-    /// The word for the target; `None` where a command line stood behind `--`.
-    pub target: Option<&'a str>,
-    /// The command line.
-    pub command: &'a [String],
-    /// How it was reached.
-    pub target_options: &'a TargetOptions,
-    /// The tool.
-    pub tool: &'a str,
-}
-
-/// Prints the handle of a call that goes on.
-///
-/// # Errors
-/// When it cannot be printed.
-pub async fn print_handle(context: &Context, session: &Session, task: &Task, place: &TaskOrigin<'_>) -> Result<Exit> {
-    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), None);
-    if session.ends_with_connection().await {
-        context.ui.warn("the task may end with the server's process, which ends now");
-    }
-    if context.ui.is_json() {
-        let task: &RawValue = &task.raw;
-        let mut text = handle.json().to_string();
-        text.truncate(text.len() - 1);
-        context.ui.print_json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
-    } else {
-        context.ui.print_line(&task.id)?;
-        let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(&task.id));
-        context.ui.note(&format!("its result: {}", session.target().append_flags(&wait)));
-    }
-    Ok(Exit::Done)
 }

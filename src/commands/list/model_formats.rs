@@ -1,19 +1,18 @@
-//! `--for`: tools and prompts in the form that a model's API takes, so that any HTTP client can hand them on.
+//! `list --for`: tools in the format of a model's API, to be sent with any HTTP client.
 
 use std::collections::HashSet;
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use super::list::{ListFilter, fetch_entries};
-use super::{Context, Exit, overrides};
-use crate::cli::{ApiFormat, ListArgs, ToolFormat};
-use crate::commands::list::dashboard::DEFAULT_JOBS;
+use crate::cli::{ListArgs, ToolFormat};
+use crate::commands::context::{Context, Exit};
+use crate::commands::lists::{DEFAULT_JOBS, ListFilter, fetch_entries, note_no_servers};
+use crate::commands::resolve::overrides;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::tools::NamedTool;
-use crate::models::{ModelApi, prompts, tool_names, tools, typescript};
+use crate::models::{ModelApi, tool_names, tools, typescript};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::Session;
 use crate::target::{ResolvedTarget, Target};
@@ -22,7 +21,7 @@ use crate::util::suggest::nearest_names;
 /// The tools of one server.
 struct ServerTools {
     server: String,
-    /// What stands before the names of its tools.
+    /// The prefix of its tools' names.
     prefix: Option<String>,
     tools: Vec<ListItem>,
 }
@@ -30,7 +29,7 @@ struct ServerTools {
 /// Prints the tools of one server, or of all that are configured.
 ///
 /// # Errors
-/// When the one server, or the configuration, cannot be asked.
+/// When the server cannot be queried, or the configuration cannot be read.
 pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
     if args.target.is_none() && args.command.is_empty() {
         return print_all_servers(context, args, form).await;
@@ -39,11 +38,11 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     let ResolvedTarget { target, rest } =
         context.resolve_target(words, &args.command, true, &args.target_options).await?;
     if let Some(extra) = rest.get(1) {
-        return Err(Failure::new(ErrorKind::Usage, format!("unexpected word '{extra}' after the tool")));
+        return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }
-    let progress = context.progress(&format!("asking {}", target.name));
+    let progress = context.progress(&format!("querying {}", target.name));
     let (server, look) = (target.name.clone(), target.command_line("list", &[]));
-    let session = context.session(target, Some(progress.clone()))?;
+    let session = context.listing_session(target, Some(progress.clone()))?;
     let operation =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
     let mut tools = progress.show_during(context.with_session(session, operation)).await?;
@@ -53,7 +52,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
         if tools.is_empty() {
             let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{tool}'")).server(&server);
             return Err(match nearest_names(tool, known.iter().map(String::as_str)).as_slice() {
-                [] => failure.hint(format!("see its tools: {look}")),
+                [] => failure.hint(format!("list its tools: {look}")),
                 nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
             });
         }
@@ -62,7 +61,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     Ok(Exit::Done)
 }
 
-/// The tools of every configured server; one that fails is told, and the others are printed.
+/// The tools of every configured server; a failure is reported, and the other servers are printed.
 async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
@@ -70,10 +69,9 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
-        let add = config.append_config_flag("mcpipe config add NAME URL");
-        context.ui.note(&format!("no servers are configured; to add one: {add}"));
+        note_no_servers(context, config);
     }
-    let progress = context.progress(&format!("asking {} servers", servers.len()));
+    let progress = context.progress(&format!("querying {} servers", servers.len()));
     let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
     let target = |name| context.resolve_configured(config, name, &overrides, false);
     let asked = servers.into_iter().map(|name| fetch_tools(context, args, name, target(name)));
@@ -103,7 +101,7 @@ async fn fetch_tools(
     name: &str,
     target: impl Future<Output = Result<Target>>,
 ) -> Result<ServerTools> {
-    let session = context.session(target.await.map_err(|failure| failure.server(name))?, None)?;
+    let session = context.listing_session(target.await.map_err(|failure| failure.server(name))?, None)?;
     let tools =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
     let tools = context.with_session(session, tools).await?;
@@ -130,7 +128,7 @@ fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerToo
             if seen.insert(name.clone()) {
                 all.push(NamedTool { name, tool });
             } else {
-                ui.warn(&format!("{} lists the tool '{}' twice; it is taken once", offer.server, tool.name()));
+                ui.warn(&format!("{} lists the tool '{}' twice; the first is used", offer.server, tool.name()));
             }
         }
     }
@@ -141,7 +139,7 @@ fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerToo
     ui.print_json_text(&text)
 }
 
-/// An interface a server; two of one name would become one.
+/// One interface per server; equal names are numbered, since TypeScript would merge them.
 fn typescript_declarations(offers: &[ServerTools]) -> String {
     let mut taken = HashSet::new();
     let mut all = Vec::new();
@@ -158,21 +156,4 @@ fn typescript_declarations(offers: &[ServerTools]) -> String {
         all.push(typescript::interface(&offer.server, &name, &tools));
     }
     all.join("\n")
-}
-
-/// Prints the messages of a prompt.
-///
-/// # Errors
-/// [`ErrorKind::Protocol`] where it has none.
-pub fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) -> Result<Exit> {
-    let api = match form {
-        ApiFormat::Anthropic => ModelApi::Anthropic,
-        ApiFormat::Openai => ModelApi::OpenAiChat,
-        ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
-        ApiFormat::Gemini => ModelApi::Gemini,
-    };
-    let messages = prompts::prompt_messages(api, result)
-        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's answer to prompts/get has no messages"))?;
-    context.ui.print_json_value(&messages)?;
-    Ok(Exit::Done)
 }

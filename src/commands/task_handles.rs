@@ -1,8 +1,8 @@
-//! Handles of tasks, kept between runs so that a task's ID says where it is.
+//! Handles of tasks, stored between runs so that a task can be found by its ID.
 //!
-//! A file a task below the state directory, readable by its owner only: a server may ask for no more than
-//! the ID, and for the session where it keeps tasks in one. No header and no variable is kept: those may be
-//! secrets too, and a configured server has its own.
+//! One file per task in the state directory, readable only by its owner: the ID, with the session if the server keeps
+//! tasks per session, may be all that is needed to fetch the result. Headers and variables are not stored: they may be
+//! secrets, and a configured server has its own.
 
 use std::fs;
 use std::io::Write;
@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::TaskOrigin;
 use crate::cli::{HttpTransport, TargetOptions};
+use crate::commands::context::Context;
 use crate::env::Environment;
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::Target;
@@ -25,7 +26,7 @@ use crate::transport::Endpoint;
 use crate::util::atomic_write::replace_file;
 use crate::util::hex::hex;
 
-/// How long a handle is kept whose task the server keeps for ever, or for an unknown time.
+/// How long a handle is kept if the server keeps the task without or with an unknown limit.
 const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Where a task is.
@@ -33,27 +34,27 @@ const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 pub struct TaskHandle {
     /// The task's id.
     pub id: String,
-    /// The target as people know it.
+    /// The name of the target.
     pub name: String,
-    /// The word for the target.
+    /// The target as it was typed.
     pub target: Option<String>,
-    /// The server's command line, in place of it.
+    /// The server's command line, instead of it.
     pub command: Vec<String>,
     /// The tool that was called.
     pub tool: String,
     /// Whether the server's process ended when mcpipe did.
     #[serde(default)]
     pub ended: bool,
-    /// When, in seconds since 1970.
+    /// When it was started, in seconds since 1970.
     started: u64,
-    /// When the server is free to forget it, likewise.
+    /// When the server may discard it, in seconds since 1970.
     expires: u64,
-    /// How the target is reached.
+    /// The target options.
     cwd: Option<PathBuf>,
     bearer_env: Option<String>,
     sse: Option<bool>,
     protocol: Option<String>,
-    /// The session in which it lives, and its revision.
+    /// Its session, and the session's revision.
     session: Option<(String, String)>,
     cacert: Option<PathBuf>,
     cert: Option<PathBuf>,
@@ -62,7 +63,7 @@ pub struct TaskHandle {
 }
 
 impl TaskHandle {
-    /// The handle of a task that was made just now.
+    /// The handle of a new task.
     #[must_use]
     pub fn new(
         task: &Task,
@@ -85,7 +86,7 @@ impl TaskHandle {
             ended: matches!(target.endpoint, Endpoint::Stdio(_)),
             started: now(),
             expires: now() + task.ttl.unwrap_or(MAX_RETENTION).min(MAX_RETENTION).as_secs().max(1),
-            // A command line means something else in another directory.
+            // A command line may mean another program in another directory.
             cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| is_command).map(Path::to_owned)),
             bearer_env: reach.bearer_env.clone(),
             sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
@@ -98,7 +99,7 @@ impl TaskHandle {
         }
     }
 
-    /// How to reach the target again; what is typed now wins.
+    /// The target options to use; what is typed now takes precedence.
     #[must_use]
     pub fn target_options(&self, typed: TargetOptions) -> TargetOptions {
         let transport = self.sse.map(|sse| if sse { HttpTransport::Sse } else { HttpTransport::Http });
@@ -115,7 +116,7 @@ impl TaskHandle {
         }
     }
 
-    /// The session in which the task lives.
+    /// The session of the task.
     #[must_use]
     pub fn detached_session(&self) -> Option<DetachedSession> {
         let (session, revision) = self.session.as_ref()?;
@@ -128,7 +129,7 @@ impl TaskHandle {
         json!({"taskId": self.id, "target": self.name, "tool": self.tool, "startedAt": self.started()})
     }
 
-    /// When it was made, in UTC.
+    /// When it was started, in UTC.
     #[must_use]
     pub fn started(&self) -> String {
         crate::output::time(UNIX_EPOCH + Duration::from_secs(self.started))
@@ -151,7 +152,7 @@ impl TaskHandles {
         TaskHandles { dir: env.state_dir().map(|dir| dir.join("tasks")) }
     }
 
-    /// Keeps a handle, and drops those whose time is over.
+    /// Saves a handle, and removes expired ones.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -164,7 +165,7 @@ impl TaskHandles {
         replace_file(file, &handle.path(dir))
     }
 
-    /// All that are still worth something, the oldest first.
+    /// All that have not expired, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<TaskHandle> {
         let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else { return Vec::new() };
@@ -186,7 +187,7 @@ impl TaskHandles {
         self.all().into_iter().filter(|handle| handle.id == id).collect()
     }
 
-    /// Drops one.
+    /// Removes one.
     pub fn remove(&self, id: &str, target: &str) {
         if let Some(dir) = &self.dir {
             let _ = fs::remove_file(handle_path(dir, id, target));
@@ -211,11 +212,57 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// An id may be all that a server asks for: nobody else is to read it.
+/// The ID may be all that is needed to fetch the result: only the owner may read it.
 fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
+}
+
+/// Where a call was made, as typed.
+pub struct TaskOrigin<'a> {
+    /// The target; `None` if a command line followed `--`.
+    pub target: Option<&'a str>,
+    /// The command line.
+    pub command: &'a [String],
+    /// The target options.
+    pub target_options: &'a TargetOptions,
+    /// The tool.
+    pub tool: &'a str,
+}
+
+/// Saves a handle for a new task.
+pub fn save_handle(
+    context: &Context,
+    session: &Session,
+    task: &Task,
+    place: &TaskOrigin<'_>,
+    left: Option<&DetachedSession>,
+) {
+    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
+    if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
+        context.ui.warn(&format!("cannot save the handle of task '{}': {error}", task.id));
+    }
+}
+
+/// Removes the handle of a finished task.
+pub fn remove_handle(context: &Context, session: &Session, id: &str) {
+    TaskHandles::open(&context.env).remove(id, &session.target().name);
+}
+
+/// A task in brief, for the progress line.
+#[must_use]
+pub fn progress_text(task: &Task) -> String {
+    match &task.message {
+        Some(message) => format!("{}: {message}", task.status),
+        None => format!("the task is {}", task.status),
+    }
+}
+
+/// How long to wait for a task without a change of its state: no limit without `--timeout`.
+#[must_use]
+pub fn task_timeout(context: &Context) -> Option<Duration> {
+    context.global.timeout.filter(|time| !time.is_zero())
 }

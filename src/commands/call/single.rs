@@ -1,0 +1,94 @@
+//! One call: from the words of the command line to the printed result.
+
+use serde_json::value::RawValue;
+
+use crate::cli::CallArgs;
+use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ToolCall};
+use crate::commands::context::{Context, Exit};
+use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
+use crate::commands::tool_result::{ResultOptions, print_tool_result};
+use crate::commands::tools::ToolCache;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::save::ensure_directory_writable;
+use crate::session::Session;
+use crate::session::tasks::Task;
+use crate::target::ResolvedTarget;
+use crate::transport::Endpoint;
+
+/// Calls one tool.
+///
+/// # Errors
+/// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
+pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
+    let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
+    let ResolvedTarget { target, rest: words } =
+        context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    let Some((tool, words)) = words.split_first() else {
+        return Err(Failure::new(ErrorKind::Usage, "no tool given")
+            .server(&target.name)
+            .hint(format!("list its tools: {}", target.command_line("list", &[]))));
+    };
+    let given = RawArguments::parse(&target, tool, words, args.object.as_deref())?;
+    if let Some(directory) = args.save.as_deref().filter(|_| !args.dry_run) {
+        // Checked before the call: a usage error after it would make scripts call again.
+        ensure_directory_writable(directory)?;
+    }
+    if args.detach && matches!(target.endpoint, Endpoint::Stdio(_)) {
+        return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")
+            .server(&target.name)
+            .cause(format!(
+                "mcpipe starts '{}' for this command and stops it at the end, and the task with it",
+                target.name
+            ))
+            .hint("use a server at a URL, or omit --detach"));
+    }
+    let progress = context.progress(&format!("waiting for {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?;
+    let catalogue = ToolCache::default();
+    let operation = async |session: &Session| {
+        let given = if given.is_ambiguous() {
+            // Without validation tools are not listed: it is taken as a call form.
+            let tools = if args.no_validate {
+                None
+            } else {
+                Some(progress.show_during(catalogue.get(context, session)).await?)
+            };
+            given.resolve(|name| tools.as_ref().is_some_and(|tools| tools.find(name).is_some()))?
+        } else {
+            given
+        };
+        let on_update = |task: &Task| progress.set_message(&task_handles::progress_text(task));
+        let call_context =
+            CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
+        let call = ToolCall::single(call_context, &given, &on_update);
+        match progress.show_during(call.run()).await? {
+            CallOutcome::DryRun(text) => context.ui.print_json_text(&text).map(|()| Exit::Done),
+            CallOutcome::Result(result, misfit) => {
+                let shown =
+                    ResultOptions { structured_only: args.structured, save: args.save.as_deref(), strict: args.strict };
+                print_tool_result(context, session, &result, &shown, misfit)
+            }
+            CallOutcome::Task(task) => print_handle(context, session, &task, &call.task_origin()).await,
+        }
+    };
+    context.with_session(session, operation).await
+}
+
+/// Prints the handle of a call that continues as a task.
+async fn print_handle(context: &Context, session: &Session, task: &Task, place: &TaskOrigin<'_>) -> Result<Exit> {
+    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), None);
+    if session.ends_with_connection().await {
+        context.ui.warn("the task may end with the connection, which is closed now");
+    }
+    if context.ui.is_json() {
+        let task: &RawValue = &task.raw;
+        let mut text = handle.json().to_string();
+        text.truncate(text.len() - 1);
+        context.ui.print_json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
+    } else {
+        context.ui.print_line(&task.id)?;
+        let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(&task.id));
+        context.ui.note(&format!("to get its result: {}", session.target().append_flags(&wait)));
+    }
+    Ok(Exit::Done)
+}

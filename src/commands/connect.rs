@@ -1,0 +1,151 @@
+//! Sessions as the commands open them: credentials, what is declared, time limits and retries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::TokenProvider;
+use crate::cli::LogLevel;
+use crate::commands::client_features::{self, MayPrompt};
+use crate::commands::context::Context;
+use crate::commands::credentials::LoginOptions;
+use crate::commands::notifications;
+use crate::commands::timeouts::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, effective_timeout};
+use crate::error::Result;
+use crate::output::Progress;
+use crate::session::client_handler::ClientCapabilities;
+use crate::session::{self, Session, retry};
+use crate::target::Target;
+use crate::transport::{self, Authorize, Endpoint};
+
+impl Context {
+    /// A session with a target; nothing is sent yet. With a progress line the user waits for this very server, and may
+    /// be asked to log in.
+    ///
+    /// # Errors
+    /// When an option cannot be used: a root that is not a directory, a file that cannot be read or written; or when
+    /// the index of the credentials cannot be read.
+    pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
+        let provider = self.login(&target, progress.is_some())?;
+        self.session_with_provider(target, provider.as_ref(), progress)
+    }
+
+    /// The same with credentials from this provider.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn session_with_provider(
+        &self,
+        target: Target,
+        provider: Option<&TokenProvider>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<Session> {
+        let capabilities = self.capabilities(&target, progress, MayPrompt::Yes)?;
+        self.build_session(target, provider, capabilities)
+    }
+
+    /// A session that only lists. It declares everything that mcpipe can do, so that what is listed does not depend on
+    /// where the standard streams go, and prompts nobody.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn listing_session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
+        let provider = self.login(&target, progress.is_some())?;
+        let capabilities = self.capabilities(&target, progress, MayPrompt::No)?;
+        self.build_session(target, provider.as_ref(), ClientCapabilities { declares_all: true, ..capabilities })
+    }
+
+    /// A session for several calls at once: their progress would mix on one line. If standard input is read for
+    /// something else, nobody is prompted.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn session_for_concurrent_calls(&self, target: Target, reads_stdin: bool) -> Result<Session> {
+        let provider = self.login(&target, true)?;
+        let may_prompt = if reads_stdin { MayPrompt::No } else { MayPrompt::Yes };
+        let capabilities = self.capabilities(&target, None, may_prompt)?;
+        self.build_session(target, provider.as_ref(), capabilities)
+    }
+
+    fn login(&self, target: &Target, is_awaited: bool) -> Result<Option<TokenProvider>> {
+        self.token_provider(target, LoginOptions { mode: self.login_mode(is_awaited), ..LoginOptions::default() })
+    }
+
+    /// What can be answered here and now.
+    fn capabilities(
+        &self,
+        target: &Target,
+        progress: Option<Arc<Progress>>,
+        may_prompt: MayPrompt,
+    ) -> Result<ClientCapabilities> {
+        Ok(ClientCapabilities {
+            roots: client_features::roots(self, target)?,
+            elicitation: client_features::elicitation_handler(self, &target.name, may_prompt)?,
+            sampling: client_features::sampler(self, self.request_timeout(target))?,
+            observer: notifications::notification_observer(self, progress)?,
+            log_level: self.global.log_level.map(LogLevel::as_str),
+            declares_all: false,
+        })
+    }
+
+    fn build_session(
+        &self,
+        target: Target,
+        provider: Option<&TokenProvider>,
+        capabilities: ClientCapabilities,
+    ) -> Result<Session> {
+        let transport = transport::TransportOptions {
+            connect_timeout: self.connect_timeout(&target),
+            interrupt: self.interrupt.clone(),
+            trace: self.trace()?,
+            authorize: provider.map(|provider| Arc::new(provider.clone()) as Arc<dyn Authorize>),
+        };
+        let options = session::SessionOptions {
+            timeout: self.request_timeout(&target),
+            retry: self.retry_policy(&target),
+            cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
+            identity: provider.map(TokenProvider::login_id).transpose()?.flatten(),
+            transport,
+            capabilities,
+        };
+        Ok(Session::new(target, options))
+    }
+
+    /// How long to wait for a response of this target.
+    fn request_timeout(&self, target: &Target) -> Option<Duration> {
+        effective_timeout(self.global.timeout, target.timeout, DEFAULT_TIMEOUT)
+    }
+
+    /// When to retry. Without `--retries` a server process that ended is not started again.
+    fn retry_policy(&self, target: &Target) -> retry::RetryPolicy {
+        let usual = if matches!(target.endpoint, Endpoint::Stdio(_)) { 0 } else { 2 };
+        let ui = self.ui.clone();
+        let notice = move |text: &str| ui.warn(text);
+        retry::RetryPolicy {
+            max_retries: self.global.retries.unwrap_or(usual),
+            is_explicit: self.global.retries.is_some(),
+            ready_timeout: self.global.wait,
+            max_retry_after: self.global.timeout.filter(|time| !time.is_zero()),
+            on_retry: Some(Arc::new(notice)),
+        }
+    }
+
+    /// How long start and negotiation with this target may take.
+    #[must_use]
+    pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
+        effective_timeout(self.global.connect_timeout, target.connect_timeout, DEFAULT_CONNECT_TIMEOUT)
+    }
+
+    /// Runs an operation on a session, then closes the session, also after a failure.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub async fn with_session<T>(
+        &self,
+        session: Session,
+        operation: impl AsyncFnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        let outcome = operation(&session).await;
+        session.close().await;
+        outcome.map_err(|failure| failure.server(&session.target().name))
+    }
+}

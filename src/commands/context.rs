@@ -1,0 +1,70 @@
+//! What every command is given, and how a command ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::sync::OnceCell;
+
+use crate::auth::store::CredentialStore;
+use crate::cli::GlobalOptions;
+use crate::config::value::secrets::{SecretRequest, SecretResult};
+use crate::env::Environment;
+use crate::error::{ErrorKind, Result};
+use crate::interrupt::Interrupt;
+use crate::output::{Progress, Ui};
+use crate::transport::trace::Trace;
+
+/// What every command is given.
+pub struct Context {
+    /// Where it prints.
+    pub ui: Arc<Ui>,
+    /// Variables, home, working directory.
+    pub env: Arc<Environment>,
+    /// The request to stop: a signal, or a reader that is gone.
+    pub interrupt: Interrupt,
+    /// The options of every command.
+    pub global: GlobalOptions,
+    /// The credential stores that were opened.
+    pub credential_stores: CredentialStores,
+    /// The secrets of the configuration that were fetched.
+    pub secret_cache: SecretCache,
+    /// The trace of the run, once it is open.
+    pub trace: OnceLock<Trace>,
+}
+
+/// How a command ended that has printed everything itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// Failed; the reason is printed already, and the kind gives the exit code.
+    Reported(ErrorKind),
+}
+
+/// The credential stores of a run, by choice; each is opened when it is first needed.
+#[derive(Default)]
+pub struct CredentialStores(pub(super) Mutex<HashMap<String, Arc<dyn CredentialStore>>>);
+
+/// The secrets that the configuration refers to, each fetched at most once.
+#[derive(Default)]
+pub struct SecretCache(pub(super) Mutex<HashMap<SecretRequest, Arc<OnceCell<SecretResult>>>>);
+
+impl Context {
+    /// The trace that every connection of this run writes to.
+    ///
+    /// # Errors
+    /// When the trace file cannot be created.
+    pub fn trace(&self) -> Result<Trace> {
+        if let Some(trace) = self.trace.get() {
+            return Ok(trace.clone());
+        }
+        let trace = self.ui.trace()?;
+        Ok(self.trace.get_or_init(|| trace).clone())
+    }
+
+    /// The line on stderr that shows that something is under way.
+    #[must_use]
+    pub fn progress(&self, message: &str) -> Arc<Progress> {
+        Arc::new(self.ui.progress(message))
+    }
+}

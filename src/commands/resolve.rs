@@ -1,0 +1,126 @@
+//! Resolves the target of a command line, with the secrets that the configuration refers to.
+
+use crate::cli::{HttpTransport, TargetOptions};
+use crate::commands::context::Context;
+use crate::config::value::secrets::Secrets;
+use crate::config::{Config, LazyConfig};
+use crate::error::Result;
+use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOverrides};
+use crate::transport::{Endpoint, HttpMode};
+
+impl Context {
+    /// The target of a command and the words that follow it.
+    ///
+    /// `words` are all positional arguments, TARGET first; `command` is what followed `--`; `splits` says whether the
+    /// command takes a tool, so that `SERVER.TOOL` is accepted.
+    ///
+    /// # Errors
+    /// When there is no target, or it cannot be resolved.
+    pub async fn resolve_target(
+        &self,
+        words: Vec<String>,
+        command: &[String],
+        splits: bool,
+        reach: &TargetOptions,
+    ) -> Result<ResolvedTarget> {
+        let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
+        let words = positional_words(words, command, splits);
+        let overrides = overrides(reach);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), &overrides, &lookup, secrets);
+        // Secrets are needed only if the configuration was read.
+        let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
+        let mut resolved = self.with_secrets(defaults, resolve).await?;
+        self.redact_credentials(&resolved.target);
+        resolved.target.flags = self.target_flags(&overrides);
+        let unchecked = skips_certificate_check(&resolved.target);
+        for warning in &resolved.target.warnings {
+            if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
+        }
+        Ok(resolved)
+    }
+
+    /// The target options, for command lines to paste.
+    fn target_flags(&self, overrides: &TargetOverrides) -> TargetFlags {
+        TargetFlags::new(self.global.config.as_deref(), overrides)
+    }
+
+    /// The same with placeholders for secrets: the target can be shown, but not connected to.
+    #[must_use]
+    pub fn resolve_with_placeholders(
+        &self,
+        words: Vec<String>,
+        command: &[String],
+        splits: bool,
+        reach: &TargetOptions,
+    ) -> Option<ResolvedTarget> {
+        let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
+        let words = positional_words(words, command, splits);
+        target::resolve_target(words, &overrides(reach), &lookup, &Secrets::placeholders()).ok()
+    }
+
+    /// A configured server, for a command that goes through all of them. With `pretend` secrets are placeholders: the
+    /// target can be shown, but not connected to.
+    ///
+    /// # Errors
+    /// When it cannot be resolved.
+    pub async fn resolve_configured(
+        &self,
+        config: &Config,
+        name: &str,
+        overrides: &TargetOverrides,
+        pretend: bool,
+    ) -> Result<Target> {
+        let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, overrides, &self.env, secrets);
+        if pretend {
+            return resolve(&Secrets::placeholders());
+        }
+        let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        self.redact_credentials(&target);
+        target.flags = self.target_flags(overrides);
+        // Warnings about the files do not concern this server.
+        for warning in target.warnings.iter().skip(config.skipped_files.len() + config.warnings.len()) {
+            let warning = format!("{name}: {warning}");
+            if skips_certificate_check(&target) { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
+        }
+        Ok(target)
+    }
+}
+
+/// Whether certificates are not verified: that warning is shown even with `--quiet`.
+fn skips_certificate_check(target: &Target) -> bool {
+    match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
+        Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
+    }
+}
+
+/// All positional arguments, TARGET first.
+fn positional_words(words: Vec<String>, command: &[String], splits: bool) -> PositionalWords {
+    let mut words = words.into_iter();
+    PositionalWords { target: words.next(), rest: words.collect(), command: command.to_vec(), takes_tool: splits }
+}
+
+/// The target options of the command line as plain values.
+#[must_use]
+pub fn overrides(reach: &TargetOptions) -> TargetOverrides {
+    let reach = reach.clone();
+    TargetOverrides {
+        headers: reach.headers,
+        env: reach.env,
+        cwd: reach.cwd,
+        bearer_env: reach.bearer_env,
+        transport: reach.transport.map(|kind| match kind {
+            HttpTransport::Auto => HttpMode::Auto,
+            HttpTransport::Http => HttpMode::Streamable,
+            HttpTransport::Sse => HttpMode::Sse,
+        }),
+        protocol: reach.protocol,
+        cacert: reach.cacert,
+        cert: reach.cert,
+        key: reach.key,
+        proxy: reach.proxy,
+        insecure: reach.insecure,
+        allow_http: reach.allow_http,
+        unix_socket: reach.unix_socket,
+    }
+}

@@ -1,0 +1,59 @@
+//! The result of a tool, printed: of a call, or of a task that was one.
+
+use std::path::Path;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::commands::context::{Context, Exit};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::content;
+use crate::protocol::rpc::parse_value;
+use crate::protocol::views::member;
+use crate::session::Session;
+
+/// How to print a result.
+pub struct ResultOptions<'a> {
+    /// The structured content alone.
+    pub structured_only: bool,
+    /// Binary content into files in this directory.
+    pub save: Option<&'a Path>,
+    /// Whether a mismatch with the output schema is a failure.
+    pub strict: bool,
+}
+
+/// Prints the result of a tool.
+///
+/// # Errors
+/// When it cannot be printed, the tool failed, the user declined the server's request for input, or, if that is strict,
+/// the result does not match the output schema.
+pub fn print_tool_result(
+    context: &Context,
+    session: &Session,
+    result: &RawValue,
+    shown: &ResultOptions<'_>,
+    misfit: Option<Failure>,
+) -> Result<Exit> {
+    let ui = &context.ui;
+    let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
+    if shown.structured_only && !failed {
+        ui.print_structured(result)?;
+    } else {
+        ui.print_tool_result(result, shown.save)?;
+    }
+    if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
+        return Err(reason.server(&session.target().name));
+    }
+    match misfit {
+        _ if failed && content::is_empty_result(result) => {
+            Err(Failure::new(ErrorKind::Failed, "the tool failed without a message"))
+        }
+        _ if failed => Err(Failure::new(ErrorKind::Failed, "the tool reported an error")),
+        None => Ok(Exit::Done),
+        Some(misfit) if shown.strict => Err(misfit),
+        Some(misfit) => {
+            ui.warn(&misfit.to_string());
+            Ok(Exit::Done)
+        }
+    }
+}
