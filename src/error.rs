@@ -126,6 +126,8 @@ pub struct FailureDetails {
     pub causes: Vec<String>,
     /// What to do next, usually a command.
     pub hint: Option<String>,
+    /// Whether the hint is only to wait longer: a caller that knows the option for it replaces the hint.
+    pub suggests_waiting: bool,
     /// The target as the user named it.
     pub server: Option<String>,
     /// The JSON-RPC error that caused it.
@@ -138,6 +140,10 @@ pub struct FailureDetails {
     pub is_unsent: bool,
     /// Whether a server that is still starting may cause it; otherwise a retry would not help.
     pub maybe_starting: bool,
+    /// The method of the request that got no answer in time, and how long it was waited for.
+    pub unanswered: Option<(&'static str, Duration)>,
+    /// Whether the server's process ended by itself.
+    pub is_process_end: bool,
 }
 
 impl Failure {
@@ -148,12 +154,15 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             hint: None,
+            suggests_waiting: false,
             server: None,
             rpc: None,
             stderr_tail: Vec::new(),
             retry_advice: None,
             is_unsent: false,
             maybe_starting: false,
+            unanswered: None,
+            is_process_end: false,
         }))
     }
 
@@ -185,6 +194,15 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self.0.suggests_waiting = false;
+        self
+    }
+
+    /// Sets a hint that is only to wait longer.
+    #[must_use]
+    pub fn wait_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self.0.suggests_waiting = true;
         self
     }
 

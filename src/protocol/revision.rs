@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::Value;
+
 /// A revision that mcpipe speaks; older ones are smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revision {
@@ -55,6 +57,13 @@ impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// The known revisions that `data.supported` of an error, or `supportedVersions` of a `DiscoverResult`, names.
+#[must_use]
+pub fn supported_revisions(data: &Value) -> Vec<Revision> {
+    let list = data.get("supported").or_else(|| data.get("supportedVersions")).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|name| Revision::parse(name.as_str()?)).collect()
 }
 
 /// Which revisions may be spoken to a server.

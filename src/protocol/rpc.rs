@@ -4,6 +4,7 @@
 //! the byte: unknown members, key order and numbers of any size survive (`TOL-04`, `TOL-06`).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -65,6 +66,13 @@ impl RpcError {
     #[must_use]
     pub fn data_value(&self) -> Value {
         self.data.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null)
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = if self.message.is_empty() { "no reason given" } else { &self.message };
+        write!(f, "{message} (code {})", self.code)
     }
 }
 

@@ -1,8 +1,8 @@
-//! Our side of what a server may ask and tell: what is declared, what comes of notifications, what is answered.
+//! The client's side of a session: the capabilities it declares, and the notifications it receives.
 //!
-//! In a legacy session a server asks by requests of its own, answered one by one; in the modern era its
-//! questions are embedded in an `input_required` result (MRTR). Both end in [`input`](crate::session::input_requests). Every
-//! request gets an answer; what was not declared is refused in the protocol's own way (`MSG-13`, `ELI-02`).
+//! In a legacy session a server sends requests of its own, which are answered one by one; in the modern era they are
+//! part of an `input_required` result. `input_requests.rs` handles both. Every request gets an answer; one that needs
+//! an undeclared capability is refused with the protocol's error (`MSG-13`, `ELI-02`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,11 +13,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
 use url::Url;
 
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::Result;
+use crate::protocol::method;
 use crate::protocol::revision::Revision;
-use crate::protocol::rpc::{self, parse_value};
-use crate::protocol::{code, method};
-use crate::session::input_requests::InputError;
 use crate::session::notifications::NotificationBroadcaster;
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
@@ -286,39 +284,6 @@ impl ClientHandler {
                 observer.log(text("level").unwrap_or("info"), text("logger"), data);
             }
             _ => {}
-        }
-    }
-
-    /// The whole answer to a request of a legacy server, ready to be sent; none where the user stopped it,
-    /// since then the request it belongs to is cancelled. With a failure, nothing more is to be awaited.
-    /// `questions` are those of the request of ours in whose course it came.
-    pub async fn answer_request(
-        &self,
-        id: &RawValue,
-        name: &str,
-        params: Option<&RawValue>,
-        questions: &ServerRequestLog,
-    ) -> (Option<String>, Option<Failure>) {
-        let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
-        if name == method::PING {
-            return (Some(rpc::response(id, "{}")), None);
-        }
-        let failed = |failure: &Failure| match name {
-            method::ELICITATION_CREATE => rpc::response(id, &ElicitationAnswer::Cancel.to_result().to_string()),
-            _ => rpc::error_response(id, code::INTERNAL_ERROR, &failure.details().message),
-        };
-        match self.handle_server_request(name, &params, questions).await {
-            Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
-            Err(InputError::Rejected { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
-            Err(InputError::Unanswered(failure)) => {
-                if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
-                    return (None, None);
-                }
-                let answer = failed(&failure);
-                questions.set_unanswered(failure);
-                (Some(answer), None)
-            }
-            Err(InputError::TooManyRequests(failure)) => (Some(failed(&failure)), Some(failure)),
         }
     }
 }

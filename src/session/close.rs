@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Session;
+use crate::session::mcp_session::Session;
 use crate::transport::CloseOutcome;
 
 impl Session {

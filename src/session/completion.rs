@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Session;
-use super::era::Operation;
 use crate::error::Result;
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::{code, method};
+use crate::session::mcp_session::Session;
+use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
 
 impl Session {

@@ -6,20 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
-use super::era::{Era, Operation};
-use super::failure::failure_from_outcome;
-use super::negotiate::{NegotiatedConnection, Negotiator};
-use super::retry::{poll_delay, random_fraction};
-use super::{Connection, Session};
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::method;
+use crate::session::era::Era;
+use crate::session::failure::failure_from_outcome;
+use crate::session::mcp_session::{Connection, Session};
 use crate::session::negotiate::classify::may_indicate_wrong_era;
+use crate::session::negotiate::{MIN_ATTEMPT_TIMEOUT, NegotiatedConnection, Negotiator};
+use crate::session::operation::Operation;
+use crate::session::retry::{FailedAttempt, RetryDecision, poll_delay, random_fraction};
 use crate::session::rpc_client::RequestOutcome;
-use crate::transport::stdio;
 use crate::util::duration::format_duration;
-
-/// What the last look at a server is given, though the time is up.
-pub const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 
 impl Session {
     pub(crate) fn negotiator(&self) -> Negotiator<'_> {
@@ -45,6 +42,61 @@ impl Session {
         Ok((live, reply))
     }
 
+    /// Attempts at an operation until one succeeds or the policy says that it is enough. `again` tells whether
+    /// a success is none.
+    pub(crate) async fn with_retries<T>(
+        &self,
+        call: &Operation,
+        attempt: impl AsyncFn() -> Result<T>,
+        again: impl Fn(&T) -> Option<RetryAdvice>,
+    ) -> Result<T> {
+        let mut attempts = self.options.retry.start(call);
+        let began = *self.waiting_since.get_or_init(Instant::now);
+        loop {
+            let outcome = attempt().await;
+            let was_ready = self.has_answered.load(Ordering::Relaxed);
+            let (again, class) = match &outcome {
+                Ok(value) => (again(value), ErrorKind::Unreachable),
+                // It was waited for already.
+                Err(_) if self.options.retry.ready_timeout.is_some() && !was_ready => return outcome,
+                // The connection was not opened: of what has effects, nothing was sent.
+                Err(failure) => {
+                    let again = failure.details().retry_advice;
+                    (
+                        again.map(|again| RetryAdvice {
+                            is_unprocessed: again.is_unprocessed || call.has_effects,
+                            ..again
+                        }),
+                        failure.kind(),
+                    )
+                }
+            };
+            let Some(again) = again else {
+                self.has_answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
+                return outcome;
+            };
+            let next = attempts.decide(
+                FailedAttempt { retry_advice: again, class, was_ready },
+                began.elapsed(),
+                random_fraction(),
+            );
+            let (RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
+            if let RetryDecision::Retry(pause, n) = next {
+                self.options.retry.report_retry(call, again, pause, n, &self.options.transport.trace);
+            }
+            self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
+            self.discard_closed_connection().await;
+        }
+    }
+
+    /// Forgets a connection over which nothing can come back.
+    async fn discard_closed_connection(&self) {
+        let mut open = self.connection.lock().await;
+        if let Some(live) = open.take_if(|live| live.rpc.closed_reason().is_some()) {
+            live.rpc.close(false).await;
+        }
+    }
+
     async fn open_connection(
         &self,
         first: &Operation,
@@ -57,7 +109,7 @@ impl Session {
         };
         opened.inspect_err(|failure| {
             self.invalidate_cache(failure);
-            if failure.details().message.starts_with(stdio::PROCESS_ENDED) {
+            if failure.details().is_process_end {
                 // It may have become another server: the next run looks at it anew.
                 self.cache.clear();
             }
@@ -82,9 +134,8 @@ impl Session {
             let silent = failure.kind() == ErrorKind::Timeout && left < MIN_ATTEMPT_TIMEOUT;
             if left.is_zero() || silent {
                 let failure = failure.cause(format!("it was not ready within {}", format_duration(wait)));
-                // To wait is what was done.
-                let stale = failure.details().hint.as_ref().is_none_or(|hint| hint.contains("--wait"));
-                return Err(if stale { failure.hint("give it longer: --wait TIME") } else { failure });
+                let has_other_hint = failure.details().hint.is_some() && !failure.details().suggests_waiting;
+                return Err(if has_other_hint { failure } else { failure.wait_hint("wait longer with --wait TIME") });
             }
             let asked = failure.details().retry_advice.and_then(|again| again.retry_after).unwrap_or_default();
             // The last look is at the very end.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::stray::{NEVER_ASKED, Notifications, Stray, Strays};
+use super::stray::{Notifications, Stray, StrayMeaning, Strays, UNKNOWN_ID, WITHOUT_ID};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
 use crate::protocol::{method, rpc::parse_value};
@@ -200,8 +200,8 @@ impl RpcState {
             (other, Some(on)) => {
                 let what = match other {
                     Some(id) => format!("the server answered with the id of another request ({id}, not {on})"),
-                    None if response.has_id => NEVER_ASKED.to_owned(),
-                    None => "the server answered with a result without an id".to_owned(),
+                    None if response.has_id => UNKNOWN_ID.to_owned(),
+                    None => WITHOUT_ID.to_owned(),
                 };
                 return self.complete(on, RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
             }
@@ -227,14 +227,17 @@ impl RpcState {
                 return;
             }
             // It may still have been about a request; then it is the cause of its time-out.
-            lock(&self.pending).values_mut().for_each(|pending| pending.strays.add(&stray, false));
+            lock(&self.pending).values_mut().for_each(|pending| pending.strays.add(&stray, StrayMeaning::Mentioned));
             return;
         }
         // Over HTTP each request has an answer to its own POST to come.
-        let hold = stray.may_be_meant() && self.transport.kind() != TransportKind::Http;
-        self.trace.note(&format!("{} {stray}", if hold { "held" } else { "ignored" }));
+        let meaning = match self.transport.kind() {
+            TransportKind::Http => StrayMeaning::Mentioned,
+            _ => stray.meaning(),
+        };
+        self.trace.note(&format!("{} {stray}", if meaning == StrayMeaning::MayBeAnswer { "held" } else { "ignored" }));
         let mut pending = lock(&self.pending);
-        pending.values_mut().for_each(|pending| pending.strays.add(&stray, hold));
+        pending.values_mut().for_each(|pending| pending.strays.add(&stray, meaning));
         suspect(&pending);
     }
 
@@ -363,13 +366,16 @@ mod tests {
         let late = "no answer to tools/list within 200 ms";
         for wire in TransportKind::ALL {
             let wired = Wired::new(wire);
-            let unknown = match wire {
-                TransportKind::Http => format!("{late}: the server sent a result with an unknown id"),
-                _ => format!("{NEVER_ASKED}: {late}"),
+            let (unknown, without) = match wire {
+                TransportKind::Http => (
+                    format!("{late}: the server sent a result with an unknown id"),
+                    format!("{late}: the server sent a result without an id"),
+                ),
+                _ => (format!("{UNKNOWN_ID}: {late}"), format!("{WITHOUT_ID}: {late}")),
             };
             for (text, said) in [
                 (ERROR, format!("{late}: the server sent an error without an id: no (code -1)")),
-                (RESULT, format!("{late}: the server sent a result without an id")),
+                (RESULT, without),
                 (UNKNOWN, unknown.clone()),
                 (r#"{"id":0,"result":0}"#, unknown),
             ] {
@@ -397,7 +403,7 @@ mod tests {
     #[tokio::test]
     async fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
         let wired = Wired::new(TransportKind::Stdio);
-        assert_eq!(wired.asked(false, LONG, &[UNKNOWN]).await, NEVER_ASKED);
+        assert_eq!(wired.asked(false, LONG, &[UNKNOWN]).await, UNKNOWN_ID);
     }
 
     #[tokio::test]
@@ -453,8 +459,8 @@ mod tests {
         {
             assert_eq!(wired.asked(true, LONG, &[text]).await, "error no");
         }
-        assert_eq!(wired.asked(true, LONG, &[RESULT]).await, "the server answered with a result without an id");
-        assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, "the server answered with an id that was never asked");
+        assert_eq!(wired.asked(true, LONG, &[RESULT]).await, WITHOUT_ID);
+        assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, UNKNOWN_ID);
         let other = "the server answered with the id of another request (1, not 6)";
         assert_eq!(wired.asked(true, LONG, &[r#"{"id":1,"result":0}"#]).await, other);
     }

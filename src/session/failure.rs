@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::{ErrorKind, Failure, RetryAdvice};
-use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::RpcError;
 use crate::protocol::{code, method};
 use crate::session::capabilities;
-use crate::session::era::modern::supported_revisions;
-use crate::session::rpc_client::{MAY_STILL_RUN, RequestOutcome};
+use crate::session::request::{MAY_STILL_RUN, RequestOutcome};
 use crate::target::Target;
 use crate::transport::UnexpectedResponse;
 use crate::util::duration::format_duration;
@@ -65,12 +64,6 @@ fn missing_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> 
     }
 }
 
-/// What the server said with an error, and its number.
-pub(crate) fn describe_rpc_error(error: &RpcError) -> String {
-    let said = if error.message.is_empty() { "no reason given" } else { &error.message };
-    format!("{said} (code {})", error.code)
-}
-
 /// Whether an error is about the method itself, and not about something that was not found.
 fn is_unknown_method(error: &RpcError) -> bool {
     let message = error.message.to_ascii_lowercase();
@@ -90,7 +83,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
                 Some(407 | 408 | 425 | 429 | 500..) => ErrorKind::Unreachable,
                 _ => ErrorKind::Failed,
             };
-            let words = describe_rpc_error(&error);
+            let words = error.to_string();
             match (status.filter(|_| class != ErrorKind::Failed), capabilities::method_capability(asked)) {
                 (Some(status), _) => {
                     Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
@@ -160,7 +153,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
             match refusal.retry_after {
                 None if status == 500 => failure.hint("its own log says why; -vv shows the exchange"),
                 None if matches!(status, 502..=504) => {
-                    failure.hint("if it is still starting, --wait TIME tries until it is ready")
+                    failure.wait_hint("if it is still starting, wait until it is ready: --wait TIME")
                 }
                 None => failure,
                 after => failure.hint(retry_hint(after)),
@@ -252,7 +245,7 @@ fn no_common_revision(error: &RpcError, pin: RevisionPin) -> Failure {
             ErrorKind::Protocol,
             format!("the server refuses the revision {mutual}, which it lists itself"),
         )
-        .cause(format!("it said: {}", describe_rpc_error(error)));
+        .cause(format!("it said: {}", error));
     }
     let failure = Failure::new(ErrorKind::Protocol, "the server and mcpipe speak no common revision of the protocol")
         .cause(format!("the server speaks {listed}"));
@@ -261,7 +254,7 @@ fn no_common_revision(error: &RpcError, pin: RevisionPin) -> Failure {
         RevisionPin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} may be spoken")),
         _ => failure.cause(format!("mcpipe speaks {}", join_revisions(&Revision::ALL))),
     };
-    let failure = failure.cause(format!("it said: {}", describe_rpc_error(error)));
+    let failure = failure.cause(format!("it said: {}", error));
     if known.is_empty() {
         failure
     } else {

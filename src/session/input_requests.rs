@@ -5,23 +5,21 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::browser;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::RpcError;
+use crate::protocol::rpc::{self, RpcError, parse_value};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{
     ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation,
 };
-use crate::session::server_requests::ServerRequestLog;
+use crate::session::server_requests::{MAX_INPUT_ROUNDS, ServerRequestLog};
 use crate::transport::BoxFuture;
 use crate::util::busy_guard::BusyGuard;
 use crate::util::lock::lock;
-
-/// How often one request may lead to questions before it is given up (`MRT-04`).
-pub const MAX_INPUT_ROUNDS: usize = 10;
 
 /// Why a question got no answer.
 #[derive(Debug)]
@@ -129,6 +127,39 @@ impl ClientHandler {
                 None => Err(undeclared_method(name)),
             },
             other => Err(undeclared_method(other)),
+        }
+    }
+
+    /// The whole answer to a request of a legacy server, ready to be sent; none where the user stopped it,
+    /// since then the request it belongs to is cancelled. With a failure, nothing more is to be awaited.
+    /// `questions` are those of the request of ours in whose course it came.
+    pub async fn answer_request(
+        &self,
+        id: &RawValue,
+        name: &str,
+        params: Option<&RawValue>,
+        questions: &ServerRequestLog,
+    ) -> (Option<String>, Option<Failure>) {
+        let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
+        if name == method::PING {
+            return (Some(rpc::response(id, "{}")), None);
+        }
+        let failed = |failure: &Failure| match name {
+            method::ELICITATION_CREATE => rpc::response(id, &ElicitationAnswer::Cancel.to_result().to_string()),
+            _ => rpc::error_response(id, code::INTERNAL_ERROR, &failure.details().message),
+        };
+        match self.handle_server_request(name, &params, questions).await {
+            Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
+            Err(InputError::Rejected { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
+            Err(InputError::Unanswered(failure)) => {
+                if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
+                    return (None, None);
+                }
+                let answer = failed(&failure);
+                questions.set_unanswered(failure);
+                (Some(answer), None)
+            }
+            Err(InputError::TooManyRequests(failure)) => (Some(failed(&failure)), Some(failure)),
         }
     }
 

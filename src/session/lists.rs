@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::era::Operation;
-use super::{Connection, Session};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{RawJson, parse_value};
 use crate::protocol::views::{ListItem, ListKind, member, page_items};
 use crate::protocol::{code, extension, method, result_shape, views};
 use crate::session::cache::LEGACY_LIST_TTL;
+use crate::session::mcp_session::{Connection, Session};
+use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
 
 /// More pages than any honest server has (`MSG-08`).

@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::Failure;
+use crate::protocol::code;
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::UnexpectedResponse;
@@ -24,6 +25,26 @@ pub enum RequestOutcome {
     Failed(Failure),
 }
 
+impl RequestOutcome {
+    /// Whether it shows that the request was not carried out: an error code or an HTTP status for what is not a request, or
+    /// not one that the server knows. A tool's own errors have other codes.
+    #[must_use]
+    pub fn was_not_processed(&self) -> bool {
+        match self {
+            RequestOutcome::Error(error, status) => match error.code {
+                code::PARSE_ERROR | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION => true,
+                code::INTERNAL_ERROR => false,
+                _ => matches!(status, Some(400 | 404 | 405)),
+            },
+            RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
+            RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
+        }
+    }
+}
+
+/// What is said of any other call that got no answer.
+pub(crate) const MAY_STILL_RUN: &str = "the tool may have run, or may still be running";
+
 /// How a server is told that an answer is no longer wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelMode {
@@ -37,7 +58,7 @@ pub enum CancelMode {
 
 /// One request, ready to go.
 pub struct OutgoingRequest {
-    /// Its id, from [`next_id`](crate::session::rpc_client::Link::next_id).
+    /// Its id, from `RpcClient::next_id`.
     pub id: u64,
     /// The method.
     pub method: &'static str,

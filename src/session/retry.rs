@@ -5,14 +5,12 @@
 //! sent twice silently.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::Session;
-use super::era::Operation;
-use crate::error::{ErrorKind, Result, RetryAdvice};
+use crate::error::{ErrorKind, RetryAdvice};
+use crate::session::operation::Operation;
 use crate::transport::trace::Trace;
 
 /// The pause before the first retry; it doubles with each.
@@ -153,63 +151,6 @@ fn jittered(time: Duration, chance: f64) -> Duration {
 /// A pause as people write it.
 fn format_delay(pause: Duration) -> String {
     format!("{:.1} s", pause.as_secs_f64())
-}
-
-impl Session {
-    /// Attempts at an operation until one succeeds or the policy says that it is enough. `again` tells whether
-    /// a success is none.
-    pub(crate) async fn with_retries<T>(
-        &self,
-        call: &Operation,
-        attempt: impl AsyncFn() -> Result<T>,
-        again: impl Fn(&T) -> Option<RetryAdvice>,
-    ) -> Result<T> {
-        let mut attempts = self.options.retry.start(call);
-        let began = *self.waiting_since.get_or_init(Instant::now);
-        loop {
-            let outcome = attempt().await;
-            let was_ready = self.has_answered.load(Ordering::Relaxed);
-            let (again, class) = match &outcome {
-                Ok(value) => (again(value), ErrorKind::Unreachable),
-                // It was waited for already.
-                Err(_) if self.options.retry.ready_timeout.is_some() && !was_ready => return outcome,
-                // The connection was not opened: of what has effects, nothing was sent.
-                Err(failure) => {
-                    let again = failure.details().retry_advice;
-                    (
-                        again.map(|again| RetryAdvice {
-                            is_unprocessed: again.is_unprocessed || call.has_effects,
-                            ..again
-                        }),
-                        failure.kind(),
-                    )
-                }
-            };
-            let Some(again) = again else {
-                self.has_answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
-                return outcome;
-            };
-            let next = attempts.decide(
-                FailedAttempt { retry_advice: again, class, was_ready },
-                began.elapsed(),
-                random_fraction(),
-            );
-            let (RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
-            if let RetryDecision::Retry(pause, n) = next {
-                self.options.retry.report_retry(call, again, pause, n, &self.options.transport.trace);
-            }
-            self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
-            self.discard_closed_connection().await;
-        }
-    }
-
-    /// Forgets a connection over which nothing can come back.
-    async fn discard_closed_connection(&self) {
-        let mut open = self.connection.lock().await;
-        if let Some(live) = open.take_if(|live| live.rpc.closed_reason().is_some()) {
-            live.rpc.close(false).await;
-        }
-    }
 }
 
 /// A number from 0 to 1.

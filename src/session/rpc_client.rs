@@ -1,6 +1,6 @@
 //! Requests and their answers over one connection: ids, correlation, deadlines, cancellation.
 //!
-//! What comes back is taken by a task of its own (`pump.rs`).
+//! A separate task receives what comes back (`dispatch.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::protocol::{method, rpc};
 use crate::session::client_handler::ClientHandler;
 use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
 pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
-use crate::session::request::{DeadlineEvents, RequestDeadline};
+use crate::session::request::{DeadlineEvents, MAY_STILL_RUN, RequestDeadline};
 use crate::transport::trace::Trace;
 use crate::transport::{
     CloseOutcome, ConnectedTransport, Diagnostics, OutgoingKind, OutgoingMessage, Transport, TransportKind,
@@ -28,13 +28,8 @@ use crate::util::lock::lock;
 /// How long a server is given for what it is told at the end.
 const FINAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How the failure begins that tells of a request that got no answer in time.
-pub(crate) const NO_ANSWER_PREFIX: &str = "no answer to ";
 /// What is said of a call that got no answer, whose tool cannot be at work any more.
 const MAY_HAVE_RUN: &str = "the tool may have run";
-/// What is said of any other call that got no answer.
-pub(crate) const MAY_STILL_RUN: &str = "the tool may have run, or may still be running";
-
 /// A connection on which requests can be asked.
 pub struct RpcClient {
     state: Arc<RpcState>,
@@ -259,12 +254,13 @@ impl RpcClient {
         }
     }
 
-    fn timeout_failure(&self, method: &str, clock: &RequestDeadline) -> Failure {
+    fn timeout_failure(&self, method: &'static str, clock: &RequestDeadline) -> Failure {
         let Diagnostics { stderr_tail: tail, first_non_message: noise } = self.state.transport.diagnostics();
         let (time, endless) = clock.time_waited();
-        let in_spite = if endless { ", in spite of its progress" } else { "" };
-        let what = format!("{NO_ANSWER_PREFIX}{method} within {}{in_spite}", format_duration(time));
+        let in_spite = if endless { ", despite its progress" } else { "" };
+        let what = format!("no answer to {method} within {}{in_spite}", format_duration(time));
         let mut failure = Failure::new(ErrorKind::Timeout, what).maybe_starting();
+        failure.details_mut().unanswered = Some((method, time));
         if let Some(noise) = noise {
             let did = if self.transport_kind() == TransportKind::Stdio { "printed on stdout" } else { "sent" };
             failure = failure.cause(format!("the server {did}, which is not a message: {noise}"));
@@ -272,7 +268,7 @@ impl RpcClient {
         if method == method::TOOLS_CALL {
             failure = failure.cause(MAY_STILL_RUN);
         }
-        failure.hint("wait longer with --timeout TIME").stderr_tail(tail)
+        failure.wait_hint("wait longer with --timeout TIME").stderr_tail(tail)
     }
 
     fn connection_lost(&self) -> Failure {

@@ -1,14 +1,16 @@
-//! What a server asks us in the course of one request of ours, and how that was answered.
+//! The requests that a server sends while it works on one of ours, and how they were answered.
 //!
-//! A session has one of these for all that is asked in it. Where several requests are under way at once, each
-//! brings its own ([`Call::with_server_request_log`](super::era::Call::asking)), so that no request is blamed for another's.
+//! A session has one log. If several requests are in progress at once, each has its own
+//! (`Operation::with_server_request_log`), so that a failure is reported with the right request.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{ErrorKind, Failure};
-use crate::session::input_requests::MAX_INPUT_ROUNDS;
 use crate::util::lock::lock;
+
+/// How many requests for input one request of ours may lead to (`MRT-04`).
+pub const MAX_INPUT_ROUNDS: usize = 10;
 
 /// The questions, counted, and what came of them.
 #[derive(Debug, Default)]

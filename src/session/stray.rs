@@ -4,7 +4,8 @@
 //! also send such an error, or a result without an id, for a notification, which must not be answered at all
 //! (section 4.1). The rules here:
 //!
-//! * A result without an id answers nothing.
+//! * A result without an id answers nothing. If a request gets no answer in time, and no error came that explains it,
+//!   such a result is the failure: the server broke the protocol.
 //! * A notification accounts for one answer that names no request, until a request sent after it is answered: servers
 //!   mostly work in order.
 //! * Any other error, and a result with an unknown id, is held. An answer by its id wins over it. Once as many are
@@ -15,7 +16,6 @@
 
 use std::time::Duration;
 
-use super::failure::describe_rpc_error;
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::rpc::{RpcError, RpcResponse};
 use crate::session::request::RequestOutcome;
@@ -24,45 +24,66 @@ use crate::session::request::RequestOutcome;
 /// the first probe: a server that refuses every request this way still connects in seconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is said of a result whose id is none of ours.
-pub(crate) const NEVER_ASKED: &str = "the server answered with an id that was never asked";
+/// The failure of a result whose id is not one of ours.
+pub(crate) const UNKNOWN_ID: &str = "the server answered with an id that was never sent";
+/// The failure of a result without an id.
+pub(crate) const WITHOUT_ID: &str = "the server answered with a result without an id";
+
+/// What an answer that names no request of ours means for a request that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StrayMeaning {
+    /// It may be the answer: any error, and a result with a wrong id.
+    MayBeAnswer,
+    /// It answers nothing, but it breaks the protocol: if no answer comes in time, this is why.
+    Malformed,
+    /// It is about something else, and only mentioned if the wait ends without an answer.
+    Mentioned,
+}
 
 /// An answer that names no request of ours.
 #[derive(Clone, Debug)]
 pub(crate) struct Stray {
-    named: bool,
+    has_id: bool,
     error: Option<RpcError>,
 }
 
 impl Stray {
     pub(crate) fn new(response: RpcResponse) -> Self {
-        Stray { named: response.has_id, error: response.outcome.err() }
+        Stray { has_id: response.has_id, error: response.outcome.err() }
     }
 
     pub(crate) fn is_error(&self) -> bool {
         self.error.is_some()
     }
 
-    /// Whether it may be meant for a request: every error may, and a result whose id the server got wrong.
-    pub(crate) fn may_be_meant(&self) -> bool {
-        self.is_error() || self.named
+    /// What it may mean for a request that waits, on a stream that all requests share.
+    pub(crate) fn meaning(&self) -> StrayMeaning {
+        match (&self.error, self.has_id) {
+            (None, false) => StrayMeaning::Malformed,
+            _ => StrayMeaning::MayBeAnswer,
+        }
     }
 
     /// How a request ends that it is taken for the answer to.
     pub(crate) fn reply(self) -> RequestOutcome {
         match self.error {
             Some(error) => RequestOutcome::Error(error, None),
-            None => RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, NEVER_ASKED)),
+            None => RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, self.violation())),
         }
     }
 
-    /// Makes a failure that ended a wait the consequence of it.
-    fn outweigh(mut failure: Failure) -> Failure {
+    /// How a result breaks the protocol.
+    fn violation(&self) -> &'static str {
+        if self.has_id { UNKNOWN_ID } else { WITHOUT_ID }
+    }
+
+    /// Makes a failure that ended a wait the consequence of this result.
+    fn outweigh(&self, mut failure: Failure) -> Failure {
         let details = failure.details_mut();
         details.kind = ErrorKind::Protocol;
-        let consequence = std::mem::replace(&mut details.message, NEVER_ASKED.to_owned());
+        let consequence = std::mem::replace(&mut details.message, self.violation().to_owned());
         details.causes.insert(0, consequence);
-        (details.hint, details.retry_advice, details.maybe_starting) = (None, None, false);
+        (details.hint, details.retry_advice, details.maybe_starting, details.unanswered) = (None, None, false, None);
         failure
     }
 
@@ -78,9 +99,9 @@ impl Stray {
 
 impl std::fmt::Display for Stray {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let id = if self.named { "with an unknown id" } else { "without an id" };
+        let id = if self.has_id { "with an unknown id" } else { "without an id" };
         match &self.error {
-            Some(error) => write!(f, "an error {id}: {}", describe_rpc_error(error)),
+            Some(error) => write!(f, "an error {id}: {}", error),
             None => write!(f, "a result {id}"),
         }
     }
@@ -95,11 +116,15 @@ pub(crate) struct Strays {
     count: usize,
     /// What is shown where the wait ends without an answer.
     cause: Option<Stray>,
+    /// Whether a result without an id came.
+    has_malformed: bool,
 }
 
 impl Strays {
-    /// Adds one. `hold` says whether it may be meant for the request.
-    pub(crate) fn add(&mut self, stray: &Stray, hold: bool) {
+    /// Adds one.
+    pub(crate) fn add(&mut self, stray: &Stray, meaning: StrayMeaning) {
+        let hold = meaning == StrayMeaning::MayBeAnswer;
+        self.has_malformed |= meaning == StrayMeaning::Malformed;
         let says_more = match &self.cause {
             None => true,
             Some(cause) => self.held.is_none() && (hold || (stray.is_error() && !cause.is_error())),
@@ -126,11 +151,12 @@ impl Strays {
 
     /// Adds what came to a failure that ended the wait from outside.
     pub(crate) fn explain(self, failure: Failure) -> Failure {
-        let broken = self.held.is_some_and(|stray| !stray.is_error());
-        match (failure.kind(), self.cause) {
-            (ErrorKind::Timeout | ErrorKind::Unreachable, _) if broken => Stray::outweigh(failure),
+        match (failure.kind(), self.held, self.cause) {
+            (ErrorKind::Timeout | ErrorKind::Unreachable, Some(held), _) if !held.is_error() => held.outweigh(failure),
+            (ErrorKind::Timeout, _, Some(stray)) if self.has_malformed && !stray.is_error() => stray.outweigh(failure),
             (
                 ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::Terminated,
+                _,
                 Some(stray),
             ) => stray.explain(failure),
             _ => failure,
@@ -199,11 +225,11 @@ mod tests {
     #[test]
     fn it_takes_as_many_as_there_are_waiting_requests() {
         let mut strays = Strays::default();
-        strays.add(&error("a notification's"), false);
+        strays.add(&error("a notification's"), StrayMeaning::Mentioned);
         assert!(!strays.suffice(1));
-        strays.add(&error("first"), true);
+        strays.add(&error("first"), StrayMeaning::MayBeAnswer);
         assert!(strays.suffice(1) && !strays.suffice(2));
-        strays.add(&error("second"), true);
+        strays.add(&error("second"), StrayMeaning::MayBeAnswer);
         assert!(strays.suffice(2) && !strays.suffice(3));
         assert_eq!(strays.take_held().unwrap().to_string(), "an error without an id: first (code -1)");
         assert!(!strays.suffice(1));
@@ -211,25 +237,27 @@ mod tests {
 
     #[test]
     fn what_came_explains_only_the_failures_that_have_no_cause_of_their_own() {
-        let strays = |all: &[(Stray, bool)]| {
+        let strays = |all: &[&Stray]| {
             let mut strays = Strays::default();
-            all.iter().for_each(|(stray, hold)| strays.add(stray, *hold));
+            all.iter().for_each(|stray| strays.add(stray, stray.meaning()));
             strays
         };
         let result = stray(r#"{"result":{}}"#);
-        let explained = strays(&[(result.clone(), false), (error("no"), true)])
-            .explain(Failure::new(ErrorKind::Timeout, "late").cause("b"));
+        let explained = strays(&[&result, &error("no")]).explain(Failure::new(ErrorKind::Timeout, "late").cause("b"));
         assert_eq!(explained.to_string(), "late: the server sent an error without an id: no (code -1): b");
         assert_eq!(explained.details().rpc.as_ref().unwrap().code, -1);
-        let explained = strays(&[(result, false)]).explain(Failure::new(ErrorKind::Unreachable, "gone"));
+        let explained = strays(&[&result]).explain(Failure::new(ErrorKind::Unreachable, "gone"));
         assert_eq!(explained.to_string(), "gone: the server sent a result without an id");
         assert!(explained.details().rpc.is_none());
-        let wrong_id = strays(&[(stray(r#"{"id":99,"result":{}}"#), true)]);
+        let explained = strays(&[&result]).explain(Failure::new(ErrorKind::Timeout, "late").wait_hint("wait"));
+        assert_eq!((explained.kind(), explained.to_string()), (ErrorKind::Protocol, format!("{WITHOUT_ID}: late")));
+        assert!(explained.details().hint.is_none());
+        let wrong_id = strays(&[&stray(r#"{"id":99,"result":{}}"#)]);
         let explained =
             wrong_id.explain(Failure::new(ErrorKind::Timeout, "late").cause("b").hint("wait").maybe_starting());
-        assert_eq!((explained.kind(), explained.to_string()), (ErrorKind::Protocol, format!("{NEVER_ASKED}: late: b")));
+        assert_eq!((explained.kind(), explained.to_string()), (ErrorKind::Protocol, format!("{UNKNOWN_ID}: late: b")));
         assert!(explained.details().hint.is_none() && !explained.may_become_ready());
-        let refused = strays(&[(error("no"), true)]).explain(Failure::new(ErrorKind::Refused, "declined"));
+        let refused = strays(&[&error("no")]).explain(Failure::new(ErrorKind::Refused, "declined"));
         assert_eq!(refused.to_string(), "declined");
         assert_eq!(Strays::default().explain(Failure::new(ErrorKind::Timeout, "late")).to_string(), "late");
     }

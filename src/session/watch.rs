@@ -9,15 +9,17 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Session;
-use super::era::{Era, Operation};
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::views::ListKind;
 use crate::protocol::{code, meta, method};
+use crate::session::era::Era;
 use crate::session::era::legacy::LegacyEra;
 use crate::session::era::modern::ModernEra;
+use crate::session::mcp_session::Session;
 use crate::session::notifications::ServerNotification;
+use crate::session::operation::Operation;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+pub use crate::session::subscription::{Subscribe, SubscriptionEnd, WatchEvent, WatchFilter, WatchedChange};
 use crate::transport::{BoxFuture, TransportKind};
 use crate::util::duration::format_duration;
 
@@ -29,55 +31,6 @@ const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(30);
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// How much news may wait for whoever prints it.
 const EVENT_BACKLOG: usize = 64;
-
-/// What is to be watched.
-#[derive(Clone, Debug, Default)]
-pub struct WatchFilter {
-    /// Resources, by their URIs.
-    pub uris: Vec<String>,
-    /// Lists.
-    pub lists: Vec<ListKind>,
-}
-
-/// Something that changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WatchedChange {
-    /// The resource of this URI, which is one of those watched.
-    Resource(String),
-    /// A list that is watched.
-    Lists,
-}
-
-/// What a watcher is told.
-#[derive(Debug)]
-pub enum WatchEvent {
-    /// The subscription stands: what is looked at from now on misses nothing. Of what is named here the
-    /// server tells nothing (`MSG-12`).
-    Subscribed(Vec<String>),
-    /// Something changed.
-    Changed(WatchedChange),
-    /// The connection was lost; it is opened again after this time.
-    Disconnected(Failure, Duration),
-}
-
-/// Why a subscription ended.
-pub enum SubscriptionEnd {
-    /// What it was asked with had no result.
-    Rejected(RequestOutcome, &'static str),
-    /// It broke, was ended by the server or by the user.
-    Failed(Failure),
-}
-
-/// How an era subscribes.
-pub trait Subscribe {
-    /// Subscribes, passes on the news, and says why it ended; ended by the user, the server has been told.
-    fn subscribe<'a>(
-        &'a self,
-        link: &'a RpcClient,
-        interest: &'a WatchFilter,
-        news: mpsc::Sender<WatchEvent>,
-    ) -> BoxFuture<'a, SubscriptionEnd>;
-}
 
 impl WatchFilter {
     /// Which change a notification means for what is watched.

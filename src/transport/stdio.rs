@@ -33,8 +33,6 @@ use crate::util::quoting::quote;
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
 const TAIL_WIDTH: usize = 2000;
-/// How the message of a failure begins that reports the end of the child.
-pub const PROCESS_ENDED: &str = "the server process ended";
 /// How long to wait for the exit status and the rest of stderr after stdout has ended.
 const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -148,7 +146,11 @@ async fn read_stdout(
         let _ = timeout(EXIT_REPORT_TIMEOUT, stderr).await;
     }
     let failure = match status {
-        Ok(Ok(status)) => Failure::new(ErrorKind::Unreachable, format!("{PROCESS_ENDED} ({status})")),
+        Ok(Ok(status)) => {
+            let mut failure = Failure::new(ErrorKind::Unreachable, format!("the server process ended ({status})"));
+            failure.details_mut().is_process_end = true;
+            failure
+        }
         _ => Failure::new(ErrorKind::Unreachable, "the server closed its standard output"),
     };
     state.message_reader.report_end(failure.stderr_tail(state.stderr_tail()).retry_advice(RetryAdvice::default()));

@@ -61,7 +61,7 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
 
 fn connect_timeout_failure(path: &Path) -> Failure {
     Failure::new(ErrorKind::Timeout, format!("connecting to {} timed out", path.display()))
-        .hint("wait longer with --connect-timeout TIME")
+        .wait_hint("wait longer with --connect-timeout TIME")
 }
 
 fn connect_failure(path: &Path, error: &std::io::Error) -> Failure {

@@ -182,7 +182,7 @@ fn what_goes_wrong_names_the_next_step() {
     let run = sandbox.mcpipe(["list", &starting.url("/mcp"), "--wait", "400ms"]).run();
     run.exits(5)
         .stderr_contains("it was not ready within 400 ms")
-        .stderr_contains("hint: give it longer: --wait TIME\n");
+        .stderr_contains("hint: wait longer with --wait TIME\n");
 
     let other = HttpServer::start(|_| Reply::raw("SSH-2.0-server\r\n\r\n"));
     let run = sandbox.mcpipe(["list", &other.url("/"), "--retries", "0"]).run();

@@ -72,7 +72,7 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
         run.exits(6).prints("").stderr_contains("the tool may have run, or may still be running");
         run.stderr_contains("hint: wait longer with --timeout TIME");
         assert_eq!(server.single_process().methods().last().unwrap(), "notifications/cancelled");
-        if run.stderr().contains("error: no answer to tools/call within 9 s, in spite of its progress\n") {
+        if run.stderr().contains("error: no answer to tools/call within 9 s, despite its progress\n") {
             return;
         }
     }

@@ -32,7 +32,7 @@ fn what_is_missing_on_a_modern_server_is_missing_and_not_the_handshake() {
         let server = start();
         let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://nothing"]).run();
         run.exits(1).prints("").stderr_contains("Resource not found (code -32602)").hides("initialize");
-        assert_eq!(server.exchanges()[..2], ["POST resources/read", "POST server/discover"]);
+        assert_eq!(server.exchanges()[..2], ["POST server/discover", "POST resources/read"]);
         let server = start();
         let run = Sandbox::new().mcpipe(["prompt", &server.url("/mcp"), "nothing"]).run();
         run.exits(1).prints("").stderr_contains("Invalid prompt (code -32602)").hides("initialize");
@@ -77,19 +77,6 @@ fn an_error_with_an_id_of_the_servers_own_is_the_answer_to_what_was_asked() {
         let sent = server.exchanges().iter().filter(|one| *one == "POST tools/call").count();
         assert_eq!(sent, 1, "{shown}");
     }
-}
-
-/// Where neither era is understood, both refusals are told.
-#[test]
-fn the_refusal_of_the_request_itself_is_told_beside_that_of_the_handshake() {
-    let server = HttpServer::start(|request| match request.rpc_method().as_str() {
-        "resources/read" => error(request, -32602, "Resource not found"),
-        "initialize" => error(request, -32000, "No handshake here").with_status(400),
-        _ => error(request, -32603, "Not that either"),
-    });
-    let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://x"]).run();
-    run.exits(1).stderr_contains("the server refused initialize: No handshake here (code -32000)");
-    run.stderr_contains("it refused resources/read before: Resource not found (code -32602)");
 }
 
 /// ERA-11, in JSON as in plain text: none of these is the mark of an old server.
@@ -223,4 +210,45 @@ fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {
     assert!(run.elapsed < Duration::from_secs(8), "{run:?}");
     let json = sandbox.mcpipe(words).arg("--json").env("BROWSER", "true").run();
     assert_eq!(json.json_error()["class"], Value::from("timeout"));
+}
+
+/// `--connect-timeout` limits the probe, and `--timeout` the request: a slow request is no reason to give up the server.
+#[test]
+fn a_slow_request_has_its_own_time_out_on_first_contact() {
+    let slow = |method: &'static str| {
+        let script = Mcp::modern().http_script(LegacyHttpOptions::default());
+        HttpServer::start(move |request| {
+            if request.rpc_method() == method {
+                std::thread::sleep(Duration::from_millis(2500));
+            }
+            script(request)
+        })
+    };
+    let cases = [
+        ("resources/read", &["read", "demo://hello"][..], &["POST server/discover", "POST resources/read"]),
+        ("prompts/get", &["prompt", "greet", "who=Ann"], &["POST server/discover", "POST prompts/get"]),
+        ("tools/list", &["list"], &["POST tools/list", "POST server/discover"]),
+    ];
+    for (method, words, exchanges) in cases {
+        let (sandbox, server) = (Sandbox::new(), slow(method));
+        let url = server.url("/mcp");
+        let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
+        for time in ["first", "second"] {
+            let run = sandbox.mcpipe(&words).args(["--connect-timeout", "1s", "--timeout", "30s"]).run();
+            assert_eq!(run.code(), 0, "{time} {method}: {run:?}");
+        }
+        assert_eq!(server.exchanges()[..2], exchanges[..], "{method}");
+    }
+}
+
+/// A server may ignore a list that comes before the handshake, and still refuse `server/discover`.
+#[test]
+fn a_list_that_is_ignored_does_not_hide_an_older_server() {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.header("mcp-method") {
+        Some("tools/list") => Reply::never(),
+        _ => script(request),
+    });
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--json", "--connect-timeout", "4s"]).run();
+    assert_eq!(run.succeeds().json()["tools"][0]["name"], "echo");
 }

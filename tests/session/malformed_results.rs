@@ -307,7 +307,7 @@ fn a_time_out_says_what_may_help_and_what_may_have_happened() {
     let silent = HttpServer::start(|_| Reply::never());
     let words = ["list", &silent.url("/"), "--connect-timeout", "300ms", "--retries", "0"];
     let run = sandbox.mcpipe(words).run();
-    run.exits(6).stderr_contains("error: the server did not answer within 300 ms\n  no answer to tools/list\n");
+    run.exits(6).stderr_contains("error: the server did not answer within 300 ms\n  no answer to server/discover\n");
 
     let dies = StdioServer::start(|process, event| {
         if event == ProcessEvent::Started {

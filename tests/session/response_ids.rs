@@ -204,11 +204,11 @@ fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
     let words = ["call", &server.target(), "echo", "text=x", "--timeout", "1s"];
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(7).prints("").stderr_contains(
-        "error: the server answered with an id that was never asked\n  no answer to tools/call within 1 s\n",
+        "error: the server answered with an id that was never sent\n  no answer to tools/call within 1 s\n",
     );
     let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x"]).run();
     run.exits(7).prints("");
-    let says = "mcpipe: error: the server answered with an id that was never asked\n  \
+    let says = "mcpipe: error: the server answered with an id that was never sent\n  \
         the tool may have run, or may still be running\n";
     assert_eq!(run.stderr(), says);
 }
@@ -240,23 +240,40 @@ fn a_server_that_refuses_everything_without_an_id_is_not_waited_for() {
 #[test]
 fn what_came_without_an_id_is_the_cause_where_the_wait_ends() {
     let error = r#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"lost it"}}"#;
-    for (text, cause, rpc) in [
+    let late = "no answer to tools/call within 1 s";
+    // An error may be about something else; a result without an id is itself a fault of the server.
+    for (text, (code, class), message, cause, rpc) in [
         (
             error,
+            (6, "timeout"),
+            late,
             "the server sent an error without an id: lost it (code -32603)",
             json!({"code": -32603, "message": "lost it"}),
         ),
-        (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, "the server sent a result without an id", Value::Null),
+        (
+            r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
+            (7, "protocol"),
+            "the server answered with a result without an id",
+            late,
+            Value::Null,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","result":{}}"#,
+            (7, "protocol"),
+            "the server answered with a result without an id",
+            late,
+            Value::Null,
+        ),
     ] {
         let server =
             Mcp::legacy("2025-11-25").on("tools/call", |_| vec![ServerAction::RawText(text.to_owned())]).stdio();
         let words = ["call", &server.target(), "echo", "text=x", "--timeout", "1s", "--json"];
         let run = Sandbox::new().mcpipe(words).run();
-        run.exits(6).prints("");
+        run.exits(code).prints("");
         let shown = run.json_error();
         let causes = json!([cause, "the tool may have run, or may still be running"]);
-        assert_eq!((&shown["message"], &shown["causes"]), (&json!("no answer to tools/call within 1 s"), &causes));
-        assert_eq!((&shown["class"], &shown["rpc"]), (&json!("timeout"), &rpc));
+        assert_eq!((&shown["message"], &shown["causes"]), (&json!(message), &causes));
+        assert_eq!((&shown["class"], &shown["rpc"]), (&json!(class), &rpc));
     }
     let mcp = Arc::new(Mcp::legacy("2025-11-25"));
     let server = StdioServer::start(move |process, event| match event {
@@ -299,11 +316,8 @@ fn a_result_without_an_id_in_the_answer_to_a_post_is_a_protocol_error() {
     for (body, wrong) in [
         (r#"{"jsonrpc":"2.0","id":null,"result":{"content":[]}}"#, "the server answered with a result without an id"),
         (r#"{"jsonrpc":"2.0","result":{"content":[]}}"#, "the server answered with a result without an id"),
-        (
-            r#"{"jsonrpc":"2.0","id":"x","result":{"content":[]}}"#,
-            "the server answered with an id that was never asked",
-        ),
-        (r#"{"jsonrpc":"2.0","id":0,"result":{"content":[]}}"#, "the server answered with an id that was never asked"),
+        (r#"{"jsonrpc":"2.0","id":"x","result":{"content":[]}}"#, "the server answered with an id that was never sent"),
+        (r#"{"jsonrpc":"2.0","id":0,"result":{"content":[]}}"#, "the server answered with an id that was never sent"),
     ] {
         for events in [false, true] {
             let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());

@@ -1,24 +1,23 @@
 //! The era with a handshake (2024-11-05 to 2025-11-25): `initialize`, `initialized`, then requests.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex as StdMutex, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::{RawJson, parse_value};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, Operation, client_info, meta_with_progress};
-use crate::session::input_requests::MAX_INPUT_ROUNDS;
-use crate::session::negotiate::classify::was_not_processed;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::{BoxFuture, TransportKind};
+use crate::util::lock::lock;
 
 /// How `initialize` is to be done.
 #[derive(Clone)]
@@ -52,7 +51,7 @@ impl Handshake {
         let first = self.send_initialize(link, offer).await;
         let RequestOutcome::Error(error, status) = first else { return first };
         // A server that lists what it speaks gets one more try (digest §1.6).
-        let listed = super::modern::supported_revisions(&error.data_value());
+        let listed = supported_revisions(&error.data_value());
         let best = listed.into_iter().filter(|revision| !revision.is_modern() && *revision != offer).max();
         match best {
             Some(best) if !matches!(self.pin, RevisionPin::Exact(_)) => {
@@ -88,24 +87,18 @@ impl Handshake {
     pub async fn complete(self, link: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
         let (revision, server) = self.agreed_revision(result)?;
         set_revision(link, revision);
+        let pipelined = self.pipelines_first_request && link.transport_kind() == TransportKind::Http;
         let legacy = LegacyEra {
             revision: RwLock::new(revision),
             server_info: server,
-            initialization: AtomicU8::new(
-                if self.pipelines_first_request && link.transport_kind() == TransportKind::Http {
-                    PIPELINE_UNTRIED
-                } else {
-                    NOT_INITIALIZED
-                },
-            ),
+            pipeline: StdMutex::new(if pipelined { PipelineState::Untried } else { PipelineState::Unused }),
             first_request_lock: Mutex::new(()),
             session_number: Gate::new(0),
             session_renewed: Notify::new(),
             handshake: self.with_connect_timeout(),
         };
-        if legacy.initialization.load(Ordering::Relaxed) == NOT_INITIALIZED {
+        if !pipelined {
             legacy.send_initialized(link).await;
-            legacy.initialization.store(INITIALIZED, Ordering::Relaxed);
         }
         Ok(legacy)
     }
@@ -123,7 +116,7 @@ impl Handshake {
         LegacyEra {
             revision: RwLock::new(left.revision),
             server_info: ServerInfo::default(),
-            initialization: AtomicU8::new(INITIALIZED),
+            pipeline: StdMutex::new(PipelineState::Unused),
             first_request_lock: Mutex::new(()),
             session_number: Gate::new(0),
             session_renewed: Notify::new(),
@@ -175,20 +168,24 @@ pub struct DetachedSession {
 /// How long a server may take to acknowledge `initialized` over HTTP.
 const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
 
-const NOT_INITIALIZED: u8 = 0;
-/// `initialized` is to go out beside the first request.
-const PIPELINE_UNTRIED: u8 = 1;
-const INITIALIZED: u8 = 2;
-/// It went out beside the first request, and the server bore it.
-const PIPELINE_ACCEPTED: u8 = 3;
-/// It went out beside the first request, and the server did not bear it.
-const PIPELINE_REJECTED: u8 = 4;
+/// Whether the first request goes out together with `initialized`, without waiting for its acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PipelineState {
+    /// No: `initialized` is sent first.
+    Unused,
+    /// Yes, and nothing was sent yet.
+    Untried,
+    /// It did, and the server accepted it.
+    Accepted,
+    /// It did, and the server refused it.
+    Rejected,
+}
 
 /// The legacy side of a connection.
 pub struct LegacyEra {
     revision: RwLock<Revision>,
     server_info: ServerInfo,
-    initialization: AtomicU8,
+    pipeline: StdMutex<PipelineState>,
     first_request_lock: Mutex<()>,
     /// The how many-th session it is; held for writing while a new one is opened, so that no request goes out without.
     session_number: Gate<u64>,
@@ -198,6 +195,14 @@ pub struct LegacyEra {
 }
 
 impl LegacyEra {
+    fn pipeline(&self) -> PipelineState {
+        *lock(&self.pipeline)
+    }
+
+    fn set_pipeline(&self, state: PipelineState) {
+        *lock(&self.pipeline) = state;
+    }
+
     /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
     async fn send_initialized(&self, link: &RpcClient) {
         // A server that refuses or swallows the notification shows at the next request whether it minds.
@@ -250,9 +255,9 @@ impl LegacyEra {
     /// Sends `initialized` now, where it was to go out beside the first request.
     pub(crate) async fn ensure_initialized(&self, link: &RpcClient) {
         let _first = self.first_request_lock.lock().await;
-        if self.initialization.load(Ordering::Relaxed) == PIPELINE_UNTRIED {
+        if self.pipeline() == PipelineState::Untried {
             self.send_initialized(link).await;
-            self.initialization.store(INITIALIZED, Ordering::Relaxed);
+            self.set_pipeline(PipelineState::Unused);
         }
     }
 
@@ -265,7 +270,7 @@ impl LegacyEra {
     async fn send_pipelined(&self, link: &RpcClient, call: &Operation, first: MutexGuard<'_, ()>) -> RequestOutcome {
         let begin = async {
             self.send_initialized(link).await;
-            self.initialization.store(INITIALIZED, Ordering::Relaxed);
+            self.set_pipeline(PipelineState::Unused);
             drop(first);
         };
         if self.must_initialize_first() {
@@ -278,9 +283,9 @@ impl LegacyEra {
             RequestOutcome::UnexpectedResponse(refusal) => refusal.status == 400 && says_not_initialized(&refusal.body),
             _ => false,
         };
-        self.initialization.store(if minded { PIPELINE_REJECTED } else { PIPELINE_ACCEPTED }, Ordering::Relaxed);
+        self.set_pipeline(if minded { PipelineState::Rejected } else { PipelineState::Accepted });
         let early = matches!(&reply, RequestOutcome::Error(error, _) if error.code == code::NOT_INITIALIZED);
-        if minded && (!call.has_effects || early || was_not_processed(&reply)) {
+        if minded && (!call.has_effects || early || reply.was_not_processed()) {
             self.send_request(link, call).await
         } else {
             reply
@@ -400,7 +405,7 @@ impl Era for LegacyEra {
         Box::pin(async move {
             let guard = self.first_request_lock.lock().await;
             let session = *self.session_number.read().await;
-            let reply = if self.initialization.load(Ordering::Relaxed) == PIPELINE_UNTRIED {
+            let reply = if self.pipeline() == PipelineState::Untried {
                 self.send_pipelined(link, call, guard).await
             } else {
                 drop(guard);
@@ -414,10 +419,10 @@ impl Era for LegacyEra {
     }
 
     fn pipelines_first_request(&self) -> Option<bool> {
-        match self.initialization.load(Ordering::Relaxed) {
-            PIPELINE_ACCEPTED => Some(true),
-            PIPELINE_REJECTED => Some(false),
-            _ => None,
+        match self.pipeline() {
+            PipelineState::Accepted => Some(true),
+            PipelineState::Rejected => Some(false),
+            PipelineState::Unused | PipelineState::Untried => None,
         }
     }
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure};
-use crate::protocol::revision::Revision;
+use crate::protocol::revision::{Revision, supported_revisions};
 use crate::protocol::rpc::{RawJson, RpcError, parse_value};
 use crate::protocol::views::{ServerInfo, member, members};
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, Operation, client_info, meta_with_progress};
-use crate::session::input_requests::{InputError, MAX_INPUT_ROUNDS};
+use crate::session::input_requests::InputError;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 
@@ -236,13 +237,6 @@ fn push_member(text: &mut String, name: &str, value: &str) {
 pub(crate) fn offers_modern_revision(error: &RpcError) -> bool {
     error.code == code::UNSUPPORTED_VERSION
         && supported_revisions(&error.data_value()).iter().any(|revision| revision.is_modern())
-}
-
-/// The revisions named in `data.supported` of an error, or `supportedVersions` of a `DiscoverResult`.
-#[must_use]
-pub fn supported_revisions(data: &Value) -> Vec<Revision> {
-    let list = data.get("supported").or_else(|| data.get("supportedVersions")).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|name| Revision::parse(name.as_str()?)).collect()
 }
 
 impl Era for ModernEra {

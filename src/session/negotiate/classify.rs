@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::error::ErrorKind;
+use crate::protocol::revision::supported_revisions;
 use crate::protocol::rpc::{RawJson, parse_value};
 use crate::protocol::views::{ServerInfo, member};
 use crate::protocol::{code, meta, method};
-use crate::session::era::modern::supported_revisions;
 use crate::session::era::{Era, Operation};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 
@@ -68,14 +68,6 @@ fn says_nothing_about_era(status: u16) -> bool {
     matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500..)
 }
 
-/// Whether the refusal of a probe may be about what was asked for, and not about the era (digest §1.7): lists and
-/// `server/discover` have no parameters that could be wrong.
-#[must_use]
-pub fn may_be_about_parameters(reply: &RequestOutcome, probe: &Operation) -> bool {
-    let refused = matches!(reply, RequestOutcome::Error(error, _) if error.code == code::INVALID_PARAMS);
-    refused && matches!(probe.method, method::RESOURCES_READ | method::PROMPTS_GET)
-}
-
 fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvidence {
     let value = || parse_value(result.get()).unwrap_or(Value::Null);
     if is_discover {
@@ -104,8 +96,6 @@ fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvide
         method::RESOURCES_LIST => "resources",
         method::TEMPLATES_LIST => "resourceTemplates",
         method::PROMPTS_LIST => "prompts",
-        method::RESOURCES_READ => "contents",
-        method::PROMPTS_GET => "messages",
         _ => return EraEvidence::NotModern,
     };
     if member(result, plausible).is_some() { EraEvidence::Unmarked } else { EraEvidence::NotModern }
@@ -128,21 +118,6 @@ pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool 
                 && link.closed_reason().is_some()
                 && failure.kind() == ErrorKind::Unreachable
         }
-    }
-}
-
-/// Whether a refusal shows that the request was not carried out, whoever refused it: a code or an HTTP status by which
-/// a server says that this is no request, or none of its own. What a tool says of itself has other codes.
-#[must_use]
-pub fn was_not_processed(reply: &RequestOutcome) -> bool {
-    match reply {
-        RequestOutcome::Error(error, status) => match error.code {
-            code::PARSE_ERROR | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION => true,
-            code::INTERNAL_ERROR => false,
-            _ => matches!(status, Some(400 | 404 | 405)),
-        },
-        RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
-        RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
     }
 }
 

@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
-use super::SessionOptions;
-use super::era::{Era, Operation};
-use super::failure::{describe_rpc_error, failure_from_outcome};
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::method;
 use crate::protocol::revision::{Revision, RevisionPin};
@@ -21,16 +18,22 @@ use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::session::cache::ServerProfile;
 use crate::session::client_handler::ClientHandler;
-use crate::session::connection::MIN_ATTEMPT_TIMEOUT;
+use crate::session::era::Era;
 use crate::session::era::legacy::{DetachedSession, Handshake};
 use crate::session::era::modern::{ModernEra, offers_modern_revision};
-use crate::session::negotiate::classify::{
-    EraEvidence, classify_reply, may_be_about_parameters, may_indicate_wrong_era,
-};
-use crate::session::rpc_client::{NO_ANSWER_PREFIX, RequestOutcome, RpcClient};
+use crate::session::failure::failure_from_outcome;
+use crate::session::negotiate::classify::{EraEvidence, classify_reply, may_indicate_wrong_era};
+use crate::session::operation::Operation;
+use crate::session::options::SessionOptions;
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::target::Target;
-use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportKind, http, stdio};
+use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportKind, http};
 use crate::util::duration::format_duration;
+
+/// The time for the last attempt to reach a server, even if less is left.
+pub(crate) const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a silent server is waited for before the next thing is tried on the same connection (`ERA-12`).
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection whose era is known.
 pub struct NegotiatedConnection {
@@ -46,6 +49,24 @@ pub struct NegotiatedConnection {
     pub is_unused: bool,
     /// Whether the server ended at a request before the handshake, without reading any further.
     pub exits_before_handshake: bool,
+}
+
+/// What came of a list that was sent as the probe.
+enum ListProbe {
+    /// Its own answer came first.
+    Answered(RequestOutcome),
+    /// `server/discover` showed the modern era before it was answered.
+    Discovered(ServerInfo, RequestOutcome),
+    /// It is not waited for: this is the answer to `server/discover`.
+    Ignored(RequestOutcome),
+}
+
+fn discover() -> Operation {
+    Operation::read_only(method::DISCOVER, Map::new())
+}
+
+fn is_list(name: &str) -> bool {
+    [method::TOOLS_LIST, method::RESOURCES_LIST, method::TEMPLATES_LIST, method::PROMPTS_LIST].contains(&name)
 }
 
 impl NegotiatedConnection {
@@ -129,7 +150,11 @@ impl Negotiator<'_> {
 
     /// A modern side whose requests wait only as long as negotiation may take.
     pub(crate) fn probe_era(&self) -> ModernEra {
-        ModernEra::new(self.client_handler.clone(), self.attempt_timeout(), ServerInfo::default())
+        self.era_with_timeout(self.attempt_timeout())
+    }
+
+    fn era_with_timeout(&self, timeout: Option<Duration>) -> ModernEra {
+        ModernEra::new(self.client_handler.clone(), timeout, ServerInfo::default())
     }
 
     pub(crate) fn handshake(&self, hasty: bool) -> Handshake {
@@ -255,11 +280,22 @@ impl Negotiator<'_> {
         }
     }
 
+    /// Only a list may be the probe: it has no effects, and no parameters that could be refused for another reason than
+    /// the era. Before any other request `server/discover` is asked.
     async fn negotiate_http(&self, first: &Operation) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let link = self.connect().await?;
-        let discover = Operation::read_only(method::DISCOVER, Map::new());
-        let probe = if first.has_effects { &discover } else { first };
-        let reply = self.probe_era().request(&link, probe).await;
+        let discover = discover();
+        let (probe, reply) = if is_list(first.method) {
+            match self.probe_with_list(&link, first).await {
+                ListProbe::Answered(reply) => (first, reply),
+                ListProbe::Discovered(server, reply) => {
+                    return Ok((NegotiatedConnection::confirmed(link, self.modern_era(server)), Some(reply)));
+                }
+                ListProbe::Ignored(reply) => (&discover, reply),
+            }
+        } else {
+            (&discover, self.probe_era().request(&link, &discover).await)
+        };
         let wanted = probe.method == first.method;
         match classify_reply(&reply, probe, &link) {
             EraEvidence::Modern(server) => {
@@ -270,39 +306,40 @@ impl Negotiator<'_> {
                 let open = NegotiatedConnection::confirmed(link, self.modern_era(ServerInfo::default()));
                 Ok((NegotiatedConnection { is_confirmed: false, is_guessed: true, ..open }, wanted.then_some(reply)))
             }
-            EraEvidence::NotModern if may_be_about_parameters(&reply, probe) => {
-                self.negotiate_after_ambiguous_error(link, probe, reply).await
-            }
             EraEvidence::NotModern => Ok((self.negotiate_legacy_or_sse(link, false).await?, None)),
+            // A list that timed out had the time-out of a request, which its own failure names.
+            EraEvidence::Inconclusive if wanted => {
+                link.close(false).await;
+                Err(failure_from_outcome(reply, probe.method, self.target))
+            }
             EraEvidence::Inconclusive => self.close_with_failure(link, reply, probe.method).await,
         }
     }
 
-    /// A refusal that may be about what was asked for or about the era: `server/discover` tells which (digest §1.7).
-    async fn negotiate_after_ambiguous_error(
-        &self,
-        link: RpcClient,
-        probe: &Operation,
-        refused: RequestOutcome,
-    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
-        let discover = Operation::read_only(method::DISCOVER, Map::new());
-        let reply = self.probe_era().request(&link, &discover).await;
-        match classify_reply(&reply, &discover, &link) {
-            EraEvidence::Modern(server) => {
-                let era = self.modern_era(server);
-                Ok((NegotiatedConnection::confirmed(link, era), Some(refused)))
+    /// Sends a list as the probe. It may take as long as any request; if it takes long, `server/discover` is sent on
+    /// the side, which must be answered within the connect time-out.
+    async fn probe_with_list(&self, link: &RpcClient, list: &Operation) -> ListProbe {
+        let limit = self.attempt_timeout();
+        let patience = limit.map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        let (era, discover) = (self.era_with_timeout(self.options.timeout), discover());
+        let mut answer = era.request(link, list);
+        loop {
+            if let Ok(reply) = tokio::time::timeout(patience, &mut answer).await {
+                return ListProbe::Answered(reply);
             }
-            EraEvidence::Inconclusive => self.close_with_failure(link, reply, method::DISCOVER).await,
-            EraEvidence::NotModern | EraEvidence::Unmarked => {
-                match (self.negotiate_legacy_or_sse(link, false).await, &refused) {
-                    (Ok(open), _) => Ok((open, None)),
-                    // Who knows neither may have meant what it said first.
-                    (Err(failure), RequestOutcome::Error(error, _)) => {
-                        Err(failure.cause(format!("it refused {} before: {}", probe.method, describe_rpc_error(error))))
-                    }
-                    (Err(failure), _) => Err(failure),
-                }
+            if !link.transport().login_in_progress() {
+                break;
             }
+        }
+        let probing = self.era_with_timeout(limit.map(|limit| limit - patience));
+        let reply = tokio::select! {
+            biased;
+            reply = &mut answer => return ListProbe::Answered(reply),
+            reply = probing.request(link, &discover) => reply,
+        };
+        match classify_reply(&reply, &discover, link) {
+            EraEvidence::Modern(server) => ListProbe::Discovered(server, answer.await),
+            _ => ListProbe::Ignored(reply),
         }
     }
 
@@ -399,13 +436,12 @@ impl Negotiator<'_> {
         let mut failure = failure_from_outcome(reply, asked, self.target);
         self.describe_silence(failure.details_mut());
         let failure = self.with_timeout_hint(failure);
-        let FailureDetails { hint, message, .. } = failure.details();
-        let ended = matches!(self.target.endpoint, Endpoint::Stdio(_)) && message.starts_with(stdio::PROCESS_ENDED);
+        let FailureDetails { hint, is_process_end: ended, .. } = failure.details();
         Err(match hint {
-            None if ended && self.target.is_configured => {
+            None if *ended && self.target.is_configured => {
                 failure.hint(format!("see how it is started: {}", self.target.config_command_line("get")))
             }
-            None if ended => failure.hint(format!("run it by itself to see why: {}", self.target.shell_command())),
+            None if *ended => failure.hint(format!("run it by itself to see why: {}", self.target.shell_command())),
             _ => failure,
         })
     }
@@ -413,31 +449,23 @@ impl Negotiator<'_> {
     /// Says of a server that is silent from the start just that. What it was asked is our affair, and a cause: who has
     /// a server without `server/discover` would look for the fault there.
     fn describe_silence(&self, failure: &mut FailureDetails) {
-        let Some((asked, time)) =
-            failure.message.split_once(" within ").filter(|(asked, _)| asked.starts_with(NO_ANSWER_PREFIX))
-        else {
-            return;
-        };
-        // The last request had but the rest of the time.
-        let all = self
-            .options
-            .transport
-            .connect_timeout
-            .filter(|_| self.shares_one_timeout() && self.wait_deadline.is_none());
-        let time = all.map_or_else(|| time.to_owned(), format_duration);
+        let Some((method, time)) = failure.unanswered else { return };
+        // The last request had only the rest of the time.
+        let all = self.options.transport.connect_timeout.filter(|_| self.wait_deadline.is_none());
+        let time = format_duration(all.unwrap_or(time));
         let start = if matches!(self.target.endpoint, Endpoint::Stdio(_)) { " of its start" } else { "" };
-        failure.causes.insert(0, asked.to_owned());
+        failure.causes.insert(0, format!("no answer to {method}"));
         failure.message = format!("the server did not answer within {time}{start}");
     }
 
     /// A time-out with the option that gives more time. One that is about something else (a person who logs in) has
     /// said already what may help.
     fn with_timeout_hint(&self, failure: Failure) -> Failure {
-        let about_time = |hint: &String| hint.contains("wait longer with");
-        if failure.kind() != ErrorKind::Timeout || !failure.details().hint.as_ref().is_none_or(about_time) {
+        let has_other_hint = failure.details().hint.is_some() && !failure.details().suggests_waiting;
+        if failure.kind() != ErrorKind::Timeout || has_other_hint {
             return failure;
         }
         let option = if self.wait_deadline.is_some() { "--wait" } else { "--connect-timeout" };
-        failure.hint(format!("wait longer with {option} TIME"))
+        failure.wait_hint(format!("wait longer with {option} TIME"))
     }
 }

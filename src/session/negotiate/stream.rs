@@ -1,8 +1,6 @@
 //! Finding out the era of a server behind a stream: a child process, a socket. It may be silent at what it does not know,
 //! or end, and is started again once at most.
 
-use std::time::Duration;
-
 use serde_json::Map;
 
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
@@ -10,11 +8,8 @@ use crate::protocol::method;
 use crate::protocol::views::member;
 use crate::session::era::{Era, Operation};
 use crate::session::negotiate::classify::{EraEvidence, classify_reply};
-use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator};
+use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
-
-/// How long a silent server is given before `initialize` goes down the same stream (`ERA-12`).
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Negotiator<'_> {
     /// Without any memory, over a stream.

@@ -7,12 +7,13 @@ pub mod frontmatter;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::era::Operation;
-use super::{CachePolicy, Session};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::{ListItem, ListKind, member};
 use crate::protocol::{extension, method};
+use crate::session::lists::CachePolicy;
+use crate::session::mcp_session::Session;
+use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
 use crate::util::hex::hex;
 

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use super::{
-    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, TaskRequest, task_operation,
-    was_lost,
+use super::task::{
+    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
 };
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RawJson;
@@ -12,6 +11,7 @@ use crate::protocol::views::member;
 use crate::protocol::{code, method};
 use crate::session::era::Era;
 use crate::session::era::legacy::LegacyEra;
+use crate::session::operation::TaskRequest;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::transport::BoxFuture;
 

@@ -4,15 +4,18 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::{MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, TaskRequest, task_operation, was_lost};
+use super::task::{
+    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
+};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::rpc::{RawJson, RpcError, parse_value};
 use crate::protocol::views::member;
 use crate::session::era::Era;
 use crate::session::era::modern::ModernEra;
-use crate::session::input_requests::MAX_INPUT_ROUNDS;
+use crate::session::operation::TaskRequest;
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for ModernEra {
@@ -72,7 +75,7 @@ impl ModernEra {
                 }
                 reply if was_lost(&reply, link) && lost < MAX_LOST_REQUESTS => {
                     lost += 1;
-                    let pause = task.as_ref().map_or(super::DEFAULT_POLL_INTERVAL, |task| task.poll_interval);
+                    let pause = task.as_ref().map_or(DEFAULT_POLL_INTERVAL, |task| task.poll_interval);
                     link.sleep(pause).await.map_err(RequestOutcome::Failed)?;
                 }
                 reply => return Err(reply),

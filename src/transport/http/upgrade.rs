@@ -40,7 +40,7 @@ pub(crate) async fn upgrade(
     let bounded = async {
         client.with_timeout(options.connect_timeout, upgrading).await.unwrap_or_else(|| {
             let message = format!("connecting to {} timed out", redacted_url(url));
-            Err(Failure::new(ErrorKind::Timeout, message).hint("wait longer with --connect-timeout TIME"))
+            Err(Failure::new(ErrorKind::Timeout, message).wait_hint("wait longer with --connect-timeout TIME"))
         })
     };
     options.interrupt.run_until_interrupted(bounded).await?.map_err(|failure| restore_websocket_urls(url, failure))

@@ -1,0 +1,432 @@
+//! A conversation with one server: one connection, and the requests sent over it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use serde_json::{Map, Value};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::rpc::{RawJson, parse_value};
+use crate::protocol::views::{ListItem, ListKind, ServerInfo, member};
+use crate::protocol::{extension, method};
+use crate::session::cache::{ServerCache, ServerProfile};
+use crate::session::capabilities::{self, list_hint};
+use crate::session::client_handler::ClientHandler;
+use crate::session::era::Era;
+use crate::session::era::legacy::DetachedSession;
+use crate::session::failure::{self, failure_from_outcome};
+use crate::session::negotiate::NegotiatedConnection;
+use crate::session::negotiate::classify::{may_indicate_wrong_era, probe_modern};
+use crate::session::operation::Operation;
+use crate::session::options::SessionOptions;
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::server_requests::ServerRequestLog;
+use crate::target::Target;
+use crate::transport::TransportKind;
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Who the server says it is.
+    pub server: ServerInfo,
+    /// The revision spoken.
+    pub revision: Revision,
+    /// The transport in use.
+    pub transport: TransportKind,
+    /// The result of `server/discover` in the modern era, as it came.
+    pub discover_result: Option<RawJson>,
+}
+
+/// A conversation with one server.
+pub struct Session {
+    pub(super) target: Target,
+    pub(super) options: SessionOptions,
+    pub(super) client_handler: Arc<ClientHandler>,
+    pub(super) cache: ServerCache,
+    pub(super) connection: Mutex<Option<Arc<Connection>>>,
+    pub(super) has_failed: AtomicBool,
+    /// Whether the server has answered anything.
+    pub(super) has_answered: AtomicBool,
+    /// Since when it is waited for.
+    pub(super) waiting_since: OnceLock<Instant>,
+    /// Whether the server declares skills, once that was looked at.
+    pub(super) declares_skills: OnceCell<bool>,
+    /// Whether it was said that the server repeats a page for ever.
+    pub(super) has_warned_of_repeated_page: AtomicBool,
+    /// The session to go on with.
+    pub(super) detached_session: Option<DetachedSession>,
+}
+
+/// An open connection and what is known about its era.
+pub(crate) struct Connection {
+    pub(super) rpc: RpcClient,
+    pub(super) era: Box<dyn Era>,
+    is_confirmed: AtomicBool,
+    /// Whether the era was only guessed from a result without any mark of it.
+    is_guessed: bool,
+    /// Whether the server ends at any request before the handshake.
+    exits_before_handshake: bool,
+}
+
+impl From<NegotiatedConnection> for Connection {
+    fn from(open: NegotiatedConnection) -> Self {
+        open.rpc.accept_server_requests(!open.era.revision().is_modern());
+        let (confirmed, guessed, ends_early) =
+            (AtomicBool::new(open.is_confirmed), open.is_guessed, open.exits_before_handshake);
+        Connection {
+            rpc: open.rpc,
+            era: open.era,
+            is_confirmed: confirmed,
+            is_guessed: guessed,
+            exits_before_handshake: ends_early,
+        }
+    }
+}
+
+impl Connection {
+    /// Lets go of a connection whose place another one takes. Over HTTP those who still wait have answers of their
+    /// own to come, and it ends with the last of them; one stream for everything is closed, and they are told.
+    async fn close_if_exclusive(&self) {
+        if self.rpc.transport_kind() != TransportKind::Http {
+            self.rpc.close(false).await;
+        }
+    }
+}
+
+impl Session {
+    /// A session that has sent nothing yet.
+    #[must_use]
+    pub fn new(target: Target, options: SessionOptions) -> Self {
+        let peer = Arc::new(ClientHandler::new(options.capabilities.clone()));
+        let memory = ServerCache::for_target(&target, options.cache_dir.as_deref(), options.identity.as_deref())
+            .with_capabilities(&options.capabilities.key());
+        Session {
+            target,
+            options,
+            client_handler: peer,
+            cache: memory,
+            connection: Mutex::new(None),
+            has_failed: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            waiting_since: OnceLock::new(),
+            declares_skills: OnceCell::new(),
+            has_warned_of_repeated_page: AtomicBool::new(false),
+            detached_session: None,
+        }
+    }
+
+    /// Goes on with a session that was left open earlier.
+    #[must_use]
+    pub fn resume(mut self, left: Option<DetachedSession>) -> Self {
+        self.detached_session = left;
+        self
+    }
+
+    /// Whom it talks to.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Keeps what the connection has shown, if it is news.
+    pub(super) fn store_profile(&self, live: &Connection) {
+        if !live.is_confirmed.load(Ordering::Relaxed) {
+            return;
+        }
+        let patient = live.era.pipelines_first_request() == Some(false);
+        let server = live.era.server_info();
+        let server = ServerInfo { name: server.name, version: server.version, ..ServerInfo::default() };
+        let known = self.cache.profile();
+        let stubborn = known.as_ref().and_then(|known| known.ignores_eof);
+        let verdict = ServerProfile {
+            revision: live.era.revision(),
+            transport: live.rpc.transport_kind(),
+            requires_initialized_ack: patient,
+            server,
+            ignores_eof: stubborn,
+        };
+        let same = known.as_ref().is_some_and(|known| {
+            known.revision == verdict.revision
+                && known.transport == verdict.transport
+                && known.requires_initialized_ack >= verdict.requires_initialized_ack
+        });
+        if !same {
+            self.cache.store_profile(&verdict);
+        }
+    }
+
+    /// Asks one operation; the reply, whatever it is. Asks once more where the policy allows it.
+    ///
+    /// # Errors
+    /// When the connection cannot be opened.
+    pub async fn send(&self, call: &Operation) -> Result<RequestOutcome> {
+        let reply = self.with_retries(call, async || self.send_once(call).await, failure::retry_advice).await?;
+        let ours = |failure: &Failure| matches!(failure.kind(), ErrorKind::Refused | ErrorKind::Failed);
+        if let RequestOutcome::Failed(failure) = &reply
+            && !ours(failure)
+        {
+            self.has_failed.store(true, Ordering::Relaxed);
+            self.invalidate_cache(failure);
+        }
+        Ok(reply)
+    }
+
+    async fn send_once(&self, call: &Operation) -> Result<RequestOutcome> {
+        let (mut live, reply) = self.connection_for(call).await?;
+        let reply = match reply {
+            Some(reply) => reply,
+            None => {
+                if call.has_effects && live.is_guessed && !live.is_confirmed.load(Ordering::Relaxed) {
+                    live = self.confirm_era(live).await;
+                }
+                match self.undeclared_failure(&live, call) {
+                    Some(failure) => RequestOutcome::Failed(failure),
+                    None => live.era.request(&live.rpc, call).await,
+                }
+            }
+        };
+        Ok(self.retry_in_other_era(&live, call, reply).await)
+    }
+
+    /// Asks one operation.
+    ///
+    /// # Errors
+    /// When there is no result, with what that means for the user.
+    pub async fn request(&self, call: &Operation) -> Result<RawJson> {
+        match self.send(call).await? {
+            RequestOutcome::Result(result) => match self.take_unanswered() {
+                // What it answered instead is not what was asked for.
+                Some(failure) => Err(failure.server(&self.target.name)),
+                None => self.check_result_shape(call.method, result),
+            },
+            reply => Err(self.failure_from(reply, call.method)),
+        }
+    }
+
+    /// The failure behind a reply that is no result. Where the person declined, or an answer could not be
+    /// given, that is why.
+    #[must_use]
+    pub fn failure_from(&self, reply: RequestOutcome, asked: &str) -> Failure {
+        self.failure_with_log(reply, asked, &self.client_handler.server_requests)
+    }
+
+    /// The same for a request that keeps its own account of what was asked in its course.
+    #[must_use]
+    pub fn failure_with_log(&self, reply: RequestOutcome, asked: &str, questions: &ServerRequestLog) -> Failure {
+        let ours = matches!(reply, RequestOutcome::Failed(_));
+        let failure = failure_from_outcome(reply, asked, &self.target);
+        match questions.take_unanswered().or_else(|| questions.take_declined()) {
+            Some(reason) if !ours => reason.cause(failure.to_string()).server(&self.target.name),
+            _ => failure,
+        }
+    }
+
+    /// A refusal that may come from a wrong belief about the era is looked into: the belief is dropped and
+    /// the era learned anew, and only if the server turns out to be of the other era is the request sent
+    /// again (`ERA-13`).
+    pub(super) async fn retry_in_other_era(
+        &self,
+        live: &Arc<Connection>,
+        call: &Operation,
+        reply: RequestOutcome,
+    ) -> RequestOutcome {
+        if live.is_confirmed.load(Ordering::Relaxed) || !live.era.revision().is_modern() {
+            return reply;
+        }
+        if let RequestOutcome::Result(result) = &reply {
+            if member(result, "resultType").is_some() {
+                live.is_confirmed.store(true, Ordering::Relaxed);
+                self.store_profile(live);
+            }
+            return reply;
+        }
+        if !may_indicate_wrong_era(&reply, &live.rpc) {
+            return reply;
+        }
+        let mut open = self.connection.lock().await;
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
+            // Another request beside this one has looked into it already.
+            drop(open);
+            return self.resend(&now, call, reply, None).await;
+        }
+        if live.is_confirmed.load(Ordering::Relaxed)
+            || probe_modern(&live.rpc, &self.negotiator().probe_era()).await == Some(true)
+        {
+            live.is_confirmed.store(true, Ordering::Relaxed);
+            return reply;
+        }
+        self.cache.clear();
+        live.close_if_exclusive().await;
+        *open = None;
+        let Ok((opened, fresh)) = Box::pin(self.negotiator().negotiate_uncached(call)).await else { return reply };
+        let live = Arc::new(Connection::from(opened));
+        self.store_profile(&live);
+        *open = Some(live.clone());
+        drop(open);
+        self.resend(&live, call, reply, fresh).await
+    }
+
+    /// Sends a request that was refused to the server `now` known to be of the other era, unless it was carried out
+    /// there already. `fresh` is its reply where finding out took the request.
+    async fn resend(
+        &self,
+        now: &Connection,
+        call: &Operation,
+        refused: RequestOutcome,
+        fresh: Option<RequestOutcome>,
+    ) -> RequestOutcome {
+        // Who is of the legacy era has said with the handshake what `server/discover` asks for.
+        if now.era.revision().is_modern() || call.method == method::DISCOVER {
+            return refused;
+        }
+        // A lenient server may have carried it out, whatever it says (digest §1.2).
+        let unread =
+            refused.was_not_processed() || (matches!(refused, RequestOutcome::Failed(_)) && now.exits_before_handshake);
+        if call.has_effects && !unread {
+            let what = "the server is of another era than it was; the call was not sent again";
+            self.client_handler.warn(&format!("{what}, as it may have been carried out"));
+            return refused;
+        }
+        match fresh {
+            Some(reply) => reply,
+            None => now.era.request(&now.rpc, call).await,
+        }
+    }
+
+    /// Finds out the era for sure before a request with effects goes out (`ERA-19`): a server whose list bore no
+    /// mark is asked, and where it is not modern, the handshake is done after all.
+    async fn confirm_era(&self, live: Arc<Connection>) -> Arc<Connection> {
+        let mut open = self.connection.lock().await;
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, &live)) {
+            return now.clone();
+        }
+        if live.is_confirmed.load(Ordering::Relaxed) {
+            return live;
+        }
+        if probe_modern(&live.rpc, &self.negotiator().probe_era()).await != Some(true)
+            && let Ok(opened) = Box::pin(self.negotiator().connect_legacy()).await
+        {
+            live.close_if_exclusive().await;
+            let live = Arc::new(Connection::from(opened));
+            self.store_profile(&live);
+            *open = Some(live.clone());
+            return live;
+        }
+        live.is_confirmed.store(true, Ordering::Relaxed);
+        live
+    }
+
+    /// Who is at the other end; asks only where that is not known.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn session_info(&self) -> Result<SessionInfo> {
+        self.session_info_from(Operation::read_only(method::DISCOVER, Map::new())).await
+    }
+
+    /// The same by this request to `server/discover`.
+    pub(super) async fn session_info_from(&self, discover: Operation) -> Result<SessionInfo> {
+        let (live, mut reply) = self.connection_for(&discover).await?;
+        if live.era.revision().is_modern() && reply.is_none() {
+            reply = Some(self.retry_in_other_era(&live, &discover, live.era.request(&live.rpc, &discover).await).await);
+        }
+        let (live, _) = self.connection_for(&discover).await?;
+        let (mut server, revision, wire) = (live.era.server_info(), live.era.revision(), live.rpc.transport_kind());
+        let discovered = match reply {
+            Some(RequestOutcome::Result(result)) if revision.is_modern() => Some(result),
+            Some(reply) if revision.is_modern() => return Err(self.failure_from(reply, method::DISCOVER)),
+            _ => None,
+        };
+        if let Some(value) = discovered.as_ref().and_then(|raw| parse_value(raw.get())) {
+            server = ServerInfo::from_result(&value);
+        }
+        Ok(SessionInfo { server, revision, transport: wire, discover_result: discovered })
+    }
+
+    /// What is known without asking: the identity, the revision and the transport of an open connection.
+    pub async fn connection_info(&self) -> Option<(ServerInfo, Revision, TransportKind)> {
+        let open = self.connection.lock().await;
+        open.as_ref().map(|live| (live.era.server_info(), live.era.revision(), live.rpc.transport_kind()))
+    }
+
+    /// Whether an open connection's server may offer this kind of list: not when it declared otherwise.
+    pub async fn may_offer_list(&self, kind: ListKind) -> bool {
+        self.connection_info().await.is_none_or(|(server, _, _)| server.declares(kind.capability()) != Some(false))
+    }
+
+    /// Whether the server speaks the modern era: shown, or else believed; `None` where nothing is known.
+    pub async fn is_modern(&self) -> Option<bool> {
+        match self.connection_info().await {
+            Some((_, revision, _)) => Some(revision.is_modern()),
+            None => match self.target.protocol {
+                RevisionPin::Exact(revision) => Some(revision.is_modern()),
+                RevisionPin::Legacy => Some(false),
+                RevisionPin::Auto => self.cache.profile().map(|verdict| verdict.revision.is_modern()),
+            },
+        }
+    }
+
+    /// Whether the server said that one of its lists changed since it was last listed (`MSG-11`).
+    #[must_use]
+    pub fn have_lists_changed(&self) -> bool {
+        self.client_handler.have_lists_changed()
+    }
+
+    /// The refusal of the person to give input, where there was one since this was last asked.
+    #[must_use]
+    pub fn take_declined(&self) -> Option<Failure> {
+        self.client_handler.server_requests.take_declined()
+    }
+
+    /// Why input could not be given as the user told, where that happened since this was last asked.
+    #[must_use]
+    pub fn take_unanswered(&self) -> Option<Failure> {
+        self.client_handler.server_requests.take_unanswered()
+    }
+
+    /// The failure for something the server does not offer.
+    #[must_use]
+    pub fn not_offered_failure(&self, what: &str) -> Failure {
+        Failure::new(ErrorKind::Failed, format!("the server offers no {what}")).server(&self.target.name)
+    }
+
+    /// Why this is not asked of the server: one with a handshake has declared what it has, and this was not among it
+    /// (`ERA-18`). One that declared nothing at all may have anything.
+    pub(super) fn undeclared_failure(&self, live: &Connection, call: &Operation) -> Option<Failure> {
+        let (capability, what) = capabilities::method_capability(call.method)?;
+        if live.era.revision().is_modern() {
+            return None;
+        }
+        let server = live.era.server_info();
+        if server.declares(capability) != Some(false) {
+            return None;
+        }
+        // The files of skills are read as resources are.
+        let extensions = server.capabilities.as_ref().and_then(|all| all.get("extensions"));
+        let skills = extensions.and_then(|all| all.get(extension::SKILLS)).is_some_and(Value::is_object);
+        let reads_skills = skills && call.method == method::RESOURCES_READ;
+        (!reads_skills).then(|| self.not_offered_failure(what).hint(list_hint(&self.target)))
+    }
+
+    /// The options that would declare more capabilities to the server.
+    #[must_use]
+    pub fn unused_capability_options(&self) -> Vec<&'static str> {
+        let capabilities = &self.client_handler.capabilities;
+        let all = [
+            (capabilities.declares_elicitation(), "--elicit"),
+            (capabilities.declares_sampling(), "--sampling-command"),
+            (capabilities.declares_roots(), "--root"),
+        ];
+        all.into_iter().filter_map(|(declared, option)| (!declared).then_some(option)).collect()
+    }
+
+    /// Whether the server listed this tool when other capabilities were declared.
+    #[must_use]
+    pub fn lists_tool_for_other_capabilities(&self, name: &str) -> bool {
+        let others = self.cache.lists_for_other_capabilities(ListKind::Tools);
+        others.iter().flatten().any(|tool| ListItem::new(tool).name() == name)
+    }
+}
