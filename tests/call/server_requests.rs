@@ -163,7 +163,7 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
             mcpipe: warning: --elicit: 'nam' is not asked for by SERVER; did you mean name?
             mcpipe: error: the server's request for input cannot be answered as told
               SERVER asks: Who are you?
-              name: required, but not given
+              name: required value is missing
               age: must be at least 0, got -1
             hint: give what it asks for: --elicit '{"name":"…","age":0}'
         "#]],

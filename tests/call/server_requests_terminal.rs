@@ -72,7 +72,7 @@ fn a_form_is_filled_reviewed_edited_and_sent() {
               (Enter keeps what stands in brackets; :back, :skip, :decline, :cancel; :help tells more)
               1/4 Your name (string, at least 2 characters, required)
               > A
-              needs at least 2 characters, got 'A'
+              must have at least 2 characters, got 'A'
               > :skip
               it is required
               > Ada
@@ -202,7 +202,7 @@ fn several_choices_help_and_a_warning_about_secrets() {
               Choices are typed by number, value or name; several with commas between them.
               A value that looks like one of these commands is typed with one colon more: ::back
               > none
-              needs at least 1 item
+              must have at least 1 item
               > 1,9
               expected a number from 1 to 2, or one of the values, not '9'
               >

@@ -150,7 +150,7 @@ fn tol_02_a_result_that_breaks_its_schema_is_a_warning_and_strictly_an_error() {
         --- stdout
         five
         --- stderr
-        mcpipe: warning: the result does not fit the output schema of 'ask': n: expected integer, got 'five'
+        mcpipe: warning: the result does not match the output schema of 'ask': n: expected integer, got 'five'
     "#]]
     .assert_eq(&words(&[]));
     expect![[r#"
@@ -158,15 +158,15 @@ fn tol_02_a_result_that_breaks_its_schema_is_a_warning_and_strictly_an_error() {
         --- stdout
         five
         --- stderr
-        mcpipe: error: the result does not fit the output schema of 'ask'
+        mcpipe: error: the result does not match the output schema of 'ask'
           n: expected integer, got 'five'
-        hint: see what was promised: mcpipe list SERVER ask --json
+        hint: show the schema: mcpipe list SERVER ask --json
     "#]]
     .assert_eq(&words(&["--strict"]).replace("'SERVER'", "SERVER"));
     run(&server, &["--no-validate"]).succeeds();
     run(&server, &["--no-validate", "--strict"]).exits(2);
     let server = promising(json!({"content": content}));
-    run(&server, &["--strict"]).exits(7).stderr_contains("it has no structuredContent");
+    run(&server, &["--strict"]).exits(7).stderr_contains("structuredContent is missing");
     let server = promising(json!({"content": content, "isError": true}));
     run(&server, &["--strict"]).exits(1);
     let server = promising(json!({"content": content, "structuredContent": {"n": 5}}));

@@ -1,7 +1,7 @@
 //! `list`: what one server offers, one of its tools in full, or who it is.
 
 pub mod dashboard;
-use super::tools::{self, ToolList};
+use super::tools::{self, SchemaUse, ToolList};
 use super::{Context, Exit, watch};
 use crate::cli::ListArgs;
 use crate::commands::model_formats;
@@ -323,10 +323,16 @@ async fn print_tool(context: &Context, session: &Session, name: &str, schema_onl
     } else {
         let parameters = parameter_rows(tool);
         let output = tool.output_schema().map(schema::output_shape);
-        let made = tool.input_schema().map(schema::example_arguments);
-        let fits = made.as_ref().is_none_or(|made| made.is_accepted);
+        let example = match tools.validator(tool, SchemaUse::Input) {
+            Some(validator) => {
+                let example = schema::example_arguments(&validator);
+                Some(context.interrupt.run_until_interrupted(example).await?)
+            }
+            None => None,
+        };
+        let fits = example.as_ref().is_none_or(|example| example.is_accepted);
         let mut words = vec![crate::util::quoting::quote(name)];
-        words.extend(made.map(|made| made.words).unwrap_or_default());
+        words.extend(example.map(|example| example.words).unwrap_or_default());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut example = target.command_line("call", &words);
         if !fits {
