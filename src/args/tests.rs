@@ -236,7 +236,7 @@ fn members_of_a_scalar_and_unknown_members() {
     assert_eq!(
         build_from(None, &[], &words, Some(&schema)).unwrap_err(),
         [
-            "limit: takes integer, which has no member x",
+            "limit: expected integer, which has no member x",
             "filters.pge: no such parameter; did you mean page?",
             "filters.zzz: no such parameter",
         ]

@@ -165,8 +165,8 @@ fn a_position_in_brackets_makes_an_array() {
     call(&open, &["o.l[0].name=x"]).succeeds().prints("{\"o\":{\"l\":[{\"name\":\"x\"}]}}\n");
     call(&open, &["either[0].b=1"]).succeeds().prints("{\"either\":[{\"b\":\"1\"}]}\n");
     call(&open, &["l[0]=5"]).succeeds().prints("{\"l[0]\":5}\n");
-    call(&open, &["s[0]=x"]).exits(2).prints("").stderr_contains("s: takes string, which has no item 0");
-    call(&open, &["o[0]=x"]).exits(2).prints("").stderr_contains("o: takes object, which has no item 0");
+    call(&open, &["s[0]=x"]).exits(2).prints("").stderr_contains("s: expected string, which has no item 0");
+    call(&open, &["o[0]=x"]).exits(2).prints("").stderr_contains("o: expected object, which has no item 0");
     call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any.1: the items before it are missing");
     let bare = server(json!({"type": "object"}));
     call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
