@@ -19,7 +19,7 @@ use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
 use crate::schema::types::TypeSet;
 
 /// The budget of one validation; beyond it the full validator, which has a time limit, takes over.
-const BUDGET: usize = 800_000;
+const BUDGET: usize = 160_000;
 /// The budget of a quick check.
 const QUICK_BUDGET: usize = 16_000;
 /// What it costs to validate one value by one schema; to compare two values costs 1.
