@@ -1,11 +1,13 @@
-//! One value laid into the arguments, and what stands in its way.
+//! Assigns one value to its place in the arguments.
 
 use serde_json::{Map, Value};
 
 use crate::args::path::ArgPath;
 use crate::schema::ArgumentProblem;
 
-/// Sets one value below `slot`, making the objects and arrays on the way.
+/// Sets the value at `place`, from step `depth` on, within `slot`; creates missing objects and arrays.
+///
+/// `known`: whether `slot` already has a value.
 pub(super) fn assign(
     slot: &mut Value,
     known: bool,
@@ -42,7 +44,7 @@ pub(super) fn assign(
     assign(inner, known, place, depth + 1, value)
 }
 
-/// The member of an object, the item of an array.
+/// The member of an object or item of an array.
 pub(super) fn child<'v>(value: &'v Value, step: &str) -> Option<&'v Value> {
     match value {
         Value::Array(items) => items.get(step.parse::<usize>().ok()?),
@@ -50,7 +52,7 @@ pub(super) fn child<'v>(value: &'v Value, step: &str) -> Option<&'v Value> {
     }
 }
 
-/// Whether items before this place are missing in an array on the way to it.
+/// Whether an array on the path to this place lacks items before it.
 pub(super) fn has_missing_items(arguments: &Map<String, Value>, place: &ArgPath<'_>) -> bool {
     let mut here = place.steps.first().and_then(|first| arguments.get(first));
     for (step, position) in place.steps.iter().zip(&place.step_is_index).skip(1) {
@@ -68,8 +70,11 @@ pub(super) fn has_missing_items(arguments: &Map<String, Value>, place: &ArgPath<
     false
 }
 
-/// The problem of an item whose predecessors were not given.
+/// The problem of an item with missing items before it.
 pub(super) fn missing_items_problem(place: &ArgPath<'_>) -> ArgumentProblem {
     let last = place.step_is_index.iter().rposition(|position| *position).unwrap_or_default();
-    ArgumentProblem::new(&place.steps[..=last], "the items before it are not given; positions begin at 0, without gaps")
+    ArgumentProblem::new(
+        &place.steps[..=last],
+        "the items before it are missing; positions start at 0 and must not have gaps",
+    )
 }

@@ -1,7 +1,7 @@
-//! The call form: `tool(name: "value", n: 5)` as one word in place of TOOL.
+//! The call form: `tool(name: "value", n: 5)` as one word instead of TOOL.
 //!
-//! The values are JSON with what people write by hand: single quotes, names without quotes, a comma at the
-//! end, `+5`, `.5` and `0x1f`. `=` is taken for `:` between an argument's name and its value.
+//! The values are JSON with common extensions: single quotes, names without quotes, trailing commas, `+5`, `.5` and
+//! `0x1f`. `=` is accepted instead of `:` between an argument's name and its value.
 
 use serde_json::{Map, Number, Value};
 
@@ -22,16 +22,16 @@ pub struct CallForm {
 /// One argument of a call form.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallFormArgument {
-    /// Its name; `None` where its position tells.
+    /// Its name; `None` for a positional argument.
     pub name: Option<String>,
-    /// Its value, as it is: a call form is typed by its own syntax.
+    /// Its value, with the type that it has in the call form.
     pub value: Value,
 }
 
-/// Parses a call form; `None` where the word is none, but the name of a tool.
+/// Parses a call form; `None` if the word is not a call form, but the name of a tool.
 ///
 /// # Errors
-/// The word begins like a call form and does not go on like one; the problem says at which character.
+/// The word begins like a call form, but is not a valid one; the problem names the character.
 pub fn parse_call_form(word: &str) -> Option<Result<CallForm, ArgumentProblem>> {
     let (tool, rest) = word.split_once('(')?;
     let tool = tool.trim();
@@ -69,7 +69,7 @@ impl CallFormParser {
         self.skip_whitespace();
         self.consume(';');
         self.skip_whitespace();
-        if self.position < self.chars.len() { Err(self.error_here("expected the end after )")) } else { Ok(arguments) }
+        if self.position < self.chars.len() { Err(self.error_here("unexpected text after )")) } else { Ok(arguments) }
     }
 
     fn parse_argument(&mut self) -> Result<CallFormArgument, ArgumentProblem> {
@@ -109,7 +109,7 @@ impl CallFormParser {
             _ => {
                 self.position = start;
                 let problem = self.error_here("expected a value");
-                Err(problem.with_suggestion(Some(format!("a text needs quotes: \"{word}\""))))
+                Err(problem.with_suggestion(Some(format!("strings need quotes: \"{word}\""))))
             }
         }
     }
@@ -171,7 +171,7 @@ impl CallFormParser {
         loop {
             let Some(c) = self.peek() else {
                 self.position = start;
-                return Err(self.error_here("this text has no closing quote"));
+                return Err(self.error_here("this string has no closing quote"));
             };
             if Some(c) == quote {
                 self.position += 1;
@@ -182,7 +182,7 @@ impl CallFormParser {
         }
     }
 
-    /// What stands for an escape sequence; the backslash is behind us.
+    /// The character of an escape sequence, after the backslash.
     fn parse_escape(&mut self) -> Result<Option<char>, ArgumentProblem> {
         let Some(c) = self.peek() else { return Err(self.error_here("expected a character after \\")) };
         self.position += 1;
@@ -194,7 +194,7 @@ impl CallFormParser {
             'f' => '\u{c}',
             'v' => '\u{b}',
             '0' if !self.peek().is_some_and(|next| next.is_ascii_digit()) => '\0',
-            // A line that goes on.
+            // A line continuation.
             '\n' => return Ok(None),
             'x' => self.parse_character_escape(2)?,
             'u' => self.parse_character_escape(4)?,
@@ -202,7 +202,7 @@ impl CallFormParser {
         }))
     }
 
-    /// A character by its number: `\x41`, `\u0041`, a pair of surrogates, `\u{1f600}`.
+    /// A character by its code: `\x41`, `\u0041`, a surrogate pair, `\u{1f600}`.
     fn parse_character_escape(&mut self, digits: usize) -> Result<char, ArgumentProblem> {
         let start = self.position;
         let number = if digits == 4 && self.consume('{') {
@@ -220,7 +220,7 @@ impl CallFormParser {
         };
         number.and_then(char::from_u32).ok_or_else(|| {
             self.position = start;
-            self.error_here("this is no character's number")
+            self.error_here("invalid character code")
         })
     }
 
@@ -249,7 +249,7 @@ impl CallFormParser {
         };
         number.ok_or_else(|| {
             self.position = start;
-            self.error_here("this is no number").with_text(&text)
+            self.error_here("invalid number").with_text(&text)
         })
     }
 
@@ -278,9 +278,9 @@ impl CallFormParser {
     fn error_here(&self, message: &str) -> ArgumentProblem {
         let place = match self.peek() {
             Some(_) => format!("at character {}", self.offset + self.position + 1),
-            None => "at its end".to_owned(),
+            None => "at the end".to_owned(),
         };
-        let problem = ArgumentProblem::new(&[], format!("the call form is wrong {place}: {message}"));
+        let problem = ArgumentProblem::new(&[], format!("invalid call form {place}: {message}"));
         match self.peek() {
             Some(c) => problem.with_text(&c.to_string()),
             None => problem,

@@ -1,7 +1,7 @@
-//! The words of `mcpipe call` become the JSON arguments object, typed by the tool's own schema (contract §2).
+//! Builds the JSON arguments object from the words of `mcpipe call`, typed by the tool's own schema.
 //!
-//! Pure: files and standard input come through a [`ArgumentReader`]. All mistakes are collected and reported at once,
-//! before anything is sent. The rules by which `name=value` is typed stand in [`crate::schema::coerce`].
+//! Pure: files and standard input are read through an [`ArgumentReader`]. All problems are collected and reported at
+//! once, before anything is sent. [`crate::schema::coerce`] has the rules by which `name=value` is typed.
 
 mod assign;
 mod call_form;
@@ -9,6 +9,9 @@ mod name_value;
 mod path;
 #[cfg(test)]
 mod random_tests;
+#[cfg(test)]
+mod tests;
+
 pub use crate::args::call_form::{CallForm, CallFormArgument, parse_call_form};
 pub use crate::args::name_value::ArgumentReader;
 
@@ -17,10 +20,12 @@ use serde_json::{Map, Value};
 use crate::args::assign::{assign, child, has_missing_items, missing_items_problem};
 use crate::args::name_value::{ArgContent, ArgSources, ArgValue, NameValue};
 use crate::args::path::{ArgPath, ArgPathError};
-use crate::schema::{self, ArgumentProblem, Property, SchemaDocument, TypeSet, UncheckedArguments, UncheckedExtent};
-use crate::util::suggest::did_you_mean;
+use crate::schema::{
+    self, ArgumentProblem, Property, SchemaDocument, SchemaValidator, TypeSet, UncheckedArguments, UncheckedExtent,
+};
+use crate::util::suggest::nearest_names;
 
-/// What the command line gives for the arguments. Later parts are laid over earlier ones.
+/// What the command line says about the arguments. Later parts override earlier ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ArgumentInput<'a> {
     /// `--args`: the whole object as JSON, `@FILE`, or `-` for standard input.
@@ -36,57 +41,56 @@ pub struct ArgumentInput<'a> {
 pub struct BuiltArguments {
     /// The arguments object.
     pub arguments: Map<String, Value>,
-    /// What the schema could not judge: worth a warning, no reason not to send.
+    /// What could not be checked because of the schema: reported as a warning, the call is sent.
     pub unchecked_parts: Vec<UncheckedArguments>,
 }
 
-/// Builds the arguments object. Required members that are not given and have a `default` are filled in with it.
+/// Assembles the arguments object: reads and types every part. [`AssembledArguments::validate`] completes it.
 ///
-/// Without a schema (none is known, or `--no-validate`) nothing is typed, filled in or checked: `name=value` is a string,
-/// `name:=JSON` is for the rest, and a repeated name is a mistake.
-///
-/// # Errors
-/// Every mistake that was found: unreadable words and files, unknown, missing and mistyped arguments.
-pub fn build_arguments(
+/// Without a schema (the tool has none, or `--no-validate`) nothing is typed, filled in or checked: `name=value` is a
+/// string, `name:=JSON` any other value, and a repeated name is a mistake.
+pub fn assemble_arguments<'a>(
     input: &ArgumentInput<'_>,
-    schema: Option<&Value>,
+    validator: Option<&'a SchemaValidator>,
     reader: &mut dyn ArgumentReader,
-) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
-    let mut builder = ArgumentsBuilder {
-        document: schema.map(SchemaDocument::new),
-        sources: ArgSources::new(reader),
+) -> AssembledArguments<'a> {
+    let mut sources = ArgSources::new(reader);
+    let mut arguments = AssembledArguments {
+        validator,
+        document: validator.map(|validator| SchemaDocument::new(validator.schema())),
         arguments: Map::new(),
         groups: Vec::new(),
         base_is_hidden: false,
         problems: Vec::new(),
     };
-    builder.add_base(input.base_json);
-    builder.add_call_form(input.call_form);
-    builder.add_words(input.words);
-    builder.merge();
-    builder.finish()
+    arguments.add_base(input.base_json, &mut sources);
+    arguments.add_call_form(input.call_form);
+    arguments.add_words(input.words, &mut sources);
+    arguments.merge();
+    arguments
 }
 
-/// All that was given for one place in the arguments.
+/// All values for one place in the arguments.
 struct ArgGroup<'a> {
     path: ArgPath<'a>,
     values: Vec<ArgValue>,
 }
 
-struct ArgumentsBuilder<'a, 'r> {
+/// The arguments as they were given, not yet validated.
+pub struct AssembledArguments<'a> {
+    validator: Option<&'a SchemaValidator>,
     document: Option<SchemaDocument<'a>>,
-    sources: ArgSources<'r>,
     arguments: Map<String, Value>,
     groups: Vec<ArgGroup<'a>>,
-    /// Whether the whole object came from a file, so that its values are not repeated in messages.
+    /// Whether the whole object came from a file, so that messages do not show its values.
     base_is_hidden: bool,
     problems: Vec<ArgumentProblem>,
 }
 
-impl<'a> ArgumentsBuilder<'a, '_> {
-    fn add_base(&mut self, base: Option<&str>) {
+impl<'a> AssembledArguments<'a> {
+    fn add_base(&mut self, base: Option<&str>, sources: &mut ArgSources<'_>) {
         let Some(text) = base else { return };
-        let (value, hidden) = match self.sources.read_base_object(text) {
+        let (value, hidden) = match sources.read_base_object(text) {
             Ok(read) => read,
             Err(problem) => return self.problems.push(problem),
         };
@@ -130,7 +134,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
                     }
                 },
                 (None, None) => {
-                    let message = "an argument without a name needs the tool's schema; write name: value";
+                    let message = "positional arguments need the tool's schema; write name: value";
                     return self.problems.push(ArgumentProblem::new(&[], message));
                 }
             }
@@ -147,16 +151,16 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         }
     }
 
-    fn add_words(&mut self, words: &[String]) {
+    fn add_words(&mut self, words: &[String], sources: &mut ArgSources<'_>) {
         for word in words {
             match NameValue::parse(word) {
-                Some(word) => match self.sources.read_value(&word) {
+                Some(word) => match sources.read_value(&word) {
                     Ok(given) => self.add_named(word.name, given),
-                    Err(problem) => {
-                        // The place is spoken for: nothing shall be called missing that was given, if badly.
+                    Err(mut problem) => {
+                        // With its path, so that the argument is not reported as missing in addition.
                         let place = ArgPath::resolve(self.document, word.name);
-                        let path = place.map_or_else(|_| vec![word.name.to_owned()], |place| place.steps);
-                        self.problems.push(ArgumentProblem { path, ..problem });
+                        problem.path = place.map_or_else(|_| vec![word.name.to_owned()], |place| place.steps);
+                        self.problems.push(problem);
                     }
                 },
                 None => {
@@ -167,21 +171,21 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         }
     }
 
-    /// A word that is no `name=value`.
+    /// The problem of a word that is not `name=value`.
     fn stray_word_problem(&self, word: &str) -> ArgumentProblem {
         let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
         if word.contains('=') {
-            return problem.with_suggestion(Some("a name must stand before the =".to_owned()));
+            return problem.with_suggestion(Some("the name before the = is missing".to_owned()));
         }
         if word.trim_start().starts_with('{') {
-            return problem.with_suggestion(Some("the whole object goes after --args".to_owned()));
+            return problem.with_suggestion(Some("to pass the whole object: --args".to_owned()));
         }
         let names = self.document.map(|document| document.property_names(document.root())).unwrap_or_default();
         let (head, tail) = word.split_once(':').unwrap_or((word, ""));
         if !tail.is_empty() && names.contains(&head) {
             return problem.with_suggestion(Some(format!("did you mean {head}={}?", tail.trim_start())));
         }
-        let near = crate::util::suggest::nearest_names(head, names.iter().copied());
+        let near = nearest_names(head, names.iter().copied());
         let meant = if names.contains(&head) { Some(head) } else { near.first().copied() };
         if let Some(name) = meant {
             return problem.with_suggestion(Some(format!("did you mean {name}=…?")));
@@ -217,7 +221,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         }
     }
 
-    /// Lays what was given one by one over the whole object.
+    /// Assigns the named values within the whole object.
     fn merge(&mut self) {
         let mut groups = std::mem::take(&mut self.groups);
         let nested = |group: &ArgGroup<'_>, other: &ArgGroup<'_>| {
@@ -229,7 +233,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
             groups.sort_by_key(|group| group.path.steps.len());
         }
         self.narrow_schemas(&mut groups);
-        // Items of arrays are laid in order, whatever order they were typed in.
+        // Items of arrays are assigned in order of their positions, however they were typed.
         let mut waiting: Vec<&ArgGroup<'_>> = groups.iter().collect();
         while !waiting.is_empty() {
             let before = waiting.len();
@@ -242,7 +246,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         self.groups = groups;
     }
 
-    /// The members that were given before a whole that has them too: neither is meant to be lost.
+    /// The problems of members that were given before an object that contains them too.
     fn overlap_problems(&self, groups: &[ArgGroup<'a>]) -> Vec<ArgumentProblem> {
         let mut problems = Vec::new();
         for (at, group) in groups.iter().enumerate() {
@@ -257,13 +261,13 @@ impl<'a> ArgumentsBuilder<'a, '_> {
             });
             problems.extend(later.map(|whole| {
                 let whole = whole.path.steps.join(".");
-                ArgumentProblem::new(path, format!("given twice, by itself and as part of {whole}"))
+                ArgumentProblem::new(path, format!("given twice, separately and as part of {whole}"))
             }));
         }
         problems
     }
 
-    /// Lays one value; `false` where items before it are not there yet.
+    /// Assigns one value; `false` if items before it have not been assigned yet.
     fn assign_group(&mut self, group: &ArgGroup<'_>) -> bool {
         if has_missing_items(&self.arguments, &group.path) {
             return false;
@@ -280,7 +284,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
             }
             Err(problem) => {
                 self.problems.push(problem);
-                // The items after it are none the worse for that.
+                // A placeholder, so that the items after it can be assigned.
                 if group.path.step_is_index.contains(&true) {
                     let mut all = Value::Object(std::mem::take(&mut self.arguments));
                     let _ = assign(&mut all, true, &group.path, 0, Value::Null);
@@ -293,7 +297,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         true
     }
 
-    /// Where a schema has several forms, what was given for some members chooses the form for the others.
+    /// If there are several schemas for a place, the values of other members select the one that applies.
     fn narrow_schemas(&self, groups: &mut [ArgGroup<'a>]) {
         let Some(document) = self.document else { return };
         if !groups.iter().any(|group| group.path.has_several_schemas()) {
@@ -306,7 +310,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
                 [ArgValue { content: ArgContent::Json(value), .. }] => value.clone(),
                 _ => continue,
             };
-            // What cannot be laid is found out later.
+            // Problems are reported when the value is assigned.
             let _ = assign(&mut typed, true, &group.path, 0, value);
         }
         for group in groups.iter_mut().filter(|group| group.path.has_several_schemas()) {
@@ -314,52 +318,62 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         }
     }
 
-    fn finish(mut self) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
-        let mut unchecked = Vec::new();
-        if let Some(document) = self.document {
-            for name in self.arguments.keys() {
-                let given = self.groups.iter().any(|group| group.path.steps.first() == Some(name));
-                if !given && document.property(document.root(), name) == Property::Undeclared {
-                    self.problems.push(ArgumentProblem::unknown_parameter(
-                        std::slice::from_ref(name),
-                        document.property_names(document.root()),
-                    ));
-                }
-            }
+    /// Fills in the defaults of required members that are missing, and validates everything.
+    ///
+    /// # Errors
+    /// All problems that were found: unreadable words and files, unknown, missing and mistyped arguments.
+    pub async fn validate(mut self) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
+        let mut unchecked_parts = Vec::new();
+        if let Some((validator, document)) = self.validator.zip(self.document) {
+            self.report_undeclared_names(document);
             if !(self.arguments.is_empty() && schema::accepts_empty_object(document.root())) {
                 self.arguments = schema::with_defaults(document, std::mem::take(&mut self.arguments));
-                let (found, doubts) =
-                    schema::validate_leniently(document.root(), &Value::Object(self.arguments_to_validate(document)));
+                let value = Value::Object(self.arguments_to_validate(document));
+                let (found, unchecked) = validator.validate_leniently(&value).await;
                 self.add_validation_problems(found);
-                unchecked = doubts.into_iter().filter_map(|doubt| self.restrict_to_sent(doubt)).collect();
+                unchecked_parts = unchecked.into_iter().filter_map(|part| self.restrict_to_sent(part)).collect();
             }
         }
         if self.problems.is_empty() {
-            return Ok(BuiltArguments { arguments: self.arguments, unchecked_parts: unchecked });
+            Ok(BuiltArguments { arguments: self.arguments, unchecked_parts })
+        } else {
+            Err(self.problems)
         }
-        Err(self.problems)
     }
 
-    /// A doubt about parameters concerns only those that are sent.
-    fn restrict_to_sent(&self, mut doubt: UncheckedArguments) -> Option<UncheckedArguments> {
-        if let UncheckedExtent::Parameters(names) = &mut doubt.extent {
+    /// Reports the members of `--args` that the schema does not declare; other names were checked as they were added.
+    fn report_undeclared_names(&mut self, document: SchemaDocument<'_>) {
+        for name in self.arguments.keys() {
+            let is_checked = self.groups.iter().any(|group| group.path.steps.first() == Some(name));
+            if !is_checked && document.property(document.root(), name) == Property::Undeclared {
+                self.problems.push(ArgumentProblem::unknown_parameter(
+                    std::slice::from_ref(name),
+                    document.property_names(document.root()),
+                ));
+            }
+        }
+    }
+
+    /// Restricts what was not checked to the parameters that are sent.
+    fn restrict_to_sent(&self, mut part: UncheckedArguments) -> Option<UncheckedArguments> {
+        if let UncheckedExtent::Parameters(names) = &mut part.extent {
             names.retain(|name| self.arguments.contains_key(name));
             if names.is_empty() {
                 return None;
             }
         }
-        Some(doubt)
+        Some(part)
     }
 
-    /// What is validated: all but the explicit nulls of parameters that may be left out. Servers take such a
-    /// null for absent (`HTM-04` says so of headers), and it can only have been typed on purpose.
+    /// What is validated: everything except explicit nulls for optional parameters. Servers treat such a null like a
+    /// missing value (as `HTM-04` does for headers), and it was typed on purpose.
     fn arguments_to_validate(&self, document: SchemaDocument<'_>) -> Map<String, Value> {
         let required = document.required(document.root());
         let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
         self.arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// Adds what validation found, less what only follows from mistakes that are already known.
+    /// Adds the problems that validation found, except those that follow from a problem that is already known.
     fn add_validation_problems(&mut self, found: Vec<ArgumentProblem>) {
         let known = self.problems.len();
         for mut problem in found {
@@ -377,7 +391,7 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         }
     }
 
-    /// Whether the value there came from a file: it may be a secret, and nobody typed it.
+    /// Whether the value came from a file, so that it may be a secret.
     fn is_hidden(&self, path: &[String]) -> bool {
         match self
             .groups
@@ -390,11 +404,3 @@ impl<'a> ArgumentsBuilder<'a, '_> {
         }
     }
 }
-
-/// The suggestion for a name that the schema does not know.
-fn suggest_name(document: Option<SchemaDocument<'_>>, name: &str) -> Option<String> {
-    did_you_mean(name, document?.property_names(document?.root()))
-}
-
-#[cfg(test)]
-mod tests;

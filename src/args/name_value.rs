@@ -1,4 +1,4 @@
-//! One word of the command line: its name, what it gives, and where that is read from.
+//! One `name=value` word of the command line, and the sources of its value: the word itself, a file, standard input.
 
 use std::io;
 
@@ -24,16 +24,16 @@ pub trait ArgumentReader {
 /// A word, split at its first `=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NameValue<'a> {
-    /// What stands before `=` or `:=`.
+    /// The text before `=` or `:=`.
     pub name: &'a str,
-    /// What stands after it.
+    /// The text after it.
     value_text: &'a str,
     /// Whether it was `:=`.
     is_json: bool,
 }
 
 impl<'a> NameValue<'a> {
-    /// `None` where there is no `=`, or no name before it.
+    /// `None` if there is no `=`, or no name before it.
     pub fn parse(word: &'a str) -> Option<NameValue<'a>> {
         let (name, rest) = word.split_once('=')?;
         let (name, raw) = match name.strip_suffix(':') {
@@ -44,12 +44,12 @@ impl<'a> NameValue<'a> {
     }
 }
 
-/// What one word gives.
+/// The value of one word.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ArgValue {
     /// The content.
     pub content: ArgContent,
-    /// Whether messages must not repeat it: it came from a file or from standard input.
+    /// Whether messages must not show it: it came from a file or from standard input.
     pub is_hidden: bool,
 }
 
@@ -71,7 +71,7 @@ impl ArgValue {
     }
 }
 
-/// What can be read, and what has been.
+/// Reads values from their sources; standard input only once.
 pub(super) struct ArgSources<'r> {
     reader: &'r mut dyn ArgumentReader,
     stdin_was_read: bool,
@@ -82,7 +82,7 @@ impl<'r> ArgSources<'r> {
         ArgSources { reader, stdin_was_read: false }
     }
 
-    /// The value of `--args`, and whether it came from elsewhere than the command line.
+    /// The value of `--args`, and whether it came from a file or from standard input.
     pub fn read_base_object(&mut self, text: &str) -> Result<(Value, bool), ArgumentProblem> {
         let source = if text == "-" { Some("-") } else { text.strip_prefix('@') };
         let Some(source) = source else {
@@ -95,7 +95,7 @@ impl<'r> ArgSources<'r> {
         value.map(|value| (value, true)).map_err(|message| ArgumentProblem::new(&[], message))
     }
 
-    /// What a word gives. The path of a problem is the caller's to set.
+    /// The value of a word. The caller sets the path of a problem.
     pub fn read_value(&mut self, word: &NameValue<'_>) -> Result<ArgValue, ArgumentProblem> {
         let problem = |message: String| ArgumentProblem::for_parameter(word.name, message);
         match (word.value_text.strip_prefix('@'), word.is_json) {
@@ -103,7 +103,7 @@ impl<'r> ArgSources<'r> {
             (None, true) => match parse_json(word.value_text.as_bytes(), "the value") {
                 Ok(value) => Ok(ArgValue::from_json(value)),
                 Err(message) => {
-                    let plain = format!("for plain text write {}=…", word.name);
+                    let plain = format!("to pass a string: {}=…", word.name);
                     Err(problem(message).with_text(word.value_text).with_suggestion(Some(plain)))
                 }
             },
@@ -111,7 +111,7 @@ impl<'r> ArgSources<'r> {
                 Ok(ArgValue { content: ArgContent::Inline(literal.to_owned()), is_hidden: false })
             }
             (Some(source), raw) => {
-                let literal = || (!raw).then(|| format!("for the text itself write {}=@@{source}", word.name));
+                let literal = || (!raw).then(|| format!("to pass the text itself: {}=@@{source}", word.name));
                 let bytes = self.read_source(source).map_err(|message| problem(message).with_suggestion(literal()))?;
                 let content = if raw {
                     ArgContent::Json(parse_json(&bytes, &source_name(source)).map_err(problem)?)
@@ -128,8 +128,8 @@ impl<'r> ArgSources<'r> {
 
     fn read_source(&mut self, source: &str) -> Result<Vec<u8>, String> {
         match source {
-            "" => Err("no file is named after the @".to_owned()),
-            "-" if self.stdin_was_read => Err("standard input can be used once only".to_owned()),
+            "" => Err("the file name after @ is missing".to_owned()),
+            "-" if self.stdin_was_read => Err("standard input can only be used once".to_owned()),
             "-" => {
                 self.stdin_was_read = true;
                 self.reader.read_stdin().map_err(|error| format!("cannot read standard input: {error}"))
@@ -143,11 +143,11 @@ fn source_name(source: &str) -> String {
     if source == "-" { "standard input".to_owned() } else { source.to_owned() }
 }
 
-/// Parses JSON; a byte order mark before it does not count.
+/// Parses JSON; a byte order mark before it is ignored.
 fn parse_json(bytes: &[u8], name: &str) -> Result<Value, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() {
-        return Err(format!("{name} is empty, not JSON"));
+        return Err(format!("{name} is empty, expected JSON"));
     }
     serde_json::from_slice(bytes).map_err(|error| format!("{name} is not JSON: {error}"))
 }

@@ -1,34 +1,34 @@
-//! The place in the arguments that a name means, and the value that goes there.
+//! The place in the arguments that a name refers to, and the value for it.
 
 use serde_json::{Map, Value};
 
-use super::suggest_name;
 use crate::args::name_value::{ArgContent, ArgValue};
 use crate::schema::{ArgumentProblem, CoercionError, Property, SchemaDocument, TypeSet, coerce, coerce_text};
+use crate::util::suggest::did_you_mean;
 
-/// The most members that one name leads down through; a longer name is taken literally.
+/// The most members in one name; a longer name is taken literally.
 const MAX_DEPTH: usize = 64;
 
-/// The most schemas that describe one place and are looked at.
+/// The most schemas of one place that are considered.
 const MAX_SCHEMAS: usize = 64;
 
 /// A place in the arguments.
 #[derive(Clone, Debug)]
 pub(super) struct ArgPath<'a> {
-    /// The member names that lead to it.
+    /// The member names and positions that lead to it.
     pub steps: Vec<String>,
     /// Which of the steps are positions in arrays.
     pub step_is_index: Vec<bool>,
-    /// The schemas that describe it; none where nothing is known.
+    /// The schemas of it; empty if nothing is known.
     schemas: Vec<&'a Value>,
 }
 
-/// A name that means no place.
+/// A name that does not refer to a place.
 #[derive(Clone, Debug)]
 pub(super) struct ArgPathError(pub ArgumentProblem);
 
 impl<'a> ArgPath<'a> {
-    /// A top-level parameter of exactly that name.
+    /// The top-level parameter with exactly this name.
     pub fn top_level(document: Option<SchemaDocument<'a>>, name: &str) -> ArgPath<'a> {
         let schemas = match document.map(|document| document.property(document.root(), name)) {
             Some(Property::Declared(parts) | Property::Allowed(parts)) => parts,
@@ -37,10 +37,10 @@ impl<'a> ArgPath<'a> {
         ArgPath { steps: vec![name.to_owned()], step_is_index: vec![false], schemas }
     }
 
-    /// What a name means: a property of that very name first, else members of members and items of arrays.
+    /// What a name refers to: a property with exactly this name, else a member of a member or an item of an array.
     pub fn resolve(document: Option<SchemaDocument<'a>>, name: &str) -> Result<ArgPath<'a>, ArgPathError> {
         ArgPath::resolve_exact(document, name).map_err(|ArgPathError(problem)| {
-            // `a[].b` is how it stands in a table, and `a.b` forgets that there are items.
+            // Tables of parameters show `a[].b`, and `a.b` omits that there are items.
             let brackets = name.contains("[]").then(|| name.replace("[]", "[0]"));
             let inserted = name.match_indices('.').map(|(at, _)| format!("{}[0]{}", &name[..at], &name[at..]));
             let mut meant = brackets.into_iter().chain(inserted).take(MAX_DEPTH);
@@ -66,8 +66,8 @@ impl<'a> ArgPath<'a> {
         Ok(place)
     }
 
-    /// The position that a name begins with, and what follows, where an array may stand here. `[0]` means one
-    /// wherever that is not ruled out, a bare `0` only where the schema says array.
+    /// The position that a name begins with, and the rest of the name, if there may be an array here. `[0]` is a
+    /// position unless the schema rules out an array, a bare `0` only if the schema requires one.
     fn leading_index<'n>(&self, document: SchemaDocument<'a>, name: &'n str) -> Option<(usize, Option<&'n str>)> {
         let (head, tail) = split_first_step(name);
         let kinds = document.types_of_any(&self.schemas);
@@ -83,7 +83,7 @@ impl<'a> ArgPath<'a> {
         Some((digits.parse().ok()?, tail))
     }
 
-    /// Goes down where no schema knows the way.
+    /// Adds all steps of a name that no schema describes.
     fn descend_without_schema(&mut self, name: &str, splits: bool) {
         if !splits {
             return self.push_step(name, false, Vec::new());
@@ -148,17 +148,17 @@ impl<'a> ArgPath<'a> {
                 self.steps.push(head.to_owned());
                 let mut problem = ArgumentProblem::unknown_parameter(&self.steps, known);
                 if !nested && problem.suggestion.is_none() && tail.is_some() {
-                    problem.suggestion = suggest_name(Some(document), name);
+                    problem.suggestion = did_you_mean(name, document.property_names(document.root()));
                 }
                 Err(ArgPathError(problem))
             }
         }
     }
 
-    /// The problem of a member or an item of what has none.
+    /// The problem of a member or item of a value that has none.
     fn no_such_child(&self, document: SchemaDocument<'a>, what: &str, name: &str) -> ArgumentProblem {
         let kinds = document.types_of_any(&self.schemas);
-        ArgumentProblem::new(&self.steps, format!("takes {kinds}, which has no {what} {name}"))
+        ArgumentProblem::new(&self.steps, format!("expected {kinds}, which has no {what} {name}"))
     }
 
     fn push_step(&mut self, name: &str, position: bool, schemas: Vec<&'a Value>) {
@@ -167,12 +167,12 @@ impl<'a> ArgPath<'a> {
         self.schemas = schemas;
     }
 
-    /// Whether schemas of several forms describe this place.
+    /// Whether this place has several schemas.
     pub fn has_several_schemas(&self) -> bool {
         self.schemas.len() > 1
     }
 
-    /// Leaves out the schemas of forms that other arguments exclude: in `o.kind=b o.v=5`, `kind` chooses the form.
+    /// Drops the schemas of branches that other arguments exclude: in `o.kind=b o.v=5`, `kind` selects the branch.
     pub fn narrow_schemas(&mut self, document: SchemaDocument<'a>, arguments: &Value) {
         let nothing = Map::new();
         let (mut schemas, mut here) = (vec![document.root()], Some(arguments));
@@ -183,8 +183,8 @@ impl<'a> ArgPath<'a> {
                     schemas.iter().flat_map(|schema| document.item_schemas(schema, at)).take(MAX_SCHEMAS).collect()
                 }
                 None => {
-                    let beside = here.and_then(Value::as_object).unwrap_or(&nothing);
-                    match property_of_any(document, &schemas, step, beside) {
+                    let siblings = here.and_then(Value::as_object).unwrap_or(&nothing);
+                    match property_of_any(document, &schemas, step, siblings) {
                         Property::Declared(parts) | Property::Allowed(parts) => parts,
                         Property::Undeclared => return,
                     }
@@ -197,12 +197,12 @@ impl<'a> ArgPath<'a> {
         }
     }
 
-    /// What the schemas of this place say of a member.
+    /// What the schemas of this place say about a member.
     fn property(&self, document: SchemaDocument<'a>, name: &str) -> Property<'a> {
         property_of_any(document, &self.schemas, name, &Map::new())
     }
 
-    /// The value of this place from all that was given for it.
+    /// The value of this place from all values that were given for it.
     pub fn build_value(
         &self,
         document: Option<SchemaDocument<'a>>,
@@ -211,14 +211,14 @@ impl<'a> ArgPath<'a> {
         if let [only] = given {
             return self.coerce_value(document, &self.schemas, only);
         }
-        // Repeated: an array, but only where the schema says so.
+        // Repeated: an array, but only if the schema allows one.
         let listed = document.filter(|document| {
             let kinds = document.types_of_any(&self.schemas);
             kinds != TypeSet::ALL && kinds.contains(TypeSet::ARRAY)
         });
         let Some(document) = listed else {
             let times = if given.len() == 2 { "twice".to_owned() } else { format!("{} times", given.len()) };
-            return Err(ArgumentProblem::new(&self.steps, format!("given {times}, but it takes one value")));
+            return Err(ArgumentProblem::new(&self.steps, format!("given {times}, but only one value is allowed")));
         };
         let item = |(position, given): (usize, &ArgValue)| {
             let schemas: Vec<&Value> =
@@ -249,16 +249,16 @@ impl<'a> ArgPath<'a> {
     }
 }
 
-/// What these schemas say of a member, given others beside it.
+/// What these schemas say about a member of an object with these other members.
 fn property_of_any<'a>(
     document: SchemaDocument<'a>,
     schemas: &[&'a Value],
     name: &str,
-    beside: &Map<String, Value>,
+    siblings: &Map<String, Value>,
 ) -> Property<'a> {
     let (mut declared, mut allowed, mut open) = (Vec::new(), Vec::new(), schemas.is_empty());
     for schema in schemas {
-        match document.property_with_siblings(schema, name, beside) {
+        match document.property_with_siblings(schema, name, siblings) {
             Property::Declared(parts) => declared.extend(parts),
             Property::Allowed(parts) => {
                 open = true;
@@ -276,7 +276,7 @@ fn property_of_any<'a>(
     }
 }
 
-/// `a[0].b` with its positions as steps, `a.[0].b`; `None` where it has none.
+/// `a[0].b` with its positions as steps, `a.[0].b`; `None` if there are none.
 fn brackets_to_dots(name: &str) -> Option<String> {
     let (head, _) = name.split_once('[').filter(|(head, _)| !head.is_empty())?;
     let mut dotted = head.to_owned();
@@ -301,7 +301,7 @@ fn split_first_step(name: &str) -> (&str, Option<&str>) {
     name.split_once('.').map_or((name, None), |(head, tail)| (head, Some(tail)))
 }
 
-/// What stands in the brackets of a step that is a position (`[0]`).
+/// The digits of a step in brackets (`[0]`).
 fn bracketed_index(step: &str) -> Option<&str> {
     let digits = step.strip_prefix('[')?.strip_suffix(']')?;
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
@@ -312,7 +312,7 @@ fn can_split_at_dots(name: &str) -> bool {
     name.split('.').count() <= MAX_DEPTH && name.split('.').all(|segment| !segment.is_empty())
 }
 
-/// Whether this is how a position in an array is written.
+/// Whether this is a position in an array.
 fn is_index(text: &str) -> bool {
     text == "0" || (!text.starts_with('0') && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }

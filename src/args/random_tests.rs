@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{ArgumentInput, ArgumentReader, build_arguments, parse_call_form};
+use super::{ArgumentInput, ArgumentReader, assemble_arguments, parse_call_form};
 use crate::schema;
+use crate::schema::SchemaValidator;
+use crate::schema::tests::block_on;
 
 /// A small generator (SplitMix64), so that every run is the same.
 struct RandomInput(u64);
@@ -143,14 +145,15 @@ fn random_schemas_and_words_neither_panic_nor_hang() {
         let base = (dice.below(4) == 0).then(|| dice.value(2).to_string());
         let input = ArgumentInput { base_json: base.as_deref(), call_form: &[], words: &words };
         let start = Instant::now();
-        let known = if round % 9 == 0 { None } else { Some(&schema) };
-        match build_arguments(&input, known, &mut EmptyReader) {
+        let validator = SchemaValidator::new(&schema);
+        let known = (round % 9 != 0).then_some(&validator);
+        match block_on(assemble_arguments(&input, known, &mut EmptyReader).validate()) {
             Ok(built) => assert!(built.arguments.len() <= words.len() + 3, "{schema} {words:?}"),
             Err(problems) => assert!(!problems.is_empty(), "{schema} {words:?}"),
         }
         let rows = schema::parameters(&schema);
         assert!(rows.len() < 400, "{schema}");
-        let _ = (schema::example_arguments(&schema), schema::output_shape(&schema));
+        let _ = (block_on(schema::example_arguments(&validator)), schema::output_shape(&schema));
         let _ = schema::signature(&json!({"name": "t", "inputSchema": schema}));
         assert!(start.elapsed() < Duration::from_secs(5), "{schema} {words:?}");
         if Instant::now() > end {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::schema::SchemaError;
+use crate::schema::tests::block_on;
 
 /// Files and standard input held in memory.
 #[derive(Default)]
@@ -40,6 +41,15 @@ fn memory_reader() -> MemoryReader {
         ("empty.json", b" \n"),
     ];
     MemoryReader { files: files.into_iter().collect(), stdin: b"{\"from\": \"stdin\"}", stdin_reads: 0 }
+}
+
+fn build_arguments(
+    input: &ArgumentInput<'_>,
+    schema: Option<&Value>,
+    reader: &mut dyn ArgumentReader,
+) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
+    let validator = schema.map(SchemaValidator::new);
+    block_on(assemble_arguments(input, validator.as_ref(), reader).validate())
 }
 
 fn build_from(
@@ -99,7 +109,7 @@ fn without_a_schema_every_word_is_a_string() {
         untyped(&["a=5", "b=true", "c=", "d:=5", "e:=null"]),
         Ok(json!({"a": "5", "b": "true", "c": "", "d": 5, "e": null}))
     );
-    assert_eq!(untyped(&["a=1", "a=2"]), Err(vec!["a: given twice, but it takes one value".to_owned()]));
+    assert_eq!(untyped(&["a=1", "a=2"]), Err(vec!["a: given twice, but only one value is allowed".to_owned()]));
     assert_eq!(untyped(&["a.b=1", "a.c:=2"]), Ok(json!({"a": {"b": "1", "c": 2}})));
     assert_eq!(typed(&["open=5"], json!({"open": {}})), Ok(json!({"open": "5"})));
 }
@@ -141,13 +151,13 @@ fn unreadable_inputs_are_named() {
     assert_eq!(
         untyped(&["a=@none", "b=@bad.txt", "c:=@broken.json", "d:=@empty.json", "e=@", "f:=x", "g:=", "h:=@none"]),
         Err(vec![
-            "a: cannot read none: no such file; for the text itself write a=@@none".to_owned(),
+            "a: cannot read none: no such file; to pass the text itself: a=@@none".to_owned(),
             "b: bad.txt is not UTF-8 text".to_owned(),
             "c: broken.json is not JSON: EOF while parsing a value at line 1 column 6".to_owned(),
-            "d: empty.json is empty, not JSON".to_owned(),
-            "e: no file is named after the @; for the text itself write e=@@".to_owned(),
-            "f: the value is not JSON: expected value at line 1 column 1, got 'x'; for plain text write f=…".to_owned(),
-            "g: the value is empty, not JSON, got ''; for plain text write g=…".to_owned(),
+            "d: empty.json is empty, expected JSON".to_owned(),
+            "e: the file name after @ is missing; to pass the text itself: e=@@".to_owned(),
+            "f: the value is not JSON: expected value at line 1 column 1, got 'x'; to pass a string: f=…".to_owned(),
+            "g: the value is empty, expected JSON, got ''; to pass a string: g=…".to_owned(),
             "h: cannot read none: no such file".to_owned(),
         ])
     );
@@ -161,8 +171,8 @@ fn standard_input_can_be_used_once() {
     let problems = build_arguments(&input, None, &mut reader).unwrap_err();
     assert_eq!(reader.stdin_reads, 1);
     assert_eq!(problems.len(), 2);
-    assert_eq!(problems[0].to_string(), "a: standard input can be used once only; for the text itself write a=@@-");
-    assert_eq!(problems[1].to_string(), "b: standard input can be used once only");
+    assert_eq!(problems[0].to_string(), "a: standard input can only be used once; to pass the text itself: a=@@-");
+    assert_eq!(problems[1].to_string(), "b: standard input can only be used once");
 }
 
 #[test]
@@ -189,8 +199,8 @@ fn a_bad_whole_object_is_a_problem() {
     assert!(
         build_over_base("@broken.json", &[], None).unwrap_err()[0].starts_with("--args: broken.json is not JSON: ")
     );
-    assert_eq!(build_over_base("", &[], None), Err(vec!["--args is empty, not JSON".to_owned()]));
-    assert_eq!(build_over_base("@", &[], None), Err(vec!["--args: no file is named after the @".to_owned()]));
+    assert_eq!(build_over_base("", &[], None), Err(vec!["--args is empty, expected JSON".to_owned()]));
+    assert_eq!(build_over_base("@", &[], None), Err(vec!["--args: the file name after @ is missing".to_owned()]));
 }
 
 #[test]
@@ -226,7 +236,7 @@ fn members_of_a_scalar_and_unknown_members() {
     assert_eq!(
         build_from(None, &[], &words, Some(&schema)).unwrap_err(),
         [
-            "limit: takes integer, which has no member x",
+            "limit: expected integer, which has no member x",
             "filters.pge: no such parameter; did you mean page?",
             "filters.zzz: no such parameter",
         ]
@@ -249,8 +259,8 @@ fn repeated_names() {
     assert_eq!(
         typed(&["n=1", "n=2", "n=3", "any=1", "any=2", "ids=1", "ids=x"], properties).unwrap_err(),
         [
-            "n: given 3 times, but it takes one value",
-            "any: given twice, but it takes one value",
+            "n: given 3 times, but only one value is allowed",
+            "any: given twice, but only one value is allowed",
             "ids: expected integer, got 'x'",
         ]
     );
@@ -269,7 +279,7 @@ fn everything_wrong_is_said_at_once() {
             "on: expected boolean, got 'yes'; did you mean true?",
             "ids: expected integer[], got 'x'",
             "tags: expected string[], got '[a,b]'; not a JSON array: expected value at line 1 column 2",
-            "query: required, but not given",
+            "query: required value is missing",
             r#"state: expected one of "open", "closed", got 'opne'; did you mean open?"#,
         ]
     );
@@ -311,14 +321,14 @@ fn a_word_without_equals_gets_advice() {
     assert_eq!(advice("limt"), "'limt' is not an argument; did you mean limit=…?");
     assert_eq!(advice("limit:5"), "'limit:5' is not an argument; did you mean limit=5?");
     assert_eq!(advice("limit: 5"), "'limit: 5' is not an argument; did you mean limit=5?");
-    assert_eq!(advice(r#"{"a":1}"#), r#"'{"a":1}' is not an argument; the whole object goes after --args"#);
-    assert_eq!(advice("=5"), "'=5' is not an argument; a name must stand before the =");
-    assert_eq!(advice(":=5"), "':=5' is not an argument; a name must stand before the =");
+    assert_eq!(advice(r#"{"a":1}"#), r#"'{"a":1}' is not an argument; to pass the whole object: --args"#);
+    assert_eq!(advice("=5"), "'=5' is not an argument; the name before the = is missing");
+    assert_eq!(advice(":=5"), "':=5' is not an argument; the name before the = is missing");
     assert_eq!(advice("hello world"), "'hello world' is not an argument; write NAME=VALUE");
     let free = build_from(None, &[], &["hello world"], Some(&schema)).unwrap_err();
     let quoted = crate::util::quoting::quote("hello world");
     let meant = format!("'hello world' is not an argument; did you mean query={quoted}?");
-    assert_eq!(free, [&meant, "query: required, but not given"]);
+    assert_eq!(free, [&meant, "query: required value is missing"]);
     assert_eq!(untyped(&["limit"]).unwrap_err(), ["'limit' is not an argument; write NAME=VALUE"]);
 }
 
@@ -327,7 +337,7 @@ fn secrets_are_not_repeated() {
     let schema = everything();
     // Typed, but the schema calls it a password; read from a file.
     let problems = build_from(None, &[], &["query=x", "token=hunter2", "limit=@note.txt"], Some(&schema)).unwrap_err();
-    assert_eq!(problems, ["limit: expected integer", "token: needs at least 40 characters"]);
+    assert_eq!(problems, ["limit: expected integer", "token: must have at least 40 characters"]);
     let numeric = json!({"properties": {"pin": {"type": "integer", "writeOnly": true}}});
     assert_eq!(build_from(None, &[], &["pin=abc"], Some(&numeric)).unwrap_err(), ["pin: expected integer"]);
     let enumerated =
@@ -372,13 +382,16 @@ fn call_forms_fill_the_arguments() {
     assert_eq!(build(r#"s(query: "x", filters.page: 2)"#, &[]), Ok(json!({"query": "x", "filters": {"page": 2}})));
     assert_eq!(build(r#"s(query: 5)"#, &[]).unwrap_err(), ["query: expected string, got 5"]);
     assert_eq!(build(r#"s(qeury: "x")"#, &["query=y"]).unwrap_err(), ["qeury: no such parameter; did you mean query?"]);
-    assert_eq!(build(r#"s(query: "x")"#, &["query=y"]).unwrap_err(), ["query: given twice, but it takes one value"]);
+    assert_eq!(
+        build(r#"s(query: "x")"#, &["query=y"]).unwrap_err(),
+        ["query: given twice, but only one value is allowed"]
+    );
     assert_eq!(build("s({})", &["query=y"]), Ok(json!({"query": "y"})));
     let many =
         build_from(None, &form("s(1, 2)"), &[], Some(&json!({"properties": {"a": {"type": "integer"}}}))).unwrap_err();
     assert_eq!(many, ["the call form has more arguments than the tool has parameters (1)"]);
     let unknown = build_from(None, &form("s(1)"), &[], None).unwrap_err();
-    assert_eq!(unknown, ["an argument without a name needs the tool's schema; write name: value"]);
+    assert_eq!(unknown, ["positional arguments need the tool's schema; write name: value"]);
 }
 
 #[test]
@@ -420,25 +433,22 @@ fn a_tool_name_is_no_call_form() {
 #[test]
 fn bad_call_forms_say_where() {
     let wrong = |word: &str| parse_call_form(word).unwrap().unwrap_err().to_string();
-    assert_eq!(wrong("t(a: 1 b: 2)"), "the call form is wrong at character 8: expected , or ), got 'b'");
-    assert_eq!(wrong("t(a: 1"), "the call form is wrong at its end: expected , or )");
-    assert_eq!(wrong("t(a:)"), "the call form is wrong at character 5: expected a value, got ')'");
+    assert_eq!(wrong("t(a: 1 b: 2)"), "invalid call form at character 8: expected , or ), got 'b'");
+    assert_eq!(wrong("t(a: 1"), "invalid call form at the end: expected , or )");
+    assert_eq!(wrong("t(a:)"), "invalid call form at character 5: expected a value, got ')'");
     assert_eq!(
         wrong("t(a: foo)"),
-        "the call form is wrong at character 6: expected a value, got 'f'; a text needs quotes: \"foo\""
+        "invalid call form at character 6: expected a value, got 'f'; strings need quotes: \"foo\""
     );
-    assert_eq!(wrong("t(a: \"x)"), "the call form is wrong at character 6: this text has no closing quote, got '\"'");
-    assert_eq!(wrong("t(a: 1_000)"), "the call form is wrong at character 6: this is no number, got '1_000'");
-    assert_eq!(wrong("t() x"), "the call form is wrong at character 5: expected the end after ), got 'x'");
-    assert_eq!(wrong("t(,)"), "the call form is wrong at character 3: expected a value, got ','");
-    assert_eq!(wrong("t({a 1})"), "the call form is wrong at character 6: expected :, got '1'");
-    assert_eq!(wrong("t([1 2])"), "the call form is wrong at character 6: expected , or ], got '2'");
-    assert_eq!(wrong("t(\"\\u12\")"), "the call form is wrong at character 6: this is no character's number, got '1'");
-    assert_eq!(
-        wrong("t(\"\\ud800\")"),
-        "the call form is wrong at character 6: this is no character's number, got 'd'"
-    );
-    assert_eq!(wrong("é(ü: ?)"), "the call form is wrong at character 6: expected a value, got '?'");
+    assert_eq!(wrong("t(a: \"x)"), "invalid call form at character 6: this string has no closing quote, got '\"'");
+    assert_eq!(wrong("t(a: 1_000)"), "invalid call form at character 6: invalid number, got '1_000'");
+    assert_eq!(wrong("t() x"), "invalid call form at character 5: unexpected text after ), got 'x'");
+    assert_eq!(wrong("t(,)"), "invalid call form at character 3: expected a value, got ','");
+    assert_eq!(wrong("t({a 1})"), "invalid call form at character 6: expected :, got '1'");
+    assert_eq!(wrong("t([1 2])"), "invalid call form at character 6: expected , or ], got '2'");
+    assert_eq!(wrong("t(\"\\u12\")"), "invalid call form at character 6: invalid character code, got '1'");
+    assert_eq!(wrong("t(\"\\ud800\")"), "invalid call form at character 6: invalid character code, got 'd'");
+    assert_eq!(wrong("é(ü: ?)"), "invalid call form at character 6: expected a value, got '?'");
     for bad in [
         "t(1, 0x)",
         "t(NaN)",
@@ -469,7 +479,7 @@ fn examples_are_calls_that_fit() {
         json!({"type": "object", "required": ["e", ""], "properties": {"e": {"type": "string", "maxLength": 0}, "": {"type": "integer"}}}),
     ];
     for schema in schemas {
-        let line = schema::example_arguments(&schema).words.join(" ");
+        let line = block_on(schema::example_arguments(&SchemaValidator::new(&schema))).words.join(" ");
         let words = shlex::split(&line).unwrap();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         // A parameter without a name cannot be typed as a word at all.
@@ -493,7 +503,7 @@ fn all_problems_become_one_usage_failure() {
     .unwrap_err();
     let failure = schema::invalid_arguments_failure("mcpipe list 'npx server' search", "search", &problems);
     assert_eq!(failure.kind(), crate::error::ErrorKind::Usage);
-    assert_eq!(failure.details().message, "search: 3 arguments do not fit the tool");
+    assert_eq!(failure.details().message, "search: invalid arguments");
     assert_eq!(failure.details().causes.len(), 3);
     assert_eq!(failure.details().hint.as_deref(), Some("mcpipe list 'npx server' search"));
 }

@@ -1,6 +1,7 @@
 //! A server's tools as the commands see them: policy applied, without tools whose header annotations are invalid.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
-use crate::schema::collect_header_params;
+use crate::schema::{SchemaValidator, collect_header_params};
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
 use crate::transport::Endpoint;
@@ -27,9 +28,31 @@ pub struct ToolList {
     pub is_offered: bool,
     /// Whether the list comes from the cache.
     pub is_cached: bool,
+    validators: RefCell<HashMap<(String, SchemaUse), Rc<SchemaValidator>>>,
+}
+
+/// What a tool's schema describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SchemaUse {
+    /// The arguments (`inputSchema`).
+    Input,
+    /// The structured content of the result (`outputSchema`).
+    Output,
 }
 
 impl ToolList {
+    /// The validator of a tool's arguments or results, if the tool has that schema; all calls of the tool share it.
+    #[must_use]
+    pub fn validator(&self, tool: &ListItem, schema_use: SchemaUse) -> Option<Rc<SchemaValidator>> {
+        let schema = match schema_use {
+            SchemaUse::Input => tool.input_schema(),
+            SchemaUse::Output => tool.output_schema(),
+        }?;
+        let mut validators = self.validators.borrow_mut();
+        let validator = validators.entry((tool.name().to_owned(), schema_use));
+        Some(validator.or_insert_with(|| Rc::new(SchemaValidator::new(schema))).clone())
+    }
+
     /// The tool of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&ListItem> {
@@ -166,6 +189,7 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         hidden: Vec::new(),
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
+        validators: RefCell::default(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {

@@ -1,6 +1,6 @@
-//! Between MCP and the APIs of models: tools, calls, results and prompts in the form that each takes.
+//! Converts between MCP and the APIs of language models: tools, tool calls, results and prompts.
 //!
-//! The model chooses and mcpipe executes: nothing here talks to a model. Pure: texts in, texts out.
+//! The model selects tools and mcpipe executes the calls: nothing here connects to a model. Pure: text in, text out.
 
 pub mod prompts;
 pub mod reply;
@@ -9,12 +9,12 @@ pub mod tool_names;
 pub mod tools;
 pub mod typescript;
 
-/// An API of models.
+/// The API of a language model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelApi {
     /// Anthropic: Messages.
     Anthropic,
-    /// OpenAI: Chat Completions, which many others speak too.
+    /// OpenAI: Chat Completions, which many other providers offer too.
     OpenAiChat,
     /// OpenAI: Responses.
     OpenAiResponses,

@@ -9,16 +9,16 @@ use crate::output::content::{BinaryContent, ContentBlock};
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::member;
 
-/// The messages of a `prompts/get` result, as a JSON array for this API; `None` where it has no list of them.
+/// The messages of a `prompts/get` result, as a JSON array for this API; `None` if it has no list of messages.
 #[must_use]
 pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
     let all: Vec<&RawValue> = serde_json::from_str(member(result, "messages")?.get()).ok()?;
-    let mut made: Vec<(bool, Vec<Value>)> = Vec::new();
+    let mut messages: Vec<(bool, Vec<Value>)> = Vec::new();
     for message in all {
         let role = member(message, "role").and_then(|raw| parse_value(raw.get()));
         let from_model = role.is_some_and(|role| role == "assistant");
         let content = member(message, "content");
-        // 2024-11-05 to today: one block; some servers send several, or a bare text.
+        // All revisions: one block. Some servers send several blocks, or a plain string.
         let blocks: Vec<ContentBlock> = match content.map(RawValue::get) {
             None => Vec::new(),
             Some(list) if list.starts_with('[') => {
@@ -32,13 +32,13 @@ pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
             Some(_) => content.map(ContentBlock::parse).into_iter().collect(),
         };
         let parts: Vec<Value> = blocks.iter().map(|block| content_part(api, from_model, block)).collect();
-        match made.last_mut() {
-            // Whoever speaks twice in a row speaks once: some APIs want the roles to take turns.
+        match messages.last_mut() {
+            // Consecutive messages of the same role are merged: some APIs require alternating roles.
             Some((role, before)) if *role == from_model => before.extend(parts),
-            _ => made.push((from_model, parts)),
+            _ => messages.push((from_model, parts)),
         }
     }
-    Some(made.into_iter().map(|(from_model, parts)| message_json(api, from_model, parts)).collect())
+    Some(messages.into_iter().map(|(from_model, parts)| message_json(api, from_model, parts)).collect())
 }
 
 fn message_json(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
@@ -56,7 +56,7 @@ fn message_json(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
 
 fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock) -> Value {
     match api {
-        // The model's own words are text, whatever they were.
+        // The API accepts only text in the model's own messages.
         ModelApi::Anthropic if from_model => json!({"type": "text", "text": block_text(block)}),
         ModelApi::Anthropic => anthropic_block(block),
         ModelApi::OpenAiChat => match block {
@@ -84,7 +84,7 @@ fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock) -> Value 
     }
 }
 
-/// The name that OpenAI has for a kind of sound.
+/// OpenAI's name for an audio format.
 fn audio_format(binary: &BinaryContent) -> Option<&'static str> {
     match binary.mime.as_deref()? {
         "audio/wav" | "audio/x-wav" | "audio/wave" => Some("wav"),
@@ -104,7 +104,7 @@ mod tests {
         {"role":"assistant","content":{"type":"text","text":"I see."}},
         {"role":"user","content":{"type":"resource","resource":{"uri":"file:///a","text":"body"}}}]}"#;
 
-    fn made(api: ModelApi, result: &str) -> Option<Value> {
+    fn converted(api: ModelApi, result: &str) -> Option<Value> {
         prompt_messages(api, &RawValue::from_string(result.to_owned()).unwrap())
     }
 
@@ -112,7 +112,7 @@ mod tests {
     fn each_api_gets_its_messages() {
         let text = |kind: &str, text: &str| json!({"type": kind, "text": text});
         assert_eq!(
-            made(ModelApi::Anthropic, PROMPT).unwrap(),
+            converted(ModelApi::Anthropic, PROMPT).unwrap(),
             json!([
                 {"role": "user", "content": [text("text", "Look:"),
                     {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]},
@@ -121,7 +121,7 @@ mod tests {
             ])
         );
         assert_eq!(
-            made(ModelApi::OpenAiChat, PROMPT).unwrap(),
+            converted(ModelApi::OpenAiChat, PROMPT).unwrap(),
             json!([
                 {"role": "user", "content": [text("text", "Look:"),
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}]},
@@ -130,7 +130,7 @@ mod tests {
             ])
         );
         assert_eq!(
-            made(ModelApi::OpenAiResponses, PROMPT).unwrap(),
+            converted(ModelApi::OpenAiResponses, PROMPT).unwrap(),
             json!([
                 {"role": "user", "content": [text("input_text", "Look:"),
                     {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "auto"}]},
@@ -139,7 +139,7 @@ mod tests {
             ])
         );
         assert_eq!(
-            made(ModelApi::Gemini, PROMPT).unwrap(),
+            converted(ModelApi::Gemini, PROMPT).unwrap(),
             json!([
                 {"role": "user", "parts": [{"text": "Look:"}, {"inlineData": {"mimeType": "image/png", "data": "iVBO"}}]},
                 {"role": "model", "parts": [{"text": "I see."}]},
@@ -149,16 +149,16 @@ mod tests {
     }
 
     #[test]
-    fn odd_content_is_kept_and_sound_has_its_form() {
+    fn unusual_content_is_kept_and_audio_is_converted() {
         let of = |content: &str| {
-            made(ModelApi::OpenAiChat, &format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#))
+            converted(ModelApi::OpenAiChat, &format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#))
         };
         let part = |content: &str| of(content).unwrap()[0]["content"][0].clone();
         assert_eq!(part(r#""bare""#), json!({"type": "text", "text": "bare"}));
         assert_eq!(part(r#"[{"type":"text","text":"a"}]"#), json!({"type": "text", "text": "a"}));
         let wav = json!({"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}});
         assert_eq!(part(r#"{"type":"audio","mimeType":"audio/wav","data":"UklG"}"#), wav);
-        assert_eq!(made(ModelApi::OpenAiChat, r#"{"messages":7}"#), None);
-        assert_eq!(made(ModelApi::OpenAiChat, "{}"), None);
+        assert_eq!(converted(ModelApi::OpenAiChat, r#"{"messages":7}"#), None);
+        assert_eq!(converted(ModelApi::OpenAiChat, "{}"), None);
     }
 }

@@ -1,74 +1,74 @@
-//! A model's reply: which tools it asks for, and in which API's words.
+//! Parses a model's response: the tool calls in it, and which API it comes from.
 //!
-//! Taken whole (the body of an HTTP answer), as the message in it, or as the bare list of what is asked for.
+//! Accepts the whole body of an HTTP response, the message in it, or just the list of tool calls.
 
 use serde_json::{Map, Value};
 
 use super::ModelApi;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// A tool that a model asks for.
+/// A tool call that a model requests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelToolCall {
-    /// What ties the result to the request; Gemini may leave it out.
+    /// Identifies the call in its result; optional in Gemini.
     pub id: Option<String>,
-    /// The tool, as the model knows it.
+    /// The name under which the model knows the tool.
     pub name: String,
-    /// The arguments object, as JSON text; or what the model wrote that is none.
+    /// The arguments object, as JSON text; or why what the model wrote is not one.
     pub arguments: Result<String, String>,
 }
 
-/// What a reply asks for, in its order.
+/// The tool calls of a response, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelReply {
-    /// The API it comes from; `None` where it asks for nothing, so that it may be any.
+    /// The API it comes from; `None` if there are no tool calls to recognize it by.
     pub api: Option<ModelApi>,
-    /// The tools.
+    /// The tool calls.
     pub tool_calls: Vec<ModelToolCall>,
 }
 
-/// Reads a reply.
+/// Parses a response.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where it is not JSON, or no reply of an API that is known.
+/// [`ErrorKind::Usage`] if it is not JSON, or not a response of a known API.
 pub fn parse_reply(text: &str) -> Result<ModelReply> {
     let bad = |cause: String| {
-        Failure::new(ErrorKind::Usage, "this is no reply of a model").cause(cause).hint(
-            "give the body of the API's answer, or the message in it: Anthropic, OpenAI (Chat Completions or \
-             Responses), Gemini",
+        Failure::new(ErrorKind::Usage, "not a model response").cause(cause).hint(
+            "pass the API's response body, or the message inside it: Anthropic, OpenAI (Chat Completions or \
+             Responses) or Gemini",
         )
     };
     let value: Value = serde_json::from_str(text.trim()).map_err(|error| bad(format!("it is not JSON: {error}")))?;
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
         let said = error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), ToOwned::to_owned);
-        return Err(bad(format!("it is an error: {said}")));
+        return Err(bad(format!("it is an error response: {said}")));
     }
     if ["delta", "response.created"].iter().any(|word| value.get(word).is_some()) {
-        return Err(bad("it is a piece of a stream; ask without `stream`".to_owned()));
+        return Err(bad("it is one event of a stream; request the response without `stream`".to_owned()));
     }
-    // What was asked for earlier has been done: it must not be done again.
+    // Earlier tool calls of a conversation have been executed: they must not be executed again.
     if value.as_array().is_some_and(|items| items.iter().any(is_not_from_model)) {
-        return Err(bad("it is a conversation; give what the model said last, alone".to_owned()));
+        return Err(bad("it is a whole conversation; pass only the last message of the model".to_owned()));
     }
-    // Of several alternatives at most one is to be followed, and which is not for us to say.
+    // Only one of several alternatives may be executed, and mcpipe cannot know which one.
     for name in ["choices", "candidates"] {
         let count = value.get(name).and_then(Value::as_array).map_or(0, Vec::len);
         if count > 1 {
-            return Err(bad(format!("it holds {count} {name}; give the one that is to be followed")));
+            return Err(bad(format!("it has {count} {name}; pass only one of them")));
         }
     }
     let Some(items) = reply_items(&value) else {
-        return Err(bad("it holds neither content, choices, output, tool_calls nor candidates".to_owned()));
+        return Err(bad("it has no content, choices, output, tool_calls or candidates".to_owned()));
     };
     let found: Vec<(ModelApi, ModelToolCall)> = items.iter().filter_map(|item| tool_call(item)).collect();
     let api = found.first().map(|(api, _)| *api);
     if found.iter().any(|(other, _)| Some(*other) != api) {
-        return Err(bad("it mixes the forms of several APIs".to_owned()));
+        return Err(bad("it has tool calls in the formats of several APIs".to_owned()));
     }
     Ok(ModelReply { api, tool_calls: found.into_iter().map(|(_, asked)| asked).collect() })
 }
 
-/// Whether a message, an item or a block is from our side of the conversation.
+/// Whether a message, an item or a block comes from the user's side of the conversation.
 fn is_not_from_model(item: &Value) -> bool {
     let text = |name: &str| item.get(name).and_then(Value::as_str);
     text("role").is_some_and(|role| !matches!(role, "assistant" | "model"))
@@ -76,7 +76,7 @@ fn is_not_from_model(item: &Value) -> bool {
         || item.get("functionResponse").is_some()
 }
 
-/// The parts of a reply, some of which ask for tools; `None` where it has no such parts.
+/// The parts of a response that may be tool calls; `None` if it has no such parts.
 fn reply_items(value: &Value) -> Option<Vec<&Value>> {
     if let Value::Array(items) = value {
         // A list of messages, of output items, of content blocks or of parts.
@@ -102,7 +102,7 @@ fn reply_items(value: &Value) -> Option<Vec<&Value>> {
     is_message.then(Vec::new)
 }
 
-/// A message that says something and asks for nothing has no parts.
+/// The parts of a message; a message of plain text has none.
 fn message_items(message: &Value) -> Option<Vec<&Value>> {
     Some(reply_items(message).unwrap_or_default())
 }
@@ -114,7 +114,7 @@ fn nested_items<'a>(name: &str, item: &'a Value) -> Vec<&'a Value> {
     }
 }
 
-/// The tool that one part of a reply asks for.
+/// The tool call in one part of a response.
 fn tool_call(item: &Value) -> Option<(ModelApi, ModelToolCall)> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
     if let Some(call) = item.get("functionCall") {
@@ -131,7 +131,7 @@ fn tool_call(item: &Value) -> Option<(ModelApi, ModelToolCall)> {
             let id = text(item, "call_id").or_else(|| text(item, "id"));
             Some((ModelApi::OpenAiResponses, ModelToolCall { id, name: text(item, "name")?, arguments }))
         }
-        // Some who speak this API leave the type out.
+        // Some providers of this API omit the type.
         Some("function") | None => {
             let function = item.get("function")?;
             let arguments = text_arguments(function.get("arguments"));
@@ -195,7 +195,7 @@ mod tests {
         for text in [block, &content, &message, &format!("[{message}]")] {
             assert_eq!(parsed_calls(text), expected, "{text}");
         }
-        // What the API's own side runs is not for us.
+        // Tools that the API itself runs are not for mcpipe.
         let server = r#"[{"type":"server_tool_use","id":"s","name":"web_search","input":{}}]"#;
         assert_eq!(parsed_calls(server), (None, vec![]));
     }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_may_ask_for_nothing() {
+    fn a_response_may_have_no_tool_calls() {
         for text in [
             r#"{"role":"assistant","content":[{"type":"text","text":"Done."}],"stop_reason":"end_turn"}"#,
             r#"{"choices":[{"message":{"role":"assistant","content":"Done."}}]}"#,
@@ -259,27 +259,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_refused() {
+    fn other_input_is_rejected() {
         for (text, why) in [
             ("", "it is not JSON"),
             ("data: {}", "it is not JSON"),
-            ("7", "neither content"),
-            (r#"{"tools":[]}"#, "neither content"),
-            (r#"{"type":"error","error":{"type":"x","message":"overloaded"}}"#, "it is an error: overloaded"),
-            (r#"{"type":"content_block_delta","delta":{}}"#, "a piece of a stream"),
+            ("7", "it has no content"),
+            (r#"{"tools":[]}"#, "it has no content"),
+            (r#"{"type":"error","error":{"type":"x","message":"overloaded"}}"#, "it is an error response: overloaded"),
+            (r#"{"type":"content_block_delta","delta":{}}"#, "one event of a stream"),
             (
                 r#"[{"role":"user","content":"hi"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"b","input":{}}]}]"#,
-                "it is a conversation",
+                "it is a whole conversation",
             ),
             (
                 r#"[{"type":"function_call","call_id":"1","name":"b","arguments":"{}"},{"type":"function_call_output","call_id":"1","output":""}]"#,
-                "it is a conversation",
+                "it is a whole conversation",
             ),
             (
                 r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}"#,
-                "it holds 2 choices; give the one that is to be followed",
+                "it has 2 choices; pass only one of them",
             ),
-            (r#"[{"functionCall":{"name":"a"}},{"type":"tool_use","id":"1","name":"b","input":{}}]"#, "several APIs"),
+            (
+                r#"[{"functionCall":{"name":"a"}},{"type":"tool_use","id":"1","name":"b","input":{}}]"#,
+                "formats of several APIs",
+            ),
         ] {
             let failure = parse_reply(text).unwrap_err();
             assert_eq!(failure.kind(), ErrorKind::Usage);

@@ -1,4 +1,4 @@
-//! The results of tools as messages for the model that asked for them.
+//! Tool results as messages for the model that requested the calls.
 
 use serde_json::{Value, json};
 
@@ -8,11 +8,11 @@ use crate::output::content::{BinaryContent, ContentBlock, content_blocks};
 use crate::protocol::rpc::{RawJson, parse_value};
 use crate::protocol::views::member;
 
-/// What came of a tool that a model asked for.
+/// A tool call of a model, and its outcome.
 pub struct CompletedToolCall {
-    /// What it asked for.
+    /// The call.
     pub call: ModelToolCall,
-    /// The result, or what to tell the model instead.
+    /// The result, or an error message for the model.
     pub outcome: Result<RawJson, String>,
 }
 
@@ -43,11 +43,11 @@ impl CompletedToolCall {
     }
 }
 
-/// What is to be added to the conversation, as a JSON array: of messages, of items, of contents.
+/// What to append to the conversation, as a JSON array: messages, items or contents.
 #[must_use]
 pub fn result_messages(api: ModelApi, done: &[CompletedToolCall]) -> Value {
     match api {
-        // All results of one reply belong into one message.
+        // All results of one response go into one message.
         ModelApi::Anthropic => {
             json!([{"role": "user", "content": done.iter().map(anthropic_result).collect::<Vec<_>>()}])
         }
@@ -58,9 +58,9 @@ pub fn result_messages(api: ModelApi, done: &[CompletedToolCall]) -> Value {
 }
 
 fn anthropic_result(done: &CompletedToolCall) -> Value {
-    // An empty text is refused there.
-    let said = |block: &&ContentBlock| !matches!(block, ContentBlock::Text(text) if text.is_empty());
-    let content: Vec<Value> = done.blocks().iter().filter(said).map(anthropic_block).collect();
+    // The API rejects empty text blocks.
+    let is_not_empty = |block: &&ContentBlock| !matches!(block, ContentBlock::Text(text) if text.is_empty());
+    let content: Vec<Value> = done.blocks().iter().filter(is_not_empty).map(anthropic_block).collect();
     let mut result = json!({"type": "tool_result", "tool_use_id": done.call.id});
     if !content.is_empty() {
         result["content"] = content.into();
@@ -121,11 +121,11 @@ fn gemini_result(done: &CompletedToolCall) -> Value {
             other => texts.push(block_text(other)),
         }
     }
-    let said = texts.join("\n");
+    let text = texts.join("\n");
     let response = if done.has_failed() {
-        json!({ "error": said })
+        json!({ "error": text })
     } else {
-        json!({ "output": done.structured_content().unwrap_or(Value::String(said)) })
+        json!({ "output": done.structured_content().unwrap_or(Value::String(text)) })
     };
     let mut answer = json!({"name": done.call.name, "response": response});
     if let Some(id) = &done.call.id {
@@ -142,19 +142,19 @@ pub(super) fn gemini_inline_data(binary: &BinaryContent) -> Value {
     json!({"inlineData": {"mimeType": binary.mime, "data": binary.data}})
 }
 
-/// A result as one text, for an API that takes nothing else and does not know failures.
+/// A result as one text, for an API that accepts only text and has no error flag.
 fn result_text(done: &CompletedToolCall) -> String {
-    let said = done.blocks().iter().map(block_text).collect::<Vec<_>>().join("\n");
-    if done.has_failed() { format!("Error: {said}") } else { said }
+    let text = done.blocks().iter().map(block_text).collect::<Vec<_>>().join("\n");
+    if done.has_failed() { format!("Error: {text}") } else { text }
 }
 
-/// A block as text; what is none is named.
+/// A block as text; content of other types is described.
 pub(super) fn block_text(block: &ContentBlock) -> String {
     match block {
         ContentBlock::Text(text) | ContentBlock::Unparsed(text) => text.clone(),
         ContentBlock::Link(line) => line.clone(),
         ContentBlock::Unknown(kind) => format!("[content of type {kind}]"),
-        ContentBlock::Binary(binary) => format!("[{}, which cannot be passed on]", binary.description()),
+        ContentBlock::Binary(binary) => format!("[{} omitted: not supported by the API]", binary.description()),
     }
 }
 
@@ -213,17 +213,19 @@ mod tests {
         );
         assert!(made(ModelApi::Anthropic, Ok(STRUCTURED)).contains(r#"{\"n\":12345678901234567890123}"#));
         let svg = IMAGE.replace("image/png", "image/svg+xml");
-        assert!(made(ModelApi::Anthropic, Ok(&svg)).contains("[image/svg+xml, 3 B, which cannot be passed on]"));
+        assert!(made(ModelApi::Anthropic, Ok(&svg)).contains("[image/svg+xml, 3 B omitted: not supported by the API]"));
     }
 
     #[test]
-    fn openai_gets_a_message_a_call() {
+    fn openai_gets_one_message_per_call() {
         assert_eq!(made(ModelApi::OpenAiChat, Ok(TEXT)), r#"[{"role":"tool","tool_call_id":"1","content":"a\nb"}]"#);
         assert_eq!(
             made(ModelApi::OpenAiChat, Ok(FAILED)),
             r#"[{"role":"tool","tool_call_id":"1","content":"Error: no"}]"#
         );
-        assert!(made(ModelApi::OpenAiChat, Ok(IMAGE)).contains("see\\n[image/png, 3 B, which cannot be passed on]"));
+        assert!(
+            made(ModelApi::OpenAiChat, Ok(IMAGE)).contains("see\\n[image/png, 3 B omitted: not supported by the API]")
+        );
         assert_eq!(
             made(ModelApi::OpenAiResponses, Ok(TEXT)),
             r#"[{"type":"function_call_output","call_id":"1","output":"a\nb"}]"#

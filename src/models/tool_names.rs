@@ -1,51 +1,51 @@
 //! The names under which tools are known to a model.
 //!
-//! MCP allows more in a name than the APIs do, and with several servers a name must say whose tool it is. A
-//! name that fits stays as it is; any other is made to fit and marked, so that two tools never share one. The
-//! way back goes over the list of tools: the tool is the one whose name for the model this is.
+//! MCP allows more characters in a name than the APIs do, and with several servers a name must include the server. A
+//! valid name is used as it is; any other is sanitized and gets a hash suffix, so that two tools never share a name. To
+//! find the tool of a name, the names of all tools in the list are computed and compared.
 
 use sha2::{Digest, Sha256};
 
 use crate::util::hex::hex;
 
-/// The longest name that every API takes.
+/// The longest name that all APIs accept.
 const MAX_NAME_LENGTH: usize = 64;
-/// What stands between a server's name and its tool's.
+/// Between the names of server and tool.
 const SEPARATOR: &str = "__";
-/// How many hexadecimal digits mark a name that was made to fit.
+/// The number of hexadecimal digits in the suffix of a sanitized name.
 const HASH_DIGITS: usize = 8;
 
-/// The name of a tool for a model; with several servers the server stands before it.
+/// The name of a tool for a model; with several servers it begins with the name of the server.
 #[must_use]
 pub fn exposed_name(server: Option<&str>, tool: &str) -> String {
     let plain = match server {
         Some(server) => format!("{server}{SEPARATOR}{tool}"),
         None => tool.to_owned(),
     };
-    // `a__b` + `c` and `a` + `b__c` must not meet: only where the first `__` is ours is the name its own.
-    let clear = server.is_none_or(|server| !server.contains(SEPARATOR) && !server.ends_with('_'));
-    if clear && is_valid_name(&plain) && !has_hash_suffix(&plain) {
+    // `a__b` + `c` and `a` + `b__c` must not result in the same name: the first `__` must be the separator.
+    let is_unambiguous = server.is_none_or(|server| !server.contains(SEPARATOR) && !server.ends_with('_'));
+    if is_unambiguous && is_valid_name(&plain) && !has_hash_suffix(&plain) {
         return plain;
     }
     let mut hash = Sha256::new();
     hash.update(server.unwrap_or_default());
     hash.update([0]);
     hash.update(tool);
-    let mark = hex(&hash.finalize()[..HASH_DIGITS / 2]);
-    format!("{}_{mark}", sanitized_name(&plain))
+    let suffix = hex(&hash.finalize()[..HASH_DIGITS / 2]);
+    format!("{}_{suffix}", sanitized_name(&plain))
 }
 
-/// What is left of a name that is made to fit, before its mark.
+/// A sanitized name, without its suffix.
 fn sanitized_name(plain: &str) -> String {
-    let mut made: String = plain.chars().map(|c| if is_allowed_char(c) { c } else { '_' }).collect();
-    if !made.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
-        made.insert(0, '_');
+    let mut name: String = plain.chars().map(|c| if is_allowed_char(c) { c } else { '_' }).collect();
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        name.insert(0, '_');
     }
-    made.truncate(MAX_NAME_LENGTH - HASH_DIGITS - 1);
-    made
+    name.truncate(MAX_NAME_LENGTH - HASH_DIGITS - 1);
+    name
 }
 
-/// Whether a name may be that of one of this server's tools; whether it is, its list of tools tells.
+/// Whether a name may belong to one of this server's tools; only its list of tools can confirm that.
 #[must_use]
 pub fn may_belong_to(server: &str, name: &str) -> bool {
     if has_hash_suffix(name) {
@@ -54,7 +54,7 @@ pub fn may_belong_to(server: &str, name: &str) -> bool {
     name.split_once(SEPARATOR).is_some_and(|(of, _)| of == server)
 }
 
-/// Whose tool a name means, where that can be told from the name alone: the server and its tool.
+/// The server and the tool of a name, if the name alone identifies them.
 #[must_use]
 pub fn split_name(name: &str) -> Option<(&str, &str)> {
     name.split_once(SEPARATOR).filter(|(server, tool)| !server.is_empty() && !tool.is_empty() && !has_hash_suffix(name))
@@ -69,10 +69,10 @@ fn is_valid_name(name: &str) -> bool {
     (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.starts_with(first) && name.chars().all(is_allowed_char)
 }
 
-/// Whether a name looks like one that was made to fit; one that merely looks so is marked too.
+/// Whether a name looks like a sanitized one; a valid name that looks like one is sanitized too.
 fn has_hash_suffix(name: &str) -> bool {
-    name.rsplit_once('_').is_some_and(|(_, mark)| {
-        mark.len() == HASH_DIGITS && mark.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    name.rsplit_once('_').is_some_and(|(_, suffix)| {
+        suffix.len() == HASH_DIGITS && suffix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_fits_stays() {
+    fn valid_names_are_kept() {
         for name in ["echo", "get-sum", "_x", "create_issue", &"a".repeat(64)] {
             assert_eq!(exposed_name(None, name), name);
         }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_made_to_fit_and_marked() {
+    fn other_names_are_sanitized_and_get_a_suffix() {
         assert_eq!(exposed_name(None, "files.read"), "files_read_ba20ec16");
         assert!(exposed_name(None, "7zip").starts_with("_7zip_") && has_hash_suffix(&exposed_name(None, "7zip")));
         assert_eq!(exposed_name(None, &"a".repeat(65)).len(), 64);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_leads_to_its_server() {
+    fn a_name_identifies_its_server() {
         assert!(may_belong_to("linear", "linear__create_issue") && !may_belong_to("line", "linear__create_issue"));
         let odd = exposed_name(Some("a.b"), "c");
         assert!(may_belong_to("a.b", &odd) && !may_belong_to("c", &odd));

@@ -1,4 +1,4 @@
-//! Tools as the APIs take them, in a request's `tools`: schemas stay as the servers sent them.
+//! Tool definitions for the APIs, for the `tools` of a request: schemas are kept as the servers sent them.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use serde_json::Value;
 use super::ModelApi;
 use crate::protocol::views::{ListItem, member};
 
-/// The longest description that OpenAI takes, in characters.
+/// The longest description that OpenAI accepts, in characters.
 const OPENAI_MAX_DESCRIPTION: usize = 1024;
 
 /// A tool and its name for the model.
 pub struct NamedTool<'a> {
-    /// From [`crate::models::tool_names::exposed`].
+    /// From [`crate::models::tool_names::exposed_name`].
     pub name: String,
     /// The tool.
     pub tool: &'a ListItem,
 }
 
-/// The value of a request's `tools`, as JSON text, and what was changed to fit.
+/// The `tools` of a request, as JSON text, and warnings about what was changed or may be rejected.
 #[must_use]
 pub fn tool_definitions(api: ModelApi, tools: &[NamedTool<'_>]) -> (String, Vec<String>) {
     let mut changes = Vec::new();
@@ -37,7 +37,7 @@ fn tool_definition(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<Strin
     let described =
         description.as_ref().map(|text| format!(r#","description":{}"#, json_string(text))).unwrap_or_default();
     if let Some(word) = refused_keyword(api, named.tool) {
-        changes.push(format!("the API may refuse '{}': its schema has '{word}' at the top", named.name));
+        changes.push(format!("the API may reject '{}': its schema has '{word}' at the top level", named.name));
     }
     let schema = input_schema(named.tool, matches!(api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses));
     match api {
@@ -45,11 +45,11 @@ fn tool_definition(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<Strin
         ModelApi::OpenAiChat => {
             format!(r#"{{"type":"function","function":{{"name":{name}{described},"parameters":{schema}}}}}"#)
         }
-        // Left out, `strict` would demand schemas that name every property as required.
+        // The default, `strict: true`, requires schemas in which every property is required.
         ModelApi::OpenAiResponses => {
             format!(r#"{{"type":"function","name":{name}{described},"parameters":{schema},"strict":false}}"#)
         }
-        // Gemini demands a description.
+        // Gemini requires a description.
         ModelApi::Gemini => {
             let text = json_string(&description.unwrap_or_else(|| named.name.clone().into()));
             format!(r#"{{"name":{name},"description":{text},"parametersJsonSchema":{schema}}}"#)
@@ -57,7 +57,7 @@ fn tool_definition(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<Strin
     }
 }
 
-/// What this API does not take at the top of a schema.
+/// The keyword at the top level of the schema that this API does not support.
 fn refused_keyword(api: ModelApi, tool: &ListItem) -> Option<&'static str> {
     let words: &[&'static str] = match api {
         ModelApi::Anthropic => &["oneOf", "anyOf", "allOf"],
@@ -73,7 +73,7 @@ fn description<'a>(api: ModelApi, named: &NamedTool<'a>, changes: &mut Vec<Strin
     match text.char_indices().nth(OPENAI_MAX_DESCRIPTION) {
         Some(_) if limited => {
             changes.push(format!(
-                "the description of '{}' is cut to {OPENAI_MAX_DESCRIPTION} characters, the most that OpenAI takes",
+                "the description of '{}' is cut to {OPENAI_MAX_DESCRIPTION} characters, the limit of OpenAI",
                 named.name
             ));
             let head: String = text.chars().take(OPENAI_MAX_DESCRIPTION - 1).collect();
@@ -83,8 +83,8 @@ fn description<'a>(api: ModelApi, named: &NamedTool<'a>, changes: &mut Vec<Strin
     }
 }
 
-/// The input schema as it came; OpenAI wants `properties` even where there are none.
-fn input_schema(tool: &ListItem, wants_properties: bool) -> String {
+/// The input schema as it is, with a `type`; OpenAI also requires `properties`, even if empty.
+fn input_schema(tool: &ListItem, requires_properties: bool) -> String {
     let raw = member(tool.raw(), "inputSchema").filter(|raw| raw.get().starts_with('{'));
     let Some(raw) = raw else { return r#"{"type":"object","properties":{}}"#.to_owned() };
     let text = raw.get();
@@ -92,7 +92,7 @@ fn input_schema(tool: &ListItem, wants_properties: bool) -> String {
     if member(raw, "type").is_none() {
         missing.push(r#""type":"object""#);
     }
-    if wants_properties && member(raw, "properties").is_none() {
+    if requires_properties && member(raw, "properties").is_none() {
         missing.push(r#""properties":{}"#);
     }
     if missing.is_empty() {
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn made(api: ModelApi, tool: &str) -> (String, Vec<String>) {
+    fn converted(api: ModelApi, tool: &str) -> (String, Vec<String>) {
         let entry = ListItem::new(&RawValue::from_string(tool.to_owned()).unwrap());
         tool_definitions(api, &[NamedTool { name: entry.name().to_owned(), tool: &entry }])
     }
@@ -122,9 +122,9 @@ mod tests {
     const ADD: &str = r#"{"name":"add","description":"Adds","inputSchema":{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}}"#;
 
     #[test]
-    fn each_api_gets_its_form() {
+    fn each_api_has_its_format() {
         let schema = r#"{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}"#;
-        let of = |api| made(api, ADD).0;
+        let of = |api| converted(api, ADD).0;
         assert_eq!(
             of(ModelApi::Anthropic),
             format!(r#"[{{"name":"add","description":"Adds","input_schema":{schema}}}]"#)
@@ -150,9 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_added_and_no_more() {
+    fn only_missing_keywords_are_added() {
         let schema = |api, tool: &str| {
-            let value: Value = serde_json::from_str(&made(api, tool).0).unwrap();
+            let value: Value = serde_json::from_str(&converted(api, tool).0).unwrap();
             let found = ["/0/input_schema", "/0/function/parameters"].iter().find_map(|place| value.pointer(place));
             found.unwrap().to_string()
         };
@@ -164,27 +164,30 @@ mod tests {
         assert_eq!(schema(ModelApi::OpenAiChat, empty), r#"{"type":"object","properties":{}}"#);
         assert_eq!(schema(ModelApi::Anthropic, bare), r#"{"type":"object"}"#);
         assert_eq!(schema(ModelApi::OpenAiChat, bare), r#"{"properties":{},"type":"object"}"#);
-        let gemini = made(ModelApi::Gemini, none).0;
+        let gemini = converted(ModelApi::Gemini, none).0;
         assert!(gemini.contains(r#""name":"t","description":"t""#), "{gemini}");
         assert_eq!(
-            made(ModelApi::Anthropic, none).0,
+            converted(ModelApi::Anthropic, none).0,
             r#"[{"name":"t","input_schema":{"type":"object","properties":{}}}]"#
         );
     }
 
     #[test]
-    fn what_an_api_refuses_is_said() {
+    fn unsupported_keywords_are_reported() {
         let tool = r#"{"name":"t","inputSchema":{"type":"object","anyOf":[{"required":["a"]}]}}"#;
-        assert_eq!(made(ModelApi::Anthropic, tool).1, ["the API may refuse 't': its schema has 'anyOf' at the top"]);
-        assert!(made(ModelApi::Gemini, tool).1.is_empty());
+        assert_eq!(
+            converted(ModelApi::Anthropic, tool).1,
+            ["the API may reject 't': its schema has 'anyOf' at the top level"]
+        );
+        assert!(converted(ModelApi::Gemini, tool).1.is_empty());
     }
 
     #[test]
-    fn a_description_that_openai_would_refuse_is_cut_and_said() {
+    fn a_description_that_is_too_long_for_openai_is_cut_and_reported() {
         let tool = format!(r#"{{"name":"t","description":"{}"}}"#, "é".repeat(1025));
-        let (text, changes) = made(ModelApi::OpenAiChat, &tool);
+        let (text, changes) = converted(ModelApi::OpenAiChat, &tool);
         assert!(text.contains(&format!("\"{}…\"", "é".repeat(1023))));
         assert_eq!(changes.len(), 1);
-        assert!(made(ModelApi::Anthropic, &tool).1.is_empty());
+        assert!(converted(ModelApi::Anthropic, &tool).1.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Tools as TypeScript declarations: an interface with a method a tool.
+//! Tools as TypeScript declarations: an interface with one method per tool.
 
 use std::cell::Cell;
 use std::fmt::Write;
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use crate::protocol::views::ListItem;
 use crate::schema::{SchemaDocument, has_default, required_without_default};
 
-/// How deep schemas are followed; what lies deeper, or refers to itself, is `unknown`.
+/// The deepest nesting of schemas; deeper or recursive ones are `unknown`.
 const MAX_DEPTH: usize = 12;
-/// How many schemas of one tool are followed: references can multiply without end.
+/// The most schemas per tool: recursive references can multiply without end.
 const MAX_SCHEMAS: usize = 5000;
 
 /// The declarations of the tools of one server, as an interface of this name (see [`interface_name`]).
@@ -37,10 +37,10 @@ pub fn interface(server: &str, name: &str, tools: &[&ListItem]) -> String {
     out
 }
 
-/// A schema with what its references point into.
+/// Writes the types of one schema, whose root references are resolved against.
 struct TypeScriptWriter<'a> {
     root: &'a Value,
-    /// Whether it says what is given: a default stands in for what is left out then.
+    /// Whether it describes input: required properties with a default are optional then.
     is_input: bool,
     schemas_left: Cell<usize>,
 }
@@ -50,7 +50,7 @@ impl<'a> TypeScriptWriter<'a> {
         TypeScriptWriter { root, is_input: false, schemas_left: Cell::new(MAX_SCHEMAS) }
     }
 
-    /// The schema of what a tool is given.
+    /// For the input schema of a tool.
     fn for_input(root: &'a Value) -> Self {
         TypeScriptWriter { is_input: true, ..TypeScriptWriter::new(root) }
     }
@@ -67,7 +67,7 @@ impl<'a> TypeScriptWriter<'a> {
         format!("args{optional}: {}", self.type_text(self.root, 1, 0))
     }
 
-    /// The type of a schema that stands `level` steps in and `depth` schemas deep.
+    /// The type of a schema at indentation `level`, nested `depth` schemas deep.
     fn type_text(&self, schema: &'a Value, level: usize, depth: usize) -> String {
         let Value::Object(words) = schema else {
             return if schema == &Value::Bool(false) { "never" } else { "unknown" }.to_owned();
@@ -171,7 +171,7 @@ fn intersection(all: Vec<String>) -> String {
     all.collect::<Vec<_>>().join(" & ")
 }
 
-/// A comment of these lines, which cannot end before its end.
+/// A doc comment; `*/` in the text is escaped.
 fn doc_comment(text: &str, tags: &[String], indent: &str) -> String {
     let lines: Vec<String> =
         text.lines().chain(tags.iter().map(String::as_str)).map(|line| line.trim_end().replace("*/", "* /")).collect();
@@ -186,14 +186,14 @@ fn doc_comment(text: &str, tags: &[String], indent: &str) -> String {
     }
 }
 
-/// A member's name: in quotes unless it is an identifier.
+/// The name of a member: in quotes unless it is an identifier.
 fn property_key(name: &str) -> String {
     let start = name.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$'));
     let plain = start && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
     if plain { name.to_owned() } else { Value::from(name).to_string() }
 }
 
-/// `my-server` is `MyServer`; what holds no letter is `Tools`.
+/// `my-server` becomes `MyServer`; a name without letters becomes `Tools`.
 #[must_use]
 pub fn interface_name(server: &str) -> String {
     let words = server.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -266,13 +266,13 @@ mod tests {
             assert_eq!(of(schema.clone()), text, "{schema}");
         }
         let circle = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
-        assert!(of(circle).contains("next?: unknown;"), "what refers to itself ends");
+        assert!(of(circle).contains("next?: unknown;"), "recursion ends");
         let many = json!({"anyOf": vec![json!({"type": "array", "items": {"$ref": "#"}}); 50]});
-        assert!(of(many).len() < 100_000, "what multiplies ends");
+        assert!(of(many).len() < 100_000, "multiplying references end");
     }
 
     #[test]
-    fn names_of_types_are_identifiers() {
+    fn interface_names_are_identifiers() {
         let names = ["linear", "https://a.example/mcp", "7z", "é"].map(interface_name);
         assert_eq!(names, ["Linear", "HttpsAExampleMcp", "Tools7z", "Tools"]);
     }

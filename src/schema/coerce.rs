@@ -1,43 +1,43 @@
-//! A typed word becomes the value that the schema wants.
+//! Turns a word of the command line into a value of the type that the schema requires.
 //!
 //! The rules, for `name=value`:
-//! * Where the schema names no type, or none but string, the word is a string: `007` and `true` stay as they are.
-//! * Where it names other types, the word must be one of them: a JSON number, `true` or `false`, `null`, or the
-//!   JSON text of an array or object.
-//! * Where it allows a string among others, a word that reads as one of the others is that (`5` for
-//!   `integer | string`), if the schema accepts it; else it is a string. `null` is a string then, unless the
-//!   schema lists its values and means null by it; else the null literal is written `name:=null`.
-//! * Where it wants a whole number, `1e3` and `1.0` are sent as 1000 and 1: strict servers refuse the others.
-//! * Where it wants an array, a word that is no JSON array is its only item.
+//! * If the schema declares no type, or only string, the word is a string: `007` and `true` stay as they are.
+//! * If it declares other types, the word must be one of them: a JSON number, `true` or `false`, `null`, or the JSON
+//!   text of an array or object.
+//! * If it allows strings and other types, a word that can be read as one of the others is that (`5` for
+//!   `integer | string`) if the schema accepts it, else a string. `null` is a string then, unless the schema lists its
+//!   values and null is one of them; a null literal is written `name:=null`.
+//! * If it requires an integer, `1e3` and `1.0` are sent as 1000 and 1: strict servers reject the other notations.
+//! * If it requires an array, a word that is not a JSON array becomes the only item.
 
 use serde_json::{Number, Value};
 
-use super::describe::type_text;
-use super::document::SchemaDocument;
-use super::number::{is_integer, parse_json_number, plain_integer};
+use crate::schema::describe::type_text;
+use crate::schema::document::SchemaDocument;
 use crate::schema::fast_validator::quick_accepts;
+use crate::schema::number::{is_integer, parse_json_number, plain_integer};
 use crate::schema::types::TypeSet;
 
 /// Why a word cannot become a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoercionError {
-    /// What the schema wants: `integer`, `string[]`.
+    /// The expected type: `integer`, `string[]`.
     pub expected: String,
-    /// More about the word, where there is something to say.
+    /// More about the word, for example what was probably meant.
     pub detail: Option<String>,
 }
 
-/// Reads a word by the schemas that describe its place (any one of them may hold).
+/// Converts a word by the schemas of its place, any of which may apply.
 ///
 /// # Errors
-/// The word reads as nothing that a schema allows.
+/// The word cannot be read as any type that the schemas allow.
 pub fn coerce<'a>(document: SchemaDocument<'a>, schemas: &[&'a Value], word: &str) -> Result<Value, CoercionError> {
     coerce_with(document, schemas, word, false)
 }
 
-/// Reads a whole text (a file's) the same way, but a string wins over every other type that is allowed.
+/// Converts a whole text (the content of a file) the same way, but prefers a string over every other allowed type.
 ///
-/// For other types, blanks around the text (the last line end, above all) do not count.
+/// For other types, white space around the text is ignored (usually the last line end).
 ///
 /// # Errors
 /// As [`coerce`].
@@ -80,7 +80,7 @@ fn coerce_with<'a>(
         }
         match serde_json::from_str::<Value>(trimmed) {
             Ok(value) => readings.push(value),
-            // `[a,b]` is a slip, not a text of one item.
+            // `[a,b]` is a mistake, not a string that is the only item.
             Err(error) if trimmed.ends_with(close) => why = Some(format!("not a JSON {name}: {error}")),
             Err(_) => {}
         }
@@ -110,7 +110,7 @@ fn coerce_with<'a>(
     Err(CoercionError { expected: expected.join(" | "), detail: why.or_else(|| typo_hint(word, kinds)) })
 }
 
-/// A whole number in its plain digits, as far as they can be written out.
+/// An integer in plain digits, if they are not too many.
 fn normalize_integer(number: Number) -> Number {
     match plain_integer(&number).as_deref() {
         Some("-0") => 0.into(),
@@ -119,7 +119,7 @@ fn normalize_integer(number: Number) -> Number {
     }
 }
 
-/// What is wrong with a word that looks almost right.
+/// What was probably meant by a word that is almost right.
 fn typo_hint(word: &str, kinds: TypeSet) -> Option<String> {
     let lower = word.to_ascii_lowercase();
     if kinds.contains(TypeSet::BOOLEAN) && !matches!(word, "true" | "false") {
@@ -139,7 +139,7 @@ fn typo_hint(word: &str, kinds: TypeSet) -> Option<String> {
     None
 }
 
-/// The JSON number that a human form stands for: `+5`, `007`, `1_000`, `.5`.
+/// The JSON number that is meant by a common notation: `+5`, `007`, `1_000`, `.5`.
 fn parse_loose_number(word: &str) -> Option<Number> {
     let word = word.trim();
     let (sign, digits) = match word.strip_prefix('-') {
@@ -163,13 +163,12 @@ mod tests {
     use super::*;
 
     fn read(schema: &Value, word: &str) -> Result<Value, String> {
-        coerce(SchemaDocument::new(schema), &[schema], word).map_err(|misfit| {
-            [Some(misfit.expected), misfit.detail].into_iter().flatten().collect::<Vec<_>>().join("; ")
-        })
+        coerce(SchemaDocument::new(schema), &[schema], word)
+            .map_err(|error| [Some(error.expected), error.detail].into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 
     #[test]
-    fn a_string_stays_a_string() {
+    fn strings_are_not_converted() {
         for word in ["007", "true", "null", "5", "", "[1]", "{}", "1e5"] {
             for schema in [
                 json!({"type": "string"}),
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_their_digits_and_human_forms_are_refused() {
+    fn numbers_keep_their_digits_and_other_notations_are_rejected() {
         let integer = json!({"type": "integer"});
         let number = json!({"type": "number"});
         assert_eq!(read(&integer, "5"), Ok(json!(5)));
@@ -235,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn unions_with_string_take_what_fits_best() {
+    fn unions_with_string_use_the_first_accepted_reading() {
         let union = json!({"type": ["string", "integer", "boolean"]});
         assert_eq!(read(&union, "5"), Ok(json!(5)));
         assert_eq!(read(&union, "true"), Ok(json!(true)));
         assert_eq!(read(&union, "007"), Ok(json!("007")));
         assert_eq!(read(&union, "5.5"), Ok(json!("5.5")));
-        // A reading that the schema refuses gives way to one that it accepts.
+        // The first reading that the schema accepts is used.
         let narrow = json!({"anyOf": [{"type": "integer", "maximum": 9}, {"type": "string"}]});
         assert_eq!(read(&narrow, "9"), Ok(json!(9)));
         assert_eq!(read(&narrow, "10"), Ok(json!("10")));
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_a_string_first() {
+    fn whole_texts_are_strings_if_allowed() {
         let read = |schema: &Value, text: &str| coerce_text(SchemaDocument::new(schema), &[schema], text).ok();
         assert_eq!(read(&json!({"type": ["string", "integer"]}), "5\n"), Some(json!("5\n")));
         assert_eq!(read(&json!({"type": "integer"}), "5\n"), Some(json!(5)));

@@ -1,32 +1,32 @@
-//! What is required, was left out, and has a `default`.
+//! Fills in the defaults of required properties that are missing.
 //!
-//! Generators that describe what a server has after parsing, not what it takes, list such a property as required
-//! (zod's output form). Some servers put the default in by themselves, others fail: given its default, a call is
-//! right for both. A default counts only where the schema accepts it.
+//! Schema generators that describe the parsed value instead of the input (zod's output mode) list properties with a
+//! default as required. Some servers fill in the default themselves, others fail: a call with the default works with
+//! both. A default is used only if the schema accepts it.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-use super::document::SchemaDocument;
+use crate::schema::document::SchemaDocument;
 use crate::schema::fast_validator::quick_accepts;
 use crate::schema::types::TypeSet;
 
-/// The deepest nesting of what is looked at.
+/// The deepest nesting of values.
 const MAX_DEPTH: usize = 128;
-/// How much is looked at: each value, and what is tried, which costs more.
+/// The budget of steps: visiting a value costs one, trying a default or a branch costs more.
 const MAX_STEPS: usize = 200_000;
 /// What one default costs, and one with members or items.
 const SCALAR_COST: usize = 10;
 const COMPOUND_COST: usize = 100;
 /// What one branch of a choice costs.
 const BRANCH_COST: usize = 50;
-/// How far it is looked for the types that a branch allows.
+/// The most steps to find the types that a branch allows.
 const MAX_TYPE_STEPS: usize = 200;
-/// The most that is filled in, in bytes of JSON.
+/// The most bytes of JSON that are filled in.
 const MAX_FILLED_BYTES: usize = 1 << 20;
 
-/// An object with the defaults of the required members that it lacks, and those that the objects in it lack.
+/// An object with the defaults of required members that are missing in it and in the objects within it.
 #[must_use]
 pub fn with_defaults(document: SchemaDocument<'_>, members: Map<String, Value>) -> Map<String, Value> {
     match value_with_defaults(document, document.root(), Value::Object(members)) {
@@ -35,13 +35,13 @@ pub fn with_defaults(document: SchemaDocument<'_>, members: Map<String, Value>) 
     }
 }
 
-/// The same for any value and a part of the document.
+/// The same for any value, by a subschema of the document.
 pub(super) fn value_with_defaults<'a>(document: SchemaDocument<'a>, schema: &'a Value, mut value: Value) -> Value {
     DefaultFiller::new(document).fill(schema, &mut value, 0);
     value
 }
 
-/// The required members that a call has to give, as no default stands in for them.
+/// The required members without a default: a call has to give them.
 #[must_use]
 pub fn required_without_default<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<&'a str> {
     let parts = document.unconditional_subschemas(schema);
@@ -50,13 +50,13 @@ pub fn required_without_default<'a>(document: SchemaDocument<'a>, schema: &'a Va
     names.filter(|name| filler.usable_default(property_declarations(&parts, name), 0).is_none()).collect()
 }
 
-/// Whether a required property may be left out, because its default stands in for it.
+/// Whether a required property can be omitted because it has a default.
 #[must_use]
 pub fn has_default<'a>(document: SchemaDocument<'a>, property: &'a Value) -> bool {
     DefaultFiller::new(document).usable_default(std::iter::once(property), 0).is_some()
 }
 
-/// What declares a member in the parts of an object's schema.
+/// The declarations of a member in the parts of an object's schema.
 fn property_declarations<'a, 'p>(
     parts: &'p [&'a Value],
     name: &'p str,
@@ -64,12 +64,12 @@ fn property_declarations<'a, 'p>(
     parts.iter().filter_map(move |part| part.get("properties")?.get(name))
 }
 
-/// What describes a member that is there, in one part of an object's schema.
+/// The schema of a member, in one part of an object's schema.
 fn member_schema<'a>(part: &'a Value, name: &str) -> Option<&'a Value> {
     part.get("properties").and_then(|properties| properties.get(name)).or_else(|| part.get("additionalProperties"))
 }
 
-/// What describes an item, in one part of an array's schema.
+/// The schema of an item, in one part of an array's schema.
 fn item_schema(part: &Value, position: usize) -> Option<&Value> {
     let listed = |keyword: &str| part.get(keyword)?.as_array()?.get(position);
     let rest = |keyword: &str| part.get(keyword).filter(|schema| schema.is_object());
@@ -78,9 +78,9 @@ fn item_schema(part: &Value, position: usize) -> Option<&Value> {
 
 struct DefaultFiller<'a> {
     document: SchemaDocument<'a>,
-    /// How much may still be looked at.
+    /// How many steps are left.
     steps_left: Cell<usize>,
-    /// How much may still be filled in.
+    /// How many bytes may still be filled in.
     bytes_left: Cell<usize>,
 }
 
@@ -89,7 +89,7 @@ impl<'a> DefaultFiller<'a> {
         DefaultFiller { document, steps_left: Cell::new(MAX_STEPS), bytes_left: Cell::new(MAX_FILLED_BYTES) }
     }
 
-    /// Whether there is that much left of a budget; what is too little is gone, too.
+    /// Spends a part of a budget; `false` if too little is left, which is spent too.
     fn spend(budget: &Cell<usize>, cost: usize) -> bool {
         let left = budget.get().checked_sub(cost);
         budget.set(left.unwrap_or_default());
@@ -135,7 +135,7 @@ impl<'a> DefaultFiller<'a> {
         }
     }
 
-    /// The first default of a property, as far as it fits there.
+    /// The first default of a property, if the schema accepts it.
     fn usable_default(&self, mut declared: impl Iterator<Item = &'a Value>, depth: usize) -> Option<Value> {
         let own = |property: &'a Value| {
             self.document
@@ -154,11 +154,11 @@ impl<'a> DefaultFiller<'a> {
         }
         let mut value = default.clone();
         self.fill(property, &mut value, depth + 1);
-        // What a short look cannot tell is left to the check of the whole.
+        // What a quick check cannot decide is left to the validation of the whole object.
         (quick_accepts(self.document, property, &value) != Some(false)).then_some(value)
     }
 
-    /// Fills by the one branch of a choice that the value can be of; of several, by the first that then fits.
+    /// Fills by the only branch that can apply to the value; of several, by the first that accepts the filled value.
     fn fill_branch(&self, choice: &'a [Value], value: &mut Value, depth: usize) {
         if !Self::spend(&self.steps_left, choice.len().saturating_mul(BRANCH_COST)) {
             return;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_and_has_a_default_is_filled_in() {
+    fn required_members_with_a_default_are_filled_in() {
         let schema: Value = serde_json::from_str(
             r##"{"type": "object", "required": ["a", "b", "c", "d"], "properties": {
                 "a": {"type": "string"}, "b": {"type": "number", "default": 1.50},
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_stands_in_for_nothing() {
+    fn invalid_defaults_are_not_used() {
         let of = |property: Value| {
             let schema = json!({"required": ["x"], "properties": {"x": property}});
             let missing = required_without_default(SchemaDocument::new(&schema), &schema).len();
@@ -234,13 +234,13 @@ mod tests {
         assert_eq!(of(json!({"type": "object", "required": ["y"], "default": {}})), nothing);
         assert_eq!(of(json!({"enum": ["a"]})), nothing);
         assert_eq!(of(json!(true)), nothing);
-        // A short look cannot tell: the check of the whole does.
+        // A quick check cannot decide this: the validation of the whole object does.
         let unsure = json!({"type": "object", "propertyNames": {"minLength": 1}, "default": {"k": 1}});
         assert_eq!(of(unsure), (r#"{"x":{"k":1}}"#.to_owned(), 0));
     }
 
     #[test]
-    fn objects_that_are_given_are_filled_and_absent_ones_are_not_made() {
+    fn given_objects_are_filled_and_missing_ones_are_not_created() {
         let inner = json!({"type": "object", "required": ["s", "t"], "properties": {
             "s": {"enum": ["css", "device"], "default": "css"}, "t": {"type": "string"}}});
         let schema = json!({"type": "object", "required": ["must"], "properties": {
@@ -262,32 +262,32 @@ mod tests {
     }
 
     #[test]
-    fn a_default_is_filled_in_turn() {
+    fn defaults_are_filled_in_too() {
         let schema = json!({"required": ["o"], "properties": {"o": {"type": "object", "default": {}, "required": ["s"],
             "properties": {"s": {"default": 1}, "other": {"default": 2}}}}});
         assert_eq!(whole(&schema, json!({})), r#"{"o":{"s":1}}"#);
     }
 
     #[test]
-    fn the_form_that_is_given_says_which_defaults_count() {
+    fn the_given_members_select_the_branch() {
         let form = |kind: &str, name: &str| {
             json!({"type": "object", "required": ["kind", name], "properties": {
                 "kind": {"const": kind}, name: {"type": "integer", "default": 7}}})
         };
-        let told = json!({"oneOf": [form("a", "x"), form("b", "y")]});
-        assert_eq!(whole(&told, json!({"kind": "b"})), r#"{"kind":"b","y":7}"#);
-        assert_eq!(whole(&told, json!({"kind": "c"})), r#"{"kind":"c"}"#);
-        let untold = json!({"anyOf": [
+        let selected = json!({"oneOf": [form("a", "x"), form("b", "y")]});
+        assert_eq!(whole(&selected, json!({"kind": "b"})), r#"{"kind":"b","y":7}"#);
+        assert_eq!(whole(&selected, json!({"kind": "c"})), r#"{"kind":"c"}"#);
+        let ambiguous = json!({"anyOf": [
             {"required": ["p", "q"], "properties": {"p": {"type": "integer"}, "q": {"default": 1}}},
             {"required": ["r", "s"], "properties": {"r": {"type": "integer"}, "s": {"default": 2}}}]});
-        assert_eq!(whole(&untold, json!({"r": 1})), r#"{"r":1,"s":2}"#);
-        assert_eq!(whole(&untold, json!({"z": 1})), r#"{"z":1}"#);
+        assert_eq!(whole(&ambiguous, json!({"r": 1})), r#"{"r":1,"s":2}"#);
+        assert_eq!(whole(&ambiguous, json!({"z": 1})), r#"{"z":1}"#);
         let fitting = json!({"anyOf": [form("a", "x"), {"required": ["kind"]}]});
         assert_eq!(whole(&fitting, json!({"kind": "a"})), r#"{"kind":"a"}"#);
     }
 
     #[test]
-    fn schemas_without_end_come_to_one() {
+    fn recursive_schemas_end() {
         let started = std::time::Instant::now();
         let half = json!({"$ref": "#", "default": {}});
         let twice = json!({"type": "object", "required": ["l", "r"], "properties": {"l": half, "r": half}});

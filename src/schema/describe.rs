@@ -1,45 +1,45 @@
-//! Schemas for people: a parameter's type in few words, tables, one-line signatures.
+//! Schemas for people: short type names, tables of parameters, one-line signatures.
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 
 use serde_json::Value;
 
-use super::document::{MAX_STEPS, Property, SchemaDocument, spend_step};
 use crate::schema::defaults::required_without_default;
+use crate::schema::document::{MAX_STEPS, Property, SchemaDocument, allowed_values, spend_step};
 use crate::schema::types::TypeSet;
 
-/// How deep the members of objects are spelled out.
+/// How deep the members of objects are listed.
 const MAX_DEPTH: usize = 3;
 /// The most allowed values that a type text lists.
 const MAX_LISTED_CHOICES: usize = 8;
-/// The longest type text that stands in a one-line signature, in characters.
+/// The longest type text in a one-line signature, in characters.
 const MAX_SIGNATURE_TYPE_CHARS: usize = 40;
 
-/// One parameter of a tool, for people. Texts stem from the server.
+/// One parameter of a tool, for people. The texts come from the server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
     /// The name as it is typed; members of objects as `a.b`.
     pub name: String,
     /// The type: `integer`, `string[]`, `"a" | "b"`, `string | null`.
     pub type_text: String,
-    /// Whether a call must give it (a member: whether its object must): it is required, and no default stands in.
+    /// Whether it must be given (a member: if its object is): it is required and has no default.
     pub is_required: bool,
-    /// What is taken where it is left out.
+    /// The default value.
     pub default: Option<Value>,
-    /// The allowed values, where they are listed.
+    /// The allowed values, if the schema lists them.
     pub allowed_values: Vec<Value>,
     /// Limits, one each: `>= 1`, `at most 50 characters`, `format date`.
     pub constraints: Vec<String>,
-    /// The description, else the title; empty where there is neither.
+    /// The description, else the title; may be empty.
     pub description: String,
 }
 
 /// The most parameters that are listed.
 const MAX_PARAMETERS: usize = 300;
 
-/// All parameters of an input schema, in its order; the members of an object follow it (`a.b`), and so do those of
-/// the objects in an array (`a[].b`). `*` stands for the members that have any name.
+/// All parameters of an input schema, in its order. An object is followed by its members (`a.b`), an array of objects
+/// by theirs (`a[].b`). `*` stands for members with any other name.
 #[must_use]
 pub fn parameters(schema: &Value) -> Vec<Parameter> {
     let document = SchemaDocument::new(schema);
@@ -48,15 +48,15 @@ pub fn parameters(schema: &Value) -> Vec<Parameter> {
     rows
 }
 
-/// The most subschemas that speak of one object whose members are listed below the first level.
+/// The most subschemas that may apply to an object whose members are listed, below the first level.
 const MAX_NESTED_SUBSCHEMAS: usize = 16;
 
-/// What a schema is, its references followed.
+/// The schema that a chain of references leads to.
 fn follow_references<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> &'a Value {
     (0..MAX_DEPTH).fold(schema, |schema, _| document.ref_target(schema).unwrap_or(schema))
 }
 
-/// Adds the members of one object; `within` are the objects that it is part of, itself included.
+/// Adds the members of one object; `within` are the objects that contain it, and itself.
 fn push_members<'a>(
     document: SchemaDocument<'a>,
     schema: &'a Value,
@@ -87,7 +87,7 @@ fn push_members<'a>(
     rows.extend(additional_properties_row(document, schema, before));
 }
 
-/// The members of any name, where the schema says outright that it takes them.
+/// The row for members with any other name, if the schema allows them explicitly.
 fn additional_properties_row<'a>(document: SchemaDocument<'a>, schema: &'a Value, before: &str) -> Option<Parameter> {
     let plain = find_keyword(document, schema, "additionalProperties").filter(|value| **value != Value::Bool(false));
     let patterns =
@@ -103,7 +103,7 @@ fn additional_properties_row<'a>(document: SchemaDocument<'a>, schema: &'a Value
     let mut row = member.to_parameter(document, format!("{before}*"));
     row.constraints.splice(0..0, limits);
     if row.description.is_empty() {
-        row.description = "under any other name".to_owned();
+        row.description = "members with any other name".to_owned();
     }
     Some(row)
 }
@@ -111,10 +111,10 @@ fn additional_properties_row<'a>(document: SchemaDocument<'a>, schema: &'a Value
 /// A member of an object's schema.
 struct SchemaMember<'a> {
     name: &'a str,
-    /// What describes it: one schema, or one of each branch that has it.
+    /// Its schemas: one, or one of each branch that declares it.
     schemas: Vec<&'a Value>,
     is_required: bool,
-    /// Whether it must be given: what is required and has a default is filled in.
+    /// Whether it must be given: it is required and has no default.
     must_be_given: bool,
 }
 
@@ -169,7 +169,7 @@ impl<'a> SchemaMember<'a> {
     }
 }
 
-/// A keyword of the schema itself, else of what it refers to, else of its first branch that has it.
+/// A keyword of the schema itself, else of the schema it refers to, else of the first branch that has it.
 fn find_keyword<'a>(document: SchemaDocument<'a>, schema: &'a Value, keyword: &str) -> Option<&'a Value> {
     let mut waiting = VecDeque::from([(schema, 0)]);
     let steps = Cell::new(MAX_STEPS);
@@ -187,36 +187,6 @@ fn find_keyword<'a>(document: SchemaDocument<'a>, schema: &'a Value, keyword: &s
     None
 }
 
-/// The listed values of `enum`, `const`, or a choice of constants (elicitation's titled form).
-pub(super) fn allowed_values<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Option<Vec<Value>> {
-    fn search<'a>(
-        document: SchemaDocument<'a>,
-        schema: &'a Value,
-        depth: usize,
-        steps: &Cell<usize>,
-    ) -> Option<Vec<Value>> {
-        if depth == 0 || !spend_step(steps) {
-            return None;
-        }
-        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-            return Some(values.clone());
-        }
-        if let Some(value) = schema.get("const") {
-            return Some(vec![value.clone()]);
-        }
-        for keyword in ["anyOf", "oneOf"] {
-            if let Some(branches) = schema.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
-                let lists = branches.iter().map(|branch| search(document, branch, depth - 1, steps));
-                return Some(lists.collect::<Option<Vec<_>>>()?.concat());
-            }
-        }
-        let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
-        let mut parts = document.ref_target(schema).into_iter().chain(all_of);
-        parts.find_map(|part| search(document, part, depth - 1, steps))
-    }
-    search(document, schema, MAX_DEPTH + 2, &Cell::new(MAX_STEPS))
-}
-
 fn constraints<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<String> {
     let words: [(&str, &str, &str); 12] = [
         ("minimum", ">= ", ""),
@@ -228,7 +198,7 @@ fn constraints<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<Strin
         ("maxLength", "at most ", " characters"),
         ("minItems", "at least ", " items"),
         ("maxItems", "at most ", " items"),
-        ("uniqueItems", "no item twice", ""),
+        ("uniqueItems", "unique items", ""),
         ("pattern", "pattern ", ""),
         ("format", "format ", ""),
     ];
@@ -247,7 +217,7 @@ fn constraints<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Vec<Strin
     limits
 }
 
-/// A type in few words; members of objects are left out (`object`).
+/// A short type name, without the members of objects (`object`).
 #[must_use]
 pub fn type_text<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> String {
     TypeFormatter { document, expands_objects: false, steps: Cell::new(MAX_STEPS) }.format(schema, MAX_DEPTH + 2)
@@ -262,7 +232,7 @@ pub fn output_shape(schema: &Value) -> String {
 
 struct TypeFormatter<'a> {
     document: SchemaDocument<'a>,
-    /// Whether the members of objects are written out.
+    /// Whether the members of objects are listed.
     expands_objects: bool,
     steps: Cell<usize>,
 }
@@ -287,7 +257,7 @@ impl<'a> TypeFormatter<'a> {
         for keyword in ["anyOf", "oneOf"] {
             if let Some(branches) = members.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
                 let branches: Vec<String> = branches.iter().map(|branch| self.format(branch, depth - 1)).collect();
-                // Branches that only add conditions ({"required": […]}) say nothing about the type.
+                // Branches that only add conditions ({"required": […]}) do not change the type.
                 if branches.iter().all(|branch| branch != "any") {
                     return union(branches);
                 }

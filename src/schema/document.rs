@@ -1,4 +1,4 @@
-//! A schema and the way through it: local references, the types it allows, its properties and items.
+//! Queries on a schema: local references, the allowed types, properties and items.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -6,38 +6,37 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::describe::allowed_values;
-use super::dialect::Dialect;
+use crate::schema::dialect::Dialect;
 use crate::schema::types::TypeSet;
 
-/// The most subschemas that apply to one place and are looked at.
+/// The most subschemas of one place that are considered.
 const MAX_APPLICABLE_SUBSCHEMAS: usize = 256;
 /// The longest chain of references and compositions that is followed.
 const MAX_DEPTH: usize = 32;
 
-/// The most subschemas that one question looks at.
+/// The most subschemas that one query considers.
 pub(super) const MAX_STEPS: usize = 5_000;
 
-/// A whole schema, to which local references lead back.
+/// A whole schema: the root that local references are resolved against.
 #[derive(Clone, Copy, Debug)]
 pub struct SchemaDocument<'a> {
     root: &'a Value,
     dialect: Dialect,
 }
 
-/// What a schema says of a member's name.
+/// What a schema says about a member.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Property<'a> {
-    /// It has that property; these schemas describe it (several, where branches differ).
+    /// The property is declared, by these schemas (several if branches differ).
     Declared(Vec<&'a Value>),
-    /// It does not name it, but accepts it; these schemas may describe it.
+    /// The property is not declared, but allowed; these schemas may describe it.
     Allowed(Vec<&'a Value>),
-    /// It neither names nor invites it.
+    /// The property is neither declared nor allowed.
     Undeclared,
 }
 
 impl<'a> SchemaDocument<'a> {
-    /// A whole schema; an unknown dialect is read as the default one.
+    /// A whole schema; an unknown dialect is treated as the default one.
     #[must_use]
     pub fn new(root: &'a Value) -> Self {
         SchemaDocument { root, dialect: Dialect::from_schema(root).unwrap_or_default() }
@@ -61,30 +60,30 @@ impl<'a> SchemaDocument<'a> {
         self.dialect
     }
 
-    /// What a reference by JSON pointer (`#/$defs/a`) leads to; `None` for any other reference.
+    /// The target of a reference by JSON Pointer (`#/$defs/a`); `None` for any other reference.
     #[must_use]
     pub fn resolve_reference(&self, reference: &str) -> Option<&'a Value> {
         self.root.pointer(&local_pointer(reference)?)
     }
 
-    /// What a schema's own `$ref` leads to.
+    /// The target of the schema's own `$ref`.
     #[must_use]
     pub fn ref_target(&self, schema: &'a Value) -> Option<&'a Value> {
         self.resolve_reference(schema.get("$ref")?.as_str()?)
     }
 
-    /// All subschemas that speak of the same place: the schema, what it refers to, and its compositions.
+    /// All subschemas that may apply to the same value: the schema, what it refers to, and its compositions.
     ///
-    /// The flag tells whether a reference could not be followed, so that more may be true than is seen here.
+    /// The flag is set if a reference could not be resolved, so that unknown subschemas may apply as well.
     fn applicable_subschemas(&self, schema: &'a Value) -> (Vec<&'a Value>, bool) {
         self.applicable_subschemas_except(schema, &|_| false)
     }
 
-    /// The same without the branches that do not count.
+    /// The same without the branches that `is_excluded` selects.
     fn applicable_subschemas_except(
         &self,
         schema: &'a Value,
-        left_out: &dyn Fn(&'a Value) -> bool,
+        is_excluded: &dyn Fn(&'a Value) -> bool,
     ) -> (Vec<&'a Value>, bool) {
         let (mut views, mut opaque): (Vec<&'a Value>, bool) = (vec![schema], false);
         let mut next = 0;
@@ -102,7 +101,7 @@ impl<'a> SchemaDocument<'a> {
                     "$dynamicRef" | "$recursiveRef" => opaque = true,
                     "allOf" => found.extend(value.as_array().into_iter().flatten()),
                     "anyOf" | "oneOf" => {
-                        found.extend(value.as_array().into_iter().flatten().filter(|branch| !left_out(branch)));
+                        found.extend(value.as_array().into_iter().flatten().filter(|branch| !is_excluded(branch)));
                     }
                     "if" | "then" | "else" => found.push(value),
                     "dependentSchemas" => found.extend(value.as_object().into_iter().flat_map(Map::values)),
@@ -118,12 +117,12 @@ impl<'a> SchemaDocument<'a> {
         (views, opaque)
     }
 
-    /// How many subschemas speak of the same place.
+    /// How many subschemas may apply to the same value.
     pub(super) fn applicable_subschema_count(&self, schema: &'a Value) -> usize {
         self.applicable_subschemas(schema).0.len()
     }
 
-    /// The types that a value may have here, as far as the schema names them.
+    /// The types that the schema allows.
     #[must_use]
     pub fn types(&self, schema: &'a Value) -> TypeSet {
         self.types_within_budget(schema, &Cell::new(MAX_STEPS))
@@ -174,20 +173,21 @@ impl<'a> SchemaDocument<'a> {
         kinds
     }
 
-    /// What the schema says of a member of that name.
+    /// What the schema says about the member with this name.
     #[must_use]
     pub fn property(&self, schema: &'a Value, name: &str) -> Property<'a> {
         self.property_except(schema, name, &|_| false)
     }
 
-    /// What the schema says of a member, given others beside it: the branches of `anyOf` and `oneOf` that list the
-    /// values of one of those, and not the one that it has, do not count.
+    /// What the schema says about a member of an object with these other members: branches of `anyOf` and `oneOf` that
+    /// list the allowed values of one of those, but not its actual value, are ignored.
     #[must_use]
-    pub fn property_with_siblings(&self, schema: &'a Value, name: &str, beside: &Map<String, Value>) -> Property<'a> {
-        self.property_except(schema, name, &|branch| self.excludes_object(branch, beside))
+    pub fn property_with_siblings(&self, schema: &'a Value, name: &str, siblings: &Map<String, Value>) -> Property<'a> {
+        self.property_except(schema, name, &|branch| self.excludes_object(branch, siblings))
     }
 
-    /// Whether an object with these members is certainly of another form. What they are is known by their text only.
+    /// Whether the schema certainly rejects an object with these members. Values are compared as text, since they may
+    /// not have their final type yet.
     pub(super) fn excludes_object(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         members.iter().filter(|(_, value)| !value.is_array() && !value.is_object()).any(|(name, value)| {
@@ -199,15 +199,15 @@ impl<'a> SchemaDocument<'a> {
         })
     }
 
-    /// Whether a name must be given, if only under a condition: then it can be given.
+    /// Whether a schema requires the name, always or under a condition: then the name is allowed.
     fn may_require(view: &Value, name: &str) -> bool {
         let lists = |list: &Value| list.as_array().is_some_and(|names| names.iter().any(|one| one == name));
         view.get("required").is_some_and(lists)
             || view.get("dependentRequired").and_then(Value::as_object).is_some_and(|all| all.values().any(lists))
     }
 
-    fn property_except(&self, schema: &'a Value, name: &str, left_out: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
-        let (views, opaque) = self.applicable_subschemas_except(schema, left_out);
+    fn property_except(&self, schema: &'a Value, name: &str, is_excluded: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
+        let (views, opaque) = self.applicable_subschemas_except(schema, is_excluded);
         let declared: Vec<&Value> = views
             .iter()
             .filter_map(|view| view.get("properties")?.get(name))
@@ -242,12 +242,12 @@ impl<'a> SchemaDocument<'a> {
                 described.extend(patterns.values().filter(|value| is_schema(value)));
             }
         }
-        // A schema that names no property at all and forbids none ({"type":"object"}) takes anything, and any takes
-        // what it requires.
+        // A schema that declares no property and forbids none ({"type":"object"}) allows any name, and every schema
+        // allows the names that it requires.
         if open || ((!names_some || required) && !closed) { Property::Allowed(described) } else { Property::Undeclared }
     }
 
-    /// The names of all properties, in the schema's order, and then of those that are only required.
+    /// The names of all declared properties, in the schema's order, then the names that are only required.
     #[must_use]
     pub fn property_names(&self, schema: &'a Value) -> Vec<&'a str> {
         let mut seen: HashSet<&'a str> = HashSet::new();
@@ -259,7 +259,7 @@ impl<'a> SchemaDocument<'a> {
         names
     }
 
-    /// The names that are required whatever the other arguments are.
+    /// The names that are always required.
     #[must_use]
     pub fn required(&self, schema: &'a Value) -> Vec<&'a str> {
         let mut seen: HashSet<&'a str> = HashSet::new();
@@ -268,7 +268,7 @@ impl<'a> SchemaDocument<'a> {
         names.filter(|name| seen.insert(name)).collect()
     }
 
-    /// What holds here whatever the value is: the schema, what it refers to, and all of `allOf`.
+    /// The subschemas that apply to every value: the schema, what it refers to, and all of `allOf`.
     pub(super) fn unconditional_subschemas(&self, schema: &'a Value) -> Vec<&'a Value> {
         let mut parts = vec![schema];
         let mut next = 0;
@@ -284,7 +284,7 @@ impl<'a> SchemaDocument<'a> {
         parts
     }
 
-    /// The schemas that describe the item at that position of an array.
+    /// The schemas of the item at this position of an array.
     #[must_use]
     pub fn item_schemas(&self, schema: &'a Value, position: usize) -> Vec<&'a Value> {
         let item = |view: &&'a Value| {
@@ -296,7 +296,7 @@ impl<'a> SchemaDocument<'a> {
         self.applicable_subschemas(schema).0.iter().filter_map(item).collect()
     }
 
-    /// Whether the schema says that values here are secret: messages must not repeat them.
+    /// Whether the schema marks the value as secret: messages must not show it.
     #[must_use]
     pub fn is_secret(&self, schema: &'a Value) -> bool {
         let secret = |view: &&Value| {
@@ -306,19 +306,78 @@ impl<'a> SchemaDocument<'a> {
     }
 }
 
-/// Spends one step of a budget; `false` where none is left, because a schema branches without end.
+/// How deep compositions are searched for listed values.
+const MAX_CHOICE_DEPTH: usize = 5;
+
+/// The values that `enum`, `const` or a choice of constants (as in elicitation forms) lists.
+pub(super) fn allowed_values<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> Option<Vec<Value>> {
+    fn search<'a>(
+        document: SchemaDocument<'a>,
+        schema: &'a Value,
+        depth: usize,
+        steps: &Cell<usize>,
+    ) -> Option<Vec<Value>> {
+        if depth == 0 || !spend_step(steps) {
+            return None;
+        }
+        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+            return Some(values.clone());
+        }
+        if let Some(value) = schema.get("const") {
+            return Some(vec![value.clone()]);
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            if let Some(branches) = schema.get(keyword).and_then(Value::as_array).filter(|list| !list.is_empty()) {
+                let lists = branches.iter().map(|branch| search(document, branch, depth - 1, steps));
+                return Some(lists.collect::<Option<Vec<_>>>()?.concat());
+            }
+        }
+        let all_of = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+        let mut parts = document.ref_target(schema).into_iter().chain(all_of);
+        parts.find_map(|part| search(document, part, depth - 1, steps))
+    }
+    search(document, schema, MAX_CHOICE_DEPTH, &Cell::new(MAX_STEPS))
+}
+
+/// Whether the schema certainly accepts an empty object, so that nothing needs to be validated.
+#[must_use]
+pub fn accepts_empty_object(schema: &Value) -> bool {
+    match schema {
+        Value::Bool(accepts) => *accepts,
+        Value::Object(members) => members.iter().all(|(key, value)| match key.as_str() {
+            "type" => value == "object",
+            "required" => value.as_array().is_some_and(Vec::is_empty),
+            "properties"
+            | "patternProperties"
+            | "additionalProperties"
+            | "$defs"
+            | "definitions"
+            | "title"
+            | "description"
+            | "$schema"
+            | "$id"
+            | "$comment"
+            | "default"
+            | "examples" => true,
+            _ => false,
+        }),
+        _ => false,
+    }
+}
+
+/// Spends one step of a budget; `false` if none is left.
 pub(super) fn spend_step(steps: &Cell<usize>) -> bool {
     let left = steps.get();
     steps.set(left.saturating_sub(1));
     left > 0
 }
 
-/// Whether a value may stand where a schema is wanted.
+/// Whether a value can be a schema.
 fn is_schema(value: &Value) -> bool {
     value.is_object() || value.is_boolean()
 }
 
-/// The JSON pointer of a reference within the document, percent-decoded; `None` for any other reference.
+/// The JSON Pointer of a reference within the document, percent-decoded; `None` for any other reference.
 pub(super) fn local_pointer(reference: &str) -> Option<Cow<'_, str>> {
     let pointer = reference.strip_prefix('#')?;
     if !pointer.is_empty() && !pointer.starts_with('/') {
@@ -405,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_undeclared_name_meets() {
+    fn undeclared_names() {
         let property = |schema: Value| match SchemaDocument::new(&schema).property(&schema, "x") {
             Property::Undeclared => "unknown".to_owned(),
             other => format!("{other:?}").chars().take_while(|c| *c != '(').collect(),

@@ -1,10 +1,10 @@
-//! Elicitation forms: defaults of a flat schema, and the check of what a person filled in (ELI-04, ELI-05).
+//! Elicitation forms: defaults of a flat schema, and the check of what the user entered (ELI-04, ELI-05).
 
 use serde_json::{Map, Value};
 
-use super::document::{Property, SchemaDocument};
-use super::problem::ArgumentProblem;
-use super::validate;
+use crate::schema::document::{Property, SchemaDocument};
+use crate::schema::problem::ArgumentProblem;
+use crate::schema::validator::SchemaValidator;
 
 /// The defaults of a form's fields, in the form's order.
 #[must_use]
@@ -13,23 +13,24 @@ pub fn form_defaults(requested_schema: &Value) -> Map<String, Value> {
     fields.filter_map(|(name, field)| Some((name.clone(), field.get("default")?.clone()))).collect()
 }
 
-/// What is wrong with the content of a form.
+/// What is wrong with the content of a form whose schema is `form`.
 ///
-/// Beside validation, the four formats of elicitation are checked here: a person typed the text and can mend
-/// it. A schema that cannot judge (an unknown dialect, say) finds nothing wrong; the server has the last word.
-#[must_use]
-pub fn check_form_content(requested_schema: &Value, content: &Map<String, Value>) -> Vec<ArgumentProblem> {
-    let mut problems = validate(requested_schema, &Value::Object(content.clone())).unwrap_or_default();
+/// In addition to validation, the four formats of elicitation are checked: the user typed the text and can correct it.
+/// A schema that cannot be used (an unknown dialect, for example) reports no problems: the server checks the content
+/// itself.
+pub async fn check_form_content(form: &SchemaValidator, content: &Map<String, Value>) -> Vec<ArgumentProblem> {
+    let mut problems = form.validate(&Value::Object(content.clone())).await.unwrap_or_default();
+    let requested_schema = form.schema();
     let document = SchemaDocument::new(requested_schema);
     for (name, value) in content {
         let Value::String(text) = value else { continue };
         let Property::Declared(fields) = document.property(requested_schema, name) else { continue };
         let format = fields.iter().find_map(|field| field.get("format")?.as_str());
         let wanted = match format {
-            Some("email") if !is_email(text) => "an email address, as in name@example.com",
-            Some("uri") if url::Url::parse(text).is_err() => "a URI, as in https://example.com",
-            Some("date") if !is_date(text) => "a date, as in 2026-01-31",
-            Some("date-time") if !is_date_time(text) => "a date and time, as in 2026-01-31T12:00:00Z",
+            Some("email") if !is_email(text) => "an email address, such as name@example.com",
+            Some("uri") if url::Url::parse(text).is_err() => "a URI, such as https://example.com",
+            Some("date") if !is_date(text) => "a date, such as 2026-01-31",
+            Some("date-time") if !is_date_time(text) => "a date and time, such as 2026-01-31T12:00:00Z",
             _ => continue,
         };
         problems.push(ArgumentProblem::for_parameter(name, format!("expected {wanted}")).with_value(value));
@@ -37,14 +38,14 @@ pub fn check_form_content(requested_schema: &Value, content: &Map<String, Value>
     problems
 }
 
-/// Roughly: one `@` between two texts without blanks. Whether mail arrives is not for a form to say.
+/// A rough check: one `@` between two texts without white space.
 fn is_email(text: &str) -> bool {
     text.rsplit_once('@').is_some_and(|(name, host)| {
         !name.is_empty() && !host.is_empty() && !host.contains('@') && !text.chars().any(char::is_whitespace)
     })
 }
 
-/// A number of exactly so many digits.
+/// A number of exactly `count` digits.
 fn parse_digits(text: &str, count: usize) -> Option<u32> {
     (text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
@@ -102,10 +103,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::schema::tests::block_on;
 
     fn check(schema: &Value, content: Value) -> Vec<String> {
         let Value::Object(content) = content else { return vec!["no object".to_owned()] };
-        check_form_content(schema, &content).iter().map(ToString::to_string).collect()
+        let form = SchemaValidator::new(schema);
+        block_on(check_form_content(&form, &content)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -142,7 +145,7 @@ mod tests {
                 r#"plain: expected one of "a", "b", got 'c'"#,
                 "named: expected string, got 1",
                 r##"titled: expected one of "#F00", "#0F0", got 'Red'"##,
-                "many: needs at least 1 item",
+                "many: must have at least 1 item",
                 r##"titles.0: expected one of "#F00", "#0F0", got '#00F'; did you mean #0F0?"##,
             ]
         );
@@ -160,7 +163,7 @@ mod tests {
         let bad = json!({"mail": "a@", "site": "x", "day": "2026-02-29", "at": "2026-01-31", "age": 17, "zip": "1234"});
         let problems = check(&schema, bad);
         assert_eq!(problems.len(), 6, "{problems:?}");
-        assert_eq!(check(&schema, json!({})), ["mail: required, but not given"]);
+        assert_eq!(check(&schema, json!({})), ["mail: required value is missing"]);
     }
 
     #[test]

@@ -1,16 +1,18 @@
-//! Example arguments: the words of a call that fits a schema, to be pasted into a POSIX shell.
+//! Example arguments: the words of a valid call, to be pasted into a POSIX shell.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-use super::document::{Property, SchemaDocument};
+use crate::schema::coerce::coerce;
 use crate::schema::defaults::with_defaults;
+use crate::schema::document::{Property, SchemaDocument};
 use crate::schema::fast_validator::quick_accepts;
 use crate::schema::sample::{sample_member_names, sample_value};
+use crate::schema::validator::SchemaValidator;
 use crate::util::quoting::quote;
 
-/// The most values that are invented for one example.
+/// The most values that are made up for one example.
 const MAX_SAMPLES: usize = 500;
 /// The most choices of a schema that are tried.
 const MAX_BRANCHES: usize = 16;
@@ -20,39 +22,48 @@ const MAX_BRANCHES: usize = 16;
 pub struct ExampleArguments {
     /// The words, each quoted for a POSIX shell.
     pub words: Vec<String>,
-    /// Whether the schema takes them; else there is more in it than can be made up, a `pattern` say.
+    /// Whether the schema accepts them; if not, it has requirements that cannot be met automatically, such as a
+    /// `pattern`.
     pub is_accepted: bool,
 }
 
-/// An example call with the parameters only that must be given.
+/// An example call with only the required parameters.
 ///
-/// Values come from `examples`, `default`, `enum`, `const` and the limits before they are invented; a `pattern`
-/// cannot be honoured without one of those.
-#[must_use]
-pub fn example_arguments(schema: &Value) -> ExampleArguments {
+/// Values come from `examples`, `default`, `enum`, `const` and the limits before they are made up; a `pattern` cannot be
+/// satisfied without one of those.
+pub async fn example_arguments(validator: &SchemaValidator) -> ExampleArguments {
+    let schema = validator.schema();
     let document = SchemaDocument::new(schema);
     let steps = Cell::new(MAX_SAMPLES);
     let always = sample_required_parameters(document, schema, None, &steps);
-    let fits = |samples: &[SampledParameter<'_>]| {
-        let object = samples.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
-        let object = Value::Object(with_defaults(document, object));
-        quick_accepts(document, schema, &object)
-            .unwrap_or_else(|| super::validate_leniently(schema, &object).0.is_empty())
-    };
-    if fits(&always) {
+    if is_accepted(validator, document, &always).await {
         return ExampleArguments { words: argument_words(document, always), is_accepted: true };
     }
-    // What is required may hang on a choice: the first that works is shown.
+    // What is required may depend on a choice: the first branch that is accepted is shown.
     let listed = |keyword: &str| schema.get(keyword).and_then(Value::as_array).into_iter().flatten();
     let conditional =
         std::iter::once(schema).chain(listed("allOf")).flat_map(|part| [part.get("then"), part.get("else")]);
-    let mut branches = listed("oneOf").chain(listed("anyOf")).chain(conditional.flatten()).take(MAX_BRANCHES);
-    let chosen = branches.find_map(|branch| {
+    for branch in listed("oneOf").chain(listed("anyOf")).chain(conditional.flatten()).take(MAX_BRANCHES) {
         let samples = sample_required_parameters(document, schema, Some(branch), &steps);
-        fits(&samples).then_some(samples)
-    });
-    let fits = chosen.is_some();
-    ExampleArguments { words: argument_words(document, chosen.unwrap_or(always)), is_accepted: fits }
+        if is_accepted(validator, document, &samples).await {
+            return ExampleArguments { words: argument_words(document, samples), is_accepted: true };
+        }
+    }
+    ExampleArguments { words: argument_words(document, always), is_accepted: false }
+}
+
+/// Whether a call with these parameters is valid.
+async fn is_accepted(
+    validator: &SchemaValidator,
+    document: SchemaDocument<'_>,
+    samples: &[SampledParameter<'_>],
+) -> bool {
+    let object = samples.iter().map(|(name, _, value)| ((*name).to_owned(), value.clone())).collect();
+    let object = Value::Object(with_defaults(document, object));
+    match quick_accepts(document, document.root(), &object) {
+        Some(is_accepted) => is_accepted,
+        None => validator.validate_leniently(&object).await.0.is_empty(),
+    }
 }
 
 /// A required parameter: its name, what is declared of it, a value for it.
@@ -99,14 +110,14 @@ fn argument_words<'a>(document: SchemaDocument<'a>, samples: Vec<SampledParamete
     words
 }
 
-/// Whether a name can stand before `=` and means this parameter then.
+/// Whether `NAME=` is read as this parameter.
 fn is_assignable_name(document: SchemaDocument<'_>, name: &str) -> bool {
     let declared = matches!(document.property(document.root(), name), Property::Declared(_));
     !(name.is_empty() || name.starts_with('-') || name.contains('=') || name.ends_with(':'))
         && (declared || !name.contains(['.', '[']))
 }
 
-/// Writes one value as the words that `args` reads back as that value.
+/// Adds the words that `args` reads as this value.
 fn push_argument<'a>(
     document: SchemaDocument<'a>,
     parts: &[&'a Value],
@@ -120,14 +131,14 @@ fn push_argument<'a>(
         _ => None,
     };
     if let Some(text) = plain
-        && super::coerce(document, parts, &text).as_ref() == Ok(value)
+        && coerce(document, parts, &text).as_ref() == Ok(value)
     {
         words.push(text_argument(name, &text));
         return;
     }
     if let Value::Array(items) = value
         && let [Value::String(only)] = items.as_slice()
-        && super::coerce(document, parts, only).as_ref() == Ok(value)
+        && coerce(document, parts, only).as_ref() == Ok(value)
     {
         words.push(text_argument(name, only));
         return;
@@ -140,20 +151,21 @@ fn text_argument(name: &str, text: &str) -> String {
     format!("{}={}", quote(name), if text.is_empty() { String::new() } else { quote(&format!("{escape}{text}")) })
 }
 
-// The words are quoted as POSIX shells take them.
+// The words are quoted for POSIX shells.
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::schema::tests::block_on;
 
     fn example_words(schema: &Value) -> Vec<String> {
-        example_arguments(schema).words
+        block_on(example_arguments(&SchemaValidator::new(schema))).words
     }
 
     #[test]
-    fn only_what_is_required_and_quoted_for_a_shell() {
+    fn examples_have_only_required_parameters_and_are_quoted() {
         let schema = json!({
             "type": "object", "required": ["query", "limit", "when", "state", "labels", "point", "deep", "at", "css", "on", "even"],
             "properties": {
@@ -165,7 +177,7 @@ mod tests {
                 "point": {"type": "array", "items": {"type": "number"}, "minItems": 2},
                 "deep": {"$ref": "#/$defs/deep"},
                 "at": {"type": "string", "examples": ["@home"]},
-                "css": {"type": "string", "default": "left out"},
+                "css": {"type": "string", "default": "omitted"},
                 "on": {"type": "boolean"},
                 "even": {"type": "integer", "exclusiveMinimum": 4, "multipleOf": 2},
                 "other": {"type": "string"},
@@ -191,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_schemas_still_give_words() {
+    fn unusual_schemas_have_examples_too() {
         let one = |part: Value| example_words(&json!({"required": ["x"], "properties": {"x": part}})).join(" ");
         assert_eq!(one(json!({"type": ["string", "null"], "default": null})), "");
         assert_eq!(one(json!({"type": "string", "default": null})), "x=text");

@@ -1,66 +1,86 @@
 //! The validator for everyday schemas.
 //!
-//! Nearly all tools use a handful of keywords. Judging those here takes some thousand instructions, where the
-//! full validator first compiles its meta-schema, which costs more than the whole start of mcpipe
-//! (`docs/dependencies.md`). Whatever is not understood here completely is declined, at the moment an instance
-//! meets it; a test holds that both validators agree.
+//! Nearly all tools use a handful of keywords. Checking those here takes some thousand instructions, while the full
+//! validator first compiles its meta-schema, which costs more than the whole start of mcpipe
+//! (`docs/dependencies.md`). Anything that is not fully supported here is left to the full validator, as soon as a value
+//! reaches it; a test checks that both validators agree.
+//!
+//! It runs on the thread that everything else runs on, so its work is limited by a budget.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
+use regex::Regex;
 use serde_json::{Map, Number, Value};
 
-use super::document::SchemaDocument;
-use super::number;
-use super::problem::ArgumentProblem;
+use crate::schema::document::SchemaDocument;
+use crate::schema::number;
+use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
 use crate::schema::types::TypeSet;
 
-/// The most judgements before the full validator, which has a clock, takes over.
-const MAX_STEPS: usize = 50_000;
-/// The most judgements of a short look.
-const QUICK_MAX_STEPS: usize = 1_000;
-/// The deepest nesting of judgements; a schema that refers to itself for ever ends here.
+/// The budget of one validation; beyond it the full validator, which has a time limit, takes over.
+const BUDGET: usize = 160_000;
+/// The budget of a quick check.
+const QUICK_BUDGET: usize = 16_000;
+/// What it costs to validate one value by one schema; to compare two values costs 1.
+const VALIDATION_COST: usize = 16;
+/// What it costs to compile a pattern.
+const PATTERN_COST: usize = 2_000;
+/// How many bytes of text are matched against a pattern for a cost of 1.
+const BYTES_PER_COST: usize = 16;
+/// The deepest nesting; a schema that refers to itself without end stops here.
 const MAX_DEPTH: usize = 200;
 /// The largest compiled pattern, in bytes.
-const MAX_PATTERN_BYTES: usize = 1 << 20;
+const MAX_PATTERN_BYTES: usize = 1 << 18;
 /// The longest array whose items are compared with each other.
 const MAX_COMPARED_ITEMS: usize = 200;
 
-/// Judges `value` by `schema`, a part of `document`; `None` where it is declined.
+/// Validates `value` by `schema`, a part of `document`; `None` if that is left to the full validator.
 pub(super) fn validate_fast<'a>(
     document: SchemaDocument<'a>,
     schema: &'a Value,
     value: &Value,
 ) -> Option<Vec<ArgumentProblem>> {
-    let mut check = FastValidator { document, steps_left: MAX_STEPS, path: Vec::new(), problems: Vec::new() };
-    check.validate(schema, value, 0)?;
-    Some(check.problems)
+    let mut validator = FastValidator::new(document, BUDGET);
+    validator.validate(schema, value, 0)?;
+    Some(validator.problems)
 }
 
-/// Whether `schema` accepts `value`, as far as a short look tells; `None` where it does not.
+/// Whether `schema` accepts `value`; `None` if a quick check cannot decide that.
 pub(super) fn quick_accepts<'a>(document: SchemaDocument<'a>, schema: &'a Value, value: &Value) -> Option<bool> {
-    let mut check = FastValidator { document, steps_left: QUICK_MAX_STEPS, path: Vec::new(), problems: Vec::new() };
-    check.validate(schema, value, 0)?;
-    Some(check.problems.is_empty())
+    let mut validator = FastValidator::new(document, QUICK_BUDGET);
+    validator.validate(schema, value, 0)?;
+    Some(validator.problems.is_empty())
 }
 
 struct FastValidator<'a> {
     document: SchemaDocument<'a>,
-    /// How many judgements are left.
-    steps_left: usize,
+    budget: usize,
     path: Vec<String>,
     problems: Vec<ArgumentProblem>,
+    /// The compiled patterns.
+    patterns: HashMap<&'a str, Regex>,
 }
 
-/// What a judgement returns: `None` declines.
+/// `None`: left to the full validator.
 type Decided = Option<()>;
 
 impl<'a> FastValidator<'a> {
+    fn new(document: SchemaDocument<'a>, budget: usize) -> Self {
+        FastValidator { document, budget, path: Vec::new(), problems: Vec::new(), patterns: HashMap::new() }
+    }
+
+    fn spend(&mut self, cost: usize) -> Decided {
+        self.budget = self.budget.checked_sub(cost)?;
+        Some(())
+    }
+
     fn validate(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Decided {
-        self.steps_left = self.steps_left.checked_sub(1).filter(|_| depth <= MAX_DEPTH)?;
+        self.spend(VALIDATION_COST).filter(|()| depth <= MAX_DEPTH)?;
         let members = match schema {
             Value::Bool(true) => return Some(()),
             Value::Bool(false) => {
-                self.report(ArgumentProblem::new(&self.path, "nothing is accepted here"));
+                self.report(ArgumentProblem::not_allowed(&self.path));
                 return Some(());
             }
             Value::Object(members) => members,
@@ -88,12 +108,12 @@ impl<'a> FastValidator<'a> {
     }
 
     fn report(&mut self, problem: ArgumentProblem) {
-        if !self.problems.contains(&problem) {
+        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// Judges apart: the problems are returned, not reported.
+    /// Validates by one branch: returns the problems instead of reporting them.
     fn validate_separately(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Option<Vec<ArgumentProblem>> {
         let before = std::mem::take(&mut self.problems);
         let judged = self.validate(schema, value, depth + 1);
@@ -101,7 +121,7 @@ impl<'a> FastValidator<'a> {
         judged.map(|()| found)
     }
 
-    /// Judges one member or item.
+    /// Validates one member or item.
     fn validate_child(&mut self, step: String, schema: &'a Value, value: &Value, depth: usize) -> Decided {
         self.path.push(step);
         let judged = self.validate(schema, value, depth + 1);
@@ -120,7 +140,7 @@ impl<'a> FastValidator<'a> {
         let constant = members.get("const").map(std::slice::from_ref);
         let listed = members.get("enum").map(|values| values.as_array().map(Vec::as_slice));
         for allowed in [constant, listed.map_or(Some(None), |list| list.map(Some))?].into_iter().flatten() {
-            if !contains_equal(allowed, value)? {
+            if !self.contains_equal(allowed, value)? {
                 self.report(ArgumentProblem::not_in_enum(&self.path, allowed, value));
             }
         }
@@ -158,6 +178,7 @@ impl<'a> FastValidator<'a> {
                 Some(schema) => self.validate_child(name.clone(), schema, value, depth)?,
                 None => match members.get("additionalProperties") {
                     None | Some(Value::Bool(true)) => {}
+                    Some(Value::Bool(false)) if self.problems.len() >= MAX_PROBLEMS => {}
                     Some(Value::Bool(false)) => {
                         let path: Vec<String> = self.path.iter().cloned().chain([name.clone()]).collect();
                         let known = self.document.property_names(schema);
@@ -167,7 +188,7 @@ impl<'a> FastValidator<'a> {
                 },
             }
         }
-        self.validate_count(members, ["minProperties", "maxProperties"], object.len(), "member", "members")
+        self.validate_count(members, ["minProperties", "maxProperties"], object.len(), CountUnit::Members)
     }
 
     fn validate_array(&mut self, members: &'a Map<String, Value>, items: &[Value], depth: usize) -> Decided {
@@ -189,24 +210,24 @@ impl<'a> FastValidator<'a> {
                 return None;
             }
             for (position, item) in items.iter().enumerate() {
-                if contains_equal(&items[..position], item)? {
-                    self.report(ArgumentProblem::new(&self.path, "holds the same item twice"));
+                if self.contains_equal(&items[..position], item)? {
+                    self.report(ArgumentProblem::duplicate_items(&self.path));
                     break;
                 }
             }
         }
-        self.validate_count(members, ["minItems", "maxItems"], items.len(), "item", "items")
+        self.validate_count(members, ["minItems", "maxItems"], items.len(), CountUnit::Items)
     }
 
     fn validate_string(&mut self, members: &'a Map<String, Value>, text: &str, value: &Value) -> Decided {
         if let Some(pattern) = members.get("pattern") {
             let pattern = pattern.as_str()?;
-            if !matches_pattern(pattern, text)? {
+            if !self.matches_pattern(pattern, text)? {
                 self.report(ArgumentProblem::pattern_mismatch(&self.path, pattern).with_value(value));
             }
         }
         let before = self.problems.len();
-        self.validate_count(members, ["minLength", "maxLength"], text.chars().count(), "character", "characters")?;
+        self.validate_count(members, ["minLength", "maxLength"], text.chars().count(), CountUnit::Characters)?;
         for problem in &mut self.problems[before..] {
             *problem = problem.clone().with_value(value);
         }
@@ -229,7 +250,7 @@ impl<'a> FastValidator<'a> {
             }
         }
         if let Some(step) = members.get("multipleOf") {
-            // Only whole numbers: what divides a decimal fraction evenly is for the full validator to say.
+            // Only integers: decimal fractions are left to the full validator.
             let whole = |number: &Number| number::plain_integer(number)?.parse::<i64>().ok();
             let step = whole(step.as_number()?).filter(|step| *step > 0)?;
             if whole(number)? % step != 0 {
@@ -246,21 +267,19 @@ impl<'a> FastValidator<'a> {
         members: &'a Map<String, Value>,
         [least, most]: [&str; 2],
         count: usize,
-        one: &str,
-        many: &str,
+        unit: CountUnit,
     ) -> Decided {
         let limit = |keyword: &str| match members.get(keyword) {
             None => Some(None),
             Some(value) => value.as_u64().map(Some),
         };
-        let unit = |limit: u64| if limit == 1 { one } else { many };
         let count = count as u64;
         let (least, most) = (limit(least)?, limit(most)?);
         if let Some(least) = least.filter(|least| count < *least) {
-            self.report(ArgumentProblem::new(&self.path, format!("needs at least {least} {}", unit(least))));
+            self.report(ArgumentProblem::too_few(&self.path, least, unit));
         }
         if let Some(most) = most.filter(|most| count > *most) {
-            self.report(ArgumentProblem::new(&self.path, format!("takes at most {most} {}", unit(most))));
+            self.report(ArgumentProblem::too_many(&self.path, most, unit));
         }
         Some(())
     }
@@ -278,7 +297,7 @@ impl<'a> FastValidator<'a> {
                 schemas.iter().map(|schema| self.validate_separately(schema, value, depth)).collect::<Option<_>>()?;
             match trials.iter().filter(|problems| problems.is_empty()).count() {
                 0 => match schemas.iter().map(|schema| schema.get("const").cloned()).collect::<Option<Vec<Value>>>() {
-                    // The titled choice of elicitation forms: oneOf of constants.
+                    // The titled choice of elicitation forms is a oneOf of constants.
                     Some(constants) => self.report(ArgumentProblem::not_in_enum(&self.path, &constants, value)),
                     None => {
                         for problem in ArgumentProblem::no_branch_matches(&self.path, value, trials) {
@@ -288,10 +307,7 @@ impl<'a> FastValidator<'a> {
                 },
                 1 => {}
                 _ if keyword == "oneOf" => {
-                    self.report(
-                        ArgumentProblem::new(&self.path, "fits several forms that exclude each other")
-                            .with_value(value),
-                    );
+                    self.report(ArgumentProblem::several_branches_match(&self.path, value));
                 }
                 _ => {}
             }
@@ -299,66 +315,72 @@ impl<'a> FastValidator<'a> {
         if let Some(schema) = members.get("not")
             && self.validate_separately(schema, value, depth)?.is_empty()
         {
-            self.report(ArgumentProblem::new(&self.path, "must not have this form").with_value(value));
+            self.report(ArgumentProblem::excluded(&self.path, value));
         }
         Some(())
     }
+
+    /// Whether a pattern of ECMA-262 matches a part of the text.
+    ///
+    /// Patterns with lookaround or backreferences are left to the full validator: they need an engine whose time is
+    /// not bounded by the length of the text.
+    fn matches_pattern(&mut self, pattern: &'a str, text: &str) -> Option<bool> {
+        self.spend(text.len() / BYTES_PER_COST)?;
+        if !self.patterns.contains_key(pattern) {
+            self.spend(PATTERN_COST)?;
+            let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
+            let compiled = regex::RegexBuilder::new(&translated).size_limit(MAX_PATTERN_BYTES).build().ok()?;
+            self.patterns.insert(pattern, compiled);
+        }
+        Some(self.patterns.get(pattern)?.is_match(text))
+    }
+
+    fn contains_equal(&mut self, values: &[Value], value: &Value) -> Option<bool> {
+        for other in values {
+            if self.json_equal(other, value)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    /// Equality as defined by JSON Schema: numbers by value, members in any order.
+    fn json_equal(&mut self, left: &Value, right: &Value) -> Option<bool> {
+        self.spend(1)?;
+        match (left, right) {
+            (Value::Number(left), Value::Number(right)) => Some(number::compare(left, right)? == Ordering::Equal),
+            (Value::Array(left), Value::Array(right)) => {
+                if left.len() != right.len() {
+                    return Some(false);
+                }
+                for (left, right) in left.iter().zip(right) {
+                    if !self.json_equal(left, right)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
+            }
+            (Value::Object(left), Value::Object(right)) => {
+                if left.len() != right.len() {
+                    return Some(false);
+                }
+                for (name, left) in left {
+                    match right.get(name) {
+                        Some(right) if self.json_equal(left, right)? => {}
+                        _ => return Some(false),
+                    }
+                }
+                Some(true)
+            }
+            (left, right) => Some(left == right),
+        }
+    }
 }
 
-/// Whether a pattern of ECMA-262 is found in the text.
-///
-/// Patterns that look around or back are declined: they need an engine that can run away, and the full
-/// validator runs it against the clock. What is left matches in linear time.
-fn matches_pattern(pattern: &str, text: &str) -> Option<bool> {
-    let translated = jsonschema_regex::to_rust_regex(pattern).ok()?;
-    let pattern = regex::RegexBuilder::new(&translated).size_limit(MAX_PATTERN_BYTES).build().ok()?;
-    Some(pattern.is_match(text))
-}
-
-/// The subschemas under a keyword; empty where it is absent.
+/// The subschemas under a keyword; empty if it is absent.
 fn branch_schemas<'a>(members: &'a Map<String, Value>, keyword: &str) -> Option<&'a [Value]> {
     match members.get(keyword) {
         None => Some(&[]),
         Some(value) => value.as_array().map(Vec::as_slice),
-    }
-}
-
-fn contains_equal(values: &[Value], value: &Value) -> Option<bool> {
-    for other in values {
-        if json_equal(other, value)? {
-            return Some(true);
-        }
-    }
-    Some(false)
-}
-
-/// Equality as JSON Schema means it: numbers by value, members in any order.
-fn json_equal(left: &Value, right: &Value) -> Option<bool> {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => Some(number::compare(left, right)? == Ordering::Equal),
-        (Value::Array(left), Value::Array(right)) => {
-            if left.len() != right.len() {
-                return Some(false);
-            }
-            for (left, right) in left.iter().zip(right) {
-                if !json_equal(left, right)? {
-                    return Some(false);
-                }
-            }
-            Some(true)
-        }
-        (Value::Object(left), Value::Object(right)) => {
-            if left.len() != right.len() {
-                return Some(false);
-            }
-            for (name, left) in left {
-                match right.get(name) {
-                    Some(right) if json_equal(left, right)? => {}
-                    _ => return Some(false),
-                }
-            }
-            Some(true)
-        }
-        (left, right) => Some(left == right),
     }
 }

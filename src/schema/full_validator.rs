@@ -1,61 +1,88 @@
-//! The full validator: every keyword of every dialect, by the `jsonschema` crate, within bounds.
+//! The full validator: all keywords of all dialects, by the `jsonschema` crate, within a time limit.
 
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::{Location, LocationSegment};
-use jsonschema::{Draft, JsonType, PatternOptions, ReferencingError, ValidationError};
+use jsonschema::{Draft, JsonType, PatternOptions, ReferencingError, ValidationError, Validator};
 use serde_json::Value;
+use tokio::sync::oneshot;
 
-use super::dialect::{Dialect, SchemaError};
-use super::problem::ArgumentProblem;
+use crate::schema::dialect::Dialect;
+use crate::schema::error::{SchemaError, UnusableKeyword, UnusableSchema};
+use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
+use crate::schema::subschemas::find_paths;
 use crate::schema::types::TypeSet;
 
 /// How long one validation may take, whatever the schema and its patterns are made of.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 /// The stack of the validating thread: chains of references nest deeply before the bounds stop them.
 const STACK_BYTES: usize = 64 << 20;
-/// The most steps back that one pattern may take.
+/// The most backtracking steps of one pattern.
 const MAX_BACKTRACKS: usize = 200_000;
 /// The largest compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 4 << 20;
-/// The most problems that are reported.
-const MAX_PROBLEMS: usize = 100;
 
-/// Validates on a thread of its own, because neither compiling nor matching can be interrupted.
-///
-/// A thread that overruns is left to end with the process.
-///
-/// # Errors
-/// See [`super::validate`].
-pub(super) fn validate(
-    schema: &Value,
-    instance: &Value,
-    dialect: Dialect,
-) -> Result<Vec<ArgumentProblem>, UnusableSchema> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let (schema, instance) = (schema.clone(), instance.clone());
-    let judge = move || {
-        // Nobody listens any more where the deadline has passed.
-        let _ = sender.send(run_validator(&schema, &instance, dialect));
-    };
-    thread::Builder::new()
-        .name("schema".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(judge)
-        .map_err(|_| UnusableSchema::from(SchemaError::TooCostly("no thread is left for it")))?;
-    match receiver.recv_timeout(TIME_LIMIT) {
-        Ok(result) => result,
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(SchemaError::TooCostly("it took more than two seconds").into()),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            Err(SchemaError::Invalid("the validator gave up".to_owned()).into())
-        }
+type ValidationResult = Result<Vec<ArgumentProblem>, UnusableSchema>;
+
+/// The time that is left for one validation, with all forms of its schema.
+pub(super) struct TimeBudget {
+    left: Duration,
+}
+
+impl Default for TimeBudget {
+    fn default() -> Self {
+        TimeBudget { left: TIME_LIMIT }
     }
 }
 
-fn run_validator(schema: &Value, instance: &Value, dialect: Dialect) -> Result<Vec<ArgumentProblem>, UnusableSchema> {
+/// The time budget is used up.
+pub(super) struct TimedOut;
+
+/// A schema, compiled when it is first needed.
+#[derive(Debug, Default)]
+pub(super) struct FullValidator {
+    compiled: Arc<OnceLock<Result<Validator, UnusableSchema>>>,
+}
+
+impl FullValidator {
+    /// Validates on a thread of its own, because neither compiling nor matching can be interrupted.
+    ///
+    /// A thread that is not waited for any more ends after the problem that it is looking for, or with the process.
+    ///
+    /// # Errors
+    /// [`TimedOut`] if it takes longer than the budget; inside, why the schema cannot be used.
+    pub(super) async fn validate(
+        &self,
+        schema: &Arc<Value>,
+        dialect: Dialect,
+        value: &Value,
+        budget: &mut TimeBudget,
+    ) -> Result<ValidationResult, TimedOut> {
+        let (sender, receiver) = oneshot::channel();
+        let (schema, value, compiled) = (schema.clone(), value.clone(), self.compiled.clone());
+        let work = move || {
+            let result = match compiled.get_or_init(|| compile(&schema, dialect)) {
+                Ok(validator) => find_problems(validator, &value, || sender.is_closed()),
+                Err(unusable) => Err(unusable.clone()),
+            };
+            let _ = sender.send(result);
+        };
+        let started = Instant::now();
+        let spawned = thread::Builder::new().name("schema".to_owned()).stack_size(STACK_BYTES).spawn(work);
+        if spawned.is_err() {
+            return Ok(Err(SchemaError::TooCostly("no thread is available").into()));
+        }
+        let result = tokio::time::timeout(budget.left, receiver).await.map_err(|_| TimedOut)?;
+        budget.left = budget.left.saturating_sub(started.elapsed());
+        // The sender is only dropped without a result if the validator panics.
+        Ok(result.unwrap_or_else(|_| Err(SchemaError::Invalid("the validator failed".to_owned()).into())))
+    }
+}
+
+fn compile(schema: &Value, dialect: Dialect) -> Result<Validator, UnusableSchema> {
     let draft = match dialect {
         Dialect::Draft4 => Draft::Draft4,
         Dialect::Draft6 => Draft::Draft6,
@@ -67,7 +94,7 @@ fn run_validator(schema: &Value, instance: &Value, dialect: Dialect) -> Result<V
         .backtrack_limit(MAX_BACKTRACKS)
         .size_limit(MAX_PATTERN_BYTES)
         .dfa_size_limit(MAX_PATTERN_BYTES);
-    let validator = jsonschema::options()
+    jsonschema::options()
         .with_draft(draft)
         .offline()
         .should_validate_formats(false)
@@ -75,12 +102,16 @@ fn run_validator(schema: &Value, instance: &Value, dialect: Dialect) -> Result<V
         .without_content_encoding_support("base64")
         .with_pattern_options(patterns)
         .build(schema)
-        .map_err(|error| unusable_schema(&error))?;
+        .map_err(|error| unusable_schema(schema, &error))
+}
+
+fn find_problems(validator: &Validator, value: &Value, is_abandoned: impl Fn() -> bool) -> ValidationResult {
     let mut problems = Vec::new();
-    for error in validator.iter_errors(instance).take(MAX_PROBLEMS) {
+    for error in validator.iter_errors(value).take(MAX_PROBLEMS).take_while(|_| !is_abandoned()) {
         if matches!(error.kind(), ValidationErrorKind::BacktrackLimitExceeded { .. }) {
-            let why = SchemaError::TooCostly("a pattern takes too long");
-            return Err(UnusableSchema { error: why, path: Some(path_segments(error.schema_path())) });
+            let reason = SchemaError::TooCostly("a pattern takes too long");
+            let path = path_segments(error.schema_path());
+            return Err(UnusableSchema { error: reason.clone(), keywords: vec![UnusableKeyword { path, reason }] });
         }
         for problem in problems_from_error(&error) {
             if !problems.contains(&problem) {
@@ -91,24 +122,9 @@ fn run_validator(schema: &Value, instance: &Value, dialect: Dialect) -> Result<V
     Ok(problems)
 }
 
-/// Why the schema cannot be judged by, and where in it that is, if one place is to blame.
-#[derive(Debug)]
-pub(super) struct UnusableSchema {
-    /// What is wrong.
-    pub error: SchemaError,
-    /// Names and positions down from the schema's root.
-    pub path: Option<Vec<String>>,
-}
-
-impl From<SchemaError> for UnusableSchema {
-    fn from(error: SchemaError) -> Self {
-        UnusableSchema { error, path: None }
-    }
-}
-
-/// Why the schema itself is refused.
-fn unusable_schema(error: &ValidationError<'_>) -> UnusableSchema {
-    let error = match error.kind() {
+/// Why the schema itself is rejected.
+fn unusable_schema(schema: &Value, error: &ValidationError<'_>) -> UnusableSchema {
+    let reason = match error.kind() {
         ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) => {
             SchemaError::ExternalRef(uri.clone())
         }
@@ -122,20 +138,36 @@ fn unusable_schema(error: &ValidationError<'_>) -> UnusableSchema {
             SchemaError::UnknownDialect(specification.clone())
         }
         _ => {
-            let place = path_segments(error.instance_path());
-            let why = match (place.last().map(String::as_str), error.instance().as_str()) {
+            let path = path_segments(error.instance_path());
+            let reason = SchemaError::Invalid(match (path.last().map(String::as_str), error.instance().as_str()) {
                 (Some("pattern"), Some(pattern)) => {
-                    format!("{}: '{pattern}' is no regular expression that mcpipe can read", place.join("."))
+                    format!("{}: '{pattern}' is not a regular expression that mcpipe supports", path.join("."))
                 }
-                _ => {
-                    let mut why = problems_from_error(error).into_iter().map(|problem| problem.to_string());
-                    why.next().unwrap_or_else(|| error.to_string())
-                }
-            };
-            return UnusableSchema { error: SchemaError::Invalid(why), path: Some(place) };
+                _ => match problems_from_error(error).first() {
+                    Some(problem) => problem.to_string(),
+                    None => error.to_string(),
+                },
+            });
+            return UnusableSchema { error: reason.clone(), keywords: vec![UnusableKeyword { path, reason }] };
         }
     };
-    error.into()
+    UnusableSchema { keywords: unresolved_references(schema, &reason), error: reason }
+}
+
+/// The references that an error is about; the `jsonschema` crate does not report where they are.
+fn unresolved_references(schema: &Value, error: &SchemaError) -> Vec<UnusableKeyword> {
+    let is_meant = |value: &Value, keyword: &str| {
+        let Some(reference) = value.as_str().filter(|_| keyword == "$ref" || keyword == "$dynamicRef") else {
+            return false;
+        };
+        match error {
+            SchemaError::ExternalRef(_) => !reference.starts_with('#'),
+            SchemaError::DanglingRef(target) => reference.ends_with(target.trim_start_matches('#')),
+            _ => false,
+        }
+    };
+    let paths = find_paths(schema, &is_meant).into_iter();
+    paths.map(|path| UnusableKeyword { path, reason: error.clone() }).collect()
 }
 
 fn path_segments(location: &Location) -> Vec<String> {
@@ -146,7 +178,7 @@ fn path_segments(location: &Location) -> Vec<String> {
     location.iter().map(step).collect()
 }
 
-/// One error in mcpipe's words.
+/// One error of the `jsonschema` crate as problems.
 fn problems_from_error(error: &ValidationError<'_>) -> Vec<ArgumentProblem> {
     use ValidationErrorKind as Kind;
     let path = path_segments(error.instance_path());
@@ -154,7 +186,6 @@ fn problems_from_error(error: &ValidationError<'_>) -> Vec<ArgumentProblem> {
     let member = |name: &str| -> Vec<String> { path.iter().cloned().chain([name.to_owned()]).collect() };
     let plain = |message: String| vec![ArgumentProblem::new(&path, message)];
     let echoed = |message: String| vec![ArgumentProblem::new(&path, message).with_value(value)];
-    let units = |limit: u64, one: &str, many: &str| format!("{limit} {}", if limit == 1 { one } else { many });
     match error.kind() {
         Kind::Type { kind } => vec![ArgumentProblem::wrong_type(&path, type_set(kind), value)],
         Kind::Constant { expected_value } => {
@@ -171,30 +202,34 @@ fn problems_from_error(error: &ValidationError<'_>) -> Vec<ArgumentProblem> {
             let branches = context.iter().map(|errors| errors.iter().flat_map(problems_from_error).collect()).collect();
             ArgumentProblem::no_branch_matches(&path, value, branches)
         }
-        Kind::OneOfMultipleValid { .. } => echoed("fits several forms that exclude each other".to_owned()),
+        Kind::OneOfMultipleValid { .. } => vec![ArgumentProblem::several_branches_match(&path, value)],
         Kind::Minimum { limit } => echoed(format!("must be at least {limit}")),
         Kind::Maximum { limit } => echoed(format!("must be at most {limit}")),
         Kind::ExclusiveMinimum { limit } => echoed(format!("must be more than {limit}")),
         Kind::ExclusiveMaximum { limit } => echoed(format!("must be less than {limit}")),
         Kind::MultipleOf { multiple_of } => echoed(format!("must be a multiple of {multiple_of}")),
-        Kind::MinLength { limit } => echoed(format!("needs at least {}", units(*limit, "character", "characters"))),
-        Kind::MaxLength { limit } => echoed(format!("takes at most {}", units(*limit, "character", "characters"))),
-        Kind::Pattern { pattern } => vec![ArgumentProblem::pattern_mismatch(&path, pattern).with_value(value)],
-        Kind::MinItems { limit } => plain(format!("needs at least {}", units(*limit, "item", "items"))),
-        Kind::MaxItems { limit } => plain(format!("takes at most {}", units(*limit, "item", "items"))),
-        Kind::AdditionalItems { limit } => plain(format!("takes at most {}", units(*limit as u64, "item", "items"))),
-        Kind::MinProperties { limit } => plain(format!("needs at least {}", units(*limit, "member", "members"))),
-        Kind::MaxProperties { limit } => plain(format!("takes at most {}", units(*limit, "member", "members"))),
-        Kind::UniqueItems => plain("holds the same item twice".to_owned()),
-        Kind::Contains => plain("lacks an item that is required".to_owned()),
-        Kind::UnevaluatedItems { .. } => plain("holds items that are not accepted".to_owned()),
-        Kind::FalseSchema => plain("nothing is accepted here".to_owned()),
-        Kind::Not { .. } => echoed("must not have this form".to_owned()),
-        Kind::PropertyNames { error } => {
-            plain(format!("has a member whose name is not accepted: {}", error.instance().as_str().unwrap_or_default()))
+        Kind::MinLength { limit } => {
+            vec![ArgumentProblem::too_few(&path, *limit, CountUnit::Characters).with_value(value)]
         }
-        // The rest (format, content) is switched off, or says nothing about the value.
-        _ => plain("does not fit the schema".to_owned()),
+        Kind::MaxLength { limit } => {
+            vec![ArgumentProblem::too_many(&path, *limit, CountUnit::Characters).with_value(value)]
+        }
+        Kind::Pattern { pattern } => vec![ArgumentProblem::pattern_mismatch(&path, pattern).with_value(value)],
+        Kind::MinItems { limit } => vec![ArgumentProblem::too_few(&path, *limit, CountUnit::Items)],
+        Kind::MaxItems { limit } => vec![ArgumentProblem::too_many(&path, *limit, CountUnit::Items)],
+        Kind::AdditionalItems { limit } => vec![ArgumentProblem::too_many(&path, *limit as u64, CountUnit::Items)],
+        Kind::MinProperties { limit } => vec![ArgumentProblem::too_few(&path, *limit, CountUnit::Members)],
+        Kind::MaxProperties { limit } => vec![ArgumentProblem::too_many(&path, *limit, CountUnit::Members)],
+        Kind::UniqueItems => vec![ArgumentProblem::duplicate_items(&path)],
+        Kind::Contains => plain("a required item is missing".to_owned()),
+        Kind::UnevaluatedItems { .. } => plain("has items that are not allowed".to_owned()),
+        Kind::FalseSchema => vec![ArgumentProblem::not_allowed(&path)],
+        Kind::Not { .. } => vec![ArgumentProblem::excluded(&path, value)],
+        Kind::PropertyNames { error } => {
+            plain(format!("has a member with an invalid name: {}", error.instance().as_str().unwrap_or_default()))
+        }
+        // Formats and content are not checked; the rest is not about the value.
+        _ => plain("does not match the schema".to_owned()),
     }
 }
 

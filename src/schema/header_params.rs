@@ -1,4 +1,5 @@
-//! Parameters that HTTP headers mirror: `x-mcp-header` (2026-07-28, Streamable HTTP §Custom Headers; HTM-04..06).
+//! Parameters that are repeated in HTTP headers: `x-mcp-header` (2026-07-28, basic/transports/streamable-http §Custom
+//! Headers; HTM-04..06).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,25 +8,25 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::document::SchemaDocument;
-use super::number;
+use crate::schema::document::SchemaDocument;
+use crate::schema::number;
 use crate::schema::types::TypeSet;
 
 const ANNOTATION: &str = "x-mcp-header";
 const BASE64_PREFIX: &str = "=?base64?";
 const BASE64_SUFFIX: &str = "?=";
 
-/// A parameter whose value goes into a header too.
+/// A parameter whose value is also sent in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderParam {
-    /// The chain of member names that leads to the value.
+    /// The member names down to the value.
     pub path: Vec<String>,
     /// The header's name: `Mcp-Param-Region`.
     pub header: String,
 }
 
 impl HeaderParam {
-    /// The header's value for these arguments; `None` where there must be no header.
+    /// The value of the header for these arguments; `None` if there must be no header.
     #[must_use]
     pub fn value(&self, arguments: &Map<String, Value>) -> Option<String> {
         let (first, rest) = self.path.split_first()?;
@@ -33,7 +34,7 @@ impl HeaderParam {
     }
 }
 
-/// Why a tool may not be used over HTTP: one of its annotations breaks a rule.
+/// Why a tool must not be used over HTTP: one of its annotations violates the specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidAnnotation {
     /// What is wrong and where, for a warning.
@@ -48,10 +49,10 @@ impl fmt::Display for InvalidAnnotation {
 
 impl std::error::Error for InvalidAnnotation {}
 
-/// The mirrored parameters of a tool, as the server lists it.
+/// The parameters of a tool that are sent in headers; `tool` is the tool as the server lists it.
 ///
 /// # Errors
-/// An annotation that breaks the rules of the specification: over HTTP the tool must be left out (HTM-06).
+/// An annotation that violates the specification: over HTTP the tool must be left out (HTM-06).
 pub fn collect_header_params(tool: &Value) -> Result<Vec<HeaderParam>, InvalidAnnotation> {
     let mut found = Vec::new();
     if let Some(schema) = tool.get("inputSchema") {
@@ -71,7 +72,7 @@ struct HeaderParamCollector<'a, 'w> {
 }
 
 impl<'a> HeaderParamCollector<'a, '_> {
-    /// Looks at one schema. `reachable`: from the root through `properties` alone.
+    /// Visits one schema. `reachable`: from the root through `properties` only.
     fn visit(&mut self, schema: &'a Value, path: &mut Vec<String>, reachable: bool) -> Result<(), InvalidAnnotation> {
         let members = match schema {
             Value::Object(members) => members,
@@ -80,18 +81,15 @@ impl<'a> HeaderParamCollector<'a, '_> {
         };
         if let Some(annotation) = members.get(ANNOTATION) {
             if !reachable || path.is_empty() {
-                return Err(invalid_annotation(
-                    path,
-                    "stands where no parameter can be reached through `properties` alone",
-                ));
+                return Err(invalid_annotation(path, "is not reachable from the root through `properties` only"));
             }
             self.add_annotation(schema, annotation, path)?;
         }
         for (keyword, value) in members {
             match keyword.as_str() {
-                // Literals: what looks like an annotation there is data.
+                // Values, not schemas.
                 "enum" | "const" | "default" | "examples" | "example" => {}
-                // Maps from names to schemas: their keys are no keywords.
+                // Maps from names to schemas: their keys are not keywords.
                 "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
                     for (name, part) in value.as_object().into_iter().flatten() {
                         path.push(name.clone());
@@ -114,13 +112,13 @@ impl<'a> HeaderParamCollector<'a, '_> {
             return Err(invalid_annotation(path, "is not a header name"));
         }
         if !self.seen_names.insert(name.to_ascii_lowercase()) {
-            return Err(invalid_annotation(path, &format!("names {name} a second time")));
+            return Err(invalid_annotation(path, &format!("uses the name {name} again")));
         }
         let kinds = self.document.types(schema);
         let mirrored = TypeSet::STRING.union(TypeSet::INTEGER).union(TypeSet::BOOLEAN);
-        // A nullable parameter is tolerated: null means that there is no header.
+        // A nullable parameter is accepted: no header is sent for null.
         if !mirrored.union(TypeSet::NULL).contains(kinds) || kinds.intersection(mirrored) == TypeSet::NONE {
-            return Err(invalid_annotation(path, "marks a parameter that is no string, integer or boolean"));
+            return Err(invalid_annotation(path, "is on a parameter that is not a string, integer or boolean"));
         }
         self.found.push(HeaderParam { path: path.to_vec(), header: format!("Mcp-Param-{name}") });
         Ok(())
@@ -128,7 +126,7 @@ impl<'a> HeaderParamCollector<'a, '_> {
 }
 
 fn invalid_annotation(path: &[String], reason: &str) -> InvalidAnnotation {
-    let place = if path.is_empty() { "the schema itself".to_owned() } else { path.join(".") };
+    let place = if path.is_empty() { "the root of the schema".to_owned() } else { path.join(".") };
     InvalidAnnotation { reason: format!("{ANNOTATION} at {place} {reason}") }
 }
 
@@ -137,20 +135,19 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The value of a parameter as a header carries it; `None` where there must be no header (null), or where the
-/// value is no primitive one.
+/// The value of a parameter in a header; `None` if there must be no header: for null, objects and arrays.
 #[must_use]
 pub fn header_value(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(encode_header_value(text)),
         Value::Bool(value) => Some(value.to_string()),
-        // Whole numbers in plain digits; any other number stays as it is in the body.
+        // Integers in plain digits; any other number as in the body.
         Value::Number(number) => Some(number::plain_integer(number).unwrap_or_else(|| number.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// A text as a header carries it: plain where that is safe, else in base64 between sentinels (HTM-05).
+/// A text in a header: as it is if that is safe, else in Base64 between sentinels (HTM-05).
 ///
 /// For `Mcp-Param-*` and `Mcp-Name`.
 #[must_use]
@@ -214,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn htm_06_every_rule_makes_the_tool_invalid() {
+    fn htm_06_every_violation_makes_the_tool_invalid() {
         let one = |annotation: Value, kind: &str| tool(json!({"p": {"type": kind, "x-mcp-header": annotation}}));
         for name in ["", " ", "My Region", "Region\r\nX: y", "Region\t1", "Région", "a:b", "a/b", "(a)", "\u{7f}"] {
             assert!(collect_header_params(&one(json!(name), "string")).is_err(), "{name:?}");
@@ -223,18 +220,18 @@ mod tests {
             assert!(collect_header_params(&one(name, "string")).is_err());
         }
         for kind in ["object", "array", "null", "number"] {
-            assert!(reason(&one(json!("A"), kind)).contains("no string, integer or boolean"), "{kind}");
+            assert!(reason(&one(json!("A"), kind)).contains("not a string, integer or boolean"), "{kind}");
         }
         for kind in ["string", "integer", "boolean"] {
             assert!(collect_header_params(&one(json!("A!#$%&'*+-.^_`|~9"), kind)).is_ok(), "{kind}");
         }
-        assert!(reason(&tool(json!({"p": {"x-mcp-header": "A"}}))).contains("no string"));
+        assert!(reason(&tool(json!({"p": {"x-mcp-header": "A"}}))).contains("not a string"));
         let twice = json!({"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}});
-        assert_eq!(reason(&tool(twice)), "x-mcp-header at b names a a second time");
+        assert_eq!(reason(&tool(twice)), "x-mcp-header at b uses the name a again");
     }
 
     #[test]
-    fn htm_06_only_properties_lead_to_an_annotation() {
+    fn htm_06_annotations_elsewhere_make_the_tool_invalid() {
         let mark = json!({"type": "string", "x-mcp-header": "A"});
         for properties in [
             json!({"p": {"type": "array", "items": mark}}),
@@ -247,7 +244,7 @@ mod tests {
             json!({"p": {"not": mark}}),
             json!({"p": {"unknownKeyword": [{"deep": mark}]}}),
         ] {
-            assert!(reason(&tool(properties)).contains("`properties` alone"));
+            assert!(reason(&tool(properties)).contains("`properties` only"));
         }
         let defined = json!({"inputSchema": {"properties": {"p": {"$ref": "#/$defs/m"}}, "$defs": {"m": mark}}});
         assert!(collect_header_params(&defined).is_err());

@@ -1,4 +1,4 @@
-//! Numbers as text: JSON's grammar, whole numbers, exact comparison. Big numbers keep every digit.
+//! Numbers as text: the grammar of JSON, integers, exact comparison. Large numbers keep all digits.
 
 use std::cmp::Ordering;
 
@@ -7,22 +7,22 @@ use serde_json::Number;
 /// The longest decimal expansion that is compared digit by digit.
 const MAX_DIGITS: i64 = 10_000;
 
-/// A JSON number with the digits that were typed; `None` where the text is not a JSON number (RFC 8259 §6).
+/// A JSON number with the digits that were typed; `None` if the text is not a JSON number (RFC 8259 §6).
 ///
-/// Human forms (`+5`, `.5`, `0x10`, `1_000`, `007`) are none. Every digit is kept; only an exponent gets its
-/// sign (`1E5` becomes `1e+5`, the same number).
+/// Other notations (`+5`, `.5`, `0x10`, `1_000`, `007`) are rejected. All digits are kept; only an exponent gets a sign
+/// (`1E5` becomes `1e+5`, the same number).
 #[must_use]
 pub fn parse_json_number(text: &str) -> Option<Number> {
     text.parse().ok()
 }
 
-/// Whether the number is whole, as JSON Schema means it: `5`, `5.0` and `1e3` are.
+/// Whether the number is an integer as defined by JSON Schema: `5`, `5.0` and `1e3` are.
 #[must_use]
 pub fn is_integer(number: &Number) -> bool {
     number.is_i64() || number.is_u64() || Decimal::parse(number.as_str()).is_some_and(|decimal| decimal.exponent >= 0)
 }
 
-/// Exact comparison; `None` where a number is too long to be compared.
+/// Exact comparison; `None` if a number is too long to be compared.
 #[must_use]
 pub fn compare(left: &Number, right: &Number) -> Option<Ordering> {
     if let (Some(left), Some(right)) = (left.as_i64(), right.as_i64()) {
@@ -45,7 +45,7 @@ impl Decimal {
             None => (false, text),
         };
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-            // An exponent beyond i64 cannot be told from infinity or zero.
+            // An exponent beyond i64 is as good as infinity or zero.
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
             None => (unsigned, 0),
         };
@@ -61,7 +61,7 @@ impl Decimal {
         Some(Decimal { negative, digits: digits.to_owned(), exponent })
     }
 
-    /// Where the first digit stands: the number of digits before the decimal point.
+    /// The number of digits before the decimal point.
     fn magnitude(&self) -> Option<i64> {
         self.exponent.checked_add(i64::try_from(self.digits.len()).ok()?)
     }
@@ -77,7 +77,7 @@ impl Decimal {
             return Some(signs);
         }
         let sizes = match self.magnitude()?.cmp(&other.magnitude()?) {
-            // The same first place: without trailing zeros, digit strings compare as fractions do.
+            // With the same magnitude and no trailing zeros, digits compare like fractions.
             Ordering::Equal => self.digits.cmp(&other.digits),
             unequal => unequal,
         };
@@ -85,7 +85,7 @@ impl Decimal {
     }
 }
 
-/// A whole number in plain decimal digits (`1e3` is `1000`); `None` where it is not whole or too long.
+/// An integer in plain decimal digits (`1e3` is `1000`); `None` if it is not an integer or too long.
 #[must_use]
 pub fn plain_integer(number: &Number) -> Option<String> {
     if number.is_i64() || number.is_u64() {

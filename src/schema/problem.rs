@@ -1,4 +1,4 @@
-//! What is wrong with one argument, and all of it as one failure.
+//! What is wrong with an argument, and all problems of one call as one failure.
 
 use std::fmt;
 
@@ -8,30 +8,40 @@ use crate::error::{ErrorKind, Failure};
 use crate::schema::types::TypeSet;
 use crate::util::suggest::did_you_mean;
 
-/// The longest value that a problem repeats, in characters.
+/// The most problems that are reported for one value.
+pub(super) const MAX_PROBLEMS: usize = 100;
+/// The longest value that a problem shows, in characters.
 const MAX_VALUE_CHARS: usize = 60;
 /// The most allowed values that a problem lists.
 const MAX_LISTED_CHOICES: usize = 20;
 
-/// One mistake in the arguments.
+/// What is wrong with one value: an argument, a field of a form, a part of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentProblem {
     /// Where: the member names down to the value, array positions as digits. Empty: the whole object.
     pub path: Vec<String>,
     /// What is wrong, without the value.
     pub message: String,
-    /// The value as it was given, shortened. Left out where it may be a secret (it came from a file).
+    /// The value, shortened. `None` if it must not be shown: it may be a secret, or came from a file.
     pub got: Option<String>,
     /// What to type instead.
     pub suggestion: Option<String>,
-    /// The types that would have fitted, where the type is what is wrong.
-    pub expected: Option<TypeSet>,
-    /// Whether the value is none of those that are listed.
-    pub is_outside_enum: bool,
+    /// What kind of problem it is.
+    kind: ProblemKind,
 }
 
-/// The message of a problem with a required argument that was not given.
-pub(crate) const MISSING_MESSAGE: &str = "required, but not given";
+/// The kinds of problems that decide which alternative of an `anyOf` or `oneOf` was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProblemKind {
+    /// A required value is missing.
+    Missing,
+    /// The value has none of these types.
+    WrongType(TypeSet),
+    /// The value is not one of the listed values.
+    NotInEnum,
+    /// Any other problem.
+    Other,
+}
 
 impl ArgumentProblem {
     /// A problem with the value at `path`.
@@ -41,8 +51,7 @@ impl ArgumentProblem {
             message: message.into(),
             got: None,
             suggestion: None,
-            expected: None,
-            is_outside_enum: false,
+            kind: ProblemKind::Other,
         }
     }
 
@@ -53,12 +62,11 @@ impl ArgumentProblem {
 
     /// A value of the wrong type.
     pub fn wrong_type(path: &[String], expected: TypeSet, value: &Value) -> Self {
-        let mut problem = ArgumentProblem::new(path, format!("expected {expected}")).with_value(value);
-        problem.expected = Some(expected);
-        problem
+        let problem = ArgumentProblem::new(path, format!("expected {expected}")).with_value(value);
+        ArgumentProblem { kind: ProblemKind::WrongType(expected), ..problem }
     }
 
-    /// A value that is none of the allowed ones.
+    /// A value that is not one of the allowed ones.
     pub fn not_in_enum(path: &[String], allowed: &[Value], value: &Value) -> Self {
         let listed: Vec<String> = allowed.iter().take(MAX_LISTED_CHOICES).map(Value::to_string).collect();
         let more = if allowed.len() > MAX_LISTED_CHOICES { ", …" } else { "" };
@@ -68,81 +76,116 @@ impl ArgumentProblem {
         };
         let near = value.as_str().and_then(|word| did_you_mean(word, allowed.iter().filter_map(Value::as_str)));
         ArgumentProblem {
-            is_outside_enum: true,
+            kind: ProblemKind::NotInEnum,
             ..ArgumentProblem::new(path, message).with_value(value).with_suggestion(near)
         }
     }
 
-    /// A text that a pattern does not find.
+    /// A string that does not match a pattern.
     pub(super) fn pattern_mismatch(path: &[String], pattern: &str) -> Self {
         ArgumentProblem::new(path, format!("must match the pattern {pattern}"))
     }
 
-    /// A required member that is not there. `path` leads to the member.
-    pub fn missing(path: &[String]) -> Self {
-        ArgumentProblem::new(path, MISSING_MESSAGE)
+    /// A string, array or object with fewer than `limit` parts.
+    pub(super) fn too_few(path: &[String], limit: u64, unit: CountUnit) -> Self {
+        ArgumentProblem::new(path, format!("must have at least {limit} {}", unit.name(limit)))
     }
 
-    /// A member that the schema does not know. `path` leads to the member; `known` are the names it knows.
+    /// A string, array or object with more than `limit` parts.
+    pub(super) fn too_many(path: &[String], limit: u64, unit: CountUnit) -> Self {
+        ArgumentProblem::new(path, format!("must have at most {limit} {}", unit.name(limit)))
+    }
+
+    /// An array with duplicate items.
+    pub(super) fn duplicate_items(path: &[String]) -> Self {
+        ArgumentProblem::new(path, "has duplicate items")
+    }
+
+    /// A value where the schema allows none.
+    pub(super) fn not_allowed(path: &[String]) -> Self {
+        ArgumentProblem::new(path, "no value is allowed here")
+    }
+
+    /// A value that matches the schema under `not`.
+    pub(super) fn excluded(path: &[String], value: &Value) -> Self {
+        ArgumentProblem::new(path, "this value is not allowed").with_value(value)
+    }
+
+    /// A value that matches several branches of a `oneOf`.
+    pub(super) fn several_branches_match(path: &[String], value: &Value) -> Self {
+        ArgumentProblem::new(path, "matches more than one of the alternatives, only one is allowed").with_value(value)
+    }
+
+    /// A required member that is missing. `path` is that of the member.
+    pub fn missing(path: &[String]) -> Self {
+        ArgumentProblem { kind: ProblemKind::Missing, ..ArgumentProblem::new(path, "required value is missing") }
+    }
+
+    /// A member that the schema does not declare. `path` is that of the member; `known` are the declared names.
     pub fn unknown_parameter<'a>(path: &[String], known: impl IntoIterator<Item = &'a str>) -> Self {
         let word = path.last().map_or("", String::as_str);
         ArgumentProblem::new(path, "no such parameter").with_suggestion(did_you_mean(word, known))
     }
 
-    /// One problem, or several, for a value that fits no branch of an `anyOf` or `oneOf`.
+    /// The problems of a value that matches no branch of an `anyOf` or `oneOf`: those of the branch that was probably
+    /// meant, else one problem for the whole.
     pub(super) fn no_branch_matches(
         path: &[String],
         value: &Value,
         branches: Vec<Vec<ArgumentProblem>>,
     ) -> Vec<ArgumentProblem> {
-        let mistyped = |problem: &ArgumentProblem| if problem.path == path { problem.expected } else { None };
-        let expected = branches.iter().flatten().filter_map(mistyped).fold(TypeSet::NONE, TypeSet::union);
-        let mut fitting: Vec<Vec<ArgumentProblem>> =
-            branches.into_iter().filter(|branch| branch.iter().all(|problem| mistyped(problem).is_none())).collect();
-        match fitting.len() {
+        let expected_type = |problem: &ArgumentProblem| match problem.kind {
+            ProblemKind::WrongType(expected) if problem.path == path => Some(expected),
+            _ => None,
+        };
+        let expected = branches.iter().flatten().filter_map(expected_type).fold(TypeSet::NONE, TypeSet::union);
+        let mut candidates: Vec<Vec<ArgumentProblem>> =
+            branches.into_iter().filter(|branch| branch.iter().all(|one| expected_type(one).is_none())).collect();
+        match candidates.len() {
             0 => return vec![ArgumentProblem::wrong_type(path, expected, value)],
-            1 => return fitting.remove(0),
+            1 => return candidates.remove(0),
             _ => {}
         }
-        if fitting.iter().flatten().all(|problem| problem.message == MISSING_MESSAGE) {
+        if candidates.iter().flatten().all(|problem| problem.kind == ProblemKind::Missing) {
             let names = |branch: &Vec<ArgumentProblem>| {
                 branch.iter().map(ArgumentProblem::dotted_name).collect::<Vec<_>>().join(" and ")
             };
-            let choices: Vec<String> = fitting.iter().map(names).collect();
+            let choices: Vec<String> = candidates.iter().map(names).collect();
             return vec![ArgumentProblem::new(path, format!("one of these is required: {}", choices.join(", or ")))];
         }
-        // A member of listed values tells which form is meant.
-        let told_apart = |branch: &Vec<ArgumentProblem>| {
-            branch.iter().any(|problem| problem.is_outside_enum && problem.path.len() == path.len() + 1)
+        // A member with listed values (`kind: "a"`) shows which branch was not meant.
+        let is_excluded = |branch: &Vec<ArgumentProblem>| {
+            branch.iter().any(|one| one.kind == ProblemKind::NotInEnum && one.path.len() == path.len() + 1)
         };
-        if fitting.iter().filter(|branch| !told_apart(branch)).count() == 1 {
-            fitting.retain(|branch| !told_apart(branch));
-            return fitting.remove(0);
+        if candidates.iter().filter(|branch| !is_excluded(branch)).count() == 1 {
+            candidates.retain(|branch| !is_excluded(branch));
+            return candidates.remove(0);
         }
-        let nearest = fitting.into_iter().min_by_key(|branch| (told_apart(branch), branch.len())).unwrap_or_default();
-        // Without values: this text outlives what knows which of them are secret.
+        let closest =
+            candidates.into_iter().min_by_key(|branch| (is_excluded(branch), branch.len())).unwrap_or_default();
+        // Without values: once this is text, secret values can no longer be removed from it.
         let shown = |problem: ArgumentProblem| ArgumentProblem { got: None, suggestion: None, ..problem }.to_string();
-        let nearest: Vec<String> = nearest.into_iter().map(shown).collect();
-        let nearest =
-            (value.is_object() && !nearest.is_empty()).then(|| format!("for the nearest one, {}", nearest.join("; ")));
-        vec![ArgumentProblem::new(path, "fits none of the allowed forms").with_value(value).with_suggestion(nearest)]
+        let closest: Vec<String> = closest.into_iter().map(shown).collect();
+        let closest =
+            (value.is_object() && !closest.is_empty()).then(|| format!("for the closest one: {}", closest.join("; ")));
+        vec![ArgumentProblem::new(path, "matches none of the alternatives").with_value(value).with_suggestion(closest)]
     }
 
-    /// Repeats the value.
+    /// Shows the value.
     #[must_use]
     pub fn with_value(mut self, value: &Value) -> Self {
         self.got = Some(display_value(value));
         self
     }
 
-    /// Repeats a word as it was typed.
+    /// Shows a word as it was typed.
     #[must_use]
     pub fn with_text(mut self, text: &str) -> Self {
         self.got = Some(format!("'{}'", truncated(text)));
         self
     }
 
-    /// Says what to type instead.
+    /// Adds what to type instead.
     #[must_use]
     pub fn with_suggestion(mut self, suggestion: Option<String>) -> Self {
         self.suggestion = suggestion;
@@ -153,6 +196,27 @@ impl ArgumentProblem {
     #[must_use]
     pub fn dotted_name(&self) -> String {
         self.path.join(".")
+    }
+}
+
+/// What a limit of length counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CountUnit {
+    Characters,
+    Items,
+    Members,
+}
+
+impl CountUnit {
+    fn name(self, count: u64) -> &'static str {
+        match (self, count) {
+            (CountUnit::Characters, 1) => "character",
+            (CountUnit::Characters, _) => "characters",
+            (CountUnit::Items, 1) => "item",
+            (CountUnit::Items, _) => "items",
+            (CountUnit::Members, 1) => "member",
+            (CountUnit::Members, _) => "members",
+        }
     }
 }
 
@@ -189,17 +253,11 @@ fn truncated(text: &str) -> String {
     text.chars().take(MAX_VALUE_CHARS - 1).chain(['…']).collect()
 }
 
-/// All mistakes in the arguments of one call as one usage error, a cause for each.
+/// All problems with the arguments of one call as one usage error, each problem a cause.
 ///
-/// `look` is the command that shows the tool, and the hint.
+/// `show_command` is the command that shows the tool; it becomes the hint.
 #[must_use]
-pub fn invalid_arguments_failure(look: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
-    let what = match problems.len() {
-        0 | 1 => format!("{tool}: an argument does not fit the tool"),
-        many => format!("{tool}: {many} arguments do not fit the tool"),
-    };
-    let failure = problems
-        .iter()
-        .fold(Failure::new(ErrorKind::Usage, what), |failure, problem| failure.cause(problem.to_string()));
-    failure.hint(look)
+pub fn invalid_arguments_failure(show_command: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
+    let failure = Failure::new(ErrorKind::Usage, format!("{tool}: invalid arguments"));
+    problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string())).hint(show_command)
 }

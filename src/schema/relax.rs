@@ -1,31 +1,34 @@
-//! A schema with bad spots, made one that judges all the rest.
+//! Removes the keywords of a schema that cannot be used, so that everything else is still checked.
 //!
-//! What cannot be judged (a reference to elsewhere, an expression that is none) is taken for fulfilled, and so
-//! is whatever would turn that into a refusal: a `not` around it, a `oneOf` that may fit twice because of it.
+//! A keyword that cannot be used (an external reference, an invalid regular expression) accepts every value. Keywords
+//! around it that could reject a value because of that are relaxed too: a `not` around it, or a `oneOf` that now
+//! matches twice.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::dialect::{Dialect, SchemaError, Subschemas, subschemas};
-use super::document::SchemaDocument;
+use crate::schema::dialect::Dialect;
+use crate::schema::document::SchemaDocument;
+use crate::schema::error::{SchemaError, UnusableKeyword};
+use crate::schema::subschemas::{Subschemas, subschemas};
 
-/// Part of the arguments that a schema could not judge, and why.
+/// Arguments that were not fully checked, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UncheckedArguments {
-    /// How far it reaches.
+    /// Which arguments.
     pub extent: UncheckedExtent,
     /// What is wrong with the schema.
     pub reason: SchemaError,
 }
 
-/// How much of the arguments is in doubt.
+/// Which arguments were not fully checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UncheckedExtent {
-    /// Nothing was judged at all.
+    /// All of them: nothing was checked.
     All,
-    /// More than single parameters.
+    /// Some, but not only those of certain parameters.
     Partial,
     /// These parameters, or parts of them.
     Parameters(Vec<String>),
@@ -34,103 +37,46 @@ pub enum UncheckedExtent {
 impl fmt::Display for UncheckedArguments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.extent {
-            UncheckedExtent::All => f.write_str("the arguments are sent unchecked")?,
-            UncheckedExtent::Partial => f.write_str("not all of the arguments are checked")?,
+            UncheckedExtent::All => f.write_str("the arguments are not checked")?,
+            UncheckedExtent::Partial => f.write_str("the arguments are not fully checked")?,
             UncheckedExtent::Parameters(names) => match names.as_slice() {
-                [name] => write!(f, "'{name}' is sent without a full check")?,
-                names => write!(f, "'{}' are sent without a full check", names.join("', '"))?,
+                [name] => write!(f, "'{name}' is not fully checked")?,
+                names => write!(f, "'{}' are not fully checked", names.join("', '"))?,
             },
         }
         write!(f, ": {}", self.reason)
     }
 }
 
-/// A spot that cannot be judged: where its keyword stands in the schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unjudgeable {
-    /// Names and positions down from the schema's root.
-    pub path: Vec<String>,
-    /// What is wrong there.
-    pub reason: SchemaError,
-}
-
-/// The schema without these spots, and how far each reached; `None` where one of them is not to be found.
-pub(super) fn relax(
-    schema: &Value,
-    dialect: Dialect,
-    spots: &[Unjudgeable],
-) -> Option<(Value, Vec<UncheckedArguments>)> {
-    let mut graph =
-        SubschemaGraph { document: SchemaDocument::with_dialect(schema, dialect), dependents: HashMap::new() };
+/// The schema without these keywords, and which arguments that leaves unchecked; `None` if a keyword is not found.
+pub(super) fn relax(schema: &Value, keywords: &[UnusableKeyword]) -> Option<(Value, Vec<UncheckedArguments>)> {
+    let document = SchemaDocument::new(schema);
+    let mut graph = SubschemaGraph { document, dependents: HashMap::new() };
     graph.add_schema(schema);
-    let mut mender = SchemaRelaxer { dialect, removed_keywords: HashMap::new(), weakened: HashSet::new() };
-    let mut doubts: Vec<UncheckedArguments> = Vec::new();
-    for spot in spots {
-        let (owner, keyword) = owning_subschema(schema, &spot.path)?;
-        mender.removed_keywords.entry(address(owner)).or_default().push(keyword);
-        let reached = graph.dependents_of(owner);
-        let doubt = UncheckedArguments {
-            extent: unchecked_extent(schema, &reached, address(owner)),
-            reason: spot.reason.clone(),
+    let mut relaxer =
+        SchemaRelaxer { dialect: document.dialect(), removed_keywords: HashMap::new(), weakened: HashSet::new() };
+    let mut unchecked: Vec<UncheckedArguments> = Vec::new();
+    for unusable in keywords {
+        let (owner, keyword) = owning_subschema(schema, &unusable.path)?;
+        relaxer.removed_keywords.entry(address(owner)).or_default().push(keyword);
+        let dependents = graph.dependents_of(owner);
+        let part = UncheckedArguments {
+            extent: unchecked_extent(schema, &dependents, address(owner)),
+            reason: unusable.reason.clone(),
         };
-        mender.weakened.extend(reached);
-        if !doubts.contains(&doubt) && doubt.extent != UncheckedExtent::Parameters(Vec::new()) {
-            doubts.push(doubt);
+        relaxer.weakened.extend(dependents);
+        if !unchecked.contains(&part) && part.extent != UncheckedExtent::Parameters(Vec::new()) {
+            unchecked.push(part);
         }
     }
-    Some((mender.relax_schema(schema), doubts))
-}
-
-/// Where in the schema a value stands that was met on a walk through it.
-pub(super) fn find_path(schema: &Value, sought: *const Value) -> Option<Vec<String>> {
-    find_paths(schema, &|value, _| std::ptr::eq(value, sought)).into_iter().next()
-}
-
-/// The references that an error speaks of; the full validator does not say where they stand.
-pub(super) fn find_references(schema: &Value, error: &SchemaError) -> Vec<Unjudgeable> {
-    let spoken_of = |value: &Value, keyword: &str| {
-        let Some(reference) = value.as_str().filter(|_| keyword == "$ref" || keyword == "$dynamicRef") else {
-            return false;
-        };
-        match error {
-            SchemaError::ExternalRef(_) => !reference.starts_with('#'),
-            SchemaError::DanglingRef(sought) => reference.ends_with(sought.trim_start_matches('#')),
-            _ => false,
-        }
-    };
-    let paths = find_paths(schema, &spoken_of);
-    paths.into_iter().map(|path| Unjudgeable { path, reason: error.clone() }).collect()
-}
-
-/// The ways to all values that are sought, by value and the name it stands under.
-fn find_paths(schema: &Value, sought: &dyn Fn(&Value, &str) -> bool) -> Vec<Vec<String>> {
-    fn visit(
-        value: &Value,
-        path: &mut Vec<String>,
-        sought: &dyn Fn(&Value, &str) -> bool,
-        found: &mut Vec<Vec<String>>,
-    ) {
-        if sought(value, path.last().map_or("", String::as_str)) {
-            found.push(path.clone());
-        }
-        let members = value.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value));
-        let items = value.as_array().into_iter().flatten().enumerate().map(|(at, value)| (at.to_string(), value));
-        for (step, value) in members.chain(items) {
-            path.push(step);
-            visit(value, path, sought, found);
-            path.pop();
-        }
-    }
-    let mut found = Vec::new();
-    visit(schema, &mut Vec::new(), sought, &mut found);
-    found
+    Some((relaxer.relax_schema(schema), unchecked))
 }
 
 fn address(value: &Value) -> *const Value {
     std::ptr::from_ref(value)
 }
 
-/// The innermost subschema that a path leads through, and its keyword there; no keyword: the subschema itself.
+/// The innermost subschema on a path, and the keyword in it; without a keyword, the path is that of the subschema.
 fn owning_subschema<'a>(schema: &'a Value, path: &[String]) -> Option<(&'a Value, Option<String>)> {
     let (mut owner, mut at) = (schema, 0);
     while let Some(keyword) = path.get(at) {
@@ -146,7 +92,7 @@ fn owning_subschema<'a>(schema: &'a Value, path: &[String]) -> Option<(&'a Value
             Subschemas::Named(schemas) => path.get(at + 1).and_then(|step| schemas.get(step)).map(|schema| (schema, 2)),
         };
         match deeper {
-            // The name of a member there is an expression: what is wrong may be that.
+            // Member names of patternProperties are regular expressions: the name may be what is wrong.
             Some((_, steps)) if keyword == "patternProperties" && path.len() == at + steps => {
                 return Some((owner, Some(keyword.clone())));
             }
@@ -160,20 +106,20 @@ fn owning_subschema<'a>(schema: &'a Value, path: &[String]) -> Option<(&'a Value
     Some((owner, None))
 }
 
-/// How far a spot reaches: the parameters whose schemas use it.
-fn unchecked_extent(root: &Value, reached: &HashSet<*const Value>, owner: *const Value) -> UncheckedExtent {
-    if !reached.contains(&address(root)) {
-        // Nothing that applies uses it.
+/// Which arguments a removed keyword leaves unchecked: the parameters whose schemas depend on its owner.
+fn unchecked_extent(root: &Value, dependents: &HashSet<*const Value>, owner: *const Value) -> UncheckedExtent {
+    if !dependents.contains(&address(root)) {
+        // It is in an unused definition.
         return UncheckedExtent::Parameters(Vec::new());
     }
     let mut names = Vec::new();
     for (keyword, value) in root.as_object().into_iter().flatten() {
-        let uses = || subschemas(keyword, value).iter().any(|schema| reached.contains(&address(schema)));
+        let uses = || subschemas(keyword, value).iter().any(|schema| dependents.contains(&address(schema)));
         match keyword.as_str() {
             "properties" => {
                 let members = value.as_object().into_iter().flatten();
                 names.extend(
-                    members.filter(|(_, schema)| reached.contains(&address(schema))).map(|(name, _)| name.clone()),
+                    members.filter(|(_, schema)| dependents.contains(&address(schema))).map(|(name, _)| name.clone()),
                 );
             }
             "$defs" | "definitions" => {}
@@ -185,15 +131,15 @@ fn unchecked_extent(root: &Value, reached: &HashSet<*const Value>, owner: *const
     if std::ptr::eq(root, owner) { UncheckedExtent::Partial } else { UncheckedExtent::Parameters(names) }
 }
 
-/// Which subschemas apply others.
+/// Which subschemas apply which others.
 struct SubschemaGraph<'a> {
     document: SchemaDocument<'a>,
-    /// By address: those that apply it.
+    /// By address of a subschema: the subschemas that apply it.
     dependents: HashMap<*const Value, Vec<*const Value>>,
 }
 
 impl<'a> SubschemaGraph<'a> {
-    /// The survey has bounded the schema's size and depth.
+    /// Recursion is safe: the survey has limited the size and depth of the schema.
     fn add_schema(&mut self, schema: &'a Value) {
         if let Some(target) = self.document.ref_target(schema) {
             self.dependents.entry(address(target)).or_default().push(address(schema));
@@ -208,7 +154,7 @@ impl<'a> SubschemaGraph<'a> {
         }
     }
 
-    /// The subschema and all that depend on it.
+    /// The subschema and all that depend on it, by address.
     fn dependents_of(&self, from: &Value) -> HashSet<*const Value> {
         let mut reached = HashSet::from([address(from)]);
         let mut waiting = vec![address(from)];
@@ -225,9 +171,9 @@ impl<'a> SubschemaGraph<'a> {
 
 struct SchemaRelaxer {
     dialect: Dialect,
-    /// By the address of a subschema: the keywords that go; `None` is all of it.
+    /// By address of a subschema: the keywords to remove; `None` stands for the whole subschema.
     removed_keywords: HashMap<*const Value, Vec<Option<String>>>,
-    /// All subschemas that are weaker than they were.
+    /// The subschemas that accept more than before.
     weakened: HashSet<*const Value>,
 }
 
@@ -239,7 +185,7 @@ impl SchemaRelaxer {
         }
         let Some(members) = schema.as_object() else { return schema.clone() };
         let gone = |keyword: &str| removed.iter().flatten().any(|removed| removed == keyword);
-        // Where a reference stands alone, what it hid must not come to light.
+        // Keywords that the reference made ineffective must not take effect without it.
         let bare = gone("$ref") && self.dialect.ref_ignores_siblings();
         let open = gone("properties") || gone("patternProperties");
         let mut kept = Map::new();

@@ -1,34 +1,33 @@
-//! Invented values: whatever a schema asks for, in its simplest form.
+//! Sample values: the simplest value that a schema accepts.
 
 use std::cell::Cell;
 
 use serde_json::{Map, Number, Value};
 
-use super::describe::allowed_values;
-use super::document::{Property, SchemaDocument, spend_step};
-use super::number;
 use crate::schema::defaults::{required_without_default, value_with_defaults};
+use crate::schema::document::{Property, SchemaDocument, allowed_values, spend_step};
 use crate::schema::fast_validator::quick_accepts;
+use crate::schema::number;
 use crate::schema::types::TypeSet;
 
-/// How deep an invented value goes.
+/// The deepest nesting of a sample value.
 const MAX_DEPTH: usize = 6;
-/// The most items and members that are invented.
+/// The most items and members that are made up.
 const MAX_ELEMENTS: usize = 5;
-/// Names of members that no schema names.
+/// Names for members that the schema does not name.
 const PLACEHOLDER_NAMES: [&str; MAX_ELEMENTS] = ["name", "name2", "name3", "name4", "name5"];
-/// How many values are tried for an item that differs from the others.
+/// How many values are tried to find an item that differs from the others.
 const MAX_VARIANTS: usize = 60;
-/// The most decimals of a number between bounds.
+/// The most decimal places of a number between bounds.
 const MAX_DECIMALS: usize = 6;
 
-/// A value that fits, as far as one can tell.
+/// A value that the schema accepts, as far as a quick check can tell.
 pub(super) fn sample_value<'a>(document: SchemaDocument<'a>, schema: &'a Value, steps: &Cell<usize>) -> Value {
     SampleGenerator { document, steps_left: steps }.sample(schema, MAX_DEPTH)
 }
 
-/// The members that an object needs by its schema, and by one branch of a choice in it, but for those whose default
-/// stands in for them.
+/// The required members of an object by its schema and one branch of a choice in it, without those that have a
+/// default.
 pub(super) fn sample_member_names<'a>(
     document: SchemaDocument<'a>,
     schema: &'a Value,
@@ -43,7 +42,7 @@ pub(super) fn sample_member_names<'a>(
     for name in branch.map(|branch| required_without_default(document, branch)).unwrap_or_default() {
         add(&mut names, name);
     }
-    // What one member asks for beside it.
+    // Members that are required if others are present.
     let mut at = 0;
     while let Some(name) = names.get(at).copied() {
         at += 1;
@@ -76,7 +75,7 @@ fn count_keyword(schema: &Value, keyword: &str) -> Option<usize> {
 
 struct SampleGenerator<'a, 's> {
     document: SchemaDocument<'a>,
-    /// How many values may still be invented.
+    /// How many values may still be made up.
     steps_left: &'s Cell<usize>,
 }
 
@@ -85,7 +84,7 @@ impl<'a> SampleGenerator<'a, '_> {
         self.accepts_with_defaults(schema, value) == Some(true)
     }
 
-    /// Whether a call takes the value, which is filled in first.
+    /// Whether the schema accepts the value after its defaults are filled in.
     fn accepts_with_defaults(&self, schema: &'a Value, value: &Value) -> Option<bool> {
         if value.is_object() || value.is_array() {
             return quick_accepts(self.document, schema, &value_with_defaults(self.document, schema, value.clone()));
@@ -119,7 +118,7 @@ impl<'a> SampleGenerator<'a, '_> {
             }
         }
         let value = self.sample_of_type(schema, depth);
-        // Where a schema holds itself, that is how it ends.
+        // This is how a schema that contains itself ends.
         if self.accepts_with_defaults(schema, &value) == Some(false) && self.accepts(schema, &Value::Null) {
             return Value::Null;
         }
@@ -267,7 +266,7 @@ fn sample_text(schema: &Value) -> String {
     sample.chars().chain(std::iter::repeat('x')).take(sample.len().max(least).min(most)).collect()
 }
 
-/// A whole number within the limits, where there is one near them.
+/// An integer within the limits, if there is one near them.
 fn sample_integer(schema: &Value) -> Number {
     let bound = |keyword: &str| schema.get(keyword).and_then(Value::as_f64).filter(|bound| bound.abs() < 1e15);
     #[allow(clippy::cast_possible_truncation, reason = "bounds beyond 1e15 are left out above")]

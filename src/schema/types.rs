@@ -4,20 +4,20 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::number;
+use crate::schema::number;
 
-/// A set of JSON Schema types. [`TypeSet::NUMBER`] holds the integers too, as in the specification.
+/// A set of JSON Schema types. [`TypeSet::NUMBER`] includes the integers, as in the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TypeSet(u8);
 
 impl TypeSet {
     /// Strings.
     pub const STRING: TypeSet = TypeSet(1);
-    /// Whole numbers.
+    /// Integers.
     pub const INTEGER: TypeSet = TypeSet(2);
-    /// Numbers that are not whole.
+    /// Numbers that are not integers.
     const NON_INTEGER: TypeSet = TypeSet(4);
-    /// Numbers, whole ones too.
+    /// All numbers.
     pub const NUMBER: TypeSet = TypeSet(2 | 4);
     /// `true` and `false`.
     pub const BOOLEAN: TypeSet = TypeSet(8);
@@ -27,9 +27,9 @@ impl TypeSet {
     pub const ARRAY: TypeSet = TypeSet(32);
     /// Objects.
     pub const OBJECT: TypeSet = TypeSet(64);
-    /// Every type: nothing is known.
+    /// Every type.
     pub const ALL: TypeSet = TypeSet(127);
-    /// No type: nothing fits.
+    /// No type.
     pub const NONE: TypeSet = TypeSet(0);
 
     /// The type of that name.
@@ -47,7 +47,7 @@ impl TypeSet {
         })
     }
 
-    /// The value of a `type` keyword; `None` where it is no valid one.
+    /// The types in the value of a `type` keyword; `None` if it is invalid.
     #[must_use]
     pub fn from_keyword(value: &Value) -> Option<TypeSet> {
         match value {
@@ -73,13 +73,13 @@ impl TypeSet {
         }
     }
 
-    /// Both sets.
+    /// The types that are in either set.
     #[must_use]
     pub fn union(self, other: TypeSet) -> TypeSet {
         TypeSet(self.0 | other.0)
     }
 
-    /// What both sets hold.
+    /// The types that are in both sets.
     #[must_use]
     pub fn intersection(self, other: TypeSet) -> TypeSet {
         TypeSet(self.0 & other.0)
@@ -91,7 +91,7 @@ impl TypeSet {
         self.0 & other.0 == other.0
     }
 
-    /// The names, the widest ones only.
+    /// The names of the types; `integer` is omitted if `number` is included.
     #[must_use]
     pub fn names(self) -> Vec<&'static str> {
         [

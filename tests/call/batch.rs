@@ -170,8 +170,8 @@ fn a_bad_line_is_an_answer_and_not_the_end() {
     assert_eq!(lines[4]["error"]["hint"], "did you mean arguments?");
     assert_eq!(
         lines[6]["error"],
-        json!({"class": "usage", "code": 2, "message": "echo: 2 arguments do not fit the tool",
-            "causes": ["txt: no such parameter; did you mean text?", "text: required, but not given"],
+        json!({"class": "usage", "code": 2, "message": "echo: invalid arguments",
+            "causes": ["txt: no such parameter; did you mean text?", "text: required value is missing"],
             "hint": "mcpipe list demo echo", "server": "demo", "rpc": null})
     );
     let hint = lines[7]["error"]["hint"].as_str().unwrap();
@@ -377,7 +377,7 @@ fn a_dry_run_prints_the_requests_and_calls_nothing() {
             "params": {"name": "echo", "arguments": {"text": text}}})
     };
     assert_eq!((&lines[0], &lines[2]), (&request(1, "a"), &request(3, "b")));
-    assert_eq!(lines[1]["error"]["causes"], json!(["text: required, but not given"]));
+    assert_eq!(lines[1]["error"]["causes"], json!(["text: required value is missing"]));
     assert!(!server.single_process().methods().contains(&"tools/call".to_owned()));
 }
 

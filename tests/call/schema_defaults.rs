@@ -114,14 +114,14 @@ fn what_has_no_usable_default_is_still_asked_for() {
     let server = server();
     let hint = format!("mcpipe list {} do", server.target());
     let run = call(&server, &["do"]);
-    run.exits(2).prints("").stderr_contains("text: required, but not given");
+    run.exits(2).prints("").stderr_contains("text: required value is missing");
     assert!(!run.stderr().contains("scale"), "{}", run.stderr());
     assert!(run.stderr().contains("mcpipe list"), "{hint}: {}", run.stderr());
     call(&server, &["do", "text=a", "scale=x"]).exits(2).prints("").stderr_contains("scale: expected one of");
     call(&server, &["do", "text=a", "clip.unit=em"])
         .exits(2)
         .prints("")
-        .stderr_contains("clip.x: required, but not given");
+        .stderr_contains("clip.x: required value is missing");
     call(&server, &["do", "text=a", "--args", "{\"scale\":null}"])
         .exits(2)
         .prints("")
@@ -129,7 +129,7 @@ fn what_has_no_usable_default_is_still_asked_for() {
     assert_eq!(sent(&server).len(), 0);
     let odd = Mcp::with_tool_schema(json!({"type": "object", "required": ["n"],
         "properties": {"n": {"type": "integer", "default": null}}}));
-    call(&odd, &["do"]).exits(2).prints("").stderr_contains("n: required, but not given");
+    call(&odd, &["do"]).exits(2).prints("").stderr_contains("n: required value is missing");
     assert_eq!(sent(&odd).len(), 0);
 }
 

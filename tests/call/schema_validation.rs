@@ -1,9 +1,12 @@
 //! Schemas of servers that are old, odd or mean: arguments are checked by what they mean, within bounds, and
 //! nothing is fetched on their account.
 
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, StdioServer};
+use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, ServerAction, StdioServer};
 
 fn server(schema: Value) -> StdioServer {
     Mcp::with_tool_schema(schema)
@@ -67,14 +70,14 @@ fn a_reference_to_elsewhere_is_not_fetched() {
     assert_eq!(
         run.stderr(),
         format!(
-            "mcpipe: warning: 'a' is sent without a full check: the schema refers to {}, which mcpipe does not fetch\n",
+            "mcpipe: warning: 'a' is not fully checked: the schema refers to {}, which mcpipe does not fetch\n",
             elsewhere.url("/schema.json")
         )
     );
     let run = call(&server, &["b=1"]);
     run.succeeds();
     assert_eq!(run.stderr(), "", "nothing that was given is in doubt");
-    call(&server, &["a=text"]).exits(2).prints("").stderr_contains("b: required, but not given");
+    call(&server, &["a=text"]).exits(2).prints("").stderr_contains("b: required value is missing");
     call(&server, &["a=text", "b=10"]).exits(2).prints("").stderr_contains("b: must be at most 9, got 10");
     call(&server, &["a=text", "b=1", "c=1"]).exits(2).stderr_contains("c: no such parameter");
     call(&server, &["b=x"]).exits(2).stderr_contains("b");
@@ -106,23 +109,23 @@ fn a_bad_spot_is_taken_for_fulfilled_wherever_it_stands() {
         run.exits(0);
         let name = word.split(['=', ':']).next().unwrap();
         let lines: Vec<&str> = run.stderr().lines().collect();
-        let beginning = format!("mcpipe: warning: '{name}' is sent without a full check: the schema ");
+        let beginning = format!("mcpipe: warning: '{name}' is not fully checked: the schema ");
         assert!(matches!(lines.as_slice(), [line] if line.starts_with(&beginning)), "{word}: {run:?}");
-        call(&server, &[word]).exits(2).prints("").stderr_contains("n: required, but not given");
+        call(&server, &[word]).exits(2).prints("").stderr_contains("n: required value is missing");
     }
-    call(&server, &["list:=[1]", "n=1"]).exits(2).stderr_contains("list: needs at least 2 items");
-    call(&server, &["name=a", "n=1"]).exits(2).stderr_contains("name: needs at least 2 characters");
+    call(&server, &["list:=[1]", "n=1"]).exits(2).stderr_contains("list: must have at least 2 items");
+    call(&server, &["name=a", "n=1"]).exits(2).stderr_contains("name: must have at least 2 characters");
     call(&server, &["odd:=5", "n=1"]).exits(2).stderr_contains("odd: must be at most 3");
     let run = call(&server, &["name=ab", "n=1"]);
-    run.stderr_contains("properties.name.pattern: '[' is no regular expression that mcpipe can read");
+    run.stderr_contains("properties.name.pattern: '[' is not a regular expression that mcpipe supports");
     // Draft-07: what stands beside a reference means nothing, with or without it.
     let old = json!({
         "$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
         "properties": {"a": {"$ref": elsewhere, "type": "integer"}, "b": {}}, "required": ["b"]
     });
     let server = self::server(old);
-    call(&server, &["a:=\"x\"", "b=1"]).exits(0).stderr_contains("'a' is sent without a full check");
-    call(&server, &["a:=\"x\""]).exits(2).stderr_contains("b: required, but not given");
+    call(&server, &["a:=\"x\"", "b=1"]).exits(0).stderr_contains("'a' is not fully checked");
+    call(&server, &["a:=\"x\""]).exits(2).stderr_contains("b: required value is missing");
 }
 
 /// Schemas that refer to themselves, lie deep, or hold an expression that would take for ever.
@@ -168,7 +171,7 @@ fn a_name_that_is_only_required_is_a_parameter() {
     let server = server(json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["ghost"]}));
     call(&server, &["ghost=1"]).succeeds().prints("{\"ghost\":\"1\"}\n");
     call(&server, &["ghost:={\"b\":1}", "a=x"]).succeeds().prints("{\"ghost\":{\"b\":1},\"a\":\"x\"}\n");
-    call(&server, &[]).exits(2).prints("").stderr_contains("  ghost: required, but not given\n");
+    call(&server, &[]).exits(2).prints("").stderr_contains("  ghost: required value is missing\n");
     call(&server, &["ghost=1", "gost=1"]).exits(2).stderr_contains("gost: no such parameter; did you mean ghost?");
     let shown = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
     shown.succeeds().stdout_contains("ghost\tany\trequired").stdout_contains(" do ghost=text\n");
@@ -181,4 +184,91 @@ fn a_name_that_is_only_required_is_a_parameter() {
         "patternProperties": {"^x": {"type": "integer"}}
     }));
     call(&pattern, &["x1=5"]).succeeds().prints("{\"x1\":5}\n");
+}
+
+/// A schema with 2^40 ways through it: both validators give up on it.
+fn costly_schema() -> Value {
+    let mut parts = serde_json::Map::new();
+    for level in 0..40 {
+        let next = format!("#/$defs/l{}", level + 1);
+        parts.insert(format!("l{level}"), json!({"anyOf": [{"$ref": next}, {"$ref": next}]}));
+    }
+    parts.insert("l40".to_owned(), json!({"type": "string"}));
+    json!({"type": "object", "properties": {"x": {"$ref": "#/$defs/l0"}}, "$defs": parts})
+}
+
+/// A server with a tool of this name for each schema, and `quick`, which answers after `pause`.
+fn server_with_tools(tools: &[(&str, Value)], pause: Duration) -> StdioServer {
+    let quick = ("quick", json!({"type": "object"}));
+    let tools: Vec<Value> =
+        tools.iter().chain([&quick]).map(|(name, schema)| json!({"name": name, "inputSchema": schema})).collect();
+    Mcp::modern()
+        .tools(Value::Array(tools))
+        .on("tools/call", move |call| {
+            let pause = if call.tool() == "quick" { pause } else { Duration::ZERO };
+            delayed(pause, call.text(call.tool()))
+        })
+        .stdio()
+}
+
+fn delayed(pause: Duration, reply: Vec<ServerAction>) -> Vec<ServerAction> {
+    std::iter::once(ServerAction::Pause(pause)).chain(reply).collect()
+}
+
+const TOO_COSTLY: &str = "the schema is too costly to check: it took more than two seconds";
+
+#[test]
+fn a_costly_schema_does_not_delay_other_calls() {
+    let server = server_with_tools(&[("costly", costly_schema())], Duration::ZERO);
+    let lines = "{\"tool\":\"costly\",\"arguments\":{\"x\":1}}\n{\"tool\":\"quick\"}\n";
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jq", ".tool"]).stdin(lines).run();
+    run.exits(0).prints("quick\ncostly\n");
+    assert_eq!(run.stderr(), format!("{{\"warning\":\"the arguments are not checked: {TOO_COSTLY}\"}}\n"));
+}
+
+/// Five calls of a tool whose schema takes two seconds to give up on end before a call that takes seven.
+#[test]
+fn a_schema_is_given_up_once_for_all_calls_of_its_tool() {
+    let server = server_with_tools(&[("costly", costly_schema())], Duration::from_secs(7));
+    let lines = format!("{{\"tool\":\"quick\"}}\n{}", "{\"tool\":\"costly\",\"arguments\":{\"x\":1}}\n".repeat(5));
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jq", ".tool"]).stdin(lines).run();
+    run.exits(0).prints(&format!("{}quick\n", "costly\n".repeat(5)));
+    assert_eq!(run.stderr().matches(TOO_COSTLY).count(), 5, "each call says what was not checked: {run:?}");
+}
+
+#[test]
+fn an_interrupt_ends_validation() {
+    let tools: Vec<(String, Value)> = (0..6).map(|n| (format!("costly{n}"), costly_schema())).collect();
+    let tools: Vec<(&str, Value)> = tools.iter().map(|(name, schema)| (name.as_str(), schema.clone())).collect();
+    let server = server_with_tools(&tools, Duration::ZERO);
+    let call = |tool: &str| json!({"tool": tool, "arguments": {"x": 1}}).to_string() + "\n";
+    let lines: String = tools.iter().map(|(name, _)| call(name)).collect();
+    let running =
+        Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jq", ".tool"]).stdin(lines).start();
+    server.wait_for("the list", |seen| seen.iter().any(|one| one.methods().contains(&"tools/list".to_owned())));
+    std::thread::sleep(Duration::from_millis(500));
+    let asked = Instant::now();
+    running.signal(Signal::INT);
+    let run = running.wait();
+    run.exits(130);
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+/// What the tool returns is validated without a delay for other calls, too.
+#[test]
+fn a_costly_output_schema_does_not_delay_other_calls() {
+    let server = Mcp::modern()
+        .tools(json!([
+            {"name": "costly", "inputSchema": {"type": "object"}, "outputSchema": costly_schema()},
+            {"name": "quick", "inputSchema": {"type": "object"}},
+        ]))
+        .on("tools/call", |call| {
+            let pause = if call.tool() == "quick" { Duration::from_millis(300) } else { Duration::ZERO };
+            delayed(pause, call.result(json!({"content": [], "structuredContent": {"x": 1}})))
+        })
+        .stdio();
+    let lines = "{\"tool\":\"costly\"}\n{\"tool\":\"quick\"}\n";
+    let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jq", ".tool"]).stdin(lines).run();
+    run.exits(0).prints("quick\ncostly\n");
+    run.stderr_contains(TOO_COSTLY);
 }

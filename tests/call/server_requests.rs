@@ -182,7 +182,7 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
             mcpipe: warning: --elicit: SERVER does not ask for 'nam'; did you mean name?
             mcpipe: error: cannot answer the server's request for input with --elicit
               SERVER asked: Who are you?
-              name: required, but not given
+              name: required value is missing
               age: must be at least 0, got -1
             hint: pass the missing values: --elicit '{"name":"…","age":0}'
         "#]],

@@ -72,7 +72,7 @@ fn a_form_is_filled_reviewed_edited_and_sent() {
               (Enter accepts the [default]; :back, :skip, :decline, :cancel, :help)
               1/4 Your name (string, at least 2 characters, required)
               > A
-              needs at least 2 characters, got 'A'
+              must have at least 2 characters, got 'A'
               > :skip
               required
               > Ada
@@ -202,7 +202,7 @@ fn several_choices_help_and_a_warning_about_secrets() {
               Choose by number, value or name; separate several with commas.
               To enter a value that looks like a command, double the colon: ::back
               > none
-              needs at least 1 item
+              must have at least 1 item
               > 1,9
               expected a number from 1 to 2, or one of the values, not '9'
               >

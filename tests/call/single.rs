@@ -75,10 +75,10 @@ fn everything_wrong_is_said_at_once_and_nothing_is_sent() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: t: 4 arguments do not fit the tool
+        mcpipe: error: t: invalid arguments
           titel: no such parameter; did you mean title?
           count: expected integer, got 'many'
-          title: required, but not given
+          title: required value is missing
           kind: expected one of "bug", "task", got 'bugg'; did you mean bug?
         hint: mcpipe list 'SERVER' t
     "#]]

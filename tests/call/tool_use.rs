@@ -108,8 +108,8 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
         told(1),
         (
             true,
-            "echo: 2 arguments do not fit the tool\ntxt: no such parameter; did you mean text?\n\
-             text: required, but not given"
+            "echo: invalid arguments\ntxt: no such parameter; did you mean text?\n\
+             text: required value is missing"
                 .to_owned()
         )
     );
@@ -195,8 +195,8 @@ fn a_reply_that_asks_for_nothing_connects_to_nobody() {
     refused
         .exits(2)
         .prints("")
-        .stderr_contains("this is no reply of a model")
-        .stderr_contains("it is an error: overloaded");
+        .stderr_contains("not a model response")
+        .stderr_contains("it is an error response: overloaded");
     let sandbox = Sandbox::new();
     sandbox
         .mcpipe(["call", &server.target(), "--tool-use", "-"])

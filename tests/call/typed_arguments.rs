@@ -67,7 +67,7 @@ fn one_member_chooses_the_form_of_the_others() {
         .prints("{\"list\":[{\"k\":\"B\",\"v\":\"5\"},{\"k\":\"A\",\"v\":5}]}\n");
     call(&server, &["oo:={\"k\":\"B\",\"v\":5}"]).exits(2).stderr_contains("  oo.v: expected string, got 5\n");
     call(&server, &["oo:={\"k\":\"C\",\"v\":5}"]).exits(2).stderr_contains(
-        "oo: fits none of the allowed forms, got an object; for the nearest one, oo.k: expected \"A\"\n",
+        "oo: matches none of the alternatives, got an object; for the closest one: oo.k: expected \"A\"\n",
     );
 }
 
@@ -118,14 +118,17 @@ fn items_of_arrays_are_given_by_their_position() {
         .succeeds()
         .prints("{\"edits\":[{\"oldText\":\"x\"}],\"pair\":[5,\"5\"],\"a[0]\":1}\n");
     call(&server, &["edits[0].line=x"]).exits(2).prints("").stderr_contains("edits.0.line: expected integer, got 'x'");
-    call(&server, &["edits[0].line=1"]).exits(2).prints("").stderr_contains("edits.0.oldText: required, but not given");
+    call(&server, &["edits[0].line=1"])
+        .exits(2)
+        .prints("")
+        .stderr_contains("edits.0.oldText: required value is missing");
     call(&server, &["edits[0].oldTxt=a"])
         .exits(2)
         .stderr_contains("edits.0.oldTxt: no such parameter; did you mean oldText?");
     call(&server, &["edits[0].oldText=a", "edits[2].oldText=b"])
         .exits(2)
         .prints("")
-        .stderr_contains("edits.2: the items before it are not given; positions begin at 0, without gaps");
+        .stderr_contains("edits.2: the items before it are missing; positions start at 0 and must not have gaps");
     call(&server, &["edits[x].oldText=a"]).exits(2).stderr_contains("edits[x]");
     call(&server, &["edits[99999999999999999999].oldText=a"]).exits(2).stderr_contains("edits");
 }
@@ -139,13 +142,13 @@ fn members_of_arrays_of_objects_and_of_any_name_are_shown() {
         "edits[].oldText\tstring\trequired",
         "edits[].tags\tstring[]\toptional",
         "where.deep.deeper.n\tinteger\toptional",
-        "map.*\tinteger\toptional\t-\t-\tunder any other name",
+        "map.*\tinteger\toptional\t-\t-\tmembers with any other name",
     ] {
         assert!(run.stdout().contains(row), "{row}: {run:?}");
     }
     let open = self::server(json!({"type": "object", "additionalProperties": {"type": "integer"}}));
     let run = Sandbox::new().mcpipe(["list", &open.target(), "do"]).run();
-    assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t-\t-\tunder any other name\n"), "{run:?}");
+    assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t-\t-\tmembers with any other name\n"), "{run:?}");
 }
 
 /// `[0]` is a position wherever an array may stand, and a dot before digits only where one must.
@@ -162,9 +165,9 @@ fn a_position_in_brackets_makes_an_array() {
     call(&open, &["o.l[0].name=x"]).succeeds().prints("{\"o\":{\"l\":[{\"name\":\"x\"}]}}\n");
     call(&open, &["either[0].b=1"]).succeeds().prints("{\"either\":[{\"b\":\"1\"}]}\n");
     call(&open, &["l[0]=5"]).succeeds().prints("{\"l[0]\":5}\n");
-    call(&open, &["s[0]=x"]).exits(2).prints("").stderr_contains("s: takes string, which has no item 0");
-    call(&open, &["o[0]=x"]).exits(2).prints("").stderr_contains("o: takes object, which has no item 0");
-    call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any.1: the items before it are not given");
+    call(&open, &["s[0]=x"]).exits(2).prints("").stderr_contains("s: expected string, which has no item 0");
+    call(&open, &["o[0]=x"]).exits(2).prints("").stderr_contains("o: expected object, which has no item 0");
+    call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any.1: the items before it are missing");
     let bare = server(json!({"type": "object"}));
     call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
     call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":\"1\",\"[0]\":\"2\"}\n");
@@ -180,10 +183,10 @@ fn a_member_and_its_whole_do_not_silently_disagree() {
         "properties": {"nested": {"type": "object"}, "list": {"type": "array", "items": {"type": "integer"}}}
     }));
     let run = call(&server, &["nested.x=1", "nested={\"x\":2}"]);
-    run.exits(2).prints("").stderr_contains("nested.x: given twice, by itself and as part of nested");
+    run.exits(2).prints("").stderr_contains("nested.x: given twice, separately and as part of nested");
     call(&server, &["list[0]=1", "list:=[2]"])
         .exits(2)
-        .stderr_contains("list.0: given twice, by itself and as part of list");
+        .stderr_contains("list.0: given twice, separately and as part of list");
     // Members that the whole lacks stand beside it, and a later member is laid over an earlier whole.
     call(&server, &["nested.y:=1", "nested={\"x\":2}"]).succeeds().prints("{\"nested\":{\"x\":2,\"y\":1}}\n");
     call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");

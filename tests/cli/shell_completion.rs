@@ -269,7 +269,7 @@ fn members_of_items_are_offered_as_they_are_typed() {
     call("nested.l[0].k=one").succeeds().prints("{\"nested\":{\"l\":[{\"k\":\"one\"}]}}\n");
     call("nested.l[].k=one").exits(2).prints("").stderr_contains("no such parameter; write nested.l[0].k=…");
     let run = call("nested.l.k=one");
-    run.exits(2).prints("").stderr_contains("nested.l: takes array, which has no member k; write nested.l[0].k=…");
+    run.exits(2).prints("").stderr_contains("nested.l: expected array, which has no member k; write nested.l[0].k=…");
     let run = call("nested.l.zzz=one");
     run.exits(2).prints("");
     assert!(!run.stderr().contains("write"), "{run:?}");

@@ -164,8 +164,8 @@ fn what_an_api_would_refuse_is_said() {
     run.exits(0);
     assert_eq!(
         run.stderr(),
-        "mcpipe: warning: the description of 't' is cut to 1024 characters, the most that OpenAI takes\n\
-         mcpipe: warning: the API may refuse 't': its schema has 'oneOf' at the top\n"
+        "mcpipe: warning: the description of 't' is cut to 1024 characters, the limit of OpenAI\n\
+         mcpipe: warning: the API may reject 't': its schema has 'oneOf' at the top level\n"
     );
     assert_eq!(run.json()[0]["function"]["description"].as_str().unwrap().chars().count(), 1024);
     let run = Sandbox::new().mcpipe(["list", &server.target(), "--for", "gemini"]).run();

@@ -166,7 +166,7 @@ fn tol_02_a_result_that_breaks_its_schema_is_a_warning_and_strictly_an_error() {
     run(&server, &["--no-validate"]).succeeds();
     run(&server, &["--no-validate", "--strict"]).exits(2);
     let server = promising(json!({"content": content}));
-    run(&server, &["--strict"]).exits(7).stderr_contains("it has no structuredContent");
+    run(&server, &["--strict"]).exits(7).stderr_contains("structuredContent is missing");
     let server = promising(json!({"content": content, "isError": true}));
     run(&server, &["--strict"]).exits(1);
     let server = promising(json!({"content": content, "structuredContent": {"n": 5}}));

@@ -5,39 +5,47 @@ use serde_json::value::RawValue;
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::rpc::parse_value;
 use crate::protocol::views::{ListItem, member};
-use crate::schema;
+use crate::schema::SchemaValidator;
 use crate::target::Target;
 
-/// How a result violates the tool's output schema, if it does. A result with `isError` is not checked.
-#[must_use]
-pub fn violation(target: &Target, tool: &ListItem, result: &RawValue) -> Option<Failure> {
-    check_result(tool, result, || target.command_line("list", &[&crate::util::quoting::quote(tool.name()), "--json"]))
+/// How a result violates the tool's output schema; `None` if it matches. The result of a failed call is not checked.
+pub async fn violation(
+    target: &Target,
+    tool: &ListItem,
+    schema: &SchemaValidator,
+    result: &RawValue,
+) -> Option<Failure> {
+    let show_schema = || target.command_line("list", &[&crate::util::quoting::quote(tool.name()), "--json"]);
+    check_result(tool.name(), schema, result, show_schema).await
 }
 
-/// The same; `look` is the command that shows the schema.
-fn check_result(tool: &ListItem, result: &RawValue, look: impl Fn() -> String) -> Option<Failure> {
-    let schema = tool.output_schema()?;
+/// The same; `show_schema` is the command that shows the schema.
+async fn check_result(
+    tool: &str,
+    schema: &SchemaValidator,
+    result: &RawValue,
+    show_schema: impl Fn() -> String,
+) -> Option<Failure> {
     if member(result, "isError").is_some_and(|raw| raw.get() == "true") {
         return None;
     }
-    let failure = || {
-        Failure::new(ErrorKind::Protocol, format!("the result does not match the output schema of '{}'", tool.name()))
-    };
+    let failure =
+        || Failure::new(ErrorKind::Protocol, format!("the result does not match the output schema of '{tool}'"));
     let Some(content) = member(result, "structuredContent") else {
-        return Some(failure().cause("it has no structuredContent"));
+        return Some(failure().cause("structuredContent is missing"));
     };
     let Some(content) = parse_value(content.get()) else {
-        return Some(failure().cause("its structuredContent cannot be parsed"));
+        return Some(failure().cause("structuredContent cannot be parsed"));
     };
-    match schema::validate(schema, &content) {
+    match schema.validate(&content).await {
         Ok(problems) if problems.is_empty() => None,
         Ok(problems) => {
             let failure = problems.iter().fold(failure(), |failure, problem| failure.cause(problem.to_string()));
-            Some(failure.hint(format!("show the schema: {}", look())))
+            Some(failure.hint(format!("show the schema: {}", show_schema())))
         }
-        Err(doubt) => {
-            let message = format!("the result cannot be checked against the output schema of '{}'", tool.name());
-            Some(Failure::new(ErrorKind::Protocol, message).cause(doubt.to_string()))
+        Err(unusable) => {
+            let message = format!("cannot check the result against the output schema of '{tool}'");
+            Some(Failure::new(ErrorKind::Protocol, message).cause(unusable.to_string()))
         }
     }
 }
@@ -49,35 +57,36 @@ mod tests {
 
     use super::*;
 
-    fn judge(schema: serde_json::Value, result: &str) -> Option<String> {
-        let tool = json!({"name": "t", "inputSchema": {}, "outputSchema": schema}).to_string();
-        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
-        check_result(&ListItem::new(&raw(&tool)), &raw(result), String::new).map(|failure| failure.to_string())
+    fn check(schema: serde_json::Value, result: &str) -> Option<String> {
+        let result = RawValue::from_string(result.to_owned()).unwrap();
+        let schema = SchemaValidator::new(&schema);
+        let checked = check_result("t", &schema, &result, String::new);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(checked).map(|failure| failure.to_string())
     }
 
     #[test]
-    fn tol_02_structured_content_is_held_to_the_promise() {
+    fn tol_02_structured_content_is_validated() {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
-        assert_eq!(judge(schema.clone(), r#"{"content":[],"structuredContent":{"n":1}}"#), None);
-        assert_eq!(judge(schema.clone(), r#"{"content":[],"isError":true}"#), None);
-        assert_eq!(judge(json!(null), r#"{"content":[]}"#), None);
+        assert_eq!(check(schema.clone(), r#"{"content":[],"structuredContent":{"n":1}}"#), None);
+        assert_eq!(check(schema.clone(), r#"{"content":[],"isError":true}"#), None);
         let said = "the result does not match the output schema of 't': ";
-        assert_eq!(judge(schema.clone(), r#"{"content":[]}"#), Some(format!("{said}it has no structuredContent")));
+        assert_eq!(check(schema.clone(), r#"{"content":[]}"#), Some(format!("{said}structuredContent is missing")));
         assert_eq!(
-            judge(schema, r#"{"structuredContent":{"n":"x"}}"#),
+            check(schema, r#"{"structuredContent":{"n":"x"}}"#),
             Some(format!("{said}n: expected integer, got 'x'"))
         );
     }
 
     #[test]
     fn tol_03_null_is_content() {
-        assert_eq!(judge(json!({"type": "null"}), r#"{"structuredContent":null}"#), None);
-        assert!(judge(json!({"type": "object"}), r#"{"structuredContent":null}"#).is_some());
+        assert_eq!(check(json!({"type": "null"}), r#"{"structuredContent":null}"#), None);
+        assert!(check(json!({"type": "object"}), r#"{"structuredContent":null}"#).is_some());
     }
 
     #[test]
-    fn tol_06_a_schema_that_cannot_judge_is_told() {
-        let said = judge(json!({"$schema": "https://example.com/other"}), r#"{"structuredContent":1}"#).unwrap();
-        assert!(said.starts_with("the result cannot be checked against the output schema of 't': "), "{said}");
+    fn tol_06_an_unusable_schema_is_reported() {
+        let said = check(json!({"$schema": "https://example.com/other"}), r#"{"structuredContent":1}"#).unwrap();
+        assert!(said.starts_with("cannot check the result against the output schema of 't': "), "{said}");
     }
 }

@@ -16,12 +16,12 @@ use crate::commands::call::output_schema;
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
-use crate::commands::tools::{self, ToolCache, ToolList};
+use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::views::{ListItem, member};
 use crate::protocol::{code, method};
-use crate::schema;
+use crate::schema::{self, SchemaValidator};
 use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
@@ -209,17 +209,17 @@ impl<'a> ToolCall<'a> {
         }
         let (mut tools, mut ready) = if args.no_validate {
             // Sent as typed: the tool need not be known.
-            (None, self.build_arguments(None).map(|arguments| (arguments, Vec::new())))
+            (None, self.build_arguments(None).await.map(|arguments| (arguments, Vec::new())))
         } else {
             let tools = catalogue.get(context, session).await?;
-            let ready = self.prepare(&tools);
+            let ready = self.prepare(&tools).await;
             (Some(tools), ready)
         };
         // If the cached list rejects the arguments, the current one decides.
         if let (Err(_), Some(seen)) = (&ready, &tools)
             && let Some(fresh) = catalogue.refresh_if_stale(context, session, seen).await?
         {
-            ready = self.prepare(&fresh);
+            ready = self.prepare(&fresh).await;
             tools = Some(fresh);
         }
         let (arguments, headers) = ready?;
@@ -255,8 +255,15 @@ impl<'a> ToolCall<'a> {
         {
             context.ui.warn(&news);
         }
-        let misfit = tool.and_then(|tool| output_schema::violation(target, tool, &result));
-        Ok(CallOutcome::Result(result, misfit))
+        let schema = tools.as_ref().zip(tool).and_then(|(tools, tool)| tools.validator(tool, SchemaUse::Output));
+        let violation = match (tool, schema) {
+            (Some(tool), Some(schema)) => {
+                let check = output_schema::violation(target, tool, &schema, &result);
+                context.interrupt.run_until_interrupted(check).await?
+            }
+            _ => None,
+        };
+        Ok(CallOutcome::Result(result, violation))
     }
 
     /// What has changed about the tool, if its arguments were checked against a cached list and the server rejected
@@ -322,21 +329,23 @@ impl<'a> ToolCall<'a> {
     }
 
     /// The arguments, checked against the tool's schema, and the headers that mirror them.
-    fn prepare(&self, tools: &ToolList) -> Result<PreparedArguments> {
+    async fn prepare(&self, tools: &ToolList) -> Result<PreparedArguments> {
         let name = self.raw_arguments.tool.as_str();
         let session = self.call_context.session;
         let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
-        let arguments = self.build_arguments(tool.input_schema())?;
+        let arguments = self.build_arguments(tools.validator(tool, SchemaUse::Input).as_deref()).await?;
         let headers = tools::argument_headers(session, tool, &arguments);
         Ok((arguments, headers))
     }
 
     /// The arguments, typed by this schema; without one, as they are.
-    fn build_arguments(&self, schema: Option<&Value>) -> Result<Map<String, Value>> {
+    async fn build_arguments(&self, schema: Option<&SchemaValidator>) -> Result<Map<String, Value>> {
         let RawArguments { object: base, form_arguments: form, words, .. } = self.raw_arguments;
         let input = args::ArgumentInput { base_json: base.as_deref(), call_form: form, words };
         let target = self.call_context.session.target();
-        let built = args::build_arguments(&input, schema, &mut *self.files.borrow_mut()).map_err(|problems| {
+        let arguments = args::assemble_arguments(&input, schema, &mut *self.files.borrow_mut());
+        let interrupt = &self.call_context.context.interrupt;
+        let built = interrupt.run_until_interrupted(arguments.validate()).await?.map_err(|problems| {
             schema::invalid_arguments_failure(
                 &show_tool_command(target, &self.raw_arguments.tool),
                 &self.raw_arguments.tool,

@@ -9,7 +9,7 @@ use crate::commands::client_features::terminal_input::Console;
 use crate::error::Result;
 use crate::output::Style;
 use crate::output::escape::{collapse_whitespace, display_width};
-use crate::schema;
+use crate::schema::{self, ArgumentProblem, SchemaValidator};
 use crate::session::client_handler::ElicitationAnswer;
 
 /// Commands that may be typed instead of a value; a value that looks like one is typed with a second colon.
@@ -31,7 +31,7 @@ pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) 
     let ui = &console.ui;
     ui.prompt_spans(&[(Style::BOLD, server), (Style::PLAIN, " asks for input:")]);
     ui.prompt_server_text(message);
-    let filling = FormSession { console, form, fields: fields(form) };
+    let filling = FormSession { console, validator: SchemaValidator::new(form), fields: fields(form) };
     if filling.fields.is_empty() {
         return filling.ask_consent().await;
     }
@@ -57,7 +57,7 @@ pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) 
 
 struct FormSession<'a> {
     console: &'a Console,
-    form: &'a Value,
+    validator: SchemaValidator,
     fields: Vec<FormField<'a>>,
 }
 
@@ -125,7 +125,11 @@ impl FormSession<'_> {
                 ("", Some(value)) => Ok(value),
                 (line, _) => field.parse(unescape_command(line)),
             };
-            match value.and_then(|value| self.accept_value(field, value, content)) {
+            let accepted = match value {
+                Ok(value) => self.accept_value(field, value, content).await?,
+                Err(problem) => Err(problem),
+            };
+            match accepted {
                 Ok(()) => return Ok(FieldOutcome::Next),
                 Err(problem) => {
                     ui.prompt_spans(&[(Style::PLAIN, "  "), (Style::YELLOW, &collapse_whitespace(&problem))])
@@ -135,16 +139,16 @@ impl FormSession<'_> {
     }
 
     /// Adds a value if the form allows it.
-    fn accept_value(
+    async fn accept_value(
         &self,
         field: &FormField<'_>,
         value: Value,
         content: &mut Map<String, Value>,
-    ) -> std::result::Result<(), String> {
+    ) -> Result<std::result::Result<(), String>> {
         let mut alone = Map::new();
         alone.insert(field.name.to_owned(), value.clone());
-        let problems = schema::check_form_content(self.form, &alone);
-        match problems.iter().find(|problem| problem.path.first().is_some_and(|name| name == field.name)) {
+        let problems = self.check(&alone).await?;
+        Ok(match problems.iter().find(|problem| problem.path.first().is_some_and(|name| name == field.name)) {
             // The field's name is shown above already.
             Some(problem) => {
                 let text = problem.to_string();
@@ -154,7 +158,13 @@ impl FormSession<'_> {
                 content.insert(field.name.to_owned(), value);
                 Ok(())
             }
-        }
+        })
+    }
+
+    /// What is wrong with the content.
+    async fn check(&self, content: &Map<String, Value>) -> Result<Vec<ArgumentProblem>> {
+        let check = schema::check_form_content(&self.validator, content);
+        self.console.interrupt.run_until_interrupted(check).await
     }
 
     fn show_help(&self) {
@@ -196,7 +206,7 @@ impl FormSession<'_> {
                     (value.0, &value.1),
                 ]);
             }
-            let problems = schema::check_form_content(self.form, &self.in_form_order(&content));
+            let problems = self.check(&self.in_form_order(&content)).await?;
             for problem in &problems {
                 ui.prompt_spans(&[(Style::PLAIN, "  "), (Style::YELLOW, &collapse_whitespace(&problem.to_string()))]);
             }

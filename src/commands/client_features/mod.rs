@@ -18,7 +18,7 @@ use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
 use crate::output::Ui;
-use crate::schema::{self, ArgumentProblem};
+use crate::schema::{self, ArgumentProblem, SchemaValidator};
 use crate::session::client_handler::{ElicitationAnswer, ElicitationResponder, UrlElicitation};
 use crate::transport::BoxFuture;
 use crate::util::suggest::did_you_mean;
@@ -106,7 +106,7 @@ impl ElicitationResponder for ElicitationHandler {
             match &self.action {
                 ElicitAction::Decline => Ok(ElicitationAnswer::Decline),
                 ElicitAction::Values(values) => {
-                    self.preset_content(message, schema, values).map(ElicitationAnswer::Accept)
+                    self.preset_content(message, schema, values).await.map(ElicitationAnswer::Accept)
                 }
                 ElicitAction::Ask => {
                     let _turn = self.one_at_a_time.lock().await;
@@ -128,7 +128,12 @@ impl ElicitationResponder for ElicitationHandler {
 
 impl ElicitationHandler {
     /// The content of a form from the options: the given values, over the defaults of the form (`ELI-05`).
-    fn preset_content(&self, message: &str, form: &Value, values: &Map<String, Value>) -> Result<Map<String, Value>> {
+    async fn preset_content(
+        &self,
+        message: &str,
+        form: &Value,
+        values: &Map<String, Value>,
+    ) -> Result<Map<String, Value>> {
         let ui: &Ui = &self.console.ui;
         let fields: Vec<&str> = form
             .get("properties")
@@ -146,7 +151,9 @@ impl ElicitationHandler {
                 ui.warn(&format!("--elicit: {} does not ask for '{name}'{near}", self.server));
             }
         }
-        let problems = schema::check_form_content(form, &content);
+        let validator = SchemaValidator::new(form);
+        let check = schema::check_form_content(&validator, &content);
+        let problems = self.console.interrupt.run_until_interrupted(check).await?;
         if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, &problems)) }
     }
 

@@ -22,7 +22,8 @@ static PENDING_READ: Mutex<Option<JoinHandle<io::Result<Option<String>>>>> = Mut
 pub struct Console {
     /// Where text is shown.
     pub ui: Arc<Ui>,
-    interrupt: Interrupt,
+    /// Ends everything that waits for the user.
+    pub interrupt: Interrupt,
 }
 
 impl Console {

@@ -7,7 +7,7 @@ mod watch;
 use crate::cli::ListArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{ListFilter, print_kinds, selected_kinds};
-use crate::commands::tools;
+use crate::commands::tools::{self, SchemaUse};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::{ParameterRow, ServerView, ToolView};
 use crate::output::json_documents;
@@ -135,10 +135,16 @@ async fn print_tool(context: &Context, session: &Session, name: &str, schema_onl
     } else {
         let parameters = parameter_rows(tool);
         let output = tool.output_schema().map(schema::output_shape);
-        let made = tool.input_schema().map(schema::example_arguments);
-        let fits = made.as_ref().is_none_or(|made| made.is_accepted);
+        let example = match tools.validator(tool, SchemaUse::Input) {
+            Some(validator) => {
+                let example = schema::example_arguments(&validator);
+                Some(context.interrupt.run_until_interrupted(example).await?)
+            }
+            None => None,
+        };
+        let fits = example.as_ref().is_none_or(|example| example.is_accepted);
         let mut words = vec![crate::util::quoting::quote(name)];
-        words.extend(made.map(|made| made.words).unwrap_or_default());
+        words.extend(example.map(|example| example.words).unwrap_or_default());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut example = target.command_line("call", &words);
         if !fits {

@@ -1,0 +1,80 @@
+//! Which keywords contain subschemas, and where values are within a schema.
+
+use serde_json::{Map, Value};
+
+/// The subschemas that a keyword contains.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subschemas<'a> {
+    /// None.
+    Empty,
+    /// One schema.
+    Single(&'a Value),
+    /// A list of schemas.
+    List(&'a [Value]),
+    /// Schemas by name.
+    Named(&'a Map<String, Value>),
+}
+
+impl<'a> Subschemas<'a> {
+    /// Iterates over all of them.
+    pub fn iter(self) -> impl Iterator<Item = &'a Value> {
+        let (one, list, named) = match self {
+            Subschemas::Empty => (None, None, None),
+            Subschemas::Single(schema) => (Some(schema), None, None),
+            Subschemas::List(schemas) => (None, Some(schemas), None),
+            Subschemas::Named(schemas) => (None, None, Some(schemas)),
+        };
+        // A member of `dependencies` may be a list of names.
+        let named = named.into_iter().flat_map(Map::values).filter(|schema| !schema.is_array());
+        one.into_iter().chain(list.into_iter().flatten()).chain(named)
+    }
+}
+
+/// The subschemas that a keyword contains.
+pub(super) fn subschemas<'a>(keyword: &str, value: &'a Value) -> Subschemas<'a> {
+    match keyword {
+        "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
+            value.as_object().map_or(Subschemas::Empty, Subschemas::Named)
+        }
+        "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
+            value.as_array().map_or(Subschemas::Empty, |all| Subschemas::List(all))
+        }
+        "items" if value.is_array() => value.as_array().map_or(Subschemas::Empty, |all| Subschemas::List(all)),
+        "items"
+        | "additionalProperties"
+        | "not"
+        | "if"
+        | "then"
+        | "else"
+        | "contains"
+        | "propertyNames"
+        | "unevaluatedItems"
+        | "unevaluatedProperties"
+        | "additionalItems" => Subschemas::Single(value),
+        _ => Subschemas::Empty,
+    }
+}
+
+/// The paths of all values for which `is_sought` returns true, given the value and its member name.
+pub(super) fn find_paths(schema: &Value, is_sought: &dyn Fn(&Value, &str) -> bool) -> Vec<Vec<String>> {
+    fn visit(
+        value: &Value,
+        path: &mut Vec<String>,
+        is_sought: &dyn Fn(&Value, &str) -> bool,
+        found: &mut Vec<Vec<String>>,
+    ) {
+        if is_sought(value, path.last().map_or("", String::as_str)) {
+            found.push(path.clone());
+        }
+        let members = value.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value));
+        let items = value.as_array().into_iter().flatten().enumerate().map(|(at, value)| (at.to_string(), value));
+        for (step, value) in members.chain(items) {
+            path.push(step);
+            visit(value, path, is_sought, found);
+            path.pop();
+        }
+    }
+    let mut found = Vec::new();
+    visit(schema, &mut Vec::new(), is_sought, &mut found);
+    found
+}
