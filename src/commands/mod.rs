@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::args::ArgumentReader;
 use crate::auth::TokenProvider;
-use crate::cli::{ElicitMode, GlobalOptions, HttpTransport, LogLevel, TargetOptions};
+use crate::cli::{ElicitMode, GlobalOptions, LogLevel};
 use crate::commands::secret_references::SecretCache;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
@@ -35,9 +35,9 @@ use crate::interrupt::{self, Interrupt};
 use crate::output::{Progress, Ui};
 use crate::session::client_handler::{ClientCapabilities, ElicitationResponder, SessionObserver};
 use crate::session::{self, Session, retry};
-use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOverrides};
+use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOptions};
 use crate::transport::trace::Trace;
-use crate::transport::{self, Authorize, Endpoint, HttpMode};
+use crate::transport::{self, Authorize, Endpoint};
 use credentials::{CredentialStores, LoginOptions};
 
 /// How long start and negotiation may take, unless told otherwise.
@@ -210,17 +210,16 @@ impl Context {
         words: Vec<String>,
         command: &[String],
         splits: bool,
-        reach: &TargetOptions,
+        options: &TargetOptions,
     ) -> Result<ResolvedTarget> {
         let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
         let words = positional_words(words, command, splits);
-        let overrides = overrides(reach);
-        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), &overrides, &lookup, secrets);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), options, &lookup, secrets);
         // Secrets are wanted only where the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let mut resolved = self.with_secrets(defaults, resolve).await?;
         self.redact_credentials(&resolved.target);
-        resolved.target.flags = self.target_flags(&overrides);
+        resolved.target.flags = self.target_flags(options);
         let unchecked = skips_certificate_check(&resolved.target);
         for warning in &resolved.target.warnings {
             if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
@@ -229,8 +228,8 @@ impl Context {
     }
 
     /// The options that lead to a target.
-    fn target_flags(&self, overrides: &TargetOverrides) -> TargetFlags {
-        TargetFlags::new(self.global.config.as_deref(), overrides)
+    fn target_flags(&self, options: &TargetOptions) -> TargetFlags {
+        TargetFlags::new(self.global.config.as_deref(), options)
     }
 
     /// The same without fetching a secret: the target says what there is, and cannot be connected to.
@@ -240,11 +239,11 @@ impl Context {
         words: Vec<String>,
         command: &[String],
         splits: bool,
-        reach: &TargetOptions,
+        options: &TargetOptions,
     ) -> Option<ResolvedTarget> {
         let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
         let words = positional_words(words, command, splits);
-        target::resolve_target(words, &overrides(reach), &lookup, &Secrets::placeholders()).ok()
+        target::resolve_target(words, options, &lookup, &Secrets::placeholders()).ok()
     }
 
     /// A configured server, for a command that goes through all of them. With `pretend` no secret is fetched: the
@@ -256,16 +255,16 @@ impl Context {
         &self,
         config: &Config,
         name: &str,
-        overrides: &TargetOverrides,
+        options: &TargetOptions,
         pretend: bool,
     ) -> Result<Target> {
-        let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, overrides, &self.env, secrets);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, options, &self.env, secrets);
         if pretend {
             return resolve(&Secrets::placeholders());
         }
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
         self.redact_credentials(&target);
-        target.flags = self.target_flags(overrides);
+        target.flags = self.target_flags(options);
         // What is said of the files is no matter of one server.
         for warning in target.warnings.iter().skip(config.skipped_files.len() + config.warnings.len()) {
             let warning = format!("{name}: {warning}");
@@ -292,31 +291,6 @@ fn positional_words(words: Vec<String>, command: &[String], splits: bool) -> Pos
 /// The flag's time, else the configured one, else the usual one; `None` (written as 0) waits for ever.
 fn effective_timeout(flag: Option<Duration>, configured: Option<Duration>, usual: Duration) -> Option<Duration> {
     Some(flag.or(configured).unwrap_or(usual)).filter(|time| !time.is_zero())
-}
-
-/// The target options of the command line as plain values.
-#[must_use]
-pub fn overrides(reach: &TargetOptions) -> TargetOverrides {
-    let reach = reach.clone();
-    TargetOverrides {
-        headers: reach.headers,
-        env: reach.env,
-        cwd: reach.cwd,
-        bearer_env: reach.bearer_env,
-        transport: reach.transport.map(|kind| match kind {
-            HttpTransport::Auto => HttpMode::Auto,
-            HttpTransport::Http => HttpMode::Streamable,
-            HttpTransport::Sse => HttpMode::Sse,
-        }),
-        protocol: reach.protocol,
-        cacert: reach.cacert,
-        cert: reach.cert,
-        key: reach.key,
-        proxy: reach.proxy,
-        insecure: reach.insecure,
-        allow_http: reach.allow_http,
-        unix_socket: reach.unix_socket,
-    }
 }
 
 /// Reads what arguments name; standard input is read once and remembered.

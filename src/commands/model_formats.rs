@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::list::{ListFilter, fetch_entries};
-use super::{Context, Exit, overrides};
+use super::{Context, Exit};
 use crate::cli::{ApiFormat, ListArgs, ToolFormat};
 use crate::commands::list::dashboard::DEFAULT_JOBS;
 use crate::config::LazyConfig;
@@ -67,7 +67,6 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
     config.skip_warnings().for_each(|text| context.ui.warn(&text));
-    let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
         let add = config.append_config_flag("mcpipe config add NAME URL");
@@ -75,7 +74,7 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     }
     let progress = context.progress(&format!("asking {} servers", servers.len()));
     let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
-    let target = |name| context.resolve_configured(config, name, &overrides, false);
+    let target = |name| context.resolve_configured(config, name, &args.target_options, false);
     let asked = servers.into_iter().map(|name| fetch_tools(context, args, name, target(name)));
     let asked: Vec<Result<ServerTools>> = progress.show_during(stream::iter(asked).buffered(jobs).collect()).await;
     if let Some(failure) = context.interrupt.raised_failure() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::transport::HttpMode;
 use std::fs;
 
 /// A home, a project below it, and an environment that knows both.
@@ -269,13 +270,13 @@ fn the_mcp_json_of_other_clients_is_read() {
     );
     world.trust("project/.mcp.json");
     let remote = world.settings("remote").unwrap();
-    assert_eq!(remote.transport.as_deref(), Some("http"));
+    assert_eq!(remote.transport, Some(HttpMode::Streamable));
     let headers: Vec<_> = remote.headers.iter().map(|(n, set)| (n.as_str(), set.value.reveal())).collect();
     assert_eq!(headers, [("A", "k"), ("N", "5")]);
     assert_eq!((remote.auth.client_id.as_deref(), remote.auth.redirect_port), (Some("c"), Some(8080)));
     assert_eq!(remote.auth.scopes.unwrap(), ["a", "b"]);
-    assert_eq!(world.settings("sse").unwrap().transport.as_deref(), Some("sse"));
-    assert_eq!(world.settings("gem").unwrap().transport.as_deref(), Some("http"));
+    assert_eq!(world.settings("sse").unwrap().transport, Some(HttpMode::Sse));
+    assert_eq!(world.settings("gem").unwrap().transport, Some(HttpMode::Streamable));
     assert_eq!(world.settings("socket").unwrap().transport, None);
     for name in ["off", "off2"] {
         let failure = world.settings(name).unwrap_err();

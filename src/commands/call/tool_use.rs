@@ -12,7 +12,7 @@ use crate::commands::call::input_stream;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::tools;
 use crate::commands::tools::{ToolCache, ToolList};
-use crate::commands::{Context, Exit, overrides};
+use crate::commands::{Context, Exit};
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::reply::{self, ModelToolCall};
@@ -50,11 +50,11 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
         )),
         None => {
             let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
-            let (config, overrides) = (lookup.config()?, overrides(&args.target_options));
+            let config = lookup.config()?;
             // Only who may be meant is connected to.
             let meant = |name: &&str| reply.tool_calls.iter().any(|asked| tool_names::may_belong_to(name, &asked.name));
             for name in config.enabled_names().filter(meant) {
-                let target = context.resolve_configured(config, name, &overrides, false).await;
+                let target = context.resolve_configured(config, name, &args.target_options, false).await;
                 servers.push(ToolUseServer::new(context, name.to_owned(), target, ToolNaming::Prefixed, stdin_taken));
             }
         }

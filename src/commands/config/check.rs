@@ -16,7 +16,7 @@ use crate::config::{Config, ConfiguredServer};
 use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::target::{self, TargetOverrides};
+use crate::target::{self, TargetOptions};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ fn server_findings(
             if found.is_empty() {
                 // Everything that is left is what a connection would find too.
                 let target =
-                    target::resolve_configured(config, &server.name, &TargetOverrides::default(), environment, secrets);
+                    target::resolve_configured(config, &server.name, &TargetOptions::default(), environment, secrets);
                 target
                     .err()
                     .iter()

@@ -20,7 +20,7 @@ use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer, resolve_path};
 use crate::env::Environment;
 use crate::error::{Failure, Result};
-use crate::target::{self, TargetOverrides};
+use crate::target::{self, TargetOptions};
 use crate::util::quoting;
 
 /// `config list`.
@@ -89,7 +89,7 @@ fn server_diagnostics(
         return faults;
     }
     // Everything that is left is what a connection would find too.
-    let target = target::resolve_configured(config, &server.name, &TargetOverrides::default(), environment, secrets);
+    let target = target::resolve_configured(config, &server.name, &TargetOptions::default(), environment, secrets);
     target.err().map(|failure| diagnostic_from_failure(server, &failure)).into_iter().collect()
 }
 

@@ -14,14 +14,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::TaskOrigin;
-use crate::cli::{HttpTransport, TargetOptions};
 use crate::env::Environment;
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
-use crate::target::Target;
-use crate::transport::Endpoint;
+use crate::target::{Target, TargetOptions};
+use crate::transport::{Endpoint, HttpMode};
 use crate::util::atomic_write::replace_file;
 use crate::util::hex::hex;
 
@@ -88,7 +87,7 @@ impl TaskHandle {
             // A command line means something else in another directory.
             cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| is_command).map(Path::to_owned)),
             bearer_env: reach.bearer_env.clone(),
-            sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
+            sse: reach.transport.filter(|kind| *kind != HttpMode::Auto).map(|kind| kind == HttpMode::Sse),
             protocol: reach.protocol.clone(),
             session: left.map(|left| (left.session_id.reveal().to_owned(), left.revision.as_str().to_owned())),
             cacert: absolute(&reach.cacert),
@@ -101,7 +100,7 @@ impl TaskHandle {
     /// How to reach the target again; what is typed now wins.
     #[must_use]
     pub fn target_options(&self, typed: TargetOptions) -> TargetOptions {
-        let transport = self.sse.map(|sse| if sse { HttpTransport::Sse } else { HttpTransport::Http });
+        let transport = self.sse.map(|sse| if sse { HttpMode::Sse } else { HttpMode::Streamable });
         TargetOptions {
             cwd: typed.cwd.or_else(|| self.cwd.clone()),
             bearer_env: typed.bearer_env.or_else(|| self.bearer_env.clone()),
