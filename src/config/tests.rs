@@ -104,7 +104,7 @@ fn all_errors_of_an_entry_are_reported_at_once() {
     let failure = world.settings("x").unwrap_err();
     let text = message(&failure);
     for part in [
-        "'x' has 9 faults",
+        "'x' has 9 errors",
         ":2: 'url' in [servers.x] must be a string, and is a whole number",
         ":3: 'timeout' in [servers.x] is not a duration",
         ":4: 'transport' in [servers.x] must be one of auto, http, sse, and is 'htpt'; did you mean 'http'?",

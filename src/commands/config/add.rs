@@ -97,14 +97,7 @@ fn entry_line(path: &Path, text: &str, name: &str) -> usize {
 }
 
 fn entry_source(path: PathBuf, text: &str, layer: Layer) -> ConfigFile {
-    ConfigFile {
-        display_path: "the new entry".to_owned(),
-        path,
-        text: text.to_owned(),
-        layer,
-        format: FileFormat::Toml,
-        is_trusted: true,
-    }
+    ConfigFile::new(path, "the new entry".to_owned(), text.to_owned(), layer, FileFormat::Toml)
 }
 
 /// The text of the entry.
