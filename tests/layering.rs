@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("browser", &["env", "error", "util"]),
     ("args", &["error", "protocol", "schema", "util"]),
     ("schema", &["error", "protocol", "util"]),
-    ("cli", &["config", "target"]),
+    ("cli", &["config", "target", "util"]),
     ("assets", &["cli"]),
     ("transport", &["env", "error", "interrupt", "protocol", "secret", "util"]),
     ("target", &["config", "env", "error", "protocol", "secret", "transport", "util"]),
