@@ -17,11 +17,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("browser", &["env", "error", "util"]),
     ("args", &["error", "protocol", "schema", "util"]),
     ("schema", &["error", "protocol", "util"]),
-    ("cli", &["config", "util"]),
+    ("cli", &["config", "target", "util"]),
     ("assets", &["cli"]),
     ("transport", &["env", "error", "interrupt", "protocol", "secret", "util"]),
     ("target", &["config", "env", "error", "protocol", "secret", "transport", "util"]),
-    ("config", &["env", "error", "protocol", "secret", "target", "util"]),
+    ("config", &["env", "error", "protocol", "secret", "target", "transport", "util"]),
     (
         "session",
         &["browser", "env", "error", "interrupt", "protocol", "schema", "secret", "target", "transport", "util"],
@@ -294,7 +294,8 @@ fn only_the_command_line_knows_clap() {
     let parts = ["cli", "commands", "complete", "lib"];
     let wrong: Vec<String> = sources()
         .into_iter()
-        .filter(|source| !parts.contains(&source.part.as_str()))
+        // The target options are one struct from the command line to the transport.
+        .filter(|source| !parts.contains(&source.part.as_str()) && source.name != "target/options.rs")
         .filter(|source| source.code.contains("clap::") || source.code.contains("use clap"))
         .map(|source| source.name)
         .collect();

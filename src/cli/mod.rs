@@ -18,9 +18,10 @@ use std::mem::ManuallyDrop;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use crate::cli::model_formats::{ApiFormat, ToolFormat};
+pub use crate::target::TargetOptions;
 pub use auth::*;
 pub use config::*;
-pub use options::{ColorWhen, ElicitMode, GlobalOptions, HttpTransport, LogLevel, LoginWhen, TargetOptions};
+pub use options::{ColorWhen, ElicitMode, GlobalOptions, LogLevel, LoginWhen};
 pub use read::ReadArgs;
 pub use task::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 

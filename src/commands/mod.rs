@@ -28,4 +28,3 @@ mod tools;
 mod watch;
 
 pub use crate::commands::context::{Context, Exit};
-pub use crate::commands::resolve::overrides;

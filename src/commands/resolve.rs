@@ -1,12 +1,11 @@
 //! Resolves the target of a command line, with the secrets that the configuration refers to.
 
-use crate::cli::{HttpTransport, TargetOptions};
 use crate::commands::context::Context;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::Result;
-use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOverrides};
-use crate::transport::{Endpoint, HttpMode};
+use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOptions};
+use crate::transport::Endpoint;
 
 impl Context {
     /// The target of a command and the words that follow it.
@@ -21,17 +20,16 @@ impl Context {
         words: Vec<String>,
         command: &[String],
         splits: bool,
-        reach: &TargetOptions,
+        options: &TargetOptions,
     ) -> Result<ResolvedTarget> {
         let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
         let words = positional_words(words, command, splits);
-        let overrides = overrides(reach);
-        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), &overrides, &lookup, secrets);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), options, &lookup, secrets);
         // Secrets are needed only if the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let mut resolved = self.with_secrets(defaults, resolve).await?;
         self.redact_credentials(&resolved.target);
-        resolved.target.flags = self.target_flags(&overrides);
+        resolved.target.flags = self.target_flags(options);
         let unchecked = skips_certificate_check(&resolved.target);
         for warning in &resolved.target.warnings {
             if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
@@ -40,8 +38,8 @@ impl Context {
     }
 
     /// The target options, for command lines to paste.
-    fn target_flags(&self, overrides: &TargetOverrides) -> TargetFlags {
-        TargetFlags::new(self.global.config.as_deref(), overrides)
+    fn target_flags(&self, options: &TargetOptions) -> TargetFlags {
+        TargetFlags::new(self.global.config.as_deref(), options)
     }
 
     /// The same with placeholders for secrets: the target can be shown, but not connected to.
@@ -51,11 +49,11 @@ impl Context {
         words: Vec<String>,
         command: &[String],
         splits: bool,
-        reach: &TargetOptions,
+        options: &TargetOptions,
     ) -> Option<ResolvedTarget> {
         let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
         let words = positional_words(words, command, splits);
-        target::resolve_target(words, &overrides(reach), &lookup, &Secrets::placeholders()).ok()
+        target::resolve_target(words, options, &lookup, &Secrets::placeholders()).ok()
     }
 
     /// A configured server, for a command that goes through all of them. With `pretend` secrets are placeholders: the
@@ -67,16 +65,16 @@ impl Context {
         &self,
         config: &Config,
         name: &str,
-        overrides: &TargetOverrides,
+        options: &TargetOptions,
         pretend: bool,
     ) -> Result<Target> {
-        let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, overrides, &self.env, secrets);
+        let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, options, &self.env, secrets);
         if pretend {
             return resolve(&Secrets::placeholders());
         }
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
         self.redact_credentials(&target);
-        target.flags = self.target_flags(overrides);
+        target.flags = self.target_flags(options);
         // Warnings about the files do not concern this server.
         for warning in target.warnings.iter().skip(config.skipped_files.len() + config.warnings.len()) {
             let warning = format!("{name}: {warning}");
@@ -98,29 +96,4 @@ fn skips_certificate_check(target: &Target) -> bool {
 fn positional_words(words: Vec<String>, command: &[String], splits: bool) -> PositionalWords {
     let mut words = words.into_iter();
     PositionalWords { target: words.next(), rest: words.collect(), command: command.to_vec(), takes_tool: splits }
-}
-
-/// The target options of the command line as plain values.
-#[must_use]
-pub fn overrides(reach: &TargetOptions) -> TargetOverrides {
-    let reach = reach.clone();
-    TargetOverrides {
-        headers: reach.headers,
-        env: reach.env,
-        cwd: reach.cwd,
-        bearer_env: reach.bearer_env,
-        transport: reach.transport.map(|kind| match kind {
-            HttpTransport::Auto => HttpMode::Auto,
-            HttpTransport::Http => HttpMode::Streamable,
-            HttpTransport::Sse => HttpMode::Sse,
-        }),
-        protocol: reach.protocol,
-        cacert: reach.cacert,
-        cert: reach.cert,
-        key: reach.key,
-        proxy: reach.proxy,
-        insecure: reach.insecure,
-        allow_http: reach.allow_http,
-        unix_socket: reach.unix_socket,
-    }
 }

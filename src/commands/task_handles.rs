@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::cli::{HttpTransport, TargetOptions};
 use crate::commands::context::Context;
 use crate::env::Environment;
 use crate::protocol::revision::Revision;
@@ -21,8 +20,8 @@ use crate::secret::Secret;
 use crate::session::Session;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
-use crate::target::Target;
-use crate::transport::Endpoint;
+use crate::target::{Target, TargetOptions};
+use crate::transport::{Endpoint, HttpMode};
 use crate::util::atomic_write::replace_file;
 use crate::util::hex::hex;
 
@@ -89,7 +88,7 @@ impl TaskHandle {
             // A command line may mean another program in another directory.
             cwd: absolute(&reach.cwd).or_else(|| cwd.filter(|_| is_command).map(Path::to_owned)),
             bearer_env: reach.bearer_env.clone(),
-            sse: reach.transport.filter(|kind| *kind != HttpTransport::Auto).map(|kind| kind == HttpTransport::Sse),
+            sse: reach.transport.filter(|kind| *kind != HttpMode::Auto).map(|kind| kind == HttpMode::Sse),
             protocol: reach.protocol.clone(),
             session: left.map(|left| (left.session_id.reveal().to_owned(), left.revision.as_str().to_owned())),
             cacert: absolute(&reach.cacert),
@@ -102,7 +101,7 @@ impl TaskHandle {
     /// The target options to use; what is typed now takes precedence.
     #[must_use]
     pub fn target_options(&self, typed: TargetOptions) -> TargetOptions {
-        let transport = self.sse.map(|sse| if sse { HttpTransport::Sse } else { HttpTransport::Http });
+        let transport = self.sse.map(|sse| if sse { HttpMode::Sse } else { HttpMode::Streamable });
         TargetOptions {
             cwd: typed.cwd.or_else(|| self.cwd.clone()),
             bearer_env: typed.bearer_env.or_else(|| self.bearer_env.clone()),

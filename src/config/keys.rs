@@ -8,6 +8,7 @@ use crate::config::origin::{ConfigDiagnostic, ConfigFile};
 use crate::config::value::expand;
 use crate::config::value::expand::ExpandError;
 use crate::protocol::revision::RevisionPin;
+use crate::transport::HttpMode;
 use crate::util::duration::parse_duration;
 
 /// What a key may hold.
@@ -74,6 +75,9 @@ const fn untrusted_key(name: &'static str, kind: KeyType, fits: AppliesTo, help:
 /// The words of `confirm`.
 pub const CONFIRM_VALUES: &[&str] = &["never", "destructive", "always"];
 
+/// The words of `transport`.
+const TRANSPORT_VALUES: &[&str] = &[HttpMode::Auto.name(), HttpMode::Streamable.name(), HttpMode::Sse.name()];
+
 /// The words of `grant`.
 pub const GRANT_VALUES: &[&str] =
     &["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
@@ -99,7 +103,7 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
     ),
     key("headers", KeyType::StringMap, AppliesTo::Url, "Headers sent with every request."),
     key("bearer_env", KeyType::String, AppliesTo::Url, "The variable that holds the bearer token."),
-    untrusted_key("transport", KeyType::Choice(&["auto", "http", "sse"]), AppliesTo::Url, "How to speak to the URL."),
+    untrusted_key("transport", KeyType::Choice(TRANSPORT_VALUES), AppliesTo::Url, "How to speak to the URL."),
     untrusted_key(
         "protocol",
         KeyType::Revision,

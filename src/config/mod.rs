@@ -142,14 +142,9 @@ impl Config {
         }
         let format = place.format.unwrap_or_else(|| detect_format(&place.path, &text));
         let shown = environment.abbreviate_home(&place.path);
-        let source = Arc::new(ConfigFile {
-            path: place.path.clone(),
-            display_path: shown,
-            text,
-            layer: place.layer,
-            format,
-            is_trusted: trusted,
-        });
+        let mut source = ConfigFile::new(place.path.clone(), shown, text, place.layer, format);
+        source.is_trusted = trusted;
+        let source = Arc::new(source);
         self.files.push(Arc::clone(&source));
         let root = parse_file(&source).map_err(one)?;
         let servers = match format {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{ErrorKind, Failure};
 
@@ -21,6 +21,8 @@ pub struct ConfigFile {
     pub format: FileFormat,
     /// Whether it may start processes and send credentials.
     pub is_trusted: bool,
+    /// Where each line begins, once a line was asked for.
+    line_starts: OnceLock<Vec<usize>>,
 }
 
 /// The place of a file among the others; later ones lie over earlier ones.
@@ -64,6 +66,12 @@ pub enum FileFormat {
 }
 
 impl ConfigFile {
+    /// A file with this text.
+    #[must_use]
+    pub fn new(path: PathBuf, display_path: String, text: String, layer: Layer, format: FileFormat) -> Self {
+        ConfigFile { path, display_path, text, layer, format, is_trusted: true, line_starts: OnceLock::new() }
+    }
+
     /// The directory that relative paths in the file are relative to.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -73,7 +81,10 @@ impl ConfigFile {
     /// The line of a byte, from 1.
     #[must_use]
     pub fn line_at(&self, at: usize) -> usize {
-        self.text_before(at).matches('\n').count() + 1
+        let starts = self.line_starts.get_or_init(|| {
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
+        });
+        starts.partition_point(|start| *start <= at.min(self.text.len()))
     }
 
     /// The column of a byte in characters, from 1.
@@ -189,7 +200,7 @@ pub fn combine(what: &str, mut faults: Vec<ConfigDiagnostic>) -> Failure {
         return faults.remove(0).into();
     }
     let hint = faults.iter().find_map(|fault| fault.hint.clone());
-    let message = format!("{what} has {} faults", faults.len());
+    let message = format!("{what} has {} errors", faults.len());
     let failure =
         faults.iter().fold(Failure::new(ErrorKind::Config, message), |failure, fault| failure.cause(fault.to_string()));
     hint.into_iter().fold(failure, Failure::hint)

@@ -19,6 +19,7 @@ use crate::env::programs::is_path;
 use crate::error::Result;
 use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
+use crate::transport::HttpMode;
 
 /// A value and the byte of its file where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct ServerSettings {
     /// The variable that holds the bearer token.
     pub bearer_env: Option<Spanned<String>>,
     /// `auto`, `http` or `sse`.
-    pub transport: Option<String>,
+    pub transport: Option<HttpMode>,
     /// Which revisions may be spoken.
     pub protocol: RevisionPin,
     /// More authorities.
@@ -306,7 +307,7 @@ impl ConfiguredServer {
                 .map(|(name, set)| (name, to_secret(set)))
                 .collect(),
             bearer_env: reader.spanned_string(table, "bearer_env"),
-            transport: reader.string(table, "transport"),
+            transport: reader.string(table, "transport").as_deref().and_then(HttpMode::parse),
             protocol: reader
                 .string(table, "protocol")
                 .and_then(|word| RevisionPin::parse(&word).ok())

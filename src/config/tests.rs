@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::transport::HttpMode;
 use std::fs;
 
 /// A home, a project below it, and an environment that knows both.
@@ -103,7 +104,7 @@ fn all_errors_of_an_entry_are_reported_at_once() {
     let failure = world.settings("x").unwrap_err();
     let text = message(&failure);
     for part in [
-        "'x' has 9 faults",
+        "'x' has 9 errors",
         ":2: 'url' in [servers.x] must be a string, and is a whole number",
         ":3: 'timeout' in [servers.x] is not a duration",
         ":4: 'transport' in [servers.x] must be one of auto, http, sse, and is 'htpt'; did you mean 'http'?",
@@ -269,13 +270,13 @@ fn the_mcp_json_of_other_clients_is_read() {
     );
     world.trust("project/.mcp.json");
     let remote = world.settings("remote").unwrap();
-    assert_eq!(remote.transport.as_deref(), Some("http"));
+    assert_eq!(remote.transport, Some(HttpMode::Streamable));
     let headers: Vec<_> = remote.headers.iter().map(|(n, set)| (n.as_str(), set.value.reveal())).collect();
     assert_eq!(headers, [("A", "k"), ("N", "5")]);
     assert_eq!((remote.auth.client_id.as_deref(), remote.auth.redirect_port), (Some("c"), Some(8080)));
     assert_eq!(remote.auth.scopes.unwrap(), ["a", "b"]);
-    assert_eq!(world.settings("sse").unwrap().transport.as_deref(), Some("sse"));
-    assert_eq!(world.settings("gem").unwrap().transport.as_deref(), Some("http"));
+    assert_eq!(world.settings("sse").unwrap().transport, Some(HttpMode::Sse));
+    assert_eq!(world.settings("gem").unwrap().transport, Some(HttpMode::Streamable));
     assert_eq!(world.settings("socket").unwrap().transport, None);
     for name in ["off", "off2"] {
         let failure = world.settings(name).unwrap_err();

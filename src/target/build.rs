@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::parse::{self, ParsedUrl};
-use super::{AuthConfig, Target, TargetFlags, TargetOverrides, ToolPolicy};
+use super::{AuthConfig, Target, TargetFlags, TargetOptions, ToolPolicy};
 use crate::config::origin::ConfigDiagnostic;
 use crate::config::paths::absolute_path;
 use crate::config::settings::{Defaults, InheritEnv, ServerSettings, Spanned};
@@ -13,18 +13,18 @@ use crate::env::{Environment, is_mcpipe_variable, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
-use crate::transport::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
+use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
 use crate::util::quoting;
 
 /// A command line as target.
 pub fn target_from_command(
     argv: Vec<String>,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
     defaults: Defaults,
 ) -> Result<Target> {
     let name = quoting::join(argv.iter().map(String::as_str));
-    reject_flags_for_stdio(overrides, &name)?;
+    reject_flags_for_stdio(options, &name)?;
     let mut words = argv.into_iter();
     let program = words.next().filter(|word| !word.is_empty());
     let Some(program) = program else {
@@ -34,36 +34,36 @@ pub fn target_from_command(
         program,
         args: words.collect(),
         inherited_env: inherited_environment(environment, &InheritEnv::All, &[]),
-        env: server_variables(&[], overrides)?,
-        cwd: working_directory(overrides, environment, None)?,
+        env: server_variables(&[], options)?,
+        cwd: working_directory(options, environment, None)?,
     };
-    ad_hoc_target(name, Endpoint::Stdio(endpoint), overrides, defaults, Vec::new())
+    ad_hoc_target(name, Endpoint::Stdio(endpoint), options, defaults, Vec::new())
 }
 
 /// A URL as target.
 pub fn target_from_url(
     text: &str,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
     defaults: Defaults,
 ) -> Result<Target> {
     if let Some(path) = parse::unix_socket_path(text) {
         let resolve = |path: &str| absolute_path(environment, Path::new(&environment.expand_tilde(path)));
-        let endpoint = unix_endpoint(path, overrides, resolve).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
+        let endpoint = unix_endpoint(path, options, resolve).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
         let name = format!("unix:{}", endpoint.path.display());
-        return ad_hoc_target(name, Endpoint::Unix(endpoint), overrides, defaults, Vec::new());
+        return ad_hoc_target(name, Endpoint::Unix(endpoint), options, defaults, Vec::new());
     }
     let place = parse::parse_url(text).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
-    reject_flags_for_url(overrides, &place.display_url, place.url.scheme())?;
-    if parse::is_plaintext_to_remote(&place.url) && !overrides.allow_http && overrides.unix_socket.is_none() {
+    reject_flags_for_url(options, &place.display_url, place.url.scheme())?;
+    if parse::is_plaintext_to_remote(&place.url) && !options.allow_http && options.unix_socket.is_none() {
         return Err(Failure::new(ErrorKind::Usage, plaintext_message(&place))
             .cause("everything sent there, tokens included, can be read and changed on the way")
             .hint(format!("use {}s://, or say --allow-http", place.url.scheme())));
     }
     let name = place.display_url.clone();
-    let headers = flag_headers(overrides, environment)?;
-    let (endpoint, warnings) = http_endpoint(place, Vec::new(), headers, None, overrides, environment)?;
-    ad_hoc_target(name, endpoint, overrides, defaults, warnings)
+    let headers = flag_headers(options, environment)?;
+    let (endpoint, warnings) = http_endpoint(place, Vec::new(), headers, None, options, environment)?;
+    ad_hoc_target(name, endpoint, options, defaults, warnings)
 }
 
 /// What is wrong with a URL whose traffic is exposed.
@@ -74,14 +74,14 @@ fn plaintext_message(place: &ParsedUrl) -> String {
 /// A Unix socket as target; `resolve` makes its path absolute.
 fn unix_endpoint(
     path: &str,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     resolve: impl Fn(&str) -> PathBuf,
 ) -> Result<UnixEndpoint, String> {
     if path.is_empty() {
         return Err("unix: names no socket; write it as unix:/run/server.sock".to_owned());
     }
-    let mut given = url_flags(overrides).to_vec();
-    given.extend(command_flags(overrides));
+    let mut given = url_flags(options).to_vec();
+    given.extend(command_flags(options));
     match given.iter().find(|(_, set)| *set) {
         Some((flag, _)) => Err(format!("{flag} has no meaning for a Unix socket on which JSON lines are spoken")),
         None => Ok(UnixEndpoint { path: resolve(path) }),
@@ -91,7 +91,7 @@ fn unix_endpoint(
 fn ad_hoc_target(
     name: String,
     endpoint: Endpoint,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     defaults: Defaults,
     warnings: Vec<String>,
 ) -> Result<Target> {
@@ -99,7 +99,7 @@ fn ad_hoc_target(
         name,
         is_configured: false,
         endpoint,
-        protocol: protocol_pin(overrides)?.unwrap_or_default(),
+        protocol: protocol_pin(options)?.unwrap_or_default(),
         timeout: defaults.timeout,
         connect_timeout: defaults.connect_timeout,
         roots: Vec::new(),
@@ -115,21 +115,21 @@ fn ad_hoc_target(
 pub fn target_from_config(
     name: &str,
     settings: ServerSettings,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
     config: &Config,
 ) -> Result<Target> {
     let (endpoint, mut warnings) = match (&settings.url, &settings.command) {
-        (Some(url), _) => configured_url_endpoint(name, &settings, url, overrides, environment)?,
+        (Some(url), _) => configured_url_endpoint(name, &settings, url, options, environment)?,
         (None, Some(program)) => {
-            reject_flags_for_stdio(overrides, name)?;
+            reject_flags_for_stdio(options, name)?;
             let own = config.secret_variables();
             let endpoint = StdioEndpoint {
                 program: program.value.clone(),
                 args: settings.args.clone(),
                 inherited_env: inherited_environment(environment, &settings.inherit_env, &own),
-                env: server_variables(&settings.env, overrides)?,
-                cwd: working_directory(overrides, environment, Some(&settings))?,
+                env: server_variables(&settings.env, options)?,
+                cwd: working_directory(options, environment, Some(&settings))?,
             };
             (Endpoint::Stdio(endpoint), Vec::new())
         }
@@ -142,7 +142,7 @@ pub fn target_from_config(
         name: name.to_owned(),
         is_configured: true,
         endpoint,
-        protocol: protocol_pin(overrides)?.unwrap_or(settings.protocol),
+        protocol: protocol_pin(options)?.unwrap_or(settings.protocol),
         timeout: settings.timeout,
         connect_timeout: settings.connect_timeout,
         roots: settings.roots,
@@ -158,20 +158,20 @@ fn configured_url_endpoint(
     name: &str,
     settings: &ServerSettings,
     url: &Spanned<Secret>,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
 ) -> Result<(Endpoint, Vec<String>)> {
     let fault =
         |at: usize, message: String| ConfigDiagnostic::at(&settings.source, at, format!("{message} ('{name}')"));
     if let Some(path) = parse::unix_socket_path(url.value.reveal()) {
         let resolve = |path: &str| resolve_path(environment, &settings.source, path);
-        let endpoint = unix_endpoint(path, overrides, resolve).map_err(|why| fault(url.offset, why))?;
+        let endpoint = unix_endpoint(path, options, resolve).map_err(|why| fault(url.offset, why))?;
         return Ok((Endpoint::Unix(endpoint), Vec::new()));
     }
     let place = parse::parse_url(url.value.reveal()).map_err(|why| fault(url.offset, why))?;
-    reject_flags_for_url(overrides, name, place.url.scheme())?;
-    let socket = overrides.unix_socket.is_some() || settings.unix_socket.is_some();
-    if parse::is_plaintext_to_remote(&place.url) && !(overrides.allow_http || settings.allow_http || socket) {
+    reject_flags_for_url(options, name, place.url.scheme())?;
+    let socket = options.unix_socket.is_some() || settings.unix_socket.is_some();
+    if parse::is_plaintext_to_remote(&place.url) && !(options.allow_http || settings.allow_http || socket) {
         return Err(fault(url.offset, plaintext_message(&place))
             .hint(format!("use {}s://, or set allow_http = true in the entry", place.url.scheme()))
             .into());
@@ -181,7 +181,7 @@ fn configured_url_endpoint(
         parse::validate_header(name, set.value.reveal()).map_err(|why| fault(set.offset, why))?;
         headers.push((name.clone(), set.value.clone()));
     }
-    if let Some(variable) = settings.bearer_env.as_ref().filter(|_| overrides.bearer_env.is_none()) {
+    if let Some(variable) = settings.bearer_env.as_ref().filter(|_| options.bearer_env.is_none()) {
         let token = parse::bearer_header_from_env(&variable.value, environment).map_err(|why| {
             let hint = format!("set {}, or name another with --bearer-env", variable.value);
             fault(variable.offset, why).hint(hint)
@@ -192,10 +192,10 @@ fn configured_url_endpoint(
         }
         headers.push(("Authorization".to_owned(), token));
     }
-    if let Some(proxy) = settings.proxy.as_ref().filter(|_| overrides.proxy.is_none()) {
+    if let Some(proxy) = settings.proxy.as_ref().filter(|_| options.proxy.is_none()) {
         parse::parse_proxy(proxy.value.reveal()).map_err(|why| fault(proxy.offset, why))?;
     }
-    http_endpoint(place, headers, flag_headers(overrides, environment)?, Some(settings), overrides, environment)
+    http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)
 }
 
 /// Headers of flags take the place of configured ones of the same name, and any `Authorization` that of
@@ -205,7 +205,7 @@ fn http_endpoint(
     mut headers: Vec<(String, Secret)>,
     flags: Vec<(String, Secret)>,
     settings: Option<&ServerSettings>,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
 ) -> Result<(Endpoint, Vec<String>)> {
     headers.retain(|(name, _)| !flags.iter().any(|(flag, _)| flag.eq_ignore_ascii_case(name)));
@@ -213,7 +213,7 @@ fn http_endpoint(
     let authorized = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     headers.extend(place.basic_auth.filter(|_| !authorized).map(|basic| ("Authorization".to_owned(), basic)));
     let configured = |get: fn(&ServerSettings) -> Option<PathBuf>| settings.and_then(get);
-    let insecure = overrides.insecure || settings.is_some_and(|settings| settings.insecure);
+    let insecure = options.insecure || settings.is_some_and(|settings| settings.insecure);
     let mut warnings = Vec::new();
     let scheme = place.url.scheme().to_owned();
     if insecure && matches!(scheme.as_str(), "https" | "wss") {
@@ -223,33 +223,28 @@ fn http_endpoint(
         ));
     }
     // A certificate from a flag brings its own key.
-    let cert = overrides.cert.clone().or_else(|| configured(|settings| settings.cert.clone()));
-    let key = match &overrides.cert {
-        Some(_) => overrides.key.clone(),
-        None => overrides.key.clone().or_else(|| configured(|settings| settings.key.clone())),
+    let cert = options.cert.clone().or_else(|| configured(|settings| settings.cert.clone()));
+    let key = match &options.cert {
+        Some(_) => options.key.clone(),
+        None => options.key.clone().or_else(|| configured(|settings| settings.key.clone())),
     };
-    let proxy = match (&overrides.proxy, settings.and_then(|settings| settings.proxy.as_ref())) {
+    let proxy = match (&options.proxy, settings.and_then(|settings| settings.proxy.as_ref())) {
         (Some(flag), _) => Some(parse::parse_proxy(flag).map_err(|why| Failure::new(ErrorKind::Usage, why))?),
         (None, Some(set)) => parse::parse_proxy(set.value.reveal()).ok(),
         (None, None) => None,
     };
-    let word = settings.and_then(|settings| settings.transport.as_deref());
     let endpoint = HttpEndpoint {
         url: place.url,
         headers,
-        mode: overrides.transport.unwrap_or(match word {
-            Some("http") => HttpMode::Streamable,
-            Some("sse") => HttpMode::Sse,
-            _ => HttpMode::Auto,
-        }),
+        mode: (options.transport.or_else(|| settings.and_then(|settings| settings.transport))).unwrap_or_default(),
         tls: TlsOptions {
-            cacert: overrides.cacert.clone().or_else(|| configured(|settings| settings.cacert.clone())),
+            cacert: options.cacert.clone().or_else(|| configured(|settings| settings.cacert.clone())),
             cert,
             key,
             insecure,
         },
         proxy,
-        unix_socket: (overrides.unix_socket.as_ref().map(|path| absolute_path(environment, path)))
+        unix_socket: (options.unix_socket.as_ref().map(|path| absolute_path(environment, path)))
             .or_else(|| configured(|settings| settings.unix_socket.clone())),
     };
     let endpoint = if scheme.starts_with("ws") { Endpoint::WebSocket(endpoint) } else { Endpoint::Http(endpoint) };
@@ -267,14 +262,14 @@ fn with_flag_number(mut failure: Failure, what: &str, flag: &str, index: usize) 
 }
 
 /// The headers of `--header` and `--bearer-env`.
-fn flag_headers(overrides: &TargetOverrides, environment: &Environment) -> Result<Vec<(String, Secret)>> {
+fn flag_headers(options: &TargetOptions, environment: &Environment) -> Result<Vec<(String, Secret)>> {
     let mut headers = Vec::new();
-    for (index, text) in overrides.headers.iter().enumerate() {
+    for (index, text) in options.headers.iter().enumerate() {
         headers.extend(
             parse::parse_header_flag(text).map_err(|failure| with_flag_number(failure, "a header", "-H", index))?,
         );
     }
-    if let Some(variable) = &overrides.bearer_env {
+    if let Some(variable) = &options.bearer_env {
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             return Err(Failure::new(ErrorKind::Usage, "--bearer-env and --header Authorization exclude each other"));
         }
@@ -287,11 +282,11 @@ fn flag_headers(overrides: &TargetOverrides, environment: &Environment) -> Resul
     Ok(headers)
 }
 
-fn protocol_pin(overrides: &TargetOverrides) -> Result<Option<RevisionPin>> {
+fn protocol_pin(options: &TargetOptions) -> Result<Option<RevisionPin>> {
     let parse = |text: &String| {
         RevisionPin::parse(text).map_err(|why| Failure::new(ErrorKind::Usage, format!("--protocol: {why}")))
     };
-    overrides.protocol.as_ref().map(parse).transpose()
+    options.protocol.as_ref().map(parse).transpose()
 }
 
 /// What every child process inherits: without it, Windows has neither sockets nor random numbers for it.
@@ -319,9 +314,9 @@ fn inherited_environment(environment: &Environment, inherit: &InheritEnv, own: &
 }
 
 /// The variables that are set for this server: the entry's, under those of flags.
-fn server_variables(configured: &[(String, Secret)], overrides: &TargetOverrides) -> Result<BTreeMap<String, Secret>> {
+fn server_variables(configured: &[(String, Secret)], options: &TargetOptions) -> Result<BTreeMap<String, Secret>> {
     let mut all: BTreeMap<String, Secret> = configured.iter().cloned().collect();
-    for (index, text) in overrides.env.iter().enumerate() {
+    for (index, text) in options.env.iter().enumerate() {
         let (name, value) =
             parse::parse_variable(text).map_err(|failure| with_flag_number(failure, "a variable", "-e", index))?;
         all.insert(name, value);
@@ -330,11 +325,11 @@ fn server_variables(configured: &[(String, Secret)], overrides: &TargetOverrides
 }
 
 fn working_directory(
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
     settings: Option<&ServerSettings>,
 ) -> Result<Option<PathBuf>> {
-    if let Some(flag) = &overrides.cwd {
+    if let Some(flag) = &options.cwd {
         let path = absolute_path(environment, flag);
         parse::check_directory(&path).map_err(|why| Failure::new(ErrorKind::Usage, format!("--cwd: {why}")))?;
         return Ok(Some(path));
@@ -351,48 +346,48 @@ fn working_directory(
 }
 
 /// The flags that mean something only for a URL, and whether each was given.
-fn url_flags(overrides: &TargetOverrides) -> [(&'static str, bool); 10] {
+fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 10] {
     [
-        ("--header", !overrides.headers.is_empty()),
-        ("--bearer-env", overrides.bearer_env.is_some()),
-        ("--transport", overrides.transport.is_some()),
-        ("--cacert", overrides.cacert.is_some()),
-        ("--cert", overrides.cert.is_some()),
-        ("--key", overrides.key.is_some()),
-        ("--proxy", overrides.proxy.is_some()),
-        ("--insecure", overrides.insecure),
-        ("--allow-http", overrides.allow_http),
-        ("--unix-socket", overrides.unix_socket.is_some()),
+        ("--header", !options.headers.is_empty()),
+        ("--bearer-env", options.bearer_env.is_some()),
+        ("--transport", options.transport.is_some()),
+        ("--cacert", options.cacert.is_some()),
+        ("--cert", options.cert.is_some()),
+        ("--key", options.key.is_some()),
+        ("--proxy", options.proxy.is_some()),
+        ("--insecure", options.insecure),
+        ("--allow-http", options.allow_http),
+        ("--unix-socket", options.unix_socket.is_some()),
     ]
 }
 
 /// The flags that mean something only for a command, and whether each was given.
-fn command_flags(overrides: &TargetOverrides) -> [(&'static str, bool); 2] {
-    [("--env", !overrides.env.is_empty()), ("--cwd", overrides.cwd.is_some())]
+fn command_flags(options: &TargetOptions) -> [(&'static str, bool); 2] {
+    [("--env", !options.env.is_empty()), ("--cwd", options.cwd.is_some())]
 }
 
 /// Refuses flags that mean nothing for a command.
-fn reject_flags_for_stdio(overrides: &TargetOverrides, name: &str) -> Result<()> {
-    reject_flags(&url_flags(overrides), &format!("is for a URL, and '{name}' is started as a command"), |flag| {
+fn reject_flags_for_stdio(options: &TargetOptions, name: &str) -> Result<()> {
+    reject_flags(&url_flags(options), &format!("is for a URL, and '{name}' is started as a command"), |flag| {
         (flag == "--header" || flag == "--bearer-env")
             .then(|| "a server process takes its secrets from the environment: --env KEY=VALUE".to_owned())
     })
 }
 
 /// Refuses flags that mean nothing for this URL.
-fn reject_flags_for_url(overrides: &TargetOverrides, name: &str, scheme: &str) -> Result<()> {
+fn reject_flags_for_url(options: &TargetOptions, name: &str, scheme: &str) -> Result<()> {
     let why = format!("is for a server that is started as a command, and '{name}' is a URL");
-    reject_flags(&command_flags(overrides), &why, |flag| {
+    reject_flags(&command_flags(options), &why, |flag| {
         (flag == "--env").then(|| "to send something with each request, use --header 'Name: value'".to_owned())
     })?;
     if scheme.starts_with("ws") {
         reject_flags(
-            &[("--transport", overrides.transport.is_some())],
+            &[("--transport", options.transport.is_some())],
             "chooses how to speak HTTP, and this is a WebSocket",
             |_| None,
         )?;
     }
-    let both = overrides.unix_socket.is_some() && overrides.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty());
+    let both = options.unix_socket.is_some() && options.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty());
     reject_flags(&[("--proxy", both)], "and --unix-socket exclude each other", |_| None)
 }
 

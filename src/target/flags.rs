@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use super::{Target, TargetOverrides, TargetWord, classify_word};
-use crate::transport::{Endpoint, HttpMode};
+use super::{Target, TargetOptions, TargetWord, classify_word};
+use crate::transport::Endpoint;
 use crate::util::quoting::quote;
 
 /// Stands where a value is to be filled in.
@@ -24,7 +24,7 @@ pub struct TargetFlags {
 impl TargetFlags {
     /// What was typed.
     #[must_use]
-    pub fn new(config: Option<&Path>, overrides: &TargetOverrides) -> Self {
+    pub fn new(config: Option<&Path>, options: &TargetOptions) -> Self {
         let path = |path: &Path| quote(&path.to_string_lossy());
         let config = config.map(|file| vec!["--config".to_owned(), path(file)]).unwrap_or_default();
         let mut reach = Vec::new();
@@ -33,24 +33,24 @@ impl TargetFlags {
                 reach.extend([option.to_owned(), value]);
             }
         };
-        for header in &overrides.headers {
+        for header in &options.headers {
             let name = header.split(':').next().unwrap_or_default().trim();
             add("-H", Some(quote(&format!("{name}: {PLACEHOLDER}"))));
         }
-        for variable in &overrides.env {
+        for variable in &options.env {
             let name = variable.split('=').next().unwrap_or_default();
             add("-e", Some(format!("{}={PLACEHOLDER}", quote(name))));
         }
-        add("--cwd", overrides.cwd.as_deref().map(path));
-        add("--bearer-env", overrides.bearer_env.as_deref().map(quote));
-        add("--transport", overrides.transport.map(|mode| transport_name(mode).to_owned()));
-        add("--protocol", overrides.protocol.as_deref().map(quote));
-        add("--cacert", overrides.cacert.as_deref().map(path));
-        add("--cert", overrides.cert.as_deref().map(path));
-        add("--key", overrides.key.as_deref().map(path));
-        add("--proxy", overrides.proxy.as_deref().map(|proxy| quote(&redact_proxy_password(proxy))));
-        add("--unix-socket", overrides.unix_socket.as_deref().map(path));
-        for (flag, given) in [("--insecure", overrides.insecure), ("--allow-http", overrides.allow_http)] {
+        add("--cwd", options.cwd.as_deref().map(path));
+        add("--bearer-env", options.bearer_env.as_deref().map(quote));
+        add("--transport", options.transport.map(|mode| mode.name().to_owned()));
+        add("--protocol", options.protocol.as_deref().map(quote));
+        add("--cacert", options.cacert.as_deref().map(path));
+        add("--cert", options.cert.as_deref().map(path));
+        add("--key", options.key.as_deref().map(path));
+        add("--proxy", options.proxy.as_deref().map(|proxy| quote(&redact_proxy_password(proxy))));
+        add("--unix-socket", options.unix_socket.as_deref().map(path));
+        for (flag, given) in [("--insecure", options.insecure), ("--allow-http", options.allow_http)] {
             reach.extend(given.then(|| flag.to_owned()));
         }
         TargetFlags { config_flag: config, target_options: reach }
@@ -96,14 +96,6 @@ impl Target {
         let place = endpoint.cwd.as_ref().map(|cwd| format!("cd {} && ", quote(&cwd.to_string_lossy())));
         let variables = endpoint.env.keys().map(|name| format!("{name}={PLACEHOLDER} "));
         place.into_iter().chain(variables).chain([self.name.clone()]).collect()
-    }
-}
-
-fn transport_name(mode: HttpMode) -> &'static str {
-    match mode {
-        HttpMode::Auto => "auto",
-        HttpMode::Streamable => "http",
-        HttpMode::Sse => "sse",
     }
 }
 

@@ -5,10 +5,10 @@
 
 mod build;
 mod flags;
+mod options;
 pub mod parse;
 mod syntax;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::config::policy::{ConfirmPolicy, ToolPolicy};
@@ -19,10 +19,11 @@ use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::RevisionPin;
 pub use crate::target::flags::TargetFlags;
+pub use crate::target::options::TargetOptions;
 pub use crate::target::syntax::{
     PositionalWords, TargetWord, classify_word, server_not_configured, split_command_line, unknown_server,
 };
-use crate::transport::{Endpoint, HttpMode};
+use crate::transport::Endpoint;
 
 /// A server, ready to be connected to.
 #[derive(Clone, Debug)]
@@ -53,25 +54,6 @@ pub struct Target {
     pub flags: TargetFlags,
 }
 
-/// The target options of a command line, as typed.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs, reason = "each field is the option it is named after")]
-pub struct TargetOverrides {
-    pub headers: Vec<String>,
-    pub env: Vec<String>,
-    pub cwd: Option<PathBuf>,
-    pub bearer_env: Option<String>,
-    pub transport: Option<HttpMode>,
-    pub protocol: Option<String>,
-    pub cacert: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-    pub proxy: Option<String>,
-    pub insecure: bool,
-    pub allow_http: bool,
-    pub unix_socket: Option<PathBuf>,
-}
-
 /// A target and the words after it.
 #[derive(Clone, Debug)]
 pub struct ResolvedTarget {
@@ -88,7 +70,7 @@ pub struct ResolvedTarget {
 /// [`ErrorKind::Config`] for an unknown name and an entry that is wrong, incomplete or not trusted.
 pub fn resolve_target(
     words: PositionalWords,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     lookup: &LazyConfig<'_>,
     secrets: &Secrets<'_>,
 ) -> Result<ResolvedTarget> {
@@ -96,7 +78,7 @@ pub fn resolve_target(
     let PositionalWords { target, rest, command, takes_tool: splits } = words;
     if !command.is_empty() {
         let rest = target.into_iter().chain(rest).collect();
-        let target = build::target_from_command(command, overrides, environment, lookup.ad_hoc_defaults()?)?;
+        let target = build::target_from_command(command, options, environment, lookup.ad_hoc_defaults()?)?;
         return Ok(ResolvedTarget { target, rest });
     }
     let Some(word) = target else {
@@ -105,15 +87,15 @@ pub fn resolve_target(
     };
     match syntax::classify_word(&word)? {
         syntax::TargetWord::Url(url) => {
-            let target = build::target_from_url(&url, overrides, environment, lookup.ad_hoc_defaults()?)?;
+            let target = build::target_from_url(&url, options, environment, lookup.ad_hoc_defaults()?)?;
             Ok(ResolvedTarget { target, rest })
         }
         syntax::TargetWord::Command(line) => {
             let argv = syntax::split_command_line(&line, environment)?;
-            let target = build::target_from_command(argv, overrides, environment, lookup.ad_hoc_defaults()?)?;
+            let target = build::target_from_command(argv, options, environment, lookup.ad_hoc_defaults()?)?;
             Ok(ResolvedTarget { target, rest })
         }
-        syntax::TargetWord::Name(name) => resolve_name(&name, rest, splits, overrides, lookup, secrets),
+        syntax::TargetWord::Name(name) => resolve_name(&name, rest, splits, options, lookup, secrets),
     }
 }
 
@@ -124,14 +106,14 @@ pub fn resolve_target(
 pub fn resolve_configured(
     config: &Config,
     name: &str,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     environment: &Environment,
     secrets: &Secrets<'_>,
 ) -> Result<Target> {
     let Some(server) = config.server(name) else { return Err(syntax::unknown_server(config, name, environment)) };
     server.check_usable().map_err(|failure| failure.server(name))?;
     let settings = server.settings(environment, &config.defaults, secrets)?;
-    let mut target = build::target_from_config(name, settings, overrides, environment, config)
+    let mut target = build::target_from_config(name, settings, options, environment, config)
         .map_err(|failure| failure.server(name))?;
     target.credential_store.clone_from(&config.defaults.credential_store);
     Ok(target)
@@ -142,7 +124,7 @@ fn resolve_name(
     name: &str,
     mut rest: Vec<String>,
     splits: bool,
-    overrides: &TargetOverrides,
+    options: &TargetOptions,
     lookup: &LazyConfig<'_>,
     secrets: &Secrets<'_>,
 ) -> Result<ResolvedTarget> {
@@ -156,7 +138,7 @@ fn resolve_name(
             rest.insert(0, name[at + 1..].to_owned());
         }
     }
-    Ok(ResolvedTarget { target: resolve_configured(config, server, overrides, lookup.environment(), secrets)?, rest })
+    Ok(ResolvedTarget { target: resolve_configured(config, server, options, lookup.environment(), secrets)?, rest })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 use std::path::Path;
 
 use crate::secret::Secret;
-use crate::transport::{HttpEndpoint, InheritedEnv, StdioEndpoint, TransportKind};
+use crate::transport::{HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TransportKind};
 
 /// An environment whose configuration is a file of this text, and whose directory is gone with it.
 struct ConfigFixture {
@@ -27,18 +27,18 @@ impl ConfigFixture {
         self
     }
 
-    fn resolve(&self, words: PositionalWords, overrides: &TargetOverrides) -> Result<ResolvedTarget> {
+    fn resolve(&self, words: PositionalWords, options: &TargetOptions) -> Result<ResolvedTarget> {
         let environment = Environment::new(self.variables.clone(), self.dir.path());
         resolve_target(
             words,
-            overrides,
+            options,
             &LazyConfig::new(&environment, None),
             &crate::config::value::secrets::Secrets::default(),
         )
     }
 
-    fn target(&self, word: &str, overrides: &TargetOverrides) -> Result<Target> {
-        self.resolve(positional_words(&[word], &[]), overrides).map(|resolved| resolved.target)
+    fn target(&self, word: &str, options: &TargetOptions) -> Result<Target> {
+        self.resolve(positional_words(&[word], &[]), options).map(|resolved| resolved.target)
     }
 }
 
@@ -48,8 +48,8 @@ fn positional_words(words: &[&str], command: &[&str]) -> PositionalWords {
     PositionalWords { target: words.next(), rest: words.collect(), command, takes_tool: true }
 }
 
-fn no_flags() -> TargetOverrides {
-    TargetOverrides::default()
+fn no_flags() -> TargetOptions {
+    TargetOptions::default()
 }
 
 fn http(target: &Target) -> &HttpEndpoint {
@@ -201,7 +201,7 @@ fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
     assert_eq!(http(&target).url.as_str(), "https://a.example:8443/mcp?x=1&api_key=k3y");
     assert_eq!(target.name, "https://a.example:8443/mcp?x=1&api_key=[redacted]");
     assert_eq!(headers(&target), [("Authorization", "Basic YWRhOnBAc3M=")]);
-    let own = TargetOverrides { headers: vec!["authorization: mine".into()], ..no_flags() };
+    let own = TargetOptions { headers: vec!["authorization: mine".into()], ..no_flags() };
     assert_eq!(headers(&world.target("https://ada:pw@a/", &own).unwrap()), [("authorization", "mine")]);
     for word in ["ftp://a", "file:///x", "HTTPX://a", "wsx://a"] {
         refused(
@@ -228,7 +228,7 @@ fn plain_http_is_for_loopback_unless_it_is_allowed() {
     for far in ["a.example", "localhost.example", "10.0.0.1", "[::2]", "0.0.0.0", "127.0.0.1.example"] {
         refused(world.target(&format!("http://{far}/"), &no_flags()), ErrorKind::Usage, "--allow-http");
     }
-    let allow = TargetOverrides { allow_http: true, ..no_flags() };
+    let allow = TargetOptions { allow_http: true, ..no_flags() };
     assert!(world.target("http://far.example/", &allow).is_ok());
     refused(world.target("far", &no_flags()), ErrorKind::Config, "config.toml:2: http://far.example/ is plain http");
     assert!(world.target("far", &allow).is_ok() && world.target("ok", &no_flags()).is_ok());
@@ -243,7 +243,7 @@ fn flags_lie_over_the_entry() {
     assert_eq!(headers(&target), [("X-A", "1"), ("X-B", "2"), ("Authorization", "Bearer t0ken")]);
     assert_eq!((http(&target).mode, target.protocol), (HttpMode::Sse, RevisionPin::Legacy));
     assert_eq!(http(&target).tls.key, Some(world.dir.path().join(".config/mcpipe/k.pem")));
-    let overrides = TargetOverrides {
+    let options = TargetOptions {
         headers: vec!["x-a: 9".into(), "X-C;".into()],
         bearer_env: Some("OTHER".into()),
         transport: Some(HttpMode::Auto),
@@ -252,7 +252,7 @@ fn flags_lie_over_the_entry() {
         proxy: Some("socks5h://u:p@q:1".into()),
         ..no_flags()
     };
-    let target = world.target("a", &overrides).unwrap();
+    let target = world.target("a", &options).unwrap();
     assert_eq!(headers(&target), [("X-B", "2"), ("x-a", "9"), ("X-C", ""), ("Authorization", "Bearer t1")]);
     assert_eq!(http(&target).mode, HttpMode::Auto);
     assert_eq!(target.protocol, RevisionPin::Exact(crate::protocol::revision::Revision::V2026_07_28));
@@ -266,36 +266,36 @@ fn flags_lie_over_the_entry() {
 #[test]
 fn flags_that_do_not_fit_are_usage_errors() {
     let world = ConfigFixture::new("[servers.c]\ncommand = 'x'\n[servers.u]\nurl = 'https://u/'\n");
-    let header = TargetOverrides { headers: vec!["A: b".into()], ..no_flags() };
+    let header = TargetOptions { headers: vec!["A: b".into()], ..no_flags() };
     for word in ["c", "./x", "npx x"] {
         refused(world.target(word, &header), ErrorKind::Usage, "--header is for a URL");
         refused(
-            world.target(word, &TargetOverrides { insecure: true, ..no_flags() }),
+            world.target(word, &TargetOptions { insecure: true, ..no_flags() }),
             ErrorKind::Usage,
             "--insecure is for a URL",
         );
     }
     for word in ["u", "https://a/"] {
         refused(
-            world.target(word, &TargetOverrides { env: vec!["A=b".into()], ..no_flags() }),
+            world.target(word, &TargetOptions { env: vec!["A=b".into()], ..no_flags() }),
             ErrorKind::Usage,
             "--env is for",
         );
         refused(
-            world.target(word, &TargetOverrides { cwd: Some("/".into()), ..no_flags() }),
+            world.target(word, &TargetOptions { cwd: Some("/".into()), ..no_flags() }),
             ErrorKind::Usage,
             "--cwd is for",
         );
     }
-    let protocol = TargetOverrides { protocol: Some("2020-01-01".into()), ..no_flags() };
+    let protocol = TargetOptions { protocol: Some("2020-01-01".into()), ..no_flags() };
     refused(world.target("u", &protocol), ErrorKind::Usage, "--protocol: unknown revision '2020-01-01'");
     refused(
-        world.target("c", &TargetOverrides { cwd: Some("/nowhere".into()), ..no_flags() }),
+        world.target("c", &TargetOptions { cwd: Some("/nowhere".into()), ..no_flags() }),
         ErrorKind::Usage,
         "--cwd: ",
     );
     refused(
-        world.target("u", &TargetOverrides { proxy: Some("ftp://p".into()), ..no_flags() }),
+        world.target("u", &TargetOptions { proxy: Some("ftp://p".into()), ..no_flags() }),
         ErrorKind::Usage,
         "'ftp' is no kind",
     );
@@ -304,8 +304,7 @@ fn flags_that_do_not_fit_are_usage_errors() {
 #[test]
 fn headers_are_read_as_curl_reads_them_and_never_shown() {
     let world = ConfigFixture::new(BROKEN);
-    let with =
-        |text: &str| world.target("https://a/", &TargetOverrides { headers: vec![text.to_owned()], ..no_flags() });
+    let with = |text: &str| world.target("https://a/", &TargetOptions { headers: vec![text.to_owned()], ..no_flags() });
     assert_eq!(headers(&with("A:b: c ").unwrap()), [("A", "b: c")]);
     assert_eq!(headers(&with("A;").unwrap()), [("A", "")]);
     assert_eq!(headers(&with("A: é").unwrap()), [("A", "é")]);
@@ -323,7 +322,7 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
     let file = world.dir.path().join("h");
     std::fs::write(&file, "# mine\nA: 1\n\nB: 2\r\n").unwrap();
     assert_eq!(headers(&with(&format!("@{}", file.display())).unwrap()), [("A", "1"), ("B", "2")]);
-    let bearer = |variable: &str| TargetOverrides { bearer_env: Some(variable.into()), ..no_flags() };
+    let bearer = |variable: &str| TargetOptions { bearer_env: Some(variable.into()), ..no_flags() };
     refused(
         world.target("https://a/", &bearer("NOPE")),
         ErrorKind::Config,
@@ -339,8 +338,8 @@ fn a_child_inherits_everything_but_our_secrets() {
     let world = ["A", "B", "C", "TOKEN", "APP_SECRET", "MCPIPE_LOGIN", "MCPIPE_ANYTHING"]
         .iter()
         .fold(ConfigFixture::new(config), |world, name| world.with_variable(name, "ours"));
-    let env = |word: &str, overrides: &TargetOverrides| {
-        let target = world.target(word, overrides).unwrap();
+    let env = |word: &str, options: &TargetOptions| {
+        let target = world.target(word, options).unwrap();
         let endpoint = stdio(&target);
         let mut all: std::collections::BTreeMap<&str, &str> = match &endpoint.inherited_env {
             InheritedEnv::AllBut(names) => {
@@ -356,14 +355,14 @@ fn a_child_inherits_everything_but_our_secrets() {
     assert_eq!(env("./x", &no_flags()), "A=ours APP_SECRET=ours B=ours C=ours TOKEN=ours");
     assert_eq!(env("c", &no_flags()), "A=entry B=entry C=ours");
     assert_eq!(
-        env("c", &TargetOverrides { env: vec!["B=flag=x".into(), "D=".into()], ..no_flags() }),
+        env("c", &TargetOptions { env: vec!["B=flag=x".into(), "D=".into()], ..no_flags() }),
         "A=entry B=flag=x C=ours D="
     );
     assert_eq!(env("none", &no_flags()), "");
     assert_eq!(env("some", &no_flags()), "A=ours TOKEN=ours");
     for text in ["=x", "A", ""] {
-        let overrides = TargetOverrides { env: vec![text.into()], ..no_flags() };
-        refused(world.target("c", &overrides), ErrorKind::Usage, "--env KEY=VALUE");
+        let options = TargetOptions { env: vec![text.into()], ..no_flags() };
+        refused(world.target("c", &options), ErrorKind::Usage, "--env KEY=VALUE");
     }
 }
 
@@ -371,7 +370,7 @@ fn a_child_inherits_everything_but_our_secrets() {
 fn nothing_checked_is_told_loudly() {
     let world = ConfigFixture::new("[servers.u]\nurl = 'https://u/'\ninsecure = true\n");
     assert!(world.target("https://a/", &no_flags()).unwrap().warnings.is_empty());
-    let target = world.target("https://a/", &TargetOverrides { insecure: true, ..no_flags() }).unwrap();
+    let target = world.target("https://a/", &TargetOptions { insecure: true, ..no_flags() }).unwrap();
     assert!(target.warnings[0].contains("a is NOT checked") && http(&target).tls.insecure);
     assert_eq!(world.target("u", &no_flags()).unwrap().warnings.len(), 1);
 }
@@ -387,10 +386,10 @@ fn web_sockets_have_what_urls_have() {
     assert!(http(&target).proxy.is_some());
     assert_eq!(world.target("ws://localhost:1/", &no_flags()).unwrap().name, "ws://localhost:1/");
     refused(world.target("ws://far.example/", &no_flags()), ErrorKind::Usage, "plain ws to another host");
-    assert!(world.target("ws://far.example/", &TargetOverrides { allow_http: true, ..no_flags() }).is_ok());
-    let sse = TargetOverrides { transport: Some(HttpMode::Sse), ..no_flags() };
+    assert!(world.target("ws://far.example/", &TargetOptions { allow_http: true, ..no_flags() }).is_ok());
+    let sse = TargetOptions { transport: Some(HttpMode::Sse), ..no_flags() };
     refused(world.target("ws://localhost/", &sse), ErrorKind::Usage, "this is a WebSocket");
-    let loud = world.target("wss://w.example/", &TargetOverrides { insecure: true, ..no_flags() }).unwrap();
+    let loud = world.target("wss://w.example/", &TargetOptions { insecure: true, ..no_flags() }).unwrap();
     assert!(loud.warnings[0].contains("NOT checked"));
     let world = ConfigFixture::new("[servers.w]\nurl = 'wss://w/'\ntransport = 'sse'\n");
     refused(world.target("w", &no_flags()), ErrorKind::Config, "has no meaning for a WebSocket");
@@ -419,9 +418,9 @@ fn a_unix_socket_is_named_by_its_path() {
         ErrorKind::Config,
         "'headers' in [servers.odd] has no meaning for a Unix socket",
     );
-    let header = TargetOverrides { headers: vec!["A: b".into()], ..no_flags() };
+    let header = TargetOptions { headers: vec!["A: b".into()], ..no_flags() };
     refused(world.target("unix:/s", &header), ErrorKind::Usage, "--header has no meaning for a Unix socket");
-    let env = TargetOverrides { env: vec!["A=b".into()], ..no_flags() };
+    let env = TargetOptions { env: vec!["A=b".into()], ..no_flags() };
     refused(world.target("unix:/s", &env), ErrorKind::Usage, "--env has no meaning for a Unix socket");
 }
 
@@ -430,9 +429,8 @@ fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
     let world = ConfigFixture::new(
         "[servers.s]\nurl = 'http://docker/mcp'\nunix_socket = 'd.sock'\n[servers.c]\ncommand = 'x'\nunix_socket = 'y'\n",
     );
-    let socket =
-        |word: &str, overrides: &TargetOverrides| http(&world.target(word, overrides).unwrap()).unix_socket.clone();
-    let flag = TargetOverrides { unix_socket: Some("x.sock".into()), ..no_flags() };
+    let socket = |word: &str, options: &TargetOptions| http(&world.target(word, options).unwrap()).unix_socket.clone();
+    let flag = TargetOptions { unix_socket: Some("x.sock".into()), ..no_flags() };
     let home = world.dir.path();
     assert_eq!(socket("s", &no_flags()), Some(home.join(".config/mcpipe/d.sock")));
     assert_eq!(socket("s", &flag), Some(home.join("x.sock")));
@@ -440,14 +438,14 @@ fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
     assert_eq!(socket("ws://docker/mcp", &flag), Some(home.join("x.sock")));
     refused(world.target("./x", &flag), ErrorKind::Usage, "--unix-socket is for a URL");
     refused(world.target("c", &no_flags()), ErrorKind::Config, "is for a URL, and this is a command");
-    let both = TargetOverrides { proxy: Some("http://p".into()), ..flag };
+    let both = TargetOptions { proxy: Some("http://p".into()), ..flag };
     refused(world.target("http://docker/mcp", &both), ErrorKind::Usage, "--unix-socket exclude each other");
 }
 
 #[test]
 fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
     let world = ConfigFixture::new("[servers.s]\nurl = 'https://s.invalid/mcp'\n");
-    let all = TargetOverrides {
+    let all = TargetOptions {
         headers: vec!["Authorization: Bearer s3cret".into(), "It's: s3cret".into()],
         transport: Some(HttpMode::Sse),
         protocol: Some("legacy".into()),
@@ -467,7 +465,7 @@ fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
     assert_eq!(target.config_command_line("get"), "mcpipe config get s --config m.toml");
     assert_eq!(target.append_flags("mcpipe task wait 1"), format!("mcpipe task wait 1 --config m.toml {options}"));
 
-    let started = TargetOverrides { env: vec!["KEY=s3cret".into()], ..no_flags() };
+    let started = TargetOptions { env: vec!["KEY=s3cret".into()], ..no_flags() };
     let mut target = world.target("./a b", &started).unwrap();
     target.flags = TargetFlags::new(None, &started);
     assert_eq!(

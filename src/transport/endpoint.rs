@@ -114,6 +114,27 @@ pub enum HttpMode {
     Sse,
 }
 
+impl HttpMode {
+    /// All modes.
+    pub const ALL: [HttpMode; 3] = [HttpMode::Auto, HttpMode::Streamable, HttpMode::Sse];
+
+    /// The word for it in `--transport` and in the configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            HttpMode::Auto => "auto",
+            HttpMode::Streamable => "http",
+            HttpMode::Sse => "sse",
+        }
+    }
+
+    /// The mode of this [name](HttpMode::name).
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
 /// A server at a URL.
 #[derive(Clone, Debug)]
 pub struct HttpEndpoint {

@@ -58,7 +58,7 @@ fn list_says_what_is_configured_and_where() {
         exit: 0
         --- stdout
         api\tauto\thttps://theirs.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tuntrusted
-        bad\t-\t-\t[ROOT]/work/.mcpipe.toml:3\tfaulty
+        bad\t-\t-\t[ROOT]/work/.mcpipe.toml:3\tinvalid
         files\tstdio\tsh -c cat --token [redacted] 'a b'\t~/.config/mcpipe/config.toml:16\tready
         off\tauto\thttps://off.example/mcp\t~/.config/mcpipe/config.toml:21\tdisabled
         run\tstdio\tsh\t[ROOT]/work/.mcp.json:3\tuntrusted
@@ -68,7 +68,7 @@ fn list_says_what_is_configured_and_where() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"faults":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"faulty","replaces":[],"faults":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"faults":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"faults":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"faults":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"ready","replaces":[],"faults":[]}],"faults":[]}
+        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"errors":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"invalid","replaces":[],"errors":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"errors":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"errors":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"errors":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"ready","replaces":[],"errors":[]}],"errors":[]}
     "#]].assert_eq(&config(&sandbox, &["list", "--json"]));
     expect![[r#"
         exit: 0
@@ -79,7 +79,7 @@ fn list_says_what_is_configured_and_where() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"servers":[],"faults":[]}
+        {"servers":[],"errors":[]}
     "#]]
     .assert_eq(&config(&Sandbox::new(), &["list", "--json"]));
 }
@@ -103,7 +103,7 @@ fn get_tells_every_value_with_its_origin() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"faults":[],"values":[{"key":"command","value":"sh","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"hidden":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
+        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"errors":[],"values":[{"key":"command","value":"sh","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"hidden":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
     "#]].assert_eq(&config(&sandbox, &["get", "files", "--json"]));
     expect![[r#"
         exit: 3
@@ -290,19 +290,19 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
-        fault\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; call it 'a-b'
-        fault\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m
-        fault\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set, and 'env.A' in [servers.c] refers to it
-        fault\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
-        fault\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'
-        remark\t[ROOT]/work/.mcp.json:1\t'f' takes the place of the entry at ~/.config/mcpipe/config.toml:19
-        remark\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
-        fault\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28
-        fault\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, and is 'sometimes'
-        remark\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
+        error\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
+        error\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; call it 'a-b'
+        error\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m
+        error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set, and 'env.A' in [servers.c] refers to it
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
+        error\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'
+        warning\t[ROOT]/work/.mcp.json:1\t'f' takes the place of the entry at ~/.config/mcpipe/config.toml:19
+        warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
+        error\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28
+        error\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, and is 'sometimes'
+        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
         --- stderr
-        mcpipe: error: 8 faults in 2 files and 9 servers
+        mcpipe: error: 8 errors in 2 files and 9 servers
         hint: set NOT_SET, or give a default: ${NOT_SET:-…}
           mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check"]));
@@ -310,7 +310,7 @@ fn check_finds_everything_at_once() {
     let first = &json.exits(3).json()["findings"][0];
     let file = sandbox.path().join("home/.config/mcpipe/config.toml");
     assert_eq!(json.json()["files"], json!([file, sandbox.work().join(".mcp.json")]));
-    let wanted = json!({"file": file, "line": 5, "column": null, "cause": null, "hint": null, "weight": "fault",
+    let wanted = json!({"file": file, "line": 5, "column": null, "cause": null, "hint": null, "severity": "error",
         "server": "a", "message": "unknown key 'headerz' in [servers.a]; did you mean 'headers'?"});
     assert_eq!(*first, wanted);
     for finding in json.json()["findings"].as_array().unwrap() {
@@ -319,9 +319,9 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
         --- stderr
-        mcpipe: error: 1 fault in 2 files and 1 server
+        mcpipe: error: 1 error in 2 files and 1 server
         hint: mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check", "d"]));
     expect![[r#"
@@ -334,7 +334,7 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 0
         --- stdout
-        remark\t~/.config/mcpipe/config.toml:21\t'off' is disabled
+        warning\t~/.config/mcpipe/config.toml:21\t'off' is disabled
         --- stderr
         1 file and 3 servers checked, nothing wrong
     "#]]
@@ -345,10 +345,10 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t[ROOT]/work/twice.json:3\t'a' stands there twice, and only the last one counts
-        fault\t[ROOT]/work/twice.json:4\t'A' stands there twice, and only the last one counts
+        error\t[ROOT]/work/twice.json:3\t'a' stands there twice, and only the last one counts
+        error\t[ROOT]/work/twice.json:4\t'A' stands there twice, and only the last one counts
         --- stderr
-        mcpipe: error: 2 faults in 1 file and 1 server
+        mcpipe: error: 2 errors in 1 file and 1 server
     "#]]
     .assert_eq(&config(&sandbox, &["check", "--config", "twice.json"]));
     // A duplicate is no TOML, and says where.
@@ -356,11 +356,11 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key
-        remark\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
-        remark\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
+        error\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key
+        warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
+        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
         --- stderr
-        mcpipe: error: 1 fault in 2 files and 2 servers
+        mcpipe: error: 1 error in 2 files and 2 servers
     "#]]
     .assert_eq(&config(&sandbox, &["check"]));
 }
@@ -412,9 +412,9 @@ fn what_cannot_be_used_is_not_called_ready() {
     expect![[r#"
         exit: 0
         --- stdout
-        a\tauto\thttps://a.invalid/mcp\t~/.config/mcpipe/config.toml:1\tfaulty
-        b\tauto\thttp://b.invalid/mcp\t~/.config/mcpipe/config.toml:4\tfaulty
-        c\tstdio\tsh\t~/.config/mcpipe/config.toml:6\tfaulty
+        a\tauto\thttps://a.invalid/mcp\t~/.config/mcpipe/config.toml:1\tinvalid
+        b\tauto\thttp://b.invalid/mcp\t~/.config/mcpipe/config.toml:4\tinvalid
+        c\tstdio\tsh\t~/.config/mcpipe/config.toml:6\tinvalid
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));
     let document = sandbox.mcpipe(["config", "list", "--json"]).run().json();
@@ -431,11 +431,11 @@ fn what_cannot_be_used_is_not_called_ready() {
         ]
     "#]]
     .assert_eq(
-        &format!("{:#}\n", document["servers"][0]["faults"]).replace(sandbox.path().to_str().unwrap(), "[ROOT]"),
+        &format!("{:#}\n", document["servers"][0]["errors"]).replace(sandbox.path().to_str().unwrap(), "[ROOT]"),
     );
     let set = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "x").run().json();
-    assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("faulty")));
-    assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "faulty");
+    assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("invalid")));
+    assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "invalid");
     sandbox.mcpipe(["config", "get", "a"]).run().exits(0).stderr_contains("the variable API_TOKEN, which should hold");
 }
 
@@ -449,11 +449,11 @@ fn every_fault_has_its_hint() {
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH
-        fault\t~/.config/mcpipe/config.toml:4\tthe program 'neither-this' is not found in PATH
-        fault\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set, and 'url' in [servers.c] refers to it
+        error\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH
+        error\t~/.config/mcpipe/config.toml:4\tthe program 'neither-this' is not found in PATH
+        error\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set, and 'url' in [servers.c] refers to it
         --- stderr
-        mcpipe: error: 3 faults in 1 file and 3 servers
+        mcpipe: error: 3 errors in 1 file and 3 servers
         hint: install no-such-program, or write its path
           install neither-this, or write its path
           set UNSET, or give a default: ${UNSET:-…}

@@ -184,7 +184,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stdout
         api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tready
-        crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tfaulty
+        crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tinvalid
         files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tready
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));
@@ -326,10 +326,10 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t~/.config/mcpipe/config.toml:16:10\tthis is not TOML: duplicate key
+        error\t~/.config/mcpipe/config.toml:16:10\tthis is not TOML: duplicate key
         --- stderr
         ~/.config/mcpipe/config.toml is saved
-        mcpipe: error: 1 fault in 1 file and 0 servers
+        mcpipe: error: 1 error in 1 file and 0 servers
     "#]]
     .assert_eq(&run.snapshot());
     let run = sandbox.mcpipe(["config", "edit"]).env("EDITOR", "/nowhere/editor").run();

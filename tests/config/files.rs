@@ -302,15 +302,15 @@ fn help_version_and_config_work_while_a_file_is_broken() {
     expect![[r#"
         exit: 0
         --- stdout
-        [ROOT]/home/.config/mcpipe/config.toml\tuser\tfaulty
+        [ROOT]/home/.config/mcpipe/config.toml\tuser\tinvalid
     "#]]
     .assert_eq(&shown(&["config", "path"]));
     expect![[r#"
         exit: 3
         --- stdout
-        fault\t~/.config/mcpipe/config.toml:4:11\tthis is not TOML: unclosed table, expected `]`
+        error\t~/.config/mcpipe/config.toml:4:11\tthis is not TOML: unclosed table, expected `]`
         --- stderr
-        mcpipe: error: 1 fault in 1 file and 0 servers
+        mcpipe: error: 1 error in 1 file and 0 servers
     "#]]
     .assert_eq(&shown(&["config", "check"]));
     expect![[r#"

@@ -12,7 +12,6 @@ use crate::commands::call::concurrent::{DEFAULT_JOBS, FinishedCall, run_concurre
 use crate::commands::call::input_stream;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::{Context, Exit};
-use crate::commands::resolve::overrides;
 use crate::commands::tools::{self, ToolCache, ToolList};
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
@@ -51,11 +50,11 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
         )),
         None => {
             let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
-            let (config, overrides) = (lookup.config()?, overrides(&args.target_options));
+            let config = lookup.config()?;
             // Only servers whose tools may be meant are connected to.
             let meant = |name: &&str| reply.tool_calls.iter().any(|asked| tool_names::may_belong_to(name, &asked.name));
             let resolved = config.enabled_names().filter(meant).map(async |name| {
-                let target = context.resolve_configured(config, name, &overrides, false).await;
+                let target = context.resolve_configured(config, name, &args.target_options, false).await;
                 ToolUseServer::new(context, name.to_owned(), target, ToolNaming::Prefixed, stdin_taken)
             });
             servers = join_all(resolved).await;

@@ -9,8 +9,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 use super::change::{self, ConfigFileDraft, path_in_file};
 use super::show::full_path;
 use super::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
-use crate::cli::{ConfigAddArgs, HttpTransport};
-use crate::commands::overrides;
+use crate::cli::ConfigAddArgs;
 use crate::config::file::rewrite;
 use crate::config::origin::{ConfigFile, FileFormat, Layer};
 use crate::config::settings::Defaults;
@@ -20,7 +19,7 @@ use crate::config::{Config, ConfiguredServer};
 use crate::env;
 use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::target::{self, PositionalWords, TargetOverrides, TargetWord, parse};
+use crate::target::{self, PositionalWords, TargetOptions, TargetWord, parse};
 use crate::util::duration::duration_literal;
 use crate::util::secret_names::looks_secret;
 
@@ -98,14 +97,7 @@ fn entry_line(path: &Path, text: &str, name: &str) -> usize {
 }
 
 fn entry_source(path: PathBuf, text: &str, layer: Layer) -> ConfigFile {
-    ConfigFile {
-        display_path: "the new entry".to_owned(),
-        path,
-        text: text.to_owned(),
-        layer,
-        format: FileFormat::Toml,
-        is_trusted: true,
-    }
+    ConfigFile::new(path, "the new entry".to_owned(), text.to_owned(), layer, FileFormat::Toml)
 }
 
 /// The text of the entry.
@@ -198,11 +190,7 @@ fn insert_target_options(
             entry.insert(key, path(set));
         }
     }
-    let transport = options.transport.map(|transport| match transport {
-        HttpTransport::Auto => "auto".to_owned(),
-        HttpTransport::Http => "http".to_owned(),
-        HttpTransport::Sse => "sse".to_owned(),
-    });
+    let transport = options.transport.map(|mode| mode.name().to_owned());
     let texts = [
         ("bearer_env", options.bearer_env.clone()),
         ("transport", transport),
@@ -327,8 +315,8 @@ fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs, words: Positi
     if args.target.as_deref().is_some_and(refers) {
         return Ok(Vec::new());
     }
-    let given = overrides(&args.target_options);
-    let tried = TargetOverrides {
+    let given = args.target_options.clone();
+    let tried = TargetOptions {
         headers: given.headers.into_iter().filter(|text| !refers(text)).collect(),
         bearer_env: None,
         proxy: given.proxy.filter(|text| !refers(text)),

@@ -29,6 +29,8 @@ pub(super) struct ConfigFileDraft<'a> {
     pub text: String,
     /// Whether it is a project's, and was trusted or did not exist: then our own change does not end the trust.
     keeps_trust: bool,
+    /// Whether it does not exist yet.
+    is_new: bool,
     byte_order_mark: &'static str,
     _lock: EditLock,
 }
@@ -62,6 +64,7 @@ impl<'a> ConfigFileDraft<'a> {
             display_path: shown,
             text,
             keeps_trust,
+            is_new: new,
             byte_order_mark: mark,
             _lock: lock,
         })
@@ -80,13 +83,20 @@ impl<'a> ConfigFileDraft<'a> {
         }
     }
 
-    /// Writes the new text in one step.
+    /// Writes the new text in one step. If its trust cannot be recorded, the file is as it was before.
     pub fn write(self, text: &str) -> Result<()> {
-        write::write_config_file(&self.path, &format!("{}{text}", self.byte_order_mark))?;
-        if self.keeps_trust {
-            trust::trust_file(self.environment, &self.path, text)?;
+        let mark = self.byte_order_mark;
+        write::write_config_file(&self.path, &format!("{mark}{text}"))?;
+        if !self.keeps_trust {
+            return Ok(());
         }
-        Ok(())
+        trust::trust_file(self.environment, &self.path, text).map_err(|failure| {
+            let restored = match self.is_new {
+                true => std::fs::remove_file(&self.path).is_ok(),
+                false => write::write_config_file(&self.path, &format!("{mark}{}", self.text)).is_ok(),
+            };
+            if restored { failure } else { failure.cause(format!("{} is changed all the same", self.display_path)) }
+        })
     }
 }
 

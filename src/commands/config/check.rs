@@ -16,7 +16,7 @@ use crate::config::{Config, ConfiguredServer};
 use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::target::{self, TargetOverrides};
+use crate::target::{self, TargetOptions};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(super) fn check(context: &ConfigContext<'_>, name: Option<&str>) -> Result<C
 }
 
 fn build_report(config: &Config, environment: &Environment, servers: usize, findings: &[CheckFinding]) -> ConfigReport {
-    let word = |weight: CheckSeverity| if weight == CheckSeverity::Error { "fault" } else { "remark" };
+    let word = |severity: CheckSeverity| if severity == CheckSeverity::Error { "error" } else { "warning" };
     let rows = findings
         .iter()
         .map(|finding| {
@@ -90,7 +90,7 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
         .map(|finding| {
             let mut json = show::diagnostic_json(&finding.diagnostic, environment);
             if let Json::Object(members) = &mut json {
-                members.insert("weight".to_owned(), json!(word(finding.severity)));
+                members.insert("severity".to_owned(), json!(word(finding.severity)));
                 members.insert("server".to_owned(), json!(finding.server));
             }
             json
@@ -100,7 +100,7 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
     let files: Vec<_> = config.files.iter().map(|source| show::full_path(&source.path)).collect();
     let mut report = ConfigReport::new(
         json!({ "ok": bad == 0, "files": files, "servers": servers, "findings": all }),
-        ReportBody::Table(vec!["WEIGHT", "PLACE", "FINDING"], rows),
+        ReportBody::Table(vec!["SEVERITY", "LOCATION", "FINDING"], rows),
     );
     report.notes.clone_from(&config.warnings);
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
@@ -108,7 +108,7 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
     match bad {
         0 => report.notes.push(format!("{files} and {servers} checked, nothing wrong")),
         _ => {
-            let message = format!("{} in {files} and {servers}", count(bad, "fault", "faults"));
+            let message = format!("{} in {files} and {servers}", count(bad, "error", "errors"));
             let faults = findings.iter().filter(|finding| finding.severity == CheckSeverity::Error);
             let mut hints: Vec<String> = Vec::new();
             for hint in faults.filter_map(|finding| finding.diagnostic.hint.clone()) {
@@ -148,8 +148,8 @@ fn server_findings(
     secrets: &Secrets<'_>,
     findings: &mut Vec<CheckFinding>,
 ) {
-    let mut add = |weight: CheckSeverity, fault: ConfigDiagnostic| {
-        findings.push(CheckFinding { severity: weight, server: Some(server.name.clone()), diagnostic: fault });
+    let mut add = |severity: CheckSeverity, fault: ConfigDiagnostic| {
+        findings.push(CheckFinding { severity, server: Some(server.name.clone()), diagnostic: fault });
     };
     let here = |message: String| ConfigDiagnostic::at(&server.source, server.offset, message);
     if sanitize_name(&server.name) != server.name {
@@ -184,7 +184,7 @@ fn server_findings(
             if found.is_empty() {
                 // Everything that is left is what a connection would find too.
                 let target =
-                    target::resolve_configured(config, &server.name, &TargetOverrides::default(), environment, secrets);
+                    target::resolve_configured(config, &server.name, &TargetOptions::default(), environment, secrets);
                 target
                     .err()
                     .iter()

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::pin::pin;
 
 use serde_json::{Value, json};
 
 use super::change::{self, ConfigFileDraft};
 use super::show::full_path;
-use super::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
+use super::{ConfigContext, ConfigReport, ReportBody, block_on, escape_untrusted};
 use crate::auth::store::{CredentialStore, named_secrets};
 use crate::cli::{ConfigImportArgs, ImportedSecretMode};
 use crate::config::Config;
@@ -64,14 +65,22 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     if written {
         let draft = ConfigFileDraft::open(environment, file, args.project)?;
         let text = plan.apply(&draft.text).map_err(|(problem, name)| draft.edit_failure(problem, name))?;
-        // What the file refers to is there before the file is.
-        if let Some(store) = &store {
-            for (name, secret) in &moved {
-                context.block_on(named_secrets::put_secret(&**store, name, secret))?;
-                report.notes.push(format!("stored '{name}' in {}", named_secrets::location(&**store, name)));
-            }
+        // The secrets are stored before the file that refers to them is written.
+        let mut stored = Vec::new();
+        let done = match &store {
+            Some(store) => store_secrets(context, &**store, &moved, &mut stored),
+            None => Ok(()),
+        };
+        if let Err(failure) = done.and_then(|()| draft.write(&text)) {
+            return Err(match &store {
+                Some(store) => remove_secrets(context, &**store, &stored, failure),
+                None => failure,
+            });
         }
-        draft.write(&text)?;
+        if let Some(store) = &store {
+            let notes = moved.iter().map(|(name, _)| (name, named_secrets::location(&**store, name)));
+            report.notes.extend(notes.map(|(name, location)| format!("stored '{name}' in {location}")));
+        }
         report.notes.push(format!("{count} {} written to {shown}", server_noun(count)));
         if store.is_none() {
             report.notes.extend(secret_source_notes(&plan));
@@ -90,6 +99,39 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     report.notes.extend(plan.diagnostics.iter().map(|problem| escape_untrusted(&problem.to_string())));
     report.failure = plan.read_failures.into_iter().next();
     Ok(report)
+}
+
+/// Stores the secrets that are not stored yet; `stored` lists the names of those that may be new in the store.
+fn store_secrets<'a>(
+    context: &ConfigContext<'_>,
+    store: &dyn CredentialStore,
+    secrets: &'a [(String, Secret)],
+    stored: &mut Vec<&'a str>,
+) -> Result<()> {
+    for (name, secret) in secrets {
+        if context.block_on(named_secrets::get_secret(store, name))?.as_ref() != Some(secret) {
+            stored.push(name);
+            context.block_on(named_secrets::put_secret(store, name, secret))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the secrets that a failed import has stored, and adds to its failure those that could not be removed.
+fn remove_secrets(
+    context: &ConfigContext<'_>,
+    store: &dyn CredentialStore,
+    stored: &[&str],
+    failure: Failure,
+) -> Failure {
+    stored.iter().fold(failure, |failure, name| {
+        // This also runs after an interrupt.
+        let removed = block_on(&context.interrupt, pin!(named_secrets::delete_secret(store, name)));
+        match removed.and_then(|removed| removed) {
+            Ok(_) => failure,
+            Err(error) => failure.cause(format!("the secret '{name}' is stored, and could not be removed: {error}")),
+        }
+    })
 }
 
 fn server_noun(count: usize) -> &'static str {

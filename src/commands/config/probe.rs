@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::protocol::views::{ListKind, ServerInfo};
 use crate::session::Session;
-use crate::target::TargetOverrides;
+use crate::target::TargetOptions;
 use crate::transport::Endpoint;
 use crate::util::quoting;
 
@@ -53,7 +53,7 @@ impl ProbeResult {
 /// # Errors
 /// Those of the connection, each with its own class.
 pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<ProbeResult> {
-    let mut target = context.resolve_configured(config, name, &TargetOverrides::default(), false).await?;
+    let mut target = context.resolve_configured(config, name, &TargetOptions::default(), false).await?;
     target.warnings.iter().for_each(|warning| context.ui.warn(warning));
     // It has no name yet by which the next command could call it.
     target.is_configured = false;

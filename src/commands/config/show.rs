@@ -20,7 +20,7 @@ use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer, resolve_path};
 use crate::env::Environment;
 use crate::error::{Failure, Result};
-use crate::target::{self, TargetOverrides};
+use crate::target::{self, TargetOptions};
 use crate::util::quoting;
 
 /// `config list`.
@@ -45,7 +45,7 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
         })
         .collect();
     let mut report = ConfigReport::new(
-        json!({ "servers": servers, "faults": diagnostics_json(&faults, context.environment) }),
+        json!({ "servers": servers, "errors": diagnostics_json(&faults, context.environment) }),
         ReportBody::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
     );
     report.notes.clone_from(&config.warnings);
@@ -70,7 +70,7 @@ fn server_json(server: &ConfiguredServer, environment: &Environment, faults: &[C
         "layer": server.source.layer.as_str(),
         "state": server_state(server, !faults.is_empty()),
         "replaces": replaces,
-        "faults": diagnostics_json(faults, environment),
+        "errors": diagnostics_json(faults, environment),
     })
 }
 
@@ -89,7 +89,7 @@ fn server_diagnostics(
         return faults;
     }
     // Everything that is left is what a connection would find too.
-    let target = target::resolve_configured(config, &server.name, &TargetOverrides::default(), environment, secrets);
+    let target = target::resolve_configured(config, &server.name, &TargetOptions::default(), environment, secrets);
     target.err().map(|failure| diagnostic_from_failure(server, &failure)).into_iter().collect()
 }
 
@@ -144,7 +144,7 @@ fn list_texts(node: &ConfigNode) -> Vec<&str> {
 
 fn server_state(server: &ConfiguredServer, faulty: bool) -> &'static str {
     if faulty {
-        "faulty"
+        "invalid"
     } else if server.disabled_at().is_some() {
         "disabled"
     } else if server.trust_reason().is_some() {
@@ -349,7 +349,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
         let why = || read_failure(&place.path, &context.environment.abbreviate_home(&place.path), &faults);
         let unread = if source.is_none() { why() } else { None };
         let state = match source {
-            Some(source) if faults.iter().any(|fault| fault.file == source.display_path) => "faulty",
+            Some(source) if faults.iter().any(|fault| fault.file == source.display_path) => "invalid",
             Some(source) if source.is_trusted => "read",
             Some(_) => "untrusted",
             None if unread.is_some() => "unreadable",

@@ -3,12 +3,15 @@
 mod secrets;
 
 use super::*;
-use crate::auth::store::{self, StoreChoice, StorePaths};
+use crate::auth::store::{self, CredentialSummary, StoreChoice, StoreLock, StorePaths};
 use crate::cli::{Cli, Command};
 use crate::error::ErrorKind;
+use crate::secret::Secret;
+use crate::transport::BoxFuture;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A home with a project below it, in which `config` runs.
 struct ConfigCommandFixture {
@@ -16,6 +19,46 @@ struct ConfigCommandFixture {
     variables: Vec<(String, String)>,
     answer: Option<bool>,
     value: String,
+    /// Runs before each secret is stored, with the number of those before it.
+    before_put: Option<Arc<BeforePut>>,
+}
+
+type BeforePut = dyn Fn(usize) -> Result<()> + Send + Sync;
+
+/// A store that calls a hook before it stores anything.
+struct HookedStore {
+    inner: Arc<dyn CredentialStore>,
+    before_put: Arc<BeforePut>,
+    puts: AtomicUsize,
+}
+
+impl CredentialStore for HookedStore {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Secret>>> {
+        self.inner.get(key)
+    }
+
+    fn put<'a>(&'a self, key: &'a str, about: &'a CredentialSummary, record: &'a Secret) -> BoxFuture<'a, Result<()>> {
+        match (self.before_put)(self.puts.fetch_add(1, Ordering::Relaxed)) {
+            Ok(()) => self.inner.put(key, about, record),
+            Err(failure) => Box::pin(async { Err(failure) }),
+        }
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool>> {
+        self.inner.delete(key)
+    }
+
+    fn list(&self) -> Result<Vec<CredentialSummary>> {
+        self.inner.list()
+    }
+
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
+        self.inner.lock(key)
+    }
 }
 
 /// What a run said: stdout, notes, failure, and what it asked.
@@ -33,7 +76,7 @@ impl ConfigCommandFixture {
         let home = root.path().join("home");
         fs::create_dir_all(home.join("project")).unwrap();
         let variables = crate::env::home_variables(&home.display().to_string());
-        ConfigCommandFixture { root, variables, answer: None, value: String::new() }
+        ConfigCommandFixture { root, variables, answer: None, value: String::new(), before_put: None }
     }
 
     fn with_variable(mut self, name: &str, value: &str) -> Self {
@@ -80,7 +123,13 @@ impl ConfigCommandFixture {
             credentials_file: None,
             is_interactive: false,
         };
-        let store = |_: Option<&str>| Ok(store::open(StoreChoice::File, &places, Arc::new(|_: &str| {}))?.into());
+        let store = |_: Option<&str>| -> Result<Arc<dyn CredentialStore>> {
+            let inner = store::open(StoreChoice::File, &places, Arc::new(|_: &str| {}))?.into();
+            Ok(match self.before_put.clone() {
+                Some(before_put) => Arc::new(HookedStore { inner, before_put, puts: AtomicUsize::new(0) }),
+                None => inner,
+            })
+        };
         let mut context = ConfigContext {
             environment: &environment,
             config_file: global.config.as_deref(),
@@ -143,8 +192,8 @@ fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
     let list = said.out.replace("\"a b\"", "'a b'");
     assert_eq!(
         list,
-        "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tfaulty\n\
-         bad\t-\t-\t~/project/.mcpipe.toml:1\tfaulty\n\
+        "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tinvalid\n\
+         bad\t-\t-\t~/project/.mcpipe.toml:1\tinvalid\n\
          evil\tstdio\trm\t~/project/.mcp.json:1\tuntrusted\n\
          files\tstdio\tnpx -y --token [redacted] 'a b' ${HOME}\t~/.config/mcpipe/config.toml:15\tready\n\
          off\tstdio\tx\t~/project/.mcp.json:1\tdisabled\n"
@@ -248,8 +297,8 @@ fn check_finds_what_use_would_find() {
         .with_file("project/.mcp.json", "{\"mcpServers\": {}");
     let said = world.run(&["check"]);
     for part in [
-        "fault\t~/project/.mcp.json:1:17\tthis is not JSON",
-        "fault\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH",
+        "error\t~/project/.mcp.json:1:17\tthis is not JSON",
+        "error\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH",
         "config.toml:4\tthe variable NOPE is not set",
         "config.toml:6\t'ftp' is no scheme",
         "config.toml:9\t'cacert' names ~/.config/mcpipe/none.pem, which cannot be read: ",
@@ -257,23 +306,23 @@ fn check_finds_what_use_would_find() {
         "config.toml:13\tthe name 'f g' cannot be typed as a target; call it 'f-g'",
         "config.toml:16\tunknown key 'comand'",
         "config.toml:19\tthe variable NOPE, which should hold the bearer token, is not set",
-        "remark\t~/.config/mcpipe/config.toml:20\t'j' is disabled",
+        "warning\t~/.config/mcpipe/config.toml:20\t'j' is disabled",
         "config.toml:25\t'A B' cannot be the name of a header",
-        "remark\t~/project/.mcpipe.toml:1\t'z' starts a process, and the file is not trusted",
-        "remark\t~/project/.mcpipe.toml:3\t'e' takes the place of the entry at ~/.config/mcpipe/config.toml:11",
+        "warning\t~/project/.mcpipe.toml:1\t'z' starts a process, and the file is not trusted",
+        "warning\t~/project/.mcpipe.toml:3\t'e' takes the place of the entry at ~/.config/mcpipe/config.toml:11",
     ] {
         assert!(said.out.contains(part), "'{part}' is not in\n{}", said.out);
     }
     let failure = said.failure.unwrap();
     assert_eq!(
         (failure.kind(), failure.to_string().as_str()),
-        (ErrorKind::Config, "10 faults in 3 files and 11 servers")
+        (ErrorKind::Config, "10 errors in 3 files and 11 servers")
     );
     assert_eq!(said.json["ok"], false);
     let world =
         ConfigCommandFixture::new().with_user_config("[servers.a]\nurl = 'https://a/'\n[servers.b]\nurl = 'ftp://x'\n");
     assert!(world.run(&["check", "a"]).failure.is_none());
-    world.assert_fails(&["check", "b"], ErrorKind::Config, "1 fault in 1 file and 1 server");
+    world.assert_fails(&["check", "b"], ErrorKind::Config, "1 error in 1 file and 1 server");
     world.assert_fails(&["check", "c"], ErrorKind::Config, "no server named 'c'");
 }
 
@@ -438,7 +487,7 @@ fn edit_opens_the_editor_and_checks_what_it_left() {
     );
     assert!(world.read(".config/mcpipe/config.toml").starts_with("# The configuration of mcpipe."));
     let world = script("echo '[servers.x]' >> \"$2\"");
-    world.assert_fails(&["edit"], ErrorKind::Config, "1 fault in 1 file");
+    world.assert_fails(&["edit"], ErrorKind::Config, "1 error in 1 file");
     script("exit 3").assert_fails(&["edit"], ErrorKind::Config, "exit status: 3");
     ConfigCommandFixture::new().with_variable("VISUAL", "/no/such/editor").assert_fails(
         &["edit"],

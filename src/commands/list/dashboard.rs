@@ -14,7 +14,6 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{
     DEFAULT_JOBS, FetchedLists, ListFilter, fetch_entries, note_no_servers, selected_kinds, signature,
 };
-use crate::commands::resolve::overrides;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::list_tables::{ServerRow, ServerState, kind_table, servers_table};
@@ -63,7 +62,6 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
     config.skip_warnings().for_each(|text| context.ui.warn(&text));
-    let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
         note_no_servers(context, config);
@@ -80,7 +78,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let progress = context.progress(&format!("querying {} servers", servers.len()));
     let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS);
     let turns = Semaphore::new(usize::from(jobs));
-    let target = |name| context.resolve_configured(config, name, &overrides, args.offline);
+    let target = |name| context.resolve_configured(config, name, &args.target_options, args.offline);
     let all = servers.iter().map(|name| with_permit(&turns, query_server(context, args, &kinds, name, target(name))));
     // In a pipe each row is printed when it is known: the reader need not wait for the slowest server.
     let streams = args.grep.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;

@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::cli::{ListArgs, ToolFormat};
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{DEFAULT_JOBS, ListFilter, fetch_entries, note_no_servers};
-use crate::commands::resolve::overrides;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::tools::NamedTool;
@@ -66,14 +65,13 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
     config.skip_warnings().for_each(|text| context.ui.warn(&text));
-    let overrides = overrides(&args.target_options);
     let servers: Vec<&str> = config.enabled_names().collect();
     if servers.is_empty() {
         note_no_servers(context, config);
     }
     let progress = context.progress(&format!("querying {} servers", servers.len()));
     let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
-    let target = |name| context.resolve_configured(config, name, &overrides, false);
+    let target = |name| context.resolve_configured(config, name, &args.target_options, false);
     let asked = servers.into_iter().map(|name| fetch_tools(context, args, name, target(name)));
     let asked: Vec<Result<ServerTools>> = progress.show_during(stream::iter(asked).buffered(jobs).collect()).await;
     if let Some(failure) = context.interrupt.raised_failure() {

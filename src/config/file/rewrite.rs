@@ -4,6 +4,7 @@
 //! compared with what was meant. A file that writes its servers inside one inline table is left to
 //! `toml_edit`, which keeps comments and order too.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use toml_edit::{DocumentMut, Item, Key, Table, TableLike};
@@ -48,31 +49,52 @@ impl TomlStatement {
 /// # Errors
 /// See [`RewriteError`].
 pub fn add(text: &str, name: &str, block: &str) -> Result<String, RewriteError> {
-    let old = parse(text)?;
-    if find_server(&old, name).is_some() {
-        return Err(RewriteError::ServerExists);
+    add_all(text, &[(name, block.to_owned())]).map_err(|(problem, _)| problem)
+}
+
+/// Adds servers at the end, each with the text of its tables. The file is parsed once, however many there are.
+///
+/// # Errors
+/// The problem, and the server that has it; see [`RewriteError`].
+pub fn add_all<'a>(text: &str, blocks: &[(&'a str, String)]) -> Result<String, (RewriteError, &'a str)> {
+    let first = blocks.first().map_or("", |(name, _)| *name);
+    let fail = |problem: RewriteError| (problem, first);
+    let old = parse(text).map_err(fail)?;
+    let existing = server_names(&old);
+    if let Some((name, _)) = blocks.iter().find(|(name, _)| existing.contains(name)) {
+        return Err((RewriteError::ServerExists, name));
     }
     let newline = line_ending(text);
     let mut out = text.to_owned();
-    if !out.is_empty() {
-        if !out.ends_with('\n') {
+    for (_, block) in blocks {
+        if !out.is_empty() {
+            if !out.ends_with('\n') {
+                out.push_str(newline);
+            }
             out.push_str(newline);
         }
-        out.push_str(newline);
+        out.push_str(&block.replace('\n', newline));
     }
-    out.push_str(&block.replace('\n', newline));
+    let added: HashSet<&str> = blocks.iter().map(|(name, _)| *name).collect();
     let meant = |new: &ConfigNode| {
-        find_server(new, name).is_some() && without_server(&old, name).is_equivalent(&without_server(new, name))
+        added.is_subset(&server_names(new))
+            && without_servers(&old, &added).is_equivalent(&without_servers(new, &added))
     };
     if parse(&out).is_ok_and(|new| meant(&new)) {
         return Ok(out);
     }
-    let addition: DocumentMut = block.parse().map_err(syntax_error)?;
-    let item =
-        addition.get(SERVERS_KEY).and_then(|servers| servers.get(name)).cloned().ok_or(RewriteError::UnsafeEdit)?;
-    rewrite_with_toml_edit(text, meant, |servers| {
-        servers.insert(name, to_inline(item));
-    })
+    let mut items = Vec::new();
+    for (name, block) in blocks {
+        let addition: DocumentMut = block.parse().map_err(|error| (syntax_error(error), *name))?;
+        let item = addition.get(SERVERS_KEY).and_then(|servers| servers.get(name)).cloned();
+        items.push((*name, item.ok_or((RewriteError::UnsafeEdit, *name))?));
+    }
+    let insert = |servers: &mut dyn TableLike| {
+        for (name, item) in items {
+            servers.insert(name, to_inline(item));
+        }
+    };
+    rewrite_with_toml_edit(text, meant, insert).map_err(fail)
 }
 
 /// Takes a server out, with the comment directly above it.
@@ -159,8 +181,19 @@ fn find_server<'a>(root: &'a ConfigNode, name: &str) -> Option<&'a ConfigNode> {
     Some(&root.get(SERVERS_KEY)?.value.get(name)?.value)
 }
 
+/// The names of the servers in a file.
+fn server_names(root: &ConfigNode) -> HashSet<&str> {
+    let servers = root.get(SERVERS_KEY).map(|member| member.value.members()).unwrap_or_default();
+    servers.iter().map(|server| server.key.as_str()).collect()
+}
+
 /// The tree without this server, and without a table of servers that is empty then.
 fn without_server(root: &ConfigNode, name: &str) -> ConfigNode {
+    without_servers(root, &HashSet::from([name]))
+}
+
+/// The tree without these servers, and without a table of servers that is empty then.
+fn without_servers(root: &ConfigNode, names: &HashSet<&str>) -> ConfigNode {
     let mut members = Vec::new();
     for member in root.members() {
         if member.key != SERVERS_KEY {
@@ -168,7 +201,7 @@ fn without_server(root: &ConfigNode, name: &str) -> ConfigNode {
             continue;
         }
         let left: Vec<ConfigMember> =
-            member.value.members().iter().filter(|server| server.key != name).cloned().collect();
+            member.value.members().iter().filter(|server| !names.contains(server.key.as_str())).cloned().collect();
         if !left.is_empty() {
             let value = ConfigNode { value: ConfigValue::Table(left), offset: member.value.offset };
             members.push(ConfigMember { value, ..member.clone() });

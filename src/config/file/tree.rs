@@ -102,10 +102,13 @@ impl ConfigNode {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_equivalent(b))
             }
             (ConfigValue::Table(a), ConfigValue::Table(_)) => {
-                let found = |member: &ConfigMember| {
-                    other.get(&member.key).is_some_and(|b| member.value.is_equivalent(&b.value))
+                // Tables are usually in the same order, so the member at the same place is tried first.
+                let found = |(at, member): (usize, &ConfigMember)| {
+                    let same_place = other.members().get(at).filter(|b| b.key == member.key);
+                    let b = same_place.or_else(|| other.get(&member.key));
+                    b.is_some_and(|b| member.value.is_equivalent(&b.value))
                 };
-                a.len() == other.members().len() && a.iter().all(found)
+                a.len() == other.members().len() && a.iter().enumerate().all(found)
             }
             (a, b) => a == b,
         }

@@ -171,14 +171,8 @@ fn open_file(environment: &Environment, path: &Path) -> Result<ConfigFile> {
     let place = ConfigPath { path: path.to_owned(), layer: Layer::Explicit, format: None };
     let text = super::read_file(environment, &place)?.unwrap_or_default();
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-    Ok(ConfigFile {
-        path: path.to_owned(),
-        display_path: environment.abbreviate_home(path),
-        text,
-        layer: Layer::Explicit,
-        format: if toml { FileFormat::Toml } else { FileFormat::Json },
-        is_trusted: true,
-    })
+    let format = if toml { FileFormat::Toml } else { FileFormat::Json };
+    Ok(ConfigFile::new(path.to_owned(), environment.abbreviate_home(path), text, Layer::Explicit, format))
 }
 
 fn parse_file(source: &ConfigFile) -> Result<ConfigNode> {

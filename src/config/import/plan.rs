@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::render::insert_entry;
+use super::render::toml_block;
 use super::{
     ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
     sanitized_name, searched_paths,
 };
 use crate::config::Config;
-use crate::config::file::rewrite::RewriteError;
+use crate::config::file::rewrite::{self, RewriteError};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::origin::ConfigDiagnostic;
 use crate::env::Environment;
@@ -360,11 +360,18 @@ impl ImportPlan {
     /// # Errors
     /// The problem and the entry that has it.
     pub fn apply(&self, text: &str) -> Result<String, (RewriteError, &str)> {
-        self.written_steps().try_fold(text.to_owned(), |text, step| {
-            let replace = matches!(step.action, ImportAction::Replace(_));
-            insert_entry(&text, &step.server, &step.origin, replace)
-                .map_err(|problem| (problem, step.server.name.as_str()))
-        })
+        let mut text = text.to_owned();
+        for step in self.written_steps().filter(|step| matches!(step.action, ImportAction::Replace(_))) {
+            let name = step.server.name.as_str();
+            match rewrite::remove(&text, name) {
+                Ok(without) => text = without,
+                Err(RewriteError::ServerNotFound) => {}
+                Err(problem) => return Err((problem, name)),
+            }
+        }
+        let block = |step: &'_ ImportStep| toml_block(&step.server, &step.origin);
+        let blocks: Vec<_> = self.written_steps().map(|step| (step.server.name.as_str(), block(step))).collect();
+        rewrite::add_all(&text, &blocks)
     }
 }
 

@@ -4,8 +4,6 @@ use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value a
 
 use super::ImportedServer;
 use super::secrets::redact_at;
-use crate::config::file::rewrite;
-use crate::config::file::rewrite::RewriteError;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::value::expand::is_literal;
 use crate::secret::REDACTED;
@@ -61,7 +59,7 @@ fn toml_value(node: &ConfigNode) -> Option<Toml> {
     })
 }
 
-/// The text of an entry's tables, under a comment that says where it comes from: what [`rewrite::add`] adds to a file.
+/// The text of an entry's tables, under a comment that says where it comes from: what [`rewrite::add`](crate::config::file::rewrite::add) adds to a file.
 #[must_use]
 pub fn toml_block(entry: &ImportedServer, from: &str) -> String {
     let mut made = toml_table(&entry.config);
@@ -73,20 +71,6 @@ pub fn toml_block(entry: &ImportedServer, from: &str) -> String {
     let mut document = DocumentMut::new();
     document.insert("servers", Item::Table(servers));
     document.to_string()
-}
-
-/// Writes an entry into the text of a configuration file; all else stays as it is.
-///
-/// # Errors
-/// See [`RewriteError`]; a server of the same name is one unless it is to be replaced.
-pub fn insert_entry(text: &str, entry: &ImportedServer, from: &str, replace: bool) -> Result<String, RewriteError> {
-    let name = entry.name.as_str();
-    let without = match rewrite::remove(text, name) {
-        Ok(without) if replace => Some(without),
-        Err(RewriteError::ServerNotFound) | Ok(_) => None,
-        Err(problem) => return Err(problem),
-    };
-    rewrite::add(without.as_deref().unwrap_or(text), name, &toml_block(entry, from))
 }
 
 impl ImportedServer {

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::file::tree;
+use crate::config::file::{rewrite, tree};
 use crate::config::value::expand::expand;
 use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, SecretDestination, plan_import};
 
@@ -84,7 +84,7 @@ fn render_report(imported: &ImportedFile) -> String {
             writeln!(out, "# secret: {} as {}", secret.location, secret.variable).unwrap();
         }
         let from = format!("{}, {}", imported.file.client.title(), imported.display_path);
-        out.push_str(&render::insert_entry("", entry, &from, false).unwrap());
+        out.push_str(&render::toml_block(entry, &from));
     }
     for problem in &imported.diagnostics {
         writeln!(out, "\n! {problem}").unwrap();
@@ -203,7 +203,7 @@ fn an_imported_entry_survives_a_round_trip() {
         let imported = machine.import(&path);
         let entry = imported.servers.first().unwrap_or_else(|| panic!("{json}: {:?}", imported.diagnostics));
 
-        let file = render::insert_entry(ours, entry, "a\nb", false).unwrap();
+        let file = rewrite::add(ours, &entry.name, &render::toml_block(entry, "a\nb")).unwrap();
         assert!(file.starts_with(ours), "all else is kept: {file}");
         let root = tree::parse_toml(&file).unwrap();
         let read = &root.get("servers").unwrap().value.get(&entry.name).unwrap().value;

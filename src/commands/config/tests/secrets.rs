@@ -43,9 +43,9 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
     assert_eq!(
         said.out,
         format!(
-            "fault\t~/.config/mcpipe/config.toml:5\tthere is no secret 'HERO' in {place}, and 'headers.B' in [servers.a] \
+            "error\t~/.config/mcpipe/config.toml:5\tthere is no secret 'HERO' in {place}, and 'headers.B' in [servers.a] \
              refers to it: did you mean HERE?\n\
-             fault\t~/.config/mcpipe/config.toml:6\tthe command 'no-such-program' is not found in PATH, and 'headers.C' in \
+             error\t~/.config/mcpipe/config.toml:6\tthe command 'no-such-program' is not found in PATH, and 'headers.C' in \
              [servers.a] refers to it\n"
         )
     );
@@ -60,7 +60,7 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
     assert!(said.out.contains("the secret 'HERE' cannot be looked up"), "{}", said.out);
     let world = world.with_user_config("[servers.a]\nurl = \"https://a/\"\n");
     let said = world.run(&["check"]);
-    assert!(said.out.starts_with("fault\tcredentials\t") && said.failure.is_some(), "{}", said.out);
+    assert!(said.out.starts_with("error\tcredentials\t") && said.failure.is_some(), "{}", said.out);
 }
 
 #[test]
@@ -109,4 +109,43 @@ fn add_checks_first_and_says_what_is_missing() {
     assert!(!world.path(".config/mcpipe/config.toml").exists());
     let said = world.run(&["add", "x", "https://x/mcp", "-H", "X-Key: ${keychain:K}"]);
     assert!(said.notes.contains("there is no secret 'K' in") && !said.notes.contains("in clear"), "{}", said.notes);
+}
+
+#[test]
+fn a_failed_import_leaves_no_secrets_behind() {
+    const THREE: &str = r#"{"mcpServers": {
+        "a": {"url": "https://a/", "headers": {"X-Api-Key": "k3y-of-a-0001"}},
+        "b": {"url": "https://b/", "headers": {"X-Api-Key": "k3y-of-b-0002"}},
+        "c": {"url": "https://c/", "headers": {"X-Api-Key": "k3y-of-c-0003"}}}}"#;
+    let import = ["import", "../.cursor/mcp.json", "--yes", "--secrets", "keychain"];
+    let names = |world: &ConfigCommandFixture| {
+        let listed = world.run(&["secret", "list"]).json["secrets"].clone();
+        listed.as_array().unwrap().iter().map(|secret| secret["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // The store fails at the last secret. The one that was stored before the import stays.
+    let world = ConfigCommandFixture { value: "k3y-of-a-0001".into(), ..ConfigCommandFixture::new() }
+        .with_file(".cursor/mcp.json", THREE);
+    world.run(&["secret", "set", "A_X_API_KEY"]);
+    let fail: Arc<BeforePut> =
+        Arc::new(|puts| if puts == 1 { Err(Failure::new(ErrorKind::Config, "the store is full")) } else { Ok(()) });
+    let world = ConfigCommandFixture { before_put: Some(fail), ..world };
+    world.assert_fails(&import, ErrorKind::Config, "the store is full");
+    assert_eq!(names(&world), ["A_X_API_KEY"]);
+    assert!(!world.path(".config/mcpipe/config.toml").exists());
+    // The file cannot be written after the secrets were stored.
+    let file = world.path(".config/mcpipe/config.toml");
+    let block: Arc<BeforePut> = Arc::new({
+        let file = file.clone();
+        move |_| {
+            fs::create_dir_all(file.join("in the way")).unwrap();
+            Ok(())
+        }
+    });
+    let world = ConfigCommandFixture { before_put: Some(block), ..world };
+    world.assert_fails(&import, ErrorKind::Config, "cannot write");
+    fs::remove_dir_all(&file).unwrap();
+    assert_eq!(names(&world), ["A_X_API_KEY"]);
+    let world = ConfigCommandFixture { before_put: None, ..world };
+    assert!(world.run(&import).notes.contains("3 servers written"));
+    assert_eq!(names(&world), ["A_X_API_KEY", "B_X_API_KEY", "C_X_API_KEY"]);
 }
