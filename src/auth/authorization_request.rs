@@ -45,7 +45,7 @@ impl AuthorizationRequest {
             .append_pair("resource", &self.resource);
         if !self.scopes.is_empty() {
             query.append_pair("scope", &self.scopes.join(" "));
-            if self.scopes.iter().any(|scope| scope == super::scopes::OFFLINE_ACCESS) {
+            if self.scopes.iter().any(|scope| scope == crate::auth::scopes::OFFLINE_ACCESS) {
                 // OpenID Connect Core §11: without it the request for offline access is ignored.
                 query.append_pair("prompt", "consent");
             }

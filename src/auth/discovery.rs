@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::challenge::Challenge;
-use super::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
-use super::settings::OAuthSettings;
 use crate::auth::authorization_request::truncate;
+use crate::auth::challenge::Challenge;
 use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
+use crate::config::oauth::OAuthSettings;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::redacted_url;
 

@@ -17,8 +17,9 @@ use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
-use super::dpop::DpopNonces;
 use crate::auth::address_space::AddressSpace;
+use crate::auth::authorization_request::truncate;
+use crate::auth::dpop::DpopNonces;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
@@ -357,10 +358,9 @@ impl OAuthHttpClient {
 
 fn parse_url(text: &str) -> Result<Url> {
     let bad = |why: &str| Failure::new(ErrorKind::Protocol, "a URL for the login cannot be used").cause(why);
-    let url = Url::parse(text)
-        .map_err(|error| bad(&format!("{error}: {}", crate::auth::authorization_request::truncate(text, 100))))?;
+    let url = Url::parse(text).map_err(|error| bad(&format!("{error}: {}", truncate(text, 100))))?;
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(bad(&format!("it names no host: {}", crate::auth::authorization_request::truncate(text, 100))));
+        return Err(bad(&format!("it names no host: {}", truncate(text, 100))));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad("it holds a user name"));

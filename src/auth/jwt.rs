@@ -11,46 +11,13 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::auth::crypto::base64url;
+use crate::config::oauth::SigningAlgorithm;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "each variant is the algorithm it is named after")]
-pub enum SigningAlgorithm {
-    Es256,
-    Es384,
-    Rs256,
-    Ps256,
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-}
-
 impl SigningAlgorithm {
-    const ALL: [SigningAlgorithm; 5] = [Self::Es256, Self::Es384, Self::Rs256, Self::Ps256, Self::EdDsa];
-
-    /// The name on the wire and in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The algorithm of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(name))
-    }
-
     fn signature_scheme(self) -> SignatureScheme {
         match self {
             Self::Es256 => SignatureScheme::ECDSA_NISTP256_SHA256,

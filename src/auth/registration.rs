@@ -4,14 +4,13 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::discovery::DiscoveryResult;
-use super::metadata::is_same_issuer;
-use super::scopes;
-use super::settings::{Grant, OAuthSettings};
-use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};
+use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::metadata::is_same_issuer;
+use crate::auth::scopes;
 use crate::auth::token_response;
+use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
@@ -209,8 +208,8 @@ fn no_client_failure(found: &DiscoveryResult) -> Failure {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::metadata::AuthorizationServerMetadata;
     use super::*;
+    use crate::auth::metadata::AuthorizationServerMetadata;
 
     fn discovery(issuer: &str) -> DiscoveryResult {
         let server = AuthorizationServerMetadata { issuer: issuer.into(), ..AuthorizationServerMetadata::default() };

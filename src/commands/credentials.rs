@@ -6,13 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Context;
-use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
-use crate::auth::jwt::SigningAlgorithm;
 use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
-use crate::auth::{
-    BrowserMode, Grant, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction,
-};
+use crate::auth::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction};
 use crate::browser;
 use crate::cli::LoginWhen;
 use crate::commands::client_features;
@@ -92,11 +88,13 @@ impl Context {
         if has_own_credentials(target) {
             return Ok(None);
         }
-        let settings = match entry.settings {
-            Some(settings) => settings,
-            None => auth_settings(target)?,
-        };
-        let manner = LoginContext {
+        let settings = entry.settings.unwrap_or_else(|| target.auth.clone());
+        // A request does not get more time than the whole login.
+        let limits = ResponseLimits::default();
+        let limits = ResponseLimits { timeout: limits.timeout.min(entry.timeout), ..limits };
+        let login_context = LoginContext {
+            http: OAuthHttpClient::new(&endpoint, self.connect_timeout(target), limits, self.trace()?),
+            user: self.terminal_user(),
             target_name: target.name.clone(),
             login_command: target.command_line("auth login", &[]),
             logout_command: target.command_line("auth logout", &[]),
@@ -108,12 +106,8 @@ impl Context {
             timeout: entry.timeout,
             force_login: entry.force,
         };
-        // Who gives a login less time gives no single request more.
-        let limits = ResponseLimits::default();
-        let limits = ResponseLimits { timeout: limits.timeout.min(entry.timeout), ..limits };
-        let http = OAuthHttpClient::new(&endpoint, self.connect_timeout(target), limits, self.trace()?);
         let store = self.credential_store(target.credential_store.as_deref())?;
-        Ok(Some(TokenProvider::new(http, settings, manner, self.terminal_user(), store)))
+        Ok(Some(TokenProvider::new(login_context, settings, store)))
     }
 
     /// The store of this choice.
@@ -128,7 +122,7 @@ impl Context {
         }
         let person = self.ui.terminal().is_interactive() && !self.global.no_input;
         let Some(places) = store_locations(&self.env, person) else {
-            let store: Arc<dyn CredentialStore> = store::nowhere().into();
+            let store = store::null_store();
             stores.insert(choice.to_owned(), store.clone());
             return Ok(store);
         };
@@ -138,7 +132,7 @@ impl Context {
             _ => StoreChoice::Auto,
         };
         let ui = self.ui.clone();
-        let store: Arc<dyn CredentialStore> = store::open(parsed, &places, Arc::new(move |text| ui.note(text)))?.into();
+        let store = store::open(parsed, &places, Arc::new(move |text| ui.note(text)));
         stores.insert(choice.to_owned(), store.clone());
         Ok(store)
     }
@@ -174,49 +168,6 @@ pub fn has_own_credentials(target: &Target) -> bool {
     target.endpoint.http_endpoint().is_some_and(|endpoint| {
         !endpoint.url.username().is_empty()
             || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
-    })
-}
-
-/// What the configuration says about logging in.
-///
-/// # Errors
-/// [`ErrorKind::Config`] for a word that is none of those that are possible.
-pub fn auth_settings(target: &Target) -> Result<OAuthSettings> {
-    fn word<T>(
-        text: Option<&String>,
-        key: &str,
-        target: &Target,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let Some(text) = text else { return Ok(None) };
-        parse(text).map(Some).ok_or_else(|| {
-            Failure::new(ErrorKind::Config, format!("'{key}' of '{}' cannot be '{text}'", target.name))
-                .hint(target.config_command_line("check"))
-        })
-    }
-    let auth = &target.auth;
-    Ok(OAuthSettings {
-        client_id: auth.client_id.clone(),
-        client_secret: auth.client_secret.clone(),
-        scopes: auth.scopes.clone(),
-        grant: word(auth.grant.as_ref(), "grant", target, Grant::parse)?.unwrap_or_default(),
-        issuer: auth.issuer.clone(),
-        client_metadata_url: auth.client_metadata_url.clone(),
-        redirect_port: auth.redirect_port,
-        token_endpoint_auth_method: word(
-            auth.token_endpoint_auth_method.as_ref(),
-            "token_endpoint_auth_method",
-            target,
-            ClientAuthMethod::parse,
-        )?,
-        private_key_file: auth.private_key_file.clone(),
-        signing_algorithm: word(auth.signing_algorithm.as_ref(), "signing_algorithm", target, SigningAlgorithm::parse)?,
-        assertion_file: auth.assertion_file.clone(),
-        idp_token_endpoint: auth.idp_token_endpoint.clone(),
-        idp_client_id: auth.idp_client_id.clone(),
-        id_token_file: auth.id_token_file.clone(),
-        dpop: auth.dpop,
-        allow_unadvertised_pkce: auth.allow_unadvertised_pkce,
     })
 }
 

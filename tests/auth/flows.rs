@@ -44,7 +44,7 @@ fn an_interrupt_ends_a_login_at_once_and_leaves_nothing() {
 fn a_browser_that_never_comes_back_ends_in_time() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).env("BROWSER", "true").run();
-    run.exits(6).prints("").stderr_contains("nobody logged in within 3 s");
+    run.exits(6).prints("").stderr_contains("the login was not finished within 3 s");
     assert!(run.elapsed < Duration::from_secs(15));
     assert_eq!(sandbox.login_status(), json!([]));
 }
@@ -83,7 +83,7 @@ fn at_a_terminal_a_browser_that_cannot_be_opened_is_no_obstacle() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).env("BROWSER", "false");
     let mut terminal = run.at_terminal(TerminalStreams::ALL);
-    terminal.wait_for("could not be opened").wait_for("--no-browser");
+    terminal.wait_for("Could not open a browser").wait_for("--no-browser");
     terminal.wait().exits(6);
     // The next that is named is tried.
     let browsers = format!("false:/no/such:{}/tests/conformance/browser", env!("CARGO_MANIFEST_DIR"));
@@ -159,7 +159,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
 fn elsewhere(sandbox: &Sandbox, server: &ProtectedServer) -> (Terminal, HashMap<String, String>) {
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--no-browser"]).env("NO_COLOR", "1");
     let mut terminal = login.at_terminal(TerminalStreams::ALL);
-    terminal.wait_for("Paste the address").wait_for("> ");
+    terminal.wait_for("Paste the URL").wait_for("> ");
     let asked = page(&terminal.screen());
     (terminal, asked)
 }
@@ -250,7 +250,7 @@ fn a_device_waits_and_slows_down_when_it_is_told_to() {
 fn a_device_is_told_why_it_gets_nothing() {
     for (error, code, says) in [
         ("access_denied", 4, "the login was refused"),
-        ("expired_token", 6, "before the code expired"),
+        ("expired_token", 6, "the code expired before"),
         ("invalid_grant", 4, "said invalid_grant"),
     ] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -260,7 +260,7 @@ fn a_device_is_told_why_it_gets_nothing() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let pending = (0..9).map(|_| oauth_error(400, "authorization_pending")).collect();
     let run = device(&server, &sandbox, pending, &["--timeout", "2s"]);
-    run.exits(6).stderr_contains("nobody logged in within 2 s");
+    run.exits(6).stderr_contains("the login was not finished within 2 s");
     server.override_metadata(json!({"device_authorization_endpoint": null}));
     device(&server, &sandbox, Vec::new(), &[])
         .exits(4)
@@ -278,10 +278,10 @@ fn a_device_shows_neither_a_foreign_page_nor_a_servers_escape_sequences() {
         "/device",
         vec![offer("javascript:alert(1)", "A"), offer("https://as.example.com/", "A\u{1b}[2J\u{202e}B")],
     );
-    device(&server, &sandbox, Vec::new(), &[]).exits(4).stderr_contains("no page that may be opened");
+    device(&server, &sandbox, Vec::new(), &[]).exits(4).stderr_contains("a page that must not be opened");
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).env("TERM", "xterm");
     let seen = login.at_terminal(TerminalStreams::ALL).wait();
     seen.exits(4);
-    assert!(seen.screen.contains("no code that can be shown"), "{:?}", seen.screen);
+    assert!(seen.screen.contains("a code that cannot be shown"), "{:?}", seen.screen);
     assert!(!seen.screen.contains("\u{1b}[2J") && !seen.screen.contains('\u{202e}'), "{:?}", seen.screen);
 }

@@ -32,7 +32,7 @@ fn a_scope_cannot_smuggle_a_command_into_a_hint() {
         called.then(|| Reply::status(403).header("WWW-Authenticate", &challenge))
     });
     let run = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run();
-    run.exits(4).stderr_contains("requires more rights").hides("\u{202e}");
+    run.exits(4).stderr_contains("requires scopes that the login does not have").hides("\u{202e}");
     let words = hinted(run.stderr());
     let evil = format!("a';touch${{IFS}}{};'", pwned.display());
     assert_eq!(words[..4], ["auth", "login", &server.url(), "--scope"], "{run:?}");
@@ -229,7 +229,7 @@ fn a_device_code_is_one_short_line() {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server.queue_replies("/device", vec![offer(code)]);
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run();
-        run.exits(4).prints("").stderr_contains("the authorization server offers no code that can be shown");
+        run.exits(4).prints("").stderr_contains("the authorization server sent a code that cannot be shown");
         run.hides("evil.example").hides("AAAA").hides("enter the code");
         assert!(server.requested_grants().is_empty());
     }

@@ -39,7 +39,7 @@ fn a_login_on_the_spot_is_kept_stepped_up_and_used_without_further_ado() {
     listed.exits(0).stderr_contains("Opening a browser to log in");
     server.assert_no_secret_left(&sandbox, &[&listed]);
     let called = sandbox.call_add(&server.url(), &[]);
-    called.exits(4).stderr_contains("more rights").stderr_contains("--scope 'read call'");
+    called.exits(4).stderr_contains("scopes that the login does not have").stderr_contains("--scope 'read call'");
     let called =
         sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).env("MCPIPE_LOGIN", "always").with_browser().run();
     called.exits(0).prints("3\n");
@@ -128,7 +128,7 @@ fn auth_login_status_token_and_logout() {
     sandbox.mcpipe(["call", "srv", "add", "a=1", "b=2"]).run().exits(4);
     sandbox.mcpipe(["auth", "status", "srv"]).run().exits(4).stderr_contains("mcpipe auth login srv");
     sandbox.mcpipe(["auth", "token", "srv"]).run().exits(4).prints("");
-    sandbox.mcpipe(["auth", "logout", "srv"]).run().exits(0).stderr_contains("nobody is logged in");
+    sandbox.mcpipe(["auth", "logout", "srv"]).run().exits(0).stderr_contains("not logged in");
     assert_eq!(sandbox.login_status(), json!([]));
 }
 
@@ -149,7 +149,7 @@ fn hints_repeat_the_configuration_that_was_named() {
     };
     let login = "mcpipe auth login srv --config 'my own.toml'\n";
     assert_eq!(hint(&["auth", "status", "srv"], 4), login);
-    let token = format!("give it a token from a variable with --bearer-env VAR, or log in: {login}");
+    let token = format!("pass a token from a variable with --bearer-env VAR, or log in: {login}");
     assert_eq!(hint(&["auth", "token", "srv"], 4), token);
     let unknown = "`mcpipe config add srf URL --config 'my own.toml'` adds it; \
                    `mcpipe config list --config 'my own.toml'` shows what there is\n";
@@ -163,9 +163,9 @@ fn hints_repeat_the_configuration_that_was_named() {
     server.queue_replies("/token", vec![oauth_error(401, "invalid_client")]);
     let refused = run(&["auth", "login", "srv"]).with_browser().run();
     let anew = "mcpipe auth logout srv --config 'my own.toml' && mcpipe auth login srv --config 'my own.toml'\n";
-    refused.exits(4).stderr_contains(&format!("hint: register anew: {anew}"));
+    refused.exits(4).stderr_contains(&format!("hint: register again: {anew}"));
     let late = run(&["auth", "login", "srv", "--timeout", "1s"]).env("BROWSER", "true").run();
-    late.exits(6).stderr_contains("forget the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
+    late.exits(6).stderr_contains("remove the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
     let nowhere = run(&["auth", "login", "srv"]).env("BROWSER", "false").run();
     nowhere.exits(4).stderr_contains("another machine: mcpipe auth login srv --config 'my own.toml' --no-browser\n");
     // Tokens that have run out.
@@ -179,7 +179,7 @@ fn hints_repeat_the_configuration_that_was_named() {
     let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     stored["records"].as_object_mut().unwrap().values_mut().for_each(|record| record["record"] = json!("{"));
     std::fs::write(&file, stored.to_string()).unwrap();
-    assert_eq!(hint(&["auth", "token", "srv"], 3), format!("remove them, and log in again: {anew}"));
+    assert_eq!(hint(&["auth", "token", "srv"], 3), format!("remove them and log in again: {anew}"));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_takes_no_login_says_so() {
         .with_browser()
         .run()
         .exits(4)
-        .stderr_contains("asks for no login");
+        .stderr_contains("does not require a login");
     let server = ProtectedServer::start();
     sandbox
         .mcpipe(["auth", "login", &server.url(), "--bearer-env", "TOKEN"])
@@ -303,6 +303,6 @@ fn logging_out_of_everything_revokes_what_can_be_revoked() {
     out.stderr_contains("{\"warning\":\"the tokens of").stderr_contains("are removed here, but not revoked");
     one.assert_no_secret_left(&sandbox, &[&out]);
     assert_eq!(sandbox.login_status(), json!([]));
-    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("nobody is logged in anywhere");
+    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("not logged in to any server");
     sandbox.mcpipe(["auth", "logout"]).run().exits(2);
 }

@@ -215,9 +215,9 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
         server.override_redirect("state", value);
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "2s"]).with_browser().run();
         run.exits(6)
-            .stderr_contains("is ignored: the login was not accepted")
+            .stderr_contains("does not belong to this login: the login was not accepted")
             .stderr_contains(says)
-            .stderr_contains("nobody logged in within 2 s");
+            .stderr_contains("the login was not finished within 2 s");
         assert!(server.requested_grants().is_empty(), "no token is asked for: {:?}", server.issuer_requests());
     }
     // Who never promised to name itself need not, but must not be another.
@@ -384,7 +384,7 @@ fn sec_01_only_web_pages_are_opened() {
         let opened = sandbox.work().join("opened");
         let browser = format!("touch {}", opened.display());
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "5s"]).env("BROWSER", browser).run();
-        run.exits(4).stderr_contains("no page that may be opened");
+        run.exits(4).stderr_contains("a page that must not be opened");
         assert!(!opened.exists(), "{page}");
     }
 }

@@ -258,7 +258,7 @@ fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
         let refused = sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run();
         // The one that may pass by itself is no refusal.
         refused.exits(if error == "server_error" { 5 } else { 4 });
-        refused.prints("").stderr_contains("cannot be renewed").stderr_contains(error);
+        refused.prints("").stderr_contains("cannot refresh the login").stderr_contains(error);
         if error != "server_error" {
             refused.exits(4).stderr_contains(&format!("mcpipe auth login {}", server.url()));
         }
@@ -329,9 +329,9 @@ fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
     ));
     let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--login", "always"];
     let run = sandbox.mcpipe(words).with_browser().stdin(lines.collect::<String>()).run();
-    run.exits(0).stderr_contains("good for this run only");
+    run.exits(0).stderr_contains("valid for this run only");
     let grants = slow.requested_grants();
     assert_eq!(grants.iter().filter(|grant| *grant == "authorization_code").count(), 1, "{grants:?}\n{run:?}");
     assert!(grants.iter().filter(|grant| *grant == "refresh_token").count() >= 2, "{grants:?}");
-    assert_eq!(run.stderr().matches("could not be stored").count(), 1, "{run:?}");
+    assert_eq!(run.stderr().matches("could not store").count(), 1, "{run:?}");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Notifier;
+use crate::auth::store::private_file::Notifier;
 use crate::auth::store::system_keychain::{KeychainBackend, KeychainError, KeychainOpener};
 use crate::util::lock::lock;
 

@@ -100,7 +100,7 @@ pub type KeychainOpener = Arc<dyn Fn() -> Result<Box<dyn KeychainBackend>, Keych
 /// The keychain of this system.
 pub fn system_keychain() -> KeychainOpener {
     Arc::new(|| {
-        let store = native().map_err(|error| keychain_error(&error))?;
+        let store = platform_store().map_err(|error| keychain_error(&error))?;
         Ok(Box::new(SystemKeychain { store, max_entry_bytes: MAX_ENTRY_BYTES }))
     })
 }
@@ -109,28 +109,28 @@ pub fn system_keychain() -> KeychainOpener {
 #[cfg(all(test, unix, not(target_vendor = "apple")))]
 pub fn system_keychain_with_limit(limit: usize) -> KeychainOpener {
     Arc::new(move || {
-        let store = native().map_err(|error| keychain_error(&error))?;
+        let store = platform_store().map_err(|error| keychain_error(&error))?;
         Ok(Box::new(SystemKeychain { store, max_entry_bytes: limit }))
     })
 }
 
 #[cfg(all(unix, not(target_vendor = "apple")))]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(zbus_secret_service_keyring_store::Store::new()?)
 }
 
 #[cfg(target_os = "macos")]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(apple_native_keyring_store::keychain::Store::new()?)
 }
 
 #[cfg(windows)]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(windows_native_keyring_store::Store::new()?)
 }
 
 #[cfg(not(any(unix, windows)))]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Err(Error::NotSupportedByStore("this system has no keychain".to_owned()))
 }
 

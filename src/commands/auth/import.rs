@@ -4,19 +4,18 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::super::credentials::auth_settings;
 use super::super::{Context, Exit};
 use super::{login_json, resolve_http_target};
-use crate::auth::client_auth::ClientAuthMethod;
+use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
-use crate::auth::flows::unix_seconds;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::metadata;
 use crate::auth::token_response;
 use crate::auth::token_response::TokenType;
 use crate::auth::{OAuthSettings, crypto};
 use crate::cli::AuthImportArgs;
+use crate::config::oauth::ClientAuthMethod;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::HttpEndpoint;
@@ -40,7 +39,7 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
         Ok(Err(error)) => return Err(invalid_input("it cannot be read").caused_by(&error)),
         Err(error) => return Err(invalid_input("it cannot be read").caused_by(&error)),
     };
-    let mut settings = auth_settings(&target)?;
+    let mut settings = target.auth.clone();
     let given = ImportedTokens::parse(&text, &mut settings)?;
     let http =
         OAuthHttpClient::new(&endpoint, context.connect_timeout(&target), ResponseLimits::default(), context.trace()?);
@@ -93,10 +92,9 @@ impl ImportedTokens {
     fn parse(text: &str, settings: &mut OAuthSettings) -> Result<Self> {
         let document: Map<String, Value> =
             serde_json::from_str(text.trim()).map_err(|_| invalid_input("it is no JSON object"))?;
-        let granted = token_response::parse_token_response(200, text.as_bytes()).map_err(|why| match why {
-            token_response::TokenError::InvalidResponse(why) => invalid_input(&why),
-            token_response::TokenError::Rejected(_) => invalid_input("it is the refusal of a token endpoint"),
-        })?;
+        let granted = token_response::parse_token_response(200, text.as_bytes())
+            .map_err(|why| invalid_input(&why))?
+            .map_err(|_| invalid_input("it is an error response"))?;
         if granted.token_type == TokenType::Dpop {
             return Err(invalid_input("the token is bound to a key (DPoP) that is not here"));
         }

@@ -1,13 +1,12 @@
 //! `auth login`: obtain credentials now, and see that the server takes them.
 
-use super::super::credentials::{LoginOptions, auth_settings, has_own_credentials};
+use super::super::credentials::{LoginOptions, has_own_credentials};
 use super::super::{Context, Exit};
 use super::{format_expiry, login_json, resolve_http_target};
-use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::credentials::Credentials;
-use crate::auth::jwt::SigningAlgorithm;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
+use crate::config::oauth::{ClientAuthMethod, SigningAlgorithm};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListKind;
 use crate::secret::Secret;
@@ -100,7 +99,7 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credenti
 
 /// What the command line says, over what the configuration says.
 fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> Result<OAuthSettings> {
-    let under = auth_settings(target)?;
+    let under = target.auth.clone();
     let secret = match &args.client_secret_env {
         Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
             Failure::new(ErrorKind::Config, format!("the variable {variable} is not set"))

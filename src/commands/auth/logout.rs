@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::super::credentials::auth_settings;
 use super::super::{Context, Exit};
 use super::status::configured_store;
 use super::{resolve_http_target, stored_logins};
@@ -31,7 +30,7 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
     if let Some(word) = &args.target {
         let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
         let store = context.credential_store(target.credential_store.as_deref())?;
-        let settings = auth_settings(&target)?;
+        let settings = target.auth.clone();
         for about in stored_logins(&*store, &endpoint)? {
             gone.push(remove(context, &*store, &about, Some(&endpoint), &settings).await?);
         }

@@ -9,8 +9,8 @@ mod token;
 use serde_json::{Value, json};
 
 use super::{Context, Exit};
+use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::match_server;
-use crate::auth::flows::unix_seconds;
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::{AuthArgs, AuthCommand, TargetOptions};
 use crate::error::{ErrorKind, Failure, Result};
@@ -111,7 +111,7 @@ mod tests {
         let places = crate::auth::store::StorePaths { data_dir: dir.path().into(), ..Default::default() };
         let store =
             crate::auth::store::open(crate::auth::store::StoreChoice::File, &places, std::sync::Arc::new(|_| {}));
-        let ours = login_json(&CredentialSummary::default(), &*store.unwrap());
+        let ours = login_json(&CredentialSummary::default(), &*store);
         let documented = include_str!("../../../docs/json.md");
         let example = documented.lines().find(|line| line.starts_with(r#"{"store":"#)).unwrap();
         let example: Value = serde_json::from_str(example).unwrap();

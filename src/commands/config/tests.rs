@@ -80,7 +80,7 @@ impl ConfigCommandFixture {
             credentials_file: None,
             is_interactive: false,
         };
-        let store = |_: Option<&str>| Ok(store::open(StoreChoice::File, &places, Arc::new(|_: &str| {}))?.into());
+        let store = |_: Option<&str>| Ok(store::open(StoreChoice::File, &places, Arc::new(|_: &str| {})));
         let mut context = ConfigContext {
             environment: &environment,
             config_file: global.config.as_deref(),

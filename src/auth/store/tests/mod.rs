@@ -5,17 +5,19 @@ mod files;
 mod processes;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::auth::store::entry_name::entry_name;
 use crate::auth::store::file_store::FileStore;
 use crate::auth::store::keychain_store::KeychainStore;
 use crate::auth::store::keychain_worker::{KeychainTimeouts, KeychainWorker};
 use crate::auth::store::system_keychain::{KeychainBackend, KeychainError, KeychainOpener};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
+use crate::secret::Secret;
 
 /// A keychain in memory, shared by all that it opens.
 #[derive(Clone, Default)]
@@ -289,7 +291,7 @@ async fn not_stored_locked_and_unavailable_are_told_apart() {
 
 #[tokio::test]
 async fn the_null_store_is_empty_and_refuses_writes() {
-    let store = nowhere();
+    let store = null_store();
     assert_eq!(get(&*store, KEY).await, None);
     assert!(store.list().unwrap().is_empty() && !store.delete(KEY).await.unwrap());
     let _guard = store.lock(KEY).await.unwrap();
