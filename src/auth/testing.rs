@@ -244,7 +244,7 @@ impl UserInteraction for TestUser {
     fn prompt_line<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
             let UserAction::Paste(text) = &self.action else {
-                return Err(Failure::new(ErrorKind::Auth, "nobody carried the login back"));
+                return Err(Failure::new(ErrorKind::Auth, "the redirected URL was not pasted"));
             };
             let said = self.messages.lock().unwrap().join(" ");
             let state = said.split("state=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How commands come by credentials: the settings of a target, the store, and the person at the terminal.
+//! How commands obtain credentials: the store, the token provider of a target, and the user at the terminal.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,22 +22,22 @@ use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 use url::Url;
 
-/// The stores of a run, by choice; opened when they are first asked for.
+/// The stores of a run, by choice; created on first use.
 #[derive(Default)]
 pub struct CredentialStores(Mutex<HashMap<String, Arc<dyn CredentialStore>>>);
 
-/// How a target's credentials are to be treated.
+/// How to log in to a target.
 #[derive(Clone, Debug)]
 pub struct LoginOptions {
-    /// When to log in on the spot.
+    /// Whether to start a login when the server requires one.
     pub mode: LoginMode,
-    /// Where the browser is.
+    /// How the user gets to the login page.
     pub browser: BrowserMode,
-    /// How long a person has to log in.
+    /// How long the user has to log in.
     pub timeout: Duration,
-    /// Log in even where good tokens are stored.
+    /// Log in even if valid tokens are stored.
     pub force: bool,
-    /// What the command line says in place of the configuration.
+    /// The settings to use instead of the configuration.
     pub settings: Option<OAuthSettings>,
 }
 
@@ -54,8 +54,8 @@ impl Default for LoginOptions {
 }
 
 impl Context {
-    /// When to log in on the spot: `--login`, else `MCPIPE_LOGIN`. Unless somebody waits for this very server,
-    /// `auto` means never.
+    /// Whether to start a login when a server requires one: `--login`, else `MCPIPE_LOGIN`. If the command does not need
+    /// this server in particular, `auto` means never.
     #[must_use]
     pub fn login_mode(&self, awaited: bool) -> LoginMode {
         let named = match self.global.login {
@@ -68,7 +68,7 @@ impl Context {
             let word = self.env.get(env::LOGIN)?;
             let login = LoginMode::parse(word);
             if login.is_none() {
-                self.ui.warn(&format!("{} is '{word}', which is none of auto, always, never", env::LOGIN));
+                self.ui.warn(&format!("invalid {} '{word}'; use auto, always or never", env::LOGIN));
             }
             login
         };
@@ -78,11 +78,11 @@ impl Context {
         }
     }
 
-    /// The credentials of a target; `None` where it needs none of ours: a process has its environment
-    /// (`AUT-01`), and a configured `Authorization` header is what is to be sent.
+    /// The token provider of a target; `None` if it needs none: a process has its environment (`AUT-01`), and a configured
+    /// `Authorization` header is sent as it is.
     ///
     /// # Errors
-    /// When the configured settings cannot be used.
+    /// If the trace file cannot be written.
     pub fn token_provider(&self, target: &Target, entry: LoginOptions) -> Result<Option<TokenProvider>> {
         let Some(endpoint) = target.endpoint.http_endpoint() else { return Ok(None) };
         if has_own_credentials(target) {
@@ -113,7 +113,7 @@ impl Context {
     /// The store of this choice.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// None at present.
     pub fn credential_store(&self, choice: Option<&str>) -> Result<Arc<dyn CredentialStore>> {
         let choice = choice.unwrap_or("auto");
         let mut stores = lock(&self.credential_stores.0);
@@ -137,7 +137,7 @@ impl Context {
         Ok(store)
     }
 
-    /// The person of this run.
+    /// The user of this run.
     #[must_use]
     pub fn terminal_user(&self) -> Arc<dyn UserInteraction> {
         Arc::new(TerminalUser {
@@ -149,10 +149,10 @@ impl Context {
     }
 }
 
-/// The places for credentials; `None` where there is neither a home nor a file that the user names.
+/// The locations of the stores; `None` if there is neither a home directory nor a file that the user named.
 fn store_locations(env: &Environment, person: bool) -> Option<StorePaths> {
     let credentials_file: Option<PathBuf> = env.get(env::CREDENTIALS_FILE).map(|path| env.expand_tilde(path).into());
-    // Without a home, what must be shared with other processes lies beside the file.
+    // Without a home directory, locks are stored next to the file.
     let beside = || credentials_file.as_ref()?.parent().map(Path::to_owned);
     Some(StorePaths {
         data_dir: env.data_dir().or_else(beside)?,
@@ -162,7 +162,7 @@ fn store_locations(env: &Environment, person: bool) -> Option<StorePaths> {
     })
 }
 
-/// Whether the target sends credentials of its own, which the user configured.
+/// Whether the user configured credentials that are sent to the target.
 #[must_use]
 pub fn has_own_credentials(target: &Target) -> bool {
     target.endpoint.http_endpoint().is_some_and(|endpoint| {
@@ -171,7 +171,7 @@ pub fn has_own_credentials(target: &Target) -> bool {
     })
 }
 
-/// Whoever sits at the terminal, or nobody.
+/// The user at the terminal, if there is one.
 struct TerminalUser {
     ui: Arc<Ui>,
     interrupt: Interrupt,
@@ -194,15 +194,15 @@ impl UserInteraction for TerminalUser {
 
     fn prompt_line<'a>(&'a self, prompt: &'a str) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
-            let nobody =
-                |why: &str| Failure::new(ErrorKind::Auth, "nobody carried the login back").cause(why.to_owned());
+            let failed =
+                |why: &str| Failure::new(ErrorKind::Auth, "the redirected URL was not pasted").cause(why.to_owned());
             if !self.may_ask {
-                return Err(nobody("--no-input forbids to ask"));
+                return Err(failed("--no-input disables prompts"));
             }
             let _quiet = self.ui.pause_progress();
             self.ui.prompt_text(prompt);
             let line = client_features::ask_line(&self.ui, &self.interrupt, "> ").await?;
-            line.ok_or_else(|| nobody("standard input ended"))
+            line.ok_or_else(|| failed("standard input ended"))
         })
     }
 

@@ -122,7 +122,7 @@ fn aut_13_a_client_does_not_follow_the_server_to_another_issuer() {
     let refused = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run();
     refused
         .exits(4)
-        .stderr_contains(&format!("now takes tokens of {there}"))
+        .stderr_contains(&format!("now accepts tokens of {there}"))
         .stderr_contains("hint: register a client");
     assert_eq!(other.requested_grants().len(), 1);
 }
@@ -164,9 +164,9 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     sandbox.mcpipe(["list", &server.url()]).run().exits(0);
     assert_eq!(server.requested_grants(), ["client_credentials", "client_credentials"]);
     let bare = log_in(&sandbox, &server, &["--grant", "client-credentials"]);
-    bare.exits(2).stderr_contains("needs a client").stderr_contains("--client-secret-env");
+    bare.exits(2).stderr_contains("needs a client ID").stderr_contains("--client-secret-env");
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--client-secret-env", "SECRET"]).env("SECRET", "s");
-    run.run().exits(2).stderr_contains("a secret or a key needs a client").stderr_contains("--client-id");
+    run.run().exits(2).stderr_contains("a secret or a key needs a client ID").stderr_contains("--client-id");
     // The client may be configured, and the secret given.
     configure(&sandbox, &server, "grant = \"client-credentials\"\nclient_id = \"ci\"");
     sandbox.mcpipe(["auth", "login", "srv"]).run().exits(3).stderr_contains("grant");
@@ -215,7 +215,7 @@ fn a_key_signs_who_we_are() {
     server.assert_no_secret_left(&sandbox, &[&run]);
     run.hides("PRIVATE KEY");
     let wrong = log_in(&sandbox, &server, &[&words[..], &["--signing-algorithm", "RS256"]].concat());
-    wrong.exits(3).stderr_contains("key.pem").stderr_contains("does not fit the algorithm RS256");
+    wrong.exits(3).stderr_contains("key.pem").stderr_contains("does not support the algorithm RS256");
     std::fs::remove_file(&file).unwrap();
     log_in(&sandbox, &server, &words).exits(3).stderr_contains("key.pem");
 }

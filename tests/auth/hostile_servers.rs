@@ -91,7 +91,7 @@ fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
             let run = log_in(&server, words);
             run.exits(4)
                 .prints("")
-                .stderr_contains("may not be asked for a login")
+                .stderr_contains("must not be used for a login")
                 .hides("?response_type")
                 .hides("confirm=yes");
         }
@@ -100,7 +100,7 @@ fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
         log_in(&server, &["--device"])
             .exits(4)
             .prints("")
-            .stderr_contains("may not be asked for a login")
+            .stderr_contains("must not be used for a login")
             .hides("enter the code");
         let offer = json!({"device_code": "dev1ce", "user_code": "A", "verification_uri": "https://as.example.com/",
             "verification_uri_complete": page, "interval": 1});

@@ -20,7 +20,7 @@ fn without_a_person_the_command_to_log_in_is_told() {
     }
     let word = |word: &str| sandbox.mcpipe(["list", &server.url()]).env("MCPIPE_LOGIN", word).with_browser().run();
     word("never").exits(4);
-    word("perhaps").exits(4).stderr_contains("MCPIPE_LOGIN is 'perhaps', which is none of auto, always, never");
+    word("perhaps").exits(4).stderr_contains("invalid MCPIPE_LOGIN 'perhaps'; use auto, always or never");
     let json = sandbox.mcpipe(["list", &server.url(), "--json"]).run();
     json.exits(4).prints("");
     let error: Value = serde_json::from_str(json.stderr().lines().last().unwrap()).unwrap();
@@ -103,7 +103,7 @@ fn auth_login_status_token_and_logout() {
         server.url()
     ));
     let login = sandbox.mcpipe(["auth", "srv"]).with_browser().run();
-    login.exits(0).prints("").stderr_contains("Logged in to srv").stderr_contains("then renewed");
+    login.exits(0).prints("").stderr_contains("Logged in to srv").stderr_contains("then refreshed");
     server.assert_no_secret_in(login.stderr());
     let requests = server.mcp.requests().len() + server.issuer.requests().len();
     let status = sandbox.mcpipe(["auth", "status", "srv"]).run();
@@ -235,7 +235,7 @@ fn what_takes_no_login_says_so() {
         .mcpipe(["auth", "login", "cat -"])
         .run()
         .exits(2)
-        .stderr_contains("takes no login")
+        .stderr_contains("does not support logins")
         .stderr_contains("-e KEY=VALUE");
     let inner = Mcp::modern().http_script(LegacyHttpOptions::default());
     let open = HttpServer::start(move |request| match request.target.as_str() {

@@ -1,4 +1,4 @@
-//! `auth`: log in, log out, and see where credentials rest.
+//! `auth`: log in, log out, and show where credentials are stored.
 
 mod import;
 mod login;
@@ -18,7 +18,7 @@ use crate::target::Target;
 use crate::transport::{Endpoint, HttpEndpoint};
 use crate::util::duration::format_lifetime;
 
-/// Runs a subcommand; a login where none is named.
+/// Runs a subcommand; `login` if none is named.
 ///
 /// # Errors
 /// Those of the subcommand.
@@ -33,20 +33,22 @@ pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
     }
 }
 
-/// The target of a subcommand, which must be one that logins are for.
+/// The target of a subcommand, which must be a server at a URL.
 ///
 /// # Errors
-/// When it cannot be resolved; [`ErrorKind::Usage`] where it is a process (`AUT-01`).
+/// If it cannot be resolved; [`ErrorKind::Usage`] if it is a process (`AUT-01`).
 async fn resolve_http_target(context: &Context, word: &str, reach: &TargetOptions) -> Result<(Target, HttpEndpoint)> {
     let target = context.resolve_target(vec![word.to_owned()], &[], false, reach).await?.target;
     match target.endpoint.http_endpoint() {
         Some(endpoint) => Ok((target, endpoint)),
         None if matches!(target.endpoint, Endpoint::Unix(_)) => {
-            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a socket and takes no login", target.name))
-                .hint("who may connect to it is decided by its file's permissions"))
+            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a socket and does not support logins", target.name))
+                .hint("access to it is controlled by the permissions of its file"))
         }
-        None => Err(Failure::new(ErrorKind::Usage, format!("'{}' is a process and takes no login", target.name))
-            .hint("give it its credentials in its environment: -e KEY=VALUE, or env in the configuration")),
+        None => {
+            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a process and does not support logins", target.name))
+                .hint("pass credentials in its environment: -e KEY=VALUE, or env in the configuration"))
+        }
     }
 }
 
@@ -58,7 +60,7 @@ fn stored_logins(store: &dyn CredentialStore, endpoint: &HttpEndpoint) -> Result
         .collect())
 }
 
-/// What may be said about a record, for `--json`.
+/// The public part of stored credentials, for `--json`.
 fn login_json(about: &CredentialSummary, store: &dyn CredentialStore) -> Value {
     json!({
         "server": about.server,
@@ -73,7 +75,7 @@ fn login_json(about: &CredentialSummary, store: &dyn CredentialStore) -> Value {
     })
 }
 
-/// How good the tokens are, as far as that is known without asking.
+/// The state of the tokens, as far as it is known without a request.
 fn token_state(about: &CredentialSummary) -> &'static str {
     match about.expires_at {
         Some(at) if at <= unix_seconds() && about.has_refresh => "renewable",
@@ -83,21 +85,21 @@ fn token_state(about: &CredentialSummary) -> &'static str {
     }
 }
 
-/// How long tokens are good, for people.
+/// How long tokens are valid, for users.
 fn format_expiry(about: &CredentialSummary) -> String {
     let until = about.expires_at.map(|at| at.saturating_sub(unix_seconds()));
     match (until, about.has_refresh) {
-        (Some(0), true) => "renewed when used".to_owned(),
+        (Some(0), true) => "refreshed when used".to_owned(),
         (Some(0), false) => "expired".to_owned(),
-        (Some(left), true) => format!("{}, then renewed", format_lifetime(left)),
+        (Some(left), true) => format!("{}, then refreshed", format_lifetime(left)),
         (Some(left), false) => format_lifetime(left),
-        (None, _) => "not known".to_owned(),
+        (None, _) => "unknown".to_owned(),
     }
 }
 
-/// Nobody is logged in; `login` is the command that would change that.
+/// The user is not logged in; `login` is the command to log in.
 fn not_logged_in(name: &str, login: String) -> Failure {
-    Failure::new(ErrorKind::Auth, format!("nobody is logged in to {name}")).hint(login).server(name)
+    Failure::new(ErrorKind::Auth, format!("not logged in to {name}")).hint(login).server(name)
 }
 
 #[cfg(test)]
@@ -146,7 +148,7 @@ mod tests {
         assert_eq!(token_state(&about(Some(unix_seconds() + 100), false)), "valid");
         assert_eq!(token_state(&about(Some(1), true)), "renewable");
         assert_eq!(token_state(&about(Some(1), false)), "expired");
-        assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then renewed");
+        assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then refreshed");
         assert_eq!(format_expiry(&about(Some(1), false)), "expired");
     }
 
