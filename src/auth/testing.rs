@@ -1,4 +1,4 @@
-//! What tests of logins need: an HTTP server that answers from a function, and a person who does as told.
+//! What tests of logins need: an HTTP server that responds by a function, and a scripted user.
 
 #![allow(clippy::unwrap_used)]
 

@@ -120,8 +120,8 @@ impl Context {
         if let Some(store) = stores.get(choice) {
             return Ok(store.clone());
         }
-        let person = self.ui.terminal().is_interactive() && !self.global.no_input;
-        let Some(places) = store_locations(&self.env, person) else {
+        let is_interactive = self.ui.terminal().is_interactive() && !self.global.no_input;
+        let Some(places) = store_locations(&self.env, is_interactive) else {
             let store = store::null_store();
             stores.insert(choice.to_owned(), store.clone());
             return Ok(store);
@@ -150,7 +150,7 @@ impl Context {
 }
 
 /// The locations of the stores; `None` if there is neither a home directory nor a file that the user named.
-fn store_locations(env: &Environment, person: bool) -> Option<StorePaths> {
+fn store_locations(env: &Environment, is_interactive: bool) -> Option<StorePaths> {
     let credentials_file: Option<PathBuf> = env.get(env::CREDENTIALS_FILE).map(|path| env.expand_tilde(path).into());
     // Without a home directory, locks are stored next to the file.
     let beside = || credentials_file.as_ref()?.parent().map(Path::to_owned);
@@ -158,7 +158,7 @@ fn store_locations(env: &Environment, person: bool) -> Option<StorePaths> {
         data_dir: env.data_dir().or_else(beside)?,
         state_dir: env.state_dir().or_else(beside)?,
         credentials_file: credentials_file.clone(),
-        is_interactive: person,
+        is_interactive,
     })
 }
 

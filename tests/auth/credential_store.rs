@@ -1,4 +1,4 @@
-//! Where credentials rest, what is said about it, and that they are nowhere else.
+//! Where credentials are stored, what is shown about it, and that they are not stored elsewhere.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -23,7 +23,7 @@ fn complaints(run: &Run) -> usize {
     run.stderr().matches("cannot use the system keychain").count()
 }
 
-/// A configured server whose credentials rest as this choice says.
+/// A configured server with this `credential_store`.
 fn configure(sandbox: &Sandbox, server: &ProtectedServer, choice: &str) {
     let url = server.url();
     sandbox.config(&format!("[servers.srv]\nurl = \"{url}\"\n[defaults]\ncredential_store = \"{choice}\"\n"));
@@ -126,7 +126,7 @@ fn nothing_stored_and_a_broken_store_are_two_answers() {
         .stderr_contains("mcpipe auth logout")
         .hides("hunter2");
     assert!(server.issuer_requests().is_empty());
-    // A login anew takes the place of what is damaged.
+    // A new login replaces damaged credentials.
     let login = sandbox.mcpipe(["auth", "login", &server.url()]).with_browser();
     login.env("MCPIPE_CREDENTIALS_FILE", sandbox.work().join("damaged").as_os_str()).run().exits(0);
     list(&sandbox.work().join("damaged")).succeeds();
@@ -201,11 +201,11 @@ fn the_keychain_is_waited_for_longer_than_a_server() {
     run.exits(3)
         .prints("")
         .stderr_contains("cannot use the system keychain")
-        .stderr_contains("did not answer at all within 3s");
+        .stderr_contains("did not answer at all within 3 s");
     assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
 }
 
-/// Another command that renews the same login for a while is no server that does not answer.
+/// While another command refreshes the same login, the connect timeout does not expire.
 #[test]
 fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -221,7 +221,7 @@ fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
     assert_eq!(server.requested_grants().len(), before + 1, "one renewal for both");
 }
 
-/// Where a new login will rest is found out where somebody asks for it.
+/// `auth status` finds out where a new login would be stored.
 #[test]
 fn the_keychain_is_claimed_only_where_there_is_one() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -279,7 +279,7 @@ fn in_a_real_keychain() {
         .stderr_contains("hint: unlock it");
     run(&["auth", "status"]).exits(0).stdout_contains("srv");
     run(&["auth", "logout", "srv"]).exits(3).stderr_contains("is locked");
-    // A server that nobody is logged in to does not care.
+    // A server without a login is not affected.
     let other = ProtectedServer::start();
     run(&["list", &other.url()]).exits(4).stderr_contains("requires a login");
     // A new login finds another place, and says so.

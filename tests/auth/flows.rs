@@ -140,7 +140,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
         assert!(page.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {page}");
         assert!(!page.contains("script>") && !page.contains("c0de"), "{page}");
     }
-    // It is on the loopback address only, and in nobody's way.
+    // It listens on the loopback address only.
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let done = send_raw_request(port, &format!("GET /callback?{answer} HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert!(done.starts_with("HTTP/1.1 200 ") && done.contains("You can close this page"), "{done}");
@@ -224,7 +224,7 @@ fn device(server: &ProtectedServer, sandbox: &Sandbox, answers: Vec<Reply>, word
 }
 
 #[test]
-fn a_device_waits_and_slows_down_when_it_is_told_to() {
+fn a_device_waits_and_slows_down_as_the_server_asks() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let answers = vec![oauth_error(400, "authorization_pending"), oauth_error(400, "slow_down")];
     let run = device(&server, &sandbox, answers, &[]);
@@ -247,7 +247,7 @@ fn a_device_waits_and_slows_down_when_it_is_told_to() {
 }
 
 #[test]
-fn a_device_is_told_why_it_gets_nothing() {
+fn a_failed_device_login_names_the_reason() {
     for (error, code, says) in [
         ("access_denied", 4, "the login was refused"),
         ("expired_token", 6, "the code expired before"),

@@ -72,7 +72,7 @@ fn public(metadata: Value, device: Value) -> HttpServer {
 }
 
 #[test]
-fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
+fn sec_02_a_public_server_cannot_send_the_user_to_a_page_of_a_private_network() {
     let pages =
         ["http://127.0.0.1:9/admin?confirm=yes", "http://localhost:9/", "https://192.168.1.1/", "https://[::1]/"];
     let log_in = |server: &HttpServer, words: &[&str]| {

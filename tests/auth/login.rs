@@ -12,7 +12,7 @@ use crate::support::tls::CertificateAuthority;
 use crate::support::{HttpServer, Mcp, Reply, Sandbox};
 
 #[test]
-fn without_a_person_the_command_to_log_in_is_told() {
+fn without_a_terminal_the_login_command_is_shown() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     for words in [&[][..], &["--login", "never"], &["--login", "auto"]] {
         let run = sandbox.call_add(&server.url(), words);
@@ -183,7 +183,7 @@ fn hints_repeat_the_configuration_that_was_named() {
 }
 
 #[test]
-fn tokens_from_elsewhere_are_kept_and_renewed() {
+fn tokens_from_elsewhere_are_stored_and_refreshed() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.ledger.issued.store(7, Ordering::SeqCst);
     let url = server.url();
@@ -274,7 +274,7 @@ fn a_server_that_wants_something_else_is_not_taken_for_one_that_knows_logins() {
 }
 
 #[test]
-fn auth_status_checks_when_it_is_told_to() {
+fn auth_status_connects_with_check() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let check = || sandbox.mcpipe(["auth", "status", &server.url(), "--check"]).run();
     check().exits(4).prints("").stderr_contains("requires a login");

@@ -209,7 +209,7 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
         };
         assert_login_fails(bend, 4, &["the login was not accepted", says]);
     }
-    // What belongs to another login says nothing about this one, which goes on until nobody waits for it.
+    // A response to another login is ignored, and this one continues until its timeout.
     for (value, says) in [(None, "'state' is missing"), (Some("other"), "'state' differs")] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server.override_redirect("state", value);
@@ -231,7 +231,7 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
 }
 
 #[test]
-fn aut_16_an_error_is_told_only_when_it_is_known_whose_it_is() {
+fn aut_16_an_error_is_shown_only_if_its_issuer_is_verified() {
     let error = |server: &ProtectedServer| {
         server.override_redirect("code", None).override_redirect("error", Some("server_error"));
         server.override_redirect("error_description", Some("out of \u{1b}[31morder"));

@@ -33,12 +33,12 @@ pub struct KeychainTimeouts {
 
 impl KeychainTimeouts {
     /// The timeouts for a script, or for a user who may have to type a password.
-    pub fn new(person: bool) -> Self {
+    pub fn new(is_interactive: bool) -> Self {
         let seconds = Duration::from_secs;
-        if person {
-            KeychainTimeouts { connect: seconds(5), read: seconds(60), write: seconds(60), is_interactive: person }
+        if is_interactive {
+            KeychainTimeouts { connect: seconds(5), read: seconds(60), write: seconds(60), is_interactive }
         } else {
-            KeychainTimeouts { connect: seconds(3), read: seconds(3), write: seconds(10), is_interactive: person }
+            KeychainTimeouts { connect: seconds(3), read: seconds(3), write: seconds(10), is_interactive }
         }
     }
 }

@@ -173,7 +173,7 @@ fn assert_broken(failure: &Failure) {
     assert!(!failure.details().causes.is_empty());
 }
 
-/// After `seed`, with the keyring locked and nobody there.
+/// After `seed`, with the keyring locked and no user.
 #[tokio::test]
 #[ignore = "needs a locked keyring: tests/real/keyring.sh"]
 async fn locked() {
@@ -206,7 +206,7 @@ async fn unlocked_again() {
     );
 }
 
-/// With a screen on which the daemon asks, and nobody who answers: it would hang for ever.
+/// With a display on which the daemon prompts, and no user who answers: it would hang.
 #[tokio::test]
 #[ignore = "needs a locked keyring and a screen: tests/real/keyring.sh"]
 async fn asked_and_unanswered() {

@@ -227,7 +227,7 @@ fn classify_error(platform: &str, text: String) -> KeychainError {
             "it has no default keyring yet (create one with the desktop's password manager)".to_owned(),
         );
     }
-    // macOS: no interaction allowed, authorization failed, dismissed by the person.
+    // macOS: no interaction allowed, authorization failed, dismissed by the user.
     let codes = ["code: -25308,", "code: -25293,", "code: -128,"];
     if codes.iter().any(|code| platform.contains(code)) {
         return KeychainError::Locked(text);

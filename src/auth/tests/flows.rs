@@ -288,7 +288,7 @@ async fn dpop_bound_tokens_are_required_if_configured() {
     // A token that anybody could use is not what was asked for.
     let fake = serve_token_responses(Vec::new()).await;
     assert!(log_in_at(&fake, settings).await.0.unwrap_err().to_string().contains("DPoP"));
-    // One that is bound to a key that nobody showed is of no use.
+    // A token bound to an unknown key is refused.
     let bound = AuthTestResponse::json(200, &json!({"access_token": "t", "token_type": "DPoP"}));
     let fake = serve_token_responses(vec![bound]).await;
     let plain = OAuthSettings { grant: Grant::ClientCredentials, ..device_settings() };

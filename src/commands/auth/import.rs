@@ -5,7 +5,7 @@ use std::io::Read;
 use serde_json::{Map, Value};
 
 use super::super::{Context, Exit};
-use super::{login_json, resolve_http_target};
+use super::shared::{login_json, resolve_http_target, stored_logins};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
@@ -59,7 +59,7 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
     store.put(&about.key, &about, &record.to_stored_omitting_secret(target.auth.client_secret.as_ref())?).await?;
-    for other in super::stored_logins(&*store, &endpoint)? {
+    for other in stored_logins(&*store, &endpoint)? {
         if other.key != about.key {
             store.delete(&other.key).await?;
         }

@@ -2,7 +2,7 @@
 
 use super::super::credentials::{LoginOptions, has_own_credentials};
 use super::super::{Context, Exit};
-use super::{format_expiry, login_json, resolve_http_target};
+use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::{Context, Exit};
+use super::shared::{resolve_http_target, stored_logins};
 use super::status::configured_store;
-use super::{resolve_http_target, stored_logins};
 use crate::auth::credentials::Credentials;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
+use super::shared::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
 use crate::auth::LoginMode;
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::AuthStatusArgs;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::credentials::{LoginOptions, has_own_credentials};
 use super::super::{Context, Exit};
-use super::{resolve_http_target, stored_logins};
+use super::shared::{resolve_http_target, stored_logins};
 use crate::auth::LoginMode;
 use crate::cli::AuthTokenArgs;
 use crate::error::{ErrorKind, Failure, Result};

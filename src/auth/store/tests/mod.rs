@@ -32,7 +32,7 @@ struct MemoryKeychainState {
     error: Option<KeychainError>,
     /// Only so many writes are done, then the process "is killed": all fail.
     writes_before_failure: Option<usize>,
-    /// Every call hangs for ever.
+    /// Every call hangs.
     is_hanging: bool,
 }
 
@@ -259,7 +259,7 @@ async fn a_refreshed_token_survives_a_keychain_that_fails_meanwhile() {
 }
 
 #[tokio::test]
-async fn not_stored_locked_and_unavailable_are_told_apart() {
+async fn not_stored_locked_and_unavailable_are_distinguished() {
     let machine = StoreTestEnv::new();
     let strict = || machine.open_store(StoreChoice::Keyring, false);
     assert_eq!(get(&strict(), KEY).await, None);
