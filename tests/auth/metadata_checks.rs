@@ -178,11 +178,8 @@ fn aut_09_without_pkce_there_is_no_login() {
         server.override_metadata(json!({"code_challenge_methods_supported": null}));
         server.at_issuer(|request| request.target.ends_with("openid-configuration").then(|| Reply::status(404)));
     };
-    let server = assert_login_fails(
-        silent,
-        4,
-        &["does not say that it supports PKCE", "hint: ", "allow_unadvertised_pkce = true"],
-    );
+    let server =
+        assert_login_fails(silent, 4, &["does not advertise PKCE", "hint: ", "allow_unadvertised_pkce = true"]);
     assert_eq!(server.issuer_requests(), [METADATA, "GET /.well-known/openid-configuration"]);
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     silent(&server);
@@ -353,12 +350,12 @@ fn sec_02_metadata_leads_neither_in_circles_nor_to_places_it_must_not_name() {
         assert_login_fails(
             |server| _ = server.override_metadata(json!({"token_endpoint": endpoint})),
             4,
-            &["may not be asked"],
+            &["must not be used for a login"],
         );
         assert_login_fails(
             |server| _ = server.override_metadata(json!({"registration_endpoint": endpoint})),
             4,
-            &["may not be asked"],
+            &["must not be used for a login"],
         );
     }
 }
