@@ -152,7 +152,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Checks a signature against the public key of the key pair; the header and the claims.
-    pub(in crate::auth) fn verify_and_decode(
+    pub(crate) fn verify_and_decode(
         jwt: &str,
         public: &[u8],
         by: &'static dyn VerificationAlgorithm,
