@@ -1,25 +1,25 @@
-//! Which addresses metadata may point to (digest §5.5): an attacker writes metadata, and must not be able
-//! to make us ask machines that only we can reach.
+//! Which addresses metadata may point to (RFC 9728 §7.7): metadata may come from an attacker, who must not be able to
+//! make mcpipe send requests to machines that only the user can reach.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where an address lies, as seen from the outside.
+/// The kind of network that an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressSpace {
-    /// Anywhere in the internet.
+    /// The internet.
     Public,
-    /// In the network around us.
+    /// A private network.
     Private,
-    /// This very machine.
+    /// This machine.
     Loopback,
-    /// Where clouds tell machines their secrets, and what only the next machine on the wire can reach.
+    /// Link-local addresses, among them the metadata services of clouds.
     LinkLocal,
-    /// Nothing that can be talked to.
+    /// Not an address to connect to.
     Unroutable,
 }
 
 impl AddressSpace {
-    /// The zone of an address.
+    /// The address space of an address.
     #[must_use]
     pub fn from_ip(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -31,7 +31,7 @@ impl AddressSpace {
     fn from_ipv4(address: Ipv4Addr) -> Self {
         match address.octets() {
             [0 | 127, ..] => AddressSpace::Loopback,
-            // Alibaba's metadata service lies in the shared address space.
+            // Alibaba's metadata service is in the shared address space.
             [169, 254, ..] | [100, 100, 100, 200] => AddressSpace::LinkLocal,
             [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => AddressSpace::Private,
             [192, 0, 0, _] | [198, 18..=19, ..] => AddressSpace::Private,
@@ -48,7 +48,7 @@ impl AddressSpace {
         };
         match (a, b, c, d, e, f) {
             (0, 0, 0, 0, 0, 0) if g == 0 && h <= 1 => AddressSpace::Loopback,
-            // IPv4 in disguise: compatible, NAT64, 6to4.
+            // IPv4 addresses in IPv6 form: compatible, NAT64, 6to4.
             (0, 0, 0, 0, 0, 0) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
             (0x2002, ..) => v4(b, c),
             // Amazon's metadata service has an address among the private ones.
@@ -59,7 +59,7 @@ impl AddressSpace {
         }
     }
 
-    /// Whether a server here may point to an address there.
+    /// Whether the metadata of a server in this address space may point to an address in that one.
     #[must_use]
     pub fn may_point_to(self, there: AddressSpace) -> bool {
         match there {
@@ -70,7 +70,7 @@ impl AddressSpace {
         }
     }
 
-    /// What it is, for people.
+    /// A description for users.
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl AddressSpace {
             AddressSpace::Private => "an address of a private network",
             AddressSpace::Loopback => "an address of this machine",
             AddressSpace::LinkLocal => "a link-local address",
-            AddressSpace::Unroutable => "no address to connect to",
+            AddressSpace::Unroutable => "not an address to connect to",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The authorization request and what comes back from it (digest §5.2, steps 6 and 8).
+//! The authorization request and its response (RFC 6749 §4.1.1, RFC 7636, RFC 8707, RFC 9207).
 
 use std::borrow::Cow;
 
@@ -7,31 +7,31 @@ use url::form_urlencoded::{self, Serializer};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-/// What an authorization request asks for; what its answer is judged by.
+/// An authorization request, and what its response is verified against.
 #[derive(Clone, Debug)]
 pub struct AuthorizationRequest {
-    /// The endpoint, as the metadata writes it.
+    /// The endpoint, as it is in the metadata.
     pub endpoint: String,
     /// The client.
     pub client_id: String,
-    /// Where the answer goes.
+    /// The redirect URI.
     pub redirect_uri: String,
     /// The PKCE challenge.
     pub code_challenge: String,
-    /// Ties the answer to this request.
+    /// The value that links the response to this request.
     pub state: String,
     /// The resource, byte for byte (`AUT-14`).
     pub resource: String,
-    /// The scopes; none are asked for where it is empty.
+    /// The scopes; if empty, none are requested.
     pub scopes: Vec<String>,
-    /// The issuer, as its own metadata writes it (`AUT-16`).
+    /// The issuer, as it is in its own metadata (`AUT-16`).
     pub issuer: String,
-    /// Whether the metadata promises `iss` in the answer.
+    /// Whether the metadata promises `iss` in the response.
     pub expects_iss: bool,
 }
 
 impl AuthorizationRequest {
-    /// The URL that the person's browser is sent to.
+    /// The URL to open in the browser.
     #[must_use]
     pub fn url(&self) -> String {
         let mut query = Serializer::new(String::new());
@@ -45,7 +45,7 @@ impl AuthorizationRequest {
             .append_pair("resource", &self.resource);
         if !self.scopes.is_empty() {
             query.append_pair("scope", &self.scopes.join(" "));
-            if self.scopes.iter().any(|scope| scope == super::scopes::OFFLINE_ACCESS) {
+            if self.scopes.iter().any(|scope| scope == crate::auth::scopes::OFFLINE_ACCESS) {
                 // OpenID Connect Core §11: without it the request for offline access is ignored.
                 query.append_pair("prompt", "consent");
             }
@@ -55,34 +55,34 @@ impl AuthorizationRequest {
         format!("{endpoint}{joint}{}", query.finish())
     }
 
-    /// Whether this may be the answer: it holds the state of this request. What does not was sent by somebody else.
+    /// Whether this may be the response: it has the `state` of this request. Another sender does not know it.
     #[must_use]
     pub fn matches_state(&self, query: &str) -> bool {
         let mut states = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
         states.any(|(_, state)| state == self.state)
     }
 
-    /// Judges the answer, given as the query of the redirect.
+    /// Verifies the response, given as the query of the redirect, and returns the code.
     ///
     /// # Errors
-    /// [`ErrorKind::Auth`]: it belongs to another request, another issuer answered, or the person or the server
-    /// said no. Nothing that an unproven sender wrote is repeated.
+    /// [`ErrorKind::Auth`]: it belongs to another request or comes from another issuer, or the user or the server
+    /// refused. Text from an unverified sender is not shown.
     pub fn verify_response(&self, query: &str) -> Result<Secret> {
         let answer = AuthorizationResponse::parse(query)?;
         match answer.state.as_deref() {
             Some(state) if state == self.state => {}
-            Some(_) => return Err(invalid_response("the answer belongs to another login ('state' differs)")),
-            None => return Err(invalid_response("the answer says not which login it belongs to ('state' is missing)")),
+            Some(_) => return Err(invalid_response("the response belongs to another login ('state' differs)")),
+            None => return Err(invalid_response("the response does not identify its login ('state' is missing)")),
         }
         match answer.iss.as_deref() {
             Some(iss) if iss == self.issuer => {}
             Some(_) => {
-                return Err(invalid_response("another authorization server answered ('iss' differs)")
-                    .cause(format!("expected the answer of {}", self.issuer)));
+                return Err(invalid_response("the response comes from another authorization server ('iss' differs)")
+                    .cause(format!("expected {}", self.issuer)));
             }
             None if self.expects_iss => {
-                return Err(invalid_response("the answer says not who gives it ('iss' is missing)")
-                    .cause(format!("{} promises to say it", self.issuer)));
+                return Err(invalid_response("the response has no 'iss' (issuer)")
+                    .cause(format!("the metadata of {} promises it", self.issuer)));
             }
             None => {}
         }
@@ -91,19 +91,19 @@ impl AuthorizationRequest {
         }
         match answer.code {
             Some(code) if !code.is_empty() => Ok(Secret::new(code)),
-            _ => Err(invalid_response("the answer holds neither a code nor an error")),
+            _ => Err(invalid_response("the response has neither a code nor an error")),
         }
     }
 }
 
-/// What a person pasted: the redirected URL, or its query alone.
+/// The query of what the user pasted: the redirected URL, or only its query.
 ///
 /// # Errors
-/// [`ErrorKind::Auth`] where it cannot be either.
+/// [`ErrorKind::Auth`] if it is neither.
 pub fn pasted_query(text: &str) -> Result<&str> {
     let text = text.trim().trim_matches(['"', '\'', '<', '>']);
     let text = text.split('#').next().unwrap_or_default();
-    // A URL without a query is no answer, though `iss` may look like one inside an answer.
+    // A URL without a query is not a response; but a response may contain a URL, in `iss`.
     let query = match text.split_once('?') {
         Some((_, query)) => query,
         None if text.contains("://") && !text.starts_with("code=") && !text.starts_with("state=") => "",
@@ -112,8 +112,8 @@ pub fn pasted_query(text: &str) -> Result<&str> {
     if query.contains('=') {
         return Ok(query);
     }
-    Err(Failure::new(ErrorKind::Auth, "that is not the URL to which the login was redirected")
-        .hint("paste the whole address of the page that the browser could not open; it holds 'code=' and 'state='"))
+    Err(Failure::new(ErrorKind::Auth, "this is not the URL to which the login was redirected")
+        .hint("paste the whole URL of the page that the browser could not load; it contains 'code=' and 'state='"))
 }
 
 #[derive(Default)]
@@ -137,9 +137,9 @@ impl<'a> AuthorizationResponse<'a> {
                 "error_description" => &mut answer.error_description,
                 _ => continue,
             };
-            // RFC 6749 §3.1: none may come twice; which of two is meant nobody can say.
+            // RFC 6749 §3.1: parameters must not be repeated; it would be unclear which one is valid.
             if place.replace(value).is_some() {
-                return Err(invalid_response(&format!("the answer has '{name}' twice")));
+                return Err(invalid_response(&format!("the response has '{name}' twice")));
             }
         }
         Ok(answer)
@@ -150,10 +150,10 @@ fn invalid_response(why: &str) -> Failure {
     Failure::new(ErrorKind::Auth, "the login was not accepted").cause(why)
 }
 
-/// The refusal of a person or of the authorization server.
+/// The failure for an error response of the user or the authorization server.
 fn error_response_failure(error: &str, description: Option<&str>) -> Failure {
     let failure = if error == "access_denied" {
-        Failure::new(ErrorKind::Auth, "the login was refused").hint("log in again, and allow what is asked for")
+        Failure::new(ErrorKind::Auth, "the login was refused").hint("log in again and allow the requested access")
     } else {
         Failure::new(ErrorKind::Auth, "the authorization server refused the login")
     };
@@ -164,10 +164,10 @@ fn error_response_failure(error: &str, description: Option<&str>) -> Failure {
     failure.cause(said)
 }
 
-/// At most so many characters of what a server says.
+/// The first `max` characters of a text from a server.
 #[must_use]
-pub fn truncate(text: &str, most: usize) -> String {
-    let cut: String = text.chars().take(most).collect();
+pub fn truncate(text: &str, max: usize) -> String {
+    let cut: String = text.chars().take(max).collect();
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 

@@ -1,6 +1,6 @@
-//! `WWW-Authenticate`: what a server that refuses says about how to do better (RFC 9110 §11.6.1, `AUT-02`).
+//! `WWW-Authenticate`: the challenges of a server that refuses a request (RFC 9110 §11.6.1, `AUT-02`).
 
-use super::scopes;
+use crate::auth::scopes;
 
 /// One challenge: a scheme and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// The value of a parameter; the first where it is repeated.
+    /// The value of a parameter; the first if it is repeated.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -24,7 +24,7 @@ impl Challenge {
         self.param("resource_metadata").filter(|value| !value.is_empty())
     }
 
-    /// The scopes that the request needed; what cannot be one is left out.
+    /// The scopes that the request needed; invalid ones are omitted.
     #[must_use]
     pub fn scopes(&self) -> Vec<String> {
         let words = self.param("scope").unwrap_or_default().split_whitespace();
@@ -42,7 +42,7 @@ impl Challenge {
     }
 }
 
-/// Reads all header lines. What cannot be understood is left out, never an error.
+/// Parses all header lines. What cannot be parsed is ignored.
 pub fn parse_challenges<S: AsRef<str>>(lines: &[S]) -> Vec<Challenge> {
     let mut all = Vec::new();
     for line in lines {
@@ -51,7 +51,7 @@ pub fn parse_challenges<S: AsRef<str>>(lines: &[S]) -> Vec<Challenge> {
     all
 }
 
-/// The challenge to be met with a token: one that says where to get it is preferred, then one with an error.
+/// The challenge to answer with a token: preferably one that names resource metadata, then one with an error.
 pub fn select_oauth_challenge(challenges: &[Challenge]) -> Option<&Challenge> {
     let of = |wanted: fn(&Challenge) -> bool| challenges.iter().find(|one| one.is_oauth() && wanted(one));
     of(|one| one.resource_metadata().is_some()).or_else(|| of(|one| one.error().is_some())).or_else(|| of(|_| true))
@@ -64,8 +64,8 @@ struct ChallengeParser<'a> {
 
 impl<'a> ChallengeParser<'a> {
     fn parse_line(mut self, all: &mut Vec<Challenge>) {
-        // A scheme stands only at the beginning or after a comma; elsewhere a lone word belongs to a value
-        // whose quotes were forgotten (`scope=a b`).
+        // A scheme occurs only at the beginning or after a comma; elsewhere a single word belongs to a value without
+        // the required quotes (`scope=a b`).
         let mut fresh = true;
         loop {
             let before = self.rest;
@@ -101,7 +101,7 @@ impl<'a> ChallengeParser<'a> {
             }
             None => self.take_while(|c| !matches!(c, ' ' | '\t' | ',' | '"')).to_owned(),
         };
-        // `Negotiate YII==`: a token68 (RFC 9110 §11.2), no parameter.
+        // `Negotiate YII==`: a token68 (RFC 9110 §11.2), not a parameter.
         if value.chars().all(|c| c == '=') && !value.is_empty() {
             return;
         }

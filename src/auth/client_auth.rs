@@ -1,63 +1,25 @@
-//! How a client shows who it is at a token endpoint (RFC 6749 §2.3, RFC 7523 §2.2; `AUT-24`).
+//! Client authentication at a token endpoint (RFC 6749 §2.3, RFC 7523 §2.2; `AUT-24`).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::jwt::JwtKey;
+use crate::auth::credentials::ClientRegistration;
 use crate::auth::crypto;
+use crate::auth::jwt::JwtKey;
+use crate::config::oauth::{ClientAuthMethod, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-/// How long a client assertion is good for, in seconds.
+/// How long a client assertion is valid, in seconds.
 const ASSERTION_LIFETIME_SECS: u64 = 60;
 /// The type of a client assertion.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// A way to show who we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuthMethod {
-    /// The id alone.
-    None,
-    /// Id and secret in the `Authorization` header.
-    ClientSecretBasic,
-    /// Id and secret in the form.
-    ClientSecretPost,
-    /// An assertion signed with our key.
-    PrivateKeyJwt,
-}
-
 impl ClientAuthMethod {
-    /// The name on the wire and in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ClientAuthMethod::None => "none",
-            ClientAuthMethod::ClientSecretBasic => "client_secret_basic",
-            ClientAuthMethod::ClientSecretPost => "client_secret_post",
-            ClientAuthMethod::PrivateKeyJwt => "private_key_jwt",
-        }
-    }
-
-    /// The method of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        [
-            ClientAuthMethod::None,
-            ClientAuthMethod::ClientSecretBasic,
-            ClientAuthMethod::ClientSecretPost,
-            ClientAuthMethod::PrivateKeyJwt,
-        ]
-        .into_iter()
-        .find(|method| method.as_str() == name)
-    }
-
-    /// The method to ask for when registering: public where that is possible, else what the server takes. In the
-    /// form, where every server looks for a secret that it offers to take there; some that take it in the header
-    /// want the id in the form besides.
+    /// The method to register with: a public client if possible, else what the server supports. The form comes before
+    /// the header, since some servers that accept the secret in the header also want the client ID in the form.
     #[must_use]
     pub fn preferred_for_registration(offered: Option<&[String]>) -> Self {
         let Some(offered) = offered else { return ClientAuthMethod::None };
@@ -67,8 +29,8 @@ impl ClientAuthMethod {
         preferred.into_iter().find_map(of).unwrap_or(ClientAuthMethod::None)
     }
 
-    /// The method for a client whose registration says none: its credentials and the server decide
-    /// (RFC 8414 §2: a server that says nothing takes `client_secret_basic`).
+    /// The method for a client whose registration names none, by its credentials and what the server supports
+    /// (RFC 8414 §2: the default is `client_secret_basic`).
     #[must_use]
     pub fn choose(has_secret: bool, has_key: bool, offered: Option<&[String]>) -> Self {
         if has_key && !has_secret {
@@ -77,12 +39,13 @@ impl ClientAuthMethod {
         if !has_secret {
             return ClientAuthMethod::None;
         }
-        let takes = |method: ClientAuthMethod| offered.is_none_or(|all| all.iter().any(|name| name == method.as_str()));
-        if takes(ClientAuthMethod::ClientSecretBasic) {
+        let supports =
+            |method: ClientAuthMethod| offered.is_none_or(|all| all.iter().any(|name| name == method.as_str()));
+        if supports(ClientAuthMethod::ClientSecretBasic) {
             ClientAuthMethod::ClientSecretBasic
-        } else if takes(ClientAuthMethod::ClientSecretPost) {
+        } else if supports(ClientAuthMethod::ClientSecretPost) {
             ClientAuthMethod::ClientSecretPost
-        } else if takes(ClientAuthMethod::None) {
+        } else if supports(ClientAuthMethod::None) {
             ClientAuthMethod::None
         } else {
             ClientAuthMethod::ClientSecretBasic
@@ -90,26 +53,38 @@ impl ClientAuthMethod {
     }
 }
 
-/// Who we are, and how we show it.
+/// The client and how it authenticates.
 #[derive(Clone, Debug)]
 pub struct ClientAuthentication<'a> {
-    /// The client id.
+    /// The client ID.
     pub client_id: &'a str,
-    /// The secret, where there is one.
+    /// The secret, if the client has one.
     pub secret: Option<&'a Secret>,
     /// The key of `private_key_jwt`.
     pub key: Option<&'a JwtKey>,
-    /// The way.
+    /// The method.
     pub method: ClientAuthMethod,
-    /// For whom an assertion is meant: the issuer (digest §5.4).
+    /// The audience of an assertion: the issuer (RFC 7523bis; 2026-07-28, basic/authorization).
     pub audience: &'a str,
 }
 
-impl ClientAuthentication<'_> {
-    /// Adds what shows who we are to a form; what goes into the `Authorization` header is returned.
+impl<'a> ClientAuthentication<'a> {
+    /// The authentication of a client at this issuer.
+    #[must_use]
+    pub fn new(client: &'a ClientRegistration, key: Option<&'a JwtKey>, issuer: &'a str) -> Self {
+        ClientAuthentication {
+            client_id: &client.id,
+            secret: client.secret.as_ref(),
+            key,
+            method: client.method,
+            audience: issuer,
+        }
+    }
+
+    /// Adds the client's parameters to a form. Returns the value of the `Authorization` header, if there is one.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where the secret or the key that the method needs is missing.
+    /// [`ErrorKind::Config`] if the method needs a secret or a key, and the client has none.
     pub fn apply(&self, form: &mut Vec<(&'static str, String)>, now: u64) -> Result<Option<Secret>> {
         let missing = |what: &str| {
             let method = self.method.as_str();
@@ -147,6 +122,19 @@ impl ClientAuthentication<'_> {
             "jti": crypto::random_token()?,
         });
         key.sign(json!({"typ": "JWT"}), &claims)
+    }
+}
+
+/// Loads the key of a client that authenticates with `private_key_jwt`.
+///
+/// # Errors
+/// As [`JwtKey::from_pem_file`].
+pub fn load_signing_key(settings: &OAuthSettings, client: &ClientRegistration) -> Result<Option<JwtKey>> {
+    match (&settings.private_key_file, client.method) {
+        (Some(path), ClientAuthMethod::PrivateKeyJwt) => {
+            JwtKey::from_pem_file(path, settings.signing_algorithm).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

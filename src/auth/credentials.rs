@@ -1,15 +1,14 @@
-//! What is kept between runs: one record for each server and issuer, whole enough that renewing a token
-//! needs no discovery.
+//! The credentials that are stored between runs: one record for each server and issuer, complete enough to refresh a
+//! token without discovery.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::metadata::default_resource;
-use super::settings::OAuthSettings;
-use super::store::CredentialSummary;
-use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::crypto;
+use crate::auth::metadata::default_resource;
+use crate::auth::store::CredentialSummary;
 use crate::auth::token_response::{TokenResponse, TokenType};
+use crate::config::oauth::{ClientAuthMethod, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
@@ -18,27 +17,27 @@ use crate::secret::Secret;
 pub struct Credentials {
     /// The server's URL, as [`server_id`] writes it.
     pub server: String,
-    /// The resource that tokens are asked for, byte for byte.
+    /// The resource that tokens are requested for, byte for byte.
     pub resource: String,
     /// The issuer, as its own metadata writes it.
     pub issuer: String,
-    /// Where tokens are asked for and renewed.
+    /// The token endpoint.
     pub token_endpoint: String,
-    /// Where they are revoked.
+    /// The revocation endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation_endpoint: Option<String>,
-    /// Who we are to the issuer.
+    /// The client registered with the issuer.
     pub client: ClientRegistration,
-    /// The scopes that were asked for.
+    /// The requested scopes.
     #[serde(default)]
     pub asked: Vec<String>,
-    /// Tells this login from others.
+    /// An ID that differs for each login.
     #[serde(default)]
     pub login: String,
-    /// How it was obtained: how to obtain it again where the configuration says nothing.
+    /// The settings of the login; they apply again if the configuration sets none.
     #[serde(default)]
     pub settings: OAuthSettings,
-    /// The tokens; none where they were refused and only the registration is left.
+    /// The tokens; `None` if they are no longer valid and only the registration is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenSet>,
     /// The key that the tokens are bound to (PKCS#8 in base64).
@@ -46,37 +45,37 @@ pub struct Credentials {
     pub dpop_key: Option<Secret>,
 }
 
-/// How we came to a client id.
+/// Where a client ID comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientOrigin {
-    /// The user named it.
+    /// The user configured it.
     Configured,
     /// It is the URL of a metadata document.
     Document,
-    /// The issuer gave it to us.
+    /// The issuer assigned it.
     Registered,
 }
 
 /// A client of an authorization server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientRegistration {
-    /// The id.
+    /// The client ID.
     pub id: String,
-    /// The secret, where there is one.
+    /// The secret, if there is one.
     #[serde(default, with = "optional_secret", skip_serializing_if = "Option::is_none")]
     pub secret: Option<Secret>,
-    /// When the secret stops being good, in seconds since 1970.
+    /// When the secret expires, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_expires_at: Option<u64>,
-    /// How it shows who it is.
+    /// How it authenticates.
     pub method: ClientAuthMethod,
-    /// How we came to it.
+    /// Where it comes from.
     pub origin: ClientOrigin,
     /// The redirect URI it was registered with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
-    /// The scopes it was registered with: it may ask for no others. Any, where it is empty.
+    /// The scopes it was registered with, the only ones it may request. If empty, it may request any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
 }
@@ -87,7 +86,7 @@ pub struct TokenSet {
     /// The access token.
     #[serde(with = "secret")]
     pub access: Secret,
-    /// How to show it.
+    /// Whether it is bound to a DPoP key.
     #[serde(default, skip_serializing_if = "is_bearer")]
     pub dpop: bool,
     /// The refresh token.
@@ -96,10 +95,10 @@ pub struct TokenSet {
     /// When the access token was obtained, in seconds since 1970.
     #[serde(default)]
     pub obtained_at: u64,
-    /// When it expires; `None` where the server did not say.
+    /// When it expires; `None` if the server did not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-    /// What was granted.
+    /// The granted scopes.
     #[serde(default)]
     pub scopes: Vec<String>,
 }
@@ -109,8 +108,8 @@ fn is_bearer(dpop: &bool) -> bool {
 }
 
 impl TokenSet {
-    /// Tokens as they were granted at `now`. A server that names no scopes granted those asked for
-    /// (RFC 6749 §5.1); one that gives no refresh token lets the old one stand (RFC 6749 §6).
+    /// The tokens of a response received at `now`. If it names no scopes, those requested were granted
+    /// (RFC 6749 §5.1); if it has no refresh token, the old one remains valid (RFC 6749 §6).
     #[must_use]
     pub fn from_response(granted: TokenResponse, asked: &[String], before: Option<&Secret>, now: u64) -> Self {
         TokenSet {
@@ -123,8 +122,8 @@ impl TokenSet {
         }
     }
 
-    /// Whether they are to be renewed before they are used: they expire within so many seconds, or within a
-    /// tenth of their life where that is shorter.
+    /// Whether they are to be refreshed before use: they expire within `margin` seconds, or within a tenth of their
+    /// lifetime if that is shorter.
     #[must_use]
     pub fn needs_refresh(&self, now: u64, margin: u64) -> bool {
         self.expires_at.is_some_and(|at| {
@@ -141,29 +140,29 @@ impl TokenSet {
 }
 
 impl Credentials {
-    /// Reads a stored record.
+    /// Parses stored credentials.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where it is damaged.
+    /// [`ErrorKind::Config`] if they are damaged.
     pub fn from_stored(secret: &Secret) -> Result<Self> {
-        // What the parser complains about may quote a token.
+        // The error of the parser may quote a token.
         serde_json::from_str(secret.reveal()).map_err(|_| {
             Failure::new(ErrorKind::Config, "the stored credentials are damaged")
-                .hint("remove them with 'mcpipe auth logout TARGET', and log in again")
+                .hint("remove them with 'mcpipe auth logout TARGET' and log in again")
         })
     }
 
-    /// The record as it is stored.
+    /// The form in which they are stored.
     ///
     /// # Errors
-    /// Never in practice: every part of it can be written as JSON.
+    /// Never in practice: all parts can be serialized.
     pub fn to_stored(&self) -> Result<Secret> {
         serde_json::to_string(self)
             .map(Secret::new)
-            .map_err(|_| Failure::new(ErrorKind::Bug, "the credentials cannot be written as JSON"))
+            .map_err(|_| Failure::new(ErrorKind::Bug, "cannot serialize the credentials"))
     }
 
-    /// The same without the client's secret, where the configuration has it: that is its one place.
+    /// The same without the client secret, if the configuration contains it: it is not copied.
     ///
     /// # Errors
     /// As [`Credentials::to_stored`].
@@ -176,7 +175,7 @@ impl Credentials {
         Credentials { client, ..self.clone() }.to_stored()
     }
 
-    /// The settings that led to this record, its client among them.
+    /// The settings of the login, including the client.
     #[must_use]
     pub fn effective_settings(&self) -> OAuthSettings {
         let configured = self.client.origin == ClientOrigin::Configured && !self.client.id.is_empty();
@@ -194,7 +193,7 @@ impl Credentials {
         format!("{}{} {}", self.server, part.unwrap_or_default(), self.issuer)
     }
 
-    /// What may be said about it.
+    /// The public part.
     #[must_use]
     pub fn summary(&self, name: Option<&str>) -> CredentialSummary {
         let tokens = self.tokens.as_ref();
@@ -213,20 +212,20 @@ impl Credentials {
     }
 }
 
-/// A server as records name it: its URL without fragment, query, user and the slash of an empty path. Tokens
-/// are never sent anywhere else.
+/// The ID of a server: its URL without fragment, query, user and the slash of an empty path. Tokens are sent to this
+/// server only.
 #[must_use]
 pub fn server_id(server: &Url) -> String {
     default_resource(server)
 }
 
-/// What stands in a key for the query of a resource: tokens for one query are not for another (`AUT-20`). The query
-/// itself may hold a key, and what stands in an index is no secret.
+/// The digest of the query of a resource, for the store key: tokens for one query are not used for another (`AUT-20`).
+/// The query itself may contain an API key, and the index of the keychain must not contain secrets.
 fn query_digest(query: &str) -> String {
     format!("?{}", crypto::sha256_base64url(query))
 }
 
-/// Whether a record may be meant for this server, and whether it is for its very query.
+/// Whether credentials are for this server, and if so, whether they are for its query.
 #[must_use]
 pub fn match_server(about: &CredentialSummary, server: &Url) -> Option<bool> {
     if about.resource != server_id(server) {
@@ -272,8 +271,8 @@ mod optional_secret {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::settings::Grant;
     use super::*;
+    use crate::config::oauth::Grant;
 
     fn tokens(obtained_at: u64, life: Option<u64>) -> TokenSet {
         let granted = TokenResponse {

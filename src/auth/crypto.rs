@@ -1,4 +1,4 @@
-//! Secrets of one use: the PKCE verifier and its challenge (RFC 7636), `state`, token ids.
+//! One-time secrets: the PKCE verifier and its challenge (RFC 7636), `state`, token IDs.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,13 +8,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-/// 256 random bits, in 43 characters that are fit for every place of a URL, a form or a header.
+/// 256 random bits, as 43 characters that need no escaping in a URL, a form or a header.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// If the system provides no random numbers.
 pub fn random_token() -> Result<String> {
     let mut bytes = [0_u8; 32];
-    let failed = |_| Failure::new(ErrorKind::Bug, "the system gives no random numbers");
+    let failed = |_| Failure::new(ErrorKind::Bug, "the system provides no random numbers");
     SystemRandom::new().fill(&mut bytes).map_err(failed)?;
     Ok(base64url(&bytes))
 }
@@ -25,7 +25,7 @@ pub fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// SHA-256 in base64 for URLs: the form of PKCE challenges and of DPoP's `ath`.
+/// SHA-256 in base64 for URLs: the format of PKCE challenges and of DPoP's `ath`.
 #[must_use]
 pub fn sha256_base64url(text: &str) -> String {
     base64url(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
@@ -34,14 +34,14 @@ pub fn sha256_base64url(text: &str) -> String {
 /// A PKCE verifier and the challenge made from it, by S256 (`AUT-08`).
 #[derive(Clone, Debug)]
 pub struct Pkce {
-    /// Goes with the token request.
+    /// Sent in the token request.
     pub verifier: Secret,
-    /// Goes with the authorization request.
+    /// Sent in the authorization request.
     pub challenge: String,
 }
 
 impl Pkce {
-    /// A fresh one.
+    /// Generates a new pair.
     ///
     /// # Errors
     /// As [`random_token`].

@@ -1,33 +1,32 @@
-//! Finding the authorization server of a protected server (digest §5.2, steps 1 to 4).
+//! Finding the authorization server of a protected server (RFC 9728, RFC 8414; 2026-07-28, basic/authorization).
 
 use serde_json::{Map, Value};
 
-use super::challenge::Challenge;
-use super::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
-use super::settings::OAuthSettings;
 use crate::auth::authorization_request::truncate;
+use crate::auth::challenge::Challenge;
 use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
+use crate::config::oauth::OAuthSettings;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::redacted_url;
 
-/// What was found.
+/// The outcome of discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryResult {
-    /// The resource to ask tokens for, byte for byte.
+    /// The resource to request tokens for, byte for byte.
     pub resource: String,
-    /// The scopes that the resource knows.
+    /// The scopes that the resource supports.
     pub resource_scopes: Vec<String>,
     /// The authorization server.
     pub authorization_server: AuthorizationServerMetadata,
-    /// Whether the server, or the user, said that there is one. Where it is only assumed (2025-03-26), the
-    /// server may know nothing of OAuth.
+    /// Whether the server, or the user, named it. If it is only assumed (2025-03-26), the server may not use OAuth.
     pub is_advertised: bool,
 }
 
 /// Finds the authorization server; `wants_pkce` says whether it is for a grant that needs PKCE.
 ///
 /// # Errors
-/// When metadata cannot be had, or must not be believed.
+/// If metadata cannot be fetched, or fails verification.
 pub async fn discover(
     http: &OAuthHttpClient,
     settings: &OAuthSettings,
@@ -61,16 +60,13 @@ pub async fn discover(
         Some(issuer) => match fetch_server_metadata(http, &issuer, pkce).await? {
             Some(metadata) => {
                 if settings.issuer.is_some() {
-                    // Whom the user named may name others.
+                    // An issuer that the user configured may name any hosts.
                     metadata.endpoints().for_each(|url| http.allow_host(url));
                 }
                 Ok(found(metadata, true))
             }
-            None => Err(Failure::new(
-                ErrorKind::Auth,
-                format!("the authorization server {issuer} describes itself nowhere"),
-            )
-            .cause("none of the well-known addresses of its metadata has any")),
+            None => Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} has no metadata"))
+                .cause("there is none at any of the well-known URLs")),
         },
         None => {
             let origin = metadata::origin(server);
@@ -81,7 +77,7 @@ pub async fn discover(
     }
 }
 
-/// The issuer to use: the configured one, where the server does not contradict; else the first it names.
+/// The issuer to use: the configured one, unless the server names only others; else the first that it names.
 fn choose_issuer(configured: Option<&str>, named: &[String]) -> Result<Option<String>> {
     let Some(configured) = configured else { return Ok(named.first().cloned()) };
     if named.is_empty() {
@@ -89,25 +85,25 @@ fn choose_issuer(configured: Option<&str>, named: &[String]) -> Result<Option<St
     }
     match named.iter().find(|issuer| metadata::is_same_issuer(configured, issuer)) {
         Some(issuer) => Ok(Some(issuer.clone())),
-        None => {
-            Err(Failure::new(ErrorKind::Auth, "the server does not take tokens of the configured authorization server")
-                .cause(format!("configured is {configured}; the server names {}", truncate(&named.join(", "), 300)))
-                .hint("correct 'issuer' in [servers.NAME.auth], or --issuer, or leave it out"))
-        }
+        None => Err(Failure::new(
+            ErrorKind::Auth,
+            "the server does not accept tokens of the configured authorization server",
+        )
+        .cause(format!("configured: {configured}; the server names {}", truncate(&named.join(", "), 300)))
+        .hint("correct 'issuer' in [servers.NAME.auth], or --issuer, or omit it")),
     }
 }
 
 fn resource_mismatch(url: &str, resource: Option<&str>, server: &str) -> Failure {
-    let failure =
-        Failure::new(ErrorKind::Auth, format!("the metadata at {} is not about {server}", truncate(url, 200)));
+    let failure = Failure::new(ErrorKind::Auth, format!("the metadata at {} is not for {server}", truncate(url, 200)));
     match resource {
-        Some(resource) => failure.cause(format!("it is about {}", truncate(resource, 200))),
-        None => failure.cause("it does not say which resource it is about"),
+        Some(resource) => failure.cause(format!("it is for {}", truncate(resource, 200))),
+        None => failure.cause("it names no resource"),
     }
 }
 
-/// The metadata of the protected resource and where it was: at the address of the challenge, or at the
-/// well-known ones. `None` where there is none.
+/// The metadata of the protected resource and its URL: that of the challenge, or a well-known one. `None` if there is
+/// none.
 async fn fetch_resource_metadata(
     http: &OAuthHttpClient,
     challenge: Option<&Challenge>,
@@ -115,8 +111,7 @@ async fn fetch_resource_metadata(
     if let Some(url) = challenge.and_then(Challenge::resource_metadata) {
         match http.get(url).await.map(|answer| (answer.status, answer.json_object())) {
             Ok((_, Some(document))) => return Ok(Some((url.to_owned(), document))),
-            // Behind a proxy, servers often name themselves by an address that is good inside only; their own
-            // well-known addresses are as good a source.
+            // Servers behind a proxy often name an internal URL; their well-known URLs are an equally good source.
             Ok((status, None)) => http.trace().note(&format!("no metadata at {url} (HTTP {status})")),
             Err(failure) => http.trace().note(&format!("no metadata: {failure}")),
         }
@@ -124,36 +119,34 @@ async fn fetch_resource_metadata(
     fetch_first(http, &metadata::resource_metadata_urls(http.server()), |_, document| Ok(Some(document))).await
 }
 
-/// What the metadata has to say about PKCE (`AUT-09`).
+/// What the metadata must state about PKCE (`AUT-09`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PkceRequirement {
-    /// Nothing: the grant has no redirect that it would protect.
+    /// Nothing: the grant has no redirect.
     NotNeeded,
-    /// Nothing against it: the user knows that it is supported.
+    /// Not that it is unsupported: the user knows that it is supported.
     AllowUnadvertised,
     /// That it is supported.
     MustAdvertise,
 }
 
-/// The metadata of an issuer. `None` where there is none.
+/// The metadata of an issuer. `None` if there is none.
 ///
-/// Where PKCE must be promised, a document that does not say whether it is supported is passed over for one that
-/// does, and refused in the end.
+/// If PKCE must be advertised, a document that does not mention it is skipped; if no other document does, it is an error.
 async fn fetch_server_metadata(
     http: &OAuthHttpClient,
     issuer: &str,
     pkce: PkceRequirement,
 ) -> Result<Option<AuthorizationServerMetadata>> {
     let urls = metadata::server_metadata_urls(issuer).map_err(|why| {
-        Failure::new(ErrorKind::Auth, format!("'{}' cannot be an authorization server", truncate(issuer, 200)))
-            .cause(why)
+        Failure::new(ErrorKind::Auth, format!("'{}' is not a valid issuer", truncate(issuer, 200))).cause(why)
     })?;
     let mut silent = false;
     let found = fetch_first(http, &urls, |url, document| {
         let read = AuthorizationServerMetadata::from_json(&document).unwrap_or_default();
         if !metadata::is_same_issuer(issuer, &read.issuer) {
-            return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} is not that of {issuer}"))
-                .cause(format!("it calls itself '{}'", truncate(&read.issuer, 200))));
+            return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} does not belong to {issuer}"))
+                .cause(format!("it names the issuer '{}'", truncate(&read.issuer, 200))));
         }
         match read.supports_pkce_s256() {
             None if pkce == PkceRequirement::MustAdvertise => {
@@ -172,17 +165,17 @@ async fn fetch_server_metadata(
         Some((_, metadata)) => Ok(Some(metadata)),
         None if silent => {
             Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} may not be safe"))
-                .cause("it does not say that it supports PKCE, which protects the login")
+                .cause("it does not advertise PKCE, which protects the login")
                 .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]"))
         }
         None => Ok(None),
     }
 }
 
-/// The first of these documents that is there and that `take` accepts, with its URL.
+/// The first of these documents that exists and that `take` accepts, with its URL.
 ///
-/// An answer of 4xx, or one that is no JSON (a page for every address), means that it is not there; silence
-/// and 5xx mean that nothing can be said.
+/// A 4xx response, or one that is not JSON (some servers send a page for every URL), means that it does not exist; after
+/// a timeout or 5xx that is not known.
 async fn fetch_first<T>(
     http: &OAuthHttpClient,
     urls: &[String],

@@ -1,4 +1,4 @@
-//! Proof of possession (RFC 9449): tokens that are worth nothing without a key that stays here.
+//! Proof of possession (RFC 9449): tokens that are useless without a key that never leaves this machine.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,28 +11,29 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Map, json};
 use url::Url;
 
-use super::jwt::{JwtKey, SigningAlgorithm};
-use super::metadata::origin;
 use crate::auth::crypto;
+use crate::auth::jwt::JwtKey;
+use crate::auth::metadata::origin;
+use crate::config::oauth::SigningAlgorithm;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::util::lock::lock;
 
 /// The header that carries a proof.
 pub const HEADER: &str = "DPoP";
-/// The header in which a server hands out nonces, in lower case.
+/// The header in which a server sends nonces, in lower case.
 pub const NONCE_HEADER: &str = "dpop-nonce";
-/// The error that asks for a proof with a nonce.
+/// The error code that requests a proof with a nonce.
 pub const USE_DPOP_NONCE: &str = "use_dpop_nonce";
 
-/// The newest nonce of each origin (RFC 9449 §8.2): any answer may bring one. It goes back to that origin and to no
-/// other, whatever key the proof is made with.
+/// The newest nonce of each origin (RFC 9449 §8.2). Any response may contain one. It is sent to that origin only, for
+/// proofs of any key.
 #[derive(Debug, Default)]
 pub struct DpopNonces(Mutex<HashMap<String, String>>);
 
 impl DpopNonces {
-    /// Keeps the nonce that an answer of `url` brought. Tells whether it can be one: it may be known already, to a
-    /// request that was answered at the same time.
+    /// Stores the nonce of a response from `url`. Returns whether it is usable; it may be known already, from a
+    /// concurrent request.
     pub fn remember(&self, url: &Url, nonce: &str) -> bool {
         let usable = !nonce.is_empty() && nonce.len() <= 1024;
         if usable {
@@ -59,32 +60,32 @@ pub struct DpopKey {
     encoded: Secret,
 }
 
-/// What a proof is about.
+/// The request that a proof is for.
 #[derive(Clone, Copy, Debug)]
 pub struct ProofTarget<'a> {
     /// The method of the request.
     pub method: &'a str,
-    /// Where it goes.
+    /// Its URL.
     pub url: &'a Url,
-    /// The token that it carries, if it carries one.
+    /// Its access token, if it has one.
     pub access_token: Option<&'a Secret>,
 }
 
 impl DpopKey {
-    /// A fresh key.
+    /// Generates a new key.
     ///
     /// # Errors
-    /// When the system has no randomness to give.
+    /// If the system provides no random numbers.
     pub fn generate() -> Result<Self> {
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| Failure::new(ErrorKind::Bug, "the system gives no random numbers"))?;
+            .map_err(|_| Failure::new(ErrorKind::Bug, "the system provides no random numbers"))?;
         DpopKey::from_encoded(Secret::new(STANDARD.encode(der.as_ref())))
     }
 
-    /// The key of a record.
+    /// Parses a stored key.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where it is damaged.
+    /// [`ErrorKind::Config`] if it is damaged.
     pub fn from_encoded(stored: Secret) -> Result<Self> {
         let bad = || Failure::new(ErrorKind::Config, "the stored DPoP key is damaged");
         let der = STANDARD.decode(stored.reveal()).map_err(|_| bad())?;
@@ -99,10 +100,10 @@ impl DpopKey {
         &self.encoded
     }
 
-    /// A proof for one request, and for the token it carries if it carries one.
+    /// A proof for one request and its token.
     ///
     /// # Errors
-    /// When there is no randomness, or the key cannot sign.
+    /// If the system provides no random numbers, or the key cannot sign.
     pub fn dpop_proof(&self, shown: ProofTarget<'_>, nonces: &DpopNonces, now: u64) -> Result<Secret> {
         let ProofTarget { method, url, access_token: token } = shown;
         let mut bare = url.clone();
@@ -119,7 +120,7 @@ impl DpopKey {
         if let Some(nonce) = nonces.for_url(url) {
             claims.insert("nonce".into(), nonce.into());
         }
-        let jwk = self.key.jwk().ok_or_else(|| Failure::new(ErrorKind::Bug, "the DPoP key has no public part"))?;
+        let jwk = self.key.jwk().ok_or_else(|| Failure::new(ErrorKind::Bug, "the DPoP key has no public key"))?;
         self.key.sign(json!({"typ": "dpop+jwt", "jwk": jwk}), &claims.into()).map(Secret::new)
     }
 }

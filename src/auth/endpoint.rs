@@ -1,92 +1,88 @@
-//! Requests to the endpoints where we show who we are: tokens and their revocation.
+//! Requests to the endpoints at which the client authenticates: token and revocation endpoints.
 
 use url::form_urlencoded::Serializer;
 
-use super::dpop::{self, DpopKey, ProofTarget};
-use crate::auth::client_auth::{ClientAuthMethod, ClientAuthentication};
+use crate::auth::client_auth::ClientAuthentication;
+use crate::auth::dpop::{self, DpopKey, ProofTarget};
 use crate::auth::http_client::{OAuthHttpClient, OAuthHttpResponse};
-use crate::auth::token_response;
-use crate::auth::token_response::{OAuthError, TokenError, TokenResponse, TokenType};
+use crate::auth::token_response::{self, OAuthError, TokenResponse, TokenType};
+use crate::config::oauth::ClientAuthMethod;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::http::redacted_url;
 
-/// A form, before it is encoded. Some of it is secret: it has no `Debug`.
+/// The fields of a form, not yet encoded. It has no `Debug`, since some of them are secret.
 pub type FormFields = Vec<(&'static str, String)>;
 
 /// The content type of a form.
 const FORM_CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// One endpoint, and who asks there.
+/// An endpoint and the client that sends requests to it.
 pub struct OAuthEndpoint<'a> {
-    /// The way there.
+    /// Sends the requests.
     pub http: &'a OAuthHttpClient,
-    /// The URL, as the metadata writes it.
+    /// The URL, as it is in the metadata.
     pub url: &'a str,
-    /// Who asks.
+    /// The client.
     pub client_auth: ClientAuthentication<'a>,
-    /// The key that tokens shall be bound to.
+    /// The key that tokens are to be bound to.
     pub dpop_key: Option<&'a DpopKey>,
     /// Now, in seconds since 1970.
     pub now: u64,
 }
 
 impl OAuthEndpoint<'_> {
-    /// Asks for a token.
+    /// Requests a token.
     ///
     /// # Errors
-    /// When there is no answer or one that cannot be used. A refusal is the inner error.
+    /// If there is no response, or none that can be used. The inner error is the server's own.
     pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
-        let answer = self.post_form(form).await?;
-        let granted = match token_response::parse_token_response(answer.status, &answer.body) {
-            Ok(granted) => granted,
-            Err(TokenError::Rejected(denied)) => return Ok(Err(denied)),
-            Err(TokenError::InvalidResponse(why)) => return Err(invalid_response(&answer, &why)),
-        };
-        match (granted.token_type, self.dpop_key) {
-            (TokenType::Dpop, None) => {
-                Err(invalid_response(&answer, "the token is bound to a key (DPoP) that was not shown")
+        let response = self.post_form(form).await?;
+        let parsed = token_response::parse_token_response(response.status, &response.body)
+            .map_err(|why| invalid_response(&response, &why))?;
+        match (parsed.as_ref().map(|token| token.token_type), self.dpop_key) {
+            (Ok(TokenType::Dpop), None) => {
+                Err(invalid_response(&response, "the token is bound to a DPoP key, which was not requested")
                     .hint("set dpop = true in [servers.NAME.auth]"))
             }
-            (TokenType::Bearer, Some(_)) => Err(invalid_response(&answer, "the token is not bound to the key (DPoP)")
-                .hint("the authorization server may not support DPoP: leave dpop = true out")),
-            _ => Ok(Ok(granted)),
+            (Ok(TokenType::Bearer), Some(_)) => {
+                Err(invalid_response(&response, "the token is not bound to the DPoP key")
+                    .hint("the authorization server may not support DPoP: omit dpop = true"))
+            }
+            _ => Ok(parsed),
         }
     }
 
-    /// Exchanges a token for one of another kind (RFC 8693).
+    /// Exchanges a token for one of another type (RFC 8693).
     ///
     /// # Errors
     /// As [`OAuthEndpoint::request_token`].
     pub async fn exchange_token(&self, form: FormFields) -> Result<Result<Secret, OAuthError>> {
-        let answer = self.post_form(form).await?;
-        match token_response::parse_exchange_response(answer.status, &answer.body) {
-            Ok(token) => Ok(Ok(token)),
-            Err(TokenError::Rejected(denied)) => Ok(Err(denied)),
-            Err(TokenError::InvalidResponse(why)) => Err(invalid_response(&answer, &why)),
-        }
+        let response = self.post_form(form).await?;
+        token_response::parse_exchange_response(response.status, &response.body)
+            .map_err(|why| invalid_response(&response, &why))
     }
 
-    /// Posts a form, with what shows who we are; once more where a proof lacks the nonce of the server, or the
-    /// server looks for the client's id in the form alone.
+    /// Posts a form with the client's authentication. Retries once if the DPoP proof lacks the server's nonce, or if
+    /// the server expects the client ID in the form.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If there is no response.
     pub async fn post_form(&self, mut form: FormFields) -> Result<OAuthHttpResponse> {
-        let mut answer = self.post_once(form.clone()).await?;
-        if self.client_auth.method == ClientAuthMethod::ClientSecretBasic && is_missing_client_id(&answer) {
-            // Some want it there as well, others refuse it there: it cannot be right for all at once.
+        let mut response = self.post_once(form.clone()).await?;
+        if self.client_auth.method == ClientAuthMethod::ClientSecretBasic && is_missing_client_id(&response) {
+            // Some servers require the client ID there in addition to the header, others refuse it.
             form.push(("client_id", self.client_auth.client_id.to_owned()));
-            answer = self.post_once(form.clone()).await?;
+            response = self.post_once(form.clone()).await?;
         }
-        let told = self.dpop_key.is_some() && answer.header(dpop::NONCE_HEADER).is_some();
-        if told
-            && matches!(answer.status, 400 | 401)
-            && token_response::parse_error_response(answer.status, &answer.body).has_code(dpop::USE_DPOP_NONCE)
+        let has_nonce = self.dpop_key.is_some() && response.header(dpop::NONCE_HEADER).is_some();
+        if has_nonce
+            && matches!(response.status, 400 | 401)
+            && token_response::parse_error_response(response.status, &response.body).has_code(dpop::USE_DPOP_NONCE)
         {
             return self.post_once(form).await;
         }
-        Ok(answer)
+        Ok(response)
     }
 
     async fn post_once(&self, mut form: FormFields) -> Result<OAuthHttpResponse> {
@@ -94,27 +90,27 @@ impl OAuthEndpoint<'_> {
         if let Some(value) = self.client_auth.apply(&mut form, self.now)? {
             headers.push(("authorization", value));
         }
-        if let Some(prover) = self.dpop_key {
+        if let Some(key) = self.dpop_key {
             let url = url::Url::parse(self.url)
-                .map_err(|error| Failure::new(ErrorKind::Auth, "the token endpoint is no URL").caused_by(&error))?;
-            let shown = ProofTarget { method: "POST", url: &url, access_token: None };
-            headers.push(("dpop", prover.dpop_proof(shown, &self.http.dpop_nonces, self.now)?));
+                .map_err(|error| Failure::new(ErrorKind::Auth, "the token endpoint is not a URL").caused_by(&error))?;
+            let target = ProofTarget { method: "POST", url: &url, access_token: None };
+            headers.push(("dpop", key.dpop_proof(target, &self.http.dpop_nonces, self.now)?));
         }
         let body = Serializer::new(String::new()).extend_pairs(&form).finish();
-        let answer = self.http.post(self.url, FORM_CONTENT_TYPE, body, &headers).await?;
-        if let Some(nonce) = self.dpop_key.and_then(|_| answer.header(dpop::NONCE_HEADER)) {
-            self.http.dpop_nonces.remember(&answer.url, nonce);
+        let response = self.http.post(self.url, FORM_CONTENT_TYPE, body, &headers).await?;
+        if let Some(nonce) = self.dpop_key.and_then(|_| response.header(dpop::NONCE_HEADER)) {
+            self.http.dpop_nonces.remember(&response.url, nonce);
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 
-/// Whether a client was refused for want of its id.
-fn is_missing_client_id(answer: &OAuthHttpResponse) -> bool {
-    let denied = token_response::parse_error_response(answer.status, &answer.body);
-    denied.has_code("invalid_client") && denied.description.is_some_and(|text| text.contains("client_id"))
+/// Whether a client was refused because its ID is missing in the form.
+fn is_missing_client_id(response: &OAuthHttpResponse) -> bool {
+    let error = token_response::parse_error_response(response.status, &response.body);
+    error.has_code("invalid_client") && error.description.is_some_and(|text| text.contains("client_id"))
 }
 
-fn invalid_response(answer: &OAuthHttpResponse, why: &str) -> Failure {
-    Failure::new(ErrorKind::Auth, format!("the answer of {} cannot be used", redacted_url(&answer.url))).cause(why)
+fn invalid_response(response: &OAuthHttpResponse, why: &str) -> Failure {
+    Failure::new(ErrorKind::Auth, format!("invalid response from {}", redacted_url(&response.url))).cause(why)
 }

@@ -1,6 +1,6 @@
-//! Requests to authorization servers: a client of its own, which has none of the endpoint's headers, goes
-//! only where metadata may point to, checks every redirect, and reads only so much for only so long
-//! (`SEC-02`, `SEC-04`, `SEC-07`).
+//! Requests to authorization servers: a separate client, which sends none of the MCP server's headers, connects only to
+//! addresses that metadata may point to, checks each redirect, and limits size and time of responses (`SEC-02`, `SEC-04`,
+//! `SEC-07`).
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -17,8 +17,9 @@ use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
-use super::dpop::DpopNonces;
 use crate::auth::address_space::AddressSpace;
+use crate::auth::authorization_request::truncate;
+use crate::auth::dpop::DpopNonces;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
@@ -28,15 +29,15 @@ use crate::transport::{HttpEndpoint, TlsOptions};
 use crate::util::lock::lock;
 use crate::util::loopback::is_loopback;
 
-/// How many redirects of a metadata request are followed.
+/// The most redirects of a metadata request that are followed.
 const MAX_REDIRECTS: usize = 3;
 
-/// How much, and for how long.
+/// The limits of a response.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseLimits {
     /// The longest body, in bytes.
     pub max_body_bytes: usize,
-    /// The longest time for one request, from name look-up to the last byte.
+    /// The time limit of a request, from name look-up to the last byte.
     pub timeout: Duration,
 }
 
@@ -46,7 +47,7 @@ impl Default for ResponseLimits {
     }
 }
 
-/// Asks authorization servers on behalf of one endpoint.
+/// Sends requests to the authorization servers of one MCP server.
 pub struct OAuthHttpClient {
     server: Url,
     tls: TlsOptions,
@@ -57,15 +58,15 @@ pub struct OAuthHttpClient {
     trace: Trace,
     resolver_rules: Arc<SharedResolverRules>,
     server_space: OnceCell<AddressSpace>,
-    /// What the endpoint, and those that are asked on its behalf, want to see in the next proof.
+    /// The nonces for the next DPoP proofs, of the MCP server and of its authorization servers.
     pub dpop_nonces: DpopNonces,
     clients: Mutex<HashMap<(bool, bool), Client>>,
 }
 
-/// An answer, read whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct OAuthHttpResponse {
-    /// The URL that gave it, after redirects.
+    /// The URL of the response, after redirects.
     pub url: Url,
     /// The status.
     pub status: u16,
@@ -76,7 +77,7 @@ pub struct OAuthHttpResponse {
 }
 
 impl OAuthHttpResponse {
-    /// The JSON object of a successful answer.
+    /// The JSON object of a successful response.
     #[must_use]
     pub fn json_object(&self) -> Option<Map<String, Value>> {
         let body = self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body);
@@ -91,7 +92,7 @@ impl OAuthHttpResponse {
 }
 
 impl OAuthHttpClient {
-    /// Touches neither the network nor the system's certificates.
+    /// Creates a client. Neither the network nor the system's certificates are used yet.
     #[must_use]
     pub fn new(
         endpoint: &HttpEndpoint,
@@ -114,26 +115,26 @@ impl OAuthHttpClient {
         }
     }
 
-    /// The server on whose behalf requests are made.
+    /// The MCP server.
     #[must_use]
     pub fn server(&self) -> &Url {
         &self.server
     }
 
-    /// Where something tolerated, or worth knowing, is noted.
+    /// The trace of this run.
     #[must_use]
     pub fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// The user named this URL themselves: its host may lie anywhere.
+    /// Allows the host of a URL that the user configured, in any address space.
     pub fn allow_host(&self, url: &str) {
         if let Some(host) = Url::parse(url).ok().and_then(|url| url.host_str().map(ToOwned::to_owned)) {
             lock(&self.resolver_rules.0).allowed_hosts.insert(host);
         }
     }
 
-    /// The server answered from this address. The first that is told counts.
+    /// Records the address of the MCP server. Only the first call has an effect.
     pub fn record_peer_address(&self, peer: Option<IpAddr>) {
         // Behind a proxy, the address is the proxy's and says nothing about the server.
         if let Some(peer) = peer.filter(|_| self.unix_socket.is_none() && !self.uses_proxy(&self.server)) {
@@ -146,7 +147,7 @@ impl OAuthHttpClient {
     /// Fetches metadata.
     ///
     /// # Errors
-    /// When the URL may not be asked, no answer came, or too much or too late.
+    /// If the URL is not allowed, or the response is missing, too long or too late.
     pub async fn get(&self, url: &str) -> Result<OAuthHttpResponse> {
         let mut url = parse_url(url)?;
         for _ in 0..=MAX_REDIRECTS {
@@ -157,16 +158,22 @@ impl OAuthHttpClient {
                 return Ok(answer);
             }
             url = answer.header(LOCATION.as_str()).and_then(|location| url.join(location).ok()).ok_or_else(|| {
-                Failure::new(ErrorKind::Unreachable, format!("{} redirects to nowhere", redacted_url(&url)))
+                Failure::new(
+                    ErrorKind::Unreachable,
+                    format!("{} redirects without a valid location", redacted_url(&url)),
+                )
             })?;
         }
-        Err(Failure::new(ErrorKind::Unreachable, format!("{} redirects too often", redacted_url(&url))))
+        Err(Failure::new(
+            ErrorKind::Unreachable,
+            format!("{} redirects more than {MAX_REDIRECTS} times", redacted_url(&url)),
+        ))
     }
 
-    /// Posts a form or a document. Redirects are not followed: what is sent is secret.
+    /// Posts a form or a document. Redirects are not followed, since the body is secret.
     ///
     /// # Errors
-    /// As [`OAuthHttpClient::get`]; also where the answer is a redirect.
+    /// As [`OAuthHttpClient::get`]; also if the response is a redirect.
     pub async fn post(
         &self,
         url: &str,
@@ -210,8 +217,8 @@ impl OAuthHttpClient {
         let asking = self.execute(&client, url, request);
         match tokio::time::timeout(self.limits.timeout, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::new(ErrorKind::Timeout, format!("no answer from {} in time", redacted_url(url)))
-                .cause(format!("it had {} s", self.limits.timeout.as_secs_f32()))),
+            Err(_) => Err(Failure::new(ErrorKind::Timeout, format!("no response from {} in time", redacted_url(url)))
+                .cause(format!("the limit is {} s", self.limits.timeout.as_secs_f32()))),
         }
     }
 
@@ -232,7 +239,7 @@ impl OAuthHttpClient {
             if body.len() + chunk.len() > self.limits.max_body_bytes {
                 return Err(Failure::new(
                     ErrorKind::Protocol,
-                    format!("the answer of {} is too long", redacted_url(url)),
+                    format!("the response of {} is too long", redacted_url(url)),
                 )
                 .cause(format!("more than {} kB", self.limits.max_body_bytes / 1024)));
             }
@@ -241,7 +248,7 @@ impl OAuthHttpClient {
         Ok(OAuthHttpResponse { url: url.clone(), status, headers: std::mem::take(response.headers_mut()), body })
     }
 
-    /// The client for this URL. Our certificate is shown to the endpoint's own origin only.
+    /// The client for this URL. The client certificate is presented to the MCP server's origin only.
     fn client_for(&self, url: &Url) -> Result<Client> {
         let loopback = is_loopback(url);
         let home = url.origin() == self.server.origin();
@@ -268,7 +275,7 @@ impl OAuthHttpClient {
         }
     }
 
-    /// The zone of a host that is no name to be looked up.
+    /// The address space of a host that needs no look-up.
     fn literal_address_space(&self, url: &Url) -> Option<AddressSpace> {
         match url.host()? {
             Host::Ipv4(address) => Some(AddressSpace::from_ip(address.into())),
@@ -277,7 +284,7 @@ impl OAuthHttpClient {
         }
     }
 
-    /// The zone of the server itself.
+    /// The address space of the MCP server.
     async fn server_space(&self) -> AddressSpace {
         *self.server_space.get_or_init(|| self.resolve_server_space()).await
     }
@@ -295,15 +302,15 @@ impl OAuthHttpClient {
         let Ok(found) = look_up(host).await else { return AddressSpace::Public };
         let mut zones = found.into_iter().map(|address| AddressSpace::from_ip(address.ip()));
         let Some(first) = zones.next() else { return AddressSpace::Public };
-        // A name that is at home in two places may be an attacker's: it counts for the outermost.
+        // A name with addresses in several address spaces may be an attacker's: the least trusted one applies.
         if zones.all(|zone| zone == first) { first } else { AddressSpace::Public }
     }
 
-    /// Whether a person may be sent to this page. A name counts for what it stands for here; one that nobody knows
-    /// is the browser's affair.
+    /// Checks whether the user may be sent to this page. A host name is resolved on this machine; if that fails, the page is
+    /// allowed.
     ///
     /// # Errors
-    /// Where it lies in a place that the server must not name.
+    /// If its address space is one that the MCP server must not point to.
     pub async fn check_browser_url(&self, page: &Url) -> Result<()> {
         self.check_url(page).await?;
         let Some(Ok(name)) = page.domain().map(str::parse) else { return Ok(()) };
@@ -320,7 +327,7 @@ impl OAuthHttpClient {
         }
     }
 
-    /// Whether this URL may be asked.
+    /// Checks whether requests to this URL are allowed.
     async fn check_url(&self, url: &Url) -> Result<()> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let home = self.server_space().await;
@@ -329,12 +336,12 @@ impl OAuthHttpClient {
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(url) && may(AddressSpace::Loopback) => {}
-            // The user allowed plain http to this host already.
+            // The user has allowed plain http to this host.
             "http" if self.server.scheme() == "http" && self.server.host_str() == Some(&host) => {}
             _ => {
                 return Err(Failure::new(
                     ErrorKind::Auth,
-                    format!("{} may not be asked for a login", redacted_url(url)),
+                    format!("{} must not be used for a login", redacted_url(url)),
                 )
                 .cause("it is not an https URL"));
             }
@@ -356,14 +363,13 @@ impl OAuthHttpClient {
 }
 
 fn parse_url(text: &str) -> Result<Url> {
-    let bad = |why: &str| Failure::new(ErrorKind::Protocol, "a URL for the login cannot be used").cause(why);
-    let url = Url::parse(text)
-        .map_err(|error| bad(&format!("{error}: {}", crate::auth::authorization_request::truncate(text, 100))))?;
+    let bad = |why: &str| Failure::new(ErrorKind::Protocol, "invalid URL for the login").cause(why);
+    let url = Url::parse(text).map_err(|error| bad(&format!("{error}: {}", truncate(text, 100))))?;
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(bad(&format!("it names no host: {}", crate::auth::authorization_request::truncate(text, 100))));
+        return Err(bad(&format!("it has no host: {}", truncate(text, 100))));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(bad("it holds a user name"));
+        return Err(bad("it contains a user name"));
     }
     Ok(url)
 }
@@ -375,16 +381,16 @@ fn accept_json() -> HeaderMap {
 }
 
 fn forbidden_address_failure(url: &Url, zone: AddressSpace) -> Failure {
-    Failure::new(ErrorKind::Auth, format!("{} may not be asked for a login", redacted_url(url)))
-        .cause(format!("it is {}, which a server elsewhere must not point to", zone.description()))
-        .hint("if you trust it, name the authorization server yourself: 'issuer' in [servers.NAME.auth], or --issuer")
+    Failure::new(ErrorKind::Auth, format!("{} must not be used for a login", redacted_url(url)))
+        .cause(format!("it is {}, which the metadata of this server must not point to", zone.description()))
+        .hint("if you trust it, set the authorization server: 'issuer' in [servers.NAME.auth], or --issuer")
 }
 
-/// What the look-up of names must know.
+/// The rules of the name look-up.
 #[derive(Default)]
 struct ResolverRules {
     server_space: Option<AddressSpace>,
-    /// Hosts that are being asked. Other names are those of proxies, which the user chose.
+    /// Hosts of requests. Other names are those of proxies, which the user configured.
     checked_hosts: HashSet<String>,
     allowed_hosts: HashSet<String>,
 }
@@ -392,8 +398,8 @@ struct ResolverRules {
 #[derive(Default)]
 struct SharedResolverRules(Mutex<ResolverRules>);
 
-/// Looks names up and passes on only addresses that may be connected to: what is checked is what is
-/// connected to, so a name cannot change its mind in between.
+/// Looks up names and returns only allowed addresses. The addresses checked are those connected to, so a name cannot
+/// resolve differently in between (DNS rebinding).
 struct FilteringResolver(Arc<SharedResolverRules>);
 
 #[derive(Debug)]

@@ -1,7 +1,6 @@
-//! Signed tokens of our own: client assertions (RFC 7523) and DPoP proofs (RFC 9449).
+//! The tokens that mcpipe signs: client assertions (RFC 7523) and DPoP proofs (RFC 9449).
 //!
-//! The keys are rustls's, on ring, which the program holds anyway; what is added here is the form that
-//! JWS wants (RFC 7515, RFC 7518).
+//! Keys and signatures are those of rustls with ring; this module adds the JWS format (RFC 7515, RFC 7518).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,46 +10,13 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::sign::SigningKey;
 use rustls::{SignatureAlgorithm, SignatureScheme};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::auth::crypto::base64url;
+use crate::config::oauth::SigningAlgorithm;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "each variant is the algorithm it is named after")]
-pub enum SigningAlgorithm {
-    Es256,
-    Es384,
-    Rs256,
-    Ps256,
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-}
-
 impl SigningAlgorithm {
-    const ALL: [SigningAlgorithm; 5] = [Self::Es256, Self::Es384, Self::Rs256, Self::Ps256, Self::EdDsa];
-
-    /// The name on the wire and in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The algorithm of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(name))
-    }
-
     fn signature_scheme(self) -> SignatureScheme {
         match self {
             Self::Es256 => SignatureScheme::ECDSA_NISTP256_SHA256,
@@ -79,17 +45,17 @@ pub struct JwtKey {
 }
 
 impl JwtKey {
-    /// Reads a private key (PEM: PKCS#8, PKCS#1 or SEC1). Where no algorithm is named, the key's kind decides.
+    /// Reads a private key (PEM: PKCS#8, PKCS#1 or SEC1). Without a named algorithm, the type of the key decides.
     ///
     /// # Errors
     /// [`ErrorKind::Config`], naming the file.
     pub fn from_pem_file(path: &Path, algorithm: Option<SigningAlgorithm>) -> Result<Self> {
         let bad = |cause: String| {
-            Failure::new(ErrorKind::Config, format!("the private key '{}' cannot be used", path.display())).cause(cause)
+            Failure::new(ErrorKind::Config, format!("cannot use the private key '{}'", path.display())).cause(cause)
         };
         let der = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
             pem::Error::Io(error) => bad(error.to_string()),
-            pem::Error::NoItemsFound => bad("the file holds no unencrypted private key in PEM".to_owned())
+            pem::Error::NoItemsFound => bad("the file contains no unencrypted private key in PEM format".to_owned())
                 .hint("remove the password with: openssl pkey -in FILE -out NEW"),
             error => bad(error.to_string()),
         })?;
@@ -108,9 +74,9 @@ impl JwtKey {
         let fits = |algorithm: &SigningAlgorithm| key.choose_scheme(&[algorithm.signature_scheme()]).is_some();
         let algorithm = match algorithm {
             Some(named) if fits(&named) => named,
-            Some(named) => return Err(format!("it does not fit the algorithm {}", named.as_str())),
+            Some(named) => return Err(format!("it does not support the algorithm {}", named.as_str())),
             None if key.algorithm() == SignatureAlgorithm::RSA => SigningAlgorithm::Rs256,
-            None => SigningAlgorithm::ALL.into_iter().find(fits).ok_or("no algorithm fits it")?,
+            None => SigningAlgorithm::ALL.into_iter().find(fits).ok_or("no algorithm supports it")?,
         };
         Ok(JwtKey { key, algorithm })
     }
@@ -121,7 +87,7 @@ impl JwtKey {
         self.algorithm
     }
 
-    /// The public key of a P-256 key as a JWK (RFC 7518 §6.2); `None` of other keys.
+    /// The public key of a P-256 key as a JWK (RFC 7518 §6.2); `None` for other keys.
     #[must_use]
     pub fn jwk(&self) -> Option<Value> {
         let info = self.key.public_key()?;
@@ -137,7 +103,7 @@ impl JwtKey {
     /// Signs claims under a header; `alg` is added to the header.
     ///
     /// # Errors
-    /// When the key refuses to sign.
+    /// If the key cannot sign.
     pub fn sign(&self, mut header: Value, claims: &Value) -> Result<String> {
         header["alg"] = json!(self.algorithm.as_str());
         let text = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
@@ -152,7 +118,7 @@ impl JwtKey {
     }
 }
 
-/// An ECDSA signature as JWS has it: both numbers at full length (RFC 7518 §3.4), from a DER sequence of two.
+/// An ECDSA signature in JWS format, both integers at full length (RFC 7518 §3.4), from a DER sequence of the two.
 fn ecdsa_der_to_jws(der: &[u8], half: usize) -> Option<Vec<u8>> {
     fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         let (&[found, length], rest) = der.split_first_chunk::<2>()?;
@@ -186,7 +152,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Checks a signature against the public key of the key pair; the header and the claims.
-    pub(in crate::auth) fn verify_and_decode(
+    pub(crate) fn verify_and_decode(
         jwt: &str,
         public: &[u8],
         by: &'static dyn VerificationAlgorithm,

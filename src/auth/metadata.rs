@@ -1,19 +1,20 @@
-//! Where metadata is to be found, what it says, and whether it may be believed (digest §5.2, steps 2 to 4).
+//! Where metadata is located, what it contains, and whether it can be trusted (RFC 9728, RFC 8414; 2026-07-28,
+//! basic/authorization).
 //!
-//! Everything here is text in, text out. `resource` and issuer are identifiers: they are compared and sent
-//! as they were written, never as a URL library would write them again.
+//! Nothing here uses the network. `resource` and issuer are identifiers: they are compared and sent byte for byte, not in
+//! the normalized form of a URL library.
 
 use serde_json::{Map, Value};
 use url::Url;
 
-/// What a protected resource says of itself (RFC 9728 §2).
+/// The metadata of a protected resource (RFC 9728 §2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProtectedResourceMetadata {
     /// The identifier of the resource, byte for byte.
     pub resource: Option<String>,
-    /// Issuers whose tokens it takes, byte for byte.
+    /// The issuers whose tokens it accepts, byte for byte.
     pub authorization_servers: Vec<String>,
-    /// The scopes it knows.
+    /// The scopes it supports.
     pub scopes_supported: Vec<String>,
 }
 
@@ -29,7 +30,7 @@ impl ProtectedResourceMetadata {
     }
 }
 
-/// What an authorization server says of itself (RFC 8414 §2, OpenID Connect Discovery §3).
+/// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each field is the member it is named after")]
 pub struct AuthorizationServerMetadata {
@@ -45,12 +46,12 @@ pub struct AuthorizationServerMetadata {
     pub grant_types_supported: Option<Vec<String>>,
     pub authorization_response_iss_parameter_supported: bool,
     pub client_id_metadata_document_supported: bool,
-    /// Not read from a document, but assumed for want of one (2025-03-26).
+    /// Assumed, because there is no metadata document (2025-03-26).
     pub is_assumed: bool,
 }
 
 impl AuthorizationServerMetadata {
-    /// Reads the document; `None` where it names no issuer.
+    /// Reads the document; `None` if it names no issuer.
     #[must_use]
     pub fn from_json(document: &Map<String, Value>) -> Option<Self> {
         let flag = |name: &str| document.get(name).is_some_and(|value| value == true || value == "true");
@@ -101,14 +102,14 @@ impl AuthorizationServerMetadata {
         .filter_map(Option::as_deref)
     }
 
-    /// Whether it says that it supports PKCE with S256; `None` where it does not say (`AUT-09`).
+    /// Whether it supports PKCE with S256; `None` if it does not say (`AUT-09`).
     #[must_use]
     pub fn supports_pkce_s256(&self) -> Option<bool> {
         let methods = self.code_challenge_methods_supported.as_ref()?;
         Some(methods.iter().any(|method| method == "S256"))
     }
 
-    /// Whether it says that it supports a grant; where it says nothing, only the grants that RFC 8414 implies.
+    /// Whether it supports a grant; if it lists none, only the default of RFC 8414 §2.
     #[must_use]
     pub fn supports_grant(&self, grant: &str) -> bool {
         match &self.grant_types_supported {
@@ -122,7 +123,7 @@ fn string_member(document: &Map<String, Value>, name: &str) -> Option<String> {
     document.get(name)?.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned)
 }
 
-/// An array of strings; a single string counts as one of them, as some servers write it.
+/// An array of strings; some servers write a single string instead.
 fn string_list_member(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
     match document.get(name)? {
         Value::Array(items) => Some(items.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()),
@@ -153,12 +154,12 @@ pub fn resource_metadata_urls(server: &Url) -> Vec<String> {
 /// Where the metadata of an issuer may be, in order and nowhere else (`AUT-05`).
 ///
 /// # Errors
-/// Why the issuer is none (RFC 8414 §2: https, and neither query nor fragment; `http` is judged where the
-/// request is made).
+/// Why the issuer is invalid (RFC 8414 §2: https, without query and fragment; whether `http` is allowed is checked when
+/// the request is made).
 pub fn server_metadata_urls(issuer: &str) -> Result<Vec<String>, &'static str> {
-    let url = Url::parse(issuer).map_err(|_| "it is no URL")?;
+    let url = Url::parse(issuer).map_err(|_| "it is not a URL")?;
     if !matches!(url.scheme(), "https" | "http") {
-        return Err("it is no https URL");
+        return Err("it is not an https URL");
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err("it has a query or a fragment");
@@ -192,8 +193,8 @@ pub fn resource_covers_server(resource: &str, server: &Url) -> bool {
     }
 }
 
-/// The identifier of a server that names none: its URL without what is no part of a resource (RFC 8707 §2).
-/// A query often holds a key and is left out.
+/// The identifier of a server that names none: its URL without the parts that RFC 8707 §2 excludes, and without the query,
+/// which often contains an API key.
 #[must_use]
 pub fn default_resource(server: &Url) -> String {
     let mut url = server.clone();
@@ -207,9 +208,9 @@ pub fn default_resource(server: &Url) -> String {
     if bare { text.trim_end_matches('/').to_owned() } else { text }
 }
 
-/// Whether metadata that calls itself `found` is that of `expected` (RFC 8414 §3.3, `AUT-06`).
+/// Whether metadata that names the issuer `found` belongs to `expected` (RFC 8414 §3.3, `AUT-06`).
 ///
-/// Exact, but for the slash of an empty path, which deployed servers write in one place and not in the other.
+/// Exact, except for the slash of an empty path, which deployed servers write inconsistently.
 #[must_use]
 pub fn is_same_issuer(expected: &str, found: &str) -> bool {
     fn bare(text: &str) -> Option<&str> {

@@ -1,9 +1,10 @@
-//! Logging in (digest §5): discovery, registration, the flows, renewal, and what keeps the credentials.
+//! OAuth logins: discovery, client registration, the flows, token refresh, and the stores that keep the credentials.
 
 pub mod address_space;
 pub mod authorization_request;
 pub mod challenge;
 pub mod client_auth;
+pub mod clock;
 pub mod credentials;
 pub mod crypto;
 pub mod discovery;
@@ -12,6 +13,7 @@ pub mod endpoint;
 pub mod flows;
 pub mod http_client;
 pub mod jwt;
+pub mod login_context;
 pub mod metadata;
 pub mod provider;
 pub mod redirect_listener;
@@ -25,6 +27,7 @@ mod testing;
 mod tests;
 pub mod token_response;
 
-pub use crate::auth::flows::LOGIN_TIMEOUT;
-pub use crate::auth::provider::{LoginContext, TokenProvider};
-pub use settings::{BrowserMode, Grant, LoginMode, OAuthSettings, UserInteraction};
+pub use crate::auth::login_context::{LOGIN_TIMEOUT, LoginContext};
+pub use crate::auth::provider::TokenProvider;
+pub use crate::auth::settings::{BrowserMode, LoginMode, UserInteraction};
+pub use crate::config::oauth::{Grant, OAuthSettings};

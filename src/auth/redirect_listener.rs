@@ -1,7 +1,6 @@
-//! The place on this machine that the browser comes back to (RFC 8252 §7.3, digest §5.2 step 7).
+//! Receives the redirect of the browser on this machine (RFC 8252 §7.3).
 //!
-//! It listens on the loopback address only, takes one answer, and its pages repeat nothing of what it was
-//! sent.
+//! It listens on the loopback address only and accepts one response. Its pages show nothing of what was sent to it.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -19,40 +18,41 @@ use crate::secret::Secret;
 const CALLBACK_PATH: &str = "/callback";
 /// The longest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// How long a connection may take to say what it wants. Browsers open some beforehand and say nothing.
+/// The time limit for a request. Browsers open connections in advance and send nothing on them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many connections are looked at; who opens more is no browser.
+/// The most connections that are accepted; a browser does not open more.
 const MAX_CONNECTIONS: usize = 100;
 
-const SUCCESS_TEXT: &str = "mcpipe has got its answer. You can close this page and go back to the terminal.";
-const FAILURE_TEXT: &str = "The login did not succeed. The terminal says why; you can close this page.";
-const UNRELATED_TEXT: &str = "This is not the answer to the login that is waited for.";
-const NOT_FOUND_TEXT: &str = "There is nothing here.";
+const SUCCESS_TEXT: &str = "mcpipe has received the response. You can close this page and return to the terminal.";
+const FAILURE_TEXT: &str = "The login failed. The terminal shows why; you can close this page.";
+const UNRELATED_TEXT: &str = "This response does not belong to the current login.";
+const NOT_FOUND_TEXT: &str = "Not found.";
 
-/// A bound port that waits for the answer.
+/// A listener on a loopback port.
 pub struct RedirectListener {
     listener: TcpListener,
     port: u16,
 }
 
 impl RedirectListener {
-    /// Binds a port: the one that is wanted, or any.
+    /// Binds the given port, or any.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] where the wanted one is taken.
+    /// [`ErrorKind::Config`] if the port is in use.
     pub async fn bind(wanted: Option<u16>) -> Result<Self> {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted.unwrap_or(0))).await;
         let (listener, port) = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener))).map_or_else(
             |error| {
                 let what = match wanted {
-                    Some(port) => format!("cannot listen on port {port} of this machine for the login"),
-                    None => "cannot listen on this machine for the login".to_owned(),
+                    Some(port) => format!("cannot listen on port {port} for the login"),
+                    None => "cannot listen for the login".to_owned(),
                 };
                 let failure = Failure::new(ErrorKind::Config, what).caused_by(&error);
                 Err(match wanted {
-                    Some(_) => failure
-                        .hint("end what uses the port, or choose another one that is registered, with --redirect-port"),
-                    None => failure.hint("log in with a browser elsewhere: --no-browser"),
+                    Some(_) => failure.hint(
+                        "stop the program that uses the port, or set another registered port with --redirect-port",
+                    ),
+                    None => failure.hint("log in without a redirect to this machine: --no-browser"),
                 })
             },
             |(port, listener)| Ok((listener, port)),
@@ -60,10 +60,10 @@ impl RedirectListener {
         Ok(RedirectListener { listener, port })
     }
 
-    /// The same, but any port where the wanted one is taken.
+    /// Binds the given port, or any if it is in use.
     ///
     /// # Errors
-    /// Where none can be bound.
+    /// If no port can be bound.
     pub async fn bind_preferred(wanted: Option<u16>) -> Result<Self> {
         match wanted {
             Some(_) => match RedirectListener::bind(wanted).await {
@@ -80,15 +80,15 @@ impl RedirectListener {
         format!("http://127.0.0.1:{}{CALLBACK_PATH}", self.port)
     }
 
-    /// Waits for the answer to `request` and judges it. The first one with the state of the request counts, whatever
-    /// else it says; what has another state, or none, ends nothing (`AUT-17`). `ignored` hears of the first such.
+    /// Waits for the response to `request`, and verifies it. The first one with the request's `state` is used; those with
+    /// another `state`, or none, are ignored (`AUT-17`), and `ignored` is called for the first of them.
     ///
     /// # Errors
-    /// Those of [`Request::verify_response`].
+    /// As [`AuthorizationRequest::verify_response`].
     pub async fn wait_for_code(self, request: &AuthorizationRequest, ignored: impl Fn(&Failure)) -> Result<Secret> {
         let mut talks = JoinSet::new();
-        // Whoever else asks is answered beside, and cannot hold up the browser.
-        let mut strangers = JoinSet::new();
+        // Other senders are answered concurrently, so that they cannot delay the browser.
+        let mut unrelated = JoinSet::new();
         let mut seen = 0;
         loop {
             tokio::select! {
@@ -101,10 +101,10 @@ impl RedirectListener {
                 Some(talk) = talks.join_next() => {
                     let Ok(Ok(Some((query, stream)))) = talk else { continue };
                     if !request.matches_state(&query) {
-                        if strangers.is_empty() {
+                        if unrelated.is_empty() {
                             let _ = request.verify_response(&query).inspect_err(&ignored);
                         }
-                        strangers.spawn(async move { send_response(stream, &render_response(400, UNRELATED_TEXT)).await });
+                        unrelated.spawn(async move { send_response(stream, &render_response(400, UNRELATED_TEXT)).await });
                         continue;
                     }
                     let judged = request.verify_response(&query);
@@ -114,20 +114,20 @@ impl RedirectListener {
                 }
                 else => {
                     return Err(Failure::new(ErrorKind::Auth, "the login was not finished")
-                        .cause("something keeps asking where only the browser should"));
+                        .cause("too many connections that are not from the browser"));
                 }
             }
         }
     }
 }
 
-/// The port of a redirect URI of ours.
+/// The port of a redirect URI of mcpipe.
 #[must_use]
 pub fn loopback_port(redirect_uri: &str) -> Option<u16> {
     Url::parse(redirect_uri).ok().filter(|url| url.host_str() == Some("127.0.0.1"))?.port()
 }
 
-/// Reads one request. The query, where it is an answer; anything else is answered here.
+/// Reads a request. Returns the query of a callback; any other request is answered here.
 async fn read_callback(mut stream: TcpStream) -> Option<(String, TcpStream)> {
     let mut head = Vec::new();
     let mut chunk = [0; 2048];
@@ -148,7 +148,7 @@ async fn read_callback(mut stream: TcpStream) -> Option<(String, TcpStream)> {
     }
 }
 
-/// The query of a request that is an answer; else the status to answer with.
+/// The query of a callback request; else the status to answer with.
 fn callback_query(head: &[u8]) -> Result<String, u16> {
     let line =
         head.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok()).ok_or(400_u16)?;
@@ -190,17 +190,17 @@ fn render_response(status: u16, text: &str) -> String {
     )
 }
 
-/// Sends the page and lets the browser take it. Whether it does is its own affair.
+/// Sends a page; failures are ignored.
 async fn send_response(mut stream: TcpStream, page: &str) {
-    let telling = async {
+    let sending = async {
         stream.write_all(page.as_bytes()).await?;
         stream.shutdown().await?;
-        // Closing while something is unread would reset the connection and with it the page.
+        // Closing with unread data would reset the connection, and the browser would lose the page.
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    let _ = tokio::time::timeout(Duration::from_millis(500), telling).await;
+    let _ = tokio::time::timeout(Duration::from_millis(500), sending).await;
 }
 
 #[cfg(test)]

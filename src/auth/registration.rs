@@ -1,26 +1,25 @@
-//! Becoming a client of an authorization server (digest §5.2, step 5): the client that the user registered,
-//! else a metadata document, else the client that we registered before, else a new one, else a clear request.
+//! Obtaining a client ID (2026-07-28, basic/authorization): the configured client, else a metadata document, else the
+//! client that mcpipe registered earlier, else a new registration, else a request to the user to register one.
 
 use serde_json::{Value, json};
 use url::Url;
 
-use super::discovery::DiscoveryResult;
-use super::metadata::is_same_issuer;
-use super::scopes;
-use super::settings::{Grant, OAuthSettings};
-use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};
+use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::metadata::is_same_issuer;
+use crate::auth::scopes;
 use crate::auth::token_response;
+use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-/// What the client is for.
+/// What the client will be used for.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientPreferences<'a> {
-    /// The redirect URI, exactly as it will be used; `None` for grants without one.
+    /// The redirect URI, exactly as it will be used; `None` for grants without it.
     pub redirect_uri: Option<&'a str>,
-    /// The scopes that will be asked for.
+    /// The scopes that will be requested.
     pub scopes: &'a [String],
     /// The grant.
     pub grant: Grant,
@@ -31,14 +30,14 @@ pub struct ClientPreferences<'a> {
 /// The client for this login.
 ///
 /// # Errors
-/// [`ErrorKind::Auth`] where there is none and none can be had; [`ErrorKind::Config`] where the configuration
-/// contradicts itself.
+/// [`ErrorKind::Auth`] if there is none and none can be registered; [`ErrorKind::Config`] if the configuration is
+/// contradictory.
 pub async fn obtain_client(
     http: &OAuthHttpClient,
     settings: &OAuthSettings,
     found: &DiscoveryResult,
     known: Option<&Credentials>,
-    wish: ClientPreferences<'_>,
+    preferences: ClientPreferences<'_>,
 ) -> Result<ClientRegistration> {
     let known = known.map(|record| (&record.client, record.issuer.as_str()));
     if let Some(client) = configured_client(settings, found, known)? {
@@ -51,12 +50,14 @@ pub async fn obtain_client(
     }
     if let Some((client, issuer)) = known
         && is_same_issuer(issuer, &found.authorization_server.issuer)
-        && is_reusable(client, wish)
+        && is_reusable(client, preferences)
     {
         return Ok(client.clone());
     }
     match &found.authorization_server.registration_endpoint {
-        Some(endpoint) if wish.grant.is_interactive() => register_client(http, endpoint, found, wish).await,
+        Some(endpoint) if preferences.grant.is_interactive() => {
+            register_client(http, endpoint, found, preferences).await
+        }
         _ => Err(no_client_failure(found)),
     }
 }
@@ -75,9 +76,9 @@ fn configured_client(
         && settings.issuer.is_none()
         && !is_same_issuer(before, issuer)
     {
-        return Err(Failure::new(ErrorKind::Auth, format!("the server now takes tokens of {issuer}"))
-            .cause(format!("the client '{id}' was used with {before}, and its credentials are not for others"))
-            .hint(format!("register a client with {issuer}, and configure its client_id with issuer = \"{issuer}\"")));
+        return Err(Failure::new(ErrorKind::Auth, format!("the server now accepts tokens of {issuer}"))
+            .cause(format!("the client '{id}' belongs to {before}; its credentials are not sent to other issuers"))
+            .hint(format!("register a client with {issuer} and set its client_id, with issuer = \"{issuer}\"")));
     }
     let has_secret = settings.client_secret.is_some();
     let offered = found.authorization_server.token_endpoint_auth_methods_supported.as_deref();
@@ -95,7 +96,7 @@ fn configured_client(
     }))
 }
 
-/// The client whose id is the URL of a document (`AUT-12`).
+/// The client whose ID is the URL of a metadata document (`AUT-12`).
 fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
     let parsed = Url::parse(url).ok().filter(|parsed| {
         parsed.scheme() == "https"
@@ -104,7 +105,7 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
             && parsed.username().is_empty()
     });
     if parsed.is_none() {
-        return Err(Failure::new(ErrorKind::Config, format!("'{url}' cannot be a client ID"))
+        return Err(Failure::new(ErrorKind::Config, format!("'{url}' is not a valid client ID"))
             .cause("client_metadata_url must be an https URL with a path")
             .hint("correct it in [servers.NAME.auth], or in --client-metadata-url"));
     }
@@ -119,12 +120,12 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
     })
 }
 
-/// Whether a client that we registered before will do.
-fn is_reusable(client: &ClientRegistration, wish: ClientPreferences<'_>) -> bool {
+/// Whether an earlier registration can be used.
+fn is_reusable(client: &ClientRegistration, preferences: ClientPreferences<'_>) -> bool {
     client.origin == ClientOrigin::Registered
-        && client.secret_expires_at.is_none_or(|at| wish.now < at)
-        && (client.redirect_uri.as_deref() == wish.redirect_uri || wish.redirect_uri.is_none())
-        && (client.scopes.is_empty() || wish.scopes.iter().all(|scope| client.scopes.contains(scope)))
+        && client.secret_expires_at.is_none_or(|at| preferences.now < at)
+        && (client.redirect_uri.as_deref() == preferences.redirect_uri || preferences.redirect_uri.is_none())
+        && (client.scopes.is_empty() || preferences.scopes.iter().all(|scope| client.scopes.contains(scope)))
 }
 
 /// Registers a client (RFC 7591, `AUT-11`).
@@ -132,18 +133,18 @@ async fn register_client(
     http: &OAuthHttpClient,
     endpoint: &str,
     found: &DiscoveryResult,
-    wish: ClientPreferences<'_>,
+    preferences: ClientPreferences<'_>,
 ) -> Result<ClientRegistration> {
     let issuer = &found.authorization_server.issuer;
     let offered = found.authorization_server.token_endpoint_auth_methods_supported.as_deref();
     let asked = ClientAuthMethod::preferred_for_registration(offered);
-    // A server that takes the scopes for all that the client may ever ask for must let it step up later.
-    let scopes = scopes::union(wish.scopes, &found.resource_scopes);
+    // Some servers limit a client to the scopes of its registration, so it includes those of a later step-up.
+    let scopes = scopes::union(preferences.scopes, &found.resource_scopes);
     let answer = http
-        .post(endpoint, "application/json", registration_request(asked, &scopes, wish).to_string(), &[])
+        .post(endpoint, "application/json", registration_request(asked, &scopes, preferences).to_string(), &[])
         .await
         .map_err(|failure| {
-            // Where nobody spoke of OAuth, that it is not there explains the refusal better than what was tried.
+            // If no OAuth metadata was found, its absence explains the failure better than the failed request.
             if found.is_advertised || failure.kind() != ErrorKind::Auth { failure } else { no_client_failure(found) }
         })?;
     let document = answer.json_object();
@@ -153,9 +154,9 @@ async fn register_client(
             return Err(no_client_failure(found));
         }
         let denied = token_response::parse_error_response(answer.status, &answer.body);
-        return Err(denied.to_failure(&format!("the authorization server {issuer} did not register mcpipe")).hint(
-            "register a client there yourself, and give its id: --client-id ID, or client_id in [servers.NAME.auth]",
-        ));
+        return Err(denied
+            .to_failure(&format!("the authorization server {issuer} did not register mcpipe"))
+            .hint("register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]"));
     };
     let secret = text("client_secret").map(Secret::new);
     let method = text("token_endpoint_auth_method").and_then(ClientAuthMethod::parse);
@@ -166,14 +167,14 @@ async fn register_client(
         secret_expires_at: expires.and_then(Value::as_u64).filter(|at| *at > 0 && secret.is_some()),
         secret,
         origin: ClientOrigin::Registered,
-        redirect_uri: wish.redirect_uri.map(ToOwned::to_owned),
+        redirect_uri: preferences.redirect_uri.map(ToOwned::to_owned),
         scopes,
     })
 }
 
-fn registration_request(method: ClientAuthMethod, scopes: &[String], wish: ClientPreferences<'_>) -> Value {
+fn registration_request(method: ClientAuthMethod, scopes: &[String], preferences: ClientPreferences<'_>) -> Value {
     let mut grants = vec!["authorization_code", "refresh_token"];
-    if wish.grant == Grant::DeviceCode {
+    if preferences.grant == Grant::DeviceCode {
         grants.push("urn:ietf:params:oauth:grant-type:device_code");
     }
     let mut body = json!({
@@ -183,8 +184,8 @@ fn registration_request(method: ClientAuthMethod, scopes: &[String], wish: Clien
         "application_type": "native",
         "grant_types": grants,
         "response_types": ["code"],
-        // Servers want one even of a device that will not use it.
-        "redirect_uris": [wish.redirect_uri.unwrap_or("http://127.0.0.1/callback")],
+        // Servers require one even for the device grant, which does not use it.
+        "redirect_uris": [preferences.redirect_uri.unwrap_or("http://127.0.0.1/callback")],
         "token_endpoint_auth_method": method.as_str(),
     });
     if !scopes.is_empty() {
@@ -193,24 +194,24 @@ fn registration_request(method: ClientAuthMethod, scopes: &[String], wish: Clien
     body
 }
 
-/// There is no client and no way to one.
+/// There is no client, and none can be registered.
 fn no_client_failure(found: &DiscoveryResult) -> Failure {
     if !found.is_advertised {
         return Failure::new(ErrorKind::Auth, "the server requires authentication, but does not say how")
             .cause("it names no authorization server")
-            .hint("give it a token from a variable with --bearer-env VAR, or a header with -H 'Name: value'");
+            .hint("pass a token from a variable with --bearer-env VAR, or a header with -H 'Name: value'");
     }
     let issuer = &found.authorization_server.issuer;
     Failure::new(ErrorKind::Auth, format!("mcpipe is not registered with the authorization server {issuer}"))
-        .cause("it does not register clients by itself")
-        .hint("register a client there, and give its id: --client-id ID, or client_id in [servers.NAME.auth]")
+        .cause("it does not support client registration")
+        .hint("register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]")
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::metadata::AuthorizationServerMetadata;
     use super::*;
+    use crate::auth::metadata::AuthorizationServerMetadata;
 
     fn discovery(issuer: &str) -> DiscoveryResult {
         let server = AuthorizationServerMetadata { issuer: issuer.into(), ..AuthorizationServerMetadata::default() };

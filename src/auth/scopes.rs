@@ -1,19 +1,18 @@
-//! Which scopes to ask for (`AUT-15`, `AUT-21`, `AUT-22`).
+//! Which scopes to request (`AUT-15`, `AUT-21`, `AUT-22`).
 
-use super::metadata::AuthorizationServerMetadata;
+use crate::auth::metadata::AuthorizationServerMetadata;
 
-/// Asks for a refresh token at servers that speak OpenID Connect.
+/// Requests a refresh token from OpenID Connect servers.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// Whether a word can be a scope (RFC 6749 §3.3). One that cannot would be refused where it is asked for, and is not
-/// fit to be shown.
+/// Whether a word is a valid scope (RFC 6749 §3.3). An invalid one would be refused, and may be unsafe to show.
 #[must_use]
 pub fn is_valid_scope(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
 }
 
 /// The scopes of a first authorization: those the user configured, else those of the challenge, else all
-/// that the resource knows, else none at all.
+/// that the resource supports, else none.
 #[must_use]
 pub fn initial_scopes(configured: Option<&[String]>, challenged: &[String], known: &[String]) -> Vec<String> {
     let chosen = match configured {
@@ -24,7 +23,7 @@ pub fn initial_scopes(configured: Option<&[String]>, challenged: &[String], know
     union(chosen, &[])
 }
 
-/// What was asked for before and what is asked for now, each once, in this order.
+/// The scopes requested before and now, without duplicates, in this order.
 #[must_use]
 pub fn union(before: &[String], now: &[String]) -> Vec<String> {
     let mut all: Vec<String> = Vec::with_capacity(before.len() + now.len());
@@ -36,7 +35,7 @@ pub fn union(before: &[String], now: &[String]) -> Vec<String> {
     all
 }
 
-/// The same with `offline_access`, where the authorization server knows it and scopes are named at all.
+/// Adds `offline_access`, if the authorization server supports it and any scopes are requested.
 #[must_use]
 pub fn with_offline_access(mut scopes: Vec<String>, server: &AuthorizationServerMetadata) -> Vec<String> {
     let known = server.scopes_supported.iter().any(|scope| scope == OFFLINE_ACCESS);

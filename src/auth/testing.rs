@@ -1,4 +1,4 @@
-//! What tests of logins need: an HTTP server that answers from a function, and a person who does as told.
+//! What tests of logins need: an HTTP server that responds by a function, and a scripted user.
 
 #![allow(clippy::unwrap_used)]
 
@@ -190,7 +190,7 @@ pub fn file_store(dir: &std::path::Path) -> Arc<dyn CredentialStore> {
         credentials_file: Some(dir.join("credentials")),
         is_interactive: false,
     };
-    store::open(StoreChoice::File, &places, Arc::new(|_| {})).unwrap().into()
+    store::open(StoreChoice::File, &places, Arc::new(|_| {}))
 }
 
 /// What the person does with the URL of a login.
@@ -244,7 +244,7 @@ impl UserInteraction for TestUser {
     fn prompt_line<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
             let UserAction::Paste(text) = &self.action else {
-                return Err(Failure::new(ErrorKind::Auth, "nobody carried the login back"));
+                return Err(Failure::new(ErrorKind::Auth, "the redirected URL was not pasted"));
             };
             let said = self.messages.lock().unwrap().join(" ");
             let state = said.split("state=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();

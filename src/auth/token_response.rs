@@ -1,14 +1,15 @@
-//! What a token endpoint answers, read leniently: deployed servers write numbers as strings, scopes as
-//! lists and leave out what they find obvious.
+//! Responses of token endpoints, read leniently: deployed servers write numbers as strings and scopes as lists, and
+//! omit required members.
 
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::auth::authorization_request::truncate;
+use crate::auth::settings::UserInteraction;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
 
-/// How a token is shown to the server.
+/// How a token is sent to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenType {
     /// `Authorization: Bearer` (RFC 6750).
@@ -18,47 +19,55 @@ pub enum TokenType {
     Dpop,
 }
 
-/// The answer to a token request.
+/// A successful response of a token endpoint (RFC 6749 §5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenResponse {
     /// The access token.
     pub access_token: Secret,
-    /// How to show it.
+    /// How to send it.
     pub token_type: TokenType,
-    /// The refresh token, where there is one.
+    /// The refresh token, if there is one.
     pub refresh_token: Option<Secret>,
-    /// How long the access token lives, in seconds, where the server says it.
+    /// The lifetime of the access token in seconds, if the server names it.
     pub expires_in: Option<u64>,
-    /// The scopes granted, where they are named.
+    /// The granted scopes, if the server names them.
     pub scopes: Option<Vec<String>>,
 }
 
-/// An error answer of an OAuth endpoint (RFC 6749 §5.2, RFC 7591 §3.2.2).
+impl TokenResponse {
+    /// Registers its tokens, so that they are redacted in all output.
+    pub fn register_secrets(&self, user: &dyn UserInteraction) {
+        user.register_secret(&self.access_token);
+        self.refresh_token.iter().for_each(|refresh| user.register_secret(refresh));
+    }
+}
+
+/// An error response of an OAuth endpoint (RFC 6749 §5.2, RFC 7591 §3.2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OAuthError {
     /// The HTTP status.
     pub status: u16,
-    /// The code; empty where the answer was no OAuth error.
+    /// The error code; empty if the response is not an OAuth error.
     pub code: String,
-    /// What the server says about it.
+    /// The server's description of it.
     pub description: Option<String>,
 }
 
 impl OAuthError {
-    /// Whether it is this error.
+    /// Whether it has this error code.
     #[must_use]
     pub fn has_code(&self, error: &str) -> bool {
         self.code == error
     }
 
-    /// Whether trying again later may help: the server failed, and did not refuse.
+    /// Whether the same request may succeed later: the server failed, it did not refuse.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let words = ["temporarily_unavailable", "server_error", "slow_down"];
         self.status >= 500 || self.status == 429 || words.contains(&self.code.as_str())
     }
 
-    /// The failure that it means: `what` says what was refused.
+    /// The failure to report; `what` says what was refused.
     #[must_use]
     pub fn to_failure(&self, what: &str) -> Failure {
         let class = if self.is_transient() { ErrorKind::Unreachable } else { ErrorKind::Auth };
@@ -72,68 +81,57 @@ impl OAuthError {
     }
 }
 
-/// Why an answer is not a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenError {
-    /// The server refused.
-    Rejected(OAuthError),
-    /// The answer cannot be used.
-    InvalidResponse(String),
-}
-
-/// Reads the answer of a token endpoint.
+/// Reads the response of a token endpoint. The inner error is the server's own.
 ///
 /// # Errors
-/// A refusal, or what is wrong with the answer.
-pub fn parse_token_response(status: u16, body: &[u8]) -> Result<TokenResponse, TokenError> {
-    let document = parse_body(body);
-    // GitHub reports errors under 200.
-    let token = document.as_ref().and_then(|document| string_member(document, "access_token"));
-    let (Some(document), Some(access)) = (&document, token) else {
-        return Err(if (200..300).contains(&status) && !has_error(document.as_ref()) {
-            TokenError::InvalidResponse("the answer holds no access token".into())
-        } else {
-            TokenError::Rejected(parse_error_response(status, body))
-        });
+/// Why the response cannot be used.
+pub fn parse_token_response(status: u16, body: &[u8]) -> Result<Result<TokenResponse, OAuthError>, String> {
+    let Some(document) = parse_body(body).filter(|_| (200..300).contains(&status)) else {
+        return rejection(status, body, "it has no access token");
     };
-    if !(200..300).contains(&status) {
-        return Err(TokenError::Rejected(parse_error_response(status, body)));
-    }
-    let kind = match string_member(document, "token_type") {
+    let Some(access) = string_member(&document, "access_token") else {
+        return rejection(status, body, "it has no access token");
+    };
+    let token_type = match string_member(&document, "token_type") {
         None => TokenType::Bearer,
-        Some(kind) if kind.eq_ignore_ascii_case("bearer") => TokenType::Bearer,
-        Some(kind) if kind.eq_ignore_ascii_case("dpop") => TokenType::Dpop,
-        Some(kind) => {
-            return Err(TokenError::InvalidResponse(format!("tokens of type '{}' are unknown", truncate(kind, 40))));
-        }
+        Some(name) if name.eq_ignore_ascii_case("bearer") => TokenType::Bearer,
+        Some(name) if name.eq_ignore_ascii_case("dpop") => TokenType::Dpop,
+        Some(name) => return Err(format!("unsupported token type '{}'", truncate(name, 40))),
     };
     if access.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(TokenError::InvalidResponse("the access token holds blanks or control characters".into()));
+        return Err("the access token contains blanks or control characters".into());
     }
-    Ok(TokenResponse {
+    Ok(Ok(TokenResponse {
         access_token: Secret::new(access),
-        token_type: kind,
-        refresh_token: string_member(document, "refresh_token").map(Secret::new),
+        token_type,
+        refresh_token: string_member(&document, "refresh_token").map(Secret::new),
         expires_in: document.get("expires_in").and_then(parse_lifetime),
         scopes: document.get("scope").and_then(parse_scopes),
-    })
+    }))
 }
 
-/// The token that a token exchange issued, of whatever type (RFC 8693 §2.2.1).
+/// Reads the token that a token exchange issued, of any type (RFC 8693 §2.2.1).
 ///
 /// # Errors
 /// As [`parse_token_response`].
-pub fn parse_exchange_response(status: u16, body: &[u8]) -> Result<Secret, TokenError> {
+pub fn parse_exchange_response(status: u16, body: &[u8]) -> Result<Result<Secret, OAuthError>, String> {
     match parse_body(body).as_ref().and_then(|document| string_member(document, "access_token")) {
-        Some(token) if (200..300).contains(&status) => Ok(Secret::new(token)),
-        _ if (200..300).contains(&status) && !has_error(parse_body(body).as_ref()) => {
-            Err(TokenError::InvalidResponse("the answer holds no token".into()))
-        }
-        _ => Err(TokenError::Rejected(parse_error_response(status, body))),
+        Some(token) if (200..300).contains(&status) => Ok(Ok(Secret::new(token))),
+        _ => rejection(status, body, "it has no token"),
     }
 }
 
-/// Reads an error answer.
+/// The server's error in a response without a token; GitHub reports errors with status 200. If the response is a
+/// success without an error, it `lacks` something.
+fn rejection<T>(status: u16, body: &[u8], lacks: &str) -> Result<Result<T, OAuthError>, String> {
+    let has_error = parse_body(body).is_some_and(|document| document.contains_key("error"));
+    match (200..300).contains(&status) && !has_error {
+        true => Err(lacks.to_owned()),
+        false => Ok(Err(parse_error_response(status, body))),
+    }
+}
+
+/// Reads an error response.
 #[must_use]
 pub fn parse_error_response(status: u16, body: &[u8]) -> OAuthError {
     let document = parse_body(body).unwrap_or_default();
@@ -142,11 +140,7 @@ pub fn parse_error_response(status: u16, body: &[u8]) -> OAuthError {
     OAuthError { status, code: error, description: said.map(|text| truncate(text, 300)) }
 }
 
-fn has_error(document: Option<&Map<String, Value>>) -> bool {
-    document.is_some_and(|document| document.contains_key("error"))
-}
-
-/// A JSON object, or a form, which is what GitHub answers to those who do not say what they accept.
+/// A JSON object, or a form: GitHub sends one unless the request has an `Accept` header.
 fn parse_body(body: &[u8]) -> Option<Map<String, Value>> {
     let text = std::str::from_utf8(body).ok()?.trim_start_matches('\u{feff}').trim();
     if text.starts_with('{') {
@@ -163,14 +157,14 @@ fn string_member<'a>(document: &'a Map<String, Value>, name: &str) -> Option<&'a
     document.get(name)?.as_str().map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// A life span; one that is not above zero says nothing.
+/// A lifetime in seconds; one that is not positive is ignored.
 fn parse_lifetime(value: &Value) -> Option<u64> {
     let number = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
-    // A hundred years are for ever.
+    // At most 100 years.
     (number >= 1.0).then(|| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded from both sides")]
         let whole = number.min(3_155_760_000.0) as u64;
@@ -181,7 +175,7 @@ fn parse_lifetime(value: &Value) -> Option<u64> {
 fn parse_scopes(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(words) => {
-            // Slack and GitHub separate by commas, which a scope may hold as well.
+            // Slack and GitHub separate scopes by commas, which a scope may also contain.
             let separator = if words.trim().contains(' ') { ' ' } else { ',' };
             Some(words.split(separator).map(str::trim).filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect())
         }
@@ -196,7 +190,7 @@ mod tests {
     use super::*;
 
     fn parse_success(body: &str) -> TokenResponse {
-        parse_token_response(200, body.as_bytes()).unwrap()
+        parse_token_response(200, body.as_bytes()).unwrap().unwrap()
     }
 
     #[test]
@@ -230,19 +224,13 @@ mod tests {
     #[test]
     fn rejects_responses_without_a_usable_token() {
         for body in [r#"{"access_token":"a","token_type":"mac"}"#, r#"{"access_token":"a\r\nb"}"#, "{}", "<html>", ""] {
-            assert!(
-                matches!(parse_token_response(200, body.as_bytes()), Err(TokenError::InvalidResponse(_))),
-                "{body}"
-            );
+            assert!(parse_token_response(200, body.as_bytes()).is_err(), "{body}");
         }
     }
 
     #[test]
     fn error_responses_are_classified() {
-        let refusal = |status, body: &str| match parse_token_response(status, body.as_bytes()) {
-            Err(TokenError::Rejected(error)) => error,
-            other => panic!("{other:?}"),
-        };
+        let refusal = |status, body: &str| parse_token_response(status, body.as_bytes()).unwrap().unwrap_err();
         let denied = refusal(400, r#"{"error":"invalid_grant","error_description":"gone"}"#);
         assert!(denied.has_code("invalid_grant") && !denied.is_transient());
         let failure = denied.to_failure("cannot refresh");
@@ -258,11 +246,8 @@ mod tests {
     #[test]
     fn an_exchanged_token_may_be_of_any_type() {
         let body = br#"{"access_token":"j","token_type":"N_A","issued_token_type":"urn:x"}"#;
-        assert_eq!(parse_exchange_response(200, body).unwrap().reveal(), "j");
-        assert!(matches!(
-            parse_exchange_response(400, br#"{"error":"invalid_request"}"#),
-            Err(TokenError::Rejected(_))
-        ));
-        assert!(matches!(parse_exchange_response(200, b"{}"), Err(TokenError::InvalidResponse(_))));
+        assert_eq!(parse_exchange_response(200, body).unwrap().unwrap().reveal(), "j");
+        assert!(parse_exchange_response(400, br#"{"error":"invalid_request"}"#).unwrap().is_err());
+        assert!(parse_exchange_response(200, b"{}").is_err());
     }
 }

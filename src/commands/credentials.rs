@@ -1,16 +1,12 @@
-//! How commands come by credentials: the settings of a target, the store, and the person at the terminal.
+//! How commands obtain credentials: the store, the token provider of a target, and the user at the terminal.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::client_auth::ClientAuthMethod;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
-use crate::auth::jwt::SigningAlgorithm;
 use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
-use crate::auth::{
-    BrowserMode, Grant, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction,
-};
+use crate::auth::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction};
 use crate::browser;
 use crate::cli::LoginWhen;
 use crate::commands::client_features;
@@ -25,18 +21,18 @@ use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 use url::Url;
 
-/// How a target's credentials are to be treated.
+/// How to log in to a target.
 #[derive(Clone, Debug)]
 pub struct LoginOptions {
-    /// When to log in on the spot.
+    /// Whether to start a login when the server requires one.
     pub mode: LoginMode,
-    /// Where the browser is.
+    /// How the user gets to the login page.
     pub browser: BrowserMode,
-    /// How long a person has to log in.
+    /// How long the user has to log in.
     pub timeout: Duration,
-    /// Log in even where good tokens are stored.
+    /// Log in even if valid tokens are stored.
     pub force: bool,
-    /// What the command line says in place of the configuration.
+    /// The settings to use instead of the configuration.
     pub settings: Option<OAuthSettings>,
 }
 
@@ -53,8 +49,8 @@ impl Default for LoginOptions {
 }
 
 impl Context {
-    /// When to log in on the spot: `--login`, else `MCPIPE_LOGIN`. Unless somebody waits for this very server,
-    /// `auto` means never.
+    /// Whether to start a login when a server requires one: `--login`, else `MCPIPE_LOGIN`. If the command does not need
+    /// this server in particular, `auto` means never.
     #[must_use]
     pub fn login_mode(&self, awaited: bool) -> LoginMode {
         let named = match self.global.login {
@@ -67,7 +63,7 @@ impl Context {
             let word = self.env.get(env::LOGIN)?;
             let login = LoginMode::parse(word);
             if login.is_none() {
-                self.ui.warn(&format!("{} is '{word}', which is none of auto, always, never", env::LOGIN));
+                self.ui.warn(&format!("invalid {} '{word}'; use auto, always or never", env::LOGIN));
             }
             login
         };
@@ -77,21 +73,23 @@ impl Context {
         }
     }
 
-    /// The credentials of a target; `None` where it needs none of ours: a process has its environment
-    /// (`AUT-01`), and a configured `Authorization` header is what is to be sent.
+    /// The token provider of a target; `None` if it needs none: a process has its environment (`AUT-01`), and a configured
+    /// `Authorization` header is sent as it is.
     ///
     /// # Errors
-    /// When the configured settings cannot be used.
+    /// If the trace file cannot be written.
     pub fn token_provider(&self, target: &Target, entry: LoginOptions) -> Result<Option<TokenProvider>> {
         let Some(endpoint) = target.endpoint.http_endpoint() else { return Ok(None) };
         if has_own_credentials(target) {
             return Ok(None);
         }
-        let settings = match entry.settings {
-            Some(settings) => settings,
-            None => auth_settings(target)?,
-        };
-        let manner = LoginContext {
+        let settings = entry.settings.unwrap_or_else(|| target.auth.clone());
+        // A request does not get more time than the whole login.
+        let limits = ResponseLimits::default();
+        let limits = ResponseLimits { timeout: limits.timeout.min(entry.timeout), ..limits };
+        let login_context = LoginContext {
+            http: OAuthHttpClient::new(&endpoint, self.connect_timeout(target), limits, self.trace()?),
+            user: self.terminal_user(),
             target_name: target.name.clone(),
             login_command: target.command_line("auth login", &[]),
             logout_command: target.command_line("auth logout", &[]),
@@ -103,27 +101,23 @@ impl Context {
             timeout: entry.timeout,
             force_login: entry.force,
         };
-        // Who gives a login less time gives no single request more.
-        let limits = ResponseLimits::default();
-        let limits = ResponseLimits { timeout: limits.timeout.min(entry.timeout), ..limits };
-        let http = OAuthHttpClient::new(&endpoint, self.connect_timeout(target), limits, self.trace()?);
         let store = self.credential_store(target.credential_store.as_deref())?;
-        Ok(Some(TokenProvider::new(http, settings, manner, self.terminal_user(), store)))
+        Ok(Some(TokenProvider::new(login_context, settings, store)))
     }
 
     /// The store of this choice.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// None at present.
     pub fn credential_store(&self, choice: Option<&str>) -> Result<Arc<dyn CredentialStore>> {
         let choice = choice.unwrap_or("auto");
         let mut stores = lock(&self.credential_stores.0);
         if let Some(store) = stores.get(choice) {
             return Ok(store.clone());
         }
-        let person = self.ui.terminal().is_interactive() && !self.global.no_input;
-        let Some(places) = store_locations(&self.env, person) else {
-            let store: Arc<dyn CredentialStore> = store::nowhere().into();
+        let is_interactive = self.ui.terminal().is_interactive() && !self.global.no_input;
+        let Some(places) = store_locations(&self.env, is_interactive) else {
+            let store = store::null_store();
             stores.insert(choice.to_owned(), store.clone());
             return Ok(store);
         };
@@ -133,12 +127,12 @@ impl Context {
             _ => StoreChoice::Auto,
         };
         let ui = self.ui.clone();
-        let store: Arc<dyn CredentialStore> = store::open(parsed, &places, Arc::new(move |text| ui.note(text)))?.into();
+        let store = store::open(parsed, &places, Arc::new(move |text| ui.note(text)));
         stores.insert(choice.to_owned(), store.clone());
         Ok(store)
     }
 
-    /// The person of this run.
+    /// The user of this run.
     #[must_use]
     pub fn terminal_user(&self) -> Arc<dyn UserInteraction> {
         Arc::new(TerminalUser {
@@ -150,20 +144,20 @@ impl Context {
     }
 }
 
-/// The places for credentials; `None` where there is neither a home nor a file that the user names.
-fn store_locations(env: &Environment, person: bool) -> Option<StorePaths> {
+/// The locations of the stores; `None` if there is neither a home directory nor a file that the user named.
+fn store_locations(env: &Environment, is_interactive: bool) -> Option<StorePaths> {
     let credentials_file: Option<PathBuf> = env.get(env::CREDENTIALS_FILE).map(|path| env.expand_tilde(path).into());
-    // Without a home, what must be shared with other processes lies beside the file.
+    // Without a home directory, locks are stored next to the file.
     let beside = || credentials_file.as_ref()?.parent().map(Path::to_owned);
     Some(StorePaths {
         data_dir: env.data_dir().or_else(beside)?,
         state_dir: env.state_dir().or_else(beside)?,
         credentials_file: credentials_file.clone(),
-        is_interactive: person,
+        is_interactive,
     })
 }
 
-/// Whether the target sends credentials of its own, which the user configured.
+/// Whether the user configured credentials that are sent to the target.
 #[must_use]
 pub fn has_own_credentials(target: &Target) -> bool {
     target.endpoint.http_endpoint().is_some_and(|endpoint| {
@@ -172,50 +166,7 @@ pub fn has_own_credentials(target: &Target) -> bool {
     })
 }
 
-/// What the configuration says about logging in.
-///
-/// # Errors
-/// [`ErrorKind::Config`] for a word that is none of those that are possible.
-pub fn auth_settings(target: &Target) -> Result<OAuthSettings> {
-    fn word<T>(
-        text: Option<&String>,
-        key: &str,
-        target: &Target,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let Some(text) = text else { return Ok(None) };
-        parse(text).map(Some).ok_or_else(|| {
-            Failure::new(ErrorKind::Config, format!("'{key}' of '{}' cannot be '{text}'", target.name))
-                .hint(target.config_command_line("check"))
-        })
-    }
-    let auth = &target.auth;
-    Ok(OAuthSettings {
-        client_id: auth.client_id.clone(),
-        client_secret: auth.client_secret.clone(),
-        scopes: auth.scopes.clone(),
-        grant: word(auth.grant.as_ref(), "grant", target, Grant::parse)?.unwrap_or_default(),
-        issuer: auth.issuer.clone(),
-        client_metadata_url: auth.client_metadata_url.clone(),
-        redirect_port: auth.redirect_port,
-        token_endpoint_auth_method: word(
-            auth.token_endpoint_auth_method.as_ref(),
-            "token_endpoint_auth_method",
-            target,
-            ClientAuthMethod::parse,
-        )?,
-        private_key_file: auth.private_key_file.clone(),
-        signing_algorithm: word(auth.signing_algorithm.as_ref(), "signing_algorithm", target, SigningAlgorithm::parse)?,
-        assertion_file: auth.assertion_file.clone(),
-        idp_token_endpoint: auth.idp_token_endpoint.clone(),
-        idp_client_id: auth.idp_client_id.clone(),
-        id_token_file: auth.id_token_file.clone(),
-        dpop: auth.dpop,
-        allow_unadvertised_pkce: auth.allow_unadvertised_pkce,
-    })
-}
-
-/// Whoever sits at the terminal, or nobody.
+/// The user at the terminal, if there is one.
 struct TerminalUser {
     ui: Arc<Ui>,
     interrupt: Interrupt,
@@ -238,15 +189,15 @@ impl UserInteraction for TerminalUser {
 
     fn prompt_line<'a>(&'a self, prompt: &'a str) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
-            let nobody =
-                |why: &str| Failure::new(ErrorKind::Auth, "nobody carried the login back").cause(why.to_owned());
+            let failed =
+                |why: &str| Failure::new(ErrorKind::Auth, "the redirected URL was not pasted").cause(why.to_owned());
             if !self.may_ask {
-                return Err(nobody("--no-input forbids to ask"));
+                return Err(failed("--no-input disables prompts"));
             }
             let _quiet = self.ui.pause_progress();
             self.ui.prompt_text(prompt);
             let line = client_features::ask_line(&self.ui, &self.interrupt, "> ").await?;
-            line.ok_or_else(|| nobody("standard input ended"))
+            line.ok_or_else(|| failed("standard input ended"))
         })
     }
 

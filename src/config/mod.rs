@@ -8,6 +8,7 @@ pub mod import;
 pub mod json_schema;
 pub mod keys;
 mod lazy;
+pub mod oauth;
 pub mod origin;
 pub mod paths;
 pub mod policy;

@@ -10,6 +10,7 @@ use super::{ConfiguredServer, resolve_path};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
+use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, SigningAlgorithm};
 use crate::config::origin;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ValueOrigin};
 use crate::config::value::read::{CheckedTable, ValueReader};
@@ -78,7 +79,7 @@ pub struct ServerSettings {
     /// Roots: directories (absolute) or `file://` URIs.
     pub roots: Vec<String>,
     /// How to log in.
-    pub auth: AuthConfig,
+    pub auth: OAuthSettings,
 }
 
 /// What a child process inherits of our environment.
@@ -91,28 +92,6 @@ pub enum InheritEnv {
     Nothing,
     /// These variables.
     Only(Vec<String>),
-}
-
-/// `[servers.NAME.auth]`.
-#[derive(Clone, Debug, Default)]
-#[allow(missing_docs, reason = "each field is the key it is named after; see keys::AUTH")]
-pub struct AuthConfig {
-    pub client_id: Option<String>,
-    pub client_secret: Option<Secret>,
-    pub scopes: Option<Vec<String>>,
-    pub grant: Option<String>,
-    pub issuer: Option<String>,
-    pub client_metadata_url: Option<String>,
-    pub redirect_port: Option<u16>,
-    pub token_endpoint_auth_method: Option<String>,
-    pub private_key_file: Option<PathBuf>,
-    pub signing_algorithm: Option<String>,
-    pub assertion_file: Option<PathBuf>,
-    pub idp_token_endpoint: Option<String>,
-    pub idp_client_id: Option<String>,
-    pub id_token_file: Option<PathBuf>,
-    pub dpop: bool,
-    pub allow_unadvertised_pkce: bool,
 }
 
 /// `[defaults]`, merged key by key.
@@ -357,21 +336,24 @@ impl ConfiguredServer {
             .collect()
     }
 
-    fn read_auth(&self, reader: &mut ValueReader<'_>) -> AuthConfig {
-        let Some(member) = self.entry.get("auth") else { return AuthConfig::default() };
+    fn read_auth(&self, reader: &mut ValueReader<'_>) -> OAuthSettings {
+        let Some(member) = self.entry.get("auth") else { return OAuthSettings::default() };
         let section = keys::subsection_name(&self.section_name(), "auth");
         let table = CheckedTable { node: &member.value, keys: AUTH_KEYS, section: &section };
-        AuthConfig {
+        OAuthSettings {
             client_id: reader.string(table, "client_id"),
             client_secret: reader.string(table, "client_secret").map(Secret::new),
             scopes: reader.string_list(table, "scopes"),
-            grant: reader.string(table, "grant"),
+            grant: reader.string(table, "grant").as_deref().and_then(Grant::parse).unwrap_or_default(),
             issuer: reader.string(table, "issuer"),
             client_metadata_url: reader.string(table, "client_metadata_url"),
             redirect_port: reader.integer(table, "redirect_port"),
-            token_endpoint_auth_method: reader.string(table, "token_endpoint_auth_method"),
+            token_endpoint_auth_method: reader
+                .string(table, "token_endpoint_auth_method")
+                .as_deref()
+                .and_then(ClientAuthMethod::parse),
             private_key_file: reader.path(table, "private_key_file"),
-            signing_algorithm: reader.string(table, "signing_algorithm"),
+            signing_algorithm: reader.string(table, "signing_algorithm").as_deref().and_then(SigningAlgorithm::parse),
             assertion_file: reader.path(table, "assertion_file"),
             idp_token_endpoint: reader.string(table, "idp_token_endpoint"),
             idp_client_id: reader.string(table, "idp_client_id"),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::parse::{self, ParsedUrl};
-use super::{AuthConfig, Target, TargetFlags, TargetOptions, ToolPolicy};
+use super::{Target, TargetFlags, TargetOptions, ToolPolicy};
+use crate::config::oauth::OAuthSettings;
 use crate::config::origin::ConfigDiagnostic;
 use crate::config::paths::absolute_path;
 use crate::config::settings::{Defaults, InheritEnv, ServerSettings, Spanned};
@@ -104,7 +105,7 @@ fn ad_hoc_target(
         connect_timeout: defaults.connect_timeout,
         roots: Vec::new(),
         policy: ToolPolicy { confirm: defaults.confirm.unwrap_or_default(), ..ToolPolicy::default() },
-        auth: AuthConfig::default(),
+        auth: OAuthSettings::default(),
         credential_store: defaults.credential_store,
         warnings,
         flags: TargetFlags::default(),

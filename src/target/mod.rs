@@ -11,8 +11,8 @@ mod syntax;
 
 use std::time::Duration;
 
+use crate::config::oauth::OAuthSettings;
 pub use crate::config::policy::{ConfirmPolicy, ToolPolicy};
-pub use crate::config::settings::AuthConfig;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::env::Environment;
@@ -45,7 +45,7 @@ pub struct Target {
     /// Which tools may be seen and called, and when to ask.
     pub policy: ToolPolicy,
     /// How to log in, where the configuration says something about it.
-    pub auth: AuthConfig,
+    pub auth: OAuthSettings,
     /// Where credentials rest: `auto`, `keyring` or `file`, where the configuration says it.
     pub credential_store: Option<String>,
     /// What the user must be told on stderr before anything is sent, a sentence each.

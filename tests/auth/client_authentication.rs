@@ -1,5 +1,5 @@
 //! Who we are to an authorization server: a client that the user registered, a document, a registration of our
-//! own; a machine with a secret, a key, or somebody who vouches for it; tokens bound to a key.
+//! own; a machine with a secret, a key, or an assertion; tokens bound to a key.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -122,7 +122,7 @@ fn aut_13_a_client_does_not_follow_the_server_to_another_issuer() {
     let refused = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run();
     refused
         .exits(4)
-        .stderr_contains(&format!("now takes tokens of {there}"))
+        .stderr_contains(&format!("now accepts tokens of {there}"))
         .stderr_contains("hint: register a client");
     assert_eq!(other.requested_grants().len(), 1);
 }
@@ -159,14 +159,14 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     };
     login(None).exits(3).stderr_contains("the variable SECRET is not set");
     login(Some("s3cr3t")).exits(0);
-    // What follows is told nothing, and goes the same way.
+    // Later commands without settings use those of the login.
     server.ledger.revoked.lock().unwrap().push("access-1".into());
     sandbox.mcpipe(["list", &server.url()]).run().exits(0);
     assert_eq!(server.requested_grants(), ["client_credentials", "client_credentials"]);
     let bare = log_in(&sandbox, &server, &["--grant", "client-credentials"]);
-    bare.exits(2).stderr_contains("needs a client").stderr_contains("--client-secret-env");
+    bare.exits(2).stderr_contains("needs a client ID").stderr_contains("--client-secret-env");
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--client-secret-env", "SECRET"]).env("SECRET", "s");
-    run.run().exits(2).stderr_contains("a secret or a key needs a client").stderr_contains("--client-id");
+    run.run().exits(2).stderr_contains("a secret or a key needs a client ID").stderr_contains("--client-id");
     // The client may be configured, and the secret given.
     configure(&sandbox, &server, "grant = \"client-credentials\"\nclient_id = \"ci\"");
     sandbox.mcpipe(["auth", "login", "srv"]).run().exits(3).stderr_contains("grant");
@@ -215,7 +215,7 @@ fn a_key_signs_who_we_are() {
     server.assert_no_secret_left(&sandbox, &[&run]);
     run.hides("PRIVATE KEY");
     let wrong = log_in(&sandbox, &server, &[&words[..], &["--signing-algorithm", "RS256"]].concat());
-    wrong.exits(3).stderr_contains("key.pem").stderr_contains("does not fit the algorithm RS256");
+    wrong.exits(3).stderr_contains("key.pem").stderr_contains("does not support the algorithm RS256");
     std::fs::remove_file(&file).unwrap();
     log_in(&sandbox, &server, &words).exits(3).stderr_contains("key.pem");
 }
@@ -263,7 +263,7 @@ fn aut_25_others_vouch_for_a_machine() {
 
 /// RFC 9449: a proof for each request, again where the server wants to see a nonce in it.
 #[test]
-fn dpop_proofs_are_made_anew_for_every_request_and_every_nonce() {
+fn dpop_proofs_are_new_for_every_request_and_every_nonce() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let nonce = |request: &Request| opened(request.header("dpop")?).1.get("nonce").cloned();
     server.at_issuer(move |request| {
@@ -314,7 +314,7 @@ fn dpop_proofs_are_made_anew_for_every_request_and_every_nonce() {
 }
 
 #[test]
-fn what_is_configured_wrongly_is_told_before_anybody_is_asked() {
+fn configuration_errors_are_reported_before_any_request() {
     for (lines, says) in [
         ("client_secret = \"${NOT_THERE}\"\nclient_id = \"ci\"", "NOT_THERE"),
         ("grant = \"password\"", "password"),
@@ -334,7 +334,7 @@ fn what_is_configured_wrongly_is_told_before_anybody_is_asked() {
         ("grant = \"jwt_bearer\"\nclient_id = \"ci\"", "needs a file with the assertion"),
         ("grant = \"enterprise\"\nclient_id = \"ci\"", "needs 'idp_token_endpoint'"),
         ("client_id = \"ci\"\ntoken_endpoint_auth_method = \"client_secret_basic\"", "has no secret"),
-        ("issuer = \"https://elsewhere.example.com\"", "does not take tokens of the configured"),
+        ("issuer = \"https://elsewhere.example.com\"", "does not accept tokens of the configured"),
     ] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server.override_metadata(json!({"client_id_metadata_document_supported": true}));
@@ -382,7 +382,7 @@ fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
     assert_eq!(run.stdout().lines().count(), 4, "{run:?}");
     assert_eq!(late.load(Ordering::SeqCst), 4, "all of them were too late");
     assert_eq!(server.requested_grants(), ["authorization_code"]);
-    // A server that is never content is not asked for ever.
+    // A server that always demands another nonce is not asked without limit.
     let stubborn = ProtectedServer::in_front_of(|_| {
         let refusal = Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"");
         refusal.header("DPoP-Nonce", "n-0")
@@ -402,7 +402,7 @@ fn aut_09_a_machine_does_not_ask_for_pkce() {
         sandbox.mcpipe(["list", "srv"]).run().exits(0);
         assert_eq!(server.requested_grants(), ["client_credentials"]);
         sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run().exits(0);
-        // Where it is needed, a promise of something else is a refusal that nobody overrules.
+        // If PKCE is needed, metadata that excludes S256 cannot be overridden.
         let (sandbox, code) = (Sandbox::new(), ProtectedServer::start());
         code.override_metadata(json!({"code_challenge_methods_supported": methods}));
         configure(&sandbox, &code, "allow_unadvertised_pkce = true");

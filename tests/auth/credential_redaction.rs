@@ -21,7 +21,7 @@ fn parrot(status: u16) -> HttpServer {
     })
 }
 
-/// The server's words are told, and none of these.
+/// The server's message is shown without these.
 #[track_caller]
 fn shows_no_secret(run: &Run, secrets: &[&str]) {
     run.stderr_contains("it said: bad ").stderr_contains("[redacted]");
@@ -144,7 +144,7 @@ fn a_secret_that_is_cut_short_is_not_shown_in_part() {
         let said = format!("{} {token}", "x".repeat(293));
         Some(Reply::json(&serde_json::json!({"error": "invalid_grant", "error_description": said})).with_status(400))
     });
-    sandbox.mcpipe(["list", &server.url()]).run().exits(4).stderr_contains("xxx").hides("refre");
+    sandbox.mcpipe(["list", &server.url()]).run().exits(4).stderr_contains("xxx").hides("x refre");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn an_argument_that_a_process_says_when_it_dies_is_not_shown() {
         "password is not set: production",
     ];
     assert_eq!(spoken(&plain), plain);
-    // A command line typed as the target is told without them, too, also in the command to try.
+    // A command line as target is shown without them, also in the hint.
     let line = format!("{} --api-key {TOKEN}", server.display());
     for words in [&[][..], &["--json"], &["-vv"]] {
         let run = sandbox.mcpipe(["list", &line]).args(words.iter().copied()).run();

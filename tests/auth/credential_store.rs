@@ -1,4 +1,4 @@
-//! Where credentials rest, what is said about it, and that they are nowhere else.
+//! Where credentials are stored, what is shown about it, and that they are not stored elsewhere.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -23,7 +23,7 @@ fn complaints(run: &Run) -> usize {
     run.stderr().matches("cannot use the system keychain").count()
 }
 
-/// A configured server whose credentials rest as this choice says.
+/// A configured server with this `credential_store`.
 fn configure(sandbox: &Sandbox, server: &ProtectedServer, choice: &str) {
     let url = server.url();
     sandbox.config(&format!("[servers.srv]\nurl = \"{url}\"\n[defaults]\ncredential_store = \"{choice}\"\n"));
@@ -76,7 +76,7 @@ fn without_a_keychain_a_private_file_holds_them_and_that_is_said_once() {
     sandbox.mcpipe(["list", "srv"]).run().succeeds();
     // A file that others could read is closed to them, aloud.
     std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o644)).unwrap();
-    sandbox.mcpipe(["list", "srv"]).run().exits(0).stderr_contains("was open to other users");
+    sandbox.mcpipe(["list", "srv"]).run().exits(0).stderr_contains("was accessible to other users");
     assert_eq!(mode(Path::new(&place)), 0o600);
     sandbox.mcpipe(["list", "srv"]).run().succeeds();
 }
@@ -115,8 +115,8 @@ fn nothing_stored_and_a_broken_store_are_two_answers() {
         .stderr_contains("hint: move it away and log in again")
         .hides("access-1");
     let later = list(&sandbox.file("later", "{\"version\": 99}"));
-    later.exits(3).stderr_contains("a later mcpipe wrote it");
-    list(&sandbox.work()).exits(3).stderr_contains("is not a plain file");
+    later.exits(3).stderr_contains("a later version of mcpipe wrote it");
+    list(&sandbox.work()).exits(3).stderr_contains("is not a regular file");
     assert_eq!(std::fs::read_to_string(sandbox.work().join("broken")).unwrap(), "{ not json access-1", "left alone");
     let record = "{\"version\":1,\"records\":{\"k\":{\"about\":{\"key\":\"k\",\"resource\":\"URL\",\"issuer\":\"i\"},\"record\":\"hunter2\"}}}";
     let damaged = list(&sandbox.file("damaged", record.replace("URL", &server.url())));
@@ -126,7 +126,7 @@ fn nothing_stored_and_a_broken_store_are_two_answers() {
         .stderr_contains("mcpipe auth logout")
         .hides("hunter2");
     assert!(server.issuer_requests().is_empty());
-    // A login anew takes the place of what is damaged.
+    // A new login replaces damaged credentials.
     let login = sandbox.mcpipe(["auth", "login", &server.url()]).with_browser();
     login.env("MCPIPE_CREDENTIALS_FILE", sandbox.work().join("damaged").as_os_str()).run().exits(0);
     list(&sandbox.work().join("damaged")).succeeds();
@@ -165,7 +165,7 @@ fn a_keychain_that_cannot_be_used_is_named_in_time() {
         // For one run the login is good even so.
         run(&["call", "srv", "add", "a=1", "b=2", "--login", "always"])
             .exits(0)
-            .stderr_contains("good for this run only");
+            .stderr_contains("valid for this run only");
         configure(&sandbox, &server, "auto");
         let auto = run(&["auth", "login", "srv"]);
         assert_eq!(complaints(auto.exits(0).stderr_contains(why)), 1, "{auto:?}");
@@ -205,7 +205,7 @@ fn the_keychain_is_waited_for_longer_than_a_server() {
     assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
 }
 
-/// Another command that renews the same login for a while is no server that does not answer.
+/// While another command refreshes the same login, the connect timeout does not expire.
 #[test]
 fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -221,7 +221,7 @@ fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
     assert_eq!(server.requested_grants().len(), before + 1, "one renewal for both");
 }
 
-/// Where a new login will rest is found out where somebody asks for it.
+/// `auth status` finds out where a new login would be stored.
 #[test]
 fn the_keychain_is_claimed_only_where_there_is_one() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -279,7 +279,7 @@ fn in_a_real_keychain() {
         .stderr_contains("hint: unlock it");
     run(&["auth", "status"]).exits(0).stdout_contains("srv");
     run(&["auth", "logout", "srv"]).exits(3).stderr_contains("is locked");
-    // A server that nobody is logged in to does not care.
+    // A server without a login is not affected.
     let other = ProtectedServer::start();
     run(&["list", &other.url()]).exits(4).stderr_contains("requires a login");
     // A new login finds another place, and says so.
@@ -288,4 +288,26 @@ fn in_a_real_keychain() {
     place("credentials.json");
     run(&["list", "srv"]).succeeds();
     server.assert_no_secret_left(&sandbox, &[&locked, &login]);
+}
+
+/// All accesses to the store in one run share one runtime, so their number does not use up file descriptors.
+#[test]
+fn many_secrets_are_stored_with_few_file_descriptors() {
+    let sandbox = Sandbox::new();
+    let servers: serde_json::Map<String, serde_json::Value> = (0..80)
+        .map(|n| {
+            (format!("s{n}"), json!({"url": "https://h.example/", "headers": {"X-Api-Key": format!("s3cret-{n}")}}))
+        })
+        .collect();
+    let file = sandbox.path().join("mcp.json");
+    std::fs::write(&file, json!({"mcpServers": servers}).to_string()).unwrap();
+    let limited = ["/bin/sh", "-c", "ulimit -n 64; exec \"$0\" \"$@\""];
+    let imported = sandbox
+        .mcpipe(["config", "import", file.to_str().unwrap(), "--yes", "--secrets", "keychain"])
+        .command(&limited)
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    let list = sandbox.mcpipe(["config", "secret", "list", "--json"]).run().json();
+    assert_eq!(list["secrets"].as_array().unwrap().len(), 80);
 }

@@ -145,7 +145,7 @@ fn the_nonce_of_a_token_is_in_the_proof_for_the_next_and_stays_with_its_origin()
         asked.len() >= 3 && asked.iter().all(|request| parse_form(request)["grant_type"] == "refresh_token"),
         "{asked:?}"
     );
-    // One refusal, since the first of this run knows none; later renewals have the nonce that came with the token.
+    // One refusal, since the first of this run knows none; later refreshes have the nonce that came with the token.
     let expected = (0..asked.len()).map(|n| if n == 0 { Value::Null } else { json!(format!("i-{}", given + n)) });
     assert_eq!(nonces(&asked), expected.collect::<Vec<_>>());
     let at = |requests: Vec<Request>, own: &str| {

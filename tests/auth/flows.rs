@@ -44,7 +44,7 @@ fn an_interrupt_ends_a_login_at_once_and_leaves_nothing() {
 fn a_browser_that_never_comes_back_ends_in_time() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).env("BROWSER", "true").run();
-    run.exits(6).prints("").stderr_contains("nobody logged in within 3 s");
+    run.exits(6).prints("").stderr_contains("the login was not finished within 3 s");
     assert!(run.elapsed < Duration::from_secs(15));
     assert_eq!(sandbox.login_status(), json!([]));
 }
@@ -83,7 +83,7 @@ fn at_a_terminal_a_browser_that_cannot_be_opened_is_no_obstacle() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "3s"]).env("BROWSER", "false");
     let mut terminal = run.at_terminal(TerminalStreams::ALL);
-    terminal.wait_for("could not be opened").wait_for("--no-browser");
+    terminal.wait_for("Could not open a browser").wait_for("--no-browser");
     terminal.wait().exits(6);
     // The next that is named is tried.
     let browsers = format!("false:/no/such:{}/tests/conformance/browser", env!("CARGO_MANIFEST_DIR"));
@@ -140,7 +140,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
         assert!(page.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {page}");
         assert!(!page.contains("script>") && !page.contains("c0de"), "{page}");
     }
-    // It is on the loopback address only, and in nobody's way.
+    // It listens on the loopback address only.
     let silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let done = send_raw_request(port, &format!("GET /callback?{answer} HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert!(done.starts_with("HTTP/1.1 200 ") && done.contains("You can close this page"), "{done}");
@@ -159,7 +159,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
 fn elsewhere(sandbox: &Sandbox, server: &ProtectedServer) -> (Terminal, HashMap<String, String>) {
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--no-browser"]).env("NO_COLOR", "1");
     let mut terminal = login.at_terminal(TerminalStreams::ALL);
-    terminal.wait_for("Paste the address").wait_for("> ");
+    terminal.wait_for("Paste the URL").wait_for("> ");
     let asked = page(&terminal.screen());
     (terminal, asked)
 }
@@ -207,7 +207,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
     for garbage in ["what?\n", "https://as.example.com/login\n", "\n", "\u{0}\u{1b}[2J\n"] {
         paste(garbage)
             .stderr_contains("not the URL to which the login was redirected")
-            .stderr_contains("hint: paste the whole address");
+            .stderr_contains("hint: paste the whole URL");
     }
     paste("http://127.0.0.1:1/callback?code=secr3t&state=x\n").stderr_contains("'state' differs").hides("secr3t");
     paste("code=secr3t\n").stderr_contains("'state' is missing").hides("secr3t");
@@ -224,7 +224,7 @@ fn device(server: &ProtectedServer, sandbox: &Sandbox, answers: Vec<Reply>, word
 }
 
 #[test]
-fn a_device_waits_and_slows_down_when_it_is_told_to() {
+fn a_device_waits_and_slows_down_as_the_server_asks() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let answers = vec![oauth_error(400, "authorization_pending"), oauth_error(400, "slow_down")];
     let run = device(&server, &sandbox, answers, &[]);
@@ -247,10 +247,10 @@ fn a_device_waits_and_slows_down_when_it_is_told_to() {
 }
 
 #[test]
-fn a_device_is_told_why_it_gets_nothing() {
+fn a_failed_device_login_names_the_reason() {
     for (error, code, says) in [
         ("access_denied", 4, "the login was refused"),
-        ("expired_token", 6, "before the code expired"),
+        ("expired_token", 6, "the code expired before"),
         ("invalid_grant", 4, "said invalid_grant"),
     ] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -260,7 +260,7 @@ fn a_device_is_told_why_it_gets_nothing() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let pending = (0..9).map(|_| oauth_error(400, "authorization_pending")).collect();
     let run = device(&server, &sandbox, pending, &["--timeout", "2s"]);
-    run.exits(6).stderr_contains("nobody logged in within 2 s");
+    run.exits(6).stderr_contains("the login was not finished within 2 s");
     server.override_metadata(json!({"device_authorization_endpoint": null}));
     device(&server, &sandbox, Vec::new(), &[])
         .exits(4)
@@ -278,10 +278,10 @@ fn a_device_shows_neither_a_foreign_page_nor_a_servers_escape_sequences() {
         "/device",
         vec![offer("javascript:alert(1)", "A"), offer("https://as.example.com/", "A\u{1b}[2J\u{202e}B")],
     );
-    device(&server, &sandbox, Vec::new(), &[]).exits(4).stderr_contains("no page that may be opened");
+    device(&server, &sandbox, Vec::new(), &[]).exits(4).stderr_contains("a page that must not be opened");
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).env("TERM", "xterm");
     let seen = login.at_terminal(TerminalStreams::ALL).wait();
     seen.exits(4);
-    assert!(seen.screen.contains("no code that can be shown"), "{:?}", seen.screen);
+    assert!(seen.screen.contains("a code that cannot be shown"), "{:?}", seen.screen);
     assert!(!seen.screen.contains("\u{1b}[2J") && !seen.screen.contains('\u{202e}'), "{:?}", seen.screen);
 }

@@ -32,7 +32,7 @@ fn a_scope_cannot_smuggle_a_command_into_a_hint() {
         called.then(|| Reply::status(403).header("WWW-Authenticate", &challenge))
     });
     let run = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run();
-    run.exits(4).stderr_contains("requires more rights").hides("\u{202e}");
+    run.exits(4).stderr_contains("requires scopes that the login does not have").hides("\u{202e}");
     let words = hinted(run.stderr());
     let evil = format!("a';touch${{IFS}}{};'", pwned.display());
     assert_eq!(words[..4], ["auth", "login", &server.url(), "--scope"], "{run:?}");
@@ -72,7 +72,7 @@ fn public(metadata: Value, device: Value) -> HttpServer {
 }
 
 #[test]
-fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
+fn sec_02_a_public_server_cannot_send_the_user_to_a_page_of_a_private_network() {
     let pages =
         ["http://127.0.0.1:9/admin?confirm=yes", "http://localhost:9/", "https://192.168.1.1/", "https://[::1]/"];
     let log_in = |server: &HttpServer, words: &[&str]| {
@@ -91,7 +91,7 @@ fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
             let run = log_in(&server, words);
             run.exits(4)
                 .prints("")
-                .stderr_contains("may not be asked for a login")
+                .stderr_contains("must not be used for a login")
                 .hides("?response_type")
                 .hides("confirm=yes");
         }
@@ -100,7 +100,7 @@ fn sec_02_a_public_server_sends_nobody_to_a_page_of_their_own_network() {
         log_in(&server, &["--device"])
             .exits(4)
             .prints("")
-            .stderr_contains("may not be asked for a login")
+            .stderr_contains("must not be used for a login")
             .hides("enter the code");
         let offer = json!({"device_code": "dev1ce", "user_code": "A", "verification_uri": "https://as.example.com/",
             "verification_uri_complete": page, "interval": 1});
@@ -229,7 +229,7 @@ fn a_device_code_is_one_short_line() {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server.queue_replies("/device", vec![offer(code)]);
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).run();
-        run.exits(4).prints("").stderr_contains("the authorization server offers no code that can be shown");
+        run.exits(4).prints("").stderr_contains("the authorization server sent a code that cannot be shown");
         run.hides("evil.example").hides("AAAA").hides("enter the code");
         assert!(server.requested_grants().is_empty());
     }

@@ -12,7 +12,7 @@ use crate::support::tls::CertificateAuthority;
 use crate::support::{HttpServer, Mcp, Reply, Sandbox};
 
 #[test]
-fn without_a_person_the_command_to_log_in_is_told() {
+fn without_a_terminal_the_login_command_is_shown() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     for words in [&[][..], &["--login", "never"], &["--login", "auto"]] {
         let run = sandbox.call_add(&server.url(), words);
@@ -20,7 +20,7 @@ fn without_a_person_the_command_to_log_in_is_told() {
     }
     let word = |word: &str| sandbox.mcpipe(["list", &server.url()]).env("MCPIPE_LOGIN", word).with_browser().run();
     word("never").exits(4);
-    word("perhaps").exits(4).stderr_contains("MCPIPE_LOGIN is 'perhaps', which is none of auto, always, never");
+    word("perhaps").exits(4).stderr_contains("invalid MCPIPE_LOGIN 'perhaps'; use auto, always or never");
     let json = sandbox.mcpipe(["list", &server.url(), "--json"]).run();
     json.exits(4).prints("");
     let error: Value = serde_json::from_str(json.stderr().lines().last().unwrap()).unwrap();
@@ -39,7 +39,7 @@ fn a_login_on_the_spot_is_kept_stepped_up_and_used_without_further_ado() {
     listed.exits(0).stderr_contains("Opening a browser to log in");
     server.assert_no_secret_left(&sandbox, &[&listed]);
     let called = sandbox.call_add(&server.url(), &[]);
-    called.exits(4).stderr_contains("more rights").stderr_contains("--scope 'read call'");
+    called.exits(4).stderr_contains("scopes that the login does not have").stderr_contains("--scope 'read call'");
     let called =
         sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).env("MCPIPE_LOGIN", "always").with_browser().run();
     called.exits(0).prints("3\n");
@@ -103,7 +103,7 @@ fn auth_login_status_token_and_logout() {
         server.url()
     ));
     let login = sandbox.mcpipe(["auth", "srv"]).with_browser().run();
-    login.exits(0).prints("").stderr_contains("Logged in to srv").stderr_contains("then renewed");
+    login.exits(0).prints("").stderr_contains("Logged in to srv").stderr_contains("then refreshed");
     server.assert_no_secret_in(login.stderr());
     let requests = server.mcp.requests().len() + server.issuer.requests().len();
     let status = sandbox.mcpipe(["auth", "status", "srv"]).run();
@@ -128,7 +128,7 @@ fn auth_login_status_token_and_logout() {
     sandbox.mcpipe(["call", "srv", "add", "a=1", "b=2"]).run().exits(4);
     sandbox.mcpipe(["auth", "status", "srv"]).run().exits(4).stderr_contains("mcpipe auth login srv");
     sandbox.mcpipe(["auth", "token", "srv"]).run().exits(4).prints("");
-    sandbox.mcpipe(["auth", "logout", "srv"]).run().exits(0).stderr_contains("nobody is logged in");
+    sandbox.mcpipe(["auth", "logout", "srv"]).run().exits(0).stderr_contains("not logged in");
     assert_eq!(sandbox.login_status(), json!([]));
 }
 
@@ -149,7 +149,7 @@ fn hints_repeat_the_configuration_that_was_named() {
     };
     let login = "mcpipe auth login srv --config 'my own.toml'\n";
     assert_eq!(hint(&["auth", "status", "srv"], 4), login);
-    let token = format!("give it a token from a variable with --bearer-env VAR, or log in: {login}");
+    let token = format!("pass a token from a variable with --bearer-env VAR, or log in: {login}");
     assert_eq!(hint(&["auth", "token", "srv"], 4), token);
     let unknown = "`mcpipe config add srf URL --config 'my own.toml'` adds it; \
                    `mcpipe config list --config 'my own.toml'` shows what there is\n";
@@ -163,9 +163,9 @@ fn hints_repeat_the_configuration_that_was_named() {
     server.queue_replies("/token", vec![oauth_error(401, "invalid_client")]);
     let refused = run(&["auth", "login", "srv"]).with_browser().run();
     let anew = "mcpipe auth logout srv --config 'my own.toml' && mcpipe auth login srv --config 'my own.toml'\n";
-    refused.exits(4).stderr_contains(&format!("hint: register anew: {anew}"));
+    refused.exits(4).stderr_contains(&format!("hint: register again: {anew}"));
     let late = run(&["auth", "login", "srv", "--timeout", "1s"]).env("BROWSER", "true").run();
-    late.exits(6).stderr_contains("forget the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
+    late.exits(6).stderr_contains("remove the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
     let nowhere = run(&["auth", "login", "srv"]).env("BROWSER", "false").run();
     nowhere.exits(4).stderr_contains("another machine: mcpipe auth login srv --config 'my own.toml' --no-browser\n");
     // Tokens that have run out.
@@ -179,11 +179,11 @@ fn hints_repeat_the_configuration_that_was_named() {
     let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     stored["records"].as_object_mut().unwrap().values_mut().for_each(|record| record["record"] = json!("{"));
     std::fs::write(&file, stored.to_string()).unwrap();
-    assert_eq!(hint(&["auth", "token", "srv"], 3), format!("remove them, and log in again: {anew}"));
+    assert_eq!(hint(&["auth", "token", "srv"], 3), format!("remove them and log in again: {anew}"));
 }
 
 #[test]
-fn tokens_from_elsewhere_are_kept_and_renewed() {
+fn tokens_from_elsewhere_are_stored_and_refreshed() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.ledger.issued.store(7, Ordering::SeqCst);
     let url = server.url();
@@ -235,7 +235,7 @@ fn what_takes_no_login_says_so() {
         .mcpipe(["auth", "login", "cat -"])
         .run()
         .exits(2)
-        .stderr_contains("takes no login")
+        .stderr_contains("does not support logins")
         .stderr_contains("-e KEY=VALUE");
     let inner = Mcp::modern().http_script(LegacyHttpOptions::default());
     let open = HttpServer::start(move |request| match request.target.as_str() {
@@ -247,7 +247,7 @@ fn what_takes_no_login_says_so() {
         .with_browser()
         .run()
         .exits(4)
-        .stderr_contains("asks for no login");
+        .stderr_contains("does not require a login");
     let server = ProtectedServer::start();
     sandbox
         .mcpipe(["auth", "login", &server.url(), "--bearer-env", "TOKEN"])
@@ -274,7 +274,7 @@ fn a_server_that_wants_something_else_is_not_taken_for_one_that_knows_logins() {
 }
 
 #[test]
-fn auth_status_checks_when_it_is_told_to() {
+fn auth_status_connects_with_check() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let check = || sandbox.mcpipe(["auth", "status", &server.url(), "--check"]).run();
     check().exits(4).prints("").stderr_contains("requires a login");
@@ -303,6 +303,6 @@ fn logging_out_of_everything_revokes_what_can_be_revoked() {
     out.stderr_contains("{\"warning\":\"the tokens of").stderr_contains("are removed here, but not revoked");
     one.assert_no_secret_left(&sandbox, &[&out]);
     assert_eq!(sandbox.login_status(), json!([]));
-    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("nobody is logged in anywhere");
+    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("not logged in to any server");
     sandbox.mcpipe(["auth", "logout"]).run().exits(2);
 }

@@ -123,7 +123,7 @@ fn aut_04_a_foreign_resource_ends_it_before_anybody_is_asked() {
         let server = assert_login_fails(
             |server| _ = server.override_resource_metadata(json!({"resource": resource})),
             4,
-            &["is not about", "/.well-known/oauth-protected-resource/mcp"],
+            &["is not for", "/.well-known/oauth-protected-resource/mcp"],
         );
         assert!(server.issuer_requests().is_empty(), "{resource}: {:?}", server.issuer_requests());
     }
@@ -135,7 +135,7 @@ fn aut_06_metadata_must_be_that_of_the_issuer() {
         assert_login_fails(
             |server| _ = server.override_metadata(json!({"issuer": issuer})),
             4,
-            &["is not that of", "it calls itself"],
+            &["does not belong to", "it names the issuer"],
         );
     }
     // The slash of an empty path is written here and left out there; that of another path is another issuer.
@@ -160,7 +160,7 @@ fn aut_06_metadata_must_be_that_of_the_issuer() {
             Some(Reply::json(&json!({"issuer": issuer, "code_challenge_methods_supported": ["S256"]})))
         });
     };
-    assert_login_fails(tenant, 4, &["is not that of"]);
+    assert_login_fails(tenant, 4, &["does not belong to"]);
 }
 
 #[test]
@@ -178,11 +178,8 @@ fn aut_09_without_pkce_there_is_no_login() {
         server.override_metadata(json!({"code_challenge_methods_supported": null}));
         server.at_issuer(|request| request.target.ends_with("openid-configuration").then(|| Reply::status(404)));
     };
-    let server = assert_login_fails(
-        silent,
-        4,
-        &["does not say that it supports PKCE", "hint: ", "allow_unadvertised_pkce = true"],
-    );
+    let server =
+        assert_login_fails(silent, 4, &["does not advertise PKCE", "hint: ", "allow_unadvertised_pkce = true"]);
     assert_eq!(server.issuer_requests(), [METADATA, "GET /.well-known/openid-configuration"]);
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     silent(&server);
@@ -198,7 +195,7 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
     let cases: [(&str, Option<&str>, &str); 5] = [
         ("iss", Some("https://evil.example.com"), "'iss' differs"),
         ("iss", Some("ISSUER/"), "'iss' differs"),
-        ("iss", None, "'iss' is missing"),
+        ("iss", None, "has no 'iss' (issuer)"),
         ("code", None, "neither a code nor an error"),
         ("code", Some(""), "neither a code nor an error"),
     ];
@@ -209,15 +206,15 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
         };
         assert_login_fails(bend, 4, &["the login was not accepted", says]);
     }
-    // What belongs to another login says nothing about this one, which goes on until nobody waits for it.
+    // A response to another login is ignored, and this one continues until its timeout.
     for (value, says) in [(None, "'state' is missing"), (Some("other"), "'state' differs")] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server.override_redirect("state", value);
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "2s"]).with_browser().run();
         run.exits(6)
-            .stderr_contains("is ignored: the login was not accepted")
+            .stderr_contains("does not belong to this login: the login was not accepted")
             .stderr_contains(says)
-            .stderr_contains("nobody logged in within 2 s");
+            .stderr_contains("the login was not finished within 2 s");
         assert!(server.requested_grants().is_empty(), "no token is asked for: {:?}", server.issuer_requests());
     }
     // Who never promised to name itself need not, but must not be another.
@@ -231,7 +228,7 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
 }
 
 #[test]
-fn aut_16_an_error_is_told_only_when_it_is_known_whose_it_is() {
+fn aut_16_an_error_is_shown_only_if_its_issuer_is_verified() {
     let error = |server: &ProtectedServer| {
         server.override_redirect("code", None).override_redirect("error", Some("server_error"));
         server.override_redirect("error_description", Some("out of \u{1b}[31morder"));
@@ -317,7 +314,7 @@ fn sec_07_slow_metadata_is_not_waited_for() {
         server.queue_replies("/.well-known/oauth-authorization-server", vec![slow()]);
         let words = ["auth", "login", &server.url(), "--timeout", "2s"];
         let run = sandbox.mcpipe(words).with_browser().run();
-        run.exits(6).prints("").stderr_contains("no answer from").stderr_contains("in time");
+        run.exits(6).prints("").stderr_contains("no response from").stderr_contains("in time");
         assert!(run.elapsed < Duration::from_secs(15), "{:?}", run.elapsed);
         assert_eq!(server.issuer_requests(), [METADATA]);
     }
@@ -334,31 +331,31 @@ fn sec_02_metadata_leads_neither_in_circles_nor_to_places_it_must_not_name() {
             });
         }
     };
-    let circles = assert_login_fails(moves("/.well-known/again"), 5, &["redirects too often"]);
+    let circles = assert_login_fails(moves("/.well-known/again"), 5, &["redirects more than"]);
     assert!(circles.issuer_requests().len() < 6, "{:?}", circles.issuer_requests());
     for location in
         ["http://169.254.169.254/latest", "https://169.254.169.254/latest", "https://[fe80::1]/", "file:///x"]
     {
-        assert_login_fails(moves(location), 4, &["may not be asked for a login"]);
+        assert_login_fails(moves(location), 4, &["must not be used for a login"]);
     }
     for issuer in ["http://169.254.169.254", "http://example.com", "https://[::ffff:169.254.169.254]"] {
         let resource = json!({"authorization_servers": [issuer]});
         assert_login_fails(
             |server| _ = server.override_resource_metadata(resource),
             4,
-            &["may not be asked for a login"],
+            &["must not be used for a login"],
         );
     }
     for endpoint in ["http://169.254.169.254/token", "https://169.254.169.254/token"] {
         assert_login_fails(
             |server| _ = server.override_metadata(json!({"token_endpoint": endpoint})),
             4,
-            &["may not be asked"],
+            &["must not be used for a login"],
         );
         assert_login_fails(
             |server| _ = server.override_metadata(json!({"registration_endpoint": endpoint})),
             4,
-            &["may not be asked"],
+            &["must not be used for a login"],
         );
     }
 }
@@ -384,7 +381,7 @@ fn sec_01_only_web_pages_are_opened() {
         let opened = sandbox.work().join("opened");
         let browser = format!("touch {}", opened.display());
         let run = sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "5s"]).env("BROWSER", browser).run();
-        run.exits(4).stderr_contains("no page that may be opened");
+        run.exits(4).stderr_contains("a page that must not be opened");
         assert!(!opened.exists(), "{page}");
     }
 }

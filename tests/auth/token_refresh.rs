@@ -1,4 +1,4 @@
-//! Tokens that expire: renewed before they are used and after a refusal, by one process for all, and given up
+//! Tokens that expire: refreshed before they are used and after a refusal, by one process for all, and given up
 //! only where the authorization server itself says so.
 
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ fn list(sandbox: &Sandbox, server: &ProtectedServer) -> Run {
 }
 
 #[test]
-fn aut_23_twenty_commands_with_one_expired_token_renew_it_once() {
+fn aut_23_twenty_commands_with_one_expired_token_refresh_it_once() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let before = server.log_in_with_expired_token(&sandbox);
     server.ledger.token_delay_ms.store(300, Ordering::SeqCst);
@@ -85,7 +85,7 @@ fn holder_of_the_lock(sandbox: &Sandbox) -> u32 {
 }
 
 #[test]
-fn an_interrupt_lets_a_renewal_end_so_that_the_login_is_not_lost() {
+fn an_interrupt_lets_a_refresh_finish_so_that_the_login_is_not_lost() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let before = server.log_in_with_expired_token(&sandbox);
     server.ledger.token_delay_ms.store(700, Ordering::SeqCst);
@@ -101,7 +101,7 @@ fn an_interrupt_lets_a_renewal_end_so_that_the_login_is_not_lost() {
 }
 
 #[test]
-fn aut_23_a_refused_token_is_renewed_once_and_the_request_repeated_once() {
+fn aut_23_a_refused_token_is_refreshed_once_and_the_request_repeated_once() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.log_in(&sandbox);
     server.ledger.revoked.lock().unwrap().push("access-1".into());
@@ -191,7 +191,7 @@ fn a_wrong_secret_does_not_cost_the_login() {
     server.assert_no_secret_left(&sandbox, &[&wrong]);
 }
 
-/// The page of a gateway, or an authorization server in trouble: nobody said that the token is bad.
+/// The page of a gateway, or an authorization server in trouble: the token was not declared invalid.
 #[test]
 fn only_the_authorization_server_ends_a_login() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -206,7 +206,7 @@ fn only_the_authorization_server_ends_a_login() {
 }
 
 #[test]
-fn a_token_that_cannot_be_renewed_ends_with_the_command_to_log_in() {
+fn a_token_that_cannot_be_refreshed_ends_with_the_command_to_log_in() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let granted =
         |life: Value| Reply::json(&json!({"access_token": "access-9", "token_type": "BEARER", "expires_in": life}));
@@ -258,7 +258,7 @@ fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
         let refused = sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run();
         // The one that may pass by itself is no refusal.
         refused.exits(if error == "server_error" { 5 } else { 4 });
-        refused.prints("").stderr_contains("cannot be renewed").stderr_contains(error);
+        refused.prints("").stderr_contains("cannot refresh the login").stderr_contains(error);
         if error != "server_error" {
             refused.exits(4).stderr_contains(&format!("mcpipe auth login {}", server.url()));
         }
@@ -268,9 +268,9 @@ fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
     }
 }
 
-/// Who sits at the terminal can log in anew; a script hears what to do.
+/// At a terminal a new login starts; a script gets the command to run.
 #[test]
-fn a_renewal_that_is_refused_leads_to_a_login_where_one_is_allowed() {
+fn a_refused_refresh_leads_to_a_login_if_one_is_allowed() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.log_in_with_expired_token(&sandbox);
     server.deny_token_requests(400, "unauthorized_client");
@@ -310,7 +310,7 @@ fn a_login_that_has_ended_is_not_left_out_in_silence() {
 
 #[cfg(unix)]
 #[test]
-fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
+fn a_login_that_could_not_be_stored_is_refreshed_anyway() {
     let sandbox = Sandbox::new();
     let lines = (0..7).map(|n| json!({"tool": "add", "arguments": {"a": n, "b": 1}}).to_string() + "\n");
     let mcp = crate::support::Mcp::modern().http_script(crate::support::mcp_http::LegacyHttpOptions::default());
@@ -329,9 +329,9 @@ fn a_login_that_could_not_be_stored_is_renewed_all_the_same() {
     ));
     let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--login", "always"];
     let run = sandbox.mcpipe(words).with_browser().stdin(lines.collect::<String>()).run();
-    run.exits(0).stderr_contains("good for this run only");
+    run.exits(0).stderr_contains("valid for this run only");
     let grants = slow.requested_grants();
     assert_eq!(grants.iter().filter(|grant| *grant == "authorization_code").count(), 1, "{grants:?}\n{run:?}");
     assert!(grants.iter().filter(|grant| *grant == "refresh_token").count() >= 2, "{grants:?}");
-    assert_eq!(run.stderr().matches("could not be stored").count(), 1, "{run:?}");
+    assert_eq!(run.stderr().matches("could not store").count(), 1, "{run:?}");
 }

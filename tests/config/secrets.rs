@@ -384,7 +384,7 @@ fn secrets_are_no_logins() {
     set(&sandbox, "CRM", "value");
     let status = sandbox.mcpipe(["auth", "status", "--json"]).run();
     assert_eq!(status.exits(0).json()["credentials"], json!([]));
-    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("nobody is logged in anywhere");
+    sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("not logged in to any server");
     let list = sandbox.mcpipe(["config", "secret", "list", "--json"]).run();
     assert_eq!(list.json()["secrets"][0]["name"], "CRM");
 }

@@ -204,7 +204,7 @@ fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {
     let words = ["auth", "login", &server.url(), "--timeout", "1s"];
     let run = sandbox.mcpipe(words).env("BROWSER", "true").run();
     run.exits(6)
-        .stderr_contains("nobody logged in within 1 s")
+        .stderr_contains("the login was not finished within 1 s")
         .stderr_contains("mcpipe auth logout")
         .hides("--connect-timeout");
     assert!(run.elapsed < Duration::from_secs(8), "{run:?}");

@@ -36,7 +36,7 @@ fn ask(server: &ListeningServer, method: &str, path: &str) -> String {
 }
 
 #[test]
-fn log_in_call_renew_step_up_and_log_out() {
+fn log_in_call_refresh_step_up_and_log_out() {
     let sandbox = Sandbox::new();
     let server = server(&sandbox, &[]);
     let url = server.url("/mcp");
@@ -157,7 +157,7 @@ fn a_device_shows_a_code_and_waits() {
 }
 
 /// The authorization server of the example in the TypeScript SDK: its issuer ends in a slash, tokens are of the
-/// type "bearer", none can be renewed, and the redirect must be the registered one to the port.
+/// type "bearer", none can be refreshed, and the redirect must be the registered one to the port.
 #[test]
 fn the_example_of_the_typescript_sdk_lets_us_in() {
     let sandbox = Sandbox::new();
@@ -183,7 +183,7 @@ fn the_example_of_the_typescript_sdk_lets_us_in() {
 
 /// FastMCP's own authorization server, on the server's origin: scopes count only where they were registered.
 #[test]
-fn fastmcp_lets_us_in_and_renews() {
+fn fastmcp_login_and_refresh() {
     let sandbox = Sandbox::new();
     let server = ListeningServer::start(
         &sandbox,

@@ -1,30 +1,30 @@
-//! Device code (RFC 8628): a person logs in with a browser on another device.
+//! Device authorization grant (RFC 8628): the user logs in with a browser on another device.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::super::discovery::DiscoveryResult;
-use super::super::endpoint::OAuthEndpoint;
-use super::super::registration::{self, ClientPreferences};
-use super::super::scopes;
-use super::super::settings::Grant;
-use super::{FlowContext, LoginFlow, checked_browser_url, client_authentication, missing_endpoint, unix_seconds};
+use super::login_flow::{LoginFlow, checked_browser_url, missing_endpoint};
+use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::Credentials;
+use crate::auth::discovery::DiscoveryResult;
+use crate::auth::login_context::LoginContext;
+use crate::auth::registration::{self, ClientPreferences};
+use crate::auth::scopes;
 use crate::auth::token_response;
 use crate::auth::token_response::TokenResponse;
+use crate::config::oauth::{Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
 const DEVICE_CODE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// How long to wait between two questions where the server does not say (RFC 8628 §3.2), and how much longer
-/// after it found us too quick (§3.5).
+/// The polling interval if the server names none (RFC 8628 §3.2), and how much is added to it on `slow_down` (§3.5).
 const POLL_INTERVAL_SECS: u64 = 5;
 
-/// The longest code that is shown, in characters. Those of known servers have less than a dozen.
+/// The longest user code that is shown, in characters. Known servers send fewer than 12.
 const MAX_USER_CODE_CHARS: usize = 64;
 
-/// What the person has to do.
+/// A device authorization response (RFC 8628 §3.2).
 struct DeviceAuthorization {
     device_code: Secret,
     user_code: String,
@@ -45,7 +45,7 @@ impl DeviceAuthorization {
         Some(DeviceAuthorization {
             device_code: Secret::new(text("device_code")?),
             user_code: text("user_code")?,
-            // Google names it so.
+            // Google's name for it.
             verification_uri: text("verification_uri").or_else(|| text("verification_url"))?,
             verification_uri_complete: text("verification_uri_complete"),
             expires_in: Duration::from_secs(number("expires_in").unwrap_or(900).clamp(1, 86_400)),
@@ -55,85 +55,89 @@ impl DeviceAuthorization {
 }
 
 pub(super) async fn log_in(
-    means: FlowContext<'_>,
-    found: &DiscoveryResult,
+    context: &LoginContext,
+    settings: &OAuthSettings,
+    discovery: &DiscoveryResult,
     scopes: Vec<String>,
     known: Option<&Credentials>,
 ) -> Result<Credentials> {
-    let endpoint = found.authorization_server.device_authorization_endpoint.as_deref().ok_or_else(|| {
-        missing_endpoint(found, "device authorization endpoint")
-            .hint("log in with a browser (without --device), or carry the URL over with --no-browser")
+    let server = &discovery.authorization_server;
+    let endpoint = server.device_authorization_endpoint.as_deref().ok_or_else(|| {
+        missing_endpoint(discovery, "device authorization endpoint")
+            .hint("log in with a browser on this machine (without --device) or on another one (--no-browser)")
     })?;
-    let scopes = scopes::with_offline_access(scopes, &found.authorization_server);
-    let wish = ClientPreferences { redirect_uri: None, scopes: &scopes, grant: Grant::DeviceCode, now: unix_seconds() };
-    let client = registration::obtain_client(means.http, means.settings, found, known, wish).await?;
-    let login = LoginFlow::new(means, found, client, scopes)?;
-    let offer = request_device_code(&login, endpoint).await?;
-    checked_browser_url(means.http, &offer.verification_uri).await?;
-    // It is shown in the midst of our own words, and must not pose as more of them.
+    let scopes = scopes::with_offline_access(scopes, server);
+    let preferences =
+        ClientPreferences { redirect_uri: None, scopes: &scopes, grant: Grant::DeviceCode, now: unix_seconds() };
+    let client = registration::obtain_client(&context.http, settings, discovery, known, preferences).await?;
+    let login = LoginFlow::new(context, settings, discovery, client, scopes)?;
+    let device = request_device_code(&login, endpoint).await?;
+    checked_browser_url(&context.http, &device.verification_uri).await?;
+    // The code is shown within mcpipe's own text and must not imitate it.
     let plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
-    if offer.user_code.chars().count() > MAX_USER_CODE_CHARS || !offer.user_code.chars().all(plain) {
-        return Err(Failure::new(ErrorKind::Auth, "the authorization server offers no code that can be shown")
-            .cause("it holds line breaks or control characters, or is too long"));
+    if device.user_code.chars().count() > MAX_USER_CODE_CHARS || !device.user_code.chars().all(plain) {
+        return Err(Failure::new(ErrorKind::Auth, "the authorization server sent a code that cannot be shown")
+            .cause("it contains line breaks or control characters, or is too long"));
     }
-    means.user.register_secret(&offer.device_code);
+    context.user.register_secret(&device.device_code);
     let mut text = format!(
         "Log in to {}: open\n\n  {}\n\nand enter the code\n\n  {}\n",
-        means.target_name, offer.verification_uri, offer.user_code
+        context.target_name, device.verification_uri, device.user_code
     );
-    if let Some(complete) = &offer.verification_uri_complete
-        && checked_browser_url(means.http, complete).await.is_ok()
+    if let Some(complete) = &device.verification_uri_complete
+        && checked_browser_url(&context.http, complete).await.is_ok()
     {
-        text.push_str(&format!("\nor open this, which holds the code already, and compare it:\n\n  {complete}\n"));
+        text.push_str(&format!("\nor open this URL, which contains the code, and compare it:\n\n  {complete}\n"));
     }
-    means.user.show(&text);
-    let patience = offer.expires_in.min(means.timeout);
-    match tokio::time::timeout(patience, poll_for_token(&login, &offer)).await {
-        Ok(granted) => login.into_credentials(granted?),
-        Err(_) => Err(Failure::new(ErrorKind::Timeout, format!("nobody logged in within {} s", patience.as_secs()))),
+    context.user.show(&text);
+    let timeout = device.expires_in.min(context.timeout);
+    match tokio::time::timeout(timeout, poll_for_token(&login, &device)).await {
+        Ok(response) => login.into_credentials(response?),
+        Err(_) => {
+            Err(Failure::new(ErrorKind::Timeout, format!("the login was not finished within {} s", timeout.as_secs())))
+        }
     }
 }
 
-/// Asks for a code.
+/// Requests a device code (RFC 8628 §3.1).
 async fn request_device_code(login: &LoginFlow<'_>, url: &str) -> Result<DeviceAuthorization> {
-    let (found, now) = (login.discovery, unix_seconds());
-    let identity = client_authentication(&login.client, login.signing_key.as_ref(), &found.authorization_server.issuer);
-    let mut form = vec![("resource", found.resource.clone())];
+    let mut form = vec![("resource", login.discovery.resource.clone())];
     form.extend(login.scope_param());
-    // RFC 8628 §3.1: the client is always named; a confidential one shows who it is besides.
-    let endpoint = OAuthEndpoint { http: login.context.http, url, client_auth: identity, dpop_key: None, now };
-    let answer = endpoint.post_form(form).await?;
-    let offer = answer.json_object().as_ref().and_then(DeviceAuthorization::from_json);
-    offer.ok_or_else(|| match token_response::parse_error_response(answer.status, &answer.body) {
-        denied if denied.code.is_empty() && answer.status < 300 => {
-            Failure::new(ErrorKind::Auth, "the authorization server offers no code to log in with")
+    let response = login.endpoint(url, None).post_form(form).await?;
+    let device = response.json_object().as_ref().and_then(DeviceAuthorization::from_json);
+    device.ok_or_else(|| match token_response::parse_error_response(response.status, &response.body) {
+        error if error.code.is_empty() && response.status < 300 => {
+            Failure::new(ErrorKind::Auth, "the authorization server sent no code to log in with")
         }
-        denied => login.token_failure(&denied),
+        error => login.token_failure(&error),
     })
 }
 
-/// Asks whether the person has logged in, until they have or refuse (RFC 8628 §3.4, §3.5).
-async fn poll_for_token(login: &LoginFlow<'_>, offer: &DeviceAuthorization) -> Result<TokenResponse> {
-    let mut interval = offer.interval;
+/// Polls the token endpoint until the user has logged in or refused (RFC 8628 §3.4, §3.5).
+async fn poll_for_token(login: &LoginFlow<'_>, device: &DeviceAuthorization) -> Result<TokenResponse> {
+    let mut interval = device.interval;
     loop {
         tokio::time::sleep(Duration::from_secs(interval)).await;
         let form =
-            vec![("grant_type", DEVICE_CODE_GRANT.to_owned()), ("device_code", offer.device_code.reveal().to_owned())];
-        match login.request_token(form).await {
-            Ok(Ok(granted)) => return Ok(granted),
-            Ok(Err(denied)) if denied.has_code("authorization_pending") => {}
-            Ok(Err(denied)) if denied.has_code("slow_down") => interval += POLL_INTERVAL_SECS,
-            Ok(Err(denied)) if denied.has_code("access_denied") => {
-                return Err(Failure::new(ErrorKind::Auth, "the login was refused"));
+            vec![("grant_type", DEVICE_CODE_GRANT.to_owned()), ("device_code", device.device_code.reveal().to_owned())];
+        let error = match login.request_token(form).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => error,
+            // RFC 8628 §3.5: after a connection timeout, poll less often.
+            Err(failure) if failure.kind() == ErrorKind::Timeout => {
+                interval *= 2;
+                continue;
             }
-            Ok(Err(denied)) if denied.has_code("expired_token") => {
-                return Err(Failure::new(ErrorKind::Timeout, "nobody logged in before the code expired"));
-            }
-            Ok(Err(denied)) if denied.is_transient() => interval += POLL_INTERVAL_SECS,
-            Ok(Err(denied)) => return Err(login.token_failure(&denied)),
-            // RFC 8628 §3.5: a connection that times out is tried again, more slowly.
-            Err(failure) if failure.kind() == ErrorKind::Timeout => interval *= 2,
             Err(failure) => return Err(failure),
+        };
+        match error.code.as_str() {
+            "authorization_pending" => {}
+            "access_denied" => return Err(Failure::new(ErrorKind::Auth, "the login was refused")),
+            "expired_token" => {
+                return Err(Failure::new(ErrorKind::Timeout, "the code expired before the login was finished"));
+            }
+            _ if error.is_transient() => interval += POLL_INTERVAL_SECS,
+            _ => return Err(login.token_failure(&error)),
         }
     }
 }

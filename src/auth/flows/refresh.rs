@@ -1,107 +1,109 @@
-//! Renewing tokens and revoking them, by what the record holds (digest §5.3, RFC 7009).
+//! Refreshing tokens (RFC 6749 §6) and revoking them (RFC 7009), with what the stored credentials contain.
 
-use super::super::dpop::DpopKey;
-use super::super::endpoint::OAuthEndpoint;
-use super::super::settings::{OAuthSettings, UserInteraction};
-use super::{client_authentication, load_signing_key, unix_seconds};
+use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
+use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet};
+use crate::auth::dpop::DpopKey;
+use crate::auth::endpoint::OAuthEndpoint;
 use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::settings::UserInteraction;
 use crate::auth::token_response;
+use crate::config::oauth::OAuthSettings;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-/// How renewing ended.
+/// How a refresh ended.
 #[derive(Debug)]
-pub enum RefreshOutcome {
-    /// New tokens.
-    Refreshed(TokenSet),
-    /// The refresh token is good no more: another login is needed (`invalid_grant`).
-    LoginRequired(Failure),
-    /// It was not renewed, for a reason that says nothing against the refresh token: it may do another time.
+pub enum TokenOutcome {
+    /// The credentials with new tokens.
+    Granted(Box<Credentials>),
+    /// The user must log in again. What is left of the credentials: the client registration, unless the issuer no
+    /// longer knows it.
+    LoginRequired(Option<Box<Credentials>>, Failure),
+    /// There are no new tokens, for a reason that does not invalidate the refresh token: a later attempt may succeed.
     Retryable(Failure),
-    /// The issuer does not know the client any more (`invalid_client`).
-    ClientUnknown(Failure),
 }
 
-/// Asks for new tokens with the refresh token of a record.
+/// Requests new tokens with the refresh token of these credentials.
 ///
 /// # Errors
-/// When there is no answer, or one that says nothing about the token: the record stays good.
+/// If there is no response, or one that says nothing about the refresh token: the credentials remain valid.
 pub async fn refresh_tokens(
     http: &OAuthHttpClient,
     settings: &OAuthSettings,
-    person: &dyn UserInteraction,
-    record: &Credentials,
-) -> Result<RefreshOutcome> {
-    let refresh = record.tokens.as_ref().and_then(|tokens| tokens.refresh.as_ref());
-    let Some(refresh) = refresh else {
-        return Ok(RefreshOutcome::LoginRequired(Failure::new(ErrorKind::Auth, "there is no refresh token")));
+    user: &dyn UserInteraction,
+    mut credentials: Credentials,
+) -> Result<TokenOutcome> {
+    let login_required = |mut credentials: Credentials, failure: Failure| {
+        credentials.tokens = None;
+        Ok(TokenOutcome::LoginRequired(Some(Box::new(credentials)), failure))
     };
-    if record.token_endpoint.is_empty() {
-        // Imported, and nobody knew where from.
-        return Ok(RefreshOutcome::LoginRequired(Failure::new(
-            ErrorKind::Auth,
-            "nobody knows where the tokens are renewed",
-        )));
+    let Some(refresh) = credentials.tokens.as_ref().and_then(|tokens| tokens.refresh.clone()) else {
+        return login_required(credentials, Failure::new(ErrorKind::Auth, "there is no refresh token"));
+    };
+    if credentials.token_endpoint.is_empty() {
+        // Imported tokens of a server that names no authorization server.
+        let failure = Failure::new(ErrorKind::Auth, "no token endpoint is known to refresh these tokens");
+        return login_required(credentials, failure);
     }
-    allow_configured_hosts(http, settings, record);
-    person.register_secret(refresh);
-    let prover = record.dpop_key.clone().map(DpopKey::from_encoded).transpose()?;
+    allow_configured_hosts(http, settings, &credentials);
+    user.register_secret(&refresh);
+    let dpop_key = credentials.dpop_key.clone().map(DpopKey::from_encoded).transpose()?;
     let form = vec![
         ("grant_type", "refresh_token".to_owned()),
         ("refresh_token", refresh.reveal().to_owned()),
-        ("resource", record.resource.clone()),
+        ("resource", credentials.resource.clone()),
     ];
-    let client = current_client(settings, record);
+    let client = current_client(settings, &credentials);
     let key = load_signing_key(settings, &client)?;
     let endpoint = OAuthEndpoint {
         http,
-        url: &record.token_endpoint,
-        client_auth: client_authentication(&client, key.as_ref(), &record.issuer),
-        dpop_key: prover.as_ref(),
+        url: &credentials.token_endpoint,
+        client_auth: ClientAuthentication::new(&client, key.as_ref(), &credentials.issuer),
+        dpop_key: dpop_key.as_ref(),
         now: unix_seconds(),
     };
-    let granted = match endpoint.request_token(form).await? {
-        Ok(granted) => granted,
-        Err(denied) => {
-            let failure = denied.to_failure("the login cannot be renewed");
-            return match denied.code.as_str() {
-                _ if denied.is_transient() => Err(failure),
-                // Not the word of the issuer: the page of a proxy, say. The tokens may be as good as before.
-                "" => Err(failure),
-                // The first is the word of the standard (RFC 6749 §5.2), the second that of GitHub.
-                "invalid_grant" | "bad_refresh_token" => Ok(RefreshOutcome::LoginRequired(failure)),
-                "invalid_client" if record.client.origin == ClientOrigin::Registered => {
-                    Ok(RefreshOutcome::ClientUnknown(failure))
-                }
-                // Nothing is registered here that could be dropped, and with the right secret the tokens are good.
-                "invalid_client" => Err(failure.hint(match record.client.origin {
-                    ClientOrigin::Document => "check client_metadata_url in [servers.NAME.auth], or log in again",
-                    _ => "check client_id and its secret or key in [servers.NAME.auth], or log in again",
-                })),
-                _ => Ok(RefreshOutcome::Retryable(failure)),
-            };
+    let error = match endpoint.request_token(form).await? {
+        Ok(response) => {
+            response.register_secrets(user);
+            let scopes = credentials.tokens.take().map(|tokens| tokens.scopes).unwrap_or_default();
+            credentials.tokens = Some(TokenSet::from_response(response, &scopes, Some(&refresh), unix_seconds()));
+            return Ok(TokenOutcome::Granted(Box::new(credentials)));
         }
+        Err(error) => error,
     };
-    person.register_secret(&granted.access_token);
-    if let Some(refresh) = &granted.refresh_token {
-        person.register_secret(refresh);
+    let failure = error.to_failure("cannot refresh the login");
+    match error.code.as_str() {
+        _ if error.is_transient() => Err(failure),
+        // Not an OAuth error, but, for example, the page of a proxy: the tokens may still be valid.
+        "" => Err(failure),
+        // The first is the code of RFC 6749 §5.2, the second is GitHub's.
+        "invalid_grant" | "bad_refresh_token" => login_required(credentials, failure),
+        // With a client that the user configured, the tokens are valid again once its secret is corrected.
+        "invalid_client" => match credentials.client.origin {
+            ClientOrigin::Registered => Ok(TokenOutcome::LoginRequired(None, failure)),
+            ClientOrigin::Document => {
+                Err(failure.hint("check client_metadata_url in [servers.NAME.auth], or log in again"))
+            }
+            ClientOrigin::Configured => {
+                Err(failure.hint("check client_id and its secret or key in [servers.NAME.auth], or log in again"))
+            }
+        },
+        _ => Ok(TokenOutcome::Retryable(failure)),
     }
-    let scopes = record.tokens.as_ref().map(|tokens| tokens.scopes.clone()).unwrap_or_default();
-    Ok(RefreshOutcome::Refreshed(TokenSet::from_response(granted, &scopes, Some(refresh), unix_seconds())))
 }
 
-/// An issuer that the user named may have its endpoints anywhere.
-fn allow_configured_hosts(http: &OAuthHttpClient, settings: &OAuthSettings, record: &Credentials) {
+/// The endpoints of an issuer that the user configured may be on any host.
+fn allow_configured_hosts(http: &OAuthHttpClient, settings: &OAuthSettings, credentials: &Credentials) {
     if settings.issuer.is_some() {
-        http.allow_host(&record.token_endpoint);
-        record.revocation_endpoint.iter().for_each(|url| http.allow_host(url));
+        http.allow_host(&credentials.token_endpoint);
+        credentials.revocation_endpoint.iter().for_each(|url| http.allow_host(url));
     }
 }
 
-/// The client of a record, with the secret that the user configures now.
-fn current_client(settings: &OAuthSettings, record: &Credentials) -> ClientRegistration {
-    let mut client = record.client.clone();
+/// The client of these credentials, with the secret that is configured now.
+fn current_client(settings: &OAuthSettings, credentials: &Credentials) -> ClientRegistration {
+    let mut client = credentials.client.clone();
     if settings.client_id.as_ref() == Some(&client.id) {
         client.secret = settings.client_secret.clone().or(client.secret);
         client.method = settings.token_endpoint_auth_method.unwrap_or(client.method);
@@ -109,38 +111,36 @@ fn current_client(settings: &OAuthSettings, record: &Credentials) -> ClientRegis
     client
 }
 
-/// Revokes what a record holds: the refresh token, with which the access token goes too, else that one.
-/// Tells whether the issuer takes revocations.
+/// Revokes the refresh token and the access token of these credentials. Returns whether the issuer supports it.
 ///
 /// # Errors
-/// When there is no answer, or a refusal.
-pub async fn revoke_tokens(http: &OAuthHttpClient, settings: &OAuthSettings, record: &Credentials) -> Result<bool> {
-    let (Some(url), Some(tokens)) = (&record.revocation_endpoint, &record.tokens) else { return Ok(false) };
-    allow_configured_hosts(http, settings, record);
-    let client = current_client(settings, record);
+/// If there is no response, or the issuer refuses.
+pub async fn revoke_tokens(
+    http: &OAuthHttpClient,
+    settings: &OAuthSettings,
+    credentials: &Credentials,
+) -> Result<bool> {
+    let (Some(url), Some(tokens)) = (&credentials.revocation_endpoint, &credentials.tokens) else { return Ok(false) };
+    allow_configured_hosts(http, settings, credentials);
+    let client = current_client(settings, credentials);
     let key = load_signing_key(settings, &client)?;
-    let endpoint = || OAuthEndpoint {
-        http,
-        url,
-        client_auth: client_authentication(&client, key.as_ref(), &record.issuer),
-        dpop_key: None,
-        now: unix_seconds(),
-    };
-    let send = async |one: &Secret, hint: &str| {
-        let form = vec![("token", one.reveal().to_owned()), ("token_type_hint", hint.to_owned())];
-        let answer = endpoint().post_form(form).await?;
-        let denied = token_response::parse_error_response(answer.status, &answer.body);
-        match answer.status {
+    let revoke = async |token: &Secret, hint: &str| {
+        let client_auth = ClientAuthentication::new(&client, key.as_ref(), &credentials.issuer);
+        let endpoint = OAuthEndpoint { http, url, client_auth, dpop_key: None, now: unix_seconds() };
+        let form = vec![("token", token.reveal().to_owned()), ("token_type_hint", hint.to_owned())];
+        let response = endpoint.post_form(form).await?;
+        let error = token_response::parse_error_response(response.status, &response.body);
+        match response.status {
             200..300 => Ok(true),
-            // RFC 7009 §2.2.1: signed tokens, say, which nobody can take back.
-            _ if denied.has_code("unsupported_token_type") => Ok(false),
-            _ => Err(denied.to_failure("the tokens could not be revoked")),
+            // RFC 7009 §2.2.1: for example, self-contained tokens, which cannot be revoked.
+            _ if error.has_code("unsupported_token_type") => Ok(false),
+            _ => Err(error.to_failure("cannot revoke the tokens")),
         }
     };
-    let refresh = match &tokens.refresh {
-        Some(refresh) => send(refresh, "refresh_token").await?,
+    let refresh_revoked = match &tokens.refresh {
+        Some(refresh) => revoke(refresh, "refresh_token").await?,
         None => false,
     };
-    // Not every issuer drops the access token with the refresh token.
-    Ok(send(&tokens.access, "access_token").await? || refresh)
+    // Not every issuer revokes the access token together with the refresh token.
+    Ok(revoke(&tokens.access, "access_token").await? || refresh_revoked)
 }

@@ -1,31 +1,26 @@
-//! Logging in through a gate: whether it is allowed here, for which scopes, and how often.
+//! Starting a login from a provider: whether it is allowed, with which scopes, and how often.
 
 use std::time::Duration;
 
-use super::super::challenge::Challenge;
-use super::super::discovery::{self, DiscoveryResult};
-use super::super::scopes;
-use super::super::settings::{Grant, LoginMode, OAuthSettings};
-use super::super::store::CredentialSummary;
-use super::{LoadedCredentials, LoginReason, ProviderInner, ProviderState, TokenSource};
+use super::state::{LoadedCredentials, LoginReason, ProviderInner, ProviderState, TokenSource};
+use crate::auth::challenge::Challenge;
 use crate::auth::credentials::Credentials;
+use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
-use crate::auth::flows::FlowContext;
+use crate::auth::scopes;
+use crate::auth::settings::LoginMode;
+use crate::auth::store::CredentialSummary;
+use crate::config::oauth::{Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::busy_guard::BusyGuard;
 use crate::util::quoting::quote;
 
-/// How often somebody is asked to authorise in a row (`AUT-21`).
+/// The most logins in a row (`AUT-21`).
 const MAX_CONSECUTIVE_LOGINS: usize = 3;
-/// After so long a login is no attempt at the same thing any more.
+/// Logins further apart than this are not in a row.
 const CONSECUTIVE_LOGIN_WINDOW: Duration = Duration::from_secs(120);
 
 impl ProviderInner {
-    /// What the user says, now or at an earlier login.
-    pub(super) fn effective_settings<'a>(&'a self, state: &'a ProviderState) -> &'a OAuthSettings {
-        state.stored_settings.as_ref().unwrap_or(&self.settings)
-    }
-
     pub(super) async fn discover(
         &self,
         state: &ProviderState,
@@ -33,14 +28,14 @@ impl ProviderInner {
     ) -> Result<DiscoveryResult> {
         let settings = self.effective_settings(state);
         let wants_pkce = settings.grant == Grant::AuthorizationCode;
-        discovery::discover(&self.http, settings, challenge, wants_pkce).await
+        discovery::discover(&self.context.http, settings, challenge, wants_pkce).await
     }
 
-    /// Logs in, if that is allowed here.
+    /// Logs in, if the login mode allows it.
     pub(super) async fn log_in(
         &self,
         state: &mut ProviderState,
-        need: LoginReason,
+        reason: LoginReason,
         challenge: Option<&Challenge>,
     ) -> Result<()> {
         if self.effective_settings(state).grant.is_interactive() {
@@ -50,20 +45,20 @@ impl ProviderInner {
                 LoginMode::Never => false,
             };
             if !allowed {
-                return Err(self.login_required_failure(&need, challenge));
+                return Err(self.login_required_failure(&reason, challenge));
             }
         }
         let _busy = BusyGuard::new(&self.busy_count);
-        let found = self.discover(state, challenge).await?;
-        self.run_login(state, need, challenge, found).await
+        let discovery = self.discover(state, challenge).await?;
+        self.run_login(state, reason, challenge, discovery).await
     }
 
     pub(super) async fn run_login(
         &self,
         state: &mut ProviderState,
-        need: LoginReason,
+        reason: LoginReason,
         challenge: Option<&Challenge>,
-        found: DiscoveryResult,
+        discovery: DiscoveryResult,
     ) -> Result<()> {
         if state.last_obtained.is_some_and(|(_, when)| when.elapsed() > CONSECUTIVE_LOGIN_WINDOW) {
             state.login_count = 0;
@@ -71,57 +66,47 @@ impl ProviderInner {
         if state.login_count >= MAX_CONSECUTIVE_LOGINS {
             return Err(Failure::new(
                 ErrorKind::Auth,
-                format!("{} is not content with any login", self.context.target_name),
-            )
-            .cause(format!("it was tried {MAX_CONSECUTIVE_LOGINS} times")));
+                format!("{} still requires a login after {MAX_CONSECUTIVE_LOGINS} logins", self.context.target_name),
+            ));
         }
         state.login_count += 1;
         let _busy = BusyGuard::new(&self.busy_count);
-        let known = self.reusable_credentials(state, &found).await?;
+        let known = self.reusable_credentials(state, &discovery).await?;
         let settings = self.effective_settings(state).clone();
-        let scopes = scopes_to_request(&settings, &need, challenge, &found, known.as_ref());
-        let means = FlowContext {
-            http: &self.http,
-            settings: &settings,
-            user: &self.user,
-            has_terminal: self.context.has_terminal,
-            browser: self.context.browser,
-            timeout: self.context.timeout,
-            target_name: &self.context.target_name,
-            login_command: &self.context.login_command,
-            logout_command: &self.context.logout_command,
-        };
-        let record = flows::log_in(means, &found, scopes, known.as_ref()).await?;
-        state.store_failure = self.replace_login(&record).await.err();
+        let scopes = scopes_to_request(&settings, &reason, challenge, &discovery, known.as_ref());
+        let credentials = flows::log_in(&self.context, &settings, &discovery, scopes, known.as_ref()).await?;
+        state.store_failure = self.replace_login(&credentials).await.err();
         if let Some(failure) = &state.store_failure {
-            self.user.show(&format!("mcpipe: the login could not be stored, and is good for this run only: {failure}"));
+            self.context
+                .user
+                .show(&format!("mcpipe: could not store the login, it is valid for this run only: {failure}"));
         }
-        state.loaded = Some(LoadedCredentials::new(record)?);
+        state.loaded = Some(LoadedCredentials::new(credentials)?);
         state.mark_obtained(TokenSource::Login);
         Ok(())
     }
 
-    /// The record of an earlier login whose registration may serve again: that with the same issuer, else
-    /// the one in hand.
+    /// The credentials of an earlier login whose client registration may be used again: those of the same issuer, else
+    /// the loaded ones.
     async fn reusable_credentials(
         &self,
         state: &ProviderState,
-        found: &DiscoveryResult,
+        discovery: &DiscoveryResult,
     ) -> Result<Option<Credentials>> {
-        let held = state.loaded.as_ref().map(|held| held.credentials.clone());
-        if held.as_ref().is_some_and(|record| record.issuer == found.authorization_server.issuer) {
-            return Ok(held);
+        let issuer = &discovery.authorization_server.issuer;
+        let loaded = state.loaded.as_ref().map(|loaded| loaded.credentials.clone());
+        if loaded.as_ref().is_some_and(|credentials| credentials.issuer == *issuer) {
+            return Ok(loaded);
         }
         let server = self.server_id();
-        let of =
-            |about: &CredentialSummary| about.resource == server && about.issuer == found.authorization_server.issuer;
-        match self.store.list()?.into_iter().find(of) {
-            Some(about) => Ok(self.read_stored(&about.key).await?.or(held)),
-            None => Ok(held),
+        let matches = |summary: &CredentialSummary| summary.resource == server && summary.issuer == *issuer;
+        match self.store.list()?.into_iter().find(matches) {
+            Some(summary) => Ok(self.read_stored(&summary.key).await?.or(loaded)),
+            None => Ok(loaded),
         }
     }
 
-    /// Says, once, that the server answers somebody whom it does not know, since the login has ended.
+    /// Warns, once, that the login has ended and the server also accepts requests without it.
     pub(super) fn warn_if_unauthenticated(&self, state: &mut ProviderState) {
         if !state.sent_without_token || state.has_warned {
             return;
@@ -129,57 +114,58 @@ impl ProviderInner {
         let Some(why) = &state.ended_reason else { return };
         state.has_warned = true;
         let (name, command) = (&self.context.target_name, &self.context.login_command);
-        self.user.warn(&format!(
-            "the login to {name} has ended ({why}); the server is asked without it. To log in again: {command}"
+        self.context.user.warn(&format!(
+            "the login to {name} has ended ({why}); sending requests without it. To log in again: {command}"
         ));
     }
 
-    /// The failure that tells to log in.
-    pub(super) fn login_required_failure(&self, need: &LoginReason, challenge: Option<&Challenge>) -> Failure {
+    /// The failure that asks the user to log in.
+    pub(super) fn login_required_failure(&self, reason: &LoginReason, challenge: Option<&Challenge>) -> Failure {
         let name = &self.context.target_name;
-        let hint = self.context.login_command.clone();
-        match need {
+        let command = self.context.login_command.clone();
+        match reason {
             LoginReason::NotLoggedIn => {
                 let failure = Failure::new(ErrorKind::Auth, format!("{name} requires a login"));
-                // Without metadata, the server may want something else than a login.
-                if challenge.is_none_or(|one| one.resource_metadata().is_none()) {
-                    failure.hint(format!("give it a token from a variable with --bearer-env VAR, or log in: {hint}"))
+                // Without metadata, the server may require something other than an OAuth login.
+                if challenge.is_none_or(|challenge| challenge.resource_metadata().is_none()) {
+                    failure.hint(format!("pass a token from a variable with --bearer-env VAR, or log in: {command}"))
                 } else {
-                    failure.hint(hint)
+                    failure.hint(command)
                 }
             }
             LoginReason::LoginEnded(why) => {
                 let mut failure = Failure::new(ErrorKind::Auth, format!("the login to {name} has ended"));
                 failure = failure.cause(why.details().message.clone());
                 failure.details_mut().causes.extend(why.details().causes.iter().cloned());
-                failure.hint(hint)
+                failure.hint(command)
             }
-            LoginReason::InsufficientScope { requested_scopes: all, required_scopes: wanted } => {
-                Failure::new(ErrorKind::Auth, format!("{name} requires more rights than the login has"))
-                    .cause(format!("it asks for the scope {}", wanted.join(" ")))
-                    .hint(format!("{hint} --scope {}", quote(&all.join(" "))))
+            LoginReason::InsufficientScope { requested_scopes, required_scopes } => {
+                Failure::new(ErrorKind::Auth, format!("{name} requires scopes that the login does not have"))
+                    .cause(format!("required: {}", required_scopes.join(" ")))
+                    .hint(format!("{command} --scope {}", quote(&requested_scopes.join(" "))))
             }
         }
     }
 }
 
-/// The scopes to ask for.
+/// The scopes to request.
 fn scopes_to_request(
     settings: &OAuthSettings,
-    need: &LoginReason,
+    reason: &LoginReason,
     challenge: Option<&Challenge>,
-    found: &DiscoveryResult,
+    discovery: &DiscoveryResult,
     known: Option<&Credentials>,
 ) -> Vec<String> {
-    match need {
-        LoginReason::InsufficientScope { requested_scopes: all, .. } => {
-            let before =
-                known.filter(|record| record.issuer == found.authorization_server.issuer).map(|record| &*record.asked);
-            scopes::union(before.unwrap_or_default(), all)
+    match reason {
+        LoginReason::InsufficientScope { requested_scopes, .. } => {
+            let before = known
+                .filter(|known| known.issuer == discovery.authorization_server.issuer)
+                .map(|known| known.asked.as_slice());
+            scopes::union(before.unwrap_or_default(), requested_scopes)
         }
         LoginReason::NotLoggedIn | LoginReason::LoginEnded(_) => {
             let challenged = challenge.map(Challenge::scopes).unwrap_or_default();
-            scopes::initial_scopes(settings.scopes.as_deref(), &challenged, &found.resource_scopes)
+            scopes::initial_scopes(settings.scopes.as_deref(), &challenged, &discovery.resource_scopes)
         }
     }
 }

@@ -6,31 +6,31 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::clock::unix_millis;
+use crate::auth::store::entry_name::entry_name;
+use crate::auth::store::lock::{self, StoreLock};
+use crate::auth::store::private_file::{self, Notifier};
+use crate::auth::store::types::{CredentialStore, CredentialSummary, LOCK_TIMEOUT, StorePaths};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 
-use super::{
-    CredentialStore, CredentialSummary, LOCK_TIMEOUT, Notifier, StoreLock, StorePaths, entry_name, lock, unix_millis,
-};
-use crate::auth::store::private_file;
-
-/// The form of the file; a later one is not touched.
+/// The version of the file format; a file of a later version is not touched.
 const FORMAT_VERSION: u32 = 1;
 
-/// How long a change waits for the changes of others. Each takes milliseconds.
+/// How long a change waits for those of other processes. Each takes milliseconds.
 const UPDATE_LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The file store.
 pub struct FileStore {
     path: PathBuf,
-    /// The directory of the file, where that is ours to close to others.
+    /// The directory of the file, if mcpipe created it and keeps it private.
     private_dir: Option<PathBuf>,
     lock_dir: PathBuf,
     notifier: Notifier,
 }
 
-/// What the file holds. No `Debug`: it is full of secrets.
+/// The content of the file. It has no `Debug`, since it contains secrets.
 #[derive(Serialize, Deserialize, Default)]
 struct CredentialsFile {
     version: u32,
@@ -48,14 +48,14 @@ struct FileRecord {
 }
 
 impl FileStore {
-    /// The store in the file that the user names, or in our own below the data directory.
-    pub fn new(places: &StorePaths, named: Option<PathBuf>, say: Notifier) -> Self {
-        let own_dir = named.is_none().then(|| places.data_dir.clone());
-        let path = named.unwrap_or_else(|| places.data_dir.join("credentials.json"));
-        FileStore { path, private_dir: own_dir, lock_dir: places.state_dir.join("locks"), notifier: say }
+    /// The store in the file that the user named, or in mcpipe's own in the data directory.
+    pub fn new(paths: &StorePaths, named: Option<PathBuf>, notifier: Notifier) -> Self {
+        let private_dir = named.is_none().then(|| paths.data_dir.clone());
+        let path = named.unwrap_or_else(|| paths.data_dir.join("credentials.json"));
+        FileStore { path, private_dir, lock_dir: paths.state_dir.join("locks"), notifier }
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -67,13 +67,12 @@ impl FileStore {
         private_file::parse_versioned(&self.path, &text, FORMAT_VERSION)
     }
 
-    /// Changes the file; nothing is written when `change` says that nothing changed.
+    /// Changes the file; it is written only if `change` returns true.
     async fn update(&self, change: impl FnOnce(&mut CredentialsFile) -> bool + Send) -> Result<()> {
         if let Some(dir) = &self.private_dir {
             private_file::ensure_private_dir(dir)?;
         }
-        let _guard =
-            lock::acquire(&sibling_lock_path(&self.path), UPDATE_LOCK_TIMEOUT, "the file of credentials").await?;
+        let _guard = lock::acquire(&sibling_lock_path(&self.path), UPDATE_LOCK_TIMEOUT, "the credentials file").await?;
         let mut document = self.read()?;
         if !change(&mut document) {
             return Ok(());
@@ -84,7 +83,7 @@ impl FileStore {
         private_file::replace_file(&self.path, &(text + "\n"))
     }
 
-    /// When each record was written, and what may be said about it.
+    /// When each record was written, and its summary.
     pub fn summaries(&self) -> Result<BTreeMap<String, (u64, CredentialSummary)>> {
         let records = self.read()?.records;
         Ok(records.into_iter().map(|(key, record)| (key, (record.written, record.about))).collect())
@@ -96,7 +95,7 @@ impl FileStore {
         Ok(record.map(|record| (record.written, Secret::new(record.record))))
     }
 
-    /// Stores a record that is later than `than`, whatever the clock says.
+    /// Stores a record with a time later than `than`, whatever the clock shows.
     pub async fn put_newer_than(&self, key: &str, about: &CredentialSummary, record: &Secret, than: u64) -> Result<()> {
         self.update(|document| {
             let before = document.records.get(key).map_or(0, |record| record.written);
@@ -109,7 +108,7 @@ impl FileStore {
         .await
     }
 
-    /// Deletes a record; touches nothing when there is no file.
+    /// Deletes a record; creates nothing if there is no file.
     pub async fn remove(&self, key: &str) -> Result<bool> {
         if !self.read()?.records.contains_key(key) {
             return Ok(false);
@@ -146,22 +145,22 @@ impl CredentialStore for FileStore {
     }
 
     fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
-        // Another file holds other tokens, even under the same key.
+        // Another file contains other tokens, even under the same key.
         let scope = if self.private_dir.is_some() { None } else { Some(self.path.as_path()) };
         Box::pin(lock_key(&self.lock_dir, scope, key))
     }
 }
 
 /// The lock of one key.
-pub async fn lock_key(locks: &Path, scope: Option<&Path>, key: &str) -> Result<StoreLock> {
+pub async fn lock_key(lock_dir: &Path, scope: Option<&Path>, key: &str) -> Result<StoreLock> {
     let name = match scope {
         None => entry_name(key),
         Some(path) => entry_name(&format!("{}\n{key}", std::path::absolute(path).unwrap_or_default().display())),
     };
-    lock::acquire(&locks.join(format!("{name}.lock")), LOCK_TIMEOUT, &format!("the credentials for {key}")).await
+    lock::acquire(&lock_dir.join(format!("{name}.lock")), LOCK_TIMEOUT, &format!("the credentials for {key}")).await
 }
 
-/// The lock of a file that is read, changed and replaced.
+/// The lock file of a file that is read, changed and replaced.
 pub fn sibling_lock_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".lock");

@@ -1,4 +1,4 @@
-//! What the keychain holds, in a file without secrets: a run that needs no token never opens the keychain.
+//! The index of the keychain, a file without secrets: a run that needs no token does not open the keychain.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::store::file_store::sibling_lock_path;
+use crate::auth::store::lock;
+use crate::auth::store::private_file::{self, Notifier};
+use crate::auth::store::types::{CredentialSummary, StorePaths};
 use crate::error::Result;
 
-use super::{CredentialSummary, Notifier, StorePaths, lock};
-use crate::auth::store::file_store::sibling_lock_path;
-use crate::auth::store::private_file;
-
-/// The form of the file; a later one is not touched.
+/// The version of the file format; a file of a later version is not touched.
 const FORMAT_VERSION: u32 = 1;
 
-/// How long a change waits for the changes of others. Each takes milliseconds.
+/// How long a change waits for those of other processes. Each takes milliseconds.
 const UPDATE_LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The index file.
@@ -25,17 +25,17 @@ pub struct KeychainIndex {
     notifier: Notifier,
 }
 
-/// What it holds.
+/// The content of the index.
 #[derive(Serialize, Deserialize, Clone, Default, Debug, PartialEq)]
 pub struct IndexContents {
     version: u32,
-    /// The person has been told that the keychain cannot be used; it is said again after it could.
+    /// The user has been told that the keychain cannot be used. Reset once it can.
     #[serde(default)]
     pub warned: bool,
-    /// What the keychain holds, by key.
+    /// The records in the keychain, by key.
     #[serde(default)]
     pub entries: BTreeMap<String, IndexEntry>,
-    /// Entries of the keychain that mean nothing (any more) and are deleted at the next opportunity.
+    /// Entries of the keychain that belong to no record and will be deleted by a later run.
     #[serde(default)]
     pub left: BTreeSet<String>,
 }
@@ -43,7 +43,7 @@ pub struct IndexContents {
 /// One record in the keychain.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct IndexEntry {
-    /// What may be said about it.
+    /// Its summary.
     pub about: CredentialSummary,
     /// When it was written, in milliseconds since 1970.
     #[serde(default)]
@@ -51,12 +51,12 @@ pub struct IndexEntry {
 }
 
 impl KeychainIndex {
-    /// The index below the data directory.
-    pub fn new(places: &StorePaths, say: Notifier) -> Self {
-        KeychainIndex { path: places.data_dir.join("keychain.json"), data_dir: places.data_dir.clone(), notifier: say }
+    /// The index in the data directory.
+    pub fn new(paths: &StorePaths, notifier: Notifier) -> Self {
+        KeychainIndex { path: paths.data_dir.join("keychain.json"), data_dir: paths.data_dir.clone(), notifier }
     }
 
-    /// What it holds now.
+    /// The current content.
     pub fn read(&self) -> Result<IndexContents> {
         let Some(text) = private_file::read_file(&self.path, &self.notifier)? else {
             return Ok(IndexContents::default());
@@ -64,11 +64,10 @@ impl KeychainIndex {
         private_file::parse_versioned(&self.path, &text, FORMAT_VERSION)
     }
 
-    /// Changes it, and tells what it held before; writes only where something changed.
+    /// Changes the index, and returns the previous content. The file is written only if something changed.
     pub async fn update(&self, change: impl FnOnce(&mut IndexContents) + Send) -> Result<IndexContents> {
         private_file::ensure_private_dir(&self.data_dir)?;
-        let _guard =
-            lock::acquire(&sibling_lock_path(&self.path), UPDATE_LOCK_TIMEOUT, "the index of the keychain").await?;
+        let _guard = lock::acquire(&sibling_lock_path(&self.path), UPDATE_LOCK_TIMEOUT, "the keychain index").await?;
         let before = self.read()?;
         let mut contents = before.clone();
         change(&mut contents);

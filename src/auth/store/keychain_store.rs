@@ -1,25 +1,27 @@
-//! The keychain with its index and, where the choice is `auto`, the file beside it.
+//! The keychain with its index and, if the choice is `auto`, the file as fallback.
 //!
-//! Which of the two holds a record is a matter of dates: the later one counts. So whatever step a process is
-//! killed at, what was written last is found. A refreshed token is never lost to a keychain that fails:
-//! it goes to the file then.
+//! If both contain a record, the later one is valid. So whenever a process is killed, the last complete write is found. A
+//! refreshed token is not lost if the keychain fails: it is written to the file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::clock::unix_millis;
+use crate::auth::store::chunks;
+use crate::auth::store::entry_name::entry_name;
+use crate::auth::store::file_store::{FileStore, lock_key};
+use crate::auth::store::keychain_index::{IndexEntry, KeychainIndex};
+use crate::auth::store::keychain_worker::KeychainWorker;
+use crate::auth::store::lock::{self, StoreLock};
+use crate::auth::store::private_file::Notifier;
+use crate::auth::store::system_keychain::{KEYCHAIN_NAME, KeychainError};
+use crate::auth::store::types::{CredentialStore, CredentialSummary, StorePaths};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 
-use super::{CredentialStore, CredentialSummary, Notifier, StoreLock, StorePaths, entry_name, lock, unix_millis};
-use crate::auth::store::chunks;
-use crate::auth::store::file_store::{FileStore, lock_key};
-use crate::auth::store::keychain_index::{IndexEntry, KeychainIndex};
-use crate::auth::store::keychain_worker::KeychainWorker;
-use crate::auth::store::system_keychain::{KEYCHAIN_NAME, KeychainError};
-
-/// How long a writer waits for other writers of the same record; one of them may be waiting for a person.
+/// How long a writer waits for other writers of the same record; one of them may be waiting for the user.
 const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The keychain store.
@@ -31,7 +33,7 @@ pub struct KeychainStore {
     notifier: Notifier,
 }
 
-/// Where a record is.
+/// Where a record is stored.
 enum RecordLocation {
     Keychain,
     File,
@@ -39,17 +41,17 @@ enum RecordLocation {
 }
 
 impl KeychainStore {
-    /// The keychain behind this worker, and a file for when it does not work.
-    pub fn new(places: &StorePaths, worker: KeychainWorker, file: Option<FileStore>, say: Notifier) -> Self {
-        let index = KeychainIndex::new(places, say.clone());
-        KeychainStore { worker, index, fallback_file: file, lock_dir: places.state_dir.join("locks"), notifier: say }
+    /// The keychain that this worker accesses, and a file as fallback.
+    pub fn new(paths: &StorePaths, worker: KeychainWorker, file: Option<FileStore>, notifier: Notifier) -> Self {
+        let index = KeychainIndex::new(paths, notifier.clone());
+        KeychainStore { worker, index, fallback_file: file, lock_dir: paths.state_dir.join("locks"), notifier }
     }
 
     fn write_lock_path(&self, name: &str) -> PathBuf {
         self.lock_dir.join(format!("{name}.write.lock"))
     }
 
-    /// Writers of one record take turns. This is not the caller's lock, which may be held meanwhile.
+    /// Locks a record for other writers. This is not the caller's lock, which may be held at the same time.
     async fn lock_for_write(&self, key: &str) -> Result<StoreLock> {
         lock::acquire(
             &self.write_lock_path(&entry_name(key)),
@@ -80,8 +82,8 @@ impl KeychainStore {
             (RecordLocation::File, Some(file)) => Ok(file.get_with_time(key)?.map(|(_, record)| record)),
             (RecordLocation::Keychain | RecordLocation::File, _) => {
                 let name = entry_name(key);
-                let found = self.worker.read(move |vault| chunks::read_chunked(vault, &name)).await;
-                let Some(bytes) = found.map_err(|trouble| trouble.to_failure())? else { return Ok(None) };
+                let found = self.worker.read(move |keychain| chunks::read_chunked(keychain, &name)).await;
+                let Some(bytes) = found.map_err(|error| error.to_failure())? else { return Ok(None) };
                 let text = String::from_utf8(bytes);
                 let text = text.map_err(|_| {
                     KeychainError::Unavailable("what is stored there is not text".to_owned()).to_failure()
@@ -96,20 +98,20 @@ impl KeychainStore {
         let (place, in_keychain, in_file) = self.locate(key)?;
         let later = in_keychain.max(in_file);
         if let (RecordLocation::File, Some(file), false) = (place, &self.fallback_file, self.worker.is_interactive()) {
-            // It went to the file for a reason. A script does not find out again whether that still holds.
+            // The keychain failed earlier. Without a user it is not tried again, since that may take seconds.
             return file.put_newer_than(key, about, record, later).await;
         }
         let name = entry_name(key);
         if in_keychain == 0 {
-            // Whoever ends us now leaves an entry that nothing leads to; this makes it be cleared away.
+            // If this process is killed after the next step, the entry is not in the index; a later run deletes it.
             let name = name.clone();
             self.index.update(|index| _ = index.left.insert(name)).await?;
         }
         match self.write_to_keychain(&name, about, record).await {
             Ok(()) => self.index_keychain_record(key, about, later).await,
-            Err(trouble) => match &self.fallback_file {
-                Some(file) => self.fall_back_to_file(file, key, about, record, &trouble, later).await,
-                None => Err(trouble.to_failure()),
+            Err(error) => match &self.fallback_file {
+                Some(file) => self.fall_back_to_file(file, key, about, record, &error, later).await,
+                None => Err(error.to_failure()),
             },
         }
     }
@@ -123,10 +125,12 @@ impl KeychainStore {
         let (name, record) = (name.to_owned(), record.clone());
         let resource = about.server.as_deref().unwrap_or(&about.resource);
         let label = format!("mcpipe: {resource}");
-        self.worker.write(move |vault| chunks::write_chunked(vault, &name, &label, record.reveal().as_bytes())).await
+        self.worker
+            .write(move |keychain| chunks::write_chunked(keychain, &name, &label, record.reveal().as_bytes()))
+            .await
     }
 
-    /// The keychain holds it: the index says so, and the file no longer does.
+    /// Adds a record in the keychain to the index, and removes it from the file.
     async fn index_keychain_record(&self, key: &str, about: &CredentialSummary, later: u64) -> Result<()> {
         let about = CredentialSummary { key: key.to_owned(), ..about.clone() };
         let entry = IndexEntry { about, written: unix_millis().max(later + 1) };
@@ -145,22 +149,22 @@ impl KeychainStore {
         Ok(())
     }
 
-    /// The keychain does not take it: it goes to the file, and the person hears so, once.
+    /// Writes a record that the keychain did not accept to the file, and tells the user, once.
     async fn fall_back_to_file(
         &self,
         file: &FileStore,
         key: &str,
         about: &CredentialSummary,
         record: &Secret,
-        trouble: &KeychainError,
+        error: &KeychainError,
         later: u64,
     ) -> Result<()> {
-        file.put_newer_than(key, about, record, later).await.map_err(|failure| failure.cause(trouble.reason()))?;
+        file.put_newer_than(key, about, record, later).await.map_err(|failure| failure.cause(error.reason()))?;
         let before = self
             .index
             .update(|index| {
                 let was = index.entries.remove(key).is_some();
-                if was || trouble.may_still_complete() {
+                if was || error.may_still_complete() {
                     index.left.insert(entry_name(key));
                 } else {
                     index.left.remove(&entry_name(key));
@@ -171,23 +175,23 @@ impl KeychainStore {
         if !before.warned {
             let path = file.path().display();
             (self.notifier)(&format!(
-                "cannot use {KEYCHAIN_NAME}: {}; credentials rest in {path}, which only you can read",
-                trouble.reason()
+                "cannot use {KEYCHAIN_NAME}: {}; credentials are stored in {path}, which only you can read",
+                error.reason()
             ));
         }
         Ok(())
     }
 
-    /// Deletes what was left in the keychain. It will be tried again when this fails.
+    /// Deletes leftover entries of the keychain. If that fails, a later run tries again.
     async fn delete_leftovers(&self, left: impl IntoIterator<Item = String>) {
         for name in left {
-            // Whoever is writing it just now wants it there, and has said so by then in the index.
+            // Another process is writing this entry, and will remove it from the leftovers.
             let Ok(Some(_turn)) = lock::try_acquire(&self.write_lock_path(&name)) else { continue };
             if !self.index.read().is_ok_and(|index| index.left.contains(&name)) {
                 continue;
             }
             let gone = name.clone();
-            if self.worker.write(move |vault| chunks::delete_chunked(vault, &gone)).await.is_err() {
+            if self.worker.write(move |keychain| chunks::delete_chunked(keychain, &gone)).await.is_err() {
                 return;
             }
             let _ = self.index.update(|index| _ = index.left.remove(&name)).await;
@@ -200,8 +204,8 @@ impl KeychainStore {
         let indexed = contents.entries.contains_key(key);
         if indexed {
             let name = entry_name(key);
-            let gone = self.worker.write(move |vault| chunks::delete_chunked(vault, &name)).await;
-            gone.map_err(|trouble| trouble.to_failure())?;
+            let gone = self.worker.write(move |keychain| chunks::delete_chunked(keychain, &name)).await;
+            gone.map_err(|error| error.to_failure())?;
             self.index.update(|index| _ = index.entries.remove(key)).await?;
             self.delete_leftovers(contents.left).await;
         }
@@ -212,7 +216,7 @@ impl KeychainStore {
         Ok(indexed || filed)
     }
 
-    /// Every record, with whether it rests in the file.
+    /// All records, with whether they are in the file.
     fn all_records(&self) -> Result<BTreeMap<String, (bool, u64, CredentialSummary)>> {
         let mut all = BTreeMap::new();
         for (key, entry) in self.index.read()?.entries {
@@ -264,7 +268,7 @@ impl CredentialStore for KeychainStore {
             match (self.worker.read(|_| Ok(())).await, &self.fallback_file) {
                 (Ok(()), _) => KEYCHAIN_NAME.to_owned(),
                 (Err(_), Some(file)) => file.location(),
-                (Err(trouble), None) => format!("{KEYCHAIN_NAME}, which cannot be used: {}", trouble.reason()),
+                (Err(error), None) => format!("{KEYCHAIN_NAME}, which cannot be used: {}", error.reason()),
             }
         })
     }

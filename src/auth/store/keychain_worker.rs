@@ -1,7 +1,7 @@
-//! The thread that speaks to the keychain, and the deadlines in front of it.
+//! The thread that accesses the keychain, and the deadlines of the accesses.
 //!
-//! A keychain may block for ever, and nothing can be done about the thread that waits for it, except not to
-//! wait for the thread: it is not joined, and the end of the process ends it.
+//! A keychain may block indefinitely, and a blocked thread cannot be stopped. So the thread is not joined; it ends with the
+//! process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,34 +11,34 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Notifier;
+use crate::auth::store::private_file::Notifier;
 use crate::auth::store::system_keychain::{KeychainBackend, KeychainError, KeychainOpener};
 use crate::util::lock::lock;
 
-/// When a person is told what we wait for.
+/// How long to wait before the user is told.
 const NOTIFY_AFTER: Duration = Duration::from_millis(1500);
 
 /// How long the keychain may take.
 #[derive(Clone, Copy, Debug)]
 pub struct KeychainTimeouts {
-    /// To be reached; nobody needs to do anything for that.
+    /// To connect; this needs no user.
     pub connect: Duration,
     /// To read.
     pub read: Duration,
-    /// To write or delete: what it is told then (a rotated token) cannot be had again.
+    /// To write or delete: a rotated token that is lost cannot be obtained again.
     pub write: Duration,
-    /// Somebody may be unlocking it, and wants to know that we wait.
+    /// The user may be unlocking it, and should know that mcpipe waits.
     pub is_interactive: bool,
 }
 
 impl KeychainTimeouts {
-    /// The patience for a script, or for a person who may have to type a password.
-    pub fn new(person: bool) -> Self {
+    /// The timeouts for a script, or for a user who may have to type a password.
+    pub fn new(is_interactive: bool) -> Self {
         let seconds = Duration::from_secs;
-        if person {
-            KeychainTimeouts { connect: seconds(5), read: seconds(60), write: seconds(60), is_interactive: person }
+        if is_interactive {
+            KeychainTimeouts { connect: seconds(5), read: seconds(60), write: seconds(60), is_interactive }
         } else {
-            KeychainTimeouts { connect: seconds(3), read: seconds(3), write: seconds(10), is_interactive: person }
+            KeychainTimeouts { connect: seconds(3), read: seconds(3), write: seconds(10), is_interactive }
         }
     }
 }
@@ -50,7 +50,7 @@ struct KeychainJob {
     run: JobFn,
 }
 
-/// The thread; it starts with the first call.
+/// The thread; it is started by the first access.
 pub struct KeychainWorker {
     opener: KeychainOpener,
     timeouts: KeychainTimeouts,
@@ -66,7 +66,7 @@ pub struct KeychainWorker {
 struct JobProgress {
     submitted: AtomicU64,
     finished: AtomicU64,
-    /// The last job that nobody waits for any more.
+    /// The last job whose caller has given up.
     abandoned: AtomicU64,
 }
 
@@ -77,7 +77,7 @@ impl KeychainWorker {
         KeychainWorker { opener, timeouts: patience, notifier: say, jobs, opened, progress: Arc::default() }
     }
 
-    /// Whether somebody is there who may unlock it.
+    /// Whether the user is at a terminal and can unlock the keychain.
     pub fn is_interactive(&self) -> bool {
         self.timeouts.is_interactive
     }
@@ -90,7 +90,7 @@ impl KeychainWorker {
         self.run(self.timeouts.read, work).await
     }
 
-    /// Writes, within the time for writing. When that is over, it may still be done later.
+    /// Writes, within the time for writing. After a timeout, the write may still complete later.
     pub async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
@@ -106,7 +106,7 @@ impl KeychainWorker {
         let mut opened = self.opened.subscribe();
         let progress = &self.progress;
         if progress.abandoned.load(Ordering::SeqCst) > progress.finished.load(Ordering::SeqCst) {
-            // The thread still hangs where it hung before; nothing is gained by waiting for it again.
+            // The thread is still blocked by an earlier job; waiting again would be in vain.
             let reached = *opened.borrow();
             return Err(if reached {
                 KeychainError::UnlockTimeout(patience)
@@ -137,7 +137,7 @@ impl KeychainWorker {
             return ended(answer);
         }
         if self.timeouts.is_interactive {
-            (self.notifier)("waiting for the keychain, which may be asking to be unlocked");
+            (self.notifier)("waiting for the keychain; it may be asking to be unlocked");
             if let Ok(answer) = timeout(patience.saturating_sub(first), &mut answer).await {
                 return ended(answer);
             }
@@ -146,7 +146,7 @@ impl KeychainWorker {
         Err(KeychainError::UnlockTimeout(patience))
     }
 
-    /// Gives the thread a job, and starts it where there is none.
+    /// Sends a job to the thread, and starts it if it is not running.
     fn submit(&self, work: JobFn) -> Result<u64, KeychainError> {
         let number = self.progress.submitted.fetch_add(1, Ordering::SeqCst) + 1;
         let mut jobs = lock(&self.jobs);

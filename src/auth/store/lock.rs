@@ -1,55 +1,54 @@
 //! Locks across processes, bounded in time.
 //!
-//! A lock is the kernel's lock on a small file. It belongs to the open file, so it also keeps callers of one
-//! process apart, and it is gone the moment its holder is, killed or not. Lock files are never deleted:
-//! two processes could otherwise hold "the" lock on two files.
+//! A lock is the kernel's lock on a small file. It belongs to the open file, so it also excludes other callers in the
+//! same process, and it ends with its holder, killed or not. Lock files are never deleted: two processes could otherwise
+//! hold the same lock on two files.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::auth::store::private_file;
 use crate::error::{ErrorKind, Failure, Result};
 
-use crate::auth::store::private_file;
-
-/// How often a lock that is held is tried again: quickly at first, since most are held for milliseconds.
+/// The pauses between attempts to take a lock: short at first, since most locks are held for milliseconds.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(2);
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(40);
 
-/// A lock that is held; dropping it frees it.
+/// A lock that is held; dropping it releases it.
 #[derive(Debug)]
 pub struct StoreLock {
     _file: Option<File>,
 }
 
 impl StoreLock {
-    /// Keeps nobody from anything.
+    /// A lock that excludes nothing.
     pub(super) fn noop() -> Self {
         StoreLock { _file: None }
     }
 }
 
-/// Takes the lock at `path`; `what` names for people what it protects.
+/// Takes the lock at `path`; `what` describes to users what it protects.
 ///
 /// # Errors
-/// [`ErrorKind::Timeout`] when it is held for all of `patience`; [`ErrorKind::Config`] when it cannot be had at all.
-pub async fn acquire(path: &Path, patience: Duration, what: &str) -> Result<StoreLock> {
+/// [`ErrorKind::Timeout`] if it is still held after `timeout`; [`ErrorKind::Config`] if the lock file cannot be used.
+pub async fn acquire(path: &Path, timeout: Duration, what: &str) -> Result<StoreLock> {
     let started = Instant::now();
     let mut pause = MIN_RETRY_DELAY;
     loop {
         if let Some(guard) = try_acquire(path).map_err(|error| lock_failure(path, &error))? {
             return Ok(guard);
         }
-        if started.elapsed() >= patience {
-            return Err(lock_timeout_failure(path, patience, what));
+        if started.elapsed() >= timeout {
+            return Err(lock_timeout_failure(path, timeout, what));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(MAX_RETRY_DELAY);
     }
 }
 
-/// Takes the lock at `path` if nobody holds it.
+/// Takes the lock at `path` if it is free.
 pub fn try_acquire(path: &Path) -> io::Result<Option<StoreLock>> {
     let file = match open_lock_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -61,8 +60,8 @@ pub fn try_acquire(path: &Path) -> io::Result<Option<StoreLock>> {
         other => other?,
     };
     match file.try_lock() {
-        Ok(()) if is_still(&file, path) => Ok(Some(StoreLock { _file: Some(file) })),
-        // Somebody deleted the file meanwhile: the lock that counts is on the next one.
+        Ok(()) if is_same_file(&file, path) => Ok(Some(StoreLock { _file: Some(file) })),
+        // The file was deleted in the meantime: the valid lock is on the next one.
         Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -80,7 +79,7 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(unix)]
-fn is_still(file: &File, path: &Path) -> bool {
+fn is_same_file(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (file.metadata(), std::fs::symlink_metadata(path)) {
         (Ok(open), Ok(there)) => open.ino() == there.ino() && open.dev() == there.dev(),
@@ -88,22 +87,25 @@ fn is_still(file: &File, path: &Path) -> bool {
     }
 }
 
-// Nobody deletes one, and no number of a file is known that would tell.
+// Nothing deletes lock files, and there is no stable file number to compare.
 #[cfg(not(unix))]
-fn is_still(_file: &File, _path: &Path) -> bool {
+fn is_same_file(_file: &File, _path: &Path) -> bool {
     true
 }
 
-fn lock_timeout_failure(path: &Path, patience: Duration, what: &str) -> Failure {
-    Failure::new(ErrorKind::Timeout, format!("waited {}s for another mcpipe that holds {what}", patience.as_secs()))
-        .cause(format!("it holds the lock {}", path.display()))
-        .hint("try again; if it goes on, find the mcpipe process that hangs and end it")
+fn lock_timeout_failure(path: &Path, timeout: Duration, what: &str) -> Failure {
+    Failure::new(
+        ErrorKind::Timeout,
+        format!("waited {} s for another mcpipe process that locks {what}", timeout.as_secs()),
+    )
+    .cause(format!("the lock file is {}", path.display()))
+    .hint("try again; if that does not help, find the mcpipe process that hangs and end it")
 }
 
 fn lock_failure(path: &Path, error: &io::Error) -> Failure {
     Failure::new(ErrorKind::Config, format!("cannot lock {}", path.display()))
         .caused_by(error)
-        .hint("make its directory writable for you, on a file system that has locks")
+        .hint("make its directory writable, on a file system that supports locks")
 }
 
 #[cfg(test)]
@@ -133,8 +135,8 @@ mod tests {
         let old = File::create(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         File::create(&path).unwrap();
-        assert!(!is_still(&old, &path));
-        assert!(is_still(&File::open(&path).unwrap(), &path));
+        assert!(!is_same_file(&old, &path));
+        assert!(is_same_file(&File::open(&path).unwrap(), &path));
     }
 
     #[cfg(unix)]

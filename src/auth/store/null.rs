@@ -1,19 +1,20 @@
-//! No place for credentials: without a home nothing is stored, and nothing is kept.
+//! The store if there is no home directory: nothing is stored.
 //!
-//! Servers that ask for no login need no place, and a login can still serve the run that obtained it.
+//! Servers without logins need no store, and a login is still valid for the run that obtained it.
 
-use super::{CredentialStore, CredentialSummary, StoreLock};
+use crate::auth::store::lock::StoreLock;
+use crate::auth::store::types::{CredentialStore, CredentialSummary};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 
-/// The store of a machine without a home.
+/// A store without a place.
 pub struct NullStore;
 
 impl NullStore {
     fn unavailable() -> Failure {
-        Failure::new(ErrorKind::Config, "there is no place for credentials")
-            .cause("neither HOME nor XDG_DATA_HOME and XDG_STATE_HOME are set")
+        Failure::new(ErrorKind::Config, "there is no place to store credentials")
+            .cause("HOME is not set, nor are XDG_DATA_HOME and XDG_STATE_HOME")
             .hint("set HOME, or name a file in MCPIPE_CREDENTIALS_FILE")
     }
 }
@@ -39,7 +40,7 @@ impl CredentialStore for NullStore {
         "no place (HOME is not set)".to_owned()
     }
 
-    /// Nothing is shared with other processes, so nothing is to be kept from them.
+    /// Nothing is shared with other processes, so there is nothing to lock.
     fn lock<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
         Box::pin(async { Ok(StoreLock::noop()) })
     }

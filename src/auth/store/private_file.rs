@@ -1,8 +1,9 @@
-//! Files that hold secrets, or lead to them: read with suspicion, replaced in one step.
+//! Files with secrets, and the index of the keychain: checked when read, replaced in one step.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,30 +12,30 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write;
 use crate::util::quoting::quote;
 
-use super::Notifier;
+/// Shows a message to the user, on standard error.
+pub type Notifier = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The longest file that is read, in bytes (`SEC-07`).
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Opens no symbolic link, and does not wait at a pipe.
+/// Does not follow symbolic links, and does not block on a named pipe.
 #[cfg(unix)]
 #[allow(clippy::cast_possible_wrap, reason = "the flags of open(2) are few low bits")]
 pub const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits() as i32;
 
-/// The text of a file; `None` when there is none, or nothing in it.
+/// The text of a file; `None` if there is no file, or it is empty.
 ///
-/// On Unix the file must be a plain one and belong to us or to root. One that others may read is tightened, and
-/// `say` is told.
+/// On Unix it must be a regular file that belongs to this user or to root. If others can read it, its permissions are
+/// tightened, and the user is told.
 ///
 /// # Errors
-/// [`ErrorKind::Config`], naming the file, its trouble and the next step.
-pub fn read_file(path: &Path, say: &Notifier) -> Result<Option<String>> {
-    let broken =
-        |error: &io::Error| unreadable(path).caused_by(error).hint("make it readable for you, or move it away");
+/// [`ErrorKind::Config`], naming the file and what is wrong with it.
+pub fn read_file(path: &Path, notifier: &Notifier) -> Result<Option<String>> {
+    let broken = |error: &io::Error| unreadable(path).caused_by(error).hint("make it readable, or move it away");
     let real = match resolve_symlink(path) {
         Ok(real) => real,
         Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(trouble) => return Err(trouble.to_failure(unreadable(path))),
+        Err(error) => return Err(error.to_failure(unreadable(path))),
     };
     let mut options = OpenOptions::new();
     options.read(true);
@@ -47,7 +48,7 @@ pub fn read_file(path: &Path, say: &Notifier) -> Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|error| broken(&error))?,
     };
-    inspect(&file, path, say)?;
+    check_permissions(&file, path, notifier)?;
     let mut text = String::new();
     let length = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| broken(&error))?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_FILE_BYTES) {
@@ -56,9 +57,9 @@ pub fn read_file(path: &Path, say: &Notifier) -> Result<Option<String>> {
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
 }
 
-/// Puts a file with this text in the place of `path`, in one step; on Unix with mode 0600.
+/// Replaces the file at `path` by one with this text, in one step; on Unix with mode 0600.
 ///
-/// Whoever reads meanwhile sees the old file or the new one. The caller holds the lock of this file.
+/// A concurrent reader sees the old file or the new one. The caller holds the lock of this file.
 ///
 /// # Errors
 /// [`ErrorKind::Config`], naming the file.
@@ -67,12 +68,12 @@ pub fn replace_file(path: &Path, text: &str) -> Result<()> {
     let real = match resolve_symlink(path) {
         Ok(real) => real,
         Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound && !is_symlink(path) => path.to_owned(),
-        Err(trouble) => return Err(trouble.to_failure(unwritable())),
+        Err(error) => return Err(error.to_failure(unwritable())),
     };
     write_atomically(&real, text).map_err(|error| {
         unwritable()
             .caused_by(&error)
-            .hint("make its directory writable for you, or name another file in MCPIPE_CREDENTIALS_FILE")
+            .hint("make its directory writable, or name another file in MCPIPE_CREDENTIALS_FILE")
     })
 }
 
@@ -82,7 +83,7 @@ fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
     let (prefix, suffix) = (format!(".{name}."), ".new");
     create_private_dir(dir)?;
     remove_leftovers(dir, &prefix, suffix);
-    // `tempfile` creates it with mode 0600, under a name that nobody could prepare.
+    // `tempfile` creates it with mode 0600, under an unpredictable name.
     let mut file = tempfile::Builder::new().prefix(&prefix).suffix(suffix).tempfile_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -92,7 +93,7 @@ fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what writers left that were killed half-way. We hold the lock, so nobody is at it now.
+/// Removes the temporary files of writers that were killed. The caller holds the lock, so none is in use.
 fn remove_leftovers(dir: &Path, prefix: &str, suffix: &str) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -103,7 +104,7 @@ fn remove_leftovers(dir: &Path, prefix: &str, suffix: &str) {
     }
 }
 
-/// Creates a directory and those above it, open to nobody else.
+/// Creates a directory and its parents, accessible to this user only.
 pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -115,12 +116,12 @@ pub fn create_private_dir(dir: &Path) -> io::Result<()> {
     builder.create(dir)
 }
 
-/// Creates a directory that is ours alone, or closes it to others.
+/// Creates a directory that only this user can access, or removes the access of others.
 pub fn ensure_private_dir(dir: &Path) -> Result<()> {
     let failure = |error: io::Error| {
         Failure::new(ErrorKind::Config, format!("cannot use the directory {}", dir.display()))
             .caused_by(&error)
-            .hint("make it writable for you, or name a file in MCPIPE_CREDENTIALS_FILE")
+            .hint("make it writable, or name a file in MCPIPE_CREDENTIALS_FILE")
     };
     create_private_dir(dir).map_err(failure)?;
     #[cfg(unix)]
@@ -128,14 +129,14 @@ pub fn ensure_private_dir(dir: &Path) -> Result<()> {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
         let there = fs::metadata(dir).map_err(failure)?;
         if there.mode() & 0o077 != 0 {
-            // Some file systems know no modes; what lies inside is closed by its own.
+            // Some file systems have no modes; the files inside have their own.
             let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
         }
     }
     Ok(())
 }
 
-/// Why a path leads nowhere.
+/// Why a path cannot be resolved.
 enum ResolveError {
     Io(io::Error),
     #[cfg_attr(not(unix), allow(dead_code))]
@@ -145,9 +146,9 @@ enum ResolveError {
 impl ResolveError {
     fn to_failure(&self, failure: Failure) -> Failure {
         match self {
-            ResolveError::Io(error) => failure.caused_by(error).hint("make it readable for you, or move it away"),
+            ResolveError::Io(error) => failure.caused_by(error).hint("make it readable, or move it away"),
             ResolveError::ForeignLink => {
-                failure.cause("it is a symbolic link that another user made").hint("name the file itself")
+                failure.cause("it is a symbolic link that another user created").hint("name the file itself")
             }
         }
     }
@@ -157,7 +158,8 @@ fn is_symlink(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|there| there.is_symlink())
 }
 
-/// Where a link leads, if we or root made it: mounted secrets and managed home directories are such links.
+/// The target of a symbolic link, if this user or root created it: mounted secrets and managed home directories use
+/// such links.
 fn resolve_symlink(path: &Path) -> Result<PathBuf, ResolveError> {
     let there = fs::symlink_metadata(path).map_err(ResolveError::Io)?;
     if !there.is_symlink() {
@@ -175,39 +177,41 @@ fn is_trusted_owner(owner: u32) -> bool {
     is_owner_trusted_by(rustix::process::geteuid().as_raw(), owner)
 }
 
-/// Root trusts everybody's files: in a container it is nobody special, and mounted files belong to others.
+/// Root trusts all files: in a container it has no special role, and mounted files belong to others.
 #[cfg(unix)]
 fn is_owner_trusted_by(us: u32, owner: u32) -> bool {
     us == 0 || owner == us || owner == 0
 }
 
 #[cfg(unix)]
-fn inspect(file: &File, path: &Path, say: &Notifier) -> Result<()> {
+fn check_permissions(file: &File, path: &Path, notifier: &Notifier) -> Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let there = file.metadata().map_err(|error| unreadable(path).caused_by(&error))?;
     if !there.is_file() {
-        return Err(unreadable(path).cause("it is not a plain file").hint("move it away, or name another"));
+        return Err(unreadable(path).cause("it is not a regular file").hint("move it away, or name another"));
     }
     if !is_trusted_owner(there.uid()) {
         return Err(unreadable(path)
             .cause(format!("it belongs to another user (uid {})", there.uid()))
-            .hint("copy it to a file of your own and name that"));
+            .hint("copy it to a file of your own and use that"));
     }
     if there.mode() & 0o077 != 0 {
         let path = path.display();
         match file.set_permissions(fs::Permissions::from_mode(0o600)) {
-            Ok(()) => say(&format!("{path} was open to other users; it is closed to them now (mode 0600)")),
-            Err(error) => say(&format!("{path} is open to other users and cannot be closed to them: {error}")),
+            Ok(()) => notifier(&format!("{path} was accessible to other users; its mode is now 0600")),
+            Err(error) => {
+                notifier(&format!("{path} is accessible to other users, and its mode cannot be changed: {error}"))
+            }
         }
     }
     Ok(())
 }
 
 #[cfg(not(unix))]
-fn inspect(file: &File, path: &Path, _say: &Notifier) -> Result<()> {
-    let there = file.metadata().map_err(|error| unreadable(path).source(&error))?;
+fn check_permissions(file: &File, path: &Path, _notifier: &Notifier) -> Result<()> {
+    let there = file.metadata().map_err(|error| unreadable(path).caused_by(&error))?;
     if !there.is_file() {
-        return Err(unreadable(path).cause("it is not a plain file").hint("move it away, or name another"));
+        return Err(unreadable(path).cause("it is not a regular file").hint("move it away, or name another"));
     }
     Ok(())
 }
@@ -216,35 +220,35 @@ fn unreadable(path: &Path) -> Failure {
     Failure::new(ErrorKind::Config, format!("cannot read {}", path.display()))
 }
 
-/// Reads the JSON of a document of ours, if its form is no later than `known`.
+/// Parses one of mcpipe's own JSON files, if its format version is at most `known`.
 ///
 /// # Errors
-/// [`corrupt`]. What the parser says may quote what it stumbled over, so only the place is repeated.
+/// As [`corrupt`]. The error of the parser may quote a secret, so only its position is shown.
 pub fn parse_versioned<T: DeserializeOwned>(path: &Path, text: &str, known: u32) -> Result<T> {
     #[derive(Deserialize)]
     struct VersionField {
         version: u32,
     }
     let failure = |error: serde_json::Error| {
-        corrupt(path, &format!("no sense can be made of it (line {}, column {})", error.line(), error.column()))
+        corrupt(path, &format!("it is not valid (line {}, column {})", error.line(), error.column()))
     };
     let form: VersionField = serde_json::from_str(text).map_err(failure)?;
     if form.version > known {
-        return Err(corrupt(path, &format!("a later mcpipe wrote it (form {})", form.version)));
+        return Err(corrupt(path, &format!("a later version of mcpipe wrote it (format {})", form.version)));
     }
     serde_json::from_str(text).map_err(failure)
 }
 
-/// The failure for a file whose text makes no sense. It is left alone: it may hold what somebody wants back.
+/// The failure for a file that cannot be parsed. The file is not touched, since it may contain credentials.
 pub fn corrupt(path: &Path, why: &str) -> Failure {
     Failure::new(ErrorKind::Config, format!("{} is broken", path.display()))
         .cause(why)
         .hint(format!("move it away and log in again: mv {0} {0}.broken", quote(&path.to_string_lossy())))
 }
 
-/// The failure for a document of ours that will not become JSON: a defect.
+/// The failure for a file that cannot be serialized: a defect.
 pub fn serialization_failure(error: &serde_json::Error) -> Failure {
-    Failure::new(ErrorKind::Bug, "cannot write down the credentials").caused_by(error)
+    Failure::new(ErrorKind::Bug, "cannot serialize the credentials").caused_by(error)
 }
 
 #[cfg(test)]

@@ -3,14 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 #![cfg(all(unix, not(target_vendor = "apple")))]
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::tests::{recording_notifier, spawn_test};
 use super::*;
+use crate::auth::store::entry_name::entry_name;
 use crate::auth::store::keychain_store::KeychainStore;
 use crate::auth::store::keychain_worker::{KeychainTimeouts, KeychainWorker};
-use crate::error::{ErrorKind, Failure};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::secret::Secret;
 
 const KEY: &str = "https://mcp.example/ https://as.example";
 
@@ -24,8 +27,8 @@ fn store_paths(person: bool) -> StorePaths {
     }
 }
 
-fn keyring_store(person: bool) -> Box<dyn CredentialStore> {
-    open(StoreChoice::Keyring, &store_paths(person), recording_notifier().0).unwrap()
+fn keyring_store(person: bool) -> Arc<dyn CredentialStore> {
+    open(StoreChoice::Keyring, &store_paths(person), recording_notifier().0)
 }
 
 fn summary() -> CredentialSummary {
@@ -170,7 +173,7 @@ fn assert_broken(failure: &Failure) {
     assert!(!failure.details().causes.is_empty());
 }
 
-/// After `seed`, with the keyring locked and nobody there.
+/// After `seed`, with the keyring locked and no user.
 #[tokio::test]
 #[ignore = "needs a locked keyring: tests/real/keyring.sh"]
 async fn locked() {
@@ -181,7 +184,7 @@ async fn locked() {
     assert_eq!(keyring_store(false).list().unwrap().len(), 1, "what is there can be said nevertheless");
     // A new token still finds a place, and is the one that counts.
     let (say, said) = recording_notifier();
-    let auto = open(StoreChoice::Auto, &store_paths(false), say).unwrap();
+    let auto = open(StoreChoice::Auto, &store_paths(false), say);
     assert_locked(&get(&*auto).await.unwrap_err());
     put(&*auto, "in the file").await.unwrap();
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file"));
@@ -193,7 +196,7 @@ async fn locked() {
 #[tokio::test]
 #[ignore = "needs a keyring unlocked again: tests/real/keyring.sh"]
 async fn unlocked_again() {
-    let auto = open(StoreChoice::Auto, &store_paths(true), recording_notifier().0).unwrap();
+    let auto = open(StoreChoice::Auto, &store_paths(true), recording_notifier().0);
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file"));
     put(&*auto, "back").await.unwrap();
     assert_eq!(secret_tool_lookup(&entry_name(KEY)).as_deref(), Some("back"));
@@ -203,7 +206,7 @@ async fn unlocked_again() {
     );
 }
 
-/// With a screen on which the daemon asks, and nobody who answers: it would hang for ever.
+/// With a display on which the daemon prompts, and no user who answers: it would hang.
 #[tokio::test]
 #[ignore = "needs a locked keyring and a screen: tests/real/keyring.sh"]
 async fn asked_and_unanswered() {
@@ -229,7 +232,7 @@ async fn broken() {
     }
     assert_broken(&put(&*keyring_store(false), "x").await.unwrap_err());
     let (say, said) = recording_notifier();
-    let auto = open(StoreChoice::Auto, &store_paths(false), say).unwrap();
+    let auto = open(StoreChoice::Auto, &store_paths(false), say);
     put(&*auto, "in the file").await.unwrap();
     put(&*auto, "in the file again").await.unwrap();
     assert_eq!(get(&*auto).await.unwrap().as_deref(), Some("in the file again"));

@@ -1,7 +1,7 @@
 //! The system's own keychain: Secret Service, macOS Keychain or Windows Credential Manager.
 //!
-//! Every call here may block, and some for ever (a keychain that waits to be unlocked, a bus that never
-//! answers): only [`worker`](crate::auth::store::keychain_worker) makes them.
+//! All calls may block, some indefinitely (a keychain that waits to be unlocked, a bus that never answers). Only
+//! [`keychain_worker`](crate::auth::store::keychain_worker) makes them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use keyring_core::{CredentialStore, Entry, Error};
 use crate::error::{ErrorKind, Failure};
 use crate::util::duration::format_duration;
 
-/// What every entry of ours is filed under, and found by.
+/// The service name of all of mcpipe's entries.
 const SERVICE_NAME: &str = "mcpipe";
 
 /// What the keychain is called here.
@@ -24,41 +24,41 @@ pub const KEYCHAIN_NAME: &str = if cfg!(windows) {
     "the system keychain (Secret Service)"
 };
 
-/// The most that one entry may hold, in bytes. Windows takes 2560; elsewhere it is a matter of taste.
+/// The largest entry, in bytes. Windows accepts 2560; elsewhere the limit is arbitrary.
 const MAX_ENTRY_BYTES: usize = if cfg!(windows) { 2400 } else { 256 * 1024 };
 
-/// Why the keychain did not do what was asked.
+/// Why an access to the keychain failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KeychainError {
     /// It is locked, and was not unlocked.
     Locked(String),
-    /// It took the request and did not answer in this time: most likely it waits to be unlocked.
+    /// It accepted the request and did not answer within this time: most likely it waits to be unlocked.
     UnlockTimeout(Duration),
-    /// There was no answer at all in this time.
+    /// It did not answer at all within this time.
     NoResponse(Duration),
-    /// There is none, or it does not work.
+    /// There is no keychain, or it does not work.
     Unavailable(String),
 }
 
 impl KeychainError {
-    /// Whether the request may still be carried out after we gave up.
+    /// Whether the request may still be carried out.
     pub fn may_still_complete(&self) -> bool {
         matches!(self, KeychainError::UnlockTimeout(_) | KeychainError::NoResponse(_))
     }
 
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub fn reason(&self) -> String {
         match self {
             KeychainError::Locked(why) => format!("it is locked: {why}"),
             KeychainError::UnlockTimeout(time) => {
-                format!("it did not answer within {}, as if it waited to be unlocked", format_duration(*time))
+                format!("it did not answer within {}, it may be waiting to be unlocked", format_duration(*time))
             }
             KeychainError::NoResponse(time) => format!("it did not answer at all within {}", format_duration(*time)),
             KeychainError::Unavailable(why) => why.clone(),
         }
     }
 
-    /// The failure for the user. "Locked" and "broken" are two answers, with two next steps.
+    /// The failure for the user. A locked and a broken keychain have different hints.
     pub fn to_failure(&self) -> Failure {
         let failure = match self {
             KeychainError::Locked(why) => {
@@ -73,10 +73,10 @@ impl KeychainError {
         };
         failure.hint(match self {
             KeychainError::Locked(_) | KeychainError::UnlockTimeout(_) => {
-                "unlock it (in the desktop session) and try again, or name a file in MCPIPE_CREDENTIALS_FILE and log in again"
+                "unlock it (in the desktop session) and try again, or set MCPIPE_CREDENTIALS_FILE to a file and log in again"
             }
             KeychainError::NoResponse(_) | KeychainError::Unavailable(_) => {
-                "run this where the keychain works (the desktop session), or name a file in MCPIPE_CREDENTIALS_FILE and log in again"
+                "run this in the desktop session, or set MCPIPE_CREDENTIALS_FILE to a file and log in again"
             }
         })
     }
@@ -86,51 +86,51 @@ impl KeychainError {
 pub trait KeychainBackend {
     /// The secret under this name.
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, KeychainError>;
-    /// Stores a secret; `label` is what a person sees in the system's own tools.
+    /// Stores a secret; `label` is its name in the system's own tools.
     fn set(&self, name: &str, label: &str, secret: &[u8]) -> Result<(), KeychainError>;
-    /// Deletes a secret; tells whether there was one.
+    /// Deletes a secret. Returns whether there was one.
     fn delete(&self, name: &str) -> Result<bool, KeychainError>;
-    /// The most that one secret may be, in bytes.
+    /// The largest secret, in bytes.
     fn max_entry_bytes(&self) -> usize;
 }
 
-/// Opens a vault; called on the worker's thread, and again after it failed.
+/// Opens the keychain; called on the worker's thread, and again after a failure.
 pub type KeychainOpener = Arc<dyn Fn() -> Result<Box<dyn KeychainBackend>, KeychainError> + Send + Sync>;
 
 /// The keychain of this system.
 pub fn system_keychain() -> KeychainOpener {
     Arc::new(|| {
-        let store = native().map_err(|error| keychain_error(&error))?;
+        let store = platform_store().map_err(|error| keychain_error(&error))?;
         Ok(Box::new(SystemKeychain { store, max_entry_bytes: MAX_ENTRY_BYTES }))
     })
 }
 
-/// A keychain of this system that takes less in one entry than it could.
+/// The keychain of this system, with a smaller limit for one entry.
 #[cfg(all(test, unix, not(target_vendor = "apple")))]
 pub fn system_keychain_with_limit(limit: usize) -> KeychainOpener {
     Arc::new(move || {
-        let store = native().map_err(|error| keychain_error(&error))?;
+        let store = platform_store().map_err(|error| keychain_error(&error))?;
         Ok(Box::new(SystemKeychain { store, max_entry_bytes: limit }))
     })
 }
 
 #[cfg(all(unix, not(target_vendor = "apple")))]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(zbus_secret_service_keyring_store::Store::new()?)
 }
 
 #[cfg(target_os = "macos")]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(apple_native_keyring_store::keychain::Store::new()?)
 }
 
 #[cfg(windows)]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Ok(windows_native_keyring_store::Store::new()?)
 }
 
 #[cfg(not(any(unix, windows)))]
-fn native() -> keyring_core::Result<Arc<CredentialStore>> {
+fn platform_store() -> keyring_core::Result<Arc<CredentialStore>> {
     Err(Error::NotSupportedByStore("this system has no keychain".to_owned()))
 }
 
@@ -143,7 +143,7 @@ impl SystemKeychain {
     fn entry(&self, name: &str, label: &str) -> Result<Entry, KeychainError> {
         let mut more = HashMap::new();
         if cfg!(windows) {
-            // Tokens of this machine's logins have no business on the other machines of a roaming profile.
+            // A roaming profile must not copy the tokens of this machine to others.
             more.insert("persistence", "Local");
         } else if cfg!(not(target_vendor = "apple")) && !label.is_empty() {
             more.insert("label", label);
@@ -157,7 +157,7 @@ impl KeychainBackend for SystemKeychain {
         match self.entry(name, "")?.get_secret() {
             Ok(secret) => Ok(Some(secret)),
             Err(Error::NoEntry) => Ok(None),
-            // Another program copied our entry. All are ours by name; the next change leaves one.
+            // Another program copied the entry. All copies have mcpipe's name; the next change leaves one.
             Err(Error::Ambiguous(entries)) => match entries.first() {
                 Some(entry) => entry.get_secret().map(Some).map_err(|error| keychain_error(&error)),
                 None => Ok(None),
@@ -199,9 +199,10 @@ impl KeychainBackend for SystemKeychain {
     }
 }
 
-/// Names the trouble behind an error of the keychain.
+/// Classifies an error of the keychain.
 ///
-/// What tells "locked" lies in types of the platform's own crates; their `Debug` text names it.
+/// Whether it is locked is known only to error types of the platform crates that this crate does not depend on; their
+/// `Debug` text names the variant.
 fn keychain_error(error: &Error) -> KeychainError {
     let (platform, text) = match error {
         Error::NoStorageAccess(inner) | Error::PlatformFailure(inner) => (format!("{inner:?}"), inner.to_string()),
@@ -212,10 +213,10 @@ fn keychain_error(error: &Error) -> KeychainError {
 }
 
 fn classify_error(platform: &str, text: String) -> KeychainError {
-    // Secret Service: our own library's words, and the name of the service's error.
+    // Secret Service: the variants of the store crate, and the name of the service's error.
     if platform == "Prompt" {
         return KeychainError::Locked(
-            "it was not unlocked (there is nobody to ask, or the question was dismissed)".to_owned(),
+            "it was not unlocked (the prompt was dismissed, or could not be shown)".to_owned(),
         );
     }
     if platform == "Locked" || platform.contains("Secret.Error.IsLocked") || platform == "PromptDisconnected" {
@@ -223,15 +224,15 @@ fn classify_error(platform: &str, text: String) -> KeychainError {
     }
     if platform == "NoResult" {
         return KeychainError::Unavailable(
-            "it has no default keyring yet (create one in the desktop's password program)".to_owned(),
+            "it has no default keyring yet (create one with the desktop's password manager)".to_owned(),
         );
     }
-    // macOS: no interaction allowed, authorization failed, dismissed by the person.
+    // macOS: no interaction allowed, authorization failed, dismissed by the user.
     let codes = ["code: -25308,", "code: -25293,", "code: -128,"];
     if codes.iter().any(|code| platform.contains(code)) {
         return KeychainError::Locked(text);
     }
-    // The words of the system are enough; the name of the library that passes them on says nothing to people.
+    // Users do not know the library that the message names.
     KeychainError::Unavailable(text.strip_prefix("zbus error: ").unwrap_or(&text).to_owned())
 }
 

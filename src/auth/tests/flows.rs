@@ -6,12 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::testing::{AuthTestRequest, AuthTestResponse, AuthTestServer, TestUser, UserAction, http_client};
-use super::super::{BrowserMode, Grant, LoginMode, OAuthSettings, UserInteraction, discovery};
+use super::super::{BrowserMode, Grant, LoginContext, LoginMode, OAuthSettings, discovery};
 use super::{AuthTestEnv, BEARER};
 use crate::auth::credentials::Credentials;
 use crate::auth::crypto;
-use crate::auth::flows::{FlowContext, log_in};
-use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::flows::log_in;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
 use crate::transport::Authorize;
@@ -68,22 +67,20 @@ async fn a_redirect_url_can_be_pasted() {
     }
 }
 
-fn flow_context<'a>(
-    http: &'a OAuthHttpClient,
-    settings: &'a OAuthSettings,
-    person: &'a Arc<dyn UserInteraction>,
-    patience: Duration,
-) -> FlowContext<'a> {
-    FlowContext {
-        http,
-        settings,
-        user: person,
+fn login_context(url: url::Url, user: &Arc<TestUser>, timeout: Duration) -> LoginContext {
+    LoginContext {
+        http: http_client(url),
+        user: user.clone(),
+        target_name: "srv".into(),
+        login_command: "mcpipe auth login srv".into(),
+        logout_command: "mcpipe auth logout srv".into(),
+        config_name: Some("srv".into()),
+        configured_secret: None,
+        login_mode: LoginMode::Always,
         has_terminal: true,
         browser: BrowserMode::Launch,
-        timeout: patience,
-        target_name: "srv",
-        login_command: "mcpipe auth login srv",
-        logout_command: "mcpipe auth logout srv",
+        timeout,
+        force_login: false,
     }
 }
 
@@ -93,11 +90,9 @@ async fn log_in_with(
     person: &Arc<TestUser>,
     patience: Duration,
 ) -> Result<Credentials, Failure> {
-    let http = http_client(world.url());
-    let found = discovery::discover(&http, &settings, None, false).await?;
-    let person: Arc<dyn UserInteraction> = person.clone();
-    let means = flow_context(&http, &settings, &person, patience);
-    log_in(means, &found, vec!["a".into()], None).await
+    let context = login_context(world.url(), person, patience);
+    let found = discovery::discover(&context.http, &settings, None, false).await?;
+    log_in(&context, &settings, &found, vec!["a".into()], None).await
 }
 
 #[tokio::test]
@@ -152,22 +147,20 @@ async fn aut_11_the_reason_for_a_failed_registration_is_reported() {
         }
     })
     .await;
-    let (settings, client) = (OAuthSettings::default(), http_client(fake.url("/mcp")));
-    let found = discovery::discover(&client, &settings, None, true).await.unwrap();
-    let person: Arc<dyn UserInteraction> = TestUser::new(UserAction::LogIn);
-    let means = flow_context(&client, &settings, &person, Duration::from_secs(9));
-    let failure = log_in(means, &found, Vec::new(), None).await.unwrap_err();
+    let settings = OAuthSettings::default();
+    let context = login_context(fake.url("/mcp"), &TestUser::new(UserAction::LogIn), Duration::from_secs(9));
+    let found = discovery::discover(&context.http, &settings, None, true).await.unwrap();
+    let failure = log_in(&context, &settings, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("no natives"), "{failure}");
 }
 
 #[tokio::test]
 async fn a_server_without_oauth_differs_from_one_that_refuses_registration() {
     let fake = AuthTestServer::start(|_| |_: &AuthTestRequest| AuthTestResponse::status(404)).await;
-    let (settings, client) = (OAuthSettings::default(), http_client(fake.url("/mcp")));
-    let found = discovery::discover(&client, &settings, None, true).await.unwrap();
-    let person: Arc<dyn UserInteraction> = TestUser::new(UserAction::LogIn);
-    let means = flow_context(&client, &settings, &person, Duration::from_secs(9));
-    let failure = log_in(means, &found, Vec::new(), None).await.unwrap_err();
+    let settings = OAuthSettings::default();
+    let context = login_context(fake.url("/mcp"), &TestUser::new(UserAction::LogIn), Duration::from_secs(9));
+    let found = discovery::discover(&context.http, &settings, None, true).await.unwrap();
+    let failure = log_in(&context, &settings, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("does not say how"), "{failure}");
     assert!(failure.details().hint.as_deref().unwrap().contains("--bearer-env"));
 }
@@ -196,12 +189,10 @@ async fn serve_token_responses(answers: Vec<AuthTestResponse>) -> AuthTestServer
 }
 
 async fn log_in_at(fake: &AuthTestServer, settings: OAuthSettings) -> (Result<Credentials, Failure>, Arc<TestUser>) {
-    let client = http_client(fake.url("/mcp"));
-    let found = discovery::discover(&client, &settings, None, false).await.unwrap();
-    let somebody = TestUser::new(UserAction::Ignore);
-    let person: Arc<dyn UserInteraction> = somebody.clone();
-    let means = flow_context(&client, &settings, &person, Duration::from_secs(9));
-    (log_in(means, &found, vec!["a".into()], None).await, somebody)
+    let user = TestUser::new(UserAction::Ignore);
+    let context = login_context(fake.url("/mcp"), &user, Duration::from_secs(9));
+    let found = discovery::discover(&context.http, &settings, None, false).await.unwrap();
+    (log_in(&context, &settings, &found, vec!["a".into()], None).await, user)
 }
 
 fn device_settings() -> OAuthSettings {
@@ -297,7 +288,7 @@ async fn dpop_bound_tokens_are_required_if_configured() {
     // A token that anybody could use is not what was asked for.
     let fake = serve_token_responses(Vec::new()).await;
     assert!(log_in_at(&fake, settings).await.0.unwrap_err().to_string().contains("DPoP"));
-    // One that is bound to a key that nobody showed is of no use.
+    // A token bound to an unknown key is refused.
     let bound = AuthTestResponse::json(200, &json!({"access_token": "t", "token_type": "DPoP"}));
     let fake = serve_token_responses(vec![bound]).await;
     let plain = OAuthSettings { grant: Grant::ClientCredentials, ..device_settings() };

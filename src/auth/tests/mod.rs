@@ -142,7 +142,9 @@ impl AuthTestEnv {
     }
 
     pub fn provider_with(&self, settings: OAuthSettings, login: LoginMode, person: &Arc<TestUser>) -> TokenProvider {
-        let manner = LoginContext {
+        let context = LoginContext {
+            http: testing::http_client(self.url()),
+            user: person.clone(),
             target_name: "srv".into(),
             login_command: "mcpipe auth login srv".into(),
             logout_command: "mcpipe auth logout srv".into(),
@@ -159,7 +161,7 @@ impl AuthTestEnv {
             force_login: false,
         };
         let store = testing::file_store(self.dir.path());
-        TokenProvider::new(testing::http_client(self.url()), settings, manner, person.clone(), store)
+        TokenProvider::new(context, settings, store)
     }
 
     /// A login by a person with a browser.

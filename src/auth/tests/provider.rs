@@ -1,4 +1,4 @@
-//! Tokens from first use to last: shown, renewed, replaced, given up.
+//! The life of tokens: sent, refreshed, replaced, removed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -106,7 +106,7 @@ async fn aut_23_a_rejected_token_is_refreshed_once_then_a_login_is_tried_once() 
     let failure = gate.handle_unauthorized(&refusal).await.unwrap_err();
     assert!(failure.to_string().contains("because"), "{failure}");
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token", "authorization_code"]);
-    // The registration serves again, unless somebody else took its port meanwhile.
+    // The registration is used again, unless its port is in use by now.
     let redirects: std::collections::HashSet<String> =
         world.server.request_lines().into_iter().filter_map(redirect_uri_in).collect();
     assert_eq!(world.server.request_count("POST /register"), redirects.len());
@@ -280,7 +280,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     assert_eq!(asked.headers["authorization"], "Basic Y2k6czNjcmV0");
     assert_eq!(asked.form()["grant_type"], "client_credentials");
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    // Another run, which is told nothing, does as the record says.
+    // Another run without settings uses those of the stored login.
     *world.script.refresh_error.lock().unwrap() = Some((400, json!({"error": "invalid_grant"})));
     let plain = world.provider(LoginMode::Never, &person);
     assert_eq!(world.authorization_header(&plain).await, None);

@@ -1,22 +1,21 @@
-//! `auth import`: keep tokens that were obtained elsewhere.
+//! `auth import`: store tokens that were obtained elsewhere.
 
 use std::io::Read;
 
 use serde_json::{Map, Value};
 
-use super::super::credentials::auth_settings;
 use super::super::{Context, Exit};
-use super::{login_json, resolve_http_target};
-use crate::auth::client_auth::ClientAuthMethod;
+use super::shared::{login_json, resolve_http_target, stored_logins};
+use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
-use crate::auth::flows::unix_seconds;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::metadata;
 use crate::auth::token_response;
 use crate::auth::token_response::TokenType;
 use crate::auth::{OAuthSettings, crypto};
 use crate::cli::AuthImportArgs;
+use crate::config::oauth::ClientAuthMethod;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::HttpEndpoint;
@@ -27,8 +26,8 @@ const MAX_INPUT_LENGTH: u64 = 1024 * 1024;
 /// Reads tokens from standard input and stores them.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where they cannot be used; what discovery reports where a refresh token comes without the
-/// place to use it.
+/// [`ErrorKind::Usage`] if they cannot be used; the failure of discovery if there is a refresh token and its token endpoint
+/// cannot be found.
 pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     let reading = tokio::task::spawn_blocking(|| {
@@ -40,27 +39,27 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
         Ok(Err(error)) => return Err(invalid_input("it cannot be read").caused_by(&error)),
         Err(error) => return Err(invalid_input("it cannot be read").caused_by(&error)),
     };
-    let mut settings = auth_settings(&target)?;
+    let mut settings = target.auth.clone();
     let given = ImportedTokens::parse(&text, &mut settings)?;
     let http =
         OAuthHttpClient::new(&endpoint, context.connect_timeout(&target), ResponseLimits::default(), context.trace()?);
     let found =
         match context.interrupt.run_until_interrupted(discovery::discover(&http, &settings, None, false)).await? {
             Ok(found) if found.is_advertised => Some(found),
-            // What is never renewed needs no authorization server.
+            // Without a refresh token, no authorization server is needed.
             Ok(_) | Err(_) if given.tokens.refresh.is_none() => None,
             Ok(_) => None,
             Err(failure) => return Err(failure.server(&target.name)),
         };
     if found.is_none() && given.tokens.refresh.is_some() {
-        context.ui.warn("the server names no authorization server: the tokens cannot be renewed");
+        context.ui.warn("the server names no authorization server: the tokens cannot be refreshed");
     }
     let record = given.into_record(&endpoint, settings, found)?;
     let store = context.credential_store(target.credential_store.as_deref())?;
     let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
     store.put(&about.key, &about, &record.to_stored_omitting_secret(target.auth.client_secret.as_ref())?).await?;
-    for other in super::stored_logins(&*store, &endpoint)? {
+    for other in stored_logins(&*store, &endpoint)? {
         if other.key != about.key {
             store.delete(&other.key).await?;
         }
@@ -69,18 +68,18 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     if context.ui.is_json() {
         context.ui.print_json_value(&login_json(&about, &*store))?;
     } else {
-        context.ui.note(&format!("The credentials for {} rest in {}.", target.name, store.location_of(&about.key)));
+        context.ui.note(&format!("Stored the credentials for {} in {}.", target.name, store.location_of(&about.key)));
     }
     Ok(Exit::Done)
 }
 
 fn invalid_input(why: &str) -> Failure {
-    Failure::new(ErrorKind::Usage, "standard input holds no tokens")
+    Failure::new(ErrorKind::Usage, "no tokens on standard input")
         .cause(why)
-        .hint("give the answer of a token endpoint: {\"access_token\": \"…\", \"refresh_token\": \"…\", \"expires_in\": 3600}")
+        .hint("pass the response of a token endpoint: {\"access_token\": \"…\", \"refresh_token\": \"…\", \"expires_in\": 3600}")
 }
 
-/// What standard input gave.
+/// The tokens read from standard input.
 #[derive(Debug)]
 struct ImportedTokens {
     tokens: TokenSet,
@@ -92,18 +91,17 @@ struct ImportedTokens {
 impl ImportedTokens {
     fn parse(text: &str, settings: &mut OAuthSettings) -> Result<Self> {
         let document: Map<String, Value> =
-            serde_json::from_str(text.trim()).map_err(|_| invalid_input("it is no JSON object"))?;
-        let granted = token_response::parse_token_response(200, text.as_bytes()).map_err(|why| match why {
-            token_response::TokenError::InvalidResponse(why) => invalid_input(&why),
-            token_response::TokenError::Rejected(_) => invalid_input("it is the refusal of a token endpoint"),
-        })?;
+            serde_json::from_str(text.trim()).map_err(|_| invalid_input("it is not a JSON object"))?;
+        let granted = token_response::parse_token_response(200, text.as_bytes())
+            .map_err(|why| invalid_input(&why))?
+            .map_err(|_| invalid_input("it is an error response"))?;
         if granted.token_type == TokenType::Dpop {
-            return Err(invalid_input("the token is bound to a key (DPoP) that is not here"));
+            return Err(invalid_input("the token is bound to a DPoP key, which cannot be imported"));
         }
         let member = |name: &str| document.get(name)?.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
         let mut tokens = TokenSet::from_response(granted, &[], None, unix_seconds());
         if let Some(at) = document.get("expires_at").and_then(Value::as_f64) {
-            // Milliseconds, as JavaScript has them, lie far beyond every date in seconds.
+            // JavaScript clients write milliseconds.
             let at = if at > 1e11 { at / 1000.0 } else { at };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of seconds")]
             let at = at.clamp(0.0, 1e11) as u64;
@@ -131,7 +129,7 @@ impl ImportedTokens {
         let server = found.as_ref().map(|found| &found.authorization_server);
         let id = self.client_id.or_else(|| settings.client_id.clone());
         if id.is_none() && self.tokens.refresh.is_some() {
-            return Err(invalid_input("it holds a refresh token, but not the client_id that it was given to"));
+            return Err(invalid_input("it has a refresh token, but not the client_id that it was issued to"));
         }
         let secret = self.client_secret.or_else(|| settings.client_secret.clone());
         let offered = server.and_then(|server| server.token_endpoint_auth_methods_supported.as_deref());

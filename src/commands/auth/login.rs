@@ -1,13 +1,12 @@
-//! `auth login`: obtain credentials now, and see that the server takes them.
+//! `auth login`: obtain credentials, and check that the server accepts them.
 
-use super::super::credentials::{LoginOptions, auth_settings, has_own_credentials};
+use super::super::credentials::{LoginOptions, has_own_credentials};
 use super::super::{Context, Exit};
-use super::{format_expiry, login_json, resolve_http_target};
-use crate::auth::client_auth::ClientAuthMethod;
+use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
-use crate::auth::jwt::SigningAlgorithm;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
+use crate::config::oauth::{ClientAuthMethod, SigningAlgorithm};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListKind;
 use crate::secret::Secret;
@@ -17,17 +16,14 @@ use crate::target::Target;
 /// Logs in.
 ///
 /// # Errors
-/// When the login fails, cannot be stored, or the server does not take it.
+/// If the login fails or cannot be stored, or the server does not accept it.
 pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let word = args.target.as_deref().unwrap_or_default();
     let (target, _) = resolve_http_target(context, word, &args.target_options).await?;
     if has_own_credentials(&target) {
-        return Err(Failure::new(
-            ErrorKind::Usage,
-            format!("'{}' sends an Authorization header of its own", target.name),
-        )
-        .cause("it would be sent in place of the login")
-        .hint("leave out --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
+        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own Authorization header", target.name))
+            .cause("it would be sent instead of the login")
+            .hint("omit --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
     }
     let settings = merge_settings(context, &args, &target)?;
     let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(LOGIN_TIMEOUT);
@@ -35,7 +31,7 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let entry =
         LoginOptions { mode: LoginMode::Always, browser, timeout: patience, force: true, settings: Some(settings) };
     let Some(gate) = context.token_provider(&target, entry)? else {
-        return Err(Failure::new(ErrorKind::Bug, "a URL has no credentials"));
+        return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };
     let (name, choice) = (target.name.clone(), target.credential_store.clone());
     let checked = probe_login(context, target, &gate).await;
@@ -47,12 +43,12 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
             record
         }
         (None, Err(failure)) => return Err(failure.server(&name)),
-        // It lets everybody in so far, but may still know logins.
+        // It did not require a login so far, but may support one.
         (None, Ok(())) => match context.interrupt.run_until_interrupted(gate.log_in()).await?? {
             Some(record) => record,
             None => {
-                return Err(Failure::new(ErrorKind::Auth, format!("{name} asks for no login"))
-                    .cause("it answers without one, and names no authorization server")
+                return Err(Failure::new(ErrorKind::Auth, format!("{name} does not require a login"))
+                    .cause("it accepts requests without one and names no authorization server")
                     .server(&name));
             }
         },
@@ -64,7 +60,7 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Asks the server for its tools: that makes it ask for a login, and shows whether it takes it.
+/// Lists the tools of the server, so that it requires a login, and shows whether it accepts the login.
 async fn probe_login(context: &Context, target: Target, gate: &TokenProvider) -> Result<()> {
     let progress = context.progress(&format!("asking {}", target.name));
     let session = context.session_with_provider(target, Some(gate), Some(progress.clone()))?;
@@ -72,12 +68,12 @@ async fn probe_login(context: &Context, target: Target, gate: &TokenProvider) ->
     progress.show_during(context.with_session(session, ask)).await
 }
 
-/// The login went well, what came after did not.
+/// Warns that the login succeeded and the check failed.
 fn warn_check_failed(context: &Context, name: &str, failure: &Failure) {
     match failure.kind() {
-        // A server without tools, or one that wants more rights for them.
+        // A server without tools, or one that requires more scopes to list them.
         ErrorKind::Failed | ErrorKind::Auth => {}
-        _ => context.ui.warn(&format!("logged in to {name}, but it could not be asked: {failure}")),
+        _ => context.ui.warn(&format!("logged in to {name}, but could not check the login: {failure}")),
     }
 }
 
@@ -90,7 +86,7 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credenti
         return context.ui.print_json_value(&login_json(&about, &*store));
     }
     context.ui.note(&format!(
-        "Logged in to {name} at {}. The token is good for: {}. It rests in {}.",
+        "Logged in to {name} at {}. The token is valid for: {}. It is stored in {}.",
         record.issuer,
         format_expiry(&about),
         store.location_of(&about.key),
@@ -98,9 +94,9 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credenti
     Ok(())
 }
 
-/// What the command line says, over what the configuration says.
+/// The settings of the command line over those of the configuration.
 fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> Result<OAuthSettings> {
-    let under = auth_settings(target)?;
+    let under = target.auth.clone();
     let secret = match &args.client_secret_env {
         Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
             Failure::new(ErrorKind::Config, format!("the variable {variable} is not set"))
@@ -141,18 +137,18 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
     Ok(settings)
 }
 
-/// Refuses what cannot work, before a server is asked.
+/// Rejects settings that cannot work, before any request.
 fn check_settings(settings: &OAuthSettings, target: &Target) -> Result<()> {
     if settings.client_id.is_some() {
         return Ok(());
     }
-    let needs = |what: &str| Failure::new(ErrorKind::Usage, format!("{what} needs a client"));
+    let needs = |what: &str| Failure::new(ErrorKind::Usage, format!("{what} needs a client ID"));
     if settings.grant == Grant::ClientCredentials {
         let words = ["--grant", "client-credentials", "--client-id", "ID", "--client-secret-env", "VAR"];
         return Err(needs("the grant client-credentials").hint(target.command_line("auth login", &words)));
     }
     if settings.client_secret.is_some() || settings.private_key_file.is_some() {
-        return Err(needs("a secret or a key").hint("name it with --client-id ID, or client_id in [servers.NAME.auth]"));
+        return Err(needs("a secret or a key").hint("set it with --client-id ID, or client_id in [servers.NAME.auth]"));
     }
     Ok(())
 }

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::credentials::auth_settings;
 use super::super::{Context, Exit};
+use super::shared::{resolve_http_target, stored_logins};
 use super::status::configured_store;
-use super::{resolve_http_target, stored_logins};
 use crate::auth::credentials::Credentials;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
@@ -17,26 +16,26 @@ use crate::transport::{HttpEndpoint, HttpMode, TlsOptions};
 /// What happened to the tokens at their issuer.
 enum RevocationStatus {
     Revoked,
-    /// The issuer takes no revocations, or there was nothing to revoke.
+    /// The issuer does not support revocation, or there was nothing to revoke.
     NotRevoked,
     Failed,
 }
 
-/// Logs out. Somebody who is not logged in is logged out already.
+/// Logs out. It is not an error if there is no login.
 ///
 /// # Errors
-/// When the store is locked or broken.
+/// If the store is locked or broken.
 pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
     let mut gone = Vec::new();
     if let Some(word) = &args.target {
         let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
         let store = context.credential_store(target.credential_store.as_deref())?;
-        let settings = auth_settings(&target)?;
+        let settings = target.auth.clone();
         for about in stored_logins(&*store, &endpoint)? {
             gone.push(remove(context, &*store, &about, Some(&endpoint), &settings).await?);
         }
         if gone.is_empty() {
-            context.ui.note(&format!("nobody is logged in to {}", target.name));
+            context.ui.note(&format!("not logged in to {}", target.name));
         }
     } else {
         let store = context.credential_store(configured_store(context).as_deref())?;
@@ -44,7 +43,7 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
             gone.push(remove(context, &*store, &about, None, &OAuthSettings::default()).await?);
         }
         if gone.is_empty() {
-            context.ui.note("nobody is logged in anywhere");
+            context.ui.note("not logged in to any server");
         }
     }
     if context.ui.is_json() {
@@ -61,7 +60,7 @@ async fn remove(
     settings: &OAuthSettings,
 ) -> Result<Value> {
     let name = about.server.as_deref().unwrap_or(&about.resource);
-    // Whoever renews the tokens right now must have ended, or would store them again.
+    // A process that is refreshing the tokens would otherwise store them again.
     let guard = store.lock(&about.key).await?;
     let revoked = match store.get(&about.key).await?.as_ref().map(Credentials::from_stored) {
         Some(Ok(record)) => {
@@ -82,7 +81,7 @@ async fn remove(
     drop(guard);
     let what = match revoked {
         RevocationStatus::Revoked => "and revoked",
-        RevocationStatus::NotRevoked => "(their issuer takes no revocations)",
+        RevocationStatus::NotRevoked => "(their issuer does not support revocation)",
         RevocationStatus::Failed => "but not revoked",
     };
     context.ui.note(&format!("Logged out of {name}: the credentials are removed {what}."));
@@ -104,7 +103,7 @@ async fn revoke(
         Some(endpoint) => endpoint.clone(),
         None => HttpEndpoint {
             url: url::Url::parse(&record.server).map_err(|error| {
-                crate::error::Failure::new(crate::error::ErrorKind::Config, "the stored credentials name no URL")
+                crate::error::Failure::new(crate::error::ErrorKind::Config, "the stored credentials have no valid URL")
                     .caused_by(&error)
             })?,
             headers: Vec::new(),

@@ -1,10 +1,10 @@
-//! `auth status`: which credentials there are. Connects only when told to.
+//! `auth status`: lists the stored credentials. Connects only with `--check`.
 
 use serde_json::json;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
+use super::shared::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
 use crate::auth::LoginMode;
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::AuthStatusArgs;
@@ -13,11 +13,11 @@ use crate::output::{Cell, Column, Table};
 use crate::protocol::views::ListKind;
 use crate::session::{CachePolicy, Session};
 
-/// Prints it.
+/// Prints the stored credentials.
 ///
 /// # Errors
-/// [`ErrorKind::Auth`] where a target is named and nobody is logged in to it, or, with `--check`, where the
-/// server does not take the credentials.
+/// [`ErrorKind::Auth`] if a target is named and the user is not logged in to it, or if, with `--check`, the server does
+/// not accept the credentials.
 pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     let Some(word) = &args.target else {
         let store = context.credential_store(configured_store(context).as_deref())?;
@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
         let session = context.session_with_provider(target, gate.as_ref(), Some(progress.clone()))?;
         let ask = async |session: &Session| session.list(ListKind::Tools, CachePolicy::Bypass).await.map(|_| ());
         match progress.show_during(context.with_session(session, ask)).await {
-            // A server without tools has let us in all the same.
+            // A server without tools has accepted the credentials.
             Err(failure) if failure.kind() == ErrorKind::Failed => {}
             outcome => outcome?,
         }
@@ -61,7 +61,7 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
         return context.ui.print_json_value(&json!({"store": place, "credentials": all}));
     }
     let mut table =
-        Table::new(["SERVER", "ISSUER", "SCOPES", "GOOD FOR", "STATE", "RESTS IN"].map(Column::new).to_vec());
+        Table::new(["SERVER", "ISSUER", "SCOPES", "VALID FOR", "STATE", "STORED IN"].map(Column::new).to_vec());
     for about in all {
         let name = about.server.as_deref().unwrap_or(&about.resource);
         let cells = [
@@ -81,7 +81,7 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
     Ok(())
 }
 
-/// The configured store; a broken configuration does not keep us from saying what is there.
+/// The configured store; a broken configuration does not prevent listing what is stored.
 pub(super) fn configured_store(context: &Context) -> Option<String> {
     let lookup = crate::config::LazyConfig::new(&context.env, context.global.config.as_deref());
     lookup.ad_hoc_defaults().ok().and_then(|defaults| defaults.credential_store)

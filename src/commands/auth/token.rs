@@ -4,27 +4,24 @@ use serde_json::json;
 
 use super::super::credentials::{LoginOptions, has_own_credentials};
 use super::super::{Context, Exit};
-use super::{resolve_http_target, stored_logins};
+use super::shared::{resolve_http_target, stored_logins};
 use crate::auth::LoginMode;
 use crate::cli::AuthTokenArgs;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// Prints it, renewed if it is due.
+/// Prints the access token, refreshed if it is about to expire.
 ///
 /// # Errors
-/// [`ErrorKind::Auth`] where somebody has to log in first.
+/// [`ErrorKind::Auth`] if the user must log in first.
 pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     if has_own_credentials(&target) {
-        return Err(Failure::new(
-            ErrorKind::Usage,
-            format!("'{}' sends an Authorization header of its own", target.name),
-        )
-        .cause("there is no token but that"));
+        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own Authorization header", target.name))
+            .cause("it is sent instead of a stored token"));
     }
     let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
     let Some(gate) = context.token_provider(&target, entry)? else {
-        return Err(Failure::new(ErrorKind::Bug, "a URL has no credentials"));
+        return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };
     let tokens = context.interrupt.run_until_interrupted(gate.tokens()).await;
     crate::transport::Authorize::wait_for_refresh(&gate).await;
@@ -45,7 +42,7 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
             .map(|()| Exit::Done);
     }
     if tokens.dpop {
-        context.ui.warn("the token is bound to a key (DPoP): shown alone, servers refuse it");
+        context.ui.warn("the token is bound to a key (DPoP): servers refuse it without a proof");
     }
     context.ui.print_line(tokens.access.reveal())?;
     Ok(Exit::Done)

@@ -124,7 +124,7 @@ impl ConfigCommandFixture {
             is_interactive: false,
         };
         let store = |_: Option<&str>| -> Result<Arc<dyn CredentialStore>> {
-            let inner = store::open(StoreChoice::File, &places, Arc::new(|_: &str| {}))?.into();
+            let inner = store::open(StoreChoice::File, &places, Arc::new(|_: &str| {}));
             Ok(match self.before_put.clone() {
                 Some(before_put) => Arc::new(HookedStore { inner, before_put, puts: AtomicUsize::new(0) }),
                 None => inner,

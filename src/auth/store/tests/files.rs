@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn open_file_store(path: &Path, root: &Path) -> (Box<dyn CredentialStore>, Arc<Mutex<Vec<String>>>) {
+fn open_file_store(path: &Path, root: &Path) -> (Arc<dyn CredentialStore>, Arc<Mutex<Vec<String>>>) {
     let (say, said) = recording_notifier();
     let places = StorePaths { credentials_file: Some(path.to_owned()), ..store_paths(root) };
-    (open(StoreChoice::Keyring, &places, say).unwrap(), said)
+    (open(StoreChoice::Keyring, &places, say), said)
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ mod unix {
             let (store, _) = open_file_store(path, dir.path());
             let failure = store.get(KEY).await.unwrap_err();
             assert_eq!(failure.kind(), ErrorKind::Config);
-            assert!(failure.to_string().contains("not a plain file"), "{failure}");
+            assert!(failure.to_string().contains("not a regular file"), "{failure}");
         }
     }
 }

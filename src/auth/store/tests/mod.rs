@@ -5,17 +5,19 @@ mod files;
 mod processes;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::auth::store::entry_name::entry_name;
 use crate::auth::store::file_store::FileStore;
 use crate::auth::store::keychain_store::KeychainStore;
 use crate::auth::store::keychain_worker::{KeychainTimeouts, KeychainWorker};
 use crate::auth::store::system_keychain::{KeychainBackend, KeychainError, KeychainOpener};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, Result};
+use crate::secret::Secret;
 
 /// A keychain in memory, shared by all that it opens.
 #[derive(Clone, Default)]
@@ -30,7 +32,7 @@ struct MemoryKeychainState {
     error: Option<KeychainError>,
     /// Only so many writes are done, then the process "is killed": all fail.
     writes_before_failure: Option<usize>,
-    /// Every call hangs for ever.
+    /// Every call hangs.
     is_hanging: bool,
 }
 
@@ -257,7 +259,7 @@ async fn a_refreshed_token_survives_a_keychain_that_fails_meanwhile() {
 }
 
 #[tokio::test]
-async fn not_stored_locked_and_unavailable_are_told_apart() {
+async fn not_stored_locked_and_unavailable_are_distinguished() {
     let machine = StoreTestEnv::new();
     let strict = || machine.open_store(StoreChoice::Keyring, false);
     assert_eq!(get(&strict(), KEY).await, None);
@@ -289,7 +291,7 @@ async fn not_stored_locked_and_unavailable_are_told_apart() {
 
 #[tokio::test]
 async fn the_null_store_is_empty_and_refuses_writes() {
-    let store = nowhere();
+    let store = null_store();
     assert_eq!(get(&*store, KEY).await, None);
     assert!(store.list().unwrap().is_empty() && !store.delete(KEY).await.unwrap());
     let _guard = store.lock(KEY).await.unwrap();

@@ -13,7 +13,7 @@ const ADD: &str = "auth::store::tests::processes::part_add";
 #[ignore = "a part in twenty_processes_lose_nothing"]
 async fn part_add() {
     let (root, me) = (PathBuf::from(required_variable("STORE_ROOT")), required_variable("STORE_ME"));
-    let file = open(StoreChoice::File, &store_paths(&root), recording_notifier().0).unwrap();
+    let file = open(StoreChoice::File, &store_paths(&root), recording_notifier().0);
     put(&*file, &me, &format!("record of {me}")).await;
     let patience = KeychainTimeouts::new(false);
     let worker = KeychainWorker::new(MemoryKeychain::default().opener(), patience, recording_notifier().0);
@@ -30,7 +30,7 @@ async fn twenty_processes_lose_nothing() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    let file = open(StoreChoice::File, &store_paths(dir.path()), recording_notifier().0).unwrap();
+    let file = open(StoreChoice::File, &store_paths(dir.path()), recording_notifier().0);
     assert_eq!(file.list().unwrap().len(), 20);
     for n in 0..20 {
         assert_eq!(get(&*file, &format!("key {n}")).await.unwrap(), format!("record of key {n}"));
@@ -48,7 +48,7 @@ const COUNT: &str = "auth::store::tests::processes::part_count";
 #[ignore = "a part in a_lock_holds_across_processes_and_dies_with_its_holder"]
 async fn part_count() {
     let root = PathBuf::from(required_variable("STORE_ROOT"));
-    let store = open(StoreChoice::Auto, &store_paths(&root), recording_notifier().0).unwrap();
+    let store = open(StoreChoice::Auto, &store_paths(&root), recording_notifier().0);
     let _guard = store.lock(KEY).await.unwrap();
     let counter = root.join("counter");
     let count: u32 = std::fs::read_to_string(&counter).unwrap().parse().unwrap();

@@ -1,0 +1,137 @@
+//! The parts of one login that its requests share.
+
+use url::Url;
+
+use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
+use crate::auth::clock::unix_seconds;
+use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
+use crate::auth::crypto;
+use crate::auth::discovery::DiscoveryResult;
+use crate::auth::dpop::DpopKey;
+use crate::auth::endpoint::{FormFields, OAuthEndpoint};
+use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::jwt::JwtKey;
+use crate::auth::login_context::LoginContext;
+use crate::auth::token_response::{OAuthError, TokenResponse};
+use crate::browser;
+use crate::config::oauth::OAuthSettings;
+use crate::error::{ErrorKind, Failure, Result};
+
+/// A login under way.
+pub(super) struct LoginFlow<'a> {
+    pub context: &'a LoginContext,
+    pub settings: &'a OAuthSettings,
+    pub discovery: &'a DiscoveryResult,
+    pub client: ClientRegistration,
+    pub scopes: Vec<String>,
+    signing_key: Option<JwtKey>,
+    dpop_key: Option<DpopKey>,
+}
+
+impl<'a> LoginFlow<'a> {
+    pub fn new(
+        context: &'a LoginContext,
+        settings: &'a OAuthSettings,
+        discovery: &'a DiscoveryResult,
+        client: ClientRegistration,
+        scopes: Vec<String>,
+    ) -> Result<Self> {
+        let signing_key = load_signing_key(settings, &client)?;
+        let dpop_key = settings.dpop.then(DpopKey::generate).transpose()?;
+        if let Some(secret) = &client.secret {
+            context.user.register_secret(secret);
+        }
+        Ok(LoginFlow { context, settings, discovery, client, scopes, signing_key, dpop_key })
+    }
+
+    pub fn token_endpoint(&self) -> Result<&'a str> {
+        self.discovery
+            .authorization_server
+            .token_endpoint
+            .as_deref()
+            .ok_or_else(|| missing_endpoint(self.discovery, "token endpoint"))
+    }
+
+    /// An endpoint of the authorization server; tokens from it are bound to `dpop_key`, if one is given.
+    pub fn endpoint(&'a self, url: &'a str, dpop_key: Option<&'a DpopKey>) -> OAuthEndpoint<'a> {
+        let issuer = &self.discovery.authorization_server.issuer;
+        OAuthEndpoint {
+            http: &self.context.http,
+            url,
+            client_auth: ClientAuthentication::new(&self.client, self.signing_key.as_ref(), issuer),
+            dpop_key,
+            now: unix_seconds(),
+        }
+    }
+
+    /// Requests a token for the resource (`AUT-14`).
+    pub async fn request_token(&self, mut form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
+        form.push(("resource", self.discovery.resource.clone()));
+        self.endpoint(self.token_endpoint()?, self.dpop_key.as_ref()).request_token(form).await
+    }
+
+    /// Requests the token that ends the login.
+    pub async fn finish(self, form: FormFields) -> Result<Credentials> {
+        match self.request_token(form).await? {
+            Ok(response) => self.into_credentials(response),
+            Err(error) => Err(self.token_failure(&error)),
+        }
+    }
+
+    pub fn scope_param(&self) -> Option<(&'static str, String)> {
+        (!self.scopes.is_empty()).then(|| ("scope", self.scopes.join(" ")))
+    }
+
+    /// The credentials made of a token response.
+    pub fn into_credentials(self, response: TokenResponse) -> Result<Credentials> {
+        let token_endpoint = self.token_endpoint()?.to_owned();
+        response.register_secrets(&*self.context.user);
+        let server = &self.discovery.authorization_server;
+        Ok(Credentials {
+            server: server_id(self.context.http.server()),
+            resource: self.discovery.resource.clone(),
+            issuer: server.issuer.clone(),
+            token_endpoint,
+            revocation_endpoint: server.revocation_endpoint.clone(),
+            tokens: Some(TokenSet::from_response(response, &self.scopes, None, unix_seconds())),
+            asked: self.scopes,
+            login: crypto::random_token()?,
+            settings: self.settings.clone(),
+            client: self.client,
+            dpop_key: self.dpop_key.map(|key| key.encoded().clone()),
+        })
+    }
+
+    /// The failure of a login whose token request was refused.
+    pub fn token_failure(&self, error: &OAuthError) -> Failure {
+        let issuer = &self.discovery.authorization_server.issuer;
+        let failure = error.to_failure(&format!("the authorization server {issuer} did not issue a token"));
+        if !error.has_code("invalid_client") {
+            return failure;
+        }
+        match self.client.origin {
+            ClientOrigin::Registered => failure
+                .hint(format!("register again: {} && {}", self.context.logout_command, self.context.login_command)),
+            _ => failure.hint("check client_id and its secret or key, and token_endpoint_auth_method"),
+        }
+    }
+}
+
+/// A page that the user may be sent to (`SEC-01`): a web page, and not in a network that the server itself is not in
+/// (`SEC-02`).
+pub(super) async fn checked_browser_url(http: &OAuthHttpClient, text: &str) -> Result<Url> {
+    let refused = || Failure::new(ErrorKind::Auth, "the authorization server names a page that must not be opened");
+    // The parser silently drops blanks and control characters, so what is shown would not be what is opened.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(refused().cause("its URL contains blanks or control characters"));
+    }
+    let url = browser::parse_page_url(text).map_err(|why| refused().cause(why))?;
+    http.check_browser_url(&url).await?;
+    Ok(url)
+}
+
+pub(super) fn missing_endpoint(discovery: &DiscoveryResult, what: &str) -> Failure {
+    let issuer = &discovery.authorization_server.issuer;
+    Failure::new(ErrorKind::Auth, format!("cannot log in at the authorization server {issuer}"))
+        .cause(format!("its metadata names no {what}"))
+}

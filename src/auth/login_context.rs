@@ -1,0 +1,39 @@
+//! What a login needs to know about the target, the user and the command line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::settings::{BrowserMode, LoginMode, UserInteraction};
+use crate::secret::Secret;
+
+/// How long the user has to log in, by default.
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The circumstances of the logins to one server.
+pub struct LoginContext {
+    /// Sends requests to authorization servers.
+    pub http: OAuthHttpClient,
+    /// The user.
+    pub user: Arc<dyn UserInteraction>,
+    /// The target, as the user names it.
+    pub target_name: String,
+    /// The command that logs in to it.
+    pub login_command: String,
+    /// The command that removes the login and the client registration.
+    pub logout_command: String,
+    /// Its name in the configuration, if it has one.
+    pub config_name: Option<String>,
+    /// The client secret in the configuration.
+    pub configured_secret: Option<Secret>,
+    /// Whether to start a login when the server requires one.
+    pub login_mode: LoginMode,
+    /// Whether the user is at a terminal.
+    pub has_terminal: bool,
+    /// How the user gets to the login page.
+    pub browser: BrowserMode,
+    /// How long the user has to log in.
+    pub timeout: Duration,
+    /// Log in even if valid tokens are stored.
+    pub force_login: bool,
+}

@@ -1,0 +1,97 @@
+//! What a token provider knows in this run.
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::auth::credentials::{Credentials, TokenSet};
+use crate::auth::dpop::DpopKey;
+use crate::auth::login_context::LoginContext;
+use crate::auth::store::CredentialStore;
+use crate::config::oauth::OAuthSettings;
+use crate::error::{Failure, Result};
+
+/// A token that is refused this soon after it was obtained would be refused again after a refresh.
+const RECENTLY_OBTAINED: Duration = Duration::from_secs(10);
+
+pub(super) struct ProviderInner {
+    pub context: LoginContext,
+    pub settings: OAuthSettings,
+    pub store: Arc<dyn CredentialStore>,
+    pub state: tokio::sync::Mutex<ProviderState>,
+    pub busy_count: AtomicUsize,
+    pub refresh_tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+pub(super) struct ProviderState {
+    pub is_loaded: bool,
+    pub loaded: Option<LoadedCredentials>,
+    /// The settings of the stored login. They apply if the configuration and the command line set none.
+    pub stored_settings: Option<OAuthSettings>,
+    /// How and when the current tokens were obtained, if it was in this run.
+    pub last_obtained: Option<(TokenSource, Instant)>,
+    /// Whether the current tokens have been sent: an earlier refusal is about other tokens.
+    pub is_token_used: bool,
+    pub login_count: usize,
+    /// Why the earlier tokens are no longer valid.
+    pub ended_reason: Option<Failure>,
+    /// A request was sent without a token after the login ended, and has not been refused yet.
+    pub sent_without_token: bool,
+    /// Whether the user has been warned about that.
+    pub has_warned: bool,
+    /// Why the new credentials could not be stored.
+    pub store_failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum TokenSource {
+    Refresh,
+    Login,
+}
+
+/// Credentials with their DPoP key, parsed.
+pub(super) struct LoadedCredentials {
+    pub credentials: Credentials,
+    pub dpop_key: Option<DpopKey>,
+}
+
+impl LoadedCredentials {
+    pub fn new(credentials: Credentials) -> Result<Self> {
+        let dpop_key = credentials.dpop_key.clone().map(DpopKey::from_encoded).transpose()?;
+        Ok(LoadedCredentials { credentials, dpop_key })
+    }
+}
+
+/// Why a login is required.
+pub(super) enum LoginReason {
+    /// No credentials are stored.
+    NotLoggedIn,
+    /// The stored credentials are no longer valid.
+    LoginEnded(Failure),
+    /// The server requires scopes that the token does not have; these are to be requested.
+    InsufficientScope { requested_scopes: Vec<String>, required_scopes: Vec<String> },
+}
+
+impl ProviderState {
+    pub fn tokens(&self) -> Option<&TokenSet> {
+        self.loaded.as_ref().and_then(|loaded| loaded.credentials.tokens.as_ref())
+    }
+
+    /// Why a login is required if there are no tokens.
+    pub fn login_reason(&self) -> LoginReason {
+        self.ended_reason.clone().map_or(LoginReason::NotLoggedIn, LoginReason::LoginEnded)
+    }
+
+    pub fn is_recently_obtained(&self, by: TokenSource) -> bool {
+        self.last_obtained.is_some_and(|(source, when)| source == by && when.elapsed() < RECENTLY_OBTAINED)
+    }
+
+    pub fn mark_obtained(&mut self, by: TokenSource) {
+        self.last_obtained = Some((by, Instant::now()));
+        self.is_token_used = false;
+        self.ended_reason = None;
+    }
+}

@@ -1,0 +1,142 @@
+//! What the subcommands of `auth` share.
+
+use serde_json::{Value, json};
+
+use super::super::Context;
+use crate::auth::clock::unix_seconds;
+use crate::auth::credentials::match_server;
+use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
+use crate::cli::TargetOptions;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::target::Target;
+use crate::transport::{Endpoint, HttpEndpoint};
+use crate::util::duration::format_lifetime;
+
+/// The target of a subcommand, which must be a server at a URL.
+///
+/// # Errors
+/// If it cannot be resolved; [`ErrorKind::Usage`] if it is a process (`AUT-01`).
+pub(super) async fn resolve_http_target(
+    context: &Context,
+    word: &str,
+    reach: &TargetOptions,
+) -> Result<(Target, HttpEndpoint)> {
+    let target = context.resolve_target(vec![word.to_owned()], &[], false, reach).await?.target;
+    match target.endpoint.http_endpoint() {
+        Some(endpoint) => Ok((target, endpoint)),
+        None if matches!(target.endpoint, Endpoint::Unix(_)) => {
+            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a socket and does not support logins", target.name))
+                .hint("access to it is controlled by the permissions of its file"))
+        }
+        None => {
+            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a process and does not support logins", target.name))
+                .hint("pass credentials in its environment: -e KEY=VALUE, or env in the configuration"))
+        }
+    }
+}
+
+/// The credentials stored for a server.
+pub(super) fn stored_logins(store: &dyn CredentialStore, endpoint: &HttpEndpoint) -> Result<Vec<CredentialSummary>> {
+    Ok(named_secrets::login_summaries(store)?
+        .into_iter()
+        .filter(|about| match_server(about, &endpoint.url).is_some())
+        .collect())
+}
+
+/// The public part of stored credentials, for `--json`.
+pub(super) fn login_json(about: &CredentialSummary, store: &dyn CredentialStore) -> Value {
+    json!({
+        "server": about.server,
+        "url": about.resource,
+        "issuer": about.issuer,
+        "client_id": about.client_id,
+        "scopes": about.scopes,
+        "state": token_state(about),
+        "expires_at": about.expires_at,
+        "renewable": about.has_refresh,
+        "place": store.location_of(&about.key),
+    })
+}
+
+/// The state of the tokens, as far as it is known without a request.
+pub(super) fn token_state(about: &CredentialSummary) -> &'static str {
+    match about.expires_at {
+        Some(at) if at <= unix_seconds() && about.has_refresh => "renewable",
+        Some(at) if at <= unix_seconds() => "expired",
+        _ if about.login.is_none() => "unknown",
+        _ => "valid",
+    }
+}
+
+/// How long tokens are valid, for users.
+pub(super) fn format_expiry(about: &CredentialSummary) -> String {
+    let until = about.expires_at.map(|at| at.saturating_sub(unix_seconds()));
+    match (until, about.has_refresh) {
+        (Some(0), true) => "refreshed when used".to_owned(),
+        (Some(0), false) => "expired".to_owned(),
+        (Some(left), true) => format!("{}, then refreshed", format_lifetime(left)),
+        (Some(left), false) => format_lifetime(left),
+        (None, _) => "unknown".to_owned(),
+    }
+}
+
+/// The user is not logged in; `login` is the command to log in.
+pub(super) fn not_logged_in(name: &str, login: String) -> Failure {
+    Failure::new(ErrorKind::Auth, format!("not logged in to {name}")).hint(login).server(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_documentation_shows_every_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = crate::auth::store::StorePaths { data_dir: dir.path().into(), ..Default::default() };
+        let store =
+            crate::auth::store::open(crate::auth::store::StoreChoice::File, &places, std::sync::Arc::new(|_| {}));
+        let ours = login_json(&CredentialSummary::default(), &*store);
+        let documented = include_str!("../../../docs/json.md");
+        let example = documented.lines().find(|line| line.starts_with(r#"{"store":"#)).unwrap();
+        let example: Value = serde_json::from_str(example).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&example["credentials"][0]), names(&ours));
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_is_explained() {
+        let guide = include_str!("../../../docs/auth.md");
+        let explained: Vec<&str> = guide
+            .lines()
+            .skip_while(|line| !line.contains("[servers.NAME.auth]"))
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        let mut known: Vec<&str> = crate::config::keys::AUTH_KEYS.iter().map(|key| key.name).collect();
+        known.sort_unstable();
+        let mut sorted = explained.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, known);
+    }
+
+    #[test]
+    fn the_state_is_told_without_asking() {
+        let about = |expires_at, has_refresh| CredentialSummary {
+            expires_at,
+            has_refresh,
+            login: Some("x".into()),
+            ..CredentialSummary::default()
+        };
+        assert_eq!(token_state(&about(None, false)), "valid");
+        assert_eq!(token_state(&about(Some(unix_seconds() + 100), false)), "valid");
+        assert_eq!(token_state(&about(Some(1), true)), "renewable");
+        assert_eq!(token_state(&about(Some(1), false)), "expired");
+        assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then refreshed");
+        assert_eq!(format_expiry(&about(Some(1), false)), "expired");
+    }
+
+    #[test]
+    fn life_spans_are_told_in_the_unit_that_fits() {
+        assert_eq!([59, 180, 7200, 200_000].map(format_lifetime), ["59 s", "3 min", "2 h", "2 days"]);
+    }
+}
