@@ -1,99 +1,190 @@
-//! The progress line: on standard error at a terminal, only where something takes long, gone at the end.
+//! The progress line: on standard error, only at a terminal, only if something is slow, and removed at the end.
 //!
-//! No thread draws it: the waiting future itself does ([`Progress::show_during`]), so that a fast command
-//! or a piped one pays nothing for it. It is drawn by hand, since the crate for it measures rates with `pow`: that
-//! alone made every start load the library of mathematics, a tenth of what `--version` takes.
+//! `indicatif` draws it. No thread does: the future that waits ticks it ([`Progress::show_during`]), and nothing is
+//! constructed before the first draw, so a fast command or one in a pipe pays nothing for it.
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::escape::{display_width, one_line, truncate};
 use super::{OutputStream, Ui};
-
 use crate::util::lock::lock;
 
 /// What ends sooner shows no progress.
 const DELAY: Duration = Duration::from_millis(400);
-/// How often it is drawn.
+/// Time between two draws.
 const TICK: Duration = Duration::from_millis(100);
 /// Terminals with fewer columns get a percentage without a bar.
 const MIN_BAR_COLUMNS: usize = 56;
-/// So many columns are left free: what a key echoes (`^C`) must not begin a new line.
+/// Columns that stay free at the end of the line: what a key echoes (`^C`) must not begin a new line.
 const RESERVED_COLUMNS: usize = 8;
-/// What turns at the beginning of the line.
-const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
-/// Columns within the brackets of the bar.
-const BAR_WIDTH: usize = 20;
-/// Goes to the beginning of the line and empties it.
-const ERASE: &str = "\r\x1b[2K";
+/// The longest count that is shown, in columns.
+const MAX_COUNT_COLUMNS: usize = 12;
+/// The length of a bar whose total is known.
+const BAR_LENGTH: u64 = 1000;
+
+/// What is shown before the message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Spinner,
+    Percentage,
+    Bar,
+}
+
+impl Layout {
+    fn new(has_fraction: bool, columns: usize) -> Self {
+        match has_fraction {
+            false => Layout::Spinner,
+            true if columns < MIN_BAR_COLUMNS => Layout::Percentage,
+            true => Layout::Bar,
+        }
+    }
+
+    /// Columns before the message.
+    fn prefix_width(self) -> usize {
+        match self {
+            Layout::Spinner => 2,
+            Layout::Percentage => 7,
+            Layout::Bar => 30,
+        }
+    }
+
+    fn style(self) -> ProgressStyle {
+        let template = match self {
+            Layout::Spinner => "{spinner} {msg}",
+            Layout::Percentage => "{spinner} {percent:>3}% {msg}",
+            Layout::Bar => "{spinner} [{bar:20}] {percent:>3}% {msg}",
+        };
+        ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_spinner())
+            .progress_chars("=> ")
+    }
+}
+
+/// Standard error as `indicatif` draws on it, through the writer that messages use.
+struct Screen {
+    stream: Arc<Mutex<OutputStream>>,
+    columns: usize,
+}
+
+impl Screen {
+    /// Moves the cursor by `count`; a terminal reads 0 as 1.
+    fn move_cursor(&self, count: usize, direction: char) -> io::Result<()> {
+        if count == 0 { Ok(()) } else { self.write_str(&format!("\x1b[{count}{direction}")) }
+    }
+}
+
+impl std::fmt::Debug for Screen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Screen").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        u16::try_from(self.columns).unwrap_or(u16::MAX)
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.move_cursor(n, 'A')
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.move_cursor(n, 'B')
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.move_cursor(n, 'C')
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.move_cursor(n, 'D')
+    }
+
+    fn write_line(&self, s: &str) -> io::Result<()> {
+        self.write_str(&format!("{s}\n"))
+    }
+
+    fn write_str(&self, s: &str) -> io::Result<()> {
+        lock(&self.stream).write_all(s.as_bytes())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.write_str("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        lock(&self.stream).flush()
+    }
+}
 
 /// The place of the one progress line on the screen.
 #[derive(Default)]
 pub(super) struct ProgressSlot {
-    line: Mutex<Option<ProgressLine>>,
+    shown: Mutex<Option<(ProgressBar, Layout)>>,
     pause_count: AtomicUsize,
-    /// The result is being printed: nothing is drawn until the next waiting.
+    /// The result is being printed: nothing is drawn until [`Progress::show_during`] is called again.
     is_suppressed: AtomicBool,
 }
 
-/// A line that is on the screen.
-struct ProgressLine {
-    screen: Arc<Mutex<OutputStream>>,
-    text: String,
-    /// How often it was drawn.
-    frames: usize,
-}
-
-impl ProgressLine {
-    fn write(&self, text: &str) {
-        let mut screen = lock(&self.screen);
-        // A progress line that cannot be shown is none.
-        let _ = screen.write_all(text.as_bytes()).and_then(|()| screen.flush());
-    }
-}
-
 impl ProgressSlot {
-    /// Takes the line away while `print` prints.
+    /// Removes the line while `print` prints.
     pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
-        let line = lock(&self.line);
-        line.iter().for_each(|line| line.write(ERASE));
-        let printed = print();
-        line.iter().for_each(|line| line.write(&line.text));
-        printed
+        match &*lock(&self.shown) {
+            Some((bar, _)) => bar.suspend(print),
+            None => print(),
+        }
     }
 
-    /// Takes the line away for good, before a result is printed: wherever that goes, a reader behind a pipe may
-    /// write to the same screen.
+    /// Removes the line before a result is printed: if the result goes to a pipe, its reader may write to the same
+    /// screen.
     pub(super) fn end(&self) {
         self.is_suppressed.store(true, Ordering::SeqCst);
         self.clear();
     }
 
-    /// Takes the line away until it is drawn again.
+    /// Removes the line until the next draw.
     pub(super) fn clear(&self) {
-        if let Some(line) = lock(&self.line).take() {
-            line.write(ERASE);
+        if let Some((bar, _)) = lock(&self.shown).take() {
+            bar.finish_and_clear();
         }
     }
 
-    /// Draws `text` behind the spinner, in the place of what was drawn before.
-    fn draw(&self, screen: &Arc<Mutex<OutputStream>>, text: &str) {
-        let mut slot = lock(&self.line);
-        let new = slot.is_none();
-        let line =
-            slot.get_or_insert_with(|| ProgressLine { screen: Arc::clone(screen), text: String::new(), frames: 0 });
-        line.text = format!("{} {text}", SPINNER[line.frames % SPINNER.len()]);
-        line.frames += 1;
-        line.write(&if new { line.text.clone() } else { format!("{ERASE}{}", line.text) });
+    fn is_hidden(&self) -> bool {
+        self.pause_count.load(Ordering::SeqCst) > 0 || self.is_suppressed.load(Ordering::SeqCst)
+    }
+
+    /// Draws the line, or draws it again with new content.
+    fn draw(&self, screen: impl FnOnce() -> Screen, layout: Layout, fraction: Option<f64>, message: String) {
+        let position = (fraction.unwrap_or_default() * BAR_LENGTH as f64) as u64;
+        let mut slot = lock(&self.shown);
+        let (bar, shown_layout) = slot.get_or_insert_with(|| {
+            let target = ProgressDrawTarget::term_like(Box::new(screen()));
+            let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), target).with_style(layout.style());
+            (bar.with_position(position).with_message(message.clone()), layout)
+        });
+        if *shown_layout != layout {
+            *shown_layout = layout;
+            bar.set_style(layout.style());
+        }
+        // Each of these draws the line, so only a change is set.
+        if bar.position() != position {
+            bar.set_position(position);
+        }
+        if bar.message() != message {
+            bar.set_message(message);
+        }
+        bar.tick();
     }
 }
 
-/// While it lives, no progress is drawn: somebody is typing.
+/// While it exists, no progress is drawn: the user is typing.
 pub struct ProgressPause<'a>(&'a ProgressSlot);
 
 impl Drop for ProgressPause<'_> {
@@ -107,16 +198,12 @@ impl Ui {
     #[must_use]
     pub fn progress(self: &Arc<Self>, message: &str) -> Progress {
         let shown = self.terminal.stderr_is_tty && !self.terminal.is_dumb && !self.options.quiet;
-        let state = ProgressState {
-            message: if shown { one_line(message) } else { String::new() },
-            fraction: None,
-            count: None,
-        };
-        let start = Instant::now();
-        Progress { ui: shown.then(|| Arc::clone(self)), start, state: Mutex::new(state) }
+        let message = if shown { message.to_owned() } else { String::new() };
+        let state = ProgressState { message, fraction: None, count: None };
+        Progress { ui: shown.then(|| Arc::clone(self)), start: Instant::now(), state: Mutex::new(state) }
     }
 
-    /// Takes the progress line away until the guard is dropped.
+    /// Removes the progress line until the guard is dropped.
     pub fn pause_progress(&self) -> ProgressPause<'_> {
         self.progress.pause_count.fetch_add(1, Ordering::SeqCst);
         self.progress.clear();
@@ -124,31 +211,32 @@ impl Ui {
     }
 }
 
-/// One long operation. Cleared when its waiting ends; any number may exist, one is shown.
+/// One operation that may be slow. Its line is removed when the wait ends; of several at once, one is shown.
 pub struct Progress {
-    /// `None` where nothing is ever shown.
+    /// `None` if nothing is ever shown.
     ui: Option<Arc<Ui>>,
     start: Instant,
     state: Mutex<ProgressState>,
 }
 
 struct ProgressState {
+    /// As it was given: it is made visible and redacted when it is drawn.
     message: String,
     /// The part that is done, from 0 to 1.
     fraction: Option<f64>,
-    /// What is done, where nobody knows of how much.
+    /// What is done, if the total is unknown.
     count: Option<f64>,
 }
 
 impl Progress {
-    /// Says what is being done now.
+    /// Changes the message.
     pub fn set_message(&self, text: &str) {
         if self.ui.is_some() {
-            lock(&self.state).message = one_line(text);
+            text.clone_into(&mut lock(&self.state).message);
         }
     }
 
-    /// Takes over what a server's progress notification says (digest §3.6).
+    /// Shows the content of a server's progress notification (2025-11-25, basic/utilities/progress).
     pub fn update(&self, progress: f64, total: Option<f64>, message: Option<&str>) {
         if self.ui.is_none() {
             return;
@@ -157,13 +245,13 @@ impl Progress {
         state.fraction = total.filter(|&total| total > 0.0).map(|total| (progress / total).clamp(0.0, 1.0));
         state.count = if state.fraction.is_none() { Some(progress) } else { None };
         if let Some(text) = message.filter(|text| !text.trim().is_empty()) {
-            state.message = one_line(text);
+            text.clone_into(&mut state.message);
         }
     }
 
-    /// Waits for `future`, and shows the line while that takes long.
+    /// Waits for `future`, and shows the line if that is slow.
     pub async fn show_during<F: Future>(&self, future: F) -> F::Output {
-        // Boxed, since it would lie in this future twice: as it was given, and where it is polled.
+        // Boxed, or this future would contain it twice: as an argument, and where it is polled.
         let mut future = Box::pin(future);
         let Some(ui) = &self.ui else { return future.await };
         ui.progress.is_suppressed.store(false, Ordering::SeqCst);
@@ -180,36 +268,27 @@ impl Progress {
     }
 
     fn draw(&self, ui: &Ui) {
-        if ui.progress.pause_count.load(Ordering::SeqCst) > 0 || ui.progress.is_suppressed.load(Ordering::SeqCst) {
+        if ui.progress.is_hidden() {
             return;
         }
         let columns = ui.terminal.columns() - RESERVED_COLUMNS;
-        let state = lock(&self.state);
-        let (tail, taken) = match state.fraction {
-            None => (String::new(), 2),
-            Some(done) => {
-                let percent = format!(" {}%", (done * 100.0) as u32);
-                if columns < MIN_BAR_COLUMNS {
-                    (percent, 7)
-                } else {
-                    (format!(" {}{percent}", bar(done)), 10 + BAR_WIDTH)
-                }
-            }
+        let (layout, fraction, message) = {
+            let state = lock(&self.state);
+            let known = lock(&ui.known_secrets);
+            let layout = Layout::new(state.fraction.is_some(), columns);
+            let count = state.count.map(|count| count.to_string());
+            let count = count.map(|count| format!(" ({})", truncate(&known.redact(&count), MAX_COUNT_COLUMNS)));
+            let count = count.unwrap_or_default();
+            let width = columns.saturating_sub(layout.prefix_width() + display_width(&count));
+            let message = one_line(&known.redact(&state.message));
+            (layout, state.fraction, format!("{}{count}", truncate(&message, width)))
         };
-        let count = state.count.map(|count| format!(" ({})", truncate(&count.to_string(), 12))).unwrap_or_default();
-        let message = truncate(&state.message, columns.saturating_sub(taken + display_width(&count)));
-        ui.progress.draw(&ui.err, &format!("{message}{count}{tail}"));
+        let screen = || Screen { stream: Arc::clone(&ui.err), columns };
+        ui.progress.draw(screen, layout, fraction, message);
     }
 }
 
-/// How far something is, from 0 to 1, in brackets.
-fn bar(done: f64) -> String {
-    let filled = (done * BAR_WIDTH as f64) as usize;
-    let head = if filled < BAR_WIDTH { ">" } else { "" };
-    format!("[{:<BAR_WIDTH$}]", "=".repeat(filled) + head)
-}
-
-/// Takes the line away when the waiting ends, however it ends.
+/// Removes the line when the wait ends, however it ends.
 struct ClearOnDrop<'a>(&'a ProgressSlot);
 
 impl Drop for ClearOnDrop<'_> {
@@ -251,6 +330,22 @@ mod tests {
     }
 
     #[test]
+    fn secrets_in_a_servers_message_are_redacted_before_it_is_cut() {
+        let seen = ui(UiOptions::default(), Terminal { width: Some(30), ..at_terminal() });
+        let progress = block(async { seen.ui.progress("x") });
+        progress.update(1.0, Some(2.0), Some("token hunter22-long"));
+        // A secret may become known after the message that contains it.
+        seen.ui.redact("hunter22-long");
+        seen.ui.redact("987654321");
+        progress.draw(&seen.ui);
+        progress.update(987_654_321.0, None, Some("\u{202e}hunter22-long"));
+        progress.draw(&seen.ui);
+        let text = seen.err.text();
+        assert!(text.contains(" 50% token [redacte…") && text.contains(" <U+202… ([redacted])"), "{text:?}");
+        assert!(!text.contains("hunt") && !text.contains("9876"), "{text:?}");
+    }
+
+    #[test]
     fn a_pipe_a_dumb_terminal_and_quiet_show_nothing() {
         for (options, terminal) in [
             (UiOptions::default(), Terminal::default()),
@@ -274,9 +369,11 @@ mod tests {
             seen.ui.progress.clear();
             let text = seen.err.text();
             let frames: Vec<&str> = text.split("\r\x1b[2K").collect();
-            assert!(frames[0].starts_with("⠋ x"), "{text:?}");
-            assert!(frames[1].trim_end().ends_with("25%"), "{text:?}");
-            assert_eq!(frames[1].contains("[=====>              ]"), bar, "{text:?}");
+            let last = frames.iter().rfind(|frame| !frame.is_empty()).unwrap();
+            assert!(frames[0].contains(" x"), "{text:?}");
+            assert!(last.contains(" 25% ") && last.trim_end().ends_with('…'), "{text:?}");
+            assert_eq!(last.contains("[=====>              ]"), bar, "{text:?}");
+            assert!(!text.contains('\n') && text.ends_with("\r\x1b[2K"), "{text:?}");
             for frame in frames {
                 assert!(width_of(frame) <= terminal.columns() - RESERVED_COLUMNS, "{text:?}");
             }

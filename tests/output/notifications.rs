@@ -130,7 +130,7 @@ fn a_terminal_shows_a_bar_and_warnings_and_nothing_stays_of_the_bar() {
     let words = ["call", &server.target(), "ask"];
     let seen = sandbox.mcpipe(words).env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL).wait();
     seen.exits(0);
-    assert!(seen.screen.contains("copying [") && seen.screen.contains("%"), "{}", seen.screen);
+    assert!(seen.screen.contains("[====") && seen.screen.contains("% copying"), "{}", seen.screen);
     assert_eq!(seen.final_screen(), "error db: bad\\x1b[2Jthing\ndone");
 }
 
