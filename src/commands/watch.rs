@@ -117,7 +117,7 @@ pub async fn lists(context: &Context, session: &Session, args: &ListArgs, kinds:
                 if last.is_some() {
                     context.ui.print_text("\n")?;
                 }
-                list::print_lists(context, session, &lists, args.grep.is_some())?;
+                list::print_lists(context, session, &lists, args.search.is_some())?;
             }
             last = Some(document);
             Ok(())

@@ -80,13 +80,13 @@ fn list_selecting_option(args: &ListArgs) -> Option<&'static str> {
 
 /// The first option that means nothing for a tool.
 fn list_only_option(args: &ListArgs) -> Option<&'static str> {
-    let grep = args.grep.is_some().then_some("--grep WORD");
+    let grep = args.search.is_some().then_some("--search WORD");
     list_selecting_option(args).or(args.info.then_some("--info")).or(grep)
 }
 
 /// The first option that means nothing without a target. What is looked for is looked for in the chosen lists.
 fn single_server_option(args: &ListArgs) -> Option<&'static str> {
-    let chosen = list_selecting_option(args).filter(|_| args.grep.is_none());
+    let chosen = list_selecting_option(args).filter(|_| args.search.is_none());
     chosen.or(args.info.then_some("--info")).or(args.schema.then_some("TOOL --schema"))
 }
 
@@ -128,7 +128,7 @@ impl<'a> ListFilter<'a> {
     /// As the options say.
     #[must_use]
     pub fn from_args(args: &'a ListArgs) -> Self {
-        ListFilter { grep: args.grep.as_deref(), include_hidden: args.hidden }
+        ListFilter { grep: args.search.as_deref(), include_hidden: args.hidden }
     }
 }
 
