@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 
 use clap::error::{ContextKind, ContextValue};
 
-use cli::{Cli, ColorWhen, Command, GlobalOptions};
+use cli::{ColorWhen, Command, GlobalOptions};
 use commands::context::{CredentialStores, SecretCache};
 use commands::{Context, Exit};
 use env::Environment;
@@ -50,7 +50,7 @@ pub fn main() -> u8 {
         return code;
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let mut cli = match Cli::from_arguments(&arguments) {
+    let mut cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return report_parse_error(&error, &arguments),
     };

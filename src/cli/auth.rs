@@ -4,26 +4,36 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{GRANT_TYPES, GlobalOptions, TargetOptions};
+use crate::cli::config::GRANT_TYPES;
+use crate::cli::options::GlobalOptions;
+use crate::target::TargetOptions;
 
-/// The words of `--signing-algorithm`.
+/// The values of `--signing-algorithm`.
 const SIGNING_ALGORITHMS: [&str; 5] = ["ES256", "ES384", "RS256", "PS256", "EdDSA"];
-/// The words of `--token-endpoint-auth-method`.
+/// The values of `--token-endpoint-auth-method`.
 const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 
-/// Log in, log out, and see where credentials rest
+/// Log in, log out, and show where credentials are stored
+///
+/// mcpipe logs in with OAuth, as MCP servers require it: it finds the authorization server, registers a client if
+/// necessary, opens a browser, and stores the tokens in the system's keychain or in a file that only you can read.
+/// Tokens are refreshed before they expire. Each login belongs to one configured entry, or to one URL.
+///
+/// `mcpipe auth TARGET` is short for `mcpipe auth login TARGET`.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "\
-`mcpipe auth TARGET` is `mcpipe auth login TARGET`.
-
+    after_help = short_help!("\
+Examples:
+  mcpipe auth login linear
+  mcpipe auth status"),
+    after_long_help = long_help!("\
 Examples:
   mcpipe auth login linear
   mcpipe auth status
   curl -H \"Authorization: Bearer $(mcpipe auth token api)\" https://example.com
-  mcpipe auth logout --all"
+  mcpipe auth logout --all")
 )]
 pub struct AuthArgs {
     /// What to do.
@@ -34,100 +44,110 @@ pub struct AuthArgs {
     pub login: AuthLoginArgs,
 }
 
-impl AuthArgs {
-    /// The general options behind the command.
-    pub fn global_mut(&mut self) -> &mut GlobalOptions {
-        match &mut self.command {
-            Some(AuthCommand::Login(args)) => &mut args.global,
-            Some(AuthCommand::Logout(args)) => &mut args.global,
-            Some(AuthCommand::Status(args)) => &mut args.global,
-            Some(AuthCommand::Token(args)) => &mut args.global,
-            Some(AuthCommand::Import(args)) => &mut args.global,
-            None => &mut self.login.global,
-        }
-    }
-}
-
-/// What `auth` can do.
+/// The commands below `auth`.
 #[derive(Debug, Subcommand)]
 pub enum AuthCommand {
-    /// Log in to a server and keep the credentials
+    /// Log in to a server
+    ///
+    /// Opens a browser at the server's authorization page, waits for the redirect to a port of this machine, and stores the
+    /// tokens. On a machine without a browser use --no-browser, which prints the URL and reads the redirected URL from the
+    /// terminal, or --device, if the authorization server supports it.
+    ///
+    /// For machines without a user, --grant client-credentials logs in with a client secret or a private key.
     Login(Box<AuthLoginArgs>),
-    /// Revoke and remove the credentials of a server
+    /// Remove the credentials of a server
+    ///
+    /// Revokes the tokens at the authorization server, if it supports that, and removes them from this machine.
     Logout(AuthLogoutArgs),
-    /// Show which credentials there are and where they rest
+    /// Show which credentials are stored, and where
+    ///
+    /// Lists the stored logins with their issuer, scopes and expiry, but never the tokens. It does not connect, except with
+    /// --check. With TARGET, the exit code is 4 if there is no valid login for it.
     Status(AuthStatusArgs),
-    /// Print the access token, renewed if it is due
+    /// Print the access token
+    ///
+    /// Prints the stored access token for use with other programs, after refreshing it if it has expired. --json prints what
+    /// `mcpipe auth import` reads on another machine.
     Token(AuthTokenArgs),
-    /// Keep tokens that were obtained elsewhere: JSON on standard input
+    /// Import tokens from JSON on stdin
+    ///
+    /// Stores tokens that were obtained elsewhere, for machines without a browser. The JSON object is the response of a token
+    /// endpoint: access_token, and optionally refresh_token, expires_in (or expires_at), scope and token_type. To refresh the
+    /// tokens, mcpipe also needs issuer, client_id and, if there is one, client_secret.
     Import(AuthImportArgs),
 }
 
-/// Log in to a server and keep the credentials
+/// The command line of `auth login`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe auth login https://mcp.example.com/mcp
+  mcpipe auth login linear --no-browser"),
+    after_long_help = long_help!("\
 Examples:
   mcpipe auth login https://mcp.example.com/mcp
   mcpipe auth login linear --no-browser
   mcpipe auth login api --grant client-credentials --client-secret-env CI_SECRET
-  mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read")]
+  mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read")
+)]
 pub struct AuthLoginArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET", required = true)]
     pub target: Option<String>,
 
-    /// Print the URL, and take the redirected URL pasted back
+    /// Print the URL, and read the redirected URL from the terminal
     #[arg(long, help_heading = "Login options", conflicts_with = "device")]
     pub no_browser: bool,
-    /// Log in on another device, with a code
+    /// Log in on another device, with a code (RFC 8628)
     #[arg(long, help_heading = "Login options", conflicts_with = "grant")]
     pub device: bool,
-    /// The registered client
+    /// OAuth client ID
     #[arg(long, value_name = "ID", help_heading = "Login options")]
     pub client_id: Option<String>,
-    /// The variable that holds the client's secret
+    /// The environment variable that contains the client secret
     #[arg(long, value_name = "VAR", help_heading = "Login options")]
     pub client_secret_env: Option<String>,
-    /// Ask for this scope; may be repeated
+    /// Request this scope; may be repeated
     #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
     pub scopes: Vec<String>,
-    /// The loopback port of the redirect, where it is registered
+    /// Port of the redirect URI on localhost, if one is registered
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
     pub redirect_port: Option<u16>,
-    /// A client ID metadata document, in place of registration
-    #[arg(long, value_name = "URL", help_heading = "Login options")]
+    /// Use this client ID metadata document instead of registration
+    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub client_metadata_url: Option<String>,
-    /// How tokens are obtained
+    /// OAuth grant type
     #[arg(long, value_name = "GRANT", value_parser = parse_grant, help_heading = "Login options")]
     pub grant: Option<String>,
-    /// The key (PEM) that signs client assertions
-    #[arg(long, value_name = "FILE", help_heading = "Login options")]
+    /// Private key (PEM) that signs client assertions
+    #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub private_key: Option<PathBuf>,
-    /// The algorithm that the key signs with
-    #[arg(long, value_name = "ALG", value_parser = SIGNING_ALGORITHMS, help_heading = "Login options")]
+    /// Signing algorithm of --private-key
+    #[arg(long, value_name = "ALG", value_parser = SIGNING_ALGORITHMS, help_heading = "Login options", hide_short_help = true)]
     pub signing_algorithm: Option<String>,
-    /// How the client shows who it is
-    #[arg(long, value_name = "METHOD", value_parser = TOKEN_ENDPOINT_AUTH_METHODS, help_heading = "Login options")]
+    /// Client authentication method at the token endpoint
+    #[arg(long, value_name = "METHOD", value_parser = TOKEN_ENDPOINT_AUTH_METHODS, help_heading = "Login options", hide_short_help = true)]
     pub token_endpoint_auth_method: Option<String>,
-    /// A file with the assertion of the grant jwt-bearer
-    #[arg(long, value_name = "FILE", help_heading = "Login options")]
+    /// File with the assertion for the grant jwt-bearer
+    #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub assertion_file: Option<PathBuf>,
-    /// The authorization server, where discovery does not find it
-    #[arg(long, value_name = "URL", help_heading = "Login options")]
+    /// Authorization server, if discovery does not find it
+    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub issuer: Option<String>,
-    /// Bind the tokens to a key (DPoP)
-    #[arg(long, help_heading = "Login options")]
+    /// Bind the tokens to a key (DPoP, RFC 9449)
+    #[arg(long, help_heading = "Login options", hide_short_help = true)]
     pub dpop: bool,
 
     /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The general options behind the command.
+    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
 
-/// `-` and `_` are the same in the name of a grant.
+/// Parses a grant type; `-` and `_` are equivalent.
 fn parse_grant(word: &str) -> Result<String, String> {
     let name = word.replace('-', "_");
     if GRANT_TYPES.contains(&name.as_str()) {
@@ -136,57 +156,68 @@ fn parse_grant(word: &str) -> Result<String, String> {
     Err(format!("use one of {}", GRANT_TYPES.join(", ").replace('_', "-")))
 }
 
-/// Revoke and remove the credentials of a server
+/// The command line of `auth logout`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = short_help!(),
+    after_long_help = long_help!("\
 Examples:
   mcpipe auth logout linear
-  mcpipe auth logout --all")]
+  mcpipe auth logout --all")
+)]
 pub struct AuthLogoutArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET", required_unless_present = "all")]
     pub target: Option<String>,
-    /// Of every server
+    /// Remove the credentials of all servers
     #[arg(long, conflicts_with = "target")]
     pub all: bool,
 
     /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The general options behind the command.
+    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
 
-/// Show which credentials there are and where they rest
+/// The command line of `auth status`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = short_help!(),
+    after_long_help = long_help!("\
 Examples:
   mcpipe auth status
   mcpipe auth status linear --json | jq -r '.credentials[].state'
-  mcpipe auth status linear --check || mcpipe auth login linear")]
+  mcpipe auth status linear --check || mcpipe auth login linear")
+)]
 pub struct AuthStatusArgs {
-    /// Configured name or URL; all where it is left out
+    /// Configured name or URL [default: all]
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
-    /// Ask the server whether it takes the credentials
+    /// Check that the server accepts the credentials
     #[arg(long, requires = "target")]
     pub check: bool,
 
     /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The general options behind the command.
+    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
 
-/// Print the access token, renewed if it is due
+/// The command line of `auth token`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = short_help!("\
+Examples:
+  curl -H \"Authorization: Bearer $(mcpipe auth token api)\" https://example.com"),
+    after_long_help = long_help!("\
 Examples:
   curl -H \"Authorization: Bearer $(mcpipe auth token api)\" https://example.com
-  mcpipe auth token linear --json | ssh build mcpipe auth import linear")]
+  mcpipe auth token linear --json | ssh build mcpipe auth import linear")
+)]
 pub struct AuthTokenArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET")]
@@ -195,21 +226,20 @@ pub struct AuthTokenArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The general options behind the command.
+    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
 
-/// Keep tokens that were obtained elsewhere: JSON on standard input
+/// The command line of `auth import`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The JSON object is the answer of a token endpoint: access_token, and where there
-are some refresh_token, expires_in (or expires_at), scope, token_type; besides,
-issuer, client_id and client_secret, which renewing needs.
-
+#[command(
+    after_help = short_help!(),
+    after_long_help = long_help!("\
 Examples:
   mcpipe auth import linear < tokens.json
-  mcpipe auth token linear --json | ssh build mcpipe auth import linear")]
+  mcpipe auth token linear --json | ssh build mcpipe auth import linear")
+)]
 pub struct AuthImportArgs {
     /// Configured name or URL
     #[arg(value_name = "TARGET")]
@@ -218,7 +248,7 @@ pub struct AuthImportArgs {
     /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The general options behind the command.
+    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

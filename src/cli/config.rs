@@ -2,22 +2,38 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{GlobalOptions, TargetOptions};
+use crate::cli::options::GlobalOptions;
+use crate::target::TargetOptions;
 
-/// When a call needs consent; the words of the configuration.
+/// When a call needs confirmation; the values of the configuration.
 pub const CONFIRM_VALUES: [&str; 3] = ["never", "destructive", "always"];
-/// How tokens are obtained; the words of the configuration.
+/// OAuth grant types; the values of the configuration.
 pub const GRANT_TYPES: [&str; 5] =
     ["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
 
 /// Show, check and change the configuration
+///
+/// A configuration file names servers, so that they need not be spelled out in every command. mcpipe reads your own file
+/// and those of the project, the nearest above the working directory. A project's file is used only after
+/// `mcpipe config trust`, because the commands in it run code.
+///
+/// In a value, ${VAR} is an environment variable, ${keychain:NAME} a secret stored with `mcpipe config secret set`, and
+/// ${command:CMD} the output of a command.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Files, each over those before:
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe config add linear https://mcp.linear.app/mcp
+  mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem .
+  mcpipe config import
+  mcpipe config check"),
+    after_long_help = long_help!("\
+Files, each overriding those before it:
   ~/.config/mcpipe/config.toml    your own
-  .mcp.json                       of the project: the nearest above the working directory
-  .mcpipe.toml                    likewise
-  --config FILE, MCPIPE_CONFIG    alone, in place of all these
+  .mcp.json                       of the project: the nearest above the working
+                                  directory
+  .mcpipe.toml                    of the project, likewise
+  --config FILE, MCPIPE_CONFIG    replaces all of these
 
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
@@ -26,9 +42,10 @@ Examples:
   mcpipe config add crm https://example.com/mcp -H 'X-Key: ${keychain:CRM_KEY}'
   mcpipe config secret set CRM_KEY
   mcpipe config get linear
-  mcpipe config check")]
+  mcpipe config check")
+)]
 pub struct ConfigArgs {
-    /// What to do with the configuration.
+    /// What to do.
     #[command(subcommand)]
     pub command: ConfigCommand,
 
@@ -37,175 +54,233 @@ pub struct ConfigArgs {
     pub global: GlobalOptions,
 }
 
-/// What `config` can do.
+/// The commands below `config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// List the configured servers and where each comes from
+    /// List the configured servers
+    ///
+    /// Lists the configured servers with the file that each comes from. It does not connect; `mcpipe list` does.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config list --json"))]
     List,
-    /// Show one server: every value and the file and line it comes from
+    /// Show the settings of one server
+    ///
+    /// Shows every setting of the server, with the file and line that it comes from. Secrets are redacted.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config get linear"))]
     Get {
         /// The server's name
         #[arg(value_name = "NAME")]
         name: String,
     },
     /// Add a server
+    ///
+    /// Writes the server to your configuration file, with the target options as its settings. The file's comments and order
+    /// stay as they are.
+    ///
+    /// Do not write secrets in the file: in single quotes, '${NAME}' is written as it is and replaced when the server is used.
     Add(Box<ConfigAddArgs>),
-    /// Copy servers that other clients have set up
+    /// Import servers from the configuration of other clients
+    ///
+    /// CLIENT is one of claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter.
+    /// FILE is a configuration file of one of them, or any JSON file with mcpServers or servers. Without either, mcpipe
+    /// imports from every client that it finds.
+    ///
+    /// Every command is shown in full, and nothing is written before you confirm.
     Import(ConfigImportArgs),
     /// Remove a server
+    ///
+    /// Removes the server from the file, and leaves the file's comments and order as they are.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config remove linear"))]
     Remove {
-        /// The server's name, in full
+        /// The server's full name
         #[arg(value_name = "NAME")]
         name: String,
         /// Remove it from the project's .mcpipe.toml
         #[arg(long)]
         project: bool,
     },
-    /// Give a server another name
+    /// Rename a server
+    ///
+    /// Renames the server in the file, and leaves the file's comments and order as they are.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config rename demo3 demo5"))]
     Rename {
-        /// The server's name, in full
+        /// The server's full name
         #[arg(value_name = "NAME")]
         name: String,
-        /// Its new name
+        /// The new name
         #[arg(value_name = "NEW_NAME")]
         new_name: String,
         /// Rename it in the project's .mcpipe.toml
         #[arg(long)]
         project: bool,
     },
-    /// Open the configuration in an editor and check it afterwards
+    /// Edit the configuration in an editor
+    ///
+    /// Opens the configuration in $VISUAL or $EDITOR, and checks it afterwards.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  EDITOR='code --wait' mcpipe config edit"))]
     Edit {
         /// Edit the project's .mcpipe.toml
         #[arg(long)]
         project: bool,
     },
-    /// Check every file and server: keys, variables, secrets, programs, certificates
+    /// Check the configuration
+    ///
+    /// Checks every file and server: keys, variables, secrets, programs and certificates. It does not connect.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config check\n  mcpipe config check linear"))]
     Check {
-        /// Check this server only
+        /// Check only this server
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
-    /// Allow a project's configuration file to start processes and send credentials
+    /// Trust a project's configuration file
+    ///
+    /// Allows a project's configuration file to start processes and to send credentials. mcpipe shows what the file would
+    /// do and asks for confirmation. If the file changes, it has to be trusted again.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config trust\n  mcpipe config trust --revoke"))]
     Trust {
-        /// The file; the nearest project files where it is left out
+        /// The file [default: the nearest project files]
         #[arg(value_name = "FILE")]
         file: Option<std::path::PathBuf>,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(short = 'y', long, conflicts_with = "revoke")]
         yes: bool,
-        /// Trust it no longer
+        /// Revoke trust
         #[arg(long)]
         revoke: bool,
     },
-    /// Store, list and remove the secrets that ${keychain:NAME} refers to
+    /// Manage the secrets that ${keychain:NAME} refers to
+    ///
+    /// Secrets are stored where logins are: in the system's keychain, or in a file that only you can read
+    /// (`credential_store` under `[defaults]`). A value is never shown, and never accepted on the command line.
     Secret(ConfigSecretArgs),
-    /// Print the configuration files in the order in which they are read
+    /// Print the paths of the configuration files
+    ///
+    /// Prints the configuration files in the order in which they are read.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config path"))]
     Path,
-    /// Print the JSON Schema of a configuration file, for editors
+    /// Print the JSON Schema of a configuration file
+    ///
+    /// Prints the JSON Schema of a configuration file, for editors that check and complete it.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config schema > mcpipe.schema.json"))]
     Schema,
 }
 
-/// Store, list and remove the secrets that ${keychain:NAME} refers to
+/// The command line of `config secret`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A secret rests where logins rest: in the system's keychain, or in a file that only
-you can read (credential_store under [defaults] says which). Its value is never
-shown, and never taken from the command line.
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe config secret set CRM_KEY
+  mcpipe config secret list"),
+    after_long_help = long_help!("\
 Examples:
   mcpipe config secret set CRM_KEY
   op read op://work/crm/key | mcpipe config secret set CRM_KEY
   mcpipe config add crm https://crm.example.com/mcp -H 'X-Key: ${keychain:CRM_KEY}'
   mcpipe config secret list
-  mcpipe config secret remove CRM_KEY")]
+  mcpipe config secret remove CRM_KEY")
+)]
 pub struct ConfigSecretArgs {
-    /// What to do with secrets.
+    /// What to do.
     #[command(subcommand)]
     pub command: ConfigSecretCommand,
 }
 
-/// What `config secret` can do.
+/// The commands below `config secret`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigSecretCommand {
-    /// Store a secret: the value is piped in, or typed unseen at a terminal
-    #[command(after_help = "\
-Line feeds at the end of the value do not belong to it.
+    /// Store a secret
+    ///
+    /// Reads the value from stdin, or prompts for it at a terminal without echo. Line breaks at the end are removed.
+    #[command(
+        after_help = short_help!(),
+        after_long_help = long_help!("\
 Examples:
   mcpipe config secret set CRM_KEY
-  printf %s \"$CRM_KEY\" | mcpipe config secret set CRM_KEY")]
+  printf %s \"$CRM_KEY\" | mcpipe config secret set CRM_KEY")
+    )]
     Set {
         /// The secret's name: letters, digits, '_' and '-'
         #[arg(value_name = "NAME")]
         name: String,
     },
     /// Remove a secret
-    #[command(after_help = "Examples:\n  mcpipe config secret remove CRM_KEY")]
+    ///
+    /// Removes the secret from the credential store.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config secret remove CRM_KEY"))]
     Remove {
         /// The secret's name
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// List the names of all secrets, and the servers that refer to each
-    #[command(after_help = "Examples:\n  mcpipe config secret list\n  mcpipe config secret list --json")]
+    /// List the names of all secrets
+    ///
+    /// Lists the names of all secrets, and the servers that refer to each.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config secret list --json"))]
     List,
 }
 
-/// Where the secrets go that stand as text in what is imported.
+/// What to do with imported secrets that are stored as plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ImportedSecretMode {
-    /// They stay where they are, as text
+    /// Copy them as they are
     #[default]
     Keep,
-    /// Into variables, which you set: ${NAME} stands in their place
+    /// Replace them with ${NAME}; you set the variables
     Variables,
-    /// Into the credential store: ${keychain:NAME} stands in their place
+    /// Store them, and replace them with ${keychain:NAME}
     Keychain,
 }
 
-/// Copy servers that other clients have set up
+/// The command line of `config import`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The clients are claude-code, claude-desktop, cursor, vscode, codex, windsurf,
-gemini, opencode, zed and mcporter; a FILE is any of theirs, or any JSON with
-mcpServers or servers. Every command is shown in full before it is written.
-
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe config import
+  mcpipe config import cursor --dry-run"),
+    after_long_help = long_help!("\
 Examples:
   mcpipe config import
   mcpipe config import cursor --dry-run
   mcpipe config import claude-code --only github --secrets keychain
-  mcpipe config import ./servers.json --yes")]
+  mcpipe config import ./servers.json --yes")
+)]
 pub struct ConfigImportArgs {
-    /// The client, or a file; every client that is found where it is left out
+    /// A client or a file [default: every client that is found]
     #[arg(value_name = "CLIENT|FILE")]
     pub from: Option<String>,
-    /// Import this server only; may be repeated
+    /// Import only this server; may be repeated
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
-    /// Import the servers of other projects too
+    /// Also import the servers of other projects
     #[arg(long)]
     pub all: bool,
-    /// Replace servers of the same names
+    /// Replace servers of the same name
     #[arg(long)]
     pub force: bool,
-    /// Write into the project's .mcpipe.toml
+    /// Write to the project's .mcpipe.toml
     #[arg(long)]
     pub project: bool,
-    /// Where the secrets go that stand there as text
+    /// What to do with secrets stored as plain text
     #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
     pub secrets: ImportedSecretMode,
-    /// Print what would be written and write nothing
+    /// Print what would be written, and write nothing
     #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     pub yes: bool,
 }
 
-/// Add a server
+/// The command line of `config add`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Secrets are better kept in variables: in single quotes, ${NAME} is written as it
-is and expanded when used.
-
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe config add linear https://mcp.linear.app/mcp
+  mcpipe config add gh 'docker run -i ghcr.io/o/server' -e 'TOKEN=${GH_TOKEN}'
+  mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem ."),
+    after_long_help = long_help!("\
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
   mcpipe config add files --project -- npx -y @scope/server-filesystem .
@@ -213,7 +288,8 @@ Examples:
   mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN
   mcpipe config add api https://api.example.com/mcp --allow-tool 'get_*'
   mcpipe config add crm https://crm.example.com/mcp --client-id cli --scope read
-  mcpipe config add wiki https://wiki.example.com/mcp --bearer-env WIKI --check")]
+  mcpipe config add wiki https://wiki.example.com/mcp --bearer-env WIKI --check")
+)]
 pub struct ConfigAddArgs {
     /// The server's name: letters, digits, '_', '-' and '.'
     #[arg(value_name = "NAME")]
@@ -221,58 +297,58 @@ pub struct ConfigAddArgs {
     /// Its URL or command line
     #[arg(value_name = "TARGET", required_unless_present = "command")]
     pub target: Option<String>,
-    /// A server's command line, in place of TARGET
+    /// The server's command line, instead of TARGET
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "target")]
     pub command: Vec<String>,
 
-    /// Write into the project's .mcpipe.toml
+    /// Write to the project's .mcpipe.toml
     #[arg(long)]
     pub project: bool,
-    /// Replace a server of that name
+    /// Replace a server of the same name
     #[arg(long)]
     pub force: bool,
-    /// Print what would be written and write nothing
+    /// Print what would be written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Connect first, and add nothing where that fails
+    /// Connect first, and add the server only if that succeeds
     #[arg(long)]
     pub check: bool,
-    /// Allow only the tools that GLOB matches; may be repeated
+    /// Allow only tools that match GLOB; may be repeated
     #[arg(long = "allow-tool", value_name = "GLOB")]
     pub allow_tools: Vec<String>,
-    /// Allow no tool that GLOB matches; may be repeated
+    /// Block tools that match GLOB; may be repeated
     #[arg(long = "deny-tool", value_name = "GLOB")]
     pub deny_tools: Vec<String>,
-    /// Which calls need consent: never, destructive or always
+    /// Which calls need confirmation
     #[arg(long, value_name = "WHEN", value_parser = CONFIRM_VALUES)]
     pub confirm: Option<String>,
-    /// Which variables the command inherits: all, none, or names; may be repeated
+    /// Environment variables that the server inherits: all, none, or names; may be repeated
     #[arg(long = "inherit-env", value_name = "WHICH", value_delimiter = ',')]
     pub inherit_env: Vec<String>,
 
-    /// The registered OAuth client
-    #[arg(long, value_name = "ID", help_heading = "Login options")]
+    /// OAuth client ID
+    #[arg(long, value_name = "ID", help_heading = "Login options", hide_short_help = true)]
     pub client_id: Option<String>,
-    /// The variable that holds the client's secret
-    #[arg(long, value_name = "VAR", help_heading = "Login options")]
+    /// The environment variable that contains the client secret
+    #[arg(long, value_name = "VAR", help_heading = "Login options", hide_short_help = true)]
     pub client_secret_env: Option<String>,
-    /// Ask for this scope; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
+    /// Request this scope; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options", hide_short_help = true)]
     pub scopes: Vec<String>,
-    /// How tokens are obtained
-    #[arg(long, value_name = "GRANT", value_parser = GRANT_TYPES, help_heading = "Login options")]
+    /// OAuth grant type
+    #[arg(long, value_name = "GRANT", value_parser = GRANT_TYPES, help_heading = "Login options", hide_short_help = true)]
     pub grant: Option<String>,
-    /// The authorization server, where discovery does not find it
-    #[arg(long, value_name = "URL", help_heading = "Login options")]
+    /// Authorization server, if discovery does not find it
+    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub issuer: Option<String>,
-    /// A client ID metadata document, in place of registration
-    #[arg(long, value_name = "URL", help_heading = "Login options")]
+    /// Use this client ID metadata document instead of registration
+    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub client_metadata_url: Option<String>,
-    /// The loopback port of the redirect, where it is registered
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
+    /// Port of the redirect URI on localhost, if one is registered
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options", hide_short_help = true)]
     pub redirect_port: Option<u16>,
-    /// The key (PEM) that signs client assertions
-    #[arg(long, value_name = "FILE", help_heading = "Login options")]
+    /// Private key (PEM) that signs client assertions
+    #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub private_key: Option<std::path::PathBuf>,
 
     /// How to reach the server.

@@ -1,53 +1,57 @@
-//! Command lines without options, read without clap.
+//! Command lines without options, parsed without clap.
 //!
-//! To define what a command could be told, clap needs a third of the instructions of a short call and half of its
-//! page faults. The lines that are typed most use nothing of it: words, and perhaps `--json`. They are read here, in
-//! the one way that there is to read them, and everything else is left to clap.
+//! Defining the options of a command takes clap a third of the instructions of a short call and half of its page faults.
+//! The most common command lines use no options except `--json`: they are parsed here, and all others by clap.
 
 use std::ffi::OsString;
 
-use super::{CallArgs, Cli, Command, GlobalOptions, ListArgs, PromptArgs, ReadArgs};
+use crate::cli::call::CallArgs;
+use crate::cli::list::ListArgs;
+use crate::cli::options::GlobalOptions;
+use crate::cli::prompt::PromptArgs;
+use crate::cli::read::ReadArgs;
+use crate::cli::root::{Cli, Command};
 
-/// What these words ask for; `None` where clap must say it.
+/// The command line; `None` if clap has to parse it.
 pub(super) fn parse(arguments: &[OsString]) -> Option<Cli> {
     let mut words = arguments.iter().skip(1).map(|word| word.to_str());
     let name = words.next()??;
     let mut global = GlobalOptions::default();
-    let mut places = Vec::new();
+    let mut positionals = Vec::new();
     let mut command = Vec::new();
     while let Some(word) = words.next() {
         match word? {
             "--" => command = words.by_ref().map(|word| word.map(str::to_owned)).collect::<Option<_>>()?,
             "--json" => global.json = true,
             option if option.starts_with('-') => return None,
-            word => places.push(word.to_owned()),
+            word => positionals.push(word.to_owned()),
         }
     }
-    let mut places = places.into_iter();
-    let target = places.next();
+    let mut positionals = positionals.into_iter();
+    let target = positionals.next();
     let command = match name {
         "call" => {
-            let tool = places.next();
-            let args = places.by_ref().collect();
+            let tool = positionals.next();
+            let args = positionals.by_ref().collect();
             Command::Call(CallArgs { target, tool, args, command, global, ..CallArgs::default() })
         }
         "list" => {
-            let tool = places.next();
+            let tool = positionals.next();
             Command::List(ListArgs { target, tool, command, global, ..ListArgs::default() })
         }
         "read" => {
-            let uris = places.by_ref().collect();
+            let uris = positionals.by_ref().collect();
             Command::Read(ReadArgs { target, uris, command, global, ..ReadArgs::default() })
         }
         "prompt" => {
-            let name = places.next();
-            let args = places.by_ref().collect();
+            let name = positionals.next();
+            let args = positionals.by_ref().collect();
             Command::Prompt(PromptArgs { target, name, args, command, global, ..PromptArgs::default() })
         }
         _ => return None,
     };
-    // One word too many is told by clap.
-    places.next().is_none().then(|| Cli { command, global: GlobalOptions::default() })
+    // clap reports a word too many.
+    positionals.next().is_none().then(|| Cli { command, global: GlobalOptions::default() })
 }
 
 #[cfg(test)]
@@ -61,14 +65,14 @@ mod tests {
         std::iter::once(&"mcpipe").chain(words).map(Into::into).collect()
     }
 
-    /// What clap makes of the same words.
+    /// What clap parses from the same words.
     fn clap(arguments: &[OsString]) -> Option<Cli> {
-        let matches = super::super::command().try_get_matches_from(arguments).ok()?;
+        let matches = crate::cli::command().try_get_matches_from(arguments).ok()?;
         Some(Cli::from_arg_matches(&matches).unwrap())
     }
 
-    /// All that a command is given.
-    fn told(cli: Option<Cli>) -> String {
+    /// Everything that a command receives.
+    fn received(cli: Option<Cli>) -> String {
         let with_global = cli.map(|mut cli| {
             let global = cli.take_global_options();
             (cli, global)
@@ -76,7 +80,7 @@ mod tests {
         format!("{with_global:?}")
     }
 
-    /// Every line of at most three of these words behind a command's name.
+    /// Every line of at most three of these words after a command's name.
     fn lines() -> impl Iterator<Item = Vec<&'static str>> {
         const WORDS: [&str; 8] = ["", "api", "a=1", "b:=-2", "--json", "--", "-", "--quiet"];
         let names = ["call", "list", "read", "prompt", "task", "config", "nonsense"];
@@ -91,19 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_here_is_what_clap_would_read() {
-        let mut read_here = 0;
+    fn the_fast_path_agrees_with_clap() {
+        let mut fast = 0;
         for line in lines() {
             let arguments = arguments(&line);
             let Some(here) = parse(&arguments) else { continue };
-            read_here += 1;
-            assert_eq!(told(Some(here)), told(clap(&arguments)), "{line:?}");
+            fast += 1;
+            assert_eq!(received(Some(here)), received(clap(&arguments)), "{line:?}");
         }
-        assert!(read_here > 600, "{read_here}");
+        assert!(fast > 600, "{fast}");
     }
 
     #[test]
-    fn options_help_and_what_is_no_text_are_left_to_clap() {
+    fn options_help_and_invalid_utf8_are_left_to_clap() {
         for line in [
             &["call", "api", "tool", "--timeout", "5"] as &[_],
             &["--json", "call", "api", "tool"],

@@ -1,6 +1,28 @@
-//! What the help of mcpipe itself ends with.
+//! What help texts end with: examples, notes, and where the general options are described.
 
-macro_rules! short {
+/// The end of `-h`: short, since `-h` fits one screen.
+macro_rules! short_help {
+    ($($text:literal)?) => {
+        concat!($($text, "\n\n",)? "More options and examples: --help. General options: mcpipe --help")
+    };
+}
+
+/// The end of `--help`, with the general options by name; `mcpipe --help` describes them.
+macro_rules! long_help {
+    ($($text:literal)?) => {
+        concat!(
+            $($text, "\n\n",)?
+            "\
+General options (described in 'mcpipe --help'):
+  --json  --jq EXPR  -q, --quiet  -v, --verbose  --trace FILE  --events FILE|-
+  --color WHEN  --config FILE  --timeout TIME  --connect-timeout TIME
+  --retries N  --wait TIME  --no-cache  --no-input  --login WHEN  --root DIR
+  --elicit HOW  --sampling-command CMD  --log-level LEVEL"
+        )
+    };
+}
+
+macro_rules! root_examples {
     () => {
         "\
 Examples:
@@ -8,35 +30,43 @@ Examples:
   mcpipe call https://mcp.example.com/mcp search query='rust' limit=5
   mcpipe call get-sum a=2 b=3 -- npx -y @modelcontextprotocol/server-everything
   mcpipe config add demo -- npx -y @modelcontextprotocol/server-everything
-  mcpipe read demo demo://resource/static/document/features.md > features.md
-  mcpipe list linear --json | jq -r '.tools[].name'
-
-Exit codes:
-  0 done               3 configuration      6 timed out
-  1 the server failed  4 authentication     7 protocol broken
-  2 usage              5 unreachable        8 refused
-  70 a bug in mcpipe; 74 the result could not be written here, to a full disk, say"
+  mcpipe list linear --json | jq -r '.tools[].name'"
     };
 }
 
-/// For `-h` and the README.
-pub(super) const SHORT: &str = short!();
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0 success            3 configuration      6 timeout
+  1 server error       4 authentication     7 protocol error
+  2 usage              5 unreachable        8 refused
+  70 bug in mcpipe     74 output error (for example, disk full)"
+    };
+}
 
-/// For `--help` and the manual: with the variables that a user may set. `docs/cli.md` has all that are read.
-pub(super) const LONG: &str = concat!(
-    short!(),
+/// The end of `mcpipe -h` and of the usage in the README.
+pub(super) const ROOT_SHORT: &str =
+    concat!(root_examples!(), "\n\nAll general options, exit codes and variables: mcpipe --help");
+
+/// The end of `mcpipe --help`, with the variables that a user may set. `docs/cli.md` lists all that are read.
+pub(super) const ROOT_LONG: &str = concat!(
+    root_examples!(),
+    "\n\n",
+    exit_codes!(),
     "
 
 Environment:
-  MCPIPE_CONFIG, MCPIPE_LOGIN  what --config and --login say, which win over them
-  MCPIPE_CREDENTIALS_FILE      keep credentials in this file and in no keychain
-  MCPIPE_CACHE_DIR             keep what was learned about servers here
-  NO_COLOR, TERM=dumb          no colours
+  MCPIPE_CONFIG, MCPIPE_LOGIN  defaults for --config and --login
+  MCPIPE_CREDENTIALS_FILE      store credentials in this file, not in a keychain
+  MCPIPE_CACHE_DIR             store the cache of server metadata here
+  NO_COLOR, TERM=dumb          no colors
   BROWSER                      the program that opens a URL
-  VISUAL, EDITOR               the editor of `config edit`
+  VISUAL, EDITOR               the editor for `config edit`
   HTTPS_PROXY, http_proxy,
-  ALL_PROXY, NO_PROXY          proxies, and the hosts to be reached without one
-  SSL_CERT_FILE, SSL_CERT_DIR  the authorities to trust instead of the system's
+  ALL_PROXY, NO_PROXY          proxies, and the hosts to reach without one
+  SSL_CERT_FILE, SSL_CERT_DIR  trust these certificate authorities instead of the
+                               system's
   XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME,
-  XDG_RUNTIME_DIR              where configuration, credentials and the like lie"
+  XDG_RUNTIME_DIR              where configuration and other files are stored"
 );

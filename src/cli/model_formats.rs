@@ -1,31 +1,31 @@
-//! The forms in which models take what servers offer.
+//! The forms in which model APIs take tools and messages.
 
 use clap::ValueEnum;
 
-/// The API of a model.
+/// A model API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ApiFormat {
-    /// Anthropic: Messages
+    /// Anthropic Messages
     Anthropic,
-    /// OpenAI: Chat Completions
+    /// OpenAI Chat Completions
     Openai,
-    /// OpenAI: Responses
+    /// OpenAI Responses
     OpenaiResponses,
-    /// Google: Gemini
+    /// Google Gemini
     Gemini,
 }
 
 /// What tools are printed as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ToolFormat {
-    /// The `tools` of a request to Anthropic's Messages
+    /// `tools` of an Anthropic Messages request
     Anthropic,
-    /// The `tools` of a request to OpenAI's Chat Completions
+    /// `tools` of an OpenAI Chat Completions request
     Openai,
-    /// The `tools` of a request to OpenAI's Responses
+    /// `tools` of an OpenAI Responses request
     OpenaiResponses,
-    /// The `tools` of a request to Google's Gemini
+    /// `tools` of a Google Gemini request
     Gemini,
-    /// An interface with a method a tool
+    /// A TypeScript interface with one method per tool
     Typescript,
 }

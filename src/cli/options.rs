@@ -8,74 +8,88 @@ use clap::{ArgAction, Args, ValueEnum};
 use crate::util::duration::parse_duration;
 
 /// The options of every command.
+///
+/// The help of a command only names them; `mcpipe --help` describes them.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "General options")]
 pub struct GlobalOptions {
-    /// Print one JSON document; failures become one JSON line on stderr
-    #[arg(long, global = true)]
+    /// Print one JSON document; report a failure as one JSON line on stderr
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub json: bool,
-    /// Print what the jq filter EXPR makes of the JSON document: strings raw, each output on its own line
-    #[arg(long, global = true, value_name = "EXPR")]
+    /// Filter the JSON document with the jq filter EXPR (implies --json)
+    ///
+    /// Strings are printed raw, each output on its own line.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "EXPR")]
     pub jq: Option<String>,
-    /// Print results and errors only
-    #[arg(short, long, global = true)]
+    /// Print only results and errors
+    #[arg(short, long, global = true, hide_short_help = true, hide_long_help = true)]
     pub quiet: bool,
-    /// Show the JSON-RPC exchange on stderr; twice: HTTP headers and the server's stderr too
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    /// Show the JSON-RPC messages on stderr; -vv: also HTTP headers and the server's stderr
+    ///
+    /// Secrets are redacted.
+    #[arg(short, long, global = true, hide_short_help = true, hide_long_help = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Write the exchange to FILE as NDJSON, secrets redacted
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-    /// When to use colours [default: auto]
-    #[arg(long, global = true, value_name = "WHEN")]
+    /// When to use colors [default: auto]
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub color: Option<ColorWhen>,
-    /// Read this configuration file and no other
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Read only this configuration file
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Wait this long for an answer; progress starts the clock again, up to 60 times this long in all; 0 waits for
-    /// ever [default: 60s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
+    /// Give up if no response arrives within TIME; 0 = no limit [default: 60s]
+    ///
+    /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Each progress notification restarts the timer (up to
+    /// 60 × TIME in total).
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
-    /// Wait this long for start and negotiation; 0 waits for ever [default: 30s]
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
+    /// Give up if the server is not connected and initialized within TIME; 0 = no limit [default: 30s]
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub connect_timeout: Option<Duration>,
-    /// Try again so often after failures that may pass; a tool only if it never got the call, or says that twice
-    /// is as good as once [default: 2, and 0 for commands]
-    #[arg(long, global = true, value_name = "N")]
+    /// Retry up to N times after transient failures [default: 2; 0 for local commands]
+    ///
+    /// A tool call is retried only if it never reached the server, or if the tool declares itself idempotent or
+    /// read-only.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N")]
     pub retries: Option<u32>,
-    /// Try so long until the server is ready
-    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
+    /// Keep trying for up to TIME until the server is ready
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
-    /// Neither use nor keep what was learned about servers
-    #[arg(long, global = true)]
+    /// Do not read or write the cache of server metadata (protocol revision, tool lists)
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub no_cache: bool,
-    /// Never ask anything
-    #[arg(long, global = true)]
+    /// Never prompt
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub no_input: bool,
-    /// When to log in on the spot to a server that asks for it [default: auto, at a terminal only]
-    #[arg(long, global = true, value_name = "WHEN")]
+    /// Whether to start a login when a server requires one [default: auto]
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub login: Option<LoginWhen>,
     /// Offer DIR to the server as a root; may be repeated
-    #[arg(long = "root", global = true, value_name = "DIR")]
+    #[arg(long = "root", global = true, hide_short_help = true, hide_long_help = true, value_name = "DIR")]
     pub roots: Vec<PathBuf>,
-    /// How to answer when the server asks for input: ask, accept (its defaults), decline, a JSON object, or @FILE with one [default: ask at a terminal]
-    #[arg(long, global = true, value_name = "HOW", value_parser = ElicitMode::parse)]
+    /// How to answer the server's requests for input (elicitation) [default: ask, at a terminal]
+    ///
+    /// HOW is ask, accept (with the form's defaults), decline, a JSON object, or @FILE containing one.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "HOW", value_parser = ElicitMode::parse)]
     pub elicit: Option<ElicitMode>,
-    /// Let CMD answer when the server asks for a model: the request's JSON on its stdin, the result's on its stdout
-    #[arg(long, global = true, value_name = "CMD")]
+    /// Answer the server's sampling requests with CMD
+    ///
+    /// CMD reads the request as JSON from stdin, and prints the result as JSON.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "CMD")]
     pub sampling_command: Option<String>,
-    /// Ask the server for its logs of this level and above, and print them on stderr
-    #[arg(long, global = true, value_name = "LEVEL")]
+    /// Request the server's logs at LEVEL and above, and print them on stderr
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
-    /// Write every notification of the server to FILE as NDJSON; with - to stdout, where the answer follows (implies --json)
-    #[arg(long, global = true, value_name = "FILE|-")]
+    /// Write every notification from the server to FILE as NDJSON
+    ///
+    /// With -, they go to stdout, before the result (implies --json).
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE|-")]
     pub events: Option<PathBuf>,
 }
 
 impl GlobalOptions {
-    /// These options laid over `under`.
-    ///
-    /// What stood anywhere is found in both, so nothing is added up.
+    /// These options, and those of `under` that are not set here.
     #[must_use]
     pub fn with_fallback(self, under: GlobalOptions) -> Self {
         GlobalOptions {
@@ -102,27 +116,27 @@ impl GlobalOptions {
     }
 }
 
-/// When to use colours.
+/// When to use colors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
-    /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
+    /// At a terminal, unless `NO_COLOR` or `TERM=dumb` is set
     #[default]
     Auto,
-    /// Always.
+    /// Always
     Always,
-    /// Never.
+    /// Never
     Never,
 }
 
-/// When to log in on the spot.
+/// Whether to start a login when a server requires one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LoginWhen {
-    /// Where a person is at the terminal.
+    /// Only at a terminal
     #[default]
     Auto,
-    /// Always.
+    /// Always
     Always,
-    /// Never.
+    /// Never
     Never,
 }
 
@@ -137,7 +151,7 @@ pub enum ElicitMode {
     Decline,
     /// Accept with these values over the defaults of the form.
     Values(serde_json::Map<String, serde_json::Value>),
-    /// The same, from a file; `-` is standard input.
+    /// The same, from a file; `-` is stdin.
     File(PathBuf),
 }
 
@@ -150,17 +164,19 @@ impl ElicitMode {
             file if file.starts_with('@') => ElicitMode::File(PathBuf::from(&file[1..])),
             json => match serde_json::from_str(json) {
                 Ok(serde_json::Value::Object(values)) => ElicitMode::Values(values),
-                Ok(_) => return Err("neither ask, accept, decline nor @FILE, and no JSON object".to_owned()),
+                Ok(_) => return Err("expected ask, accept, decline, @FILE or a JSON object".to_owned()),
                 Err(error) => {
                     let at = error.column();
-                    return Err(format!("neither ask, accept, decline nor @FILE, and no JSON from character {at} on"));
+                    return Err(format!(
+                        "expected ask, accept, decline, @FILE or a JSON object: invalid JSON at character {at}"
+                    ));
                 }
             },
         })
     }
 }
 
-/// How grave a log message is (RFC 5424); graver ones are greater.
+/// The severity of a log message (RFC 5424); more severe ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[allow(missing_docs, reason = "each variant is the level it names")]
 pub enum LogLevel {
@@ -175,7 +191,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// The name on the wire.
+    /// The name in the protocol.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -190,7 +206,7 @@ impl LogLevel {
         }
     }
 
-    /// The level of this name; one that nobody knows counts as `info`.
+    /// The level of this name; an unknown one counts as `info`.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         ValueEnum::from_str(name, true).unwrap_or(LogLevel::Info)

@@ -1,26 +1,42 @@
-//! `read` on the command line.
+//! The command line of `read`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{GlobalOptions, TargetOptions};
+use crate::cli::options::GlobalOptions;
+use crate::target::TargetOptions;
 
 /// Read resources
+///
+/// Prints the content of each URI to stdout, byte for byte. Several URIs are read at once over one connection and
+/// printed in the order given. A URI template takes name=value arguments (RFC 6570). Without URI, mcpipe lists the
+/// server's resources and templates.
+///
+/// Binary content is not printed to a terminal: redirect it, or use -o or --save.
 #[derive(Debug, Default, Args)]
-#[command(after_help = "\
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe read demo                               list resources and templates
+  mcpipe read demo demo://resource/static/document/features.md > features.md
+  mcpipe read demo 'demo://resource/dynamic/text/{resourceId}' resourceId=7"),
+    after_long_help = long_help!("\
 Examples:
   mcpipe config add demo -- npx -y @modelcontextprotocol/server-everything
-  mcpipe read demo                               the resources and templates
+  mcpipe read demo                               list resources and templates
   mcpipe read demo demo://resource/static/document/features.md > features.md
   mcpipe read demo 'demo://resource/dynamic/text/{resourceId}' resourceId=7
   mcpipe read demo 'demo://resource/dynamic/blob/{resourceId}' resourceId=7 -o x
   mcpipe read demo 'demo://resource/dynamic/text/{resourceId}' \\
     --complete resourceId=4
   mcpipe read demo demo://resource/static/document/startup.md --watch
-                                                 again at every change
-  mcpipe read api 'api://item/{id}{?tag*}' id=7  what follows ? & # ; may be left out
-  mcpipe read docs skill://pdf/SKILL.md --save . a whole skill, every file verified")]
+                                                 print it again at each change
+  mcpipe read api 'api://item/{id}{?tag*}' id=7  variables after ? & # ; may be
+                                                 omitted
+  mcpipe read docs skill://pdf/SKILL.md --save . save a whole skill, with every
+                                                 file verified"),
+)]
 pub struct ReadArgs {
     /// Configured name, URL or command line
     #[arg(value_name = "TARGET")]
@@ -28,21 +44,22 @@ pub struct ReadArgs {
     /// Resources to read, or one URI template and its name=value arguments
     #[arg(value_name = "URI")]
     pub uris: Vec<String>,
-    /// A server's command line, in place of TARGET
+    /// The server's command line, instead of TARGET
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// Write to FILE what would be printed: the content, with --json the document; - is standard output
+    /// Write the output to FILE (- for stdout)
     #[arg(short = 'o', long, value_name = "FILE|-", conflicts_with = "save")]
     pub output: Option<PathBuf>,
-    /// Write each content into a file in DIR and print the names (with --json on stderr); the SKILL.md of a skill
-    /// brings the whole skill
+    /// Write each content to a file in DIR; for a skill's SKILL.md, save the whole skill
+    ///
+    /// The names of the files are printed (with --json: to stderr).
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
-    /// Print the content again whenever the server says that it changed, until interrupted
+    /// Print the content again whenever the server reports a change
     #[arg(long, conflicts_with_all = ["save", "complete"])]
     pub watch: bool,
-    /// Ask the server how this argument of the template may go on
+    /// Ask the server to complete this argument of the template
     #[arg(long, value_name = "ARG=PREFIX", conflicts_with_all = ["output", "save"])]
     pub complete: Option<String>,
 

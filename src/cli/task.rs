@@ -1,23 +1,34 @@
-//! The words and options of `task`.
+//! The command line of `task`.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{GlobalOptions, TargetOptions};
+use crate::cli::options::GlobalOptions;
+use crate::target::TargetOptions;
 
-/// Look after calls that go on without you
+/// Manage long-running calls (tasks)
+///
+/// `mcpipe call --detach` starts a call as a task and prints its ID. A task that mcpipe started is known by its ID
+/// alone; for another one, put TARGET before the ID.
+///
+/// Tasks need a server that keeps running, at a URL: a server that mcpipe starts from a command line exits with
+/// mcpipe, and its tasks with it.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A task that mcpipe started is known by its ID alone; for another one, TARGET
-says where it is. A task needs a server that stays, at a URL: one that mcpipe
-starts as a command ends with mcpipe, and its tasks with it.
-
+#[command(
+    after_help = short_help!("\
+Examples:
+  id=$(mcpipe call https://mcp.example.com/mcp research topic=rust --detach)
+  mcpipe task wait $id --json"),
+    after_long_help = long_help!("\
 Examples:
   url=https://mcp.example.com/mcp
   id=$(mcpipe call $url simulate-research-query topic=rust --detach)
   mcpipe task get $id
   mcpipe task wait $id --json
   mcpipe task cancel $url $id
-  mcpipe task list")]
+  mcpipe task list"),
+)]
 pub struct TaskArgs {
     /// What to do.
     #[command(subcommand)]
@@ -28,26 +39,49 @@ pub struct TaskArgs {
     pub global: GlobalOptions,
 }
 
-/// What `task` can do.
+/// The commands below `task`.
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
-    /// Show how a task stands
+    /// Show a task's status
+    #[command(
+        about = "Show a task's status",
+        long_about = "Show a task's status\n\nPrints the task's status without waiting for its result.",
+        override_usage = "mcpipe task get [OPTIONS] [TARGET] <ID> [-- <COMMAND>...]",
+        after_help = short_help!(),
+        after_long_help = long_help!("Examples:\n  mcpipe task get $id\n  mcpipe task get linear $id --json")
+    )]
     Get(TaskIdArgs),
     /// Wait for a task and print its result
+    #[command(
+        about = "Wait for a task and print its result",
+        long_about = "Wait for a task and print its result\n\nWaits until the task ends and prints its result as `mcpipe \
+            call` would have done, with the same exit code.",
+        override_usage = "mcpipe task wait [OPTIONS] [TARGET] <ID> [-- <COMMAND>...]"
+    )]
     Wait(TaskWaitArgs),
-    /// Stop a task
+    /// Cancel a task
+    #[command(
+        about = "Cancel a task",
+        long_about = "Cancel a task\n\nAsks the server to stop the task. A task that has already ended stays as it is.",
+        override_usage = "mcpipe task cancel [OPTIONS] [TARGET] <ID> [-- <COMMAND>...]",
+        after_help = short_help!(),
+        after_long_help = long_help!("Examples:\n  mcpipe task cancel $id\n  mcpipe task cancel linear $id")
+    )]
     Cancel(TaskIdArgs),
-    /// List tasks: those of a server, or all that mcpipe started
+    /// List tasks
+    ///
+    /// Without TARGET, lists the tasks that mcpipe started with --detach and whose results have not been fetched. With
+    /// TARGET, lists the tasks that the server reports.
     List(TaskListArgs),
 }
 
-/// One task
+/// One task.
 #[derive(Debug, Args)]
 pub struct TaskIdArgs {
-    /// The task's ID, after the TARGET where mcpipe does not know it
+    /// Task ID; put TARGET before it if mcpipe did not start the task
     #[arg(value_name = "[TARGET] ID", required = true, num_args = 1..=2)]
     pub words: Vec<String>,
-    /// A server's command line, in place of TARGET
+    /// The server's command line, instead of TARGET
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
@@ -56,28 +90,38 @@ pub struct TaskIdArgs {
     pub target_options: TargetOptions,
 }
 
-/// Wait for a task and print its result
+/// Wait for a task and print its result.
 #[derive(Debug, Args)]
+#[command(
+    after_help = short_help!(),
+    after_long_help = long_help!("Examples:\n  mcpipe task wait $id\n  mcpipe task wait $id --save out"),
+)]
 pub struct TaskWaitArgs {
     /// The task.
     #[command(flatten)]
     pub task: TaskIdArgs,
 
-    /// Print the structured content alone
+    /// Print only the structured content
     #[arg(long, conflicts_with = "save")]
     pub structured: bool,
-    /// Write images, audio and other binary content into files in DIR, whose names are printed (with --json on stderr)
+    /// Write images, audio and other binary content to files in DIR
+    ///
+    /// The names of the files are printed (with --json: to stderr).
     #[arg(long, value_name = "DIR")]
-    pub save: Option<std::path::PathBuf>,
+    pub save: Option<PathBuf>,
 }
 
-/// List tasks: those of a server, or all that mcpipe started
+/// The command line of `task list`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = short_help!(),
+    after_long_help = long_help!("Examples:\n  mcpipe task list\n  mcpipe task list linear --json"),
+)]
 pub struct TaskListArgs {
-    /// Configured name, URL or command line; all servers where it is left out
+    /// Configured name, URL or command line [default: tasks started by mcpipe]
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
-    /// A server's command line, in place of TARGET
+    /// The server's command line, instead of TARGET
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 

@@ -58,7 +58,7 @@ impl<'a> ListFilter<'a> {
     /// The filter that the options choose.
     #[must_use]
     pub fn from_args(args: &'a ListArgs) -> Self {
-        ListFilter { grep: args.grep.as_deref(), include_hidden: args.hidden }
+        ListFilter { grep: args.search.as_deref(), include_hidden: args.hidden }
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use clap::FromArgMatches;
 use serde_json::Value;
 
-use super::files;
 use crate::assets;
 use crate::auth::store::named_secrets;
 use crate::cli::{self, Cli, Command, GlobalOptions, TargetOptions, TaskCommand, TaskWaitArgs};
@@ -14,6 +13,7 @@ use crate::commands::context::{CredentialStores, SecretCache};
 use crate::commands::credentials::LoginOptions as Login;
 use crate::commands::task_handles::{TaskHandle, TaskHandles};
 use crate::complete::command_line::PartialCommandLine;
+use crate::complete::files::{self, Candidate};
 use crate::config::Config;
 use crate::config::import::ImportClient;
 use crate::config::value::expand;
@@ -25,9 +25,6 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::schema;
 use crate::session::cache::ServerCache;
 use crate::target::{ResolvedTarget, Target};
-
-/// A word and what it is.
-pub type Candidate = (String, String);
 
 /// The longest description, in columns.
 const MAX_DESCRIPTION_WIDTH: usize = 60;

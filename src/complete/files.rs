@@ -1,6 +1,7 @@
 //! Files and directories, where a word may name one behind something else: shells complete only words that are paths.
 
-use crate::complete::candidates::Candidate;
+/// A candidate and its description.
+pub type Candidate = (String, String);
 
 /// The files whose names go on where `current` ends, which begins with `prefix`; a directory ends with a slash.
 pub fn path_candidates(prefix: &str, current: &str) -> Vec<Candidate> {

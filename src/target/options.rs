@@ -11,44 +11,44 @@ use crate::transport::HttpMode;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Target options")]
 pub struct TargetOptions {
-    /// Send this header; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    /// Send this header; may be repeated; @FILE has one header per line
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", hide_short_help = true)]
     pub headers: Vec<String>,
-    /// Set a variable of the server's environment; may be repeated
-    #[arg(short = 'e', long = "env", value_name = "KEY=VALUE")]
+    /// Set an environment variable of the server process; may be repeated
+    #[arg(short = 'e', long = "env", value_name = "KEY=VALUE", hide_short_help = true)]
     pub env: Vec<String>,
     /// Start the server in DIR
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
     pub cwd: Option<PathBuf>,
-    /// Take the bearer token from this environment variable
-    #[arg(long, value_name = "VAR")]
+    /// Send the bearer token that this environment variable contains
+    #[arg(long, value_name = "VAR", hide_short_help = true)]
     pub bearer_env: Option<String>,
-    /// How to speak to a URL
-    #[arg(long, value_name = "KIND")]
+    /// The HTTP transport of a URL
+    #[arg(long, value_name = "KIND", hide_short_help = true)]
     pub transport: Option<HttpMode>,
-    /// The protocol: auto, legacy, or one revision such as 2026-07-28; a pin never falls back
-    #[arg(long, value_name = "REVISION")]
+    /// Protocol revision: auto, legacy, or a revision such as 2026-07-28, without fallback to another
+    #[arg(long, value_name = "REVISION", hide_short_help = true)]
     pub protocol: Option<String>,
-    /// Trust the certificate authorities in FILE (PEM) too
-    #[arg(long, value_name = "FILE")]
+    /// Also trust the certificate authorities in FILE (PEM)
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub cacert: Option<PathBuf>,
-    /// Show this client certificate (PEM)
-    #[arg(long, value_name = "FILE")]
+    /// Present this client certificate (PEM)
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub cert: Option<PathBuf>,
-    /// The key of the client certificate (PEM), where it is not in the same file
-    #[arg(long, value_name = "FILE", requires = "cert")]
+    /// The client certificate's key (PEM), if it is not in the same file
+    #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     pub key: Option<PathBuf>,
     /// Use this proxy: http://, https://, socks5:// or socks5h://
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
     pub proxy: Option<String>,
-    /// Check no certificate (dangerous)
-    #[arg(long)]
+    /// Do not verify TLS certificates (dangerous)
+    #[arg(long, hide_short_help = true)]
     pub insecure: bool,
-    /// Allow plain http or ws to another host than this one
-    #[arg(long)]
+    /// Allow unencrypted http and ws to hosts other than localhost
+    #[arg(long, hide_short_help = true)]
     pub allow_http: bool,
     /// Connect to this Unix socket instead of the URL's host and port
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", hide_short_help = true)]
     pub unix_socket: Option<PathBuf>,
 }
 
@@ -59,7 +59,7 @@ impl ValueEnum for HttpMode {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            HttpMode::Auto => "Streamable HTTP, HTTP+SSE where the server speaks only that",
+            HttpMode::Auto => "Streamable HTTP, or HTTP+SSE if the server supports only that",
             HttpMode::Streamable => "Streamable HTTP",
             HttpMode::Sse => "HTTP+SSE (2024-11-05)",
         };

@@ -70,7 +70,17 @@ fn man_pages_match_the_parser() {
 /// anew, under the headings that manuals have.
 fn manual(command: Command) -> String {
     let end = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
-    let bare = command.after_help(Resettable::Reset).after_long_help(Resettable::Reset);
+    let end = end.map(|end| end.split("General options (").next().unwrap_or_default().to_owned());
+    let end = match command.get_name() {
+        "mcpipe" => end,
+        _ => end.map(|end| format!("{end}\nGeneral options:\nmcpipe(1) describes the options of every command.")),
+    };
+    // The general options have their place in mcpipe(1).
+    let general = |arg: clap::Arg| {
+        let hidden = arg.is_hide_long_help_set();
+        arg.hide(hidden)
+    };
+    let bare = command.mut_args(general).after_help(Resettable::Reset).after_long_help(Resettable::Reset);
     let mut page = Vec::new();
     clap_mangen::Man::new(bare).render(&mut page).unwrap();
     let page = String::from_utf8(page).unwrap();
@@ -84,7 +94,8 @@ fn manual(command: Command) -> String {
 
 /// What the help ends with, by heading; lines that have none are notes.
 fn sections(text: &str) -> Vec<(&'static str, Vec<String>)> {
-    const HEADINGS: [(&str, &str); 5] = [
+    const HEADINGS: [(&str, &str); 6] = [
+        ("General options", "GENERAL OPTIONS"),
         ("Arguments", "ARGUMENTS"),
         ("Files", "FILES"),
         ("Examples", "EXAMPLES"),
@@ -210,6 +221,37 @@ fn the_readme_shows_the_real_usage() {
     assert_committed(&path, &format!("{before}<!-- usage -->\n{usage}<!-- /usage -->{after}"));
 }
 
+/// The command itself comes first: its own options, and the general ones only by name.
+#[test]
+fn help_shows_the_command() {
+    let all = commands();
+    let (_, root) = &all[0];
+    let general: Vec<String> = root
+        .get_arguments()
+        .filter(|arg| arg.get_help_heading() == Some("General options"))
+        .map(|arg| format!("--{}", arg.get_long().unwrap()))
+        .collect();
+    assert!(general.len() > 15, "{general:?}");
+    for (name, command) in &all {
+        let short = command.clone().term_width(80).render_help().to_string();
+        let lines = short.trim_end().lines().count();
+        assert!(lines <= 40, "{name} -h has {lines} lines:\n{short}");
+        let long = command.clone().term_width(80).render_long_help().to_string();
+        for option in &general {
+            assert!(long.contains(option.as_str()), "{name} --help does not name {option}");
+        }
+        let ours = long.split("\nExamples:").last().unwrap();
+        assert!(ours.lines().all(|line| line.chars().count() <= 90), "{name} --help has a wide line:\n{ours}");
+        if name != "mcpipe" {
+            let (_, block) = long.split_once("\nGeneral options (").expect("a block of general options");
+            assert!(block.trim_end().lines().count() <= 6, "{name}:\n{block}");
+            assert!(!command.get_about().unwrap().to_string().ends_with('.'), "{name}");
+            let text = command.get_long_about().unwrap_or_else(|| panic!("{name} has no description"));
+            assert!(text.to_string().contains("\n\n"), "{name} has no description");
+        }
+    }
+}
+
 #[test]
 fn a_page_is_asked_for_in_the_words_of_the_command() {
     let sandbox = Sandbox::new();
@@ -237,11 +279,7 @@ fn examples_in_pages_are_set_as_they_are() {
         (&[][..], "EXAMPLES", "  mcpipe list linear \\-\\-json | jq \\-r \\(aq.tools[].name\\(aq"),
         (&[], "EXIT STATUS", "  2 usage              5 unreachable        8 refused"),
         (&[], "ENVIRONMENT", "  NO_COLOR, TERM=dumb"),
-        (
-            &["call"],
-            "ARGUMENTS",
-            "  name=@FILE       the file\\(aqs text; @\\- is standard input; @@x is the literal text @x",
-        ),
+        (&["call"], "ARGUMENTS", "  name=@FILE       the file\\(aqs text; @\\- is stdin; @@x is the literal text @x"),
         (&["call"], "EXAMPLES", "  mcpipe call files write_file path=out.txt content=@report.md"),
         (&["config", "add"], "EXAMPLES", "  mcpipe config add "),
     ] {
@@ -270,6 +308,6 @@ fn every_variable_is_documented() {
         assert!(usual.contains(name) || table.contains(name), "the help does not name {name}");
     }
     assert!(table.lines().count() <= 16 && table.lines().all(|line| line.len() <= 80), "{table}");
-    // Asked for in short, it stays short.
+    // The short help stays short.
     assert!(!sandbox.mcpipe(["-h"]).run().succeeds().stdout().contains("Environment:"));
 }

@@ -48,8 +48,8 @@ fn what_is_wrong_is_named_and_never_shown() {
     let words = [OsString::from("call"), "./s".into(), "echo".into(), bad];
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(2).stderr_contains("argument 4 is not valid UTF-8").hides("s3cret");
-    refused(&["call", "./s", "echo", "--elicit", "{x"]).stderr_contains("no JSON").hides("line 1 column");
-    refused(&["call", "./s", "echo", "--elicit", "[1]"]).stderr_contains("no JSON object").hides("line 1 column");
+    refused(&["call", "./s", "echo", "--elicit", "{x"]).stderr_contains("invalid JSON").hides("line 1 column");
+    refused(&["call", "./s", "echo", "--elicit", "[1]"]).stderr_contains("or a JSON object").hides("line 1 column");
 }
 
 #[test]
@@ -63,11 +63,11 @@ fn options_that_mean_nothing_here_are_refused() {
     for option in ["--prompts", "--resources", "--templates", "--skills", "--all", "--info"] {
         refused(&["list", &target, "echo", option], option);
     }
-    refused(&["list", &target, "echo", "--grep", "x"], "--grep");
+    refused(&["list", &target, "echo", "--search", "x"], "--search");
     for option in ["--info", "--resources", "--templates", "--prompts", "--skills", "--all", "--schema"] {
         refused(&["list", option], option);
     }
-    refused(&["list", "--offline", "--grep", "x"], "--offline");
+    refused(&["list", "--offline", "--search", "x"], "--offline");
     refused(&["prompt", &target, "greet", "who:=5"], "who=5");
     assert!(server.processes().is_empty(), "nobody is asked");
 }
@@ -87,8 +87,13 @@ fn nothing_found_is_no_failure_and_is_said() {
     let server = Mcp::modern().stdio();
     let sandbox = Sandbox::new();
     sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n", server.words()[0], server.words()[1]));
-    sandbox.mcpipe(["list", "s", "--grep", "nowhere"]).run().exits(0).prints("").stderr_contains("no matching tools");
-    sandbox.mcpipe(["list", "--grep", "nowhere"]).run().exits(0).prints("").stderr_contains("no matches for 'nowhere'");
+    sandbox.mcpipe(["list", "s", "--search", "nowhere"]).run().exits(0).prints("").stderr_contains("no matching tools");
+    sandbox
+        .mcpipe(["list", "--search", "nowhere"])
+        .run()
+        .exits(0)
+        .prints("")
+        .stderr_contains("no matches for 'nowhere'");
 }
 
 #[test]
@@ -123,11 +128,46 @@ fn help_fits_a_terminal_and_holds_no_escapes() {
         let run = sandbox.mcpipe(words).arg("--help").run();
         let help = run.succeeds().stdout();
         wrong.extend(help.lines().filter(|line| line.contains("\\\"")).map(ToOwned::to_owned));
-        // What stands behind the options is ours, line by line: where it is too long it is broken anew.
-        let tail = help.rfind("\n\n").map_or("", |_| help.split("--events").last().unwrap_or(help));
+        // The text after the options is not wrapped by clap.
+        let tail = help.split_once("\nExamples:").map_or("", |(_, tail)| tail);
         wrong.extend(tail.lines().filter(|line| line.chars().count() > 80).map(ToOwned::to_owned));
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn options_after_help_are_ignored() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.mcpipe(["list", "--help"]).run().succeeds().stdout().to_owned();
+    for words in [&["help", "list"][..], &["help", "list", "--json"], &["help", "-q", "list", "--search"]] {
+        assert_eq!(sandbox.mcpipe(words).run().succeeds().stdout(), help, "{words:?}");
+    }
+}
+
+#[test]
+fn help_for_a_tool_shows_the_tool() {
+    let server = Mcp::modern().stdio();
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    let shown = sandbox.mcpipe(["list", &target, "echo"]).run().succeeds().stdout().to_owned();
+    for option in ["--help", "-h"] {
+        sandbox.mcpipe(["call", &target, "echo", option]).run().succeeds().prints(&shown);
+        sandbox.mcpipe(["call", &target, "echo", "text=x", option]).run().succeeds().prints(&shown);
+    }
+    let words = server.words();
+    let shown = sandbox.mcpipe(["list", "echo", "--"]).args(&words).run().succeeds().stdout().to_owned();
+    sandbox.mcpipe(["call", "echo", "--help", "--"]).args(&words).run().succeeds().prints(&shown);
+    // Without a tool, it is the help of the command.
+    sandbox.mcpipe(["call", &target, "--help"]).run().succeeds().stdout_contains("Usage: mcpipe call");
+}
+
+#[test]
+fn grep_is_an_old_name_of_search() {
+    let server = Mcp::modern().stdio();
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    let found = sandbox.mcpipe(["list", &target, "--search", "echo"]).run().succeeds().stdout().to_owned();
+    assert!(found.starts_with("echo\t"), "{found}");
+    sandbox.mcpipe(["list", &target, "--grep", "echo"]).run().succeeds().prints(&found);
+    sandbox.mcpipe(["list", "--help"]).run().succeeds().stdout_contains("--search <WORD>").hides("--grep");
 }
 
 #[test]
@@ -144,8 +184,8 @@ fn the_help_that_is_named_is_that_of_the_whole_command() {
 #[test]
 fn a_search_and_an_identity_exclude_each_other() {
     let server = Mcp::modern().stdio();
-    let run = Sandbox::new().mcpipe(["list", &server.target(), "--info", "--grep", "x"]).run();
-    run.exits(2).prints("").stderr_contains("--info").stderr_contains("--grep");
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--info", "--search", "x"]).run();
+    run.exits(2).prints("").stderr_contains("--info").stderr_contains("--search");
     assert!(server.processes().is_empty(), "nobody is asked");
     let run = Sandbox::new().mcpipe(["list", "f", "--offline"]).run();
     run.exits(2)

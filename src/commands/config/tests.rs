@@ -168,7 +168,7 @@ const USER: &str = "# mine\n[defaults]\ntimeout = \"5s\"\n\n[servers.api]\nurl =
 
 fn parse(words: &[&str]) -> std::result::Result<Cli, clap::Error> {
     let words: Vec<std::ffi::OsString> = ["mcpipe", "config"].iter().chain(words).map(Into::into).collect();
-    Cli::from_arguments(&words)
+    crate::cli::parse(&words)
 }
 
 #[test]

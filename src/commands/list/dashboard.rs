@@ -70,7 +70,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let kinds = if args.grep.is_some() {
+    let kinds = if args.search.is_some() {
         selected_kinds(args)
     } else {
         vec![ListKind::Tools, ListKind::Resources, ListKind::Prompts]
@@ -81,7 +81,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let target = |name| context.resolve_configured(config, name, &args.target_options, args.offline);
     let all = servers.iter().map(|name| with_permit(&turns, query_server(context, args, &kinds, name, target(name))));
     // In a pipe each row is printed when it is known: the reader need not wait for the slowest server.
-    let streams = args.grep.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
+    let streams = args.search.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
     let each = |one: &ServerOverview| match streams {
         true => {
             let _quiet = context.ui.pause_progress();
@@ -90,7 +90,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
         false => Ok(()),
     };
     let asked = progress.show_during(collect_in_order(&progress, &servers, all, each)).await?;
-    match &args.grep {
+    match &args.search {
         Some(word) => print_matches(context, &asked, word)?,
         None if streams => {}
         None => print_table(context, &asked)?,

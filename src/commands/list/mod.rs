@@ -86,13 +86,13 @@ fn list_selecting_option(args: &ListArgs) -> Option<&'static str> {
 
 /// The first option that cannot be used with a tool.
 fn list_only_option(args: &ListArgs) -> Option<&'static str> {
-    let grep = args.grep.is_some().then_some("--grep WORD");
+    let grep = args.search.is_some().then_some("--search WORD");
     list_selecting_option(args).or(args.info.then_some("--info")).or(grep)
 }
 
 /// The first option that needs a target. With `--grep` the lists to search may be chosen without one.
 fn single_server_option(args: &ListArgs) -> Option<&'static str> {
-    let chosen = list_selecting_option(args).filter(|_| args.grep.is_none());
+    let chosen = list_selecting_option(args).filter(|_| args.search.is_none());
     chosen.or(args.info.then_some("--info")).or(args.schema.then_some("TOOL --schema"))
 }
 

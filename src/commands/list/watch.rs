@@ -41,7 +41,7 @@ pub async fn run(context: &Context, session: &Session, args: &ListArgs, kinds: &
                 if last.is_some() {
                     context.ui.print_text("\n")?;
                 }
-                lists::print_lists(context, session, &lists, args.grep.is_some())?;
+                lists::print_lists(context, session, &lists, args.search.is_some())?;
             }
             if last.is_none() {
                 note_watching(context);

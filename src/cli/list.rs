@@ -1,0 +1,105 @@
+//! The command line of `list`.
+
+use clap::Args;
+
+use crate::cli::model_formats::ToolFormat;
+use crate::cli::options::GlobalOptions;
+use crate::target::TargetOptions;
+
+/// List servers, or the tools, resources and prompts of one
+///
+/// Without TARGET, mcpipe connects to every configured server and prints a row for each: its transport, protocol
+/// revision, how much it offers, and its state. If a server fails, its row says why, the others are still listed,
+/// and the exit code is that of the first failure.
+///
+/// With TARGET, mcpipe lists the server's tools, or what the options choose: resources, templates, prompts, skills or
+/// all of them. With TARGET and TOOL it shows one tool in full: description, parameters, output, and an example call
+/// to paste.
+///
+/// At a terminal the list is a table. Piped, it is tab-separated without a heading, with `-` for an empty cell;
+/// --json prints one JSON document.
+#[derive(Debug, Default, Args)]
+#[command(
+    after_help = short_help!("\
+Examples:
+  mcpipe list                        all configured servers
+  mcpipe list linear                 the server's tools
+  mcpipe list linear create_issue    one tool in full
+  mcpipe list --all -- npx -y @modelcontextprotocol/server-everything"),
+    after_long_help = long_help!("\
+Examples:
+  mcpipe list                                    all configured servers
+  mcpipe list linear                             the server's tools
+  mcpipe list linear create_issue                one tool in full
+  mcpipe list linear --search issue              only tools that mention 'issue'
+  mcpipe list --all -- npx -y @modelcontextprotocol/server-everything
+  mcpipe list linear --for anthropic > t.json    `tools` for a request to a model
+  mcpipe list --for typescript > tools.d.ts      tools of all configured servers
+  mcpipe list linear --json | jq -r '.tools[].name'"),
+)]
+pub struct ListArgs {
+    /// Configured name, URL or command line [default: all configured servers]
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// Show this tool in full
+    #[arg(value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// The server's command line, instead of TARGET
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+
+    /// List the resources
+    #[arg(long, help_heading = "What to list")]
+    pub resources: bool,
+    /// List the resource templates
+    #[arg(long, help_heading = "What to list")]
+    pub templates: bool,
+    /// List the prompts
+    #[arg(long, help_heading = "What to list")]
+    pub prompts: bool,
+    /// List the skills
+    #[arg(long, help_heading = "What to list")]
+    pub skills: bool,
+    /// List everything that the server offers
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills"])]
+    pub all: bool,
+    /// Show the server's identity, revision, capabilities and instructions
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "search"])]
+    pub info: bool,
+    /// Print the raw JSON Schema of the tool's input
+    #[arg(long, help_heading = "What to list", conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info"])]
+    pub schema: bool,
+    /// Also list tools that are meant only for the server's own app UI
+    #[arg(long, help_heading = "What to list")]
+    pub hidden: bool,
+    /// Show only items that contain WORD
+    ///
+    /// WORD is searched for in the name, title and description of each item, literally and ignoring case. The exit code is 0 even if nothing matches.
+    #[arg(long, alias = "grep", value_name = "WORD", help_heading = "What to list")]
+    pub search: Option<String>,
+    /// Print the tools for a model API, or as TypeScript
+    ///
+    /// Tools of several servers are named SERVER__TOOL.
+    #[arg(long = "for", value_name = "FORM", help_heading = "What to list",
+        conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "watch", "offline"])]
+    pub form: Option<ToolFormat>,
+    /// Print the list again whenever the server reports a change
+    #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
+    pub watch: bool,
+    /// Without TARGET: list the configured servers without connecting
+    #[arg(long, conflicts_with = "search")]
+    pub offline: bool,
+    /// Without TARGET: query up to N servers at once [default: 8]
+    ///
+    /// A slow server does not hold up the rest.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+
+    /// How to reach the server.
+    #[command(flatten)]
+    pub target_options: TargetOptions,
+
+    /// The options of every command.
+    #[command(flatten)]
+    pub global: GlobalOptions,
+}
