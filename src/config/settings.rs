@@ -237,7 +237,7 @@ impl ConfiguredServer {
     /// # Errors
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) with everything that is wrong, each with its file and
     /// line; a variable or a secret that is missing is named together with the key that refers to it. What is
-    /// [wanted](Secrets::wanted) afterwards has to be fetched first.
+    /// missing afterwards ([`Secrets::take_missing`]) has to be fetched first.
     pub fn settings(
         &self,
         environment: &Environment,

@@ -103,7 +103,7 @@ fn without_secrets(known: &redact::KnownSecrets, data: RawJson) -> Option<RawJso
     }
 }
 
-/// What stands under `error` in contract §4. Every member is there, `null` where nothing is known; `data` only
+/// The object under `error` (docs/json.md). Every member is there, `null` where nothing is known; `data` only
 /// where the server sent some, `stderr` only where the server wrote some.
 fn details_json(details: &FailureDetails) -> String {
     let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quote);

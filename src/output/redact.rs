@@ -163,7 +163,7 @@ impl KnownSecrets {
     }
 }
 
-/// The message without the values of members that hold secrets (digest §5.5; `requestState`, digest §3.4).
+/// The message without the values of members that hold secrets (credentials, and `requestState`: 2026-07-28, basic/patterns/mrtr).
 ///
 /// Under such a name, strings and numbers are hidden, alone or in an array; an object is looked into
 /// (`"password": {"type": "string"}` is a schema). JSON inside of strings is looked into as well.

@@ -1,4 +1,4 @@
-//! Results of calls, reads and prompts in their form for people (contract §2).
+//! Results of calls, reads and prompts in their form for people.
 //!
 //! Nothing is lost: what has no form of its own is shown as JSON.
 

@@ -65,7 +65,7 @@ pub mod extension {
     pub const SKILLS: &str = "io.modelcontextprotocol/skills";
 }
 
-/// Error codes with a meaning of their own (digest §1.4).
+/// Error codes with a meaning of their own (2026-07-28, basic/index, error codes).
 pub mod code {
     #![allow(missing_docs, reason = "each constant is the code it names")]
     pub const PARSE_ERROR: i64 = -32700;

@@ -282,7 +282,7 @@ impl Session {
         if now.era.revision().is_modern() || call.method == method::DISCOVER {
             return refused;
         }
-        // A lenient server may have carried it out, whatever it says (digest §1.2).
+        // A lenient server may have carried out the call before it refused it.
         let unread =
             refused.was_not_processed() || (matches!(refused, RequestOutcome::Failed(_)) && now.exits_before_handshake);
         if call.has_effects && !unread {

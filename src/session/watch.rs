@@ -1,7 +1,7 @@
 //! Changes as a server tells of them: subscribed to in its era's way, and again whenever the connection is lost.
 //!
 //! In the legacy era a resource is subscribed to by a request and lists need none; what the server says
-//! arrives unasked. In the modern era one long request, `subscriptions/listen`, brings it all (digest §3.1).
+//! arrives unasked. In the modern era one long request, `subscriptions/listen`, brings it all (2026-07-28, basic/patterns/subscriptions).
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! What a target is: a word of the command line, resolved to an endpoint and the rules that go with it.
 //!
-//! A word is a URL, a command line or a configured name (contract §1). Only a name opens
+//! A word is a URL, a command line or a configured name. Only a name opens
 //! configuration files.
 
 mod build;

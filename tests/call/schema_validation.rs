@@ -223,7 +223,7 @@ fn a_costly_schema_does_not_delay_other_calls() {
     let lines = "{\"tool\":\"costly\",\"arguments\":{\"x\":1}}\n{\"tool\":\"quick\"}\n";
     let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jq", ".tool"]).stdin(lines).run();
     run.exits(0).prints("quick\ncostly\n");
-    assert_eq!(run.stderr(), format!("{{\"warning\":\"the arguments are not checked: {TOO_COSTLY}\"}}\n"));
+    assert_eq!(run.stderr(), format!("mcpipe: warning: the arguments are not checked: {TOO_COSTLY}\n"));
 }
 
 /// Five calls of a tool whose schema takes two seconds to give up on end before a call that takes seven.

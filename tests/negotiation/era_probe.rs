@@ -51,7 +51,7 @@ fn an_old_server_that_refuses_a_read_so_is_still_found_out() {
     run.succeeds().prints("hello\n");
 }
 
-/// ERA-08, digest §1.5: whatever else a probe is refused with leads to the handshake, by whatever id. The HTTP layers of
+/// ERA-08: whatever else a probe is refused with leads to the handshake, by whatever id. The HTTP layers of
 /// real servers make up their own.
 #[test]
 fn an_error_with_an_id_of_the_servers_own_is_the_answer_to_what_was_asked() {

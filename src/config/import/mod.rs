@@ -1,8 +1,8 @@
-//! Servers that other clients have set up already, read from their files and written as ours.
+//! Imports the servers that other clients have configured.
 //!
-//! Nothing is started and nothing is written here: [`discover`] finds files, [`read_client_file`] translates one,
-//! [`plan`](plan::plan) says what an import would do, and [`render`] writes the entries. What does not fit is noted or
-//! refused, never dropped without a word, and the whole command of every entry is there to be seen (SEC-06).
+//! Nothing is started and no file is written here: `clients` finds the files, [`read_client_file`] translates one,
+//! [`plan_import`](plan::plan_import) says what an import would do, and [`render`] produces the entries. Settings that
+//! cannot be translated are noted or rejected, never dropped silently, and every command is shown in full (SEC-06).
 
 mod claude_code;
 mod claude_desktop;

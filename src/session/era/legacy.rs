@@ -50,7 +50,7 @@ impl Handshake {
         let mut offer = self.offered_revision();
         let first = self.send_initialize(link, offer).await;
         let RequestOutcome::Error(error, status) = first else { return first };
-        // A server that lists what it speaks gets one more try (digest §1.6).
+        // A server that lists the versions it supports is asked once more (2025-11-25, basic/lifecycle).
         let listed = supported_revisions(&error.data_value());
         let best = listed.into_iter().filter(|revision| !revision.is_modern() && *revision != offer).max();
         match best {

@@ -1,4 +1,4 @@
-//! What a server's replies tell about its era (digest §1.6): the rules alone, nothing is sent but one probe.
+//! What a server's replies show about its era (2026-07-28, basic/versioning). Sends nothing but one probe.
 
 use serde_json::{Map, Value};
 
@@ -51,7 +51,8 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
             202 | 204 | 400..=499 => EraEvidence::NotModern,
             _ => EraEvidence::Inconclusive,
         },
-        // A child that ends at an unknown first request is an old one (digest §1.7); so is who hangs up.
+        // A process that exits at an unknown first request is a legacy server, as those of the Rust SDK do; so is a server
+        // that closes the connection.
         RequestOutcome::Failed(failure) if !link.transport_kind().is_http() && link.closed_reason().is_some() => {
             match failure.kind() {
                 ErrorKind::Unreachable => EraEvidence::NotModern,

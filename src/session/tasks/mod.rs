@@ -1,4 +1,4 @@
-//! Tasks: calls whose result comes later (digest §6).
+//! Tasks: calls whose result comes later (2025-11-25, basic/utilities/tasks; the tasks extension of 2026-07-28).
 //!
 //! In 2025-11-25 the client asks for a task and the server keeps the result until `tasks/result`; in the
 //! extension of 2026-07-28 the server answers with a task when it likes, and `tasks/get` brings all. What

@@ -25,7 +25,7 @@ use crate::transport::url::{is_same_origin, redacted_url};
 /// Opens the stream of an HTTP+SSE server and waits for the URL for messages.
 ///
 /// # Errors
-/// If the server returns an error status ([`unexpected_response_failure`]), names no URL or one of another origin
+/// If the server returns an error status, names no URL or one of another origin
 /// ([`ErrorKind::Protocol`]), or takes longer than `connect_timeout` ([`ErrorKind::Timeout`]).
 pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     let client = EndpointClient::new(endpoint, options, HttpVersions::Any)?;
