@@ -31,14 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const UNRESTRICTED: &[&str] = &["commands", "complete", "lib", "main"];
 
 /// The circles of imports that are still there, each by its first file. One that is gone, or a new one, fails the test.
-const REMAINING_CIRCLES: &[&str] = &[
-    "auth/dpop.rs",
-    "commands/config/add.rs",
-    "config/import/claude_code.rs",
-    "config/lazy.rs",
-    "output/events.rs",
-    "target/build.rs",
-];
+const REMAINING_CIRCLES: &[&str] =
+    &["auth/dpop.rs", "commands/config/add.rs", "config/import/claude_code.rs", "config/lazy.rs", "target/build.rs"];
 
 /// Lines of a file, without its unit tests. A longer one gives the reason in its `//!` ("One file because …").
 const MAX_FILE_LINES: usize = 800;

@@ -11,17 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::value::RawValue;
 
-use super::Ui;
 use super::json::one_line;
+use super::ui::{EventOutput, Ui};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc;
 use crate::util::lock::lock;
-
-/// Where the lines go.
-pub(super) enum EventOutput {
-    Stdout,
-    File(Mutex<File>, AtomicBool),
-}
 
 impl Ui {
     /// Whether notifications and the answer share standard output.

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::escape::make_visible;
 use super::json::{escape_unsafe, one_line, quote};
+use super::redact;
 use super::style::Style;
-use super::{Ui, redact};
+use super::ui::Ui;
 use crate::error::{ErrorKind, Failure, FailureDetails};
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::util::lock::lock;

@@ -4,185 +4,25 @@
 //! constructed before the first draw, so a fast command or one in a pipe pays nothing for it.
 
 use std::future::Future;
-use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::escape::{display_width, one_line, truncate};
-use super::{OutputStream, Ui};
+use super::progress_line::{Layout, ProgressSlot, Screen};
+use super::ui::Ui;
 use crate::util::lock::lock;
 
 /// What ends sooner shows no progress.
 const DELAY: Duration = Duration::from_millis(400);
 /// Time between two draws.
 const TICK: Duration = Duration::from_millis(100);
-/// Terminals with fewer columns get a percentage without a bar.
-const MIN_BAR_COLUMNS: usize = 56;
 /// Columns that stay free at the end of the line: what a key echoes (`^C`) must not begin a new line.
 const RESERVED_COLUMNS: usize = 8;
 /// The longest count that is shown, in columns.
 const MAX_COUNT_COLUMNS: usize = 12;
-/// The length of a bar whose total is known.
-const BAR_LENGTH: u64 = 1000;
-
-/// What is shown before the message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    Spinner,
-    Percentage,
-    Bar,
-}
-
-impl Layout {
-    fn new(has_fraction: bool, columns: usize) -> Self {
-        match has_fraction {
-            false => Layout::Spinner,
-            true if columns < MIN_BAR_COLUMNS => Layout::Percentage,
-            true => Layout::Bar,
-        }
-    }
-
-    /// Columns before the message.
-    fn prefix_width(self) -> usize {
-        match self {
-            Layout::Spinner => 2,
-            Layout::Percentage => 7,
-            Layout::Bar => 30,
-        }
-    }
-
-    fn style(self) -> ProgressStyle {
-        let template = match self {
-            Layout::Spinner => "{spinner} {msg}",
-            Layout::Percentage => "{spinner} {percent:>3}% {msg}",
-            Layout::Bar => "{spinner} [{bar:20}] {percent:>3}% {msg}",
-        };
-        ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_spinner())
-            .progress_chars("=> ")
-    }
-}
-
-/// Standard error as `indicatif` draws on it, through the writer that messages use.
-struct Screen {
-    stream: Arc<Mutex<OutputStream>>,
-    columns: usize,
-}
-
-impl Screen {
-    /// Moves the cursor by `count`; a terminal reads 0 as 1.
-    fn move_cursor(&self, count: usize, direction: char) -> io::Result<()> {
-        if count == 0 { Ok(()) } else { self.write_str(&format!("\x1b[{count}{direction}")) }
-    }
-}
-
-impl std::fmt::Debug for Screen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screen").field("columns", &self.columns).finish_non_exhaustive()
-    }
-}
-
-impl TermLike for Screen {
-    fn width(&self) -> u16 {
-        u16::try_from(self.columns).unwrap_or(u16::MAX)
-    }
-
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'A')
-    }
-
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'B')
-    }
-
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'C')
-    }
-
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.move_cursor(n, 'D')
-    }
-
-    fn write_line(&self, s: &str) -> io::Result<()> {
-        self.write_str(&format!("{s}\n"))
-    }
-
-    fn write_str(&self, s: &str) -> io::Result<()> {
-        lock(&self.stream).write_all(s.as_bytes())
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.write_str("\r\x1b[2K")
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        lock(&self.stream).flush()
-    }
-}
-
-/// The place of the one progress line on the screen.
-#[derive(Default)]
-pub(super) struct ProgressSlot {
-    shown: Mutex<Option<(ProgressBar, Layout)>>,
-    pause_count: AtomicUsize,
-    /// The result is being printed: nothing is drawn until [`Progress::show_during`] is called again.
-    is_suppressed: AtomicBool,
-}
-
-impl ProgressSlot {
-    /// Removes the line while `print` prints.
-    pub(super) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
-        match &*lock(&self.shown) {
-            Some((bar, _)) => bar.suspend(print),
-            None => print(),
-        }
-    }
-
-    /// Removes the line before a result is printed: if the result goes to a pipe, its reader may write to the same
-    /// screen.
-    pub(super) fn end(&self) {
-        self.is_suppressed.store(true, Ordering::SeqCst);
-        self.clear();
-    }
-
-    /// Removes the line until the next draw.
-    pub(super) fn clear(&self) {
-        if let Some((bar, _)) = lock(&self.shown).take() {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn is_hidden(&self) -> bool {
-        self.pause_count.load(Ordering::SeqCst) > 0 || self.is_suppressed.load(Ordering::SeqCst)
-    }
-
-    /// Draws the line, or draws it again with new content.
-    fn draw(&self, screen: impl FnOnce() -> Screen, layout: Layout, fraction: Option<f64>, message: String) {
-        let position = (fraction.unwrap_or_default() * BAR_LENGTH as f64) as u64;
-        let mut slot = lock(&self.shown);
-        let (bar, shown_layout) = slot.get_or_insert_with(|| {
-            let target = ProgressDrawTarget::term_like(Box::new(screen()));
-            let bar = ProgressBar::with_draw_target(Some(BAR_LENGTH), target).with_style(layout.style());
-            (bar.with_position(position).with_message(message.clone()), layout)
-        });
-        if *shown_layout != layout {
-            *shown_layout = layout;
-            bar.set_style(layout.style());
-        }
-        // Each of these draws the line, so only a change is set.
-        if bar.position() != position {
-            bar.set_position(position);
-        }
-        if bar.message() != message {
-            bar.set_message(message);
-        }
-        bar.tick();
-    }
-}
 
 /// While it exists, no progress is drawn: the user is typing.
 pub struct ProgressPause<'a>(&'a ProgressSlot);

@@ -1,8 +1,11 @@
 //! What is known about the terminal, gathered once and injected.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
-/// The width where none is known.
+/// A stream to write to.
+pub(super) type OutputStream = Box<dyn Write + Send>;
+
+/// The width if it is unknown.
 pub const DEFAULT_WIDTH: usize = 80;
 /// Tables do not get narrower than this.
 const MIN_WIDTH: usize = 20;

@@ -1,0 +1,453 @@
+//! What all commands print through: the two standard streams, the options of the output and the known secrets.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::escape;
+use super::jq;
+use super::json;
+use super::progress_line::ProgressSlot;
+use super::redact;
+use super::style::{ColorMode, Style};
+use super::table::Table;
+use super::terminal::{OutputStream, Terminal};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::interrupt;
+use crate::util::lock::lock;
+
+/// What the user asked of the output.
+#[derive(Clone, Debug, Default)]
+pub struct UiOptions {
+    /// `--json`: results and messages are JSON.
+    pub json: bool,
+    /// `--jq`: results are JSON and filtered, messages stay text.
+    pub jq: Option<Arc<jq::JqFilter>>,
+    /// `--quiet`: neither notes nor warnings.
+    pub quiet: bool,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// `--color`.
+    pub color: ColorMode,
+    /// `--trace FILE`.
+    pub trace_file: Option<PathBuf>,
+    /// `--events FILE`, or `-` for standard output.
+    pub events: Option<PathBuf>,
+}
+
+/// More bytes than this may not find room in a pipe at once.
+const PIPE_CAPACITY: usize = 32 * 1024;
+
+/// The destination of `--events`.
+pub(super) enum EventOutput {
+    /// Standard output.
+    Stdout,
+    /// A file, and whether writing to it has failed.
+    File(Mutex<File>, AtomicBool),
+}
+
+/// The two streams of a run and how they are written to. Cheap to make; shared as `Arc<Ui>`.
+pub struct Ui {
+    pub(super) options: UiOptions,
+    pub(super) terminal: Terminal,
+    out: Mutex<OutputStream>,
+    pub(super) err: Arc<Mutex<OutputStream>>,
+    pub(super) known_secrets: Mutex<redact::KnownSecrets>,
+    pub(super) progress: ProgressSlot,
+    pub(super) events: OnceLock<EventOutput>,
+}
+
+impl Ui {
+    /// Writes to the streams of this process.
+    #[must_use]
+    pub fn new(options: UiOptions, terminal: Terminal) -> Self {
+        // Each result is written whole, so standard output needs no buffer but its own; the progress line
+        // is drawn in many small pieces.
+        Ui::with_writers(options, terminal, Box::new(io::stdout()), Box::new(BufWriter::new(io::stderr())))
+    }
+
+    /// Writes to these streams.
+    #[must_use]
+    pub fn with_writers(options: UiOptions, terminal: Terminal, out: OutputStream, err: OutputStream) -> Self {
+        Ui {
+            options,
+            terminal,
+            out: Mutex::new(out),
+            err: Arc::new(Mutex::new(err)),
+            known_secrets: Mutex::default(),
+            progress: ProgressSlot::default(),
+            events: OnceLock::new(),
+        }
+    }
+
+    /// What the user asked for.
+    #[must_use]
+    pub fn options(&self) -> &UiOptions {
+        &self.options
+    }
+
+    /// What is known about the terminal.
+    #[must_use]
+    pub fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+
+    /// Whether results are JSON: with `--json`, and with `--jq`, which filters them.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.options.json || self.options.jq.is_some()
+    }
+
+    /// Whether documents are filtered (`--jq`).
+    #[must_use]
+    pub fn has_filter(&self) -> bool {
+        self.options.jq.is_some()
+    }
+
+    /// Never shows this text in messages, errors or traces. Results stay as they are.
+    pub fn redact(&self, secret: &str) {
+        lock(&self.known_secrets).add(secret);
+    }
+
+    /// Whether standard output gets colours.
+    #[must_use]
+    pub fn uses_colour(&self) -> bool {
+        self.options.color.is_enabled(self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
+    }
+
+    pub(super) fn uses_colour_on_stderr(&self) -> bool {
+        self.options.color.is_enabled(self.terminal.stderr_is_tty, self.terminal.no_color || self.terminal.is_dumb)
+    }
+
+    // ---- standard output ----
+
+    /// Server text: as it is where standard output is no terminal, made harmless where it is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ClosedPipe`] where nobody reads any more; [`ErrorKind::Output`] where it cannot be written.
+    pub fn print_text(&self, text: &str) -> Result<()> {
+        self.write(&[self.escape_for_stdout(text).as_bytes()])
+    }
+
+    /// Like [`Ui::print_text`], with a line feed after it unless it ends in one.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_line(&self, text: &str) -> Result<()> {
+        self.write_line(&self.escape_for_stdout(text))
+    }
+
+    /// A line that is fit for standard output already: painted, or made harmless.
+    pub(super) fn write_line(&self, text: &str) -> Result<()> {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        self.write(&[text.as_bytes(), end.as_bytes()])
+    }
+
+    /// Bytes, as they are.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
+        self.write(&[bytes])
+    }
+
+    /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and coloured.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_raw_json(&self, raw: &RawValue) -> Result<()> {
+        self.print_json_text(raw.get())
+    }
+
+    /// A JSON document of ours, in the same way.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_json_value(&self, value: &Value) -> Result<()> {
+        self.print_json_text(&value.to_string())
+    }
+
+    /// A JSON document given as text, in the same way.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_json_text(&self, text: &str) -> Result<()> {
+        if self.events_to_stdout() {
+            return self.print_json_line(text);
+        }
+        match &self.options.jq {
+            Some(filter) => self.print_filtered(filter, text),
+            None => self.print_json_document(text),
+        }
+    }
+
+    fn print_json_document(&self, text: &str) -> Result<()> {
+        if self.terminal.stdout_is_tty { self.print_json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
+    }
+
+    /// What a filter makes of a JSON document: strings as they are, everything else as documents.
+    fn print_filtered(&self, filter: &jq::JqFilter, text: &str) -> Result<()> {
+        // A filter may go on for ever.
+        interrupt::enter_blocking();
+        filter.run(text, |output| match output {
+            jq::JqOutput::Json(text) => self.print_json_document(&text),
+            jq::JqOutput::Text(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => self.write(&[self.escape_for_stdout(text).as_bytes(), b"\n"]),
+                Err(_) if self.terminal.stdout_is_tty => self.print_line(&String::from_utf8_lossy(&bytes)),
+                Err(_) => self.write(&[&bytes, b"\n"]),
+            },
+        })
+    }
+
+    /// A JSON document for people, indented wherever it goes.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_json_pretty(&self, text: &str) -> Result<()> {
+        let text = json::pretty(
+            text,
+            json::JsonStyle { colour: self.uses_colour(), escape_unsafe: self.terminal.stdout_is_tty },
+        );
+        self.write(&[text.as_bytes(), b"\n"])
+    }
+
+    /// One line of NDJSON, on one line wherever it goes.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_json_line(&self, text: &str) -> Result<()> {
+        if let Some(filter) = &self.options.jq {
+            return self.print_filtered(filter, text);
+        }
+        let line = json::one_line(text);
+        let line = if self.terminal.stdout_is_tty { Cow::Owned(json::escape_unsafe(&line)) } else { line };
+        self.write_keeping_progress(&[line.as_bytes(), b"\n"])
+    }
+
+    /// A table; nothing where it has no rows.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_table(&self, table: &Table) -> Result<()> {
+        let text = if self.terminal.stdout_is_tty {
+            table.render_for_terminal(self.terminal.columns(), self.uses_colour())
+        } else {
+            table.render_tsv()
+        };
+        self.write(&[text.as_bytes()])
+    }
+
+    /// `text` in this style where standard output has colours. The text must be harmless already.
+    #[must_use]
+    pub fn paint<'a>(&self, style: Style, text: &'a str) -> Cow<'a, str> {
+        style.paint(text, self.uses_colour())
+    }
+
+    /// Server text as standard output may take it.
+    #[must_use]
+    pub fn escape_for_stdout<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.terminal.stdout_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Writes and flushes what is already fit for standard output. The progress line is over then.
+    fn write(&self, parts: &[&[u8]]) -> Result<()> {
+        self.progress.end();
+        self.write_parts(parts).map_err(|error| write_failure(&error))
+    }
+
+    /// The same for one of many, behind which work goes on.
+    fn write_keeping_progress(&self, parts: &[&[u8]]) -> Result<()> {
+        // Two streams, one screen: the progress line makes room.
+        let written = if self.terminal.stdout_is_tty {
+            self.progress.suspend(|| self.write_parts(parts))
+        } else {
+            self.progress.clear();
+            self.write_parts(parts)
+        };
+        written.map_err(|error| write_failure(&error))
+    }
+
+    fn write_parts(&self, parts: &[&[u8]]) -> io::Result<()> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > PIPE_CAPACITY {
+            interrupt::enter_blocking();
+        }
+        let mut out = lock(&self.out);
+        for part in parts {
+            out.write_all(part)?;
+        }
+        out.flush()
+    }
+
+    // ---- standard error ----
+
+    /// Something the person must see: a URL to open, say. Neither `--quiet` nor `--json` silences it.
+    pub fn prompt_text(&self, text: &str) {
+        self.write_err(&self.escape_for_stderr(text));
+    }
+
+    /// Something nice to know; silenced by `--quiet` and `--json`.
+    pub fn note(&self, text: &str) {
+        if !self.options.quiet && !self.options.json {
+            self.write_err(&self.escape_for_stderr(text));
+        }
+    }
+
+    /// Something that may be wrong; silenced by `--quiet`. With `--json` a line `{"warning":"…"}`.
+    pub fn warn(&self, text: &str) {
+        if !self.options.quiet {
+            self.warn_always(text);
+        }
+    }
+
+    /// A warning that not even `--quiet` silences: safety is at stake.
+    pub fn warn_always(&self, text: &str) {
+        if self.options.json {
+            let line = serde_json::json!({ "warning": lock(&self.known_secrets).redact(text) }).to_string();
+            self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
+        } else {
+            let label = Style::BOLD_YELLOW.paint("warning:", self.uses_colour_on_stderr());
+            self.write_err(&format!("mcpipe: {label} {}", self.escape_for_stderr(text)));
+        }
+    }
+
+    /// A log message of a server; silenced by `--quiet`. With `--json` a line `{"log":{…}}`.
+    pub fn print_log(&self, level: &str, logger: Option<&str>, data: &Value) {
+        if self.options.quiet {
+        } else if self.options.json {
+            let known = lock(&self.known_secrets);
+            let string = |text: &str| json::quote(&known.redact(text));
+            let line = format!(
+                r#"{{"log":{{"level":{},"logger":{},"data":{}}}}}"#,
+                string(level),
+                logger.map_or("null".to_owned(), string),
+                known.hide_json(&data.to_string())
+            );
+            drop(known);
+            self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
+        } else {
+            let style = if matches!(level, "debug" | "info" | "notice") { Style::DIM } else { Style::YELLOW };
+            let from = logger.map(|logger| format!(" {}", escape::collapse_whitespace(logger))).unwrap_or_default();
+            let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
+            let label = format!("{}{from}:", escape::collapse_whitespace(level));
+            self.prompt_spans(&[(style, &label), (Style::PLAIN, " "), (Style::PLAIN, &text.replace('\n', "\n  "))]);
+        }
+    }
+
+    /// Help that was not asked for: a command line without a command.
+    pub fn print_help(&self, text: &str) {
+        self.write_err(text);
+    }
+
+    /// Server or user text as standard error may take it, without known secrets.
+    pub(super) fn escape_for_stderr(&self, text: &str) -> String {
+        self.fit_err(&lock(&self.known_secrets).redact(text)).into_owned()
+    }
+
+    /// Text without secrets as standard error may take it.
+    pub(super) fn fit_err<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.terminal.stderr_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Writes a line to standard error. Where that fails there is no place left to say so.
+    pub(super) fn write_err(&self, line: &str) {
+        let write = || {
+            let mut err = lock(&self.err);
+            let end = if line.ends_with('\n') { "" } else { "\n" };
+            let _ = err.write_all(format!("{line}{end}").as_bytes()).and_then(|()| err.flush());
+        };
+        self.progress.suspend(write);
+    }
+}
+
+fn write_failure(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::new(ErrorKind::ClosedPipe, "standard output was closed");
+    }
+    Failure::new(ErrorKind::Output, "cannot write to standard output").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::testing::*;
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_pipe_gets_the_exact_text_and_a_terminal_a_harmless_one() {
+        let (pipe, terminal) = render_both(|ui| ui.print_text("a\x1b[2J\u{202e}b"));
+        assert_eq!((pipe.as_str(), terminal.as_str()), ("a\x1b[2J\u{202e}b", "a\\x1b[2J<U+202E>b"));
+        let (pipe, terminal) = render_both(|ui| ui.print_line("a\n"));
+        assert_eq!((pipe.as_str(), terminal.as_str()), ("a\n", "a\n"));
+    }
+
+    #[test]
+    fn json_is_exact_in_a_pipe_and_complete_at_a_terminal() {
+        let sent = raw("{\"a\": 1E400, \"a\":\"\u{202e}\\u00e9\"}");
+        let (pipe, terminal) = render_both(|ui| ui.print_raw_json(&sent));
+        assert_eq!(pipe, "{\"a\": 1E400, \"a\":\"\u{202e}\\u00e9\"}\n");
+        assert_eq!(terminal, "{\n  \"a\": 1E400,\n  \"a\": \"\\u202e\\u00e9\"\n}\n");
+        let (pipe, terminal) = render_both(|ui| ui.print_json_line("{\n\"a\":\"\u{202e}\"}"));
+        assert_eq!((pipe.as_str(), terminal.as_str()), ("{ \"a\":\"\u{202e}\"}\n", "{ \"a\":\"\\u202e\"}\n"));
+    }
+
+    #[test]
+    fn piped_json_has_no_colours_even_when_they_are_forced() {
+        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
+        let seen = ui(options, Terminal::default());
+        seen.ui.print_raw_json(&raw("[1]")).unwrap();
+        assert_eq!(seen.out.text(), "[1]\n");
+    }
+
+    struct FailingWriter(io::ErrorKind);
+
+    impl Write for FailingWriter {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_quiet_and_a_full_disk_is_not() {
+        let class = |kind| {
+            let ui = Ui::with_writers(
+                UiOptions::default(),
+                Terminal::default(),
+                Box::new(BufWriter::new(FailingWriter(kind))),
+                Box::new(io::sink()),
+            );
+            ui.print_text("x").unwrap_err().kind()
+        };
+        assert_eq!(class(io::ErrorKind::BrokenPipe), ErrorKind::ClosedPipe);
+        assert_eq!(class(io::ErrorKind::StorageFull), ErrorKind::Output);
+    }
+
+    #[test]
+    fn quiet_silences_notes_and_warnings_but_not_what_must_be_seen() {
+        let speak = |options| {
+            let seen = ui(options, Terminal::default());
+            seen.ui.redact("hunter22");
+            seen.ui.prompt_text("say hunter22");
+            seen.ui.note("note");
+            seen.ui.warn("warn");
+            assert_eq!(seen.out.text(), "");
+            seen.err.text()
+        };
+        assert_eq!(speak(UiOptions::default()), "say [redacted]\nnote\nmcpipe: warning: warn\n");
+        assert_eq!(speak(UiOptions { quiet: true, ..UiOptions::default() }), "say [redacted]\n");
+        assert_eq!(speak(UiOptions { json: true, ..UiOptions::default() }), "say [redacted]\n{\"warning\":\"warn\"}\n");
+    }
+}
