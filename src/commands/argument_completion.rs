@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::parse_value;
+use crate::protocol::json::parse_value;
 use crate::session::Session;
 
 /// A request for completions.

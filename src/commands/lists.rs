@@ -92,10 +92,14 @@ pub async fn fetch_entries(
     } else {
         session.list(kind, CachePolicy::Bypass).await?.parsed_items()
     };
-    Ok(match filter.grep {
+    let entries: Vec<ListItem> = match filter.grep {
         Some(word) => entries.into_iter().filter(|entry| matches_word(entry, word)).collect(),
         None => entries,
-    })
+    };
+    for defect in entries.iter().filter_map(|entry| entry.defect(kind)) {
+        context.ui.warn(&format!("{}: {defect}", session.target().name));
+    }
+    Ok(entries)
 }
 
 /// Whether the name, title, URI or description contains a word, ignoring case.

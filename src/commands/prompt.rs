@@ -66,9 +66,9 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
 fn get_prompt_call(name: &str, arguments: &Map<String, Value>) -> Operation {
     let mut params = Map::new();
     params.insert("name".into(), name.into());
-    if !arguments.is_empty() {
-        params.insert("arguments".into(), Value::Object(arguments.clone()));
-    }
+    // Also without arguments: the TypeScript SDK refuses a request without this member for a prompt whose schema is an
+    // object, even if all of its members are optional.
+    params.insert("arguments".into(), Value::Object(arguments.clone()));
     Operation::read_only(method::PROMPTS_GET, params).with_mcp_name(name).with_progress()
 }
 
@@ -106,7 +106,7 @@ fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
 /// Explains an unknown prompt or a missing argument from the list of prompts.
 async fn explain_failure(session: &Session, name: &str, given: &Map<String, Value>, mut failure: Failure) -> Failure {
     let Some(error) = &failure.details().rpc else { return failure };
-    let about_all = error.code == code::METHOD_NOT_FOUND && failure.details().hint.is_some();
+    let about_all = error.code == Some(code::METHOD_NOT_FOUND) && failure.details().hint.is_some();
     let message = &mut failure.details_mut().message;
     *message = format!("{name}: {message}");
     if about_all {

@@ -8,8 +8,7 @@ use serde_json::value::RawValue;
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
-use crate::protocol::rpc::parse_value;
-use crate::protocol::views::member;
+use crate::protocol::json::{member, parse_value};
 use crate::session::Session;
 
 /// How to print a result.

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use super::ModelApi;
 use super::results::{anthropic_block, block_text, data_url, gemini_inline_data, is_image};
 use crate::output::content::{BinaryContent, ContentBlock};
-use crate::protocol::rpc::parse_value;
-use crate::protocol::views::member;
+use crate::protocol::json::{member, parse_value};
 
 /// The messages of a `prompts/get` result, as a JSON array for this API; `None` if it has no list of messages.
 #[must_use]

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::ModelApi;
 use super::reply::ModelToolCall;
 use crate::output::content::{BinaryContent, ContentBlock, content_blocks};
-use crate::protocol::rpc::{RawJson, parse_value};
-use crate::protocol::views::member;
+use crate::protocol::json::{member, parse_value};
+use crate::protocol::rpc::RawJson;
 
 /// A tool call of a model, and its outcome.
 pub struct CompletedToolCall {

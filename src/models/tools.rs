@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::ModelApi;
-use crate::protocol::views::{ListItem, member};
+use crate::protocol::json::{member, replace_lone_surrogates};
+use crate::protocol::views::ListItem;
 
 /// The longest description that OpenAI accepts, in characters.
 const OPENAI_MAX_DESCRIPTION: usize = 1024;
@@ -87,7 +88,8 @@ fn description<'a>(api: ModelApi, named: &NamedTool<'a>, changes: &mut Vec<Strin
 fn input_schema(tool: &ListItem, requires_properties: bool) -> String {
     let raw = member(tool.raw(), "inputSchema").filter(|raw| raw.get().starts_with('{'));
     let Some(raw) = raw else { return r#"{"type":"object","properties":{}}"#.to_owned() };
-    let text = raw.get();
+    // The APIs refuse half of a surrogate pair.
+    let text = replace_lone_surrogates(raw.get());
     let mut missing = Vec::new();
     if member(raw, "type").is_none() {
         missing.push(r#""type":"object""#);
@@ -96,7 +98,7 @@ fn input_schema(tool: &ListItem, requires_properties: bool) -> String {
         missing.push(r#""properties":{}"#);
     }
     if missing.is_empty() {
-        return text.to_owned();
+        return text.into_owned();
     }
     let rest = text[1..].trim_start();
     let comma = if rest.starts_with('}') { "" } else { "," };

@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::value::RawValue;
 
 use super::escape::collapse_whitespace;
-use super::json::unquote;
 use super::save::{FileNaming, FileSaver, decode_base64, write_file};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::views::{member, members};
+use crate::protocol::json::{member, members, parse_string};
 
 /// A content block, or one entry of a resource's `contents`.
 #[derive(Clone, Debug)]
@@ -111,7 +110,7 @@ impl<'a> JsonObject<'a> {
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        unquote(self.raw(name)?.get())
+        parse_string(self.raw(name)?.get())
     }
 }
 

@@ -11,7 +11,7 @@ use super::redact;
 use super::style::Style;
 use super::ui::Ui;
 use crate::error::{ErrorKind, Failure, FailureDetails};
-use crate::protocol::rpc::{RawJson, RpcError};
+use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::util::lock::lock;
 
 impl Ui {
@@ -60,8 +60,14 @@ impl Ui {
         if let Some(rpc) = &mut details.rpc {
             hide(&mut rpc.message);
             rpc.data = rpc.data.take().and_then(|data| without_secrets(&known, data));
-            if !RESERVED_CODES.contains(&rpc.code) && known.holds(&rpc.code.to_string()) {
-                rpc.code = 0;
+            if let Some(code) = rpc.code
+                && !RESERVED_CODES.contains(&code)
+                && known.holds(&code.to_string())
+            {
+                rpc.code = Some(0);
+            }
+            if let Some(RpcErrorDefect::OtherCode(code)) = &mut rpc.defect {
+                hide(code);
             }
         }
         failure
@@ -127,7 +133,8 @@ fn details_json(details: &FailureDetails) -> String {
 
 fn rpc_error_json(error: &RpcError) -> String {
     let data = error.data.as_ref().map_or(String::new(), |data| format!(r#","data":{}"#, one_line(data.get())));
-    format!(r#"{{"code":{},"message":{}{data}}}"#, error.code, quote(&error.message))
+    let code = error.code.map_or_else(|| "null".to_owned(), |code| code.to_string());
+    format!(r#"{{"code":{code},"message":{}{data}}}"#, quote(&error.message))
 }
 
 /// A failure as a JSON object, for documents that hold failures of single servers or lines.
@@ -150,7 +157,7 @@ mod tests {
             .cause("token s3cret")
             .hint("run 'mcpipe list'")
             .server("linear")
-            .rpc(RpcError { code: -32000, message: "m\u{202e}".into(), data: Some(data), retry_after: None })
+            .rpc(RpcError { code: Some(-32000), message: "m\u{202e}".into(), data: Some(data), ..RpcError::default() })
             .stderr_tail(vec!["Traceback".into(), "\x1b[31mKeyError".into()])
     }
 
@@ -206,7 +213,8 @@ mod tests {
     fn a_failure_loses_secrets_in_every_value_and_no_member_name() {
         let coded = |code| {
             let data = RawValue::from_string(r#"{"pin": 32602,"message":"class"}"#.into()).unwrap();
-            let rpc = RpcError { code, message: "message 32602".into(), data: Some(data), retry_after: None };
+            let rpc =
+                RpcError { code: Some(code), message: "message 32602".into(), data: Some(data), ..RpcError::default() };
             Failure::new(ErrorKind::Failed, "message").cause("class").hint("32602").server("32602").rpc(rpc)
         };
         let seen = ui(UiOptions { json: true, ..UiOptions::default() }, Terminal::default());

@@ -8,8 +8,8 @@ use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Exn, Vars};
 use jaq_json::{Num, Val, read};
 
-use super::json;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::{nesting_depth, replace_lone_surrogates};
 
 type JqData = JustLut<Val>;
 
@@ -77,7 +77,9 @@ impl JqFilter {
     /// # Errors
     /// [`ErrorKind::Failed`] where the filter fails on this document; those of `print`.
     pub fn run(&self, document: &str, mut print: impl FnMut(JqOutput) -> Result<()>) -> Result<()> {
-        if nesting_depth(document) > MAX_DEPTH {
+        // The library refuses what JavaScript writes for a string that it cut inside an emoji.
+        let document = replace_lone_surrogates(document);
+        if nesting_depth(&document) > MAX_DEPTH {
             return Err(Failure::new(ErrorKind::Failed, "--jq: the document is nested too deeply to be filtered"));
         }
         let input = read::parse_single(document.as_bytes()).map_err(|error| {
@@ -143,21 +145,6 @@ fn restore_integers(value: Val) -> Val {
         }
         value => value,
     }
-}
-
-fn nesting_depth(document: &str) -> usize {
-    let (mut now, mut most) = (0_usize, 0);
-    for (_, token) in json::tokens(document) {
-        match token {
-            json::JsonToken::Punctuation('{' | '[') => {
-                now += 1;
-                most = most.max(now);
-            }
-            json::JsonToken::Punctuation('}' | ']') => now = now.saturating_sub(1),
-            _ => {}
-        }
-    }
-    most
 }
 
 fn invalid_filter(text: &str, causes: impl Iterator<Item = String>) -> Failure {

@@ -158,6 +158,12 @@ fn description_cell(entry: &ListItem) -> Cell {
         text => text,
     };
     let text = text.trim().replace("\r\n", "\n");
+    // The warning about it says what is missing.
+    let text = match entry.is_object() {
+        false => "(cannot be read)".to_owned(),
+        true if entry.is_truncated() => format!("(read in part) {text}"),
+        true => text,
+    };
     let first = text.split("\n\n").next().unwrap_or_default().to_owned();
     Cell::new(collapse_whitespace(&text)).short(first)
 }
@@ -290,14 +296,17 @@ mod tests {
         ];
         let table = tools_table(tools.iter().map(|tool| (None, tool)), |tool| format!("<{}>", tool.name().len()));
         let (pipe, terminal) = shown(&table);
-        assert_eq!(pipe, "get\tGets. Quickly. Long story.\t<3>\nget\tAgain\t<3>\nb \x1b[2J\tT\t<6>\n-\t-\t<0>\n");
+        assert_eq!(
+            pipe,
+            "get\tGets. Quickly. Long story.\t<3>\nget\tAgain\t<3>\nb \x1b[2J\tT\t<6>\n-\t(cannot be read)\t<0>\n"
+        );
         assert_eq!(
             terminal,
-            "NAME         DESCRIPTION     PARAMETERS\n\
-             get          Gets. Quickly.  <3>\n\
-             get          Again           <3>\n\
-             'b \\x1b[2J'  T               <6>\n\
-             (no name)                    <0>\n"
+            "NAME         DESCRIPTION       PARAMETERS\n\
+             get          Gets. Quickly.    <3>\n\
+             get          Again             <3>\n\
+             'b \\x1b[2J'  T                 <6>\n\
+             (no name)    (cannot be read)  <0>\n"
         );
     }
 

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use super::json::{JsonToken, quote, tokens, unquote};
+use super::json::{JsonToken, quote, tokens};
+use crate::protocol::json::parse_string;
 use crate::secret::REDACTED;
 use crate::util::secret_names::{is_secret_name, is_secret_parameter_of_shown_url};
 
@@ -253,7 +254,7 @@ fn redact_json_string(token: &str, depth: usize) -> Option<String> {
     if depth == 0 || !looks_like_json {
         return None;
     }
-    match redact_nested(&unquote(token)?, depth - 1) {
+    match redact_nested(&parse_string(token)?, depth - 1) {
         Cow::Owned(changed) => Some(quote(&changed)),
         Cow::Borrowed(_) => None,
     }
@@ -265,7 +266,7 @@ fn is_secret_key(key: &str) -> bool {
 
 /// What a JSON string stands for.
 fn content(token: &str) -> Cow<'_, str> {
-    if token.contains('\\') { unquote(token).unwrap_or_default().into() } else { token.trim_matches('"').into() }
+    if token.contains('\\') { parse_string(token).unwrap_or_default().into() } else { token.trim_matches('"').into() }
 }
 
 /// A URL without its password and the values of query parameters that hold secrets.

@@ -12,11 +12,11 @@ use super::content::{
 };
 use super::escape::collapse_whitespace;
 use super::jq::JqOutput;
-use super::json::{escape_unsafe, quote, unquote};
+use super::json::{escape_unsafe, quote};
 use super::save::{FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::views::{member, members};
+use crate::protocol::json::{member, members, parse_string};
 
 impl Ui {
     /// A tool result, with `--json` as the server sent it, else for people: text as it is, each block ending its line; binary blocks as one line,
@@ -103,7 +103,7 @@ impl Ui {
             let role = collapse_whitespace(&role);
             self.write_line(&self.paint(Style::BOLD, &format!("[{}]", self.escape_for_stdout(&role))))?;
             // One block by the specification, a list or a bare string by some servers.
-            let blocks = match (serde_json::from_str::<Vec<&RawValue>>(content.get()), unquote(content.get())) {
+            let blocks = match (serde_json::from_str::<Vec<&RawValue>>(content.get()), parse_string(content.get())) {
                 (Ok(all), _) => all.into_iter().map(ContentBlock::parse).collect(),
                 (_, Some(text)) => vec![ContentBlock::Text(text)],
                 _ => vec![ContentBlock::parse(content)],

@@ -1,6 +1,7 @@
 //! The messages of the Model Context Protocol: JSON-RPC, revisions, names. Pure; no input or output.
 
 pub mod headers;
+pub mod json;
 pub mod result_shape;
 pub mod revision;
 pub mod rpc;

@@ -5,8 +5,8 @@
 
 use serde_json::value::RawValue;
 
+use super::json::{member, members, parse_string, type_name};
 use super::method;
-use super::views::{member, members};
 
 /// What is wrong with the result of this method; `None` where nothing is, or the method's result is not looked at.
 #[must_use]
@@ -51,7 +51,7 @@ fn check_prompt_result(result: &RawValue) -> Option<String> {
         }
         let at = format!("{at}.content");
         let Some(content) = non_null_member(message, "content") else { return Some(format!("{at} is missing")) };
-        match (parse_list(content), json_type(content)) {
+        match (parse_list(content), type_name(content)) {
             (Some(blocks), _) => check_each(&blocks, &at, check_content_block),
             (None, "a string") => None,
             _ => check_content_block(content, &at),
@@ -68,7 +68,7 @@ fn check_content_block(block: &RawValue, at: &str) -> Option<String> {
     if let Some(wrong) = type_error(block, at, "an object").or_else(|| check_string_member(block, at, "type")) {
         return Some(wrong);
     }
-    let kind: String = serde_json::from_str(member(block, "type")?.get()).unwrap_or_default();
+    let kind: String = parse_string(member(block, "type")?.get()).unwrap_or_default();
     match kind.as_str() {
         "text" => check_string_member(block, at, "text"),
         "image" | "audio" => check_string_member(block, at, "data"),
@@ -120,20 +120,9 @@ fn parse_list(value: &RawValue) -> Option<Vec<&RawValue>> {
 }
 
 fn type_error(value: &RawValue, at: &str, wanted: &str) -> Option<String> {
-    let is = json_type(value);
+    let is = type_name(value);
     let broken = wanted == "an object" && is == wanted && members(value).is_none();
     (is != wanted || broken).then(|| format!("{at} is {is}, not {wanted}"))
-}
-
-fn json_type(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "a list",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::json::{members, parse_truncated, replace_lone_surrogates, type_name};
+
 /// Raw JSON text.
 pub type RawJson = Box<RawValue>;
 
@@ -51,8 +53,10 @@ pub struct RpcResponse {
 /// A JSON-RPC error.
 #[derive(Clone, Debug, Default)]
 pub struct RpcError {
-    /// The code; 0 where the peer sent none.
-    pub code: i64,
+    /// The code; `None` where the peer sent no integer.
+    pub code: Option<i64>,
+    /// What is wrong with the error, where it is not as JSON-RPC defines it (section 5.1).
+    pub defect: Option<RpcErrorDefect>,
     /// The message; empty where the peer sent none.
     pub message: String,
     /// The `data` member, as it came.
@@ -61,18 +65,73 @@ pub struct RpcError {
     pub retry_after: Option<Duration>,
 }
 
+/// What is wrong with a JSON-RPC error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RpcErrorDefect {
+    /// It is not an object, but of this type.
+    NotAnObject(&'static str),
+    /// It has no code.
+    NoCode,
+    /// Its code is not an integer; the code as JSON.
+    OtherCode(String),
+}
+
+impl fmt::Display for RpcErrorDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RpcErrorDefect::NotAnObject(is) => write!(f, "the error is {is}, not an object"),
+            RpcErrorDefect::NoCode => f.write_str("the error has no code"),
+            RpcErrorDefect::OtherCode(code) => write!(f, "the error's code is not an integer: {code}"),
+        }
+    }
+}
+
 impl RpcError {
     /// The `data` member as a value; `Null` where there is none.
     #[must_use]
     pub fn data_value(&self) -> Value {
-        self.data.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null)
+        self.data.as_ref().and_then(|raw| parse_truncated(raw.get())).map_or(Value::Null, |(value, _)| value)
+    }
+
+    /// Reads the `error` member of a response, or of a failed task.
+    #[must_use]
+    pub fn parse(raw: &RawValue) -> Self {
+        let value = |raw: &RawValue| parse_truncated(raw.get()).map_or(Value::Null, |(value, _)| value);
+        let Some(members) = members(raw) else {
+            let defect = RpcErrorDefect::NotAnObject(type_name(raw));
+            return RpcError { message: value_text(&value(raw)), defect: Some(defect), ..RpcError::default() };
+        };
+        let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
+        let given = member("code").filter(|raw| raw.get() != "null");
+        let code = given.and_then(|raw| match value(raw) {
+            Value::String(text) => text.trim().parse().ok(),
+            other => {
+                other.as_i64().or_else(|| other.as_f64().filter(|code| code.fract() == 0.0).map(|code| code as i64))
+            }
+        });
+        let defect = match (code, given) {
+            (Some(_), _) => None,
+            (None, None) => Some(RpcErrorDefect::NoCode),
+            (None, Some(other)) => Some(RpcErrorDefect::OtherCode(other.get().to_owned())),
+        };
+        RpcError {
+            code,
+            defect,
+            message: member("message").map_or_else(String::new, |raw| value_text(&value(raw))),
+            data: member("data").map(ToOwned::to_owned),
+            retry_after: None,
+        }
     }
 }
 
 impl fmt::Display for RpcError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = if self.message.is_empty() { "no reason given" } else { &self.message };
-        write!(f, "{message} (code {})", self.code)
+        f.write_str(if self.message.is_empty() { "no reason given" } else { &self.message })?;
+        match (self.code, &self.defect) {
+            (Some(code), _) => write!(f, " (code {code})"),
+            (None, Some(defect)) => write!(f, " ({defect})"),
+            (None, None) => Ok(()),
+        }
     }
 }
 
@@ -126,8 +185,15 @@ fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
         let json = serde_json::from_str::<&RawValue>(text).is_ok();
         return Err(if json { ParseError::NotRpc } else { ParseError::NotJson });
     }
-    let envelope: RawMessage = serde_json::from_str(text)
-        .map_err(|error| if error.is_data() { ParseError::NotRpc } else { ParseError::NotJson })?;
+    let envelope = match serde_json::from_str::<RawMessage>(text) {
+        Ok(envelope) => envelope,
+        Err(error) if error.is_data() => return Err(ParseError::NotRpc),
+        // Half of a surrogate pair in the method or in a member's name.
+        Err(_) => match replace_lone_surrogates(text) {
+            Cow::Owned(text) => return parse_one(&text),
+            Cow::Borrowed(_) => return Err(ParseError::NotJson),
+        },
+    };
     let not_null = |raw: &&RawValue| raw.get() != "null";
     if let Some(method) = envelope.method {
         let method = method.into_owned();
@@ -138,7 +204,7 @@ fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
         });
     }
     let outcome = match (envelope.error.filter(not_null), envelope.result) {
-        (Some(error), _) => Err(parse_rpc_error(error)),
+        (Some(error), _) => Err(RpcError::parse(error)),
         (None, Some(result)) => Ok(result.to_owned()),
         (None, None) => return Err(ParseError::NotRpc),
     };
@@ -152,45 +218,12 @@ fn parse_own_id(raw: &RawValue) -> Option<u64> {
     text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())
 }
 
-fn parse_rpc_error(raw: &RawValue) -> RpcError {
-    #[derive(Deserialize)]
-    struct RawRpcError<'a> {
-        #[serde(default)]
-        code: Value,
-        #[serde(default)]
-        message: Value,
-        #[serde(borrow, default, deserialize_with = "deserialize_present")]
-        data: Option<&'a RawValue>,
-    }
-    match serde_json::from_str::<RawRpcError>(raw.get()) {
-        Ok(shape) => RpcError {
-            code: match &shape.code {
-                Value::String(text) => text.trim().parse().unwrap_or(0),
-                other => other.as_i64().or_else(|| other.as_f64().map(|number| number as i64)).unwrap_or(0),
-            },
-            message: value_text(&shape.message),
-            data: shape.data.map(ToOwned::to_owned),
-            retry_after: None,
-        },
-        Err(_) => {
-            let message = parse_value(raw.get()).map_or_else(|| raw.get().to_owned(), |value| value_text(&value));
-            RpcError { code: 0, message, data: None, retry_after: None }
-        }
-    }
-}
-
 fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// A typed look at raw JSON; `None` where it is not to be read (an unpaired surrogate, say).
-#[must_use]
-pub fn parse_value(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
 }
 
 /// A request as it goes over the wire, without a line end. `params` is raw JSON.
@@ -269,11 +302,16 @@ mod tests {
     fn reads_odd_errors() {
         let odd = |error: &str| {
             let text = format!(r#"{{"id":null,"error":{error}}}"#);
-            response(&text).outcome.err().map(|error| (error.code, error.message))
+            response(&text).outcome.err().map(|error| error.to_string())
         };
-        assert_eq!(odd(r#"{"code":"-32601"}"#), Some((-32601, String::new())));
-        assert_eq!(odd(r#"{"code":-1.0,"message":5}"#), Some((-1, "5".into())));
-        assert_eq!(odd(r#""no""#), Some((0, "no".into())));
+        assert_eq!(odd(r#"{"code":"-32601"}"#).as_deref(), Some("no reason given (code -32601)"));
+        assert_eq!(odd(r#"{"code":-1.0,"message":5}"#).as_deref(), Some("5 (code -1)"));
+        assert_eq!(odd(r#""no""#).as_deref(), Some("no (the error is a string, not an object)"));
+        assert_eq!(odd(r#"{"message":"no"}"#).as_deref(), Some("no (the error has no code)"));
+        assert_eq!(odd(r#"{"code":null}"#).as_deref(), Some("no reason given (the error has no code)"));
+        let other = r#"no (the error's code is not an integer: "E_X")"#;
+        assert_eq!(odd(r#"{"code":"E_X","message":"no"}"#).as_deref(), Some(other));
+        assert_eq!(odd(r#"{"code":5,"message":"a\ud83d","\ud83d":1}"#).as_deref(), Some("a\u{fffd} (code 5)"));
     }
 
     #[test]
@@ -283,6 +321,18 @@ mod tests {
         assert_eq!(parse("42").err(), Some(ParseError::NotRpc));
         assert_eq!(parse("{\"level\":\"info\"}").err(), Some(ParseError::NotRpc));
         assert_eq!(parse("[1]").err(), Some(ParseError::NotRpc));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_in_the_envelope_is_replaced() {
+        let text = r#"{"\ud83d":1,"method":"m\ud83d","params":["😀"]}"#;
+        match parse(text).as_deref() {
+            Ok([RpcMessage::Notification { method, params: Some(params) }]) => {
+                assert_eq!((method.as_str(), params.get()), ("m\u{fffd}", r#"["😀"]"#));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(parse(r#"{"\ud83d"#).err(), Some(ParseError::NotJson));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Typed looks at raw results: what must be understood is read leniently, everything else stays.
 
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::json::{MAX_DEPTH, members, nesting_depth, parse_string, parse_truncated, type_name};
 use super::meta;
-use super::rpc::{RawJson, parse_value};
+use super::rpc::RawJson;
 
 /// What a server offers lists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,18 @@ impl ListKind {
         }
     }
 
+    /// The word for one of them.
+    #[must_use]
+    pub fn singular_name(self) -> &'static str {
+        match self {
+            ListKind::Tools => "tool",
+            ListKind::Resources => "resource",
+            ListKind::Templates => "resource template",
+            ListKind::Prompts => "prompt",
+            ListKind::Skills => "skill",
+        }
+    }
+
     /// The word for people, in the plural.
     #[must_use]
     pub fn plural_name(self) -> &'static str {
@@ -75,13 +87,47 @@ impl ListKind {
 pub struct ListItem {
     raw: RawJson,
     value: Value,
+    is_truncated: bool,
 }
 
 impl ListItem {
-    /// Lays a view over one element; an element that is no JSON value mcpipe can hold reads as `Null`.
+    /// Lays a view over one element; what is nested too deeply in it is left out.
     #[must_use]
     pub fn new(raw: &RawValue) -> Self {
-        ListItem { raw: raw.to_owned(), value: parse_value(raw.get()).unwrap_or(Value::Null) }
+        let (value, is_truncated) = parse_truncated(raw.get()).unwrap_or_default();
+        ListItem { raw: raw.to_owned(), value, is_truncated }
+    }
+
+    /// Whether the element is an object, as every element of a list should be.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.value.is_object()
+    }
+
+    /// Whether a part of the element is nested too deeply to be read.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
+    /// A warning about what of the element could not be read; `None` where all could.
+    #[must_use]
+    pub fn defect(&self, kind: ListKind) -> Option<String> {
+        let kind = kind.singular_name();
+        if !self.is_object() {
+            return Some(format!("the server lists a {kind} that is {}, not an object", type_name(&self.raw)));
+        }
+        self.is_truncated.then(|| {
+            let name_of =
+                |(name, raw): &(String, &RawValue)| (nesting_depth(raw.get()) >= MAX_DEPTH).then(|| name.clone());
+            let deep: Vec<String> = members(&self.raw).unwrap_or_default().iter().filter_map(name_of).collect();
+            let name = if self.name().is_empty() { self.uri() } else { self.name() };
+            format!(
+                "the {kind} '{name}' is read only in part: {} is nested more than {} levels deep",
+                deep.join(" and "),
+                MAX_DEPTH - 1
+            )
+        })
     }
 
     /// The element as the server sent it.
@@ -163,44 +209,9 @@ pub fn page_items(result: &RawValue, list: &str) -> Option<(Vec<RawJson>, Option
     let members = members(result)?;
     let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
     let items: Vec<&RawValue> = serde_json::from_str(find(list)?.get()).ok()?;
-    let cursor = find("nextCursor").and_then(|raw| match parse_value(raw.get())? {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    });
+    let cursor = find("nextCursor").filter(|raw| raw.get() != "null");
+    let cursor = cursor.map(|raw| parse_string(raw.get()).unwrap_or_else(|| raw.get().chars().take(100).collect()));
     Some((items.into_iter().map(ToOwned::to_owned).collect(), cursor))
-}
-
-/// The members of a JSON object as raw text, in order; `None` where it is no object.
-#[must_use]
-pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
-    impl<'de> Deserialize<'de> for RawMembers<'de> {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct RawMembersVisitor;
-            impl<'de> serde::de::Visitor<'de> for RawMembersVisitor {
-                type Value = RawMembers<'de>;
-                fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                    let mut members = Vec::new();
-                    while let Some(entry) = map.next_entry::<String, &'de RawValue>()? {
-                        members.push(entry);
-                    }
-                    Ok(RawMembers(members))
-                }
-            }
-            deserializer.deserialize_map(RawMembersVisitor)
-        }
-    }
-    serde_json::from_str::<RawMembers>(raw.get()).ok().map(|members| members.0)
-}
-
-/// One member of a JSON object as raw text.
-#[must_use]
-pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    members(raw)?.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 /// Who the server says it is: from `initialize`, `server/discover`, or a result's `_meta`.

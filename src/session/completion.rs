@@ -42,7 +42,7 @@ impl Session {
         }
         match self.send(&call).await? {
             RequestOutcome::Result(result) => Ok(result),
-            RequestOutcome::Error(error, _) if error.code == code::METHOD_NOT_FOUND => {
+            RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
                 Err(self.not_offered_failure("completion").rpc(error))
             }
             reply => Err(self.failure_from(reply, method::COMPLETION_COMPLETE)),

@@ -11,8 +11,9 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::stray::{Notifications, Stray, StrayMeaning, Strays, UNKNOWN_ID, WITHOUT_ID};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::parse_truncated;
+use crate::protocol::method;
 use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
-use crate::protocol::{method, rpc::parse_value};
 use crate::session::client_handler::ClientHandler;
 use crate::session::request::{DeadlineEvents, RequestOutcome};
 use crate::session::server_requests::ServerRequestLog;
@@ -242,7 +243,7 @@ impl RpcState {
     }
 
     fn handle_notification(&self, method: &str, params: Option<RawJson>) {
-        let value = params.as_ref().and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
+        let value = params.as_ref().and_then(|raw| parse_truncated(raw.get())).map_or(Value::Null, |(value, _)| value);
         if method == method::PROGRESS {
             let token = value.get("progressToken");
             let id = token.and_then(|token| token.as_u64().or_else(|| token.as_str()?.parse().ok()));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{ErrorKind, Failure, RetryAdvice};
 use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
-use crate::protocol::rpc::RpcError;
+use crate::protocol::rpc::{RpcError, RpcErrorDefect};
 use crate::protocol::{code, method};
 use crate::session::capabilities;
 use crate::session::request::{MAY_STILL_RUN, RequestOutcome};
@@ -57,9 +57,9 @@ fn rpc_error_retry_advice(error: &RpcError, status: Option<u16>) -> Option<Retry
 /// from the range where the modern era has none) servers of the older era refuse who did not shake hands.
 fn missing_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> Option<Revision> {
     match pin {
-        RevisionPin::Exact(revision) if revision.is_modern() => {
-            (status == Some(400) && (-32019..=-32000).contains(&error.code)).then_some(revision)
-        }
+        RevisionPin::Exact(revision) if revision.is_modern() => (status == Some(400)
+            && error.code.is_some_and(|code| (-32019..=-32000).contains(&code)))
+        .then_some(revision),
         _ => None,
     }
 }
@@ -67,24 +67,28 @@ fn missing_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> 
 /// Whether an error is about the method itself, and not about something that was not found.
 fn is_unknown_method(error: &RpcError) -> bool {
     let message = error.message.to_ascii_lowercase();
-    error.code == code::METHOD_NOT_FOUND && (message.is_empty() || message.contains("method"))
+    error.code == Some(code::METHOD_NOT_FOUND) && (message.is_empty() || message.contains("method"))
 }
 
 fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Target) -> Failure {
     let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
     let failure = match error.code {
-        code::UNSUPPORTED_VERSION => {
+        Some(code::UNSUPPORTED_VERSION) => {
             return no_common_revision(&error, target.protocol).rpc(error);
         }
-        code::MISSING_CAPABILITY => missing_capability(&error, &said),
+        Some(code::MISSING_CAPABILITY) => missing_capability(&error, &said),
         _ => {
             let class = match status {
                 Some(401 | 403) => ErrorKind::Auth,
                 Some(407 | 408 | 425 | 429 | 500..) => ErrorKind::Unreachable,
+                _ if matches!(error.defect, Some(RpcErrorDefect::NotAnObject(_))) => ErrorKind::Protocol,
                 _ => ErrorKind::Failed,
             };
             let words = error.to_string();
-            match (status.filter(|_| class != ErrorKind::Failed), capabilities::method_capability(asked)) {
+            match (
+                status.filter(|_| matches!(class, ErrorKind::Auth | ErrorKind::Unreachable)),
+                capabilities::method_capability(asked),
+            ) {
                 (Some(status), _) => {
                     Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
                 }

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use crate::browser;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::{self, RpcError, parse_value};
+use crate::protocol::json::{MAX_DEPTH, parse_value};
+use crate::protocol::rpc::{self, RpcError};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{
     ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation,
@@ -102,6 +103,11 @@ fn invalid_request(name: &str, what: impl Into<String>) -> InputError {
     invalid_params(Failure::new(ErrorKind::Protocol, format!("the server's {name} request is invalid")).cause(what))
 }
 
+/// A request whose parameters could not be read. What was not understood is not agreed to.
+pub(crate) fn unreadable_params(name: &str) -> InputError {
+    invalid_request(name, format!("its params are nested more than {MAX_DEPTH} levels deep"))
+}
+
 impl ClientHandler {
     /// Fulfils one request for input, by either era's way: the bare result, or why not.
     ///
@@ -140,15 +146,23 @@ impl ClientHandler {
         params: Option<&RawValue>,
         questions: &ServerRequestLog,
     ) -> (Option<String>, Option<Failure>) {
-        let params = params.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
         if name == method::PING {
             return (Some(rpc::response(id, "{}")), None);
         }
+        let params = match params.map(|raw| parse_value(raw.get())) {
+            None => Ok(Value::Null),
+            Some(None) if name != method::ROOTS_LIST => Err(unreadable_params(name)),
+            Some(params) => Ok(params.unwrap_or_default()),
+        };
         let failed = |failure: &Failure| match name {
             method::ELICITATION_CREATE => rpc::response(id, &ElicitationAnswer::Cancel.to_result().to_string()),
             _ => rpc::error_response(id, code::INTERNAL_ERROR, &failure.details().message),
         };
-        match self.handle_server_request(name, &params, questions).await {
+        let answer = match params {
+            Ok(params) => self.handle_server_request(name, &params, questions).await,
+            Err(rejection) => Err(rejection),
+        };
+        match answer {
             Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
             Err(InputError::Rejected { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
             Err(InputError::Unanswered(failure)) => {

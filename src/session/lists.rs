@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::{RawJson, parse_value};
-use crate::protocol::views::{ListItem, ListKind, member, page_items};
-use crate::protocol::{code, extension, method, result_shape, views};
+use crate::protocol::json::{self, member, parse_value};
+use crate::protocol::rpc::RawJson;
+use crate::protocol::views::{ListItem, ListKind, page_items};
+use crate::protocol::{code, extension, method, result_shape};
 use crate::session::cache::LEGACY_LIST_TTL;
 use crate::session::mcp_session::{Connection, Session};
 use crate::session::operation::Operation;
@@ -100,7 +101,7 @@ impl Session {
         };
         let first_page = match reply {
             RequestOutcome::Result(result) => result,
-            RequestOutcome::Error(error, _) if error.code == code::METHOD_NOT_FOUND => return Ok(none),
+            RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => return Ok(none),
             reply => return Err(self.failure_from(reply, kind.list_method())),
         };
         let (live, _) = self.connection_for(&first).await?;
@@ -159,7 +160,7 @@ impl Session {
                 return Err(self.invalid_result_failure(call.method, &format!("has no '{member}' array")));
             };
             if let Some(cursor) = &cursor {
-                if views::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
+                if json::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
                     return Err(self.invalid_result_failure(
                         call.method,
                         &format!("has a nextCursor that is no string: {cursor}"),
@@ -184,7 +185,7 @@ impl Session {
             next.params.insert("cursor".into(), Value::String(cursor));
             result = match self.send(&next).await? {
                 RequestOutcome::Result(result) => result,
-                RequestOutcome::Error(error, _) if error.code == code::INVALID_PARAMS => return Ok(None),
+                RequestOutcome::Error(error, _) if error.code == Some(code::INVALID_PARAMS) => return Ok(None),
                 reply => return Err(self.failure_from(reply, call.method)),
             };
         }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::{Revision, RevisionPin};
-use crate::protocol::rpc::{RawJson, parse_value};
-use crate::protocol::views::{ListItem, ListKind, ServerInfo, member};
+use crate::protocol::rpc::RawJson;
+use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::protocol::{extension, method};
 use crate::session::cache::{ServerCache, ServerProfile};
 use crate::session::capabilities::{self, list_hint};
@@ -340,7 +341,7 @@ impl Session {
             Some(reply) if revision.is_modern() => return Err(self.failure_from(reply, method::DISCOVER)),
             _ => None,
         };
-        if let Some(value) = discovered.as_ref().and_then(|raw| parse_value(raw.get())) {
+        if let Some((value, _)) = discovered.as_ref().and_then(|raw| parse_truncated(raw.get())) {
             server = ServerInfo::from_result(&value);
         }
         Ok(SessionInfo { server, revision, transport: wire, discover_result: discovered })

@@ -32,8 +32,10 @@ impl RequestOutcome {
     pub fn was_not_processed(&self) -> bool {
         match self {
             RequestOutcome::Error(error, status) => match error.code {
-                code::PARSE_ERROR | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION => true,
-                code::INTERNAL_ERROR => false,
+                Some(
+                    code::PARSE_ERROR | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION,
+                ) => true,
+                Some(code::INTERNAL_ERROR) => false,
                 _ => matches!(status, Some(400 | 404 | 405)),
             },
             RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),

@@ -245,7 +245,7 @@ mod tests {
         let result = stray(r#"{"result":{}}"#);
         let explained = strays(&[&result, &error("no")]).explain(Failure::new(ErrorKind::Timeout, "late").cause("b"));
         assert_eq!(explained.to_string(), "late: the server sent an error without an id: no (code -1): b");
-        assert_eq!(explained.details().rpc.as_ref().unwrap().code, -1);
+        assert_eq!(explained.details().rpc.as_ref().unwrap().code, Some(-1));
         let explained = strays(&[&result]).explain(Failure::new(ErrorKind::Unreachable, "gone"));
         assert_eq!(explained.to_string(), "gone: the server sent a result without an id");
         assert!(explained.details().rpc.is_none());

@@ -374,7 +374,7 @@ impl Session {
         let failure = match end {
             SubscriptionEnd::Failed(failure) => failure,
             SubscriptionEnd::Rejected(RequestOutcome::Error(error, _), asked)
-                if error.code == code::METHOD_NOT_FOUND =>
+                if error.code == Some(code::METHOD_NOT_FOUND) =>
             {
                 let what = format!("the server does not tell of changes over {}", wire.as_str());
                 Failure::new(ErrorKind::Failed, what).cause(format!("it does not know {asked}")).rpc(error)

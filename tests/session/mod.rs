@@ -5,3 +5,4 @@ mod concurrent_requests;
 mod malformed_results;
 mod response_ids;
 mod retries;
+mod unreadable_messages;

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ToolCall};
 use crate::error::{ErrorKind, Failure};
+use crate::protocol::json::member;
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::member;
 use crate::session::server_requests::ServerRequestLog;
 
 /// How many calls are under way at once without `--jobs`.

@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 use crate::error::{ErrorKind, Failure};
-use crate::protocol::rpc::parse_value;
-use crate::protocol::views::{ListItem, member};
+use crate::protocol::json::{member, parse_value};
+use crate::protocol::views::ListItem;
 use crate::schema::SchemaValidator;
 use crate::target::Target;
 

@@ -18,8 +18,9 @@ use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
 use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::member;
 use crate::protocol::rpc::{self, RawJson};
-use crate::protocol::views::{ListItem, member};
+use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::schema::{self, SchemaValidator};
 use crate::session::Session;
@@ -231,6 +232,9 @@ impl<'a> ToolCall<'a> {
             catalogue.ensure_connected(session).await?;
         }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
+        if let Some(defect) = tool.and_then(|tool| tool.defect(ListKind::Tools)) {
+            context.ui.warn(&defect);
+        }
         self.require_consent(tool, &arguments).await?;
         let support = tool.map_or(TaskSupport::Unknown, |tool| TaskSupport::of_tool(tool.value()));
         let wish = TaskRequest { support, is_detached: args.detach };
@@ -311,7 +315,7 @@ impl<'a> ToolCall<'a> {
                 .hint("omit --detach"));
         }
         let mut reply = session.send(&first).await?;
-        if matches!(&reply, RequestOutcome::Error(error, _) if error.code == code::HEADER_MISMATCH) {
+        if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
             // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before execution.
             let tools = catalogue.reload(context, session).await?;
             if let Some(tool) = tools.find(name) {
@@ -449,7 +453,7 @@ impl<'a> ToolCall<'a> {
 }
 
 fn is_invalid_params(failure: &Failure) -> bool {
-    failure.details().rpc.as_ref().is_some_and(|error| error.code == code::INVALID_PARAMS)
+    failure.details().rpc.as_ref().is_some_and(|error| error.code == Some(code::INVALID_PARAMS))
 }
 
 /// The command that shows a tool.

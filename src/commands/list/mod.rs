@@ -124,8 +124,9 @@ async fn print_tool(context: &Context, session: &Session, name: &str, schema_onl
     let target = session.target();
     let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
     let ui = &context.ui;
+    tool.defect(ListKind::Tools).iter().for_each(|defect| ui.warn(defect));
     if schema_only {
-        let raw = crate::protocol::views::member(tool.raw(), "inputSchema");
+        let raw = crate::protocol::json::member(tool.raw(), "inputSchema");
         match raw {
             Some(raw) => ui.print_raw_json(raw)?,
             None => return Err(Failure::new(ErrorKind::Protocol, format!("the tool '{name}' has no input schema"))),

@@ -121,7 +121,7 @@ fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerToo
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for offer in &offers {
-        for tool in &offer.tools {
+        for tool in offer.tools.iter().filter(|tool| tool.is_object()) {
             let name = tool_names::exposed_name(offer.prefix.as_deref(), tool.name());
             if seen.insert(name.clone()) {
                 all.push(NamedTool { name, tool });
@@ -150,7 +150,8 @@ fn typescript_declarations(offers: &[ServerTools]) -> String {
             n += 1;
         }
         let mut seen = HashSet::new();
-        let tools: Vec<&ListItem> = offer.tools.iter().filter(|tool| seen.insert(tool.name())).collect();
+        let tools: Vec<&ListItem> =
+            offer.tools.iter().filter(|tool| tool.is_object() && seen.insert(tool.name())).collect();
         all.push(typescript::interface(&offer.server, &name, &tools));
     }
     all.join("\n")

@@ -34,7 +34,7 @@ pub async fn read_resource(session: &Session, uri: &str) -> Result<RawJson> {
 
 /// Suggests the nearest resources for one that does not exist (`TOL-08`).
 async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Failure {
-    let unknown = failure.details().rpc.as_ref().map(|error| error.code);
+    let unknown = failure.details().rpc.as_ref().and_then(|error| error.code);
     if !matches!(unknown, Some(code::INVALID_PARAMS | code::RESOURCE_NOT_FOUND)) {
         return failure;
     }

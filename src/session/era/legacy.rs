@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::parse_truncated;
 use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
-use crate::protocol::rpc::{RawJson, parse_value};
+use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method};
 use crate::secret::Secret;
@@ -130,7 +131,7 @@ impl Handshake {
     }
 
     fn agreed_revision(&self, result: &RawJson) -> Result<(Revision, ServerInfo)> {
-        let value = parse_value(result.get()).unwrap_or(Value::Null);
+        let value = parse_truncated(result.get()).map_or(Value::Null, |(value, _)| value);
         let name = value.get("protocolVersion").and_then(Value::as_str);
         let server = ServerInfo::from_result(&value);
         let chosen = match name {
@@ -284,7 +285,7 @@ impl LegacyEra {
             _ => false,
         };
         self.set_pipeline(if minded { PipelineState::Rejected } else { PipelineState::Accepted });
-        let early = matches!(&reply, RequestOutcome::Error(error, _) if error.code == code::NOT_INITIALIZED);
+        let early = matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::NOT_INITIALIZED));
         if minded && (!call.has_effects || early || reply.was_not_processed()) {
             self.send_request(link, call).await
         } else {
@@ -345,7 +346,7 @@ impl LegacyEra {
     ) -> RequestOutcome {
         for _ in 0..MAX_INPUT_ROUNDS {
             let RequestOutcome::Error(error, _) = &reply else { return reply };
-            if error.code != code::URL_ELICITATION_REQUIRED {
+            if error.code != Some(code::URL_ELICITATION_REQUIRED) {
                 return reply;
             }
             if let Err(failure) = self.handshake.client_handler.visit_required_pages(error).await {
@@ -354,9 +355,11 @@ impl LegacyEra {
             reply = self.send_request(link, call).await;
         }
         match &reply {
-            RequestOutcome::Error(error, _) if error.code == code::URL_ELICITATION_REQUIRED => RequestOutcome::Failed(
-                self.handshake.client_handler.request_log(call.server_requests.as_ref()).too_many_requests(),
-            ),
+            RequestOutcome::Error(error, _) if error.code == Some(code::URL_ELICITATION_REQUIRED) => {
+                RequestOutcome::Failed(
+                    self.handshake.client_handler.request_log(call.server_requests.as_ref()).too_many_requests(),
+                )
+            }
             _ => reply,
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure};
+use crate::protocol::json::{MAX_DEPTH, member, members, parse_value};
 use crate::protocol::revision::{Revision, supported_revisions};
-use crate::protocol::rpc::{RawJson, RpcError, parse_value};
-use crate::protocol::views::{ServerInfo, member, members};
+use crate::protocol::rpc::{RawJson, RpcError};
+use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, Operation, client_info, meta_with_progress};
@@ -180,7 +181,8 @@ impl ModernEra {
         let requests = match find("inputRequests").map(|raw| parse_value(raw.get())) {
             None => Map::new(),
             Some(Some(Value::Object(requests))) => requests,
-            Some(_) => return Err(broken("has inputRequests that are no object")),
+            Some(Some(_)) => return Err(broken("has inputRequests that are no object")),
+            Some(None) => return Err(broken(&format!("is nested more than {MAX_DEPTH} levels deep"))),
         };
         if requests.is_empty() {
             if state.is_none() {
@@ -235,7 +237,7 @@ fn push_member(text: &mut String, name: &str, value: &str) {
 
 /// Whether an unsupported-version error lists a modern revision that mcpipe speaks.
 pub(crate) fn offers_modern_revision(error: &RpcError) -> bool {
-    error.code == code::UNSUPPORTED_VERSION
+    error.code == Some(code::UNSUPPORTED_VERSION)
         && supported_revisions(&error.data_value()).iter().any(|revision| revision.is_modern())
 }
 

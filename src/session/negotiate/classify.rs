@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::error::ErrorKind;
+use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::supported_revisions;
-use crate::protocol::rpc::{RawJson, parse_value};
-use crate::protocol::views::{ServerInfo, member};
+use crate::protocol::rpc::RawJson;
+use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, meta, method};
 use crate::session::era::{Era, Operation};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
@@ -28,7 +29,7 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
     match reply {
         RequestOutcome::Result(result) => classify_result(result, is_discover, probe.method),
         RequestOutcome::Error(error, status) => match error.code {
-            code::UNSUPPORTED_VERSION => {
+            Some(code::UNSUPPORTED_VERSION) => {
                 // Only legacy revisions in the list: the handshake (ERA-09).
                 let listed = supported_revisions(&error.data_value());
                 if listed.is_empty() || listed.iter().any(|revision| revision.is_modern()) {
@@ -37,8 +38,8 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
                     EraEvidence::NotModern
                 }
             }
-            code::HEADER_MISMATCH | code::MISSING_CAPABILITY => EraEvidence::Modern(ServerInfo::default()),
-            code::METHOD_NOT_FOUND if *status == Some(404) && !is_discover => {
+            Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY) => EraEvidence::Modern(ServerInfo::default()),
+            Some(code::METHOD_NOT_FOUND) if *status == Some(404) && !is_discover => {
                 EraEvidence::Modern(ServerInfo::default())
             }
             _ => match status {
@@ -70,7 +71,7 @@ fn says_nothing_about_era(status: u16) -> bool {
 }
 
 fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvidence {
-    let value = || parse_value(result.get()).unwrap_or(Value::Null);
+    let value = || parse_truncated(result.get()).map_or(Value::Null, |(value, _)| value);
     if is_discover {
         let value = value();
         let Some(listed) = value.get("supportedVersions").and_then(Value::as_array) else {
@@ -108,9 +109,9 @@ pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool 
     match reply {
         RequestOutcome::Result(_) => false,
         RequestOutcome::Error(error, status) => match error.code {
-            code::HEADER_MISMATCH | code::MISSING_CAPABILITY => false,
-            code::UNSUPPORTED_VERSION => true,
-            -32700 | -32602..=-32600 | -32019..=-32000 => !status.is_some_and(says_nothing_about_era),
+            Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY) => false,
+            Some(code::UNSUPPORTED_VERSION) => true,
+            Some(-32700 | -32602..=-32600 | -32019..=-32000) => !status.is_some_and(says_nothing_about_era),
             _ => matches!(status, Some(400 | 404 | 405)),
         },
         RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
@@ -132,7 +133,9 @@ pub async fn probe_modern(link: &RpcClient, era: &dyn Era) -> Option<bool> {
         RequestOutcome::Result(result) => {
             Some(matches!(classify_result(&result, true, method::DISCOVER), EraEvidence::Modern(_)))
         }
-        RequestOutcome::Error(error, _) => Some(matches!(error.code, code::HEADER_MISMATCH | code::MISSING_CAPABILITY)),
+        RequestOutcome::Error(error, _) => {
+            Some(matches!(error.code, Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY)))
+        }
         RequestOutcome::UnexpectedResponse(_) => Some(false),
         RequestOutcome::Failed(_) => None,
     }

@@ -4,8 +4,8 @@
 use serde_json::Map;
 
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
+use crate::protocol::json::member;
 use crate::protocol::method;
-use crate::protocol::views::member;
 use crate::session::era::{Era, Operation};
 use crate::session::negotiate::classify::{EraEvidence, classify_reply};
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::parse_value;
-use crate::protocol::views::{ListItem, ListKind, member};
+use crate::protocol::json::{member, parse_value};
+use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{extension, method};
 use crate::session::lists::CachePolicy;
 use crate::session::mcp_session::Session;

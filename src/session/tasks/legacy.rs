@@ -5,9 +5,9 @@ use serde_json::Value;
 use super::task::{
     DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
 };
+use crate::protocol::json::member;
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::member;
 use crate::protocol::{code, method};
 use crate::session::era::Era;
 use crate::session::era::legacy::LegacyEra;
@@ -91,7 +91,7 @@ impl LegacyEra {
                     }
                     reply if was_lost(&reply, link) => {}
                     // It need not be told how it stands, where the result will come all the same.
-                    RequestOutcome::Error(error, _) if error.code == code::METHOD_NOT_FOUND => asked = false,
+                    RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => asked = false,
                     reply => return reply,
                 },
             }

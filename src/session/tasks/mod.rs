@@ -170,7 +170,7 @@ impl Session {
 
     fn task_failure(&self, reply: RequestOutcome, id: &str) -> Failure {
         match reply {
-            RequestOutcome::Error(error, _) if error.code == code::METHOD_NOT_FOUND => {
+            RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
                 Failure::new(ErrorKind::Failed, "the server knows nothing of tasks").rpc(error)
             }
             RequestOutcome::Failed(failure) => failure,

@@ -8,9 +8,9 @@ use super::task::{
     DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
 };
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::{MAX_DEPTH, member, parse_value};
 use crate::protocol::method;
-use crate::protocol::rpc::{RawJson, RpcError, parse_value};
-use crate::protocol::views::member;
+use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::era::Era;
 use crate::session::era::modern::ModernEra;
 use crate::session::operation::TaskRequest;
@@ -92,10 +92,17 @@ impl ModernEra {
         answered: &mut HashSet<String>,
         rounds: &mut usize,
     ) -> Result<(), RequestOutcome> {
-        let requests = member(&task.raw, "inputRequests").and_then(|raw| parse_value(raw.get()));
-        let Some(Value::Object(requests)) = requests else {
-            let what = "the task needs input, but the server does not say which";
-            return Err(RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
+        let requests = member(&task.raw, "inputRequests").map(|raw| parse_value(raw.get()));
+        let requests = match requests {
+            Some(Some(Value::Object(requests))) => requests,
+            Some(None) => {
+                let what = format!("the task's request for input is nested more than {MAX_DEPTH} levels deep");
+                return Err(RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
+            }
+            None | Some(Some(_)) => {
+                let what = "the task needs input, but the server does not say which";
+                return Err(RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
+            }
         };
         let mut responses = Map::new();
         for (key, request) in requests {
@@ -134,15 +141,12 @@ fn task_result(task: &Task) -> RequestOutcome {
 
 /// The JSON-RPC error with which the call behind a task failed.
 fn task_error(task: &Task) -> RpcError {
-    let found = member(&task.raw, "error");
-    let value = found.and_then(|raw| parse_value(raw.get())).unwrap_or(Value::Null);
-    let message = value.get("message").and_then(Value::as_str).map(ToOwned::to_owned);
-    RpcError {
-        code: value.get("code").and_then(Value::as_i64).unwrap_or_default(),
-        message: message.or_else(|| task.message.clone()).unwrap_or_default(),
-        data: found.and_then(|raw| member(raw, "data")).map(ToOwned::to_owned),
-        retry_after: None,
+    let error = member(&task.raw, "error").filter(|raw| raw.get() != "null");
+    let mut error = error.map_or_else(RpcError::default, RpcError::parse);
+    if error.message.is_empty() {
+        error.message = task.message.clone().unwrap_or_default();
     }
+    error
 }
 
 fn cancelled_failure(task: &Task) -> Failure {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::error::ErrorKind;
 use crate::protocol::extension;
-use crate::protocol::rpc::{RawJson, parse_value};
-use crate::protocol::views::member;
+use crate::protocol::json::{member, parse_truncated};
+use crate::protocol::rpc::RawJson;
 use crate::session::operation::{Operation, TaskRequest};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::BoxFuture;
@@ -42,7 +42,7 @@ impl Task {
     #[must_use]
     pub fn parse(raw: &RawValue) -> Option<Self> {
         let raw = member(raw, "task").unwrap_or(raw);
-        let value = parse_value(raw.get())?;
+        let (value, _) = parse_truncated(raw.get())?;
         let text = |name: &str| value.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
         let time = |names: [&str; 2]| {
             let millis = names.iter().find_map(|name| value.get(*name)).and_then(Value::as_f64)?;

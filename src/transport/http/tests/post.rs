@@ -90,7 +90,7 @@ async fn an_error_body_that_is_json_rpc_is_a_message() {
     connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     let (on, answer, status) = response(&mut connection).await;
     assert_eq!((on, answer.id, status), (Some(1), None, Some(400)));
-    assert_eq!(answer.outcome.unwrap_err().code, -32000);
+    assert_eq!(answer.outcome.unwrap_err().code, Some(-32000));
 }
 
 #[tokio::test]

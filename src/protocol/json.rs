@@ -1,0 +1,228 @@
+//! JSON text as it really arrives, read into values.
+//!
+//! Two things are valid JSON (RFC 8259 §8.2 and §9) that a Rust value cannot hold: half of a surrogate pair in a string,
+//! which JavaScript writes when it cuts a string inside an emoji, and nesting of any depth.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The deepest nesting of a value that is read. Values are handled by recursion, so deeper ones could overflow the stack.
+pub const MAX_DEPTH: usize = 256;
+
+/// Reads a text; `None` if it is not JSON or nested deeper than [`MAX_DEPTH`]. Half of a surrogate pair becomes U+FFFD.
+///
+/// For what is acted upon; for what is only shown, [`parse_truncated`] loses less.
+#[must_use]
+pub fn parse_value(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().or_else(|| {
+        let text = replace_lone_surrogates(text);
+        if nesting_depth(&text) > MAX_DEPTH { None } else { parse_unlimited(&text) }
+    })
+}
+
+/// Reads a text; objects and lists below [`MAX_DEPTH`] are read as empty ones, and the flag says whether there are any.
+/// `None` if it is not JSON.
+#[must_use]
+pub fn parse_truncated(text: &str) -> Option<(Value, bool)> {
+    if let Ok(value) = serde_json::from_str(text) {
+        return Some((value, false));
+    }
+    let text = replace_lone_surrogates(text);
+    let is_too_deep = nesting_depth(&text) > MAX_DEPTH;
+    let text = if is_too_deep { Cow::Owned(truncate_depth(&text)?) } else { text };
+    Some((parse_unlimited(&text)?, is_too_deep))
+}
+
+/// Reads a text that is nested no deeper than [`MAX_DEPTH`].
+fn parse_unlimited(text: &str) -> Option<Value> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let value = Value::deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok().map(|()| value)
+}
+
+/// The string that a JSON string token stands for; `None` if it is not one.
+#[must_use]
+pub fn parse_string(token: &str) -> Option<String> {
+    serde_json::from_str(token).ok().or_else(|| serde_json::from_str(&replace_lone_surrogates(token)).ok())
+}
+
+/// The members of a JSON object as raw text, in order; `None` where it is no object.
+#[must_use]
+pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
+    struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+    impl<'de> Deserialize<'de> for RawMembers<'de> {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct RawMembersVisitor;
+            impl<'de> serde::de::Visitor<'de> for RawMembersVisitor {
+                type Value = RawMembers<'de>;
+                fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                    let mut members = Vec::new();
+                    while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+                        members.push((parse_string(name.get()).unwrap_or_default(), value));
+                    }
+                    Ok(RawMembers(members))
+                }
+            }
+            deserializer.deserialize_map(RawMembersVisitor)
+        }
+    }
+    serde_json::from_str::<RawMembers>(raw.get()).ok().map(|members| members.0)
+}
+
+/// The type of a JSON value with its article: `a string`, `an object`, `null`.
+#[must_use]
+pub fn type_name(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
+/// One member of a JSON object as raw text.
+#[must_use]
+pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
+    members(raw)?.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// The JSON text with U+FFFD for each half of a surrogate pair.
+#[must_use]
+pub fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let unit = |at: usize| match bytes.get(at..at + 6) {
+        Some([b'\\', b'u', digits @ ..]) => {
+            std::str::from_utf8(digits).ok().and_then(|digits| u16::from_str_radix(digits, 16).ok())
+        }
+        _ => None,
+    };
+    let mut new = String::new();
+    let (mut at, mut copied) = (0, 0);
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+        at += found;
+        match unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
+            Some(0xD800..=0xDFFF) => {
+                new.push_str(&text[copied..at]);
+                new.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            // Any other escape: what follows the backslash does not begin one.
+            _ => at += 2,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    new.push_str(&text[copied..]);
+    Cow::Owned(new)
+}
+
+/// How deep objects and lists are nested in a JSON text.
+#[must_use]
+pub fn nesting_depth(text: &str) -> usize {
+    let mut most = 0;
+    for_each_bracket(text, |depth, _, _| most = most.max(depth));
+    most
+}
+
+/// The JSON text with empty objects and lists below [`MAX_DEPTH`]; `None` if it ends inside one of them.
+fn truncate_depth(text: &str) -> Option<String> {
+    let mut new = String::new();
+    let (mut copied, mut is_left_out) = (0, false);
+    for_each_bracket(text, |depth, at, opens| {
+        if depth == MAX_DEPTH + 1 {
+            if opens {
+                new.push_str(&text[copied..=at]);
+            }
+            (copied, is_left_out) = (at, opens);
+        }
+    });
+    new.push_str(&text[copied..]);
+    (!is_left_out).then_some(new)
+}
+
+/// Calls `visit` for each bracket outside strings: the depth of what it encloses, its index, and whether it opens.
+fn for_each_bracket(text: &str, mut visit: impl FnMut(usize, usize, bool)) {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                visit(depth, at, true);
+            }
+            b'}' | b']' => {
+                visit(depth, at, false);
+                depth = depth.saturating_sub(1);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        format!("{}{}", r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2))
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_becomes_the_replacement_character() {
+        for (text, string) in [
+            (r#""a\ud83d""#, "a\u{fffd}"),
+            (r#""\uDE00b""#, "\u{fffd}b"),
+            (r#""\ud83d\ude00""#, "😀"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}😀"),
+            (r#""\ud83d\n\\ud83d""#, "\u{fffd}\n\\ud83d"),
+            (r#""\\\ud83d""#, "\\\u{fffd}"),
+            (r#""é\ud83d\u0041""#, "é\u{fffd}A"),
+        ] {
+            assert_eq!(parse_string(text).as_deref(), Some(string), "{text}");
+            assert_eq!(parse_value(text), Some(json!(string)), "{text}");
+        }
+        assert_eq!(parse_value(r#"{"k\ud83d":1}"#).unwrap().to_string(), "{\"k\u{fffd}\":1}");
+        for text in [r#""\ud8""#, r#""\ud83"#, r#""\u""#, "\"\\", "7 8", "", "\\ud83d"] {
+            assert_eq!(parse_string(text), None, "{text}");
+            assert_eq!(parse_value(text), None, "{text}");
+            assert_eq!(parse_truncated(text), None, "{text}");
+        }
+        assert!(matches!(replace_lone_surrogates(r#""\ud83d\ude00""#), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn sec_07_nesting_is_bounded() {
+        assert_eq!(parse_value(&nested(MAX_DEPTH)).unwrap().to_string(), nested(MAX_DEPTH));
+        assert_eq!(parse_truncated(&nested(MAX_DEPTH)).map(|(_, is_truncated)| is_truncated), Some(false));
+        for levels in [MAX_DEPTH + 2, 1_000_000] {
+            assert_eq!(parse_value(&nested(levels)), None);
+            let (value, is_truncated) = parse_truncated(&nested(levels)).unwrap();
+            assert!(is_truncated);
+            assert_eq!(value.to_string(), nested(MAX_DEPTH).replacen("[]", "[{}]", 1));
+        }
+        // Brackets in strings do not count.
+        let text = format!(r#"{{"s":"{}\"{}","d":{},"e":[1,{{}}]}}"#, "[".repeat(300), "{", nested(300));
+        let (value, is_truncated) = parse_truncated(&text).unwrap();
+        assert!(is_truncated && value["e"] == json!([1, {}]) && value["s"].as_str().unwrap().len() == 302);
+        assert_eq!(parse_truncated(&"[".repeat(1000)), None);
+        assert_eq!(parse_truncated(&format!("{}1", nested(300))), None);
+    }
+}
