@@ -260,7 +260,7 @@ pub fn progress_text(task: &Task) -> String {
     }
 }
 
-/// How long to wait for a task without a change of its state: no limit without `--timeout`.
+/// How long to wait for a task without a sign of life: no limit without `--timeout`.
 #[must_use]
 pub fn task_timeout(context: &Context) -> Option<Duration> {
     context.global.timeout.filter(|time| !time.is_zero())

@@ -25,7 +25,7 @@ pub struct ResultOptions<'a> {
 ///
 /// # Errors
 /// When it cannot be printed, the tool failed, the user declined the server's request for input, or, if that is strict,
-/// the result does not match the output schema.
+/// the result does not match the output schema; or when the result is malformed, after what of it is good.
 pub fn print_tool_result(
     context: &Context,
     session: &Session,
@@ -35,13 +35,18 @@ pub fn print_tool_result(
 ) -> Result<Exit> {
     let ui = &context.ui;
     let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
-    if shown.structured_only && !failed {
+    let malformed = session.malformed_tool_result(result);
+    let has_structured = member(result, "structuredContent").is_some_and(|raw| raw.get() != "null");
+    if shown.structured_only && (has_structured || !(failed || malformed.is_some())) {
         ui.print_structured(result)?;
     } else {
         ui.print_tool_result(result, shown.save)?;
     }
     if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
         return Err(reason.server(&session.target().name));
+    }
+    if let Some(malformed) = malformed {
+        return Err(malformed);
     }
     match misfit {
         _ if failed && content::is_empty_result(result) => {

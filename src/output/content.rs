@@ -168,10 +168,19 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
     Some(format!("[{line}]"))
 }
 
-/// The blocks of a tool result; `None` where its `content` is not a list.
+/// The blocks of a tool result; `None` where it has no `content`.
 #[must_use]
 pub fn content_blocks(result: &RawValue) -> Option<Vec<ContentBlock>> {
-    raw_array(result, "content").map(|all| all.into_iter().map(ContentBlock::parse).collect())
+    member(result, "content").filter(|raw| raw.get() != "null").map(parse_blocks)
+}
+
+/// Content: a list of blocks; one block, as in prompts, or a bare string from some servers.
+pub(super) fn parse_blocks(content: &RawValue) -> Vec<ContentBlock> {
+    match (serde_json::from_str::<Vec<&RawValue>>(content.get()), parse_string(content.get())) {
+        (Ok(all), _) => all.into_iter().map(ContentBlock::parse).collect(),
+        (_, Some(text)) => vec![ContentBlock::Text(text)],
+        _ => vec![ContentBlock::parse(content)],
+    }
 }
 
 pub(super) fn raw_array<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a RawValue>> {

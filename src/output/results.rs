@@ -1,14 +1,14 @@
 //! Results of calls, reads and prompts in their form for people.
 //!
-//! Nothing is lost: what has no form of its own is shown as JSON.
+//! What has no form of its own is shown as JSON; a content block that is malformed is left to the failure that names it.
 
 use std::path::Path;
 
 use serde_json::value::RawValue;
 
 use super::content::{
-    ContentBlock, JsonObject, content_blocks, contents_entries, entry_bytes, raw_array, resource_contents,
-    structured_content, write_resource,
+    ContentBlock, JsonObject, content_blocks, contents_entries, entry_bytes, parse_blocks, raw_array,
+    resource_contents, structured_content, write_resource,
 };
 use super::escape::collapse_whitespace;
 use super::jq::JqOutput;
@@ -58,12 +58,18 @@ impl Ui {
     }
 
     fn print_tool_blocks(&self, result: &RawValue, saver: Option<FileSaver>) -> Result<()> {
-        let Some(blocks) = content_blocks(result) else {
-            // No list of content, but structured content alone is common enough.
-            let none = member(result, "content").is_none_or(|raw| raw.get() == "null");
-            let only = if none { member(result, "structuredContent") } else { None };
-            return self.print_json_pretty(only.unwrap_or(result).get());
+        if let Some(text) = parse_string(result.get()) {
+            return self.print_line(&text);
+        }
+        let Some(mut blocks) = content_blocks(result) else {
+            // No content, but structured content alone is common enough.
+            return match member(result, "structuredContent").unwrap_or(result).get() {
+                "null" if result.get() == "null" => Ok(()),
+                json => self.print_json_pretty(json),
+            };
         };
+        // The failure that follows names them.
+        let unparsed = blocks.extract_if(.., |block| matches!(block, ContentBlock::Unparsed(_))).count();
         self.print_blocks(&blocks, saver, "--save DIR writes it")?;
         if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.trim().is_empty())) {
             return Ok(());
@@ -73,7 +79,7 @@ impl Ui {
         }
         let known = ["content", "isError", "_meta", "resultType"];
         let more = members(result).is_some_and(|all| all.iter().any(|(key, _)| !known.contains(&key.as_str())));
-        if blocks.is_empty() && more { self.print_json_pretty(result.get()) } else { Ok(()) }
+        if blocks.is_empty() && unparsed == 0 && more { self.print_json_pretty(result.get()) } else { Ok(()) }
     }
 
     /// The structured content alone, exact.
@@ -102,13 +108,7 @@ impl Ui {
             };
             let role = collapse_whitespace(&role);
             self.write_line(&self.paint(Style::BOLD, &format!("[{}]", self.escape_for_stdout(&role))))?;
-            // One block by the specification, a list or a bare string by some servers.
-            let blocks = match (serde_json::from_str::<Vec<&RawValue>>(content.get()), parse_string(content.get())) {
-                (Ok(all), _) => all.into_iter().map(ContentBlock::parse).collect(),
-                (_, Some(text)) => vec![ContentBlock::Text(text)],
-                _ => vec![ContentBlock::parse(content)],
-            };
-            self.print_blocks(&blocks, None, "--json shows it")?;
+            self.print_blocks(&parse_blocks(content), None, "--json shows it")?;
         }
         Ok(())
     }
@@ -277,8 +277,7 @@ mod tests {
         ],"structuredContent":{"a":1}}"#;
         let expected = "one\ntwo\x1b[2J\n[image/png, 3 B; --save DIR writes it]\n[audio, 2 B; --save DIR writes it]\n\
             [link a b demo://a, x/y, 12.3 kB]\n[link demo://a]\nembedded\n\
-            [demo://b, application/pdf, 4 B; --save DIR writes it]\n[unknown content type 'hologram'; --json shows it]\n\
-            {\n  \"type\": \"text\",\n  \"text\": 7\n}\n5\n";
+            [demo://b, application/pdf, 4 B; --save DIR writes it]\n[unknown content type 'hologram'; --json shows it]\n";
         let (pipe, terminal) = render_both(|ui| ui.print_tool_result(&raw(result), None));
         assert_eq!(pipe, expected);
         assert_eq!(terminal, expected.replace('\x1b', "\\x1b"));
@@ -294,14 +293,15 @@ mod tests {
     }
 
     #[test]
-    fn odd_results_are_shown_as_json() {
-        assert_eq!(piped(r#"{"content":"x"}"#), "{\n  \"content\": \"x\"\n}\n");
-        assert_eq!(piped(r#"{"content":{"a":1},"structuredContent":2}"#).lines().count(), 6);
+    fn odd_results_have_a_form() {
+        assert_eq!(piped(r#"{"content":"x"}"#), "x\n");
+        assert_eq!(piped(r#"{"content":{"a":1},"structuredContent":2}"#), "2\n");
         assert_eq!(piped(r#"{"toolResult":1}"#), "{\n  \"toolResult\": 1\n}\n");
         assert_eq!(piped(r#"{"content":[],"toolResult":1}"#).lines().count(), 4);
         assert_eq!(piped(r#"{"content":[],"isError":false,"_meta":{}}"#), "");
         assert_eq!(piped("[1]"), "[\n  1\n]\n");
-        assert_eq!(piped("null"), "null\n");
+        assert_eq!(piped("null"), "");
+        assert_eq!(piped(r#""x""#), "x\n");
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub mod method {
     pub const TASKS_LIST: &str = "tasks/list";
     pub const TASKS_CANCEL: &str = "tasks/cancel";
     pub const TASKS_UPDATE: &str = "tasks/update";
+    /// The state of a task (2025-11-25, basic/utilities/tasks, task status notification).
+    pub const TASK_STATUS: &str = "notifications/tasks/status";
+    /// The same in the tasks extension of 2026-07-28.
+    pub const TASK_STATE: &str = "notifications/tasks";
     pub const SKILLS_LIST: &str = "skills/list";
     pub const SKILLS_GET: &str = "skills/get";
     pub const LOGGING_SET_LEVEL: &str = "logging/setLevel";

@@ -8,31 +8,62 @@ use serde_json::value::RawValue;
 use super::json::{member, members, parse_string, type_name};
 use super::method;
 
+/// So many blocks that are wrong are named.
+const MAX_SHOWN_BLOCKS: usize = 5;
+/// So many characters of each are shown.
+const MAX_SHOWN_LENGTH: usize = 200;
+
 /// What is wrong with the result of this method; `None` where nothing is, or the method's result is not looked at.
 #[must_use]
 pub fn shape_error(asked: &str, result: &RawValue) -> Option<String> {
     match asked {
-        method::TOOLS_CALL => check_tool_result(result),
+        method::INITIALIZE => check_initialize_result(result),
+        method::TOOLS_CALL => tool_result_errors(result).into_iter().next(),
         method::RESOURCES_READ => check_read_result(result),
         method::PROMPTS_GET => check_prompt_result(result),
         _ => None,
     }
 }
 
-fn check_tool_result(result: &RawValue) -> Option<String> {
+/// Servers leave out one or the other member; a result without any of them says nothing about a server.
+fn check_initialize_result(result: &RawValue) -> Option<String> {
     if let Some(wrong) = type_error(result, "the result", "an object") {
         return Some(wrong);
     }
-    if let Some(failed) = non_null_member(result, "isError")
-        && let Some(wrong) = type_error(failed, "isError", "a boolean")
-    {
-        return Some(wrong);
+    match non_null_member(result, "protocolVersion") {
+        Some(version) => type_error(version, "protocolVersion", "a string"),
+        None => {
+            let is_given = |name: &&str| non_null_member(result, name).is_some();
+            let any = ["capabilities", "serverInfo"].iter().any(|name| is_given(name));
+            (!any).then(|| "protocolVersion, capabilities and serverInfo are missing".to_owned())
+        }
     }
-    let content = non_null_member(result, "content")?;
-    parse_list(content).map_or_else(
-        || type_error(content, "content", "a list"),
-        |blocks| check_each(&blocks, "content", check_content_block),
-    )
+}
+
+/// Everything that is wrong with the result of a tool, the first few blocks also as they came.
+#[must_use]
+pub fn tool_result_errors(result: &RawValue) -> Vec<String> {
+    if let Some(wrong) = type_error(result, "the result", "an object") {
+        return vec![wrong];
+    }
+    let failed = non_null_member(result, "isError").and_then(|failed| type_error(failed, "isError", "a boolean"));
+    let mut errors: Vec<String> = failed.into_iter().collect();
+    let Some(content) = non_null_member(result, "content") else { return errors };
+    let Some(blocks) = parse_list(content) else {
+        errors.extend(type_error(content, "content", "a list"));
+        return errors;
+    };
+    let wrong = blocks.iter().enumerate().filter_map(|(n, block)| {
+        let at = format!("content[{n}]");
+        Some([check_content_block(block, &at)?, format!("{at} came as {}", shorten(block.get()))])
+    });
+    errors.extend(wrong.take(MAX_SHOWN_BLOCKS).flatten());
+    errors
+}
+
+fn shorten(json: &str) -> String {
+    let head: String = json.chars().take(MAX_SHOWN_LENGTH).collect();
+    if head.len() < json.len() { head + "…" } else { head }
 }
 
 fn check_read_result(result: &RawValue) -> Option<String> {
@@ -164,6 +195,33 @@ mod tests {
             assert_eq!(error_of(method::TOOLS_CALL, sloppy), None, "{sloppy}");
         }
         assert_eq!(error_of(method::TOOLS_LIST, "null"), None);
+        let several = r#"{"isError":"x","content":[{"type":"text","text":"good"},7,{"type":"text","text":null}]}"#;
+        assert_eq!(
+            tool_result_errors(&RawValue::from_string(several.to_owned()).unwrap()),
+            [
+                "isError is a string, not a boolean",
+                "content[1] is a number, not an object",
+                "content[1] came as 7",
+                "content[2].text is missing",
+                r#"content[2] came as {"type":"text","text":null}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn results_of_initialize() {
+        for (text, wrong) in [
+            ("null", "the result is null, not an object"),
+            ("[1]", "the result is a list, not an object"),
+            ("{}", "protocolVersion, capabilities and serverInfo are missing"),
+            (r#"{"capabilities":null}"#, "protocolVersion, capabilities and serverInfo are missing"),
+            (r#"{"protocolVersion":1,"capabilities":{}}"#, "protocolVersion is a number, not a string"),
+        ] {
+            assert_eq!(error_of(method::INITIALIZE, text).as_deref(), Some(wrong), "{text}");
+        }
+        for sloppy in [r#"{"protocolVersion":"x"}"#, r#"{"capabilities":{}}"#, r#"{"serverInfo":{}}"#] {
+            assert_eq!(error_of(method::INITIALIZE, sloppy), None, "{sloppy}");
+        }
     }
 
     #[test]

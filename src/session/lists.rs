@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure, Result};
@@ -212,6 +213,18 @@ impl Session {
             Some(wrong) => Err(self.invalid_result_failure(method, "is malformed").cause(wrong)),
             None => Ok(result),
         }
+    }
+
+    /// What is wrong with the result of a tool that ran; `None` where nothing is. Calling the tool again is not suggested.
+    #[must_use]
+    pub fn malformed_tool_result(&self, result: &RawValue) -> Option<Failure> {
+        let errors = result_shape::tool_result_errors(result);
+        if errors.is_empty() {
+            return None;
+        }
+        let message = format!("the server's answer to {} is malformed", method::TOOLS_CALL);
+        let failure = errors.into_iter().fold(Failure::new(ErrorKind::Protocol, message), Failure::cause);
+        Some(failure.cause("the tool ran").server(&self.target.name))
     }
 
     pub(crate) fn invalid_result_failure(&self, method: &str, what: &str) -> Failure {

@@ -207,7 +207,10 @@ fn a_task_that_comes_to_nothing() {
     call(&modern(vec![json!({"x": 1})]).stdio().target())
         .exits(7)
         .stderr_contains("the server's answer to tasks/get is no task");
-    let server = legacy("required").on("tasks/result", |call| call.error(-32603, "out of paper")).stdio();
+    let server = legacy("required")
+        .on("tasks/get", |call| call.result(state("t-1", "failed")))
+        .on("tasks/result", |call| call.error(-32603, "out of paper"))
+        .stdio();
     call(&server.target()).exits(1).stderr_contains("out of paper (code -32603)");
     // It is gone before anybody could ask.
     let server = modern(vec![]).on("tasks/get", |call| call.error(-32602, "Task has expired")).stdio();
@@ -247,23 +250,74 @@ fn an_interrupt_stops_the_task() {
     }
 }
 
+/// A state that tells the client to ask again after an hour: until then only notifications show that the task lives.
+fn rarely_polled(status: &str) -> Value {
+    with(with(state("t-1", status), "pollInterval", json!(3_600_000)), "pollIntervalMs", json!(3_600_000))
+}
+
 #[test]
-fn a_task_that_never_ends_is_waited_for_as_long_as_the_user_says() {
-    for mcp in [modern(vec![state("t-1", "working")]), legacy("required").on("tasks/result", |_| Vec::new())] {
+fn a_task_without_a_sign_of_life_is_waited_for_as_long_as_the_user_says() {
+    let created = |mcp: Mcp, task: Value| mcp.on("tools/call", move |call| call.result(task.clone()));
+    for mcp in [
+        created(modern(vec![]), with(rarely_polled("working"), "resultType", json!("task"))),
+        created(legacy("required"), json!({"task": rarely_polled("working")})).on("tasks/result", |_| Vec::new()),
+    ] {
         let server = mcp.stdio();
         let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "400ms"]).run();
         run.exits(6).stderr_contains("no news of the task within 400 ms");
         assert_eq!(server.single_process().methods().last().unwrap(), "tasks/cancel");
     }
-    // What it says about itself is news.
-    let states = (0..5).map(|n| with(state("t-1", "working"), "statusMessage", json!(format!("step {n}"))));
-    let states: Vec<Value> = states.map(|task| with(task, "pollIntervalMs", json!(200))).chain([completed()]).collect();
+    // Each answer about the task is a sign of life, also one that says nothing new.
+    let states = (0..5).map(|_| with(state("t-1", "working"), "pollIntervalMs", json!(200)));
+    let states: Vec<Value> = states.chain([completed()]).collect();
     let run = Sandbox::new().mcpipe(["call", &modern(states).stdio().target(), "work", "--timeout", "600ms"]).run();
     run.succeeds().prints("later\n");
+    // So is a notification about its state; one about another task is not.
+    for (task, code) in [("t-1", 0), ("t-2", 6)] {
+        let server = created(legacy("required"), json!({"task": rarely_polled("working")}))
+            .on("tasks/result", move |call| {
+                let status = with(state(task, "working"), "statusMessage", json!("step"));
+                let notice = json!({"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": status});
+                let step = || [ServerAction::Pause(Duration::from_millis(300)), ServerAction::Send(notice.clone())];
+                let mut all: Vec<ServerAction> = (0..4).flat_map(|_| step()).collect();
+                all.extend(call.text("later"));
+                all
+            })
+            .stdio();
+        let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "900ms"]).run();
+        run.exits(code).prints(if code == 0 { "later\n" } else { "" });
+    }
     // A server that no longer answers at all.
     let server = modern(vec![]).on("tasks/get", |_| Vec::new()).stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "300ms"]).run();
     run.exits(6);
+}
+
+#[test]
+fn a_result_that_is_refused_while_the_task_works_is_asked_for_again() {
+    let server = legacy("required")
+        .on("tasks/get", |call| call.result(state("t-1", if call.n < 3 { "working" } else { "completed" })))
+        .on("tasks/result", |call| match call.n {
+            0 => call.error(-32602, "Task is not completed"),
+            _ => call.text("later"),
+        })
+        .stdio();
+    call(&server.target()).succeeds().prints("later\n");
+    let methods = server.single_process().methods();
+    assert_eq!(methods.iter().filter(|method| *method == "tasks/result").count(), 2, "{methods:?}");
+    // Refused for good.
+    for status in ["completed", "cancelled", "failed"] {
+        let server = legacy("required")
+            .on("tasks/get", move |call| call.result(state("t-1", status)))
+            .on("tasks/result", |call| call.error(-32603, "out of paper"))
+            .stdio();
+        call(&server.target()).exits(1).prints("").stderr_contains("out of paper (code -32603)");
+    }
+    let server = legacy("required")
+        .on("tasks/get", |call| call.error(-32602, "unknown task"))
+        .on("tasks/result", |call| call.error(-32603, "out of paper"))
+        .stdio();
+    call(&server.target()).exits(1).stderr_contains("out of paper (code -32603)");
 }
 
 #[test]

@@ -33,6 +33,17 @@ fn arguments_are_always_strings() {
     assert_eq!(sent["params"]["arguments"], json!({"who": "007"}));
 }
 
+/// Servers of the TypeScript SDK refuse a request without this member for a prompt whose schema is an object.
+#[test]
+fn arguments_are_sent_even_if_there_are_none() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let server = mcp.on("prompts/get", |call| call.result(json!({"messages": []}))).stdio();
+        Sandbox::new().mcpipe(["prompt", &server.target(), "greet"]).run().succeeds();
+        let sent = server.single_process().messages().pop().unwrap();
+        assert_eq!(sent["params"]["arguments"], json!({}));
+    }
+}
+
 #[test]
 fn without_a_name_it_lists() {
     let server = Mcp::modern().stdio();

@@ -63,7 +63,8 @@ pub async fn run_concurrent_call(way: CallContext<'_>, given: &RawArguments, num
         Err(failure) => return FinishedCall::from_failure(failure.server(&session.target().name)),
     };
     let failed = is_error_result(&result);
-    let mut failure = questions.take_unanswered().or_else(|| questions.take_declined());
+    let asked = questions.take_unanswered().or_else(|| questions.take_declined());
+    let mut failure = asked.or_else(|| session.malformed_tool_result(&result));
     match misfit {
         Some(misfit) if !failed && args.strict => failure = failure.or(Some(misfit)),
         Some(misfit) if !failed => context.ui.warn(&misfit.to_string()),

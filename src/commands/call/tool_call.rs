@@ -253,7 +253,6 @@ impl<'a> ToolCall<'a> {
                 other => return Ok(other),
             }
         }
-        let result = session.check_result_shape(method::TOOLS_CALL, result)?;
         if member(&result, "isError").is_some_and(|raw| raw.get() == "true")
             && let Some(news) = self.schema_change(tools.as_ref()).await
         {
@@ -261,7 +260,7 @@ impl<'a> ToolCall<'a> {
         }
         let schema = tools.as_ref().zip(tool).and_then(|(tools, tool)| tools.validator(tool, SchemaUse::Output));
         let violation = match (tool, schema) {
-            (Some(tool), Some(schema)) => {
+            (Some(tool), Some(schema)) if session.malformed_tool_result(&result).is_none() => {
                 let check = output_schema::violation(target, tool, &schema, &result);
                 context.interrupt.run_until_interrupted(check).await?
             }

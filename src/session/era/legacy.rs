@@ -11,7 +11,7 @@ use crate::protocol::json::parse_truncated;
 use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
-use crate::protocol::{code, method};
+use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, Operation, client_info, meta_with_progress};
@@ -131,6 +131,10 @@ impl Handshake {
     }
 
     fn agreed_revision(&self, result: &RawJson) -> Result<(Revision, ServerInfo)> {
+        if let Some(wrong) = result_shape::shape_error(method::INITIALIZE, result) {
+            let message = "the server's answer to initialize is malformed";
+            return Err(Failure::new(ErrorKind::Protocol, message).cause(wrong).hint("see what it sent with -v"));
+        }
         let value = parse_truncated(result.get()).map_or(Value::Null, |(value, _)| value);
         let name = value.get("protocolVersion").and_then(Value::as_str);
         let server = ServerInfo::from_result(&value);

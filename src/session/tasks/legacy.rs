@@ -54,7 +54,10 @@ impl LegacyEra {
         capabilities.pointer(capability).is_some_and(|value| !value.is_null() && *value != false)
     }
 
-    /// Waits for the result, which may need input of ours on the way, and asks how it stands meanwhile.
+    /// Waits for the result, which may need input of ours on the way, and asks for the state of the task meanwhile.
+    ///
+    /// `tasks/result` should block until the task is over (2025-11-25, basic/utilities/tasks, result retrieval). A server
+    /// that refuses it before is asked again once the task is completed or needs input.
     async fn poll_until_result(
         &self,
         link: &RpcClient,
@@ -67,10 +70,11 @@ impl LegacyEra {
             told(task);
         }
         let mut result = std::pin::pin!(self.fetch_task_result(link, id, pause));
-        let mut asked = true;
+        let mut polls = true;
+        let mut refusal: Option<RequestOutcome> = None;
         loop {
             let state = async {
-                if !asked {
+                if !polls {
                     return std::future::pending().await;
                 }
                 if let Err(failure) = link.sleep(pause).await {
@@ -80,19 +84,34 @@ impl LegacyEra {
             };
             tokio::select! {
                 biased;
-                reply = &mut result => return reply,
+                reply = &mut result, if refusal.is_none() => match &reply {
+                    RequestOutcome::Error(error, _) if polls && error.code != Some(code::METHOD_NOT_FOUND) => {
+                        refusal = Some(reply);
+                    }
+                    _ => return reply,
+                },
                 state = state => match state {
                     RequestOutcome::Result(state) => {
-                        if let Some(task) = Task::parse(&state) {
-                            told(&task);
-                            pause = task.poll_interval;
-                            asked = !task.is_finished();
+                        let Some(task) = Task::parse(&state) else { continue };
+                        told(&task);
+                        pause = task.poll_interval;
+                        polls = !task.is_finished();
+                        if matches!(task.status.as_str(), "completed" | "input_required") && refusal.take().is_some() {
+                            result.set(self.fetch_task_result(link, id, pause));
+                        }
+                        if let Some(refusal) = refusal.take_if(|_| !polls) {
+                            return refusal;
                         }
                     }
                     reply if was_lost(&reply, link) => {}
-                    // It need not be told how it stands, where the result will come all the same.
-                    RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => asked = false,
-                    reply => return reply,
+                    // A server that does not answer this has only `tasks/result`.
+                    RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
+                        match refusal.take() {
+                            Some(refusal) => return refusal,
+                            None => polls = false,
+                        }
+                    }
+                    reply => return refusal.unwrap_or(reply),
                 },
             }
         }

@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Map;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use self::task::task_operation;
@@ -24,6 +25,7 @@ use crate::session::lists::CachePolicy;
 use crate::session::mcp_session::Session;
 use crate::session::operation::Operation;
 pub use crate::session::operation::{TaskRequest, TaskSupport};
+use crate::session::request::RequestDeadline;
 use crate::session::rpc_client::RequestOutcome;
 use crate::transport::TransportKind;
 use crate::util::duration::format_duration;
@@ -45,7 +47,7 @@ impl Session {
     }
 
     /// Follows a task to its end: the result of the call behind it. With `patience`, no longer than that
-    /// without any news of it.
+    /// without a sign of life, and no longer than a request is waited for in spite of its progress.
     ///
     /// # Errors
     /// When it failed, was cancelled, cannot be asked after, or patience ran out; the task goes on then.
@@ -57,20 +59,16 @@ impl Session {
         told: ProgressCallback<'_>,
     ) -> Result<RawJson> {
         let (live, _) = self.connection_for(&task_operation(method::TASKS_GET, id)).await?;
-        let latest = Mutex::new((String::new(), None, Instant::now()));
-        let fresh = || lock(&latest);
+        // Whatever the server says of the task shows that it lives, also that nothing has changed.
+        let clock = Mutex::new(RequestDeadline::new(patience, Instant::now()));
         let note = |task: &Task| {
-            let mut latest = fresh();
-            if (&latest.0, &latest.1) != (&task.status, &task.message) {
-                *latest = (task.status.clone(), task.message.clone(), Instant::now());
-            }
-            drop(latest);
+            lock(&clock).extend(Instant::now());
             told(task);
         };
         let mut notices = self.client_handler.notifications().subscribe();
         let mut outcome = live.era.await_task(&live.rpc, id, seen, &note);
         let reply = loop {
-            let deadline = patience.map(|patience| fresh().2 + patience);
+            let deadline = lock(&clock).deadline();
             let late = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -80,21 +78,28 @@ impl Session {
             tokio::select! {
                 biased;
                 reply = &mut outcome => break reply,
-                Some(notice) = notices.recv() => {
-                    if notice.method == method::PROGRESS {
-                        fresh().2 = Instant::now();
+                Some(notice) = notices.recv() => match notice.method.as_str() {
+                    method::PROGRESS => lock(&clock).extend(Instant::now()),
+                    method::TASK_STATUS | method::TASK_STATE => {
+                        let state = RawValue::from_string(notice.params.to_string()).ok();
+                        let task = state.and_then(|state| Task::parse(&state));
+                        task.filter(|task| task.id == id).iter().for_each(&note);
                     }
-                }
+                    _ => {}
+                },
                 () = late => {
                     // A person who is being asked takes the time they need.
                     if self.client_handler.is_awaiting_input() {
-                        fresh().2 = Instant::now();
+                        lock(&clock).restart(Instant::now());
                     }
-                    if deadline < patience.map(|patience| fresh().2 + patience) {
+                    let clock = lock(&clock);
+                    if deadline < clock.deadline() {
                         continue;
                     }
-                    let time = format_duration(patience.unwrap_or_default());
-                    break RequestOutcome::Failed(Failure::new(ErrorKind::Timeout, format!("no news of the task within {time}")));
+                    let (time, has_signs_of_life) = clock.time_waited();
+                    let what = if has_signs_of_life { "the task did not end" } else { "no news of the task" };
+                    let message = format!("{what} within {}", format_duration(time));
+                    break RequestOutcome::Failed(Failure::new(ErrorKind::Timeout, message));
                 }
             }
         };
@@ -183,7 +188,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use serde_json::value::RawValue;
     use serde_json::{Value, json};
 
     use super::task::MIN_POLL_INTERVAL;
