@@ -33,8 +33,7 @@ fn check_initialize_result(result: &RawValue) -> Option<String> {
     match non_null_member(result, "protocolVersion") {
         Some(version) => type_error(version, "protocolVersion", "a string"),
         None => {
-            let is_given = |name: &&str| non_null_member(result, name).is_some();
-            let any = ["capabilities", "serverInfo"].iter().any(|name| is_given(name));
+            let any = ["capabilities", "serverInfo"].iter().any(|name| non_null_member(result, name).is_some());
             (!any).then(|| "protocolVersion, capabilities and serverInfo are missing".to_owned())
         }
     }
