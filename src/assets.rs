@@ -17,7 +17,8 @@ pub fn completion_script(shell: Shell) -> &'static str {
     }
 }
 
-/// Every manual page: the command it describes (empty for `mcpipe` itself) and its text, as `man/` holds it.
+/// Every manual page: the command it describes (empty for `mcpipe` itself; `config.5` is the file format) and its text, as
+/// `man/` holds it.
 pub const MAN_PAGES: &[(&str, &str)] = &[
     ("", include_str!("../man/mcpipe.1")),
     ("list", include_str!("../man/mcpipe-list.1")),
@@ -36,6 +37,7 @@ pub const MAN_PAGES: &[(&str, &str)] = &[
     ("auth-token", include_str!("../man/mcpipe-auth-token.1")),
     ("auth-import", include_str!("../man/mcpipe-auth-import.1")),
     ("config", include_str!("../man/mcpipe-config.1")),
+    ("config.5", include_str!("../man/mcpipe-config.5")),
     ("config-list", include_str!("../man/mcpipe-config-list.1")),
     ("config-get", include_str!("../man/mcpipe-config-get.1")),
     ("config-add", include_str!("../man/mcpipe-config-add.1")),

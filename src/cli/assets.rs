@@ -46,7 +46,7 @@ pub enum Shell {
 /// Print a manual page
 ///
 /// Prints the manual page of COMMAND, or of mcpipe itself, in roff: pipe it to man, or write it to a directory of
-/// man pages.
+/// man pages. The page config.5 describes the configuration file.
 #[derive(Debug, Args)]
 #[command(
     after_help = short_help!("\
@@ -57,10 +57,11 @@ Examples:
 Examples:
   mcpipe man | man -l -
   mcpipe man config add | man -l -
+  mcpipe man config.5 | man -l -
   mcpipe man call > mcpipe-call.1"),
 )]
 pub struct ManArgs {
-    /// The command [default: mcpipe itself]
+    /// The command, or config.5 [default: mcpipe itself]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
 

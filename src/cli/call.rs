@@ -20,6 +20,11 @@ use crate::target::TargetOptions;
 /// A call reaches the server at most once, unless --retries asks for more.
 #[derive(Debug, Default, Args)]
 #[command(
+    override_usage = "\
+mcpipe call [OPTIONS] <TARGET> <TOOL> [ARG]...
+       mcpipe call [OPTIONS] <TOOL> [ARG]... -- <COMMAND>...
+       mcpipe call [OPTIONS] --batch <FILE|-> [TARGET | -- <COMMAND>...]
+       mcpipe call [OPTIONS] --tool-use <FILE|-> [TARGET | -- <COMMAND>...]",
     after_help = short_help!("\
 Arguments: name=value, typed by the tool's schema; name:=JSON; name=@FILE
 

@@ -275,6 +275,9 @@ pub struct ConfigImportArgs {
 /// The command line of `config add`.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "\
+mcpipe config add [OPTIONS] <NAME> <TARGET>
+       mcpipe config add [OPTIONS] <NAME> -- <COMMAND>...",
     after_help = short_help!("\
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp

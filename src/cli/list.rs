@@ -20,6 +20,9 @@ use crate::target::TargetOptions;
 /// --json prints one JSON document.
 #[derive(Debug, Default, Args)]
 #[command(
+    override_usage = "\
+mcpipe list [OPTIONS] [TARGET [TOOL]]
+       mcpipe list [OPTIONS] [TOOL] -- <COMMAND>...",
     after_help = short_help!("\
 Examples:
   mcpipe list                        all configured servers

@@ -14,6 +14,9 @@ use crate::target::TargetOptions;
 /// --for prints the messages in the form that a model API takes, ready to be part of a request.
 #[derive(Debug, Default, Args)]
 #[command(
+    override_usage = "\
+mcpipe prompt [OPTIONS] <TARGET> [NAME [ARG]...]
+       mcpipe prompt [OPTIONS] [NAME [ARG]...] -- <COMMAND>...",
     after_help = short_help!("\
 Examples:
   mcpipe prompt demo                             list the prompts

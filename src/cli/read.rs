@@ -16,6 +16,9 @@ use crate::target::TargetOptions;
 /// Binary content is not printed to a terminal: redirect it, or use -o or --save.
 #[derive(Debug, Default, Args)]
 #[command(
+    override_usage = "\
+mcpipe read [OPTIONS] <TARGET> [URI]...
+       mcpipe read [OPTIONS] [URI]... -- <COMMAND>...",
     after_help = short_help!("\
 Examples:
   mcpipe read demo                               list resources and templates

@@ -46,7 +46,7 @@ pub enum TaskCommand {
     #[command(
         about = "Show a task's status",
         long_about = "Show a task's status\n\nPrints the task's status without waiting for its result.",
-        override_usage = "mcpipe task get [OPTIONS] [TARGET] <ID> [-- <COMMAND>...]",
+        override_usage = "mcpipe task get [OPTIONS] [TARGET] <ID>\n       mcpipe task get [OPTIONS] <ID> -- <COMMAND>...",
         after_help = short_help!(),
         after_long_help = long_help!("Examples:\n  mcpipe task get $id\n  mcpipe task get linear $id --json")
     )]
@@ -56,14 +56,14 @@ pub enum TaskCommand {
         about = "Wait for a task and print its result",
         long_about = "Wait for a task and print its result\n\nWaits until the task ends and prints its result as `mcpipe \
             call` would have done, with the same exit code.",
-        override_usage = "mcpipe task wait [OPTIONS] [TARGET] <ID> [-- <COMMAND>...]"
+        override_usage = "mcpipe task wait [OPTIONS] [TARGET] <ID>\n       mcpipe task wait [OPTIONS] <ID> -- <COMMAND>..."
     )]
     Wait(TaskWaitArgs),
     /// Cancel a task
     #[command(
         about = "Cancel a task",
         long_about = "Cancel a task\n\nAsks the server to stop the task. A task that has already ended stays as it is.",
-        override_usage = "mcpipe task cancel [OPTIONS] [TARGET] <ID> [-- <COMMAND>...]",
+        override_usage = "mcpipe task cancel [OPTIONS] [TARGET] <ID>\n       mcpipe task cancel [OPTIONS] <ID> -- <COMMAND>...",
         after_help = short_help!(),
         after_long_help = long_help!("Examples:\n  mcpipe task cancel $id\n  mcpipe task cancel linear $id")
     )]
@@ -114,6 +114,7 @@ pub struct TaskWaitArgs {
 /// The command line of `task list`.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "mcpipe task list [OPTIONS] [TARGET]\n       mcpipe task list [OPTIONS] -- <COMMAND>...",
     after_help = short_help!(),
     after_long_help = long_help!("Examples:\n  mcpipe task list\n  mcpipe task list linear --json"),
 )]

@@ -14,21 +14,21 @@ pub fn config_schema() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "$schema": { "type": "string", "description": "Where this schema is." },
+            "$schema": { "type": "string", "description": "The URL or path of this schema, for editors." },
             "servers": {
                 "type": "object",
                 "description": "The servers, by name.",
                 "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$" },
                 "additionalProperties": server_schema(),
             },
-            "defaults": section_schema(DEFAULTS_KEYS, "What holds for every configured server."),
+            "defaults": section_schema(DEFAULTS_KEYS, "Settings that apply to every configured server."),
         },
     })
 }
 
 /// A server is a URL or a command, each with its own keys.
 fn server_schema() -> Value {
-    let mut schema = section_schema(SERVER_KEYS, "A server behind a URL, or one that is started as a command.");
+    let mut schema = section_schema(SERVER_KEYS, "A server: a URL to connect to, or a command to start.");
     let only = |fits: AppliesTo| -> Vec<Value> {
         SERVER_KEYS.iter().filter(|key| key.applies_to == fits).map(|key| json!({ "required": [key.name] })).collect()
     };
@@ -51,7 +51,7 @@ fn section_schema(keys: &[ConfigKey], help: &str) -> Value {
         .map(|key| {
             let mut schema = value_schema(key.key_type);
             if let Value::Object(members) = &mut schema {
-                members.entry("description").or_insert_with(|| json!(key.help));
+                members.insert("description".to_owned(), json!(key.description()));
             }
             (key.name.to_owned(), schema)
         })
@@ -82,7 +82,7 @@ fn value_schema(kind: KeyType) -> Value {
         KeyType::InheritEnv => {
             json!({ "anyOf": [{ "type": "boolean" }, { "type": "array", "items": { "type": "string" } }] })
         }
-        KeyType::Section(_) => section_schema(AUTH_KEYS, "How to log in."),
+        KeyType::Section(_) => section_schema(AUTH_KEYS, "OAuth settings."),
     }
 }
 

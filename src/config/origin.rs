@@ -45,7 +45,7 @@ impl Layer {
         match self {
             Layer::User => "user",
             Layer::ProjectMcpJson | Layer::ProjectToml => "project",
-            Layer::Explicit => "chosen",
+            Layer::Explicit => "explicit",
         }
     }
 

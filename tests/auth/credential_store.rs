@@ -72,7 +72,7 @@ fn without_a_keychain_a_private_file_holds_them_and_that_is_said_once() {
     let place = dir.join("credentials.json").display().to_string();
     let status = sandbox.mcpipe(["auth", "status"]).run();
     status.succeeds().stdout_contains(&place);
-    assert_eq!(sandbox.login_status()[0]["place"], place);
+    assert_eq!(sandbox.login_status()[0]["stored_in"], place);
     sandbox.mcpipe(["list", "srv"]).run().succeeds();
     // A file that others could read is closed to them, aloud.
     std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -249,7 +249,7 @@ fn in_a_real_keychain() {
     let run = |words: &[&str]| prepare(sandbox.mcpipe(words.iter().copied())).run();
     let place = |expected: &str| {
         let status = run(&["auth", "status", "--json"]).json();
-        assert!(status["credentials"][0]["place"].as_str().unwrap().contains(expected), "{status}");
+        assert!(status["credentials"][0]["stored_in"].as_str().unwrap().contains(expected), "{status}");
     };
     let entries = || {
         let found = Command::new("secret-tool").args(["search", "--all", "service", "mcpipe"]).output().unwrap();

@@ -111,7 +111,7 @@ fn auth_login_status_token_and_logout() {
     server.assert_no_secret_in(status.stdout());
     let known = &sandbox.login_status()[0];
     assert_eq!(
-        (&known["server"], &known["state"], &known["renewable"]),
+        (&known["server"], &known["state"], &known["refreshable"]),
         (&json!("srv"), &json!("valid"), &json!(true))
     );
     assert_eq!(known["issuer"], server.issuer.url(""));

@@ -212,7 +212,7 @@ fn a_token_that_cannot_be_refreshed_ends_with_the_command_to_log_in() {
         |life: Value| Reply::json(&json!({"access_token": "access-9", "token_type": "BEARER", "expires_in": life}));
     server.queue_replies("/token", vec![granted(json!("1"))]);
     server.log_in(&sandbox);
-    assert_eq!(sandbox.login_status()[0]["renewable"], false);
+    assert_eq!(sandbox.login_status()[0]["refreshable"], false);
     std::thread::sleep(Duration::from_millis(1100));
     list(&sandbox, &server)
         .exits(4)

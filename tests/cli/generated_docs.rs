@@ -1,20 +1,21 @@
-//! What is generated from the clap definitions is what is committed: man pages, completions, `docs/cli.md` and
-//! the usage in the README. `UPDATE=1 cargo test generated` rewrites them.
+//! What is generated from the clap definitions and the table of configuration keys is what is committed: man pages,
+//! completions, `docs/cli.md`, `docs/config.md` and the usage in the README. `UPDATE=1 cargo test generated` rewrites them.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Command;
-use clap::builder::Resettable;
 
+use super::command_reference::CommandReference;
+use super::config_reference;
 use crate::support::Sandbox;
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Holds a committed file equal to `wanted`, or rewrites it with `UPDATE=1`.
-fn assert_committed(path: &Path, wanted: &str) {
+pub fn assert_committed(path: &Path, wanted: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, wanted).unwrap();
@@ -43,103 +44,61 @@ fn commands() -> Vec<(String, Command)> {
     all
 }
 
+fn references() -> Vec<CommandReference> {
+    commands().iter().map(|(name, command)| CommandReference::new(name, command)).collect()
+}
+
 #[test]
 fn man_pages_match_the_parser() {
-    let mut wanted = Vec::new();
-    for (name, command) in commands() {
-        let page = name.replace(' ', "-");
-        assert_committed(
-            &root().join(format!("man/{page}.1")),
-            &manual(command.name(page.clone()).display_name(page.clone())),
-        );
-        wanted.push(format!("{page}.1"));
+    let mut wanted = vec!["mcpipe-config.5".to_owned()];
+    assert_committed(&root().join("man/mcpipe-config.5"), &config_reference::manual());
+    for command in references() {
+        let file = format!("{}.1", command.page_name());
+        assert_committed(&root().join("man").join(&file), &command.manual());
+        wanted.push(file);
     }
     let mut found: Vec<String> = names(&root().join("man"));
     wanted.sort();
     found.sort();
-    assert_eq!(found, wanted, "man/ holds other pages than there are commands");
+    assert_eq!(found, wanted, "man/ has other pages than there are commands");
     let mut shipped: Vec<String> = mcpipe::assets::MAN_PAGES
         .iter()
-        .map(|(name, _)| if name.is_empty() { "mcpipe.1".to_owned() } else { format!("mcpipe-{name}.1") })
+        .map(|(name, _)| match *name {
+            "" => "mcpipe.1".to_owned(),
+            name if name.ends_with(".5") => format!("mcpipe-{name}"),
+            name => format!("mcpipe-{name}.1"),
+        })
         .collect();
     shipped.sort();
-    assert_eq!(shipped, wanted, "src/generate.rs ships other pages than there are commands");
+    assert_eq!(shipped, wanted, "src/assets.rs ships other pages than there are commands");
 }
 
-/// The page of a command. What its help ends with is ours, line by line: examples and tables that are not to be filled
-/// anew, under the headings that manuals have.
-fn manual(command: Command) -> String {
-    let end = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
-    let end = end.map(|end| end.split("General options (").next().unwrap_or_default().to_owned());
-    let end = match command.get_name() {
-        "mcpipe" => end,
-        _ => end.map(|end| format!("{end}\nGeneral options:\nmcpipe(1) describes the options of every command.")),
-    };
-    // The general options have their place in mcpipe(1).
-    let general = |arg: clap::Arg| {
-        let hidden = arg.is_hide_long_help_set();
-        arg.hide(hidden)
-    };
-    let bare = command.mut_args(general).after_help(Resettable::Reset).after_long_help(Resettable::Reset);
-    let mut page = Vec::new();
-    clap_mangen::Man::new(bare).render(&mut page).unwrap();
-    let page = String::from_utf8(page).unwrap();
-    let at = page.find(".SH VERSION").unwrap_or(page.len());
-    let sections: String = sections(end.as_deref().unwrap_or_default())
-        .into_iter()
-        .map(|(heading, lines)| format!(".SH {heading:?}\n.nf\n{}\n.fi\n", lines.join("\n")))
-        .collect();
-    format!("{}{sections}{}", &page[..at], &page[at..])
+#[test]
+fn man_pages_have_no_lint() {
+    let mut pages: Vec<PathBuf> = names(&root().join("man")).iter().map(|name| root().join("man").join(name)).collect();
+    pages.sort();
+    // `scripts/parts` installs mandoc.
+    let _ = crate::support::real::parts_dir();
+    let lint = std::process::Command::new("mandoc").args(["-T", "lint", "-W", "style"]).args(&pages).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&lint.stdout), "", "mandoc -T lint");
+    assert!(lint.status.success());
 }
 
-/// What the help ends with, by heading; lines that have none are notes.
-fn sections(text: &str) -> Vec<(&'static str, Vec<String>)> {
-    const HEADINGS: [(&str, &str); 6] = [
-        ("General options", "GENERAL OPTIONS"),
-        ("Arguments", "ARGUMENTS"),
-        ("Files", "FILES"),
-        ("Examples", "EXAMPLES"),
-        ("Exit codes", "EXIT STATUS"),
-        ("Environment", "ENVIRONMENT"),
-    ];
-    let mut all: Vec<(&'static str, Vec<String>)> = Vec::new();
-    for line in text.trim_end().lines() {
-        let heading = HEADINGS.iter().find(|(word, _)| line.ends_with(':') && line.starts_with(word));
-        if let Some((word, heading)) = heading {
-            // A heading that says more is kept.
-            let more = (line.len() > word.len() + 1).then(|| literal(line));
-            all.push((heading, more.into_iter().collect()));
-            continue;
-        }
-        if all.is_empty() {
-            all.push(("NOTES", Vec::new()));
-        }
-        all.last_mut().unwrap().1.push(literal(line));
-    }
-    for (_, lines) in &mut all {
-        while lines.last().is_some_and(String::is_empty) {
-            lines.pop();
+#[test]
+fn man_pages_have_every_section() {
+    for command in references() {
+        let page = command.manual();
+        let sections =
+            ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "FILES", "ENVIRONMENT", "EXAMPLES", "\"SEE ALSO\""];
+        for section in sections {
+            assert!(page.contains(&format!("\n.SH {section}\n")), "{} has no section {section}", command.name);
         }
     }
-    all
 }
 
-/// A line as a manual shows it as it is.
-fn literal(line: &str) -> String {
-    let mut out = String::new();
-    for c in line.chars() {
-        match c {
-            '\\' => out.push_str("\\e"),
-            '-' => out.push_str("\\-"),
-            '\'' => out.push_str("\\(aq"),
-            '`' => out.push_str("\\(ga"),
-            '^' => out.push_str("\\(ha"),
-            '~' => out.push_str("\\(ti"),
-            _ => out.push(c),
-        }
-    }
-    // What begins so is a request.
-    if out.starts_with('.') { format!("\\&{out}") } else { out }
+#[test]
+fn the_configuration_reference_matches_the_keys() {
+    assert_committed(&root().join("docs/config.md"), &config_reference::markdown());
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -192,16 +151,19 @@ fn the_binary_prints_what_is_committed() {
 #[test]
 fn the_reference_matches_the_parser() {
     let mut text = String::from(
-        "# The commands\n\nGenerated from the definitions in `src/cli/`; do not edit. The contract behind them: \
-         targets, streams and exit codes are in the README, the shapes of `--json` in `json.md`.\n",
+        "# The commands\n\nGenerated from the definitions in `src/cli/`; do not edit. Targets and exit codes are described \
+         in the README, the output of `--json` in `json.md`, the configuration in `config.md`.\n\nThe general options are \
+         listed once, under `mcpipe`; every command accepts them. Every command also has `-h` and `--help`.\n",
     );
-    for (name, mut command) in commands() {
-        let help = command.render_long_help().to_string();
-        let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-        write!(text, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n")).unwrap();
+    let references = references();
+    for command in &references {
+        text.push_str(&command.markdown());
     }
+    text.push_str("\n## Target options\n\nHow to reach the server: options of every command that connects.\n");
+    let call = references.iter().find(|command| command.name == "mcpipe call").unwrap();
+    text.push_str(&call.target_options_as_markdown());
     text.push_str(
-        "\n## Environment\n\nEvery variable that mcpipe itself looks at.\n\n| variable | what for |\n|---|---|\n",
+        "\n## Environment\n\nEvery variable that mcpipe itself reads.\n\n| variable | purpose |\n|---|---|\n",
     );
     for (name, what) in mcpipe::env::DOCUMENTED {
         writeln!(text, "| `{name}` |{what} |").unwrap();
@@ -303,7 +265,7 @@ fn every_variable_is_documented() {
     let reference = std::fs::read_to_string(root().join("docs/cli.md")).unwrap();
     for (name, what) in mcpipe::env::DOCUMENTED {
         assert!(reference.contains(&format!("| `{name}` |{what} |\n")), "docs/cli.md does not explain {name}");
-        // What every program reads is not told by each.
+        // Variables that every program reads are only in docs/cli.md.
         let usual = ["HOME", "PATH", "COLUMNS", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME", "MCPIPE_COMPLETE"];
         assert!(usual.contains(name) || table.contains(name), "the help does not name {name}");
     }

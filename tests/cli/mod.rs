@@ -1,7 +1,11 @@
 //! The command line itself: usage errors, exit codes, names, completion, generated documents.
 
+mod command_reference;
+mod config_reference;
 mod exit_codes;
 mod generated_docs;
+mod messages;
+mod roff;
 mod shell_completion;
 mod target_and_tool_names;
 mod usage_errors;

@@ -103,7 +103,7 @@ fn get_tells_every_value_with_its_origin() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"errors":[],"values":[{"key":"command","value":"sh","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"hidden":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","hidden":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
+        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"errors":[],"values":[{"key":"command","value":"sh","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"redacted":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
     "#]].assert_eq(&config(&sandbox, &["get", "files", "--json"]));
     expect![[r#"
         exit: 3
@@ -140,13 +140,13 @@ fn path_lists_the_files_in_their_order() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"files":[{"path":"[ROOT]/work/alone.toml","layer":"chosen","format":"toml","state":"read","cause":null}]}
+        {"files":[{"path":"[ROOT]/work/alone.toml","layer":"explicit","format":"toml","state":"read","cause":null}]}
     "#]]
     .assert_eq(&config(&sandbox, &["path", "--config", "alone.toml", "--json"]));
     expect![[r#"
         exit: 0
         --- stdout
-        [ROOT]/work/gone.toml\tchosen\tmissing
+        [ROOT]/work/gone.toml\texplicit\tmissing
         --- stderr
         --config or MCPIPE_CONFIG names this file; no other is read
     "#]]
@@ -165,7 +165,7 @@ fn path_says_why_a_file_cannot_be_read() {
     expect![[r#"
         exit: 0
         --- stdout
-        [ROOT]/work/plain/c.toml\tchosen\tunreadable
+        [ROOT]/work/plain/c.toml\texplicit\tunreadable
         --- stderr
         [ROOT]/work/plain/c.toml cannot be read: Not a directory (os error 20)
         --config or MCPIPE_CONFIG names this file; no other is read
@@ -174,7 +174,7 @@ fn path_says_why_a_file_cannot_be_read() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"files":[{"path":"[ROOT]/work/loop.toml","layer":"chosen","format":"toml","state":"unreadable","cause":"Too many levels of symbolic links (os error 40)"}]}
+        {"files":[{"path":"[ROOT]/work/loop.toml","layer":"explicit","format":"toml","state":"unreadable","cause":"Too many levels of symbolic links (os error 40)"}]}
     "#]]
     .assert_eq(&config(&sandbox, &["path", "--config", "loop.toml", "--json"]));
     expect![[r#"
@@ -269,7 +269,7 @@ fn get_shows_references_of_what_a_process_is_given() {
     .assert_eq(&run(&[]).hides("swordfish").snapshot());
     let values = run(&["--json"]).hides("swordfish").json()["values"].clone();
     assert_eq!(values[1]["value"], json!(["-c", "true", "${WORD}", "--as=${WORD:-none}"]));
-    assert_eq!((&values[3]["value"], &values[3]["hidden"]), (&json!("${WORD}"), &json!(false)));
+    assert_eq!((&values[3]["value"], &values[3]["redacted"]), (&json!("${WORD}"), &json!(false)));
 }
 
 #[test]

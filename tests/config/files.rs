@@ -40,7 +40,7 @@ fn later_layers_lie_over_earlier_ones() {
     assert_eq!(x(&sandbox, &[], &variable), "url https://one.example/ [ROOT]/work/one.toml:1");
     assert_eq!(x(&sandbox, &["--config", "two.toml"], &variable), "url https://two.example/ [ROOT]/work/two.toml:1");
     let paths = sandbox.mcpipe(["config", "path"]).env("MCPIPE_CONFIG", "one.toml").run();
-    paths.prints(&format!("{}/one.toml\tchosen\tread\n", sandbox.work().display()));
+    paths.prints(&format!("{}/one.toml\texplicit\tread\n", sandbox.work().display()));
     sandbox
         .mcpipe(["config", "list", "--config", "gone.toml"])
         .run()

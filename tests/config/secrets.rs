@@ -315,7 +315,7 @@ fn secrets_are_managed_by_name() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"name":"OTHER","place":"[ROOT]/home/.local/share/mcpipe/credentials.json","replaced":true}
+        {"name":"OTHER","stored_in":"[ROOT]/home/.local/share/mcpipe/credentials.json","replaced":true}
     "#]]
     .assert_eq(&replaced.snapshot());
     expect![[r#"
@@ -329,7 +329,7 @@ fn secrets_are_managed_by_name() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"store":"[ROOT]/home/.local/share/mcpipe/credentials.json","secrets":[{"name":"CRM","place":"[ROOT]/home/.local/share/mcpipe/credentials.json","used_by":["crm"]},{"name":"OTHER","place":"[ROOT]/home/.local/share/mcpipe/credentials.json","used_by":[]}]}
+        {"store":"[ROOT]/home/.local/share/mcpipe/credentials.json","secrets":[{"name":"CRM","stored_in":"[ROOT]/home/.local/share/mcpipe/credentials.json","used_by":["crm"]},{"name":"OTHER","stored_in":"[ROOT]/home/.local/share/mcpipe/credentials.json","used_by":[]}]}
     "#]].assert_eq(&json.snapshot());
     let remove = |name: &str| sandbox.mcpipe(["config", "secret", "remove", name]).run().snapshot();
     expect![[r#"

@@ -175,7 +175,10 @@ fn the_example_of_the_typescript_sdk_lets_us_in() {
     }
     sandbox.mcpipe(["call", &url, "greet", "name=Ada"]).run().succeeds().prints("Hello, Ada!\n");
     let login = &sandbox.login_status()[0];
-    assert_eq!((&login["issuer"], &login["renewable"]), (&json!(format!("http://localhost:{other}/")), &json!(false)));
+    assert_eq!(
+        (&login["issuer"], &login["refreshable"]),
+        (&json!(format!("http://localhost:{other}/")), &json!(false))
+    );
     let out = sandbox.mcpipe(["auth", "logout", &url, "--json"]).run();
     assert_eq!(out.exits(0).json()["removed"][0]["revoked"], false, "it takes no revocations");
     sandbox.mcpipe(["list", &url]).run().exits(4);

@@ -53,15 +53,15 @@ pub(super) fn login_json(about: &CredentialSummary, store: &dyn CredentialStore)
         "scopes": about.scopes,
         "state": token_state(about),
         "expires_at": about.expires_at,
-        "renewable": about.has_refresh,
-        "place": store.location_of(&about.key),
+        "refreshable": about.has_refresh,
+        "stored_in": store.location_of(&about.key),
     })
 }
 
 /// The state of the tokens, as far as it is known without a request.
 pub(super) fn token_state(about: &CredentialSummary) -> &'static str {
     match about.expires_at {
-        Some(at) if at <= unix_seconds() && about.has_refresh => "renewable",
+        Some(at) if at <= unix_seconds() && about.has_refresh => "refreshable",
         Some(at) if at <= unix_seconds() => "expired",
         _ if about.login.is_none() => "unknown",
         _ => "valid",
@@ -129,7 +129,7 @@ mod tests {
         };
         assert_eq!(token_state(&about(None, false)), "valid");
         assert_eq!(token_state(&about(Some(unix_seconds() + 100), false)), "valid");
-        assert_eq!(token_state(&about(Some(1), true)), "renewable");
+        assert_eq!(token_state(&about(Some(1), true)), "refreshable");
         assert_eq!(token_state(&about(Some(1), false)), "expired");
         assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then refreshed");
         assert_eq!(format_expiry(&about(Some(1), false)), "expired");

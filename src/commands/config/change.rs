@@ -161,7 +161,7 @@ pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, pr
         let which = if problem == RewriteError::ServerExists { new_name } else { name };
         draft.edit_failure(problem, which)
     })?;
-    let json = json!({ "name": new_name, "was": name, "file": full_path(&draft.path) });
+    let json = json!({ "name": new_name, "old_name": name, "file": full_path(&draft.path) });
     let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
     report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.display_path));
     draft.write(&text)?;

@@ -234,12 +234,12 @@ fn plan_json(plan: &ImportPlan, environment: &Environment, file: &Path, written:
                 .server
                 .secrets
                 .iter()
-                .map(|finding| json!({ "place": finding.location, "name": finding.variable, "reference": finding.reference }))
+                .map(|finding| json!({ "key": finding.location, "name": finding.variable, "reference": finding.reference }))
                 .collect();
             json!({
                 "name": step.server.name, "original_name": step.server.original_name, "from": step.origin,
                 "line": step.server.line, "project": step.server.project.as_deref().map(full_path), "action": step.action.as_str(),
-                "at": at, "reason": reason, "disabled": step.server.is_disabled,
+                "defined_at": at, "reason": reason, "disabled": step.server.is_disabled,
                 if step.server.is_url() { "url" } else { "command_line" }: step.server.target_text(),
                 "settings": step.server.setting_lines(), "notes": step.server.notes, "secrets": secrets,
             })

@@ -59,7 +59,7 @@ fn set(
     let secret = Secret::new(text);
     context.block_on(named_secrets::put_secret(store, name, &secret))?;
     let (place, replaced) = (named_secrets::location(store, name), names.iter().any(|other| other == name));
-    let json = json!({ "name": name, "place": place, "replaced": replaced });
+    let json = json!({ "name": name, "stored_in": place, "replaced": replaced });
     let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
     let verb = if replaced { "replaced" } else { "stored" };
     let mut note = format!("{verb} '{name}' in {place}");
@@ -84,8 +84,10 @@ fn remove(
         let failure = near.into_iter().fold(failure, Failure::cause);
         return Err(failure.hint("mcpipe config secret list"));
     }
-    let mut report =
-        ConfigReport::new(json!({ "name": name, "place": place, "removed": true }), ReportBody::Text(String::new()));
+    let mut report = ConfigReport::new(
+        json!({ "name": name, "stored_in": place, "removed": true }),
+        ReportBody::Text(String::new()),
+    );
     report.notes.push(format!("removed '{name}' from {place}"));
     let users = config.servers_using_secret(name);
     if !users.is_empty() {
@@ -101,7 +103,7 @@ fn list(config: &Config, store: &dyn CredentialStore, place: &str) -> Result<Con
     for name in &names {
         let (rests, users) = (named_secrets::location(store, name), config.servers_using_secret(name));
         rows.push(vec![name.clone(), users.join(" "), rests.clone()]);
-        all.push(json!({ "name": name, "place": rests, "used_by": users }));
+        all.push(json!({ "name": name, "stored_in": rests, "used_by": users }));
     }
     let json = json!({ "store": place, "secrets": all });
     let mut report = ConfigReport::new(json, ReportBody::Table(vec!["NAME", "USED BY", "RESTS IN"], rows));

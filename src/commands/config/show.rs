@@ -202,7 +202,7 @@ pub(super) fn get(context: &ConfigContext<'_>, name: &str) -> Result<ConfigRepor
     rows.extend(default_rows(server, &config.defaults));
     let values: Vec<Json> = rows
         .iter()
-        .map(|row| json!({ "key": row.key, "value": row.json, "hidden": row.is_redacted, "origin": origin_json(&row.origin) }))
+        .map(|row| json!({ "key": row.key, "value": row.json, "redacted": row.is_redacted, "origin": origin_json(&row.origin) }))
         .collect();
     let given = Secrets::placeholders();
     let mut document =

@@ -132,7 +132,7 @@ impl ImportAction {
         match self {
             ImportAction::Add => "add",
             ImportAction::Replace(_) => "replace",
-            ImportAction::Identical(_) => "same",
+            ImportAction::Identical(_) => "unchanged",
             ImportAction::Conflict(_) => "conflict",
             ImportAction::Skip(_) => "skip",
         }

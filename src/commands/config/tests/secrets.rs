@@ -12,7 +12,7 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
     assert_eq!(world.run(&["secret", "list"]).json["secrets"], json!([]));
     let said = world.run(&["secret", "set", "CRM_KEY"]);
     let place = world.path(".local/share/mcpipe/credentials.json").display().to_string();
-    assert_eq!(said.json, json!({"name": "CRM_KEY", "place": place, "replaced": false}));
+    assert_eq!(said.json, json!({"name": "CRM_KEY", "stored_in": place, "replaced": false}));
     assert_eq!(said.notes, format!("stored 'CRM_KEY' in {place}"));
     let said = world.run(&["secret", "set", "OTHER"]);
     assert!(said.notes.ends_with("; refer to it as ${keychain:OTHER}"), "{}", said.notes);
@@ -21,7 +21,7 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
     world.assert_fails(&["secret", "set", "a b"], ErrorKind::Usage, "cannot be the name of a secret");
     let said = world.run(&["secret", "list"]);
     assert_eq!(said.out, format!("CRM_KEY\ta\t{place}\nOTHER\t\t{place}\n"));
-    assert_eq!(said.json["secrets"][0], json!({"name": "CRM_KEY", "place": place, "used_by": ["a"]}));
+    assert_eq!(said.json["secrets"][0], json!({"name": "CRM_KEY", "stored_in": place, "used_by": ["a"]}));
     assert!(!format!("{}{}{}", said.out, said.json, said.notes).contains("hunter2"));
     let said = world.run(&["secret", "remove", "CRM_KEY"]);
     assert_eq!(said.notes, format!("removed 'CRM_KEY' from {place}\nstill referred to by a"));
@@ -87,8 +87,8 @@ fn import_moves_secrets_into_the_store() {
     assert_eq!(
         said.json["servers"][0]["secrets"],
         json!([
-            {"place": "env.API_KEY", "name": "API_KEY_2", "reference": "${keychain:API_KEY_2}"},
-            {"place": "args[3]", "name": "DOCS_TOKEN", "reference": "${keychain:DOCS_TOKEN}"},
+            {"key": "env.API_KEY", "name": "API_KEY_2", "reference": "${keychain:API_KEY_2}"},
+            {"key": "args[3]", "name": "DOCS_TOKEN", "reference": "${keychain:DOCS_TOKEN}"},
         ])
     );
     let file = world.read(".config/mcpipe/config.toml");

@@ -1,0 +1,357 @@
+//! The reference of the configuration file: `docs/config.md` and `mcpipe-config.5`, from the table of keys that is also
+//! the source of `mcpipe config schema`, and from the text here.
+
+use std::fmt::Write;
+
+use mcpipe::config::keys::{AUTH_KEYS, AppliesTo, ConfigKey, DEFAULTS_KEYS, FILE_KEYS, KeyType, SERVER_KEYS};
+
+use super::roff;
+use super::roff::Page;
+
+/// A part of a section.
+enum Block {
+    Text(&'static str),
+    Example(&'static str),
+    /// Terms and what they mean.
+    Entries(&'static [(&'static str, &'static str)]),
+}
+
+const DESCRIPTION: &[Block] = &[
+    Block::Text(
+        "A configuration file gives servers names, so that `mcpipe call linear …` is enough. It is never required: every \
+         command also accepts a URL or a command line.",
+    ),
+    Block::Text(
+        "The format is TOML. Each table `[servers.NAME]` describes one server, which is either a URL or a command, and \
+         `[defaults]` has settings that apply to every configured server. A name consists of letters, digits, `_`, `-` \
+         and `.`, and begins with a letter or digit.",
+    ),
+    Block::Example(
+        "\
+[servers.linear]
+url = \"https://mcp.linear.app/mcp\"
+headers = { X-Team = \"${TEAM}\" }
+deny_tools = [\"delete_*\"]
+
+[servers.files]
+command = \"npx\"
+args = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \".\"]
+cwd = \"~/work\"
+
+[servers.github]
+url = \"https://api.githubcopilot.com/mcp/\"
+
+[servers.github.auth]
+client_id = \"mcp-cli\"
+client_secret = \"${keychain:GITHUB_SECRET}\"
+
+[defaults]
+confirm = \"destructive\"",
+    ),
+    Block::Text(
+        "`mcpipe config add`, `remove`, `rename` and `import` change the file and keep its comments and order. `mcpipe \
+         config check` reports every error with its file and line. An unknown key is an error.",
+    ),
+];
+
+const PRECEDENCE: &[Block] = &[
+    Block::Text(
+        "mcpipe reads these files. A server in a later file replaces the server of the same name in an earlier one.",
+    ),
+    Block::Entries(&[
+        ("~/.config/mcpipe/config.toml", "Your own file."),
+        (".mcp.json", "Of the project: the nearest one in the working directory or above it."),
+        (".mcpipe.toml", "Of the project, likewise."),
+    ]),
+    Block::Text(
+        "The search for a project file ends below your home directory. `--config FILE`, or else the variable \
+         `MCPIPE_CONFIG`, replaces all of these files by one, which may be TOML or JSON. `[defaults]` is merged key by \
+         key.",
+    ),
+    Block::Text(
+        "An option on the command line overrides the file. `mcpipe config path` prints the files that are read, and \
+         `mcpipe config get NAME` shows each setting with the file and line that it comes from.",
+    ),
+    Block::Text(
+        "`.mcp.json` is the format that other MCP clients share: an object `mcpServers` (or `servers`) with one member \
+         for each server. Its keys that mcpipe does not know are ignored.",
+    ),
+];
+
+const EXPANSION: &[Block] = &[
+    Block::Text("In a string, mcpipe replaces references when the server is used, and only then."),
+    Block::Entries(&[
+        ("${VAR}", "The environment variable VAR. It is an error if it is not set."),
+        ("${VAR:-TEXT}", "The same, or TEXT if VAR is not set or empty. TEXT may contain references."),
+        ("${keychain:NAME}", "The secret that `mcpipe config secret set NAME` stored."),
+        (
+            "${command:LINE}",
+            "What the command LINE prints, without line breaks at the end. No shell is run. The time limit is 30 seconds, \
+             or the connect timeout.",
+        ),
+        ("$${", "A literal ${."),
+    ]),
+    Block::Text(
+        "Secrets that come from a reference are removed from messages, logs and traces. `keychain` and `command` are \
+         allowed wherever a value is free text, but not in values such as `timeout` or `confirm`.",
+    ),
+    Block::Text(
+        "A path begins with `~/` for the home directory, is absolute, or is relative to the directory of the file that \
+         contains it.",
+    ),
+    Block::Text("A time is a number of seconds, or a string such as \"500ms\", \"30s\", \"2m\" or \"1h\"."),
+];
+
+const TRUST: &[Block] = &[
+    Block::Text(
+        "A file in a project may have been written by somebody else, so mcpipe does not do everything that it says. Until \
+         you run `mcpipe config trust`, a server of a project file cannot start a command, send headers, variables, \
+         secrets or logins, relax a check, or replace a server of your own file. It may name a URL and restrict what is \
+         done there; the keys that are allowed are marked below.",
+    ),
+    Block::Text(
+        "`mcpipe config trust` shows what the file would do and asks for confirmation. A file is trusted with its path and \
+         content: if the file changes, it has to be trusted again. `mcpipe config trust --revoke` revokes trust.",
+    ),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "~/.config/mcpipe/config.toml",
+        "Your configuration: `$XDG_CONFIG_HOME/mcpipe/config.toml` if the variable is set; on Windows \
+         `%APPDATA%\\mcpipe\\config.toml`.",
+    ),
+    (".mcpipe.toml, .mcp.json", "The configuration of a project."),
+    (
+        "~/.local/share/mcpipe/credentials.json",
+        "Logins and secrets, if the system's keychain is not used: below `$XDG_DATA_HOME` if the variable is set; on \
+         Windows `%LOCALAPPDATA%\\mcpipe\\credentials.json`. `MCPIPE_CREDENTIALS_FILE` names another file.",
+    ),
+    (
+        "~/.local/state/mcpipe/trust.json",
+        "The project files that are trusted: below `$XDG_STATE_HOME` if the variable is set; on Windows below \
+         `%LOCALAPPDATA%\\mcpipe`.",
+    ),
+    (
+        "~/.cache/mcpipe/",
+        "Cached protocol revisions and tool lists: below `$XDG_CACHE_HOME` if the variable is set; on Windows below \
+         `%LOCALAPPDATA%\\mcpipe`. `MCPIPE_CACHE_DIR` names another directory. It can be removed at any time.",
+    ),
+];
+
+const ENVIRONMENT: [&str; 9] = [
+    "MCPIPE_CONFIG",
+    "MCPIPE_CREDENTIALS_FILE",
+    "MCPIPE_CACHE_DIR",
+    "VISUAL",
+    "EDITOR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+];
+
+const KEYS: [(&str, &str, &[ConfigKey]); 3] = [
+    ("[servers.NAME]", "Each server has either `url` or `command`.", SERVER_KEYS),
+    (
+        "[servers.NAME.auth]",
+        "How to log in to a server at a URL. Most servers need none of these keys. `mcpipe auth login` has options for \
+         most of them.",
+        AUTH_KEYS,
+    ),
+    ("[defaults]", "Settings that apply to every configured server.", DEFAULTS_KEYS),
+];
+
+const SECTIONS: [(&str, &[Block]); 4] =
+    [("Description", DESCRIPTION), ("Precedence", PRECEDENCE), ("Values", EXPANSION), ("Trust", TRUST)];
+
+/// What a key may hold, in words.
+fn type_name(key: &ConfigKey) -> String {
+    match key.key_type {
+        KeyType::String => "string".to_owned(),
+        KeyType::Path => "string (a path)".to_owned(),
+        KeyType::StringList => "array of strings".to_owned(),
+        KeyType::StringMap => "table of strings".to_owned(),
+        KeyType::Bool => "boolean".to_owned(),
+        KeyType::Duration => "time".to_owned(),
+        KeyType::Choice(words) => {
+            let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            words.join(", ")
+        }
+        KeyType::Revision => "\"auto\", \"legacy\" or a revision".to_owned(),
+        KeyType::Integer(least, most) => format!("integer from {least} to {most}"),
+        KeyType::InheritEnv => "boolean or array of strings".to_owned(),
+        KeyType::Section(_) => "table".to_owned(),
+    }
+}
+
+/// The key as the reference shows it in an example.
+fn example(key: &ConfigKey) -> String {
+    match key.key_type {
+        KeyType::Section(_) => key.example.to_owned(),
+        _ => format!("{} = {}", key.name, key.example),
+    }
+}
+
+/// For which servers, and whether a project file needs trust to set it.
+fn notes(key: &ConfigKey, section: &str) -> String {
+    let mut notes = Vec::new();
+    match key.applies_to {
+        AppliesTo::Url if section == "[servers.NAME]" => notes.push("Only for a URL."),
+        AppliesTo::Command => notes.push("Only for a command."),
+        _ => {}
+    }
+    if key.allowed_untrusted {
+        notes.push("Allowed in a project file that is not trusted.");
+    }
+    notes.join(" ")
+}
+
+/// `docs/config.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# The configuration file\n\nGenerated from the table of keys in `src/config/keys.rs` and from \
+         `tests/cli/config_reference.rs`; do not edit. `mcpipe man config.5` is the same as a manual page, and `mcpipe \
+         config schema` prints a JSON Schema for editors.\n",
+    );
+    for (heading, blocks) in SECTIONS {
+        if heading != "Description" {
+            write!(text, "\n## {heading}\n").unwrap();
+        }
+        for block in blocks {
+            match block {
+                Block::Text(paragraph) => write!(text, "\n{paragraph}\n").unwrap(),
+                Block::Example(lines) => write!(text, "\n```toml\n{lines}\n```\n").unwrap(),
+                Block::Entries(entries) => markdown_entries(&mut text, entries),
+            }
+        }
+    }
+    for (section, about, keys) in KEYS {
+        write!(text, "\n## `{section}`\n\n{about}\n").unwrap();
+        for key in keys {
+            write!(text, "\n### `{}`\n\n{} Default: {}.", key.name, sentence(&type_name(key)), key.default).unwrap();
+            let notes = notes(key, section);
+            if !notes.is_empty() {
+                write!(text, " {notes}").unwrap();
+            }
+            let example = example(key);
+            write!(text, "\n\n{}\n\n```toml\n{example}\n```\n", key.description().replace('*', "\\*")).unwrap();
+        }
+    }
+    text.push_str("\n## Files\n");
+    markdown_entries(&mut text, FILES);
+    text.push_str("\n## Environment\n\n");
+    for (name, what) in environment() {
+        writeln!(text, "* `{name}`: {what}").unwrap();
+    }
+    text
+}
+
+fn markdown_entries(text: &mut String, entries: &[(&str, &str)]) {
+    text.push('\n');
+    for (term, what) in entries {
+        writeln!(text, "* `{term}`: {what}").unwrap();
+    }
+}
+
+fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
+    mcpipe::env::DOCUMENTED
+        .iter()
+        .filter(|(name, _)| ENVIRONMENT.contains(name))
+        .map(|(name, what)| (*name, what.trim()))
+}
+
+/// A type as a sentence of its own.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+/// The texts of the keys, which need not be shown elsewhere.
+pub fn texts() -> Vec<&'static str> {
+    let keys = KEYS.iter().flat_map(|(_, _, keys)| *keys).chain(FILE_KEYS);
+    keys.flat_map(|key| [key.help, key.details, key.default, key.example]).collect()
+}
+
+/// `man/mcpipe-config.5`.
+pub fn manual() -> String {
+    let mut page = Page::new("mcpipe-config", 5);
+    page.name("mcpipe-config", "configuration file of mcpipe");
+    page.section("SYNOPSIS");
+    page.entry("\\fI\\(ti/.config/mcpipe/config.toml\\fR", &[]);
+    page.entry("\\fI\\&.mcpipe.toml\\fR", &[]);
+    page.entry("\\fI\\&.mcp.json\\fR", &[]);
+    for (heading, blocks) in SECTIONS {
+        page.section(&heading.to_uppercase());
+        for block in blocks {
+            match block {
+                Block::Text(paragraph) => page.paragraph(paragraph),
+                Block::Example(lines) => page.verbatim(lines.lines()),
+                Block::Entries(entries) => {
+                    for (term, what) in *entries {
+                        page.entry(&format!("\\fB{}\\fR", roff::entry_term(term)), &[(*what).to_owned()]);
+                    }
+                }
+            }
+        }
+    }
+    for (section, about, keys) in KEYS {
+        page.section(&format!("KEYS OF {section}"));
+        page.paragraph(about);
+        for key in keys {
+            let facts = format!("{} Default: {}. {}", sentence(&type_name(key)), key.default, notes(key, section));
+            page.entry(&format!("\\fB{}\\fR", roff::literal(key.name)), &[facts.trim().to_owned(), key.description()]);
+            page.indented_verbatim(&example(key));
+        }
+    }
+    page.section("FILES");
+    for (term, what) in FILES {
+        page.entry(&format!("\\fI{}\\fR", roff::entry_term(term)), &[(*what).to_owned()]);
+    }
+    page.section("ENVIRONMENT");
+    for (name, what) in environment() {
+        page.entry(&format!("\\fB{name}\\fR"), &[what.to_owned()]);
+    }
+    page.section("EXAMPLES");
+    page.verbatim([
+        "  mcpipe config add linear https://mcp.linear.app/mcp",
+        "  mcpipe config get linear",
+        "  mcpipe config check",
+        "  mcpipe config schema > mcpipe.schema.json",
+    ]);
+    page.section("SEE ALSO");
+    page.references(&[("mcpipe".to_owned(), 1), ("mcpipe-auth".to_owned(), 1), ("mcpipe-config".to_owned(), 1)]);
+    page.finish()
+}
+
+/// The examples are valid, and the file that they make up has no error.
+#[test]
+fn the_example_of_every_key_is_valid() {
+    let sandbox = crate::support::Sandbox::new();
+    for (section, _, keys) in KEYS {
+        for key in keys.iter().filter(|key| !matches!(key.key_type, KeyType::Section(_))) {
+            let table = section.replace("NAME", "demo");
+            let server = match (section, key.applies_to, key.name) {
+                ("[defaults]", ..) | (_, _, "url" | "command") => "",
+                ("[servers.NAME]", AppliesTo::Command, _) => "command = 'cat'\n",
+                ("[servers.NAME]", ..) => "url = 'https://example.com/mcp'\n",
+                _ => "[servers.demo]\nurl = 'https://example.com/mcp'\n",
+            };
+            let other = if key.name == "key" { "cert = 'client.pem'\n" } else { "" };
+            let text = match section {
+                "[servers.NAME.auth]" => format!("{server}{table}\n{}\n", example(key)),
+                _ => format!("{table}\n{server}{other}{}\n", example(key)),
+            };
+            sandbox.config(&text);
+            let run = sandbox.mcpipe(["config", "list", "--json"]).run();
+            let document = run.succeeds().json();
+            assert_eq!(document["errors"], serde_json::json!([]), "{text}");
+            assert_eq!(
+                document.pointer("/servers/0/errors").unwrap_or(&serde_json::json!([])),
+                &serde_json::json!([]),
+                "{text}"
+            );
+        }
+    }
+}
