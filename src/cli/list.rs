@@ -41,7 +41,7 @@ Examples:
   mcpipe list linear --json | jq -r '.tools[].name'"),
 )]
 pub struct ListArgs {
-    /// Configured name, URL or command line [default: all configured servers]
+    /// Configured name, URL or command line [default: all servers]
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
     /// Show this tool in full

@@ -167,6 +167,6 @@ fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) 
         ApiFormat::Gemini => ModelApi::Gemini,
     };
     let messages = prompts::prompt_messages(api, result)
-        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's answer to prompts/get has no messages"))?;
+        .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's response to prompts/get has no messages"))?;
     context.ui.print_json_value(&messages)
 }

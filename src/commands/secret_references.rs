@@ -101,7 +101,7 @@ impl Context {
             let details = failure.details();
             let causes: Vec<&str> =
                 std::iter::once(&details.message).chain(&details.causes).map(String::as_str).collect();
-            let why = SecretError::new(format!("the secret '{name}' cannot be read")).cause(causes.join(": "));
+            let why = SecretError::new(format!("cannot read the secret '{name}'")).cause(causes.join(": "));
             SecretError { hint: details.hint.clone(), ..why }
         };
         let store = self.credential_store(choice).map_err(unreadable)?;
@@ -127,7 +127,7 @@ impl Context {
             if let Ok(outcome) = timeout(first, &mut running).await {
                 return outcome;
             }
-            self.ui.note(&format!("waiting for '{}', which has a secret of the configuration", words[0]));
+            self.ui.note(&format!("waiting for '{}', which prints a secret", words[0]));
         }
         let running = async {
             let outcome = running.await;
@@ -139,8 +139,8 @@ impl Context {
         };
         let Some(patience) = patience else { return running.await };
         timeout(patience.saturating_sub(first), running).await.unwrap_or_else(|_| {
-            let message = format!("the command '{}' did not end within {}", words[0], format_duration(patience));
-            Err(SecretError::new(message).hint("--connect-timeout 2m gives it more time"))
+            let message = format!("the command '{}' did not exit within {}", words[0], format_duration(patience));
+            Err(SecretError::new(message).hint("allow more time: --connect-timeout 2m"))
         })
     }
 }
@@ -165,7 +165,7 @@ async fn run_command(
     let spawned = if person { command.spawn() } else { process::spawn(&mut command) };
     let mut child = spawned.map_err(|error| match missing_program(name, &request.config_dir, environment) {
         Some(why) => why,
-        None => SecretError::new(format!("the command '{name}' cannot be started")).cause(error.to_string()),
+        None => SecretError::new(format!("cannot start the command '{name}'")).cause(error.to_string()),
     })?;
     let _group = child.id().filter(|_| !person).map(process::ProcessGroup::led_by);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -190,7 +190,7 @@ async fn run_command(
     if output.len() > MAX_SECRET_LENGTH {
         return Err(failed(format!("it printed more than {MAX_SECRET_LENGTH} bytes")));
     }
-    let text = String::from_utf8(output).map_err(|_| failed("it printed something that is no text".to_owned()))?;
+    let text = String::from_utf8(output).map_err(|_| failed("its output is not text".to_owned()))?;
     let text = text.trim_end_matches(['\n', '\r']);
     match status {
         Err(error) => Err(failed(error.to_string())),
@@ -226,12 +226,11 @@ fn program_path(name: &str, base: &Path, environment: &Environment) -> PathBuf {
 /// What is wrong with a program that is not there.
 fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option<SecretError> {
     if is_path(name) {
-        return (!is_program(&base.join(name)))
-            .then(|| SecretError::new(format!("the command '{name}' is not a program that can be run")));
+        return (!is_program(&base.join(name))).then(|| SecretError::new(format!("'{name}' is not executable")));
     }
     environment.find_program(name).is_none().then(|| {
-        SecretError::new(format!("the command '{name}' is not found in PATH"))
-            .hint(format!("install {name}, or write its path"))
+        SecretError::new(format!("program '{name}' not found in PATH"))
+            .hint(format!("install {name}, or use its full path"))
     })
 }
 
@@ -260,7 +259,7 @@ pub fn validate_reference(
         }
         SecretReference::Keychain(name) => {
             let unreadable = |failure: Failure| {
-                SecretError::new(format!("the secret '{name}' cannot be looked up")).cause(failure.to_string())
+                SecretError::new(format!("cannot look up the secret '{name}'")).cause(failure.to_string())
             };
             let store = store().map_err(unreadable)?;
             let names = named_secrets::secret_names(&*store).map_err(unreadable)?;

@@ -130,7 +130,7 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
         if context.ui.is_json() {
             context.ui.print_raw_json(&answer)?;
         } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {
-            context.ui.note("the task was cancelled");
+            context.ui.note("the task was canceled");
         } else {
             // The tasks extension does not promise more.
             context.ui.note("the server was asked to stop the task");
@@ -220,7 +220,7 @@ fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome:
     let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
     handles.remove(id, name);
     Err(if ended {
-        failure.cause("the server's process has ended, and with it the task").hint("use a server at a URL for tasks")
+        failure.cause("the server process has exited, and the task with it").hint("use a server at a URL for tasks")
     } else {
         failure
     })

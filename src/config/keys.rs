@@ -618,7 +618,7 @@ pub fn check_table(
         faults.push(ConfigDiagnostic::at(
             source,
             node.offset,
-            format!("{section} must be a table, and is {}", node.type_name()),
+            format!("{section} must be a table, not {}", node.type_name()),
         ));
         return;
     }
@@ -665,7 +665,7 @@ fn check_value(
     section: &str,
     faults: &mut Vec<ConfigDiagnostic>,
 ) -> Result<(), ValueError> {
-    let must = |what: &str| Err((node.offset, format!("must be {what}, and is {}", node.type_name())));
+    let must = |what: &str| Err((node.offset, format!("must be {what}, not {}", node.type_name())));
     match (key.key_type, &node.value) {
         (KeyType::Section(keys), _) => {
             check_table(source, node, keys, &subsection_name(section, key.name), faults);
@@ -673,7 +673,7 @@ fn check_value(
         }
         (KeyType::StringList, ConfigValue::Array(items)) => items.iter().try_for_each(|item| match item.as_str() {
             Some(text) => check_references(text, item.offset),
-            None => Err((item.offset, format!("must hold strings only, and here is {}", item.type_name()))),
+            None => Err((item.offset, format!("must contain only strings, not {}", item.type_name()))),
         }),
         (KeyType::StringList, _) => must("an array of strings"),
         (KeyType::StringMap, ConfigValue::Table(members)) => {
@@ -682,7 +682,7 @@ fn check_value(
                 None => Err((
                     member.value.offset,
                     format!(
-                        "must hold strings only, and '{}' is {}: put it in quotes",
+                        "must contain only strings, but '{}' is {}: put it in quotes",
                         member.key,
                         member.value.type_name()
                     ),
@@ -696,7 +696,7 @@ fn check_value(
         (KeyType::InheritEnv, _) => must("true, false or an array of names"),
         (KeyType::Integer(least, most), ConfigValue::Integer(number)) if (least..=most).contains(number) => Ok(()),
         (KeyType::Integer(least, most), ConfigValue::Integer(number)) => {
-            Err((node.offset, format!("must be from {least} to {most}, and is {number}")))
+            Err((node.offset, format!("must be from {least} to {most}, not {number}")))
         }
         (KeyType::Integer(..), _) => must("a whole number"),
         (KeyType::Duration, ConfigValue::Integer(number)) if *number >= 0 => Ok(()),
@@ -731,7 +731,7 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
         KeyType::Choice(words) if !words.contains(&text) => {
             let near = nearest_match(text, words.iter().copied());
             let more = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
-            Err(format!("must be one of {}, and is '{text}'{more}", words.join(", ")))
+            Err(format!("must be one of {}, not '{text}'{more}", words.join(", ")))
         }
         KeyType::Revision => RevisionPin::parse(text).map(|_| ()).map_err(|why| format!("names an {why}")),
         KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is not a duration: {why}")),
@@ -741,5 +741,5 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
 }
 
 fn check_references(text: &str, at: usize) -> Result<(), ValueError> {
-    expand::parse_template(text).map(|_| ()).map_err(|problem: ExpandError| (at, format!("cannot be read: {problem}")))
+    expand::parse_template(text).map(|_| ()).map_err(|problem: ExpandError| (at, format!("is invalid: {problem}")))
 }

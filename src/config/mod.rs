@@ -122,7 +122,7 @@ impl Config {
 
     /// What the user should know of files that were passed over, a sentence each.
     pub fn skip_warnings(&self) -> impl Iterator<Item = String> {
-        self.skipped_files.iter().map(|fault| format!("{fault}; the file is passed over (mcpipe config check)"))
+        self.skipped_files.iter().map(|fault| format!("{fault}; the file is ignored (see: mcpipe config check)"))
     }
 
     fn add_file(
@@ -178,7 +178,7 @@ impl Config {
             match (member.key.as_str(), &member.value.value) {
                 ("servers", ConfigValue::Table(members)) => servers.clone_from(members),
                 ("servers", _) => {
-                    let message = format!("'servers' must be a table, and is {}", member.value.type_name());
+                    let message = format!("'servers' must be a table, not {}", member.value.type_name());
                     faults.push(ConfigDiagnostic::at(source, member.value.offset, message));
                 }
                 ("defaults", _) => {
@@ -346,7 +346,7 @@ impl ConfiguredServer {
     pub fn check_usable(&self) -> Result<()> {
         if let Some(at) = self.disabled_at() {
             let fault = ConfigDiagnostic::at(&self.source, at, format!("'{}' is disabled", self.name));
-            return Err(Failure::from(fault.hint("take 'disabled' out of the entry to use it")));
+            return Err(Failure::from(fault.hint("remove 'disabled' from the entry to use it")));
         }
         match self.trust_reason() {
             Some(reason) => {
@@ -365,7 +365,7 @@ fn read_file(environment: &Environment, place: &ConfigPath) -> Result<Option<Str
         Err(error) if error.kind() == io::ErrorKind::NotFound && place.layer != Layer::Explicit => return Ok(None),
         // A file where a directory should be: there is nothing below it.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory && place.layer == Layer::User => return Ok(None),
-        Err(error) => return Err(fault("the configuration file cannot be read").cause(error.to_string())),
+        Err(error) => return Err(fault("cannot read the configuration file").cause(error.to_string())),
     };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),

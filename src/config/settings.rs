@@ -139,7 +139,7 @@ impl Defaults {
             let Some(key) = keys::find_key(DEFAULTS_KEYS, &member.key) else { continue };
             if !source.is_trusted && !key.allowed_untrusted {
                 warnings.push(format!(
-                    "{} is not trusted, so its '{}' in [defaults] does not count",
+                    "{} is not trusted, so its '{}' in [defaults] is ignored",
                     ConfigDiagnostic::at(source, member.offset, "the file"),
                     key.name
                 ));
@@ -192,16 +192,22 @@ impl ConfiguredServer {
             let fits = keys::find_key(SERVER_KEYS, &member.key).map_or(AppliesTo::Both, |key| key.applies_to);
             match (fits, url.is_some(), command.is_some()) {
                 (AppliesTo::Url, true, false) if web_socket && member.key == "transport" => {
-                    fault(member.offset, format!("'transport' in {section} has no meaning for a WebSocket"));
+                    fault(member.offset, format!("'transport' in {section} does not apply to a WebSocket"));
                 }
                 (AppliesTo::Url, true, false) if socket && member.key != "url" => {
-                    fault(member.offset, format!("'{}' in {section} has no meaning for a Unix socket", member.key));
+                    fault(member.offset, format!("'{}' in {section} does not apply to a Unix socket", member.key));
                 }
                 (AppliesTo::Command, true, false) => {
-                    fault(member.offset, format!("'{}' in {section} is for a command, and this is a URL", member.key));
+                    fault(
+                        member.offset,
+                        format!("'{}' in {section} applies only to a command, but the server is a URL", member.key),
+                    );
                 }
                 (AppliesTo::Url, false, true) => {
-                    fault(member.offset, format!("'{}' in {section} is for a URL, and this is a command", member.key));
+                    fault(
+                        member.offset,
+                        format!("'{}' in {section} applies only to a URL, but the server is a command", member.key),
+                    );
                 }
                 _ => {}
             }
@@ -217,7 +223,7 @@ impl ConfiguredServer {
             };
             for item in items {
                 if let Some(Err(why)) = item.as_str().map(compile_glob) {
-                    fault(item.offset, format!("'{name}' in {section} holds a pattern that cannot be read: {why}"));
+                    fault(item.offset, format!("'{name}' in {section} has an invalid pattern: {why}"));
                 }
             }
         }
@@ -226,7 +232,7 @@ impl ConfiguredServer {
         {
             for member in members {
                 if member.key.is_empty() || member.key.contains(['=', '\0']) {
-                    fault(member.offset, format!("'{}' in {section} cannot be the name of a variable", member.key));
+                    fault(member.offset, format!("'{}' in {section} is not a valid variable name", member.key));
                 }
             }
         }

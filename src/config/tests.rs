@@ -105,14 +105,14 @@ fn all_errors_of_an_entry_are_reported_at_once() {
     let text = message(&failure);
     for part in [
         "'x' has 9 errors",
-        ":2: 'url' in [servers.x] must be a string, and is a whole number",
+        ":2: 'url' in [servers.x] must be a string, not a whole number",
         ":3: 'timeout' in [servers.x] is not a duration",
-        ":4: 'transport' in [servers.x] must be one of auto, http, sse, and is 'htpt'; did you mean 'http'?",
+        ":4: 'transport' in [servers.x] must be one of auto, http, sse, not 'htpt'; did you mean 'http'?",
         ":5: 'protocol' in [servers.x] names an unknown revision '2020-01-01'",
-        ":6: 'args' in [servers.x] must hold strings only, and here is a whole number",
-        ":7: 'env' in [servers.x] must hold strings only, and 'PORT' is a whole number: put it in quotes",
-        ":8: 'insecure' in [servers.x] must be true or false, and is a string",
-        ":10: 'redirect_port' in [servers.x.auth] must be from 1 to 65535, and is 70000",
+        ":6: 'args' in [servers.x] must contain only strings, not a whole number",
+        ":7: 'env' in [servers.x] must contain only strings, but 'PORT' is a whole number: put it in quotes",
+        ":8: 'insecure' in [servers.x] must be true or false, not a string",
+        ":10: 'redirect_port' in [servers.x.auth] must be from 1 to 65535, not 70000",
         ":11: unknown key 'scope' in [servers.x.auth]; did you mean 'scopes'?",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
@@ -124,13 +124,19 @@ fn conflicting_keys_are_errors() {
     for (entry, part) in [
         ("url = 'https://a'\ncommand = 'b'", ":3: [servers.x] has both 'url' and 'command'"),
         ("timeout = 5", ":1: [servers.x] has neither 'url' nor 'command'"),
-        ("url = 'https://a'\nenv = { A = '1' }", ":3: 'env' in [servers.x] is for a command, and this is a URL"),
-        ("command = 'a'\nheaders = { A = '1' }", ":3: 'headers' in [servers.x] is for a URL, and this is a command"),
+        (
+            "url = 'https://a'\nenv = { A = '1' }",
+            ":3: 'env' in [servers.x] applies only to a command, but the server is a URL",
+        ),
+        (
+            "command = 'a'\nheaders = { A = '1' }",
+            ":3: 'headers' in [servers.x] applies only to a URL, but the server is a command",
+        ),
         ("url = 'https://a'\nkey = 'k.pem'", ":3: 'key' in [servers.x] needs 'cert'"),
         ("url = 'https://a'\nallow_tools = [\n'a',\n'b[']", ":5: 'allow_tools' in [servers.x] holds a pattern"),
-        ("command = 'a'\nenv = { 'A=B' = '1' }", "'A=B' in [servers.x] cannot be the name of a variable"),
+        ("command = 'a'\nenv = { 'A=B' = '1' }", "'A=B' in [servers.x] is not a valid variable name"),
         ("command = ''", "'command' in [servers.x] is empty"),
-        ("command = 'a ${'", "'command' in [servers.x] cannot be read: '${' is never closed"),
+        ("command = 'a ${'", "'command' in [servers.x] is invalid: '${' has no closing"),
     ] {
         let world = ConfigTestEnv::new().with_user_config(&format!("[servers.x]\n{entry}\n"));
         let failure = world.settings("x").unwrap_err();
@@ -147,7 +153,7 @@ fn a_broken_entry_does_not_affect_other_servers() {
     let failure = world.settings("unset").unwrap_err();
     assert_eq!(
         message(&failure),
-        "~/.config/mcpipe/config.toml:4: the variable NOPE is not set, and 'url' in [servers.unset] refers to it"
+        "~/.config/mcpipe/config.toml:4: the variable NOPE is not set; 'url' in [servers.unset] refers to it"
     );
     assert!(failure.details().hint.as_deref().unwrap().contains("NOPE"), "{failure:?}");
     assert!(world.settings("broken").is_err());
@@ -185,7 +191,7 @@ fn the_top_level_and_the_defaults_are_checked_for_all() {
     let text = message(&ConfigTestEnv::new().with_user_config("[defaults]\nconfirm = 'alway'\n").load().unwrap_err());
     assert!(text.contains(":2: 'confirm' in [defaults] must be one of never, destructive, always"), "{text}");
     let text = message(&ConfigTestEnv::new().with_user_config("servers = []\n").load().unwrap_err());
-    assert!(text.contains("'servers' must be a table, and is an array"), "{text}");
+    assert!(text.contains("'servers' must be a table, not an array"), "{text}");
 }
 
 #[test]
@@ -293,8 +299,8 @@ fn the_mcp_json_of_other_clients_is_read() {
     assert_eq!(
         notes,
         [
-            "~/project/.mcp.json:11: 'timeout' of 'My Server!' means nothing to mcpipe",
-            "~/project/.mcp.json:13: 'type' of 'odd' is 'grpc', which mcpipe does not speak"
+            "~/project/.mcp.json:11: 'timeout' of 'My Server!' is ignored: mcpipe does not support it",
+            "~/project/.mcp.json:13: 'type' of 'odd' is 'grpc', which mcpipe does not support"
         ]
     );
 }

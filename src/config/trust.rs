@@ -43,7 +43,7 @@ impl TrustStore {
     pub fn load(environment: &Environment) -> Result<Self, ConfigDiagnostic> {
         let Some(path) = store_file(environment) else { return Ok(TrustStore::default()) };
         let fault =
-            || ConfigDiagnostic::for_file(&environment.abbreviate_home(&path), "cannot read which files are trusted");
+            || ConfigDiagnostic::for_file(&environment.abbreviate_home(&path), "cannot read the list of trusted files");
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
                 fault().cause(error.to_string()).hint("remove the file and run `mcpipe config trust` again")
@@ -96,7 +96,7 @@ pub fn untrust_file(environment: &Environment, path: &Path) -> Result<bool> {
 
 fn update(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
     let Some(file) = store_file(environment) else {
-        return Err(Failure::new(ErrorKind::Config, "cannot remember which files are trusted")
+        return Err(Failure::new(ErrorKind::Config, "cannot save the list of trusted files")
             .cause("there is no home directory")
             .hint("set HOME or XDG_STATE_HOME"));
     };
@@ -144,7 +144,7 @@ pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: boo
         return Some("sends a secret of your credential store".to_owned());
     }
     if replaces_users {
-        return Some("takes the place of a server of your own".to_owned());
+        return Some("overrides a server of your own file".to_owned());
     }
     for member in entry.members() {
         if !keys::find_key(SERVER_KEYS, &member.key).is_none_or(|key| key.allowed_untrusted) {
@@ -172,6 +172,6 @@ fn has_userinfo(url: &str) -> bool {
 pub fn untrusted_failure(source: &ConfigFile, name: &str, reason: &str, changed: bool) -> Failure {
     let state = if changed { "has changed since it was trusted" } else { "is not trusted" };
     Failure::new(ErrorKind::Config, format!("'{name}' {reason}, and its file {} {state}", source.display_path))
-        .cause("a project's file may have been written by somebody else, and using it runs what it says")
-        .hint(format!("see all of it, and agree: mcpipe config trust {}", quoting::quote_path(&source.display_path)))
+        .cause("a project file may come from somebody else, and using it runs the commands in it")
+        .hint(format!("review and trust it: mcpipe config trust {}", quoting::quote_path(&source.display_path)))
 }

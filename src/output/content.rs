@@ -49,7 +49,7 @@ impl BinaryContent {
     pub fn bytes(&self) -> Result<Vec<u8>> {
         decode_base64(&self.data).ok_or_else(|| {
             Failure::new(ErrorKind::Protocol, format!("the data of the {} is not base64", self.label()))
-                .hint("--json shows what came")
+                .hint("use --json to see the whole result")
         })
     }
 
@@ -221,7 +221,7 @@ pub fn structured_content(result: &RawValue) -> Result<String> {
         return Ok(text.trim().to_owned());
     }
     Err(Failure::new(ErrorKind::Protocol, "the result has no structured content, and its text is not JSON")
-        .hint("leave out --structured, or see all that came with --json"))
+        .hint("omit --structured, or use --json to see the whole result"))
 }
 
 /// Writes the binary blocks of a tool result into files.
@@ -261,7 +261,8 @@ pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
 
 pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&RawValue>> {
     raw_array(result, "contents").ok_or_else(|| {
-        Failure::new(ErrorKind::Protocol, "the result has no list of contents").hint("--json shows what came")
+        Failure::new(ErrorKind::Protocol, "the result has no array 'contents'")
+            .hint("use --json to see the whole result")
     })
 }
 
@@ -270,6 +271,6 @@ pub(super) fn entry_bytes(raw: &RawValue) -> Result<Vec<u8>> {
         Some(ContentBlock::Text(text)) => Ok(text.into_bytes()),
         Some(ContentBlock::Binary(binary)) => binary.bytes(),
         _ => Err(Failure::new(ErrorKind::Protocol, "an entry of the contents has neither text nor blob")
-            .hint("--json shows what came")),
+            .hint("use --json to see the whole result")),
     }
 }

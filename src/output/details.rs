@@ -62,7 +62,7 @@ pub fn key_value_table<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str
 
 /// The capabilities in words: `tools (listChanged), resources (subscribe)`.
 fn capabilities_text(info: &ServerInfo) -> String {
-    let Some(Value::Object(all)) = &info.capabilities else { return "not told".to_owned() };
+    let Some(Value::Object(all)) = &info.capabilities else { return "not specified".to_owned() };
     let one = |(name, value): (&String, &Value)| {
         let inner = value.as_object().into_iter().flatten();
         let parts: Vec<&str> =
@@ -94,7 +94,7 @@ impl Ui {
     /// When it cannot be written.
     pub fn print_server_info(&self, server: &ServerView<'_>) -> Result<()> {
         let info = server.info;
-        let or_not_told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".to_owned());
+        let or_not_told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not specified".to_owned());
         let name = match (&info.title, &info.name) {
             (Some(title), Some(name)) if title != name => format!("{title} ({name})"),
             (Some(title), None) => title.clone(),
@@ -138,7 +138,7 @@ impl Ui {
         }
         let hints = hints_text(tool);
         if !hints.is_empty() {
-            self.print_heading("Hints of the server, not verified")?;
+            self.print_heading("Annotations (claimed by the server, not verified)")?;
             self.print_line(&hints)?;
         }
         self.print_heading("Parameters")?;
@@ -228,7 +228,7 @@ mod tests {
         let (pipe, terminal) = render_both(|ui| ui.print_tool_details(&view));
         let frame = |table: &str| {
             format!(
-                "add: Adds\n\nAdds two.\n\nNumbers.\n\nHints of the server, not verified\nread-only: yes, open world: no\n\n\
+                "add: Adds\n\nAdds two.\n\nNumbers.\n\nAnnotations (claimed by the server, not verified)\nread-only: yes, open world: no\n\n\
                  Parameters\n{table}\nOutput\n{{ sum: number }}\n\nExample\nmcpipe call demo add a=1\n"
             )
         };
@@ -265,6 +265,6 @@ mod tests {
         );
         let unknown = ServerInfo::default();
         let view = ServerView { info: &unknown, ..view };
-        assert!(render_both(|ui| ui.print_server_info(&view)).0.contains("name\tnot told\n"));
+        assert!(render_both(|ui| ui.print_server_info(&view)).0.contains("name\tnot specified\n"));
     }
 }

@@ -38,7 +38,7 @@ impl Ui {
             let file = File::create(path).map_err(|error| {
                 Failure::new(ErrorKind::Usage, format!("cannot write the events to '{}'", path.display()))
                     .caused_by(&error)
-                    .hint("name a file that can be written: --events FILE")
+                    .hint("choose a writable file: --events FILE")
             })?;
             EventOutput::File(Mutex::new(file), AtomicBool::new(false))
         };
@@ -57,7 +57,7 @@ impl Ui {
                 // One write for each line: a reader never sees half of one.
                 let line = format!("{}\n", one_line(&line));
                 if lock(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
-                    self.warn("the events are not complete: their file cannot be written");
+                    self.warn("the events file is incomplete: it cannot be written");
                 }
             }
         }

@@ -88,7 +88,7 @@ impl Ui {
         }
         // With -vv each line was shown when it came.
         if !details.stderr_tail.is_empty() && self.options.verbose < 2 {
-            out += "the server's last words:\n";
+            out += "last lines of the server's stderr:\n";
             for line in &details.stderr_tail {
                 out += &format!("  | {}\n", Style::DIM.paint(&fit(line), colour));
             }
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn people_get_lines() {
         let piped = "mcpipe: error: cannot start 'x\x1b[2J'\n  no such file\n  or directory\n  token [redacted]\n  \
-                     data: {\"big\": 1E400}\nthe server's last words:\n  | Traceback\n  | \x1b[31mKeyError\n\
+                     data: {\"big\": 1E400}\nlast lines of the server's stderr:\n  | Traceback\n  | \x1b[31mKeyError\n\
                      hint: run 'mcpipe list'\n";
         assert_eq!(told(UiOptions::default(), Terminal::default()), piped);
         assert_eq!(told(UiOptions::default(), at_terminal()), piped.replace('\x1b', "\\x1b"));

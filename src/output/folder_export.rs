@@ -27,7 +27,7 @@ pub fn relative_path(below: &str) -> std::result::Result<PathBuf, String> {
     for (depth, segment) in below.split('/').enumerate() {
         let name = percent_decode_str(segment).decode_utf8().map_err(|_| "its name is not UTF-8".to_owned())?;
         if depth >= MAX_DEPTH {
-            return Err("it lies too deep".to_owned());
+            return Err("it is nested too deeply".to_owned());
         }
         check_file_name(&name)?;
         path.push(&*name);
@@ -43,11 +43,11 @@ fn check_file_name(name: &str) -> std::result::Result<(), String> {
         && (base.starts_with("com") || base.starts_with("lpt"))
         && base.ends_with(|c: char| c.is_ascii_digit());
     if name.is_empty() || name == "." || name == ".." {
-        Err("its name leads elsewhere".to_owned())
+        Err("its path leaves the directory".to_owned())
     } else if name.contains(odd) || name.ends_with(['.', ' ']) {
-        Err("its name has a character that does not belong into one".to_owned())
+        Err("its name contains an invalid character".to_owned())
     } else if matches!(base.as_str(), "con" | "prn" | "aux" | "nul") || numbered {
-        Err("its name is that of a device".to_owned())
+        Err("its name is a device name".to_owned())
     } else if name.len() > MAX_NAME_LENGTH {
         Err("its name is too long".to_owned())
     } else {
@@ -69,12 +69,13 @@ impl FolderExport {
     /// [`ErrorKind::Refused`] for a name that leads elsewhere; [`ErrorKind::Usage`] where the folder exists already or
     /// nothing can be written there.
     pub fn new(directory: &Path, name: &str) -> Result<Self> {
-        check_file_name(name)
-            .map_err(|why| Failure::new(ErrorKind::Refused, format!("no folder can be named '{name}'")).cause(why))?;
+        check_file_name(name).map_err(|why| {
+            Failure::new(ErrorKind::Refused, format!("'{name}' is not a valid directory name")).cause(why)
+        })?;
         let target = directory.join(name);
         if target.symlink_metadata().is_ok() {
-            return Err(Failure::new(ErrorKind::Usage, format!("'{}' exists already", target.display()))
-                .hint("remove it first, or name another directory"));
+            return Err(Failure::new(ErrorKind::Usage, format!("'{}' already exists", target.display()))
+                .hint("remove it first, or choose another directory"));
         }
         let staging = fs::create_dir_all(directory)
             .and_then(|()| tempfile::Builder::new().prefix(".mcpipe-").tempdir_in(directory))
@@ -112,7 +113,7 @@ impl FolderExport {
     /// When something has come to lie there meanwhile.
     pub fn finish(self) -> Result<PathBuf> {
         fs::rename(self.staging_root(), &self.target).map_err(|error| {
-            Failure::new(ErrorKind::Failed, format!("cannot make the folder '{}'", self.target.display()))
+            Failure::new(ErrorKind::Failed, format!("cannot create the directory '{}'", self.target.display()))
                 .caused_by(&error)
         })?;
         Ok(self.target)

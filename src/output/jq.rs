@@ -83,7 +83,7 @@ impl JqFilter {
             return Err(Failure::new(ErrorKind::Failed, "--jq: the document is nested too deeply to be filtered"));
         }
         let input = read::parse_single(document.as_bytes()).map_err(|error| {
-            Failure::new(ErrorKind::Protocol, "--jq: what the server sent is not JSON").caused_by(&error)
+            Failure::new(ErrorKind::Protocol, "--jq: the server's response is not JSON").caused_by(&error)
         })?;
         let pairs = self.environment.iter();
         let environment: jaq_json::Map =
@@ -104,11 +104,11 @@ fn exception_result(exception: Exn<'_, Val>) -> Result<()> {
     match exception.get_err() {
         Ok(error) => Err(Failure::new(ErrorKind::Failed, "--jq: the filter failed on the result")
             .cause(truncate(&error.to_string()))
-            .hint("see the whole document with --json instead")),
+            .hint("use --json to see the whole document")),
         Err(exception) => match exception.get_halt() {
             Ok(0) => Ok(()),
             Ok(code) => Err(Failure::new(ErrorKind::Failed, format!("--jq: the filter halted with {code}"))),
-            Err(_) => Err(Failure::new(ErrorKind::Bug, "--jq: the filter ended in no way that it can")),
+            Err(_) => Err(Failure::new(ErrorKind::Bug, "--jq: the filter ended unexpectedly")),
         },
     }
 }
@@ -148,14 +148,14 @@ fn restore_integers(value: Val) -> Val {
 }
 
 fn invalid_filter(text: &str, causes: impl Iterator<Item = String>) -> Failure {
-    let failure = Failure::new(ErrorKind::Usage, format!("--jq: '{text}' is no filter"));
-    causes.fold(failure, Failure::cause).hint("it is written as for jq: '.tools[].name'")
+    let failure = Failure::new(ErrorKind::Usage, format!("--jq: '{text}' is not a valid filter"));
+    causes.fold(failure, Failure::cause).hint("filters use jq syntax, for example '.tools[].name'")
 }
 
 /// What is wrong, each with where it is.
 fn parse_errors(text: &str, error: load::Error<&str>) -> Vec<String> {
     let place = |found: &str| match load::span(text, found).start {
-        at if found.is_empty() || at >= text.len() => "at its end".to_owned(),
+        at if found.is_empty() || at >= text.len() => "at the end".to_owned(),
         at => format!("at '{}'", text[at..].chars().take(20).collect::<String>()),
     };
     match error {
@@ -234,10 +234,10 @@ mod tests {
         };
         assert_eq!(said(".a | nope(1)"), "--jq: '.a | nope(1)' is no filter: there is no filter 'nope'");
         assert_eq!(said(".a | $x"), "--jq: '.a | $x' is no filter: there is no variable '$x'");
-        assert_eq!(said("(.a"), "--jq: '(.a' is no filter: expected closing parenthesis at its end");
-        assert_eq!(said(".a |"), "--jq: '.a |' is no filter: expected term at its end");
+        assert_eq!(said("(.a"), "--jq: '(.a' is no filter: expected closing parenthesis at the end");
+        assert_eq!(said(".a |"), "--jq: '.a |' is no filter: expected term at the end");
         assert_eq!(said("if . then 1 fi"), "--jq: 'if . then 1 fi' is no filter: expected else or end at 'fi'");
-        assert_eq!(said("\"é"), "--jq: '\"é' is no filter: expected closing quote at its end");
+        assert_eq!(said("\"é"), "--jq: '\"é' is no filter: expected closing quote at the end");
         assert!(said("import \"a\" as a; .").contains("is no filter"));
     }
 

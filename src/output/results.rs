@@ -136,7 +136,9 @@ impl Ui {
             && self.terminal.stdout_is_tty
         {
             let message = format!("binary content is not written to a terminal ({})", binary.description());
-            return Err(Failure::new(ErrorKind::Usage, message).hint("add '--save DIR' or '-o FILE', or pipe it"));
+            return Err(
+                Failure::new(ErrorKind::Usage, message).hint("use --save DIR or -o FILE, or redirect the output")
+            );
         }
         if contents.is_empty() {
             self.warn("the server sent no content for this resource");

@@ -70,7 +70,7 @@ impl FileSaver {
     /// [`ErrorKind::Output`] where it cannot be made: what goes there has arrived, and [`ensure_directory_writable`] came before.
     pub fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|error| {
-            Failure::new(ErrorKind::Output, format!("cannot make the directory '{}'", directory.display()))
+            Failure::new(ErrorKind::Output, format!("cannot create the directory '{}'", directory.display()))
                 .caused_by(&error)
         })?;
         Ok(FileSaver { directory: directory.to_owned(), unnamed_counts: HashMap::new() })
@@ -127,9 +127,9 @@ fn given_name(naming: FileNaming<'_>) -> Option<String> {
 /// [`ErrorKind::Usage`] where they cannot.
 pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
     let usage = |what: &str, error: &std::io::Error| {
-        Failure::new(ErrorKind::Usage, format!("cannot make {what} '{}'", directory.display()))
+        Failure::new(ErrorKind::Usage, format!("cannot create {what} '{}'", directory.display()))
             .caused_by(error)
-            .hint("name a directory that is there, or one that can be made: --save DIR")
+            .hint("choose a directory that exists or can be created: --save DIR")
     };
     fs::create_dir_all(directory).map_err(|error| usage("the directory", &error))?;
     check_writable(directory).map_err(|error| usage("files in the directory", &error))
@@ -150,9 +150,9 @@ pub fn ensure_file_writable(path: &Path) -> Result<()> {
         }
     };
     taken.map_err(|error| {
-        Failure::new(ErrorKind::Usage, format!("cannot make the file '{}'", path.display()))
+        Failure::new(ErrorKind::Usage, format!("cannot create the file '{}'", path.display()))
             .caused_by(&error)
-            .hint("name a file in a directory that is there: -o FILE")
+            .hint("choose a file in an existing directory: -o FILE")
     })
 }
 
@@ -175,7 +175,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn create_failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ErrorKind::Output, format!("cannot make the file '{}'", path.display())).caused_by(error)
+    Failure::new(ErrorKind::Output, format!("cannot create the file '{}'", path.display())).caused_by(error)
 }
 
 fn file_write_failure(path: &Path, error: &std::io::Error) -> Failure {

@@ -483,20 +483,20 @@ mod tests {
     #[test]
     fn what_does_not_fit_goes_below_its_row() {
         let mut table = Table::new([Column::new("NAME").whole(), Column::new("STATE")]);
-        let state = Cell::new("timeout: no answer to tools/list within 3 s")
-            .folded("timeout", ["no answer to tools/list".to_owned()]);
+        let state = Cell::new("timeout: no response to tools/list within 3 s")
+            .folded("timeout", ["no response to tools/list".to_owned()]);
         table.add_row(["far".into(), state.style(Style::RED)]);
         table.add_row(["near".into(), "ok".into()]);
         assert_eq!(
             table.render_for_terminal(80, false),
-            "NAME  STATE\nfar   timeout: no answer to tools/list within 3 s\nnear  ok\n"
+            "NAME  STATE\nfar   timeout: no response to tools/list within 3 s\nnear  ok\n"
         );
         assert_eq!(
             table.render_for_terminal(24, true),
-            "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\nfar   \x1b[31mtimeout\x1b[0m\n    \x1b[2mno answer to tools/…\x1b[0m\n\
+            "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\nfar   \x1b[31mtimeout\x1b[0m\n    \x1b[2mno response to tools/…\x1b[0m\n\
              near  ok\n"
         );
-        assert_eq!(table.render_tsv(), "far\ttimeout: no answer to tools/list within 3 s\nnear\tok\n");
+        assert_eq!(table.render_tsv(), "far\ttimeout: no response to tools/list within 3 s\nnear\tok\n");
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn create_trace_file(path: &Path) -> Result<File> {
     let file = options.open(path).map_err(|error| {
         Failure::new(ErrorKind::Usage, format!("cannot write the trace to '{}'", path.display()))
             .caused_by(&error)
-            .hint("name a file that can be written: --trace FILE")
+            .hint("choose a writable file: --trace FILE")
     })?;
     // A file that was there before keeps its mode, unless it is told otherwise.
     #[cfg(unix)]
@@ -78,7 +78,7 @@ impl TraceSink for TraceWriter {
             let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.clock)())));
             // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
             if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
-                self.ui.warn("the trace is not complete: its file cannot be written");
+                self.ui.warn("the trace file is incomplete: it cannot be written");
             }
         }
         if self.ui.options.verbose > 0 {

@@ -15,5 +15,5 @@ pub(crate) fn method_capability(asked: &str) -> Option<(&'static str, &'static s
 
 /// The next step where a server does not offer what was wanted.
 pub(crate) fn list_hint(target: &Target) -> String {
-    format!("see what it offers: {}", target.command_line("list", &["--all"]))
+    format!("list what it offers: {}", target.command_line("list", &["--all"]))
 }

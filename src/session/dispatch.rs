@@ -57,7 +57,9 @@ pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc:
             IncomingItem::Message(RpcMessage::Request { method, .. }, _)
                 if !shared.accepts_server_requests.load(Ordering::Relaxed) =>
             {
-                shared.trace.note(&format!("ignored the server's request {method}: in this era it has none"));
+                shared.trace.note(&format!(
+                    "ignored the server's request {method}: servers send no requests in this protocol revision"
+                ));
             }
             IncomingItem::Message(RpcMessage::Request { id, method, params }, _) => {
                 let shared = shared.clone();
@@ -121,7 +123,7 @@ impl RpcState {
     pub(crate) fn settle(&self, id: u64, method: &str) {
         let held = lock(&self.pending).get_mut(&id).and_then(|pending| pending.strays.take_held());
         if let Some(stray) = held {
-            self.trace.note(&format!("no other answer to {method} came: took {stray}"));
+            self.trace.note(&format!("no other response to {method} arrived: used {stray}"));
             self.complete(id, stray.reply());
         }
     }
@@ -200,7 +202,7 @@ impl RpcState {
             (_, Some(on)) if response.outcome.is_err() => on,
             (other, Some(on)) => {
                 let what = match other {
-                    Some(id) => format!("the server answered with the id of another request ({id}, not {on})"),
+                    Some(id) => format!("the server responded with the id of another request ({id}, not {on})"),
                     None if response.has_id => UNKNOWN_ID.to_owned(),
                     None => WITHOUT_ID.to_owned(),
                 };
@@ -211,7 +213,7 @@ impl RpcState {
         match lock(&self.pending).get(&id) {
             Some(PendingRequest { server_requests: Some(own), .. }) => own.reset_elicitations(),
             Some(_) => {}
-            None => return self.trace.note(&format!("ignored an answer nobody waits for (id {id})")),
+            None => return self.trace.note(&format!("ignored a response that no request waits for (id {id})")),
         }
         self.client_handler.server_requests.reset_elicitations();
         match response.outcome {
@@ -223,7 +225,7 @@ impl RpcState {
     /// Takes an answer that names no request of ours, on a stream that all requests share.
     fn strayed(&self, stray: Stray) {
         if lock(&self.notifications).account() {
-            self.trace.note(&format!("took {stray} for an answer to a notification"));
+            self.trace.note(&format!("ignored {stray}: it seems to be a response to a notification"));
             if !stray.is_error() {
                 return;
             }
@@ -364,7 +366,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_came_is_the_cause_where_the_time_is_up() {
-        let late = "no answer to tools/list within 200 ms";
+        let late = "no response to tools/list within 200 ms";
         for wire in TransportKind::ALL {
             let wired = Wired::new(wire);
             let (unknown, without) = match wire {
@@ -393,7 +395,7 @@ mod tests {
             let wired = Wired::new(wire);
             let expected = match wire {
                 TransportKind::Http => {
-                    "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)"
+                    "no response to tools/list within 3 s: the server sent an error without an id: no (code -1)"
                 }
                 _ => "error no",
             };
@@ -410,7 +412,7 @@ mod tests {
     #[tokio::test]
     async fn progress_shows_that_the_error_was_about_something_else() {
         let progress = r#"{"method":"notifications/progress","params":{"progressToken":ID,"progress":1}}"#;
-        let late = "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        let late = "no response to tools/list within 3 s: the server sent an error without an id: no (code -1)";
         let reply = Wired::new(TransportKind::Stdio).asked(false, Duration::from_secs(3), &[ERROR, progress]).await;
         assert_eq!(reply, late);
     }
@@ -418,7 +420,7 @@ mod tests {
     #[tokio::test]
     async fn a_notification_accounts_for_one_error() {
         let wired = Wired::new(TransportKind::Stdio);
-        let late = "no answer to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        let late = "no response to tools/list within 3 s: the server sent an error without an id: no (code -1)";
         wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
         assert_eq!(wired.asked(false, Duration::from_secs(3), &[ERROR]).await, late);
         assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
@@ -427,7 +429,7 @@ mod tests {
         assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
         // A result for it is not even a cause.
         wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
-        assert_eq!(wired.asked(false, SHORT, &[RESULT]).await, "no answer to tools/list within 200 ms");
+        assert_eq!(wired.asked(false, SHORT, &[RESULT]).await, "no response to tools/list within 200 ms");
     }
 
     /// Which of several requests an error is about shows once all others are answered.

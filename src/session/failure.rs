@@ -25,8 +25,8 @@ pub fn failure_from_outcome(reply: RequestOutcome, asked: &str, target: &Target)
             if let Some(revision) = lacks {
                 failure.details_mut().kind = ErrorKind::Protocol;
                 failure = failure
-                    .cause(format!("it may not speak {}, and nothing else is allowed", revision.as_str()))
-                    .hint("leave --protocol out: what it speaks is found out");
+                    .cause(format!("it may not support {}, and no other revision is allowed", revision.as_str()))
+                    .hint("omit --protocol: mcpipe finds out which revision the server supports");
             }
             failure
         }
@@ -119,14 +119,15 @@ fn missing_capability(error: &RpcError, said: &str) -> Failure {
     for (name, details) in needed.into_iter().flatten() {
         let part = |part: &str| details.get(part).is_some();
         let (why, hint) = match name.as_str() {
-            "elicitation" if part("url") => ("to have you visit a page", Some("run it at a terminal")),
-            "elicitation" => {
-                ("to ask you something", Some("run it at a terminal, or give --elicit accept or --elicit JSON"))
-            }
-            "sampling" if part("tools") => ("to use a model with tools, which mcpipe does not offer", None),
-            "sampling" => ("to use a model", Some("--sampling-command CMD")),
-            "roots" => ("to know your directories", Some("--root DIR")),
-            _ => ("mcpipe does not have it", None),
+            "elicitation" if part("url") => ("the server asks you to visit a page", Some("run it at a terminal")),
+            "elicitation" => (
+                "the server asks for your input",
+                Some("run it at a terminal, or use --elicit accept or --elicit JSON"),
+            ),
+            "sampling" if part("tools") => ("the server uses a model with tools, which mcpipe does not offer", None),
+            "sampling" => ("the server uses a model", Some("--sampling-command CMD")),
+            "roots" => ("the server asks for your directories", Some("--root DIR")),
+            _ => ("mcpipe does not support it", None),
         };
         failure = failure.cause(format!("{name}: {why}"));
         hints.extend(hint);
@@ -139,23 +140,21 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
     let url = &refusal.url;
     let failure = match status {
         401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
-            .hint("give it a token from a variable: --bearer-env VAR"),
+            .hint("pass a token from a variable: --bearer-env VAR"),
         403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)")
             .hint("check the token or the headers that are sent"),
-        404 => Failure::new(ErrorKind::Unreachable, format!("nothing answers at {url} (HTTP 404)"))
+        404 => Failure::new(ErrorKind::Unreachable, format!("no MCP server at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
-        408 | 425 => {
-            Failure::new(ErrorKind::Unreachable, format!("the server did not take the request (HTTP {status})"))
-                .hint(retry_hint(refusal.retry_after))
-        }
+        408 | 425 => Failure::new(ErrorKind::Unreachable, format!("the server rejected the request (HTTP {status})"))
+            .hint(retry_hint(refusal.retry_after)),
         407 => Failure::new(ErrorKind::Unreachable, "the proxy requires authentication (HTTP 407)")
             .hint("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT"),
-        429 => Failure::new(ErrorKind::Unreachable, "the server has had too many requests (HTTP 429)")
+        429 => Failure::new(ErrorKind::Unreachable, "the server received too many requests (HTTP 429)")
             .hint(retry_hint(refusal.retry_after)),
         500.. => {
             let failure = Failure::new(ErrorKind::Unreachable, format!("the server failed (HTTP {status})"));
             match refusal.retry_after {
-                None if status == 500 => failure.hint("its own log says why; -vv shows the exchange"),
+                None if status == 500 => failure.hint("see the server's log; -vv shows the exchange"),
                 None if matches!(status, 502..=504) => {
                     failure.wait_hint("if it is still starting, wait until it is ready: --wait TIME")
                 }
@@ -164,12 +163,13 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
             }
         }
         300..=399 => redirect_failure(refusal),
-        202 | 204 => {
-            Failure::new(ErrorKind::Protocol, format!("the server took {asked} but gave no answer (HTTP {status})"))
-        }
+        202 | 204 => Failure::new(
+            ErrorKind::Protocol,
+            format!("the server accepted {asked} but sent no response (HTTP {status})"),
+        ),
         200..=299 => {
             let kind = refusal.content_type.as_deref().unwrap_or("no content type");
-            Failure::new(ErrorKind::Protocol, format!("the answer to {asked} is no JSON-RPC message ({kind})"))
+            Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a JSON-RPC message ({kind})"))
                 .hint("check that the URL is that of an MCP server")
         }
         _ => Failure::new(ErrorKind::Protocol, format!("the server refused {asked} (HTTP {status})"))
@@ -179,7 +179,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
     // Who stands before a server that is still starting may not know its path yet.
     failure.details_mut().maybe_starting = status == 404;
     if let Some(line) = first_line(&refusal.body) {
-        failure = failure.cause(format!("it said: {line}"));
+        failure = failure.cause(format!("response: {line}"));
     }
     // Who took the request, or failed in the midst of it, may have carried it out.
     let turned_away = failure.details().retry_advice.is_some_and(|again| again.is_unprocessed);
@@ -194,20 +194,20 @@ fn redirect_failure(refusal: &UnexpectedResponse) -> Failure {
     let UnexpectedResponse { status, location, .. } = refusal;
     let failure = |what: String| Failure::new(ErrorKind::Unreachable, format!("{what} (HTTP {status})"));
     let Some(location) = location else {
-        return failure("the server redirects and does not say where to".to_owned())
+        return failure("the server redirects without a location".to_owned())
             .hint("check that the URL is that of an MCP server");
     };
     let origin = |url: &str| url::Url::parse(url).map(|url| url.origin()).ok();
     let home = origin(&refusal.url).is_some_and(|home| Some(home) == origin(location));
     match status {
         // Those are followed within the origin, but not for ever.
-        307 | 308 if home => failure(format!("the server redirects again and again, at last to {location}"))
+        307 | 308 if home => failure(format!("the server redirects too many times, last to {location}"))
             .hint("check that the URL is that of an MCP server"),
         _ if home => failure(format!("the server redirects to {location}"))
-            .cause("by this kind of redirect a request loses its content")
+            .cause("this kind of redirect drops the content of the request")
             .hint(format!("use that URL as the target: {location}")),
         _ => failure(format!("the server redirects to {location}"))
-            .cause("credentials and requests do not follow a redirect to another place")
+            .cause("requests and credentials do not follow a redirect to another host")
             .hint(format!("if you trust it, use that URL as the target: {location}")),
     }
 }
@@ -247,21 +247,23 @@ fn no_common_revision(error: &RpcError, pin: RevisionPin) -> Failure {
     if let Some(mutual) = known.iter().copied().filter(allowed).max() {
         return Failure::new(
             ErrorKind::Protocol,
-            format!("the server refuses the revision {mutual}, which it lists itself"),
+            format!("the server refuses revision {mutual}, although it lists it"),
         )
         .cause(format!("it said: {}", error));
     }
-    let failure = Failure::new(ErrorKind::Protocol, "the server and mcpipe speak no common revision of the protocol")
-        .cause(format!("the server speaks {listed}"));
+    let failure = Failure::new(ErrorKind::Protocol, "the server and mcpipe have no protocol revision in common")
+        .cause(format!("the server supports {listed}"));
     let failure = match pin {
-        RevisionPin::Legacy if !known.is_empty() => failure.cause("only revisions with a handshake may be spoken"),
-        RevisionPin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} may be spoken")),
-        _ => failure.cause(format!("mcpipe speaks {}", join_revisions(&Revision::ALL))),
+        RevisionPin::Legacy if !known.is_empty() => {
+            failure.cause("only revisions with an initialize request are allowed")
+        }
+        RevisionPin::Exact(pinned) if !known.is_empty() => failure.cause(format!("only {pinned} is allowed")),
+        _ => failure.cause(format!("mcpipe supports {}", join_revisions(&Revision::ALL))),
     };
     let failure = failure.cause(format!("it said: {}", error));
     if known.is_empty() {
         failure
     } else {
-        failure.hint("leave --protocol out, or pin a revision that the server speaks")
+        failure.hint("omit --protocol, or set it to a revision that the server supports")
     }
 }

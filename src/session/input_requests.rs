@@ -74,7 +74,7 @@ fn undeclared_method(name: &str) -> InputError {
         Failure::new(ErrorKind::Refused, format!("the server needs input ({name}), which mcpipe did not offer"));
     let failure = match name {
         method::ELICITATION_CREATE => {
-            failure.hint("answer it: run at a terminal, or give --elicit accept or --elicit JSON")
+            failure.hint("answer it: run at a terminal, or use --elicit accept or --elicit JSON")
         }
         method::SAMPLING_CREATE_MESSAGE => failure.hint("let a command answer it: --sampling-command CMD"),
         method::ROOTS_LIST => failure.hint("offer a directory: --root DIR"),
@@ -230,7 +230,7 @@ impl ClientHandler {
                 if !schema.is_object() || fields.is_some_and(|fields| !fields.is_object()) {
                     return Err(invalid_request(
                         method::ELICITATION_CREATE,
-                        "requestedSchema is no schema of an object",
+                        "requestedSchema is not the schema of an object",
                     ));
                 }
                 inputs.answer_form(message, schema).await?
@@ -243,12 +243,10 @@ impl ClientHandler {
             }
             Some("url") if self.capabilities.declares_all => ElicitationAnswer::Cancel,
             Some("url") => {
-                let failure = Failure::new(
-                    ErrorKind::Refused,
-                    "the server wants a page to be visited, which mcpipe did not offer",
-                )
-                .cause(format!("the page: {}", text("url").unwrap_or("none")))
-                .hint("run it at a terminal");
+                let failure =
+                    Failure::new(ErrorKind::Refused, "the server asks you to visit a page, which mcpipe did not offer")
+                        .cause(format!("the page: {}", text("url").unwrap_or("none")))
+                        .hint("run it at a terminal");
                 return Err(invalid_params(failure));
             }
             other => {
@@ -258,7 +256,7 @@ impl ClientHandler {
         };
         match &answer {
             ElicitationAnswer::Decline => questions.set_declined("the server's request for input was declined"),
-            ElicitationAnswer::Cancel => questions.set_declined("the server's request for input was cancelled"),
+            ElicitationAnswer::Cancel => questions.set_declined("the server's request for input was canceled"),
             ElicitationAnswer::Accept(_) | ElicitationAnswer::AcceptUrl => {}
         }
         Ok(answer)
@@ -294,12 +292,12 @@ impl ClientHandler {
         let required = |failure: Failure| failure.rpc(error.clone());
         if pages.is_empty() {
             let failure =
-                Failure::new(ErrorKind::Protocol, "the server wants a page to be visited first, and names none");
+                Failure::new(ErrorKind::Protocol, "the server requires you to visit a page first, but names none");
             return Err(required(failure.cause(error.message.clone())));
         }
         let person = self.capabilities.elicitation.as_ref().filter(|inputs| inputs.is_interactive());
         let Some(inputs) = person else {
-            let failure = Failure::new(ErrorKind::Refused, "the server wants a page to be visited first");
+            let failure = Failure::new(ErrorKind::Refused, "the server requires you to visit a page first");
             let named = |failure: Failure, page: &Value| {
                 failure.cause(format!("{}: {}", text(page, "message"), text(page, "url")))
             };
@@ -315,7 +313,8 @@ impl ClientHandler {
         let mut outcome = Ok(());
         for (page, visit) in pages.iter().zip(&visits) {
             let wait = VisitWait::UntilNotified(visit);
-            let refused = Failure::new(ErrorKind::Refused, "the page that the server needs visited was declined");
+            let refused =
+                Failure::new(ErrorKind::Refused, "the visit to the page that the server requires was declined");
             outcome = match self.visit_page(&**inputs, &text(page, "message"), &text(page, "url"), wait).await {
                 Ok(ElicitationAnswer::Accept(_) | ElicitationAnswer::AcceptUrl) => continue,
                 Ok(ElicitationAnswer::Decline | ElicitationAnswer::Cancel) => Err(required(refused)),
@@ -344,7 +343,7 @@ impl ServerRequestLog {
         let asks = format!("the server asked for input more than {MAX_INPUT_ROUNDS} times for one request");
         match self.take_declined() {
             Some(declined) => declined.cause(asks),
-            None => Failure::new(ErrorKind::Protocol, asks).hint("decline what it asks for: --elicit decline"),
+            None => Failure::new(ErrorKind::Protocol, asks).hint("decline its requests: --elicit decline"),
         }
     }
 }

@@ -164,13 +164,13 @@ impl Session {
                 if json::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
                     return Err(self.invalid_result_failure(
                         call.method,
-                        &format!("has a nextCursor that is no string: {cursor}"),
+                        &format!("has a nextCursor that is not a string: {cursor}"),
                     ));
                 }
                 if !seen.insert(cursor.clone()) {
                     // A server that takes no cursors and gives one all the same: what there is has been seen.
                     if !is_same_page(&all[last..], &page) {
-                        return Err(self.invalid_result_failure(call.method, "repeats its cursor and never ends"));
+                        return Err(self.invalid_result_failure(call.method, "repeats its cursor, so it never ends"));
                     }
                     self.warn_repeated_page(call.method, from);
                     return Ok(Some(all));
@@ -180,7 +180,7 @@ impl Session {
             all.append(&mut page);
             let Some(cursor) = cursor else { return Ok(Some(all)) };
             if seen.len() >= MAX_PAGES {
-                return Err(self.invalid_result_failure(call.method, &format!("goes on after {MAX_PAGES} pages")));
+                return Err(self.invalid_result_failure(call.method, &format!("does not end after {MAX_PAGES} pages")));
             }
             let mut next = call.clone();
             next.params.insert("cursor".into(), Value::String(cursor));
@@ -195,7 +195,7 @@ impl Session {
     /// Tells of a list whose last page the server gives again and again: with what is about the list, once; else only
     /// to who looks closely.
     fn warn_repeated_page(&self, method: &str, from: CachePolicy) {
-        let text = format!("the server gives the last page of {method} again and again; it is taken once");
+        let text = format!("the server repeats the last page of {method}; it is used once");
         match from {
             CachePolicy::Bypass if !self.has_warned_of_repeated_page.swap(true, Ordering::Relaxed) => {
                 self.client_handler.warn(&text)
@@ -228,8 +228,8 @@ impl Session {
     }
 
     pub(crate) fn invalid_result_failure(&self, method: &str, what: &str) -> Failure {
-        Failure::new(ErrorKind::Protocol, format!("the server's answer to {method} {what}"))
-            .hint("see what it sent with -v")
+        Failure::new(ErrorKind::Protocol, format!("the server's response to {method} {what}"))
+            .hint("-v shows what it sent")
             .server(&self.target.name)
     }
 

@@ -287,7 +287,7 @@ impl Session {
         let unread =
             refused.was_not_processed() || (matches!(refused, RequestOutcome::Failed(_)) && now.exits_before_handshake);
         if call.has_effects && !unread {
-            let what = "the server is of another era than it was; the call was not sent again";
+            let what = "the server now uses another kind of protocol revision; the call was not sent again";
             self.client_handler.warn(&format!("{what}, as it may have been carried out"));
             return refused;
         }

@@ -89,10 +89,10 @@ impl RetryPolicy {
     /// Tells the person, or where it changes nothing only the trace, that an operation is tried the n-th time again after this pause.
     pub fn report_retry(&self, call: &Operation, again: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
         let why = match again {
-            RetryAdvice { retry_after: Some(_), .. } => "the server asks to come back later",
-            RetryAdvice { is_http_status: true, .. } => "the server could not take it",
+            RetryAdvice { retry_after: Some(_), .. } => "the server asks for a later retry",
+            RetryAdvice { is_http_status: true, .. } => "the server could not accept the request",
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
-            RetryAdvice { is_unprocessed: false, .. } => "the connection broke off",
+            RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",
         };
         let text = format!("{why}: {} again in {} ({n} of {})", call.method, format_delay(pause), self.max_retries);
         match &self.on_retry {

@@ -258,7 +258,7 @@ impl RpcClient {
         let Diagnostics { stderr_tail: tail, first_non_message: noise } = self.state.transport.diagnostics();
         let (time, endless) = clock.time_waited();
         let in_spite = if endless { ", despite its progress" } else { "" };
-        let what = format!("no answer to {method} within {}{in_spite}", format_duration(time));
+        let what = format!("no response to {method} within {}{in_spite}", format_duration(time));
         let mut failure = Failure::new(ErrorKind::Timeout, what).maybe_starting();
         failure.details_mut().unanswered = Some((method, time));
         if let Some(noise) = noise {
@@ -272,13 +272,13 @@ impl RpcClient {
     }
 
     fn connection_lost(&self) -> Failure {
-        self.closed_reason().unwrap_or_else(|| Failure::new(ErrorKind::Unreachable, "the connection is gone"))
+        self.closed_reason().unwrap_or_else(|| Failure::new(ErrorKind::Unreachable, "the connection was closed"))
     }
 
     /// Ends the connection; nothing is left running, and whoever still waits for an answer is told so.
     pub async fn close(&self, patient: bool) -> CloseOutcome {
         let failure =
-            Failure::new(ErrorKind::Unreachable, "the connection was given up").retry_advice(RetryAdvice::default());
+            Failure::new(ErrorKind::Unreachable, "the connection was abandoned").retry_advice(RetryAdvice::default());
         if self.closed_reason().is_none() {
             self.state.mark_closed(&failure);
         }

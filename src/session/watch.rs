@@ -59,7 +59,7 @@ impl WatchFilter {
         (mute.len() >= self.uris.len() + self.lists.len()).then(|| {
             let what = format!("the server does not report changes of {}", mute.join(", "));
             SubscriptionEnd::Failed(
-                Failure::new(ErrorKind::Failed, what).hint("ask again from time to time, without --watch"),
+                Failure::new(ErrorKind::Failed, what).hint("run the command again from time to time, without --watch"),
             )
         })
     }
@@ -214,9 +214,9 @@ impl LegacyEra {
             http.listen().await;
         }
         if http.is_some_and(|http| !http.is_listening()) {
-            let what = "the server offers no stream on which it could tell of changes";
+            let what = "the server has no stream for notifications of changes";
             return SubscriptionEnd::Failed(
-                Failure::new(ErrorKind::Failed, what).hint("ask again from time to time, without --watch"),
+                Failure::new(ErrorKind::Failed, what).hint("run the command again from time to time, without --watch"),
             );
         }
         let uris: Vec<&String> = interest.uris.iter().filter(|uri| !mute.contains(uri)).collect();
@@ -243,11 +243,11 @@ impl LegacyEra {
                 }
                 failure = link.wait_closed() => return SubscriptionEnd::Failed(failure),
                 () = listen_stream_closed(link) => {
-                    let what = "the stream on which the server tells of changes is gone";
+                    let what = "the stream for notifications of changes was closed";
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, what));
                 }
                 () = renewed => {
-                    return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, "the server has forgotten the session"));
+                    return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, "the session has expired"));
                 }
             }
         }
@@ -344,7 +344,7 @@ impl Session {
             return Ok(failure);
         }
         let Some(live) = self.connection.lock().await.clone() else {
-            return Ok(Failure::new(ErrorKind::Unreachable, "the connection is gone"));
+            return Ok(Failure::new(ErrorKind::Unreachable, "the connection was closed"));
         };
         let (sender, mut news) = mpsc::channel(EVENT_BACKLOG);
         let mut subscription = live.era.subscribe(&live.rpc, interest, sender);
@@ -376,8 +376,8 @@ impl Session {
             SubscriptionEnd::Rejected(RequestOutcome::Error(error, _), asked)
                 if error.code == Some(code::METHOD_NOT_FOUND) =>
             {
-                let what = format!("the server does not tell of changes over {}", wire.as_str());
-                Failure::new(ErrorKind::Failed, what).cause(format!("it does not know {asked}")).rpc(error)
+                let what = format!("the server does not report changes over {}", wire.as_str());
+                Failure::new(ErrorKind::Failed, what).cause(format!("it does not support {asked}")).rpc(error)
             }
             SubscriptionEnd::Rejected(reply, asked) => self.failure_from(reply, asked),
         };

@@ -29,7 +29,7 @@ pub fn target_from_command(
     let mut words = argv.into_iter();
     let program = words.next().filter(|word| !word.is_empty());
     let Some(program) = program else {
-        return Err(Failure::new(ErrorKind::Usage, "the command after `--` names no program"));
+        return Err(Failure::new(ErrorKind::Usage, "no program after `--`"));
     };
     let endpoint = StdioEndpoint {
         program,
@@ -58,8 +58,8 @@ pub fn target_from_url(
     reject_flags_for_url(options, &place.display_url, place.url.scheme())?;
     if parse::is_plaintext_to_remote(&place.url) && !options.allow_http && options.unix_socket.is_none() {
         return Err(Failure::new(ErrorKind::Usage, plaintext_message(&place))
-            .cause("everything sent there, tokens included, can be read and changed on the way")
-            .hint(format!("use {}s://, or say --allow-http", place.url.scheme())));
+            .cause("anyone on the network path can read and change everything, including tokens")
+            .hint(format!("use {}s://, or add --allow-http", place.url.scheme())));
     }
     let name = place.display_url.clone();
     let headers = flag_headers(options, environment)?;
@@ -69,7 +69,7 @@ pub fn target_from_url(
 
 /// What is wrong with a URL whose traffic is exposed.
 fn plaintext_message(place: &ParsedUrl) -> String {
-    format!("{} is plain {} to another host", place.display_url, place.url.scheme())
+    format!("{} is unencrypted {} to another host", place.display_url, place.url.scheme())
 }
 
 /// A Unix socket as target; `resolve` makes its path absolute.
@@ -79,12 +79,12 @@ fn unix_endpoint(
     resolve: impl Fn(&str) -> PathBuf,
 ) -> Result<UnixEndpoint, String> {
     if path.is_empty() {
-        return Err("unix: names no socket; write it as unix:/run/server.sock".to_owned());
+        return Err("unix: has no path; use unix:/run/server.sock".to_owned());
     }
     let mut given = url_flags(options).to_vec();
     given.extend(command_flags(options));
     match given.iter().find(|(_, set)| *set) {
-        Some((flag, _)) => Err(format!("{flag} has no meaning for a Unix socket on which JSON lines are spoken")),
+        Some((flag, _)) => Err(format!("{flag} does not apply to a unix: target")),
         None => Ok(UnixEndpoint { path: resolve(path) }),
     }
 }
@@ -184,7 +184,7 @@ fn configured_url_endpoint(
     }
     if let Some(variable) = settings.bearer_env.as_ref().filter(|_| options.bearer_env.is_none()) {
         let token = parse::bearer_header_from_env(&variable.value, environment).map_err(|why| {
-            let hint = format!("set {}, or name another with --bearer-env", variable.value);
+            let hint = format!("set {}, or use another variable with --bearer-env", variable.value);
             fault(variable.offset, why).hint(hint)
         })?;
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
@@ -219,7 +219,7 @@ fn http_endpoint(
     let scheme = place.url.scheme().to_owned();
     if insecure && matches!(scheme.as_str(), "https" | "wss") {
         warnings.push(format!(
-            "the certificate of {} is NOT checked: anyone on the way can read and change everything",
+            "the certificate of {} is NOT verified: anyone on the network path can read and change everything",
             place.url.host_str().unwrap_or_default()
         ));
     }
@@ -272,10 +272,13 @@ fn flag_headers(options: &TargetOptions, environment: &Environment) -> Result<Ve
     }
     if let Some(variable) = &options.bearer_env {
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            return Err(Failure::new(ErrorKind::Usage, "--bearer-env and --header Authorization exclude each other"));
+            return Err(Failure::new(
+                ErrorKind::Usage,
+                "--bearer-env and --header Authorization cannot be used together",
+            ));
         }
         let token = parse::bearer_header_from_env(variable, environment).map_err(|why| {
-            let hint = format!("set {variable}, or name another variable with --bearer-env");
+            let hint = format!("set {variable}, or use another variable with --bearer-env");
             Failure::new(ErrorKind::Config, why).hint(hint)
         })?;
         headers.push(("Authorization".to_owned(), token));
@@ -339,9 +342,9 @@ fn working_directory(
         return Ok(None);
     };
     parse::check_directory(&cwd).map_err(|why| {
-        Failure::new(ErrorKind::Config, format!("the server cannot be started: {why}"))
+        Failure::new(ErrorKind::Config, format!("cannot start the server: {why}"))
             .cause(format!("'cwd' is configured in {}", settings.source.display_path))
-            .hint("see what else is wrong: mcpipe config check")
+            .hint("check the configuration: mcpipe config check")
     })?;
     Ok(Some(cwd))
 }
@@ -369,27 +372,23 @@ fn command_flags(options: &TargetOptions) -> [(&'static str, bool); 2] {
 
 /// Refuses flags that mean nothing for a command.
 fn reject_flags_for_stdio(options: &TargetOptions, name: &str) -> Result<()> {
-    reject_flags(&url_flags(options), &format!("is for a URL, and '{name}' is started as a command"), |flag| {
+    reject_flags(&url_flags(options), &format!("applies only to a URL, but '{name}' is a command"), |flag| {
         (flag == "--header" || flag == "--bearer-env")
-            .then(|| "a server process takes its secrets from the environment: --env KEY=VALUE".to_owned())
+            .then(|| "pass secrets to a server process in its environment: --env KEY=VALUE".to_owned())
     })
 }
 
 /// Refuses flags that mean nothing for this URL.
 fn reject_flags_for_url(options: &TargetOptions, name: &str, scheme: &str) -> Result<()> {
-    let why = format!("is for a server that is started as a command, and '{name}' is a URL");
+    let why = format!("applies only to a command, but '{name}' is a URL");
     reject_flags(&command_flags(options), &why, |flag| {
-        (flag == "--env").then(|| "to send something with each request, use --header 'Name: value'".to_owned())
+        (flag == "--env").then(|| "to send a header with each request: --header 'Name: value'".to_owned())
     })?;
     if scheme.starts_with("ws") {
-        reject_flags(
-            &[("--transport", options.transport.is_some())],
-            "chooses how to speak HTTP, and this is a WebSocket",
-            |_| None,
-        )?;
+        reject_flags(&[("--transport", options.transport.is_some())], "does not apply to a WebSocket", |_| None)?;
     }
     let both = options.unix_socket.is_some() && options.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty());
-    reject_flags(&[("--proxy", both)], "and --unix-socket exclude each other", |_| None)
+    reject_flags(&[("--proxy", both)], "and --unix-socket cannot be used together", |_| None)
 }
 
 fn reject_flags(given: &[(&str, bool)], why: &str, hint: impl Fn(&str) -> Option<String>) -> Result<()> {

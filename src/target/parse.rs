@@ -55,9 +55,9 @@ fn parse_header_line(text: &str) -> Result<(String, Secret)> {
 /// # Errors
 /// What is wrong, without the value.
 pub fn validate_header(name: &str, value: &str) -> Result<(), String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("'{name}' cannot be the name of a header"))?;
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("'{name}' is not a valid header name"))?;
     HeaderValue::from_bytes(value.as_bytes())
-        .map_err(|_| format!("the value of the header '{name}' holds a line break or another control character"))?;
+        .map_err(|_| format!("the value of the header '{name}' contains a line break or another control character"))?;
     Ok(())
 }
 
@@ -92,16 +92,14 @@ pub struct ParsedUrl {
 /// What is wrong; where it could show a password, without the URL.
 pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let mut url = Url::parse(text.trim()).map_err(|error| match text.contains('@') {
-        true => format!("the URL cannot be read: {error}"),
-        false => format!("the URL '{text}' cannot be read: {error}"),
+        true => format!("invalid URL: {error}"),
+        false => format!("invalid URL '{text}': {error}"),
     })?;
     if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {
         let scheme = url.scheme();
         let socket =
             if scheme.contains("unix") { " (HTTP over a Unix socket: --unix-socket PATH http://…)" } else { "" };
-        return Err(format!(
-            "'{scheme}' is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are{socket}"
-        ));
+        return Err(format!("unsupported URL scheme '{scheme}'; use https, http, wss, ws or unix:PATH{socket}"));
     }
     let basic = basic_auth_header(&url);
     // Neither fails for a URL with a host, which these schemes always have.
@@ -144,12 +142,12 @@ pub fn parse_proxy(text: &str) -> Result<Secret, String> {
     let supported = || format!("use {}://", PROXY_SCHEMES.join("://, "));
     // `host:port` alone is curl's way of writing an http proxy.
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let url = Url::parse(&text).map_err(|error| format!("the proxy's URL cannot be read: {error}"))?;
+    let url = Url::parse(&text).map_err(|error| format!("invalid proxy URL: {error}"))?;
     if !PROXY_SCHEMES.contains(&url.scheme()) {
-        return Err(format!("'{}' is no kind of proxy that mcpipe speaks; {}", url.scheme(), supported()));
+        return Err(format!("unsupported proxy scheme '{}'; {}", url.scheme(), supported()));
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err("the proxy's URL names no host".to_owned());
+        return Err("the proxy URL has no host".to_owned());
     }
     Ok(Secret::new(text))
 }
@@ -162,11 +160,11 @@ pub fn bearer_header_from_env(variable: &str, environment: &Environment) -> Resu
     let token = environment.get_raw(variable).map(str::trim).unwrap_or_default();
     if token.is_empty() {
         let state = if environment.get_raw(variable).is_some() { "is empty" } else { "is not set" };
-        return Err(format!("the variable {variable}, which should hold the bearer token, {state}"));
+        return Err(format!("the variable {variable} for the bearer token {state}"));
     }
     let value = format!("Bearer {token}");
     validate_header("Authorization", &value)
-        .map_err(|_| format!("the bearer token in the variable {variable} holds control characters"))?;
+        .map_err(|_| format!("the bearer token in the variable {variable} contains control characters"))?;
     Ok(Secret::new(value))
 }
 
@@ -178,6 +176,6 @@ pub fn check_directory(path: &Path) -> Result<(), String> {
     match path.metadata() {
         Ok(meta) if meta.is_dir() => Ok(()),
         Ok(_) => Err(format!("'{}' is not a directory", path.display())),
-        Err(error) => Err(format!("the directory '{}' cannot be used: {error}", path.display())),
+        Err(error) => Err(format!("cannot use the directory '{}': {error}", path.display())),
     }
 }

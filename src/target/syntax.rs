@@ -81,11 +81,11 @@ pub(super) fn before_parenthesis(text: &str) -> &str {
 pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<String>> {
     let Some(words) = quoting::split(line) else {
         return Err(Failure::new(ErrorKind::Usage, format!("cannot split the command line '{line}'"))
-            .cause("a quote is opened and never closed, or a backslash ends it")
-            .hint("put the command after `--` instead: its words are taken as they are"));
+            .cause("a quote is not closed, or it ends with a backslash")
+            .hint("put the command after `--` instead, where it needs no quotes"));
     };
     if words.first().is_none_or(String::is_empty) {
-        return Err(Failure::new(ErrorKind::Usage, format!("the command line '{line}' names no program")));
+        return Err(Failure::new(ErrorKind::Usage, format!("the command line '{line}' has no program")));
     }
     Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
 }

@@ -416,7 +416,7 @@ fn a_unix_socket_is_named_by_its_path() {
     refused(
         world.target("odd", &no_flags()),
         ErrorKind::Config,
-        "'headers' in [servers.odd] has no meaning for a Unix socket",
+        "'headers' in [servers.odd] does not apply to a Unix socket",
     );
     let header = TargetOptions { headers: vec!["A: b".into()], ..no_flags() };
     refused(world.target("unix:/s", &header), ErrorKind::Usage, "--header has no meaning for a Unix socket");

@@ -24,7 +24,7 @@ fn parrot(status: u16) -> HttpServer {
 /// The server's message is shown without these.
 #[track_caller]
 fn shows_no_secret(run: &Run, secrets: &[&str]) {
-    run.stderr_contains("it said: bad ").stderr_contains("[redacted]");
+    run.stderr_contains("response: bad ").stderr_contains("[redacted]");
     for secret in secrets {
         run.hides(secret);
     }
@@ -82,7 +82,7 @@ fn configured_headers_are_not_shown_in_rows_either() {
         Reply::text("text/plain", said).with_status(500)
     });
     let words = ["list", &echo.url("/mcp"), "-H", "X-Team: blue-team", "-H", "Authorization: Bearer no", "--retries=0"];
-    sandbox.mcpipe(words).run().exits(5).stderr_contains("it said: no such team: blue-team");
+    sandbox.mcpipe(words).run().exits(5).stderr_contains("response: no such team: blue-team");
 }
 
 #[test]

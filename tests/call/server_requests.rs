@@ -209,7 +209,7 @@ fn eli_02_undeclared_requests_are_refused_in_the_protocols_way() {
             "elicitation/create",
             json!({"mode": "url", "url": "https://example.com/x", "elicitationId": "1", "message": "Log in"}),
             &["--elicit", "accept"],
-            r#"{"code":-32602,"message":"the server wants a page to be visited, which mcpipe did not offer: the page: https://example.com/x"}"#,
+            r#"{"code":-32602,"message":"the server asks you to visit a page, which mcpipe did not offer: the page: https://example.com/x"}"#,
         ),
         (
             "elicitation/create",
@@ -221,7 +221,7 @@ fn eli_02_undeclared_requests_are_refused_in_the_protocols_way() {
             "elicitation/create",
             json!({"message": "x", "requestedSchema": {"type": "object", "properties": [1]}}),
             &["--elicit", "accept"],
-            r#"{"code":-32602,"message":"the server's elicitation/create request is invalid: requestedSchema is no schema of an object"}"#,
+            r#"{"code":-32602,"message":"the server's elicitation/create request is invalid: requestedSchema is not the schema of an object"}"#,
         ),
     ] {
         let server = legacy("2025-11-25", method, params).stdio();
@@ -450,11 +450,11 @@ fn input_that_was_not_offered_is_explained() {
             exit: 1
             --- stderr
             mcpipe: error: the server needs a capability that was not offered: Missing capability
-              elicitation: to ask you something
-              roots: to know your directories
-              extensions: mcpipe does not have it
+              elicitation: the server asks for your input
+              roots: the server asks for your directories
+              extensions: mcpipe does not support it
               data: {"requiredCapabilities":{"elicitation":{"form":{}},"roots":{},"extensions":{}}}
-            hint: offer it: run it at a terminal, or give --elicit accept or --elicit JSON; --root DIR
+            hint: offer it: run it at a terminal, or use --elicit accept or --elicit JSON; --root DIR
         "#]],
     );
 }
@@ -475,7 +475,7 @@ fn eli_07_pages_to_be_visited_first_are_named_where_nobody_can_visit_them() {
         expect![[r#"
             exit: 8
             --- stderr
-            mcpipe: error: the server wants a page to be visited first
+            mcpipe: error: the server requires you to visit a page first
               Log in: https://example.com/in
               data: {"elicitations":[{"mode":"url","elicitationId":"e1","url":"https://example.com/in","message":"Log in"}]}
             hint: visit it, then try again; at a terminal mcpipe waits for that

@@ -329,6 +329,7 @@ pub fn manual() -> String {
 #[test]
 fn the_example_of_every_key_is_valid() {
     let sandbox = crate::support::Sandbox::new();
+    std::fs::create_dir_all(sandbox.path().join("home/work/site")).unwrap();
     for (section, _, keys) in KEYS {
         for key in keys.iter().filter(|key| !matches!(key.key_type, KeyType::Section(_))) {
             let table = section.replace("NAME", "demo");
@@ -344,7 +345,7 @@ fn the_example_of_every_key_is_valid() {
                 _ => format!("{table}\n{server}{other}{}\n", example(key)),
             };
             sandbox.config(&text);
-            let run = sandbox.mcpipe(["config", "list", "--json"]).run();
+            let run = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "token").run();
             let document = run.succeeds().json();
             assert_eq!(document["errors"], serde_json::json!([]), "{text}");
             assert_eq!(

@@ -2,6 +2,7 @@
 
 mod command_reference;
 mod config_reference;
+mod documented_commands;
 mod exit_codes;
 mod generated_docs;
 mod messages;

@@ -126,8 +126,7 @@ impl Page {
             let shown = if width == 0 { at_line_start(&shown) } else { shown };
             self.text.push_str(&shown);
             width += shown.len();
-            ends_sentence =
-                word.trim_end_matches([')', '\'', '"', '`']).ends_with(['.', '!', '?']) || word.ends_with(':');
+            ends_sentence = word.trim_end_matches([')', '\'', '"', '`']).ends_with(['.', '!', '?']);
         }
         self.text.push('\n');
         self.bold_between_backticks();

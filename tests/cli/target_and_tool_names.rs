@@ -76,10 +76,7 @@ fn a_name_that_is_not_configured() {
 #[test]
 fn without_a_terminal_no_editor_is_guessed() {
     let run = Sandbox::new().mcpipe(["config", "edit"]).run();
-    run.exits(2)
-        .prints("")
-        .stderr_contains("there is no terminal to edit the configuration at")
-        .stderr_contains("config.toml another way");
+    run.exits(2).prints("").stderr_contains("config edit needs a terminal").stderr_contains("config.toml another way");
 }
 
 /// What is shown to be pasted leads to the same server: with the options that led to it, and without their secrets.
@@ -156,7 +153,7 @@ fn a_server_that_ends_is_shown_as_it_was_started() {
     run.exits(5);
     assert_eq!(
         run.stderr().lines().last().unwrap(),
-        format!("hint: see how it is started: mcpipe config get exits --config {}", file.display())
+        format!("hint: show how it is started: mcpipe config get exits --config {}", file.display())
     );
     let run = sandbox.mcpipe(["list", "./s x", "--cwd", ".", "-e", "API_KEY=s3cret"]).run();
     run.exits(5).hides("s3cret");

@@ -208,9 +208,7 @@ fn a_directory_is_no_program() {
 fn what_goes_wrong_names_the_next_step() {
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["list", "https://127.0.0.1:1/", "--bearer-env", "NOPE"]).run();
-    run.exits(3)
-        .stderr_contains("NOPE")
-        .stderr_contains("hint: set NOPE, or name another variable with --bearer-env\n");
+    run.exits(3).stderr_contains("NOPE").stderr_contains("hint: set NOPE, or use another variable with --bearer-env\n");
 
     let modern = HttpServer::start(|_| Reply::status(405));
     let run = sandbox.mcpipe(["list", &modern.url("/mcp"), "--transport", "sse"]).run();
@@ -237,5 +235,5 @@ fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
     let run = Sandbox::new().mcpipe(["list", &old.url("/mcp"), "--protocol", "2026-07-28", "--retries", "0"]).run();
     run.exits(7).prints("").stderr_contains("Bad Request: Server not initialized (code -32000)");
     run.stderr_contains("it may not speak 2026-07-28")
-        .stderr_contains("hint: leave --protocol out: what it speaks is found out\n");
+        .stderr_contains("hint: omit --protocol: mcpipe finds out which revision the server supports\n");
 }

@@ -73,7 +73,7 @@ fn list_says_what_is_configured_and_where() {
     expect![[r#"
         exit: 0
         --- stderr
-        no server is configured; `mcpipe config add NAME URL` adds one
+        no servers are configured; to add one: mcpipe config add NAME URL
     "#]]
     .assert_eq(&config(&Sandbox::new(), &["list"]));
     expect![[r#"
@@ -148,7 +148,7 @@ fn path_lists_the_files_in_their_order() {
         --- stdout
         [ROOT]/work/gone.toml\texplicit\tmissing
         --- stderr
-        --config or MCPIPE_CONFIG names this file; no other is read
+        only this file is read, because of --config or MCPIPE_CONFIG
     "#]]
     .assert_eq(&config(&sandbox, &["path", "--config", "gone.toml"]));
 }
@@ -167,8 +167,8 @@ fn path_says_why_a_file_cannot_be_read() {
         --- stdout
         [ROOT]/work/plain/c.toml\texplicit\tunreadable
         --- stderr
-        [ROOT]/work/plain/c.toml cannot be read: Not a directory (os error 20)
-        --config or MCPIPE_CONFIG names this file; no other is read
+        cannot read [ROOT]/work/plain/c.toml: Not a directory (os error 20)
+        only this file is read, because of --config or MCPIPE_CONFIG
     "#]]
     .assert_eq(&config(&sandbox, &["path", "--config", "plain/c.toml"]));
     expect![[r#"
@@ -182,7 +182,7 @@ fn path_says_why_a_file_cannot_be_read() {
         --- stdout
         [ROOT]/home/.config/mcpipe/config.toml\tuser\tunreadable
         --- stderr
-        [ROOT]/home/.config/mcpipe/config.toml cannot be read: Too many levels of symbolic links (os error 40)
+        cannot read [ROOT]/home/.config/mcpipe/config.toml: Too many levels of symbolic links (os error 40)
     "#]]
     .assert_eq(&config(&sandbox, &["path"]));
     // What cannot be known to be trusted is not read.
@@ -197,7 +197,7 @@ fn path_says_why_a_file_cannot_be_read() {
         [ROOT]/home/.config/mcpipe/config.toml\tuser\tmissing
         [ROOT]/work/.mcp.json\tproject\tunreadable
         --- stderr
-        [ROOT]/work/.mcp.json cannot be read: it cannot be told whether it is trusted
+        cannot read [ROOT]/work/.mcp.json: the list of trusted files cannot be read
     "#]]
     .assert_eq(&config(&sandbox, &["path"]));
     std::fs::remove_file(sandbox.work().join(".mcp.json")).unwrap();
@@ -291,19 +291,19 @@ fn check_finds_everything_at_once() {
         exit: 3
         --- stdout
         error\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
-        error\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; call it 'a-b'
+        error\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; use 'a-b'
         error\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m
-        error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set, and 'env.A' in [servers.c] refers to it
-        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
+        error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set; 'env.A' in [servers.c] refers to it
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it
         error\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'
-        warning\t[ROOT]/work/.mcp.json:1\t'f' takes the place of the entry at ~/.config/mcpipe/config.toml:19
+        warning\t[ROOT]/work/.mcp.json:1\t'f' overrides the entry at ~/.config/mcpipe/config.toml:19
         warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
         error\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28
-        error\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, and is 'sometimes'
-        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
+        error\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, not 'sometimes'
+        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is ignored: another entry already has the name 'a-b'
         --- stderr
         mcpipe: error: 8 errors in 2 files and 9 servers
-        hint: set NOT_SET, or give a default: ${NOT_SET:-…}
+        hint: set NOT_SET, or add a default: ${NOT_SET:-…}
           mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check"]));
     let json = sandbox.mcpipe(["config", "check", "--json"]).run();
@@ -319,7 +319,7 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.A' in [servers.d] refers to it
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it
         --- stderr
         mcpipe: error: 1 error in 2 files and 1 server
         hint: mcpipe config secret set GONE
@@ -336,7 +336,7 @@ fn check_finds_everything_at_once() {
         --- stdout
         warning\t~/.config/mcpipe/config.toml:21\t'off' is disabled
         --- stderr
-        1 file and 3 servers checked, nothing wrong
+        checked 1 file and 3 servers: no errors
     "#]]
     .assert_eq(&config(&configured_sandbox(), &["check"]));
     // JSON allows what TOML does not; nothing is passed over.
@@ -345,8 +345,8 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t[ROOT]/work/twice.json:3\t'a' stands there twice, and only the last one counts
-        error\t[ROOT]/work/twice.json:4\t'A' stands there twice, and only the last one counts
+        error\t[ROOT]/work/twice.json:3\tduplicate key 'a': only the last one is used
+        error\t[ROOT]/work/twice.json:4\tduplicate key 'A': only the last one is used
         --- stderr
         mcpipe: error: 2 errors in 1 file and 1 server
     "#]]
@@ -358,7 +358,7 @@ fn check_finds_everything_at_once() {
         --- stdout
         error\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key
         warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
-        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is left out, since another entry is called 'a-b' here
+        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is ignored: another entry already has the name 'a-b'
         --- stderr
         mcpipe: error: 1 error in 2 files and 2 servers
     "#]]
@@ -424,9 +424,9 @@ fn what_cannot_be_used_is_not_called_ready() {
             "file": "[ROOT]/home/.config/mcpipe/config.toml",
             "line": 3,
             "column": null,
-            "message": "the variable API_TOKEN, which should hold the bearer token, is not set ('a')",
+            "message": "the variable API_TOKEN for the bearer token is not set ('a')",
             "cause": null,
-            "hint": "set API_TOKEN, or name another with --bearer-env"
+            "hint": "set API_TOKEN, or use another variable with --bearer-env"
           }
         ]
     "#]]
@@ -449,14 +449,14 @@ fn every_fault_has_its_hint() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH
-        error\t~/.config/mcpipe/config.toml:4\tthe program 'neither-this' is not found in PATH
-        error\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set, and 'url' in [servers.c] refers to it
+        error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH
+        error\t~/.config/mcpipe/config.toml:4\tprogram 'neither-this' not found in PATH
+        error\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set; 'url' in [servers.c] refers to it
         --- stderr
         mcpipe: error: 3 errors in 1 file and 3 servers
-        hint: install no-such-program, or write its path
-          install neither-this, or write its path
-          set UNSET, or give a default: ${UNSET:-…}
+        hint: install no-such-program, or use its full path
+          install neither-this, or use its full path
+          set UNSET, or add a default: ${UNSET:-…}
     "#]]
     .assert_eq(&config(&sandbox, &["check"]));
 }

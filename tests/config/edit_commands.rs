@@ -39,7 +39,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stderr
         added 'api' in ~/.config/mcpipe/config.toml:1
-        the variable API_KEY is not set, and 'headers.X-Key' in [servers.api] refers to it
+        the variable API_KEY is not set; 'headers.X-Key' in [servers.api] refers to it
     "#]]
     .assert_eq(&add(&[
         "api",
@@ -104,22 +104,22 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 3
         --- stderr
         mcpipe: error: cannot change ~/.config/mcpipe/config.toml
-          there is a server 'api' in it already
-        hint: --force replaces it; `mcpipe config rename` gives it another name
+          it already has a server 'api'
+        hint: replace it with --force, or choose another name
     "#]]
     .assert_eq(&add(&["api", "https://other.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'a b' cannot be the name of a server
-          a name has letters, digits, '_', '-' and '.', and begins with a letter or digit
-        hint: call it 'a-b'
+        mcpipe: error: 'a b' is not a valid server name
+          a name consists of letters, digits, '_', '-' and '.', and begins with a letter or digit
+        hint: use 'a-b'
     "#]]
     .assert_eq(&add(&["a b", "https://other.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'ftp' is no scheme that mcpipe speaks; https, http, wss, ws and unix:PATH are
+        mcpipe: error: unsupported URL scheme 'ftp'; use https, http, wss, ws or unix:PATH
     "#]]
     .assert_eq(&add(&["x", "ftp://other.example/mcp"]));
     expect![[r#"
@@ -132,22 +132,23 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: http://far.example/mcp is plain http to another host
-          everything sent there, tokens included, can be read and changed on the way
-        hint: use https://, or say --allow-http
+        mcpipe: error: http://far.example/mcp is unencrypted http to another host
+          anyone on the network path can read and change everything, including tokens
+        hint: use https://, or add --allow-http
     "#]]
     .assert_eq(&add(&["x", "http://far.example/mcp"]));
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'env' in [servers.x] is for a command, and this is a URL
+        mcpipe: error: 'env' in [servers.x] applies only to a command, but the server is a URL
     "#]]
     .assert_eq(&add(&["x", "https://x.example/mcp", "-e", "A=1"]));
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'allow_tools' in [servers.x] holds a pattern that cannot be read: unclosed character class; missing ']'
-    "#]].assert_eq(&add(&["x", "https://x.example/mcp", "--allow-tool", "a["]));
+        mcpipe: error: 'allow_tools' in [servers.x] has an invalid pattern: unclosed character class; missing ']'
+    "#]]
+    .assert_eq(&add(&["x", "https://x.example/mcp", "--allow-tool", "a["]));
     expect![[r#"
         exit: 2
         --- stderr
@@ -163,8 +164,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         url = "https://x.example/mcp"
         headers = { Authorization = "Bearer abc" }
         --- stderr
-        nothing is written; this would go to ~/.config/mcpipe/config.toml
-        the value of 'Authorization' is written in clear; a reference keeps it out: -H 'NAME: ${VAR}'
+        dry run: nothing was written to ~/.config/mcpipe/config.toml
+        the value of 'Authorization' is stored as plain text; to store a reference instead: -H 'NAME: ${VAR}'
     "#]]
     .assert_eq(&add(&["x", "https://x.example/mcp", "-H", "Authorization: Bearer abc", "--dry-run"]));
     assert_eq!(sandbox.mcpipe(["config", "list"]).run().stdout().lines().count(), 3);
@@ -217,7 +218,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         (vec![&html, "-H", "A: ${keychain:NONE}"], 3),
     ] {
         let run = add("x", &words);
-        run.exits(code).prints("").stderr_contains("  so 'x' is not added\n");
+        run.exits(code).prints("").stderr_contains("  'x' was not added\n");
         assert_eq!(
             std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap(),
             "# mine\n",
@@ -230,18 +231,18 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
     let run = add("x", &["--env", "LEVEL=high", "--", script.to_str().unwrap(), "--api-key", "k3y-of-ada", "a b"]);
     assert_eq!(
         run.exits(5).prints("").stderr().replace(script.to_str().unwrap(), "SERVER"),
-        "mcpipe: error: the server process ended (exit status: 3)\n  so 'x' is not added\nthe server's last words:\n  \
+        "mcpipe: error: the server process ended (exit status: 3)\n  'x' was not added\nlast lines of the server's stderr:\n  \
          | bad --api-key [redacted] a b\nhint: run it by itself to see why: LEVEL=… 'SERVER' --api-key [redacted] 'a b'\n"
     );
     expect![[r#"
         exit: 0
         --- stderr
         added 'one' in ~/.config/mcpipe/config.toml:3
-        connected: the server speaks 2026-07-28, 5 tools, 2 resources, 1 prompt
+        connected: the server supports 2026-07-28, 5 tools, 2 resources, 1 prompt
     "#]]
     .assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
     let before = good.requests().len();
-    add("one", &[&good.url("/mcp")]).exits(3).stderr_contains("there is a server 'one' in it already");
+    add("one", &[&good.url("/mcp")]).exits(3).stderr_contains("it already has a server 'one'");
     assert_eq!(good.requests().len(), before, "what cannot be added is not connected to");
     let words = stdio.words();
     let json = sandbox.mcpipe(["config", "add", "two", "--check", "--json", "--", &words[0], &words[1]]).run();
@@ -269,21 +270,21 @@ fn remove_and_rename_take_full_names_only() {
         exit: 3
         --- stderr
         mcpipe: error: cannot change ~/.config/mcpipe/config.toml
-          there is a server 'api' in it already
+          it already has a server 'api'
     "#]]
     .assert_eq(&config(&sandbox, &["rename", "files", "api"]));
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'a b' cannot be the name of a server
-          a name has letters, digits, '_', '-' and '.', and begins with a letter or digit
-        hint: call it 'a-b'
+        mcpipe: error: 'a b' is not a valid server name
+          a name consists of letters, digits, '_', '-' and '.', and begins with a letter or digit
+        hint: use 'a-b'
     "#]]
     .assert_eq(&config(&sandbox, &["rename", "files", "a b"]));
     expect![[r#"
         exit: 0
         --- stderr
-        'files' in ~/.config/mcpipe/config.toml is 'docs' now
+        renamed 'files' to 'docs' in ~/.config/mcpipe/config.toml
     "#]]
     .assert_eq(&config(&sandbox, &["rename", "files", "docs"]));
     expect![[r#"
@@ -300,8 +301,8 @@ fn remove_and_rename_take_full_names_only() {
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: 'web' stands in [ROOT]/work/.mcp.json:1
-          it is JSON, which other clients own; mcpipe changes TOML files only
+        mcpipe: error: 'web' is defined in [ROOT]/work/.mcp.json:1
+          it is JSON, which belongs to other clients; mcpipe changes only TOML files
         hint: change it there
     "#]]
     .assert_eq(&config(&sandbox, &["remove", "web"]));
@@ -320,7 +321,7 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         .at_terminal(TerminalStreams::ALL)
         .wait();
     seen.exits(0);
-    assert!(seen.final_screen().starts_with("~/.config/mcpipe/config.toml is saved"), "{}", seen.final_screen());
+    assert!(seen.final_screen().starts_with("saved ~/.config/mcpipe/config.toml"), "{}", seen.final_screen());
     let bad = sandbox.script("bad", "echo '[servers.new]' >> \"$1\"");
     let run = sandbox.mcpipe(["config", "edit"]).env("VISUAL", &bad).run();
     expect![[r#"
@@ -328,7 +329,7 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         --- stdout
         error\t~/.config/mcpipe/config.toml:16:10\tthis is not TOML: duplicate key
         --- stderr
-        ~/.config/mcpipe/config.toml is saved
+        saved ~/.config/mcpipe/config.toml
         mcpipe: error: 1 error in 1 file and 0 servers
     "#]]
     .assert_eq(&run.snapshot());
@@ -338,7 +339,7 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         --- stderr
         mcpipe: error: the editor '/nowhere/editor' failed
           No such file or directory (os error 2)
-        hint: set EDITOR to the editor you use
+        hint: set EDITOR to your editor
     "#]]
     .assert_eq(&run.snapshot());
 }

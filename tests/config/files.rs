@@ -45,7 +45,7 @@ fn later_layers_lie_over_earlier_ones() {
         .mcpipe(["config", "list", "--config", "gone.toml"])
         .run()
         .exits(3)
-        .stderr_contains("gone.toml: the configuration file cannot be read");
+        .stderr_contains("gone.toml: cannot read the configuration file");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
     symlink("../../dot files.toml", &file).unwrap();
     assert_eq!(
         refused(&["remove", "a"]),
-        "mcpipe: error: cannot change ~/.config/mcpipe/config.toml\n  it leads to ~/dot files.toml, which is read-only\n\
+        "mcpipe: error: cannot change ~/.config/mcpipe/config.toml\n  it is a link to ~/dot files.toml, which is read-only\n\
          hint: make it writable: chmod u+w ~/'dot files.toml'\n"
     );
     assert_eq!(state(&real), before);
@@ -372,31 +372,30 @@ fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
         error.replacen("mcpipe: error: ~/.config/mcpipe/config.toml:", "", 1)
     };
     expect!["3: unknown key 'ulr' in [servers.a]; did you mean 'url'?"].assert_eq(&fault("ulr = 'https://a/'"));
-    expect!["3: 'url' in [servers.a] must be a string, and is a whole number"].assert_eq(&fault("url = 5"));
+    expect!["3: 'url' in [servers.a] must be a string, not a whole number"].assert_eq(&fault("url = 5"));
     expect!["3: 'url' in [servers.a] is empty"].assert_eq(&fault("url = ''"));
-    expect!["4: 'insecure' in [servers.a] must be true or false, and is a string"]
+    expect!["4: 'insecure' in [servers.a] must be true or false, not a string"]
         .assert_eq(&fault("url = 'https://a/'\ninsecure = 'yes'"));
-    expect!["4: 'transport' in [servers.a] must be one of auto, http, sse, and is 'htpp'; did you mean 'http'?"]
+    expect!["4: 'transport' in [servers.a] must be one of auto, http, sse, not 'htpp'; did you mean 'http'?"]
         .assert_eq(&fault("url = 'https://a/'\ntransport = 'htpp'"));
-    expect!["4: 'headers' in [servers.a] must hold strings only, and 'A' is a whole number: put it in quotes"]
+    expect!["4: 'headers' in [servers.a] must contain only strings, but 'A' is a whole number: put it in quotes"]
         .assert_eq(&fault("url = 'https://a/'\nheaders = { A = 1 }"));
-    expect!["4: 'args' in [servers.a] must be an array of strings, and is a string"]
+    expect!["4: 'args' in [servers.a] must be an array of strings, not a string"]
         .assert_eq(&fault("command = 'sh'\nargs = 'x'"));
-    expect!["4: 'args' in [servers.a] must hold strings only, and here is a whole number"]
+    expect!["4: 'args' in [servers.a] must contain only strings, not a whole number"]
         .assert_eq(&fault("command = 'sh'\nargs = ['x', 1]"));
-    expect!["4: 'headers' in [servers.a] is for a URL, and this is a command"]
+    expect!["4: 'headers' in [servers.a] applies only to a URL, but the server is a command"]
         .assert_eq(&fault("command = 'sh'\nheaders = { A = 'b' }"));
     expect!["4: unknown key 'client_idd' in [servers.a.auth]; did you mean 'client_id'?"]
         .assert_eq(&fault("url = 'https://a/'\nauth = { client_idd = 'x' }"));
-    expect!["4: 'redirect_port' in [servers.a.auth] must be from 1 to 65535, and is 70000"]
+    expect!["4: 'redirect_port' in [servers.a.auth] must be from 1 to 65535, not 70000"]
         .assert_eq(&fault("url = 'https://a/'\nauth = { redirect_port = 70000 }"));
-    expect!["3: 'url' in [servers.a] cannot be read: '${' is never closed by '}'"]
-        .assert_eq(&fault("url = 'https://a/${'"));
-    expect!["3: 'url' in [servers.a] cannot be read: '${env:A}' is none of ${VAR}, ${VAR:-default}, ${keychain:NAME} and ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
-    expect!["3: the variable A is not set, and 'url' in [servers.a] refers to it"]
+    expect!["3: 'url' in [servers.a] is invalid: '${' has no closing '}'"].assert_eq(&fault("url = 'https://a/${'"));
+    expect!["3: 'url' in [servers.a] is invalid: '${env:A}' is none of ${VAR}, ${VAR:-default}, ${keychain:NAME} and ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
+    expect!["3: the variable A is not set; 'url' in [servers.a] refers to it"]
         .assert_eq(&fault("url = 'https://a/${A}'"));
     expect!["3: 'timeout' in [servers.a] is not a duration: unknown unit 'fortnights'; use ms, s, m or h"]
         .assert_eq(&fault("timeout = '3 fortnights'\nurl = 'https://a/'"));
-    expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, and is 'yes'"]
+    expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, not 'yes'"]
         .assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));
 }

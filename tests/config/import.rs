@@ -63,7 +63,7 @@ fn every_client_is_read_at_its_real_place() {
         // Variables and directories of the other client's are not here; nothing else is amiss.
         let unset = |fault: &Value| {
             let message = fault["message"].as_str().unwrap();
-            message.contains(" is not set") || message.starts_with("the server cannot be started: the directory ")
+            message.contains(" is not set") || message.starts_with("cannot start the server: the directory ")
         };
         let faults = |server: &&Value| server["errors"].as_array().unwrap().iter().any(|fault| !unset(fault));
         let faulty: Vec<&Value> = list["servers"].as_array().unwrap().iter().filter(faults).collect();
@@ -133,32 +133,32 @@ fn the_whole_command_is_visible_and_secrets_are_not() {
           docs   new
             runs  npx -y 'docs; rm -rf ~\u{1b}[2K\u{202e}' --token [redacted]
             env.API_KEY = "[redacted]"
-            secret: env.API_KEY stands here as text
-            secret: args[3] stands here as text
+            secret: env.API_KEY is stored as plain text
+            secret: args[3] is stored as plain text
 
           web   new
             at    https://web.example/mcp
             headers.Authorization = "Bearer [redacted]"
             disabled = true
-            secret: headers.Authorization stands here as text
+            secret: headers.Authorization is stored as plain text
 
           cmd   new
             runs  true
             env.A = "$${command:touch ran}"
             env.B = "$${keychain:MINE}"
-            note: '${command:touch ran}' cannot be expanded here and stays text
-            note: '${keychain:MINE}' cannot be expanded here and stays text
+            note: '${command:touch ran}' cannot be expanded by mcpipe and remains text
+            note: '${keychain:MINE}' cannot be expanded by mcpipe and remains text
         --- stderr
-        nothing is written; --yes writes 3 servers to ~/.config/mcpipe/config.toml
-        2 hold secrets as text; --secrets keychain (or variables) puts references in their place
-        ~/.cursor/mcp.json:5: 'odd' cannot be taken over: it has neither a URL nor a command
+        nothing was written; use --yes to write 3 servers to ~/.config/mcpipe/config.toml
+        2 hold secrets as plain text; use --secrets keychain (or variables) to store references instead
+        ~/.cursor/mcp.json:5: 'odd' cannot be imported: it has neither a URL nor a command
     "#]]
     .assert_eq(&run.snapshot());
     let json = sandbox.mcpipe(["config", "import", "cursor", "--json"]).run();
     expect![[r#"
         exit: 0
         --- stdout
-        {"file":"[ROOT]/home/.config/mcpipe/config.toml","written":false,"files":[{"client":"cursor","file":"[ROOT]/home/.cursor/mcp.json","servers":4}],"servers":[{"name":"docs","original_name":"docs","from":"Cursor, ~/.cursor/mcp.json","line":2,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"npx -y 'docs; rm -rf ~\u001b[2K<202E>' --token [redacted]","settings":["env.API_KEY = \"[redacted]\""],"notes":[],"secrets":[{"key":"env.API_KEY","name":"API_KEY","reference":null},{"key":"args[3]","name":"DOCS_TOKEN","reference":null}]},{"name":"web","original_name":"web","from":"Cursor, ~/.cursor/mcp.json","line":3,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":true,"url":"https://web.example/mcp","settings":["headers.Authorization = \"Bearer [redacted]\"","disabled = true"],"notes":[],"secrets":[{"key":"headers.Authorization","name":"WEB_TOKEN","reference":null}]},{"name":"cmd","original_name":"cmd","from":"Cursor, ~/.cursor/mcp.json","line":4,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"true","settings":["env.A = \"$${command:touch ran}\"","env.B = \"$${keychain:MINE}\""],"notes":["'${command:touch ran}' cannot be expanded here and stays text","'${keychain:MINE}' cannot be expanded here and stays text"],"secrets":[]}],"problems":["~/.cursor/mcp.json:5: 'odd' cannot be taken over: it has neither a URL nor a command"]}
+        {"file":"[ROOT]/home/.config/mcpipe/config.toml","written":false,"files":[{"client":"cursor","file":"[ROOT]/home/.cursor/mcp.json","servers":4}],"servers":[{"name":"docs","original_name":"docs","from":"Cursor, ~/.cursor/mcp.json","line":2,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"npx -y 'docs; rm -rf ~\u001b[2K<202E>' --token [redacted]","settings":["env.API_KEY = \"[redacted]\""],"notes":[],"secrets":[{"key":"env.API_KEY","name":"API_KEY","reference":null},{"key":"args[3]","name":"DOCS_TOKEN","reference":null}]},{"name":"web","original_name":"web","from":"Cursor, ~/.cursor/mcp.json","line":3,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":true,"url":"https://web.example/mcp","settings":["headers.Authorization = \"Bearer [redacted]\"","disabled = true"],"notes":[],"secrets":[{"key":"headers.Authorization","name":"WEB_TOKEN","reference":null}]},{"name":"cmd","original_name":"cmd","from":"Cursor, ~/.cursor/mcp.json","line":4,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"true","settings":["env.A = \"$${command:touch ran}\"","env.B = \"$${keychain:MINE}\""],"notes":["'${command:touch ran}' cannot be expanded by mcpipe and remains text","'${keychain:MINE}' cannot be expanded by mcpipe and remains text"],"secrets":[]}],"problems":["~/.cursor/mcp.json:5: 'odd' cannot be imported: it has neither a URL nor a command"]}
     "#]].assert_eq(&json.hides("s3cret").snapshot().replace('\u{202e}', "<202E>"));
     // Quiet or not, what would be written is said on stdout.
     sandbox.mcpipe(["config", "import", "cursor", "-q"]).run().exits(0).stdout_contains("runs  npx -y 'docs; rm -rf ~");
@@ -169,7 +169,7 @@ fn text_of_another_client_never_becomes_a_reference_of_ours() {
     let sandbox = Sandbox::new();
     put(&sandbox, ".cursor/mcp.json", HOSTILE);
     let run = sandbox.mcpipe(["config", "import", "cursor", "--only", "cmd", "--yes"]).run();
-    run.exits(0).stdout_contains("note: '${command:touch ran}' cannot be expanded here and stays text");
+    run.exits(0).stdout_contains("note: '${command:touch ran}' cannot be expanded by mcpipe and remains text");
     let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
     assert!(text.contains(r#"env = { A = "$${command:touch ran}", B = "$${keychain:MINE}" }"#), "{text}");
     sandbox.mcpipe(["list", "cmd"]).run().exits(5);
@@ -199,15 +199,15 @@ fn secrets_go_where_they_are_told_to() {
 
     let sandbox = world();
     expect![[r#"
-        2 servers written to ~/.config/mcpipe/config.toml
-        2 hold secrets as text; --secrets keychain (or variables) puts references in their place
+        wrote 2 servers to ~/.config/mcpipe/config.toml
+        2 hold secrets as plain text; use --secrets keychain (or variables) to store references instead
     "#]]
     .assert_eq(&import(&sandbox, &["--yes"]));
     assert!(text(&sandbox).contains("Bearer s3cret-value"), "what nobody asked to move is kept");
 
     let sandbox = world();
     expect![[r#"
-        2 servers written to ~/.config/mcpipe/config.toml
+        wrote 2 servers to ~/.config/mcpipe/config.toml
         set API_TOKEN: its value is headers.Authorization of 'api' in Cursor, ~/.cursor/mcp.json
         set TWO_API_TOKEN: its value is env.API_TOKEN of 'two' in Cursor, ~/.cursor/mcp.json
     "#]]
@@ -225,7 +225,7 @@ fn secrets_go_where_they_are_told_to() {
     expect![[r#"
         stored 'API_TOKEN' in [ROOT]/home/.local/share/mcpipe/credentials.json
         stored 'TWO_API_TOKEN' in [ROOT]/home/.local/share/mcpipe/credentials.json
-        2 servers written to ~/.config/mcpipe/config.toml
+        wrote 2 servers to ~/.config/mcpipe/config.toml
     "#]]
     .assert_eq(&import(&sandbox, &["--yes", "--secrets", "keychain"]));
     assert!(
@@ -250,7 +250,7 @@ fn a_person_agrees_or_nothing_is_written() {
             sandbox.mcpipe(["config", "import", "cursor", "--only", "docs"]).at_terminal(TerminalStreams::ALL);
         terminal
             .wait_for("Write 1 server to ~/.config/mcpipe/config.toml?")
-            .wait_for("go on? [y/N] ")
+            .wait_for("continue? [y/N] ")
             .type_keys(&format!("{answer}\r"));
         let seen = terminal.wait();
         seen.exits(code);
@@ -270,14 +270,14 @@ fn failures_say_what_was_looked_for() {
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: no other client has MCP servers set up here
+        mcpipe: error: found no other client's MCP configuration
         hint: name a file: mcpipe config import FILE
     "#]]
     .assert_eq(&import(&[]));
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: Cursor has no MCP servers set up here
+        mcpipe: error: Cursor has no MCP configuration here
           looked at ~/.cursor/mcp.json
         hint: name its file: mcpipe config import FILE
     "#]]
@@ -285,14 +285,14 @@ fn failures_say_what_was_looked_for() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'curser' is neither a client mcpipe can import from nor a file
+        mcpipe: error: 'curser' is neither a known client nor a file
         hint: did you mean 'cursor'?
     "#]]
     .assert_eq(&import(&["curser"]));
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: [ROOT]/work/gone.json: the configuration file cannot be read
+        mcpipe: error: [ROOT]/work/gone.json: cannot read the configuration file
           No such file or directory (os error 2)
     "#]]
     .assert_eq(&import(&["./gone.json"]));
@@ -300,7 +300,7 @@ fn failures_say_what_was_looked_for() {
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: there are no MCP servers in [ROOT]/work/empty.json
+        mcpipe: error: no MCP servers in [ROOT]/work/empty.json
           it has none of mcpServers, servers, mcp, mcp_servers and context_servers
     "#]]
     .assert_eq(&import(&["empty.json"]));
@@ -309,7 +309,7 @@ fn failures_say_what_was_looked_for() {
     expect![[r#"
         exit: 3
         --- stderr
-        there is nothing to write
+        nothing to write
         mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
           Unexpected token in object
     "#]]
@@ -323,7 +323,7 @@ fn failures_say_what_was_looked_for() {
           x   new
             runs  x
         --- stderr
-        1 server written to ~/.config/mcpipe/config.toml
+        wrote 1 server to ~/.config/mcpipe/config.toml
         mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
           Unexpected token in object
     "#]]
@@ -332,7 +332,7 @@ fn failures_say_what_was_looked_for() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: there is no server 'y' to import
+        mcpipe: error: no server 'y' to import
         hint: did you mean 'x'?
     "#]]
     .assert_eq(&import(&["gemini", "--only", "y"]));
@@ -355,14 +355,14 @@ fn names_that_are_taken_are_shown_and_replaced_only_by_force() {
         --- stdout
         Gemini CLI, ~/.gemini/settings.json
 
-          x   left out: another server has its name at ~/.config/mcpipe/config.toml:2
+          x   skipped: another server has this name, at ~/.config/mcpipe/config.toml:2
             runs  theirs
         --- stderr
-        there is nothing to write
+        nothing to write
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "import", "gemini", "--yes"]).run().snapshot());
     let run = sandbox.mcpipe(["config", "import", "gemini", "--yes", "--force"]).run();
-    run.exits(0).stdout_contains("x   replaces the one at ~/.config/mcpipe/config.toml:2");
+    run.exits(0).stdout_contains("x   replaces the entry at ~/.config/mcpipe/config.toml:2");
     let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
     assert_eq!(
         text,

@@ -194,46 +194,46 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
         |line: &str| fails(&format!("${{command:{line}}}").replace("./", &format!("{}/", sandbox.work().display())));
     set(&sandbox, "CRM_KEY", "x");
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: there is no secret 'CRM-KEY' in [ROOT]/home/.local/share/mcpipe/credentials.json, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: there is no secret 'CRM-KEY' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.X-Key' in [servers.api] refers to it
           did you mean CRM_KEY?
         hint: mcpipe config secret set CRM-KEY
     "#]].assert_eq(&fails("${keychain:CRM-KEY}"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/fail' failed, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/fail' failed; 'headers.X-Key' in [servers.api] refers to it
           exit status: 4: not logged in
     "#]].assert_eq(&command("./fail"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/chatty' failed, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/chatty' failed; 'headers.X-Key' in [servers.api] refers to it
           exit status: 1: + exit 1
     "#]].assert_eq(&command("./chatty"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/binary' failed, and 'headers.X-Key' in [servers.api] refers to it
-          it printed something that is no text
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/binary' failed; 'headers.X-Key' in [servers.api] refers to it
+          its output is not text
     "#]].assert_eq(&command("./binary"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/long' failed, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/long' failed; 'headers.X-Key' in [servers.api] refers to it
           it printed more than 65536 bytes
     "#]].assert_eq(&command("./long"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/signal' failed, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/signal' failed; 'headers.X-Key' in [servers.api] refers to it
           signal: 9 (SIGKILL)
     "#]].assert_eq(&command("./signal"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command 'true' failed, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command 'true' failed; 'headers.X-Key' in [servers.api] refers to it
           it printed nothing
     "#]].assert_eq(&command("true"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/plain' is not a program that can be run, and 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/plain' is not executable; 'headers.X-Key' in [servers.api] refers to it
     "#]].assert_eq(&command("./plain"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command 'no-such-tool' is not found in PATH, and 'headers.X-Key' in [servers.api] refers to it
-        hint: install no-such-tool, or write its path
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: program 'no-such-tool' not found in PATH; 'headers.X-Key' in [servers.api] refers to it
+        hint: install no-such-tool, or use its full path
     "#]].assert_eq(&command("no-such-tool --key"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] cannot be read: '${command:…}' holds no command line: no program, or a quote that never closes
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: '${command:…}' has no valid command line: the program is missing, or a quote is not closed
     "#]].assert_eq(&fails("${command:'unclosed}"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] cannot be read: 'a b' cannot be the name of a secret, which has letters, digits, '_' and '-', and begins with a letter or digit
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: 'a b' is not a valid secret name, which has letters, digits, '_' and '-', and begins with a letter or digit
     "#]].assert_eq(&fails("${keychain:a b}"));
 }
 
@@ -261,7 +261,7 @@ fn a_command_that_hangs_is_bounded_and_leaves_nothing_behind() {
     let run = sandbox.mcpipe(["list", "api", "--connect-timeout", "300ms"]).run();
     run.exits(3)
         .stderr_contains("did not end within 300 ms")
-        .stderr_contains("hint: --connect-timeout 2m gives it more time");
+        .stderr_contains("hint: allow more time: --connect-timeout 2m");
     assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
     let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
     sandbox.config(&format!("[defaults]\nconnect_timeout = \"400ms\"\n{text}"));
@@ -336,7 +336,7 @@ fn secrets_are_managed_by_name() {
         exit: 0
         --- stderr
         removed 'CRM' from [ROOT]/home/.local/share/mcpipe/credentials.json
-        still referred to by crm
+        still used by crm
     "#]]
     .assert_eq(&remove("CRM"));
     expect![[r#"
@@ -351,7 +351,7 @@ fn secrets_are_managed_by_name() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: the value of 'NEW' is empty, so nothing is stored
+        mcpipe: error: the value of 'NEW' is empty; nothing was stored
         hint: pipe it in: printf %s "$VALUE" | mcpipe config secret set NEW
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "secret", "set", "NEW"]).run().snapshot());

@@ -49,7 +49,7 @@ fn nobody_is_asked_who_must_not_be() {
         sandbox.mcpipe(["config", "secret", "set", "KEY", "--no-input"]).at_terminal(TerminalStreams::ALL).wait();
     seen.exits(2);
     let hint = "hint: pipe it in: printf %s \"$VALUE\" | mcpipe config secret set KEY";
-    assert_eq!(seen.final_screen(), format!("mcpipe: error: nobody can be asked for the value of 'KEY'\n{hint}"));
+    assert_eq!(seen.final_screen(), format!("mcpipe: error: cannot prompt for the value of 'KEY'\n{hint}"));
 }
 
 #[test]

@@ -31,8 +31,8 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
         exit: 3
         --- stderr
         mcpipe: error: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted
-          a project's file may have been written by somebody else, and using it runs what it says
-        hint: see all of it, and agree: mcpipe config trust [ROOT]/work/.mcp.json
+          a project file may come from somebody else, and using it runs the commands in it
+        hint: review and trust it: mcpipe config trust [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     expect![[r#"
@@ -46,21 +46,21 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
         --- stdout
         warning\t[ROOT]/work/.mcp.json:1\t'x' starts a process, and the file is not trusted
         --- stderr
-        1 file and 1 server checked, nothing wrong
+        checked 1 file and 1 server: no errors
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "check"]).run().snapshot());
     expect![[r#"
         exit: 3
         --- stdout
-        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project's file may have been written by somebody else, and using it runs what it says
+        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project file may come from somebody else, and using it runs the commands in it
     "#]].assert_eq(&sandbox.mcpipe(["list"]).run().snapshot());
     // Without a terminal nobody can be asked.
     expect![[r#"
         exit: 3
         --- stderr
         mcpipe: error: [ROOT]/work/.mcp.json is not trusted
-          nobody can be asked without a terminal
-        hint: look at the file, then: mcpipe config trust --yes [ROOT]/work/.mcp.json
+          cannot prompt: not a terminal
+        hint: review the file, then run: mcpipe config trust --yes [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
     sandbox.mcpipe(["config", "trust", "--json"]).run().exits(3).prints("");
@@ -87,8 +87,8 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
         exit: 3
         --- stderr
         mcpipe: error: 'x' starts a process, and its file [ROOT]/work/.mcp.json has changed since it was trusted
-          a project's file may have been written by somebody else, and using it runs what it says
-        hint: see all of it, and agree: mcpipe config trust [ROOT]/work/.mcp.json
+          a project file may come from somebody else, and using it runs the commands in it
+        hint: review and trust it: mcpipe config trust [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     sandbox.file(".mcp.json", &text);
@@ -96,7 +96,7 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
     expect![[r#"
         exit: 0
         --- stderr
-        [ROOT]/work/.mcp.json is trusted no longer
+        [ROOT]/work/.mcp.json is no longer trusted
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "trust", "--revoke"]).run().snapshot());
     sandbox.mcpipe(["list", "x"]).run().exits(3);
@@ -119,7 +119,7 @@ fn a_person_sees_everything_in_full_before_it_is_trusted() {
     );
     for (answer, code) in [("n", 8), ("", 8), ("y", 0)] {
         let mut terminal = sandbox.mcpipe(["config", "trust"]).at_terminal(TerminalStreams::ALL);
-        terminal.wait_for("go on? [y/N] ").type_keys(&format!("{answer}\r"));
+        terminal.wait_for("continue? [y/N] ").type_keys(&format!("{answer}\r"));
         let seen = terminal.wait();
         seen.exits(code);
         if code == 0 {
@@ -139,7 +139,7 @@ fn a_person_sees_everything_in_full_before_it_is_trusted() {
                     confirm = "never"
 
                 Trust [ROOT]/work/.mcpipe.toml with all this?
-                go on? [y/N] y
+                continue? [y/N] y
                 [ROOT]/work/.mcpipe.toml is trusted until it changes"#]]
             .assert_eq(&shown.join("\n"));
         }
@@ -183,7 +183,7 @@ fn secrets_of_the_user_need_trust_too() {
     // A name of the user's own is not taken over, and a bare URL may be used.
     sandbox
         .file(".mcpipe.toml", format!("[servers.mine]\nurl = {url:?}\n[servers.plain]\nurl = {url:?}\ntimeout = 9\n"));
-    sandbox.mcpipe(["list", "mine"]).run().exits(3).stderr_contains("'mine' takes the place of a server of your own");
+    sandbox.mcpipe(["list", "mine"]).run().exits(3).stderr_contains("'mine' overrides a server of your own file");
     sandbox.mcpipe(["list", "plain"]).run().exits(0);
 }
 
@@ -218,7 +218,7 @@ fn what_guards_the_user_is_not_loosened_without_trust() {
         confirm\talways\t~/.config/mcpipe/config.toml:2
         timeout\t7s\t[ROOT]/work/.mcpipe.toml:3
         --- stderr
-        [ROOT]/work/.mcpipe.toml:2: the file is not trusted, so its 'confirm' in [defaults] does not count
+        [ROOT]/work/.mcpipe.toml:2: the file is not trusted, so its 'confirm' in [defaults] is ignored
     "#]]
     .assert_eq(&run.snapshot());
 }
@@ -232,7 +232,7 @@ fn a_trust_store_that_is_broken_trusts_nothing() {
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: ~/.local/state/mcpipe/trust.json: cannot read which files are trusted
+        mcpipe: error: ~/.local/state/mcpipe/trust.json: cannot read the list of trusted files
           EOF while parsing an object at line 1 column 1
         hint: remove the file and run `mcpipe config trust` again
     "#]]
@@ -247,13 +247,13 @@ fn what_is_trusted_already_is_not_asked_about_again() {
     expect![[r#"
         exit: 0
         --- stderr
-        [ROOT]/work/.mcp.json is trusted already; to change that: mcpipe config trust --revoke [ROOT]/work/.mcp.json
+        [ROOT]/work/.mcp.json is already trusted; to revoke trust: mcpipe config trust --revoke [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
     expect![[r#"
         exit: 0
         --- stderr
-        [ROOT]/work/.mcp.json is trusted already; to change that: mcpipe config trust --revoke [ROOT]/work/.mcp.json
+        [ROOT]/work/.mcp.json is already trusted; to revoke trust: mcpipe config trust --revoke [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "trust", "--yes"]).run().snapshot());
     let json = sandbox.mcpipe(["config", "trust", "--json"]).run();

@@ -314,7 +314,8 @@ fn a_server_whose_certificate_is_not_checked_is_warned_of() {
     let sandbox = Sandbox::new();
     let entry = |name: &str| format!("[servers.{name}]\nurl = {:?}\ninsecure = true\n", server.url("/mcp"));
     sandbox.config(&format!("{}{}[servers.c]\nurl = {:?}\n", entry("a"), entry("b"), fine.url("/mcp")));
-    let warning = "the certificate of 127.0.0.1 is NOT checked: anyone on the way can read and change everything";
+    let warning =
+        "the certificate of 127.0.0.1 is NOT verified: anyone on the network path can read and change everything";
     for quiet in [None, Some("-q")] {
         let run = sandbox.mcpipe(["list"]).args(quiet).run();
         assert_eq!(run.exits(0).stderr(), format!("mcpipe: warning: a: {warning}\nmcpipe: warning: b: {warning}\n"));

@@ -78,7 +78,7 @@ fn a_tool_described_at_length() {
 
         The second paragraph says more.
 
-        Hints of the server, not verified
+        Annotations (claimed by the server, not verified)
         read-only: no, destructive: no, idempotent: no, open world: yes
 
         Parameters

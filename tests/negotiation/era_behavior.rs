@@ -38,7 +38,7 @@ fn a_server_that_pings_gets_no_more_time() {
         let server = server.stdio();
         let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "1s", "--root", "."];
         let run = Sandbox::new().mcpipe(words).run();
-        run.exits(6).prints("").stderr_contains("error: no answer to tools/call within 1 s");
+        run.exits(6).prints("").stderr_contains("error: no response to tools/call within 1 s");
         let answers = server.single_process().methods().into_iter().filter(|method| method == "answer").count();
         assert!(answers > 1, "{method}: it is answered all the same");
     }
@@ -72,7 +72,7 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
         run.exits(6).prints("").stderr_contains("the tool may have run, or may still be running");
         run.stderr_contains("hint: wait longer with --timeout TIME");
         assert_eq!(server.single_process().methods().last().unwrap(), "notifications/cancelled");
-        if run.stderr().contains("error: no answer to tools/call within 9 s, despite its progress\n") {
+        if run.stderr().contains("error: no response to tools/call within 9 s, despite its progress\n") {
             return;
         }
     }
@@ -94,7 +94,9 @@ fn requests_of_a_modern_server_are_not_answered() {
     let call = |target: &str| {
         let words = ["call", target, "echo", "text=hi", "--elicit", "accept", "--root", ".", "-v"];
         let run = sandbox.mcpipe(words).run();
-        run.exits(0).prints("done\n").stderr_contains("ignored the server's request ping: in this era it has none");
+        run.exits(0)
+            .prints("done\n")
+            .stderr_contains("ignored the server's request ping: servers send no requests in this protocol revision");
     };
     let server = mcp().stdio();
     // The first run finds out about the era, the second knows it.
@@ -171,7 +173,7 @@ fn a_lenient_server_of_another_era_gets_no_call_twice() {
         assert_eq!(count(&server, "tools/call") - 1, *calls, "{name}: {:?} {run:?}", server.exchanges());
         if *calls == 1 {
             run.exits(1).prints("").stderr_contains("error: the server refused tools/call: ");
-            run.stderr_contains("warning: the server is of another era than it was; the call was not sent again, as it may have been carried out");
+            run.stderr_contains("warning: the server now uses another kind of protocol revision; the call was not sent again, as it may have been carried out");
         } else {
             run.succeeds().prints("3\n");
         }
@@ -292,7 +294,7 @@ fn all_starts_share_one_connect_timeout() {
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(6)
         .prints("")
-        .stderr_contains("error: the server did not answer within 3 s of its start\n  no answer to initialize\n");
+        .stderr_contains("error: the server did not respond within 3 s of its start\n  no response to initialize\n");
     run.stderr_contains("the server process ended");
     run.stderr_contains("FATAL: no key").stderr_contains("hint: wait longer with --connect-timeout TIME");
     assert!(run.elapsed < Duration::from_millis(5500), "{run:?}");
@@ -346,9 +348,12 @@ fn another_version_is_offered_only_once() {
     list(&once).succeeds();
     assert_eq!(once.exchanges(), ["POST tools/list", "POST tools/list"]);
     let ever = refusing(99, &["2026-07-28", "2027-01-01"]);
-    list(&ever).exits(7).stderr_contains("error: the server refuses the revision 2026-07-28, which it lists itself");
+    list(&ever).exits(7).stderr_contains("error: the server refuses revision 2026-07-28, although it lists it");
     assert_eq!(ever.exchanges(), ["POST tools/list", "POST tools/list"]);
     let never = refusing(99, &["2027-01-01"]);
-    list(&never).exits(7).stderr_contains("the server speaks 2027-01-01").stderr_contains("mcpipe speaks 2024-11-05");
+    list(&never)
+        .exits(7)
+        .stderr_contains("the server supports 2027-01-01")
+        .stderr_contains("mcpipe supports 2024-11-05");
     assert_eq!(never.exchanges(), ["POST tools/list"]);
 }

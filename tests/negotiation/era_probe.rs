@@ -173,27 +173,27 @@ fn a_server_that_refuses_what_it_lists_is_told_so() {
     };
     let server = refuses(&["2026-07-28"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
-    run.exits(7).stderr_contains("error: the server refuses the revision 2026-07-28, which it lists itself");
+    run.exits(7).stderr_contains("error: the server refuses revision 2026-07-28, although it lists it");
     run.stderr_contains("Unsupported protocol version").hides("no common revision");
     assert_eq!(server.exchanges(), ["POST tools/list", "POST tools/list"]);
 
     let server = refuses(&["2025-06-18"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
-    run.exits(7).stderr_contains("error: the server refuses the revision 2025-06-18, which it lists itself");
+    run.exits(7).stderr_contains("error: the server refuses revision 2025-06-18, although it lists it");
 
     let server = refuses(&["2031-01-01"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
     run.exits(7)
         .stderr_contains("no common revision")
-        .stderr_contains("the server speaks 2031-01-01")
-        .stderr_contains("mcpipe speaks 2024-11-05");
+        .stderr_contains("the server supports 2031-01-01")
+        .stderr_contains("mcpipe supports 2024-11-05");
 
     // A pin may be what keeps them apart.
     let server = refuses(&["2026-07-28"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--protocol", "2025-06-18"]).run();
     run.exits(7)
-        .stderr_contains("the server speaks 2026-07-28")
-        .stderr_contains("only 2025-06-18 may be spoken")
+        .stderr_contains("the server supports 2026-07-28")
+        .stderr_contains("only 2025-06-18 is allowed")
         .stderr_contains("--protocol");
 }
 

@@ -19,7 +19,7 @@ fn what_an_old_server_did_not_declare_is_not_asked_for() {
         let bare = || Mcp::legacy("2025-11-25").capabilities(json!({}));
         let server = bare().stdio();
         let target = server.target();
-        let hint = format!("hint: see what it offers: mcpipe list '{target}' --all");
+        let hint = format!("hint: list what it offers: mcpipe list '{target}' --all");
         run(&target)
             .exits(1)
             .prints("")
@@ -32,7 +32,7 @@ fn what_an_old_server_did_not_declare_is_not_asked_for() {
         // Of a configured server, the command says where it is configured.
         let file = sandbox.file("my own.toml", format!("servers.srv.url = {:?}\n", server.url("/mcp")));
         let named = sandbox.mcpipe([words[0], "srv"]).args(&words[1..]).arg("--config").arg(&file).run();
-        let hint = format!("see what it offers: mcpipe list srv --all --config '{}'", file.display());
+        let hint = format!("list what it offers: mcpipe list srv --all --config '{}'", file.display());
         named.exits(1).prints("");
         assert_eq!(named.stderr(), format!("mcpipe: error: {said}\nhint: {hint}\n"));
         // The probe for the era is another matter: that was before anything could be declared.

@@ -52,7 +52,7 @@ fn tol_06_numbers_and_order_survive_the_filter() {
 fn a_filter_that_is_none_is_refused_before_anything_is_sent() {
     let sandbox = Sandbox::new();
     let server = Mcp::modern().http();
-    for (filter, why) in [(".a |", "expected term at its end"), ("nope(.)", "there is no filter 'nope'"), ("$x", "$x")]
+    for (filter, why) in [(".a |", "expected term at the end"), ("nope(.)", "there is no filter 'nope'"), ("$x", "$x")]
     {
         let run = sandbox.mcpipe(["call", &server.url("/"), "echo", "text=x", "--jq", filter]).run();
         run.exits(2).prints("").stderr_contains("mcpipe: error: --jq: ").stderr_contains(why);

@@ -57,7 +57,7 @@ fn a_result_is_printed_although_it_cannot_be_saved() {
     });
     let server = server.stdio();
     let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "out"]).run();
-    run.exits(74).stderr_contains("cannot make the directory 'out'");
+    run.exits(74).stderr_contains("cannot create the directory 'out'");
     run.prints("a pixel\n[image/png, 70 B; --save DIR writes it]\n");
     std::fs::remove_file(&place).unwrap();
     let run = sandbox.mcpipe(["call", &server.target(), "image", "--save", "out", "--json"]).run();

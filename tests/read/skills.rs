@@ -161,7 +161,7 @@ fn a_file_that_fails_verification_is_not_used() {
     let evil = MAIN.replace("# PDF", "# EVL");
     let said = reads(whole(), &evil, main);
     assert!(
-        said.contains("'skill://acme/pdf/SKILL.md' is not what the server promised\n  its digest is sha256:"),
+        said.contains("'skill://acme/pdf/SKILL.md' does not match its entry in the skill\n  its digest is sha256:"),
         "{said}"
     );
     let said = reads(whole(), &format!("{MAIN}more"), main);
@@ -219,7 +219,7 @@ fn a_whole_skill_is_exported() {
         assert_eq!(files_below(&sandbox.work()), ["skills/pdf/SKILL.md", "skills/pdf/forms/one.txt"]);
         assert_eq!(std::fs::read_to_string(sandbox.work().join("skills/pdf/forms/one.txt")).unwrap(), FORM);
         // Nothing is overwritten, whoever's skill it is.
-        export(&[]).exits(2).prints("").stderr_contains("'skills/pdf' exists already");
+        export(&[]).exits(2).prints("").stderr_contains("'skills/pdf' already exists");
         std::fs::remove_dir_all(sandbox.work().join("skills")).unwrap();
         let run = export(&["--json"]);
         let files = json!(["skills/pdf/SKILL.md", "skills/pdf/forms/one.txt"]);
@@ -286,7 +286,7 @@ fn a_skills_name_is_no_path() {
     let server = serving(Mcp::modern(), vec![skill], |_| Some(json!({"text": MAIN}))).http();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["read", &server.url("/mcp"), "skill://../SKILL.md", "--save", "skills"]).run();
-    run.exits(8).stderr_contains("no folder can be named '..'");
+    run.exits(8).stderr_contains("'..' is not a valid directory name");
     assert!(files_below(&sandbox.work()).is_empty());
 }
 

@@ -310,7 +310,7 @@ fn a_forgotten_session_is_begun_anew() {
     feed.event(&updated("demo://a"));
     run.wait_for_stdout("v0\nv1\nv2\n");
     run.signal(Signal::INT);
-    run.wait().exits(130).stderr_contains("the stream on which the server tells of changes is gone; retrying in ");
+    run.wait().exits(130).stderr_contains("the stream for notifications of changes was closed; retrying in ");
     let subscriptions = server.exchanges().into_iter().filter(|title| title == "POST resources/subscribe").count();
     assert_eq!(subscriptions, 2);
 }
@@ -357,7 +357,7 @@ fn a_server_that_tells_nothing_is_no_use() {
     };
     // It knows no subscriptions.
     let server = Mcp::modern().http();
-    watch(&server.url("/mcp"), &[]).exits(1).stderr_contains("it does not know subscriptions/listen");
+    watch(&server.url("/mcp"), &[]).exits(1).stderr_contains("it does not support subscriptions/listen");
     // ERA-18: it did not declare them.
     let server = Mcp::legacy("2025-11-25").stdio();
     let run = watch(&server.target(), &["--protocol", "legacy"]);
@@ -366,7 +366,7 @@ fn a_server_that_tells_nothing_is_no_use() {
     // It has no stream for them.
     let server = counting(Mcp::legacy("2025-11-25")).http();
     let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
-    run.exits(1).stderr_contains("the server offers no stream on which it could tell of changes");
+    run.exits(1).stderr_contains("the server has no stream for notifications of changes");
     // MSG-12: it acknowledges less than was asked for.
     let ack = |message: &Value, what: Value| Reply::sse().event(&acknowledged(&message["id"], what)).then_stall();
     let server = listening(counting(Mcp::modern()), move |_, message| ack(message, json!({})));

@@ -117,10 +117,10 @@ fn the_answer_with_the_right_id_wins_over_what_came_before() {
         (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, "note: ignored a result without an id\n"),
         (r#"{"jsonrpc":"2.0","id":4711,"result":{}}"#, "note: held a result with an unknown id\n"),
         (r#"{"jsonrpc":"2.0","id":"4711","result":{}}"#, "note: held a result with an unknown id\n"),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "note: ignored an answer nobody waits for (id 1)\n"),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "note: ignored a response that no request waits for (id 1)\n"),
         (
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#,
-            "note: ignored an answer nobody waits for (id 1)\n",
+            "note: ignored a response that no request waits for (id 1)\n",
         ),
         (
             r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no"}}"#,
@@ -193,7 +193,7 @@ fn an_error_without_an_id_ends_the_wait_of_the_only_request() {
         run.exits(1).prints("");
         assert_eq!(run.stderr(), "mcpipe: error: the server refused tools/call: lost it (code -32603)\n", "{id:?}");
         let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x", "-v"]).run();
-        run.exits(1).stderr_contains("note: no other answer to tools/call came: took an error with");
+        run.exits(1).stderr_contains("note: no other response to tools/call arrived: used an error with");
     }
 }
 
@@ -204,7 +204,7 @@ fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
     let words = ["call", &server.target(), "echo", "text=x", "--timeout", "1s"];
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(7).prints("").stderr_contains(
-        "error: the server answered with an id that was never sent\n  no answer to tools/call within 1 s\n",
+        "error: the server answered with an id that was never sent\n  no response to tools/call within 1 s\n",
     );
     let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x"]).run();
     run.exits(7).prints("");
@@ -240,7 +240,7 @@ fn a_server_that_refuses_everything_without_an_id_is_not_waited_for() {
 #[test]
 fn what_came_without_an_id_is_the_cause_where_the_wait_ends() {
     let error = r#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"lost it"}}"#;
-    let late = "no answer to tools/call within 1 s";
+    let late = "no response to tools/call within 1 s";
     // An error may be about something else; a result without an id is itself a fault of the server.
     for (text, (code, class), message, cause, rpc) in [
         (

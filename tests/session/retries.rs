@@ -41,7 +41,7 @@ fn what_changes_nothing_is_tried_three_times() {
     let read = sandbox.mcpipe(["read", &server.url("/"), "demo://hello", "-v"]).run();
     read.exits(0)
         .prints("hello\n")
-        .stderr_contains("the connection broke off: resources/read again in 0.")
+        .stderr_contains("the connection was lost: resources/read again in 0.")
         .stderr_contains("(1 of 2)");
 
     let server = faulty("tools/list", 3, busy);
@@ -82,7 +82,7 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
         let server = faulty("tools/call", 1, move |_| Reply::status(status).header("Retry-After", "1"));
         let run = sandbox.mcpipe(["call", &server.url("/"), "add", "a=1", "b=2"]).run();
         run.exits(0).prints("3\n");
-        run.stderr_contains("mcpipe: warning: the server asks to come back later: tools/call again in 1.")
+        run.stderr_contains("mcpipe: warning: the server asks for a later retry: tools/call again in 1.")
             .stderr_contains("(1 of 2)");
         assert!(run.elapsed >= Duration::from_secs(1), "Retry-After is honoured: {run:?}");
         assert_eq!(count(&server, "tools/call"), 2);
@@ -92,7 +92,7 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
     run.exits(0);
     let warning: Value = serde_json::from_str(run.stderr().lines().next().unwrap()).unwrap();
     let said = warning["warning"].as_str().unwrap();
-    assert!(said.starts_with("the server could not take it: tools/call again in"), "{warning}");
+    assert!(said.starts_with("the server could not accept the request: tools/call again in"), "{warning}");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_tool_that_says_so_is_repeated_where_the_user_asks_for_it() {
         run.exits(if calls == 2 { 0 } else { 5 });
         assert_eq!(count(&server, "tools/call"), calls, "{hints} {words:?}");
         if calls == 2 {
-            run.stderr_contains("warning: the connection broke off: tools/call again in");
+            run.stderr_contains("warning: the connection was lost: tools/call again in");
         }
     }
 }
@@ -351,8 +351,8 @@ fn wait_outlasts_a_server_that_is_mute() {
     let mute = StdioServer::start(|_, _| {});
     let run = sandbox.mcpipe(["call", &mute.target(), "x", "--wait", "2s", "--connect-timeout", "300ms"]).run();
     run.exits(6)
-        .stderr_contains("error: the server did not answer within ")
-        .stderr_contains(" of its start\n  no answer to server/discover\n");
+        .stderr_contains("error: the server did not respond within ")
+        .stderr_contains(" of its start\n  no response to server/discover\n");
     run.stderr_contains("it was not ready within 2 s");
     assert!(run.elapsed > Duration::from_millis(1700) && run.elapsed < Duration::from_secs(6), "{run:?}");
     assert!(mute.wait_until_all_ended().len() > 1, "it was started again");

@@ -58,7 +58,7 @@ fn a_read_only_request_is_retried_after_its_stream_broke() {
                 let run = if words[0] == "prompt" { run.arg("who=you") } else { run };
                 let run = run.args(["--protocol", pin, "-v"]).run();
                 run.exits(0)
-                    .stderr_contains(&format!("the connection broke off: {method} again in 0."))
+                    .stderr_contains(&format!("the connection was lost: {method} again in 0."))
                     .stderr_contains("(1 of 2)");
                 assert_eq!(count(&server, &format!("POST {method}")), 2, "{:?}", server.exchanges());
             }
@@ -144,7 +144,7 @@ fn a_long_pause_requested_by_the_server_is_limited_by_the_timeout() {
     });
     let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "2025-11-25", "--timeout", "1s"];
     let run = Sandbox::new().mcpipe(words).run();
-    run.exits(6).prints("").stderr_contains("no answer to tools/call within 1 s");
+    run.exits(6).prints("").stderr_contains("no response to tools/call within 1 s");
     assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
     assert!(!server.requests().iter().any(|request| request.header("last-event-id").is_some()));
 }

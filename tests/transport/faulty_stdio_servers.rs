@@ -200,7 +200,7 @@ fn odd_results_are_kept() {
         let given = result.clone();
         let server = Mcp::legacy("2025-11-25").on("tools/call", move |call| call.result(given.clone())).stdio();
         let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--timeout", "5s"]).run();
-        run.exits(7).prints("").stderr_contains("the server's answer to tools/call is malformed");
+        run.exits(7).prints("").stderr_contains("the server's response to tools/call is malformed");
     }
 }
 
@@ -255,7 +255,7 @@ fn the_servers_own_requests_are_answered() {
     let answers: Vec<Value> =
         server.single_process().messages().into_iter().filter(|message| message.get("method").is_none()).collect();
     let to = |id: Value| {
-        answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("no answer to {id}: {answers:#?}"))
+        answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("no response to {id}: {answers:#?}"))
     };
     assert_eq!(to(json!("p-1"))["result"], json!({}));
     for id in [json!(1), json!(1.5), json!("u")] {

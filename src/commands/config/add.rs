@@ -39,7 +39,7 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
             // It lies over what is there, so that it is used as it will be.
             let (config, _) = Config::load_lenient(context.environment, context.config_file);
             let probe = (context.connect)(&config.with_server(server), &args.name);
-            Some(probe.map_err(|failure| failure.cause(format!("so '{}' is not added", args.name)))?)
+            Some(probe.map_err(|failure| failure.cause(format!("'{}' was not added", args.name)))?)
         }
     };
     entry_notes.extend(probe.as_ref().map(|probe| escape_untrusted(&probe.summary())));
@@ -48,9 +48,7 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
         let json =
             json!({ "name": args.name, "file": full_path(&path), "written": false, "toml": block, "checked": checked });
         let mut report = ConfigReport::new(json, ReportBody::Text(block));
-        report
-            .notes
-            .push(format!("nothing is written; this would go to {}", context.environment.abbreviate_home(&path)));
+        report.notes.push(format!("dry run: nothing was written to {}", context.environment.abbreviate_home(&path)));
         report.notes.extend(entry_notes);
         return Ok(report);
     }
@@ -72,7 +70,7 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     // Another layer may win over the one that was written.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     if let Some(server) = config.server(&args.name).filter(|server| server.source.path != file) {
-        report.notes.push(format!("here the entry at {} takes its place", server.origin()));
+        report.notes.push(format!("the entry at {} overrides it here", server.origin()));
     }
     Ok(report)
 }
@@ -83,7 +81,7 @@ fn text_without_entry(draft: &ConfigFileDraft<'_>, args: &ConfigAddArgs) -> Resu
         Ok(text) if args.force => Ok((text, true)),
         Ok(_) => Err(draft
             .edit_failure(rewrite::RewriteError::ServerExists, &args.name)
-            .hint("--force replaces it; `mcpipe config rename` gives it another name")),
+            .hint("replace it with --force, or choose another name")),
         Err(rewrite::RewriteError::ServerNotFound) => Ok((draft.text.clone(), false)),
         Err(problem) => Err(draft.edit_failure(problem, &args.name)),
     }
@@ -290,14 +288,16 @@ fn check_entry(
         for pair in member.value.get(table).map(|member| member.value.members()).unwrap_or_default() {
             let text = pair.value.as_str().unwrap_or_default();
             if looks_secret(&pair.key) && literal(text) {
-                notes
-                    .push(format!("the value of '{}' is written in clear; a reference keeps it out: {flag}", pair.key));
+                notes.push(format!(
+                    "the value of '{}' is stored as plain text; to store a reference instead: {flag}",
+                    pair.key
+                ));
             }
         }
     }
     if args.target.as_deref().and_then(|url| parse::parse_url(url).ok()).is_some_and(|place| place.basic_auth.is_some())
     {
-        notes.push("the URL's password is written in clear".to_owned());
+        notes.push("the password in the URL is stored as plain text".to_owned());
     }
     // What is missing now may be there when the entry is used.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);

@@ -51,7 +51,7 @@ impl<'a> ConfigFileDraft<'a> {
             None => ("", text),
         };
         if text.trim_start().starts_with('{') || path.extension().is_some_and(|ending| ending == "json") {
-            return Err(fail().cause("it is JSON, which other clients own; mcpipe changes TOML files only"));
+            return Err(fail().cause("it is JSON, which belongs to other clients; mcpipe changes only TOML files"));
         }
         write::check_writable(environment, &path)?;
         let keeps_trust = project && (new || trust::TrustStore::load(environment)?.is_trusted(&path, &text));
@@ -75,10 +75,10 @@ impl<'a> ConfigFileDraft<'a> {
         let failure = Failure::new(ErrorKind::Config, format!("cannot change {}", self.display_path));
         match problem {
             RewriteError::Syntax(why) => failure.cause(format!("it is not TOML: {why}")).hint("mcpipe config edit"),
-            RewriteError::ServerNotFound => failure.cause(format!("there is no server '{name}' in it")),
-            RewriteError::ServerExists => failure.cause(format!("there is a server '{name}' in it already")),
+            RewriteError::ServerNotFound => failure.cause(format!("it has no server '{name}'")),
+            RewriteError::ServerExists => failure.cause(format!("it already has a server '{name}'")),
             RewriteError::UnsafeEdit => failure
-                .cause("it is written in a way that cannot be changed without changing something else")
+                .cause("the entry cannot be changed without changing other parts of the file")
                 .hint("mcpipe config edit"),
         }
     }
@@ -95,7 +95,7 @@ impl<'a> ConfigFileDraft<'a> {
                 true => std::fs::remove_file(&self.path).is_ok(),
                 false => write::write_config_file(&self.path, &format!("{mark}{}", self.text)).is_ok(),
             };
-            if restored { failure } else { failure.cause(format!("{} is changed all the same", self.display_path)) }
+            if restored { failure } else { failure.cause(format!("{} was changed anyway", self.display_path)) }
         })
     }
 }
@@ -109,7 +109,7 @@ pub(super) fn file_to_change(context: &ConfigContext<'_>, project: bool) -> Resu
         return found.ok_or_else(|| Failure::new(ErrorKind::Config, "the working directory does not exist"));
     }
     paths::explicit_file(environment, context.config_file).or_else(|| paths::user_file(environment)).ok_or_else(|| {
-        Failure::new(ErrorKind::Config, "there is no place for the configuration")
+        Failure::new(ErrorKind::Config, "no location for the configuration file")
             .cause("there is no home directory")
             .hint("set HOME, or name a file with --config")
     })
@@ -128,8 +128,8 @@ fn file_with_server(
     // In full only: what is near is suggested, never changed.
     let Some(server) = config.server(name) else { return Err(target::server_not_configured(&config, name)) };
     if server.source.format == FileFormat::Json {
-        return Err(Failure::new(ErrorKind::Config, format!("'{name}' stands in {}", server.origin()))
-            .cause("it is JSON, which other clients own; mcpipe changes TOML files only")
+        return Err(Failure::new(ErrorKind::Config, format!("'{name}' is defined in {}", server.origin()))
+            .cause("it is JSON, which belongs to other clients; mcpipe changes only TOML files")
             .hint("change it there"));
     }
     Ok((server.source.path.clone(), server.source.layer.is_project(), Some(server.clone())))
@@ -147,7 +147,7 @@ pub(super) fn remove(context: &ConfigContext<'_>, name: &str, project: bool) -> 
     report.notes.push(format!("removed '{name}' from {}", draft.display_path));
     draft.write(&text)?;
     if let Some(lower) = server.as_ref().and_then(|server| server.overridden.last()) {
-        report.notes.push(format!("the entry at {lower} counts now"));
+        report.notes.push(format!("the entry at {lower} applies now"));
     }
     Ok(report)
 }
@@ -163,7 +163,7 @@ pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, pr
     })?;
     let json = json!({ "name": new_name, "old_name": name, "file": full_path(&draft.path) });
     let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
-    report.notes.push(format!("'{name}' in {} is '{new_name}' now", draft.display_path));
+    report.notes.push(format!("renamed '{name}' to '{new_name}' in {}", draft.display_path));
     draft.write(&text)?;
     Ok(report)
 }
@@ -176,10 +176,10 @@ pub(super) fn check_server_name(name: &str) -> Result<()> {
     if good {
         return Ok(());
     }
-    let failure = Failure::new(ErrorKind::Usage, format!("'{name}' cannot be the name of a server"))
-        .cause("a name has letters, digits, '_', '-' and '.', and begins with a letter or digit");
+    let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid server name"))
+        .cause("a name consists of letters, digits, '_', '-' and '.', and begins with a letter or digit");
     let near: String = crate::config::file::mcp_json::sanitize_name(name).chars().filter(char::is_ascii).collect();
-    Err(if near.is_empty() { failure } else { failure.hint(format!("call it '{near}'")) })
+    Err(if near.is_empty() { failure } else { failure.hint(format!("use '{near}'")) })
 }
 
 const TEMPLATE: &str = "\
@@ -217,7 +217,7 @@ pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigR
         .args(args)
         .arg(&path)
         .status()
-        .map_err(|error| failed().caused_by(&error).hint("set EDITOR to the editor you use"))?;
+        .map_err(|error| failed().caused_by(&error).hint("set EDITOR to your editor"))?;
     if !status.success() {
         return Err(failed().cause(status.to_string()));
     }
@@ -231,7 +231,7 @@ pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigR
         (Some(_), body) => body,
         (None, _) => ReportBody::Text(String::new()),
     };
-    report.notes.insert(0, format!("{shown} is saved"));
+    report.notes.insert(0, format!("saved {shown}"));
     Ok(report)
 }
 
@@ -241,13 +241,15 @@ fn editor_command(environment: &Environment, file: &str) -> Result<Vec<String>> 
     let chosen = [env::VISUAL, env::EDITOR].iter().find_map(|name| environment.get(name));
     let terminal = Terminal::detect(|_| None);
     if chosen.is_none() && !(terminal.stdin_is_tty && terminal.stdout_is_tty) {
-        return Err(Failure::new(ErrorKind::Usage, "there is no terminal to edit the configuration at")
-            .hint(format!("edit {file} another way, or name an editor that needs none in VISUAL or EDITOR")));
+        return Err(Failure::new(ErrorKind::Usage, "config edit needs a terminal")
+            .hint(format!("edit {file} directly, or set VISUAL or EDITOR to an editor that needs no terminal")));
     }
     let command = chosen.unwrap_or(fallback);
     match quoting::split(command) {
         Some(words) if !words.is_empty() => Ok(words),
-        _ => Err(Failure::new(ErrorKind::Config, format!("VISUAL or EDITOR holds '{command}', which is no command"))),
+        _ => {
+            Err(Failure::new(ErrorKind::Config, format!("'{command}' in VISUAL or EDITOR is not a valid command line")))
+        }
     }
 }
 

@@ -57,8 +57,7 @@ pub(super) fn check(context: &ConfigContext<'_>, name: Option<&str>) -> Result<C
     findings.extend(credential_store_finding(context, &config, &findings));
     for source in config.files.iter().filter(|source| name.is_none() && source.format == FileFormat::Json) {
         findings.extend(duplicate_keys(&source.text).into_iter().map(|(at, key)| {
-            let fault =
-                ConfigDiagnostic::at(source, at, format!("'{key}' stands there twice, and only the last one counts"));
+            let fault = ConfigDiagnostic::at(source, at, format!("duplicate key '{key}': only the last one is used"));
             CheckFinding { severity: CheckSeverity::Error, server: None, diagnostic: fault }
         }));
     }
@@ -106,7 +105,7 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
     let (files, servers) = (count(files.len(), "file", "files"), count(servers, "server", "servers"));
     match bad {
-        0 => report.notes.push(format!("{files} and {servers} checked, nothing wrong")),
+        0 => report.notes.push(format!("checked {files} and {servers}: no errors")),
         _ => {
             let message = format!("{} in {files} and {servers}", count(bad, "error", "errors"));
             let faults = findings.iter().filter(|finding| finding.severity == CheckSeverity::Error);
@@ -156,11 +155,11 @@ fn server_findings(
         let near = sanitize_name(&server.name);
         add(
             CheckSeverity::Error,
-            here(format!("the name '{}' cannot be typed as a target; call it '{near}'", server.name)),
+            here(format!("the name '{}' cannot be typed as a target; use '{near}'", server.name)),
         );
     }
     for origin in &server.overridden {
-        add(CheckSeverity::Warning, here(format!("'{}' takes the place of the entry at {origin}", server.name)));
+        add(CheckSeverity::Warning, here(format!("'{}' overrides the entry at {origin}", server.name)));
     }
     let faults = server.diagnostics();
     if !faults.is_empty() {
@@ -206,11 +205,11 @@ fn missing_files_and_programs(
         let fault = |why: String| ConfigDiagnostic::at(&server.source, program.offset, why);
         if is_path(&program.value) {
             if !is_program(Path::new(&program.value)) {
-                faults.push(fault(format!("'{}' is not a program that can be run", program.value)));
+                faults.push(fault(format!("'{}' is not executable", program.value)));
             }
         } else if child_environment(settings, environment).find_program(&program.value).is_none() {
-            let message = format!("the program '{}' is not found in PATH", program.value);
-            faults.push(fault(message).hint(format!("install {}, or write its path", program.value)));
+            let message = format!("program '{}' not found in PATH", program.value);
+            faults.push(fault(message).hint(format!("install {}, or use its full path", program.value)));
         }
     }
     for (key, path) in referenced_files(settings) {
@@ -220,7 +219,7 @@ fn missing_files_and_programs(
             continue;
         }
         if let Err(error) = std::fs::File::open(&path) {
-            let message = format!("'{key}' names {}, which cannot be read", environment.abbreviate_home(&path));
+            let message = format!("'{key}' refers to {}, which cannot be read", environment.abbreviate_home(&path));
             faults.push(ConfigDiagnostic::at(&server.source, at, message).cause(error.to_string()));
         }
     }

@@ -81,20 +81,22 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
             let notes = moved.iter().map(|(name, _)| (name, named_secrets::location(&**store, name)));
             report.notes.extend(notes.map(|(name, location)| format!("stored '{name}' in {location}")));
         }
-        report.notes.push(format!("{count} {} written to {shown}", server_noun(count)));
+        report.notes.push(format!("wrote {count} {} to {shown}", server_noun(count)));
         if store.is_none() {
             report.notes.extend(secret_source_notes(&plan));
         }
     } else if count > 0 {
-        report.notes.push(format!("nothing is written; --yes writes {count} {} to {shown}", server_noun(count)));
+        report.notes.push(format!("nothing was written; use --yes to write {count} {} to {shown}", server_noun(count)));
     } else {
-        report.notes.push("there is nothing to write".to_owned());
+        report.notes.push("nothing to write".to_owned());
     }
     let open = |step: &&ImportStep| step.server.secrets.iter().any(|finding| finding.reference.is_none());
     let secrets = plan.written_steps().filter(open).count();
     if secrets > 0 {
-        let hint = "--secrets keychain (or variables) puts references in their place";
-        report.notes.push(format!("{secrets} {} secrets as text; {hint}", if secrets == 1 { "holds" } else { "hold" }));
+        let hint = "use --secrets keychain (or variables) to store references instead";
+        report
+            .notes
+            .push(format!("{secrets} {} secrets as plain text; {hint}", if secrets == 1 { "holds" } else { "hold" }));
     }
     report.notes.extend(plan.diagnostics.iter().map(|problem| escape_untrusted(&problem.to_string())));
     report.failure = plan.read_failures.into_iter().next();
@@ -129,7 +131,7 @@ fn remove_secrets(
         let removed = block_on(&context.interrupt, pin!(named_secrets::delete_secret(store, name)));
         match removed.and_then(|removed| removed) {
             Ok(_) => failure,
-            Err(error) => failure.cause(format!("the secret '{name}' is stored, and could not be removed: {error}")),
+            Err(error) => failure.cause(format!("the secret '{name}' was stored and could not be removed: {error}")),
         }
     })
 }
@@ -147,7 +149,7 @@ fn confirm_import(
 ) -> Result<Option<bool>> {
     let question = format!("{description}\nWrite {count} {} to {}?", server_noun(count), escape_untrusted(shown));
     match (context.confirm)(&question)? {
-        Some(false) => Err(Failure::new(ErrorKind::Refused, "nothing is imported")),
+        Some(false) => Err(Failure::new(ErrorKind::Refused, "nothing was imported")),
         answer => Ok(answer),
     }
 }
@@ -201,7 +203,7 @@ fn describe(plan: &ImportPlan) -> String {
         }
         for finding in &step.server.secrets {
             let what = match &finding.reference {
-                None => "stands here as text".to_owned(),
+                None => "is stored as plain text".to_owned(),
                 Some(reference) => format!("becomes {reference}"),
             };
             let _ = writeln!(text, "    secret: {} {what}", escape_untrusted(&finding.location));
@@ -213,10 +215,10 @@ fn describe(plan: &ImportPlan) -> String {
 fn action_text(step: &ImportStep) -> String {
     match &step.action {
         ImportAction::Add => "new".to_owned(),
-        ImportAction::Replace(at) => format!("replaces the one at {at}"),
-        ImportAction::Identical(at) => format!("is the same at {at}"),
-        ImportAction::Conflict(at) => format!("left out: another server has its name at {at}"),
-        ImportAction::Skip(why) => format!("left out: {}", escape_untrusted(why)),
+        ImportAction::Replace(at) => format!("replaces the entry at {at}"),
+        ImportAction::Identical(at) => format!("is already configured at {at}"),
+        ImportAction::Conflict(at) => format!("skipped: another server has this name, at {at}"),
+        ImportAction::Skip(why) => format!("skipped: {}", escape_untrusted(why)),
     }
 }
 

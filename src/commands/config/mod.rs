@@ -125,7 +125,7 @@ pub fn run_and_print(context: &super::Context, args: &ConfigArgs) -> Result<Exit
             return Ok(None);
         }
         ui.prompt_text(text);
-        ui.prompt_question("go on? [y/N] ");
+        ui.prompt_question("continue? [y/N] ");
         let mut line = String::new();
         let read = io::stdin().read_line(&mut line);
         Ok(Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")))

@@ -41,19 +41,19 @@ fn set(
     name: &str,
 ) -> Result<ConfigReport> {
     if !is_valid_secret_name(name) {
-        let failure = Failure::new(ErrorKind::Usage, format!("'{name}' cannot be the name of a secret"));
-        return Err(failure.cause("a name has letters, digits, '_' and '-', and begins with a letter or digit"));
+        let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid secret name"));
+        return Err(failure.cause("a name consists of letters, digits, '_' and '-', and begins with a letter or digit"));
     }
     let names = named_secrets::secret_names(store)?;
     if let Some(other) = names.iter().find(|other| other.eq_ignore_ascii_case(name) && *other != name) {
-        return Err(Failure::new(ErrorKind::Usage, format!("there is a secret '{other}' already"))
-            .cause("some keychains do not tell names apart that differ only in case")
+        return Err(Failure::new(ErrorKind::Usage, format!("a secret '{other}' already exists"))
+            .cause("some keychains ignore case in names")
             .hint(format!("mcpipe config secret set {other}")));
     }
     let value = (context.read_secret)(name)?;
     let text = value.trim_end_matches(['\n', '\r']);
     if text.is_empty() {
-        return Err(Failure::new(ErrorKind::Usage, format!("the value of '{name}' is empty, so nothing is stored"))
+        return Err(Failure::new(ErrorKind::Usage, format!("the value of '{name}' is empty; nothing was stored"))
             .hint(format!("pipe it in: printf %s \"$VALUE\" | mcpipe config secret set {name}")));
     }
     let secret = Secret::new(text);
@@ -91,7 +91,7 @@ fn remove(
     report.notes.push(format!("removed '{name}' from {place}"));
     let users = config.servers_using_secret(name);
     if !users.is_empty() {
-        report.notes.push(format!("still referred to by {}", users.join(", ")));
+        report.notes.push(format!("still used by {}", users.join(", ")));
     }
     Ok(report)
 }
@@ -106,7 +106,7 @@ fn list(config: &Config, store: &dyn CredentialStore, place: &str) -> Result<Con
         all.push(json!({ "name": name, "stored_in": rests, "used_by": users }));
     }
     let json = json!({ "store": place, "secrets": all });
-    let mut report = ConfigReport::new(json, ReportBody::Table(vec!["NAME", "USED BY", "RESTS IN"], rows));
+    let mut report = ConfigReport::new(json, ReportBody::Table(vec!["NAME", "USED BY", "STORED IN"], rows));
     if names.is_empty() {
         report.notes.push(format!("no secrets in {place}; `mcpipe config secret set NAME` stores one"));
     }
@@ -134,9 +134,7 @@ pub(super) fn read_value(context: &super::super::Context, name: &str) -> Result<
     }
     let piped = format!("pipe it in: printf %s \"$VALUE\" | mcpipe config secret set {name}");
     if !terminal.is_interactive() || context.global.no_input {
-        return Err(
-            Failure::new(ErrorKind::Usage, format!("nobody can be asked for the value of '{name}'")).hint(piped)
-        );
+        return Err(Failure::new(ErrorKind::Usage, format!("cannot prompt for the value of '{name}'")).hint(piped));
     }
     let question = format!("value of {name} (not shown): ");
     let line = client_features::ask_hidden_line(&context.ui, &context.interrupt, &question);

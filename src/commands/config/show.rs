@@ -51,7 +51,7 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
     report.notes.clone_from(&config.warnings);
     if config.servers().is_empty() && faults.is_empty() {
         let add = config.append_config_flag("mcpipe config add NAME URL");
-        report.notes.push(format!("no server is configured; `{add}` adds one"));
+        report.notes.push(format!("no servers are configured; to add one: {add}"));
     }
     report.failure = (!faults.is_empty()).then(|| origin::combine("the configuration", faults));
     report
@@ -213,10 +213,10 @@ pub(super) fn get(context: &ConfigContext<'_>, name: &str) -> Result<ConfigRepor
     let lines = rows.into_iter().map(|row| vec![row.key, row.text, row.origin.to_string()]).collect();
     let mut report = ConfigReport::new(document, ReportBody::Table(vec!["KEY", "VALUE", "SOURCE"], lines));
     report.notes.clone_from(&config.warnings);
-    report.notes.extend(server.overridden.iter().map(|origin| format!("takes the place of the entry at {origin}")));
+    report.notes.extend(server.overridden.iter().map(|origin| format!("overrides the entry at {origin}")));
     match server.trust_reason() {
         Some(reason) => report.notes.push(format!(
-            "'{name}' {reason}, and its file is not trusted; `mcpipe config trust {}` shows and allows it",
+            "'{name}' {reason}, and its file is not trusted; to review and trust it: mcpipe config trust {}",
             crate::util::quoting::quote_path(&server.source.display_path)
         )),
         None => {
@@ -335,7 +335,7 @@ fn read_failure(path: &Path, shown: &str, faults: &[ConfigDiagnostic]) -> Option
         (_, Some(fault)) => Some(fault.cause.as_ref().unwrap_or(&fault.message).clone()),
         // Nobody minds that it cannot be there.
         (Err(_), None) => None,
-        (Ok(_), None) => Some("it cannot be told whether it is trusted".to_owned()),
+        (Ok(_), None) => Some("the list of trusted files cannot be read".to_owned()),
     }
 }
 
@@ -364,7 +364,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
             "path": full_path(&place.path), "layer": place.layer.as_str(), "format": format, "state": state,
             "cause": unread,
         }));
-        notes.extend(unread.map(|why| format!("{} cannot be read: {why}", place.path.display())));
+        notes.extend(unread.map(|why| format!("cannot read {}: {why}", place.path.display())));
     }
     let mut report =
         ConfigReport::new(json!({ "files": files }), ReportBody::Table(vec!["FILE", "LAYER", "STATE"], rows));
@@ -372,7 +372,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
     if config.paths.is_empty() {
         report.notes.push("there is no home directory, so no configuration file is read".to_owned());
     } else if !config.paths.iter().any(|place| place.layer == Layer::User) {
-        report.notes.push("--config or MCPIPE_CONFIG names this file; no other is read".to_owned());
+        report.notes.push("only this file is read, because of --config or MCPIPE_CONFIG".to_owned());
     }
     report
 }

@@ -259,7 +259,7 @@ fn trust_shows_everything_in_full_and_asks() {
     let text = "{\"mcpServers\": {\"x\": {\"command\": \"sh\", \"args\": [\"-c\", \"rm -rf \\u202e~\"], \"env\": {\"A\": \"${HOME}\"}},\n\
         \"y\": {\"url\": \"https://y/\", \"headers\": {\"Authorization\": \"Bearer \\u001b[2Jx\"}}}}";
     let mut world = ConfigCommandFixture::new().with_file("project/.mcp.json", text);
-    world.assert_fails(&["trust"], ErrorKind::Config, "nobody can be asked without a terminal");
+    world.assert_fails(&["trust"], ErrorKind::Config, "cannot prompt: not a terminal");
     world.answer = Some(false);
     world.assert_fails(&["trust"], ErrorKind::Refused, "~/project/.mcp.json is not trusted");
     assert!(world.run(&["list"]).out.contains("untrusted"));
@@ -280,7 +280,7 @@ fn trust_shows_everything_in_full_and_asks() {
     assert!(world.run(&["list"]).out.contains("untrusted"));
     assert!(world.run(&["trust", "--yes", ".mcp.json"]).asked.is_empty());
     assert!(!world.run(&["list"]).out.contains("untrusted"));
-    ConfigCommandFixture::new().assert_fails(&["trust"], ErrorKind::Config, "there is no project file to trust");
+    ConfigCommandFixture::new().assert_fails(&["trust"], ErrorKind::Config, "no project file to trust");
     world.assert_fails(&["trust", "nope.toml"], ErrorKind::Config, "nope.toml");
 }
 
@@ -298,18 +298,18 @@ fn check_finds_what_use_would_find() {
     let said = world.run(&["check"]);
     for part in [
         "error\t~/project/.mcp.json:1:17\tthis is not JSON",
-        "error\t~/.config/mcpipe/config.toml:2\tthe program 'no-such-program' is not found in PATH",
+        "error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH",
         "config.toml:4\tthe variable NOPE is not set",
         "config.toml:6\t'ftp' is no scheme",
-        "config.toml:9\t'cacert' names ~/.config/mcpipe/none.pem, which cannot be read: ",
+        "config.toml:9\t'cacert' refers to ~/.config/mcpipe/none.pem, which cannot be read: ",
         "config.toml:10\t'private_key_file' names ",
-        "config.toml:13\tthe name 'f g' cannot be typed as a target; call it 'f-g'",
+        "config.toml:13\tthe name 'f g' cannot be typed as a target; use 'f-g'",
         "config.toml:16\tunknown key 'comand'",
-        "config.toml:19\tthe variable NOPE, which should hold the bearer token, is not set",
+        "config.toml:19\tthe variable NOPE for the bearer token is not set",
         "warning\t~/.config/mcpipe/config.toml:20\t'j' is disabled",
-        "config.toml:25\t'A B' cannot be the name of a header",
+        "config.toml:25\t'A B' is not a valid header name",
         "warning\t~/project/.mcpipe.toml:1\t'z' starts a process, and the file is not trusted",
-        "warning\t~/project/.mcpipe.toml:3\t'e' takes the place of the entry at ~/.config/mcpipe/config.toml:11",
+        "warning\t~/project/.mcpipe.toml:3\t'e' overrides the entry at ~/.config/mcpipe/config.toml:11",
     ] {
         assert!(said.out.contains(part), "'{part}' is not in\n{}", said.out);
     }
@@ -374,7 +374,7 @@ fn add_appends_an_entry_that_can_be_used_at_once() {
             .read(".config/mcpipe/config.toml")
             .ends_with("[servers.line]\ncommand = \"npx\"\nargs = [\"-y\", \"a b\"]\n")
     );
-    world.assert_fails(&["add", "api", "https://other/"], ErrorKind::Config, "there is a server 'api' in it already");
+    world.assert_fails(&["add", "api", "https://other/"], ErrorKind::Config, "it already has a server 'api'");
     let said = world.run(&["add", "api", "--force", "https://other/"]);
     assert!(said.notes.starts_with("replaced 'api'"));
     let text = world.read(".config/mcpipe/config.toml");
@@ -385,7 +385,7 @@ fn add_appends_an_entry_that_can_be_used_at_once() {
 fn add_refuses_what_could_not_be_used_and_writes_nothing() {
     let world = ConfigCommandFixture::new();
     for (words, part) in [
-        (&["add", "a b", "https://a/"][..], "call it 'a-b'"),
+        (&["add", "a b", "https://a/"][..], "use 'a-b'"),
         (&["add", "-x", "--", "y"], ""),
         (&["add", "x", "ftp://a"], "is no scheme"),
         (&["add", "x", "http://far.example/"], "--allow-http"),
@@ -444,12 +444,12 @@ fn remove_and_rename_take_names_in_full_and_say_what_counts_now() {
         .with_file("project/.mcpipe.toml", "[servers.files]\nurl = 'https://f/'\n");
     world.assert_fails(&["remove", "file"], ErrorKind::Config, "did you mean 'files'?");
     assert_eq!(world.read(".config/mcpipe/config.toml"), USER);
-    assert!(world.run(&["remove", "files"]).notes.contains("the entry at ~/.config/mcpipe/config.toml:15 counts now"));
+    assert!(world.run(&["remove", "files"]).notes.contains("the entry at ~/.config/mcpipe/config.toml:15 applies now"));
     assert_eq!(world.read("project/.mcpipe.toml"), "");
     world.run(&["rename", "files", "my.files"]);
     assert_eq!(world.read(".config/mcpipe/config.toml"), USER.replace("[servers.files]", "[servers.\"my.files\"]"));
-    world.assert_fails(&["rename", "my.files", "api"], ErrorKind::Config, "there is a server 'api' in it already");
-    world.assert_fails(&["rename", "my.files", "a b"], ErrorKind::Usage, "call it 'a-b'");
+    world.assert_fails(&["rename", "my.files", "api"], ErrorKind::Config, "it already has a server 'api'");
+    world.assert_fails(&["rename", "my.files", "a b"], ErrorKind::Usage, "use 'a-b'");
     let world = ConfigCommandFixture::new()
         .with_file("project/.mcp.json", "{\"mcpServers\": {\"x\": {\"url\": \"https://x/\"}}}");
     world.assert_fails(&["remove", "x"], ErrorKind::Config, "mcpipe changes TOML files only");
@@ -480,11 +480,7 @@ fn edit_opens_the_editor_and_checks_what_it_left() {
     };
     let world = script("[ \"$1\" = --flag ] && echo '[servers.x]' >> \"$2\" && echo \"url = 'https://x/'\" >> \"$2\"");
     let said = world.run(&["edit"]);
-    assert!(
-        said.notes.starts_with("~/.config/mcpipe/config.toml is saved") && said.failure.is_none(),
-        "{}",
-        said.notes
-    );
+    assert!(said.notes.starts_with("saved ~/.config/mcpipe/config.toml") && said.failure.is_none(), "{}", said.notes);
     assert!(world.read(".config/mcpipe/config.toml").starts_with("# The configuration of mcpipe."));
     let world = script("echo '[servers.x]' >> \"$2\"");
     world.assert_fails(&["edit"], ErrorKind::Config, "1 error in 1 file");
@@ -516,15 +512,15 @@ fn import_shows_all_and_writes_nothing_without_consent() {
     assert_eq!(world.read(".config/mcpipe/config.toml"), mine);
     assert_eq!(said.json["written"], false);
     assert!(said.out.contains("runs  npx -y 'docs; rm\\u{1b}[2K' --token [redacted]"), "{}", said.out);
-    assert!(said.out.contains("mine   left out: another server has its name at ~/.config/mcpipe/config.toml:1"));
+    assert!(said.out.contains("mine   skipped: another server has this name, at ~/.config/mcpipe/config.toml:1"));
     assert!(said.notes.contains("nothing is written; --yes writes 1 server"), "{}", said.notes);
-    assert!(said.notes.contains("'odd' cannot be taken over: it has neither a URL nor a command"), "{}", said.notes);
+    assert!(said.notes.contains("'odd' cannot be imported: it has neither a URL nor a command"), "{}", said.notes);
     for text in [&said.out, &said.notes, &said.json.to_string()] {
         assert!(!text.contains("s3cret") && !text.contains("t0k") && !text.contains('\u{1b}'), "{text}");
     }
 
     let world = ConfigCommandFixture { answer: Some(false), ..world };
-    world.assert_fails(&["import", "cursor"], ErrorKind::Refused, "nothing is imported");
+    world.assert_fails(&["import", "cursor"], ErrorKind::Refused, "nothing was imported");
     assert_eq!(world.read(".config/mcpipe/config.toml"), mine);
 }
 
@@ -543,7 +539,7 @@ fn import_writes_what_was_agreed_to_and_keeps_the_rest() {
     assert!(file.contains("# Imported from Cursor, ~/.cursor/mcp.json\n[servers.docs]\n"), "{file}");
     // Again, there is nothing left to do.
     let said = world.run(&["import"]);
-    assert!(said.notes.contains("there is nothing to write"), "{}", said.notes);
+    assert!(said.notes.contains("nothing to write"), "{}", said.notes);
 }
 
 #[test]
@@ -562,7 +558,7 @@ fn import_can_leave_secrets_where_they_are_and_replace_and_choose() {
     assert!(file.contains("https://theirs.example/mcp") && !file.contains("command = \"x\""), "{file}");
 
     world.assert_fails(&["import", "curser"], ErrorKind::Usage, "did you mean 'cursor'?");
-    world.assert_fails(&["import", "zed"], ErrorKind::Config, "Zed has no MCP servers set up here");
+    world.assert_fails(&["import", "zed"], ErrorKind::Config, "Zed has no MCP configuration here");
 }
 
 #[test]

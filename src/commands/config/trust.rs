@@ -26,8 +26,8 @@ pub(super) fn trust(
         None => [PROJECT_JSON, PROJECT_TOML].into_iter().filter_map(|name| find_upwards(environment, name)).collect(),
     };
     if files.is_empty() {
-        return Err(Failure::new(ErrorKind::Config, "there is no project file to trust")
-            .cause(format!("neither {PROJECT_TOML} nor {PROJECT_JSON} is in or above the working directory"))
+        return Err(Failure::new(ErrorKind::Config, "no project file to trust")
+            .cause(format!("there is no {PROJECT_TOML} or {PROJECT_JSON} in or above the working directory"))
             .hint("mcpipe config trust FILE"));
     }
     if revoke {
@@ -45,7 +45,7 @@ pub(super) fn trust(
             // A "no" would change nothing, so nothing is asked.
             let file = quoting::quote_path(&source.display_path);
             notes.push(format!(
-                "{} is trusted already; to change that: mcpipe config trust --revoke {file}",
+                "{} is already trusted; to revoke trust: mcpipe config trust --revoke {file}",
                 source.display_path
             ));
             done.push(answer);
@@ -69,7 +69,7 @@ fn revoke_all(context: &ConfigContext<'_>, files: &[PathBuf]) -> Result<ConfigRe
     let mut notes = Vec::new();
     for file in files {
         let known = trust::untrust_file(context.environment, file)?;
-        let state = if known { "is trusted no longer" } else { "was not trusted" };
+        let state = if known { "is no longer trusted" } else { "was not trusted" };
         notes.push(format!("{} {state}", context.environment.abbreviate_home(file)));
         done.push(json!({ "file": full_path(file), "trusted": false }));
     }
@@ -84,9 +84,9 @@ fn confirm_trust(context: &mut ConfigContext<'_>, source: &ConfigFile, descripti
         Some(true) => Ok(()),
         Some(false) => Err(Failure::new(ErrorKind::Refused, format!("{} is not trusted", source.display_path))),
         None => Err(Failure::new(ErrorKind::Config, format!("{} is not trusted", source.display_path))
-            .cause("nobody can be asked without a terminal")
+            .cause("cannot prompt: not a terminal")
             .hint(format!(
-                "look at the file, then: mcpipe config trust --yes {}",
+                "review the file, then run: mcpipe config trust --yes {}",
                 quoting::quote_path(&source.display_path)
             ))),
     }

@@ -55,7 +55,7 @@ pub fn expand_template(words: &[String]) -> Result<Vec<String>> {
     }
     let uri = parsed
         .expand::<iri_string::spec::UriSpec, _>(&given)
-        .map_err(|error| usage(format!("'{template}' cannot be expanded")).caused_by(&error))?;
+        .map_err(|error| usage(format!("cannot expand '{template}'")).caused_by(&error))?;
     Ok(vec![uri.to_string()])
 }
 

@@ -41,7 +41,7 @@ pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<Translat
         return Err(ConfigDiagnostic::at(
             source,
             root.offset,
-            format!("the file must hold an object, and holds {}", root.type_name()),
+            format!("expected an object, found {}", root.type_name()),
         ));
     }
     let mut out = TranslatedServers::default();
@@ -49,20 +49,16 @@ pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<Translat
         if root.members().is_empty() {
             return Ok(out);
         }
-        return Err(ConfigDiagnostic::at(
-            source,
-            root.offset,
-            "there is neither 'mcpServers' nor 'servers' in the file",
-        ));
+        return Err(ConfigDiagnostic::at(source, root.offset, "the file has neither 'mcpServers' nor 'servers'"));
     };
     if !matches!(container.value.value, ConfigValue::Table(_)) {
-        let message = format!("'{}' must be an object, and is {}", container.key, container.value.type_name());
+        let message = format!("'{}' must be an object, not {}", container.key, container.value.type_name());
         return Err(ConfigDiagnostic::at(source, container.value.offset, message));
     }
     for entry in container.value.members() {
         let name = sanitize_name(&entry.key);
         if out.servers.iter().any(|server| server.key == name) {
-            let message = format!("'{}' is left out, since another entry is called '{name}' here", entry.key);
+            let message = format!("'{}' is ignored: another entry already has the name '{name}'", entry.key);
             out.notes.push(ConfigDiagnostic::at(source, entry.offset, message));
             continue;
         }
@@ -140,7 +136,7 @@ fn translate_server(
                 notes.push(ConfigDiagnostic::at(
                     source,
                     member.offset,
-                    format!("'{other}' of '{name}' means nothing to mcpipe"),
+                    format!("'{other}' of '{name}' is ignored: mcpipe does not support it"),
                 ));
             }
         }
@@ -189,7 +185,7 @@ fn translate_transport(
             members.push(ConfigMember { key: "transport".into(), offset: member.offset, value });
         }
         None => {
-            let message = format!("'{}' of '{name}' is '{word}', which mcpipe does not speak", member.key);
+            let message = format!("'{}' of '{name}' is '{word}', which mcpipe does not support", member.key);
             notes.push(ConfigDiagnostic::at(source, member.offset, message));
         }
     }
@@ -224,7 +220,7 @@ fn translate_oauth(
                 "scopes"
             }
             other => {
-                let message = format!("'oauth.{other}' of '{name}' means nothing to mcpipe");
+                let message = format!("'oauth.{other}' of '{name}' is ignored: mcpipe does not support it");
                 notes.push(ConfigDiagnostic::at(source, member.offset, message));
                 continue;
             }

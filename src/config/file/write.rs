@@ -42,7 +42,7 @@ impl EditLock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     return Err(Failure::new(ErrorKind::Config, format!("cannot change {}", file.display()))
-                        .cause("another mcpipe is changing it and does not finish"));
+                        .cause("another mcpipe process has locked it"));
                 }
                 // Some network file systems cannot lock; a single user's edits are still in one step.
                 Err(TryLockError::Error(_)) => return Ok(EditLock { _file: None }),
@@ -72,8 +72,9 @@ pub fn check_writable(environment: &Environment, file: &Path) -> Result<()> {
     let shown = environment.abbreviate_home(file);
     let linked =
         fs::read_link(file).and_then(|_| file.canonicalize()).ok().map(|real| environment.abbreviate_home(&real));
-    let why =
-        linked.as_ref().map_or("it is read-only".to_owned(), |real| format!("it leads to {real}, which is read-only"));
+    let why = linked
+        .as_ref()
+        .map_or("it is read-only".to_owned(), |real| format!("it is a link to {real}, which is read-only"));
     let unlock = if cfg!(windows) { "attrib -R" } else { "chmod u+w" };
     Err(Failure::new(ErrorKind::Config, format!("cannot change {shown}"))
         .cause(why)
@@ -129,7 +130,8 @@ fn create_private_dir(directory: &Path) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(|error| {
-        Failure::new(ErrorKind::Config, format!("cannot make the directory {}", directory.display())).caused_by(&error)
+        Failure::new(ErrorKind::Config, format!("cannot create the directory {}", directory.display()))
+            .caused_by(&error)
     })
 }
 

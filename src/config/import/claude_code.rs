@@ -35,9 +35,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "timeout" => draft.read_duration("timeout", member, 1.0),
             "headersHelper" => {
                 draft.ignore_key(&member.key);
-                draft
-                    .notes
-                    .push("its headers are made by a program in Claude Code; give them as headers here".to_owned());
+                draft.notes.push("a program creates its headers in Claude Code; set them as headers here".to_owned());
             }
             _ => draft.common_key(member),
         }

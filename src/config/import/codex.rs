@@ -43,7 +43,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "scopes" => draft.read_oauth_key("scopes", member),
             "oauth" => draft.read_oauth(member, super::draft::OAUTH_KEYS),
             "env_vars" => {
-                draft.notes.push("mcpipe hands on its whole environment, so 'env_vars' is not needed".to_owned())
+                draft.notes.push("'env_vars' is not needed: servers inherit the whole environment".to_owned())
             }
             _ => draft.common_key(member),
         }

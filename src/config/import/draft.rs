@@ -97,11 +97,7 @@ impl<'a> ServerDraft<'a> {
     }
 
     fn note_wrong_type(&mut self, member: &ConfigMember, what: &str) {
-        self.notes.push(format!(
-            "'{}' must be {what}, and is {}: it is left out",
-            member.key,
-            member.value.type_name()
-        ));
+        self.notes.push(format!("'{}' is ignored: it must be {what}, not {}", member.key, member.value.type_name()));
     }
 
     fn translate(&mut self, text: &str) -> String {
@@ -151,7 +147,7 @@ impl<'a> ServerDraft<'a> {
         let words: Vec<String> = items.iter().filter_map(|item| self.scalar_string(item)).collect();
         if words.len() < items.len() {
             // Arguments have places: one less would shift the others.
-            self.reject(format!("'{}' holds something that is no string", member.key));
+            self.reject(format!("'{}' contains something other than a string", member.key));
         }
         words
     }
@@ -166,7 +162,7 @@ impl<'a> ServerDraft<'a> {
             match self.scalar_string(&pair.value) {
                 Some(value) => pairs.push((pair.key.clone(), value)),
                 None => self.notes.push(format!(
-                    "'{}' in '{}' is {}: it is left out",
+                    "'{}' in '{}' is ignored: it is {}",
                     pair.key,
                     member.key,
                     pair.value.type_name()
@@ -215,7 +211,7 @@ impl<'a> ServerDraft<'a> {
     pub fn read_url(&mut self, member: &ConfigMember, transport: Option<&'static str>) {
         if let Some(url) = self.string(member).filter(|url| !url.trim().is_empty()) {
             if self.url.is_some() {
-                self.notes.push(format!("'{}' is another URL than the one taken: it is left out", member.key));
+                self.notes.push(format!("'{}' is ignored: it differs from the URL that is used", member.key));
                 return;
             }
             self.url = Some(url.trim().to_owned());
@@ -226,7 +222,7 @@ impl<'a> ServerDraft<'a> {
     /// A file of variables, which is not read: it would be copied, secrets and all.
     pub fn note_env_file(&mut self, member: &ConfigMember) {
         if let Some(file) = self.string(member) {
-            self.notes.push(format!("the variables in '{file}' are not read: set them, or add them to env"));
+            self.notes.push(format!("the variables in '{file}' are not imported: set them, or add them to env"));
         }
     }
 
@@ -262,7 +258,7 @@ impl<'a> ServerDraft<'a> {
                 self.transport = Some("sse");
             }
             "remote" | "url" | "auto" => self.declared_as_command = Some(false),
-            _ => self.reject(format!("its {} is '{word}', which mcpipe does not speak", member.key)),
+            _ => self.reject(format!("its {} is '{word}', which mcpipe does not support", member.key)),
         }
     }
 
@@ -280,7 +276,7 @@ impl<'a> ServerDraft<'a> {
             _ => return self.note_wrong_type(member, "a number"),
         };
         if !(millis.is_finite() && millis >= 1.0) {
-            self.notes.push(format!("'{}' is no time to wait: it is left out", member.key));
+            self.notes.push(format!("'{}' is ignored: it is not a duration", member.key));
             return;
         }
         let text = duration_literal(Duration::from_millis(millis.round() as u64));
@@ -297,7 +293,7 @@ impl<'a> ServerDraft<'a> {
         match names {
             Some(names) => self.set_key(key, ConfigValue::Array(names)),
             // Dropping the list would open what was closed.
-            None => self.reject(format!("'{}' holds something that is no string", member.key)),
+            None => self.reject(format!("'{}' contains something other than a string", member.key)),
         }
     }
 
@@ -305,7 +301,9 @@ impl<'a> ServerDraft<'a> {
     pub fn read_protocol(&mut self, member: &ConfigMember) {
         match self.string(member) {
             Some(word) if RevisionPin::parse(&word).is_ok() => self.set_key("protocol", ConfigValue::String(word)),
-            Some(word) => self.notes.push(format!("'{word}' is no revision mcpipe speaks: it is left out")),
+            Some(word) => {
+                self.notes.push(format!("'{word}' is ignored: it is not a protocol revision that mcpipe supports"))
+            }
             None => {}
         }
     }
@@ -321,7 +319,7 @@ impl<'a> ServerDraft<'a> {
         let ConfigValue::Table(members) = &member.value.value else {
             if self.boolean(member) == Some(false) {
                 self.notes
-                    .push("the client is told not to log in; mcpipe logs in only when the server asks".to_owned());
+                    .push("login is disabled in the client; mcpipe logs in only if the server requires it".to_owned());
             }
             return;
         };

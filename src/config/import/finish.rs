@@ -24,7 +24,7 @@ impl ServerDraft<'_> {
                 // Where both are there, Gemini CLI takes the URL and the others start the command.
                 let command = said.unwrap_or(self.client != ImportClient::Gemini);
                 let (kept, other) = if command { ("command", "URL") } else { ("URL", "command") };
-                self.notes.push(format!("it has a URL and a command: the {kept} is taken, the {other} left out"));
+                self.notes.push(format!("it has a URL and a command: the {kept} is used, the {other} is ignored"));
                 command
             }
             (_, program, _) => program.is_some(),
@@ -40,7 +40,7 @@ impl ServerDraft<'_> {
         }
         if !self.ignored_keys.is_empty() {
             let keys = self.ignored_keys.join(", ");
-            self.notes.push(format!("left out, since it means nothing to mcpipe: {keys}"));
+            self.notes.push(format!("ignored, because mcpipe does not support it: {keys}"));
         }
         let mut members: Vec<ConfigMember> =
             members.into_iter().map(|(key, value)| new_member(key, value, at)).collect();
@@ -51,7 +51,7 @@ impl ServerDraft<'_> {
 
     fn finish_command(&mut self) -> Vec<(&'static str, ConfigValue)> {
         if !self.headers.is_empty() || !self.auth.is_empty() {
-            self.notes.push("headers and login are for URLs, and this is a command: they are left out".to_owned());
+            self.notes.push("headers and login are ignored: they apply only to URLs".to_owned());
         }
         self.extra_keys.retain(|(key, _)| *key != "bearer_env");
         let project = self.context.project.as_deref().map(escaped_path);
@@ -90,7 +90,7 @@ impl ServerDraft<'_> {
         let base = match base {
             Some(base) => base.to_owned(),
             None => {
-                self.notes.push(format!("'{key}' is relative, and taken from the directory in which mcpipe is run"));
+                self.notes.push(format!("'{key}' is relative to the directory in which mcpipe runs"));
                 "${PWD:-.}".to_owned()
             }
         };
@@ -107,10 +107,10 @@ impl ServerDraft<'_> {
             _ => return Err("its URL is not http or https".to_owned()),
         }
         if !self.env.is_empty() || !self.args.is_empty() || self.cwd.is_some() {
-            self.notes.push("env, args and cwd are for commands, and this is a URL: they are left out".to_owned());
+            self.notes.push("env, args and cwd are ignored: they apply only to commands".to_owned());
         }
         if scheme.as_deref() == Some("http") && Url::parse(&url).is_ok_and(|url| !is_loopback(&url)) {
-            self.notes.push("plain http to another host is used only with allow_http = true".to_owned());
+            self.notes.push("unencrypted http to another host requires allow_http = true".to_owned());
         }
         let mut members = vec![("url", ConfigValue::String(url))];
         if let Some(transport) = self.transport {

@@ -33,9 +33,9 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "authProviderType" => {
                 draft.ignore_key(&member.key);
                 if member.value.as_str().is_some_and(|provider| provider != "dynamic_discovery") {
-                    draft.notes.push(
-                        "Gemini CLI logs in with Google credentials; give a header or bearer_env here".to_owned(),
-                    );
+                    draft
+                        .notes
+                        .push("Gemini CLI logs in with Google credentials; set a header or bearer_env here".to_owned());
                 }
             }
             "tcp" => draft.reject("it is reached over a web socket, which mcpipe does not speak"),

@@ -36,6 +36,6 @@ fn allows_every_tool(node: &ConfigNode) -> bool {
 fn read_timeout(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
     let millis = matches!(member.value.value, ConfigValue::Integer(number) if number >= 1000);
     let unit = if millis { "milliseconds" } else { "seconds" };
-    draft.notes.push(format!("'timeout' is taken to be {unit}"));
+    draft.notes.push(format!("'timeout' is assumed to be {unit}"));
     draft.read_duration("timeout", member, if millis { 1.0 } else { 1000.0 });
 }

@@ -17,7 +17,7 @@ pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     out.servers.iter_mut().for_each(|entry| entry.project.clone_from(&reading.file.project));
     if let Some(imports) = reading.root.get("imports") {
         out.diagnostics
-            .push(reading.diagnostic(imports.offset, "'imports' is not followed: import from those clients by name"));
+            .push(reading.diagnostic(imports.offset, "'imports' is ignored: import from those clients by name"));
     }
 }
 
@@ -62,7 +62,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
 fn read_variable_name(draft: &mut ServerDraft<'_>, member: &ConfigMember) -> Option<String> {
     let name = member.value.as_str().filter(|name| is_variable_name(name));
     if name.is_none() {
-        draft.notes.push(format!("'{}' is not the name of a variable: it is left out", escape(&member.key)));
+        draft.notes.push(format!("'{}' is ignored: it is not a variable name", escape(&member.key)));
     }
     name.map(str::to_owned)
 }

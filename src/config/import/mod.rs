@@ -133,7 +133,7 @@ pub fn recognize_file(environment: &Environment, path: &Path) -> Result<ClientFi
     let source = open_file(environment, &path)?;
     let root = parse_file(&source)?;
     let Some((client, depth)) = guess_client(&path, &root) else {
-        return Err(Failure::new(ErrorKind::Config, format!("there are no MCP servers in {}", source.display_path))
+        return Err(Failure::new(ErrorKind::Config, format!("no MCP servers in {}", source.display_path))
             .cause("it has none of mcpServers, servers, mcp, mcp_servers and context_servers"));
     };
     let project = depth.and_then(|depth| path.ancestors().nth(depth)).map(Path::to_owned);
@@ -222,12 +222,12 @@ impl ClientFileReader<'_> {
     ) {
         let Some(container) = container else { return };
         let ConfigValue::Table(members) = &container.value.value else {
-            let message = format!("'{}' must be an object, and is {}", container.key, container.value.type_name());
+            let message = format!("'{}' must be an object, not {}", container.key, container.value.type_name());
             return out.diagnostics.push(self.diagnostic(container.value.offset, message));
         };
         for member in members {
             if !matches!(member.value.value, ConfigValue::Table(_)) {
-                let message = format!("'{}' is no server: it is {}", member.key, member.value.type_name());
+                let message = format!("'{}' is not a server entry: it is {}", member.key, member.value.type_name());
                 out.diagnostics.push(self.diagnostic(member.offset, message));
                 continue;
             }
@@ -236,7 +236,7 @@ impl ClientFileReader<'_> {
             match draft.finish(member.offset).and_then(|server| self.build_entry(member, server, draft)) {
                 Ok(entry) => out.servers.push(ImportedServer { project: around.project.clone(), ..entry }),
                 Err(why) => {
-                    let message = format!("'{}' cannot be taken over: {why}", member.key);
+                    let message = format!("'{}' cannot be imported: {why}", member.key);
                     out.diagnostics.push(self.diagnostic(member.offset, message));
                 }
             }
@@ -253,7 +253,7 @@ impl ClientFileReader<'_> {
         let name = sanitized_name(&member.key);
         let mut notes = draft.notes;
         if name != member.key {
-            notes.insert(0, format!("'{}' cannot be typed as one word, so it is called '{name}'", member.key));
+            notes.insert(0, format!("'{}' cannot be typed as one word, so it was renamed to '{name}'", member.key));
         }
         let checked = ConfiguredServer::new(
             &self.source,

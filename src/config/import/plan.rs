@@ -44,9 +44,9 @@ impl ImportSource {
                 let all: Vec<&str> = ImportClient::all().map(ImportClient::id).collect();
                 let hint = match ImportClient::suggest(word) {
                     Some(near) => format!("did you mean '{near}'?"),
-                    None => format!("the clients are {}; or name a file", all.join(", ")),
+                    None => format!("use one of {}, or a file", all.join(", ")),
                 };
-                let message = format!("'{word}' is neither a client mcpipe can import from nor a file");
+                let message = format!("'{word}' is neither a known client nor a file");
                 Err(Failure::new(ErrorKind::Usage, message).hint(hint))
             }
         }
@@ -189,19 +189,17 @@ fn describe_origin(found: &ClientFile, shown: &str, entry: &ImportedServer, envi
 
 fn nothing_to_import(environment: &Environment, what: &ImportSource) -> Failure {
     match what {
-        ImportSource::AllClients => Failure::new(ErrorKind::Config, "no other client has MCP servers set up here")
+        ImportSource::AllClients => Failure::new(ErrorKind::Config, "found no other client's MCP configuration")
             .hint("name a file: mcpipe config import FILE"),
         ImportSource::Client(client) => {
-            let failure = Failure::new(ErrorKind::Config, format!("{} has no MCP servers set up here", client.title()));
+            let failure = Failure::new(ErrorKind::Config, format!("{} has no MCP configuration here", client.title()));
             let looked = searched_paths(environment, *client);
             let failure = looked.iter().fold(failure, |failure, path| {
                 failure.cause(format!("looked at {}", environment.abbreviate_home(path)))
             });
             failure.hint("name its file: mcpipe config import FILE")
         }
-        ImportSource::File(path) => {
-            Failure::new(ErrorKind::Config, format!("there are no MCP servers in {}", path.display()))
-        }
+        ImportSource::File(path) => Failure::new(ErrorKind::Config, format!("no MCP servers in {}", path.display())),
     }
 }
 
@@ -243,7 +241,7 @@ impl ImportPlan {
             entry.project.as_ref().filter(|_| found.client == ImportClient::ClaudeCode && found.project.is_none())?;
         let here = environment.cwd().is_some_and(|cwd| cwd.starts_with(project));
         (!wish.all_projects && !here)
-            .then(|| format!("it is for {} only; --all takes it too", environment.abbreviate_home(project)))
+            .then(|| format!("it is only for {}; use --all to import it", environment.abbreviate_home(project)))
     }
 
     /// An entry that says the same under the same name and is taken already.
@@ -268,7 +266,7 @@ impl ImportPlan {
             folder.into_iter().chain([found.client.id().to_owned()]).chain((2..).map(|n: u32| n.to_string()));
         let name = suffixes.map(|suffix| format!("{}-{suffix}", entry.name)).find(|name| free(name));
         if let Some(name) = name {
-            entry.notes.insert(0, format!("called '{name}', since another entry is '{}'", entry.name));
+            entry.notes.insert(0, format!("renamed to '{name}': another entry has the name '{}'", entry.name));
             entry.name = name;
         }
     }
@@ -306,7 +304,7 @@ impl ImportPlan {
         if let Some(missing) = names.iter().find(|name| !self.steps.iter().any(|step| is(step, name))) {
             let near =
                 crate::config::keys::nearest_match(missing, self.steps.iter().map(|step| step.server.name.as_str()));
-            let failure = Failure::new(ErrorKind::Usage, format!("there is no server '{missing}' to import"));
+            let failure = Failure::new(ErrorKind::Usage, format!("no server '{missing}' to import"));
             return Err(match near {
                 Some(near) => failure.hint(format!("did you mean '{near}'?")),
                 None => failure,
@@ -314,7 +312,7 @@ impl ImportPlan {
         }
         for step in &mut self.steps {
             if step.action.changes_config() && !names.iter().any(|name| is(step, name)) {
-                step.action = ImportAction::Skip("it was not asked for".to_owned());
+                step.action = ImportAction::Skip("it was not selected".to_owned());
             }
         }
         Ok(())
@@ -380,7 +378,7 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
     let Some(server) = config.server(&entry.name) else { return ImportAction::Add };
     let at = server.origin().to_string();
     if server.source.path == found.path {
-        return ImportAction::Skip("mcpipe reads this file itself; 'mcpipe config trust' allows it".to_owned());
+        return ImportAction::Skip("mcpipe reads this file directly, after 'mcpipe config trust'".to_owned());
     }
     if server.entry.is_equivalent(&entry.config) {
         return ImportAction::Identical(at);

@@ -66,7 +66,7 @@ pub fn translate_references(text: &str, around: &VariableContext, notes: &mut Ve
         VariableSyntax::Unsupported => {
             // A reference in a file that knows none is a common disappointment; it stays what it is.
             if let Some(form) = text.find("${").and_then(|at| until_closing_brace(&text[at + 2..])) {
-                notes.push(format!("{} expands no variables, so '${{{form}}}' stays text", around.client_title));
+                notes.push(format!("{} does not expand variables, so '${{{form}}}' remains text", around.client_title));
             }
             vec![TranslatedPart::Text(text.to_owned())]
         }
@@ -173,7 +173,7 @@ fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String
         let default = default.map(|default| parse_dollar_syntax(default, around, notes));
         return Some(vec![TranslatedPart::Variable(name.to_owned(), default)]);
     }
-    notes.push(format!("'${{{inner}}}' cannot be expanded here and stays text"));
+    notes.push(format!("'${{{inner}}}' cannot be expanded by mcpipe and remains text"));
     None
 }
 
@@ -195,7 +195,7 @@ fn parse_editor_reference(
         let input = around.inputs.get(id);
         let what = input.and_then(|input| input.description.as_deref()).map(|what| format!(" ({what})"));
         notes.push(format!(
-            "{} asks for '{id}'{}: set the variable {name}",
+            "{} prompts for '{id}'{}: set the variable {name}",
             around.client_title,
             what.unwrap_or_default()
         ));
@@ -208,7 +208,7 @@ fn parse_editor_reference(
         ("workspaceFolder" | "workspaceRoot", Some(project)) => text(project.display().to_string()),
         ("workspaceFolderBasename", Some(project)) => text(base_name(project)),
         ("workspaceFolder" | "workspaceRoot", None) => {
-            notes.push(format!("'${{{inner}}}' is taken to be the directory in which mcpipe is run"));
+            notes.push(format!("'${{{inner}}}' is assumed to be the directory in which mcpipe runs"));
             variable("PWD", Some(vec![TranslatedPart::Text(".".to_owned())]))
         }
         _ => None,
@@ -233,7 +233,7 @@ fn parse_brace_syntax(text: &str, around: &VariableContext, notes: &mut Vec<Stri
             }
             None => {
                 if let Some(inner) = inner.filter(|inner| inner.starts_with("env:") || inner.starts_with("file:")) {
-                    notes.push(format!("{} would expand '{{{inner}}}', which stays text here", around.client_title));
+                    notes.push(format!("{} expands '{{{inner}}}', which remains text here", around.client_title));
                 }
                 push_text(&mut pieces, "{");
                 rest = &rest[at + 1..];
@@ -290,7 +290,7 @@ fn render_variable(name: &str, default: Option<Vec<TranslatedPart>>, notes: &mut
     match expand::parse_template(&whole).as_deref() {
         Ok([expand::TemplatePart::Variable(_, Some(read))]) if *read == default => whole,
         _ => {
-            notes.push(format!("the default of {name} cannot be written here and is left out"));
+            notes.push(format!("the default of {name} is ignored: it cannot be expressed here"));
             bare
         }
     }

@@ -30,7 +30,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             ("sandbox" | "sandboxEnabled", _) => {
                 draft.ignore_key(&member.key);
                 if member.value.value == ConfigValue::Bool(true) {
-                    draft.notes.push("VS Code runs it in a sandbox, and mcpipe does not".to_owned());
+                    draft.notes.push("VS Code runs it in a sandbox; mcpipe does not".to_owned());
                 }
             }
             _ => draft.common_key(member),

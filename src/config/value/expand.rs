@@ -38,19 +38,18 @@ impl std::fmt::Display for ExpandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             ExpandError::UnsetVariable(name) => write!(f, "the variable {name} is not set"),
-            ExpandError::Unclosed => f.write_str("'${' is never closed by '}'"),
+            ExpandError::Unclosed => f.write_str("'${' has no closing '}'"),
             ExpandError::UnknownForm(form) => write!(
                 f,
-                "'${{{form}}}' is none of ${{VAR}}, ${{VAR:-default}}, ${{keychain:NAME}} and ${{command:LINE}}"
+                "'${{{form}}}' is not a reference; use ${{VAR}}, ${{VAR:-default}}, ${{keychain:NAME}} or ${{command:LINE}}"
             ),
             ExpandError::InvalidSecretName(name) => write!(
                 f,
-                "'{name}' cannot be the name of a secret, which has letters, digits, '_' and '-', and begins with a \
-                 letter or digit"
+                "'{name}' is not a valid secret name: use letters, digits, '_' and '-', beginning with a letter or digit"
             ),
-            ExpandError::InvalidCommand => {
-                f.write_str("'${command:…}' holds no command line: no program, or a quote that never closes")
-            }
+            ExpandError::InvalidCommand => f.write_str(
+                "'${command:…}' has no valid command line: the program is missing, or a quote is not closed",
+            ),
             ExpandError::Secret(why) => f.write_str(&why.message),
         }
     }

@@ -48,11 +48,11 @@ impl<'a> ValueReader<'a> {
         match expand::expand(text, self.environment, &mut secret) {
             Ok(expanded) => Some(expanded.text),
             Err(problem) => {
-                let message = format!("{problem}, and '{name}' in {} refers to it", table.section);
+                let message = format!("{problem}; '{name}' in {} refers to it", table.section);
                 let fault = ConfigDiagnostic::at(self.source, at, message);
                 self.diagnostics.push(match &problem {
                     expand::ExpandError::UnsetVariable(variable) => {
-                        fault.hint(format!("set {variable}, or give a default: ${{{variable}:-…}}"))
+                        fault.hint(format!("set {variable}, or add a default: ${{{variable}:-…}}"))
                     }
                     expand::ExpandError::Secret(why) => {
                         ConfigDiagnostic { cause: why.cause.clone(), hint: why.hint.clone(), ..fault }

@@ -145,17 +145,17 @@ impl Handshake {
                 let all = Revision::ALL.map(Revision::as_str).join(", ");
                 Failure::new(
                     ErrorKind::Protocol,
-                    format!("the server chose revision '{name}', which mcpipe does not speak"),
+                    format!("the server chose revision '{name}', which mcpipe does not support"),
                 )
-                .cause(format!("mcpipe speaks {all}"))
+                .cause(format!("mcpipe supports {all}"))
             })?,
         };
         match self.pin {
             RevisionPin::Exact(pinned) if pinned != chosen => Err(Failure::new(
                 ErrorKind::Protocol,
-                format!("the server chose revision {chosen}, but {pinned} is pinned"),
+                format!("the server chose revision {chosen}, but {pinned} is required"),
             )
-            .hint("leave --protocol out, or pin the revision that the server speaks")),
+            .hint("omit --protocol, or set it to a revision that the server supports")),
             _ => Ok((chosen, server)),
         }
     }
@@ -230,7 +230,7 @@ impl LegacyEra {
     async fn set_log_level(&self, link: &RpcClient, level: &str) {
         let peer = &self.handshake.client_handler;
         if self.server_info.declares("logging") != Some(true) {
-            return peer.warn("the server offers no logging: --log-level has no effect on what it sends");
+            return peer.warn("the server does not support logging, so --log-level has no effect on what it sends");
         }
         let reply = link
             .request(OutgoingRequest {
@@ -249,7 +249,7 @@ impl LegacyEra {
             RequestOutcome::UnexpectedResponse(refusal) => format!("HTTP {}", refusal.status),
             RequestOutcome::Failed(failure) => failure.to_string(),
         };
-        peer.warn(&format!("the server did not take the log level {level}: {why}"));
+        peer.warn(&format!("the server rejected the log level {level}: {why}"));
     }
 
     /// Whether the first request must wait until everything before it is through.

@@ -439,7 +439,7 @@ impl Negotiator<'_> {
         let FailureDetails { hint, is_process_end: ended, .. } = failure.details();
         Err(match hint {
             None if *ended && self.target.is_configured => {
-                failure.hint(format!("see how it is started: {}", self.target.config_command_line("get")))
+                failure.hint(format!("show how it is started: {}", self.target.config_command_line("get")))
             }
             None if *ended => failure.hint(format!("run it by itself to see why: {}", self.target.shell_command())),
             _ => failure,
@@ -454,8 +454,8 @@ impl Negotiator<'_> {
         let all = self.options.transport.connect_timeout.filter(|_| self.wait_deadline.is_none());
         let time = format_duration(all.unwrap_or(time));
         let start = if matches!(self.target.endpoint, Endpoint::Stdio(_)) { " of its start" } else { "" };
-        failure.causes.insert(0, format!("no answer to {method}"));
-        failure.message = format!("the server did not answer within {time}{start}");
+        failure.causes.insert(0, format!("no response to {method}"));
+        failure.message = format!("the server did not respond within {time}{start}");
     }
 
     /// A time-out with the option that gives more time. One that is about something else (a person who logs in) has

@@ -95,15 +95,15 @@ impl<'a> YamlReader<'a> {
                         _ => return Err("a key is not plain text".to_owned()),
                     };
                     if all.iter().any(|(known, _)| *known == key) {
-                        return Err(format!("{key} stands there twice"));
+                        return Err(format!("{key} occurs twice"));
                     }
                     let value = self.event()?;
                     let value = self.node(value, depth + 1)?;
                     all.push((key, value));
                 }
             }
-            Event::Alias(_) => Err("it holds an alias, which is not supported".to_owned()),
-            _ => Err("it ends in the middle".to_owned()),
+            Event::Alias(_) => Err("it contains an alias, which is not supported".to_owned()),
+            _ => Err("it is incomplete".to_owned()),
         }
     }
 }
@@ -118,7 +118,7 @@ fn compare_node(found: &YamlNode, promised: &Value, at: &str) -> Result<(), Stri
         }
         (YamlNode::Map(found), Value::Object(promised)) => {
             if let Some(extra) = found.iter().find(|(key, _)| !promised.contains_key(key)) {
-                return Err(format!("{} is in the file only", below(&extra.0)));
+                return Err(format!("{} is only in the file", below(&extra.0)));
             }
             for (key, promised) in promised {
                 let Some((_, found)) = found.iter().find(|(known, _)| known == key) else {
@@ -128,7 +128,7 @@ fn compare_node(found: &YamlNode, promised: &Value, at: &str) -> Result<(), Stri
             }
             Ok(())
         }
-        _ => Err(format!("{at} is not what the entry says")),
+        _ => Err(format!("{at} differs from the entry")),
     }
 }
 

@@ -125,7 +125,7 @@ impl Skill {
             }
             let found = hex(&Sha256::digest(bytes));
             if file.digest.strip_prefix("sha256:") != Some(&found) {
-                return Err(bad(format!("its digest is sha256:{found}, but {} is promised", file.digest)));
+                return Err(bad(format!("its digest is sha256:{found} instead of {}", file.digest)));
             }
         }
         if uri == self.uri {
@@ -148,7 +148,7 @@ fn invalid_skill(uri: &str, why: String) -> Failure {
 }
 
 fn content_mismatch(uri: &str, why: String) -> Failure {
-    Failure::new(ErrorKind::Protocol, format!("'{uri}' is not what the server promised")).cause(why)
+    Failure::new(ErrorKind::Protocol, format!("'{uri}' does not match its entry in the skill")).cause(why)
 }
 
 impl Session {

@@ -70,7 +70,8 @@ impl ModernEra {
             match self.request(link, &task_operation(method::TASKS_GET, id)).await {
                 RequestOutcome::Result(state) => {
                     lost = 0;
-                    let broken = || Failure::new(ErrorKind::Protocol, "the server's answer to tasks/get is no task");
+                    let broken =
+                        || Failure::new(ErrorKind::Protocol, "the server's response to tasks/get is not a task");
                     task = Some(Task::parse(&state).ok_or_else(broken).map_err(RequestOutcome::Failed)?);
                 }
                 reply if was_lost(&reply, link) && lost < MAX_LOST_REQUESTS => {
@@ -150,7 +151,7 @@ fn task_error(task: &Task) -> RpcError {
 }
 
 fn cancelled_failure(task: &Task) -> Failure {
-    let failure = Failure::new(ErrorKind::Failed, "the task was cancelled");
+    let failure = Failure::new(ErrorKind::Failed, "the task was canceled");
     match &task.message {
         Some(message) => failure.cause(message.clone()),
         None => failure,

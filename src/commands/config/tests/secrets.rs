@@ -17,14 +17,14 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
     let said = world.run(&["secret", "set", "OTHER"]);
     assert!(said.notes.ends_with("; refer to it as ${keychain:OTHER}"), "{}", said.notes);
     assert_eq!(world.run(&["secret", "set", "OTHER"]).json["replaced"], true);
-    world.assert_fails(&["secret", "set", "other"], ErrorKind::Usage, "there is a secret 'OTHER' already");
+    world.assert_fails(&["secret", "set", "other"], ErrorKind::Usage, "a secret 'OTHER' already exists");
     world.assert_fails(&["secret", "set", "a b"], ErrorKind::Usage, "cannot be the name of a secret");
     let said = world.run(&["secret", "list"]);
     assert_eq!(said.out, format!("CRM_KEY\ta\t{place}\nOTHER\t\t{place}\n"));
     assert_eq!(said.json["secrets"][0], json!({"name": "CRM_KEY", "stored_in": place, "used_by": ["a"]}));
     assert!(!format!("{}{}{}", said.out, said.json, said.notes).contains("hunter2"));
     let said = world.run(&["secret", "remove", "CRM_KEY"]);
-    assert_eq!(said.notes, format!("removed 'CRM_KEY' from {place}\nstill referred to by a"));
+    assert_eq!(said.notes, format!("removed 'CRM_KEY' from {place}\nstill used by a"));
     world.assert_fails(&["secret", "remove", "OTHR"], ErrorKind::Config, "did you mean OTHER?");
     let world = ConfigCommandFixture { value: "\n".into(), ..world };
     world.assert_fails(&["secret", "set", "EMPTY"], ErrorKind::Usage, "is empty, so nothing is stored");
@@ -45,19 +45,19 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
         format!(
             "error\t~/.config/mcpipe/config.toml:5\tthere is no secret 'HERO' in {place}, and 'headers.B' in [servers.a] \
              refers to it: did you mean HERE?\n\
-             error\t~/.config/mcpipe/config.toml:6\tthe command 'no-such-program' is not found in PATH, and 'headers.C' in \
+             error\t~/.config/mcpipe/config.toml:6\tprogram 'no-such-program' not found in PATH, and 'headers.C' in \
              [servers.a] refers to it\n"
         )
     );
     let hint = said.failure.unwrap().details().hint.clone();
-    assert_eq!(hint.unwrap(), "mcpipe config secret set HERO\ninstall no-such-program, or write its path");
+    assert_eq!(hint.unwrap(), "mcpipe config secret set HERO\ninstall no-such-program, or use its full path");
     let said = world.run(&["get", "a"]);
     assert!(said.out.contains("headers.A\t${keychain:HERE}\t") && !said.out.contains("hunter2"), "{}", said.out);
     assert!(said.out.contains("headers.D\t${command:sh -c 'exit 1'}\t"), "{}", said.out);
     assert!(said.notes.contains("there is no secret 'HERO'"), "{}", said.notes);
     let world = world.with_file(".local/share/mcpipe/credentials.json", "rubbish");
     let said = world.run(&["check"]);
-    assert!(said.out.contains("the secret 'HERE' cannot be looked up"), "{}", said.out);
+    assert!(said.out.contains("cannot look up the secret 'HERE'"), "{}", said.out);
     let world = world.with_user_config("[servers.a]\nurl = \"https://a/\"\n");
     let said = world.run(&["check"]);
     assert!(said.out.starts_with("error\tcredentials\t") && said.failure.is_some(), "{}", said.out);
@@ -146,6 +146,6 @@ fn a_failed_import_leaves_no_secrets_behind() {
     fs::remove_dir_all(&file).unwrap();
     assert_eq!(names(&world), ["A_X_API_KEY"]);
     let world = ConfigCommandFixture { before_put: None, ..world };
-    assert!(world.run(&import).notes.contains("3 servers written"));
+    assert!(world.run(&import).notes.contains("wrote 3 servers"));
     assert_eq!(names(&world), ["A_X_API_KEY", "B_X_API_KEY", "C_X_API_KEY"]);
 }
