@@ -225,7 +225,7 @@ impl RpcState {
     /// Takes an answer that names no request of ours, on a stream that all requests share.
     fn strayed(&self, stray: Stray) {
         if lock(&self.notifications).account() {
-            self.trace.note(&format!("ignored {stray}: it seems to be a response to a notification"));
+            self.trace.note(&format!("treated {stray} as a response to a notification"));
             if !stray.is_error() {
                 return;
             }

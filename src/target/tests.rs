@@ -371,7 +371,7 @@ fn nothing_checked_is_told_loudly() {
     let world = ConfigFixture::new("[servers.u]\nurl = 'https://u/'\ninsecure = true\n");
     assert!(world.target("https://a/", &no_flags()).unwrap().warnings.is_empty());
     let target = world.target("https://a/", &TargetOptions { insecure: true, ..no_flags() }).unwrap();
-    assert!(target.warnings[0].contains("a is NOT checked") && http(&target).tls.insecure);
+    assert!(target.warnings[0].contains("a is NOT verified") && http(&target).tls.insecure);
     assert_eq!(world.target("u", &no_flags()).unwrap().warnings.len(), 1);
 }
 
@@ -385,12 +385,12 @@ fn web_sockets_have_what_urls_have() {
     assert_eq!(http(&target).url.as_str(), "wss://w.example/mcp");
     assert!(http(&target).proxy.is_some());
     assert_eq!(world.target("ws://localhost:1/", &no_flags()).unwrap().name, "ws://localhost:1/");
-    refused(world.target("ws://far.example/", &no_flags()), ErrorKind::Usage, "plain ws to another host");
+    refused(world.target("ws://far.example/", &no_flags()), ErrorKind::Usage, "unencrypted ws to another host");
     assert!(world.target("ws://far.example/", &TargetOptions { allow_http: true, ..no_flags() }).is_ok());
     let sse = TargetOptions { transport: Some(HttpMode::Sse), ..no_flags() };
     refused(world.target("ws://localhost/", &sse), ErrorKind::Usage, "this is a WebSocket");
     let loud = world.target("wss://w.example/", &TargetOptions { insecure: true, ..no_flags() }).unwrap();
-    assert!(loud.warnings[0].contains("NOT checked"));
+    assert!(loud.warnings[0].contains("NOT verified"));
     let world = ConfigFixture::new("[servers.w]\nurl = 'wss://w/'\ntransport = 'sse'\n");
     refused(world.target("w", &no_flags()), ErrorKind::Config, "has no meaning for a WebSocket");
 }

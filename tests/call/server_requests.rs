@@ -361,7 +361,7 @@ fn mrt_04_a_state_alone_is_sent_back_and_nothing_at_all_is_broken() {
     for (result, why) in [
         (json!({}), "neither inputRequests nor requestState"),
         (json!({"inputRequests": {}}), "neither inputRequests nor requestState"),
-        (json!({"inputRequests": [1]}), "inputRequests that are no object"),
+        (json!({"inputRequests": [1]}), "inputRequests that are not an object"),
     ] {
         let server = Mcp::modern()
             .tools(one_tool())

@@ -54,7 +54,12 @@ impl CommandReference {
             }
         }
         // The command's own options come first.
-        options.sort_by_key(|(heading, _)| [GENERAL_OPTIONS, TARGET_OPTIONS].iter().position(|last| last == heading));
+        options.sort_by_key(|(heading, _)| match heading.as_str() {
+            "Options" => 0,
+            TARGET_OPTIONS => 2,
+            GENERAL_OPTIONS => 3,
+            _ => 1,
+        });
         let usage = command.clone().render_usage().to_string();
         let subcommands = command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set());
         let text = command.get_long_about().map(ToString::to_string).unwrap_or_default();
@@ -205,7 +210,7 @@ impl CommandReference {
         entries_as_markdown(&mut text, "", &self.arguments);
         for (heading, entries) in &self.options {
             match heading.as_str() {
-                TARGET_OPTIONS => text.push_str("\nand the [target options](#target-options)\n"),
+                TARGET_OPTIONS => text.push_str("\nIt also has the [target options](#target-options).\n"),
                 "Options" => entries_as_markdown(&mut text, "", entries),
                 heading => entries_as_markdown(&mut text, heading, entries),
             }
@@ -266,7 +271,10 @@ impl Entry {
         let list: Vec<String> = self
             .values
             .iter()
-            .map(|(name, help)| if help.is_empty() { format!("`{name}`") } else { format!("`{name}` ({help})") })
+            .map(|(name, help)| match lower_first(help) {
+                help if help.is_empty() || help == *name => format!("`{name}`"),
+                help => format!("`{name}` ({help})"),
+            })
             .collect();
         match (list.as_slice(), described) {
             ([], _) => {}
@@ -317,6 +325,10 @@ fn sentence(text: &str) -> String {
 }
 
 fn lower_first(text: &str) -> String {
+    // `MCP` and `HTTP+SSE` stay as they are.
+    if text.chars().nth(1).is_some_and(|second| second.is_ascii_uppercase()) || text.starts_with("TypeScript") {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }

@@ -76,7 +76,7 @@ fn a_name_that_is_not_configured() {
 #[test]
 fn without_a_terminal_no_editor_is_guessed() {
     let run = Sandbox::new().mcpipe(["config", "edit"]).run();
-    run.exits(2).prints("").stderr_contains("config edit needs a terminal").stderr_contains("config.toml another way");
+    run.exits(2).prints("").stderr_contains("config edit needs a terminal").stderr_contains("config.toml directly");
 }
 
 /// What is shown to be pasted leads to the same server: with the options that led to it, and without their secrets.

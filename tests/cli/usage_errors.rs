@@ -99,7 +99,7 @@ fn nothing_found_is_no_failure_and_is_said() {
 #[test]
 fn quiet_does_not_hide_that_nothing_is_checked() {
     let run = Sandbox::new().mcpipe(["list", "https://127.0.0.1:1/", "--insecure", "-q"]).run();
-    run.exits(5).stderr_contains("NOT checked");
+    run.exits(5).stderr_contains("NOT verified");
 }
 
 #[test]
@@ -234,6 +234,6 @@ fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
     let old = HttpServer::start(move |_| Reply::text("application/json", body).with_status(400));
     let run = Sandbox::new().mcpipe(["list", &old.url("/mcp"), "--protocol", "2026-07-28", "--retries", "0"]).run();
     run.exits(7).prints("").stderr_contains("Bad Request: Server not initialized (code -32000)");
-    run.stderr_contains("it may not speak 2026-07-28")
+    run.stderr_contains("it may not support 2026-07-28")
         .stderr_contains("hint: omit --protocol: mcpipe finds out which revision the server supports\n");
 }

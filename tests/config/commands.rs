@@ -436,7 +436,11 @@ fn what_cannot_be_used_is_not_called_ready() {
     let set = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "x").run().json();
     assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("invalid")));
     assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "invalid");
-    sandbox.mcpipe(["config", "get", "a"]).run().exits(0).stderr_contains("the variable API_TOKEN, which should hold");
+    sandbox
+        .mcpipe(["config", "get", "a"])
+        .run()
+        .exits(0)
+        .stderr_contains("the variable API_TOKEN for the bearer token");
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 2
         --- stderr
         mcpipe: error: the following required arguments were not provided: <TARGET>
-          usage: mcpipe config add <NAME> <TARGET> [-- <COMMAND>...]
+          usage: mcpipe config add [OPTIONS] <NAME> <TARGET>
         hint: see mcpipe config add --help
     "#]]
     .assert_eq(&add(&["x"]));
@@ -238,7 +238,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         exit: 0
         --- stderr
         added 'one' in ~/.config/mcpipe/config.toml:3
-        connected: the server supports 2026-07-28, 5 tools, 2 resources, 1 prompt
+        connected: the server speaks 2026-07-28, 5 tools, 2 resources, 1 prompt
     "#]]
     .assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
     let before = good.requests().len();

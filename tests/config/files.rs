@@ -351,7 +351,7 @@ fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
         sandbox.file(name, text);
         let run = sandbox.mcpipe(["call", "mine", "echo", "text=hi"]).run();
         assert_eq!(run.exits(0).stdout(), "hi\n");
-        run.stderr_contains("mcpipe: warning: ").stderr_contains(fault).stderr_contains("the file is passed over");
+        run.stderr_contains("mcpipe: warning: ").stderr_contains(fault).stderr_contains("the file is ignored");
         let run = sandbox.mcpipe(["list"]).run();
         assert!(run.exits(0).stdout().starts_with("mine\t"), "{run:?}");
         run.stderr_contains(fault);
@@ -391,7 +391,7 @@ fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
     expect!["4: 'redirect_port' in [servers.a.auth] must be from 1 to 65535, not 70000"]
         .assert_eq(&fault("url = 'https://a/'\nauth = { redirect_port = 70000 }"));
     expect!["3: 'url' in [servers.a] is invalid: '${' has no closing '}'"].assert_eq(&fault("url = 'https://a/${'"));
-    expect!["3: 'url' in [servers.a] is invalid: '${env:A}' is none of ${VAR}, ${VAR:-default}, ${keychain:NAME} and ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
+    expect!["3: 'url' in [servers.a] is invalid: '${env:A}' is not a reference; use ${VAR}, ${VAR:-default}, ${keychain:NAME} or ${command:LINE}"].assert_eq(&fault("url = 'https://a/${env:A}'"));
     expect!["3: the variable A is not set; 'url' in [servers.a] refers to it"]
         .assert_eq(&fault("url = 'https://a/${A}'"));
     expect!["3: 'timeout' in [servers.a] is not a duration: unknown unit 'fortnights'; use ms, s, m or h"]

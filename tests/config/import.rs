@@ -63,7 +63,7 @@ fn every_client_is_read_at_its_real_place() {
         // Variables and directories of the other client's are not here; nothing else is amiss.
         let unset = |fault: &Value| {
             let message = fault["message"].as_str().unwrap();
-            message.contains(" is not set") || message.starts_with("cannot start the server: the directory ")
+            message.contains(" is not set") || message.starts_with("cannot start the server: cannot use the directory ")
         };
         let faults = |server: &&Value| server["errors"].as_array().unwrap().iter().any(|fault| !unset(fault));
         let faulty: Vec<&Value> = list["servers"].as_array().unwrap().iter().filter(faults).collect();

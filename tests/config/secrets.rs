@@ -223,7 +223,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
           it printed nothing
     "#]].assert_eq(&command("true"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/plain' is not executable; 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: '[ROOT]/work/plain' is not executable; 'headers.X-Key' in [servers.api] refers to it
     "#]].assert_eq(&command("./plain"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: program 'no-such-tool' not found in PATH; 'headers.X-Key' in [servers.api] refers to it
@@ -233,7 +233,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
         mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: '${command:…}' has no valid command line: the program is missing, or a quote is not closed
     "#]].assert_eq(&fails("${command:'unclosed}"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: 'a b' is not a valid secret name, which has letters, digits, '_' and '-', and begins with a letter or digit
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: 'a b' is not a valid secret name: use letters, digits, '_' and '-', beginning with a letter or digit
     "#]].assert_eq(&fails("${keychain:a b}"));
 }
 
@@ -246,7 +246,7 @@ fn a_value_that_no_header_can_hold_is_not_shown() {
         tool.display()
     ));
     let run = sandbox.mcpipe(["list", "api"]).run();
-    run.exits(3).hides(SECRET).stderr_contains("config.toml:3: the value of the header 'X-Key' holds a line break");
+    run.exits(3).hides(SECRET).stderr_contains("config.toml:3: the value of the header 'X-Key' contains a line break");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_command_that_hangs_is_bounded_and_leaves_nothing_behind() {
     ));
     let run = sandbox.mcpipe(["list", "api", "--connect-timeout", "300ms"]).run();
     run.exits(3)
-        .stderr_contains("did not end within 300 ms")
+        .stderr_contains("did not exit within 300 ms")
         .stderr_contains("hint: allow more time: --connect-timeout 2m");
     assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
     let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();

@@ -174,7 +174,7 @@ fn a_server_that_refuses_what_it_lists_is_told_so() {
     let server = refuses(&["2026-07-28"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
     run.exits(7).stderr_contains("error: the server refuses revision 2026-07-28, although it lists it");
-    run.stderr_contains("Unsupported protocol version").hides("no common revision");
+    run.stderr_contains("Unsupported protocol version").hides("no protocol revision in common");
     assert_eq!(server.exchanges(), ["POST tools/list", "POST tools/list"]);
 
     let server = refuses(&["2025-06-18"]);
@@ -184,7 +184,7 @@ fn a_server_that_refuses_what_it_lists_is_told_so() {
     let server = refuses(&["2031-01-01"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
     run.exits(7)
-        .stderr_contains("no common revision")
+        .stderr_contains("no protocol revision in common")
         .stderr_contains("the server supports 2031-01-01")
         .stderr_contains("mcpipe supports 2024-11-05");
 

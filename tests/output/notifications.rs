@@ -52,7 +52,7 @@ fn the_log_level_is_set_where_logging_is_declared() {
 #[test]
 fn a_server_without_logging_is_not_asked_and_one_that_refuses_is_no_failure() {
     let server = legacy(json!({"tools": {}})).stdio();
-    run(&server, &["--log-level", "debug"]).exits(0).stderr_contains("warning: the server offers no logging");
+    run(&server, &["--log-level", "debug"]).exits(0).stderr_contains("warning: the server does not support logging");
     assert!(!server.single_process().text().contains("setLevel"));
     let server =
         legacy(json!({"tools": {}, "logging": {}})).on("logging/setLevel", |call| call.error(-32602, "no")).stdio();

@@ -181,8 +181,8 @@ fn where_nothing_can_be_saved_nothing_is_asked() {
         &["read", &target, "demo://hello", "-o", "."],
     ] {
         let run = sandbox.mcpipe(words.to_vec()).run();
-        run.exits(2).prints("").stderr_contains("hint").stderr_contains("name a");
-        assert_eq!(run.stderr().matches("cannot make").count(), 1, "{run:?}");
+        run.exits(2).prints("").stderr_contains("hint").stderr_contains("choose a");
+        assert_eq!(run.stderr().matches("cannot create").count(), 1, "{run:?}");
     }
     assert_eq!(server.processes().len(), 0, "nobody is asked");
     // What is only shown needs no place.

@@ -161,11 +161,11 @@ fn a_file_that_fails_verification_is_not_used() {
     let evil = MAIN.replace("# PDF", "# EVL");
     let said = reads(whole(), &evil, main);
     assert!(
-        said.contains("'skill://acme/pdf/SKILL.md' does not match its entry in the skill\n  its digest is sha256:"),
+        said.contains("'skill://acme/pdf/SKILL.md' does not match what the server declared\n  its digest is sha256:"),
         "{said}"
     );
     let said = reads(whole(), &format!("{MAIN}more"), main);
-    assert!(said.contains("it has 58 bytes, but 54 are promised"), "{said}");
+    assert!(said.contains("it has 58 bytes instead of 54"), "{said}");
     let mut other = whole();
     other["frontmatter"]["allowed-tools"] = "Bash".into();
     let said = reads(other, MAIN, main);
@@ -203,7 +203,7 @@ fn a_skill_that_is_not_listed() {
     });
     let server = server.on("skills/list", |call| call.result(json!({"skills": []}))).http();
     let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "skill://acme/pdf/forms/one.txt"]).run();
-    run.exits(7).prints("").stderr_contains("is not what the server promised");
+    run.exits(7).prints("").stderr_contains("does not match what the server declared");
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn a_watched_skill_is_verified_each_time() {
     let args = ["read", &server.target(), "skill://acme/pdf/SKILL.md", "--watch", "--protocol", "legacy"];
     let run = Sandbox::new().mcpipe(args).start();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
-    while !run.stderr_so_far().contains("is not what the server promised") {
+    while !run.stderr_so_far().contains("does not match what the server declared") {
         assert!(std::time::Instant::now() < end, "{}", run.stderr_so_far());
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

@@ -300,7 +300,7 @@ fn what_came_without_an_id_is_shown_after_an_interrupt() {
         .stdio();
     let running = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x", "--no-validate", "-v"]).start();
     let end = Instant::now() + Duration::from_secs(20);
-    while !running.stderr_so_far().contains("for an answer to a notification") {
+    while !running.stderr_so_far().contains("as a response to a notification") {
         assert!(Instant::now() < end, "the error never came: {}", running.stderr_so_far());
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -238,7 +238,7 @@ fn a_secure_websocket_trusts_the_same_certificates_as_https() {
         .stderr_contains("UnknownIssuer")
         .stderr_contains("wss://")
         .stderr_contains("--cacert");
-    echo(&sandbox, &server.url("/"), &["--insecure"]).exits(0).stderr_contains("NOT checked");
+    echo(&sandbox, &server.url("/"), &["--insecure"]).exits(0).stderr_contains("NOT verified");
 }
 
 #[test]
@@ -376,7 +376,7 @@ fn plain_connections_to_other_hosts_and_unsupported_schemes_are_rejected() {
     let list = |word: &str, more: &[&str]| sandbox.mcpipe(["list", word]).args(more).run();
     list("ws://far.example/", &[])
         .exits(2)
-        .stderr_contains("plain ws to another host")
+        .stderr_contains("unencrypted ws to another host")
         .stderr_contains("wss://")
         .stderr_contains("--allow-http");
     list("grpc://far.example/", &[]).exits(2).stderr_contains("https, http, wss, ws and unix:PATH");

@@ -38,7 +38,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
                         .push("Gemini CLI logs in with Google credentials; set a header or bearer_env here".to_owned());
                 }
             }
-            "tcp" => draft.reject("it is reached over a web socket, which mcpipe does not speak"),
+            "tcp" => draft.reject("its transport (tcp) cannot be imported; add it with its ws:// or wss:// URL"),
             _ => draft.common_key(member),
         }
     }

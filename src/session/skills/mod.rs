@@ -121,7 +121,7 @@ impl Skill {
                 return Err(bad(format!("it is not among the files of {}", self.uri)));
             };
             if u64::try_from(bytes.len()) != Ok(file.size) {
-                return Err(bad(format!("it has {} bytes, but {} are promised", bytes.len(), file.size)));
+                return Err(bad(format!("it has {} bytes instead of {}", bytes.len(), file.size)));
             }
             let found = hex(&Sha256::digest(bytes));
             if file.digest.strip_prefix("sha256:") != Some(&found) {
@@ -148,7 +148,7 @@ fn invalid_skill(uri: &str, why: String) -> Failure {
 }
 
 fn content_mismatch(uri: &str, why: String) -> Failure {
-    Failure::new(ErrorKind::Protocol, format!("'{uri}' does not match its entry in the skill")).cause(why)
+    Failure::new(ErrorKind::Protocol, format!("'{uri}' does not match what the server declared")).cause(why)
 }
 
 impl Session {
@@ -281,8 +281,8 @@ mod tests {
         skill.verify("skill://a/pdf/SKILL.md", TEXT.as_bytes()).unwrap();
         skill.verify("skill://a/pdf/x/y.txt", b"y").unwrap();
         let fails = |skill: &Skill, uri: &str, bytes: &[u8]| skill.verify(uri, bytes).unwrap_err().to_string();
-        assert!(fails(&skill, "skill://a/pdf/x/y.txt", b"yy").contains("2 bytes, but 1 are promised"));
-        assert!(fails(&skill, "skill://a/pdf/x/y.txt", b"z").contains("is promised"));
+        assert!(fails(&skill, "skill://a/pdf/x/y.txt", b"yy").contains("2 bytes instead of 1"));
+        assert!(fails(&skill, "skill://a/pdf/x/y.txt", b"z").contains(" instead of "));
         assert!(fails(&skill, "skill://a/pdf/new.txt", b"").contains("not among the files"));
         let mut other = entry();
         other["frontmatter"]["description"] = "Writes".into();
