@@ -133,7 +133,7 @@ fn conflicting_keys_are_errors() {
             ":3: 'headers' in [servers.x] applies only to a URL, but the server is a command",
         ),
         ("url = 'https://a'\nkey = 'k.pem'", ":3: 'key' in [servers.x] needs 'cert'"),
-        ("url = 'https://a'\nallow_tools = [\n'a',\n'b[']", ":5: 'allow_tools' in [servers.x] holds a pattern"),
+        ("url = 'https://a'\nallow_tools = [\n'a',\n'b[']", ":5: 'allow_tools' in [servers.x] has an invalid pattern"),
         ("command = 'a'\nenv = { 'A=B' = '1' }", "'A=B' in [servers.x] is not a valid variable name"),
         ("command = ''", "'command' in [servers.x] is empty"),
         ("command = 'a ${'", "'command' in [servers.x] is invalid: '${' has no closing"),
@@ -164,7 +164,7 @@ fn a_missing_variable_inside_a_table_names_the_member() {
     let world = ConfigTestEnv::new()
         .with_user_config("[servers.x]\nurl = 'https://a'\n[servers.x.headers]\nA = '1'\nX-Team = 'a ${TEAM}'\n");
     let failure = world.settings("x").unwrap_err();
-    assert!(message(&failure).contains(":5: the variable TEAM is not set, and 'headers.X-Team' in [servers.x]"));
+    assert!(message(&failure).contains(":5: the variable TEAM is not set; 'headers.X-Team' in [servers.x]"));
     let world = world.with_variable("TEAM", "core");
     let settings = world.settings("x").unwrap();
     assert_eq!(settings.headers[1].1.value.reveal(), "a core");
@@ -310,7 +310,7 @@ fn a_json_file_without_servers_differs_from_an_empty_one() {
     assert!(ConfigTestEnv::new().with_mcp_json("{}").load().unwrap().servers().is_empty());
     let unread = |text: &str| ConfigTestEnv::new().with_mcp_json(text).load().unwrap().skip_warnings().next().unwrap();
     assert!(unread("{\"a\": 1}").contains("neither 'mcpServers' nor"));
-    assert!(unread("[]").contains("must hold an object"));
+    assert!(unread("[]").contains("expected an object"));
     assert!(
         ConfigTestEnv::new().with_mcp_json("\u{feff}{\"servers\": {}}").load().is_ok(),
         "a byte order mark is no fault"

@@ -232,13 +232,16 @@ mod tests {
             assert_eq!(failure.kind(), ErrorKind::Usage);
             failure.to_string()
         };
-        assert_eq!(said(".a | nope(1)"), "--jq: '.a | nope(1)' is no filter: there is no filter 'nope'");
-        assert_eq!(said(".a | $x"), "--jq: '.a | $x' is no filter: there is no variable '$x'");
-        assert_eq!(said("(.a"), "--jq: '(.a' is no filter: expected closing parenthesis at the end");
-        assert_eq!(said(".a |"), "--jq: '.a |' is no filter: expected term at the end");
-        assert_eq!(said("if . then 1 fi"), "--jq: 'if . then 1 fi' is no filter: expected else or end at 'fi'");
-        assert_eq!(said("\"é"), "--jq: '\"é' is no filter: expected closing quote at the end");
-        assert!(said("import \"a\" as a; .").contains("is no filter"));
+        assert_eq!(said(".a | nope(1)"), "--jq: '.a | nope(1)' is not a valid filter: there is no filter 'nope'");
+        assert_eq!(said(".a | $x"), "--jq: '.a | $x' is not a valid filter: there is no variable '$x'");
+        assert_eq!(said("(.a"), "--jq: '(.a' is not a valid filter: expected closing parenthesis at the end");
+        assert_eq!(said(".a |"), "--jq: '.a |' is not a valid filter: expected term at the end");
+        assert_eq!(
+            said("if . then 1 fi"),
+            "--jq: 'if . then 1 fi' is not a valid filter: expected else or end at 'fi'"
+        );
+        assert_eq!(said("\"é"), "--jq: '\"é' is not a valid filter: expected closing quote at the end");
+        assert!(said("import \"a\" as a; .").contains("is not a valid filter"));
     }
 
     #[test]

@@ -493,7 +493,7 @@ mod tests {
         );
         assert_eq!(
             table.render_for_terminal(24, true),
-            "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\nfar   \x1b[31mtimeout\x1b[0m\n    \x1b[2mno response to tools/…\x1b[0m\n\
+            "\x1b[1mNAME\x1b[0m  \x1b[1mSTATE\x1b[0m\nfar   \x1b[31mtimeout\x1b[0m\n    \x1b[2mno response to tool…\x1b[0m\n\
              near  ok\n"
         );
         assert_eq!(table.render_tsv(), "far\ttimeout: no response to tools/list within 3 s\nnear\tok\n");

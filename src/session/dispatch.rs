@@ -464,7 +464,7 @@ mod tests {
         }
         assert_eq!(wired.asked(true, LONG, &[RESULT]).await, WITHOUT_ID);
         assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, UNKNOWN_ID);
-        let other = "the server answered with the id of another request (1, not 6)";
+        let other = "the server responded with the id of another request (1, not 6)";
         assert_eq!(wired.asked(true, LONG, &[r#"{"id":1,"result":0}"#]).await, other);
     }
 }

@@ -148,7 +148,7 @@ fn a_keychain_that_cannot_be_used_is_named_in_time() {
         }
     });
     let nowhere = "unix:path=/nowhere/at/all".to_owned();
-    for (bus, why) in [(nowhere, "No such file"), (format!("unix:path={}", mute.display()), "did not answer at all")] {
+    for (bus, why) in [(nowhere, "No such file"), (format!("unix:path={}", mute.display()), "did not respond")] {
         let run = |words: &[&str]| {
             let run = sandbox.mcpipe(words.iter().copied()).env("DBUS_SESSION_BUS_ADDRESS", &bus);
             run.with_browser().run()
@@ -201,7 +201,7 @@ fn the_keychain_is_waited_for_longer_than_a_server() {
     run.exits(3)
         .prints("")
         .stderr_contains("cannot use the system keychain")
-        .stderr_contains("did not answer at all within 3 s");
+        .stderr_contains("did not respond within 3 s");
     assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
 }
 

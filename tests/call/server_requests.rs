@@ -376,7 +376,11 @@ fn mrt_04_a_state_alone_is_sent_back_and_nothing_at_all_is_broken() {
     let server = Mcp::modern()
         .on("tools/list", |call| call.result(json!({"resultType": "input_required", "requestState": "x"})))
         .stdio();
-    Sandbox::new().mcpipe(["list", &server.target()]).run().exits(7).stderr_contains("tools/list, which may not ask");
+    Sandbox::new()
+        .mcpipe(["list", &server.target()])
+        .run()
+        .exits(7)
+        .stderr_contains("tools/list, which does not allow");
 }
 
 #[test]

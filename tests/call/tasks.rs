@@ -219,7 +219,7 @@ fn a_task_that_comes_to_nothing() {
     let server = Mcp::modern()
         .on("resources/read", |call| call.result(with(state("t", "working"), "resultType", json!("task"))));
     let run = Sandbox::new().mcpipe(["read", &server.stdio().target(), "demo://a"]).run();
-    run.exits(7).stderr_contains("answered resources/read with a task, which nobody offered");
+    run.exits(7).stderr_contains("answered resources/read with a task, although");
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn a_command_that_hangs_is_bounded_and_leaves_nothing_behind() {
     assert!(run.elapsed < Duration::from_secs(5), "{run:?}");
     let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
     sandbox.config(&format!("[defaults]\nconnect_timeout = \"400ms\"\n{text}"));
-    sandbox.mcpipe(["list", "api"]).run().exits(3).stderr_contains("did not end within 400 ms");
+    sandbox.mcpipe(["list", "api"]).run().exits(3).stderr_contains("did not exit within 400 ms");
 
     let running = sandbox.mcpipe(["list", "api", "--connect-timeout", "20"]).start();
     let started = Instant::now();

@@ -56,7 +56,7 @@ fn a_server_without_logging_is_not_asked_and_one_that_refuses_is_no_failure() {
     assert!(!server.single_process().text().contains("setLevel"));
     let server =
         legacy(json!({"tools": {}, "logging": {}})).on("logging/setLevel", |call| call.error(-32602, "no")).stdio();
-    run(&server, &["--log-level", "debug"]).exits(0).stderr_contains("did not take the log level debug: no");
+    run(&server, &["--log-level", "debug"]).exits(0).stderr_contains("rejected the log level debug: no");
 }
 
 #[test]

@@ -51,9 +51,9 @@ impl KeychainError {
         match self {
             KeychainError::Locked(why) => format!("it is locked: {why}"),
             KeychainError::UnlockTimeout(time) => {
-                format!("it did not answer within {}, it may be waiting to be unlocked", format_duration(*time))
+                format!("it did not respond within {}; it may be waiting to be unlocked", format_duration(*time))
             }
-            KeychainError::NoResponse(time) => format!("it did not answer at all within {}", format_duration(*time)),
+            KeychainError::NoResponse(time) => format!("it did not respond within {}", format_duration(*time)),
             KeychainError::Unavailable(why) => why.clone(),
         }
     }

@@ -276,7 +276,7 @@ fn trust_shows_everything_in_full_and_asks() {
         assert!(said.asked.contains(part), "'{part}' is not in\n{}", said.asked);
     }
     assert!(!world.run(&["list"]).out.contains("untrusted"));
-    assert!(world.run(&["trust", "--revoke"]).notes.contains("trusted no longer"));
+    assert!(world.run(&["trust", "--revoke"]).notes.contains("no longer trusted"));
     assert!(world.run(&["list"]).out.contains("untrusted"));
     assert!(world.run(&["trust", "--yes", ".mcp.json"]).asked.is_empty());
     assert!(!world.run(&["list"]).out.contains("untrusted"));
@@ -300,7 +300,7 @@ fn check_finds_what_use_would_find() {
         "error\t~/project/.mcp.json:1:17\tthis is not JSON",
         "error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH",
         "config.toml:4\tthe variable NOPE is not set",
-        "config.toml:6\t'ftp' is no scheme",
+        "config.toml:6\tunsupported URL scheme 'ftp'",
         "config.toml:9\t'cacert' refers to ~/.config/mcpipe/none.pem, which cannot be read: ",
         "config.toml:10\t'private_key_file' names ",
         "config.toml:13\tthe name 'f g' cannot be typed as a target; use 'f-g'",
@@ -387,7 +387,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
     for (words, part) in [
         (&["add", "a b", "https://a/"][..], "use 'a-b'"),
         (&["add", "-x", "--", "y"], ""),
-        (&["add", "x", "ftp://a"], "is no scheme"),
+        (&["add", "x", "ftp://a"], "unsupported URL scheme"),
         (&["add", "x", "http://far.example/"], "--allow-http"),
         (&["add", "x", "https://a/", "-e", "A=b"], "'env' in [servers.x] is for a command"),
         (&["add", "x", "https://a/", "-H", "broken"], "a header has no colon"),
@@ -452,7 +452,7 @@ fn remove_and_rename_take_names_in_full_and_say_what_counts_now() {
     world.assert_fails(&["rename", "my.files", "a b"], ErrorKind::Usage, "use 'a-b'");
     let world = ConfigCommandFixture::new()
         .with_file("project/.mcp.json", "{\"mcpServers\": {\"x\": {\"url\": \"https://x/\"}}}");
-    world.assert_fails(&["remove", "x"], ErrorKind::Config, "mcpipe changes TOML files only");
+    world.assert_fails(&["remove", "x"], ErrorKind::Config, "mcpipe changes only TOML files");
 }
 
 #[test]
@@ -513,7 +513,7 @@ fn import_shows_all_and_writes_nothing_without_consent() {
     assert_eq!(said.json["written"], false);
     assert!(said.out.contains("runs  npx -y 'docs; rm\\u{1b}[2K' --token [redacted]"), "{}", said.out);
     assert!(said.out.contains("mine   skipped: another server has this name, at ~/.config/mcpipe/config.toml:1"));
-    assert!(said.notes.contains("nothing is written; --yes writes 1 server"), "{}", said.notes);
+    assert!(said.notes.contains("nothing was written; use --yes to write 1 server"), "{}", said.notes);
     assert!(said.notes.contains("'odd' cannot be imported: it has neither a URL nor a command"), "{}", said.notes);
     for text in [&said.out, &said.notes, &said.json.to_string()] {
         assert!(!text.contains("s3cret") && !text.contains("t0k") && !text.contains('\u{1b}'), "{text}");

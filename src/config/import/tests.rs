@@ -287,7 +287,7 @@ fn a_plan_says_what_is_added_and_what_is_not() {
             .unwrap();
     // 'github-site' is of the project we are in; another 'github' is there already.
     let expected = "github add, local-files add, old add, login add, github-site add, paused add, here skip, \
-                    old skip, github-cursor add, kept same, mine conflict";
+                    old skip, github-cursor add, kept unchanged, mine conflict";
     assert_eq!(step_summaries(&plan).join(", "), expected);
     let mine = plan.steps.iter().find(|step| step.server.name == "mine").unwrap();
     assert_eq!(mine.action, ImportAction::Conflict("~/.config/mcpipe/config.toml:3".into()));

@@ -182,15 +182,15 @@ mod tests {
     fn every_difference_is_found_and_named() {
         let says = |file: &str, promised: Value| compare(file, &promised).err().unwrap_or_default();
         let name = json!({"name": "pdf"});
-        assert_eq!(says("---\nname: pdfs\n---\n", name.clone()), "name is not what the entry says");
+        assert_eq!(says("---\nname: pdfs\n---\n", name.clone()), "name differs from the entry");
         assert_eq!(
             says("---\nname: pdf\nallowed-tools: Bash\n---\n", name.clone()),
-            "allowed-tools is in the file only"
+            "allowed-tools is only in the file"
         );
         assert_eq!(says("---\n{}\n---\n", name.clone()), "name is not in the file");
-        assert_eq!(says("---\na: {b: ['1']}\n---\n", json!({"a": {"b": [1]}})), "a.b.0 is not what the entry says");
-        assert_eq!(says("---\na: [1]\n---\n", json!({"a": [1, 2]})), "a is not what the entry says");
-        assert_eq!(says("---\na: 1\na: 1\n---\n", json!({"a": 1})), "a stands there twice");
+        assert_eq!(says("---\na: {b: ['1']}\n---\n", json!({"a": {"b": [1]}})), "a.b.0 differs from the entry");
+        assert_eq!(says("---\na: [1]\n---\n", json!({"a": [1, 2]})), "a differs from the entry");
+        assert_eq!(says("---\na: 1\na: 1\n---\n", json!({"a": 1})), "a occurs twice");
         assert_eq!(says("name: pdf\n", name.clone()), "there is none");
         assert_eq!(says("---\nname: pdf\n", name.clone()), "there is none");
         assert!(!says("---\nname: [\n---\n", name.clone()).is_empty());

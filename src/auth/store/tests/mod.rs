@@ -297,7 +297,7 @@ async fn the_null_store_is_empty_and_refuses_writes() {
     let _guard = store.lock(KEY).await.unwrap();
     let failure = store.put(KEY, &summary(KEY), &Secret::new("one")).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Config);
-    assert!(failure.to_string().starts_with("there is no place"), "{failure}");
+    assert!(failure.to_string().starts_with("no location"), "{failure}");
     assert_eq!(get(&*store, KEY).await, None);
 }
 

@@ -18,7 +18,7 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
     assert!(said.notes.ends_with("; refer to it as ${keychain:OTHER}"), "{}", said.notes);
     assert_eq!(world.run(&["secret", "set", "OTHER"]).json["replaced"], true);
     world.assert_fails(&["secret", "set", "other"], ErrorKind::Usage, "a secret 'OTHER' already exists");
-    world.assert_fails(&["secret", "set", "a b"], ErrorKind::Usage, "cannot be the name of a secret");
+    world.assert_fails(&["secret", "set", "a b"], ErrorKind::Usage, "is not a valid secret name");
     let said = world.run(&["secret", "list"]);
     assert_eq!(said.out, format!("CRM_KEY\ta\t{place}\nOTHER\t\t{place}\n"));
     assert_eq!(said.json["secrets"][0], json!({"name": "CRM_KEY", "stored_in": place, "used_by": ["a"]}));
@@ -43,9 +43,9 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
     assert_eq!(
         said.out,
         format!(
-            "error\t~/.config/mcpipe/config.toml:5\tthere is no secret 'HERO' in {place}, and 'headers.B' in [servers.a] \
+            "error\t~/.config/mcpipe/config.toml:5\tthere is no secret 'HERO' in {place}; 'headers.B' in [servers.a] \
              refers to it: did you mean HERE?\n\
-             error\t~/.config/mcpipe/config.toml:6\tprogram 'no-such-program' not found in PATH, and 'headers.C' in \
+             error\t~/.config/mcpipe/config.toml:6\tprogram 'no-such-program' not found in PATH; 'headers.C' in \
              [servers.a] refers to it\n"
         )
     );
