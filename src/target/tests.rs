@@ -111,7 +111,7 @@ fn a_command_line_is_split_by_word_rules_and_the_tilde_expanded() {
     assert_eq!(stdio(&target).program, format!("{home}/bin/srv"));
     assert_eq!(stdio(&target).args, ["a b", "c\"d", &format!("{home}/e"), "f g", "", "$HOME", "*"]);
     refused(world.target("npx 'x", &no_flags()), ErrorKind::Usage, "a quote is not closed");
-    refused(world.target("'' x", &no_flags()), ErrorKind::Usage, "names no program");
+    refused(world.target("'' x", &no_flags()), ErrorKind::Usage, "has no program");
     refused(world.target("", &no_flags()), ErrorKind::Usage, "the target is empty");
     refused(world.target(" ", &no_flags()), ErrorKind::Usage, "the target is empty");
 }
@@ -208,7 +208,7 @@ fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
     }
     refused(world.target("http+unix://%2Frun%2Fx/mcp", &no_flags()), ErrorKind::Usage, "--unix-socket PATH http://");
     assert!(world.target("HTTPS://a/", &no_flags()).is_ok());
-    let failure = refused(world.target("https://u:s3cret@", &no_flags()), ErrorKind::Usage, "cannot be read");
+    let failure = refused(world.target("https://u:s3cret@", &no_flags()), ErrorKind::Usage, "invalid URL");
     assert!(!format!("{failure:?}").contains("s3cret"));
 }
 
@@ -279,12 +279,12 @@ fn flags_that_do_not_fit_are_usage_errors() {
         refused(
             world.target(word, &TargetOptions { env: vec!["A=b".into()], ..no_flags() }),
             ErrorKind::Usage,
-            "--env is for",
+            "--env applies only to a command",
         );
         refused(
             world.target(word, &TargetOptions { cwd: Some("/".into()), ..no_flags() }),
             ErrorKind::Usage,
-            "--cwd is for",
+            "--cwd applies only to a command",
         );
     }
     let protocol = TargetOptions { protocol: Some("2020-01-01".into()), ..no_flags() };
@@ -297,7 +297,7 @@ fn flags_that_do_not_fit_are_usage_errors() {
     refused(
         world.target("u", &TargetOptions { proxy: Some("ftp://p".into()), ..no_flags() }),
         ErrorKind::Usage,
-        "'ftp' is no kind",
+        "unsupported proxy scheme 'ftp'",
     );
 }
 
@@ -313,7 +313,7 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
         ("s3cret", "number 1 has no colon"),
         ("A b: s3cret", "'A b' is not a valid header name"),
         (": s3cret", "'' is not a valid header name"),
-        ("A: s3cret\r\nB: c", "holds a line break"),
+        ("A: s3cret\r\nB: c", "contains a line break"),
         ("@/nowhere", "cannot read the headers in '/nowhere'"),
     ] {
         let failure = refused(with(text), ErrorKind::Usage, part);
@@ -323,11 +323,7 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
     std::fs::write(&file, "# mine\nA: 1\n\nB: 2\r\n").unwrap();
     assert_eq!(headers(&with(&format!("@{}", file.display())).unwrap()), [("A", "1"), ("B", "2")]);
     let bearer = |variable: &str| TargetOptions { bearer_env: Some(variable.into()), ..no_flags() };
-    refused(
-        world.target("https://a/", &bearer("NOPE")),
-        ErrorKind::Config,
-        "NOPE, which should hold the bearer token, is not set",
-    );
+    refused(world.target("https://a/", &bearer("NOPE")), ErrorKind::Config, "NOPE for the bearer token is not set");
 }
 
 #[test]
@@ -392,7 +388,7 @@ fn web_sockets_have_what_urls_have() {
     let loud = world.target("wss://w.example/", &TargetOptions { insecure: true, ..no_flags() }).unwrap();
     assert!(loud.warnings[0].contains("NOT verified"));
     let world = ConfigFixture::new("[servers.w]\nurl = 'wss://w/'\ntransport = 'sse'\n");
-    refused(world.target("w", &no_flags()), ErrorKind::Config, "has no meaning for a WebSocket");
+    refused(world.target("w", &no_flags()), ErrorKind::Config, "does not apply to a WebSocket");
 }
 
 #[cfg(unix)]
@@ -419,9 +415,9 @@ fn a_unix_socket_is_named_by_its_path() {
         "'headers' in [servers.odd] does not apply to a Unix socket",
     );
     let header = TargetOptions { headers: vec!["A: b".into()], ..no_flags() };
-    refused(world.target("unix:/s", &header), ErrorKind::Usage, "--header has no meaning for a Unix socket");
+    refused(world.target("unix:/s", &header), ErrorKind::Usage, "--header does not apply to a unix: target");
     let env = TargetOptions { env: vec!["A=b".into()], ..no_flags() };
-    refused(world.target("unix:/s", &env), ErrorKind::Usage, "--env has no meaning for a Unix socket");
+    refused(world.target("unix:/s", &env), ErrorKind::Usage, "--env does not apply to a unix: target");
 }
 
 #[test]
@@ -439,7 +435,7 @@ fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
     refused(world.target("./x", &flag), ErrorKind::Usage, "--unix-socket applies only to a URL");
     refused(world.target("c", &no_flags()), ErrorKind::Config, "applies only to a URL, but the server is a command");
     let both = TargetOptions { proxy: Some("http://p".into()), ..flag };
-    refused(world.target("http://docker/mcp", &both), ErrorKind::Usage, "--unix-socket exclude each other");
+    refused(world.target("http://docker/mcp", &both), ErrorKind::Usage, "--unix-socket cannot be used together");
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn check_finds_what_use_would_find() {
         "config.toml:4\tthe variable NOPE is not set",
         "config.toml:6\tunsupported URL scheme 'ftp'",
         "config.toml:9\t'cacert' refers to ~/.config/mcpipe/none.pem, which cannot be read: ",
-        "config.toml:10\t'private_key_file' names ",
+        "config.toml:10\t'private_key_file' refers to ",
         "config.toml:13\tthe name 'f g' cannot be typed as a target; use 'f-g'",
         "config.toml:16\tunknown key 'comand'",
         "config.toml:19\tthe variable NOPE for the bearer token is not set",
@@ -389,13 +389,13 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "-x", "--", "y"], ""),
         (&["add", "x", "ftp://a"], "unsupported URL scheme"),
         (&["add", "x", "http://far.example/"], "--allow-http"),
-        (&["add", "x", "https://a/", "-e", "A=b"], "'env' in [servers.x] is for a command"),
+        (&["add", "x", "https://a/", "-e", "A=b"], "'env' in [servers.x] applies only to a command"),
         (&["add", "x", "https://a/", "-H", "broken"], "a header has no colon"),
         (&["add", "x", "https://a/", "--protocol", "2020-01-01"], "unknown revision"),
-        (&["add", "x", "https://a/", "--allow-tool", "a["], "a pattern that cannot be read"),
+        (&["add", "x", "https://a/", "--allow-tool", "a["], "an invalid pattern"),
         (&["add", "x", "nonsense"], "neither a URL nor a program in PATH"),
         (&["add", "x", "npx 'y"], "a quote is opened"),
-        (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "'ftp' is no kind of proxy"),
+        (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "unsupported proxy scheme 'ftp'"),
     ] {
         if part.is_empty() {
             assert!(parse(words).is_err());

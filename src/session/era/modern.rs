@@ -144,7 +144,8 @@ impl ModernEra {
                     return RequestOutcome::Result(result);
                 }
                 ResultType::Task => {
-                    let what = format!("the server answered {} with a task, which nobody offered", call.method);
+                    let what =
+                        format!("the server answered {} with a task, although mcpipe did not offer that", call.method);
                     return RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what));
                 }
                 ResultType::Unknown(kind) => {
@@ -172,7 +173,7 @@ impl ModernEra {
     ) -> Result<InputRound, Failure> {
         let broken = |what: &str| Failure::new(ErrorKind::Protocol, format!("the server's request for input {what}"));
         if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&call.method) {
-            return Err(broken(&format!("came for {}, which may not ask for any", call.method)));
+            return Err(broken(&format!("came for {}, which does not allow such requests", call.method)));
         }
         let members = members(result).unwrap_or_default();
         let find =
@@ -181,7 +182,7 @@ impl ModernEra {
         let requests = match find("inputRequests").map(|raw| parse_value(raw.get())) {
             None => Map::new(),
             Some(Some(Value::Object(requests))) => requests,
-            Some(Some(_)) => return Err(broken("has inputRequests that are no object")),
+            Some(Some(_)) => return Err(broken("has inputRequests that are not an object")),
             Some(None) => return Err(broken(&format!("is nested more than {MAX_DEPTH} levels deep"))),
         };
         if requests.is_empty() {

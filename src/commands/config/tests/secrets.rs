@@ -27,7 +27,7 @@ fn secrets_are_stored_listed_and_removed_and_never_shown() {
     assert_eq!(said.notes, format!("removed 'CRM_KEY' from {place}\nstill used by a"));
     world.assert_fails(&["secret", "remove", "OTHR"], ErrorKind::Config, "did you mean OTHER?");
     let world = ConfigCommandFixture { value: "\n".into(), ..world };
-    world.assert_fails(&["secret", "set", "EMPTY"], ErrorKind::Usage, "is empty, so nothing is stored");
+    world.assert_fails(&["secret", "set", "EMPTY"], ErrorKind::Usage, "is empty; nothing was stored");
 }
 
 #[cfg(unix)]
