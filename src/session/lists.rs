@@ -222,7 +222,7 @@ impl Session {
         if errors.is_empty() {
             return None;
         }
-        let message = format!("the server's answer to {} is malformed", method::TOOLS_CALL);
+        let message = format!("the server's response to {} is malformed", method::TOOLS_CALL);
         let failure = errors.into_iter().fold(Failure::new(ErrorKind::Protocol, message), Failure::cause);
         Some(failure.cause("the tool ran").server(&self.target.name))
     }

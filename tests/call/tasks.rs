@@ -193,9 +193,7 @@ fn a_task_that_comes_to_nothing() {
     let run = call(&modern(vec![failed]).stdio().target());
     run.exits(1).prints("").stderr_contains("out of paper (code -32603)");
     let cancelled = with(state("t-1", "cancelled"), "statusMessage", json!("by its owner"));
-    call(&modern(vec![cancelled]).stdio().target())
-        .exits(1)
-        .stderr_contains("the task was cancelled\n  by its owner\n");
+    call(&modern(vec![cancelled]).stdio().target()).exits(1).stderr_contains("the task was canceled\n  by its owner\n");
     // A tool that fails has a result all the same.
     let broken = with(
         state("t-1", "completed"),
@@ -206,7 +204,7 @@ fn a_task_that_comes_to_nothing() {
     call(&modern(vec![state("t-1", "completed")]).stdio().target()).exits(7).stderr_contains("has no result");
     call(&modern(vec![json!({"x": 1})]).stdio().target())
         .exits(7)
-        .stderr_contains("the server's answer to tasks/get is no task");
+        .stderr_contains("the server's response to tasks/get is not a task");
     let server = legacy("required")
         .on("tasks/get", |call| call.result(state("t-1", "failed")))
         .on("tasks/result", |call| call.error(-32603, "out of paper"))
@@ -264,7 +262,7 @@ fn a_task_without_a_sign_of_life_is_waited_for_as_long_as_the_user_says() {
     ] {
         let server = mcp.stdio();
         let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "400ms"]).run();
-        run.exits(6).stderr_contains("no news of the task within 400 ms");
+        run.exits(6).stderr_contains("no update of the task within 400 ms");
         assert_eq!(server.single_process().methods().last().unwrap(), "tasks/cancel");
     }
     // Each answer about the task is a sign of life, also one that says nothing new.
@@ -471,7 +469,7 @@ fn a_task_whose_process_has_ended_is_told_so() {
         run.exits(1)
             .prints("")
             .stderr_contains("Task not found")
-            .stderr_contains("\n  the server's process has ended, and with it the task\n");
+            .stderr_contains("\n  the server process has exited, and the task with it\n");
         assert!(run.stderr().ends_with("\nhint: use a server at a URL for tasks\n"), "{run:?}");
         // It is nowhere any more; what is said about it then names the command that was typed.
         let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
@@ -508,10 +506,10 @@ fn tasks_that_are_not_known() {
     // A server without tasks.
     let server = Mcp::modern().http();
     let run = Sandbox::new().mcpipe(["task", "get", &server.url("/mcp"), "x"]).run();
-    run.exits(1).stderr_contains("the server knows nothing of tasks");
+    run.exits(1).stderr_contains("the server does not support tasks");
     let server = Mcp::legacy("2025-06-18").http();
     let run = Sandbox::new().mcpipe(["task", "cancel", &server.url("/mcp"), "x"]).run();
-    run.exits(1).stderr_contains("the server knows nothing of tasks");
+    run.exits(1).stderr_contains("the server does not support tasks");
     Sandbox::new().mcpipe(["task", "get"]).run().exits(2);
     Sandbox::new().mcpipe(["task", "get", "a", "b", "c"]).run().exits(2);
     Sandbox::new()

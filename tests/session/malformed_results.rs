@@ -37,7 +37,7 @@ fn a_malformed_result_is_a_broken_protocol() {
         let run = sandbox.mcpipe(["call", &server.target(), "t"]).run();
         run.exits(7)
             .prints(printed)
-            .stderr_contains("error: the server's answer to tools/call is malformed")
+            .stderr_contains("error: the server's response to tools/call is malformed")
             .stderr_contains(wrong)
             .stderr_contains("the tool ran");
         run.hides("hint:");
@@ -69,7 +69,7 @@ fn a_malformed_result_is_a_broken_protocol() {
         let run = sandbox.mcpipe([command[0], &server.target(), command[1]]).run();
         run.exits(7)
             .prints("")
-            .stderr_contains(&format!("the server's answer to {method} is malformed"))
+            .stderr_contains(&format!("the server's response to {method} is malformed"))
             .stderr_contains(wrong);
     }
 }
@@ -100,7 +100,7 @@ fn a_malformed_answer_to_initialize_is_a_broken_protocol() {
     ] {
         let check = |target: &str| {
             let run = Sandbox::new().mcpipe(["list", target]).run();
-            run.exits(7).prints("").stderr_contains("error: the server's answer to initialize is malformed");
+            run.exits(7).prints("").stderr_contains("error: the server's response to initialize is malformed");
             run.stderr_contains(wrong);
         };
         check(&answering("initialize", result.clone()).target());
@@ -255,7 +255,7 @@ fn pagination_is_bounded() {
         call.result(json!({"tools": [], "nextCursor": (n + 1).to_string()}))
     });
     let run = sandbox.mcpipe(["list", &endless.stdio().target()]).run();
-    run.exits(7).prints("").stderr_contains("the server's answer to tools/list goes on after 1000 pages");
+    run.exits(7).prints("").stderr_contains("the server's response to tools/list does not end after 1000 pages");
     // Each page is another one, whatever the cursor says.
     let turning = || {
         Mcp::legacy("2025-11-25").on("tools/list", |call| {
@@ -264,11 +264,12 @@ fn pagination_is_bounded() {
         })
     };
     let wrong = answering("tools/list", json!({"tools": [], "nextCursor": 5}));
-    for (server, what) in
-        [(turning().stdio(), "repeats its cursor and never ends"), (wrong, "has a nextCursor that is no string: 5")]
-    {
+    for (server, what) in [
+        (turning().stdio(), "repeats its cursor, so it never ends"),
+        (wrong, "has a nextCursor that is not a string: 5"),
+    ] {
         let run = sandbox.mcpipe(["list", &server.target()]).run();
-        run.exits(7).prints("").stderr_contains(&format!("the server's answer to tools/list {what}"));
+        run.exits(7).prints("").stderr_contains(&format!("the server's response to tools/list {what}"));
     }
     let server = turning().stdio();
     sandbox.mcpipe(["call", &server.target(), "t0"]).run().exits(7).prints("").stderr_contains("repeats its cursor");
@@ -278,7 +279,7 @@ fn pagination_is_bounded() {
 /// repeats: nobody is kept from its tools.
 #[test]
 fn a_repeated_page_ends_pagination() {
-    const WARNING: &str = "the server gives the last page of tools/list again and again; it is taken once";
+    const WARNING: &str = "the server repeats the last page of tools/list; it is used once";
     let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
     for cursor in ["", "same"] {
         let sandbox = Sandbox::new();
@@ -335,20 +336,18 @@ fn an_unfollowed_redirect_is_reported() {
         let run = sandbox.mcpipe(["list", &server.url("/old")]).run();
         let there = server.url("/mcp");
         run.exits(5).stderr_contains(&format!("error: the server redirects to {there} (HTTP {status})"));
-        run.stderr_contains("by this kind of redirect a request loses its content");
+        run.stderr_contains("this kind of redirect drops the content of the request");
         run.stderr_contains(&format!("hint: use that URL as the target: {there}")).hides("another place");
         sandbox.mcpipe(["list", &there]).run().succeeds();
     }
     let server = redirecting(307, "/loop");
     let run = sandbox.mcpipe(["list", &server.url("/loop")]).run();
-    run.exits(5).stderr_contains(&format!(
-        "the server redirects again and again, at last to {} (HTTP 307)",
-        server.url("/loop")
-    ));
+    run.exits(5)
+        .stderr_contains(&format!("the server redirects too many times, last to {} (HTTP 307)", server.url("/loop")));
     run.hides("another place");
     let server = redirecting(308, "http://elsewhere.invalid/mcp?a=b");
     let run = sandbox.mcpipe(["list", &server.url("/old")]).run();
-    run.exits(5).stderr_contains("credentials and requests do not follow a redirect to another place");
+    run.exits(5).stderr_contains("requests and credentials do not follow a redirect to another host");
     run.stderr_contains("hint: if you trust it, use that URL as the target: http://elsewhere.invalid/mcp?a=[redacted]");
     let server = HttpServer::start(|_| Reply::status(302));
     sandbox
@@ -384,19 +383,19 @@ fn a_time_out_says_what_may_help_and_what_may_have_happened() {
     let sandbox = Sandbox::new();
     let mute = || Mcp::legacy("2025-11-25").on("tools/call", |_| vec![]).stdio();
     let run = sandbox.mcpipe(["call", &mute().target(), "echo", "text=x", "--timeout", "300ms"]).run();
-    run.exits(6).stderr_contains("error: no answer to tools/call within 300 ms");
+    run.exits(6).stderr_contains("error: no response to tools/call within 300 ms");
     run.stderr_contains("the tool may have run, or may still be running")
         .stderr_contains("hint: wait longer with --timeout TIME");
     let silent = StdioServer::start(|_, _| {});
     let run = sandbox.mcpipe(["call", &silent.target(), "echo", "--connect-timeout", "300ms"]).run();
     run.exits(6).stderr_contains("hint: wait longer with --connect-timeout TIME").hides("may have run");
     run.stderr_contains(
-        "error: the server did not answer within 300 ms of its start\n  no answer to server/discover\n",
+        "error: the server did not respond within 300 ms of its start\n  no response to server/discover\n",
     );
     let silent = HttpServer::start(|_| Reply::never());
     let words = ["list", &silent.url("/"), "--connect-timeout", "300ms", "--retries", "0"];
     let run = sandbox.mcpipe(words).run();
-    run.exits(6).stderr_contains("error: the server did not answer within 300 ms\n  no answer to server/discover\n");
+    run.exits(6).stderr_contains("error: the server did not respond within 300 ms\n  no response to server/discover\n");
 
     let dies = StdioServer::start(|process, event| {
         if event == ProcessEvent::Started {
@@ -410,7 +409,7 @@ fn a_time_out_says_what_may_help_and_what_may_have_happened() {
         .mcpipe(["list", "dies"])
         .run()
         .exits(5)
-        .stderr_contains("hint: see how it is started: mcpipe config get dies");
+        .stderr_contains("hint: show how it is started: mcpipe config get dies");
     let broken = HttpServer::start(|_| Reply::status(500));
     sandbox.mcpipe(["list", &broken.url("/")]).run().exits(5).stderr_contains("hint: see the server's log");
 }

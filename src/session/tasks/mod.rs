@@ -97,7 +97,7 @@ impl Session {
                         continue;
                     }
                     let (time, has_signs_of_life) = clock.time_waited();
-                    let what = if has_signs_of_life { "the task did not end" } else { "no news of the task" };
+                    let what = if has_signs_of_life { "the task did not end" } else { "no update of the task" };
                     let message = format!("{what} within {}", format_duration(time));
                     break RequestOutcome::Failed(Failure::new(ErrorKind::Timeout, message));
                 }
@@ -116,7 +116,8 @@ impl Session {
     pub async fn get_task(&self, id: &str) -> Result<Task> {
         let result = self.send_task_operation(method::TASKS_GET, id).await?;
         Task::parse(&result).ok_or_else(|| {
-            Failure::new(ErrorKind::Protocol, "the server's answer to tasks/get is no task").server(&self.target.name)
+            Failure::new(ErrorKind::Protocol, "the server's response to tasks/get is not a task")
+                .server(&self.target.name)
         })
     }
 
@@ -176,7 +177,7 @@ impl Session {
     fn task_failure(&self, reply: RequestOutcome, id: &str) -> Failure {
         match reply {
             RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
-                Failure::new(ErrorKind::Failed, "the server knows nothing of tasks").rpc(error)
+                Failure::new(ErrorKind::Failed, "the server does not support tasks").rpc(error)
             }
             RequestOutcome::Failed(failure) => failure,
             reply => self.failure_from(reply, &format!("the task '{id}'")),
