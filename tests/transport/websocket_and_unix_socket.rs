@@ -381,6 +381,6 @@ fn plain_connections_to_other_hosts_and_unsupported_schemes_are_rejected() {
         .stderr_contains("--allow-http");
     list("grpc://far.example/", &[]).exits(2).stderr_contains("use https, http, wss, ws or unix:PATH");
     list("unix:", &[]).exits(2).stderr_contains("unix:/run/server.sock");
-    list("unix:s", &["-H", "A: b"]).exits(2).stderr_contains("--header has no meaning for a Unix socket");
+    list("unix:s", &["-H", "A: b"]).exits(2).stderr_contains("--header does not apply to a unix: target");
     list("./x", &["--unix-socket", "s"]).exits(2).stderr_contains("--unix-socket is for a URL");
 }

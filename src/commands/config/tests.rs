@@ -394,7 +394,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "x", "https://a/", "--protocol", "2020-01-01"], "unknown revision"),
         (&["add", "x", "https://a/", "--allow-tool", "a["], "an invalid pattern"),
         (&["add", "x", "nonsense"], "neither a URL nor a program in PATH"),
-        (&["add", "x", "npx 'y"], "a quote is opened"),
+        (&["add", "x", "npx 'y"], "a quote is not closed"),
         (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "unsupported proxy scheme 'ftp'"),
     ] {
         if part.is_empty() {
