@@ -180,6 +180,16 @@ pub fn parse(text: &str) -> Result<Vec<RpcMessage>, ParseError> {
     parse_one(text).map(|message| vec![message])
 }
 
+/// Reads the message that a text begins with, and returns it with its length in bytes.
+///
+/// # Errors
+/// Where the text does not begin with a message: why it is not JSON, or `None` for other JSON.
+pub fn parse_first(text: &str) -> Result<(RpcMessage, usize), Option<serde_json::Error>> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let raw = values.next().ok_or(None)?.map_err(Some)?;
+    Ok((parse_one(raw.get()).map_err(|_| None)?, values.byte_offset()))
+}
+
 fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
     if !text.starts_with('{') {
         let json = serde_json::from_str::<&RawValue>(text).is_ok();

@@ -18,7 +18,7 @@ use crate::session::client_handler::ClientHandler;
 use crate::session::request::{DeadlineEvents, RequestOutcome};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::trace::Trace;
-use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+use crate::transport::{BrokenResponse, Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
 use crate::util::lock::lock;
 
 /// A request that waits for its answer.
@@ -83,6 +83,9 @@ pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc:
                     }
                 });
             }
+            IncomingItem::EmbeddedResponse(message) => shared.handle_embedded_response(on, message),
+            IncomingItem::BrokenResponse(broken) => shared.handle_broken_response(on, broken),
+            IncomingItem::Warning(text) => shared.client_handler.warn(&text),
             IncomingItem::UnexpectedResponse(refusal) => {
                 if let Some(on) = on {
                     shared.complete(on, RequestOutcome::UnexpectedResponse(refusal));
@@ -220,6 +223,34 @@ impl RpcState {
             Ok(result) => self.complete(id, RequestOutcome::Result(result)),
             Err(error) => self.complete(id, RequestOutcome::Error(error, status)),
         }
+    }
+
+    /// Takes a response that came after other text, if a request waits for it.
+    fn handle_embedded_response(&self, on: Option<u64>, message: RpcMessage) {
+        match message {
+            RpcMessage::Response(response) if response.id.is_some_and(|id| lock(&self.pending).contains_key(&id)) => {
+                self.handle_response(on, response, None);
+            }
+            _ => self.trace.note("ignored a response in a log line: no request waits for it"),
+        }
+    }
+
+    /// Ends the wait for a response that cannot be read; at once if it cannot be anything else.
+    fn handle_broken_response(&self, on: Option<u64>, broken: BrokenResponse) {
+        let id = broken.id.or(on);
+        self.trace.note(&broken.failure.to_string());
+        if let (Certainty::Certain, Some(id)) = (broken.certainty, id) {
+            return self.complete(id, RequestOutcome::Failed(broken.failure));
+        }
+        let mut pending = lock(&self.pending);
+        let stray = Stray::broken(broken.failure);
+        for (_, request) in pending.iter_mut().filter(|(pending, _)| id.is_none_or(|id| id == **pending)) {
+            match broken.certainty {
+                Certainty::Possible => request.strays.add(&stray, StrayMeaning::Malformed),
+                Certainty::Certain | Certainty::Likely => request.strays.add_own(&stray),
+            }
+        }
+        suspect(&pending);
     }
 
     /// Takes an answer that names no request of ours, on a stream that all requests share.

@@ -10,13 +10,14 @@
 //!   mostly work in order.
 //! * Any other error, and a result with an unknown id, is held. An answer by its id wins over it. Once as many are
 //!   held as requests wait, each request is given [`PATIENCE`] for its answer and then fails with what was held.
+//! * Text that is probably the response to a request, but not valid JSON, is held for that request in the same way.
 //! * Progress of a request shows that the server read it: no error before that was about it.
 //! * Where a wait ends for another reason, what came is shown as the cause. A held result with an unknown id is more:
 //!   the server broke the protocol, and the end of the wait is the consequence.
 
 use std::time::Duration;
 
-use crate::error::{ErrorKind, Failure};
+use crate::error::{ErrorKind, Failure, FailureDetails};
 use crate::protocol::rpc::{RpcError, RpcResponse};
 use crate::session::request::RequestOutcome;
 
@@ -45,11 +46,18 @@ pub(crate) enum StrayMeaning {
 pub(crate) struct Stray {
     has_id: bool,
     error: Option<RpcError>,
+    /// Why a response cannot be read.
+    broken: Option<Failure>,
 }
 
 impl Stray {
     pub(crate) fn new(response: RpcResponse) -> Self {
-        Stray { has_id: response.has_id, error: response.outcome.err() }
+        Stray { has_id: response.has_id, error: response.outcome.err(), broken: None }
+    }
+
+    /// A response that cannot be read.
+    pub(crate) fn broken(failure: Failure) -> Self {
+        Stray { has_id: true, error: None, broken: Some(failure) }
     }
 
     pub(crate) fn is_error(&self) -> bool {
@@ -68,22 +76,26 @@ impl Stray {
     pub(crate) fn reply(self) -> RequestOutcome {
         match self.error {
             Some(error) => RequestOutcome::Error(error, None),
-            None => RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, self.violation())),
+            None => RequestOutcome::Failed(self.violation()),
         }
     }
 
     /// How a result breaks the protocol.
-    fn violation(&self) -> &'static str {
-        if self.has_id { UNKNOWN_ID } else { WITHOUT_ID }
+    fn violation(&self) -> Failure {
+        let text = if self.has_id { UNKNOWN_ID } else { WITHOUT_ID };
+        self.broken.clone().unwrap_or_else(|| Failure::new(ErrorKind::Protocol, text))
     }
 
     /// Makes a failure that ended a wait the consequence of this result.
     fn outweigh(&self, mut failure: Failure) -> Failure {
+        let violation = self.violation();
+        let FailureDetails { message, mut causes, hint, .. } = violation.details().clone();
         let details = failure.details_mut();
         details.kind = ErrorKind::Protocol;
-        let consequence = std::mem::replace(&mut details.message, self.violation().to_owned());
-        details.causes.insert(0, consequence);
-        (details.hint, details.retry_advice, details.maybe_starting, details.unanswered) = (None, None, false, None);
+        causes.push(std::mem::replace(&mut details.message, message));
+        causes.append(&mut details.causes);
+        (details.causes, details.hint) = (causes, hint);
+        (details.retry_advice, details.maybe_starting, details.unanswered) = (None, false, None);
         failure
     }
 
@@ -102,6 +114,7 @@ impl std::fmt::Display for Stray {
         let id = if self.has_id { "with an unknown id" } else { "without an id" };
         match &self.error {
             Some(error) => write!(f, "an error {id}: {}", error),
+            None if self.broken.is_some() => f.write_str("a response that is not valid JSON"),
             None => write!(f, "a result {id}"),
         }
     }
@@ -133,9 +146,15 @@ impl Strays {
             self.cause = Some(stray.clone());
         }
         if hold {
-            self.count += 1;
+            self.count = self.count.saturating_add(1);
             self.held.get_or_insert_with(|| stray.clone());
         }
+    }
+
+    /// Adds one that can only be meant for this request.
+    pub(crate) fn add_own(&mut self, stray: &Stray) {
+        self.add(stray, StrayMeaning::MayBeAnswer);
+        self.count = usize::MAX;
     }
 
     /// Whether one of them is the answer, if nothing else comes: there is one for each of `waiting` requests.

@@ -45,10 +45,38 @@ pub struct Incoming {
 pub enum IncomingItem {
     /// A JSON-RPC message; with the HTTP status if it was a plain response body.
     Message(RpcMessage, Option<u16>),
+    /// A response that came after other text on its line: the answer to a request that waits for it, otherwise a log.
+    EmbeddedResponse(RpcMessage),
+    /// A response that cannot be read.
+    BrokenResponse(BrokenResponse),
+    /// Something about the connection that the user should know.
+    Warning(String),
     /// An HTTP response without a JSON-RPC message.
     UnexpectedResponse(UnexpectedResponse),
     /// Nothing more will come: for the request `request_id`, or for all.
     Failed(Failure),
+}
+
+/// How certain it is that a text is a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// It cannot be anything else: no other response will come.
+    Certain,
+    /// It could also be a log line about the response, which then follows.
+    Likely,
+    /// It does not show which request it answers.
+    Possible,
+}
+
+/// Text that is recognizably the response to a request, but not valid JSON.
+#[derive(Clone, Debug)]
+pub struct BrokenResponse {
+    /// The request, if it is named.
+    pub id: Option<u64>,
+    /// Whether it may be something else.
+    pub certainty: Certainty,
+    /// Where and why it cannot be read.
+    pub failure: Failure,
 }
 
 /// An HTTP response other than the expected one.

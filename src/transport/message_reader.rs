@@ -7,48 +7,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::AsyncRead;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-use crate::error::Failure;
+use super::line_reader::{Continuation, InputText, LineReader, PartialMessage, content_length, is_other_header};
+use super::malformed::{self, Recovered};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc;
+use crate::transport::charset::NOT_UTF8_WARNING;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
-/// A line of at most [`MAX_MESSAGE`] bytes; a longer one is discarded.
-pub(super) enum InputLine {
-    Text(String),
-    TooLong,
-    End,
-}
-
-/// Reads the next line, without its line feed.
-pub(super) async fn read_line<R: AsyncRead + Unpin>(reader: &mut BufReader<R>, buffer: &mut Vec<u8>) -> InputLine {
-    buffer.clear();
-    let limit = MAX_MESSAGE as u64 + 1;
-    match (&mut *reader).take(limit).read_until(b'\n', buffer).await {
-        Ok(0) | Err(_) => return InputLine::End,
-        Ok(_) => {}
-    }
-    if buffer.last() == Some(&b'\n') {
-        buffer.pop();
-    } else if buffer.len() > MAX_MESSAGE {
-        loop {
-            buffer.clear();
-            match (&mut *reader).take(1 << 20).read_until(b'\n', buffer).await {
-                Ok(0) | Err(_) => return InputLine::End,
-                Ok(_) if buffer.last() == Some(&b'\n') => return InputLine::TooLong,
-                Ok(_) => {}
-            }
-        }
-    }
-    InputLine::Text(match std::str::from_utf8(buffer) {
-        Ok(text) => text.to_owned(),
-        Err(_) => String::from_utf8_lossy(buffer).into_owned(),
-    })
-}
+/// How much of a text that is not a message is kept, in characters.
+const NON_MESSAGE_WIDTH: usize = 200;
 
 /// Hands what is read to the session.
 pub(super) struct MessageReader {
@@ -57,6 +30,9 @@ pub(super) struct MessageReader {
     /// What the server did with what is not a message: `printed on stdout` or `sent`.
     non_message_verb: &'static str,
     first_non_message: Mutex<Option<String>>,
+    /// The first line of a message that has not ended.
+    unfinished: Mutex<Option<String>>,
+    has_warned_of_encoding: AtomicBool,
     has_ended: AtomicBool,
     end_notify: Notify,
 }
@@ -69,51 +45,135 @@ impl MessageReader {
             sender,
             non_message_verb,
             first_non_message: Mutex::default(),
+            unfinished: Mutex::default(),
+            has_warned_of_encoding: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             end_notify: Notify::new(),
         }
     }
 
     /// Hands over the messages of a stream until it ends.
-    pub(super) async fn read_stream(&self, stream: impl AsyncRead + Unpin) {
-        let mut reader = BufReader::with_capacity(16 * 1024, stream);
-        let mut buffer = Vec::new();
+    ///
+    /// # Errors
+    /// If the server sends more than [`MAX_MESSAGE`] bytes without a line feed.
+    pub(super) async fn read_stream(&self, stream: impl AsyncRead + Unpin) -> Result<()> {
+        let mut lines = LineReader::new(stream, MAX_MESSAGE);
+        let mut partial = None;
+        let mut body_length = None;
         loop {
-            match read_line(&mut reader, &mut buffer).await {
-                InputLine::Text(line) => self.handle_text(&line),
-                InputLine::TooLong => self.record_non_message("(a line over the size limit)"),
-                InputLine::End => return,
+            let (mut text, mut is_lossy) = match lines.next_line().await {
+                InputText::Text { text, is_lossy } => (text, is_lossy),
+                InputText::TooLong => return Err(too_long_failure()),
+                InputText::End => break,
+            };
+            match (content_length(&text), body_length) {
+                (Some(length), _) => {
+                    body_length = Some(length);
+                    continue;
+                }
+                (None, Some(_)) if is_other_header(&text) => continue,
+                (None, Some(length)) if text.trim().is_empty() => {
+                    body_length = None;
+                    match lines.body(length).await {
+                        Some(InputText::Text { text: body, is_lossy: lossy }) => (text, is_lossy) = (body, lossy),
+                        Some(InputText::TooLong) => return Err(too_long_failure()),
+                        Some(InputText::End) | None => continue,
+                    }
+                    self.trace.note("the server uses Content-Length headers in place of lines");
+                }
+                (None, _) => body_length = None,
+            }
+            self.handle_line(&text, is_lossy, &mut partial);
+            let start = partial.as_ref().map(|partial| partial.text().chars().take(NON_MESSAGE_WIDTH).collect());
+            *lock(&self.unfinished) = start;
+        }
+        if let Some(partial) = partial {
+            self.record_non_message(partial.text());
+        }
+        Ok(())
+    }
+
+    /// Hands over what a line holds or completes.
+    fn handle_line(&self, line: &str, is_lossy: bool, partial: &mut Option<PartialMessage>) {
+        let Some(mut begun) = partial.take() else {
+            if !line.trim().is_empty() && !self.try_message(line, is_lossy) {
+                *partial = PartialMessage::begin(line, is_lossy);
+                if partial.is_none() {
+                    self.handle_other_text(line);
+                }
+            }
+            return;
+        };
+        // A whole message: what was begun is not one.
+        if line.trim_start().starts_with('{') && line.contains("\"jsonrpc\"") && rpc::parse(line).is_ok() {
+            self.handle_other_text(begun.text());
+            return self.handle_line(line, is_lossy, partial);
+        }
+        match begun.push(line, is_lossy, MAX_MESSAGE) {
+            Continuation::Incomplete => *partial = Some(begun),
+            Continuation::Complete if !begun.has_prefix() && self.try_message(begun.text(), begun.is_lossy()) => {
+                self.trace.note("the server printed a message over several lines");
+            }
+            Continuation::Complete => self.handle_other_text(begun.text()),
+            Continuation::Unrelated => {
+                self.handle_other_text(begun.text());
+                self.handle_line(line, is_lossy, partial);
             }
         }
     }
 
     /// Hands over the messages in a text.
-    pub(super) fn handle_text(&self, text: &str) {
-        let text = text.trim();
-        if text.is_empty() {
-            return;
+    pub(super) fn handle_text(&self, text: &str, is_lossy: bool) {
+        if !text.trim().is_empty() && !self.try_message(text, is_lossy) {
+            self.handle_other_text(text);
         }
-        match rpc::parse(text) {
-            Ok(messages) => {
-                self.trace.record(TraceEvent::Received(text));
-                for message in messages {
-                    let _ = self.sender.send(Incoming { request_id: None, item: IncomingItem::Message(message, None) });
-                }
-            }
-            Err(_) => self.record_non_message(text),
+    }
+
+    /// Hands over the messages in a text, if it consists of messages.
+    fn try_message(&self, text: &str, is_lossy: bool) -> bool {
+        let Ok(messages) = rpc::parse(text) else { return false };
+        if is_lossy && !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
+            self.send(IncomingItem::Warning(NOT_UTF8_WARNING.to_owned()));
         }
+        self.trace.record(TraceEvent::Received(text.trim()));
+        for message in messages {
+            self.send(IncomingItem::Message(message, None));
+        }
+        true
+    }
+
+    /// Hands over what can be recovered from a text that does not consist of messages.
+    fn handle_other_text(&self, text: &str) {
+        let Recovered { leading, trailing, broken } = malformed::recover(text);
+        if broken.is_some() || !(leading.is_empty() && trailing.is_empty()) {
+            self.trace.record(TraceEvent::Received(text.trim()));
+        }
+        if !(leading.is_empty() && trailing.is_empty()) {
+            self.trace.note("the server put other text on the line of a message");
+        } else {
+            self.record_non_message(text.trim());
+        }
+        leading.into_iter().for_each(|message| self.send(IncomingItem::Message(message, None)));
+        trailing.into_iter().for_each(|message| self.send(IncomingItem::EmbeddedResponse(message)));
+        if let Some(broken) = broken {
+            self.send(IncomingItem::BrokenResponse(broken));
+        }
+    }
+
+    fn send(&self, item: IncomingItem) {
+        let _ = self.sender.send(Incoming { request_id: None, item });
     }
 
     /// Notes a text that is not a message, and keeps the first one.
     pub(super) fn record_non_message(&self, text: &str) {
-        let start: String = text.chars().take(200).collect();
+        let start: String = text.chars().take(NON_MESSAGE_WIDTH).collect();
         self.trace.note(&format!("skipped what the server {}, which is not a message: {start}", self.non_message_verb));
         lock(&self.first_non_message).get_or_insert(start);
     }
 
     /// The first text that was not a message.
     pub(super) fn first_non_message(&self) -> Option<String> {
-        lock(&self.first_non_message).clone()
+        lock(&self.first_non_message).clone().or_else(|| lock(&self.unfinished).clone())
     }
 
     /// Reports that the stream has ended: nothing more will come back.
@@ -122,7 +182,7 @@ impl MessageReader {
             Some(text) => failure.cause(format!("it {}: {text}", self.non_message_verb)),
             None => failure,
         };
-        let _ = self.sender.send(Incoming { request_id: None, item: IncomingItem::Failed(failure) });
+        self.send(IncomingItem::Failed(failure));
         self.has_ended.store(true, Ordering::Release);
         self.end_notify.notify_waiters();
     }
@@ -132,4 +192,11 @@ impl MessageReader {
         let notified = self.end_notify.notified();
         self.has_ended.load(Ordering::Acquire) || timeout(time, notified).await.is_ok()
     }
+}
+
+/// The failure for a message beyond the limit.
+fn too_long_failure() -> Failure {
+    Failure::new(ErrorKind::Protocol, "the server sent a message that is too long")
+        .cause(format!("the limit is {} MiB without a line break", MAX_MESSAGE >> 20))
+        .hint("request less data at once, if the tool has an argument for that")
 }

@@ -3,9 +3,12 @@
 //! A transport carries JSON-RPC messages. It knows neither what methods mean nor in which era the server is.
 //! Everything that comes back arrives on one channel, tagged with the request on whose stream it came.
 
+mod charset;
 mod connection;
 mod endpoint;
 pub mod http;
+mod line_reader;
+mod malformed;
 mod message;
 mod message_reader;
 mod message_writer;
@@ -23,7 +26,8 @@ pub use connection::{
     TransportOptions,
 };
 pub use endpoint::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
-pub use message::{Incoming, IncomingItem, MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse};
+pub use message::{
+    BrokenResponse, Certainty, Incoming, IncomingItem, MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse};
 
 use crate::error::Result;
 

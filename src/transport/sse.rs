@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::charset::Charset;
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SseEvent {
@@ -44,6 +46,8 @@ pub struct SseDecoder {
     pending_event_id: Option<String>,
     last_event_id: Option<String>,
     retry_delay: Option<Duration>,
+    charset: Charset,
+    is_lossy: bool,
 }
 
 impl SseDecoder {
@@ -61,7 +65,19 @@ impl SseDecoder {
             pending_event_id: None,
             last_event_id: None,
             retry_delay: None,
+            charset: Charset::Utf8,
+            is_lossy: false,
         }
+    }
+
+    /// Decodes events that are not UTF-8 as the server declares them.
+    pub(super) fn with_charset(self, charset: Charset) -> Self {
+        SseDecoder { charset, ..self }
+    }
+
+    /// Whether bytes of an event could not be decoded.
+    pub(super) fn is_lossy(&self) -> bool {
+        self.is_lossy
     }
 
     /// The last event ID, for `Last-Event-ID`.
@@ -163,6 +179,14 @@ impl SseDecoder {
         None
     }
 
+    fn decode(&mut self, data: Vec<u8>) -> String {
+        String::from_utf8(data).unwrap_or_else(|error| {
+            let (text, is_lossy) = self.charset.decode(error.as_bytes());
+            self.is_lossy |= is_lossy;
+            text.into_owned()
+        })
+    }
+
     fn complete_event(&mut self) -> Option<SseEvent> {
         if let Some(id) = self.pending_event_id.take() {
             // An empty ID resets it.
@@ -171,16 +195,12 @@ impl SseDecoder {
         let name = std::mem::take(&mut self.event_type);
         let data = std::mem::take(&mut self.data);
         let complete = std::mem::take(&mut self.has_data);
-        complete.then(|| SseEvent { event_type: name, data: into_text(data) })
+        complete.then(|| SseEvent { event_type: name, data: self.decode(data) })
     }
 }
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn into_text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| lossy(error.as_bytes()))
 }
 
 #[cfg(test)]

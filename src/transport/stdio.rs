@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::BufReader;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ use crate::transport::connection::{
 };
 use crate::transport::endpoint::{InheritedEnv, StdioEndpoint};
 use crate::transport::message::OutgoingMessage;
-use crate::transport::message_reader::{InputLine, MessageReader, read_line};
+use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{self, LineFrameWriter, MessageWriter};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
@@ -33,6 +33,8 @@ use crate::util::quoting::quote;
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
 const TAIL_WIDTH: usize = 2000;
+/// How much of the end of one line of stderr is read, in bytes.
+const MAX_STDERR_LINE: usize = 64 * 1024;
 /// How long to wait for the exit status and the rest of stderr after stdout has ended.
 const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -109,7 +111,9 @@ impl StdioState {
         lock(&self.stderr_tail).iter().cloned().collect()
     }
 
-    fn record_stderr_line(&self, line: &str) {
+    fn record_stderr_line(&self, line: &[u8]) {
+        let line = line.get(line.len().saturating_sub(MAX_STDERR_LINE)..).unwrap_or(line);
+        let line = &*String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
         self.trace.record(TraceEvent::Stderr(line));
         let mut tail = lock(&self.stderr_tail);
         if tail.len() == TAIL_LINES {
@@ -119,15 +123,30 @@ impl StdioState {
     }
 }
 
-async fn read_stderr(pipe: ChildStderr, state: Arc<StdioState>) {
-    let mut reader = BufReader::new(pipe);
-    let mut buffer = Vec::new();
+/// Records the lines of stderr; of a line beyond [`MAX_STDERR_LINE`], its end.
+async fn read_stderr(mut pipe: ChildStderr, state: Arc<StdioState>) {
+    let mut chunk = vec![0; 16 * 1024];
+    let mut line = Vec::new();
     loop {
-        match read_line(&mut reader, &mut buffer).await {
-            InputLine::Text(line) => state.record_stderr_line(line.trim_end_matches('\r')),
-            InputLine::TooLong => {}
-            InputLine::End => return,
+        let length = match pipe.read(&mut chunk).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => length,
+        };
+        let mut rest = chunk.get(..length).unwrap_or_default();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            line.extend_from_slice(&rest[..end]);
+            state.record_stderr_line(&line);
+            line.clear();
+            rest = &rest[end + 1..];
         }
+        line.extend_from_slice(rest);
+        // Not at every chunk: moving the end costs its length.
+        if line.len() > 2 * MAX_STDERR_LINE {
+            line.drain(..line.len() - MAX_STDERR_LINE);
+        }
+    }
+    if !line.is_empty() {
+        state.record_stderr_line(&line);
     }
 }
 
@@ -138,8 +157,10 @@ async fn read_stdout(
     child: Arc<tokio::sync::Mutex<Child>>,
     state: Arc<StdioState>,
 ) {
-    if let Some(stdout) = stdout {
-        state.message_reader.read_stream(stdout).await;
+    if let Some(stdout) = stdout
+        && let Err(failure) = state.message_reader.read_stream(stdout).await
+    {
+        return state.message_reader.report_end(failure.stderr_tail(state.stderr_tail()));
     }
     let status = timeout(EXIT_REPORT_TIMEOUT, async { child.lock().await.wait().await }).await;
     if let Some(stderr) = stderr {

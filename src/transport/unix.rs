@@ -45,11 +45,11 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
     let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (shared, shown) = (message_reader.clone(), path.display().to_string());
     let reader_task = tokio::spawn(async move {
-        shared.read_stream(read_half).await;
-        shared.report_end(
+        let end = shared.read_stream(read_half).await.err();
+        shared.report_end(end.unwrap_or_else(|| {
             Failure::new(ErrorKind::Unreachable, format!("the server at {shown} closed the connection"))
-                .retry_advice(RetryAdvice::default()),
-        );
+                .retry_advice(RetryAdvice::default())
+        }));
     });
     let transport = UnixTransport {
         message_writer: MessageWriter::spawn(LineFrameWriter(write_half), options.trace.clone()),

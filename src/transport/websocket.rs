@@ -29,6 +29,7 @@ use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
+use crate::transport::charset::Charset;
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::message::{MAX_MESSAGE, OutgoingMessage};
 use crate::transport::message_reader::MessageReader;
@@ -121,23 +122,24 @@ fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> Con
 
 /// Hands over messages until the connection ends, then reports how it ended. The WebSocket library responds to pings.
 async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<MessageReader>) {
-    let mut close_frame = None;
     let failure = loop {
         match stream.next().await {
-            Some(Ok(Message::Text(text))) => reader.handle_text(&text),
+            Some(Ok(Message::Text(text))) => reader.handle_text(&text, false),
             // Messages should be text, but some servers send binary frames.
-            Some(Ok(Message::Binary(bytes))) => reader.handle_text(&String::from_utf8_lossy(&bytes)),
-            Some(Ok(Message::Close(frame))) => close_frame = Some(frame),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => {
-                break closed_failure(close_frame.flatten().as_ref());
+            Some(Ok(Message::Binary(bytes))) => {
+                let (text, is_lossy) = Charset::Utf8.decode(&bytes);
+                reader.handle_text(&text, is_lossy);
             }
-            // After a close frame, it does not matter how the connection ends.
-            Some(Err(_)) if close_frame.is_some() => break closed_failure(close_frame.flatten().as_ref()),
+            // Nothing follows it (RFC 6455 §5.5.1), even if the server keeps the connection open.
+            Some(Ok(Message::Close(frame))) => break closed_failure(frame.as_ref()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => break closed_failure(None),
             Some(Err(error)) => break connection_failure(&error),
         }
     };
     reader.report_end(failure);
+    // Sends the library's response to the close frame.
+    while let Some(Ok(_)) = stream.next().await {}
 }
 
 /// The server closed the connection (RFC 6455 §7.4).

@@ -449,6 +449,12 @@ impl Run {
 
     /// Fails unless standard output holds this.
     #[track_caller]
+    pub fn stderr_is(&self, text: &str) -> &Self {
+        assert!(self.stderr() == text, "standard error is not {text:?}: {self:?}");
+        self
+    }
+
+    #[track_caller]
     pub fn stdout_contains(&self, part: &str) -> &Self {
         assert!(self.stdout().contains(part), "expected on stdout: {part:?}\n{self:?}");
         self

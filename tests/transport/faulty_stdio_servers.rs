@@ -83,17 +83,6 @@ fn a_batch_is_understood() {
     echo(&server).exits(0).prints("hi\n");
 }
 
-/// A message over several lines is not allowed; it must not be waited for until the time is over.
-#[test]
-fn pretty_printed_messages_do_not_hang() {
-    let server = server_with_distorted_output(Mcp::modern(), |line| {
-        let message: Value = serde_json::from_str(&line).unwrap();
-        format!("{message:#}\n").into_bytes()
-    });
-    let words = ["list", &server.target(), "--connect-timeout", "1s", "--timeout", "1s"];
-    Sandbox::new().mcpipe(words).run().exits(6).stderr_contains("which is not a message: {");
-}
-
 #[test]
 fn a_message_in_single_bytes_and_a_long_one() {
     let server = StdioServer::start(|process, event| match event {

@@ -6,6 +6,7 @@ mod faulty_stdio_servers;
 mod http2_and_compression;
 mod interrupted_writes;
 mod loopback;
+mod malformed_messages;
 mod proxies;
 mod stream_resumption;
 mod tls;

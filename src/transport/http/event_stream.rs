@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, Url};
 
 use super::error::request_failure;
 use super::incoming::MessageSender;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::rpc::{self, RpcMessage};
+use crate::transport::charset::Charset;
+use crate::transport::malformed;
 use crate::transport::message::MAX_MESSAGE;
 use crate::transport::sse::{SseDecoder, SseEvent};
 use crate::transport::url::redacted_url;
@@ -31,8 +34,9 @@ pub(super) struct StreamPosition {
     retry_delay: Option<Duration>,
     /// Whether the latest response contained an event.
     pub(super) has_progressed: bool,
-    /// The first event that should have been a message and was not.
-    first_non_message: Option<String>,
+    event_count: u64,
+    /// The first event that should have been a message and was not: which one, and why.
+    pub(super) first_non_message: Option<String>,
 }
 
 impl StreamPosition {
@@ -74,7 +78,7 @@ pub(super) struct EventStream {
 
 impl EventStream {
     pub(super) fn new(response: Response, url: Url, limit: usize) -> Self {
-        let decoder = SseDecoder::new(limit);
+        let decoder = SseDecoder::new(limit).with_charset(declared_charset(&response));
         EventStream {
             response,
             url,
@@ -158,6 +162,10 @@ pub(super) async fn forward_messages(
         match next {
             Ok(Some(event)) => {
                 position.has_progressed = true;
+                position.event_count += 1;
+                if events.decoder.is_lossy() {
+                    sink.warn_not_utf8();
+                }
                 if event.is_message() && forward_event(sink, &event.data, id, position) {
                     events.drain().await;
                     return StreamEnd::Answered;
@@ -171,7 +179,7 @@ pub(super) async fn forward_messages(
                         sink.send_messages(id, &text, messages, None);
                         answered
                     }
-                    Err(_) => false,
+                    Err(_) => sink.send_recovered(id, &text, None),
                 });
                 return if answered { StreamEnd::Answered } else { StreamEnd::Incomplete(None) };
             }
@@ -179,6 +187,12 @@ pub(super) async fn forward_messages(
             Err(failure) => return StreamEnd::Incomplete(Some(failure)),
         }
     }
+}
+
+/// The encoding that a response declares.
+pub(super) fn declared_charset(response: &Response) -> Charset {
+    let value = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.map(Charset::from_content_type).unwrap_or_default()
 }
 
 /// Forwards the messages of one event. Returns whether the response was among them.
@@ -189,9 +203,11 @@ fn forward_event(sink: &MessageSender, data: &str, id: Option<u64>, position: &m
             sink.send_messages(id, data, messages, None);
             answered
         }
+        Err(_) if sink.send_recovered(id, data, None) => true,
         Err(_) => {
-            sink.trace.note("skipped an event that is not a JSON-RPC message");
-            position.first_non_message.get_or_insert_with(|| data.chars().take(200).collect());
+            let description = format!("event {}, {}", position.event_count, malformed::describe(data));
+            sink.trace.note(&format!("skipped an event: {description}"));
+            position.first_non_message.get_or_insert(description);
             false
         }
     }
@@ -218,7 +234,7 @@ pub(super) fn missing_response_failure(url: &Url, why: Option<Failure>, position
         }
         (None, Some(text)) => {
             Failure::new(ErrorKind::Protocol, format!("the stream from {shown} contained no valid response"))
-                .cause(format!("not a JSON-RPC message: {text}"))
+                .cause(text.clone())
         }
         (None, None) => {
             Failure::new(ErrorKind::Unreachable, format!("the stream from {shown} ended before the response"))

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RpcMessage;
-use crate::transport::message::{Incoming, IncomingItem, UnexpectedResponse};
+use crate::transport::charset::NOT_UTF8_WARNING;
+use crate::transport::malformed::{self, Recovered};
+use crate::transport::message::{Certainty, Incoming, IncomingItem, UnexpectedResponse};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
@@ -19,6 +22,7 @@ pub(super) struct MessageSender {
     pub(super) trace: Trace,
     /// The longest body or event, in bytes, after decompression (`SEC-07`).
     pub(super) max_message_size: usize,
+    pub(super) has_warned_of_encoding: AtomicBool,
 }
 
 impl MessageSender {
@@ -27,6 +31,35 @@ impl MessageSender {
         self.trace.record(TraceEvent::Received(text));
         for message in messages {
             self.send_item(id, IncomingItem::Message(message, status));
+        }
+    }
+
+    /// Sends what can be recovered from a text that does not consist of messages. Returns whether the response to `id`
+    /// was in it, even if it cannot be read.
+    pub(super) fn send_recovered(&self, id: Option<u64>, text: &str, status: Option<u16>) -> bool {
+        let Recovered { leading, trailing, broken } = malformed::recover(text);
+        let is_response = |message: &RpcMessage| matches!(message, RpcMessage::Response(response) if response.id == id);
+        let mut has_response = id.is_some() && leading.iter().chain(&trailing).any(is_response);
+        if !(leading.is_empty() && trailing.is_empty()) {
+            self.trace.note("the server put other text before or after a message");
+            self.send_messages(id, text, leading, status);
+            trailing.into_iter().for_each(|message| self.send_item(id, IncomingItem::EmbeddedResponse(message)));
+        }
+        if let Some(mut broken) = broken {
+            if id.is_some() && broken.id == id {
+                // On its own stream it cannot be a log line.
+                broken.certainty = Certainty::Certain;
+                has_response = true;
+            }
+            self.send_item(id, IncomingItem::BrokenResponse(broken));
+        }
+        has_response
+    }
+
+    /// Warns, once, that the server's text could not be decoded.
+    pub(super) fn warn_not_utf8(&self) {
+        if !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
+            self.send_item(None, IncomingItem::Warning(NOT_UTF8_WARNING.to_owned()));
         }
     }
 

@@ -33,6 +33,7 @@ pub(super) async fn read_response(
     if is_success && kind == "text/event-stream" {
         return Some(EventStream::new(response, url, sink.max_message_size));
     }
+    let charset = event_stream::declared_charset(&response);
     let mut unexpected = unexpected_response::from_head(&response, &url, in_session);
     let limit = if is_success || is_json_media_type(&kind) { sink.max_message_size } else { MAX_ERROR_BODY };
     let mut body = Vec::new();
@@ -78,18 +79,23 @@ pub(super) async fn read_response(
     let status = unexpected.status;
     // These statuses have a fixed meaning: credentials are required (401), the session has ended (404, `HTL-04`).
     let is_special_status = status == 401 || (status == 404 && in_session);
-    let text = String::from_utf8_lossy(&body);
+    let (text, is_lossy) = charset.decode(&body);
     if !is_special_status && let Some(mut messages) = parse_body(&text, status) {
         for message in &mut messages {
             if let RpcMessage::Response(RpcResponse { outcome: Err(error), .. }) = message {
                 error.retry_after = unexpected.retry_after;
             }
         }
+        if is_lossy {
+            sink.warn_not_utf8();
+        }
         let answered = messages.iter().any(|message| matches!(message, RpcMessage::Response(_)));
         sink.send_messages(Some(id), text.trim(), messages, Some(status));
         if answered {
             return None;
         }
+    } else if is_success && sink.send_recovered(Some(id), &text, Some(status)) {
+        return None;
     }
     unexpected.body = unexpected_response::body_head(&body);
     sink.send_unexpected_response(id, unexpected);

@@ -2,6 +2,7 @@
 //! its first event names.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
@@ -40,7 +41,10 @@ pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Res
     let trace = options.trace.clone();
     let connection = Arc::new(SseConnection {
         client,
-        message_sender: MessageSender { incoming: sender, trace, max_message_size: MAX_MESSAGE },
+        message_sender: MessageSender {
+            incoming: sender, trace, max_message_size: MAX_MESSAGE,
+            has_warned_of_encoding: AtomicBool::new(false),
+        },
         tasks: ConnectionTasks::default(),
         post_url,
     });
@@ -108,10 +112,16 @@ impl SseConnection {
             StreamEnd::Answered | StreamEnd::Incomplete(None) => None,
         };
         let message = format!("the event stream from {} ended", redacted_url(&self.client.url));
-        let mut failure = Failure::new(why.as_ref().map_or(ErrorKind::Unreachable, Failure::kind), message);
+        let kind = match (&why, &position.first_non_message) {
+            (Some(why), _) => why.kind(),
+            (None, Some(_)) => ErrorKind::Protocol,
+            (None, None) => ErrorKind::Unreachable,
+        };
+        let mut failure = Failure::new(kind, message);
         if let Some(why) = why {
             failure.details_mut().causes.clone_from(&why.details().causes);
         }
+        failure.details_mut().causes.extend(position.first_non_message);
         let is_transient = failure.kind() == ErrorKind::Unreachable;
         self.message_sender.send_failure(None, failure.retry_advice(is_transient.then(RetryAdvice::default)));
     }

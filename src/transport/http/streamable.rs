@@ -1,6 +1,7 @@
 //! Streamable HTTP, including the parts of it that only legacy servers have: the session (`HTL-02` to `HTL-05`), the
 //! stream for the server's own messages (`HTL-06`), and responses that are resumed after a break (`HTL-07`, `HTL-08`).
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,7 +52,10 @@ pub(super) fn connect_with_limit(
     let (sender, incoming) = mpsc::unbounded_channel();
     let connection = StreamableConnection {
         client,
-        message_sender: MessageSender { incoming: sender, trace: options.trace.clone(), max_message_size: limit },
+        message_sender: MessageSender {
+            incoming: sender, trace: options.trace.clone(), max_message_size: limit,
+            has_warned_of_encoding: AtomicBool::new(false),
+        },
         tasks: ConnectionTasks::default(),
         state: Mutex::default(),
         listen_ended: Notify::new(),

@@ -45,7 +45,7 @@ async fn ping(server: &ScriptedServer, host: &str, tls: TlsOptions) -> Result<()
     match next(&mut connection).await.item {
         IncomingItem::Message(..) => Ok(()),
         IncomingItem::Failed(failure) => Err(failure),
-        IncomingItem::UnexpectedResponse(refusal) => panic!("{refusal:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
