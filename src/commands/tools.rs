@@ -59,6 +59,14 @@ impl ToolList {
         self.entries.iter().find(|entry| entry.name() == name)
     }
 
+    /// Whether the server may list this tool later: it is not there, and not for a reason of our own.
+    #[must_use]
+    pub fn may_appear(&self, name: &str) -> bool {
+        self.find(name).is_none()
+            && !self.invalid.contains_key(name)
+            && !self.hidden.iter().any(|hidden| hidden == name)
+    }
+
     /// Why this tool cannot be used: hidden, invalid, or not listed, with the nearest names.
     #[must_use]
     pub fn unavailable_tool(&self, session: &Session, name: &str) -> Failure {

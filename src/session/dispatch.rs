@@ -18,7 +18,9 @@ use crate::session::client_handler::ClientHandler;
 use crate::session::request::{DeadlineEvents, RequestOutcome};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::trace::Trace;
-use crate::transport::{BrokenResponse, Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+use crate::transport::{
+    BrokenResponse, Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind,
+};
 use crate::util::lock::lock;
 
 /// A request that waits for its answer.

@@ -140,7 +140,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
     let url = &refusal.url;
     let failure = match status {
         401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
-            .hint("pass a token from a variable: --bearer-env VAR"),
+            .hint("pass the credentials that it requires: -H 'Authorization: …' or --bearer-env VAR"),
         403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)")
             .hint("check the token or the headers that are sent"),
         404 => Failure::new(ErrorKind::Unreachable, format!("no MCP server at {url} (HTTP 404)"))
@@ -178,6 +178,9 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
     let mut failure = failure.retry_advice(RetryAdvice::from_status(status, refusal.retry_after));
     // Who stands before a server that is still starting may not know its path yet.
     failure.details_mut().maybe_starting = status == 404;
+    if let Some(description) = refusal.challenges.iter().find_map(|challenge| error_description(challenge)) {
+        failure = failure.cause(format!("response: {description}"));
+    }
     if let Some(line) = first_line(&refusal.body) {
         failure = failure.cause(format!("response: {line}"));
     }
@@ -217,6 +220,16 @@ fn retry_hint(after: Option<Duration>) -> String {
         Some(after) => format!("try again in {}", format_duration(after)),
         None => "try again later".to_owned(),
     }
+}
+
+/// The reason in a `WWW-Authenticate` header (RFC 6750 §3).
+fn error_description(challenge: &str) -> Option<String> {
+    let (_, value) = challenge.split_once("error_description=")?;
+    let value = match value.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next(),
+        None => value.split([',', ' ']).next(),
+    };
+    value.and_then(first_line)
 }
 
 /// The first line of a body that says something, shortened.

@@ -66,9 +66,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 fn into_text(bytes: Vec<u8>) -> InputText {
     match String::from_utf8(bytes) {
         Ok(text) => InputText::Text { text, is_lossy: false },
-        Err(error) => {
-            InputText::Text { text: String::from_utf8_lossy(error.as_bytes()).into_owned(), is_lossy: true }
-        }
+        Err(error) => InputText::Text { text: String::from_utf8_lossy(error.as_bytes()).into_owned(), is_lossy: true },
     }
 }
 

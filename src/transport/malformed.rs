@@ -83,7 +83,12 @@ pub(super) fn names_request(text: &str) -> bool {
 fn read_to_end(mut text: &str) -> Result<Vec<RpcMessage>, Option<serde_json::Error>> {
     let mut messages = Vec::new();
     while !text.is_empty() {
-        let (message, length) = rpc::parse_first(text)?;
+        let (message, length) = match rpc::parse_first(text) {
+            Ok(first) => first,
+            // Other text after a complete message.
+            Err(_) if !messages.is_empty() => return Err(None),
+            Err(error) => return Err(error),
+        };
         messages.push(message);
         text = text[length..].trim();
     }
@@ -105,6 +110,11 @@ fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<B
         .cause(describe_error(text, at, error))
         .hint("see all that it sent: -v");
     Some(BrokenResponse { id, certainty, failure })
+}
+
+/// Whether a text is the beginning of JSON.
+pub(super) fn is_incomplete(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_err_and(|error| error.is_eof())
 }
 
 /// Why a text is not a JSON-RPC message.
@@ -150,6 +160,7 @@ fn describe_error(text: &str, at: usize, error: &serde_json::Error) -> String {
     let reason = match NOT_JSON.iter().find(|word| after.starts_with(**word)) {
         Some(word) => format!("{word} is not allowed in JSON"),
         None if error.is_eof() => "the message is incomplete".to_owned(),
+        None if after.starts_with([']', '}']) && before.trim_end().ends_with(',') => "trailing comma".to_owned(),
         None if after.starts_with('\n') => "line break in a string".to_owned(),
         None if after.starts_with(|next: char| next.is_control()) => "control character in a string".to_owned(),
         None => {
@@ -310,7 +321,6 @@ mod tests {
         for text in [
             r#"got {"jsonrpc":"2.0","id":7,"method":"x","result":NaN}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"result":NaN}}"#,
-            r#"{"x":{"id":7,"result":NaN}"#,
             r#"INFO {"jsonrpc":"2.0","result":NaN}"#,
         ] {
             assert_eq!(broken(text), None, "{text}");
@@ -321,7 +331,10 @@ mod tests {
     fn the_spot_and_the_reason_are_named() {
         let cause = |text: &str| recover(text).broken.unwrap().failure.details().causes.join("; ");
         for (text, expected) in [
-            (r#"{"id":1,"result":{"v":NaN}}"#, r#"column 23: NaN is not allowed in JSON, near: {"id":1,"result":{"v":NaN}}"#),
+            (
+                r#"{"id":1,"result":{"v":NaN}}"#,
+                r#"column 23: NaN is not allowed in JSON, near: {"id":1,"result":{"v":NaN}}"#,
+            ),
             (
                 r#"{"id":1,"result":{"v":-Infinity}}"#,
                 r#"column 23: -Infinity is not allowed in JSON, near: {"id":1,"result":{"v":-Infinity}}"#,

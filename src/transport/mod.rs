@@ -27,7 +27,8 @@ pub use connection::{
 };
 pub use endpoint::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
 pub use message::{
-    BrokenResponse, Certainty, Incoming, IncomingItem, MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse};
+    BrokenResponse, Certainty, Incoming, IncomingItem, MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse,
+};
 
 use crate::error::Result;
 

@@ -26,10 +26,10 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::http::{UpgradeRequest, upgrade};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::transport::charset::Charset;
 use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
-use crate::transport::charset::Charset;
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::message::{MAX_MESSAGE, OutgoingMessage};
 use crate::transport::message_reader::MessageReader;

@@ -149,7 +149,8 @@ fn hints_repeat_the_configuration_that_was_named() {
     };
     let login = "mcpipe auth login srv --config 'my own.toml'\n";
     assert_eq!(hint(&["auth", "status", "srv"], 4), login);
-    let token = format!("pass a token from a variable with --bearer-env VAR, or log in: {login}");
+    let token =
+        format!("pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {login}");
     assert_eq!(hint(&["auth", "token", "srv"], 4), token);
     let unknown = "`mcpipe config add srf URL --config 'my own.toml'` adds it; \
                    `mcpipe config list --config 'my own.toml'` shows what there is\n";

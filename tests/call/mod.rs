@@ -1,6 +1,7 @@
 //! `call`: arguments, schemas, batches, tasks, requests of the server.
 
 mod batch;
+mod late_tools;
 mod schema_defaults;
 mod schema_validation;
 pub mod server_requests;

@@ -127,12 +127,14 @@ fn messages_with_content_length_headers_are_read() {
 #[test]
 fn log_lines_that_look_like_headers_are_skipped() {
     let noise = "Content-Length: 5\nServer: x\n\nContent-Length: 7\n\nhello\n";
-    let mcp = distorted(Mcp::legacy("2025-06-18"), |line| format!("Content-Length: 5\n\nhi\n{line}"), None)
-        .on("initialize", move |call| {
+    let mcp = distorted(Mcp::legacy("2025-06-18"), |line| format!("Content-Length: 5\n\nhi\n{line}"), None).on(
+        "initialize",
+        move |call| {
             let mut actions = vec![ServerAction::RawText(noise.to_owned())];
             actions.extend(call.result(json!({"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}})));
             actions
-        });
+        },
+    );
     call(&mcp.stdio().target()).exits(0).prints("ok\n").stderr_is("");
 }
 
@@ -244,7 +246,8 @@ fn other_events_of_a_broken_stream_are_named_when_it_ends() {
 
 #[test]
 fn text_that_is_not_utf8_is_shown_with_a_warning() {
-    const WARNING: &str = "mcpipe: warning: the server's output is not UTF-8; characters that cannot be read are shown as U+FFFD\n";
+    const WARNING: &str =
+        "mcpipe: warning: the server's output is not UTF-8; characters that cannot be read are shown as U+FFFD\n";
     let latin1 = |message: &Value| -> Vec<u8> {
         let text = message.to_string().replace("ok", "caf#").into_bytes();
         text.into_iter().map(|byte| if byte == b'#' { 0xe9 } else { byte }).collect()

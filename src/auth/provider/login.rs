@@ -128,7 +128,9 @@ impl ProviderInner {
                 let failure = Failure::new(ErrorKind::Auth, format!("{name} requires a login"));
                 // Without metadata, the server may require something other than an OAuth login.
                 if challenge.is_none_or(|challenge| challenge.resource_metadata().is_none()) {
-                    failure.hint(format!("pass a token from a variable with --bearer-env VAR, or log in: {command}"))
+                    failure.hint(format!(
+                        "pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {command}"
+                    ))
                 } else {
                     failure.hint(command)
                 }

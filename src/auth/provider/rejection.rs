@@ -14,6 +14,13 @@ use crate::auth::{dpop, scopes};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::UnexpectedResponse;
 
+/// Why the server refused the request, in its own words.
+fn server_words(response: &UnexpectedResponse, challenge: Option<&Challenge>) -> Option<String> {
+    let description = challenge.and_then(|challenge| challenge.param("error_description"));
+    let words = description.or_else(|| response.body.lines().map(str::trim).find(|line| !line.is_empty()))?;
+    Some(truncate(words, 300))
+}
+
 impl ProviderInner {
     pub(super) async fn handle_rejection(self: &Arc<Self>, response: &UnexpectedResponse) -> Result<bool> {
         let arrived = Instant::now();
@@ -30,14 +37,20 @@ impl ProviderInner {
         if response.status == 401 && self.is_nonce_retry(&state, response, challenge) {
             return Ok(true);
         }
-        match (response.status, challenge) {
+        let handled = match (response.status, challenge) {
             (401, None) if !challenges.is_empty() => Ok(false),
             (401, challenge) => self.handle_unauthorized(&mut state, challenge).await,
             (403, Some(challenge)) if challenge.error() == Some("insufficient_scope") => {
                 self.handle_insufficient_scope(&mut state, challenge).await
             }
             _ => Ok(false),
-        }
+        };
+        handled.map_err(|failure| match server_words(response, challenge) {
+            Some(words) if failure.kind() == ErrorKind::Auth && failure.details().causes.is_empty() => {
+                failure.cause(format!("response: {words}"))
+            }
+            _ => failure,
+        })
     }
 
     /// Whether the server refused the proof because it lacked a nonce, and there is one now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::args::{self, CallFormArgument};
 use crate::cli::CallArgs;
@@ -32,6 +33,9 @@ use crate::target::{ConfirmPolicy, Target};
 
 /// How long a failed call waits to find out whether the tool has changed.
 const STALE_SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);
+/// With `--wait`, how often the tools are listed again, and how often it is checked whether the server announced a change.
+const TOOL_LIST_INTERVAL: Duration = Duration::from_secs(1);
+const LIST_CHANGE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The tool and its arguments as they were typed.
 pub struct RawArguments {
@@ -223,6 +227,12 @@ impl<'a> ToolCall<'a> {
             ready = self.prepare(&fresh).await;
             tools = Some(fresh);
         }
+        if let (Err(_), Some(seen)) = (&ready, &tools)
+            && let Some(later) = self.wait_for_tool(seen).await?
+        {
+            ready = self.prepare(&later).await;
+            tools = Some(later);
+        }
         let (arguments, headers) = ready?;
         if args.dry_run {
             return Ok(CallOutcome::DryRun(self.request_json(arguments)));
@@ -267,6 +277,27 @@ impl<'a> ToolCall<'a> {
             _ => None,
         };
         Ok(CallOutcome::Result(result, violation))
+    }
+
+    /// The list with the tool, if it appears within `--wait`: servers may register tools after they have started.
+    async fn wait_for_tool(&self, seen: &ToolList) -> Result<Option<Rc<ToolList>>> {
+        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let name = self.raw_arguments.tool.as_str();
+        let Some(wait) = context.global.wait.filter(|_| seen.may_appear(name)) else { return Ok(None) };
+        let end = Instant::now() + wait;
+        let mut next_list = Instant::now() + TOOL_LIST_INTERVAL;
+        while Instant::now() < end {
+            let pause = tokio::time::sleep(LIST_CHANGE_INTERVAL);
+            context.interrupt.run_until_interrupted(pause).await?;
+            if session.have_lists_changed() || Instant::now() >= next_list.min(end) {
+                let tools = catalogue.reload(context, session).await?;
+                if tools.find(name).is_some() {
+                    return Ok(Some(tools));
+                }
+                next_list = Instant::now() + TOOL_LIST_INTERVAL;
+            }
+        }
+        Ok(None)
     }
 
     /// What has changed about the tool, if its arguments were checked against a cached list and the server rejected

@@ -213,9 +213,15 @@ impl LegacyEra {
         // A server that refuses or swallows the notification shows at the next request whether it minds.
         let tell = link.notify(method::INITIALIZED, None, Vec::new());
         tokio::pin!(tell);
-        while tokio::time::timeout(INITIALIZED_TIMEOUT, &mut tell).await.is_err()
-            && link.transport().login_in_progress()
-        {}
+        let limit = self.handshake.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
+        let accepted = async {
+            while tokio::time::timeout(limit, &mut tell).await.is_err() && link.transport().login_in_progress() {}
+        };
+        tokio::select! {
+            () = accepted => {}
+            // The request that follows fails with it.
+            _ = link.wait_interrupted() => return,
+        }
         if self.handshake.client_handler.accepts_server_requests()
             && let Some(http) = link.transport().legacy_session()
         {

@@ -179,7 +179,9 @@ pub(super) async fn forward_messages(
                         sink.send_messages(id, &text, messages, None);
                         answered
                     }
-                    Err(_) => sink.send_recovered(id, &text, None),
+                    // The connection was cut.
+                    Err(_) if malformed::is_incomplete(&text) => false,
+                    Err(_) => forward_event(sink, &text, id, position),
                 });
                 return if answered { StreamEnd::Answered } else { StreamEnd::Incomplete(None) };
             }

@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RpcMessage;
 use crate::transport::charset::NOT_UTF8_WARNING;
 use crate::transport::malformed::{self, Recovered};
-use crate::transport::message::{Certainty, Incoming, IncomingItem, UnexpectedResponse};
+use crate::transport::message::{Incoming, IncomingItem, UnexpectedResponse};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
@@ -45,13 +45,15 @@ impl MessageSender {
             self.send_messages(id, text, leading, status);
             trailing.into_iter().for_each(|message| self.send_item(id, IncomingItem::EmbeddedResponse(message)));
         }
-        if let Some(mut broken) = broken {
-            if id.is_some() && broken.id == id {
-                // On its own stream it cannot be a log line.
-                broken.certainty = Certainty::Certain;
+        match broken {
+            // On its own stream it cannot be a log line.
+            Some(broken) if id.is_some() && broken.id == id => {
+                self.trace.record(TraceEvent::Received(text.trim()));
+                self.send_failure(id, broken.failure);
                 has_response = true;
             }
-            self.send_item(id, IncomingItem::BrokenResponse(broken));
+            Some(broken) => self.send_item(id, IncomingItem::BrokenResponse(broken)),
+            None => {}
         }
         has_response
     }

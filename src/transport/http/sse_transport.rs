@@ -42,7 +42,9 @@ pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Res
     let connection = Arc::new(SseConnection {
         client,
         message_sender: MessageSender {
-            incoming: sender, trace, max_message_size: MAX_MESSAGE,
+            incoming: sender,
+            trace,
+            max_message_size: MAX_MESSAGE,
             has_warned_of_encoding: AtomicBool::new(false),
         },
         tasks: ConnectionTasks::default(),

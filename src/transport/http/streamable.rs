@@ -53,7 +53,9 @@ pub(super) fn connect_with_limit(
     let connection = StreamableConnection {
         client,
         message_sender: MessageSender {
-            incoming: sender, trace: options.trace.clone(), max_message_size: limit,
+            incoming: sender,
+            trace: options.trace.clone(),
+            max_message_size: limit,
             has_warned_of_encoding: AtomicBool::new(false),
         },
         tasks: ConnectionTasks::default(),

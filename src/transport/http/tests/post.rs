@@ -95,17 +95,11 @@ async fn an_error_body_that_is_json_rpc_is_a_message() {
 
 #[tokio::test]
 async fn a_response_without_a_message_is_unexpected() {
-    let cases: [(Vec<ScriptStep>, u16, Option<&str>, &str); 7] = [
+    let cases: [(Vec<ScriptStep>, u16, Option<&str>, &str); 6] = [
         (json_response("403 Forbidden", r#"{"error":"nope"}"#), 403, Some("application/json"), r#"{"error":"nope"}"#),
         (http_response("202 Accepted", &[], ""), 202, None, ""),
         (vec![ScriptStep::Write(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())], 204, None, ""),
         (json_response("200 OK", ""), 200, Some("application/json"), ""),
-        (
-            json_response("200 OK", r#"{"jsonrpc":"2.0","id":1,"resu"#),
-            200,
-            Some("application/json"),
-            r#"{"jsonrpc":"2.0","id":1,"resu"#,
-        ),
         (
             http_response("200 OK", &["Content-Type: text/html"], "<html>hi</html>"),
             200,
