@@ -122,7 +122,7 @@ impl PartialMessage {
     /// Adds a line.
     pub(super) fn push(&mut self, line: &str, is_lossy: bool, limit: usize) -> Continuation {
         let starts_like_json = |line: &str| {
-            line.starts_with(|first: char| matches!(first, '"' | '{' | '}' | '[' | ']' | ',' | ':' | '-'))
+            line.starts_with(['"', '{', '}', '[', ']', ',', ':', '-'])
                 || line.starts_with(|first: char| first.is_ascii_digit())
                 || ["true", "false", "null", "NaN", "Infinity", "undefined"].iter().any(|word| line.starts_with(word))
         };
