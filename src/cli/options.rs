@@ -40,8 +40,8 @@ pub struct GlobalOptions {
     pub config: Option<PathBuf>,
     /// Give up if no response arrives within TIME; 0 = no limit [default: 60s]
     ///
-    /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Each progress notification restarts the timer (up to
-    /// 60 × TIME in total).
+    /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Each progress notification, and each message about a
+    /// task, restarts the timer (up to 60 × TIME in total).
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
     /// Give up if the server is not connected and initialized within TIME; 0 = no limit [default: 30s]

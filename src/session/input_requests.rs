@@ -120,6 +120,9 @@ impl ClientHandler {
         questions: &ServerRequestLog,
     ) -> Result<Value, InputError> {
         let abilities = &self.capabilities;
+        if self.waits_for_input(name) && !params.is_object() {
+            return Err(invalid_request(name, "its params are not an object"));
+        }
         match name {
             method::ROOTS_LIST if abilities.declares_roots() => Ok(self.roots_result()),
             method::ELICITATION_CREATE => match &abilities.elicitation {
@@ -196,6 +199,9 @@ impl ClientHandler {
             // `sampling.tools` is not declared (2025-11-25, client/sampling).
             return Err(invalid_request(method::SAMPLING_CREATE_MESSAGE, "tools for sampling were not offered"));
         }
+        if params.get("messages").is_some_and(|messages| !messages.is_array()) {
+            return Err(invalid_request(method::SAMPLING_CREATE_MESSAGE, "messages is not a list"));
+        }
         if questions.count_sampling() {
             let failure = Failure::new(
                 ErrorKind::Protocol,
@@ -232,6 +238,11 @@ impl ClientHandler {
                         method::ELICITATION_CREATE,
                         "requestedSchema is not the schema of an object",
                     ));
+                }
+                let mut fields = fields.and_then(Value::as_object).into_iter().flatten();
+                if let Some((name, _)) = fields.find(|(_, field)| !field.is_object() && !field.is_boolean()) {
+                    let why = format!("the schema of its field '{name}' is not a schema");
+                    return Err(invalid_request(method::ELICITATION_CREATE, why));
                 }
                 inputs.answer_form(message, schema).await?
             }

@@ -34,6 +34,18 @@ fn chat(calls: &[(&str, &str, &str)]) -> Value {
 }
 
 #[test]
+fn a_malformed_result_is_an_error_with_its_good_blocks() {
+    let content = json!([{"type": "text", "text": "42"}, {"type": "text", "text": null}]);
+    let server = Mcp::modern().on("tools/call", move |call| call.result(json!({"content": content}))).stdio();
+    let run = run(&server.target(), &anthropic(&[("toolu_1", "echo", json!({"text": "x"}))]));
+    run.exits(1).stderr_contains("the server's answer to tools/call is malformed");
+    let result = &run.json()[0]["content"][0];
+    assert_eq!(result["is_error"], true);
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("content[1].text is missing") && text.ends_with("\nthe tool ran\n42"), "{text}");
+}
+
+#[test]
 fn each_api_gets_the_results_in_its_form() {
     for server in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
         let server = server.stdio();

@@ -179,6 +179,27 @@ fn requests_that_are_nested_too_deeply_are_refused() {
 }
 
 #[test]
+fn requests_without_readable_params_are_refused() {
+    let refusal = |method: &str, why: &str| {
+        format!("{{\"code\":-32602,\"message\":\"the server's {method} request is invalid: {why}\"}}\n")
+    };
+    for (method, option, value) in
+        [("elicitation/create", "--elicit", "accept"), ("sampling/createMessage", "--sampling-command", "true")]
+    {
+        for params in ["null", "[1]", "7"] {
+            let answer = answer_to(server_request(method, params), &[option, value]);
+            assert_eq!(answer, refusal(method, "its params are not an object"), "{params}");
+        }
+    }
+    let form = r#"{"message":"m","requestedSchema":{"type":"object","properties":{"a":{"type":"string"},"b":5}}}"#;
+    let answer = answer_to(server_request("elicitation/create", form), &["--elicit", "accept"]);
+    assert_eq!(answer, refusal("elicitation/create", "the schema of its field 'b' is not a schema"));
+    let params = r#"{"messages":"hi","maxTokens":1}"#;
+    let answer = answer_to(server_request("sampling/createMessage", params), &["--sampling-command", "true"]);
+    assert_eq!(answer, refusal("sampling/createMessage", "messages is not a list"));
+}
+
+#[test]
 fn modern_requests_for_input_that_are_nested_too_deeply_are_a_failure() {
     let server = Mcp::modern().on("tools/call", |call| {
         let form = format!(r#"{{"message":"m","requestedSchema":{}}}"#, nested(300));

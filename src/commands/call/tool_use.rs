@@ -18,6 +18,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::models::reply::{self, ModelToolCall};
 use crate::models::results::{self, CompletedToolCall};
 use crate::models::tool_names;
+use crate::output::content::{ContentBlock, content_blocks};
+use crate::protocol::method;
+use crate::protocol::result_shape::shape_error;
 use crate::session::Session;
 use crate::target::{ResolvedTarget, Target};
 use crate::util::suggest::nearest_names;
@@ -104,6 +107,14 @@ fn print_results(
         }
         let outcome = match (ended.result, &ended.failure) {
             (Some(result), None) => Ok(result),
+            (Some(result), Some(failure)) if shape_error(method::TOOLS_CALL, &result).is_some() => {
+                // The tool ran: the model gets what of the result is good.
+                let texts = content_blocks(&result).unwrap_or_default().into_iter().filter_map(|block| match block {
+                    ContentBlock::Text(text) => Some(text),
+                    _ => None,
+                });
+                Err([context.ui.failure_text(failure)].into_iter().chain(texts).collect::<Vec<_>>().join("\n"))
+            }
             (_, Some(failure)) => Err(context.ui.failure_text(failure)),
             (None, None) => continue,
         };
