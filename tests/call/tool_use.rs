@@ -38,7 +38,7 @@ fn a_malformed_result_is_an_error_with_its_good_blocks() {
     let content = json!([{"type": "text", "text": "42"}, {"type": "text", "text": null}]);
     let server = Mcp::modern().on("tools/call", move |call| call.result(json!({"content": content}))).stdio();
     let run = run(&server.target(), &anthropic(&[("toolu_1", "echo", json!({"text": "x"}))]));
-    run.exits(1).stderr_contains("the server's answer to tools/call is malformed");
+    run.exits(1).stderr_contains("the server's response to tools/call is malformed");
     let result = &run.json()[0]["content"][0];
     assert_eq!(result["is_error"], true);
     let text = result["content"][0]["text"].as_str().unwrap();
