@@ -26,14 +26,14 @@ use crate::schema::{
 use crate::util::suggest::nearest_names;
 
 /// What the command line says about the arguments. Later parts override earlier ones.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ArgumentInput<'a> {
+#[derive(Clone, Debug, Default)]
+pub struct ArgumentInput {
     /// `--args`: the whole object as JSON, `@FILE`, or `-` for standard input.
-    pub base_json: Option<&'a str>,
+    pub base_json: Option<String>,
     /// The arguments of a call form.
-    pub call_form: &'a [CallFormArgument],
+    pub call_form: Vec<CallFormArgument>,
     /// The words after TOOL.
-    pub words: &'a [String],
+    pub words: Vec<String>,
 }
 
 /// The arguments, ready to be sent.
@@ -50,7 +50,7 @@ pub struct BuiltArguments {
 /// Without a schema (the tool has none, or `--no-validate`) nothing is typed, filled in or checked: `name=value` is a
 /// string, `name:=JSON` any other value, and a repeated name is a mistake.
 pub fn assemble_arguments<'a>(
-    input: &ArgumentInput<'_>,
+    input: &ArgumentInput,
     validator: Option<&'a SchemaValidator>,
     reader: &mut dyn ArgumentReader,
 ) -> AssembledArguments<'a> {
@@ -63,9 +63,9 @@ pub fn assemble_arguments<'a>(
         base_is_hidden: false,
         problems: Vec::new(),
     };
-    arguments.add_base(input.base_json, &mut sources);
-    arguments.add_call_form(input.call_form);
-    arguments.add_words(input.words, &mut sources);
+    arguments.add_base(input.base_json.as_deref(), &mut sources);
+    arguments.add_call_form(&input.call_form);
+    arguments.add_words(&input.words, &mut sources);
     arguments.merge();
     arguments
 }

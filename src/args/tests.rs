@@ -44,7 +44,7 @@ fn memory_reader() -> MemoryReader {
 }
 
 fn build_arguments(
-    input: &ArgumentInput<'_>,
+    input: &ArgumentInput,
     schema: Option<&Value>,
     reader: &mut dyn ArgumentReader,
 ) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
@@ -59,7 +59,7 @@ fn build_from(
     schema: Option<&Value>,
 ) -> Result<BuiltArguments, Vec<String>> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let input = ArgumentInput { base_json: base, call_form: form, words: &words };
+    let input = ArgumentInput { base_json: base.map(ToOwned::to_owned), call_form: form.to_vec(), words };
     build_arguments(&input, schema, &mut memory_reader())
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
@@ -167,7 +167,7 @@ fn unreadable_inputs_are_named() {
 fn standard_input_can_be_used_once() {
     let words = ["a=@-".to_owned(), "b:=@-".to_owned()];
     let mut reader = memory_reader();
-    let input = ArgumentInput { base_json: Some("-"), call_form: &[], words: &words };
+    let input = ArgumentInput { base_json: Some("-".to_owned()), words: words.into(), ..ArgumentInput::default() };
     let problems = build_arguments(&input, None, &mut reader).unwrap_err();
     assert_eq!(reader.stdin_reads, 1);
     assert_eq!(problems.len(), 2);
@@ -496,7 +496,7 @@ fn all_problems_become_one_usage_failure() {
     let schema = everything();
     let words = ["limit=abc".to_owned(), "qeury=x".to_owned()];
     let problems = build_arguments(
-        &ArgumentInput { words: &words, ..ArgumentInput::default() },
+        &ArgumentInput { words: words.into(), ..ArgumentInput::default() },
         Some(&schema),
         &mut memory_reader(),
     )

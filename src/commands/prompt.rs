@@ -15,7 +15,6 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::session::era::Operation;
 use crate::session::{CachePolicy, Session};
-use crate::target::ResolvedTarget;
 use crate::util::suggest::nearest_names;
 
 /// Gets a prompt.
@@ -23,9 +22,8 @@ use crate::util::suggest::nearest_names;
 /// # Errors
 /// When it cannot be fetched.
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.name).chain(&args.args).cloned().collect();
-    let ResolvedTarget { target, rest: words } =
-        context.resolve_target(words, &args.command, false, &args.target_options).await?;
+    let words = args.target.iter().chain(&args.name).chain(&args.args);
+    let (target, words) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
     let progress = context.progress(&format!("waiting for {}", target.name));
     let Some((name, words)) = words.split_first() else {
         let about_one = [(args.form.is_some(), "--for"), (args.complete.is_some(), "--complete")];

@@ -4,37 +4,34 @@ use crate::commands::context::Context;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::Result;
-use crate::target::{self, PositionalWords, ResolvedTarget, Target, TargetFlags, TargetOptions};
+use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions};
 use crate::transport::Endpoint;
 
 impl Context {
-    /// The target of a command and the words that follow it.
-    ///
-    /// `words` are all positional arguments, TARGET first; `command` is what followed `--`; `splits` says whether the
-    /// command takes a tool, so that `SERVER.TOOL` is accepted.
+    /// The target of a command line and the words that follow it; see [`TargetName::split_off`].
     ///
     /// # Errors
     /// When there is no target, or it cannot be resolved.
     pub async fn resolve_target(
         &self,
-        words: Vec<String>,
+        words: impl IntoIterator<Item = &String>,
         command: &[String],
-        splits: bool,
+        takes_tool: bool,
         options: &TargetOptions,
-    ) -> Result<ResolvedTarget> {
+    ) -> Result<(Target, Vec<String>)> {
         let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
-        let words = positional_words(words, command, splits);
-        let resolve = |secrets: &Secrets<'_>| target::resolve_target(words.clone(), options, &lookup, secrets);
+        let (name, words) = TargetName::split_off(words, command, takes_tool, &lookup)?;
+        let resolve = |secrets: &Secrets<'_>| name.resolve(options, &lookup, secrets);
         // Secrets are needed only if the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
-        let mut resolved = self.with_secrets(defaults, resolve).await?;
-        self.redact_credentials(&resolved.target);
-        resolved.target.flags = self.target_flags(options);
-        let unchecked = skips_certificate_check(&resolved.target);
-        for warning in &resolved.target.warnings {
+        let mut target = self.with_secrets(defaults, resolve).await?;
+        self.redact_credentials(&target);
+        target.flags = self.target_flags(options);
+        let unchecked = skips_certificate_check(&target);
+        for warning in &target.warnings {
             if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
         }
-        Ok(resolved)
+        Ok((target, words))
     }
 
     /// The target options, for command lines to paste.
@@ -46,17 +43,17 @@ impl Context {
     #[must_use]
     pub fn resolve_with_placeholders(
         &self,
-        words: Vec<String>,
+        words: &[String],
         command: &[String],
-        splits: bool,
+        takes_tool: bool,
         options: &TargetOptions,
-    ) -> Option<ResolvedTarget> {
+    ) -> Option<(Target, Vec<String>)> {
         let lookup = LazyConfig::new(&self.env, self.global.config.as_deref());
-        let words = positional_words(words, command, splits);
-        target::resolve_target(words, options, &lookup, &Secrets::placeholders()).ok()
+        let (name, words) = TargetName::split_off(words, command, takes_tool, &lookup).ok()?;
+        Some((name.resolve(options, &lookup, &Secrets::placeholders()).ok()?, words))
     }
 
-    /// A configured server, for a command that goes through all of them. With `pretend` secrets are placeholders: the
+    /// A configured server, for a command that goes through all of them. With `placeholders` secrets are placeholders: the
     /// target can be shown, but not connected to.
     ///
     /// # Errors
@@ -66,10 +63,10 @@ impl Context {
         config: &Config,
         name: &str,
         options: &TargetOptions,
-        pretend: bool,
+        placeholders: bool,
     ) -> Result<Target> {
         let resolve = |secrets: &Secrets<'_>| target::resolve_configured(config, name, options, &self.env, secrets);
-        if pretend {
+        if placeholders {
             return resolve(&Secrets::placeholders());
         }
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
@@ -90,10 +87,4 @@ fn skips_certificate_check(target: &Target) -> bool {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
         Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
     }
-}
-
-/// All positional arguments, TARGET first.
-fn positional_words(words: Vec<String>, command: &[String], splits: bool) -> PositionalWords {
-    let mut words = words.into_iter();
-    PositionalWords { target: words.next(), rest: words.collect(), command: command.to_vec(), takes_tool: splits }
 }

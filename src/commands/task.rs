@@ -57,11 +57,10 @@ async fn resolve_task(
         command.clone_from(&handle.command);
         reach = handle.target_options(reach);
     }
-    let resolved = context.resolve_target(words, &command, false, &reach).await?;
-    if let Some(extra) = resolved.rest.first() {
+    let (target, rest) = context.resolve_target(&words, &command, false, &reach).await?;
+    if let Some(extra) = rest.first() {
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' before the task ID")));
     }
-    let target = resolved.target;
     let left = known.iter().find(|handle| handle.name == target.name).and_then(TaskHandle::detached_session);
     Ok((target, id, left))
 }
@@ -145,11 +144,10 @@ async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
     if args.target.is_none() && args.command.is_empty() {
         return print_handles(context, &handles.all());
     }
-    let resolved =
-        context.resolve_target(args.target.into_iter().collect(), &args.command, false, &args.target_options).await?;
-    let name = resolved.target.name.clone();
+    let (target, _) = context.resolve_target(&args.target, &args.command, false, &args.target_options).await?;
+    let name = target.name.clone();
     let progress = context.progress(&format!("querying {name}"));
-    let session = context.session(resolved.target, Some(progress.clone()))?;
+    let session = context.session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match session.list_tasks().await? {
         Some(tasks) => print_tasks(context, &tasks),
         // The server has no list; the tasks that mcpipe started there are known.

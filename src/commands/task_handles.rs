@@ -24,6 +24,7 @@ use crate::target::{Target, TargetOptions};
 use crate::transport::{Endpoint, HttpMode};
 use crate::util::atomic_write::replace_file;
 use crate::util::hex::hex;
+use crate::util::private_files::create_private_dir;
 
 /// How long a handle is kept if the server keeps the task without or with an unknown limit.
 const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -158,6 +159,7 @@ impl TaskHandles {
     pub fn save(&self, handle: &TaskHandle) -> std::io::Result<()> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let _ = self.all();
+        // The ID may be all that is needed to fetch the result.
         create_private_dir(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(&serde_json::to_vec(handle)?)?;
@@ -209,15 +211,6 @@ fn is_handle_file(path: &Path) -> bool {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// The ID may be all that is needed to fetch the result: only the owner may read it.
-fn create_private_dir(dir: &Path) -> std::io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
 }
 
 /// Where a call was made, as typed.

@@ -24,7 +24,7 @@ use crate::output::{Terminal, Ui, UiOptions, escape};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema;
 use crate::session::cache::ServerCache;
-use crate::target::{ResolvedTarget, Target};
+use crate::target::Target;
 
 /// The longest description, in columns.
 const MAX_DESCRIPTION_WIDTH: usize = 60;
@@ -141,7 +141,7 @@ impl CandidateSource {
         let mut all = Vec::new();
         for (name, _) in self.servers() {
             if current.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.'))
-                && let Some(ResolvedTarget { target, .. }) = self.resolve(vec![name.clone()])
+                && let Some((target, _)) = self.resolve(std::slice::from_ref(&name))
             {
                 all.extend(
                     self.tools_of(&target)
@@ -155,7 +155,7 @@ impl CandidateSource {
 
     /// The tools of the target; behind `SERVER.TOOL` the tool's arguments.
     pub fn tools(&self, current: &str) -> Vec<Candidate> {
-        let Some(ResolvedTarget { target, rest }) = self.resolve_target() else { return Vec::new() };
+        let Some((target, rest)) = self.resolve_target() else { return Vec::new() };
         if !rest.is_empty() {
             return self.arguments(current);
         }
@@ -168,7 +168,7 @@ impl CandidateSource {
         if let Some((name, _)) = current.split_once("=@") {
             return files::path_candidates(&format!("{name}=@"), current);
         }
-        let Some(ResolvedTarget { target, rest }) = self.resolve_target() else { return Vec::new() };
+        let Some((target, rest)) = self.resolve_target() else { return Vec::new() };
         let Some((tool, given)) = rest.split_first() else { return Vec::new() };
         let tools = self.tools_of(&target);
         let Some(tool) = tools.iter().find(|one| one.name() == tool) else { return Vec::new() };
@@ -203,7 +203,7 @@ impl CandidateSource {
 
     /// The resources and templates of the target.
     pub fn resources(&self) -> Vec<Candidate> {
-        let Some(ResolvedTarget { target, .. }) = self.resolve_target() else { return Vec::new() };
+        let Some((target, _)) = self.resolve_target() else { return Vec::new() };
         let kinds = [ListKind::Resources, ListKind::Templates];
         let all = kinds.into_iter().flat_map(|kind| self.cached_list(&target, kind));
         all.map(|entry| (entry.uri().to_owned(), entry_description(&entry))).collect()
@@ -211,7 +211,7 @@ impl CandidateSource {
 
     /// The prompts of the target.
     pub fn prompts(&self) -> Vec<Candidate> {
-        let Some(ResolvedTarget { target, .. }) = self.resolve_target() else { return Vec::new() };
+        let Some((target, _)) = self.resolve_target() else { return Vec::new() };
         self.cached_list(&target, ListKind::Prompts)
             .iter()
             .map(|prompt| (prompt.name().to_owned(), entry_description(prompt)))
@@ -220,7 +220,7 @@ impl CandidateSource {
 
     /// The arguments of the prompt that are not given yet, as `name=`.
     pub fn prompt_arguments(&self) -> Vec<Candidate> {
-        let Some(ResolvedTarget { target, rest }) = self.resolve_target() else { return Vec::new() };
+        let Some((target, rest)) = self.resolve_target() else { return Vec::new() };
         let Some((name, given)) = rest.split_first() else { return Vec::new() };
         let prompts = self.cached_list(&target, ListKind::Prompts);
         let arguments = prompts
@@ -237,11 +237,11 @@ impl CandidateSource {
             .collect()
     }
 
-    fn resolve_target(&self) -> Option<ResolvedTarget> {
-        self.resolve(self.words.clone())
+    fn resolve_target(&self) -> Option<(Target, Vec<String>)> {
+        self.resolve(&self.words)
     }
 
-    fn resolve(&self, words: Vec<String>) -> Option<ResolvedTarget> {
+    fn resolve(&self, words: &[String]) -> Option<(Target, Vec<String>)> {
         self.context.resolve_with_placeholders(words, &self.command, self.accepts_server_tool, &self.target_options)
     }
 

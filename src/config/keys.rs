@@ -10,6 +10,7 @@ use crate::config::value::expand::ExpandError;
 use crate::protocol::revision::RevisionPin;
 use crate::transport::HttpMode;
 use crate::util::duration::parse_duration;
+use crate::util::suggest::nearest_name;
 
 /// What a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -594,16 +595,6 @@ pub fn find_key<'a>(keys: &'a [ConfigKey], name: &str) -> Option<&'a ConfigKey> 
     keys.iter().find(|key| key.name == name)
 }
 
-/// The nearest of these words, where one is near enough to be a slip.
-pub fn nearest_match<'a>(word: &str, all: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = word.chars().count().div_ceil(3).max(1);
-    all.into_iter()
-        .map(|other| (strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase()), other))
-        .filter(|(distance, _)| *distance <= most)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, other)| other)
-}
-
 /// Checks the members of a table against its keys.
 ///
 /// `section` names the table for messages: `[servers.x]`.
@@ -647,7 +638,7 @@ pub fn subsection_name(section: &str, name: &str) -> String {
 pub fn unknown_key(source: &ConfigFile, at: usize, name: &str, keys: &[ConfigKey], section: &str) -> ConfigDiagnostic {
     let place = if section.is_empty() { String::new() } else { format!(" in {section}") };
     let message = format!("unknown key '{name}'{place}");
-    match nearest_match(name, keys.iter().map(|key| key.name)) {
+    match nearest_name(name, keys.iter().map(|key| key.name)) {
         Some(near) => ConfigDiagnostic::at(source, at, format!("{message}; did you mean '{near}'?")),
         None => {
             let all: Vec<&str> = keys.iter().map(|key| key.name).collect();
@@ -729,7 +720,7 @@ fn check_value(
 pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
     match kind {
         KeyType::Choice(words) if !words.contains(&text) => {
-            let near = nearest_match(text, words.iter().copied());
+            let near = nearest_name(text, words.iter().copied());
             let more = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
             Err(format!("must be one of {}, not '{text}'{more}", words.join(", ")))
         }

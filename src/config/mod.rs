@@ -13,21 +13,24 @@ pub mod origin;
 pub mod paths;
 pub mod policy;
 pub mod redact;
+mod server;
 pub mod settings;
+pub mod source;
 pub mod trust;
 pub mod value;
 
 use std::cell::OnceCell;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 pub use crate::config::lazy::LazyConfig;
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer, ValueOrigin};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer};
+pub use crate::config::server::ConfiguredServer;
+use crate::config::source::{detect_format, parse_file, read_file};
 use crate::config::value::secrets::SecretReference;
 use crate::env::Environment;
-use crate::error::{Failure, Result};
+use crate::error::Result;
 use crate::util::quoting;
 use paths::ConfigPath;
 use settings::Defaults;
@@ -51,25 +54,6 @@ pub struct Config {
     /// The file that `--config` names, as it was typed.
     explicit_file: Option<PathBuf>,
     servers: Vec<ConfiguredServer>,
-}
-
-/// One configured server, as written.
-#[derive(Clone, Debug)]
-pub struct ConfiguredServer {
-    /// Its name.
-    pub name: String,
-    /// The file it is in.
-    pub source: Arc<ConfigFile>,
-    /// Where its name stands in the file.
-    pub offset: usize,
-    /// What is written there, under mcpipe's own keys.
-    pub entry: ConfigNode,
-    /// The entries of lower layers whose place it takes, lowest first.
-    pub overridden: Vec<ValueOrigin>,
-    /// Whether one of them is the user's own.
-    overrides_user_entry: bool,
-    /// Whether its file was trusted with another content.
-    is_changed_since_trusted: bool,
 }
 
 impl Config {
@@ -282,127 +266,6 @@ fn is_never_trusted(environment: &Environment, path: &Path, store: &OnceCell<tru
         Some(store) => !store.was_ever_trusted(path),
         None => trust::TrustStore::load(environment).is_ok_and(|store| !store.was_ever_trusted(path)),
     }
-}
-
-impl ConfiguredServer {
-    /// The entry of this member of a file.
-    #[must_use]
-    pub fn new(source: &Arc<ConfigFile>, member: &ConfigMember) -> Self {
-        ConfiguredServer {
-            name: member.key.clone(),
-            source: Arc::clone(source),
-            offset: member.offset,
-            entry: member.value.clone(),
-            overridden: Vec::new(),
-            overrides_user_entry: false,
-            is_changed_since_trusted: false,
-        }
-    }
-
-    /// Where it stands.
-    #[must_use]
-    pub fn origin(&self) -> ValueOrigin {
-        ValueOrigin::File(Arc::clone(&self.source), self.source.line_at(self.offset))
-    }
-
-    /// The table it is in, for messages.
-    #[must_use]
-    pub fn section_name(&self) -> String {
-        match self.source.format {
-            FileFormat::Toml => format!("[servers.{}]", self.name),
-            FileFormat::Json => format!("'{}'", self.name),
-        }
-    }
-
-    /// Whether it is behind a URL; otherwise it is started as a command.
-    #[must_use]
-    pub fn is_url(&self) -> bool {
-        self.entry.get("url").is_some()
-    }
-
-    /// The byte at which it is switched off, where it is.
-    #[must_use]
-    pub fn disabled_at(&self) -> Option<usize> {
-        self.entry
-            .get("disabled")
-            .filter(|member| member.value.value == ConfigValue::Bool(true))
-            .map(|member| member.offset)
-    }
-
-    /// Why it needs the trust that its file does not have.
-    #[must_use]
-    pub fn trust_reason(&self) -> Option<String> {
-        if self.source.is_trusted {
-            None
-        } else {
-            trust::trust_reason(&self.source, &self.entry, self.overrides_user_entry)
-        }
-    }
-
-    /// Whether it may be used at all.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) where it is switched off, or needs trust that its file does not have.
-    pub fn check_usable(&self) -> Result<()> {
-        if let Some(at) = self.disabled_at() {
-            let fault = ConfigDiagnostic::at(&self.source, at, format!("'{}' is disabled", self.name));
-            return Err(Failure::from(fault.hint("remove 'disabled' from the entry to use it")));
-        }
-        match self.trust_reason() {
-            Some(reason) => {
-                Err(trust::untrusted_failure(&self.source, &self.name, &reason, self.is_changed_since_trusted))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// Reads a file; `None` where it does not exist and need not.
-fn read_file(environment: &Environment, place: &ConfigPath) -> Result<Option<String>, ConfigDiagnostic> {
-    let fault = |message: &str| ConfigDiagnostic::for_file(&environment.abbreviate_home(&place.path), message);
-    let bytes = match std::fs::read(&place.path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && place.layer != Layer::Explicit => return Ok(None),
-        // A file where a directory should be: there is nothing below it.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory && place.layer == Layer::User => return Ok(None),
-        Err(error) => return Err(fault("cannot read the configuration file").cause(error.to_string())),
-    };
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),
-        Err(error) => {
-            let good = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
-            Err(ConfigDiagnostic { line, ..fault("the file is not UTF-8 text") })
-        }
-    }
-}
-
-/// The tree of a file.
-///
-/// # Errors
-/// The fault, naming file, line, column and cause.
-pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
-    let (parsed, language) = match source.format {
-        FileFormat::Toml => (file::tree::parse_toml(&source.text), "TOML"),
-        FileFormat::Json => (file::tree::parse_json(&source.text), "JSON"),
-    };
-    parsed.map_err(|error| {
-        let fault = ConfigDiagnostic::at(source, error.offset, format!("this is not {language}")).cause(error.message);
-        ConfigDiagnostic { column: source.column_at(error.offset), ..fault }
-    })
-}
-
-/// A file that somebody names may be of either kind; no TOML begins with a brace.
-fn detect_format(path: &Path, text: &str) -> FileFormat {
-    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if json || text.trim_start().starts_with('{') { FileFormat::Json } else { FileFormat::Toml }
-}
-
-/// A path of a configuration file: `~/` below home, anything relative below the file's own directory.
-#[must_use]
-pub fn resolve_path(environment: &Environment, source: &ConfigFile, text: &str) -> PathBuf {
-    // Going over the components drops every `.` between them.
-    source.directory().join(environment.expand_tilde(text)).components().collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::origin::{FileFormat, Layer};
+use crate::config::origin::{ConfigFile, FileFormat, Layer};
 use crate::env::{self, Environment};
 
 /// The project's own file.
@@ -86,6 +86,13 @@ pub fn absolute_path(environment: &Environment, path: &Path) -> PathBuf {
         Some(cwd) if path.is_relative() => cwd.join(path).components().collect(),
         _ => path.to_owned(),
     }
+}
+
+/// A path of a configuration file: `~/` below home, anything relative below the file's own directory.
+#[must_use]
+pub fn resolve_path(environment: &Environment, source: &ConfigFile, text: &str) -> PathBuf {
+    // Going over the components drops every `.` between them.
+    source.directory().join(environment.expand_tilde(text)).components().collect()
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{ConfirmPolicy, ToolPolicy, compile_glob};
-use super::{ConfiguredServer, resolve_path};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
 use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, SigningAlgorithm};
 use crate::config::origin;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ValueOrigin};
-use crate::config::value::read::{CheckedTable, ValueReader};
+use crate::config::paths::resolve_path;
+use crate::config::server::ConfiguredServer;
+use crate::config::value::read::{CheckedTable, InheritEnv, Spanned, ValueReader};
 use crate::config::value::secrets::Secrets;
 use crate::env::Environment;
 use crate::env::programs::is_path;
@@ -21,15 +22,6 @@ use crate::error::Result;
 use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
 use crate::transport::HttpMode;
-
-/// A value and the byte of its file where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spanned<T> {
-    /// The value.
-    pub value: T,
-    /// Where it stands.
-    pub offset: usize,
-}
 
 /// One server's entry, ready for use.
 #[derive(Clone, Debug)]
@@ -80,18 +72,6 @@ pub struct ServerSettings {
     pub roots: Vec<String>,
     /// How to log in.
     pub auth: OAuthSettings,
-}
-
-/// What a child process inherits of our environment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum InheritEnv {
-    /// Everything but mcpipe's own secrets.
-    #[default]
-    All,
-    /// Nothing.
-    Nothing,
-    /// These variables.
-    Only(Vec<String>),
 }
 
 /// `[defaults]`, merged key by key.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::error::Failure;
 use crate::transport::HttpMode;
 use std::fs;
 

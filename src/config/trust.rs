@@ -100,7 +100,7 @@ fn update(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, S
             .cause("there is no home directory")
             .hint("set HOME or XDG_STATE_HOME"));
     };
-    let _lock = write::EditLock::acquire(&file)?;
+    let _lock = write::lock_for_edit(&file)?;
     write::check_writable(environment, &file)?;
     let mut store = TrustStore::load(environment)?;
     change(&mut store.files);

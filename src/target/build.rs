@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::options::TargetOptions;
 use super::parse::{self, ParsedUrl};
-use super::{Target, TargetFlags, TargetOptions, ToolPolicy};
+use super::types::{Target, TargetFlags};
+use crate::config::Config;
 use crate::config::oauth::OAuthSettings;
 use crate::config::origin::ConfigDiagnostic;
 use crate::config::paths::absolute_path;
-use crate::config::settings::{Defaults, InheritEnv, ServerSettings, Spanned};
-use crate::config::{Config, resolve_path};
+use crate::config::paths::resolve_path;
+use crate::config::policy::ToolPolicy;
+use crate::config::settings::{Defaults, ServerSettings};
+use crate::config::value::read::{InheritEnv, Spanned};
 use crate::env::{Environment, is_mcpipe_variable, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::RevisionPin;
@@ -19,21 +23,19 @@ use crate::util::quoting;
 
 /// A command line as target.
 pub fn target_from_command(
-    argv: Vec<String>,
+    words: &[String],
     options: &TargetOptions,
     environment: &Environment,
     defaults: Defaults,
 ) -> Result<Target> {
-    let name = quoting::join(argv.iter().map(String::as_str));
+    let name = quoting::join(words.iter().map(String::as_str));
     reject_flags_for_stdio(options, &name)?;
-    let mut words = argv.into_iter();
-    let program = words.next().filter(|word| !word.is_empty());
-    let Some(program) = program else {
+    let Some((program, args)) = words.split_first().filter(|(program, _)| !program.is_empty()) else {
         return Err(Failure::new(ErrorKind::Usage, "no program after `--`"));
     };
     let endpoint = StdioEndpoint {
-        program,
-        args: words.collect(),
+        program: program.clone(),
+        args: args.to_vec(),
         inherited_env: inherited_environment(environment, &InheritEnv::All, &[]),
         env: server_variables(&[], options)?,
         cwd: working_directory(options, environment, None)?,
@@ -112,14 +114,34 @@ fn ad_hoc_target(
     })
 }
 
+/// Why a configured entry cannot be a target.
+pub(super) enum EntryError {
+    /// A value of the entry is wrong.
+    Entry(ConfigDiagnostic),
+    /// Something else: an option of the command line, or the directory in which the server starts.
+    Other(Failure),
+}
+
+impl From<ConfigDiagnostic> for EntryError {
+    fn from(diagnostic: ConfigDiagnostic) -> Self {
+        EntryError::Entry(diagnostic)
+    }
+}
+
+impl From<Failure> for EntryError {
+    fn from(failure: Failure) -> Self {
+        EntryError::Other(failure)
+    }
+}
+
 /// A configured entry as target.
-pub fn target_from_config(
+pub(super) fn target_from_config(
     name: &str,
     settings: ServerSettings,
     options: &TargetOptions,
     environment: &Environment,
     config: &Config,
-) -> Result<Target> {
+) -> Result<Target, EntryError> {
     let (endpoint, mut warnings) = match (&settings.url, &settings.command) {
         (Some(url), _) => configured_url_endpoint(name, &settings, url, options, environment)?,
         (None, Some(program)) => {
@@ -135,7 +157,7 @@ pub fn target_from_config(
             (Endpoint::Stdio(endpoint), Vec::new())
         }
         (None, None) => {
-            return Err(Failure::new(ErrorKind::Config, format!("'{name}' has neither 'url' nor 'command'")));
+            return Err(Failure::new(ErrorKind::Config, format!("'{name}' has neither 'url' nor 'command'")).into());
         }
     };
     warnings.splice(0..0, config.skip_warnings().chain(config.warnings.iter().cloned()));
@@ -149,7 +171,7 @@ pub fn target_from_config(
         roots: settings.roots,
         policy: settings.policy,
         auth: settings.auth,
-        credential_store: None,
+        credential_store: config.defaults.credential_store.clone(),
         warnings,
         flags: TargetFlags::default(),
     })
@@ -161,7 +183,7 @@ fn configured_url_endpoint(
     url: &Spanned<Secret>,
     options: &TargetOptions,
     environment: &Environment,
-) -> Result<(Endpoint, Vec<String>)> {
+) -> Result<(Endpoint, Vec<String>), EntryError> {
     let fault =
         |at: usize, message: String| ConfigDiagnostic::at(&settings.source, at, format!("{message} ('{name}')"));
     if let Some(path) = parse::unix_socket_path(url.value.reveal()) {
@@ -196,7 +218,7 @@ fn configured_url_endpoint(
     if let Some(proxy) = settings.proxy.as_ref().filter(|_| options.proxy.is_none()) {
         parse::parse_proxy(proxy.value.reveal()).map_err(|why| fault(proxy.offset, why))?;
     }
-    http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)
+    Ok(http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)?)
 }
 
 /// Headers of flags take the place of configured ones of the same name, and any `Authorization` that of
@@ -252,23 +274,11 @@ fn http_endpoint(
     Ok((endpoint, warnings))
 }
 
-/// A flag that may be repeated is named by its place: what it holds may be a secret.
-fn with_flag_number(mut failure: Failure, what: &str, flag: &str, index: usize) -> Failure {
-    let message = &mut failure.details_mut().message;
-    if let Some(rest) = message.strip_prefix(what) {
-        let noun = what.trim_start_matches("a ");
-        *message = format!("the {noun} in {flag} number {}{rest}", index + 1);
-    }
-    failure
-}
-
 /// The headers of `--header` and `--bearer-env`.
 fn flag_headers(options: &TargetOptions, environment: &Environment) -> Result<Vec<(String, Secret)>> {
     let mut headers = Vec::new();
     for (index, text) in options.headers.iter().enumerate() {
-        headers.extend(
-            parse::parse_header_flag(text).map_err(|failure| with_flag_number(failure, "a header", "-H", index))?,
-        );
+        headers.extend(parse::parse_header_flag(text, index + 1)?);
     }
     if let Some(variable) = &options.bearer_env {
         if headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
@@ -321,8 +331,7 @@ fn inherited_environment(environment: &Environment, inherit: &InheritEnv, own: &
 fn server_variables(configured: &[(String, Secret)], options: &TargetOptions) -> Result<BTreeMap<String, Secret>> {
     let mut all: BTreeMap<String, Secret> = configured.iter().cloned().collect();
     for (index, text) in options.env.iter().enumerate() {
-        let (name, value) =
-            parse::parse_variable(text).map_err(|failure| with_flag_number(failure, "a variable", "-e", index))?;
+        let (name, value) = parse::parse_variable(text, index + 1)?;
         all.insert(name, value);
     }
     Ok(all)

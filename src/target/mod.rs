@@ -4,105 +4,102 @@
 //! configuration files.
 
 mod build;
-mod flags;
 mod options;
 pub mod parse;
 mod syntax;
+mod types;
 
-use std::time::Duration;
-
-use crate::config::oauth::OAuthSettings;
+use crate::config::origin::ConfigDiagnostic;
 pub use crate::config::policy::{ConfirmPolicy, ToolPolicy};
+use crate::config::settings::ServerSettings;
 use crate::config::value::secrets::Secrets;
-use crate::config::{Config, LazyConfig};
+use crate::config::{Config, ConfiguredServer, LazyConfig};
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::revision::RevisionPin;
-pub use crate::target::flags::TargetFlags;
+use crate::target::build::EntryError;
 pub use crate::target::options::TargetOptions;
-pub use crate::target::syntax::{
-    PositionalWords, TargetWord, classify_word, server_not_configured, split_command_line, unknown_server,
-};
-use crate::transport::Endpoint;
+pub use crate::target::syntax::{TargetWord, classify_word, server_not_configured, split_command_line, unknown_server};
+pub use crate::target::types::{Target, TargetFlags};
 
-/// A server, ready to be connected to.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// As the user named it: a configured name, a URL (without password and fragment), or a command line.
-    pub name: String,
-    /// Whether the name is one of the configuration.
-    pub is_configured: bool,
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// Which revisions may be spoken.
-    pub protocol: RevisionPin,
-    /// The configured time to wait for an answer; `Some(ZERO)` waits for ever.
-    pub timeout: Option<Duration>,
-    /// The configured time for start and negotiation; `Some(ZERO)` waits for ever.
-    pub connect_timeout: Option<Duration>,
-    /// Configured roots: directories or `file://` URIs.
-    pub roots: Vec<String>,
-    /// Which tools may be seen and called, and when to ask.
-    pub policy: ToolPolicy,
-    /// How to log in, where the configuration says something about it.
-    pub auth: OAuthSettings,
-    /// Where credentials rest: `auto`, `keyring` or `file`, where the configuration says it.
-    pub credential_store: Option<String>,
-    /// What the user must be told on stderr before anything is sent, a sentence each.
-    pub warnings: Vec<String>,
-    /// The options that led here, for command lines to paste.
-    pub flags: TargetFlags,
+/// The server that a command line names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetName {
+    /// A URL.
+    Url(String),
+    /// A command line.
+    Command(Vec<String>),
+    /// A configured server.
+    Configured(String),
 }
 
-/// A target and the words after it.
-#[derive(Clone, Debug)]
-pub struct ResolvedTarget {
-    /// The target.
-    pub target: Target,
-    /// The words that follow: the tool first, where the command takes one.
-    pub rest: Vec<String>,
+impl TargetName {
+    /// The target of a command line and the words that follow it: the tool first, if the command takes one.
+    ///
+    /// `words` are all positional arguments, TARGET first; `command` is what followed `--`, in place of TARGET. With
+    /// `takes_tool`, `SERVER.TOOL` is a configured server and the first of the words that follow.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if there is no target or its command line cannot be split; [`ErrorKind::Config`] if the
+    /// configuration has to be read and cannot be.
+    pub fn split_off<'a>(
+        words: impl IntoIterator<Item = &'a String>,
+        command: &[String],
+        takes_tool: bool,
+        lookup: &LazyConfig<'_>,
+    ) -> Result<(Self, Vec<String>)> {
+        let mut words = words.into_iter().cloned();
+        if !command.is_empty() {
+            return Ok((TargetName::Command(command.to_vec()), words.collect()));
+        }
+        let Some(word) = words.next() else {
+            return Err(Failure::new(ErrorKind::Usage, "no target was given")
+                .hint("name a configured server, a URL or a command line; `mcpipe config list` shows the servers"));
+        };
+        match syntax::classify_word(&word)? {
+            TargetWord::Url(url) => Ok((TargetName::Url(url), words.collect())),
+            TargetWord::Command(line) => {
+                let command = syntax::split_command_line(&line, lookup.environment())?;
+                Ok((TargetName::Command(command), words.collect()))
+            }
+            TargetWord::Name(name) => {
+                let tool_at = if takes_tool { tool_position(&name, lookup.config()?) } else { None };
+                let tool = tool_at.map(|at| name[at + 1..].to_owned());
+                let server = name[..tool_at.unwrap_or(name.len())].to_owned();
+                Ok((TargetName::Configured(server), tool.into_iter().chain(words).collect()))
+            }
+        }
+    }
+
+    /// The server with its settings. What of `secrets` is missing afterwards has to be fetched first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for a URL that cannot be used and for options that do not fit; [`ErrorKind::Config`] for an
+    /// unknown name and for an entry that is wrong, incomplete or not trusted.
+    pub fn resolve(&self, options: &TargetOptions, lookup: &LazyConfig<'_>, secrets: &Secrets<'_>) -> Result<Target> {
+        let environment = lookup.environment();
+        match self {
+            TargetName::Url(url) => build::target_from_url(url, options, environment, lookup.ad_hoc_defaults()?),
+            TargetName::Command(words) => {
+                build::target_from_command(words, options, environment, lookup.ad_hoc_defaults()?)
+            }
+            TargetName::Configured(name) => resolve_configured(lookup.config()?, name, options, environment, secrets),
+        }
+    }
 }
 
-/// Resolves the words of a command line. What of `secrets` is wanted afterwards has to be fetched first.
-///
-/// # Errors
-/// [`ErrorKind::Usage`] for a word that cannot be a target, a URL that cannot be used and flags that do not fit;
-/// [`ErrorKind::Config`] for an unknown name and an entry that is wrong, incomplete or not trusted.
-pub fn resolve_target(
-    words: PositionalWords,
-    options: &TargetOptions,
-    lookup: &LazyConfig<'_>,
-    secrets: &Secrets<'_>,
-) -> Result<ResolvedTarget> {
-    let environment = lookup.environment();
-    let PositionalWords { target, rest, command, takes_tool: splits } = words;
-    if !command.is_empty() {
-        let rest = target.into_iter().chain(rest).collect();
-        let target = build::target_from_command(command, options, environment, lookup.ad_hoc_defaults()?)?;
-        return Ok(ResolvedTarget { target, rest });
+/// Where the dot of `SERVER.TOOL` is: after the longest configured name, unless the whole word is configured.
+fn tool_position(word: &str, config: &Config) -> Option<usize> {
+    if config.server(word).is_some() {
+        return None;
     }
-    let Some(word) = target else {
-        return Err(Failure::new(ErrorKind::Usage, "no target was given")
-            .hint("name a configured server, a URL or a command line; `mcpipe config list` shows the servers"));
-    };
-    match syntax::classify_word(&word)? {
-        syntax::TargetWord::Url(url) => {
-            let target = build::target_from_url(&url, options, environment, lookup.ad_hoc_defaults()?)?;
-            Ok(ResolvedTarget { target, rest })
-        }
-        syntax::TargetWord::Command(line) => {
-            let argv = syntax::split_command_line(&line, environment)?;
-            let target = build::target_from_command(argv, options, environment, lookup.ad_hoc_defaults()?)?;
-            Ok(ResolvedTarget { target, rest })
-        }
-        syntax::TargetWord::Name(name) => resolve_name(&name, rest, splits, options, lookup, secrets),
-    }
+    let dots = syntax::before_parenthesis(word).rmatch_indices('.').map(|(at, _)| at);
+    dots.filter(|at| *at + 1 < word.len()).find(|at| config.server(&word[..*at]).is_some())
 }
 
 /// Resolves one configured server, for commands that go through all of them.
 ///
 /// # Errors
-/// As [`resolve_target`].
+/// As [`TargetName::resolve`].
 pub fn resolve_configured(
     config: &Config,
     name: &str,
@@ -113,32 +110,33 @@ pub fn resolve_configured(
     let Some(server) = config.server(name) else { return Err(syntax::unknown_server(config, name, environment)) };
     server.check_usable().map_err(|failure| failure.server(name))?;
     let settings = server.settings(environment, &config.defaults, secrets)?;
-    let mut target = build::target_from_config(name, settings, options, environment, config)
-        .map_err(|failure| failure.server(name))?;
-    target.credential_store.clone_from(&config.defaults.credential_store);
+    let target =
+        build::target_from_config(name, settings, options, environment, config).map_err(|error| match error {
+            EntryError::Entry(diagnostic) => Failure::from(diagnostic).server(name),
+            EntryError::Other(failure) => failure.server(name),
+        })?;
     Ok(target)
 }
 
-/// A name, or `SERVER.TOOL`: an exact name wins over a split, and the dot after the longest known name splits.
-fn resolve_name(
-    name: &str,
-    mut rest: Vec<String>,
-    splits: bool,
-    options: &TargetOptions,
-    lookup: &LazyConfig<'_>,
-    secrets: &Secrets<'_>,
-) -> Result<ResolvedTarget> {
-    let config = lookup.config()?;
-    let mut server = name;
-    if splits && config.server(name).is_none() {
-        let dots = syntax::before_parenthesis(name).rmatch_indices('.').map(|(at, _)| at);
-        let known = dots.filter(|at| *at + 1 < name.len()).find(|at| config.server(&name[..*at]).is_some());
-        if let Some(at) = known {
-            server = &name[..at];
-            rest.insert(0, name[at + 1..].to_owned());
+/// What is wrong with an entry whose settings could be read, without options of a command line.
+#[must_use]
+pub fn entry_diagnostic(
+    config: &Config,
+    server: &ConfiguredServer,
+    settings: ServerSettings,
+    environment: &Environment,
+) -> Option<ConfigDiagnostic> {
+    let options = TargetOptions::default();
+    match build::target_from_config(&server.name, settings, &options, environment, config) {
+        Ok(_) => None,
+        Err(EntryError::Entry(diagnostic)) => Some(diagnostic),
+        Err(EntryError::Other(failure)) => {
+            let details = failure.details();
+            let diagnostic = ConfigDiagnostic::at(&server.source, server.offset, details.message.clone());
+            let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
+            Some(ConfigDiagnostic { cause, hint: details.hint.clone(), ..diagnostic })
         }
     }
-    Ok(ResolvedTarget { target: resolve_configured(config, server, options, lookup.environment(), secrets)?, rest })
 }
 
 #[cfg(test)]

@@ -15,24 +15,22 @@ use crate::util::loopback;
 /// Schemes of proxies that can be spoken to.
 const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
 
-/// Reads `Name: value`, `Name;` (sent empty), or `@FILE` with one header a line, as curl does.
+/// Parses the value of one `--header`, of which `number` counts from 1: `Name: value`, `Name;` (sent empty), or `@FILE`
+/// with one header per line, as in curl.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`], never showing the value.
-pub fn parse_header_flag(text: &str) -> Result<Vec<(String, Secret)>> {
-    let Some(file) = text.strip_prefix('@') else { return parse_header_line(text).map(|header| vec![header]) };
+pub fn parse_header_flag(text: &str, number: usize) -> Result<Vec<(String, Secret)>> {
+    // Its content may be a secret, so it is named by its position.
+    let parse = |text| parse_header_line(text, number);
+    let Some(file) = text.strip_prefix('@') else { return parse(text).map(|header| vec![header]) };
     let content = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(ErrorKind::Usage, format!("cannot read the headers in '{file}'")).caused_by(&error)
     })?;
-    content
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(parse_header_line)
-        .collect()
+    content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(parse).collect()
 }
 
-fn parse_header_line(text: &str) -> Result<(String, Secret)> {
+fn parse_header_line(text: &str, number: usize) -> Result<(String, Secret)> {
     let hint = "write it as 'Name: value'; 'Name;' sends it empty";
     let (name, value) = match text.split_once(':') {
         Some((_, value)) if value.trim().is_empty() => {
@@ -42,8 +40,10 @@ fn parse_header_line(text: &str) -> Result<(String, Secret)> {
         Some((name, value)) => (name.trim(), value.trim()),
         None => match text.trim().strip_suffix(';') {
             Some(name) => (name.trim(), ""),
-            // What was typed may be the bare secret.
-            None => return Err(Failure::new(ErrorKind::Usage, "a header has no colon").hint(hint)),
+            None => {
+                let message = format!("the header in -H number {number} has no colon");
+                return Err(Failure::new(ErrorKind::Usage, message).hint(hint));
+            }
         },
     };
     validate_header(name, value).map_err(|why| Failure::new(ErrorKind::Usage, why).hint(hint))?;
@@ -61,17 +61,21 @@ pub fn validate_header(name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads `KEY=VALUE`.
+/// Parses the value of one `--env`, of which `number` counts from 1: `KEY=VALUE`.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`], never showing the value.
-pub fn parse_variable(text: &str) -> Result<(String, Secret)> {
+pub fn parse_variable(text: &str, number: usize) -> Result<(String, Secret)> {
+    // Its content may be a secret, so it is named by its position.
+    let failure = |problem: &str| {
+        Failure::new(ErrorKind::Usage, format!("the variable in -e number {number} {problem}"))
+            .hint("write it as --env KEY=VALUE")
+    };
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() && !text.contains('\0') => Ok((name.to_owned(), Secret::new(value))),
-        Some(_) => Err(Failure::new(ErrorKind::Usage, "a variable has no name").hint("write it as --env KEY=VALUE")),
-        None => Err(Failure::new(ErrorKind::Usage, "a variable has no value")
-            .cause("the server inherits your environment already; --env sets a variable to a value")
-            .hint("write it as --env KEY=VALUE")),
+        Some(_) => Err(failure("has no name")),
+        None => Err(failure("has no value")
+            .cause("the server inherits your environment already; --env sets a variable to a value")),
     }
 }
 

@@ -7,19 +7,6 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::util::loopback::is_loopback_host;
 use crate::util::quoting;
 
-/// The positional words of a command, as typed.
-#[derive(Clone, Debug, Default)]
-pub struct PositionalWords {
-    /// The first word, which is the target unless a command follows `--`.
-    pub target: Option<String>,
-    /// All words after it, the tool included.
-    pub rest: Vec<String>,
-    /// The words after `--`.
-    pub command: Vec<String>,
-    /// Whether the command takes a tool, so that `SERVER.TOOL` may be written.
-    pub takes_tool: bool,
-}
-
 /// What a word is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetWord {

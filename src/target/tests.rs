@@ -2,9 +2,11 @@
 
 use super::*;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
-use crate::transport::{HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TransportKind};
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TransportKind};
 
 /// An environment whose configuration is a file of this text, and whose directory is gone with it.
 struct ConfigFixture {
@@ -27,25 +29,24 @@ impl ConfigFixture {
         self
     }
 
-    fn resolve(&self, words: PositionalWords, options: &TargetOptions) -> Result<ResolvedTarget> {
+    fn resolve(
+        &self,
+        words: &[&str],
+        command: &[&str],
+        takes_tool: bool,
+        options: &TargetOptions,
+    ) -> Result<(Target, Vec<String>)> {
         let environment = Environment::new(self.variables.clone(), self.dir.path());
-        resolve_target(
-            words,
-            options,
-            &LazyConfig::new(&environment, None),
-            &crate::config::value::secrets::Secrets::default(),
-        )
+        let lookup = LazyConfig::new(&environment, None);
+        let [words, command] =
+            [words, command].map(|words| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let (name, rest) = TargetName::split_off(&words, &command, takes_tool, &lookup)?;
+        Ok((name.resolve(options, &lookup, &Secrets::default())?, rest))
     }
 
     fn target(&self, word: &str, options: &TargetOptions) -> Result<Target> {
-        self.resolve(positional_words(&[word], &[]), options).map(|resolved| resolved.target)
+        self.resolve(&[word], &[], true, options).map(|(target, _)| target)
     }
-}
-
-fn positional_words(words: &[&str], command: &[&str]) -> PositionalWords {
-    let mut words = words.iter().map(|word| (*word).to_owned());
-    let command = command.iter().map(|word| (*word).to_owned()).collect();
-    PositionalWords { target: words.next(), rest: words.collect(), command, takes_tool: true }
 }
 
 fn no_flags() -> TargetOptions {
@@ -88,7 +89,7 @@ fn a_url_and_a_command_line_never_open_a_configuration_file() {
     for line in ["./server.py", "../x", "/bin/x", "~/x", "npx -y x", "\tnpx x"] {
         assert!(matches!(world.target(line, &no_flags()).unwrap().endpoint, Endpoint::Stdio(_)), "{line}");
     }
-    assert!(world.resolve(positional_words(&["tool"], &["npx"]), &no_flags()).is_ok());
+    assert!(world.resolve(&["tool"], &["npx"], true, &no_flags()).is_ok());
     refused(world.target("name", &no_flags()), ErrorKind::Config, "this is not TOML");
 }
 
@@ -119,16 +120,15 @@ fn a_command_line_is_split_by_word_rules_and_the_tilde_expanded() {
 #[test]
 fn words_after_the_dashes_are_the_target_and_the_others_move_up() {
     let world = ConfigFixture::new(BROKEN);
-    let resolved =
-        world.resolve(positional_words(&["get-sum", "a=2", "b=3"], &["npx", "~/x", "a b"]), &no_flags()).unwrap();
-    assert_eq!(resolved.rest, ["get-sum", "a=2", "b=3"]);
-    assert_eq!(stdio(&resolved.target).args, ["~/x", "a b"], "the shell has expanded what was to be expanded");
+    let (target, rest) = world.resolve(&["get-sum", "a=2", "b=3"], &["npx", "~/x", "a b"], true, &no_flags()).unwrap();
+    assert_eq!(rest, ["get-sum", "a=2", "b=3"]);
+    assert_eq!(stdio(&target).args, ["~/x", "a b"], "the shell has expanded what was to be expanded");
     let name = if cfg!(windows) { "npx \"~/x\" \"a b\"" } else { "npx '~/x' 'a b'" };
-    assert_eq!(resolved.target.name, name);
-    let resolved = world.resolve(positional_words(&[], &["npx"]), &no_flags()).unwrap();
-    assert!(resolved.rest.is_empty());
+    assert_eq!(target.name, name);
+    let (_, rest) = world.resolve(&[], &["npx"], true, &no_flags()).unwrap();
+    assert!(rest.is_empty());
     refused(
-        world.resolve(positional_words(&[], &[]), &no_flags()).map(|r| r.target),
+        world.resolve(&[], &[], true, &no_flags()).map(|(target, _)| target),
         ErrorKind::Usage,
         "no target was given",
     );
@@ -139,7 +139,7 @@ fn server_dot_tool_splits_after_the_longest_known_name() {
     let world = ConfigFixture::new(
         "[servers.a]\nurl = 'https://a/'\n[servers.'b.c']\nurl = 'https://bc/'\n[servers.b]\nurl = 'https://b/'\n",
     );
-    for (words, name, rest) in [
+    for (words, name, expected) in [
         (&["a", "x.y"][..], "a", &["x.y"][..]),
         (&["a.x.y", "k=v"], "a", &["x.y", "k=v"]),
         (&["b.c", "t"], "b.c", &["t"]),
@@ -148,15 +148,11 @@ fn server_dot_tool_splits_after_the_longest_known_name() {
         (&["a.t(q: \"two words\", f: fn())"], "a", &["t(q: \"two words\", f: fn())"]),
         (&["a.t()"], "a", &["t()"]),
     ] {
-        let resolved = world.resolve(positional_words(words, &[]), &no_flags()).unwrap();
-        assert_eq!(
-            (resolved.target.name.as_str(), resolved.rest),
-            (name, rest.iter().map(|w| (*w).to_owned()).collect())
-        );
+        let (target, rest) = world.resolve(words, &[], true, &no_flags()).unwrap();
+        assert_eq!((target.name.as_str(), rest), (name, expected.iter().map(|w| (*w).to_owned()).collect()));
     }
     refused(world.target("a.", &no_flags()), ErrorKind::Config, "no server named 'a.'");
-    let words = PositionalWords { takes_tool: false, ..positional_words(&["a.x"], &[]) };
-    assert!(world.resolve(words, &no_flags()).is_err(), "read and prompt take no tool");
+    assert!(world.resolve(&["a.x"], &[], false, &no_flags()).is_err(), "read and prompt take no tool");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 pub mod atomic_write;
 pub mod busy_guard;
 pub mod duration;
+pub mod file_lock;
 pub mod hex;
 pub mod lock;
 pub mod loopback;
+pub mod private_files;
 pub mod quoting;
 pub mod secret_names;
 pub mod suggest;

@@ -28,6 +28,12 @@ pub fn nearest_names<'a>(word: &str, candidates: impl IntoIterator<Item = &'a st
     found.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
 }
 
+/// The candidate that is most similar to `word`.
+#[must_use]
+pub fn nearest_name<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_names(word, candidates).first().copied()
+}
+
 /// `did you mean a?`, `did you mean a or b?`; `None` if nothing is similar.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {

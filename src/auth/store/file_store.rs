@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::clock::unix_millis;
 use crate::auth::store::entry_name::entry_name;
-use crate::auth::store::lock::{self, StoreLock};
+use crate::auth::store::lock;
 use crate::auth::store::private_file::{self, Notifier};
 use crate::auth::store::types::{CredentialStore, CredentialSummary, LOCK_TIMEOUT, StorePaths};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
+use crate::util::file_lock::FileLock;
 
 /// The version of the file format; a file of a later version is not touched.
 const FORMAT_VERSION: u32 = 1;
@@ -144,7 +145,7 @@ impl CredentialStore for FileStore {
         self.path.display().to_string()
     }
 
-    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<FileLock>> {
         // Another file contains other tokens, even under the same key.
         let scope = if self.private_dir.is_some() { None } else { Some(self.path.as_path()) };
         Box::pin(lock_key(&self.lock_dir, scope, key))
@@ -152,7 +153,7 @@ impl CredentialStore for FileStore {
 }
 
 /// The lock of one key.
-pub async fn lock_key(lock_dir: &Path, scope: Option<&Path>, key: &str) -> Result<StoreLock> {
+pub async fn lock_key(lock_dir: &Path, scope: Option<&Path>, key: &str) -> Result<FileLock> {
     let name = match scope {
         None => entry_name(key),
         Some(path) => entry_name(&format!("{}\n{key}", std::path::absolute(path).unwrap_or_default().display())),

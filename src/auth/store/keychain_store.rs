@@ -13,13 +13,14 @@ use crate::auth::store::entry_name::entry_name;
 use crate::auth::store::file_store::{FileStore, lock_key};
 use crate::auth::store::keychain_index::{IndexEntry, KeychainIndex};
 use crate::auth::store::keychain_worker::KeychainWorker;
-use crate::auth::store::lock::{self, StoreLock};
+use crate::auth::store::lock;
 use crate::auth::store::private_file::Notifier;
 use crate::auth::store::system_keychain::{KEYCHAIN_NAME, KeychainError};
 use crate::auth::store::types::{CredentialStore, CredentialSummary, StorePaths};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
+use crate::util::file_lock::FileLock;
 
 /// How long a writer waits for other writers of the same record; one of them may be waiting for the user.
 const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(75);
@@ -52,7 +53,7 @@ impl KeychainStore {
     }
 
     /// Locks a record for other writers. This is not the caller's lock, which may be held at the same time.
-    async fn lock_for_write(&self, key: &str) -> Result<StoreLock> {
+    async fn lock_for_write(&self, key: &str) -> Result<FileLock> {
         lock::acquire(
             &self.write_lock_path(&entry_name(key)),
             WRITE_LOCK_TIMEOUT,
@@ -186,7 +187,7 @@ impl KeychainStore {
     async fn delete_leftovers(&self, left: impl IntoIterator<Item = String>) {
         for name in left {
             // Another process is writing this entry, and will remove it from the leftovers.
-            let Ok(Some(_turn)) = lock::try_acquire(&self.write_lock_path(&name)) else { continue };
+            let Ok(Some(_turn)) = FileLock::try_acquire(&self.write_lock_path(&name)) else { continue };
             if !self.index.read().is_ok_and(|index| index.left.contains(&name)) {
                 continue;
             }
@@ -284,7 +285,7 @@ impl CredentialStore for KeychainStore {
         self.fallback_file.is_some()
     }
 
-    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<FileLock>> {
         Box::pin(lock_key(&self.lock_dir, None, key))
     }
 }

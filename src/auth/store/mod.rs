@@ -37,7 +37,6 @@ mod types;
 
 use std::sync::Arc;
 
-pub use lock::StoreLock;
 pub use private_file::Notifier;
 pub use types::{CredentialStore, CredentialSummary, StoreChoice, StorePaths};
 

@@ -2,11 +2,11 @@
 //!
 //! Servers without logins need no store, and a login is still valid for the run that obtained it.
 
-use crate::auth::store::lock::StoreLock;
 use crate::auth::store::types::{CredentialStore, CredentialSummary};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
+use crate::util::file_lock::FileLock;
 
 /// A store without a place.
 pub struct NullStore;
@@ -41,7 +41,7 @@ impl CredentialStore for NullStore {
     }
 
     /// Nothing is shared with other processes, so there is nothing to lock.
-    fn lock<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
-        Box::pin(async { Ok(StoreLock::noop()) })
+    fn lock<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<FileLock>> {
+        Box::pin(async { Ok(FileLock::noop()) })
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write;
+use crate::util::private_files::create_private_dir;
 use crate::util::quoting::quote;
 
 /// Shows a message to the user, on standard error.
@@ -17,11 +18,6 @@ pub type Notifier = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The longest file that is read, in bytes (`SEC-07`).
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Does not follow symbolic links, and does not block on a named pipe.
-#[cfg(unix)]
-#[allow(clippy::cast_possible_wrap, reason = "the flags of open(2) are few low bits")]
-pub const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits() as i32;
 
 /// The text of a file; `None` if there is no file, or it is empty.
 ///
@@ -42,7 +38,7 @@ pub fn read_file(path: &Path, notifier: &Notifier) -> Result<Option<String>> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(NO_FOLLOW);
+        options.custom_flags(crate::util::private_files::NO_FOLLOW);
     }
     let file = match options.open(&real) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -102,18 +98,6 @@ fn remove_leftovers(dir: &Path, prefix: &str, suffix: &str) {
             let _ = fs::remove_file(entry.path());
         }
     }
-}
-
-/// Creates a directory and its parents, accessible to this user only.
-pub fn create_private_dir(dir: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
-    }
-    builder.create(dir)
 }
 
 /// Creates a directory that only this user can access, or removes the access of others.

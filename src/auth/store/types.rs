@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::store::lock::StoreLock;
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
+use crate::util::file_lock::FileLock;
 
 /// How long [`CredentialStore::lock`] waits for another process.
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -119,5 +119,5 @@ pub trait CredentialStore: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Timeout`](crate::error::ErrorKind::Timeout) if another process holds it for too long;
     /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) if lock files cannot be created.
-    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>>;
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<FileLock>>;
 }

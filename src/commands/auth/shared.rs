@@ -21,7 +21,7 @@ pub(super) async fn resolve_http_target(
     word: &str,
     reach: &TargetOptions,
 ) -> Result<(Target, HttpEndpoint)> {
-    let target = context.resolve_target(vec![word.to_owned()], &[], false, reach).await?.target;
+    let (target, _) = context.resolve_target([&word.to_owned()], &[], false, reach).await?;
     match target.endpoint.http_endpoint() {
         Some(endpoint) => Ok((target, endpoint)),
         None if matches!(target.endpoint, Endpoint::Unix(_)) => {

@@ -24,7 +24,6 @@ use crate::output::Ui;
 use crate::output::json::quote;
 use crate::protocol::json::{members, parse_value};
 use crate::session::Session;
-use crate::target::ResolvedTarget;
 use crate::util::suggest::did_you_mean;
 
 /// The members of a line.
@@ -35,9 +34,8 @@ const LINE_MEMBERS: [&str; 3] = ["tool", "arguments", "id"];
 /// # Errors
 /// When there is no target, the lines cannot be read, or a stop is asked for.
 pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let ResolvedTarget { target, rest } =
-        context.resolve_target(words, &args.command, false, &args.target_options).await?;
+    let words = args.target.iter().chain(&args.tool).chain(&args.args);
+    let (target, rest) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
     if let Some(word) = rest.first() {
         return Err(Failure::new(
             ErrorKind::Usage,

@@ -12,7 +12,6 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::ensure_directory_writable;
 use crate::session::Session;
 use crate::session::tasks::Task;
-use crate::target::ResolvedTarget;
 use crate::transport::Endpoint;
 
 /// Calls one tool.
@@ -20,15 +19,15 @@ use crate::transport::Endpoint;
 /// # Errors
 /// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
 pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let ResolvedTarget { target, rest: words } =
-        context.resolve_target(words, &args.command, true, &args.target_options).await?;
-    let Some((tool, words)) = words.split_first() else {
+    let words = args.target.iter().chain(&args.tool).chain(&args.args);
+    let (target, words) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    let mut words = words.into_iter();
+    let Some(tool) = words.next() else {
         return Err(Failure::new(ErrorKind::Usage, "no tool given")
             .server(&target.name)
             .hint(format!("list its tools: {}", target.command_line("list", &[]))));
     };
-    let given = RawArguments::parse(&target, tool, words, args.object.as_deref())?;
+    let raw_arguments = RawArguments::parse(&target, tool, words.collect(), args.object.clone())?;
     if let Some(directory) = args.save.as_deref().filter(|_| !args.dry_run) {
         // Checked before the call: a usage error after it would make scripts call again.
         ensure_directory_writable(directory)?;
@@ -46,21 +45,21 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     let session = context.session(target, Some(progress.clone()))?;
     let catalogue = ToolCache::default();
     let operation = async |session: &Session| {
-        let given = if given.is_ambiguous() {
+        let raw_arguments = if raw_arguments.is_ambiguous() {
             // Without validation tools are not listed: it is taken as a call form.
             let tools = if args.no_validate {
                 None
             } else {
                 Some(progress.show_during(catalogue.get(context, session)).await?)
             };
-            given.resolve(|name| tools.as_ref().is_some_and(|tools| tools.find(name).is_some()))?
+            raw_arguments.resolve(|name| tools.as_ref().is_some_and(|tools| tools.find(name).is_some()))?
         } else {
-            given
+            raw_arguments
         };
         let on_update = |task: &Task| progress.set_message(&task_handles::progress_text(task));
         let call_context =
             CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
-        let call = ToolCall::single(call_context, &given, &on_update);
+        let call = ToolCall::single(call_context, &raw_arguments, &on_update);
         match progress.show_during(call.run()).await? {
             CallOutcome::DryRun(text) => context.ui.print_json_text(&text).map(|()| Exit::Done),
             CallOutcome::Result(result, misfit) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::args::{self, CallFormArgument};
+use crate::args::{self, ArgumentInput};
 use crate::cli::CallArgs;
 use crate::commands::argument_files::ArgumentFiles;
 use crate::commands::call::output_schema;
@@ -41,10 +41,7 @@ const LIST_CHANGE_INTERVAL: Duration = Duration::from_millis(20);
 pub struct RawArguments {
     /// The tool.
     pub tool: String,
-    /// The whole arguments object: JSON, `@FILE`, or `-`.
-    object: Option<String>,
-    form_arguments: Vec<CallFormArgument>,
-    words: Vec<String>,
+    input: ArgumentInput,
     /// A call form that may also be the name of a tool.
     ambiguity: Option<AmbiguousName>,
 }
@@ -62,36 +59,24 @@ impl RawArguments {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for an invalid call form.
-    pub fn parse(target: &Target, tool: &str, words: &[String], base: Option<&str>) -> Result<Self> {
-        let (typed, words, base) = (tool.to_owned(), words.to_vec(), base.map(ToOwned::to_owned));
-        match args::parse_call_form(tool) {
-            None => Ok(RawArguments { tool: typed, object: base, form_arguments: Vec::new(), words, ambiguity: None }),
+    pub fn parse(target: &Target, tool: String, words: Vec<String>, base_json: Option<String>) -> Result<Self> {
+        let mut input = ArgumentInput { base_json, call_form: Vec::new(), words };
+        let (name, parse_failure) = match args::parse_call_form(&tool) {
+            None => return Ok(RawArguments { tool, input, ambiguity: None }),
             Some(Ok(form)) => {
-                let doubt = Some(AmbiguousName { typed_word: typed, parse_failure: None });
-                Ok(RawArguments {
-                    tool: form.tool,
-                    object: base,
-                    form_arguments: form.arguments,
-                    words,
-                    ambiguity: doubt,
-                })
+                input.call_form = form.arguments;
+                (form.tool, None)
             }
             Some(Err(problem)) => {
-                let name = tool.split('(').next().unwrap_or(tool).trim();
-                let wrong = schema::invalid_arguments_failure(&show_tool_command(target, name), name, &[problem]);
+                let name = tool.split('(').next().unwrap_or(&tool).trim();
+                let failure = schema::invalid_arguments_failure(&show_tool_command(target, name), name, &[problem]);
                 if !tool.ends_with(')') {
-                    return Err(wrong);
+                    return Err(failure);
                 }
-                let doubt = Some(AmbiguousName { typed_word: typed, parse_failure: Some(wrong) });
-                Ok(RawArguments {
-                    tool: name.to_owned(),
-                    object: base,
-                    form_arguments: Vec::new(),
-                    words,
-                    ambiguity: doubt,
-                })
+                (name.to_owned(), Some(failure))
             }
-        }
+        };
+        Ok(RawArguments { tool: name, input, ambiguity: Some(AmbiguousName { typed_word: tool, parse_failure }) })
     }
 
     /// Whether a call form was typed, so that the list of tools must decide whether it is a name.
@@ -104,27 +89,23 @@ impl RawArguments {
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for an invalid call form.
-    pub fn resolve(self, is_tool: impl Fn(&str) -> bool) -> Result<Self> {
-        let RawArguments { tool, object: base, form_arguments: form, words, ambiguity: doubt } = self;
-        match doubt {
-            Some(AmbiguousName { typed_word: typed, .. }) if is_tool(&typed) => {
-                Ok(RawArguments { tool: typed, object: base, form_arguments: Vec::new(), words, ambiguity: None })
+    pub fn resolve(mut self, is_tool: impl Fn(&str) -> bool) -> Result<Self> {
+        match self.ambiguity.take() {
+            Some(AmbiguousName { typed_word, .. }) if is_tool(&typed_word) => {
+                self.tool = typed_word;
+                self.input.call_form.clear();
+                Ok(self)
             }
-            Some(AmbiguousName { parse_failure: Some(wrong), .. }) => Err(wrong),
-            _ => Ok(RawArguments { tool, object: base, form_arguments: form, words, ambiguity: None }),
+            Some(AmbiguousName { parse_failure: Some(failure), .. }) => Err(failure),
+            _ => Ok(self),
         }
     }
 
     /// Those of a batch line or a model: the arguments object as JSON text.
     #[must_use]
     pub fn from_object(tool: &str, object: String) -> Self {
-        RawArguments {
-            tool: tool.to_owned(),
-            object: Some(object),
-            form_arguments: Vec::new(),
-            words: Vec::new(),
-            ambiguity: None,
-        }
+        let input = ArgumentInput { base_json: Some(object), ..ArgumentInput::default() };
+        RawArguments { tool: tool.to_owned(), input, ambiguity: None }
     }
 }
 
@@ -172,13 +153,17 @@ pub enum CallOutcome {
 impl<'a> ToolCall<'a> {
     /// The only call of a run.
     #[must_use]
-    pub fn single(way: CallContext<'a>, given: &'a RawArguments, told: &'a (dyn Fn(&Task) + Sync)) -> Self {
+    pub fn single(
+        call_context: CallContext<'a>,
+        raw_arguments: &'a RawArguments,
+        on_task_update: &'a (dyn Fn(&Task) + Sync),
+    ) -> Self {
         ToolCall {
-            call_context: way,
-            raw_arguments: given,
+            call_context,
+            raw_arguments,
             files: RefCell::default(),
             server_requests: None,
-            on_task_update: Some(told),
+            on_task_update: Some(on_task_update),
             request_number: 1,
         }
     }
@@ -186,18 +171,18 @@ impl<'a> ToolCall<'a> {
     /// One of several concurrent calls: it is not confirmed at the terminal, and keeps its own log of the server's requests.
     #[must_use]
     pub fn concurrent(
-        way: CallContext<'a>,
-        given: &'a RawArguments,
-        questions: &Arc<ServerRequestLog>,
-        number: u64,
+        call_context: CallContext<'a>,
+        raw_arguments: &'a RawArguments,
+        server_requests: &Arc<ServerRequestLog>,
+        request_number: u64,
     ) -> Self {
         ToolCall {
-            call_context: way,
-            raw_arguments: given,
+            call_context,
+            raw_arguments,
             files: RefCell::default(),
-            server_requests: Some(questions.clone()),
+            server_requests: Some(server_requests.clone()),
             on_task_update: None,
-            request_number: number,
+            request_number,
         }
     }
 
@@ -374,10 +359,8 @@ impl<'a> ToolCall<'a> {
 
     /// The arguments, typed by this schema; without one, as they are.
     async fn build_arguments(&self, schema: Option<&SchemaValidator>) -> Result<Map<String, Value>> {
-        let RawArguments { object: base, form_arguments: form, words, .. } = self.raw_arguments;
-        let input = args::ArgumentInput { base_json: base.as_deref(), call_form: form, words };
         let target = self.call_context.session.target();
-        let arguments = args::assemble_arguments(&input, schema, &mut *self.files.borrow_mut());
+        let arguments = args::assemble_arguments(&self.raw_arguments.input, schema, &mut *self.files.borrow_mut());
         let interrupt = &self.call_context.context.interrupt;
         let built = interrupt.run_until_interrupted(arguments.validate()).await?.map_err(|problems| {
             schema::invalid_arguments_failure(
@@ -448,10 +431,10 @@ impl<'a> ToolCall<'a> {
         if args.detach {
             return Ok(CallOutcome::Task(task));
         }
-        let tell = self.on_task_update;
-        let told = |task: &Task| tell.iter().for_each(|tell| tell(task));
+        let observer = self.on_task_update;
+        let on_update = |task: &Task| observer.iter().for_each(|observer| observer(task));
         let id = task.id.clone();
-        match session.await_task(&id, Some(task), task_handles::task_timeout(context), &told).await {
+        match session.await_task(&id, Some(task), task_handles::task_timeout(context), &on_update).await {
             Ok(result) => {
                 task_handles::remove_handle(context, session, &id);
                 Ok(CallOutcome::Result(result, None))
@@ -474,9 +457,9 @@ impl<'a> ToolCall<'a> {
                 failure
             }
             _ => {
-                let way = format!("mcpipe task wait {}", crate::util::quoting::quote(id));
-                let failure = failure.cause(format!("the task continues; to get its result: {way}"));
-                if failure.details().hint.is_none() { failure.hint(way) } else { failure }
+                let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(id));
+                let failure = failure.cause(format!("the task continues; to get its result: {wait}"));
+                if failure.details().hint.is_none() { failure.hint(wait) } else { failure }
             }
         }
     }

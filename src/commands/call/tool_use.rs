@@ -22,7 +22,7 @@ use crate::output::content::{ContentBlock, content_blocks};
 use crate::protocol::method;
 use crate::protocol::result_shape::shape_error;
 use crate::session::Session;
-use crate::target::{ResolvedTarget, Target};
+use crate::target::Target;
 use crate::util::suggest::nearest_names;
 
 /// Runs the tool calls of a model's response.
@@ -77,9 +77,8 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
 
 /// The server that the command line names.
 async fn resolve_target(context: &Context, args: &CallArgs) -> Result<Target> {
-    let words = args.target.iter().chain(&args.tool).chain(&args.args).cloned().collect();
-    let ResolvedTarget { target, rest } =
-        context.resolve_target(words, &args.command, false, &args.target_options).await?;
+    let words = args.target.iter().chain(&args.tool).chain(&args.args);
+    let (target, rest) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
     match rest.first() {
         None => Ok(target),
         Some(word) => Err(Failure::new(

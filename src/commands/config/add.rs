@@ -7,8 +7,8 @@ use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::change::{self, ConfigFileDraft, path_in_file};
+use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
-use super::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use crate::cli::ConfigAddArgs;
 use crate::config::file::rewrite;
 use crate::config::origin::{ConfigFile, FileFormat, Layer};
@@ -19,7 +19,7 @@ use crate::config::{Config, ConfiguredServer};
 use crate::env;
 use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::target::{self, PositionalWords, TargetOptions, TargetWord, parse};
+use crate::target::{self, TargetName, TargetOptions, TargetWord, parse};
 use crate::util::duration::duration_literal;
 use crate::util::secret_names::looks_secret;
 
@@ -89,7 +89,7 @@ fn text_without_entry(draft: &ConfigFileDraft<'_>, args: &ConfigAddArgs) -> Resu
 
 fn entry_line(path: &Path, text: &str, name: &str) -> usize {
     let source = entry_source(path.to_owned(), text, Layer::Explicit);
-    let root = crate::config::parse_file(&source).ok();
+    let root = crate::config::source::parse_file(&source).ok();
     let member = root.as_ref().and_then(|root| root.get("servers")?.value.get(name));
     member.map_or(1, |member| source.line_at(member.offset))
 }
@@ -161,14 +161,14 @@ fn insert_target_options(
     let options = &args.target_options;
     let path = |path: &PathBuf| value(path_in_file(context.environment, path, file, args.project));
     let mut headers = InlineTable::new();
-    for text in &options.headers {
-        for (name, held) in parse::parse_header_flag(text)? {
+    for (index, text) in options.headers.iter().enumerate() {
+        for (name, held) in parse::parse_header_flag(text, index + 1)? {
             headers.insert(&name, held.reveal().into());
         }
     }
     let mut env = InlineTable::new();
-    for text in &options.env {
-        let (name, held) = parse::parse_variable(text)?;
+    for (index, text) in options.env.iter().enumerate() {
+        let (name, held) = parse::parse_variable(text, index + 1)?;
         env.insert(&name, held.reveal().into());
     }
     for (key, table) in [("headers", headers), ("env", env)] {
@@ -272,7 +272,8 @@ fn check_entry(
 ) -> Result<(ConfiguredServer, Vec<String>)> {
     let wrong = |message: String| Failure::new(ErrorKind::Usage, message);
     let source = Arc::new(entry_source(file.to_owned(), block, change::target_layer(context, args.project)));
-    let root = crate::config::parse_file(&source).map_err(|fault| Failure::new(ErrorKind::Bug, fault.message))?;
+    let root =
+        crate::config::source::parse_file(&source).map_err(|fault| Failure::new(ErrorKind::Bug, fault.message))?;
     let member = root.get("servers").and_then(|servers| servers.value.get(&args.name));
     let Some(member) = member else { return Err(Failure::new(ErrorKind::Bug, "the new entry cannot be found")) };
     let server = ConfiguredServer::new(&source, member);
@@ -280,9 +281,7 @@ fn check_entry(
         let failure = wrong(fault.message);
         return Err(fault.hint.into_iter().fold(failure, Failure::hint));
     }
-    let words =
-        PositionalWords { target: args.target.clone(), command: args.command.clone(), ..PositionalWords::default() };
-    let mut notes = check_target(context, args, words)?;
+    let mut notes = check_target(context, args)?;
     let literal = |text: &str| !text.is_empty() && expand::is_literal(text);
     for (table, flag) in [("headers", "-H 'NAME: ${VAR}'"), ("env", "-e 'NAME=${VAR}'")] {
         for pair in member.value.get(table).map(|member| member.value.members()).unwrap_or_default() {
@@ -310,7 +309,7 @@ fn check_entry(
 }
 
 /// Whether a connection could be tried with this: the URL and the flags, as far as they hold no references.
-fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs, words: PositionalWords) -> Result<Vec<String>> {
+fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<Vec<String>> {
     let refers = |text: &str| text.contains("${");
     if args.target.as_deref().is_some_and(refers) {
         return Ok(Vec::new());
@@ -328,6 +327,9 @@ fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs, words: Positi
     match target::classify_word(args.target.as_deref().unwrap_or("/"))? {
         // A lone program is no target, but may be an entry.
         TargetWord::Name(_) => Ok(Vec::new()),
-        _ => Ok(target::resolve_target(words, &tried, &lookup, &Secrets::placeholders())?.target.warnings),
+        _ => {
+            let (name, _) = TargetName::split_off(&args.target, &args.command, false, &lookup)?;
+            Ok(name.resolve(&tried, &lookup, &Secrets::placeholders())?.warnings)
+        }
     }
 }

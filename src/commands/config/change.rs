@@ -4,18 +4,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::check;
+use super::report::{ConfigContext, ConfigReport, ReportBody};
 use super::show::full_path;
-use super::{ConfigContext, ConfigReport, ReportBody, check};
 use crate::config::file::rewrite;
 use crate::config::file::rewrite::RewriteError;
 use crate::config::file::write;
-use crate::config::file::write::EditLock;
 use crate::config::origin::{FileFormat, Layer};
 use crate::config::{Config, ConfiguredServer, paths, trust};
 use crate::env::{self, Environment, with_forward_slashes};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Terminal;
 use crate::target;
+use crate::util::file_lock::FileLock;
 use crate::util::quoting;
 
 /// A file that is about to be changed.
@@ -32,14 +33,14 @@ pub(super) struct ConfigFileDraft<'a> {
     /// Whether it does not exist yet.
     is_new: bool,
     byte_order_mark: &'static str,
-    _lock: EditLock,
+    _lock: FileLock,
 }
 
 impl<'a> ConfigFileDraft<'a> {
     /// Takes the lock and reads the file.
     pub fn open(environment: &'a Environment, path: PathBuf, project: bool) -> Result<Self> {
         let shown = environment.abbreviate_home(&path);
-        let lock = EditLock::acquire(&path)?;
+        let lock = write::lock_for_edit(&path)?;
         let fail = || Failure::new(ErrorKind::Config, format!("cannot change {shown}"));
         let (text, new) = match std::fs::read_to_string(&path) {
             Ok(text) => (text, false),

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
-use super::{ConfigContext, ConfigReport, ReportBody, show};
+use super::report::{ConfigContext, ConfigReport, ReportBody};
+use super::show;
 use crate::config::file::mcp_json::sanitize_name;
 use crate::config::file::tree::{ConfigValue, duplicate_keys};
 use crate::config::origin::{ConfigDiagnostic, FileFormat};
-use crate::config::settings::{InheritEnv, ServerSettings};
+use crate::config::settings::ServerSettings;
 use crate::config::value::expand;
+use crate::config::value::read::InheritEnv;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer};
 use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::target::{self, TargetOptions};
+use crate::target;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,12 +184,8 @@ fn server_findings(
             let found = missing_files_and_programs(server, &settings, environment);
             if found.is_empty() {
                 // Everything that is left is what a connection would find too.
-                let target =
-                    target::resolve_configured(config, &server.name, &TargetOptions::default(), environment, secrets);
-                target
-                    .err()
-                    .iter()
-                    .for_each(|failure| add(CheckSeverity::Error, show::diagnostic_from_failure(server, failure)));
+                let diagnostic = target::entry_diagnostic(config, server, settings, environment);
+                diagnostic.into_iter().for_each(|fault| add(CheckSeverity::Error, fault));
             }
             found.into_iter().for_each(|fault| add(CheckSeverity::Error, fault));
         }

@@ -7,10 +7,11 @@ use std::pin::pin;
 use serde_json::{Value, json};
 
 use super::change::{self, ConfigFileDraft};
+use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
-use super::{ConfigContext, ConfigReport, ReportBody, block_on, escape_untrusted};
 use crate::auth::store::{CredentialStore, named_secrets};
 use crate::cli::{ConfigImportArgs, ImportedSecretMode};
+use crate::commands::runtime::block_on;
 use crate::config::Config;
 use crate::config::import::plan::{
     ImportAction, ImportOptions, ImportPlan, ImportSource, ImportStep, SecretDestination, plan_import,

@@ -6,10 +6,12 @@ use std::pin::pin;
 
 use serde_json::{Value, json};
 
-use super::{ConfigContext, ConfigReport, ReportBody};
+use super::report::{ConfigContext, ConfigReport, ReportBody};
 use crate::auth::store::{CredentialStore, named_secrets};
 use crate::cli::ConfigSecretCommand;
 use crate::commands::client_features;
+use crate::commands::context::Context;
+use crate::commands::runtime::block_on;
 use crate::config::Config;
 use crate::config::value::expand::is_valid_secret_name;
 use crate::error::{ErrorKind, Failure, Result};
@@ -117,7 +119,7 @@ fn list(config: &Config, store: &dyn CredentialStore, place: &str) -> Result<Con
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] where nobody may be asked, and for what is no text.
-pub(super) fn read_value(context: &super::super::Context, name: &str) -> Result<String> {
+pub(super) fn read_value(context: &Context, name: &str) -> Result<String> {
     let terminal = context.ui.terminal();
     if !terminal.stdin_is_tty {
         let mut bytes = Vec::new();
@@ -138,6 +140,6 @@ pub(super) fn read_value(context: &super::super::Context, name: &str) -> Result<
     }
     let question = format!("value of {name} (not shown): ");
     let line = client_features::ask_hidden_line(&context.ui, &context.interrupt, &question);
-    super::block_on(&context.interrupt, pin!(line))??
+    block_on(&context.interrupt, pin!(line))??
         .ok_or_else(|| Failure::new(ErrorKind::Refused, format!("no value was given for '{name}'")).hint(piped))
 }

@@ -7,20 +7,21 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{ConfigContext, ConfigReport, ReportBody};
+use super::report::{ConfigContext, ConfigReport, ReportBody};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, ConfigKey, KeyType, SERVER_KEYS};
 use crate::config::origin;
 use crate::config::origin::{ConfigDiagnostic, FileFormat, Layer, ValueOrigin};
+use crate::config::paths::resolve_path;
 use crate::config::redact;
 use crate::config::redact::{Redacted, Sensitivity};
 use crate::config::settings::Defaults;
 use crate::config::value::secrets::Secrets;
-use crate::config::{Config, ConfiguredServer, resolve_path};
+use crate::config::{Config, ConfiguredServer};
 use crate::env::Environment;
-use crate::error::{Failure, Result};
-use crate::target::{self, TargetOptions};
+use crate::error::Result;
+use crate::target;
 use crate::util::quoting;
 
 /// `config list`.
@@ -85,27 +86,11 @@ fn server_diagnostics(
     if !faults.is_empty() || server.check_usable().is_err() {
         return faults;
     }
-    if let Err(faults) = server.read_settings(environment, &config.defaults, secrets) {
-        return faults;
+    match server.read_settings(environment, &config.defaults, secrets) {
+        Err(faults) => faults,
+        // Everything that is left is what a connection would find too.
+        Ok(settings) => target::entry_diagnostic(config, server, settings, environment).into_iter().collect(),
     }
-    // Everything that is left is what a connection would find too.
-    let target = target::resolve_configured(config, &server.name, &TargetOptions::default(), environment, secrets);
-    target.err().map(|failure| diagnostic_from_failure(server, &failure)).into_iter().collect()
-}
-
-/// A failure to make a target of an entry as a fault of it.
-pub(super) fn diagnostic_from_failure(server: &ConfiguredServer, failure: &Failure) -> ConfigDiagnostic {
-    let details = failure.details();
-    let place = format!("{}:", server.source.display_path);
-    // Most name the place themselves.
-    let parsed = details.message.strip_prefix(&place).and_then(|rest| {
-        let (line, message) = rest.split_once(": ")?;
-        Some((line.parse().ok()?, message.to_owned()))
-    });
-    let (line, message) = parsed.unwrap_or_else(|| (server.source.line_at(server.offset), details.message.clone()));
-    let cause = (!details.causes.is_empty()).then(|| details.causes.join(": "));
-    let fault = ConfigDiagnostic { line, cause, ..ConfigDiagnostic::for_file(&server.source.display_path, message) };
-    details.hint.clone().into_iter().fold(fault, ConfigDiagnostic::hint)
 }
 
 /// The transport and the URL or the command line, secrets hidden, references as they are written.

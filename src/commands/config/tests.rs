@@ -2,12 +2,21 @@
 
 mod secrets;
 
+use std::sync::Arc;
+
+use serde_json::Value;
+
 use super::*;
-use crate::auth::store::{self, CredentialSummary, StoreChoice, StoreLock, StorePaths};
+use crate::auth::store::CredentialStore;
+use crate::auth::store::{self, CredentialSummary, StoreChoice, StorePaths};
 use crate::cli::{Cli, Command};
+use crate::env::Environment;
 use crate::error::ErrorKind;
+use crate::error::Failure;
+use crate::interrupt::Interrupt;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
+use crate::util::file_lock::FileLock;
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -56,7 +65,7 @@ impl CredentialStore for HookedStore {
         self.inner.location()
     }
 
-    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<StoreLock>> {
+    fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<FileLock>> {
         self.inner.lock(key)
     }
 }
@@ -390,7 +399,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "x", "ftp://a"], "unsupported URL scheme"),
         (&["add", "x", "http://far.example/"], "--allow-http"),
         (&["add", "x", "https://a/", "-e", "A=b"], "'env' in [servers.x] applies only to a command"),
-        (&["add", "x", "https://a/", "-H", "broken"], "a header has no colon"),
+        (&["add", "x", "https://a/", "-H", "broken"], "the header in -H number 1 has no colon"),
         (&["add", "x", "https://a/", "--protocol", "2020-01-01"], "unknown revision"),
         (&["add", "x", "https://a/", "--allow-tool", "a["], "an invalid pattern"),
         (&["add", "x", "nonsense"], "neither a URL nor a program in PATH"),

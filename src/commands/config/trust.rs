@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::{display_command_line, full_path};
-use super::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::origin::{ConfigFile, FileFormat};
 use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute_path, find_upwards};
@@ -102,7 +102,7 @@ fn read_source(context: &ConfigContext<'_>, file: &Path) -> Result<ConfigFile> {
 
 /// Every command, URL and variable of a file in full, as it is written.
 fn describe(source: &ConfigFile) -> Result<String> {
-    let root = config::parse_file(source)?;
+    let root = config::source::parse_file(source)?;
     let servers = match source.format {
         FileFormat::Json => config::file::mcp_json::translate_file(source, &root)?.servers,
         FileFormat::Toml => root.get("servers").map(|member| member.value.members().to_vec()).unwrap_or_default(),

@@ -14,7 +14,6 @@ use crate::output::json_documents;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema;
 use crate::session::{CachePolicy, Session};
-use crate::target::ResolvedTarget;
 
 /// Runs `list`.
 ///
@@ -45,9 +44,8 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
         }
         return dashboard::run(context, &args).await;
     }
-    let words = args.target.iter().chain(&args.tool).cloned().collect();
-    let ResolvedTarget { target, rest: words } =
-        context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    let words = args.target.iter().chain(&args.tool);
+    let (target, words) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
     if let (Some(option), Some(tool)) = (list_only_option(&args), words.first()) {
         return Err(Failure::new(ErrorKind::Usage, format!("{option} cannot be used with a tool ('{tool}')"))
             .hint(format!("omit the tool: {}", target.command_line("list", &[option]))));

@@ -14,7 +14,7 @@ use crate::models::tools::NamedTool;
 use crate::models::{ModelApi, tool_names, tools, typescript};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::Session;
-use crate::target::{ResolvedTarget, Target};
+use crate::target::Target;
 use crate::util::suggest::nearest_names;
 
 /// The tools of one server.
@@ -33,9 +33,8 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     if args.target.is_none() && args.command.is_empty() {
         return print_all_servers(context, args, form).await;
     }
-    let words = args.target.iter().chain(&args.tool).cloned().collect();
-    let ResolvedTarget { target, rest } =
-        context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    let words = args.target.iter().chain(&args.tool);
+    let (target, rest) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
     if let Some(extra) = rest.get(1) {
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }

@@ -24,7 +24,7 @@ use crate::output::save;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListKind;
 use crate::session::Session;
-use crate::target::{ResolvedTarget, Target};
+use crate::target::Target;
 use crate::util::suggest::nearest_names;
 
 /// How often to check whether the connection is open.
@@ -35,9 +35,8 @@ const CONNECTION_POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// # Errors
 /// That of the first resource that cannot be read, after the others were printed.
 pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
-    let words = args.target.iter().chain(&args.uris).cloned().collect();
-    let ResolvedTarget { target, rest: uris } =
-        context.resolve_target(words, &args.command, false, &args.target_options).await?;
+    let words = args.target.iter().chain(&args.uris);
+    let (target, uris) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
     if let Some(wanted) = &args.complete {
         return complete_argument(context, target, &uris, wanted).await;
     }

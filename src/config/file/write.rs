@@ -1,64 +1,32 @@
 //! Changing files: under a lock, in one step, keeping links and permissions.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::replace_file;
+use crate::util::file_lock::FileLock;
+use crate::util::private_files::create_private_dir;
 use crate::util::quoting;
 
 /// How long another mcpipe may hold the lock; an edit takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The right to change the files of one directory; given back when dropped.
+/// Waits for the right to change `file`, and creates its directory if it does not exist.
 ///
-/// On Unix the directory itself is locked, so that nothing is left behind and replacing a file in it
-/// does not lose the lock. Elsewhere a file beside is.
-#[derive(Debug)]
-pub struct EditLock {
-    /// Held for its lock; `None` where the file system has none.
-    _file: Option<File>,
-}
-
-impl EditLock {
-    /// Waits for the right to change `file`, and makes its directory where there is none.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] where the directory cannot be made, or another process does not let go.
-    pub fn acquire(file: &Path) -> Result<Self> {
-        let target = resolve_links(file);
-        let directory = parent_dir(&target);
-        create_private_dir(directory)?;
-        let Ok(lock) = open_lock(directory) else { return Ok(EditLock { _file: None }) };
-        let started = Instant::now();
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(EditLock { _file: Some(lock) }),
-                Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Failure::new(ErrorKind::Config, format!("cannot change {}", file.display()))
-                        .cause("another mcpipe process has locked it"));
-                }
-                // Some network file systems cannot lock; a single user's edits are still in one step.
-                Err(TryLockError::Error(_)) => return Ok(EditLock { _file: None }),
-            }
-        }
-    }
-}
-
-#[cfg(unix)]
-fn open_lock(directory: &Path) -> std::io::Result<File> {
-    File::open(directory)
-}
-
-#[cfg(not(unix))]
-fn open_lock(directory: &Path) -> std::io::Result<File> {
-    File::options().create(true).truncate(false).write(true).open(directory.join(".mcpipe.lock"))
+/// # Errors
+/// [`ErrorKind::Config`] if the directory cannot be created, or another process keeps the lock.
+pub fn lock_for_edit(file: &Path) -> Result<FileLock> {
+    let target = resolve_links(file);
+    let directory = parent_dir(&target);
+    create_config_dir(directory)?;
+    FileLock::acquire_for_directory(directory, LOCK_TIMEOUT).ok_or_else(|| {
+        Failure::new(ErrorKind::Config, format!("cannot change {}", file.display()))
+            .cause("another mcpipe process has locked it")
+    })
 }
 
 /// Refuses a file that its owner made read-only: replacing it would ask for no right to write it.
@@ -84,7 +52,7 @@ pub fn check_writable(environment: &Environment, file: &Path) -> Result<()> {
 /// Replaces a file by this text in one step.
 ///
 /// A link stays a link, and its file keeps its permissions; a new file is readable by its owner only,
-/// since it may hold secrets. Take the [`EditLock`] before reading what is to be changed.
+/// since it may hold secrets. Take the lock ([`lock_for_edit`]) before reading what is to be changed.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] where it cannot be written; the old content is then still there.
@@ -93,7 +61,7 @@ pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
     let fail = |error: std::io::Error| {
         Failure::new(ErrorKind::Config, format!("cannot write {}", file.display())).caused_by(&error)
     };
-    create_private_dir(parent_dir(&target))?;
+    create_config_dir(parent_dir(&target))?;
     let mut new = tempfile::Builder::new().prefix(".mcpipe-").tempfile_in(parent_dir(&target)).map_err(fail)?;
     new.write_all(text.as_bytes()).map_err(fail)?;
     match fs::metadata(&target) {
@@ -123,13 +91,8 @@ fn parent_dir(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a directory for its owner only.
-fn create_private_dir(directory: &Path) -> Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory).map_err(|error| {
+fn create_config_dir(directory: &Path) -> Result<()> {
+    create_private_dir(directory).map_err(|error| {
         Failure::new(ErrorKind::Config, format!("cannot create the directory {}", directory.display()))
             .caused_by(&error)
     })
@@ -165,7 +128,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..5 {
-                        let _lock = EditLock::acquire(&file).unwrap();
+                        let _lock = lock_for_edit(&file).unwrap();
                         let now: u32 =
                             fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).unwrap_or_default();
                         write_config_file(&file, &(now + 1).to_string()).unwrap();

@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::{ImportClient, client_files};
 

@@ -2,8 +2,8 @@
 //!
 //! Documented at <https://modelcontextprotocol.io/docs/develop/connect-local-servers>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let around = reading.variable_context(VariableSyntax::Unsupported);

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::keys;
 use crate::config::paths;
 use crate::env::{self, Environment};
+use crate::util::suggest::nearest_name;
 
 /// A client whose configuration can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl ImportClient {
     /// The word nearest to this one, for a hint.
     #[must_use]
     pub fn suggest(word: &str) -> Option<&'static str> {
-        keys::nearest_match(word, CLIENTS.iter().map(|(_, id, _)| *id))
+        nearest_name(word, CLIENTS.iter().map(|(_, id, _)| *id))
     }
 }
 

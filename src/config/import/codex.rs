@@ -3,9 +3,9 @@
 //! Documented at <https://developers.openai.com/codex/mcp> and
 //! <https://developers.openai.com/codex/config-reference>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::value::expand::is_variable_name;
 

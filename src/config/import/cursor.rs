@@ -2,8 +2,8 @@
 //!
 //! Documented at <https://cursor.com/docs/context/mcp>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 
 /// Cursor's names of OAuth settings.
 const OAUTH_KEYS: &[(&str, &str)] = &[

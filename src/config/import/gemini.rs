@@ -3,9 +3,9 @@
 //! Documented at <https://geminicli.com/docs/tools/mcp-server> and
 //! <https://geminicli.com/docs/reference/configuration>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {

@@ -1,8 +1,9 @@
 //! Any JSON file with `mcpServers` or `servers`, of a client that is not known by name.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile, vscode};
+use super::vscode;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {

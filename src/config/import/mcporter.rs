@@ -2,9 +2,9 @@
 //!
 //! Documented at <https://github.com/steipete/mcporter/blob/main/docs/config.md>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::{VariableSyntax, escape};
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::value::expand::is_variable_name;
 

@@ -2,9 +2,9 @@
 //!
 //! Documented at <https://opencode.ai/v1/docs/mcp-servers/> and <https://opencode.ai/v2/docs/mcp-servers/>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::client_file::sanitized_name;
 use super::render::toml_block;
 use super::{
     ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
-    sanitized_name, searched_paths,
+    searched_paths,
 };
 use crate::config::Config;
 use crate::config::file::rewrite::{self, RewriteError};
@@ -14,6 +15,7 @@ use crate::config::origin::ConfigDiagnostic;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::suggest::nearest_name;
 
 /// What to import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -302,13 +304,10 @@ impl ImportPlan {
     pub fn retain_named(&mut self, names: &[String]) -> Result<()> {
         let is = |step: &ImportStep, name: &String| step.server.name == *name || step.server.original_name == *name;
         if let Some(missing) = names.iter().find(|name| !self.steps.iter().any(|step| is(step, name))) {
-            let near =
-                crate::config::keys::nearest_match(missing, self.steps.iter().map(|step| step.server.name.as_str()));
+            let near = nearest_name(missing, self.steps.iter().map(|step| step.server.name.as_str()));
             let failure = Failure::new(ErrorKind::Usage, format!("no server '{missing}' to import"));
-            return Err(match near {
-                Some(near) => failure.hint(format!("did you mean '{near}'?")),
-                None => failure,
-            });
+            let hint = near.map(|near| format!("did you mean '{near}'?"));
+            return Err(hint.into_iter().fold(failure, Failure::hint));
         }
         for step in &mut self.steps {
             if step.action.changes_config() && !names.iter().any(|name| is(step, name)) {

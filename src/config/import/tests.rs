@@ -5,11 +5,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::file::tree::ConfigValue;
 use crate::config::file::{rewrite, tree};
 use crate::config::value::expand::expand;
 use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, SecretDestination, plan_import};

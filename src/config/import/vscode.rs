@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::{EditorInput, VariableSyntax};
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {

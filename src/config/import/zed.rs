@@ -2,9 +2,9 @@
 //!
 //! Documented at <https://zed.dev/docs/ai/mcp>.
 
+use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use super::{ClientFileReader, ImportedFile};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {

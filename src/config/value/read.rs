@@ -10,10 +10,30 @@ use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{ConfigKey, KeyType};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile};
-use crate::config::resolve_path;
-use crate::config::settings::{InheritEnv, Spanned};
+use crate::config::paths::resolve_path;
 use crate::env::Environment;
 use crate::util::duration::parse_duration;
+
+/// A value and the byte of its file where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub offset: usize,
+}
+
+/// What a child process inherits of our environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum InheritEnv {
+    /// Everything but mcpipe's own secrets.
+    #[default]
+    All,
+    /// Nothing.
+    Nothing,
+    /// These variables.
+    Only(Vec<String>),
+}
 
 /// A checked table and what is known of its keys.
 #[derive(Clone, Copy)]

@@ -1,16 +1,50 @@
-//! Command lines with a target in them, for hints and examples: whoever pastes one reaches the same server.
+//! A server that can be connected to, and the command lines that reach it, for hints and examples.
 //!
-//! The options that led to the target stand behind it as they were typed, but for what may be a secret: the values
-//! of headers and variables, and the password of a proxy, are left to be filled in.
+//! The command lines have the options that led to the target as they were typed. What may be a secret (the values of
+//! headers and variables, the password of a proxy) is left to be filled in.
 
 use std::path::Path;
+use std::time::Duration;
 
-use super::{Target, TargetOptions, TargetWord, classify_word};
+use super::options::TargetOptions;
+use super::syntax::{TargetWord, classify_word};
+use crate::config::oauth::OAuthSettings;
+use crate::config::policy::ToolPolicy;
+use crate::protocol::revision::RevisionPin;
 use crate::transport::Endpoint;
 use crate::util::quoting::quote;
 
 /// Stands where a value is to be filled in.
 const PLACEHOLDER: &str = "…";
+
+/// A server, ready to be connected to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// As the user named it: a configured name, a URL (without password and fragment), or a command line.
+    pub name: String,
+    /// Whether the name is one of the configuration.
+    pub is_configured: bool,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Which revisions may be spoken.
+    pub protocol: RevisionPin,
+    /// The configured time to wait for an answer; `Some(ZERO)` waits for ever.
+    pub timeout: Option<Duration>,
+    /// The configured time for start and negotiation; `Some(ZERO)` waits for ever.
+    pub connect_timeout: Option<Duration>,
+    /// Configured roots: directories or `file://` URIs.
+    pub roots: Vec<String>,
+    /// Which tools may be seen and called, and when to ask.
+    pub policy: ToolPolicy,
+    /// How to log in, where the configuration says something about it.
+    pub auth: OAuthSettings,
+    /// Where credentials rest: `auto`, `keyring` or `file`, where the configuration says it.
+    pub credential_store: Option<String>,
+    /// What the user must be told on stderr before anything is sent, a sentence each.
+    pub warnings: Vec<String>,
+    /// The options that led here, for command lines to paste.
+    pub flags: TargetFlags,
+}
 
 /// The options that led to a target, each a word or two as a POSIX shell takes them.
 #[derive(Clone, Debug, Default)]

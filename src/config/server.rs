@@ -1,0 +1,100 @@
+//! One configured server as its file has it: not yet checked, and without its variables and secrets.
+
+use std::sync::Arc;
+
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, ValueOrigin};
+use crate::config::trust;
+use crate::error::{Failure, Result};
+
+/// One configured server, as written.
+#[derive(Clone, Debug)]
+pub struct ConfiguredServer {
+    /// Its name.
+    pub name: String,
+    /// The file it is in.
+    pub source: Arc<ConfigFile>,
+    /// Where its name stands in the file.
+    pub offset: usize,
+    /// What is written there, under mcpipe's own keys.
+    pub entry: ConfigNode,
+    /// The entries of lower layers whose place it takes, lowest first.
+    pub overridden: Vec<ValueOrigin>,
+    /// Whether one of them is the user's own.
+    pub(super) overrides_user_entry: bool,
+    /// Whether its file was trusted with another content.
+    pub(super) is_changed_since_trusted: bool,
+}
+
+impl ConfiguredServer {
+    /// The entry of this member of a file.
+    #[must_use]
+    pub fn new(source: &Arc<ConfigFile>, member: &ConfigMember) -> Self {
+        ConfiguredServer {
+            name: member.key.clone(),
+            source: Arc::clone(source),
+            offset: member.offset,
+            entry: member.value.clone(),
+            overridden: Vec::new(),
+            overrides_user_entry: false,
+            is_changed_since_trusted: false,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn origin(&self) -> ValueOrigin {
+        ValueOrigin::File(Arc::clone(&self.source), self.source.line_at(self.offset))
+    }
+
+    /// The table it is in, for messages.
+    #[must_use]
+    pub fn section_name(&self) -> String {
+        match self.source.format {
+            FileFormat::Toml => format!("[servers.{}]", self.name),
+            FileFormat::Json => format!("'{}'", self.name),
+        }
+    }
+
+    /// Whether it is behind a URL; otherwise it is started as a command.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        self.entry.get("url").is_some()
+    }
+
+    /// The byte at which it is switched off, where it is.
+    #[must_use]
+    pub fn disabled_at(&self) -> Option<usize> {
+        self.entry
+            .get("disabled")
+            .filter(|member| member.value.value == ConfigValue::Bool(true))
+            .map(|member| member.offset)
+    }
+
+    /// Why it needs the trust that its file does not have.
+    #[must_use]
+    pub fn trust_reason(&self) -> Option<String> {
+        if self.source.is_trusted {
+            None
+        } else {
+            trust::trust_reason(&self.source, &self.entry, self.overrides_user_entry)
+        }
+    }
+
+    /// Whether it may be used at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) where it is switched off, or needs trust that its file does not have.
+    pub fn check_usable(&self) -> Result<()> {
+        if let Some(at) = self.disabled_at() {
+            let fault = ConfigDiagnostic::at(&self.source, at, format!("'{}' is disabled", self.name));
+            return Err(Failure::from(fault.hint("remove 'disabled' from the entry to use it")));
+        }
+        match self.trust_reason() {
+            Some(reason) => {
+                Err(trust::untrusted_failure(&self.source, &self.name, &reason, self.is_changed_since_trusted))
+            }
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Reading a configuration file: its text, its format and its tree.
+
+use std::io;
+use std::path::Path;
+
+use crate::config::file::tree::{self, ConfigNode};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer};
+use crate::config::paths::ConfigPath;
+use crate::env::Environment;
+
+/// Reads a file; `None` where it does not exist and need not.
+pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result<Option<String>, ConfigDiagnostic> {
+    let fault = |message: &str| ConfigDiagnostic::for_file(&environment.abbreviate_home(&place.path), message);
+    let bytes = match std::fs::read(&place.path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && place.layer != Layer::Explicit => return Ok(None),
+        // A file where a directory should be: there is nothing below it.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory && place.layer == Layer::User => return Ok(None),
+        Err(error) => return Err(fault("cannot read the configuration file").cause(error.to_string())),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))),
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count() + 1;
+            Err(ConfigDiagnostic { line, ..fault("the file is not UTF-8 text") })
+        }
+    }
+}
+
+/// The tree of a file.
+///
+/// # Errors
+/// The fault, naming file, line, column and cause.
+pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
+    let (parsed, language) = match source.format {
+        FileFormat::Toml => (tree::parse_toml(&source.text), "TOML"),
+        FileFormat::Json => (tree::parse_json(&source.text), "JSON"),
+    };
+    parsed.map_err(|error| {
+        let fault = ConfigDiagnostic::at(source, error.offset, format!("this is not {language}")).cause(error.message);
+        ConfigDiagnostic { column: source.column_at(error.offset), ..fault }
+    })
+}
+
+/// A file that somebody names may be of either kind; no TOML begins with a brace.
+pub(super) fn detect_format(path: &Path, text: &str) -> FileFormat {
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    if json || text.trim_start().starts_with('{') { FileFormat::Json } else { FileFormat::Toml }
+}
