@@ -67,6 +67,7 @@ Environment:
   ALL_PROXY, NO_PROXY          proxies, and the hosts to reach without one
   SSL_CERT_FILE, SSL_CERT_DIR  trust these certificate authorities instead of the
                                system's
-  XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_CACHE_HOME,
-  XDG_RUNTIME_DIR              where configuration and other files are stored"
+  XDG_CONFIG_HOME, XDG_DATA_HOME,
+  XDG_STATE_HOME, XDG_CACHE_HOME
+                               where configuration and other files are stored"
 );

@@ -58,7 +58,7 @@ variables! {
     XDG_STATE_HOME = "XDG_STATE_HOME";
     /// Cached server metadata is stored in its `mcpipe/` subdirectory.
     XDG_CACHE_HOME = "XDG_CACHE_HOME";
-    /// Sockets and locks are stored in its `mcpipe/` subdirectory.
+    /// The D-Bus socket through which the keychain is reached, unless `DBUS_SESSION_BUS_ADDRESS` is set.
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR";
     /// The proxy for `https` URLs (also in lower case).
     HTTPS_PROXY = "HTTPS_PROXY";
