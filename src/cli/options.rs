@@ -41,7 +41,8 @@ pub struct GlobalOptions {
     /// Give up if no response arrives within TIME; 0 = no limit [default: 60s]
     ///
     /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Each progress notification, and each message about a
-    /// task, restarts the timer (up to 60 × TIME in total).
+    /// task, restarts the timer (up to 60 × TIME in total), unless it comes more than 1,000 times per second or repeats
+    /// itself within 100 ms.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
     /// Give up if the server is not connected and initialized within TIME; 0 = no limit [default: 30s]

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, oneshot};
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::stray::{Notifications, Stray, StrayMeaning, Strays, UNKNOWN_ID, WITHOUT_ID};
 use crate::error::{ErrorKind, Failure, Result};
@@ -15,7 +17,7 @@ use crate::protocol::json::parse_truncated;
 use crate::protocol::method;
 use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
 use crate::session::client_handler::ClientHandler;
-use crate::session::request::{DeadlineEvents, RequestOutcome};
+use crate::session::request::{DeadlineEvents, ProgressPace, RequestOutcome};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::trace::Trace;
 use crate::transport::{
@@ -23,10 +25,17 @@ use crate::transport::{
 };
 use crate::util::lock::lock;
 
+/// How many bytes the requests of the server that are not answered yet may hold. Beyond that nothing more is read from
+/// the server until one of them is answered.
+const MAX_UNANSWERED_BYTES: u32 = 8 << 20;
+/// What one such request holds besides its text: the task that answers it.
+const UNANSWERED_OVERHEAD: usize = 8 << 10;
+
 /// A request that waits for its answer.
 pub(crate) struct PendingRequest {
     pub(crate) sender: oneshot::Sender<RequestOutcome>,
     pub(crate) deadline_events: Arc<DeadlineEvents>,
+    pub(crate) progress_pace: ProgressPace,
     pub(crate) server_requests: Option<Arc<ServerRequestLog>>,
     pub(crate) strays: Strays,
 }
@@ -43,11 +52,13 @@ pub(crate) struct RpcState {
     /// Whether requests of the server are answered: after a handshake they are, in the modern era there are none.
     pub(crate) accepts_server_requests: AtomicBool,
     notifications: Mutex<Notifications>,
+    /// One permit for each byte of [`MAX_UNANSWERED_BYTES`].
+    unanswered: Arc<Semaphore>,
     trace: Trace,
 }
 
 /// Takes what comes back until nothing more can.
-pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
+pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(Incoming { request_id: on, item }) = incoming.recv().await {
         match item {
             IncomingItem::Message(RpcMessage::Response(response), status) => {
@@ -64,25 +75,13 @@ pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc:
                 ));
             }
             IncomingItem::Message(RpcMessage::Request { id, method, params }, _) => {
+                let size = id.get().len() + method.len() + params.as_ref().map_or(0, |params| params.get().len());
+                // After the end of the connection there is no answer to give.
+                let Some(permit) = shared.unanswered_permit(size).await else { continue };
                 let shared = shared.clone();
                 tokio::spawn(async move {
-                    let own = shared.server_request_log(on);
-                    let questions = shared.client_handler.request_log(own.as_ref());
-                    let (body, end) =
-                        shared.client_handler.answer_request(&id, &method, params.as_deref(), questions).await;
-                    if shared.client_handler.waits_for_input(&method) {
-                        // The server had to wait for us: its time begins anew.
-                        shared.restart_deadlines();
-                    }
-                    let Some(body) = body else { return };
-                    let envelope =
-                        OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body, headers: Vec::new() };
-                    if let Err(failure) = shared.transport.send(envelope).await {
-                        shared.trace.note(&format!("could not answer the server's {method}: {failure}"));
-                    }
-                    if let Some(failure) = end {
-                        shared.cancel_pending(&failure, own.and(on)).await;
-                    }
+                    shared.answer_server_request(on, &id, &method, params.as_deref()).await;
+                    drop(permit);
                 });
             }
             IncomingItem::EmbeddedResponse(message) => shared.handle_embedded_response(on, message),
@@ -112,7 +111,38 @@ impl RpcState {
             transport,
             accepts_server_requests: AtomicBool::new(false),
             notifications: Mutex::default(),
+            unanswered: Arc::new(Semaphore::new(MAX_UNANSWERED_BYTES as usize)),
             trace,
+        }
+    }
+
+    /// Waits until a request of this size may be added to those that are not answered yet. `None` after the end.
+    async fn unanswered_permit(&self, size: usize) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(size.saturating_add(UNANSWERED_OVERHEAD)).unwrap_or(u32::MAX);
+        self.unanswered.clone().acquire_many_owned(size.min(MAX_UNANSWERED_BYTES)).await.ok()
+    }
+
+    /// Lets no further request of the server be answered.
+    pub(crate) fn stop_answering(&self) {
+        self.unanswered.close();
+    }
+
+    /// Answers one request of the server, which came on the stream of our request `on` if that is known.
+    async fn answer_server_request(&self, on: Option<u64>, id: &RawValue, method: &str, params: Option<&RawValue>) {
+        let own = self.server_request_log(on);
+        let questions = self.client_handler.request_log(own.as_ref());
+        let (body, end) = self.client_handler.answer_request(id, method, params, questions).await;
+        if self.client_handler.waits_for_input(method) {
+            // The server had to wait for us, so its time starts again.
+            self.restart_deadlines();
+        }
+        let Some(body) = body else { return };
+        let envelope = OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body, headers: Vec::new() };
+        if let Err(failure) = self.transport.send(envelope).await {
+            self.trace.note(&format!("could not answer the server's {method}: {failure}"));
+        }
+        if let Some(failure) = end {
+            self.cancel_pending(&failure, own.and(on)).await;
         }
     }
 
@@ -285,7 +315,9 @@ impl RpcState {
             let mut waiting = lock(&self.pending);
             if let Some(pending) = id.and_then(|id| waiting.get_mut(&id)) {
                 pending.strays.take_held();
-                pending.deadline_events.progress_reported.notify_one();
+                if pending.progress_pace.counts(&value, Instant::now()) {
+                    pending.deadline_events.progress_reported.notify_one();
+                }
             }
         }
         self.client_handler.handle_notification(method, params.as_deref(), &value);
@@ -302,13 +334,11 @@ fn suspect(pending: &HashMap<u64, PendingRequest>) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use tokio::sync::mpsc::UnboundedSender;
-
     use super::*;
     use crate::interrupt::Interrupt;
     use crate::session::client_handler::ClientCapabilities;
     use crate::session::rpc_client::{CancelMode, OutgoingRequest, RpcClient};
-    use crate::transport::{BoxFuture, CloseOutcome, ConnectedTransport};
+    use crate::transport::{BoxFuture, CloseOutcome, ConnectedTransport, incoming_channel};
 
     /// A way out that leads nowhere.
     struct Nowhere(TransportKind);
@@ -330,20 +360,21 @@ mod tests {
     /// A connection, and the way in: the request on whose own stream a message comes, and the message.
     struct Wired {
         link: RpcClient,
-        incoming: UnboundedSender<Incoming>,
+        incoming: mpsc::Sender<Incoming>,
     }
 
     impl Wired {
         fn new(wire: TransportKind) -> Self {
-            let (sender, incoming) = mpsc::unbounded_channel();
+            let (sender, incoming) = incoming_channel();
             let connection = ConnectedTransport { transport: Arc::new(Nowhere(wire)), incoming };
             let peer = Arc::new(ClientHandler::new(ClientCapabilities::default()));
             Wired { link: RpcClient::new(connection, peer, Interrupt::default(), Trace::default()), incoming: sender }
         }
 
-        fn says(&self, on: Option<u64>, texts: &[&str]) {
+        async fn says(&self, on: Option<u64>, texts: &[&str]) {
             for message in texts.iter().flat_map(|text| rpc::parse(text).unwrap()) {
-                self.incoming.send(Incoming { request_id: on, item: IncomingItem::Message(message, None) }).unwrap();
+                let item = IncomingItem::Message(message, None);
+                self.incoming.send(Incoming { request_id: on, item }).await.unwrap();
             }
         }
 
@@ -374,7 +405,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 let texts: Vec<String> = texts.iter().map(|text| text.replace("ID", &id.to_string())).collect();
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                self.says(own_stream.then_some(id), &texts);
+                self.says(own_stream.then_some(id), &texts).await;
             };
             tokio::join!(reply, says).0
         }
@@ -472,9 +503,9 @@ mod tests {
         let ((_, first), (second, other)) = (wired.ask(LONG), wired.ask(LONG));
         let says = async {
             tokio::task::yield_now().await;
-            wired.says(None, &[ERROR]);
+            wired.says(None, &[ERROR]).await;
             tokio::time::sleep(Duration::from_millis(2500)).await;
-            wired.says(None, &[&format!(r#"{{"id":{second},"result":2}}"#)]);
+            wired.says(None, &[&format!(r#"{{"id":{second},"result":2}}"#)]).await;
         };
         let (first, other, ()) = tokio::join!(first, other, says);
         assert_eq!((first.as_str(), other.as_str()), ("error no", "2"));
@@ -482,7 +513,7 @@ mod tests {
         let [a, b, c] = all;
         let says = async {
             tokio::task::yield_now().await;
-            wired.says(None, &[ERROR, ERROR, ERROR]);
+            wired.says(None, &[ERROR, ERROR, ERROR]).await;
         };
         let (a, b, c, ()) = tokio::join!(a, b, c, says);
         assert_eq!([a, b, c], ["error no"; 3]);

@@ -1,8 +1,10 @@
 //! One request on the wire: what is sent, how its wait ends, and how it ended.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -120,6 +122,59 @@ impl RequestDeadline {
     }
 }
 
+/// The shortest time between two notifications that say the same for both to count.
+const SAME_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How many notifications that say something new may come in a second and still count.
+const MAX_PROGRESS_PER_SECOND: u32 = 1000;
+
+/// What is said when the time is over although there was progress.
+pub(crate) const TOO_MUCH_PROGRESS: &str = "it sends progress too fast to count: more than 1,000 notifications a \
+     second, or the same one again within 100 ms";
+
+/// Tells the progress that shows work, and starts the clock again, from a flood that would only keep us waiting.
+///
+/// 2025-11-25, basic/utilities/progress: the value must increase, and both sides should limit the rate. Some servers
+/// report a constant value with a changing message, or repeat both as a sign of life.
+#[derive(Default)]
+pub(crate) struct ProgressPace {
+    /// When the last notification came, and a hash of its value and message.
+    last: Option<(Instant, u64)>,
+    /// The second that is counted in.
+    second: Option<Instant>,
+    count: u32,
+    is_too_fast: bool,
+    /// Whether the last one did not count.
+    is_discounted: bool,
+}
+
+impl ProgressPace {
+    /// Whether a notification with these parameters starts the clock again.
+    pub(crate) fn counts(&mut self, params: &Value, now: Instant) -> bool {
+        let mut hasher = DefaultHasher::new();
+        for member in ["progress", "message"] {
+            params.get(member).hash(&mut hasher);
+        }
+        let said = hasher.finish();
+        match self.second {
+            Some(start) if now < start + Duration::from_secs(1) => self.count += 1,
+            _ => {
+                self.is_too_fast = self.count > MAX_PROGRESS_PER_SECOND;
+                (self.second, self.count) = (Some(now), 1);
+            }
+        }
+        let is_new = self.last.is_none_or(|(at, before)| before != said || now >= at + SAME_PROGRESS_INTERVAL);
+        self.last = Some((now, said));
+        let counts = is_new && !self.is_too_fast && self.count <= MAX_PROGRESS_PER_SECOND;
+        self.is_discounted = !counts;
+        counts
+    }
+
+    /// Whether there is progress that does not count.
+    pub(crate) fn is_discounted(&self, now: Instant) -> bool {
+        self.is_discounted && self.last.is_some_and(|(at, _)| now < at + Duration::from_secs(1))
+    }
+}
+
 /// What happens to the clock of a request that waits.
 #[derive(Default)]
 pub(crate) struct DeadlineEvents {
@@ -151,6 +206,26 @@ mod tests {
         assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second * 60), (second, false)));
         clock.extend(start + second * 100);
         assert_eq!(clock.deadline(), Some(start + second * 101));
+    }
+
+    #[test]
+    fn progress_counts_unless_it_repeats_itself_or_comes_too_fast() {
+        let (start, millis) = (Instant::now(), Duration::from_millis);
+        let said = |progress: u32, message: &str| serde_json::json!({"progress": progress, "message": message});
+        let mut pace = ProgressPace::default();
+        assert!(pace.counts(&said(1, "a"), start));
+        assert!(!pace.counts(&said(1, "a"), start + millis(99)));
+        assert!(!pace.counts(&said(1, "a"), start + millis(198)), "it is measured from the last one");
+        assert!(pace.counts(&said(1, "a"), start + millis(298)));
+        assert!(pace.counts(&said(2, "a"), start + millis(299)));
+        assert!(pace.counts(&said(2, "b"), start + millis(300)));
+        // Ten seconds at 1,000 a second count, at 2,000 only the first half second does.
+        let counted = |per_second: u32| {
+            let mut pace = ProgressPace::default();
+            let all = 0..10 * per_second;
+            all.filter(|n| pace.counts(&said(*n, ""), start + Duration::from_secs(1) * *n / per_second)).count()
+        };
+        assert_eq!((counted(1000), counted(2000)), (10_000, 1000));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::protocol::{method, rpc};
 use crate::session::client_handler::ClientHandler;
 use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
 pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
-use crate::session::request::{DeadlineEvents, MAY_STILL_RUN, RequestDeadline};
+use crate::session::request::{DeadlineEvents, MAY_STILL_RUN, ProgressPace, RequestDeadline, TOO_MUCH_PROGRESS};
 use crate::transport::trace::Trace;
 use crate::transport::{
     CloseOutcome, ConnectedTransport, Diagnostics, OutgoingKind, OutgoingMessage, Transport, TransportKind,
@@ -169,7 +169,7 @@ impl RpcClient {
                         clock.restart(Instant::now());
                         continue;
                     }
-                    let failure = self.state.explained(ask.id, self.timeout_failure(ask.method, &clock));
+                    let failure = self.state.explained(ask.id, self.timeout_failure(ask.id, ask.method, &clock));
                     self.cancel(ask.id, ask.cancel_mode, "timed out").await;
                     break RequestOutcome::Failed(failure);
                 }
@@ -198,6 +198,7 @@ impl RpcClient {
                     PendingRequest {
                         sender,
                         deadline_events: pulse,
+                        progress_pace: ProgressPace::default(),
                         server_requests: questions,
                         strays: Strays::default(),
                     },
@@ -254,7 +255,7 @@ impl RpcClient {
         }
     }
 
-    fn timeout_failure(&self, method: &'static str, clock: &RequestDeadline) -> Failure {
+    fn timeout_failure(&self, id: u64, method: &'static str, clock: &RequestDeadline) -> Failure {
         let Diagnostics { stderr_tail: tail, first_non_message: noise } = self.state.transport.diagnostics();
         let (time, endless) = clock.time_waited();
         let in_spite = if endless { ", despite its progress" } else { "" };
@@ -264,6 +265,10 @@ impl RpcClient {
         if let Some(noise) = noise {
             let did = if self.transport_kind() == TransportKind::Stdio { "printed on stdout" } else { "sent" };
             failure = failure.cause(format!("the server {did}, which is not a message: {noise}"));
+        }
+        let now = Instant::now();
+        if lock(&self.state.pending).get(&id).is_some_and(|pending| pending.progress_pace.is_discounted(now)) {
+            failure = failure.cause(TOO_MUCH_PROGRESS);
         }
         if method == method::TOOLS_CALL {
             failure = failure.cause(MAY_STILL_RUN);
@@ -282,6 +287,7 @@ impl RpcClient {
         if self.closed_reason().is_none() {
             self.state.mark_closed(&failure);
         }
+        self.state.stop_answering();
         let outcome = self.state.transport.close(patient).await;
         self.dispatcher.abort();
         outcome

@@ -181,5 +181,5 @@ pub struct ConnectedTransport {
     /// Sends.
     pub transport: Arc<dyn Transport>,
     /// Receives.
-    pub incoming: mpsc::UnboundedReceiver<Incoming>,
+    pub incoming: mpsc::Receiver<Incoming>,
 }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::error::Failure;
 use crate::protocol::rpc::RpcMessage;
 
@@ -38,6 +40,15 @@ pub struct Incoming {
     pub request_id: Option<u64>,
     /// What it is.
     pub item: IncomingItem,
+}
+
+/// The channel from a transport to the session.
+///
+/// It holds one message. Until the session has taken that one, the transport does not read the next from the server,
+/// so that a server that sends faster than the session works is slowed down and does not fill the memory.
+#[must_use]
+pub fn incoming_channel() -> (mpsc::Sender<Incoming>, mpsc::Receiver<Incoming>) {
+    mpsc::channel(1)
 }
 
 /// What came back.

@@ -26,7 +26,7 @@ const NON_MESSAGE_WIDTH: usize = 200;
 /// Hands what is read to the session.
 pub(super) struct MessageReader {
     trace: Trace,
-    sender: mpsc::UnboundedSender<Incoming>,
+    sender: mpsc::Sender<Incoming>,
     /// What the server did with what is not a message: `printed on stdout` or `sent`.
     non_message_verb: &'static str,
     first_non_message: Mutex<Option<String>>,
@@ -39,7 +39,7 @@ pub(super) struct MessageReader {
 
 impl MessageReader {
     /// `non_message_verb` is for errors: `printed on stdout` or `sent`.
-    pub(super) fn new(trace: Trace, sender: mpsc::UnboundedSender<Incoming>, non_message_verb: &'static str) -> Self {
+    pub(super) fn new(trace: Trace, sender: mpsc::Sender<Incoming>, non_message_verb: &'static str) -> Self {
         MessageReader {
             trace,
             sender,
@@ -83,7 +83,7 @@ impl MessageReader {
                 }
                 (None, _) => body_length = None,
             }
-            self.handle_line(&text, is_lossy, &mut partial);
+            self.handle_line(&text, is_lossy, &mut partial).await;
             let start = partial.as_ref().map(|partial| partial.text().chars().take(NON_MESSAGE_WIDTH).collect());
             *lock(&self.unfinished) = start;
         }
@@ -94,56 +94,56 @@ impl MessageReader {
     }
 
     /// Hands over what a line holds or completes.
-    fn handle_line(&self, line: &str, is_lossy: bool, partial: &mut Option<PartialMessage>) {
+    async fn handle_line(&self, line: &str, is_lossy: bool, partial: &mut Option<PartialMessage>) {
         let Some(mut begun) = partial.take() else {
-            if !line.trim().is_empty() && !self.try_message(line, is_lossy) {
+            if !line.trim().is_empty() && !self.try_message(line, is_lossy).await {
                 *partial = PartialMessage::begin(line, is_lossy);
                 if partial.is_none() {
-                    self.handle_other_text(line);
+                    self.handle_other_text(line).await;
                 }
             }
             return;
         };
         // A whole message: what was begun is not one.
         if line.trim_start().starts_with('{') && line.contains("\"jsonrpc\"") && rpc::parse(line).is_ok() {
-            self.handle_other_text(begun.text());
-            return self.handle_line(line, is_lossy, partial);
+            self.handle_other_text(begun.text()).await;
+            return Box::pin(self.handle_line(line, is_lossy, partial)).await;
         }
         match begun.push(line, is_lossy, MAX_MESSAGE) {
             Continuation::Incomplete => *partial = Some(begun),
-            Continuation::Complete if !begun.has_prefix() && self.try_message(begun.text(), begun.is_lossy()) => {
+            Continuation::Complete if !begun.has_prefix() && self.try_message(begun.text(), begun.is_lossy()).await => {
                 self.trace.note("the server printed a message over several lines");
             }
-            Continuation::Complete => self.handle_other_text(begun.text()),
+            Continuation::Complete => self.handle_other_text(begun.text()).await,
             Continuation::Unrelated => {
-                self.handle_other_text(begun.text());
-                self.handle_line(line, is_lossy, partial);
+                self.handle_other_text(begun.text()).await;
+                Box::pin(self.handle_line(line, is_lossy, partial)).await;
             }
         }
     }
 
     /// Hands over the messages in a text.
-    pub(super) fn handle_text(&self, text: &str, is_lossy: bool) {
-        if !text.trim().is_empty() && !self.try_message(text, is_lossy) {
-            self.handle_other_text(text);
+    pub(super) async fn handle_text(&self, text: &str, is_lossy: bool) {
+        if !text.trim().is_empty() && !self.try_message(text, is_lossy).await {
+            self.handle_other_text(text).await;
         }
     }
 
     /// Hands over the messages in a text, if it consists of messages.
-    fn try_message(&self, text: &str, is_lossy: bool) -> bool {
+    async fn try_message(&self, text: &str, is_lossy: bool) -> bool {
         let Ok(messages) = rpc::parse(text) else { return false };
         if is_lossy && !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
-            self.send(IncomingItem::Warning(NOT_UTF8_WARNING.to_owned()));
+            self.send(IncomingItem::Warning(NOT_UTF8_WARNING.to_owned())).await;
         }
         self.trace.record(TraceEvent::Received(text.trim()));
         for message in messages {
-            self.send(IncomingItem::Message(message, None));
+            self.send(IncomingItem::Message(message, None)).await;
         }
         true
     }
 
     /// Hands over what can be recovered from a text that does not consist of messages.
-    fn handle_other_text(&self, text: &str) {
+    async fn handle_other_text(&self, text: &str) {
         let Recovered { leading, trailing, broken } = malformed::recover(text);
         if broken.is_some() || !(leading.is_empty() && trailing.is_empty()) {
             self.trace.record(TraceEvent::Received(text.trim()));
@@ -153,15 +153,20 @@ impl MessageReader {
         } else {
             self.record_non_message(text.trim());
         }
-        leading.into_iter().for_each(|message| self.send(IncomingItem::Message(message, None)));
-        trailing.into_iter().for_each(|message| self.send(IncomingItem::EmbeddedResponse(message)));
+        for message in leading {
+            self.send(IncomingItem::Message(message, None)).await;
+        }
+        for message in trailing {
+            self.send(IncomingItem::EmbeddedResponse(message)).await;
+        }
         if let Some(broken) = broken {
-            self.send(IncomingItem::BrokenResponse(broken));
+            self.send(IncomingItem::BrokenResponse(broken)).await;
         }
     }
 
-    fn send(&self, item: IncomingItem) {
-        let _ = self.sender.send(Incoming { request_id: None, item });
+    /// Waits until the session takes it. It is not an error if the session has stopped listening.
+    async fn send(&self, item: IncomingItem) {
+        let _ = self.sender.send(Incoming { request_id: None, item }).await;
     }
 
     /// Notes a text that is not a message, and keeps the first one.
@@ -177,12 +182,12 @@ impl MessageReader {
     }
 
     /// Reports that the stream has ended: nothing more will come back.
-    pub(super) fn report_end(&self, failure: Failure) {
+    pub(super) async fn report_end(&self, failure: Failure) {
         let failure = match self.first_non_message() {
             Some(text) => failure.cause(format!("it {}: {text}", self.non_message_verb)),
             None => failure,
         };
-        self.send(IncomingItem::Failed(failure));
+        self.send(IncomingItem::Failed(failure)).await;
         self.has_ended.store(true, Ordering::Release);
         self.end_notify.notify_waiters();
     }

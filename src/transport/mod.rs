@@ -28,6 +28,7 @@ pub use connection::{
 pub use endpoint::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
 pub use message::{
     BrokenResponse, Certainty, Incoming, IncomingItem, MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse,
+    incoming_channel,
 };
 
 use crate::error::Result;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -23,7 +22,7 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::{InheritedEnv, StdioEndpoint};
-use crate::transport::message::OutgoingMessage;
+use crate::transport::message::{OutgoingMessage, incoming_channel};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{self, LineFrameWriter, MessageWriter};
 use crate::transport::trace::{Trace, TraceEvent};
@@ -62,7 +61,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
     let group = child.id().unwrap_or_default();
     process::register(group);
 
-    let (sender, incoming) = mpsc::unbounded_channel();
+    let (sender, incoming) = incoming_channel();
     let trace = &options.trace;
     let state = Arc::new(StdioState {
         trace: trace.clone(),
@@ -160,7 +159,7 @@ async fn read_stdout(
     if let Some(stdout) = stdout
         && let Err(failure) = state.message_reader.read_stream(stdout).await
     {
-        return state.message_reader.report_end(failure.stderr_tail(state.stderr_tail()));
+        return state.message_reader.report_end(failure.stderr_tail(state.stderr_tail())).await;
     }
     let status = timeout(EXIT_REPORT_TIMEOUT, async { child.lock().await.wait().await }).await;
     if let Some(stderr) = stderr {
@@ -174,7 +173,8 @@ async fn read_stdout(
         }
         _ => Failure::new(ErrorKind::Unreachable, "the server closed its standard output"),
     };
-    state.message_reader.report_end(failure.stderr_tail(state.stderr_tail()).retry_advice(RetryAdvice::default()));
+    let failure = failure.stderr_tail(state.stderr_tail()).retry_advice(RetryAdvice::default());
+    state.message_reader.report_end(failure).await;
 }
 
 struct StdioTransport {

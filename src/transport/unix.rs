@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -15,7 +14,7 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::UnixEndpoint;
-use crate::transport::message::OutgoingMessage;
+use crate::transport::message::{OutgoingMessage, incoming_channel};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
 use crate::util::quoting::quote;
@@ -41,15 +40,16 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
         .map_err(|error| connect_failure(path, &error))
     };
     let (read_half, write_half) = options.interrupt.run_until_interrupted(connecting).await??.into_split();
-    let (sender, incoming) = mpsc::unbounded_channel();
+    let (sender, incoming) = incoming_channel();
     let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (shared, shown) = (message_reader.clone(), path.display().to_string());
     let reader_task = tokio::spawn(async move {
         let end = shared.read_stream(read_half).await.err();
-        shared.report_end(end.unwrap_or_else(|| {
+        let failure = end.unwrap_or_else(|| {
             Failure::new(ErrorKind::Unreachable, format!("the server at {shown} closed the connection"))
                 .retry_advice(RetryAdvice::default())
-        }));
+        });
+        shared.report_end(failure).await;
     });
     let transport = UnixTransport {
         message_writer: MessageWriter::spawn(LineFrameWriter(write_half), options.trace.clone()),

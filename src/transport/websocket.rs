@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Upgraded;
@@ -16,12 +17,12 @@ use reqwest::header::{
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use super::http::{UpgradeRequest, upgrade};
@@ -31,7 +32,7 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::HttpEndpoint;
-use crate::transport::message::{MAX_MESSAGE, OutgoingMessage};
+use crate::transport::message::{MAX_MESSAGE, OutgoingMessage, incoming_channel};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{FrameWriter, MessageWriter};
 use crate::transport::trace::Trace;
@@ -40,6 +41,10 @@ use crate::transport::trace::Trace;
 const SUBPROTOCOL: &str = "mcp";
 /// The constant that both sides append to the key (RFC 6455 §1.3).
 const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// The longest frame that is sent; a longer message is sent in several (RFC 6455 §5.4).
+const MAX_FRAME: usize = 4 << 20;
+/// How much may wait to be written. The library answers pings into this buffer while the server does not read.
+const WRITE_BUFFER: usize = MAX_FRAME + (1 << 20);
 /// How long to wait for the end of the connection after a failed write.
 const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the server may take to respond to a close frame.
@@ -102,6 +107,7 @@ fn websocket_config(limit: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit))
 }
@@ -109,7 +115,7 @@ fn websocket_config(limit: usize) -> WebSocketConfig {
 type UpgradedWebSocket = WebSocketStream<Upgraded>;
 
 fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> ConnectedTransport {
-    let (sender, incoming) = mpsc::unbounded_channel();
+    let (sender, incoming) = incoming_channel();
     let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (sink, stream) = socket.split();
     let transport = WebSocketTransport {
@@ -124,11 +130,11 @@ fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> Con
 async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<MessageReader>) {
     let failure = loop {
         match stream.next().await {
-            Some(Ok(Message::Text(text))) => reader.handle_text(&text, false),
+            Some(Ok(Message::Text(text))) => reader.handle_text(&text, false).await,
             // Messages should be text, but some servers send binary frames.
             Some(Ok(Message::Binary(bytes))) => {
                 let (text, is_lossy) = Charset::Utf8.decode(&bytes);
-                reader.handle_text(&text, is_lossy);
+                reader.handle_text(&text, is_lossy).await;
             }
             // Nothing follows it (RFC 6455 §5.5.1), even if the server keeps the connection open.
             Some(Ok(Message::Close(frame))) => break closed_failure(frame.as_ref()),
@@ -137,7 +143,7 @@ async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<M
             Some(Err(error)) => break connection_failure(&error),
         }
     };
-    reader.report_end(failure);
+    reader.report_end(failure).await;
     // Sends the library's response to the close frame.
     while let Some(Ok(_)) = stream.next().await {}
 }
@@ -207,7 +213,19 @@ impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
     type Error = Error;
 
     async fn write_frame(&mut self, text: String) -> Result<(), Error> {
-        self.send(Message::text(text)).await
+        // Makes room for a whole frame.
+        self.flush().await?;
+        if text.len() <= MAX_FRAME {
+            return self.send(Message::text(text)).await;
+        }
+        let mut rest = Bytes::from(text);
+        let mut opcode = OpCode::Data(Data::Text);
+        while !rest.is_empty() {
+            let payload = rest.split_to(rest.len().min(MAX_FRAME));
+            self.send(Message::Frame(Frame::message(payload, opcode, rest.is_empty()))).await?;
+            opcode = OpCode::Data(Data::Continue);
+        }
+        Ok(())
     }
 
     async fn write_end(&mut self) {

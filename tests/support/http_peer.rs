@@ -196,6 +196,13 @@ impl HttpConnection<'_> {
                     }
                     continue;
                 }
+                ReplyStep::Repeat(make) => {
+                    if self.write(&std::mem::take(&mut pending), n) {
+                        let framed = self.framed(make(), framing);
+                        while self.write(&framed, n) {}
+                    }
+                    return false;
+                }
                 ReplyStep::Stall => {
                     if self.write(&std::mem::take(&mut pending), n) {
                         self.wait_while_connected(None, n);

@@ -18,6 +18,8 @@ pub(super) enum ReplyStep {
     Feed(Feed),
     /// Body bytes that are made when their turn comes.
     Later(Box<dyn FnOnce() -> Vec<u8> + Send>),
+    /// Body bytes again and again until the client goes.
+    Repeat(Box<dyn FnOnce() -> Vec<u8> + Send>),
     /// Nothing more, and the connection stays open until the client goes.
     Stall,
     /// The connection ends here, whatever was promised.
@@ -155,6 +157,12 @@ impl Reply {
     /// Ends the connection in the middle, whatever was promised.
     pub fn then_disconnect(mut self) -> Self {
         self.steps.push(ReplyStep::Disconnect);
+        self
+    }
+
+    /// Sends body bytes, made when their turn comes, again and again until the client goes.
+    pub fn then_repeat(mut self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
+        self.steps.push(ReplyStep::Repeat(Box::new(make)));
         self
     }
 

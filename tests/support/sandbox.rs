@@ -334,6 +334,20 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Waits for its end. Returns the most memory that it had, in bytes, as well.
+    pub fn wait_measuring_memory(self) -> (Run, u64) {
+        let pid = self.child.id();
+        let watcher = std::thread::spawn(move || {
+            let mut peak = 0;
+            while let Some(now) = process::peak_memory(pid) {
+                peak = now;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            peak
+        });
+        (self.wait(), watcher.join().unwrap())
+    }
+
     /// Waits for its end; past the limit it is killed and the test fails.
     pub fn wait(mut self) -> Run {
         let status = loop {

@@ -26,6 +26,11 @@ impl ScriptedOutput for SocketConnection {
 }
 
 impl SocketConnection {
+    /// Whether these bytes could be written.
+    pub fn write(&self, bytes: &[u8]) -> bool {
+        self.0.lock().unwrap().write_all(bytes).is_ok()
+    }
+
     pub fn hang_up(&self) {
         let _ = self.0.lock().unwrap().shutdown(std::net::Shutdown::Both);
     }

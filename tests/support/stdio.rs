@@ -84,6 +84,11 @@ impl StdioProcess {
         self.send_frame(b'O', bytes.as_ref());
     }
 
+    /// Writes these bytes to standard output, and returns whether the process is still there to do so.
+    pub fn try_write(&self, bytes: &[u8]) -> bool {
+        self.send_frame(b'O', bytes)
+    }
+
     /// Writes to standard error.
     pub fn write_stderr(&self, bytes: impl AsRef<[u8]>) {
         self.send_frame(b'R', bytes.as_ref());
@@ -118,12 +123,12 @@ impl StdioProcess {
         self.grandchildren.lock().unwrap().recv_timeout(Duration::from_secs(5)).expect("the grandchild starts")
     }
 
-    fn send_frame(&self, kind: u8, payload: &[u8]) {
+    fn send_frame(&self, kind: u8, payload: &[u8]) -> bool {
         let mut frame = vec![kind];
         frame.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
         frame.extend_from_slice(payload);
         // A process that is gone takes no orders.
-        let _ = self.socket.lock().unwrap().write_all(&frame);
+        self.socket.lock().unwrap().write_all(&frame).is_ok()
     }
 }
 

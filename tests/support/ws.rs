@@ -45,26 +45,18 @@ impl WebSocketConnection {
     pub fn answer_handshake(&self, bytes: impl AsRef<[u8]>) {
         self.answered.store(true, Ordering::SeqCst);
         // A client that is gone hears nothing.
+        self.write(bytes);
+    }
+
+    /// Whether these bytes could be written.
+    pub fn write(&self, bytes: impl AsRef<[u8]>) -> bool {
         let mut stream = self.stream.lock().unwrap();
-        let _ = stream.write_all(bytes.as_ref()).and_then(|()| stream.flush());
+        stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()).is_ok()
     }
 
     /// One frame: its first byte (FIN and opcode), its payload.
     pub fn send_frame(&self, first: u8, payload: &[u8]) {
-        let mut frame = vec![first];
-        match payload.len() {
-            length @ 0..=125 => frame.push(u8::try_from(length).unwrap()),
-            length @ 126..=65535 => {
-                frame.push(126);
-                frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-            }
-            length => {
-                frame.push(127);
-                frame.extend_from_slice(&(length as u64).to_be_bytes());
-            }
-        }
-        frame.extend_from_slice(payload);
-        self.answer_handshake(frame);
+        self.answer_handshake(frame(first, payload));
     }
 
     pub fn send_text(&self, text: &str) {
@@ -94,6 +86,24 @@ impl ScriptedOutput for WebSocketConnection {
     fn send_raw_text(&self, text: String) {
         self.send_text(&text);
     }
+}
+
+/// The bytes of one frame of a server.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(u8::try_from(length).unwrap()),
+        length @ 126..=65535 => {
+            frame.push(126);
+            frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+        }
+        length => {
+            frame.push(127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(payload);
+    frame
 }
 
 type WebSocketScript = dyn Fn(&WebSocketConnection, &WebSocketEvent) + Send + Sync;

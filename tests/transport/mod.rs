@@ -3,6 +3,7 @@
 mod event_streams;
 mod faulty_http_servers;
 mod faulty_stdio_servers;
+mod floods;
 mod http2_and_compression;
 mod interrupted_writes;
 mod loopback;

@@ -164,25 +164,26 @@ pub(super) async fn forward_messages(
                 position.has_progressed = true;
                 position.event_count += 1;
                 if events.decoder.is_lossy() {
-                    sink.warn_not_utf8();
+                    sink.warn_not_utf8().await;
                 }
-                if event.is_message() && forward_event(sink, &event.data, id, position) {
+                if event.is_message() && forward_event(sink, &event.data, id, position).await {
                     events.drain().await;
                     return StreamEnd::Answered;
                 }
             }
             Ok(None) => {
-                let answered = events.unfinished_message().is_some_and(|text| match rpc::parse(&text) {
+                let Some(text) = events.unfinished_message() else { return StreamEnd::Incomplete(None) };
+                let answered = match rpc::parse(&text) {
                     Ok(messages) => {
                         sink.trace.note("the event stream ended without a blank line");
                         let answered = messages.iter().any(|message| is_response_to(message, id));
-                        sink.send_messages(id, &text, messages, None);
+                        sink.send_messages(id, &text, messages, None).await;
                         answered
                     }
                     // The connection was cut.
                     Err(_) if malformed::is_incomplete(&text) => false,
-                    Err(_) => forward_event(sink, &text, id, position),
-                });
+                    Err(_) => forward_event(sink, &text, id, position).await,
+                };
                 return if answered { StreamEnd::Answered } else { StreamEnd::Incomplete(None) };
             }
             Err(failure) if failure.kind() == ErrorKind::Protocol => return StreamEnd::Unreadable(failure),
@@ -198,14 +199,14 @@ pub(super) fn declared_charset(response: &Response) -> Charset {
 }
 
 /// Forwards the messages of one event. Returns whether the response was among them.
-fn forward_event(sink: &MessageSender, data: &str, id: Option<u64>, position: &mut StreamPosition) -> bool {
+async fn forward_event(sink: &MessageSender, data: &str, id: Option<u64>, position: &mut StreamPosition) -> bool {
     match rpc::parse(data) {
         Ok(messages) => {
             let answered = messages.iter().any(|message| is_response_to(message, id));
-            sink.send_messages(id, data, messages, None);
+            sink.send_messages(id, data, messages, None).await;
             answered
         }
-        Err(_) if sink.send_recovered(id, data, None) => true,
+        Err(_) if sink.send_recovered(id, data, None).await => true,
         Err(_) => {
             let description = format!("event {}, {}", position.event_count, malformed::describe(data));
             sink.trace.note(&format!("skipped an event: {description}"));

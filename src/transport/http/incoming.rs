@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
 use crate::error::{ErrorKind, Failure, Result};
@@ -16,9 +16,10 @@ use crate::transport::message::{Incoming, IncomingItem, UnexpectedResponse};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
-/// Hands over what came back. It is not an error if the session has stopped listening.
+/// Hands over what came back, and waits until the session takes it. It is not an error if the session has stopped
+/// listening.
 pub(super) struct MessageSender {
-    pub(super) incoming: UnboundedSender<Incoming>,
+    pub(super) incoming: Sender<Incoming>,
     pub(super) trace: Trace,
     /// The longest body or event, in bytes, after decompression (`SEC-07`).
     pub(super) max_message_size: usize,
@@ -27,54 +28,62 @@ pub(super) struct MessageSender {
 
 impl MessageSender {
     /// Sends the messages of one body or event; `text` is their source.
-    pub(super) fn send_messages(&self, id: Option<u64>, text: &str, messages: Vec<RpcMessage>, status: Option<u16>) {
+    pub(super) async fn send_messages(
+        &self,
+        id: Option<u64>,
+        text: &str,
+        messages: Vec<RpcMessage>,
+        status: Option<u16>,
+    ) {
         self.trace.record(TraceEvent::Received(text));
         for message in messages {
-            self.send_item(id, IncomingItem::Message(message, status));
+            self.send_item(id, IncomingItem::Message(message, status)).await;
         }
     }
 
     /// Sends what can be recovered from a text that does not consist of messages. Returns whether the response to `id`
     /// was in it, even if it cannot be read.
-    pub(super) fn send_recovered(&self, id: Option<u64>, text: &str, status: Option<u16>) -> bool {
+    pub(super) async fn send_recovered(&self, id: Option<u64>, text: &str, status: Option<u16>) -> bool {
         let Recovered { leading, trailing, broken } = malformed::recover(text);
         let is_response = |message: &RpcMessage| matches!(message, RpcMessage::Response(response) if response.id == id);
         let mut has_response = id.is_some() && leading.iter().chain(&trailing).any(is_response);
         if !(leading.is_empty() && trailing.is_empty()) {
             self.trace.note("the server put other text before or after a message");
-            self.send_messages(id, text, leading, status);
-            trailing.into_iter().for_each(|message| self.send_item(id, IncomingItem::EmbeddedResponse(message)));
+            self.send_messages(id, text, leading, status).await;
+            for message in trailing {
+                self.send_item(id, IncomingItem::EmbeddedResponse(message)).await;
+            }
         }
         match broken {
             // On its own stream it cannot be a log line.
             Some(broken) if id.is_some() && broken.id == id => {
                 self.trace.record(TraceEvent::Received(text.trim()));
-                self.send_failure(id, broken.failure);
+                self.send_failure(id, broken.failure).await;
                 has_response = true;
             }
-            Some(broken) => self.send_item(id, IncomingItem::BrokenResponse(broken)),
+            Some(broken) => self.send_item(id, IncomingItem::BrokenResponse(broken)).await,
             None => {}
         }
         has_response
     }
 
     /// Warns, once, that the server's text could not be decoded.
-    pub(super) fn warn_not_utf8(&self) {
+    pub(super) async fn warn_not_utf8(&self) {
         if !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
-            self.send_item(None, IncomingItem::Warning(NOT_UTF8_WARNING.to_owned()));
+            self.send_item(None, IncomingItem::Warning(NOT_UTF8_WARNING.to_owned())).await;
         }
     }
 
-    pub(super) fn send_unexpected_response(&self, id: u64, response: UnexpectedResponse) {
-        self.send_item(Some(id), IncomingItem::UnexpectedResponse(response));
+    pub(super) async fn send_unexpected_response(&self, id: u64, response: UnexpectedResponse) {
+        self.send_item(Some(id), IncomingItem::UnexpectedResponse(response)).await;
     }
 
-    pub(super) fn send_failure(&self, id: Option<u64>, failure: Failure) {
-        self.send_item(id, IncomingItem::Failed(failure));
+    pub(super) async fn send_failure(&self, id: Option<u64>, failure: Failure) {
+        self.send_item(id, IncomingItem::Failed(failure)).await;
     }
 
-    fn send_item(&self, request_id: Option<u64>, item: IncomingItem) {
-        let _ = self.incoming.send(Incoming { request_id, item });
+    async fn send_item(&self, request_id: Option<u64>, item: IncomingItem) {
+        let _ = self.incoming.send(Incoming { request_id, item }).await;
     }
 }
 

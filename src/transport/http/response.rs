@@ -27,7 +27,7 @@ pub(super) async fn read_response(
     let is_success = response.status().is_success();
     let kind = media_type(&response);
     if is_success && let Some(encoding) = unsupported_encoding(&response) {
-        sink.send_failure(Some(id), error::unsupported_encoding_failure(&encoding, &url));
+        sink.send_failure(Some(id), error::unsupported_encoding_failure(&encoding, &url)).await;
         return None;
     }
     if is_success && kind == "text/event-stream" {
@@ -55,13 +55,13 @@ pub(super) async fn read_response(
                 let mut events = EventStream::new(response, url, sink.max_message_size);
                 match events.push_bytes(&chunk) {
                     Ok(()) => return Some(events),
-                    Err(failure) => sink.send_failure(Some(id), failure),
+                    Err(failure) => sink.send_failure(Some(id), failure).await,
                 }
                 return None;
             }
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => {
                 if is_success {
-                    sink.send_failure(Some(id), event_stream::too_long_failure(&url));
+                    sink.send_failure(Some(id), event_stream::too_long_failure(&url)).await;
                     return None;
                 }
                 break;
@@ -71,7 +71,7 @@ pub(super) async fn read_response(
             // The part of an error body that has arrived is enough.
             Err(_) if !is_success => break,
             Err(error) => {
-                sink.send_failure(Some(id), error::request_failure(error, &url));
+                sink.send_failure(Some(id), error::request_failure(error, &url)).await;
                 return None;
             }
         }
@@ -87,18 +87,18 @@ pub(super) async fn read_response(
             }
         }
         if is_lossy {
-            sink.warn_not_utf8();
+            sink.warn_not_utf8().await;
         }
         let answered = messages.iter().any(|message| matches!(message, RpcMessage::Response(_)));
-        sink.send_messages(Some(id), text.trim(), messages, Some(status));
+        sink.send_messages(Some(id), text.trim(), messages, Some(status)).await;
         if answered {
             return None;
         }
-    } else if is_success && sink.send_recovered(Some(id), &text, Some(status)) {
+    } else if is_success && sink.send_recovered(Some(id), &text, Some(status)).await {
         return None;
     }
     unexpected.body = unexpected_response::body_head(&body);
-    sink.send_unexpected_response(id, unexpected);
+    sink.send_unexpected_response(id, unexpected).await;
     None
 }
 

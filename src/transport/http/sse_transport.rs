@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
-use tokio::sync::mpsc;
 
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
 use super::incoming::{ConnectionTasks, MessageSender};
@@ -20,7 +19,7 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::HttpEndpoint;
-use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage};
+use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage, incoming_channel};
 use crate::transport::url::{is_same_origin, redacted_url};
 
 /// Opens the stream of an HTTP+SSE server and waits for the URL for messages.
@@ -37,7 +36,7 @@ pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Res
         })
     };
     let (events, post_url) = options.interrupt.run_until_interrupted(bounded).await??;
-    let (sender, incoming) = mpsc::unbounded_channel();
+    let (sender, incoming) = incoming_channel();
     let trace = options.trace.clone();
     let connection = Arc::new(SseConnection {
         client,
@@ -125,7 +124,7 @@ impl SseConnection {
         }
         failure.details_mut().causes.extend(position.first_non_message);
         let is_transient = failure.kind() == ErrorKind::Unreachable;
-        self.message_sender.send_failure(None, failure.retry_advice(is_transient.then(RetryAdvice::default)));
+        self.message_sender.send_failure(None, failure.retry_advice(is_transient.then(RetryAdvice::default))).await;
     }
 
     /// Posts a request. Its response comes over the stream, unless the status is an error.
@@ -136,8 +135,10 @@ impl SseConnection {
                 // The status is an error, so that this never returns a stream.
                 response::read_response(&self.message_sender, id, false, response, url).await;
             }
-            Ok(HttpResponse::Unauthorized(unexpected)) => self.message_sender.send_unexpected_response(id, unexpected),
-            Err(failure) => self.message_sender.send_failure(Some(id), failure),
+            Ok(HttpResponse::Unauthorized(unexpected)) => {
+                self.message_sender.send_unexpected_response(id, unexpected).await
+            }
+            Err(failure) => self.message_sender.send_failure(Some(id), failure).await,
         }
     }
 }

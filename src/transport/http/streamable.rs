@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
 use super::incoming::{ConnectionTasks, MessageSender};
@@ -23,7 +23,7 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, LegacyHttpSession, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::HttpEndpoint;
-use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage};
+use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage, incoming_channel};
 use crate::util::lock::lock;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -49,7 +49,7 @@ pub(super) fn connect_with_limit(
     limit: usize,
 ) -> Result<ConnectedTransport> {
     let client = EndpointClient::new(endpoint, options, HttpVersions::Any)?;
-    let (sender, incoming) = mpsc::unbounded_channel();
+    let (sender, incoming) = incoming_channel();
     let connection = StreamableConnection {
         client,
         message_sender: MessageSender {
@@ -155,8 +155,10 @@ impl StreamableConnection {
                     self.forward_response(id, events).await;
                 }
             }
-            Ok(HttpResponse::Unauthorized(unexpected)) => self.message_sender.send_unexpected_response(id, unexpected),
-            Err(failure) => self.message_sender.send_failure(Some(id), failure),
+            Ok(HttpResponse::Unauthorized(unexpected)) => {
+                self.message_sender.send_unexpected_response(id, unexpected).await
+            }
+            Err(failure) => self.message_sender.send_failure(Some(id), failure).await,
         }
     }
 
@@ -169,12 +171,12 @@ impl StreamableConnection {
         loop {
             let why = match end {
                 StreamEnd::Answered => return,
-                StreamEnd::Unreadable(failure) => return self.message_sender.send_failure(Some(id), failure),
+                StreamEnd::Unreadable(failure) => return self.message_sender.send_failure(Some(id), failure).await,
                 StreamEnd::Incomplete(why) => why,
             };
             if position.last_event_id.is_none() || !self.may_resume() || failed >= MAX_RECONNECTS {
                 let failure = event_stream::missing_response_failure(url, why, &position);
-                return self.message_sender.send_failure(Some(id), failure);
+                return self.message_sender.send_failure(Some(id), failure).await;
             }
             tokio::time::sleep(position.reconnect_delay(fruitless)).await;
             end = match self.open_stream(&position).await {
@@ -196,7 +198,7 @@ impl StreamableConnection {
                     let message = &why.details().message;
                     let failure = event_stream::missing_response_failure(url, None, &position)
                         .cause(format!("cannot resume it: {message}"));
-                    return self.message_sender.send_failure(Some(id), failure);
+                    return self.message_sender.send_failure(Some(id), failure).await;
                 }
             };
         }
