@@ -17,7 +17,7 @@ General options (described in 'mcpipe --help'):
   --json  --jq EXPR  -q, --quiet  -v, --verbose  --trace FILE  --events FILE|-
   --color WHEN  --config FILE  --timeout TIME  --connect-timeout TIME
   --retries N  --wait TIME  --no-cache  --no-input  --login WHEN  --root DIR
-  --elicit HOW  --sampling-command CMD  --log-level LEVEL"
+  --elicit HOW  --sampling-command CMD  --log-level LEVEL  --max-list-size SIZE"
         )
     };
 }

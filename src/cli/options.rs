@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::util::duration::parse_duration;
+use crate::util::size::parse_size;
 
 /// The options of every command.
 ///
@@ -54,6 +55,9 @@ pub struct GlobalOptions {
     /// read-only.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N")]
     pub retries: Option<u32>,
+    /// Give up on a list whose pages exceed SIZE in total; 0 = no limit [default: 64MiB]
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "SIZE", value_parser = parse_size)]
+    pub max_list_size: Option<u64>,
     /// Keep trying for up to TIME until the server is ready
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
@@ -104,6 +108,7 @@ impl GlobalOptions {
             timeout: self.timeout.or(under.timeout),
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
             retries: self.retries.or(under.retries),
+            max_list_size: self.max_list_size.or(under.max_list_size),
             wait: self.wait.or(under.wait),
             no_cache: self.no_cache || under.no_cache,
             no_input: self.no_input || under.no_input,

@@ -17,6 +17,9 @@ use crate::session::{self, Session, retry};
 use crate::target::Target;
 use crate::transport::{self, Authorize, Endpoint};
 
+/// How many bytes the pages of a list may have in total without `--max-list-size`.
+const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
+
 impl Context {
     /// A session with a target; nothing is sent yet. With a progress line the user waits for this very server, and may
     /// be asked to log in.
@@ -101,6 +104,7 @@ impl Context {
         };
         let options = session::SessionOptions {
             timeout: self.request_timeout(&target),
+            max_list_size: Some(self.global.max_list_size.unwrap_or(DEFAULT_MAX_LIST_SIZE)).filter(|size| *size > 0),
             retry: self.retry_policy(&target),
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
             identity: provider.map(TokenProvider::login_id).transpose()?.flatten(),

@@ -1,12 +1,14 @@
 //! Tools as TypeScript declarations: an interface with one method per tool.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
 use crate::protocol::views::ListItem;
 use crate::schema::{SchemaDocument, has_default, required_without_default};
+use crate::util::unique::unique;
 
 /// The deepest nesting of schemas; deeper or recursive ones are `unknown`.
 const MAX_DEPTH: usize = 12;
@@ -124,10 +126,10 @@ impl<'a> TypeScriptWriter<'a> {
     }
 
     fn object_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
-        let required = words.get("required").and_then(Value::as_array);
+        let required = words.get("required").and_then(Value::as_array).into_iter().flatten();
+        let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
         let is_required = |name: &str, property: &'a Value| {
-            required.is_some_and(|all| all.iter().any(|one| one == name))
-                && !(self.is_input && has_default(SchemaDocument::new(self.root), property))
+            required.contains(name) && !(self.is_input && has_default(SchemaDocument::new(self.root), property))
         };
         let properties = words.get("properties").and_then(Value::as_object);
         let more = match words.get("additionalProperties") {
@@ -156,13 +158,8 @@ impl<'a> TypeScriptWriter<'a> {
     }
 }
 
-fn union(mut all: Vec<String>) -> String {
-    let mut seen = Vec::new();
-    all.retain(|one| {
-        let new = !seen.contains(one);
-        seen.push(one.clone());
-        new
-    });
+fn union(all: Vec<String>) -> String {
+    let all = unique(all);
     if all.is_empty() { "never".to_owned() } else { all.join(" | ") }
 }
 

@@ -1,5 +1,6 @@
-//! Whether somebody still reads standard output, for commands that wait long between two lines.
+//! Whether standard output is open, and whether somebody still reads it, for commands that wait long between two lines.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 /// How often it is looked at.
@@ -29,4 +30,47 @@ fn gone() -> bool {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let told = poll(&mut ends, Some(&at_once)).is_ok_and(|count| count > 0);
     told && ends[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Whether the caller closed standard output (`>&-`).
+///
+/// Before `main` the standard library opens `/dev/null` in place of a closed stream, and output would seem to succeed.
+pub(super) fn was_closed_at_start() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    return at_start::WAS_CLOSED.load(std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    false
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+mod at_start {
+    #![expect(unsafe_code, reason = "nothing else of ours runs before the standard library opens the closed streams")]
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    pub(super) static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+    // SAFETY: the section holds pointers to functions that the loader calls once, before `main`.
+    #[used]
+    #[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+    #[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
+    static CHECK: extern "C" fn() = check;
+
+    extern "C" fn check() {
+        let is_closed = rustix::io::fcntl_getfd(rustix::stdio::stdout()) == Err(rustix::io::Errno::BADF);
+        WAS_CLOSED.store(is_closed, Ordering::Relaxed);
+    }
+}
+
+/// Standard output that the caller has closed.
+pub(super) struct ClosedStdout;
+
+impl Write for ClosedStdout {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::other("it is closed"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -11,6 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape::is_harmful;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::atomic_write::replace_file;
 
 /// File names are cut to this many bytes, so that a suffix still fits where 255 are allowed.
 const MAX_NAME_LENGTH: usize = 180;
@@ -165,11 +166,37 @@ fn check_writable(directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes the one file that the user named; what was there is replaced, as with a shell's `>`.
+/// Writes the one file that the user named. An existing file is replaced as a whole: if the new content cannot be
+/// written, the old content stays. What is not a regular file (a device, a FIFO, `/dev/stdout`) is written directly.
 ///
 /// # Errors
 /// When the file cannot be made or written.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    // Through a symbolic link its target is replaced.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let existing = fs::metadata(&place).ok();
+    // `/dev/stdout` may lead to a regular file, which others have open.
+    let is_special = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
+    if is_special(path) || is_special(&place) || existing.as_ref().is_some_and(|existing| !existing.is_file()) {
+        return write_directly(path, bytes);
+    }
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".mcpipe-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // A file may be writable in a directory that is not.
+    let Ok(mut file) = builder.tempfile_in(parent) else { return write_directly(path, bytes) };
+    file.write_all(bytes).map_err(|error| file_write_failure(path, &error))?;
+    if let Some(existing) = existing {
+        // A file without write permission is refused, as with a shell's `>`.
+        OpenOptions::new().write(true).open(&place).map_err(|error| create_failure(path, &error))?;
+        file.as_file().set_permissions(existing.permissions()).map_err(|error| create_failure(path, &error))?;
+    }
+    replace_file(file, &place).map_err(|error| create_failure(path, &error))
+}
+
+fn write_directly(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = fs::File::create(path).map_err(|error| create_failure(path, &error))?;
     file.write_all(bytes).map_err(|error| file_write_failure(path, &error))
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::closed_stdout;
 use super::escape;
 use super::jq;
 use super::json;
@@ -69,7 +70,12 @@ impl Ui {
     pub fn new(options: UiOptions, terminal: Terminal) -> Self {
         // Each result is written whole, so standard output needs no buffer but its own; the progress line
         // is drawn in many small pieces.
-        Ui::with_writers(options, terminal, Box::new(io::stdout()), Box::new(BufWriter::new(io::stderr())))
+        let out: OutputStream = if closed_stdout::was_closed_at_start() {
+            Box::new(closed_stdout::ClosedStdout)
+        } else {
+            Box::new(io::stdout())
+        };
+        Ui::with_writers(options, terminal, out, Box::new(BufWriter::new(io::stderr())))
     }
 
     /// Writes to these streams.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::schema::defaults::required_without_default;
 use crate::schema::document::{MAX_STEPS, Property, SchemaDocument, allowed_values, spend_step};
 use crate::schema::types::TypeSet;
+use crate::util::unique::unique;
 
 /// How deep the members of objects are listed.
 const MAX_DEPTH: usize = 3;
@@ -149,13 +150,8 @@ impl<'a> SchemaMember<'a> {
 
     fn to_parameter(&self, document: SchemaDocument<'a>, name: String) -> Parameter {
         let find = |keyword: &str| self.schemas.iter().find_map(|part| find_keyword(document, part, keyword));
-        let mut allowed: Vec<Value> = Vec::new();
         let lists: Option<Vec<_>> = self.schemas.iter().map(|part| allowed_values(document, part)).collect();
-        for value in lists.into_iter().flatten().flatten() {
-            if !allowed.contains(&value) {
-                allowed.push(value);
-            }
-        }
+        let allowed = unique(lists.into_iter().flatten().flatten().collect());
         let description = ["description", "title"].iter().find_map(|keyword| find(keyword)?.as_str());
         Parameter {
             name,
@@ -323,13 +319,7 @@ impl<'a> TypeFormatter<'a> {
 }
 
 fn union(texts: Vec<String>) -> String {
-    let mut unique: Vec<String> = Vec::new();
-    for text in texts {
-        if !unique.contains(&text) {
-            unique.push(text);
-        }
-    }
-    unique.join(" | ")
+    unique(texts).join(" | ")
 }
 
 /// A tool's parameters in one line: `query, limit?: integer`. Strings need no type; `?` marks the optional ones.

@@ -16,6 +16,7 @@ use crate::session::cache::LEGACY_LIST_TTL;
 use crate::session::mcp_session::{Connection, Session};
 use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
+use crate::util::size::format_size;
 
 /// More pages than any honest server has (`MSG-08`).
 const MAX_PAGES: usize = 1000;
@@ -155,7 +156,10 @@ impl Session {
         let mut last = 0;
         let mut seen = HashSet::new();
         let mut result = first;
+        let mut size = 0;
         loop {
+            size += result.get().len() as u64;
+            self.check_list_size(call.method, size)?;
             seen_page(&result);
             let Some((mut page, cursor)) = page_items(&result, member) else {
                 return Err(self.invalid_result_failure(call.method, &format!("has no '{member}' array")));
@@ -189,6 +193,15 @@ impl Session {
                 RequestOutcome::Error(error, _) if error.code == Some(code::INVALID_PARAMS) => return Ok(None),
                 reply => return Err(self.failure_from(reply, call.method)),
             };
+        }
+    }
+
+    fn check_list_size(&self, method: &str, size: u64) -> Result<()> {
+        match self.options.max_list_size.filter(|limit| size > *limit) {
+            Some(limit) => Err(self
+                .invalid_result_failure(method, &format!("is larger than {} over all its pages", format_size(limit)))
+                .hint("accept more with --max-list-size SIZE")),
+            None => Ok(()),
         }
     }
 

@@ -14,6 +14,8 @@ pub struct SessionOptions {
     pub transport: transport::TransportOptions,
     /// How long to wait for an answer; progress starts the clock again, within limits. `None` waits for ever.
     pub timeout: Option<Duration>,
+    /// How many bytes the pages of a list may have in total. `None` for no limit.
+    pub max_list_size: Option<u64>,
     /// What we can do for the server.
     pub capabilities: ClientCapabilities,
     /// When to ask once more.

@@ -10,4 +10,6 @@ pub mod loopback;
 pub mod private_files;
 pub mod quoting;
 pub mod secret_names;
+pub mod size;
 pub mod suggest;
+pub mod unique;

@@ -1,5 +1,7 @@
 //! `list --for` and `prompt --for`: what servers offer in the form that the APIs of models take.
 
+use std::time::Duration;
+
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -200,4 +202,21 @@ fn a_prompt_becomes_messages() {
     let server = Mcp::modern().on("prompts/get", |call| call.result(json!({"description": "none"}))).stdio();
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "--for", "openai"]).run();
     run.exits(7).prints("").stderr_contains("messages is missing");
+}
+
+/// Doubling the number of values doubles the time; with the square of it, 200,000 values take minutes.
+#[test]
+fn a_tool_with_200_000_enum_values_is_listed_in_every_form() {
+    let values: Vec<String> = (0..200_000).map(|n| format!("v{n}")).collect();
+    let schema = json!({"type": "object", "required": ["v"], "properties": {"v": {"type": "string", "enum": values},
+        "w": {"type": "array", "uniqueItems": true, "minItems": 2, "items": {"enum": values}},
+        "x": {"anyOf": values.iter().map(|value| json!({"const": value})).collect::<Vec<_>>()}}});
+    let server = Mcp::with_tool_schema(schema);
+    let sandbox = Sandbox::new();
+    let mut all = vec![vec!["do"]];
+    all.extend(["typescript", "anthropic", "openai", "gemini"].map(|form| vec!["--for", form]));
+    for words in all {
+        let run = sandbox.mcpipe(["list", &server.target()]).args(&words).timeout(Duration::from_secs(60)).run();
+        assert!(run.code() == 0 && run.stdout().len() > 10, "{words:?}: {} {}", run.code(), run.stderr());
+    }
 }

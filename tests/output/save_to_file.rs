@@ -96,6 +96,58 @@ fn the_document_goes_into_the_file_where_one_is_named() {
     assert_eq!(content(&["--jq", ".contents[].uri, 1"]), "demo://hello\n1\n");
 }
 
+/// The file size limit stands in for a full disk: both fail in the middle of writing.
+#[test]
+fn a_file_that_cannot_be_written_completely_keeps_its_old_content() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let read = |file: &str, wrapper: &[&str]| {
+        let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", file]);
+        run.command(wrapper).stdin(Stdio::null()).output().unwrap()
+    };
+    let old = sandbox.file("f", "old\n");
+    let output = read("f", &["sh", "-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\" --no-cache"]);
+    assert_eq!(output.status.code(), Some(74), "{output:?}");
+    assert_eq!(std::fs::read_to_string(&old).unwrap(), "old\n");
+    let left = || std::fs::read_dir(sandbox.work()).unwrap().count();
+    assert_eq!(left(), 1, "no other file is left");
+    // Otherwise it is replaced, with its permissions, also through a link.
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("f", sandbox.work().join("link")).unwrap();
+    assert_eq!(read("link", &[]).status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&old).unwrap(), "hello\n");
+    assert_eq!(old.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(sandbox.work().join("link").is_symlink());
+    assert_eq!(left(), 2);
+    // A new file has the permissions of any new file.
+    assert_eq!(read("new", &["sh", "-c", "umask 027; exec \"$0\" \"$@\""]).status.code(), Some(0));
+    assert_eq!(sandbox.work().join("new").metadata().unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn what_is_not_a_regular_file_is_written_directly() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/dev/stdout"]).run().succeeds().prints("hello\n");
+    let fifo = sandbox.work().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || std::fs::read_to_string(fifo).unwrap()
+    });
+    sandbox.mcpipe(["read", &target, "demo://hello", "-o", "fifo"]).run().succeeds().prints("");
+    assert_eq!(reader.join().unwrap(), "hello\n");
+    // Standard output may be a file that the shell has open: what comes after stays in the same file.
+    let script = "exec >out; \"$0\" \"$@\"; echo after";
+    let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/dev/stdout"]);
+    assert_eq!(run.command(&["sh", "-c", script]).status().unwrap().code(), Some(0));
+    let out = std::fs::read_to_string(sandbox.work().join("out")).unwrap();
+    assert!(out.ends_with("after\n"), "{out}");
+}
+
 #[test]
 fn a_dash_is_standard_output_and_never_a_file() {
     let server = Mcp::modern().stdio();

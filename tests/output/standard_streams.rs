@@ -33,13 +33,33 @@ fn a_stream_that_the_caller_has_closed_is_no_file_of_ours() {
     let server = Mcp::modern().stdio();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=x", "--trace", "trace"]);
-    for (closed, stdout) in [("<&- >&- 2>&-", ""), ("<&- 2>&-", "x\n")] {
+    for (closed, code, stdout) in [("<&- >&- 2>&-", 74, ""), ("<&- 2>&-", 0, "x\n")] {
         let script = format!("exec \"$0\" \"$@\" {closed}");
         let output = run.command(&["sh", "-c", &script]).output().unwrap();
-        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), stdout.as_bytes()), "{closed}");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(code), stdout.as_bytes()), "{closed}");
         // What is written nowhere is not written into the trace, whose number would be that of the closed stream.
         let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
         assert!(trace.lines().all(|line| line.starts_with('{')), "{trace}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_is_a_failure_to_write() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    for words in [&["call", &server.target(), "echo", "text=x"][..], &["list", &server.target()], &["--help"]] {
+        let run = sandbox.mcpipe(words);
+        let output = run.command(&["sh", "-c", "exec \"$0\" \"$@\" >&-"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(74), "{words:?}");
+        let expected = "mcpipe: error: cannot write to standard output\n  it is closed\n";
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{words:?}");
+    }
+    // What is not there cannot fail, and another `/dev/null` is a place to write to.
+    for redirection in [">/dev/null", "1<>/dev/null"] {
+        let script = format!("exec \"$0\" \"$@\" {redirection}");
+        let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=x"]);
+        let output = run.command(&["sh", "-c", &script]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{redirection}: {output:?}");
     }
 }
 

@@ -246,6 +246,34 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
     }
 }
 
+#[test]
+fn the_pages_of_a_list_have_a_size_limit_that_can_be_set() {
+    let server = || {
+        let mcp = Mcp::legacy("2025-11-25").on("tools/list", |call| {
+            let n: u64 = call.params()["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap());
+            let tool = json!({"name": format!("t{n}"), "description": "x".repeat(1 << 20), "inputSchema": {}});
+            let mut result = json!({"tools": [tool]});
+            if n < 79 {
+                result["nextCursor"] = (n + 1).to_string().into();
+            }
+            call.result(result)
+        });
+        mcp.stdio()
+    };
+    let list = |words: &[&str]| Sandbox::new().mcpipe(["list", &server().target()]).args(words).run();
+    list(&[]).exits(7).prints("").stderr_contains(
+        "mcpipe: error: the server's answer to tools/list is larger than 64 MiB over all its pages\n\
+         hint: accept more with --max-list-size SIZE\n",
+    );
+    list(&["--max-list-size", "2500kB"]).exits(7).stderr_contains("is larger than 2500000 bytes over all its pages");
+    for size in ["81MiB", "0"] {
+        let run = list(&["--max-list-size", size, "--json"]);
+        assert_eq!(run.succeeds().json()["tools"].as_array().unwrap().len(), 80);
+    }
+    let run = list(&["--max-list-size", "1.5"]);
+    run.exits(2).stderr_contains("expected a size such as 500kB, 64MiB or 1GiB");
+}
+
 /// MSG-08: a list that never ends is given up.
 #[test]
 fn pagination_is_bounded() {

@@ -4,6 +4,9 @@
 //! held against it. A URI alone never makes a skill: only the server's word for it does.
 
 pub mod frontmatter;
+
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -25,6 +28,10 @@ pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 const SKILL_FILE_NAME: &str = "SKILL.md";
 /// How many directories above a file are asked for a skill.
 const MAX_PARENT_LOOKUPS: usize = 16;
+
+fn too_many_files(count: usize) -> String {
+    format!("it has {count} files; {MAX_FILES} are the limit")
+}
 
 /// A file of a skill.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +75,7 @@ impl Skill {
         }
         let files = match entry.get("resources") {
             Some(Value::String(word)) if word == "dynamic" => None,
+            Some(Value::Array(files)) if files.len() > MAX_FILES => return Err(bad(too_many_files(files.len()))),
             Some(Value::Array(files)) => Some(files.iter().map(SkillFile::parse).collect::<Option<Vec<SkillFile>>>()),
             _ => return Err(bad("it neither lists its files nor says that they are dynamic".into())),
         };
@@ -76,12 +84,12 @@ impl Skill {
             Some(None) => return Err(bad("a file has no URI, digest or size".into())),
             Some(Some(files)) => Some(files),
         };
-        for (at, file) in files.iter().flatten().enumerate() {
-            let all = files.as_deref().unwrap_or_default();
+        let mut seen = HashSet::new();
+        for file in files.iter().flatten() {
             if !file.uri.starts_with(root) || file.uri.len() == root.len() {
                 return Err(bad(format!("{} is not in its directory", file.uri)));
             }
-            if all[..at].iter().any(|other| other.uri == file.uri) {
+            if !seen.insert(&file.uri) {
                 return Err(bad(format!("{} is listed twice", file.uri)));
             }
         }
@@ -103,7 +111,7 @@ impl Skill {
         let files = self.files.as_deref().unwrap_or_default();
         let bytes = files.iter().map(|file| file.size).fold(0, u64::saturating_add);
         if files.len() > MAX_FILES {
-            Some(format!("it has {} files; {MAX_FILES} are the limit", files.len()))
+            Some(too_many_files(files.len()))
         } else {
             (bytes > MAX_BYTES).then(|| format!("it has {bytes} bytes; {MAX_BYTES} are the limit"))
         }
@@ -301,6 +309,13 @@ mod tests {
         assert!(skill.size_violation().is_some());
         skill.files = Some(vec![file, SkillFile { uri: String::new(), digest: String::new(), size: 1 }]);
         assert!(skill.size_violation().is_some());
+    }
+
+    #[test]
+    fn a_manifest_with_too_many_files_is_rejected_before_its_files_are_looked_at() {
+        let mut entry = entry();
+        entry["resources"] = vec![Value::Null; MAX_FILES + 1].into();
+        assert!(Skill::parse(&entry).unwrap_err().to_string().contains("it has 513 files; 512 are the limit"));
     }
 
     #[test]
