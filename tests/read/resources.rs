@@ -69,6 +69,9 @@ fn parts_of_a_query_may_be_left_out_and_repeated() {
         (&["demo://x{?a}{&b}", "b=2"], "demo://x&b=2"),
         (&["demo://x{#f}", "f=top"], "demo://x#top"),
         (&["demo://x/{id}{?q}", "id=", "q="], "demo://x/?q="),
+        // What servers write beyond the RFC, or templates may have and URIs may not.
+        (&["demo://größe/my docs|{repo-name}", "repo-name=a/b"], "demo://gr%C3%B6%C3%9Fe/my%20docs%7Ca%2Fb"),
+        (&["demo://x/{+repo-name}{?repo.id}", "repo-name=a/b", "repo.id=5"], "demo://x/a/b?repo.id=5"),
     ] {
         let run = Sandbox::new().mcpipe([&["read", &server.target()], words].concat()).run();
         run.succeeds().prints(uri);
