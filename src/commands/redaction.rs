@@ -7,10 +7,11 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::commands::context::Context;
+use crate::config::redact::is_clearly_not_secret;
 use crate::env;
 use crate::target::Target;
 use crate::transport::Endpoint;
-use crate::util::secret_names::{is_secret_name, is_secret_parameter, looks_secret};
+use crate::util::secret_names::{is_secret_name, is_secret_parameter, looks_like_key, looks_secret};
 
 /// Shorter values may appear in any message by chance.
 const MIN_SECRET_LENGTH: usize = 6;
@@ -21,8 +22,10 @@ impl Context {
         let endpoint = match &target.endpoint {
             Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint,
             Endpoint::Stdio(endpoint) => {
-                let secret = endpoint.env.iter().filter(|(name, _)| looks_secret(name));
-                secret.for_each(|(_, value)| self.redact_text(value.reveal()));
+                // Programs print their settings, in errors above all.
+                let secret = |name: &str, value: &str| looks_secret(name) || !is_clearly_not_secret(value);
+                let values = endpoint.env.iter().filter(|(name, value)| secret(name, value.reveal()));
+                values.for_each(|(_, value)| self.redact_text(value.reveal()));
                 return self.redact_in_arguments(&endpoint.args);
             }
             Endpoint::Unix(_) => return,
@@ -33,6 +36,9 @@ impl Context {
             }
         }
         self.redact_in_url(&endpoint.url);
+        if target.is_configured {
+            self.redact_in_path(&endpoint.url);
+        }
         match &endpoint.proxy {
             Some(proxy) => self.redact_in_proxy(proxy.reveal()),
             None => {
@@ -132,6 +138,22 @@ impl Context {
             {
                 self.redact_text(value);
                 self.redact_text(&percent_decoded(value));
+            }
+        }
+    }
+
+    /// Keys in the path of a configured URL, and what variables with the names of secrets contribute to it. A URL on the
+    /// command line is known to whoever reads the output, and is shown so that hints can be pasted.
+    fn redact_in_path(&self, url: &Url) {
+        let segments = url.path_segments().into_iter().flatten();
+        for segment in segments.filter(|segment| !segment.is_empty()) {
+            let decoded = percent_decoded(segment);
+            let is_from_variable = |(name, value): (&str, &str)| {
+                value.len() >= MIN_SECRET_LENGTH && looks_secret(name) && decoded.contains(value)
+            };
+            if looks_like_key(&decoded) || self.env.iter().any(is_from_variable) {
+                self.redact_text(segment);
+                self.redact_text(&decoded);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::env::Environment;
 use crate::env::programs::{looks_like_path, strip_drive};
 use crate::secret::REDACTED;
 use crate::util::quoting::split;
-use crate::util::secret_names::looks_secret;
+use crate::util::secret_names::{looks_like_key, looks_secret};
 
 /// A value as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +99,9 @@ fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
 }
 
 impl Redacted {
-    /// Hides the password and telling parameters of a URL.
+    /// Hides the password, telling parameters and keys in the path of a URL.
     fn redact_url_parts(self) -> Self {
-        let text = redact_url(&self.text);
+        let text = redact_path_keys(&redact_url(&self.text));
         Redacted { has_redactions: self.has_redactions || text != self.text, text }
     }
 }
@@ -112,7 +112,8 @@ fn is_auth_scheme(text: &str) -> bool {
 }
 
 /// What no secret looks like: a switch, a small number, a plain word or a path.
-fn is_clearly_not_secret(text: &str) -> bool {
+#[must_use]
+pub fn is_clearly_not_secret(text: &str) -> bool {
     let short_number = text.len() <= 6 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let word = text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     let switch = ["true", "false", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
@@ -145,6 +146,18 @@ pub fn redact_url(text: &str) -> String {
         })
         .collect();
     format!("{scheme}://{authority}{path}?{}", parts.join("&"))
+}
+
+/// A URL without the segments of its path that look like keys.
+fn redact_path_keys(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (path, tail) = rest.split_at(end);
+    // The first segment is the host.
+    let segments = path.split('/').enumerate();
+    let shown: Vec<&str> =
+        segments.map(|(at, segment)| if at > 0 && looks_like_key(segment) { REDACTED } else { segment }).collect();
+    format!("{scheme}://{}{tail}", shown.join("/"))
 }
 
 /// The arguments of a program: hides what follows a telling option, a telling `NAME=VALUE` or `Name: value`.
@@ -226,6 +239,8 @@ mod tests {
             "https://[redacted]@h:1/x?a=1&api_key=[redacted]&token=${T}"
         );
         assert_eq!(redact_url("https://h/x@y"), "https://h/x@y");
+        let key = "https://h/s/550e8400-e29b-41d4-a716-446655440000/mcp?a=1";
+        assert_eq!(redact(key, "url", Sensitivity::Plain), "https://h/s/[redacted]/mcp?a=1");
         let args = [
             "-y",
             "--api-key",

@@ -68,6 +68,30 @@ pub fn looks_secret(name: &str) -> bool {
         || lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| SUSPICIOUS_WORDS.contains(&word))
 }
 
+/// Whether a segment of a URL's path looks like a key: random characters, as some services put them into the URL of a
+/// user's own server. Names have no long runs of mixed letters and digits.
+#[must_use]
+pub fn looks_like_key(segment: &str) -> bool {
+    let is_key_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '=');
+    if segment.len() < 16 || !segment.chars().all(is_key_char) {
+        return false;
+    }
+    let count = |text: &str, fits: fn(&char) -> bool| text.chars().filter(fits).count();
+    let digits = |text: &str| count(text, char::is_ascii_digit);
+    let letters = |text: &str| count(text, char::is_ascii_alphabetic);
+    let has_random_run =
+        segment.split(['-', '_', '.', '~', '=']).any(|run| run.len() >= 16 && digits(run) >= 3 && letters(run) >= 3);
+    // A UUID: groups of 8, 4, 4, 4 and 12 hexadecimal digits (RFC 9562 §4).
+    let is_uuid = segment.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && segment.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    // Base64url, in which any run may be short.
+    let is_mixed = segment.len() >= 24
+        && digits(segment) >= 3
+        && count(segment, char::is_ascii_uppercase) >= 3
+        && count(segment, char::is_ascii_lowercase) >= 3;
+    has_random_run || is_uuid || is_mixed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +117,32 @@ mod tests {
         }
         for name in ["PATH", "X-Team", "DEBUG", "compass", "pattern", "design", "spin"] {
             assert!(!looks_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_in_a_path_are_recognized() {
+        for key in [
+            "NjU4OWY3ZGUtNWYxMC00YzE5LWFi",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+            "a1B2-c3D4_e5F6-g7H8_i9J0-kL",
+            "0123456789abcdef0123456789abcdef",
+        ] {
+            assert!(looks_like_key(key), "{key}");
+        }
+        for name in [
+            "mcp",
+            "sse",
+            "v1",
+            "2024-11-05",
+            "my-long-server-name-v2-production",
+            "modelcontextprotocol",
+            "project-1234567890123456",
+            "a%20b",
+            "My-Team-Server-In-Production-2",
+        ] {
+            assert!(!looks_like_key(name), "{name}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{ClientMessage, Mcp, Run, Sandbox, ServerAction, StdioServer};
+use crate::support::{ClientMessage, HttpServer, Mcp, Reply, Run, Sandbox, ServerAction, StdioServer};
 
 /// Refuses every call; the data of the error holds the secret as the number, as a member name and inside strings.
 fn refusing() -> StdioServer {
@@ -177,4 +177,53 @@ fn every_line_is_json_for_secrets_that_look_like_json() {
         }
         assert_eq!(refused, 2, "{secret}: in the error line and in the trace");
     }
+}
+
+/// A key in the path of a configured URL is shown neither in errors nor in traces, and not by `config`.
+#[test]
+fn keys_in_the_path_of_a_configured_url_are_redacted() {
+    let sandbox = Sandbox::new();
+    let server = HttpServer::start(|_| Reply::status(404));
+    let (key, short) = ("NjU4OWY3ZGUtNWYxMC00YzE5LWFi", "hunter2hunter");
+    sandbox.config(&format!(
+        "[servers.z]\nurl = '{}'\n[servers.y]\nurl = '{}'\n",
+        server.url(&format!("/api/s/{key}/mcp")),
+        server.url("/s/${ZAP_TOKEN}/mcp")
+    ));
+    for words in [
+        &["list", "z", "-vv"][..],
+        &["list", "z", "--json"],
+        &["list", "y", "-vv"],
+        &["config", "get", "z"],
+        &["config", "list"],
+    ] {
+        let run = sandbox.mcpipe(words).env("ZAP_TOKEN", short).run();
+        run.hides(key).hides(short);
+        assert!(!run.stdout().contains(key) && !run.stdout().contains(short), "{run:?}");
+    }
+    let run = sandbox.mcpipe(["list", "z"]).run();
+    run.exits(5).stderr_contains("/api/s/[redacted]/mcp (HTTP 404)");
+    assert_eq!(server.requests()[0].target, format!("/api/s/{key}/mcp"));
+}
+
+/// What a server process prints of its variables is redacted, whatever their names; a result is not.
+#[test]
+fn values_of_the_environment_of_a_server_are_redacted_in_what_it_prints() {
+    let sandbox = Sandbox::new();
+    let script = "echo \"cannot connect: $DATABASE_URL as $WHO, level $LEVEL\" >&2; exit 1";
+    let value = "postgres://app:pw@db/x";
+    sandbox.config(&format!(
+        "[servers.d]\ncommand = 'sh'\nargs = ['-c', '{script}']\nenv = {{ DATABASE_URL = '{value}', LEVEL = 'debug' }}\n"
+    ));
+    for words in
+        [&["list", "d", "-e", "WHO=Alice Liddell 1865"][..], &["list", "d", "-e", "WHO=Alice Liddell 1865", "--json"]]
+    {
+        let run = sandbox.mcpipe(words).run();
+        run.exits(5).hides(value).hides("Alice Liddell");
+        run.stderr_contains("cannot connect: [redacted] as [redacted], level debug");
+    }
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| call.text("postgres://app:pw@db/x")).stdio();
+    let variable = format!("DATABASE_URL={value}");
+    let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=hi", "-e", &variable]).run();
+    run.succeeds().prints("postgres://app:pw@db/x\n");
 }
