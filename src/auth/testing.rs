@@ -17,7 +17,7 @@ use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::trace::Trace;
-use crate::transport::{BoxFuture, HttpEndpoint, HttpMode, TlsOptions};
+use crate::transport::{BoxFuture, HttpEndpoint};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -163,14 +163,7 @@ async fn serve_connection(
 
 /// A URL as an endpoint.
 pub fn endpoint(url: Url) -> HttpEndpoint {
-    HttpEndpoint {
-        url,
-        headers: Vec::new(),
-        mode: HttpMode::Auto,
-        tls: TlsOptions::default(),
-        proxy: None,
-        unix_socket: None,
-    }
+    HttpEndpoint::new(url)
 }
 
 /// A client for requests on behalf of the server at this URL.

@@ -15,7 +15,7 @@ use crate::output::Progress;
 use crate::session::client_handler::ClientCapabilities;
 use crate::session::{self, Session, retry};
 use crate::target::Target;
-use crate::transport::{self, Authorize, Endpoint};
+use crate::transport::{self, Authorize, CookieJar, Endpoint};
 
 /// How many bytes the pages of a list may have in total without `--max-list-size`.
 const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
@@ -101,6 +101,7 @@ impl Context {
             interrupt: self.interrupt.clone(),
             trace: self.trace()?,
             authorize: provider.map(|provider| Arc::new(provider.clone()) as Arc<dyn Authorize>),
+            cookies: CookieJar::default(),
         };
         let options = session::SessionOptions {
             timeout: self.request_timeout(&target),

@@ -287,6 +287,9 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
         "true",
         "Allow unencrypted http and ws to hosts other than this machine.",
     ),
+    key("no_cookies", KeyType::Bool, AppliesTo::Url, "false", "true", "Do not send the server's cookies back.")
+        .details("Cookies are kept while mcpipe runs, and sent only to the server that set them.")
+        .allow_untrusted(),
     key(
         "unix_socket",
         KeyType::Path,

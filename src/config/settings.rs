@@ -60,6 +60,8 @@ pub struct ServerSettings {
     pub insecure: bool,
     /// Allow plain http anywhere.
     pub allow_http: bool,
+    /// Whether the server's cookies are ignored.
+    pub no_cookies: bool,
     /// The Unix socket to connect to, in place of the URL's host and port.
     pub unix_socket: Option<PathBuf>,
     /// Which tools, and when to ask; `confirm` is the default's where the entry has none.
@@ -283,6 +285,7 @@ impl ConfiguredServer {
             proxy: reader.spanned_string(table, "proxy").map(to_secret),
             insecure: reader.boolean(table, "insecure"),
             allow_http: reader.boolean(table, "allow_http"),
+            no_cookies: reader.boolean(table, "no_cookies"),
             unix_socket: reader.path(table, "unix_socket"),
             policy: ToolPolicy {
                 allow_tools: reader.string_list(table, "allow_tools"),

@@ -269,6 +269,7 @@ fn http_endpoint(
         proxy,
         unix_socket: (options.unix_socket.as_ref().map(|path| absolute_path(environment, path)))
             .or_else(|| configured(|settings| settings.unix_socket.clone())),
+        no_cookies: options.no_cookies || settings.is_some_and(|settings| settings.no_cookies),
     };
     let endpoint = if scheme.starts_with("ws") { Endpoint::WebSocket(endpoint) } else { Endpoint::Http(endpoint) };
     Ok((endpoint, warnings))
@@ -359,7 +360,7 @@ fn working_directory(
 }
 
 /// The flags that mean something only for a URL, and whether each was given.
-fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 10] {
+fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 11] {
     [
         ("--header", !options.headers.is_empty()),
         ("--bearer-env", options.bearer_env.is_some()),
@@ -371,6 +372,7 @@ fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 10] {
         ("--insecure", options.insecure),
         ("--allow-http", options.allow_http),
         ("--unix-socket", options.unix_socket.is_some()),
+        ("--no-cookies", options.no_cookies),
     ]
 }
 

@@ -47,6 +47,9 @@ pub struct TargetOptions {
     /// Allow unencrypted http and ws to hosts other than localhost
     #[arg(long, hide_short_help = true)]
     pub allow_http: bool,
+    /// Do not send the server's cookies back
+    #[arg(long, hide_short_help = true)]
+    pub no_cookies: bool,
     /// Connect to this Unix socket instead of the URL's host and port
     #[arg(long, value_name = "PATH", hide_short_help = true)]
     pub unix_socket: Option<PathBuf>,

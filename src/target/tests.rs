@@ -444,6 +444,7 @@ fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
         cacert: Some("my ca.pem".into()),
         proxy: Some("http://me:s3cret@proxy:3128".into()),
         insecure: true,
+        no_cookies: true,
         ..no_flags()
     };
     let mut target = world.target("s", &all).unwrap();
@@ -451,7 +452,7 @@ fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
     let [header, cacert, proxy] =
         ["Authorization: …", "my ca.pem", "http://…@proxy:3128"].map(crate::util::quoting::quote);
     let options = format!(
-        "-H {header} -H \"It's: …\" --transport sse --protocol legacy --cacert {cacert} --proxy {proxy} --insecure"
+        "-H {header} -H \"It's: …\" --transport sse --protocol legacy --cacert {cacert} --proxy {proxy} --insecure --no-cookies"
     );
     assert_eq!(target.command_line("list", &["TOOL"]), format!("mcpipe list s TOOL --config m.toml {options}"));
     assert_eq!(target.config_command_line("get"), "mcpipe config get s --config m.toml");

@@ -84,7 +84,12 @@ impl TargetFlags {
         add("--key", options.key.as_deref().map(path));
         add("--proxy", options.proxy.as_deref().map(|proxy| quote(&redact_proxy_password(proxy))));
         add("--unix-socket", options.unix_socket.as_deref().map(path));
-        for (flag, given) in [("--insecure", options.insecure), ("--allow-http", options.allow_http)] {
+        let switches = [
+            ("--insecure", options.insecure),
+            ("--allow-http", options.allow_http),
+            ("--no-cookies", options.no_cookies),
+        ];
+        for (flag, given) in switches {
             reach.extend(given.then(|| flag.to_owned()));
         }
         TargetFlags { config_flag: config, target_options: reach }

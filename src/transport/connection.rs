@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
+use crate::transport::cookies::CookieJar;
 use crate::transport::message::{Incoming, OutgoingMessage, UnexpectedResponse};
 use crate::transport::trace::Trace;
 
@@ -25,6 +26,8 @@ pub struct TransportOptions {
     pub trace: Trace,
     /// Supplies credentials, for HTTP.
     pub authorize: Option<Arc<dyn Authorize>>,
+    /// The server's cookies, for HTTP.
+    pub cookies: CookieJar,
 }
 
 /// Supplies the credentials of HTTP requests, and handles responses that require authentication.

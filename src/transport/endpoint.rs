@@ -150,9 +150,25 @@ pub struct HttpEndpoint {
     pub proxy: Option<Secret>,
     /// The Unix socket to connect to, instead of the URL's host and port. No proxy is used then.
     pub unix_socket: Option<PathBuf>,
+    /// Whether the server's cookies are ignored.
+    pub no_cookies: bool,
 }
 
 impl HttpEndpoint {
+    /// The endpoint at this URL, without any options.
+    #[must_use]
+    pub fn new(url: reqwest::Url) -> Self {
+        HttpEndpoint {
+            url,
+            headers: Vec::new(),
+            mode: HttpMode::default(),
+            tls: TlsOptions::default(),
+            proxy: None,
+            unix_socket: None,
+            no_cookies: false,
+        }
+    }
+
     /// The endpoint of the HTTP request that opens a WebSocket connection: `ws` becomes `http`, `wss` becomes `https`.
     ///
     /// # Errors

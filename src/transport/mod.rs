@@ -5,6 +5,7 @@
 
 mod charset;
 mod connection;
+mod cookies;
 mod endpoint;
 pub mod http;
 mod line_reader;
@@ -25,6 +26,7 @@ pub use connection::{
     Authorize, BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, LegacyHttpSession, Transport, TransportKind,
     TransportOptions,
 };
+pub use cookies::CookieJar;
 pub use endpoint::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
 pub use message::{
     BrokenResponse, Certainty, Incoming, IncomingItem, MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse,

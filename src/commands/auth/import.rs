@@ -205,14 +205,7 @@ mod tests {
             assert_eq!(failure.kind(), ErrorKind::Usage);
             assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
         }
-        let endpoint = HttpEndpoint {
-            url: url::Url::parse("https://h/mcp").unwrap(),
-            headers: Vec::new(),
-            mode: crate::transport::HttpMode::Auto,
-            tls: crate::transport::TlsOptions::default(),
-            proxy: None,
-            unix_socket: None,
-        };
+        let endpoint = HttpEndpoint::new(url::Url::parse("https://h/mcp").unwrap());
         let lonely = read(r#"{"access_token":"a","refresh_token":"r"}"#).unwrap();
         assert!(lonely.into_record(&endpoint, OAuthSettings::default(), None).is_err());
         let plain =

@@ -11,7 +11,7 @@ use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::auth::{OAuthSettings, flows};
 use crate::cli::AuthLogoutArgs;
 use crate::error::Result;
-use crate::transport::{HttpEndpoint, HttpMode, TlsOptions};
+use crate::transport::HttpEndpoint;
 
 /// What happened to the tokens at their issuer.
 enum RevocationStatus {
@@ -101,17 +101,10 @@ async fn revoke(
 ) -> Result<bool> {
     let endpoint = match endpoint {
         Some(endpoint) => endpoint.clone(),
-        None => HttpEndpoint {
-            url: url::Url::parse(&record.server).map_err(|error| {
-                crate::error::Failure::new(crate::error::ErrorKind::Config, "the stored credentials have no valid URL")
-                    .caused_by(&error)
-            })?,
-            headers: Vec::new(),
-            mode: HttpMode::Auto,
-            tls: TlsOptions::default(),
-            proxy: None,
-            unix_socket: None,
-        },
+        None => HttpEndpoint::new(url::Url::parse(&record.server).map_err(|error| {
+            crate::error::Failure::new(crate::error::ErrorKind::Config, "the stored credentials have no valid URL")
+                .caused_by(&error)
+        })?),
     };
     let settings = if settings.is_default() { record.effective_settings() } else { settings.clone() };
     let time = context.global.connect_timeout.unwrap_or(crate::commands::timeouts::DEFAULT_CONNECT_TIMEOUT);

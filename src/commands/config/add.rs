@@ -200,7 +200,9 @@ fn insert_target_options(
             entry.insert(key, value(set));
         }
     }
-    for (key, set) in [("insecure", options.insecure), ("allow_http", options.allow_http)] {
+    let switches =
+        [("insecure", options.insecure), ("allow_http", options.allow_http), ("no_cookies", options.no_cookies)];
+    for (key, set) in switches {
         if set {
             entry.insert(key, value(true));
         }

@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::secret::Secret;
-    use crate::transport::{HttpMode, TlsOptions};
+    use crate::transport::TlsOptions;
 
     fn hash(endpoint: Endpoint) -> Vec<u8> {
         identity_hash(&endpoint, None).finalize().to_vec()
@@ -163,12 +163,8 @@ mod tests {
         let (alice, bob) = (file("alice.pem"), file("bob.pem"));
         let with = |cert: Option<&Path>| {
             hash(Endpoint::Http(HttpEndpoint {
-                url: "https://example.com/mcp".parse().unwrap(),
-                headers: Vec::new(),
-                mode: HttpMode::Auto,
                 tls: TlsOptions { cert: cert.map(Path::to_owned), ..TlsOptions::default() },
-                proxy: None,
-                unix_socket: None,
+                ..HttpEndpoint::new("https://example.com/mcp".parse().unwrap())
             }))
         };
         assert_eq!(with(Some(&alice)), with(Some(&alice)));

@@ -20,6 +20,10 @@ use crate::util::loopback::is_loopback;
 /// Sent unless the user configured a `User-Agent`.
 const DEFAULT_USER_AGENT: &str = concat!("mcpipe/", env!("CARGO_PKG_VERSION"));
 
+/// How long an idle connection is kept for the next request: less than the 5 s after which the servers of Node and
+/// Uvicorn close one, so that no request goes out at that moment.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// Headers that the protocol or HTTP itself sets; configured ones with these names are ignored.
 const RESERVED_HEADERS: [&str; 9] = [
     "accept",
@@ -107,6 +111,7 @@ fn client_builder(
         .dns_resolver(Arc::new(Resolver))
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true);
     if let Some(limit) = connect_timeout.filter(|limit| !limit.is_zero()) {
         builder = builder.connect_timeout(limit);

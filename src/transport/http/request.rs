@@ -1,10 +1,12 @@
 //! One HTTP request and the head of its response: headers, credentials, redirects, and trace events.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{
+    AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::client;
@@ -15,10 +17,12 @@ use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::REDACTED;
 use crate::transport::connection::{Authorize, TransportOptions};
+use crate::transport::cookies::CookieJar;
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::message::UnexpectedResponse;
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::transport::url::{is_same_origin, url_for_trace};
+use crate::util::lock::lock;
 
 /// The session ID of a legacy server (`HTL-03`).
 pub(super) const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -35,6 +39,10 @@ const MAX_LOGINS: usize = 3;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
 
+/// How long after a response the next request is sent at the earliest: a server that closes its connections after each
+/// response has closed this one by then.
+const SETTLE_TIME: Duration = Duration::from_millis(2);
+
 /// What all requests to one endpoint share.
 pub(super) struct EndpointClient {
     client: Client,
@@ -44,6 +52,9 @@ pub(super) struct EndpointClient {
     authorize: Option<Arc<dyn Authorize>>,
     pub(super) trace: Trace,
     proxy_in_use: Option<ProxyInUse>,
+    cookies: Option<CookieJar>,
+    /// When the head of the last response arrived.
+    last_response: Mutex<Option<Instant>>,
 }
 
 /// A request to send.
@@ -78,6 +89,8 @@ impl EndpointClient {
             proxy_in_use: ProxyInUse::for_endpoint(endpoint, |name| {
                 std::env::var(name).ok().filter(|value| !value.is_empty())
             }),
+            cookies: (!endpoint.no_cookies).then(|| options.cookies.clone()),
+            last_response: Mutex::default(),
         })
     }
 
@@ -168,13 +181,22 @@ impl EndpointClient {
         for (name, value) in own_headers {
             headers.insert(name.clone(), value.clone());
         }
+        if let Some(cookies) = &self.cookies {
+            let configured = headers.get(COOKIE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            let value = cookies.header_value(url, configured.as_deref(), SystemTime::now());
+            if let Some(value) = value.as_ref().and_then(client::secret_header_value) {
+                headers.insert(COOKIE, value);
+            }
+        }
         let mut request = self.client.request(method.clone(), url.clone()).headers(headers);
         if let Some(body) = &body {
             request = request.body(body.clone());
         }
         let request = request.build().map_err(|error| error::request_failure(error, url))?;
         self.trace_request(method, url, request.headers(), body.as_ref(), &hidden);
+        self.settle_idle_connections().await;
         let response = self.client.execute(request).await.map_err(|error| self.send_failure(error, url))?;
+        *lock(&self.last_response) = Some(Instant::now());
         if let Some(authorize) = &self.authorize
             && (hidden.contains(&DPOP_HEADER) || response.status() == StatusCode::UNAUTHORIZED)
             && let Some(nonce) =
@@ -182,11 +204,28 @@ impl EndpointClient {
         {
             authorize.store_nonce(url, nonce);
         }
+        if let Some(cookies) = &self.cookies {
+            for value in response.headers().get_all(SET_COOKIE) {
+                if !cookies.store(url, &String::from_utf8_lossy(value.as_bytes()), SystemTime::now()) {
+                    self.trace.note("ignored a cookie that is malformed, too long or for another host");
+                }
+            }
+        }
         if self.trace.is_enabled() {
             let headers = self.traced_headers(response.headers(), &hidden);
             self.trace.record(TraceEvent::ResponseHead { status: response.status().as_u16(), headers: &headers });
         }
         Ok(response)
+    }
+
+    /// Lets the idle connections see what arrived since the last response: one that the server has closed must not carry
+    /// a request, which would fail without anybody knowing whether it was carried out.
+    async fn settle_idle_connections(&self) {
+        let since = lock(&self.last_response).map(|at| at.elapsed());
+        match since.and_then(|since| SETTLE_TIME.checked_sub(since)) {
+            Some(rest) => tokio::time::sleep(rest).await,
+            None => tokio::task::yield_now().await,
+        }
     }
 
     /// The failure of a request that got no response.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::transport::{HttpEndpoint, HttpMode, OutgoingKind, OutgoingMessage, TlsOptions};
+use crate::transport::{HttpEndpoint, OutgoingKind, OutgoingMessage};
 
 /// One thing the server does after it has read a request.
 #[derive(Clone)]
@@ -213,14 +213,7 @@ pub(super) fn event_stream_end() -> ScriptStep {
 }
 
 pub(super) fn endpoint(url: &str) -> HttpEndpoint {
-    HttpEndpoint {
-        url: url.parse().unwrap(),
-        headers: vec![],
-        mode: HttpMode::Auto,
-        tls: TlsOptions::default(),
-        proxy: None,
-        unix_socket: None,
-    }
+    HttpEndpoint::new(url.parse().unwrap())
 }
 
 /// A request of this method.
