@@ -66,6 +66,24 @@ pub fn supported_revisions(data: &Value) -> Vec<Revision> {
     list.into_iter().flatten().filter_map(|name| Revision::parse(name.as_str()?)).collect()
 }
 
+/// The known revisions that a text names, oldest first.
+#[must_use]
+pub fn revisions_in(text: &str) -> Vec<Revision> {
+    Revision::ALL.into_iter().filter(|revision| text.contains(revision.as_str())).collect()
+}
+
+/// Whether a text contains a date such as those that name revisions (`2025-11-25`), known or not.
+#[must_use]
+pub fn names_revision(text: &str) -> bool {
+    let is_date = |window: &[u8]| {
+        window
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 4 | 7) { *byte == b'-' } else { byte.is_ascii_digit() })
+    };
+    text.as_bytes().windows(10).any(is_date)
+}
+
 /// Which revisions may be spoken to a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RevisionPin {
@@ -91,6 +109,22 @@ impl RevisionPin {
                 let all: Vec<&str> = Revision::ALL.iter().map(|revision| revision.as_str()).collect();
                 format!("unknown revision '{other}': use auto, legacy, {}", all.join(", "))
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_are_found_in_a_text() {
+        let text = "Unsupported protocol version: 2025-11-25 (supported: 2024-11-05,2025-03-26)";
+        assert_eq!(revisions_in(text), [Revision::V2024_11_05, Revision::V2025_03_26, Revision::V2025_11_25]);
+        assert_eq!(revisions_in("2031-01-01"), []);
+        assert!(names_revision("only 2031-01-01") && names_revision(text));
+        for text in ["", "2025-11", "Unsupported protocol version", "20251-1-25 2025/11/25"] {
+            assert!(!names_revision(text), "{text}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::{ErrorKind, Failure, RetryAdvice};
-use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
-use crate::protocol::rpc::{RpcError, RpcErrorDefect};
+use crate::protocol::revision::{Revision, RevisionPin, names_revision, supported_revisions};
+use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::protocol::{code, method};
 use crate::session::capabilities;
 use crate::session::request::{MAY_STILL_RUN, RequestOutcome};
@@ -20,17 +20,17 @@ pub fn failure_from_outcome(reply: RequestOutcome, asked: &str, target: &Target)
     let failure = match reply {
         RequestOutcome::Result(_) => Failure::new(ErrorKind::Bug, "a result was taken for a failure"),
         RequestOutcome::Error(error, status) => {
-            let lacks = missing_revision(target.protocol, &error, status);
-            let mut failure = rpc_failure(error, status, asked, target);
-            if let Some(revision) = lacks {
-                failure.details_mut().kind = ErrorKind::Protocol;
-                failure = failure
-                    .cause(format!("it may not support {}, and no other revision is allowed", revision.as_str()))
-                    .hint("omit --protocol: mcpipe finds out which revision the server supports");
-            }
-            failure
+            let pin = target.protocol;
+            let about_revision = lacks_pinned_revision(pin, &error, status)
+                || (asked == method::INITIALIZE && refuses_revision(&error, status));
+            let failure = rpc_failure(error, status, asked, target);
+            if about_revision { revision_failure(failure, pin) } else { failure }
         }
-        RequestOutcome::UnexpectedResponse(refusal) => unexpected_response_failure(&refusal, asked),
+        RequestOutcome::UnexpectedResponse(refusal) => {
+            let failure = unexpected_response_failure(&refusal, asked, target);
+            let about_revision = refusal.status == 400 && asked == method::INITIALIZE;
+            if about_revision { revision_failure(failure, target.protocol) } else { failure }
+        }
         RequestOutcome::Failed(failure) => failure,
     };
     failure.server(&target.name)
@@ -53,15 +53,63 @@ fn rpc_error_retry_advice(error: &RpcError, status: Option<u16>) -> Option<Retry
     Some(RetryAdvice { is_unprocessed: again.is_unprocessed && status == Some(429), ..again })
 }
 
-/// The revision that is insisted upon and that the server seems to lack: in this way (HTTP 400, a code of its own
-/// from the range where the modern era has none) servers of the older era refuse who did not shake hands.
-fn missing_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> Option<Revision> {
+/// Whether a pinned revision without a handshake seems to be unknown: with HTTP 400 and a code of their own, from the
+/// range in which that revision defines none, servers of older revisions refuse requests before the handshake.
+fn lacks_pinned_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> bool {
+    matches!(pin, RevisionPin::Exact(revision) if revision.is_modern())
+        && status == Some(400)
+        && error.code.is_some_and(|code| (-32019..=-32000).contains(&code))
+}
+
+/// Whether `initialize` was refused for its revision: with the code that the specification shows for this (2025-11-25,
+/// basic/lifecycle, "Error Handling"), or naming a revision.
+fn refuses_revision(error: &RpcError, status: Option<u16>) -> bool {
+    let names = || names_revision(&error.message) || names_revision(&error.data_value().to_string());
+    matches!(status, None | Some(200 | 400))
+        && error.code != Some(code::UNSUPPORTED_VERSION)
+        && (error.code == Some(code::INVALID_PARAMS) || names())
+}
+
+/// The failure of a server that speaks none of the offered revisions.
+fn revision_failure(mut failure: Failure, pin: RevisionPin) -> Failure {
+    failure.details_mut().kind = ErrorKind::Protocol;
     match pin {
-        RevisionPin::Exact(revision) if revision.is_modern() => (status == Some(400)
-            && error.code.is_some_and(|code| (-32019..=-32000).contains(&code)))
-        .then_some(revision),
-        _ => None,
+        RevisionPin::Exact(revision) => failure
+            .cause(format!("it may not support {revision}, and no other revision is allowed"))
+            .hint("omit --protocol: mcpipe finds out which revision the server supports"),
+        RevisionPin::Auto | RevisionPin::Legacy => {
+            let offered: Vec<Revision> = Revision::ALL.into_iter().filter(|one| !one.is_modern()).collect();
+            failure
+                .cause(format!("mcpipe offered {}", join_revisions(&offered)))
+                .hint("if you know which revision it supports, name it: --protocol REVISION")
+        }
     }
+}
+
+/// The failure of a server that answered `initialize` and then knows nothing of the session that this opened.
+pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &str) -> Failure {
+    let failure = if response.had_session_id {
+        Failure::new(ErrorKind::Unreachable, format!("the server forgot its session at {asked} (HTTP 404)"))
+            .cause("it accepted initialize right before")
+            .hint("if several instances serve this URL, route all requests of a session to the same one")
+    } else {
+        Failure::new(ErrorKind::Unreachable, format!("the server accepted initialize but not {asked} (HTTP 404)"))
+            .hint("its own log says why; -vv shows the exchange")
+    };
+    match first_line(&response.body) {
+        Some(line) => failure.cause(format!("it said: {line}")),
+        None => failure,
+    }
+}
+
+/// The failure of a request whose answer is a result that it cannot have, such as `null` for a list.
+pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
+    let mut text: String = result.get().chars().take(100).collect();
+    if text.len() < result.get().len() {
+        text.push('…');
+    }
+    Failure::new(ErrorKind::Protocol, format!("the answer to {asked} is not a result of it: {text}"))
+        .hint("check that the URL is that of an MCP server")
 }
 
 /// Whether an error is about the method itself, and not about something that was not found.
@@ -135,7 +183,7 @@ fn missing_capability(error: &RpcError, said: &str) -> Failure {
     if hints.is_empty() { failure } else { failure.hint(format!("offer it: {}", hints.join("; "))) }
 }
 
-fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Failure {
+fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target: &Target) -> Failure {
     let status = refusal.status;
     let url = &refusal.url;
     let failure = match status {
@@ -162,11 +210,14 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
                 after => failure.hint(retry_hint(after)),
             }
         }
-        300..=399 => redirect_failure(refusal),
+        300..=399 => redirect_failure(refusal, target),
         202 | 204 => Failure::new(
             ErrorKind::Protocol,
             format!("the server accepted {asked} but sent no response (HTTP {status})"),
         ),
+        200..=299 if is_login_page(refusal) => {
+            login_page_failure(format!("the server sent a sign-in page instead of an answer to {asked}"), target)
+        }
         200..=299 => {
             let kind = refusal.content_type.as_deref().unwrap_or("no content type");
             Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a JSON-RPC message ({kind})"))
@@ -193,7 +244,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str) -> Fai
 }
 
 /// A redirect that was not followed, and why not.
-fn redirect_failure(refusal: &UnexpectedResponse) -> Failure {
+fn redirect_failure(refusal: &UnexpectedResponse, target: &Target) -> Failure {
     let UnexpectedResponse { status, location, .. } = refusal;
     let failure = |what: String| Failure::new(ErrorKind::Unreachable, format!("{what} (HTTP {status})"));
     let Some(location) = location else {
@@ -202,6 +253,10 @@ fn redirect_failure(refusal: &UnexpectedResponse) -> Failure {
     };
     let origin = |url: &str| url::Url::parse(url).map(|url| url.origin()).ok();
     let home = origin(&refusal.url).is_some_and(|home| Some(home) == origin(location));
+    if redirects_to_login(refusal, location) {
+        let message = format!("the server redirects to {location}, a sign-in page (HTTP {status})");
+        return login_page_failure(message, target);
+    }
     match status {
         // Those are followed within the origin, but not for ever.
         307 | 308 if home => failure(format!("the server redirects too many times, last to {location}"))
@@ -213,6 +268,56 @@ fn redirect_failure(refusal: &UnexpectedResponse) -> Failure {
             .cause("requests and credentials do not follow a redirect to another host")
             .hint(format!("if you trust it, use that URL as the target: {location}")),
     }
+}
+
+/// Words in hosts and paths of sign-in pages.
+const LOGIN_WORDS: [&str; 14] = [
+    "accounts",
+    "auth",
+    "authenticate",
+    "authorize",
+    "cas",
+    "idp",
+    "login",
+    "logon",
+    "oauth",
+    "oauth2",
+    "saml",
+    "saml2",
+    "signin",
+    "sso",
+];
+
+/// Whether a redirect leads to a sign-in page. 302 and 303 turn a POST into a GET of a page (RFC 9110 §15.4); those that
+/// move an endpoint for good are 301 and 308. Applications and their proxies send to a page of their own, or to the host
+/// of an identity provider.
+fn redirects_to_login(refusal: &UnexpectedResponse, location: &str) -> bool {
+    let Ok(url) = url::Url::parse(location) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let is_login_word = |word: &str| LOGIN_WORDS.contains(&word.to_ascii_lowercase().as_str());
+    // `sign_in` and `log-in` are one word each.
+    let segments = url.path_segments().into_iter().flatten();
+    let mut words = host.split('.').map(str::to_owned).chain(segments.map(|segment| segment.replace(['-', '_'], "")));
+    let elsewhere = url::Url::parse(&refusal.url).is_ok_and(|home| home.host_str() != Some(host));
+    match refusal.status {
+        302 | 303 => elsewhere || words.any(|word| is_login_word(&word)),
+        307 => words.any(|word| is_login_word(&word)),
+        _ => false,
+    }
+}
+
+/// Whether the answer is a page with a form for a password.
+fn is_login_page(refusal: &UnexpectedResponse) -> bool {
+    let is_html =
+        refusal.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
+    let body = refusal.body.to_ascii_lowercase();
+    is_html && ["type=\"password\"", "type='password'", "type=password"].iter().any(|part| body.contains(part))
+}
+
+fn login_page_failure(message: String, target: &Target) -> Failure {
+    let login = target.command_line("auth login", &[]);
+    Failure::new(ErrorKind::Auth, message)
+        .hint(format!("send credentials with each request: -H 'Authorization: Bearer TOKEN'; or log in: {login}"))
 }
 
 fn retry_hint(after: Option<Duration>) -> String {

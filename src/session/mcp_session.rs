@@ -66,8 +66,6 @@ pub(crate) struct Connection {
     pub(super) rpc: RpcClient,
     pub(super) era: Box<dyn Era>,
     is_confirmed: AtomicBool,
-    /// Whether the era was only guessed from a result without any mark of it.
-    is_guessed: bool,
     /// Whether the server ends at any request before the handshake.
     exits_before_handshake: bool,
 }
@@ -75,15 +73,8 @@ pub(crate) struct Connection {
 impl From<NegotiatedConnection> for Connection {
     fn from(open: NegotiatedConnection) -> Self {
         open.rpc.accept_server_requests(!open.era.revision().is_modern());
-        let (confirmed, guessed, ends_early) =
-            (AtomicBool::new(open.is_confirmed), open.is_guessed, open.exits_before_handshake);
-        Connection {
-            rpc: open.rpc,
-            era: open.era,
-            is_confirmed: confirmed,
-            is_guessed: guessed,
-            exits_before_handshake: ends_early,
-        }
+        let (confirmed, ends_early) = (AtomicBool::new(open.is_confirmed), open.exits_before_handshake);
+        Connection { rpc: open.rpc, era: open.era, is_confirmed: confirmed, exits_before_handshake: ends_early }
     }
 }
 
@@ -176,18 +167,13 @@ impl Session {
     }
 
     async fn send_once(&self, call: &Operation) -> Result<RequestOutcome> {
-        let (mut live, reply) = self.connection_for(call).await?;
+        let (live, reply) = self.connection_for(call).await?;
         let reply = match reply {
             Some(reply) => reply,
-            None => {
-                if call.has_effects && live.is_guessed && !live.is_confirmed.load(Ordering::Relaxed) {
-                    live = self.confirm_era(live).await;
-                }
-                match self.undeclared_failure(&live, call) {
-                    Some(failure) => RequestOutcome::Failed(failure),
-                    None => live.era.request(&live.rpc, call).await,
-                }
-            }
+            None => match self.undeclared_failure(&live, call) {
+                Some(failure) => RequestOutcome::Failed(failure),
+                None => live.era.request(&live.rpc, call).await,
+            },
         };
         Ok(self.retry_in_other_era(&live, call, reply).await)
     }
@@ -295,29 +281,6 @@ impl Session {
             Some(reply) => reply,
             None => now.era.request(&now.rpc, call).await,
         }
-    }
-
-    /// Finds out the era for sure before a request with effects goes out (`ERA-19`): a server whose list bore no
-    /// mark is asked, and where it is not modern, the handshake is done after all.
-    async fn confirm_era(&self, live: Arc<Connection>) -> Arc<Connection> {
-        let mut open = self.connection.lock().await;
-        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, &live)) {
-            return now.clone();
-        }
-        if live.is_confirmed.load(Ordering::Relaxed) {
-            return live;
-        }
-        if probe_modern(&live.rpc, &self.negotiator().probe_era()).await != Some(true)
-            && let Ok(opened) = Box::pin(self.negotiator().connect_legacy()).await
-        {
-            live.close_if_exclusive().await;
-            let live = Arc::new(Connection::from(opened));
-            self.store_profile(&live);
-            *open = Some(live.clone());
-            return live;
-        }
-        live.is_confirmed.store(true, Ordering::Relaxed);
-        live
     }
 
     /// Who is at the other end; asks only where that is not known.

@@ -2,6 +2,7 @@
 
 mod cache_identity;
 mod concurrent_requests;
+mod forgotten_sessions;
 mod malformed_results;
 mod response_ids;
 mod retries;

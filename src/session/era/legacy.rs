@@ -8,13 +8,14 @@ use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::parse_truncated;
-use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
+use crate::protocol::revision::{Revision, RevisionPin, revisions_in, supported_revisions};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, Operation, client_info, meta_with_progress};
+use crate::session::failure::forgotten_session_failure;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::{BoxFuture, TransportKind};
@@ -45,21 +46,47 @@ impl Handshake {
         }
     }
 
-    /// Sends `initialize` (`ERA-15`); the reply as it came.
+    /// Sends `initialize` (`ERA-15`). A server that refuses the offered revision is offered the newest one that it names,
+    /// else the next older one (2025-11-25, basic/lifecycle, "Version Negotiation"). If none is accepted, this is the
+    /// first refusal.
     pub async fn initialize(&self, link: &RpcClient) -> RequestOutcome {
         link.accept_server_requests(true);
-        let mut offer = self.offered_revision();
-        let first = self.send_initialize(link, offer).await;
-        let RequestOutcome::Error(error, status) = first else { return first };
-        // A server that lists the versions it supports is asked once more (2025-11-25, basic/lifecycle).
-        let listed = supported_revisions(&error.data_value());
-        let best = listed.into_iter().filter(|revision| !revision.is_modern() && *revision != offer).max();
-        match best {
-            Some(best) if !matches!(self.pin, RevisionPin::Exact(_)) => {
-                offer = best;
-                self.send_initialize(link, offer).await
+        let mut offered = vec![self.offered_revision()];
+        let first = self.send_initialize(link, self.offered_revision()).await;
+        let mut next = self.next_offer(&first, &offered);
+        while let Some(offer) = next {
+            offered.push(offer);
+            let reply = self.send_initialize(link, offer).await;
+            if matches!(reply, RequestOutcome::Result(_)) {
+                return reply;
             }
-            _ => RequestOutcome::Error(error, status),
+            next = self.next_offer(&reply, &offered);
+        }
+        first
+    }
+
+    /// The revision to offer after this refusal; `None` if the refusal cannot be about the revision, or all were offered.
+    fn next_offer(&self, refusal: &RequestOutcome, offered: &[Revision]) -> Option<Revision> {
+        if matches!(self.pin, RevisionPin::Exact(_)) {
+            return None;
+        }
+        let (listed, named) = match refusal {
+            RequestOutcome::Error(error, None | Some(200 | 400)) if may_be_about_revision(error.code) => {
+                let data = error.data_value();
+                let listed =
+                    data.get("supported").or_else(|| data.get("supportedVersions")).is_some_and(Value::is_array);
+                let text = if listed { String::new() } else { format!("{} {data}", error.message) };
+                (listed.then(|| supported_revisions(&data)), revisions_in(&text))
+            }
+            RequestOutcome::UnexpectedResponse(refusal) if refusal.status == 400 => (None, revisions_in(&refusal.body)),
+            _ => return None,
+        };
+        let newest_of = |revisions: &[Revision]| {
+            revisions.iter().copied().filter(|one| !one.is_modern() && !offered.contains(one)).max()
+        };
+        match listed {
+            Some(listed) => newest_of(&listed),
+            None => newest_of(&named).or_else(|| newest_of(&Revision::ALL)),
         }
     }
 
@@ -375,6 +402,22 @@ impl LegacyEra {
     }
 }
 
+/// HTTP 404 is about the session here (`HTL-04`) and not about the URL, where `initialize` was accepted.
+fn explain_not_found(method: &str, reply: RequestOutcome) -> RequestOutcome {
+    match reply {
+        RequestOutcome::UnexpectedResponse(response) if response.status == 404 => {
+            RequestOutcome::Failed(forgotten_session_failure(&response, method))
+        }
+        reply => reply,
+    }
+}
+
+/// Whether an error with this code may be a refusal of the revision that `initialize` offers. The specification shows
+/// `INVALID_PARAMS` (2025-11-25, basic/lifecycle, "Error Handling"); servers use others too.
+fn may_be_about_revision(code: Option<i64>) -> bool {
+    !matches!(code, Some(code::PARSE_ERROR | code::METHOD_NOT_FOUND | code::HEADER_MISMATCH | code::MISSING_CAPABILITY))
+}
+
 /// Whether a refusal says that the handshake is not complete.
 fn says_not_initialized(message: &str) -> bool {
     message.to_ascii_lowercase().contains("initializ")
@@ -425,6 +468,7 @@ impl Era for LegacyEra {
                 self.send_request(link, call).await
             };
             let reply = self.renew_session(link, call, session, reply).await;
+            let reply = explain_not_found(call.method, reply);
             let reply = self.retry_after_page_visits(link, call, reply).await;
             self.handshake.client_handler.reset_sampling(call.server_requests.as_ref());
             reply

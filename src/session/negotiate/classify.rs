@@ -9,6 +9,7 @@ use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, meta, method};
 use crate::session::era::{Era, Operation};
+use crate::session::failure::invalid_result_failure;
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 
 /// What a probe told.
@@ -49,7 +50,7 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
         },
         RequestOutcome::UnexpectedResponse(refusal) => match refusal.status {
             status if says_nothing_about_era(status) => EraEvidence::Inconclusive,
-            202 | 204 | 400..=499 => EraEvidence::NotModern,
+            202 | 204 | 400..=499 | 501 => EraEvidence::NotModern,
             _ => EraEvidence::Inconclusive,
         },
         // A process that exits at an unknown first request is a legacy server, as those of the Rust SDK do; so is a server
@@ -64,10 +65,39 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
     }
 }
 
-/// Statuses that say nothing of eras (`ERA-11`): refused credentials, a server or somebody before it that is
-/// overloaded, late or broken.
-fn says_nothing_about_era(status: u16) -> bool {
-    matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500..)
+/// Statuses that say nothing about the era (`ERA-11`): credentials, a rate limit, and a server or a proxy that is
+/// overloaded, late or broken. 501 is about the method of the request (RFC 9110 §15.6.2).
+pub(super) fn says_nothing_about_era(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500 | 502..)
+}
+
+/// The HTTP status of a refusal.
+pub(super) fn refusal_status(reply: &RequestOutcome) -> Option<u16> {
+    match reply {
+        RequestOutcome::Error(_, status) => *status,
+        RequestOutcome::UnexpectedResponse(response) => Some(response.status),
+        RequestOutcome::Result(_) | RequestOutcome::Failed(_) => None,
+    }
+}
+
+/// The reply that says why there is no connection, with the method that it answers: the refusal of `initialize`, unless
+/// that only says that the handshake is unknown; then what the server first replied to.
+pub(super) fn primary_refusal(
+    first: Option<(RequestOutcome, &str)>,
+    initialize: RequestOutcome,
+) -> (RequestOutcome, &str) {
+    let knows_no_handshake = |reply: &RequestOutcome| match reply {
+        RequestOutcome::Error(error, _) => error.code == Some(code::METHOD_NOT_FOUND),
+        RequestOutcome::UnexpectedResponse(response) => matches!(response.status, 404 | 405 | 501),
+        RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
+    };
+    match first {
+        Some((reply, asked)) if knows_no_handshake(&initialize) && !knows_no_handshake(&reply) => match reply {
+            RequestOutcome::Result(result) => (RequestOutcome::Failed(invalid_result_failure(asked, &result)), asked),
+            reply => (reply, asked),
+        },
+        _ => (initialize, method::INITIALIZE),
+    }
 }
 
 fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvidence {

@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::json::member;
 use crate::protocol::method;
 use crate::session::era::{Era, Operation};
-use crate::session::negotiate::classify::{EraEvidence, classify_reply};
+use crate::session::negotiate::classify::{EraEvidence, classify_reply, primary_refusal};
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 
@@ -38,7 +38,7 @@ impl Negotiator<'_> {
                 let ended = link.closed_reason();
                 let ends_early = ended.is_some();
                 let link = if ends_early { self.reconnect(link).await? } else { link };
-                let open = self.initialize_stream(link, &discover, ended).await?;
+                let open = self.initialize_stream(link, &discover, ended, reply).await?;
                 Ok((NegotiatedConnection { exits_before_handshake: ends_early, ..open }, None))
             }
         }
@@ -74,6 +74,7 @@ impl Negotiator<'_> {
         mut link: RpcClient,
         probe: &Operation,
         mut ended: Option<Failure>,
+        first: RequestOutcome,
     ) -> Result<NegotiatedConnection> {
         loop {
             let reply;
@@ -96,6 +97,7 @@ impl Negotiator<'_> {
                     return Ok(NegotiatedConnection::confirmed(link, self.modern_era(server)));
                 }
             }
+            let (reply, asked) = primary_refusal(Some((first, probe.method)), reply);
             let reply = match (reply, ended) {
                 // What it said at its end says more than its silence now.
                 (RequestOutcome::Failed(failure), Some(end)) if failure.kind() == ErrorKind::Timeout => {
@@ -105,7 +107,7 @@ impl Negotiator<'_> {
                 }
                 (reply, _) => reply,
             };
-            return self.close_with_failure(link, reply, method::INITIALIZE).await.map(|(open, _)| open);
+            return self.close_with_failure(link, reply, asked).await;
         }
     }
 

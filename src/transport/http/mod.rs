@@ -31,7 +31,7 @@ pub(crate) use self::client::AuxiliaryClient;
 pub(crate) use self::dns::look_up;
 pub(crate) use self::error::request_failure;
 pub(crate) use self::proxy::is_proxied;
-pub use self::sse_transport::connect as connect_sse;
+pub use self::sse_transport::{SseConnectError, connect as connect_sse};
 pub(super) use self::upgrade::{UpgradeRequest, upgrade};
 pub(crate) use super::url::redacted_url;
 
@@ -43,12 +43,16 @@ pub(crate) use super::url::redacted_url;
 /// in mode `Sse` also the errors of [`connect_sse`].
 pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     match endpoint.mode {
-        HttpMode::Sse => connect_sse(endpoint, options).await.map_err(|failure| {
-            let may_be_streamable = failure.kind() == ErrorKind::Protocol || failure.details().maybe_starting;
-            match may_be_streamable && failure.details().hint.is_none() {
-                true => failure.hint("omit --transport: the server may support the newer transport"),
-                false => failure,
+        HttpMode::Sse => connect_sse(endpoint, options).await.map_err(|error| match error {
+            SseConnectError::NoStream(response) => {
+                let failure = unexpected_response::unexpected_response_failure(&response);
+                let may_be_streamable = failure.kind() == ErrorKind::Protocol || failure.details().maybe_starting;
+                match may_be_streamable && failure.details().hint.is_none() {
+                    true => failure.hint("omit --transport: the server may support the newer transport"),
+                    false => failure,
+                }
             }
+            SseConnectError::Failed(failure) => failure,
         }),
         HttpMode::Auto | HttpMode::Streamable => streamable::connect(endpoint, options),
     }

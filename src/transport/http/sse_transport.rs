@@ -13,26 +13,44 @@ use super::post::{drain_body, post_headers, send_one_way};
 use super::request::{EndpointClient, HttpRequest, HttpResponse};
 use super::response;
 use super::tls::HttpVersions;
-use super::unexpected_response::{self, unexpected_response_failure};
+use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::HttpEndpoint;
-use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage, incoming_channel};
+use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse, incoming_channel};
 use crate::transport::url::{is_same_origin, redacted_url};
+
+/// Why the stream of an HTTP+SSE server could not be opened.
+#[derive(Debug)]
+pub enum SseConnectError {
+    /// There is no event stream at the URL.
+    NoStream(Box<UnexpectedResponse>),
+    /// There is one that cannot be used, or no response.
+    Failed(Failure),
+}
+
+impl From<Failure> for SseConnectError {
+    fn from(failure: Failure) -> Self {
+        SseConnectError::Failed(failure)
+    }
+}
 
 /// Opens the stream of an HTTP+SSE server and waits for the URL for messages.
 ///
 /// # Errors
-/// If the server returns an error status, names no URL or one of another origin
+/// If the server returns no event stream, names no URL or one of another origin
 /// ([`ErrorKind::Protocol`]), or takes longer than `connect_timeout` ([`ErrorKind::Timeout`]).
-pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
+pub async fn connect(
+    endpoint: &HttpEndpoint,
+    options: &TransportOptions,
+) -> Result<ConnectedTransport, SseConnectError> {
     let client = EndpointClient::new(endpoint, options, HttpVersions::Any)?;
     let bounded = async {
         client.with_timeout(options.connect_timeout, Box::pin(open_stream(&client))).await.unwrap_or_else(|| {
             let message = format!("opening the event stream from {} timed out", redacted_url(&client.url));
-            Err(Failure::new(ErrorKind::Timeout, message))
+            Err(Failure::new(ErrorKind::Timeout, message).into())
         })
     };
     let (events, post_url) = options.interrupt.run_until_interrupted(bounded).await??;
@@ -55,17 +73,17 @@ pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Res
 }
 
 /// Opens the stream and reads it up to the URL for messages.
-async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url)> {
+async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url), SseConnectError> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     let request = HttpRequest { method: Method::GET, url: client.url.clone(), headers, body: None, may_log_in: true };
     let (response, url) = match client.send(request).await? {
         HttpResponse::Head(response, url) => (response, url),
-        HttpResponse::Unauthorized(unexpected) => return Err(unexpected_response_failure(&unexpected)),
+        HttpResponse::Unauthorized(unexpected) => return Err(SseConnectError::NoStream(Box::new(unexpected))),
     };
     if !response.status().is_success() || response::media_type(&response) != "text/event-stream" {
         let unexpected = unexpected_response::from_response(response, &url, false).await;
-        return Err(unexpected_response_failure(&unexpected));
+        return Err(SseConnectError::NoStream(Box::new(unexpected)));
     }
     let mut events = EventStream::new(response, url.clone(), MAX_MESSAGE);
     while let Some(event) = events.next_event().await? {
@@ -75,7 +93,7 @@ async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url)> {
         }
     }
     let message = format!("the event stream from {} ended without an 'endpoint' event", redacted_url(&url));
-    Err(Failure::new(ErrorKind::Protocol, message))
+    Err(Failure::new(ErrorKind::Protocol, message).into())
 }
 
 /// The URL for messages: relative to the stream's URL, and of the same origin (`SSE-01`).
@@ -86,7 +104,9 @@ fn resolve_post_url(stream: &Url, data: &str) -> Result<Url> {
     };
     let mut url = stream.join(data).map_err(|error| invalid(error.to_string()))?;
     if !is_same_origin(stream, &url) {
-        return Err(invalid(format!("its URL is on another origin: {}", url.origin().ascii_serialization())));
+        let origin = url.origin().ascii_serialization();
+        return Err(invalid(format!("its URL is on another origin: {origin}"))
+            .hint("set the public URL in the server's settings, so that the event names the origin of its stream"));
     }
     let with_credentials = url.set_username(stream.username()).and_then(|()| url.set_password(stream.password()));
     with_credentials.map_err(|()| invalid("its URL has no host".to_owned()))?;

@@ -3,18 +3,21 @@
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
-use crate::transport::http::connect_sse;
 use crate::transport::http::scripted_server::{
     ReceivedRequest, ScriptStep, ScriptedServer, event_stream_chunk, event_stream_end, event_stream_head,
     http_response, json_response, outgoing_notification, outgoing_request,
 };
-use crate::transport::{HttpMode, TransportKind};
+use crate::transport::{HttpEndpoint, HttpMode, TransportKind};
 
 const ENDPOINT: &str = "event: endpoint\ndata: /messages?sessionId=a%20b\n\n";
 const PONG: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n";
 
+fn sse_endpoint(server: &ScriptedServer) -> HttpEndpoint {
+    HttpEndpoint { mode: HttpMode::Sse, ..endpoint(&server.url()) }
+}
+
 async fn connect_failure(server: &ScriptedServer, options: &TransportOptions) -> Failure {
-    let result: Result<ConnectedTransport> = connect_sse(&endpoint(&server.url()), options).await;
+    let result: Result<ConnectedTransport> = connect(&sse_endpoint(server), options).await;
     result.err().expect("a failure")
 }
 
@@ -31,9 +34,7 @@ async fn answers_come_over_the_one_stream() {
         ],
         _ => http_response("202 Accepted", &[], "Accepted"),
     });
-    let mut endpoint = endpoint(&server.url());
-    endpoint.mode = HttpMode::Sse;
-    let mut connection = connect(&endpoint, &TransportOptions::default()).await.unwrap();
+    let mut connection = connect(&sse_endpoint(&server), &TransportOptions::default()).await.unwrap();
     assert_eq!(connection.transport.kind(), TransportKind::Sse);
     connection.transport.send(outgoing_request(1, "initialize")).await.unwrap();
     let (on, answer, status) = response(&mut connection).await;
@@ -58,7 +59,7 @@ async fn a_rejected_message_is_reported() {
         (_, 2) => json_response("400 Bad Request", r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32600}}"#),
         _ => http_response("404 Not Found", &[], ""),
     });
-    let mut connection = connect_sse(&endpoint(&server.url()), &TransportOptions::default()).await.unwrap();
+    let mut connection = connect(&sse_endpoint(&server), &TransportOptions::default()).await.unwrap();
     connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(refusal(&mut connection).await.status, 500);
     connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
@@ -78,7 +79,7 @@ async fn losing_the_stream_breaks_everything() {
                 ScriptStep::Close,
             ]
         });
-        let mut connection = connect_sse(&endpoint(&server.url()), &TransportOptions::default()).await.unwrap();
+        let mut connection = connect(&sse_endpoint(&server), &TransportOptions::default()).await.unwrap();
         match next(&mut connection).await {
             Incoming { request_id: None, item: IncomingItem::Failed(failure) } => {
                 assert_eq!(failure.kind(), ErrorKind::Unreachable)

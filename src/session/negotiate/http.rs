@@ -1,0 +1,289 @@
+//! Finding out the era of a server behind a URL. Nothing is connected until a request is sent, and each request has its own
+//! response, so that several things can be tried beside each other.
+
+use serde_json::Map;
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::method;
+use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::rpc::RawJson;
+use crate::protocol::views::ServerInfo;
+use crate::session::era::modern::offers_modern_revision;
+use crate::session::era::{Era, Operation};
+use crate::session::failure::failure_from_outcome;
+use crate::session::negotiate::classify::{
+    EraEvidence, classify_reply, primary_refusal, refusal_status, says_nothing_about_era,
+};
+use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
+use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::transport::http::SseConnectError;
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode, TransportOptions, http};
+
+/// What came of a probe.
+enum HttpProbe {
+    /// The probe's own reply.
+    Answered(RequestOutcome),
+    /// The reply to `server/discover`, which showed the modern era before the probe, a list, was answered.
+    Discovered(ServerInfo, RequestOutcome),
+    /// The reply to `server/discover`; the probe, a list, got none.
+    Unanswered(RequestOutcome),
+    /// The result of `initialize`; neither of the others was conclusive.
+    Initialized(RawJson),
+}
+
+fn is_list(name: &str) -> bool {
+    [method::TOOLS_LIST, method::RESOURCES_LIST, method::TEMPLATES_LIST, method::PROMPTS_LIST].contains(&name)
+}
+
+impl Negotiator<'_> {
+    /// Without any memory, over HTTP.
+    pub(super) async fn negotiate_http(
+        &self,
+        first: &Operation,
+    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        match self.negotiate_sse_by_url().await? {
+            Some(open) => Ok((open, None)),
+            None => self.negotiate_streamable(first).await,
+        }
+    }
+
+    /// With a handshake only: over HTTP+SSE at a URL that says so, else as [`Negotiator::negotiate_legacy_or_sse`].
+    pub(super) async fn negotiate_pinned_legacy(&self, hasty: bool) -> Result<NegotiatedConnection> {
+        match self.negotiate_sse_by_url().await? {
+            Some(open) => Ok(open),
+            None => self.negotiate_legacy_or_sse(self.connect().await?, hasty, None).await,
+        }
+    }
+
+    /// A server that spoke HTTP+SSE the last time: its stream is opened at once. If there is none any more, all that is not
+    /// pinned is found out again (`ERA-13`).
+    pub(super) async fn negotiate_cached_sse(
+        &self,
+        first: &Operation,
+    ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        if let Some(endpoint) = self.sse_candidate()
+            && let Some(open) = self.try_sse(endpoint, self.attempt_options()).await?
+        {
+            return Ok((open, None));
+        }
+        match self.target.protocol {
+            RevisionPin::Auto => self.negotiate_streamable(first).await,
+            RevisionPin::Legacy | RevisionPin::Exact(_) => {
+                Ok((self.negotiate_legacy_or_sse(self.connect().await?, false, None).await?, None))
+            }
+        }
+    }
+
+    /// HTTP+SSE where the URL's path ends in `/sse`, as servers of that transport have it. A server of Streamable HTTP may
+    /// open a stream there that stays silent, so the patience is short.
+    async fn negotiate_sse_by_url(&self) -> Result<Option<NegotiatedConnection>> {
+        let Some(endpoint) = self.sse_candidate().filter(|endpoint| endpoint.url.path().ends_with("/sse")) else {
+            return Ok(None);
+        };
+        let limit = self.attempt_timeout().map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        let options = TransportOptions { connect_timeout: Some(limit), ..self.attempt_options() };
+        self.try_sse(endpoint, options).await
+    }
+
+    /// A connection over HTTP+SSE; `None` if the server does not speak that.
+    ///
+    /// # Errors
+    /// If something else is wrong, such as credentials.
+    async fn try_sse(
+        &self,
+        endpoint: &HttpEndpoint,
+        options: TransportOptions,
+    ) -> Result<Option<NegotiatedConnection>> {
+        let may_be_other = |failure: &Failure| {
+            matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Protocol | ErrorKind::Timeout)
+        };
+        let link = match http::connect_sse(endpoint, &options).await {
+            Ok(connection) => self.rpc_client(connection),
+            Err(SseConnectError::NoStream(_)) => return Ok(None),
+            Err(SseConnectError::Failed(failure)) if may_be_other(&failure) => return Ok(None),
+            Err(SseConnectError::Failed(failure)) => return Err(failure),
+        };
+        match self.initialize(link, false).await? {
+            HandshakeResult::Accepted(open) => Ok(Some(open)),
+            HandshakeResult::Rejected(link, RequestOutcome::Failed(failure)) if !may_be_other(&failure) => {
+                self.close_with_failure(link, RequestOutcome::Failed(failure), method::INITIALIZE).await
+            }
+            HandshakeResult::Rejected(link, _) => {
+                link.close(false).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Only a list may be the probe: it has no effects, and no parameters that could be refused for another reason than
+    /// the era. Before any other request `server/discover` is sent.
+    async fn negotiate_streamable(&self, first: &Operation) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
+        let link = self.connect().await?;
+        let discover = Operation::read_only(method::DISCOVER, Map::new());
+        let probe = if is_list(first.method) { first } else { &discover };
+        let (probe, reply) = match self.probe_http(&link, probe, &discover).await {
+            HttpProbe::Answered(reply) => (probe, reply),
+            HttpProbe::Unanswered(reply) => (&discover, reply),
+            HttpProbe::Discovered(server, reply) => {
+                return Ok((NegotiatedConnection::confirmed(link, self.modern_era(server)), Some(reply)));
+            }
+            HttpProbe::Initialized(result) => {
+                return self.complete_handshake(self.handshake(false), link, &result).await.map(|open| (open, None));
+            }
+        };
+        let wanted = probe.method == first.method;
+        match classify_reply(&reply, probe, &link) {
+            EraEvidence::Modern(server) => {
+                let era = self.modern_era(server);
+                Ok((NegotiatedConnection::confirmed(link, era), wanted.then_some(reply)))
+            }
+            EraEvidence::Unmarked => {
+                let open = self.confirm_unmarked(link).await?;
+                Ok((open, wanted.then_some(reply)))
+            }
+            EraEvidence::NotModern => {
+                let refusal = Some((reply, probe.method));
+                Ok((self.negotiate_legacy_or_sse(link, false, refusal).await?, None))
+            }
+            EraEvidence::Inconclusive => {
+                let failed = refusal_status(&reply) == Some(500);
+                let failure = if wanted {
+                    // A list that timed out had the time-out of a request, which its own failure names.
+                    link.close(false).await;
+                    failure_from_outcome(reply, probe.method, self.target)
+                } else {
+                    self.close_and_explain(link, reply, probe.method).await
+                };
+                Err(if failed {
+                    failure.hint("its own log says why; if it is an older server, try --protocol legacy")
+                } else {
+                    failure
+                })
+            }
+        }
+    }
+
+    /// A server that answered the probe without any mark of the modern era: an older one takes part in the handshake,
+    /// and learns in it what the client can do.
+    async fn confirm_unmarked(&self, link: RpcClient) -> Result<NegotiatedConnection> {
+        let (link, is_confirmed) = match self.initialize(link, false).await {
+            Ok(HandshakeResult::Accepted(open)) => return Ok(open),
+            Ok(HandshakeResult::Rejected(link, reply)) => {
+                let refused = match &reply {
+                    RequestOutcome::Error(_, status) => !status.is_some_and(says_nothing_about_era),
+                    RequestOutcome::UnexpectedResponse(response) => !says_nothing_about_era(response.status),
+                    RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
+                };
+                (link, refused)
+            }
+            // It accepted the handshake for a revision without one.
+            Err(_) => (self.connect().await?, false),
+        };
+        let open = NegotiatedConnection::confirmed(link, self.modern_era(ServerInfo::default()));
+        Ok(NegotiatedConnection { is_confirmed, ..open })
+    }
+
+    /// Sends the probe, which may take as long as any request if it is a list. While the server is silent,
+    /// `server/discover` is sent beside a list, and if that gets no response either, `initialize` (`ERA-12`).
+    async fn probe_http(&self, link: &RpcClient, probe: &Operation, discover: &Operation) -> HttpProbe {
+        let limit = self.attempt_timeout();
+        let patience = limit.map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        let probes_with_list = probe.method != discover.method;
+        let era = self.era_with_timeout(if probes_with_list { self.options.timeout } else { limit });
+        let mut answer = era.request(link, probe);
+        loop {
+            if let Ok(reply) = tokio::time::timeout(patience, &mut answer).await {
+                return HttpProbe::Answered(reply);
+            }
+            if !link.transport().login_in_progress() {
+                break;
+            }
+        }
+        let rest = limit.map(|limit| limit - patience);
+        let probing = self.era_with_timeout(rest);
+        let mut handshake = self.handshake(false);
+        handshake.initialize_timeout = rest;
+        let mut discovery = probing.request(link, discover);
+        let mut hello = Box::pin(async {
+            // A server that is only slow at the list answers `server/discover` in this time.
+            if probes_with_list {
+                tokio::time::sleep(patience / 4).await;
+            }
+            handshake.initialize(link).await
+        });
+        let (mut discovered, mut rejected) = (None, false);
+        loop {
+            tokio::select! {
+                biased;
+                reply = &mut answer => return HttpProbe::Answered(reply),
+                reply = &mut discovery, if probes_with_list && discovered.is_none() => {
+                    match classify_reply(&reply, discover, link) {
+                        EraEvidence::Modern(server) => return HttpProbe::Discovered(server, answer.await),
+                        _ if rejected => return HttpProbe::Unanswered(reply),
+                        _ => discovered = Some(reply),
+                    }
+                }
+                reply = &mut hello, if !rejected => match (reply, discovered.take()) {
+                    (RequestOutcome::Result(result), _) => return HttpProbe::Initialized(result),
+                    (_, Some(reply)) => return HttpProbe::Unanswered(reply),
+                    (_, None) => rejected = true,
+                },
+            }
+        }
+    }
+
+    /// The handshake at the same URL; HTTP+SSE if the server accepts no POST there (`ERA-07`, `ERA-08`). `first` is what
+    /// the server replied before.
+    pub(super) async fn negotiate_legacy_or_sse(
+        &self,
+        link: RpcClient,
+        hasty: bool,
+        first: Option<(RequestOutcome, &str)>,
+    ) -> Result<NegotiatedConnection> {
+        let (link, reply) = match self.initialize(link, hasty).await? {
+            HandshakeResult::Accepted(open) => return Ok(open),
+            HandshakeResult::Rejected(link, reply) => (link, reply),
+        };
+        let offers_modern = matches!(&reply, RequestOutcome::Error(error, _) if offers_modern_revision(error));
+        if offers_modern && self.target.protocol == RevisionPin::Auto {
+            // The probe was refused not by the server itself but by what stood before it while it was starting.
+            return Ok(NegotiatedConnection::confirmed(link, self.modern_era(ServerInfo::default())));
+        }
+        let mut sse_failure = None;
+        let may_speak_sse = refusal_status(&reply).is_some_and(|status| {
+            matches!(status, 400..=499 | 501) && !says_nothing_about_era(status) && !offers_modern
+        });
+        if may_speak_sse && let Some(endpoint) = self.sse_candidate() {
+            match http::connect_sse(endpoint, &self.attempt_options()).await {
+                Ok(connection) => {
+                    link.close(false).await;
+                    return self.negotiate_legacy(self.rpc_client(connection), false).await;
+                }
+                Err(SseConnectError::NoStream(_)) => {}
+                Err(SseConnectError::Failed(failure)) => sse_failure = Some(failure),
+            }
+        }
+        let (reply, asked) = primary_refusal(first, reply);
+        let status = refusal_status(&reply);
+        let failure = self.close_and_explain(link, reply, asked).await;
+        Err(match sse_failure {
+            // There is a stream, and that it cannot be used is the reason.
+            Some(sse) if sse.kind() == ErrorKind::Protocol => match status {
+                Some(status) => sse.cause(format!("over Streamable HTTP, the server refused {asked} (HTTP {status})")),
+                None => sse,
+            },
+            Some(sse) if matches!(sse.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) => {
+                failure.cause(format!("over HTTP+SSE: {sse}"))
+            }
+            Some(sse) => sse,
+            None => failure,
+        })
+    }
+
+    /// The URL, if HTTP+SSE may be spoken there: that has no other revision than 2024-11-05.
+    fn sse_candidate(&self) -> Option<&HttpEndpoint> {
+        let Endpoint::Http(endpoint) = &self.target.endpoint else { return None };
+        let pinned = matches!(self.target.protocol, RevisionPin::Exact(revision) if revision != Revision::V2024_11_05);
+        (endpoint.mode == HttpMode::Auto && !pinned).then_some(endpoint)
+    }
+}

@@ -1,0 +1,41 @@
+//! Servers that answer `initialize` and then know nothing of the session that it opened.
+
+use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::{HttpServer, Mcp, Reply, Sandbox};
+
+/// A server that responds to every request after the handshake with HTTP 404.
+fn forgetful(session_id: Option<&'static str>) -> HttpServer {
+    let script =
+        Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions { session_id, ..LegacyHttpOptions::default() });
+    HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "initialize" | "notifications/initialized" => script(request),
+        _ if request.header("mcp-method").is_some() => script(request),
+        _ => Reply::text("text/plain", "Session not found").with_status(404),
+    })
+}
+
+#[test]
+fn a_server_that_forgets_every_session_is_reported_as_that() {
+    let server = forgetful(Some("s"));
+    for words in [&["list"][..], &["call", "echo", "text=hi", "--no-validate"], &["read", "demo://hello"]] {
+        let url = server.url("/mcp");
+        let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
+        let run = Sandbox::new().mcpipe(words).run();
+        run.exits(5).prints("").stderr_contains("error: the server forgot its session at ");
+        run.stderr_contains("  it accepted initialize right before\n  it said: Session not found\n");
+        run.stderr_contains(
+            "hint: if several instances serve this URL, route all requests of a session to the same one\n",
+        );
+        run.hides("check the path").hides("may have run");
+    }
+}
+
+#[test]
+fn a_404_without_a_session_is_not_blamed_on_the_path_either() {
+    let server = forgetful(None);
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
+    run.exits(5)
+        .prints("")
+        .stderr_contains("error: the server accepted initialize but not tools/list (HTTP 404)\n")
+        .hides("check the path");
+}
