@@ -1,11 +1,12 @@
 //! `initialize` refused for the revision that it offers: another one is tried, and what is said if none is accepted.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::support::mcp::play_actions;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{HttpServer, Mcp, ProcessEvent, Reply, Request, Sandbox, StdioServer};
-use std::sync::Arc;
 
 /// The revisions that were offered, in their order.
 fn offered(server: &HttpServer) -> Vec<String> {
@@ -99,7 +100,8 @@ fn an_older_revision_is_offered_over_stdio_too() {
 
 #[test]
 fn a_server_that_refuses_all_revisions_is_an_error_with_a_hint() {
-    let refuses: [(fn(&Request) -> Reply, &str); 3] = [
+    type Refusal = fn(&Request) -> Reply;
+    let refuses: [(Refusal, &str); 3] = [
         (
             |request| error(request, -32602, "Unsupported protocol version", Value::Null),
             "error: the server refused initialize: Unsupported protocol version (code -32602)\n",
