@@ -94,10 +94,10 @@ pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &s
             .hint("if several instances serve this URL, route all requests of a session to the same one")
     } else {
         Failure::new(ErrorKind::Unreachable, format!("the server accepted initialize but not {asked} (HTTP 404)"))
-            .hint("its own log says why; -vv shows the exchange")
+            .hint("see the server's log; -vv shows the exchange")
     };
     match first_line(&response.body) {
-        Some(line) => failure.cause(format!("it said: {line}")),
+        Some(line) => failure.cause(format!("response: {line}")),
         None => failure,
     }
 }
@@ -108,7 +108,7 @@ pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
     if text.len() < result.get().len() {
         text.push('…');
     }
-    Failure::new(ErrorKind::Protocol, format!("the answer to {asked} is not a result of it: {text}"))
+    Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a result of it: {text}"))
         .hint("check that the URL is that of an MCP server")
 }
 
@@ -216,7 +216,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
             format!("the server accepted {asked} but sent no response (HTTP {status})"),
         ),
         200..=299 if is_login_page(refusal) => {
-            login_page_failure(format!("the server sent a sign-in page instead of an answer to {asked}"), target)
+            login_page_failure(format!("the server sent a sign-in page instead of a response to {asked}"), target)
         }
         200..=299 => {
             let kind = refusal.content_type.as_deref().unwrap_or("no content type");
@@ -316,8 +316,9 @@ fn is_login_page(refusal: &UnexpectedResponse) -> bool {
 
 fn login_page_failure(message: String, target: &Target) -> Failure {
     let login = target.command_line("auth login", &[]);
-    Failure::new(ErrorKind::Auth, message)
-        .hint(format!("send credentials with each request: -H 'Authorization: Bearer TOKEN'; or log in: {login}"))
+    Failure::new(ErrorKind::Auth, message).hint(format!(
+        "pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {login}"
+    ))
 }
 
 fn retry_hint(after: Option<Duration>) -> String {

@@ -40,7 +40,7 @@ fn a_server_that_is_always_silent_times_out_within_the_connect_timeout() {
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(6)
         .prints("")
-        .stderr_contains("error: the server did not answer within 1 s\n  no answer to server/discover\n")
+        .stderr_contains("error: the server did not respond within 1 s\n  no response to server/discover\n")
         .stderr_contains("hint: wait longer with --connect-timeout TIME");
     assert!(run.elapsed < Duration::from_secs(7), "{run:?}");
 }
@@ -57,7 +57,7 @@ fn http_500_at_the_first_request_hints_at_the_handshake() {
         let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
         let run = sandbox.mcpipe(&words).run();
         run.exits(5).prints("").stderr_contains("the server failed (HTTP 500)").stderr_contains("KeyError");
-        run.stderr_contains("hint: its own log says why; if it is an older server, try --protocol legacy\n");
+        run.stderr_contains("hint: see the server's log; if it is an older server, try --protocol legacy\n");
         sandbox.mcpipe(&words).args(["--protocol", "legacy"]).run().succeeds();
     }
 }
@@ -125,25 +125,25 @@ fn the_first_refusal_is_reported_if_the_handshake_is_unknown() {
         (
             |_| Reply::text("text/plain", "Blocked here").with_status(451),
             7,
-            "refused tools/list (HTTP 451)\n  it said: Blocked here\n",
+            "refused tools/list (HTTP 451)\n  response: Blocked here\n",
         ),
         (
             |_| Reply::text("text/plain", "Too large").with_status(413),
             7,
-            "refused tools/list (HTTP 413)\n  it said: Too large\n",
+            "refused tools/list (HTTP 413)\n  response: Too large\n",
         ),
         (|_| Reply::status(415), 7, "error: the server refused tools/list (HTTP 415)\n"),
         (
             |_| Reply::text("text/plain", "Locked").with_status(423),
             7,
-            "refused tools/list (HTTP 423)\n  it said: Locked\n",
+            "refused tools/list (HTTP 423)\n  response: Locked\n",
         ),
         (|_| Reply::status(202), 7, "error: the server accepted tools/list but sent no response (HTTP 202)\n"),
         (|_| Reply::status(204), 7, "error: the server accepted tools/list but sent no response (HTTP 204)\n"),
         (
             |request| Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "result": null})),
             7,
-            "error: the answer to tools/list is not a result of it: null\n",
+            "error: the response to tools/list is not a result of it: null\n",
         ),
         (
             |request| rpc_error(request, -32099, "License expired"),

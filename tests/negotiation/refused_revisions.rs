@@ -112,7 +112,7 @@ fn a_server_that_refuses_all_revisions_is_an_error_with_a_hint() {
         ),
         (
             |_| Reply::text("text/plain", "Unsupported protocol version").with_status(400),
-            "error: the server refused initialize (HTTP 400)\n  it said: Unsupported protocol version\n",
+            "error: the server refused initialize (HTTP 400)\n  response: Unsupported protocol version\n",
         ),
     ];
     for (refusal, message) in refuses {

@@ -22,7 +22,7 @@ fn a_server_that_forgets_every_session_is_reported_as_that() {
         let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
         let run = Sandbox::new().mcpipe(words).run();
         run.exits(5).prints("").stderr_contains("error: the server forgot its session at ");
-        run.stderr_contains("  it accepted initialize right before\n  it said: Session not found\n");
+        run.stderr_contains("  it accepted initialize right before\n  response: Session not found\n");
         run.stderr_contains(
             "hint: if several instances serve this URL, route all requests of a session to the same one\n",
         );

@@ -53,7 +53,11 @@ fn no_cookies_are_sent_back_where_that_is_turned_off() {
         sandbox.mcpipe(words).run().exits(5);
     }
     assert!(server.requests().iter().all(|request| sent(request).is_empty()));
-    sandbox.mcpipe(["list", "--no-cookies", "--", "cat"]).run().exits(2).stderr_contains("--no-cookies is for a URL");
+    sandbox
+        .mcpipe(["list", "--no-cookies", "--", "cat"])
+        .run()
+        .exits(2)
+        .stderr_contains("--no-cookies applies only to a URL");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn a_redirect_to_a_sign_in_page_is_a_matter_of_credentials() {
             let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
             let run = Sandbox::new().mcpipe(words).run();
             run.exits(4).prints("").stderr_contains(&format!("a sign-in page (HTTP {status})\n")).stderr_contains(&format!(
-                "hint: send credentials with each request: -H 'Authorization: Bearer TOKEN'; or log in: mcpipe auth login {url}\n"
+                "hint: pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: mcpipe auth login {url}\n"
             ));
         }
     }
@@ -39,7 +39,7 @@ fn a_page_with_a_form_for_a_password_is_a_sign_in_page() {
     let page = "<!doctype html><title>Sign in</title><form><input name=user><input type=\"password\" name=p></form>";
     let server = HttpServer::start(move |_| Reply::text("text/html; charset=utf-8", page));
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
-    run.exits(4).prints("").stderr_contains("error: the server sent a sign-in page instead of an answer to ");
+    run.exits(4).prints("").stderr_contains("error: the server sent a sign-in page instead of a response to ");
     let server = HttpServer::start(|_| Reply::text("text/html", "<title>Welcome</title>"));
     Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run().exits(7).hides("sign-in");
 }

@@ -155,7 +155,7 @@ impl Negotiator<'_> {
                     self.close_and_explain(link, reply, probe.method).await
                 };
                 Err(if failed {
-                    failure.hint("its own log says why; if it is an older server, try --protocol legacy")
+                    failure.hint("see the server's log; if it is an older server, try --protocol legacy")
                 } else {
                     failure
                 })
