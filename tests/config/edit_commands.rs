@@ -226,7 +226,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         );
     }
     // The next step can be taken although the name does not exist.
-    add("x", &[&login]).stderr_contains(&format!("or log in: mcpipe auth login {login}\n"));
+    add("x", &[&login]).stderr_contains(&format!("if it supports OAuth: mcpipe auth login {login}\n"));
     let script = sandbox.script("the server", "echo \"bad $*\" >&2; exit 3");
     let run = add("x", &["--env", "LEVEL=high", "--", script.to_str().unwrap(), "--api-key", "k3y-of-ada", "a b"]);
     assert_eq!(

@@ -333,7 +333,6 @@ fn failures_say_what_was_looked_for() {
         exit: 2
         --- stderr
         mcpipe: error: no server 'y' to import
-        hint: did you mean 'x'?
     "#]]
     .assert_eq(&import(&["gemini", "--only", "y"]));
     expect![[r#"

@@ -53,12 +53,16 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
         let server = StdioServer::start(move |process, event| match event {
             ProcessEvent::Line(line) if line.contains("tools/call") => {
                 let message: Value = serde_json::from_str(&line).unwrap();
-                let params = json!({"progressToken": message["params"]["_meta"]["progressToken"], "progress": 1});
-                let progress = json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+                let token = message["params"]["_meta"]["progressToken"].clone();
                 let process = process.clone();
                 std::thread::spawn(move || {
-                    while !process.seen().has_ended {
-                        process.send(&progress);
+                    // Progress that repeats itself does not count.
+                    for progress in 1.. {
+                        if process.seen().has_ended {
+                            return;
+                        }
+                        let params = json!({"progressToken": token, "progress": progress});
+                        process.send(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}));
                         std::thread::sleep(Duration::from_millis(10));
                     }
                 });

@@ -262,7 +262,7 @@ fn the_pages_of_a_list_have_a_size_limit_that_can_be_set() {
     };
     let list = |words: &[&str]| Sandbox::new().mcpipe(["list", &server().target()]).args(words).run();
     list(&[]).exits(7).prints("").stderr_contains(
-        "mcpipe: error: the server's answer to tools/list is larger than 64 MiB over all its pages\n\
+        "mcpipe: error: the server's response to tools/list is larger than 64 MiB over all its pages\n\
          hint: accept more with --max-list-size SIZE\n",
     );
     list(&["--max-list-size", "2500kB"]).exits(7).stderr_contains("is larger than 2500000 bytes over all its pages");

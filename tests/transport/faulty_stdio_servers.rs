@@ -195,13 +195,13 @@ fn odd_results_are_kept() {
 
 #[test]
 fn odd_errors_are_failures_and_never_hang() {
-    for error in [
-        json!({"code": "-32603", "message": "odd"}),
-        json!({"code": -32603}),
-        json!({"message": "odd"}),
-        json!("odd"),
-        json!({"code": 1e300, "message": "odd", "data": {"deep": [1, {"x": null}]}}),
-        json!({}),
+    for (error, code) in [
+        (json!({"code": "-32603", "message": "odd"}), 1),
+        (json!({"code": -32603}), 1),
+        (json!({"message": "odd"}), 1),
+        (json!("odd"), 7),
+        (json!({"code": 1e300, "message": "odd", "data": {"deep": [1, {"x": null}]}}), 1),
+        (json!({}), 1),
     ] {
         for mcp in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
             let error = error.clone();
@@ -210,7 +210,7 @@ fn odd_errors_are_failures_and_never_hang() {
             };
             let server = mcp.on("tools/call", answer).stdio();
             let run = echo(&server);
-            run.exits(1).stderr_contains("mcpipe: error:");
+            run.exits(code).stderr_contains("mcpipe: error:");
             assert!(run.elapsed < Duration::from_secs(4), "{run:?}");
         }
     }

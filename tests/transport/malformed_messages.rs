@@ -225,7 +225,7 @@ fn an_answer_without_an_id_that_is_not_json_is_the_cause_of_the_time_out() {
     Sandbox::new().mcpipe(words).run().exits(7).prints("").stderr_is(
         "mcpipe: error: the server's response is not valid JSON\n  \
          column 27: NaN is not allowed in JSON, near: {\"jsonrpc\":\"2.0\",\"result\":NaN}\n  \
-         no answer to tools/call within 300 ms\n  \
+         no response to tools/call within 300 ms\n  \
          the server printed on stdout, which is not a message: {\"jsonrpc\":\"2.0\",\"result\":NaN}\n  \
          the tool may have run, or may still be running\n\
          hint: see all that it sent: -v\n",

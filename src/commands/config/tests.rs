@@ -415,7 +415,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
     assert!(!world.path(".config").exists(), "nothing was written");
     let said = world.run(&["add", "x", "https://a/", "-H", "Authorization: Bearer s", "--dry-run"]);
     assert_eq!(said.out, "[servers.x]\nurl = \"https://a/\"\nheaders = { Authorization = \"Bearer s\" }\n");
-    assert!(said.notes.contains("written in clear"), "{}", said.notes);
+    assert!(said.notes.contains("stored as plain text"), "{}", said.notes);
     assert!(!world.path(".config").exists());
 }
 

@@ -108,7 +108,11 @@ fn add_checks_first_and_says_what_is_missing() {
     world.assert_fails(&["add", "x", "https://x/mcp", "--check"], ErrorKind::Unreachable, "x is not there");
     assert!(!world.path(".config/mcpipe/config.toml").exists());
     let said = world.run(&["add", "x", "https://x/mcp", "-H", "X-Key: ${keychain:K}"]);
-    assert!(said.notes.contains("there is no secret 'K' in") && !said.notes.contains("in clear"), "{}", said.notes);
+    assert!(
+        said.notes.contains("there is no secret 'K' in") && !said.notes.contains("as plain text"),
+        "{}",
+        said.notes
+    );
 }
 
 #[test]
