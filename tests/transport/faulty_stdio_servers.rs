@@ -176,20 +176,20 @@ fn odd_results_are_kept() {
         let json = sandbox.mcpipe(words).arg("--json").run();
         assert_eq!(json.exits(0).json(), result);
     }
-    for result in [
-        json!(null),
-        json!("words"),
-        json!([1]),
-        json!({"content": "words"}),
-        json!({"content": {"type": "text", "text": "words"}}),
-        json!({"content": [{"type": "text", "text": 5}]}),
-        json!({"content": [null, {"type": "text", "text": "words"}]}),
-        json!({"content": [{"text": "no type"}]}),
+    for (result, good) in [
+        (json!(null), ""),
+        (json!("words"), "words\n"),
+        (json!([1]), "[\n  1\n]\n"),
+        (json!({"content": "words"}), "words\n"),
+        (json!({"content": {"type": "text", "text": "words"}}), "words\n"),
+        (json!({"content": [{"type": "text", "text": 5}]}), ""),
+        (json!({"content": [null, {"type": "text", "text": "words"}]}), "words\n"),
+        (json!({"content": [{"text": "no type"}]}), ""),
     ] {
         let given = result.clone();
         let server = Mcp::legacy("2025-11-25").on("tools/call", move |call| call.result(given.clone())).stdio();
         let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--timeout", "5s"]).run();
-        run.exits(7).prints("").stderr_contains("the server's response to tools/call is malformed");
+        run.exits(7).prints(good).stderr_contains("the server's response to tools/call is malformed");
     }
 }
 

@@ -112,7 +112,7 @@ fn call(target: &str, what: &str) -> Run {
 /// The call ends after `--timeout`, whatever came meanwhile.
 #[track_caller]
 fn times_out(run: &Run, flood: Flood) {
-    let mut expected = String::from("mcpipe: error: no answer to tools/call within 2 s\n");
+    let mut expected = String::from("mcpipe: error: no response to tools/call within 2 s\n");
     if matches!(flood, Flood::Progress | Flood::RisingProgress) {
         expected += "  it sends progress too fast to count: more than 1,000 notifications a second, or the same one \
                      again within 100 ms\n";

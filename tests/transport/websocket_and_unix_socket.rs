@@ -382,5 +382,5 @@ fn plain_connections_to_other_hosts_and_unsupported_schemes_are_rejected() {
     list("grpc://far.example/", &[]).exits(2).stderr_contains("use https, http, wss, ws or unix:PATH");
     list("unix:", &[]).exits(2).stderr_contains("unix:/run/server.sock");
     list("unix:s", &["-H", "A: b"]).exits(2).stderr_contains("--header does not apply to a unix: target");
-    list("./x", &["--unix-socket", "s"]).exits(2).stderr_contains("--unix-socket is for a URL");
+    list("./x", &["--unix-socket", "s"]).exits(2).stderr_contains("--unix-socket applies only to a URL");
 }
