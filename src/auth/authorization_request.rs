@@ -26,6 +26,8 @@ pub struct AuthorizationRequest {
     pub scopes: Vec<String>,
     /// The issuer, as it is in its own metadata (`AUT-16`).
     pub issuer: String,
+    /// The issuer that the metadata names, if the user stated another: the response may name either.
+    pub declared_issuer: Option<String>,
     /// Whether the metadata promises `iss` in the response.
     pub expects_iss: bool,
 }
@@ -75,7 +77,7 @@ impl AuthorizationRequest {
             None => return Err(invalid_response("the response does not identify its login ('state' is missing)")),
         }
         match answer.iss.as_deref() {
-            Some(iss) if iss == self.issuer => {}
+            Some(iss) if iss == self.issuer || self.declared_issuer.as_deref() == Some(iss) => {}
             Some(_) => {
                 return Err(invalid_response("the response comes from another authorization server ('iss' differs)")
                     .cause(format!("expected {}", self.issuer)));
@@ -186,6 +188,7 @@ mod tests {
             resource: "http://LOCALHOST:80".into(),
             scopes: vec!["a".into(), "b:c".into()],
             issuer: "https://as".into(),
+            declared_issuer: None,
             expects_iss: false,
         }
     }
@@ -253,6 +256,11 @@ mod tests {
 
     #[test]
     fn aut_16_on_a_mismatch_the_error_text_is_not_shown() {
+        let declared = AuthorizationRequest { declared_issuer: Some("https://own".into()), ..authorization_request() };
+        for (iss, is_accepted) in [("https://as", true), ("https://own", true), ("https://evil", false)] {
+            let accepted = declared.verify_response(&format!("state=st&code=c&iss={iss}")).is_ok();
+            assert_eq!(accepted, is_accepted, "{iss}");
+        }
         let request = AuthorizationRequest { expects_iss: true, ..authorization_request() };
         for query in ["error=x&error_description=EVIL&state=st&iss=https://evil", "error=EVIL&state=st", "error=EVIL"] {
             assert!(!rejection(&request, query).contains("EVIL"), "{query}");

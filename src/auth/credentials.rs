@@ -278,6 +278,7 @@ mod tests {
         let granted = TokenResponse {
             access_token: Secret::new("hunter2-access"),
             token_type: TokenType::Bearer,
+            unknown_token_type: None,
             refresh_token: Some(Secret::new("hunter2-refresh")),
             expires_in: life,
             scopes: None,
@@ -398,6 +399,7 @@ mod tests {
         let mut granted = TokenResponse {
             access_token: Secret::new("a"),
             token_type: TokenType::Dpop,
+            unknown_token_type: None,
             refresh_token: None,
             expires_in: None,
             scopes: Some(vec!["x".into()]),

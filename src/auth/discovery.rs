@@ -56,42 +56,32 @@ pub async fn discover(
         authorization_server: server,
         is_advertised: told,
     };
-    match choose_issuer(settings.issuer.as_deref(), &known.authorization_servers)? {
-        Some(issuer) => match fetch_server_metadata(http, &issuer, pkce).await? {
-            Some(metadata) => {
-                if settings.issuer.is_some() {
-                    // An issuer that the user configured may name any hosts.
-                    metadata.endpoints().for_each(|url| http.allow_host(url));
-                }
-                Ok(found(metadata, true))
+    let issuer = match &settings.issuer {
+        Some(stated) => {
+            if !known.authorization_servers.iter().all(|named| metadata::is_same_issuer(stated, named)) {
+                let named = truncate(&known.authorization_servers.join(", "), 300);
+                http.trace().note(&format!("the server names the issuer {named}; {stated} is configured and used"));
             }
-            None => Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} has no metadata"))
-                .cause("there is none at any of the well-known URLs")),
-        },
-        None => {
-            let origin = metadata::origin(server);
-            let metadata = fetch_server_metadata(http, &origin, pkce).await?;
-            let told = metadata.is_some();
-            Ok(found(metadata.unwrap_or_else(|| AuthorizationServerMetadata::assumed_for_origin(&origin)), told))
+            Some(stated.clone())
         }
+        None => known.authorization_servers.first().cloned(),
+    };
+    let Some(issuer) = issuer else {
+        let origin = metadata::origin(server);
+        let metadata = fetch_server_metadata(http, &origin, false, pkce).await?.found;
+        let told = metadata.is_some();
+        return Ok(found(metadata.unwrap_or_else(|| AuthorizationServerMetadata::assumed_for_origin(&origin)), told));
+    };
+    let search = fetch_server_metadata(http, &issuer, settings.issuer.is_some(), pkce).await?;
+    let Some(metadata) = search.found else {
+        let failure = Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} has no metadata"));
+        return Err(search.attempts.into_iter().fold(failure, Failure::cause));
+    };
+    if settings.issuer.is_some() {
+        // An issuer that the user configured may name any hosts.
+        metadata.endpoints().for_each(|url| http.allow_host(url));
     }
-}
-
-/// The issuer to use: the configured one, unless the server names only others; else the first that it names.
-fn choose_issuer(configured: Option<&str>, named: &[String]) -> Result<Option<String>> {
-    let Some(configured) = configured else { return Ok(named.first().cloned()) };
-    if named.is_empty() {
-        return Ok(Some(configured.to_owned()));
-    }
-    match named.iter().find(|issuer| metadata::is_same_issuer(configured, issuer)) {
-        Some(issuer) => Ok(Some(issuer.clone())),
-        None => Err(Failure::new(
-            ErrorKind::Auth,
-            "the server does not accept tokens of the configured authorization server",
-        )
-        .cause(format!("configured: {configured}; the server names {}", truncate(&named.join(", "), 300)))
-        .hint("correct 'issuer' in [servers.NAME.auth], or --issuer, or omit it")),
-    }
+    Ok(found(metadata, true))
 }
 
 fn resource_mismatch(url: &str, resource: Option<&str>, server: &str) -> Failure {
@@ -116,7 +106,8 @@ async fn fetch_resource_metadata(
             Err(failure) => http.trace().note(&format!("no metadata: {failure}")),
         }
     }
-    fetch_first(http, &metadata::resource_metadata_urls(http.server()), |_, document| Ok(Some(document))).await
+    let urls = metadata::resource_metadata_urls(http.server());
+    Ok(fetch_first(http, &urls, |url, document| Ok(Some((url.to_owned(), document)))).await?.found)
 }
 
 /// What the metadata must state about PKCE (`AUT-09`).
@@ -130,23 +121,35 @@ enum PkceRequirement {
     MustAdvertise,
 }
 
-/// The metadata of an issuer. `None` if there is none.
+/// The metadata of an issuer, if there is any.
 ///
 /// If PKCE must be advertised, a document that does not mention it is skipped; if no other document does, it is an error.
+/// An issuer that the user stated is used even if its metadata names another: Entra names a template, others leave out
+/// the path.
 async fn fetch_server_metadata(
     http: &OAuthHttpClient,
     issuer: &str,
+    is_stated: bool,
     pkce: PkceRequirement,
-) -> Result<Option<AuthorizationServerMetadata>> {
+) -> Result<MetadataSearch<AuthorizationServerMetadata>> {
     let urls = metadata::server_metadata_urls(issuer).map_err(|why| {
         Failure::new(ErrorKind::Auth, format!("'{}' is not a valid issuer", truncate(issuer, 200))).cause(why)
     })?;
     let mut silent = false;
     let found = fetch_first(http, &urls, |url, document| {
-        let read = AuthorizationServerMetadata::from_json(&document).unwrap_or_default();
-        if !metadata::is_same_issuer(issuer, &read.issuer) {
+        let mut read = AuthorizationServerMetadata::from_json(&document).unwrap_or_default();
+        let is_same = metadata::is_same_issuer(issuer, &read.issuer);
+        let named = truncate(&read.issuer, 200);
+        if !is_same && !is_stated {
             return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} does not belong to {issuer}"))
-                .cause(format!("it names the issuer '{}'", truncate(&read.issuer, 200))));
+                .cause(format!("it names the issuer '{named}'"))
+                .hint(format!("if you trust it, pass --issuer {issuer} to `mcpipe auth login`")));
+        }
+        if !is_same {
+            http.trace().note(&format!("the metadata at {url} names the issuer '{named}'; {issuer} is used"));
+        }
+        if is_stated && read.issuer != issuer {
+            read.declared_issuer = Some(std::mem::replace(&mut read.issuer, issuer.to_owned()));
         }
         match read.supports_pkce_s256() {
             None if pkce == PkceRequirement::MustAdvertise => {
@@ -161,57 +164,49 @@ async fn fetch_server_metadata(
         }
     })
     .await?;
-    match found {
-        Some((_, metadata)) => Ok(Some(metadata)),
-        None if silent => {
-            Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} may not be safe"))
-                .cause("it does not advertise PKCE, which protects the login")
-                .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]"))
-        }
-        None => Ok(None),
+    if found.found.is_none() && silent {
+        return Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} may not be safe"))
+            .cause("it does not advertise PKCE, which protects the login")
+            .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]"));
     }
+    Ok(found)
 }
 
-/// The first of these documents that exists and that `take` accepts, with its URL.
+/// The outcome of trying the addresses of a document.
+struct MetadataSearch<T> {
+    found: Option<T>,
+    /// Each address without a usable document, and its answer.
+    attempts: Vec<String>,
+}
+
+/// The first of these documents that exists and that `take` accepts.
 ///
 /// A 4xx response, or one that is not JSON (some servers send a page for every URL), means that it does not exist; after
-/// a timeout or 5xx that is not known.
+/// a 5xx response that is not known, unless a later address has it.
 async fn fetch_first<T>(
     http: &OAuthHttpClient,
     urls: &[String],
     mut take: impl FnMut(&str, Map<String, Value>) -> Result<Option<T>>,
-) -> Result<Option<(String, T)>> {
+) -> Result<MetadataSearch<T>> {
+    let mut attempts = Vec::new();
+    let mut has_server_error = false;
     for url in urls {
         let answer = http.get(url).await?;
-        if answer.status >= 500 {
-            return Err(Failure::new(ErrorKind::Unreachable, format!("{url} answered HTTP {}", answer.status)));
-        }
-        if let Some(document) = answer.json_object()
-            && let Some(taken) = take(url, document)?
-        {
-            return Ok(Some((url.clone(), taken)));
+        has_server_error |= answer.status >= 500;
+        if let Some(document) = answer.json_object().filter(|_| answer.status < 500) {
+            if let Some(taken) = take(url, document)? {
+                return Ok(MetadataSearch { found: Some(taken), attempts });
+            }
+            attempts.push(format!("{url}: its metadata cannot be used"));
+        } else if (200..300).contains(&answer.status) {
+            attempts.push(format!("{url}: not a JSON object (HTTP {})", answer.status));
+        } else {
+            attempts.push(format!("{url}: HTTP {}", answer.status));
         }
     }
-    Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::auth::testing::words as names;
-
-    #[test]
-    fn the_configured_issuer_is_used_unless_the_server_names_others() {
-        assert_eq!(choose_issuer(None, &names("https://a https://b")).unwrap().as_deref(), Some("https://a"));
-        assert_eq!(choose_issuer(None, &[]).unwrap(), None);
-        assert_eq!(
-            choose_issuer(Some("https://b"), &names("https://a https://b/")).unwrap().as_deref(),
-            Some("https://b/")
-        );
-        assert_eq!(choose_issuer(Some("https://c"), &[]).unwrap().as_deref(), Some("https://c"));
-        let failure = choose_issuer(Some("https://c"), &names("https://a")).unwrap_err();
-        assert_eq!(failure.kind(), ErrorKind::Auth);
-        assert!(failure.to_string().contains("https://c") && failure.to_string().contains("https://a"));
+    if has_server_error {
+        let failure = Failure::new(ErrorKind::Unreachable, "the metadata for the login cannot be fetched");
+        return Err(attempts.into_iter().fold(failure, Failure::cause));
     }
+    Ok(MetadataSearch { found: None, attempts })
 }

@@ -35,6 +35,8 @@ impl ProtectedResourceMetadata {
 #[allow(missing_docs, reason = "each field is the member it is named after")]
 pub struct AuthorizationServerMetadata {
     pub issuer: String,
+    /// The issuer that the document names, if the user stated another, which is then `issuer`.
+    pub declared_issuer: Option<String>,
     pub authorization_endpoint: Option<String>,
     pub token_endpoint: Option<String>,
     pub registration_endpoint: Option<String>,
@@ -57,6 +59,7 @@ impl AuthorizationServerMetadata {
         let flag = |name: &str| document.get(name).is_some_and(|value| value == true || value == "true");
         Some(AuthorizationServerMetadata {
             issuer: string_member(document, "issuer")?,
+            declared_issuer: None,
             authorization_endpoint: string_member(document, "authorization_endpoint"),
             token_endpoint: string_member(document, "token_endpoint"),
             registration_endpoint: string_member(document, "registration_endpoint"),
@@ -147,8 +150,16 @@ pub fn resource_metadata_urls(server: &Url) -> Vec<String> {
         return vec![root];
     }
     let path = if path == "/" { "" } else { path };
-    let query = server.query().map(|query| format!("?{query}")).unwrap_or_default();
-    vec![format!("{root}{path}{query}"), root]
+    let mut urls = Vec::new();
+    if let Some(query) = server.query() {
+        urls.push(format!("{root}{path}?{query}"));
+    }
+    // Many servers know the document only by its path.
+    if !path.is_empty() {
+        urls.push(format!("{root}{path}"));
+    }
+    urls.push(root);
+    urls
 }
 
 /// Where the metadata of an issuer may be, in order and nowhere else (`AUT-05`).

@@ -218,6 +218,7 @@ mod tests {
             resource: "https://h".into(),
             scopes: Vec::new(),
             issuer: "https://as".into(),
+            declared_issuer: None,
             expects_iss: false,
         }
     }

@@ -26,6 +26,8 @@ pub struct TokenResponse {
     pub access_token: Secret,
     /// How to send it.
     pub token_type: TokenType,
+    /// The server's name for another type of token, which is sent as a bearer token: Slack issues `user` and `bot`.
+    pub unknown_token_type: Option<String>,
     /// The refresh token, if there is one.
     pub refresh_token: Option<Secret>,
     /// The lifetime of the access token in seconds, if the server names it.
@@ -35,6 +37,13 @@ pub struct TokenResponse {
 }
 
 impl TokenResponse {
+    /// Warns about what is not as RFC 6749 §5.1 requires it.
+    pub fn warn_about_deviations(&self, user: &dyn UserInteraction) {
+        if let Some(name) = &self.unknown_token_type {
+            user.warn(&format!("the token type '{name}' is not known; the token is sent as a bearer token"));
+        }
+    }
+
     /// Registers its tokens, so that they are redacted in all output.
     pub fn register_secrets(&self, user: &dyn UserInteraction) {
         user.register_secret(&self.access_token);
@@ -92,11 +101,10 @@ pub fn parse_token_response(status: u16, body: &[u8]) -> Result<Result<TokenResp
     let Some(access) = string_member(&document, "access_token") else {
         return rejection(status, body, "it has no access token");
     };
-    let token_type = match string_member(&document, "token_type") {
-        None => TokenType::Bearer,
-        Some(name) if name.eq_ignore_ascii_case("bearer") => TokenType::Bearer,
-        Some(name) if name.eq_ignore_ascii_case("dpop") => TokenType::Dpop,
-        Some(name) => return Err(format!("unsupported token type '{}'", truncate(name, 40))),
+    let (token_type, unknown_token_type) = match string_member(&document, "token_type") {
+        Some(name) if name.eq_ignore_ascii_case("dpop") => (TokenType::Dpop, None),
+        Some(name) if !name.eq_ignore_ascii_case("bearer") => (TokenType::Bearer, Some(truncate(name, 40))),
+        _ => (TokenType::Bearer, None),
     };
     if access.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("the access token contains blanks or control characters".into());
@@ -104,6 +112,7 @@ pub fn parse_token_response(status: u16, body: &[u8]) -> Result<Result<TokenResp
     Ok(Ok(TokenResponse {
         access_token: Secret::new(access),
         token_type,
+        unknown_token_type,
         refresh_token: string_member(&document, "refresh_token").map(Secret::new),
         expires_in: document.get("expires_in").and_then(parse_lifetime),
         scopes: document.get("scope").and_then(parse_scopes),
@@ -121,23 +130,62 @@ pub fn parse_exchange_response(status: u16, body: &[u8]) -> Result<Result<Secret
     }
 }
 
-/// The server's error in a response without a token; GitHub reports errors with status 200. If the response is a
-/// success without an error, it `lacks` something.
+/// The server's error in a response without a token; GitHub and Slack report errors with status 200. If the response
+/// is a success without an error, it `lacks` something.
 fn rejection<T>(status: u16, body: &[u8], lacks: &str) -> Result<Result<T, OAuthError>, String> {
-    let has_error = parse_body(body).is_some_and(|document| document.contains_key("error"));
-    match (200..300).contains(&status) && !has_error {
+    let error = parse_error_response(status, body);
+    match (200..300).contains(&status) && error.code.is_empty() && error.description.is_none() {
         true => Err(lacks.to_owned()),
-        false => Ok(Err(parse_error_response(status, body))),
+        false => Ok(Err(error)),
     }
 }
 
-/// Reads an error response.
+/// Reads an error response, in any form: an OAuth error, an error object of an API, text, or a page.
 #[must_use]
 pub fn parse_error_response(status: u16, body: &[u8]) -> OAuthError {
     let document = parse_body(body).unwrap_or_default();
-    let error = string_member(&document, "error").map(|code| truncate(code, 60)).unwrap_or_default();
-    let said = string_member(&document, "error_description").or_else(|| string_member(&document, "message"));
-    OAuthError { status, code: error, description: said.map(|text| truncate(text, 300)) }
+    let code = string_member(&document, "error").map(|code| truncate(code, 60)).unwrap_or_default();
+    let text = String::from_utf8_lossy(body);
+    let description = match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
+        Ok(value) => error_message(&value, 0).map(ToOwned::to_owned),
+        Err(_) if !document.is_empty() => string_member(&document, "error_description").map(ToOwned::to_owned),
+        Err(_) => plain_text(&text),
+    };
+    OAuthError { status, code, description: description.map(|text| truncate(&text, 300)) }
+}
+
+/// The members in which servers say what is wrong, the standard one first; `errors` is a list of the same.
+const MESSAGE_MEMBERS: [&str; 8] =
+    ["error_description", "message", "error_message", "detail", "title", "reason", "error", "errors"];
+
+/// The message of an error in JSON, which may be nested: Meta sends `{"error": {"message": …}}`, others a list.
+fn error_message(value: &Value, depth: usize) -> Option<&str> {
+    match value {
+        Value::Object(members) if depth < 4 => MESSAGE_MEMBERS.iter().find_map(|name| match members.get(*name)? {
+            // The code of an OAuth error, which is shown anyway.
+            Value::String(_) if depth == 0 && *name == "error" => None,
+            found => error_message(found, depth + 1),
+        }),
+        Value::Array(items) if depth < 4 => items.iter().find_map(|item| error_message(item, depth + 1)),
+        Value::String(text) if depth > 0 => Some(text.trim()).filter(|text| !text.is_empty()),
+        _ => None,
+    }
+}
+
+/// The text of a body that is not JSON; of a page, its title.
+fn plain_text(body: &str) -> Option<String> {
+    let text = body.trim();
+    let text = if text.starts_with('<') {
+        // Lowercasing ASCII keeps every position.
+        let lower = text.to_ascii_lowercase();
+        let start = lower.find("<title")?;
+        let start = start + lower[start..].find('>')? + 1;
+        &text[start..start + lower[start..].find("</title")?]
+    } else {
+        text
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Some(words.join(" ")).filter(|text| !text.is_empty())
 }
 
 /// A JSON object, or a form: GitHub sends one unless the request has an `Accept` header.
@@ -223,7 +271,7 @@ mod tests {
 
     #[test]
     fn rejects_responses_without_a_usable_token() {
-        for body in [r#"{"access_token":"a","token_type":"mac"}"#, r#"{"access_token":"a\r\nb"}"#, "{}", "<html>", ""] {
+        for body in [r#"{"access_token":"a\r\nb"}"#, "{}", "<html>", ""] {
             assert!(parse_token_response(200, body.as_bytes()).is_err(), "{body}");
         }
     }
@@ -241,6 +289,42 @@ mod tests {
         assert_eq!(refusal(503, "<html>").to_failure("x").kind(), ErrorKind::Unreachable);
         assert_eq!(refusal(401, "").to_failure("x").to_string(), "x: HTTP 401");
         assert!(refusal(400, r#"{"access_token":"a","error":"e"}"#).has_code("e"));
+    }
+
+    #[test]
+    fn an_unknown_token_type_is_a_bearer_token() {
+        let token = parse_success(r#"{"access_token":"a","token_type":"user"}"#);
+        assert_eq!((token.token_type, token.unknown_token_type.as_deref()), (TokenType::Bearer, Some("user")));
+        assert_eq!(parse_success(r#"{"access_token":"a","token_type":""}"#).unknown_token_type, None);
+    }
+
+    #[test]
+    fn the_words_of_an_error_are_found_in_any_form() {
+        let cause = |status, body: &str| {
+            let error = parse_token_response(status, body.as_bytes()).unwrap().unwrap_err();
+            error.to_failure("x").to_string()
+        };
+        for (body, said) in [
+            (r#"{"ok":false,"error":"invalid_code"}"#, "x: invalid_code (HTTP 200)"),
+            (r#"{"ok":false,"message":"bad code"}"#, "x: HTTP 200: bad code"),
+            ("invalid code", "x: HTTP 200: invalid code"),
+        ] {
+            assert_eq!(cause(200, body), said, "{body}");
+        }
+        for (body, said) in [
+            (
+                r#"{"error":{"message":"Invalid verification code","type":"OAuthException","code":100}}"#,
+                "Invalid verification code",
+            ),
+            (r#"[{"error":"invalid_grant","error_description":"gone"}]"#, "gone"),
+            (r#"{"errors":[{"code":1,"message":"no such client"}]}"#, "no such client"),
+            (r#"{"errors":["first","second"]}"#, "first"),
+            ("  two\nlines ", "two lines"),
+            ("<!DOCTYPE html><html><head><TITLE lang=en>Access\ndenied</TITLE>", "Access denied"),
+        ] {
+            assert_eq!(cause(400, body), format!("x: HTTP 400: {said}"), "{body}");
+        }
+        assert_eq!(cause(400, "<html><body>no title"), "x: HTTP 400");
     }
 
     #[test]

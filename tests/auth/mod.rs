@@ -6,6 +6,7 @@ mod credential_store;
 mod dpop_nonces;
 mod flows;
 mod hostile_servers;
+mod lenient_providers;
 mod login;
 mod metadata_checks;
 mod token_refresh;

@@ -55,6 +55,7 @@ pub(super) async fn log_in(
         resource: discovery.resource.clone(),
         scopes: login.scopes.clone(),
         issuer: server.issuer.clone(),
+        declared_issuer: server.declared_issuer.clone(),
         expects_iss: server.authorization_response_iss_parameter_supported,
     };
     let code = with_login_timeout(&login, obtain_code(context, listener, &request)).await?;

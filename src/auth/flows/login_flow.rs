@@ -86,6 +86,7 @@ impl<'a> LoginFlow<'a> {
     pub fn into_credentials(self, response: TokenResponse) -> Result<Credentials> {
         let token_endpoint = self.token_endpoint()?.to_owned();
         response.register_secrets(&*self.context.user);
+        response.warn_about_deviations(&*self.context.user);
         let server = &self.discovery.authorization_server;
         Ok(Credentials {
             server: server_id(self.context.http.server()),

@@ -147,13 +147,13 @@ async fn aut_07_without_resource_metadata_the_origin_is_asked() {
 }
 
 #[tokio::test]
-async fn html_pages_are_not_metadata_and_server_errors_stop_discovery() {
+async fn html_pages_are_not_metadata_and_server_errors_are_reported() {
     let html = "<!doctype html>";
     let fake = serve_documents(json!({format!("{RESOURCE_METADATA_PATH}/a/mcp"): html, RESOURCE_METADATA_PATH: html, SERVER_METADATA_PATH: html, OPENID_CONFIGURATION_PATH: html})).await;
     assert!(!discover_default(&fake).await.unwrap().is_advertised);
     let fake = serve_documents(json!({format!("{RESOURCE_METADATA_PATH}/a/mcp"): 503})).await;
     assert_eq!(discover_default(&fake).await.unwrap_err().kind(), ErrorKind::Unreachable);
-    assert_eq!(fake.request_lines().len(), 1);
+    assert_eq!(fake.request_lines().len(), 2, "the next address is tried");
     let prm = json!({"resource": "ORIGIN", "authorization_servers": ["ORIGIN/t"]});
     let fake = serve_documents(json!({RESOURCE_METADATA_PATH: prm})).await;
     assert_eq!(discover_default(&fake).await.unwrap_err().kind(), ErrorKind::Auth, "an issuer without metadata");
