@@ -114,7 +114,7 @@ impl TermLike for Screen {
 pub(super) struct ProgressSlot {
     shown: Mutex<Option<(ProgressBar, Layout)>>,
     pub(super) pause_count: AtomicUsize,
-    /// The result is being printed: nothing is drawn until [`Progress::show_during`] is called again.
+    /// The result is being printed: nothing is drawn until `Progress::show_during` is called again.
     pub(super) is_suppressed: AtomicBool,
 }
 
