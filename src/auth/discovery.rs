@@ -9,6 +9,7 @@ use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResource
 use crate::config::oauth::OAuthSettings;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::redacted_url;
+use crate::util::quoting::quote;
 
 /// The outcome of discovery.
 #[derive(Clone, Debug)]
@@ -23,12 +24,14 @@ pub struct DiscoveryResult {
     pub is_advertised: bool,
 }
 
-/// Finds the authorization server; `wants_pkce` says whether it is for a grant that needs PKCE.
+/// Finds the authorization server; `wants_pkce` says whether it is for a grant that needs PKCE. Hints name
+/// `login_command`, which logs in to the server.
 ///
 /// # Errors
 /// If metadata cannot be fetched, or fails verification.
 pub async fn discover(
     http: &OAuthHttpClient,
+    login_command: &str,
     settings: &OAuthSettings,
     challenge: Option<&Challenge>,
     wants_pkce: bool,
@@ -68,14 +71,15 @@ pub async fn discover(
     };
     let Some(issuer) = issuer else {
         let origin = metadata::origin(server);
-        let metadata = fetch_server_metadata(http, &origin, false, pkce).await?.found;
+        let metadata = fetch_server_metadata(http, login_command, &origin, false, pkce).await?.found;
         let told = metadata.is_some();
         return Ok(found(metadata.unwrap_or_else(|| AuthorizationServerMetadata::assumed_for_origin(&origin)), told));
     };
-    let search = fetch_server_metadata(http, &issuer, settings.issuer.is_some(), pkce).await?;
+    let search = fetch_server_metadata(http, login_command, &issuer, settings.issuer.is_some(), pkce).await?;
     let Some(metadata) = search.found else {
         let failure = Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} has no metadata"));
-        return Err(search.attempts.into_iter().fold(failure, Failure::cause));
+        let hint = "state another authorization server with --issuer URL, or `issuer` in [servers.NAME.auth]";
+        return Err(search.attempts.into_iter().fold(failure, Failure::cause).hint(hint));
     };
     if settings.issuer.is_some() {
         // An issuer that the user configured may name any hosts.
@@ -128,6 +132,7 @@ enum PkceRequirement {
 /// the path.
 async fn fetch_server_metadata(
     http: &OAuthHttpClient,
+    login_command: &str,
     issuer: &str,
     is_stated: bool,
     pkce: PkceRequirement,
@@ -143,7 +148,7 @@ async fn fetch_server_metadata(
         if !is_same && !is_stated {
             return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} does not belong to {issuer}"))
                 .cause(format!("it names the issuer '{named}'"))
-                .hint(format!("if you trust it, pass --issuer {issuer} to `mcpipe auth login`")));
+                .hint(format!("if you trust it, state the issuer: {} --issuer {}", login_command, quote(issuer))));
         }
         if !is_same {
             http.trace().note(&format!("the metadata at {url} names the issuer '{named}'; {issuer} is used"));
@@ -206,7 +211,7 @@ async fn fetch_first<T>(
     }
     if has_server_error {
         let failure = Failure::new(ErrorKind::Unreachable, "the metadata for the login cannot be fetched");
-        return Err(attempts.into_iter().fold(failure, Failure::cause));
+        return Err(attempts.into_iter().fold(failure, Failure::cause).hint("try again later"));
     }
     Ok(MetadataSearch { found: None, attempts })
 }

@@ -166,13 +166,21 @@ fn error_message(value: &Value, depth: usize) -> Option<&str> {
             Value::String(_) if depth == 0 && *name == "error" => None,
             found => error_message(found, depth + 1),
         }),
-        Value::Array(items) if depth < 4 => items.iter().find_map(|item| error_message(item, depth + 1)),
+        // A string in the outermost list could be anything, a token too.
+        Value::Array(items) if depth < 4 => {
+            let parts = items.iter().filter(|item| depth > 0 || !item.is_string());
+            parts.into_iter().find_map(|item| error_message(item, depth + 1))
+        }
         Value::String(text) if depth > 0 => Some(text.trim()).filter(|text| !text.is_empty()),
         _ => None,
     }
 }
 
-/// The text of a body that is not JSON; of a page, its title.
+/// The longest word of an error in plain text, in bytes; tokens are longer.
+const MAX_WORD_LENGTH: usize = 24;
+
+/// The text of a body that is not JSON; of a page, its title. Only text in words: a body could be a token in a form that
+/// is not known.
 fn plain_text(body: &str) -> Option<String> {
     let text = body.trim();
     let text = if text.starts_with('<') {
@@ -185,7 +193,8 @@ fn plain_text(body: &str) -> Option<String> {
         text
     };
     let words: Vec<&str> = text.split_whitespace().collect();
-    Some(words.join(" ")).filter(|text| !text.is_empty())
+    let is_prose = words.iter().all(|word| word.len() <= MAX_WORD_LENGTH && !word.contains(['=', '&']));
+    (is_prose && !words.is_empty()).then(|| words.join(" "))
 }
 
 /// A JSON object, or a form: GitHub sends one unless the request has an `Accept` header.
@@ -194,11 +203,10 @@ fn parse_body(body: &[u8]) -> Option<Map<String, Value>> {
     if text.starts_with('{') {
         return serde_json::from_str(text).ok();
     }
-    if text.starts_with("access_token=") || text.starts_with("error=") {
-        let pairs = form_urlencoded::parse(text.as_bytes());
-        return Some(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect());
-    }
-    None
+    let pairs = form_urlencoded::parse(text.as_bytes());
+    let form: Map<String, Value> =
+        pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect();
+    (form.contains_key("access_token") || form.contains_key("error")).then_some(form)
 }
 
 fn string_member<'a>(document: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
@@ -325,6 +333,25 @@ mod tests {
             assert_eq!(cause(400, body), format!("x: HTTP 400: {said}"), "{body}");
         }
         assert_eq!(cause(400, "<html><body>no title"), "x: HTTP 400");
+    }
+
+    /// A token in a response that is not understood must not become part of a message.
+    #[test]
+    fn a_body_that_could_be_a_token_is_not_quoted() {
+        let token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl";
+        for body in [
+            token.to_owned(),
+            format!("token {token}"),
+            format!("\"{token}\""),
+            format!("[\"{token}\"]"),
+            format!("token=abc&type={token}"),
+            format!(r#"{{"token":"{token}"}}"#),
+        ] {
+            let error = parse_error_response(400, body.as_bytes());
+            assert_eq!((error.code.as_str(), error.description), ("", None), "{body}");
+            assert_eq!(parse_token_response(200, body.as_bytes()), Err("it has no access token".to_owned()), "{body}");
+        }
+        assert_eq!(parse_success("token_type=bearer&access_token=a").access_token.reveal(), "a");
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! Whether standard output is open, and whether somebody still reads it, for commands that wait long between two lines.
+//! Whether standard output is open, and whether it still has a reader, for commands that wait between two lines.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// How often it is looked at.
+/// How often the reader is checked for.
 #[cfg(unix)]
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Waits until the reader of standard output has gone away; for ever where that cannot happen.
+/// Waits until the reader of standard output has gone away; without end if that cannot happen.
 #[cfg(unix)]
 pub async fn reader_gone() {
     while !gone() {
@@ -15,7 +15,7 @@ pub async fn reader_gone() {
     }
 }
 
-/// Waits for ever: nobody can tell.
+/// Waits without end, since this system does not report it.
 #[cfg(not(unix))]
 pub async fn reader_gone() {
     let _: Duration = std::future::pending().await;
@@ -28,8 +28,8 @@ fn gone() -> bool {
     let stdout = std::io::stdout();
     let mut ends = [PollFd::new(&stdout, PollFlags::empty())];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let told = poll(&mut ends, Some(&at_once)).is_ok_and(|count| count > 0);
-    told && ends[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+    let has_event = poll(&mut ends, Some(&at_once)).is_ok_and(|count| count > 0);
+    has_event && ends[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Whether the caller closed standard output (`>&-`).

@@ -83,7 +83,7 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 pub struct JsonStyle {
     /// With ANSI colours.
     pub colour: bool,
-    /// What a terminal would act on as `\uXXXX`, which means the same in JSON.
+    /// Whether characters that a terminal would act on are written as `\u` escapes, which mean the same in JSON.
     pub escape_unsafe: bool,
 }
 
@@ -138,7 +138,7 @@ fn new_line(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n("  ", depth.min(MAX_INDENT)));
 }
 
-/// JSON text in which what a terminal would act on stands as `\uXXXX`.
+/// JSON text with `\u` escapes for the characters that a terminal would act on.
 #[must_use]
 pub fn escape_unsafe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -55,7 +55,11 @@ fn a_stated_issuer_is_used_although_the_server_names_another() {
 fn metadata_of_another_issuer_is_refused_with_the_option_that_states_it() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.override_metadata(json!({"issuer": "https://own.example.com"}));
-    let hint = format!("hint: if you trust it, pass --issuer {} to `mcpipe auth login`\n", server.issuer.url(""));
+    let hint = format!(
+        "hint: if you trust it, state the issuer: mcpipe auth login {} --issuer {}\n",
+        server.url(),
+        server.issuer.url("")
+    );
     log_in(&server, &sandbox, &[]).exits(4).prints("").stderr_contains(&hint);
 }
 
@@ -124,7 +128,8 @@ fn a_failed_discovery_names_each_address_and_its_answer() {
     run.exits(5).prints("").stderr_contains(&format!(
         "mcpipe: error: the metadata for the login cannot be fetched\n  \
          {issuer}/.well-known/oauth-authorization-server: HTTP 503\n  \
-         {issuer}/.well-known/openid-configuration: not a JSON object (HTTP 200)\n"
+         {issuer}/.well-known/openid-configuration: not a JSON object (HTTP 200)\n\
+         hint: try again later\n"
     ));
 }
 

@@ -28,7 +28,7 @@ impl ProviderInner {
     ) -> Result<DiscoveryResult> {
         let settings = self.effective_settings(state);
         let wants_pkce = settings.grant == Grant::AuthorizationCode;
-        discovery::discover(&self.context.http, settings, challenge, wants_pkce).await
+        discovery::discover(&self.context.http, &self.context.login_command, settings, challenge, wants_pkce).await
     }
 
     /// Logs in, if the login mode allows it.

@@ -34,7 +34,7 @@ async fn discover_with(
 ) -> Result<DiscoveryResult, Failure> {
     let challenges: Vec<Challenge> =
         parse_challenges(&challenge.map(|text| text.replace("ORIGIN", &fake.origin)).into_iter().collect::<Vec<_>>());
-    discover(&http_client(fake.url("/a/mcp")), &settings, challenges.first(), true).await
+    discover(&http_client(fake.url("/a/mcp")), "mcpipe auth login srv", &settings, challenges.first(), true).await
 }
 
 async fn discover_default(fake: &AuthTestServer) -> Result<DiscoveryResult, Failure> {

@@ -91,7 +91,7 @@ async fn log_in_with(
     patience: Duration,
 ) -> Result<Credentials, Failure> {
     let context = login_context(world.url(), person, patience);
-    let found = discovery::discover(&context.http, &settings, None, false).await?;
+    let found = discovery::discover(&context.http, &context.login_command, &settings, None, false).await?;
     log_in(&context, &settings, &found, vec!["a".into()], None).await
 }
 
@@ -149,7 +149,7 @@ async fn aut_11_the_reason_for_a_failed_registration_is_reported() {
     .await;
     let settings = OAuthSettings::default();
     let context = login_context(fake.url("/mcp"), &TestUser::new(UserAction::LogIn), Duration::from_secs(9));
-    let found = discovery::discover(&context.http, &settings, None, true).await.unwrap();
+    let found = discovery::discover(&context.http, &context.login_command, &settings, None, true).await.unwrap();
     let failure = log_in(&context, &settings, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("no natives"), "{failure}");
 }
@@ -159,7 +159,7 @@ async fn a_server_without_oauth_differs_from_one_that_refuses_registration() {
     let fake = AuthTestServer::start(|_| |_: &AuthTestRequest| AuthTestResponse::status(404)).await;
     let settings = OAuthSettings::default();
     let context = login_context(fake.url("/mcp"), &TestUser::new(UserAction::LogIn), Duration::from_secs(9));
-    let found = discovery::discover(&context.http, &settings, None, true).await.unwrap();
+    let found = discovery::discover(&context.http, &context.login_command, &settings, None, true).await.unwrap();
     let failure = log_in(&context, &settings, &found, Vec::new(), None).await.unwrap_err();
     assert!(failure.to_string().contains("does not say how"), "{failure}");
     assert!(failure.details().hint.as_deref().unwrap().contains("--bearer-env"));
@@ -191,7 +191,7 @@ async fn serve_token_responses(answers: Vec<AuthTestResponse>) -> AuthTestServer
 async fn log_in_at(fake: &AuthTestServer, settings: OAuthSettings) -> (Result<Credentials, Failure>, Arc<TestUser>) {
     let user = TestUser::new(UserAction::Ignore);
     let context = login_context(fake.url("/mcp"), &user, Duration::from_secs(9));
-    let found = discovery::discover(&context.http, &settings, None, false).await.unwrap();
+    let found = discovery::discover(&context.http, &context.login_command, &settings, None, false).await.unwrap();
     (log_in(&context, &settings, &found, vec!["a".into()], None).await, user)
 }
 

@@ -43,14 +43,15 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let given = ImportedTokens::parse(&text, &mut settings)?;
     let http =
         OAuthHttpClient::new(&endpoint, context.connect_timeout(&target), ResponseLimits::default(), context.trace()?);
-    let found =
-        match context.interrupt.run_until_interrupted(discovery::discover(&http, &settings, None, false)).await? {
-            Ok(found) if found.is_advertised => Some(found),
-            // Without a refresh token, no authorization server is needed.
-            Ok(_) | Err(_) if given.tokens.refresh.is_none() => None,
-            Ok(_) => None,
-            Err(failure) => return Err(failure.server(&target.name)),
-        };
+    let login_command = target.command_line("auth login", &[]);
+    let discovery = discovery::discover(&http, &login_command, &settings, None, false);
+    let found = match context.interrupt.run_until_interrupted(discovery).await? {
+        Ok(found) if found.is_advertised => Some(found),
+        // Without a refresh token, no authorization server is needed.
+        Ok(_) | Err(_) if given.tokens.refresh.is_none() => None,
+        Ok(_) => None,
+        Err(failure) => return Err(failure.server(&target.name)),
+    };
     if found.is_none() && given.tokens.refresh.is_some() {
         context.ui.warn("the server names no authorization server: the tokens cannot be refreshed");
     }

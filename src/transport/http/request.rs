@@ -1,5 +1,6 @@
 //! One HTTP request and the head of its response: headers, credentials, redirects, and trace events.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,9 +40,12 @@ const MAX_LOGINS: usize = 3;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// How long after a response the next request is sent at the earliest: a server that closes its connections after each
-/// response has closed this one by then.
+/// How long after a response the next request is sent at the earliest while a session is opened, when requests follow each
+/// other at once: a server that closes its connections after each response has closed this one by then.
 const SETTLE_TIME: Duration = Duration::from_millis(2);
+/// How many requests open a session at most: a probe, `initialize`, `notifications/initialized` and a list. Later ones are
+/// not delayed, so that a batch of calls keeps its pace.
+const OPENING_REQUESTS: u32 = 4;
 
 /// What all requests to one endpoint share.
 pub(super) struct EndpointClient {
@@ -53,6 +57,8 @@ pub(super) struct EndpointClient {
     pub(super) trace: Trace,
     proxy_in_use: Option<ProxyInUse>,
     cookies: Option<CookieJar>,
+    /// How many requests were sent.
+    sent: AtomicU32,
     /// When the head of the last response arrived.
     last_response: Mutex<Option<Instant>>,
 }
@@ -90,6 +96,7 @@ impl EndpointClient {
                 std::env::var(name).ok().filter(|value| !value.is_empty())
             }),
             cookies: (!endpoint.no_cookies).then(|| options.cookies.clone()),
+            sent: AtomicU32::new(0),
             last_response: Mutex::default(),
         })
     }
@@ -219,12 +226,17 @@ impl EndpointClient {
     }
 
     /// Lets the idle connections see what arrived since the last response: one that the server has closed must not carry
-    /// a request, which would fail without anybody knowing whether it was carried out.
+    /// a request, which would fail without a way to know whether it was carried out.
     async fn settle_idle_connections(&self) {
+        let is_opening = self.sent.fetch_add(1, Ordering::Relaxed) <= OPENING_REQUESTS;
         let since = lock(&self.last_response).map(|at| at.elapsed());
-        match since.and_then(|since| SETTLE_TIME.checked_sub(since)) {
+        match since.and_then(|since| SETTLE_TIME.checked_sub(since)).filter(|_| is_opening) {
             Some(rest) => tokio::time::sleep(rest).await,
-            None => tokio::task::yield_now().await,
+            None => {
+                // The runtime reads its events in the first pause, and the connections act on them in the second.
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
