@@ -129,7 +129,7 @@ use() {
     timeout 20 "$mcpipe" list x >"$HOME/said" 2>&1 </dev/null || code=$?
     cat "$HOME/said"
     if [ "${1-}" = locked ]; then
-        [ "$code" = 3 ] && grep -q "config.toml:6: the secret 'CRM_KEY' cannot be read" "$HOME/said" && [ ! -e "$HOME/seen" ]
+        [ "$code" = 3 ] && grep -q "config.toml:6: cannot read the secret 'CRM_KEY'" "$HOME/said" && [ ! -e "$HOME/seen" ]
     else
         [ "$(cat "$HOME/seen")" = s3cret-value ] && ! grep -q s3cret "$HOME/said"
     fi
