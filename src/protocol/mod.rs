@@ -82,7 +82,5 @@ pub mod code {
     pub const MISSING_CAPABILITY: i64 = -32021;
     pub const UNSUPPORTED_VERSION: i64 = -32022;
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
-    /// The same number: servers borrow it from the language server protocol for what comes before the handshake.
-    pub const NOT_INITIALIZED: i64 = -32002;
     pub const URL_ELICITATION_REQUIRED: i64 = -32042;
 }

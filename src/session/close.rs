@@ -10,9 +10,6 @@ impl Session {
     pub async fn close(&self) {
         let live = self.connection.lock().await.take();
         if let Some(live) = live {
-            if live.era.pipelines_first_request() == Some(false) {
-                self.store_profile(&live);
-            }
             let interrupted = self.options.transport.interrupt.raised_failure().is_some();
             let in_order = !interrupted && !self.has_failed.load(Ordering::Relaxed);
             // Whoever takes no notice of the end of its input is not waited for every time.

@@ -128,7 +128,6 @@ impl Session {
         if !live.is_confirmed.load(Ordering::Relaxed) {
             return;
         }
-        let patient = live.era.pipelines_first_request() == Some(false);
         let server = live.era.server_info();
         let server = ServerInfo { name: server.name, version: server.version, ..ServerInfo::default() };
         let known = self.cache.profile();
@@ -136,15 +135,12 @@ impl Session {
         let verdict = ServerProfile {
             revision: live.era.revision(),
             transport: live.rpc.transport_kind(),
-            requires_initialized_ack: patient,
             server,
             ignores_eof: stubborn,
         };
-        let same = known.as_ref().is_some_and(|known| {
-            known.revision == verdict.revision
-                && known.transport == verdict.transport
-                && known.requires_initialized_ack >= verdict.requires_initialized_ack
-        });
+        let same = known
+            .as_ref()
+            .is_some_and(|known| known.revision == verdict.revision && known.transport == verdict.transport);
         if !same {
             self.cache.store_profile(&verdict);
         }

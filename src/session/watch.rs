@@ -208,7 +208,6 @@ impl LegacyEra {
         if let Some(end) = interest.nothing_supported(&mute) {
             return end;
         }
-        self.ensure_initialized(link).await;
         let http = link.transport().legacy_session();
         if let Some(http) = http {
             http.listen().await;

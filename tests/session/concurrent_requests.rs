@@ -41,51 +41,6 @@ impl PassCounter {
     }
 }
 
-/// A known legacy server gets the call beside `initialized`. What it says then may be of the tool's own making:
-/// the call is repeated only where it was certainly refused unread.
-#[test]
-fn a_call_beside_initialized_is_repeated_only_where_it_was_not_carried_out() {
-    type Bad = fn(&Value) -> Reply;
-    let cases: &[(&str, Bad, usize)] = &[
-        ("-32603", |id| Reply::json(&error(id, -32603, "Could not initialize the database")), 1),
-        ("-32000", |id| Reply::json(&error(id, -32000, "the session with the bank was not initialized")), 1),
-        ("-32602", |id| Reply::json(&error(id, -32602, "initialize the account first")), 1),
-        ("400 -32603", |id| Reply::json(&error(id, -32603, "cannot initialize X")).with_status(400), 1),
-        ("-32600", |id| Reply::json(&error(id, -32600, "request before initialization was complete")), 2),
-        ("-32002", |id| Reply::json(&error(id, -32002, "Server not initialized")), 2),
-        ("400 -32000", |_| Reply::json(&error(&Value::Null, -32000, "Server not initialized")).with_status(400), 2),
-        ("400 text", |_| Reply::text("text/plain", "Session not initialized").with_status(400), 2),
-    ];
-    for (name, bad, calls) in cases {
-        let (bad, good) = (*bad, Mcp::legacy("2025-11-25").http_script(session()));
-        let fails = Arc::new(AtomicBool::new(false));
-        let failing = fails.clone();
-        let server = HttpServer::start(move |request| {
-            let now = request.rpc_method() == "tools/call" && failing.swap(false, Ordering::SeqCst);
-            if now { bad(&request.id()) } else { good(request) }
-        });
-        let sandbox = Sandbox::new();
-        let call = || sandbox.mcpipe(["call", &server.url("/mcp"), "add", "a=1", "b=2"]).run();
-        call().succeeds().prints("3\n");
-        fails.store(true, Ordering::SeqCst);
-        let run = call();
-        assert_eq!(count(&server, "tools/call") - 1, *calls, "{name}: {run:?}");
-        if *calls == 1 {
-            run.exits(1)
-                .prints("")
-                .stderr_contains("error: the server refused tools/call: ")
-                .stderr_contains("initialize");
-        } else {
-            run.succeeds().prints("3\n");
-        }
-        // From now on it is waited for what the server seems to want first.
-        let before = server.exchanges().len();
-        call().succeeds().prints("3\n");
-        let expected = ["POST initialize", "POST notifications/initialized", "POST tools/call", "DELETE"];
-        assert_eq!(server.exchanges()[before..], expected, "{name}");
-    }
-}
-
 /// A modern server whose tools are remembered.
 fn remembered() -> Mcp {
     Mcp::modern().on("tools/list", |call| {
@@ -219,7 +174,7 @@ fn a_session_that_is_gone_is_opened_anew_once_for_all() {
     assert_eq!((count(&server, "initialize"), count(&server, "tools/call")), (2, 12), "{:?}", server.exchanges());
 }
 
-/// A known legacy server gets the first call beside `initialized`; the others wait for that alone, and not for its answer.
+/// The calls of a batch go out together.
 #[test]
 fn the_first_call_of_a_batch_does_not_hold_up_the_others() {
     let (good, calls) = (Mcp::legacy("2025-11-25").http_script(session()), PassCounter::default());

@@ -45,8 +45,6 @@ pub struct ServerProfile {
     pub revision: Revision,
     /// The transport it speaks it over.
     pub transport: TransportKind,
-    /// Whether it wants `initialized` acknowledged before the first request.
-    pub requires_initialized_ack: bool,
     /// Its name and version, for display.
     pub server: ServerInfo,
     /// When it was given time to end by itself and had to be terminated all the same, in seconds since 1970; `None`
@@ -58,7 +56,6 @@ pub struct ServerProfile {
 struct ProfileFile {
     revision: String,
     wire: String,
-    patient: bool,
     learned: u64,
     name: Option<String>,
     version: Option<String>,
@@ -185,13 +182,7 @@ impl ServerCache {
         let wire = TransportKind::ALL.into_iter().find(|wire| wire.as_str() == file.wire)?;
         let server = ServerInfo { name: file.name, version: file.version, ..ServerInfo::default() };
         let stubborn = file.stubborn.filter(|when| unix_time().saturating_sub(*when) <= IGNORES_EOF_TTL.as_secs());
-        Some(ServerProfile {
-            revision,
-            transport: wire,
-            requires_initialized_ack: file.patient,
-            server,
-            ignores_eof: stubborn,
-        })
+        Some(ServerProfile { revision, transport: wire, server, ignores_eof: stubborn })
     }
 
     /// Keeps a verdict.
@@ -200,7 +191,6 @@ impl ServerCache {
         let file = ProfileFile {
             revision: verdict.revision.as_str().to_owned(),
             wire: verdict.transport.as_str().to_owned(),
-            patient: verdict.requires_initialized_ack,
             learned: unix_time(),
             name: verdict.server.name.clone(),
             version: verdict.server.version.clone(),

@@ -1,10 +1,10 @@
 //! The era with a handshake (2024-11-05 to 2025-11-25): `initialize`, `initialized`, then requests.
 
-use std::sync::{Arc, Mutex as StdMutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex, MutexGuard, Notify, RwLock as Gate};
+use tokio::sync::{Notify, RwLock as Gate};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::parse_truncated;
@@ -18,8 +18,7 @@ use crate::session::era::{Era, Operation, client_info, meta_with_progress};
 use crate::session::failure::forgotten_session_failure;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
-use crate::transport::{BoxFuture, TransportKind};
-use crate::util::lock::lock;
+use crate::transport::BoxFuture;
 
 /// How `initialize` is to be done.
 #[derive(Clone)]
@@ -34,8 +33,6 @@ pub struct Handshake {
     pub initialize_timeout: Option<Duration>,
     /// How long later requests wait.
     pub request_timeout: Option<Duration>,
-    /// Whether the first request may go out beside `initialized`.
-    pub pipelines_first_request: bool,
 }
 
 impl Handshake {
@@ -115,19 +112,14 @@ impl Handshake {
     pub async fn complete(self, link: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
         let (revision, server) = self.agreed_revision(result)?;
         set_revision(link, revision);
-        let pipelined = self.pipelines_first_request && link.transport_kind() == TransportKind::Http;
         let legacy = LegacyEra {
             revision: RwLock::new(revision),
             server_info: server,
-            pipeline: StdMutex::new(if pipelined { PipelineState::Untried } else { PipelineState::Unused }),
-            first_request_lock: Mutex::new(()),
             session_number: Gate::new(0),
             session_renewed: Notify::new(),
             handshake: self.with_connect_timeout(),
         };
-        if !pipelined {
-            legacy.send_initialized(link).await;
-        }
+        legacy.send_initialized(link).await;
         Ok(legacy)
     }
 
@@ -144,8 +136,6 @@ impl Handshake {
         LegacyEra {
             revision: RwLock::new(left.revision),
             server_info: ServerInfo::default(),
-            pipeline: StdMutex::new(PipelineState::Unused),
-            first_request_lock: Mutex::new(()),
             session_number: Gate::new(0),
             session_renewed: Notify::new(),
             handshake: self.with_connect_timeout(),
@@ -200,25 +190,10 @@ pub struct DetachedSession {
 /// How long a server may take to acknowledge `initialized` over HTTP.
 const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether the first request goes out together with `initialized`, without waiting for its acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PipelineState {
-    /// No: `initialized` is sent first.
-    Unused,
-    /// Yes, and nothing was sent yet.
-    Untried,
-    /// It did, and the server accepted it.
-    Accepted,
-    /// It did, and the server refused it.
-    Rejected,
-}
-
 /// The legacy side of a connection.
 pub struct LegacyEra {
     revision: RwLock<Revision>,
     server_info: ServerInfo,
-    pipeline: StdMutex<PipelineState>,
-    first_request_lock: Mutex<()>,
     /// The how many-th session it is; held for writing while a new one is opened, so that no request goes out without.
     session_number: Gate<u64>,
     /// Told when a forgotten session was opened anew: what was subscribed to in the old one is gone.
@@ -227,14 +202,6 @@ pub struct LegacyEra {
 }
 
 impl LegacyEra {
-    fn pipeline(&self) -> PipelineState {
-        *lock(&self.pipeline)
-    }
-
-    fn set_pipeline(&self, state: PipelineState) {
-        *lock(&self.pipeline) = state;
-    }
-
     /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
     async fn send_initialized(&self, link: &RpcClient) {
         // A server that refuses or swallows the notification shows at the next request whether it minds.
@@ -285,49 +252,8 @@ impl LegacyEra {
         peer.warn(&format!("the server rejected the log level {level}: {why}"));
     }
 
-    /// Whether the first request must wait until everything before it is through.
-    fn must_initialize_first(&self) -> bool {
-        self.handshake.client_handler.accepts_server_requests() || self.handshake.client_handler.log_level().is_some()
-    }
-
-    /// Sends `initialized` now, where it was to go out beside the first request.
-    pub(crate) async fn ensure_initialized(&self, link: &RpcClient) {
-        let _first = self.first_request_lock.lock().await;
-        if self.pipeline() == PipelineState::Untried {
-            self.send_initialized(link).await;
-            self.set_pipeline(PipelineState::Unused);
-        }
-    }
-
     async fn send_request(&self, link: &RpcClient, call: &Operation) -> RequestOutcome {
         link.request(self.encode_request(link, call)).await
-    }
-
-    /// The first request beside `initialized`; once more, in order, if the server minds. What has effects is sent
-    /// once more only where it was certainly refused unread. Other requests wait for `initialized` alone.
-    async fn send_pipelined(&self, link: &RpcClient, call: &Operation, first: MutexGuard<'_, ()>) -> RequestOutcome {
-        let begin = async {
-            self.send_initialized(link).await;
-            self.set_pipeline(PipelineState::Unused);
-            drop(first);
-        };
-        if self.must_initialize_first() {
-            begin.await;
-            return self.send_request(link, call).await;
-        }
-        let ((), reply) = tokio::join!(begin, self.send_request(link, call));
-        let minded = match &reply {
-            RequestOutcome::Error(error, _) => says_not_initialized(&error.message),
-            RequestOutcome::UnexpectedResponse(refusal) => refusal.status == 400 && says_not_initialized(&refusal.body),
-            _ => false,
-        };
-        self.set_pipeline(if minded { PipelineState::Rejected } else { PipelineState::Accepted });
-        let early = matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::NOT_INITIALIZED));
-        if minded && (!call.has_effects || early || reply.was_not_processed()) {
-            self.send_request(link, call).await
-        } else {
-            reply
-        }
     }
 
     /// A session that the server has forgotten is opened anew, once for all who find out, and the request repeated: it
@@ -418,11 +344,6 @@ fn may_be_about_revision(code: Option<i64>) -> bool {
     !matches!(code, Some(code::PARSE_ERROR | code::METHOD_NOT_FOUND | code::HEADER_MISMATCH | code::MISSING_CAPABILITY))
 }
 
-/// Whether a refusal says that the handshake is not complete.
-fn says_not_initialized(message: &str) -> bool {
-    message.to_ascii_lowercase().contains("initializ")
-}
-
 fn encode_params(params: &Map<String, Value>) -> Option<String> {
     (!params.is_empty()).then(|| Value::Object(params.clone()).to_string())
 }
@@ -459,28 +380,14 @@ impl Era for LegacyEra {
 
     fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
         Box::pin(async move {
-            let guard = self.first_request_lock.lock().await;
             let session = *self.session_number.read().await;
-            let reply = if self.pipeline() == PipelineState::Untried {
-                self.send_pipelined(link, call, guard).await
-            } else {
-                drop(guard);
-                self.send_request(link, call).await
-            };
+            let reply = self.send_request(link, call).await;
             let reply = self.renew_session(link, call, session, reply).await;
             let reply = explain_not_found(call.method, reply);
             let reply = self.retry_after_page_visits(link, call, reply).await;
             self.handshake.client_handler.reset_sampling(call.server_requests.as_ref());
             reply
         })
-    }
-
-    fn pipelines_first_request(&self) -> Option<bool> {
-        match self.pipeline() {
-            PipelineState::Accepted => Some(true),
-            PipelineState::Rejected => Some(false),
-            PipelineState::Unused | PipelineState::Untried => None,
-        }
     }
 }
 

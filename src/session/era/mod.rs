@@ -27,11 +27,6 @@ pub trait Era: Subscribe + TaskProtocol + Send + Sync {
 
     /// Asks one operation and follows it to its end.
     fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome>;
-
-    /// Whether the server bears a request beside `initialized` (legacy over HTTP); `None` where it was not tried.
-    fn pipelines_first_request(&self) -> Option<bool> {
-        None
-    }
 }
 
 /// Who we are, on the wire.

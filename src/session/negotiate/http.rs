@@ -48,10 +48,10 @@ impl Negotiator<'_> {
     }
 
     /// With a handshake only: over HTTP+SSE at a URL that says so, else as [`Negotiator::negotiate_legacy_or_sse`].
-    pub(super) async fn negotiate_pinned_legacy(&self, hasty: bool) -> Result<NegotiatedConnection> {
+    pub(super) async fn negotiate_pinned_legacy(&self) -> Result<NegotiatedConnection> {
         match self.negotiate_sse_by_url().await? {
             Some(open) => Ok(open),
-            None => self.negotiate_legacy_or_sse(self.connect().await?, hasty, None).await,
+            None => self.negotiate_legacy_or_sse(self.connect().await?, None).await,
         }
     }
 
@@ -69,7 +69,7 @@ impl Negotiator<'_> {
         match self.target.protocol {
             RevisionPin::Auto => self.negotiate_streamable(first).await,
             RevisionPin::Legacy | RevisionPin::Exact(_) => {
-                Ok((self.negotiate_legacy_or_sse(self.connect().await?, false, None).await?, None))
+                Ok((self.negotiate_legacy_or_sse(self.connect().await?, None).await?, None))
             }
         }
     }
@@ -103,7 +103,7 @@ impl Negotiator<'_> {
             Err(SseConnectError::Failed(failure)) if may_be_other(&failure) => return Ok(None),
             Err(SseConnectError::Failed(failure)) => return Err(failure),
         };
-        match self.initialize(link, false).await? {
+        match self.initialize(link).await? {
             HandshakeResult::Accepted(open) => Ok(Some(open)),
             HandshakeResult::Rejected(link, RequestOutcome::Failed(failure)) if !may_be_other(&failure) => {
                 self.close_with_failure(link, RequestOutcome::Failed(failure), method::INITIALIZE).await
@@ -128,7 +128,7 @@ impl Negotiator<'_> {
                 return Ok((NegotiatedConnection::confirmed(link, self.modern_era(server)), Some(reply)));
             }
             HttpProbe::Initialized(result) => {
-                return self.complete_handshake(self.handshake(false), link, &result).await.map(|open| (open, None));
+                return self.complete_handshake(self.handshake(), link, &result).await.map(|open| (open, None));
             }
         };
         let wanted = probe.method == first.method;
@@ -143,7 +143,7 @@ impl Negotiator<'_> {
             }
             EraEvidence::NotModern => {
                 let refusal = Some((reply, probe.method));
-                Ok((self.negotiate_legacy_or_sse(link, false, refusal).await?, None))
+                Ok((self.negotiate_legacy_or_sse(link, refusal).await?, None))
             }
             EraEvidence::Inconclusive => {
                 let failed = refusal_status(&reply) == Some(500);
@@ -166,7 +166,7 @@ impl Negotiator<'_> {
     /// A server that answered the probe without any mark of the modern era: an older one takes part in the handshake,
     /// and learns in it what the client can do.
     async fn confirm_unmarked(&self, link: RpcClient) -> Result<NegotiatedConnection> {
-        let (link, is_confirmed) = match self.initialize(link, false).await {
+        let (link, is_confirmed) = match self.initialize(link).await {
             Ok(HandshakeResult::Accepted(open)) => return Ok(open),
             Ok(HandshakeResult::Rejected(link, reply)) => {
                 let refused = match &reply {
@@ -201,7 +201,7 @@ impl Negotiator<'_> {
         }
         let rest = limit.map(|limit| limit - patience);
         let probing = self.era_with_timeout(rest);
-        let mut handshake = self.handshake(false);
+        let mut handshake = self.handshake();
         handshake.initialize_timeout = rest;
         let mut discovery = probing.request(link, discover);
         let mut hello = Box::pin(async {
@@ -237,10 +237,9 @@ impl Negotiator<'_> {
     pub(super) async fn negotiate_legacy_or_sse(
         &self,
         link: RpcClient,
-        hasty: bool,
         first: Option<(RequestOutcome, &str)>,
     ) -> Result<NegotiatedConnection> {
-        let (link, reply) = match self.initialize(link, hasty).await? {
+        let (link, reply) = match self.initialize(link).await? {
             HandshakeResult::Accepted(open) => return Ok(open),
             HandshakeResult::Rejected(link, reply) => (link, reply),
         };
@@ -257,7 +256,7 @@ impl Negotiator<'_> {
             match http::connect_sse(endpoint, &self.attempt_options()).await {
                 Ok(connection) => {
                     link.close(false).await;
-                    return self.negotiate_legacy(self.rpc_client(connection), false).await;
+                    return self.negotiate_legacy(self.rpc_client(connection)).await;
                 }
                 Err(SseConnectError::NoStream(_)) => {}
                 Err(SseConnectError::Failed(failure)) => sse_failure = Some(failure),

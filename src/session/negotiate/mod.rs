@@ -135,14 +135,13 @@ impl Negotiator<'_> {
         ModernEra::new(self.client_handler.clone(), timeout, ServerInfo::default())
     }
 
-    pub(crate) fn handshake(&self, hasty: bool) -> Handshake {
+    pub(crate) fn handshake(&self) -> Handshake {
         Handshake {
             client_handler: self.client_handler.clone(),
             pin: self.target.protocol,
             connect_timeout: self.options.transport.connect_timeout,
             initialize_timeout: self.attempt_timeout(),
             request_timeout: self.options.timeout,
-            pipelines_first_request: hasty,
         }
     }
 
@@ -167,11 +166,8 @@ impl Negotiator<'_> {
             {
                 self.negotiate_cached_sse(first).await
             }
-            (RevisionPin::Exact(_) | RevisionPin::Legacy, memory) => {
-                let hasty = memory.is_some_and(|verdict| !verdict.requires_initialized_ack);
-                Ok((self.negotiate_pinned_legacy(hasty).await?, None))
-            }
-            (RevisionPin::Auto, _) if sse => Ok((self.negotiate_legacy(self.connect().await?, false).await?, None)),
+            (RevisionPin::Exact(_) | RevisionPin::Legacy, _) => Ok((self.negotiate_pinned_legacy().await?, None)),
+            (RevisionPin::Auto, _) if sse => Ok((self.negotiate_legacy(self.connect().await?).await?, None)),
             (RevisionPin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
                 let open = NegotiatedConnection::confirmed(self.connect().await?, self.modern_era(verdict.server));
                 Ok((NegotiatedConnection { is_confirmed: false, is_unused: true, ..open }, None))
@@ -187,7 +183,7 @@ impl Negotiator<'_> {
     /// When the connection cannot be set up.
     pub async fn resume(&self, left: &DetachedSession) -> Result<NegotiatedConnection> {
         let link = self.connect().await?;
-        let era = self.handshake(false).resume(&link, left).await;
+        let era = self.handshake().resume(&link, left).await;
         Ok(NegotiatedConnection::confirmed(link, era))
     }
 
@@ -199,7 +195,7 @@ impl Negotiator<'_> {
         if verdict.transport == TransportKind::Sse {
             return self.negotiate_cached_sse(first).await;
         }
-        match self.initialize(self.connect().await?, !verdict.requires_initialized_ack).await? {
+        match self.initialize(self.connect().await?).await? {
             HandshakeResult::Accepted(open) => Ok((open, None)),
             // A process that ends at what it knows does not end because it was asked for something else.
             HandshakeResult::Rejected(link, reply)
@@ -227,8 +223,8 @@ impl Negotiator<'_> {
         }
     }
 
-    pub(super) async fn negotiate_legacy(&self, link: RpcClient, hasty: bool) -> Result<NegotiatedConnection> {
-        match self.initialize(link, hasty).await? {
+    pub(super) async fn negotiate_legacy(&self, link: RpcClient) -> Result<NegotiatedConnection> {
+        match self.initialize(link).await? {
             HandshakeResult::Accepted(open) => Ok(open),
             HandshakeResult::Rejected(link, reply) => self.close_with_failure(link, reply, method::INITIALIZE).await,
         }
@@ -238,8 +234,8 @@ impl Negotiator<'_> {
     ///
     /// # Errors
     /// When the server chose a revision that may not be spoken.
-    pub(crate) async fn initialize(&self, link: RpcClient, hasty: bool) -> Result<HandshakeResult> {
-        let handshake = self.handshake(hasty);
+    pub(crate) async fn initialize(&self, link: RpcClient) -> Result<HandshakeResult> {
+        let handshake = self.handshake();
         match handshake.initialize(&link).await {
             RequestOutcome::Result(result) => {
                 self.complete_handshake(handshake, link, &result).await.map(HandshakeResult::Accepted)

@@ -25,7 +25,7 @@ impl Negotiator<'_> {
             && member(result, "supportedVersions").is_none()
             && member(result, "protocolVersion").is_some()
         {
-            return self.complete_handshake(self.handshake(false), link, result).await.map(|open| (open, None));
+            return self.complete_handshake(self.handshake(), link, result).await.map(|open| (open, None));
         }
         match classify_reply(&reply, &discover, &link) {
             EraEvidence::Modern(server) => {
@@ -52,7 +52,7 @@ impl Negotiator<'_> {
             return reply;
         }
         // Silence: `initialize` on the same pipe; whichever answer is conclusive first counts.
-        let handshake = self.handshake(false);
+        let handshake = self.handshake();
         let mut hello = Box::pin(handshake.initialize(link));
         tokio::select! {
             biased;
@@ -78,7 +78,7 @@ impl Negotiator<'_> {
     ) -> Result<NegotiatedConnection> {
         loop {
             let reply;
-            (link, reply) = match self.initialize(link, false).await? {
+            (link, reply) = match self.initialize(link).await? {
                 HandshakeResult::Accepted(open) => return Ok(open),
                 HandshakeResult::Rejected(link, reply) => (link, reply),
             };
