@@ -53,8 +53,12 @@ pub fn parse_challenges<S: AsRef<str>>(lines: &[S]) -> Vec<Challenge> {
 
 /// The challenge to answer with a token: preferably one that names resource metadata, then one with an error.
 pub fn select_oauth_challenge(challenges: &[Challenge]) -> Option<&Challenge> {
-    let of = |wanted: fn(&Challenge) -> bool| challenges.iter().find(|one| one.is_oauth() && wanted(one));
-    of(|one| one.resource_metadata().is_some()).or_else(|| of(|one| one.error().is_some())).or_else(|| of(|_| true))
+    let of = |wanted: fn(&Challenge) -> bool| challenges.iter().find(|one| wanted(one));
+    // Metadata means OAuth, whatever the scheme.
+    of(|one| one.is_oauth() && one.resource_metadata().is_some())
+        .or_else(|| of(|one| one.resource_metadata().is_some()))
+        .or_else(|| of(|one| one.is_oauth() && one.error().is_some()))
+        .or_else(|| of(Challenge::is_oauth))
 }
 
 struct ChallengeParser<'a> {

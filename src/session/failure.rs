@@ -188,9 +188,9 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     let url = &refusal.url;
     let failure = match status {
         401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
-            .hint("pass the credentials that it requires: -H 'Authorization: …' or --bearer-env VAR"),
+            .hint(format!("pass the credentials that it requires: {}", credentials_hint(target))),
         403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)")
-            .hint("check the token or the headers that are sent"),
+            .hint(format!("check the token or the headers that are sent: {}", credentials_hint(target))),
         404 => Failure::new(ErrorKind::Unreachable, format!("no MCP server at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
         408 | 425 => Failure::new(ErrorKind::Unreachable, format!("the server rejected the request (HTTP {status})"))
@@ -315,10 +315,13 @@ fn is_login_page(refusal: &UnexpectedResponse) -> bool {
 }
 
 fn login_page_failure(message: String, target: &Target) -> Failure {
+    Failure::new(ErrorKind::Auth, message).hint(format!("pass its credentials with {}", credentials_hint(target)))
+}
+
+/// The options that pass credentials, and the command that looks for a login.
+fn credentials_hint(target: &Target) -> String {
     let login = target.command_line("auth login", &[]);
-    Failure::new(ErrorKind::Auth, message).hint(format!(
-        "pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {login}"
-    ))
+    format!("-H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {login}")
 }
 
 fn retry_hint(after: Option<Duration>) -> String {

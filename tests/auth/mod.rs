@@ -8,5 +8,6 @@ mod flows;
 mod hostile_servers;
 mod lenient_providers;
 mod login;
+mod login_discovery;
 mod metadata_checks;
 mod token_refresh;

@@ -49,6 +49,7 @@ impl ProviderInner {
             }
         }
         let _busy = BusyGuard::new(&self.busy_count);
+        state.has_tried_login = true;
         let discovery = self.discover(state, challenge).await?;
         self.run_login(state, reason, challenge, discovery).await
     }

@@ -70,18 +70,25 @@ impl TokenProvider {
         Ok(self.0.select_stored()?.and_then(|summary| summary.login))
     }
 
-    /// Logs in although the server did not require it. `None` if the server advertises no authorization server.
+    /// Whether a login was begun in this run, with or without success.
+    pub async fn has_tried_login(&self) -> bool {
+        self.0.state.lock().await.has_tried_login
+    }
+
+    /// Logs in although the server did not ask for it. `None` if the server advertises no authorization server.
     ///
     /// # Errors
     /// If the login fails.
     pub async fn log_in(&self) -> Result<Option<Credentials>> {
         let mut state = self.0.state.lock().await;
         self.0.load_credentials(&mut state).await?;
-        let found = self.0.discover(&state, None).await?;
+        let challenge = state.metadata_challenge.clone();
+        let found = self.0.discover(&state, challenge.as_ref()).await?;
         if !found.is_advertised && self.0.effective_settings(&state).client_id.is_none() {
             return Ok(None);
         }
-        self.0.run_login(&mut state, LoginReason::NotLoggedIn, None, found).await?;
+        state.has_tried_login = true;
+        self.0.run_login(&mut state, LoginReason::NotLoggedIn, challenge.as_ref(), found).await?;
         Ok(state.loaded.as_ref().map(|loaded| loaded.credentials.clone()))
     }
 

@@ -29,6 +29,9 @@ impl ProviderInner {
         let challenge = challenge::select_oauth_challenge(&challenges);
         let mut state = self.state.lock().await;
         state.sent_without_token = false;
+        if let Some(challenge) = challenge.filter(|challenge| challenge.resource_metadata().is_some()) {
+            state.metadata_challenge = Some(challenge.clone());
+        }
         // Another request was refused for the same reason and obtained a token: while this one waited for the lock, or
         // before the new token was first sent.
         if state.last_obtained.is_some_and(|(_, when)| when > arrived || !state.is_token_used) {
@@ -38,7 +41,8 @@ impl ProviderInner {
             return Ok(true);
         }
         let handled = match (response.status, challenge) {
-            (401, None) if !challenges.is_empty() => Ok(false),
+            // A server of another scheme; but one that a login exists for uses OAuth, whatever it names.
+            (401, None) if !challenges.is_empty() && state.tokens().is_none() => Ok(false),
             (401, challenge) => self.handle_unauthorized(&mut state, challenge).await,
             (403, Some(challenge)) if challenge.error() == Some("insufficient_scope") => {
                 self.handle_insufficient_scope(&mut state, challenge).await

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::auth::challenge::Challenge;
 use crate::auth::credentials::{Credentials, TokenSet};
 use crate::auth::dpop::DpopKey;
 use crate::auth::login_context::LoginContext;
@@ -36,6 +37,10 @@ pub(super) struct ProviderState {
     /// Whether the current tokens have been sent: an earlier refusal is about other tokens.
     pub is_token_used: bool,
     pub login_count: usize,
+    /// Whether a login was begun; the user has seen its outcome.
+    pub has_tried_login: bool,
+    /// The last challenge with the address of metadata.
+    pub metadata_challenge: Option<Challenge>,
     /// Why the earlier tokens are no longer valid.
     pub ended_reason: Option<Failure>,
     /// A request was sent without a token after the login ended, and has not been refused yet.

@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
         return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };
     let (name, choice) = (target.name.clone(), target.credential_store.clone());
-    let checked = probe_login(context, target, &gate).await;
+    let checked = probe_login(context, target.clone(), &gate).await;
     let record = match (gate.credentials_from_this_run().await, checked) {
         (Some(record), checked) => {
             if let Err(failure) = checked {
@@ -42,22 +42,55 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
             }
             record
         }
-        (None, Err(failure)) => return Err(failure.server(&name)),
-        // It did not require a login so far, but may support one.
-        (None, Ok(())) => match context.interrupt.run_until_interrupted(gate.log_in()).await?? {
-            Some(record) => record,
-            None => {
-                return Err(Failure::new(ErrorKind::Auth, format!("{name} does not require a login"))
-                    .cause("it accepts requests without one and names no authorization server")
-                    .server(&name));
-            }
-        },
+        (None, Err(failure)) if gate.has_tried_login().await || !may_follow_from_missing_login(&failure) => {
+            return Err(failure.server(&name));
+        }
+        (None, checked) => {
+            log_in_without_challenge(context, target, &gate, checked).await.map_err(|failure| failure.server(&name))?
+        }
     };
     if let Some(failure) = gate.store_failure().await {
         return Err(failure.server(&name));
     }
     report(context, &name, choice.as_deref(), &record)?;
     Ok(Exit::Done)
+}
+
+/// Whether a server without a token can be expected to fail like this: with any response.
+fn may_follow_from_missing_login(failure: &Failure) -> bool {
+    let kinds = [ErrorKind::Auth, ErrorKind::Failed, ErrorKind::Protocol, ErrorKind::Unreachable];
+    kinds.contains(&failure.kind()) && !failure.details().is_unsent
+}
+
+/// Logs in to a server that did not ask for it: it accepts requests without a token, or refuses them in a way of its own.
+async fn log_in_without_challenge(
+    context: &Context,
+    target: Target,
+    gate: &TokenProvider,
+    checked: Result<()>,
+) -> Result<Credentials> {
+    let name = target.name.clone();
+    let found = context.interrupt.run_until_interrupted(gate.log_in()).await?;
+    match (found, checked) {
+        (Ok(Some(record)), Ok(())) => Ok(record),
+        (Ok(Some(record)), Err(_)) => {
+            if let Err(failure) = probe_login(context, target, gate).await {
+                warn_check_failed(context, &name, &failure);
+            }
+            Ok(record)
+        }
+        (Ok(None), Err(refusal)) => Err(refusal),
+        (Ok(None), Ok(())) => Err(Failure::new(ErrorKind::Auth, format!("{name} does not require a login"))
+            .cause("it accepts requests without one and names no authorization server")),
+        // The server does not work; that its metadata cannot be fetched either adds nothing.
+        (Err(failure), Err(refusal))
+            if [&failure, &refusal].iter().all(|one| one.kind() == ErrorKind::Unreachable)
+                && !gate.has_tried_login().await =>
+        {
+            Err(refusal)
+        }
+        (Err(failure), _) => Err(failure),
+    }
 }
 
 /// Lists the tools of the server, so that it requires a login, and shows whether it accepts the login.
