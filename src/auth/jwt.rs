@@ -81,12 +81,6 @@ impl JwtKey {
         Ok(JwtKey { key, algorithm })
     }
 
-    /// The algorithm.
-    #[must_use]
-    pub fn algorithm(&self) -> SigningAlgorithm {
-        self.algorithm
-    }
-
     /// The public key of a P-256 key as a JWK (RFC 7518 §6.2); `None` for other keys.
     #[must_use]
     pub fn jwk(&self) -> Option<Value> {
@@ -176,7 +170,7 @@ pub(super) mod tests {
         let der = EcdsaKeyPair::generate_pkcs8(curve, &rng).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(curve, der.as_ref(), &rng).unwrap();
         let key = JwtKey::from_der(&pkcs8(der.as_ref()), None).unwrap();
-        assert_eq!(key.algorithm(), SigningAlgorithm::Es256);
+        assert_eq!(key.algorithm, SigningAlgorithm::Es256);
         // Numbers with leading zeros come up one time in 128.
         for round in 0..300 {
             let jwt = key.sign(json!({"typ": "JWT"}), &json!({"n": round})).unwrap();

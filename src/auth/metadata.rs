@@ -111,15 +111,6 @@ impl AuthorizationServerMetadata {
         let methods = self.code_challenge_methods_supported.as_ref()?;
         Some(methods.iter().any(|method| method == "S256"))
     }
-
-    /// Whether it supports a grant; if it lists none, only the default of RFC 8414 §2.
-    #[must_use]
-    pub fn supports_grant(&self, grant: &str) -> bool {
-        match &self.grant_types_supported {
-            Some(grants) => grants.iter().any(|one| one == grant),
-            None => grant == "authorization_code",
-        }
-    }
 }
 
 fn string_member(document: &Map<String, Value>, name: &str) -> Option<String> {
@@ -355,15 +346,6 @@ mod tests {
         assert_eq!(read(json!([])), Some(false));
         assert_eq!(read(Value::Null), None);
         assert_eq!(AuthorizationServerMetadata::from_json(&Map::new()), None);
-    }
-
-    #[test]
-    fn default_grants_apply_only_if_the_metadata_lists_none() {
-        let read = |document: Value| AuthorizationServerMetadata::from_json(document.as_object().unwrap()).unwrap();
-        let silent = read(json!({"issuer": "i"}));
-        assert!(silent.supports_grant("authorization_code") && !silent.supports_grant("client_credentials"));
-        let open = read(json!({"issuer": "i", "grant_types_supported": ["client_credentials"]}));
-        assert!(!open.supports_grant("authorization_code") && open.supports_grant("client_credentials"));
     }
 
     #[test]

@@ -102,27 +102,18 @@ impl ConfigFile {
     }
 }
 
-/// Where a value comes from.
+/// The line of a file that a value comes from, displayed as `FILE:LINE`.
 #[derive(Clone, Debug)]
-pub enum ValueOrigin {
-    /// Nobody said anything.
-    BuiltIn,
-    /// A line of a file.
-    File(Arc<ConfigFile>, usize),
-    /// A flag of this command line.
-    Flag(&'static str),
-    /// A variable of the environment.
-    Variable(String),
+pub struct ValueOrigin {
+    /// The file.
+    pub file: Arc<ConfigFile>,
+    /// The line, counted from 1.
+    pub line: usize,
 }
 
 impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ValueOrigin::BuiltIn => f.write_str("built in"),
-            ValueOrigin::File(source, line) => write!(f, "{}:{line}", source.display_path),
-            ValueOrigin::Flag(flag) => f.write_str(flag),
-            ValueOrigin::Variable(name) => write!(f, "${name}"),
-        }
+        write!(f, "{}:{}", self.file.display_path, self.line)
     }
 }
 

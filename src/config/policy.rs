@@ -61,12 +61,6 @@ impl ToolPolicy {
             .is_none_or(|globs| globs.iter().any(|glob| glob_matches(glob, tool).unwrap_or(false)));
         allowed && !self.deny_tools.iter().any(|glob| glob_matches(glob, tool).unwrap_or(true))
     }
-
-    /// Whether nothing is ruled out, so that nobody needs to look.
-    #[must_use]
-    pub fn permits_all(&self) -> bool {
-        self.allow_tools.is_none() && self.deny_tools.is_empty()
-    }
 }
 
 /// Reads a glob: `*`, `?`, `[a-z]`, `{a,b}`; names are no paths, so `*` runs over `/` and `.` too.

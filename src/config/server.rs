@@ -44,7 +44,7 @@ impl ConfiguredServer {
     /// Where it stands.
     #[must_use]
     pub fn origin(&self) -> ValueOrigin {
-        ValueOrigin::File(Arc::clone(&self.source), self.source.line_at(self.offset))
+        ValueOrigin { file: Arc::clone(&self.source), line: self.source.line_at(self.offset) }
     }
 
     /// The table it is in, for messages.

@@ -136,7 +136,8 @@ impl Defaults {
                 "color" => self.color = reader.string(at, key.name),
                 _ => self.jobs = reader.integer(at, key.name),
             }
-            self.origins.insert(key.name, ValueOrigin::File(Arc::clone(source), source.line_at(member.offset)));
+            self.origins
+                .insert(key.name, ValueOrigin { file: Arc::clone(source), line: source.line_at(member.offset) });
         }
         faults.append(&mut reader.diagnostics);
         warnings

@@ -54,12 +54,6 @@ pub fn may_belong_to(server: &str, name: &str) -> bool {
     name.split_once(SEPARATOR).is_some_and(|(of, _)| of == server)
 }
 
-/// The server and the tool of a name, if the name alone identifies them.
-#[must_use]
-pub fn split_name(name: &str) -> Option<(&str, &str)> {
-    name.split_once(SEPARATOR).filter(|(server, tool)| !server.is_empty() && !tool.is_empty() && !has_hash_suffix(name))
-}
-
 fn is_allowed_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
@@ -88,8 +82,6 @@ mod tests {
             assert_eq!(exposed_name(None, name), name);
         }
         assert_eq!(exposed_name(Some("linear"), "create_issue"), "linear__create_issue");
-        assert_eq!(split_name("linear__create_issue"), Some(("linear", "create_issue")));
-        assert_eq!(split_name("a__b__c"), Some(("a", "b__c")));
     }
 
     #[test]
@@ -97,7 +89,6 @@ mod tests {
         assert_eq!(exposed_name(None, "files.read"), "files_read_ba20ec16");
         assert!(exposed_name(None, "7zip").starts_with("_7zip_") && has_hash_suffix(&exposed_name(None, "7zip")));
         assert_eq!(exposed_name(None, &"a".repeat(65)).len(), 64);
-        assert_eq!(split_name(&exposed_name(Some("a.b"), "c")), None);
     }
 
     #[test]
@@ -122,9 +113,6 @@ mod tests {
                 let name = exposed_name(server, tool);
                 assert!(is_valid_name(&name), "{name}");
                 assert!(all.insert(name.clone()), "{server:?} {tool}: {name} is taken");
-                if let Some((of, named)) = split_name(&name).filter(|_| server.is_some()) {
-                    assert_eq!((Some(of), named), (server, tool));
-                }
                 assert!(server.is_none_or(|server| may_belong_to(server, &name)), "{server:?} {tool}: {name}");
             }
         }

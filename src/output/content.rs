@@ -224,21 +224,6 @@ pub fn structured_content(result: &RawValue) -> Result<String> {
         .hint("omit --structured, or use --json to see the whole result"))
 }
 
-/// Writes the binary blocks of a tool result into files.
-///
-/// # Errors
-/// When one is not base64 or cannot be written; those before it are there.
-pub fn save_blocks(result: &RawValue, directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut saver = FileSaver::new(directory)?;
-    let mut paths = Vec::new();
-    for block in content_blocks(result).unwrap_or_default() {
-        if let ContentBlock::Binary(binary) = block {
-            paths.push(binary.save(&mut saver)?);
-        }
-    }
-    Ok(paths)
-}
-
 /// A resource into the one file that the user named.
 ///
 /// # Errors

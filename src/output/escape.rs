@@ -83,12 +83,6 @@ pub fn collapse_whitespace(text: &str) -> String {
     out
 }
 
-/// A name in a sentence: on one line, in quotes where it needs them.
-#[must_use]
-pub fn in_quotes(name: &str) -> String {
-    format!("'{}'", one_line(name))
-}
-
 /// How many columns a terminal needs for `text`.
 #[must_use]
 pub fn display_width(text: &str) -> usize {
@@ -152,7 +146,6 @@ mod tests {
     fn one_line_is_one_line() {
         assert_eq!(one_line("  a\n\n b\t\u{2028}c\r\n"), "a b c");
         assert_eq!(one_line("a\u{b}b\x1bc"), "a b\\x1bc");
-        assert_eq!(in_quotes("a\nb\u{202e}"), "'a b<U+202E>'");
     }
 
     #[test]

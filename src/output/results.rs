@@ -252,7 +252,7 @@ impl Ui {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::content::{format_size, save_blocks};
+    use super::super::content::format_size;
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;
@@ -340,10 +340,6 @@ mod tests {
         assert_eq!(seen.out.text(), format!("{}\nt\n{}\n", path("image-1.png").display(), path("b.bin").display()));
         assert_eq!(std::fs::read(path("image-1.png")).unwrap(), [0, 1, 2]);
         assert_eq!(std::fs::read(path("b.bin")).unwrap(), [0]);
-        // With --json the result goes to standard output as it came, and only the files are written.
-        let image =
-            raw(r#"{"content":[{"type":"text","text":"t"},{"type":"image","data":"AA","mimeType":"image/png"}]}"#);
-        assert_eq!(save_blocks(&image, directory.path()).unwrap(), [path("image-2.png")]);
     }
 
     #[test]

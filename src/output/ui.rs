@@ -92,12 +92,6 @@ impl Ui {
         }
     }
 
-    /// What the user asked for.
-    #[must_use]
-    pub fn options(&self) -> &UiOptions {
-        &self.options
-    }
-
     /// What is known about the terminal.
     #[must_use]
     pub fn terminal(&self) -> &Terminal {

@@ -195,15 +195,9 @@ impl ListItem {
     }
 }
 
-/// The elements of one page of a list, as raw text, and the cursor of the next page.
+/// The elements of one page of the list in the member `list`, as raw text, and the cursor of the next page.
 ///
-/// `None` where the result has no such list at all.
-#[must_use]
-pub fn page(result: &RawValue, kind: ListKind) -> Option<(Vec<RawJson>, Option<String>)> {
-    page_items(result, kind.result_member())
-}
-
-/// The same for a list by the name of its member.
+/// `None` if the result has no such list.
 #[must_use]
 pub fn page_items(result: &RawValue, list: &str) -> Option<(Vec<RawJson>, Option<String>)> {
     let members = members(result)?;
@@ -266,12 +260,12 @@ mod tests {
     #[test]
     fn a_page_survives_a_malformed_element() {
         let result = raw(r#"{"tools":[{"name":"a","x":1E2},7],"nextCursor":""}"#);
-        let (items, cursor) = page(&result, ListKind::Tools).expect("a page");
+        let (items, cursor) = page_items(&result, "tools").expect("a page");
         assert_eq!(items.iter().map(|item| item.get()).collect::<Vec<_>>(), [r#"{"name":"a","x":1E2}"#, "7"]);
         // An empty string is a cursor like any other (MSG-08).
         assert_eq!(cursor.as_deref(), Some(""));
-        assert!(page(&raw(r#"{"tools":[],"nextCursor":null}"#), ListKind::Tools).expect("a page").1.is_none());
-        assert!(page(&raw("{}"), ListKind::Tools).is_none());
+        assert!(page_items(&raw(r#"{"tools":[],"nextCursor":null}"#), "tools").expect("a page").1.is_none());
+        assert!(page_items(&raw("{}"), "tools").is_none());
     }
 
     #[test]

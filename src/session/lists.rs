@@ -33,8 +33,6 @@ pub enum CachePolicy {
 /// A whole list.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// What is listed.
-    pub kind: ListKind,
     /// The elements as the server sent them.
     pub raw_items: Vec<RawJson>,
     /// Whether the server offers such a list at all.
@@ -64,7 +62,7 @@ impl Session {
     /// A list that is remembered and fresh; nobody is asked.
     #[must_use]
     pub fn cached_list(&self, kind: ListKind) -> Option<Listing> {
-        self.cache.fresh_list(kind).map(|items| Listing { kind, raw_items: items, is_offered: true, is_cached: true })
+        self.cache.fresh_list(kind).map(|items| Listing { raw_items: items, is_offered: true, is_cached: true })
     }
 
     /// Lists everything of one kind.
@@ -79,7 +77,7 @@ impl Session {
         {
             return Ok(listing);
         }
-        let none = Listing { kind, raw_items: Vec::new(), is_offered: false, is_cached: false };
+        let none = Listing { raw_items: Vec::new(), is_offered: false, is_cached: false };
         let mut first = Operation::read_only(kind.list_method(), Map::new());
         if kind == ListKind::Skills {
             first = first.with_extensions(&[extension::SKILLS]);
@@ -116,7 +114,7 @@ impl Session {
         // One that changed meanwhile is not fresh.
         let ttl = if self.client_handler.have_lists_changed() { Duration::ZERO } else { ttl };
         self.cache.store_list(kind, &items, ttl, shared);
-        Ok(Listing { kind, raw_items: items, is_offered: true, is_cached: false })
+        Ok(Listing { raw_items: items, is_offered: true, is_cached: false })
     }
 
     /// Every element of a list that begins with `first`, the answer to `call`; `from` tells whether the list itself is

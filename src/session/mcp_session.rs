@@ -37,8 +37,6 @@ pub struct SessionInfo {
     pub revision: Revision,
     /// The transport in use.
     pub transport: TransportKind,
-    /// The result of `server/discover` in the modern era, as it came.
-    pub discover_result: Option<RawJson>,
 }
 
 /// A conversation with one server.
@@ -303,7 +301,7 @@ impl Session {
         if let Some((value, _)) = discovered.as_ref().and_then(|raw| parse_truncated(raw.get())) {
             server = ServerInfo::from_result(&value);
         }
-        Ok(SessionInfo { server, revision, transport: wire, discover_result: discovered })
+        Ok(SessionInfo { server, revision, transport: wire })
     }
 
     /// What is known without asking: the identity, the revision and the transport of an open connection.

@@ -49,13 +49,6 @@ impl Operation {
         }
     }
 
-    /// Keeps its own account of what the server asks meanwhile: other requests are under way beside it.
-    #[must_use]
-    pub fn with_server_request_log(mut self, questions: &Arc<ServerRequestLog>) -> Self {
-        self.server_requests = Some(questions.clone());
-        self
-    }
-
     /// Sets what `Mcp-Name` mirrors.
     #[must_use]
     pub fn with_mcp_name(mut self, name: &str) -> Self {

@@ -1,7 +1,7 @@
 //! The requests that a server sends while it works on one of ours, and how they were answered.
 //!
 //! A session has one log. If several requests are in progress at once, each has its own
-//! (`Operation::with_server_request_log`), so that a failure is reported with the right request.
+//! (`Operation::server_requests`), so that a failure is reported with the right request.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,5 @@
 //! What the subcommands of `config` receive, and the report that each of them returns.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -83,18 +82,6 @@ pub enum ReportBody {
 impl ConfigReport {
     pub(super) fn new(json: Value, body: ReportBody) -> Self {
         ConfigReport { json, body, notes: Vec::new(), failure: None }
-    }
-
-    /// Writes the answer as it goes into a pipe.
-    ///
-    /// # Errors
-    /// When `out` cannot be written to.
-    pub fn write(&self, json: bool, out: &mut dyn Write) -> io::Result<()> {
-        match &self.body {
-            _ if json => writeln!(out, "{}", self.json),
-            ReportBody::Text(text) => out.write_all(text.as_bytes()),
-            ReportBody::Table(_, rows) => rows.iter().try_for_each(|row| writeln!(out, "{}", row.join("\t"))),
-        }
     }
 }
 

@@ -141,12 +141,7 @@ fn server_state(server: &ConfiguredServer, faulty: bool) -> &'static str {
 
 /// An origin for JSON.
 fn origin_json(origin: &ValueOrigin) -> Json {
-    match origin {
-        ValueOrigin::File(source, line) => json!({ "file": full_path(&source.path), "line": line }),
-        ValueOrigin::BuiltIn => json!({ "built_in": true }),
-        ValueOrigin::Flag(flag) => json!({ "flag": flag }),
-        ValueOrigin::Variable(name) => json!({ "variable": name }),
-    }
+    json!({ "file": full_path(&origin.file.path), "line": origin.line })
 }
 
 /// A path for JSON, in full; what of it is no text cannot be told there.
@@ -218,7 +213,7 @@ fn value_rows(server: &ConfiguredServer, environment: &Environment) -> Vec<Value
     let environment = server.trust_reason().is_none().then_some(environment);
     // To be passed to a process is what most secrets are held in variables for, and any word may be one.
     let given = environment.map(|environment| environment.retain_values(redact::is_plain_path));
-    let place = |at: usize| ValueOrigin::File(Arc::clone(&server.source), server.source.line_at(at));
+    let place = |at: usize| ValueOrigin { file: Arc::clone(&server.source), line: server.source.line_at(at) };
     let mut rows = Vec::new();
     for member in server.entry.members() {
         if member.key == "auth" {

@@ -150,9 +150,10 @@ impl ConfigCommandFixture {
             interrupt: Interrupt::default(),
         };
         let report = run(&args.command, &mut context)?;
-        let mut out = Vec::new();
-        report.write(false, &mut out).unwrap();
-        let out = String::from_utf8(out).unwrap();
+        let out = match &report.body {
+            ReportBody::Text(text) => text.clone(),
+            ReportBody::Table(_, rows) => rows.iter().map(|row| row.join("\t") + "\n").collect(),
+        };
         Ok(RunOutput { out, json: report.json, notes: report.notes.join("\n"), failure: report.failure, asked })
     }
 

@@ -55,11 +55,6 @@ impl ModernEra {
         ModernEra { client_handler: peer, request_timeout: timeout, server_info: Mutex::new(server) }
     }
 
-    /// Takes note of what `server/discover` said.
-    pub fn set_server_info(&self, server: ServerInfo) {
-        *lock(&self.server_info) = server;
-    }
-
     /// `params` of one request: the call's own, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
         let revision = self.revision();
