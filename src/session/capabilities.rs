@@ -1,9 +1,9 @@
-//! What a server offers, and what we offer it: what was not declared is not used, on either side.
+//! Capabilities of server and client: features that were not declared are not used by either side.
 
 use crate::protocol::method;
 use crate::target::Target;
 
-/// What a method is about: the capability that a server declares for it, and the word for people.
+/// The capability that a server declares for a method, and its name in messages.
 pub(crate) fn method_capability(asked: &str) -> Option<(&'static str, &'static str)> {
     match asked {
         method::TOOLS_CALL => Some(("tools", "tools")),
@@ -13,7 +13,7 @@ pub(crate) fn method_capability(asked: &str) -> Option<(&'static str, &'static s
     }
 }
 
-/// The next step where a server does not offer what was wanted.
+/// The hint when a server does not offer a feature.
 pub(crate) fn list_hint(target: &Target) -> String {
     format!("list what it offers: {}", target.command_line("list", &["--all"]))
 }

@@ -1,8 +1,8 @@
 //! The client's side of a session: the capabilities it declares, and the notifications it receives.
 //!
-//! In a legacy session a server sends requests of its own, which are answered one by one; in the modern era they are
-//! part of an `input_required` result. `input_requests.rs` handles both. Every request gets an answer; one that needs
-//! an undeclared capability is refused with the protocol's error (`MSG-13`, `ELI-02`).
+//! A legacy server sends requests of its own; in the modern era they are part of an `input_required` result.
+//! `input_requests.rs` handles both. Every request is answered; one that needs an undeclared capability is refused
+//! with the error that the protocol defines (`MSG-13`, `ELI-02`).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,16 +21,16 @@ use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 
-/// How a wish for input was answered.
+/// The user's answer to an elicitation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ElicitationAnswer {
-    /// Agreed, with the values of a form.
+    /// Accepted, with the values of the form.
     Accept(Map<String, Value>),
-    /// Agreed to visit a page.
+    /// Accepted: the user visits the page.
     AcceptUrl,
-    /// Said no.
+    /// Declined.
     Decline,
-    /// Went away without an answer.
+    /// Canceled without an answer.
     Cancel,
 }
 
@@ -47,44 +47,43 @@ impl ElicitationAnswer {
     }
 }
 
-/// A page that a server wants the person to visit.
+/// A page that the server asks the user to visit.
 pub struct UrlElicitation<'a> {
-    /// Why, in the server's words.
+    /// The reason, in the server's words.
     pub message: &'a str,
-    /// The page; one that may be opened.
+    /// The URL, already checked to be one that may be opened.
     pub url: Url,
-    /// Until when to wait once the person has agreed: until they say that they are done, or this resolves.
-    /// `None` does not wait.
+    /// Resolves when the wait for the page is over, unless the user confirms earlier. `None` does not wait.
     pub completion: Option<BoxFuture<'a, ()>>,
 }
 
-/// Answers a server's wish for input; implemented where the person is.
+/// Answers elicitations.
 pub trait ElicitationResponder: Send + Sync {
-    /// Whether a person is there, so that pages can be shown: URL mode is declared only then (`ELI-01`).
+    /// Whether a user can be shown pages; URL mode is declared only then (`ELI-01`).
     fn is_interactive(&self) -> bool;
 
     /// Answers an elicitation in form mode.
     fn answer_form<'a>(&'a self, message: &'a str, schema: &'a Value) -> BoxFuture<'a, Result<ElicitationAnswer>>;
 
-    /// Asks whether a page may be opened, and opens it (`ELI-06`).
+    /// Asks whether the page may be opened, and opens it (`ELI-06`).
     fn visit_page<'a>(&'a self, page: UrlElicitation<'a>) -> BoxFuture<'a, Result<ElicitationAnswer>>;
 }
 
-/// Answers a server's wish for a model's words.
+/// Answers sampling requests.
 pub trait SamplingHandler: Send + Sync {
     /// The `CreateMessageResult` for the parameters of `sampling/createMessage`.
     fn sample<'a>(&'a self, params: &'a Value) -> BoxFuture<'a, Result<Value>>;
 }
 
-/// Is told what a server reports while it works.
+/// Receives what a server reports during a request.
 pub trait SessionObserver: Send + Sync {
-    /// Any notification, before it is looked at, in the order in which they come.
+    /// Called for every notification before it is handled, in order of arrival.
     fn notification(&self, method: &str, params: Option<&RawValue>);
     /// `notifications/progress`.
     fn progress(&self, progress: f64, total: Option<f64>, message: Option<&str>);
     /// `notifications/message`.
     fn log(&self, level: &str, logger: Option<&str>, data: &Value);
-    /// Something the person should know about the session itself.
+    /// A warning to the user about the session.
     fn warn(&self, text: &str);
 }
 
@@ -93,25 +92,25 @@ pub trait SessionObserver: Send + Sync {
 pub struct Root {
     /// A `file://` URI.
     pub uri: String,
-    /// The name for people.
+    /// The name to display.
     pub name: Option<String>,
 }
 
-/// What we can do for a server. Declared only where it is usable (`ELI-01`).
+/// The capabilities of the client. Declared only if they are usable (`ELI-01`).
 #[derive(Clone, Default)]
 pub struct ClientCapabilities {
-    /// Roots; declared only when there are some.
+    /// The roots; declared only if there are any.
     pub roots: Vec<Root>,
-    /// Who answers elicitations; not declared where `None`.
+    /// Answers elicitations; not declared if `None`.
     pub elicitation: Option<Arc<dyn ElicitationResponder>>,
-    /// Who answers sampling; not declared where `None`.
+    /// Answers sampling requests; not declared if `None`.
     pub sampling: Option<Arc<dyn SamplingHandler>>,
-    /// Who is told of progress and logs.
+    /// Receives progress and log messages.
     pub observer: Option<Arc<dyn SessionObserver>>,
-    /// The least level of logs to ask for; nothing is asked for where `None`.
+    /// The minimum level of log messages to request; `None` requests none.
     pub log_level: Option<&'static str>,
-    /// Declare roots, sampling and elicitation although nobody answers them. For sessions that only list: servers show
-    /// tools by what a client declares.
+    /// Declares roots, sampling and elicitation even without a handler, for sessions that only list: servers choose
+    /// the tools they list by the client's capabilities.
     pub declares_all: bool,
 }
 
@@ -132,7 +131,7 @@ impl ClientCapabilities {
         self.declares_all || self.elicitation.as_ref().is_some_and(|inputs| inputs.is_interactive())
     }
 
-    /// The declared capabilities in a few letters, for the names of cached lists.
+    /// The declared capabilities as a short code, for the names of cached lists.
     pub(crate) fn key(&self) -> String {
         let all = [
             (self.declares_elicitation(), 'e'),
@@ -145,21 +144,21 @@ impl ClientCapabilities {
     }
 }
 
-/// Our side of one connection.
+/// The client's side of one connection.
 pub struct ClientHandler {
     pub(crate) capabilities: ClientCapabilities,
-    /// How many questions are being answered right now.
+    /// The number of server requests that are being answered.
     pub(crate) active_inputs: AtomicUsize,
-    /// The pages that are being visited, by their `elicitationId`.
+    /// The pages that are being visited, by `elicitationId`.
     pub(crate) page_visits: Mutex<HashMap<String, Arc<Notify>>>,
     lists_changed: AtomicBool,
     notifications: NotificationBroadcaster,
-    /// The questions that belong to no request that keeps its own.
+    /// The log of server requests that belong to no request with a log of its own.
     pub(crate) server_requests: ServerRequestLog,
 }
 
 impl ClientHandler {
-    /// Our side, with these abilities.
+    /// A handler with these capabilities.
     #[must_use]
     pub fn new(abilities: ClientCapabilities) -> Self {
         ClientHandler {
@@ -172,7 +171,7 @@ impl ClientHandler {
         }
     }
 
-    /// Whether a server may send requests of its own (so that its stream must stand before the first call).
+    /// Whether a server may send requests, so that its stream must be open before the first call.
     #[must_use]
     pub fn accepts_server_requests(&self) -> bool {
         self.capabilities.elicitation.is_some()
@@ -192,7 +191,7 @@ impl ClientHandler {
         }
         if self.capabilities.declares_elicitation() && revision >= Revision::V2025_06_18 {
             let mut modes = Map::new();
-            // In 2025-06-18 there is one mode and no name for it.
+            // 2025-06-18 has one mode, without a name.
             if revision > Revision::V2025_06_18 {
                 modes.insert("form".into(), json!({}));
                 if self.capabilities.declares_pages() {
@@ -204,7 +203,7 @@ impl ClientHandler {
         Value::Object(all)
     }
 
-    /// Whether a request of the server goes to a person or a model, who take their time.
+    /// Whether a request of the server needs a user or a model, which takes time.
     pub(crate) fn waits_for_input(&self, name: &str) -> bool {
         match name {
             method::ELICITATION_CREATE => self.capabilities.elicitation.is_some(),
@@ -213,26 +212,26 @@ impl ClientHandler {
         }
     }
 
-    /// The least level of logs to ask for.
+    /// The minimum level of log messages to request.
     #[must_use]
     pub fn log_level(&self) -> Option<&'static str> {
         self.capabilities.log_level
     }
 
-    /// Tells the person something about the session.
+    /// Prints a warning about the session.
     pub fn warn(&self, text: &str) {
         if let Some(observer) = &self.capabilities.observer {
             observer.warn(text);
         }
     }
 
-    /// Whether a person is being asked right now.
+    /// Whether the user is being asked for input now.
     #[must_use]
     pub fn is_awaiting_input(&self) -> bool {
         self.active_inputs.load(Ordering::Relaxed) > 0
     }
 
-    /// Where what the server says of its own accord can be listened to.
+    /// The notifications that the server sends on its own.
     #[must_use]
     pub fn notifications(&self) -> &NotificationBroadcaster {
         &self.notifications
@@ -244,17 +243,17 @@ impl ClientHandler {
         self.lists_changed.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a fresh list, or of a change of one.
+    /// Records that lists changed, or that they were fetched again.
     pub fn set_lists_changed(&self, changed: bool) {
         self.lists_changed.store(changed, Ordering::Relaxed);
     }
 
-    /// The questions of a request: its own, where it keeps some.
+    /// The log of a request: its own, or the shared one.
     pub(crate) fn request_log<'a>(&'a self, own: Option<&'a Arc<ServerRequestLog>>) -> &'a ServerRequestLog {
         own.map_or(&self.server_requests, |own| own)
     }
 
-    /// Takes note that a request has come to its end, and with it what the server asked in its course.
+    /// Called at the end of a request: clears what the server asked during it.
     pub(crate) fn reset_sampling(&self, own: Option<&Arc<ServerRequestLog>>) {
         self.request_log(own).reset_sampling();
         self.server_requests.reset_sampling();

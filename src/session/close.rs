@@ -1,4 +1,4 @@
-//! The end of a session, and what the end of a child tells about its server.
+//! Closing a session, and what the exit of the child shows about its server.
 
 use std::sync::atomic::Ordering;
 
@@ -6,18 +6,18 @@ use crate::session::mcp_session::Session;
 use crate::transport::CloseOutcome;
 
 impl Session {
-    /// Ends the session in order; nothing is left running.
+    /// Closes the session; no process is left running.
     pub async fn close(&self) {
         let live = self.connection.lock().await.take();
         if let Some(live) = live {
             let interrupted = self.options.transport.interrupt.raised_failure().is_some();
             let in_order = !interrupted && !self.has_failed.load(Ordering::Relaxed);
-            // Whoever takes no notice of the end of its input is not waited for every time.
+            // A server that is known to ignore the end of its input does not get the full grace period each time.
             let stubborn = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
             let gone = live.rpc.closed_reason().is_some();
             match live.rpc.close(in_order && !stubborn).await {
                 CloseOutcome::Killed if in_order && !stubborn => self.cache.set_ignores_eof(true),
-                // Who was gone before has shown nothing.
+                // A server that had exited before shows nothing.
                 CloseOutcome::Closed if stubborn && !gone => self.cache.set_ignores_eof(false),
                 _ => {}
             }

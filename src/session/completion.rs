@@ -1,4 +1,4 @@
-//! How a server would go on with an argument of a prompt or of a resource template.
+//! Completion of arguments of prompts and resource templates.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
 
 impl Session {
-    /// Asks `completion/complete`, with the arguments that are given already.
+    /// Sends `completion/complete` with the arguments that are already known.
     ///
     /// # Errors
     /// When the server does not complete, or refuses.
@@ -25,14 +25,15 @@ impl Session {
         let mut params = Map::new();
         params.insert("ref".into(), reference);
         params.insert("argument".into(), json!({"name": argument, "value": prefix}));
-        // An unknown name is refused in the same words as an unknown era: it must not be what finds the era out.
+        // Servers refuse an unknown name with the same message as an unknown era, so this request must not be the one
+        // that detects the era.
         let mut call = Operation {
             is_idempotent: true,
             ..Operation::read_only(method::COMPLETION_COMPLETE, params).with_effects()
         };
         let (live, _) = self.connection_for(&call).await?;
         let revision = live.era.revision();
-        // The capability has a name since 2025-03-26, and legacy servers are asked only for what they declared.
+        // The capability exists since 2025-03-26; legacy servers only get requests for what they declared.
         let declared = live.era.server_info().declares("completions");
         if !revision.is_modern() && revision >= Revision::V2025_03_26 && declared == Some(false) {
             return Err(self.not_offered_failure("completion"));

@@ -1,4 +1,4 @@
-//! Opening the connection when the first request needs it; with `--wait`, again and again until the server is ready.
+//! Opens the connection when the first request needs it; with `--wait`, repeatedly until the server is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,13 +24,13 @@ impl Session {
         Negotiator { target, options, client_handler: peer, wait_deadline: None, started_at: Instant::now() }
     }
 
-    /// The connection, opened for `first` if it is not open; with the reply where opening took the request.
+    /// The connection, opened for `first` if it is not open, with the response if opening it took the request.
     pub(crate) async fn connection_for(&self, first: &Operation) -> Result<(Arc<Connection>, Option<RequestOutcome>)> {
         let mut open = self.connection.lock().await;
         if let Some(live) = &*open {
             return Ok((live.clone(), None));
         }
-        // Boxed: this happens once, and every request's future would hold the room for it.
+        // Boxed, since it runs once and would enlarge the future of every request.
         let opened = match self.options.retry.ready_timeout.filter(|_| !self.has_answered.load(Ordering::Relaxed)) {
             Some(wait) => Box::pin(self.open_when_ready(first, wait)).await,
             None => Box::pin(self.open_connection(first, self.negotiator())).await,
@@ -42,8 +42,8 @@ impl Session {
         Ok((live, reply))
     }
 
-    /// Attempts at an operation until one succeeds or the policy says that it is enough. `again` tells whether
-    /// a success is none.
+    /// Repeats an operation until it succeeds or the retry policy is exhausted. `again` decides whether a success has
+    /// to be repeated.
     pub(crate) async fn with_retries<T>(
         &self,
         call: &Operation,
@@ -57,9 +57,9 @@ impl Session {
             let was_ready = self.has_answered.load(Ordering::Relaxed);
             let (again, class) = match &outcome {
                 Ok(value) => (again(value), ErrorKind::Unreachable),
-                // It was waited for already.
+                // The wait for the server is already over.
                 Err(_) if self.options.retry.ready_timeout.is_some() && !was_ready => return outcome,
-                // The connection was not opened: of what has effects, nothing was sent.
+                // The connection was not opened, so nothing with effects was sent.
                 Err(failure) => {
                     let again = failure.details().retry_advice;
                     (
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    /// Forgets a connection over which nothing can come back.
+    /// Drops a closed connection.
     async fn discard_closed_connection(&self) {
         let mut open = self.connection.lock().await;
         if let Some(live) = open.take_if(|live| live.rpc.closed_reason().is_some()) {
@@ -110,13 +110,13 @@ impl Session {
         opened.inspect_err(|failure| {
             self.invalidate_cache(failure);
             if failure.details().is_process_end {
-                // It may have become another server: the next run looks at it anew.
+                // The next run may find another server here, so its profile is fetched again.
                 self.cache.clear();
             }
         })
     }
 
-    /// Opens the connection as soon as the server is ready, for which it is given this time.
+    /// Opens the connection as soon as the server is ready, within the given time.
     async fn open_when_ready(
         &self,
         first: &Operation,
@@ -130,7 +130,7 @@ impl Session {
                 done => return done,
             };
             let left = until.saturating_duration_since(Instant::now());
-            // Who was silent so far says nothing in the last moment.
+            // A server that has been silent so far is not given the remaining time.
             let silent = failure.kind() == ErrorKind::Timeout && left < MIN_ATTEMPT_TIMEOUT;
             if left.is_zero() || silent {
                 let failure = failure.cause(format!("it was not ready within {}", format_duration(wait)));
@@ -138,7 +138,7 @@ impl Session {
                 return Err(if has_other_hint { failure } else { failure.wait_hint("wait longer with --wait TIME") });
             }
             let asked = failure.details().retry_advice.and_then(|again| again.retry_after).unwrap_or_default();
-            // The last look is at the very end.
+            // The last attempt is made at the very end of the wait.
             let pause = poll_delay(looks, random_fraction()).max(asked).min(left);
             looks += 1;
             self.options.transport.trace.note(&format!("not ready yet: {failure}"));
@@ -146,8 +146,8 @@ impl Session {
         }
     }
 
-    /// A connection to a server that answers. Where nothing was asked to open it, something harmless is: what has
-    /// effects could not be sent again to a server that turns out not to be ready.
+    /// Connects to a server that responds. If opening the connection sent no request, a harmless one is sent: a
+    /// request with effects must not be repeated if the server turns out not to be ready.
     async fn open_and_check(
         &self,
         first: &Operation,
@@ -166,7 +166,7 @@ impl Session {
         let about_era = may_indicate_wrong_era(&answer, &open.rpc);
         let failure = failure_from_outcome(answer, discover.method, &self.target);
         if !failure.may_become_ready() {
-            // It answers; what it thinks of the request itself will be seen.
+            // The server responds; its answer to the request itself is checked later.
             return Ok((open, reply));
         }
         open.rpc.close(false).await;
@@ -176,13 +176,13 @@ impl Session {
         Err(failure)
     }
 
-    /// Forgets the lists, which have turned out to be wrong.
+    /// Removes the cached lists after they turned out to be wrong.
     pub fn expire_cached_lists(&self) {
         self.cache.expire_lists();
     }
 
-    /// Forgets what is believed where silence or nonsense may come from a wrong belief (a server that swallows
-    /// what it does not understand).
+    /// Clears the profile if a time-out or a malformed response may come from a wrong profile: some servers ignore
+    /// what they do not understand.
     pub(crate) fn invalidate_cache(&self, failure: &Failure) {
         if matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Protocol) {
             self.cache.clear();

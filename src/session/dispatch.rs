@@ -25,10 +25,10 @@ use crate::transport::{
 };
 use crate::util::lock::lock;
 
-/// How many bytes the requests of the server that are not answered yet may hold. Beyond that nothing more is read from
-/// the server until one of them is answered.
+/// The maximum size in bytes of unanswered server requests. Beyond that, nothing more is read from the server until
+/// one of them is answered.
 const MAX_UNANSWERED_BYTES: u32 = 8 << 20;
-/// What one such request holds besides its text: the task that answers it.
+/// The memory that one request takes in addition to its text: the task that answers it.
 const UNANSWERED_OVERHEAD: usize = 8 << 10;
 
 /// A request that waits for its answer.
@@ -40,16 +40,16 @@ pub(crate) struct PendingRequest {
     pub(crate) strays: Strays,
 }
 
-/// What the waiting requests and the task share.
+/// The state shared by the waiting requests and the reader task.
 pub(crate) struct RpcState {
     pub(crate) pending: Mutex<HashMap<u64, PendingRequest>>,
-    /// Why nothing can come back any more, and who is to be told when that happens.
+    /// Why the connection is closed, and who is notified.
     pub(crate) closed_reason: Mutex<Option<Failure>>,
     pub(crate) closed: Notify,
     pub(crate) next_id: AtomicU64,
     pub(crate) client_handler: Arc<ClientHandler>,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Whether requests of the server are answered: after a handshake they are, in the modern era there are none.
+    /// Whether requests of the server are answered: only after a handshake; the modern era has none.
     pub(crate) accepts_server_requests: AtomicBool,
     notifications: Mutex<Notifications>,
     /// One permit for each byte of [`MAX_UNANSWERED_BYTES`].
@@ -57,7 +57,7 @@ pub(crate) struct RpcState {
     trace: Trace,
 }
 
-/// Takes what comes back until nothing more can.
+/// Reads messages until the end of the connection.
 pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(Incoming { request_id: on, item }) = incoming.recv().await {
         match item {
@@ -76,7 +76,7 @@ pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc:
             }
             IncomingItem::Message(RpcMessage::Request { id, method, params }, _) => {
                 let size = id.get().len() + method.len() + params.as_ref().map_or(0, |params| params.get().len());
-                // After the end of the connection there is no answer to give.
+                // After the end of the connection no answer can be sent.
                 let Some(permit) = shared.unanswered_permit(size).await else { continue };
                 let shared = shared.clone();
                 tokio::spawn(async move {
@@ -116,24 +116,24 @@ impl RpcState {
         }
     }
 
-    /// Waits until a request of this size may be added to those that are not answered yet. `None` after the end.
+    /// Waits until a request of this size fits into the limit. `None` after the end of the connection.
     async fn unanswered_permit(&self, size: usize) -> Option<OwnedSemaphorePermit> {
         let size = u32::try_from(size.saturating_add(UNANSWERED_OVERHEAD)).unwrap_or(u32::MAX);
         self.unanswered.clone().acquire_many_owned(size.min(MAX_UNANSWERED_BYTES)).await.ok()
     }
 
-    /// Lets no further request of the server be answered.
+    /// Stops answering requests of the server.
     pub(crate) fn stop_answering(&self) {
         self.unanswered.close();
     }
 
-    /// Answers one request of the server, which came on the stream of our request `on` if that is known.
+    /// Answers one request of the server. `on` is our request on whose stream it came, if known.
     async fn answer_server_request(&self, on: Option<u64>, id: &RawValue, method: &str, params: Option<&RawValue>) {
         let own = self.server_request_log(on);
         let questions = self.client_handler.request_log(own.as_ref());
         let (body, end) = self.client_handler.answer_request(id, method, params, questions).await;
         if self.client_handler.waits_for_input(method) {
-            // The server had to wait for us, so its time starts again.
+            // The server waited for this answer, so its time limit starts again.
             self.restart_deadlines();
         }
         let Some(body) = body else { return };
@@ -154,7 +154,7 @@ impl RpcState {
         }
     }
 
-    /// Ends a request with what came while it waited and named no request.
+    /// Ends a request with a message that came while it waited and named no request.
     pub(crate) fn settle(&self, id: u64, method: &str) {
         let held = lock(&self.pending).get_mut(&id).and_then(|pending| pending.strays.take_held());
         if let Some(stray) = held {
@@ -163,7 +163,7 @@ impl RpcState {
         }
     }
 
-    /// A failure that ends the wait of a request, with what came for it without its id.
+    /// A failure that ends the wait of a request, caused by what came without its id.
     pub(crate) fn explained(&self, id: u64, failure: Failure) -> Failure {
         match lock(&self.pending).remove(&id) {
             Some(pending) => pending.strays.explain(failure),
@@ -183,22 +183,22 @@ impl RpcState {
         self.transport.send(OutgoingMessage { kind: OutgoingKind::OneWay, method, body, headers }).await
     }
 
-    /// Starts the clock of every waiting request again.
+    /// Restarts the time limits of all waiting requests.
     fn restart_deadlines(&self) {
         for pending in lock(&self.pending).values() {
             pending.deadline_events.input_answered.notify_one();
         }
     }
 
-    /// Nothing will come back any more: everybody who waits is told.
+    /// Closes the connection state and notifies everyone who waits.
     pub(crate) fn mark_closed(&self, failure: &Failure) {
         *lock(&self.closed_reason) = Some(failure.clone());
         self.closed.notify_waiters();
         self.fail_all(failure);
     }
 
-    /// The account of the request in whose course the server asks: over HTTP it asks in the answer to it, else
-    /// there may be but one. `None` where that request keeps none, or nobody can tell.
+    /// The log of the request that the server request belongs to: over HTTP the request on whose stream it came,
+    /// otherwise the only pending one. `None` if that request has no log or there are several.
     fn server_request_log(&self, on: Option<u64>) -> Option<Arc<ServerRequestLog>> {
         let pending = lock(&self.pending);
         self.client_handler.server_requests.set_concurrency(pending.len());
@@ -206,7 +206,7 @@ impl RpcState {
         known.or_else(|| pending.values().next().filter(|_| pending.len() == 1))?.server_requests.clone()
     }
 
-    /// Cancels whatever a legacy server is asked for, or only that one request, and fails it.
+    /// Cancels all pending requests at a legacy server, or only that one, and fails them.
     async fn cancel_pending(&self, failure: &Failure, only: Option<u64>) {
         let ids: Vec<u64> =
             lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
@@ -232,8 +232,8 @@ impl RpcState {
             (Some(id), None) => id,
             (None, None) => return self.strayed(Stray::new(response)),
             (Some(id), Some(on)) if id == on || lock(&self.pending).contains_key(&id) => id,
-            // Errors of a server's HTTP layer have an id of its own making (the Python SDK before 2.0 says
-            // "server-error" to whatever it refuses), or none: such an error belongs to the POST that it answers.
+            // Errors of a server's HTTP layer have an id of their own (the Python SDK before 2.0 uses "server-error")
+            // or none. Such an error belongs to the POST that it answers.
             (_, Some(on)) if response.outcome.is_err() => on,
             (other, Some(on)) => {
                 let what = match other {
@@ -257,7 +257,7 @@ impl RpcState {
         }
     }
 
-    /// Takes a response that came after other text, if a request waits for it.
+    /// Handles a response that followed other text on its line, if a request waits for it.
     fn handle_embedded_response(&self, on: Option<u64>, message: RpcMessage) {
         match message {
             RpcMessage::Response(response) if response.id.is_some_and(|id| lock(&self.pending).contains_key(&id)) => {
@@ -267,7 +267,7 @@ impl RpcState {
         }
     }
 
-    /// Ends the wait for a response that cannot be read; at once if it cannot be anything else.
+    /// Ends the wait for a response that cannot be read; immediately if it can be nothing else.
     fn handle_broken_response(&self, on: Option<u64>, broken: BrokenResponse) {
         let id = broken.id.or(on);
         self.trace.note(&broken.failure.to_string());
@@ -285,18 +285,18 @@ impl RpcState {
         suspect(&pending);
     }
 
-    /// Takes an answer that names no request of ours, on a stream that all requests share.
+    /// Handles a response that names no pending request, on a stream that all requests share.
     fn strayed(&self, stray: Stray) {
         if lock(&self.notifications).account() {
             self.trace.note(&format!("treated {stray} as a response to a notification"));
             if !stray.is_error() {
                 return;
             }
-            // It may still have been about a request; then it is the cause of its time-out.
+            // It may still have been about a request; then it becomes the cause of the time-out.
             lock(&self.pending).values_mut().for_each(|pending| pending.strays.add(&stray, StrayMeaning::Mentioned));
             return;
         }
-        // Over HTTP each request has an answer to its own POST to come.
+        // Over HTTP each request still gets the response to its own POST.
         let meaning = match self.transport.kind() {
             TransportKind::Http => StrayMeaning::Mentioned,
             _ => stray.meaning(),
@@ -324,7 +324,7 @@ impl RpcState {
     }
 }
 
-/// Lets those requests end soon that were most likely answered without their id.
+/// Shortens the wait of the requests that were most likely answered without their id.
 fn suspect(pending: &HashMap<u64, PendingRequest>) {
     for one in pending.values().filter(|one| one.strays.suffice(pending.len())) {
         one.deadline_events.strayed.notify_one();
@@ -340,7 +340,7 @@ mod tests {
     use crate::session::rpc_client::{CancelMode, OutgoingRequest, RpcClient};
     use crate::transport::{BoxFuture, CloseOutcome, ConnectedTransport, incoming_channel};
 
-    /// A way out that leads nowhere.
+    /// A connection that discards what is sent.
     struct Nowhere(TransportKind);
 
     impl Transport for Nowhere {
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    /// A connection, and the way in: the request on whose own stream a message comes, and the message.
+    /// A connection and its incoming channel: the request on whose stream a message comes, and the message.
     struct Wired {
         link: RpcClient,
         incoming: mpsc::Sender<Incoming>,
@@ -398,7 +398,7 @@ mod tests {
             })
         }
 
-        /// Asks, and lets the server say all this once the request waits.
+        /// Sends a request, and lets the server send all this while it waits.
         async fn asked(&self, own_stream: bool, timeout: Duration, texts: &[&str]) -> String {
             let (id, reply) = self.ask(timeout);
             let says = async {
@@ -448,7 +448,7 @@ mod tests {
             ] {
                 assert_eq!(wired.asked(false, SHORT, &[text]).await, said, "{wire:?}");
             }
-            // What came for another request explains nothing.
+            // What came for another request does not explain this one.
             assert_eq!(wired.asked(false, SHORT, &[]).await, late);
         }
     }
@@ -491,12 +491,12 @@ mod tests {
         wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
         assert_eq!(wired.asked(false, LONG, &[ANSWER]).await, "1");
         assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
-        // A result for it is not even a cause.
+        // A result for it is not even the cause.
         wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
         assert_eq!(wired.asked(false, SHORT, &[RESULT]).await, "no response to tools/list within 200 ms");
     }
 
-    /// Which of several requests an error is about shows once all others are answered.
+    /// Which of several requests an error is about is known when all others are answered.
     #[tokio::test]
     async fn an_error_among_several_requests_is_the_last_ones() {
         let wired = Wired::new(TransportKind::Stdio);

@@ -1,4 +1,4 @@
-//! What an answer that is no result means for the user: the class, the words, the next step.
+//! Turns responses that are not results into failures: error kind, message and hint.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::target::Target;
 use crate::transport::UnexpectedResponse;
 use crate::util::duration::format_duration;
 
-/// The failure behind a reply that is no result.
+/// The failure for a response that is not a result.
 #[must_use]
 pub fn failure_from_outcome(reply: RequestOutcome, asked: &str, target: &Target) -> Failure {
     let failure = match reply {
@@ -36,7 +36,7 @@ pub fn failure_from_outcome(reply: RequestOutcome, asked: &str, target: &Target)
     failure.server(&target.name)
 }
 
-/// Whether asking once more may help after this reply.
+/// Whether a retry may help after this response.
 #[must_use]
 pub fn retry_advice(reply: &RequestOutcome) -> Option<RetryAdvice> {
     match reply {
@@ -49,7 +49,7 @@ pub fn retry_advice(reply: &RequestOutcome) -> Option<RetryAdvice> {
 
 fn rpc_error_retry_advice(error: &RpcError, status: Option<u16>) -> Option<RetryAdvice> {
     let again = RetryAdvice::from_status(status?, error.retry_after)?;
-    // Who could answer in JSON-RPC has read the request; only a limit is checked before that.
+    // A JSON-RPC error means that the request was read, except for rate limits, which are checked before.
     Some(RetryAdvice { is_unprocessed: again.is_unprocessed && status == Some(429), ..again })
 }
 
@@ -86,7 +86,7 @@ fn revision_failure(mut failure: Failure, pin: RevisionPin) -> Failure {
     }
 }
 
-/// The failure of a server that answered `initialize` and then knows nothing of the session that this opened.
+/// The failure for a server that accepts `initialize` and then does not know the session that this opened.
 pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &str) -> Failure {
     let failure = if response.had_session_id {
         Failure::new(ErrorKind::Unreachable, format!("the server forgot its session at {asked} (HTTP 404)"))
@@ -102,7 +102,7 @@ pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &s
     }
 }
 
-/// The failure of a request whose answer is a result that it cannot have, such as `null` for a list.
+/// The failure for a result that the request cannot have, such as `null` for a list.
 pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
     let mut text: String = result.get().chars().take(100).collect();
     if text.len() < result.get().len() {
@@ -112,7 +112,7 @@ pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
         .hint("check that the URL is that of an MCP server")
 }
 
-/// Whether an error is about the method itself, and not about something that was not found.
+/// Whether an error is about the method itself, rather than about something that was not found.
 fn is_unknown_method(error: &RpcError) -> bool {
     let message = error.message.to_ascii_lowercase();
     error.code == Some(code::METHOD_NOT_FOUND) && (message.is_empty() || message.contains("method"))
@@ -140,7 +140,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
                 (Some(status), _) => {
                     Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
                 }
-                // A tool of an unknown name is refused in these words, too.
+                // Servers refuse an unknown tool with the same message.
                 (None, Some((_, what))) if is_unknown_method(&error) && asked != method::TOOLS_CALL => {
                     Failure::new(class, format!("the server offers no {what}"))
                         .cause(format!("it refused {asked}: {words}"))
@@ -157,7 +157,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
     failure.retry_advice(rpc_error_retry_advice(&error, status)).rpc(error)
 }
 
-/// What the server needs, and the option that offers each (-32021).
+/// The capability that the server requires, and the option that enables it (-32021).
 fn missing_capability(error: &RpcError, said: &str) -> Failure {
     let data = error.data_value();
     let mut failure =
@@ -227,7 +227,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
             .hint("check that the URL is that of an MCP server"),
     };
     let mut failure = failure.retry_advice(RetryAdvice::from_status(status, refusal.retry_after));
-    // Who stands before a server that is still starting may not know its path yet.
+    // A proxy in front of a server that is still starting may not know its path yet.
     failure.details_mut().maybe_starting = status == 404;
     if let Some(description) = refusal.challenges.iter().find_map(|challenge| error_description(challenge)) {
         failure = failure.cause(format!("response: {description}"));
@@ -235,7 +235,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     if let Some(line) = first_line(&refusal.body) {
         failure = failure.cause(format!("response: {line}"));
     }
-    // Who took the request, or failed in the midst of it, may have carried it out.
+    // A server that accepted the request, or failed while it ran, may have carried it out.
     let turned_away = failure.details().retry_advice.is_some_and(|again| again.is_unprocessed);
     match status {
         200..=299 | 500.. if asked == method::TOOLS_CALL && !turned_away => failure.cause(MAY_STILL_RUN),
@@ -243,7 +243,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     }
 }
 
-/// A redirect that was not followed, and why not.
+/// The failure for a redirect that was not followed.
 fn redirect_failure(refusal: &UnexpectedResponse, target: &Target) -> Failure {
     let UnexpectedResponse { status, location, .. } = refusal;
     let failure = |what: String| Failure::new(ErrorKind::Unreachable, format!("{what} (HTTP {status})"));
@@ -258,7 +258,7 @@ fn redirect_failure(refusal: &UnexpectedResponse, target: &Target) -> Failure {
         return login_page_failure(message, target);
     }
     match status {
-        // Those are followed within the origin, but not for ever.
+        // Redirects within the origin are followed up to a limit.
         307 | 308 if home => failure(format!("the server redirects too many times, last to {location}"))
             .hint("check that the URL is that of an MCP server"),
         _ if home => failure(format!("the server redirects to {location}"))
@@ -288,14 +288,14 @@ const LOGIN_WORDS: [&str; 14] = [
     "sso",
 ];
 
-/// Whether a redirect leads to a sign-in page. 302 and 303 turn a POST into a GET of a page (RFC 9110 §15.4); those that
-/// move an endpoint for good are 301 and 308. Applications and their proxies send to a page of their own, or to the host
-/// of an identity provider.
+/// Whether a redirect leads to a sign-in page. 302 and 303 turn a POST into a GET of a page (RFC 9110 §15.4), while
+/// 301 and 308 move an endpoint. Applications and their proxies redirect to a page of their own or to the host of an
+/// identity provider.
 fn redirects_to_login(refusal: &UnexpectedResponse, location: &str) -> bool {
     let Ok(url) = url::Url::parse(location) else { return false };
     let host = url.host_str().unwrap_or_default();
     let is_login_word = |word: &str| LOGIN_WORDS.contains(&word.to_ascii_lowercase().as_str());
-    // `sign_in` and `log-in` are one word each.
+    // `sign_in` and `log-in` count as one word.
     let segments = url.path_segments().into_iter().flatten();
     let mut words = host.split('.').map(str::to_owned).chain(segments.map(|segment| segment.replace(['-', '_'], "")));
     let elsewhere = url::Url::parse(&refusal.url).is_ok_and(|home| home.host_str() != Some(host));
@@ -306,7 +306,7 @@ fn redirects_to_login(refusal: &UnexpectedResponse, location: &str) -> bool {
     }
 }
 
-/// Whether the answer is a page with a form for a password.
+/// Whether the body is a page with a password form.
 fn is_login_page(refusal: &UnexpectedResponse) -> bool {
     let is_html =
         refusal.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"));
@@ -331,7 +331,7 @@ fn retry_hint(after: Option<Duration>) -> String {
     }
 }
 
-/// The reason in a `WWW-Authenticate` header (RFC 6750 §3).
+/// The `error_description` of a `WWW-Authenticate` header (RFC 6750 §3).
 fn error_description(challenge: &str) -> Option<String> {
     let (_, value) = challenge.split_once("error_description=")?;
     let value = match value.strip_prefix('"') {
@@ -341,7 +341,7 @@ fn error_description(challenge: &str) -> Option<String> {
     value.and_then(first_line)
 }
 
-/// The first line of a body that says something, shortened.
+/// The first line of a body that is not empty, shortened.
 fn first_line(body: &str) -> Option<String> {
     let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
     let short: String = line.chars().take(200).collect();
@@ -353,7 +353,7 @@ fn join_revisions(revisions: &[Revision]) -> String {
     revisions.iter().map(|revision| revision.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// The failure where a server says that it does not speak the revision (-32022, `ERA-09`).
+/// The failure for an unsupported revision (-32022, `ERA-09`).
 fn no_common_revision(error: &RpcError, pin: RevisionPin) -> Failure {
     let data = error.data_value();
     let listed = data.get("supported").and_then(Value::as_array);
@@ -365,7 +365,7 @@ fn no_common_revision(error: &RpcError, pin: RevisionPin) -> Failure {
         RevisionPin::Legacy => !revision.is_modern(),
         RevisionPin::Exact(pinned) => *revision == pinned,
     };
-    // It was asked once more already.
+    // The request was already repeated.
     if let Some(mutual) = known.iter().copied().filter(allowed).max() {
         return Failure::new(
             ErrorKind::Protocol,

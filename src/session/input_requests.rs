@@ -1,7 +1,7 @@
-//! A server's questions answered, whichever way an era asks them: roots, elicitation, sampling.
+//! Answers the requests of a server in both eras: roots, elicitation, sampling.
 //!
-//! What is asked is checked here; who answers is behind [`ElicitationResponder`] and
-//! [`SamplingHandler`]. Nothing is answered for ever.
+//! Requests are checked here; the answers come from [`ElicitationResponder`] and [`SamplingHandler`]. The number of
+//! requests is limited.
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ use crate::transport::BoxFuture;
 use crate::util::busy_guard::BusyGuard;
 use crate::util::lock::lock;
 
-/// Why a question got no answer.
+/// Why a server request was not answered.
 #[derive(Debug)]
 pub enum InputError {
-    /// It was not offered, or it makes no sense: the protocol has an error for that.
+    /// The capability was not declared or the request is malformed; the protocol defines an error for it.
     Rejected {
         /// The error's code.
         code: i64,
         /// The error's message.
         message: String,
-        /// The same for the user.
+        /// The failure for the user.
         failure: Failure,
     },
-    /// It cannot be answered as the user said, or the user stopped it.
+    /// It cannot be answered in the way the user chose, or the user interrupted it.
     Unanswered(Failure),
-    /// The server asks and asks.
+    /// The server sent too many requests.
     TooManyRequests(Failure),
 }
 
@@ -58,13 +58,13 @@ impl InputError {
     }
 }
 
-/// How the server says until when a person is away at a page.
+/// When the wait for a visited page ends.
 enum VisitWait<'a> {
-    /// It hears that they agreed and goes on by itself (`elicitation/create` in 2025-11-25).
+    /// At once: the server is informed that the user agreed and continues (`elicitation/create` in 2025-11-25).
     NotNeeded,
-    /// Until the person says so.
+    /// When the user confirms.
     UntilConfirmed,
-    /// The same, or until the server reports it complete.
+    /// When the user confirms, or the server reports it complete.
     UntilNotified(&'a Notify),
 }
 
@@ -83,7 +83,7 @@ fn undeclared_method(name: &str) -> InputError {
     InputError::Rejected { code: code::METHOD_NOT_FOUND, message: format!("{name} is not supported"), failure }
 }
 
-/// Sampling that was declared for the sake of a list alone (2026-07-28, client/sampling: a rejection by the user).
+/// Sampling that was declared only for a list (2026-07-28, client/sampling: a rejection by the user).
 fn declined_sampling() -> InputError {
     const REJECTED_BY_USER: i64 = -1;
     let message = "sampling was rejected";
@@ -94,7 +94,7 @@ fn declined_sampling() -> InputError {
     }
 }
 
-/// A question that is broken (`class` protocol), or in a mode that was not declared.
+/// A malformed request (error kind protocol), or a mode that was not declared.
 fn invalid_params(failure: Failure) -> InputError {
     InputError::Rejected { code: code::INVALID_PARAMS, message: failure.to_string(), failure }
 }
@@ -103,13 +103,13 @@ fn invalid_request(name: &str, what: impl Into<String>) -> InputError {
     invalid_params(Failure::new(ErrorKind::Protocol, format!("the server's {name} request is invalid")).cause(what))
 }
 
-/// A request whose parameters could not be read. What was not understood is not agreed to.
+/// A request whose parameters could not be read is never accepted.
 pub(crate) fn unreadable_params(name: &str) -> InputError {
     invalid_request(name, format!("its params are nested more than {MAX_DEPTH} levels deep"))
 }
 
 impl ClientHandler {
-    /// Fulfils one request for input, by either era's way: the bare result, or why not.
+    /// Answers one request in either era: the result, or why there is none.
     ///
     /// # Errors
     /// Why there is none.
@@ -139,9 +139,9 @@ impl ClientHandler {
         }
     }
 
-    /// The whole answer to a request of a legacy server, ready to be sent; none where the user stopped it,
-    /// since then the request it belongs to is cancelled. With a failure, nothing more is to be awaited.
-    /// `questions` are those of the request of ours in whose course it came.
+    /// The complete response to a request of a legacy server; `None` if the user interrupted it, since the request
+    /// that it belongs to is canceled then. With a failure, no more input is expected. `questions` is the log of our
+    /// request that it belongs to.
     pub async fn answer_request(
         &self,
         id: &RawValue,
@@ -223,7 +223,7 @@ impl ClientHandler {
         // A missing mode means form (ELI-02).
         let mode = params.get("mode").filter(|mode| !mode.is_null()).map_or(Some("form"), Value::as_str);
         let message = text("message").unwrap_or_default();
-        // A person sees what goes on and can end it; without one somebody must count.
+        // A user sees what happens and can stop it; without a user the requests are counted.
         if questions.count_elicitation() && !inputs.is_interactive() {
             return Err(InputError::TooManyRequests(questions.too_many_requests()));
         }
@@ -247,7 +247,7 @@ impl ClientHandler {
                 inputs.answer_form(message, schema).await?
             }
             Some("url") if inputs.is_interactive() => {
-                // Without an id it is the modern era, in which the server waits for nobody.
+                // Without an id it is the modern era, where the server does not wait.
                 let wait =
                     if text("elicitationId").is_some() { VisitWait::NotNeeded } else { VisitWait::UntilConfirmed };
                 self.visit_page(inputs, message, text("url").unwrap_or_default(), wait).await?
@@ -291,11 +291,11 @@ impl ClientHandler {
         Ok(inputs.visit_page(UrlElicitation { message, url, completion: until }).await?)
     }
 
-    /// Leads the person through the pages that an error -32042 asks for, so that the request can be sent
-    /// again (2025-11-25, `ELI-07`).
+    /// Shows the user the pages that an error -32042 requires, so that the request can be repeated (2025-11-25,
+    /// `ELI-07`).
     ///
     /// # Errors
-    /// When nobody is there to visit them, or the person does not want to.
+    /// When no user is available, or the user declines.
     pub async fn visit_required_pages(&self, error: &RpcError) -> Result<()> {
         let data = error.data_value();
         let pages = data.get("elicitations").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -316,7 +316,7 @@ impl ClientHandler {
                 pages.iter().fold(failure, named).hint("visit it, then try again; at a terminal mcpipe waits for that"),
             ));
         };
-        // The server may report the second complete while the person is still at the first.
+        // The server may report the second page complete while the user is still at the first.
         let visits: Vec<Arc<Notify>> = pages.iter().map(|_| Arc::default()).collect();
         for (page, visit) in pages.iter().zip(&visits) {
             lock(&self.page_visits).insert(text(page, "elicitationId"), visit.clone());
@@ -341,14 +341,14 @@ impl ClientHandler {
 }
 
 impl ServerRequestLog {
-    /// The failure of a server that asks again what was declined.
+    /// The failure for a server that repeats a declined request.
     #[must_use]
     pub fn asked_again_failure(&self) -> Failure {
         let declined = || Failure::new(ErrorKind::Refused, "the server's request for input was declined");
         self.take_declined().unwrap_or_else(declined).cause("the server insists on it")
     }
 
-    /// The failure of a server that asks and asks, whether or not it was declined.
+    /// The failure for a server that sends too many requests.
     #[must_use]
     pub fn too_many_requests(&self) -> Failure {
         let asks = format!("the server asked for input more than {MAX_INPUT_ROUNDS} times for one request");

@@ -1,4 +1,4 @@
-//! Lists of tools, resources, templates and prompts: every page, with a guard, and from memory while fresh.
+//! Lists of tools, resources, templates and prompts: all pages up to a limit, from the cache while fresh.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -18,37 +18,37 @@ use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
 use crate::util::size::format_size;
 
-/// More pages than any honest server has (`MSG-08`).
+/// The maximum number of pages of a list (`MSG-08`).
 const MAX_PAGES: usize = 1000;
 
-/// Whether a list may come from memory.
+/// Whether a list may come from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CachePolicy {
-    /// A remembered list will do while it is fresh.
+    /// A cached list is used while it is fresh.
     Allow,
-    /// Only what the server says now.
+    /// The list is always fetched.
     Bypass,
 }
 
-/// A whole list.
+/// A complete list.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// The elements as the server sent them.
+    /// The items as the server sent them.
     pub raw_items: Vec<RawJson>,
-    /// Whether the server offers such a list at all.
+    /// Whether the server offers this kind of list.
     pub is_offered: bool,
-    /// Whether it came from memory.
+    /// Whether it came from the cache.
     pub is_cached: bool,
 }
 
 impl Listing {
-    /// The elements with views laid over them.
+    /// The items, parsed.
     #[must_use]
     pub fn parsed_items(&self) -> Vec<ListItem> {
         self.raw_items.iter().map(|item| ListItem::new(item)).collect()
     }
 
-    /// The element of this name, without looking at the others closely.
+    /// The item with this name; the others are not parsed completely.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ListItem> {
         let has_name = |raw: &&RawJson| {
@@ -59,18 +59,18 @@ impl Listing {
 }
 
 impl Session {
-    /// A list that is remembered and fresh; nobody is asked.
+    /// A cached list that is still fresh, without a request.
     #[must_use]
     pub fn cached_list(&self, kind: ListKind) -> Option<Listing> {
         self.cache.fresh_list(kind).map(|items| Listing { raw_items: items, is_offered: true, is_cached: true })
     }
 
-    /// Lists everything of one kind.
+    /// Fetches all items of one kind.
     ///
-    /// A server that does not offer the kind gives an empty list with `offered` false, not an error.
+    /// If the server does not offer the kind, the list is empty and `is_offered` is false; that is not an error.
     ///
     /// # Errors
-    /// When the server cannot be asked, fails, or repeats a cursor.
+    /// If the request cannot be sent, fails, or the server repeats a cursor.
     pub async fn list(&self, kind: ListKind, from: CachePolicy) -> Result<Listing> {
         if from == CachePolicy::Allow
             && let Some(listing) = self.cached_list(kind)
@@ -81,13 +81,13 @@ impl Session {
         let mut first = Operation::read_only(kind.list_method(), Map::new());
         if kind == ListKind::Skills {
             first = first.with_extensions(&[extension::SKILLS]);
-            // An extension is used only where it was seen to be declared (EXT-01).
+            // Extensions are used only if the server declared them (EXT-01).
             if !self.offers_skills().await? {
                 return Ok(none);
             }
         }
         let (live, reply) = self.with_retries(&first, async || self.connection_for(&first).await, |_| None).await?;
-        // Only what was declared may be asked for (ERA-18); in the modern era nothing need be declared before.
+        // Only declared features may be requested (ERA-18); in the modern era nothing has to be declared before.
         if kind != ListKind::Skills
             && !live.era.revision().is_modern()
             && live.era.server_info().declares(kind.capability()) == Some(false)
@@ -111,17 +111,17 @@ impl Session {
             shared &= is_public(&live, page);
         };
         let items = self.fetch_all_pages(&first, kind.result_member(), first_page, from, look).await?;
-        // One that changed meanwhile is not fresh.
+        // A list that changed while it was fetched is not fresh.
         let ttl = if self.client_handler.have_lists_changed() { Duration::ZERO } else { ttl };
         self.cache.store_list(kind, &items, ttl, shared);
         Ok(Listing { raw_items: items, is_offered: true, is_cached: false })
     }
 
-    /// Every element of a list that begins with `first`, the answer to `call`; `from` tells whether the list itself is
-    /// what is wanted.
+    /// All items of a list whose first page is `first`, the response to `call`. `from` is the cache policy of the
+    /// list.
     ///
     /// # Errors
-    /// When a page cannot be had, or the cursors never end.
+    /// If a page cannot be fetched, or the cursors never end.
     pub(crate) async fn fetch_all_pages(
         &self,
         call: &Operation,
@@ -133,14 +133,14 @@ impl Session {
         if let Some(items) = self.try_all_pages(call, member, first, from, &mut seen_page).await? {
             return Ok(items);
         }
-        // The server lost its place (-32602 on a cursor): once more from the start.
+        // The server no longer knows the cursor (-32602): start again from the first page.
         let again = self.request(call).await?;
         let restarted = self.try_all_pages(call, member, again, from, &mut seen_page).await?;
         restarted.ok_or_else(|| self.invalid_result_failure(call.method, "refused its own cursor twice"))
     }
 
-    /// Every element of a list that begins with `first`, the answer to `call`; `None` where the server refuses
-    /// one of its own cursors.
+    /// All items of a list whose first page is `first`, the response to `call`; `None` if the server rejects one of
+    /// its own cursors.
     async fn try_all_pages(
         &self,
         call: &Operation,
@@ -150,7 +150,7 @@ impl Session {
         mut seen_page: impl FnMut(&RawJson),
     ) -> Result<Option<Vec<RawJson>>> {
         let mut all: Vec<RawJson> = Vec::new();
-        // Where the page before begins.
+        // Where the previous page begins.
         let mut last = 0;
         let mut seen = HashSet::new();
         let mut result = first;
@@ -170,7 +170,7 @@ impl Session {
                     ));
                 }
                 if !seen.insert(cursor.clone()) {
-                    // A server that takes no cursors and gives one all the same: what there is has been seen.
+                    // A server that ignores cursors but returns one: the list is complete.
                     if !is_same_page(&all[last..], &page) {
                         return Err(self.invalid_result_failure(call.method, "repeats its cursor, so it never ends"));
                     }
@@ -203,8 +203,8 @@ impl Session {
         }
     }
 
-    /// Tells of a list whose last page the server gives again and again: with what is about the list, once; else only
-    /// to who looks closely.
+    /// Reports a list whose last page the server repeats: a warning for a requested list, otherwise only with
+    /// `--verbose`.
     fn warn_repeated_page(&self, method: &str, from: CachePolicy) {
         let text = format!("the server repeats the last page of {method}; it is used once");
         match from {
@@ -215,10 +215,10 @@ impl Session {
         }
     }
 
-    /// A result, where it has the shape that the protocol gives it.
+    /// The result, if it has the structure that the protocol defines.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] where it has not.
+    /// [`ErrorKind::Protocol`] if it does not.
     pub fn check_result_shape(&self, method: &str, result: RawJson) -> Result<RawJson> {
         match result_shape::shape_error(method, &result) {
             Some(wrong) => Err(self.invalid_result_failure(method, "is malformed").cause(wrong)),
@@ -226,7 +226,8 @@ impl Session {
         }
     }
 
-    /// What is wrong with the result of a tool that ran; `None` where nothing is. Calling the tool again is not suggested.
+    /// What is wrong with the result of a tool that ran; `None` if it is valid. There is no hint to call the tool
+    /// again.
     #[must_use]
     pub fn malformed_tool_result(&self, result: &RawValue) -> Option<Failure> {
         let errors = result_shape::tool_result_errors(result);
@@ -244,7 +245,7 @@ impl Session {
             .server(&self.target.name)
     }
 
-    /// One request to `tools/call`.
+    /// The operation for a `tools/call`.
     #[must_use]
     pub fn tool_call_operation(
         name: &str,
@@ -259,13 +260,13 @@ impl Session {
     }
 }
 
-/// Whether two pages hold the same, byte for byte.
+/// Whether two pages are identical, byte for byte.
 fn is_same_page(one: &[RawJson], other: &[RawJson]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.get() == other.get())
 }
 
-/// How long a page is fresh: as the server says in the modern era (absent or negative means not at all,
-/// `MSG-11`), a short while in the legacy one.
+/// How long a page is fresh: in the modern era as the server says (absent or negative means not at all, `MSG-11`), a
+/// short time in the legacy era.
 fn page_ttl(live: &Connection, result: &RawJson) -> Duration {
     if !live.era.revision().is_modern() {
         return LEGACY_LIST_TTL;
@@ -274,7 +275,7 @@ fn page_ttl(live: &Connection, result: &RawJson) -> Duration {
     Duration::try_from_secs_f64(millis.unwrap_or_default() / 1000.0).unwrap_or_default()
 }
 
-/// Whether a page is nobody's own (`MSG-10`); the legacy era does not know such lists.
+/// Whether a page is the same for all users (`MSG-10`); the legacy era does not have such lists.
 fn is_public(live: &Connection, result: &RawJson) -> bool {
     !live.era.revision().is_modern() || member(result, "cacheScope").is_some_and(|raw| raw.get() == r#""public""#)
 }

@@ -1,4 +1,4 @@
-//! A conversation with one server: one connection, and the requests sent over it.
+//! A session with one server: one connection, and the requests sent over it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -28,18 +28,18 @@ use crate::session::server_requests::ServerRequestLog;
 use crate::target::Target;
 use crate::transport::TransportKind;
 
-/// Who is at the other end.
+/// The server and the protocol of a connection.
 #[derive(Clone, Debug)]
 pub struct SessionInfo {
-    /// Who the server says it is.
+    /// The server's identity.
     pub server: ServerInfo,
-    /// The revision spoken.
+    /// The revision in use.
     pub revision: Revision,
     /// The transport in use.
     pub transport: TransportKind,
 }
 
-/// A conversation with one server.
+/// A session with one server.
 pub struct Session {
     pub(super) target: Target,
     pub(super) options: SessionOptions,
@@ -47,15 +47,15 @@ pub struct Session {
     pub(super) cache: ServerCache,
     pub(super) connection: Mutex<Option<Arc<Connection>>>,
     pub(super) has_failed: AtomicBool,
-    /// Whether the server has answered anything.
+    /// Whether the server has responded to anything.
     pub(super) has_answered: AtomicBool,
-    /// Since when it is waited for.
+    /// When the wait for the server began.
     pub(super) waiting_since: OnceLock<Instant>,
-    /// Whether the server declares skills, once that was looked at.
+    /// Whether the server declares skills, once known.
     pub(super) declares_skills: OnceCell<bool>,
-    /// Whether it was said that the server repeats a page for ever.
+    /// Whether the warning about a repeated page was printed.
     pub(super) has_warned_of_repeated_page: AtomicBool,
-    /// The session to go on with.
+    /// The session of an earlier run to continue.
     pub(super) detached_session: Option<DetachedSession>,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Connection {
     pub(super) rpc: RpcClient,
     pub(super) era: Box<dyn Era>,
     is_confirmed: AtomicBool,
-    /// Whether the server ends at any request before the handshake.
+    /// Whether the server exits at any request before the handshake.
     exits_before_handshake: bool,
 }
 
@@ -77,8 +77,9 @@ impl From<NegotiatedConnection> for Connection {
 }
 
 impl Connection {
-    /// Lets go of a connection whose place another one takes. Over HTTP those who still wait have answers of their
-    /// own to come, and it ends with the last of them; one stream for everything is closed, and they are told.
+    /// Closes a connection that is replaced by another, if it is exclusive. Over HTTP the requests in progress still
+    /// get their own responses, and the connection ends with the last of them; a stream that all share is closed, and
+    /// the waiting requests fail.
     async fn close_if_exclusive(&self) {
         if self.rpc.transport_kind() != TransportKind::Http {
             self.rpc.close(false).await;
@@ -87,7 +88,7 @@ impl Connection {
 }
 
 impl Session {
-    /// A session that has sent nothing yet.
+    /// A session that has not sent anything yet.
     #[must_use]
     pub fn new(target: Target, options: SessionOptions) -> Self {
         let peer = Arc::new(ClientHandler::new(options.capabilities.clone()));
@@ -108,20 +109,20 @@ impl Session {
         }
     }
 
-    /// Goes on with a session that was left open earlier.
+    /// Continues a session that was left open by an earlier run.
     #[must_use]
     pub fn resume(mut self, left: Option<DetachedSession>) -> Self {
         self.detached_session = left;
         self
     }
 
-    /// Whom it talks to.
+    /// The target of the session.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Keeps what the connection has shown, if it is news.
+    /// Saves what the connection showed about the server, if it is new.
     pub(super) fn store_profile(&self, live: &Connection) {
         if !live.is_confirmed.load(Ordering::Relaxed) {
             return;
@@ -144,10 +145,10 @@ impl Session {
         }
     }
 
-    /// Asks one operation; the reply, whatever it is. Asks once more where the policy allows it.
+    /// Sends an operation and returns the outcome, whatever it is. Retries if the policy allows it.
     ///
     /// # Errors
-    /// When the connection cannot be opened.
+    /// If the connection cannot be opened.
     pub async fn send(&self, call: &Operation) -> Result<RequestOutcome> {
         let reply = self.with_retries(call, async || self.send_once(call).await, failure::retry_advice).await?;
         let ours = |failure: &Failure| matches!(failure.kind(), ErrorKind::Refused | ErrorKind::Failed);
@@ -172,14 +173,14 @@ impl Session {
         Ok(self.retry_in_other_era(&live, call, reply).await)
     }
 
-    /// Asks one operation.
+    /// Sends an operation and returns its result.
     ///
     /// # Errors
-    /// When there is no result, with what that means for the user.
+    /// If there is no result, with what that means for the user.
     pub async fn request(&self, call: &Operation) -> Result<RawJson> {
         match self.send(call).await? {
             RequestOutcome::Result(result) => match self.take_unanswered() {
-                // What it answered instead is not what was asked for.
+                // The response does not have the structure of the requested result.
                 Some(failure) => Err(failure.server(&self.target.name)),
                 None => self.check_result_shape(call.method, result),
             },
@@ -187,14 +188,14 @@ impl Session {
         }
     }
 
-    /// The failure behind a reply that is no result. Where the person declined, or an answer could not be
-    /// given, that is why.
+    /// The failure for an outcome without a result. If the user declined, or input could not be given, that is the
+    /// failure.
     #[must_use]
     pub fn failure_from(&self, reply: RequestOutcome, asked: &str) -> Failure {
         self.failure_with_log(reply, asked, &self.client_handler.server_requests)
     }
 
-    /// The same for a request that keeps its own account of what was asked in its course.
+    /// As [`Session::failure_from`], for a request with a server request log of its own.
     #[must_use]
     pub fn failure_with_log(&self, reply: RequestOutcome, asked: &str, questions: &ServerRequestLog) -> Failure {
         let ours = matches!(reply, RequestOutcome::Failed(_));
@@ -205,9 +206,8 @@ impl Session {
         }
     }
 
-    /// A refusal that may come from a wrong belief about the era is looked into: the belief is dropped and
-    /// the era learned anew, and only if the server turns out to be of the other era is the request sent
-    /// again (`ERA-13`).
+    /// Checks a refusal that may come from a wrong era: the cached profile is dropped and the era detected again. Only
+    /// if the server turns out to be of the other era, the request is sent again (`ERA-13`).
     pub(super) async fn retry_in_other_era(
         &self,
         live: &Arc<Connection>,
@@ -229,7 +229,7 @@ impl Session {
         }
         let mut open = self.connection.lock().await;
         if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
-            // Another request beside this one has looked into it already.
+            // Another request has checked it already.
             drop(open);
             return self.resend(&now, call, reply, None).await;
         }
@@ -250,8 +250,8 @@ impl Session {
         self.resend(&live, call, reply, fresh).await
     }
 
-    /// Sends a request that was refused to the server `now` known to be of the other era, unless it was carried out
-    /// there already. `fresh` is its reply where finding out took the request.
+    /// Sends a refused request to the server again, which is now known to be of the other era (`now`), unless it was
+    /// carried out before. `fresh` is the response if detecting the era took the request.
     async fn resend(
         &self,
         now: &Connection,
@@ -259,7 +259,7 @@ impl Session {
         refused: RequestOutcome,
         fresh: Option<RequestOutcome>,
     ) -> RequestOutcome {
-        // Who is of the legacy era has said with the handshake what `server/discover` asks for.
+        // A legacy server answers in the handshake what `server/discover` asks for.
         if now.era.revision().is_modern() || call.method == method::DISCOVER {
             return refused;
         }
@@ -277,15 +277,15 @@ impl Session {
         }
     }
 
-    /// Who is at the other end; asks only where that is not known.
+    /// The server and the protocol; sends a request only if they are not known.
     ///
     /// # Errors
-    /// When the server cannot be reached.
+    /// If the server cannot be reached.
     pub async fn session_info(&self) -> Result<SessionInfo> {
         self.session_info_from(Operation::read_only(method::DISCOVER, Map::new())).await
     }
 
-    /// The same by this request to `server/discover`.
+    /// As [`Session::session_info`], with this `server/discover` request.
     pub(super) async fn session_info_from(&self, discover: Operation) -> Result<SessionInfo> {
         let (live, mut reply) = self.connection_for(&discover).await?;
         if live.era.revision().is_modern() && reply.is_none() {
@@ -304,18 +304,18 @@ impl Session {
         Ok(SessionInfo { server, revision, transport: wire })
     }
 
-    /// What is known without asking: the identity, the revision and the transport of an open connection.
+    /// What is known without a request: identity, revision and transport of an open connection.
     pub async fn connection_info(&self) -> Option<(ServerInfo, Revision, TransportKind)> {
         let open = self.connection.lock().await;
         open.as_ref().map(|live| (live.era.server_info(), live.era.revision(), live.rpc.transport_kind()))
     }
 
-    /// Whether an open connection's server may offer this kind of list: not when it declared otherwise.
+    /// Whether the connected server may offer this kind of list; false if its declared capabilities rule it out.
     pub async fn may_offer_list(&self, kind: ListKind) -> bool {
         self.connection_info().await.is_none_or(|(server, _, _)| server.declares(kind.capability()) != Some(false))
     }
 
-    /// Whether the server speaks the modern era: shown, or else believed; `None` where nothing is known.
+    /// Whether the server uses the modern era, by its connection or the cache; `None` if unknown.
     pub async fn is_modern(&self) -> Option<bool> {
         match self.connection_info().await {
             Some((_, revision, _)) => Some(revision.is_modern()),
@@ -327,32 +327,32 @@ impl Session {
         }
     }
 
-    /// Whether the server said that one of its lists changed since it was last listed (`MSG-11`).
+    /// Whether the server reported a changed list since the lists were last fetched (`MSG-11`).
     #[must_use]
     pub fn have_lists_changed(&self) -> bool {
         self.client_handler.have_lists_changed()
     }
 
-    /// The refusal of the person to give input, where there was one since this was last asked.
+    /// The failure after the user declined to give input, if that happened since the last call.
     #[must_use]
     pub fn take_declined(&self) -> Option<Failure> {
         self.client_handler.server_requests.take_declined()
     }
 
-    /// Why input could not be given as the user told, where that happened since this was last asked.
+    /// Why input could not be given as configured, if that happened since the last call.
     #[must_use]
     pub fn take_unanswered(&self) -> Option<Failure> {
         self.client_handler.server_requests.take_unanswered()
     }
 
-    /// The failure for something the server does not offer.
+    /// The failure for a feature that the server does not offer.
     #[must_use]
     pub fn not_offered_failure(&self, what: &str) -> Failure {
         Failure::new(ErrorKind::Failed, format!("the server offers no {what}")).server(&self.target.name)
     }
 
-    /// Why this is not asked of the server: one with a handshake has declared what it has, and this was not among it
-    /// (`ERA-18`). One that declared nothing at all may have anything.
+    /// Why a request is not sent: a legacy server declared its capabilities, and this one is missing (`ERA-18`). A
+    /// server that declared nothing may support anything.
     pub(super) fn undeclared_failure(&self, live: &Connection, call: &Operation) -> Option<Failure> {
         let (capability, what) = capabilities::method_capability(call.method)?;
         if live.era.revision().is_modern() {
@@ -362,7 +362,7 @@ impl Session {
         if server.declares(capability) != Some(false) {
             return None;
         }
-        // The files of skills are read as resources are.
+        // Skill files are read like resources.
         let extensions = server.capabilities.as_ref().and_then(|all| all.get("extensions"));
         let skills = extensions.and_then(|all| all.get(extension::SKILLS)).is_some_and(Value::is_object);
         let reads_skills = skills && call.method == method::RESOURCES_READ;
@@ -381,7 +381,7 @@ impl Session {
         all.into_iter().filter_map(|(declared, option)| (!declared).then_some(option)).collect()
     }
 
-    /// Whether the server listed this tool when other capabilities were declared.
+    /// Whether the server listed this tool for other client capabilities.
     #[must_use]
     pub fn lists_tool_for_other_capabilities(&self, name: &str) -> bool {
         let others = self.cache.lists_for_other_capabilities(ListKind::Tools);

@@ -1,7 +1,7 @@
-//! One conversation with one server: the era found out, requests asked, lists paged, all ended in order.
+//! Sessions with a server: era detection, requests, lists, and an orderly end.
 //!
-//! A session sends nothing until the first request; that request decides how the era is found out, so
-//! that a known server costs no round trip more than the request itself.
+//! A session sends nothing before the first request. That request decides how the era is detected, so that a known
+//! server needs no additional round trip.
 
 pub mod cache;
 mod capabilities;

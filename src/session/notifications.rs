@@ -1,4 +1,4 @@
-//! What a server says of its own accord, handed to whoever listens.
+//! Distributes the server's notifications to subscribers.
 
 use std::sync::Mutex;
 
@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 
 use crate::util::lock::lock;
 
-/// How many notices a listener may have before it; what comes beyond is dropped. Whoever falls so far
-/// behind looks again at what changed because of those that wait already.
+/// The capacity of a subscriber's queue; further notifications are dropped. A subscriber that is so far behind checks
+/// for changes anyway, because of those in its queue.
 const LISTENER_CAPACITY: usize = 1024;
 
 /// A notification.
@@ -16,16 +16,16 @@ const LISTENER_CAPACITY: usize = 1024;
 pub struct ServerNotification {
     /// Its method.
     pub method: String,
-    /// Its parameters; `Null` where there are none.
+    /// Its parameters; `Null` if there are none.
     pub params: Value,
 }
 
-/// Hands notifications to listeners.
+/// Distributes notifications to subscribers.
 #[derive(Default)]
 pub struct NotificationBroadcaster(Mutex<Vec<mpsc::Sender<ServerNotification>>>);
 
 impl NotificationBroadcaster {
-    /// Everything that is said from now on.
+    /// Subscribes to all further notifications.
     #[must_use]
     pub fn subscribe(&self) -> mpsc::Receiver<ServerNotification> {
         let (sender, receiver) = mpsc::channel(LISTENER_CAPACITY);
@@ -33,7 +33,7 @@ impl NotificationBroadcaster {
         receiver
     }
 
-    /// Tells everybody who listens.
+    /// Sends a notification to all subscribers.
     pub fn publish(&self, method: &str, params: &Value) {
         let mut listeners = lock(&self.0);
         listeners.retain(|listener| !listener.is_closed());

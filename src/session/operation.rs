@@ -1,4 +1,4 @@
-//! One request to a server, independent of the protocol era.
+//! A request to a server, independent of the protocol era.
 
 use std::sync::Arc;
 
@@ -6,33 +6,33 @@ use serde_json::{Map, Value};
 
 use crate::session::server_requests::ServerRequestLog;
 
-/// One operation to be asked of a server, in neither era's words.
+/// An operation for a server, independent of the era.
 #[derive(Clone, Debug)]
 pub struct Operation {
     /// The method.
     pub method: &'static str,
     /// The members of `params`, without `_meta`.
     pub params: Map<String, Value>,
-    /// What `Mcp-Name` mirrors, over modern HTTP (`HTM-03`).
+    /// The value of the `Mcp-Name` header, over modern HTTP (`HTM-03`).
     pub mcp_name: Option<String>,
     /// The `Mcp-Param-*` headers, over modern HTTP (`HTM-04`).
     pub param_headers: Vec<(String, String)>,
-    /// Whether the server may change something: such a request is never a probe and never repeated silently.
+    /// Whether the server may change something: such a request is never a probe, and never repeated silently.
     pub has_effects: bool,
-    /// Whether the tool says that it may be called twice for once: it changes nothing, or nothing more.
+    /// Whether the tool declares that a repeated call has no additional effect.
     pub is_idempotent: bool,
-    /// Whether progress is wanted.
+    /// Whether progress is requested.
     pub wants_progress: bool,
-    /// The extensions that are declared with it, in the modern era (`EXT-01`).
+    /// The extensions that this request declares, in the modern era (`EXT-01`).
     pub extensions: &'static [&'static str],
-    /// Whether it may become a task, where the era leaves that to the client (`TOL-10`).
+    /// Whether it may become a task, if the client decides that in this era (`TOL-10`).
     pub task_request: Option<TaskRequest>,
-    /// Its own account of what the server asks meanwhile, where other requests are under way beside it.
+    /// The log of the server's requests during this one, if other requests are in progress at the same time.
     pub server_requests: Option<Arc<ServerRequestLog>>,
 }
 
 impl Operation {
-    /// A request that changes nothing.
+    /// A request without effects.
     #[must_use]
     pub fn read_only(method: &'static str, params: Map<String, Value>) -> Self {
         Operation {
@@ -49,28 +49,28 @@ impl Operation {
         }
     }
 
-    /// Sets what `Mcp-Name` mirrors.
+    /// Sets the value of the `Mcp-Name` header.
     #[must_use]
     pub fn with_mcp_name(mut self, name: &str) -> Self {
         self.mcp_name = Some(name.to_owned());
         self
     }
 
-    /// Declares these extensions with it.
+    /// Declares these extensions with the request.
     #[must_use]
     pub fn with_extensions(mut self, extensions: &'static [&'static str]) -> Self {
         self.extensions = extensions;
         self
     }
 
-    /// Says that the server may change something.
+    /// Marks the request as one that may change something.
     #[must_use]
     pub fn with_effects(mut self) -> Self {
         self.has_effects = true;
         self
     }
 
-    /// Asks for progress.
+    /// Requests progress.
     #[must_use]
     pub fn with_progress(mut self) -> Self {
         self.wants_progress = true;
@@ -81,19 +81,19 @@ impl Operation {
 /// Whether a tool runs as a task, by its `execution.taskSupport`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TaskSupport {
-    /// Not known: nobody has looked at the tool.
+    /// Unknown: the tool's definition was not read.
     #[default]
     Unknown,
     /// Never.
     Forbidden,
-    /// If the client likes.
+    /// If the client wants.
     Optional,
     /// Always.
     Required,
 }
 
 impl TaskSupport {
-    /// What a tool says of itself; nothing said is `forbidden`.
+    /// What the tool declares; absent means `forbidden`.
     #[must_use]
     pub fn of_tool(tool: &Value) -> Self {
         match tool.pointer("/execution/taskSupport").and_then(Value::as_str) {
@@ -104,17 +104,17 @@ impl TaskSupport {
     }
 }
 
-/// Whether a call is to become a task, where the era leaves that to the client.
+/// Whether a call is sent as a task, if the client decides that in this era.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TaskRequest {
-    /// What the tool says.
+    /// What the tool declares.
     pub support: TaskSupport,
-    /// Whether nobody is going to wait for it.
+    /// Whether the client does not wait for the result.
     pub is_detached: bool,
 }
 
 impl TaskRequest {
-    /// Whether a task is to be asked for of a server that knows tasks (`TOL-10`).
+    /// Whether to request a task from a server that supports tasks (`TOL-10`).
     #[must_use]
     pub fn wants_task(self) -> bool {
         match self.support {

@@ -7,21 +7,21 @@ use crate::session::client_handler::ClientCapabilities;
 use crate::session::retry::RetryPolicy;
 use crate::transport;
 
-/// What every session of one run shares.
+/// What all sessions of one run share.
 #[derive(Clone, Default)]
 pub struct SessionOptions {
-    /// How the way to the server is opened; its connect time-out covers negotiation too.
+    /// How the connection is opened; its connect time-out includes negotiation.
     pub transport: transport::TransportOptions,
-    /// How long to wait for an answer; progress starts the clock again, within limits. `None` waits for ever.
+    /// The time limit of a request; progress extends it up to a limit. `None` waits without limit.
     pub timeout: Option<Duration>,
-    /// How many bytes the pages of a list may have in total. `None` for no limit.
+    /// The maximum size in bytes of the pages of a list together. `None` for no limit.
     pub max_list_size: Option<u64>,
-    /// What we can do for the server.
+    /// The capabilities of the client.
     pub capabilities: ClientCapabilities,
-    /// When to ask once more.
+    /// When to retry.
     pub retry: RetryPolicy,
-    /// Where to keep what is learned; nowhere if `None`.
+    /// The cache directory; `None` for no cache.
     pub cache_dir: Option<PathBuf>,
-    /// Whose credentials are used, so that nothing cached crosses identities (`MSG-10`).
+    /// The identity of the credentials in use, so that cached data never crosses identities (`MSG-10`).
     pub identity: Option<String>,
 }

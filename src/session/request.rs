@@ -1,4 +1,4 @@
-//! One request on the wire: what is sent, how its wait ends, and how it ended.
+//! One request on the wire: what is sent, when the wait ends, and the outcome.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::UnexpectedResponse;
 
-/// How one request ended.
+/// The outcome of one request.
 #[derive(Debug)]
 pub enum RequestOutcome {
     /// A result, as the server sent it.
     Result(RawJson),
-    /// A JSON-RPC error, and the HTTP status it came under.
+    /// A JSON-RPC error, and its HTTP status.
     Error(RpcError, Option<u16>),
-    /// An HTTP answer without a JSON-RPC message.
+    /// An HTTP response without a JSON-RPC message.
     UnexpectedResponse(UnexpectedResponse),
-    /// No answer: the connection broke, time ran out, the user stopped it.
+    /// No response: the connection broke, the time is over, or the user interrupted it.
     Failed(Failure),
 }
 
 impl RequestOutcome {
-    /// Whether it shows that the request was not carried out: an error code or an HTTP status for what is not a request, or
-    /// not one that the server knows. A tool's own errors have other codes.
+    /// Whether the outcome shows that the request was not carried out: an error code or HTTP status for something that
+    /// is not a request or that the server does not know. Errors of the tool itself have other codes.
     #[must_use]
     pub fn was_not_processed(&self) -> bool {
         match self {
@@ -46,21 +46,21 @@ impl RequestOutcome {
     }
 }
 
-/// What is said of any other call that got no answer.
+/// The note for a call without a response.
 pub(crate) const MAY_STILL_RUN: &str = "the tool may have run, or may still be running";
 
-/// How a server is told that an answer is no longer wanted.
+/// How to inform a server that a response is no longer wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelMode {
-    /// Not at all (`initialize` is never cancelled, `MSG-05`).
+    /// Not at all (`initialize` is never canceled, `MSG-05`).
     Never,
     /// By `notifications/cancelled` (`STD-05`, `HTL-09`).
     SendNotification,
-    /// By closing the stream of its answer (`HTM-09`).
+    /// By closing the stream of its response (`HTM-09`).
     CloseStream,
 }
 
-/// One request, ready to go.
+/// One encoded request.
 pub struct OutgoingRequest {
     /// Its id, from `RpcClient::next_id`.
     pub id: u64,
@@ -68,20 +68,20 @@ pub struct OutgoingRequest {
     pub method: &'static str,
     /// The parameters, raw JSON.
     pub params: Option<String>,
-    /// Headers that mirror it, over HTTP.
+    /// Additional HTTP headers.
     pub headers: Vec<(String, String)>,
-    /// How long to wait; progress starts the clock again, within limits. `None` waits for ever.
+    /// The time limit; progress extends it up to a limit. `None` waits without limit.
     pub timeout: Option<Duration>,
-    /// What to do when the wait ends without an answer.
+    /// What to do if the wait ends without a response.
     pub cancel_mode: CancelMode,
-    /// Its own account of what the server asks meanwhile.
+    /// The log of the server's requests during this one.
     pub server_requests: Option<Arc<ServerRequestLog>>,
 }
 
-/// How much longer than the time-out a request is waited for whose server reports progress all the while.
+/// How much longer than the time limit to wait for a server that reports progress all the time.
 const MAX_TIMEOUTS_WITH_PROGRESS: u32 = 60;
 
-/// The time that one request is given (`MSG-04`).
+/// The time limit of one request (`MSG-04`).
 pub(crate) struct RequestDeadline {
     timeout: Option<Duration>,
     deadline: Option<Instant>,
@@ -89,21 +89,21 @@ pub(crate) struct RequestDeadline {
 }
 
 impl RequestDeadline {
-    /// A clock that starts now. `None` never runs out.
+    /// A time limit that starts now. `None` never ends.
     pub(crate) fn new(timeout: Option<Duration>, now: Instant) -> Self {
         let mut clock = RequestDeadline { timeout, deadline: None, latest_deadline: None };
         clock.restart(now);
         clock
     }
 
-    /// All the time begins anew: it was not the server who let us wait.
+    /// Starts all limits again: the client caused the delay, not the server.
     pub(crate) fn restart(&mut self, now: Instant) {
         self.latest_deadline =
             self.timeout.and_then(|time| now.checked_add(time.saturating_mul(MAX_TIMEOUTS_WITH_PROGRESS)));
         self.extend(now);
     }
 
-    /// The server reports progress.
+    /// Handles a progress notification.
     pub(crate) fn extend(&mut self, now: Instant) {
         let due = self.timeout.and_then(|time| now.checked_add(time));
         self.deadline = due.map(|due| self.latest_deadline.map_or(due, |last| due.min(last)));
@@ -114,7 +114,7 @@ impl RequestDeadline {
         self.deadline
     }
 
-    /// How long was waited when the time is over, and whether that was in spite of progress.
+    /// How long the wait was when the time is over, and whether there was progress.
     pub(crate) fn time_waited(&self) -> (Duration, bool) {
         let time = self.timeout.unwrap_or_default();
         let endless = self.deadline.is_some() && self.deadline == self.latest_deadline;
@@ -122,16 +122,16 @@ impl RequestDeadline {
     }
 }
 
-/// The shortest time between two notifications that say the same for both to count.
+/// The minimum time between two identical notifications for both to count.
 const SAME_PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
-/// How many notifications that say something new may come in a second and still count.
+/// The maximum number of different notifications per second that count.
 const MAX_PROGRESS_PER_SECOND: u32 = 1000;
 
-/// What is said when the time is over although there was progress.
+/// The cause of a time-out despite progress.
 pub(crate) const TOO_MUCH_PROGRESS: &str = "it sends progress too fast to count: more than 1,000 notifications a \
      second, or the same one again within 100 ms";
 
-/// Tells the progress that shows work, and starts the clock again, from a flood that would only keep us waiting.
+/// Separates progress that shows work, and extends the time limit, from a flood that would only prolong the wait.
 ///
 /// 2025-11-25, basic/utilities/progress: the value must increase, and both sides should limit the rate. Some servers
 /// report a constant value with a changing message, or repeat both as a sign of life.
@@ -139,16 +139,16 @@ pub(crate) const TOO_MUCH_PROGRESS: &str = "it sends progress too fast to count:
 pub(crate) struct ProgressPace {
     /// When the last notification came, and a hash of its value and message.
     last: Option<(Instant, u64)>,
-    /// The second that is counted in.
+    /// The second that is being counted.
     second: Option<Instant>,
     count: u32,
     is_too_fast: bool,
-    /// Whether the last one did not count.
+    /// Whether the last notification did not count.
     is_discounted: bool,
 }
 
 impl ProgressPace {
-    /// Whether a notification with these parameters starts the clock again.
+    /// Whether a notification with these parameters extends the time limit.
     pub(crate) fn counts(&mut self, params: &Value, now: Instant) -> bool {
         let mut hasher = DefaultHasher::new();
         for member in ["progress", "message"] {
@@ -175,14 +175,14 @@ impl ProgressPace {
     }
 }
 
-/// What happens to the clock of a request that waits.
+/// What happens to the time limit of a waiting request.
 #[derive(Default)]
 pub(crate) struct DeadlineEvents {
-    /// There is progress.
+    /// There was progress.
     pub(crate) progress_reported: Notify,
-    /// Somebody on our side was asked, and has answered.
+    /// The user or a model answered a request of the server.
     pub(crate) input_answered: Notify,
-    /// What named no request was most likely its answer.
+    /// A message without a request id was most likely its response.
     pub(crate) strayed: Notify,
 }
 
@@ -219,7 +219,7 @@ mod tests {
         assert!(pace.counts(&said(1, "a"), start + millis(298)));
         assert!(pace.counts(&said(2, "a"), start + millis(299)));
         assert!(pace.counts(&said(2, "b"), start + millis(300)));
-        // Ten seconds at 1,000 a second count, at 2,000 only the first half second does.
+        // Ten seconds at 1,000 a second count; at 2,000 only the first half second does.
         let counted = |per_second: u32| {
             let mut pace = ProgressPace::default();
             let all = 0..10 * per_second;

@@ -1,8 +1,7 @@
-//! Asking once more: after failures that may pass by themselves, and only where it can do no harm.
+//! Retries: after failures that may be temporary, and only if a repetition does no harm.
 //!
-//! What certainly never reached the server may be sent again, whatever it is; what changes nothing, too.
-//! Anything else is repeated only where the tool says that it may be and the user asks for it. Nothing is
-//! sent twice silently.
+//! A request that never reached the server, and one without effects, may be sent again. Any other is repeated only if
+//! the tool declares that it may be and the user asks for it. No request is repeated silently.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,66 +14,67 @@ use crate::transport::trace::Trace;
 
 /// The pause before the first retry; it doubles with each.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(300);
-/// The longest pause that nobody asked for.
+/// The longest pause that was not requested by anyone.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(20);
-/// The pause between looks at a server that is not ready; it doubles up to the second.
+/// The pause between attempts to reach a server that is not ready; it doubles up to the second value.
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// The longest pause that a server may ask for.
+/// The longest pause that a server may request.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Tells the person that something that may have effects is sent once more.
+/// Reports that a request that may have effects is sent again.
 pub type RetryCallback = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// When to ask once more.
+/// When to retry.
 #[derive(Clone, Default)]
 pub struct RetryPolicy {
-    /// How often.
+    /// The maximum number of retries.
     pub max_retries: u32,
-    /// Whether the user said how often: then what may be repeated is, and not only what was never sent.
+    /// Whether the user set the number: then requests that may be repeated are retried, not only those that were never
+    /// sent.
     pub is_explicit: bool,
     /// How long a server may take to become ready.
     pub ready_timeout: Option<Duration>,
-    /// The longest pause that a server may ask for, where the user said how long an answer may take; a minute at most.
+    /// The longest pause that a server may request, if the user limited the time for a response; a minute at most.
     pub max_retry_after: Option<Duration>,
-    /// Who is told.
+    /// Receives the reports of retries.
     pub on_retry: Option<RetryCallback>,
 }
 
 /// One failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedAttempt {
-    /// What is known of it.
+    /// What is known about a retry.
     pub retry_advice: RetryAdvice,
-    /// Its class.
+    /// The error kind.
     pub class: ErrorKind,
-    /// Whether the server has answered anything yet.
+    /// Whether the server has responded to anything yet.
     pub was_ready: bool,
 }
 
 /// The attempts at one operation.
 pub struct RetryState<'a> {
     policy: &'a RetryPolicy,
-    /// Whether the operation may be carried out twice, as far as the server is concerned.
+    /// Whether the operation may be carried out twice.
     is_read_only: bool,
-    /// The same, on the word of the tool.
+    /// Whether the tool declares that it may.
     is_idempotent: bool,
     retries: u32,
     polls: u32,
 }
 
-/// What to do after a failed attempt.
+/// The decision after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryDecision {
     /// Report the failure.
     Stop,
-    /// The server is not ready: look again after this pause.
+    /// The server is not ready: try again after this pause.
     Poll(Duration),
-    /// Try again after this pause; it is the n-th retry.
+    /// Try again after this pause; the number of the retry.
     Retry(Duration, u32),
 }
 
 impl RetryPolicy {
-    /// Attempts at this operation.
+    /// The state for a new operation.
     #[must_use]
     pub fn start(&self, call: &Operation) -> RetryState<'_> {
         RetryState {
@@ -86,7 +86,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Tells the person, or where it changes nothing only the trace, that an operation is tried the n-th time again after this pause.
+    /// Reports the n-th retry: to the user, or only to the trace if the operation has no effects.
     pub fn report_retry(&self, call: &Operation, again: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
         let why = match again {
             RetryAdvice { retry_after: Some(_), .. } => "the server asks for a later retry",
@@ -103,19 +103,20 @@ impl RetryPolicy {
 }
 
 impl RetryState<'_> {
-    /// What to do after a failure, `elapsed` after the first attempt began. `chance` is from 0 to 1.
+    /// The decision after a failure, `elapsed` after the start of the first attempt. `chance` is a random number from
+    /// 0 to 1.
     pub fn decide(&mut self, trouble: FailedAttempt, elapsed: Duration, chance: f64) -> RetryDecision {
         let FailedAttempt { retry_advice: again, class, was_ready } = trouble;
         let safe = again.is_unprocessed || self.is_read_only;
         if let Some(wait) = self.policy.ready_timeout.filter(|_| safe && !was_ready) {
             let left = wait.saturating_sub(elapsed);
             self.polls += 1;
-            // The last look is at the very end.
+            // The last attempt is made at the very end of the wait.
             let pause = poll_delay(self.polls - 1, chance).max(again.retry_after.unwrap_or_default()).min(left);
             return if left.is_zero() { RetryDecision::Stop } else { RetryDecision::Poll(pause) };
         }
         let allowed = safe || (self.policy.is_explicit && self.is_idempotent);
-        // What has already taken all the time that there was is not waited for again unasked.
+        // After a time-out there is no retry unless the user asked for retries.
         let late = class == ErrorKind::Timeout && !self.policy.is_explicit;
         if !allowed || late || self.retries >= self.policy.max_retries {
             return RetryDecision::Stop;
@@ -126,14 +127,14 @@ impl RetryState<'_> {
             Some(after) if after > self.policy.max_retry_after.unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER) => {
                 RetryDecision::Stop
             }
-            // All who were told the same time should not come back at the same moment.
+            // Clients that got the same pause must not all come back at the same moment.
             Some(after) => RetryDecision::Retry(after + jittered(FIRST_RETRY_DELAY / 2, chance), self.retries),
             None => RetryDecision::Retry(pause, self.retries),
         }
     }
 }
 
-/// The pause after so many looks at a server that is not ready.
+/// The pause after so many attempts to reach a server that is not ready.
 #[must_use]
 pub fn poll_delay(looks: u32, chance: f64) -> Duration {
     jittered(exponential(POLL_DELAYS.0, looks).min(POLL_DELAYS.1), chance)
@@ -143,21 +144,21 @@ fn exponential(time: Duration, times: u32) -> Duration {
     time.saturating_mul(2_u32.saturating_pow(times))
 }
 
-/// From half of the time to all of it.
+/// A random time between half of `time` and all of it.
 fn jittered(time: Duration, chance: f64) -> Duration {
     time.mul_f64(0.5 + chance.clamp(0.0, 1.0) / 2.0)
 }
 
-/// A pause as people write it.
+/// A pause as text.
 fn format_delay(pause: Duration) -> String {
     format!("{:.1} s", pause.as_secs_f64())
 }
 
-/// A number from 0 to 1.
+/// A random number from 0 to 1.
 #[must_use]
 pub fn random_fraction() -> f64 {
     let mut bytes = [0; 4];
-    // Without random numbers the pauses are the longest, which is no harm.
+    // Without random numbers the pauses are the longest, which does no harm.
     match SystemRandom::new().fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
         Err(_) => 1.0,

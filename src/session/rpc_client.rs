@@ -1,6 +1,6 @@
-//! Requests and their answers over one connection: ids, correlation, deadlines, cancellation.
+//! Requests and responses over one connection: ids, correlation, time limits, cancellation.
 //!
-//! A separate task receives what comes back (`dispatch.rs`).
+//! A separate task receives the messages (`dispatch.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,12 +25,12 @@ use crate::transport::{
 use crate::util::duration::format_duration;
 use crate::util::lock::lock;
 
-/// How long a server is given for what it is told at the end.
+/// The time limit for the last messages to a server.
 const FINAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What is said of a call that got no answer, whose tool cannot be at work any more.
+/// The note for a call without a response whose process has ended.
 const MAY_HAVE_RUN: &str = "the tool may have run";
-/// A connection on which requests can be asked.
+/// A connection for requests.
 pub struct RpcClient {
     state: Arc<RpcState>,
     dispatcher: JoinHandle<()>,
@@ -38,7 +38,7 @@ pub struct RpcClient {
 }
 
 impl RpcClient {
-    /// Starts to take what comes back over `connection`.
+    /// Starts to receive messages from `connection`.
     #[must_use]
     pub fn new(connection: ConnectedTransport, peer: Arc<ClientHandler>, interrupt: Interrupt, trace: Trace) -> Self {
         let shared = Arc::new(RpcState::new(connection.transport, peer, trace));
@@ -46,37 +46,37 @@ impl RpcClient {
         RpcClient { state: shared, dispatcher: pump, interrupt }
     }
 
-    /// The transport below.
+    /// The transport.
     #[must_use]
     pub fn transport(&self) -> &dyn Transport {
         &*self.state.transport
     }
 
-    /// Which transport it is.
+    /// The kind of the transport.
     #[must_use]
     pub fn transport_kind(&self) -> TransportKind {
         self.state.transport.kind()
     }
 
-    /// A fresh request id: integers from 1, never used again (`MSG-01`).
+    /// A new request id: integers from 1, never reused (`MSG-01`).
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.state.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Says whether requests of the server are answered: once a handshake was begun, unless the server turns out to be
-    /// modern all the same (`STD-02`, `HTM-01`).
+    /// Sets whether requests of the server are answered: from `initialize` on, unless the server turns out to be
+    /// modern (`STD-02`, `HTM-01`).
     pub fn accept_server_requests(&self, answers: bool) {
         self.state.accepts_server_requests.store(answers, Ordering::Relaxed);
     }
 
-    /// Why nothing can come back any more, if so.
+    /// Why the connection is closed, if it is.
     #[must_use]
     pub fn closed_reason(&self) -> Option<Failure> {
         lock(&self.state.closed_reason).clone()
     }
 
-    /// Waits until nothing can come back any more, and says why.
+    /// Waits until the connection is closed, and returns the reason.
     pub async fn wait_closed(&self) -> Failure {
         loop {
             let over = self.state.closed.notified();
@@ -87,12 +87,12 @@ impl RpcClient {
         }
     }
 
-    /// Waits until the user asks to stop.
+    /// Waits until the user interrupts the run.
     pub async fn wait_interrupted(&self) -> Failure {
         self.interrupt.interrupted().await
     }
 
-    /// Sends a last request although the user has asked to stop; its answer is awaited, but not for long.
+    /// Sends a last request after the user interrupted the run; waits only a short time for its response.
     pub async fn send_final_request(&self, mut ask: OutgoingRequest) {
         ask.timeout = None;
         let (answer, _) = self.register_pending(&ask);
@@ -108,7 +108,7 @@ impl RpcClient {
         lock(&self.state.pending).remove(&ask.id);
     }
 
-    /// Sends one request and waits for its answer.
+    /// Sends one request and waits for its response.
     pub async fn request(&self, ask: OutgoingRequest) -> RequestOutcome {
         let waiting = self.register_pending(&ask);
         let mut place = PendingGuard { state: &self.state, id: ask.id, is_done: false };
@@ -179,7 +179,7 @@ impl RpcClient {
         reply
     }
 
-    /// Whether a person is being asked, who takes the time they need.
+    /// Whether the user is being asked, which takes as long as they need.
     fn is_busy(&self) -> bool {
         self.state.client_handler.is_awaiting_input() || self.state.transport.login_in_progress()
     }
@@ -187,7 +187,8 @@ impl RpcClient {
     fn register_pending(&self, ask: &OutgoingRequest) -> (oneshot::Receiver<RequestOutcome>, Arc<DeadlineEvents>) {
         let (sender, receiver) = oneshot::channel();
         let pulse = Arc::<DeadlineEvents>::default();
-        // Under the lock under which all who wait are told that nothing will come: nobody is too late for that.
+        // Under the same lock as the end of the connection, so that every request either fails here or is notified
+        // there.
         let mut waiting = lock(&self.state.pending);
         match self.closed_reason() {
             Some(failure) => drop(sender.send(RequestOutcome::Failed(failure))),
@@ -212,7 +213,7 @@ impl RpcClient {
     /// Sends a notification; over HTTP it has been accepted when this resolves.
     ///
     /// # Errors
-    /// When it cannot be delivered.
+    /// If it cannot be delivered.
     pub async fn notify(
         &self,
         method: &'static str,
@@ -222,32 +223,32 @@ impl RpcClient {
         self.state.notify(method, params, headers).await
     }
 
-    /// Tells the server that the answer to a request is no longer wanted, and waits for none.
+    /// Informs the server that the response to a request is no longer wanted, without waiting for an answer.
     pub async fn cancel(&self, id: u64, how: CancelMode, reason: &str) {
         lock(&self.state.pending).remove(&id);
         if how == CancelMode::SendNotification {
             let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
-            // The server may be stuck: telling it must not take long.
+            // The server may be stuck, so the time for this message is limited.
             let tell = self.notify(method::CANCELLED, Some(&params), Vec::new());
             let _ = tokio::time::timeout(FINAL_MESSAGE_TIMEOUT, tell).await;
         }
         self.state.transport.abandon(id);
     }
 
-    /// Waits for so long, but no longer than until a stop is asked for.
+    /// Sleeps, but not longer than until an interrupt.
     ///
     /// # Errors
-    /// When a stop is asked for.
+    /// On an interrupt.
     pub async fn sleep(&self, time: Duration) -> crate::error::Result<()> {
         self.interrupt.run_until_interrupted(tokio::time::sleep(time)).await
     }
 
-    /// A call that was on its way when this happened.
+    /// Adds to the failure that the call may have been carried out.
     fn with_may_have_run(&self, failure: Failure) -> Failure {
         let FailureDetails { kind: class, is_unsent: unsent, .. } = failure.details();
         match class {
             ErrorKind::Unreachable | ErrorKind::Protocol if !unsent => {
-                // With the process ends what it did.
+                // Whatever the process did ends with it.
                 let ended = self.transport_kind() == TransportKind::Stdio && self.closed_reason().is_some();
                 failure.cause(if ended { MAY_HAVE_RUN } else { MAY_STILL_RUN })
             }
@@ -280,7 +281,7 @@ impl RpcClient {
         self.closed_reason().unwrap_or_else(|| Failure::new(ErrorKind::Unreachable, "the connection was closed"))
     }
 
-    /// Ends the connection; nothing is left running, and whoever still waits for an answer is told so.
+    /// Closes the connection; no process is left running, and waiting requests fail.
     pub async fn close(&self, patient: bool) -> CloseOutcome {
         let failure =
             Failure::new(ErrorKind::Unreachable, "the connection was abandoned").retry_advice(RetryAdvice::default());
@@ -294,7 +295,7 @@ impl RpcClient {
     }
 }
 
-/// The place of a request among those that wait; it is given up with the request, however that ends.
+/// The entry of a request among the pending ones; removed with the request, however it ends.
 struct PendingGuard<'a> {
     state: &'a RpcState,
     id: u64,
@@ -305,7 +306,7 @@ impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
         lock(&self.state.pending).remove(&self.id);
         if !self.is_done {
-            // Nobody wants the answer any more.
+            // The response is no longer wanted.
             self.state.transport.abandon(self.id);
         }
     }

@@ -9,26 +9,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{ErrorKind, Failure};
 use crate::util::lock::lock;
 
-/// How many requests for input one request of ours may lead to (`MRT-04`).
+/// The maximum number of input requests for one request of ours (`MRT-04`).
 pub const MAX_INPUT_ROUNDS: usize = 10;
 
-/// The questions, counted, and what came of them.
+/// Counts the server's requests and records failed answers.
 #[derive(Debug, Default)]
 pub struct ServerRequestLog {
-    /// Among how many requests of ours they are, where that is more than one.
+    /// The number of concurrent requests of ours that share this log.
     concurrency: AtomicUsize,
-    /// How many were answered since the server last answered us.
+    /// The number answered since the server last answered us.
     elicitation_count: AtomicUsize,
-    /// How many requests for sampling there were in the operation that goes on.
+    /// The number of sampling requests in the current operation.
     sampling_count: AtomicUsize,
-    // Kept to be the cause of the exit code when the person declined (class `Refused`).
+    // Kept as the cause of the exit code after the user declined (error kind `Refused`).
     declined: Mutex<Option<Failure>>,
-    // An answer that could not be given as it was told to be.
+    // An answer that could not be given as configured.
     unanswered: Mutex<Option<Failure>>,
 }
 
 impl ServerRequestLog {
-    /// Says for how many requests of ours the questions are.
+    /// Sets how many of our requests share this log.
     pub(crate) fn set_concurrency(&self, count: usize) {
         self.concurrency.store(count, Ordering::Relaxed);
     }
@@ -37,44 +37,44 @@ impl ServerRequestLog {
         MAX_INPUT_ROUNDS * self.concurrency.load(Ordering::Relaxed).max(1)
     }
 
-    /// Counts a question; whether it is one too many.
+    /// Counts an input request; true if it exceeds the limit.
     pub(crate) fn count_elicitation(&self) -> bool {
         self.elicitation_count.fetch_add(1, Ordering::Relaxed) >= self.limit()
     }
 
-    /// Counts a request for sampling; whether it is one too many.
+    /// Counts a sampling request; true if it exceeds the limit.
     pub(crate) fn count_sampling(&self) -> bool {
         self.sampling_count.fetch_add(1, Ordering::Relaxed) >= self.limit()
     }
 
-    /// Takes note that the server answered a request of ours: what it asks from now on belongs to the next.
+    /// Resets the count after the server answered a request of ours.
     pub(crate) fn reset_elicitations(&self) {
         self.elicitation_count.store(0, Ordering::Relaxed);
     }
 
-    /// Takes note that an operation has come to its end.
+    /// Resets the count of sampling requests at the end of an operation.
     pub(crate) fn reset_sampling(&self) {
         self.sampling_count.store(0, Ordering::Relaxed);
     }
 
-    /// The refusal of the person, where there was one since this was last asked.
+    /// The failure after the user declined, if that happened since the last call.
     #[must_use]
     pub fn take_declined(&self) -> Option<Failure> {
         lock(&self.declined).take()
     }
 
-    /// Remembers that the person said no.
+    /// Records that the user declined.
     pub(crate) fn set_declined(&self, message: &str) {
         lock(&self.declined).get_or_insert(Failure::new(ErrorKind::Refused, message));
     }
 
-    /// Why an answer could not be given as it was told to be, where that happened since this was last asked.
+    /// Why an answer could not be given as configured, if that happened since the last call.
     #[must_use]
     pub fn take_unanswered(&self) -> Option<Failure> {
         lock(&self.unanswered).take()
     }
 
-    /// Remembers that an answer could not be given.
+    /// Records that an answer could not be given.
     pub(crate) fn set_unanswered(&self, failure: Failure) {
         lock(&self.unanswered).get_or_insert(failure);
     }

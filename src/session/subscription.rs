@@ -1,4 +1,4 @@
-//! What can be watched, and how an era subscribes to it.
+//! What can be watched, and the interface for subscribing in both eras.
 
 use std::time::Duration;
 
@@ -9,47 +9,47 @@ use crate::protocol::views::ListKind;
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::BoxFuture;
 
-/// What is to be watched.
+/// What to watch.
 #[derive(Clone, Debug, Default)]
 pub struct WatchFilter {
-    /// Resources, by their URIs.
+    /// Resources, by URI.
     pub uris: Vec<String>,
     /// Lists.
     pub lists: Vec<ListKind>,
 }
 
-/// Something that changed.
+/// A change of something watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchedChange {
-    /// The resource of this URI, which is one of those watched.
+    /// The watched resource with this URI.
     Resource(String),
-    /// A list that is watched.
+    /// A watched list.
     Lists,
 }
 
-/// What a watcher is told.
+/// An event for a watcher.
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// The subscription stands: what is looked at from now on misses nothing. Of what is named here the
-    /// server tells nothing (`MSG-12`).
+    /// The subscription is active: changes from now on are reported. The server does not report changes of the items
+    /// named here (`MSG-12`).
     Subscribed(Vec<String>),
     /// Something changed.
     Changed(WatchedChange),
-    /// The connection was lost; it is opened again after this time.
+    /// The connection was lost; the next attempt follows after this time.
     Disconnected(Failure, Duration),
 }
 
 /// Why a subscription ended.
 pub enum SubscriptionEnd {
-    /// What it was asked with had no result.
+    /// The subscribe request had no result.
     Rejected(RequestOutcome, &'static str),
-    /// It broke, was ended by the server or by the user.
+    /// It failed, or was ended by the server or the user.
     Failed(Failure),
 }
 
 /// How an era subscribes.
 pub trait Subscribe {
-    /// Subscribes, passes on the news, and says why it ended; ended by the user, the server has been told.
+    /// Subscribes, forwards events, and returns why it ended. If the user ended it, the server was informed.
     fn subscribe<'a>(
         &'a self,
         link: &'a RpcClient,

@@ -1,7 +1,8 @@
-//! Changes as a server tells of them: subscribed to in its era's way, and again whenever the connection is lost.
+//! Watches changes at a server: subscribes in the way of its era, and again whenever the connection is lost.
 //!
-//! In the legacy era a resource is subscribed to by a request and lists need none; what the server says
-//! arrives unasked. In the modern era one long request, `subscriptions/listen`, brings it all (2026-07-28, basic/patterns/subscriptions).
+//! In the legacy era a resource needs a request to subscribe and lists need none; notifications arrive on their own.
+//! In the modern era one long request, `subscriptions/listen`, returns everything (2026-07-28,
+//! basic/patterns/subscriptions).
 
 use std::time::Duration;
 
@@ -27,13 +28,13 @@ use crate::util::duration::format_duration;
 const FIRST_RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// The longest wait between attempts.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(30);
-/// A subscription that stood this long was a good one: the next pause is short again.
+/// A subscription that lasted this long was stable: the next pause is short again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
-/// How much news may wait for whoever prints it.
+/// The maximum number of events that wait to be printed.
 const EVENT_BACKLOG: usize = 64;
 
 impl WatchFilter {
-    /// Which change a notification means for what is watched.
+    /// The watched item that a notification is about.
     fn matching_change(&self, notice: &ServerNotification) -> Option<WatchedChange> {
         let list =
             |kinds: &[ListKind]| self.lists.iter().any(|kind| kinds.contains(kind)).then_some(WatchedChange::Lists);
@@ -43,7 +44,7 @@ impl WatchFilter {
             method::PROMPTS_CHANGED => list(&[ListKind::Prompts]),
             method::RESOURCE_UPDATED => {
                 let uri = notice.params.get("uri").and_then(Value::as_str)?;
-                // It may be a part of the one subscribed to, or the same one written otherwise.
+                // It may be a part of the subscribed resource, or the same URI in another notation.
                 let part = |watched: &&String| uri.starts_with(watched.as_str());
                 let only = if let [only] = self.uris.as_slice() { Some(only) } else { None };
                 let exact = self.uris.iter().find(|watched| *watched == uri);
@@ -54,7 +55,7 @@ impl WatchFilter {
         }
     }
 
-    /// The failure where the server tells nothing at all of what is watched; `None` where it tells something.
+    /// The failure if the server reports nothing that is watched; `None` if it reports something.
     fn nothing_supported(&self, mute: &[String]) -> Option<SubscriptionEnd> {
         (mute.len() >= self.uris.len() + self.lists.len()).then(|| {
             let what = format!("the server does not report changes of {}", mute.join(", "));
@@ -87,7 +88,7 @@ impl ModernEra {
         let mut params = Map::new();
         params.insert("notifications".into(), subscription_filter(interest));
         let call = Operation::read_only(method::SUBSCRIPTIONS_LISTEN, params);
-        // It ends when somebody ends it, not by the clock; that it stands is to be said soon.
+        // It has no time limit, but the acknowledgement does.
         let ask = OutgoingRequest { timeout: None, ..self.encode_request(link, &call) };
         let (id, cancel) = (ask.id, ask.cancel_mode);
         let mut answer = std::pin::pin!(link.request(ask));
@@ -107,14 +108,14 @@ impl ModernEra {
                         link.cancel(id, CancelMode::CloseStream, "").await;
                         return SubscriptionEnd::Failed(ended_by_server());
                     }
-                    // Of another subscription, an older one maybe (STD-07).
+                    // It belongs to another subscription, maybe an older one (STD-07).
                     let named = notice.params.get("_meta").and_then(|meta| meta.get(meta::SUBSCRIPTION_ID));
                     if named.is_some() && !is_request_id(named, id) {
                         continue;
                     }
                     let change = interest.matching_change(&notice);
                     let acknowledged = notice.method == method::SUBSCRIPTIONS_ACKNOWLEDGED;
-                    // A change before the acknowledgement shows as well that it stands.
+                    // A change before the acknowledgement also shows that the subscription is active.
                     if !stands && (acknowledged || change.is_some()) {
                         let mute = if acknowledged { unacknowledged(interest, &notice.params) } else { Vec::new() };
                         if let Some(end) = interest.nothing_supported(&mute) {
@@ -158,7 +159,7 @@ const LIST_FILTERS: [(&str, &[ListKind]); 3] = [
     ("resourcesListChanged", &[ListKind::Resources, ListKind::Templates]),
 ];
 
-/// The filter of `subscriptions/listen`: only what is wanted.
+/// The filter of `subscriptions/listen`: only what is watched.
 fn subscription_filter(interest: &WatchFilter) -> Value {
     let mut all = Map::new();
     for (name, kinds) in LIST_FILTERS {
@@ -172,7 +173,7 @@ fn subscription_filter(interest: &WatchFilter) -> Value {
     Value::Object(all)
 }
 
-/// What an acknowledgement leaves out of what was asked for (`MSG-12`).
+/// What an acknowledgement omits from the requested filter (`MSG-12`).
 fn unacknowledged(interest: &WatchFilter, params: &Value) -> Vec<String> {
     let Some(honoured) = params.get("notifications").filter(|value| value.is_object()) else { return Vec::new() };
     let lists = interest.lists.iter().filter(|kind| {
@@ -252,7 +253,7 @@ impl LegacyEra {
         }
     }
 
-    /// What the server has not declared to tell of; nothing else may be subscribed to (`ERA-18`).
+    /// What the server has not declared; nothing else may be subscribed to (`ERA-18`).
     fn undeclared_subscriptions(&self, interest: &WatchFilter) -> Vec<String> {
         let Some(capabilities) = self.server_info().capabilities else { return Vec::new() };
         let tells = |capability: &str, what: &str| {
@@ -285,22 +286,22 @@ fn subscription_operation(method: &'static str, uri: &str) -> Operation {
     Operation::read_only(method, params)
 }
 
-/// The pauses between attempts to reconnect: twice as long each time, and never quite the same.
+/// The pauses between attempts to reconnect: doubled each time, with a random part.
 struct ReconnectBackoff(u32);
 
 impl ReconnectBackoff {
     fn next_delay(&mut self) -> Duration {
         let pause = (FIRST_RECONNECT_DELAY * 2_u32.saturating_pow(self.0.min(16))).min(MAX_RECONNECT_DELAY);
         self.0 += 1;
-        // Many watchers of one server must not all come back in the same moment.
+        // Many watchers of one server must not all come back at the same moment.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         pause.mul_f64(0.75 + f64::from(now.subsec_micros() % 1000) / 4000.0)
     }
 }
 
 impl Session {
-    /// Watches until something ends it, and says what; a connection that is lost after the subscription
-    /// stood once is opened again, for as long as the user wants.
+    /// Watches until something ends it, and returns the reason. A connection that is lost after the subscription was
+    /// active is opened again as long as the user wants.
     pub async fn watch(
         &self,
         interest: &WatchFilter,
@@ -338,7 +339,7 @@ impl Session {
         stood: &mut bool,
         on: &mut impl AsyncFnMut(WatchEvent) -> crate::error::Result<()>,
     ) -> crate::error::Result<Failure> {
-        // A subscription has effects for as long as it stands, so the era is to be sure.
+        // A subscription lasts, so the era must be certain.
         if let Err(failure) = self.session_info().await {
             return Ok(failure);
         }
@@ -357,7 +358,7 @@ impl Session {
                 *stood |= matches!(heard, WatchEvent::Subscribed(_));
                 if let Err(failure) = on(heard).await {
                     if self.options.transport.interrupt.raised_failure().is_some() {
-                        // Tells the server, which does not take long.
+                        // Informs the server, which does not take long.
                         subscription.await;
                     }
                     return Err(failure);
@@ -383,7 +384,7 @@ impl Session {
         failure.server(&self.target.name)
     }
 
-    /// Ends the connection, so that the next request opens a new one.
+    /// Closes the connection, so that the next request opens a new one.
     async fn drop_connection(&self) {
         let live = self.connection.lock().await.take();
         if let Some(live) = live {
@@ -392,12 +393,12 @@ impl Session {
     }
 }
 
-/// Whether there is no point in trying again: it never worked, or what is in the way will not pass by itself.
+/// Whether another attempt is pointless: it never worked, or the problem is permanent.
 fn is_permanent(failure: &Failure, stood: bool) -> bool {
     !stood || !matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
 }
 
-/// Waits until the stream for the server's own messages is closed. Never returns if there is none.
+/// Waits until the stream for the server's messages is closed. Never returns if there is none.
 async fn listen_stream_closed(link: &RpcClient) {
     match link.transport().legacy_session() {
         Some(http) => http.listen_stream_closed().await,
@@ -427,7 +428,7 @@ mod tests {
         assert_eq!(two.matching_change(&notice(method::RESOURCES_CHANGED, Value::Null)), Some(WatchedChange::Lists));
         assert_eq!(two.matching_change(&notice(method::TOOLS_CHANGED, Value::Null)), None);
         assert_eq!(two.matching_change(&notice(method::RESOURCE_UPDATED, Value::Null)), None);
-        // A server that writes the one URI otherwise means that one.
+        // A server that writes the URI in another notation means the same resource.
         let one = interest(&["file:///a b"], &[]);
         let change = one.matching_change(&notice(method::RESOURCE_UPDATED, json!({"uri": "file:///a%20b"})));
         assert_eq!(change, Some(WatchedChange::Resource("file:///a b".into())));
@@ -445,7 +446,7 @@ mod tests {
         assert_eq!(mute(json!({"toolsListChanged": true, "resourceSubscriptions": ["b"]})), ["resources", "a"]);
         assert_eq!(mute(json!({"toolsListChanged": false})).len(), 4);
         assert!(asked.nothing_supported(&mute(json!({}))).is_some());
-        // Said nothing about it: nothing is held against it.
+        // The server named nothing, so nothing is missing.
         assert!(unacknowledged(&asked, &Value::Null).is_empty());
     }
 

@@ -1,6 +1,5 @@
-//! What a server that is started here is made of: the files that its command line names, by size and time.
-//!
-//! A server that somebody works on changes between two calls, and says nothing about it.
+//! A fingerprint of a server that mcpipe starts: the size and modification time of the files on its command line. A
+//! server under development changes between two calls without any notification.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use crate::env::programs;
 use crate::transport::{Endpoint, StdioEndpoint};
 
-/// The files behind a command line as they are now, in a few words; `None` where nothing is started.
+/// The fingerprint of the files on a command line; `None` for servers that mcpipe does not start.
 #[must_use]
 pub fn server_fingerprint(endpoint: &Endpoint) -> Option<String> {
     let Endpoint::Stdio(endpoint) = endpoint else { return None };
@@ -19,12 +18,12 @@ pub fn server_fingerprint(endpoint: &Endpoint) -> Option<String> {
     Some(files.collect::<Vec<_>>().join(" "))
 }
 
-/// A path as the child sees it.
+/// Resolves a path from the working directory of the child process.
 fn resolve_path(endpoint: &StdioEndpoint, word: &str) -> PathBuf {
     endpoint.cwd.as_deref().unwrap_or(Path::new("")).join(word)
 }
 
-/// The program, looked up as it will be when it is started.
+/// Finds the program as the child process will find it.
 fn find_program(endpoint: &StdioEndpoint) -> Option<PathBuf> {
     let name = &endpoint.program;
     let is_file = |path: &PathBuf| path.is_file();
@@ -35,7 +34,7 @@ fn find_program(endpoint: &StdioEndpoint) -> Option<PathBuf> {
     std::env::split_paths(&directories).flat_map(|dir| programs::executable_candidates(&dir.join(name))).find(is_file)
 }
 
-/// Size and time of a file; `None` where there is none.
+/// The size and modification time of a file; `None` if it does not exist.
 fn file_fingerprint(path: &Path) -> Option<String> {
     let meta = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Whose memory it is: what a server is told of who we are, in a hash, so that nothing remembered crosses from one
-//! identity to another (`MSG-10`).
+//! A hash of everything that identifies the user to a server, so that cached data of one identity is never used for
+//! another (`MSG-10`).
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::env::MCPIPE_PREFIX;
 use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint};
 
-/// Variables of the terminal, the window and the shell: another one makes nobody another. Which program is found is
-/// looked at elsewhere ([`stamp`](crate::session::cache::fingerprint)).
+/// Variables of the terminal, the window system and the shell. They do not change the identity; the program that
+/// `PATH` finds is part of the fingerprint ([`fingerprint`](crate::session::cache::fingerprint)).
 const VOLATILE_VARIABLES: [&str; 33] = [
     "_",
     "COLORTERM",
@@ -47,7 +47,7 @@ const VOLATILE_VARIABLES: [&str; 33] = [
     "XDG_ACTIVATION_TOKEN",
     "XDG_SESSION_ID",
 ];
-/// How the names of others begin; those of our own are never handed on.
+/// Prefixes of mcpipe's own variables, which child processes do not get.
 const VOLATILE_PREFIXES: [&str; 15] = [
     "ALACRITTY_",
     "DIRENV_",
@@ -66,14 +66,14 @@ const VOLATILE_PREFIXES: [&str; 15] = [
     "_CLAP_",
 ];
 
-/// Feeds a text to a hash so that no two rows of texts are the same.
+/// Feeds a text to the hash, with its length, so that different sequences of texts differ.
 pub(crate) fn hash_field(hash: &mut Sha256, text: impl AsRef<[u8]>) {
     let text = text.as_ref();
     hash.update(text.len().to_le_bytes());
     hash.update(text);
 }
 
-/// Who we are at this place, with these credentials.
+/// The identity with these credentials at this target.
 pub(crate) fn identity_hash(endpoint: &Endpoint, credentials: Option<&str>) -> Sha256 {
     let mut who = Sha256::new();
     match endpoint {
@@ -85,7 +85,7 @@ pub(crate) fn identity_hash(endpoint: &Endpoint, credentials: Option<&str>) -> S
     who
 }
 
-/// Headers and a certificate, which is looked at only where there is one.
+/// Hashes headers and the client certificate, if there is one.
 fn hash_http_identity(who: &mut Sha256, endpoint: &HttpEndpoint) {
     for (name, value) in &endpoint.headers {
         hash_field(who, name);
@@ -97,13 +97,13 @@ fn hash_http_identity(who: &mut Sha256, endpoint: &HttpEndpoint) {
     }
 }
 
-/// When a file was changed last, in nanoseconds.
+/// The modification time of a file in nanoseconds.
 fn modified_nanos(path: &Path) -> u128 {
     let time = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos())
 }
 
-/// The variables that the child gets, configured or inherited.
+/// Hashes the variables of the child process, configured and inherited.
 fn hash_child_environment(who: &mut Sha256, endpoint: &StdioEndpoint) {
     for (name, value) in &endpoint.env {
         hash_field(who, name);
@@ -122,7 +122,7 @@ fn hash_child_environment(who: &mut Sha256, endpoint: &StdioEndpoint) {
             let mut all: Vec<_> = std::env::vars_os()
                 .filter(|(name, _)| !is_volatile(name.as_encoded_bytes()) && !withheld(name))
                 .collect();
-            // A shell may hand them on in another order.
+            // The order of variables has no meaning.
             all.sort_unstable();
             for (name, value) in &all {
                 hash_field(who, name.as_encoded_bytes());
@@ -132,7 +132,7 @@ fn hash_child_environment(who: &mut Sha256, endpoint: &StdioEndpoint) {
     }
 }
 
-/// Whether a variable of this name says nothing of who we are.
+/// Whether a variable of this name is irrelevant for the identity.
 fn is_volatile(name: &[u8]) -> bool {
     VOLATILE_VARIABLES.iter().any(|passing| passing.as_bytes() == name)
         || VOLATILE_PREFIXES.iter().any(|kind| name.starts_with(kind.as_bytes()))

@@ -1,7 +1,6 @@
-//! What was learned about a server, kept between runs: its era, and its lists while they are fresh.
-//!
-//! A file a target and identity, below the cache directory; reading one is all that a known server costs.
-//! Nothing here is needed: what cannot be read is learned again, what cannot be written is not kept.
+//! What mcpipe remembers about a server between runs: its era, and its lists while they are fresh. There is one file
+//! for each target and identity below the cache directory. Everything here can be lost: what cannot be read is fetched
+//! again, and a failed write is ignored.
 
 pub(crate) mod fingerprint;
 pub(crate) mod identity;
@@ -27,28 +26,28 @@ use crate::util::atomic_write::replace_file;
 use crate::util::hex::hex;
 use crate::util::lock::lock;
 
-/// How long a legacy verdict is believed: an upgraded server would go on to be spoken to in the old way
-/// without anybody noticing (`ERA-14`).
+/// How long the profile of a legacy server is valid. After an upgrade, the server would otherwise be addressed in the
+/// old era until the cache is cleared (`ERA-14`).
 const LEGACY_PROFILE_TTL: Duration = Duration::from_secs(24 * 3600);
-/// After what time the list of another identity is removed.
+/// The age at which the list of another identity is removed.
 const LIST_FILE_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a server is believed to end only when it is terminated: then it is given time once more, since a newer
-/// one may want to put things in order.
+/// How long a server counts as one that ignores the end of its input. After that it gets the full grace period again,
+/// since a newer version may shut down properly.
 const IGNORES_EOF_TTL: Duration = Duration::from_secs(24 * 3600);
-/// How long the lists of a legacy server are fresh; it does not say so itself.
+/// How long the lists of a legacy server are fresh; the protocol has no field for it.
 pub const LEGACY_LIST_TTL: Duration = Duration::from_secs(300);
 
-/// What is believed about a server.
+/// What is known about a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerProfile {
-    /// The revision it speaks.
+    /// The revision that it supports.
     pub revision: Revision,
-    /// The transport it speaks it over.
+    /// The transport that it uses.
     pub transport: TransportKind,
     /// Its name and version, for display.
     pub server: ServerInfo,
-    /// When it was given time to end by itself and had to be terminated all the same, in seconds since 1970; `None`
-    /// where it ends when its input does.
+    /// When it last had to be terminated after ignoring the end of its input, in seconds since 1970; `None` if it
+    /// exits at the end of its input.
     pub ignores_eof: Option<u64>,
 }
 
@@ -66,31 +65,31 @@ struct ProfileFile {
 #[derive(Serialize, Deserialize)]
 struct CachedListFile {
     expires: u64,
-    /// What the server was made of.
+    /// The fingerprint of the server's files.
     stamp: Option<String>,
-    /// Whether it is nobody's own.
+    /// Whether the list is the same for all users.
     #[serde(default)]
     shared: bool,
     items: Vec<RawJson>,
 }
 
-/// The memory of one target.
+/// The cache of one target.
 #[derive(Default)]
 pub struct ServerCache {
     dir: Option<PathBuf>,
     target_key: String,
     identity_key: String,
-    /// The capabilities that the lists were given to.
+    /// The client capabilities that the lists were requested with.
     capabilities_key: String,
-    // Read at most once; what is learned or forgotten meanwhile is kept up here too.
+    // Read from disk at most once; changes during the run are applied here too.
     profile: Mutex<Option<Option<ServerProfile>>>,
-    /// What the server is started from, and what that was made of when it was first looked at.
+    /// The server's command line, and its fingerprint when it was first needed.
     endpoint: Option<Endpoint>,
     fingerprint: OnceLock<Option<String>>,
 }
 
 impl ServerCache {
-    /// The memory of this target below `dir`; none where `dir` is `None`. Nothing is read yet.
+    /// The cache of this target below `dir`; without `dir` nothing is cached. Nothing is read yet.
     #[must_use]
     pub fn for_target(target: &Target, dir: Option<&Path>, identity: Option<&str>) -> Self {
         if dir.is_none() {
@@ -132,14 +131,16 @@ impl ServerCache {
         }
     }
 
-    /// The cache for a client that declares these capabilities: servers list by them.
+    /// The cache for a client that declares these capabilities; servers may list different tools for different
+    /// capabilities.
     #[must_use]
     pub fn with_capabilities(mut self, declared: &str) -> Self {
         declared.clone_into(&mut self.capabilities_key);
         self
     }
 
-    /// Looks at what the server is made of, before it is started: what it lists later is the list of that.
+    /// Takes the fingerprint before the server is started, since its lists belong to the files as they were at that
+    /// time.
     pub fn capture_fingerprint(&self) {
         self.fingerprint();
     }
@@ -157,12 +158,12 @@ impl ServerCache {
         Some(self.dir.as_ref()?.join(format!("{}{declared}-{member}.json", self.own_prefix())))
     }
 
-    /// How the names of the lists of this identity begin, whatever was declared.
+    /// The common prefix of the file names of this identity's lists, for any capabilities.
     fn own_prefix(&self) -> String {
         format!("{}-{}-", self.target_key, self.identity_key.get(..8).unwrap_or_default())
     }
 
-    /// What is believed about the server.
+    /// The profile of the server, if it is known.
     #[must_use]
     pub fn profile(&self) -> Option<ServerProfile> {
         self.lock_profile().get_or_insert_with(|| self.read_profile()).clone()
@@ -185,7 +186,7 @@ impl ServerCache {
         Some(ServerProfile { revision, transport: wire, server, ignores_eof: stubborn })
     }
 
-    /// Keeps a verdict.
+    /// Saves a profile.
     pub fn store_profile(&self, verdict: &ServerProfile) {
         *self.lock_profile() = Some(Some(verdict.clone()));
         let file = ProfileFile {
@@ -201,7 +202,7 @@ impl ServerCache {
         }
     }
 
-    /// Keeps whether the server ends only when it is terminated, beside what else is believed about it.
+    /// Saves whether the server ignores the end of its input.
     pub fn set_ignores_eof(&self, stubborn: bool) {
         let Some(path) = self.profile_path() else { return };
         let Some(file) = read_json::<ProfileFile>(&path) else { return };
@@ -214,7 +215,7 @@ impl ServerCache {
         }
     }
 
-    /// Drops the verdict and the lists: they were wrong.
+    /// Removes the profile and the lists after they turned out to be wrong.
     pub fn clear(&self) {
         *self.lock_profile() = Some(None);
         if let Some(path) = self.profile_path() {
@@ -223,20 +224,20 @@ impl ServerCache {
         self.expire_lists();
     }
 
-    /// A list that is still fresh, as raw elements.
+    /// A list that is still fresh, as raw items.
     #[must_use]
     pub fn fresh_list(&self, kind: ListKind) -> Option<Vec<RawJson>> {
         self.read_fresh_list(kind).map(|file| file.items)
     }
 
     fn read_fresh_list(&self, kind: ListKind) -> Option<CachedListFile> {
-        // A server that somebody works on is another one.
+        // A changed fingerprint means another server.
         self.read_list(kind).filter(|file| file.expires > unix_time() && file.stamp.as_deref() == self.fingerprint())
     }
 
-    /// A list, however old it is: for a shell that completes names, where a stale one does no harm. The latest of this
-    /// identity, whatever was declared; else, for a process, the latest that was given to another environment and is
-    /// public: a variable that was set for one command alone is not set when the next one is typed.
+    /// A list of any age, for shell completion, where a stale list does no harm: the latest of this identity for any
+    /// capabilities. For stdio servers, a public list of another environment is used otherwise: variables that are set
+    /// for one command only are not set while the next one is typed.
     #[must_use]
     pub fn latest_list(&self, kind: ListKind) -> Option<Vec<RawJson>> {
         let mut all = self.list_files_of_all_identities(kind);
@@ -248,7 +249,7 @@ impl ServerCache {
         found.map(|file| file.items)
     }
 
-    /// The lists that this identity was given when it declared other capabilities, however old they are.
+    /// The lists of this identity for other capabilities, of any age.
     #[must_use]
     pub fn lists_for_other_capabilities(&self, kind: ListKind) -> Vec<Vec<RawJson>> {
         let this = self.list_path(kind);
@@ -266,7 +267,7 @@ impl ServerCache {
         read_json(&self.list_path(kind)?)
     }
 
-    /// The lists of this place, whosever they are, and when each was kept.
+    /// The list files of this target for all identities, with their modification times.
     fn list_files_of_all_identities(&self, kind: ListKind) -> Vec<(SystemTime, PathBuf)> {
         let (start, end) = (format!("{}-", self.target_key), format!("-{}.json", kind.result_member()));
         let entries = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok());
@@ -276,11 +277,11 @@ impl ServerCache {
         ours.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect()
     }
 
-    /// Keeps a list, fresh for `ttl`; one that is stale at once is kept for [`ServerCache::latest_list`] alone. `shared` tells
-    /// that it is nobody's own.
+    /// Saves a list that is fresh for `ttl`. A list without any is saved for [`ServerCache::latest_list`] only.
+    /// `shared` means that it is the same for all users.
     pub fn store_list(&self, kind: ListKind, items: &[RawJson], ttl: Duration, shared: bool) {
         let Some(path) = self.list_path(kind) else { return };
-        // A server's word is not believed for longer than a day.
+        // A server can make a list fresh for a day at most.
         let fresh = ttl.min(LEGACY_PROFILE_TTL).as_secs();
         let expires = if fresh == 0 { 0 } else { unix_time() + fresh };
         let items: Vec<&RawValue> = items.iter().map(|item| &**item).collect();
@@ -292,7 +293,7 @@ impl ServerCache {
             items: Vec<&'a RawValue>,
         }
         if let Ok(text) = serde_json::to_vec(&CachedListRef { expires, stamp: self.fingerprint(), shared, items }) {
-            // What is stale at once is listed often, and seldom another.
+            // A list with no time to live is fetched often and rarely changes.
             if expires > 0 || !fs::read(&path).is_ok_and(|old| old == text) {
                 if !path.exists() {
                     self.remove_old_list_files(kind);
@@ -302,7 +303,7 @@ impl ServerCache {
         }
     }
 
-    /// Removes the lists of this place that others were given, or ourselves with another environment, long ago.
+    /// Removes old lists of other identities and environments at this target.
     fn remove_old_list_files(&self, kind: ListKind) {
         for (kept, path) in self.list_files_of_all_identities(kind) {
             if kept.elapsed().is_ok_and(|age| age > LIST_FILE_MAX_AGE) {
@@ -311,7 +312,7 @@ impl ServerCache {
         }
     }
 
-    /// Marks the lists of this identity as stale, whatever was declared for them (`MSG-11`).
+    /// Marks all lists of this identity as stale (`MSG-11`).
     pub fn expire_lists(&self) {
         for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills] {
             let all = self.list_files_of_all_identities(kind).into_iter().map(|(_, path)| path);
@@ -328,7 +329,7 @@ impl ServerCache {
     }
 }
 
-/// A relative program or argument means another server in another directory.
+/// Whether the program or an argument is a relative path, which makes it another server in another directory.
 fn has_relative_path(endpoint: &crate::transport::StdioEndpoint) -> bool {
     let words = std::iter::once(&endpoint.program).chain(&endpoint.args);
     words.into_iter().any(|word| word.starts_with('.') || (is_path(word) && !Path::new(word).has_root()))
@@ -354,7 +355,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Replaces a file as a whole, readable by its owner only; a failure is no concern of the user's.
+/// Replaces a file atomically, readable by its owner only. Failures are ignored, since the cache is optional.
 fn write_atomically(path: &Path, content: &[u8]) {
     let Some(dir) = path.parent() else { return };
     let write = || -> std::io::Result<()> {

@@ -20,18 +20,18 @@ use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, Rp
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 
-/// How `initialize` is to be done.
+/// How to send `initialize`.
 #[derive(Clone)]
 pub struct Handshake {
-    /// Our side, for the capabilities.
+    /// The client's side, for its capabilities.
     pub client_handler: Arc<ClientHandler>,
-    /// Which revisions may be agreed upon.
+    /// The revisions that may be negotiated.
     pub pin: RevisionPin,
-    /// How long to wait for the answer.
+    /// The time limit for the response.
     pub connect_timeout: Option<Duration>,
-    /// The same for this first time, of which the user may have told how long it may take.
+    /// The time limit for the first `initialize`, for which the user may have set more time.
     pub initialize_timeout: Option<Duration>,
-    /// How long later requests wait.
+    /// The time limit of later requests.
     pub request_timeout: Option<Duration>,
 }
 
@@ -108,7 +108,7 @@ impl Handshake {
     /// Checks the result of `initialize` and makes the connection ready (`ERA-16`, `ERA-17`).
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] when the server chose a revision that may not be spoken.
+    /// [`ErrorKind::Protocol`] if the server chose a revision that is not allowed.
     pub async fn complete(self, link: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
         let (revision, server) = self.agreed_revision(result)?;
         set_revision(link, revision);
@@ -123,7 +123,7 @@ impl Handshake {
         Ok(legacy)
     }
 
-    /// Goes on in a session that was left open earlier: all was agreed then.
+    /// Continues a session that an earlier run left open.
     pub async fn resume(self, link: &RpcClient, left: &DetachedSession) -> LegacyEra {
         link.accept_server_requests(true);
         if let Some(http) = link.transport().legacy_session() {
@@ -142,7 +142,7 @@ impl Handshake {
         }
     }
 
-    /// For what is to be said later over the same connection.
+    /// For messages that are sent later over the same connection.
     fn with_connect_timeout(self) -> Self {
         Handshake { initialize_timeout: self.connect_timeout, ..self }
     }
@@ -156,7 +156,7 @@ impl Handshake {
         let name = value.get("protocolVersion").and_then(Value::as_str);
         let server = ServerInfo::from_result(&value);
         let chosen = match name {
-            // A server that forgets to say so speaks what it was asked for.
+            // A server that names no revision uses the offered one.
             None => self.offered_revision(),
             Some(name) => Revision::parse(name).filter(|revision| !revision.is_modern()).ok_or_else(|| {
                 let all = Revision::ALL.map(Revision::as_str).join(", ");
@@ -178,33 +178,33 @@ impl Handshake {
     }
 }
 
-/// A session over HTTP that was left open for a later run.
+/// An HTTP session that was left open for a later run.
 #[derive(Clone, Debug)]
 pub struct DetachedSession {
     /// Its id.
     pub session_id: Secret,
-    /// The revision agreed upon in it.
+    /// The negotiated revision.
     pub revision: Revision,
 }
 
-/// How long a server may take to acknowledge `initialized` over HTTP.
+/// How long a server may take to respond to `initialized` over HTTP.
 const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The legacy side of a connection.
+/// The state of a legacy connection.
 pub struct LegacyEra {
     revision: RwLock<Revision>,
     server_info: ServerInfo,
-    /// The how many-th session it is; held for writing while a new one is opened, so that no request goes out without.
+    /// Counts the sessions; held for writing while a new one is opened, so that no request goes out without a session.
     session_number: Gate<u64>,
-    /// Told when a forgotten session was opened anew: what was subscribed to in the old one is gone.
+    /// Notified after a forgotten session was replaced: its subscriptions are lost.
     pub(crate) session_renewed: Notify,
     pub(crate) handshake: Handshake,
 }
 
 impl LegacyEra {
-    /// Sends `initialized`, and opens the stream for requests of the server where it may send some.
+    /// Sends `initialized`, and opens the stream for server requests if any are accepted.
     async fn send_initialized(&self, link: &RpcClient) {
-        // A server that refuses or swallows the notification shows at the next request whether it minds.
+        // If the server rejects or ignores the notification, the next request fails.
         let tell = link.notify(method::INITIALIZED, None, Vec::new());
         tokio::pin!(tell);
         let limit = self.handshake.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
@@ -213,7 +213,7 @@ impl LegacyEra {
         };
         tokio::select! {
             () = accepted => {}
-            // The request that follows fails with it.
+            // The next request fails with it.
             _ = link.wait_interrupted() => return,
         }
         if self.handshake.client_handler.accepts_server_requests()
@@ -226,7 +226,7 @@ impl LegacyEra {
         }
     }
 
-    /// Asks for logs, where the server declared that it has some (`ERA-18`).
+    /// Requests log messages, if the server declared logging (`ERA-18`).
     async fn set_log_level(&self, link: &RpcClient, level: &str) {
         let peer = &self.handshake.client_handler;
         if self.server_info.declares("logging") != Some(true) {
@@ -256,8 +256,9 @@ impl LegacyEra {
         link.request(self.encode_request(link, call)).await
     }
 
-    /// A session that the server has forgotten is opened anew, once for all who find out, and the request repeated: it
-    /// was refused before anything was done (`HTL-04`). `session` is the one that the request went out in.
+    /// Opens a new session after the server has forgotten the old one, once for all requests that notice it, and
+    /// repeats the request, which was refused before anything was done (`HTL-04`). `session` is the session that the
+    /// request was sent in.
     async fn renew_session(
         &self,
         link: &RpcClient,
@@ -285,7 +286,7 @@ impl LegacyEra {
         self.send_request(link, call).await
     }
 
-    /// The handshake once more, for a new session.
+    /// Repeats the handshake for a new session.
     async fn reinitialize(&self, link: &RpcClient) -> bool {
         let RequestOutcome::Result(result) = self.handshake.initialize(link).await else { return false };
         let Ok((revision, _)) = self.handshake.agreed_revision(&result) else { return false };
@@ -300,7 +301,7 @@ impl LegacyEra {
 }
 
 impl LegacyEra {
-    /// A request that was refused until pages are visited (-32042) is sent again once they are (`ELI-07`).
+    /// Sends a request again after the user has visited the pages that its error (-32042) requires (`ELI-07`).
     async fn retry_after_page_visits(
         &self,
         link: &RpcClient,
@@ -328,7 +329,7 @@ impl LegacyEra {
     }
 }
 
-/// HTTP 404 is about the session here (`HTL-04`) and not about the URL, where `initialize` was accepted.
+/// After a successful `initialize`, HTTP 404 is about the session (`HTL-04`), not about the URL.
 fn explain_not_found(method: &str, reply: RequestOutcome) -> RequestOutcome {
     match reply {
         RequestOutcome::UnexpectedResponse(response) if response.status == 404 => {

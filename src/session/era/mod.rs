@@ -1,4 +1,4 @@
-//! What the two protocol families have in common: one small trait, implemented once each.
+//! The trait that both protocol families implement.
 
 pub mod legacy;
 pub mod modern;
@@ -14,22 +14,22 @@ use crate::session::subscription::Subscribe;
 use crate::session::tasks::task::TaskProtocol;
 use crate::transport::BoxFuture;
 
-/// One of the two families, for one connection.
+/// One of the two protocol families, for one connection.
 pub trait Era: Subscribe + TaskProtocol + Send + Sync {
-    /// The revision spoken.
+    /// The revision in use.
     fn revision(&self) -> Revision;
 
-    /// Who the server is, as far as it has said.
+    /// The identity of the server, as far as it is known.
     fn server_info(&self) -> ServerInfo;
 
-    /// One request in this era's words, ready to go.
+    /// Encodes a request for this era.
     fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest;
 
-    /// Asks one operation and follows it to its end.
+    /// Sends a request and follows it to its end.
     fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome>;
 }
 
-/// Who we are, on the wire.
+/// mcpipe's name and version for the protocol.
 #[must_use]
 pub fn client_info() -> Value {
     json!({"name": "mcpipe", "version": env!("CARGO_PKG_VERSION")})

@@ -1,4 +1,4 @@
-//! The stateless era (2026-07-28): every request says who asks, in `_meta` and in headers.
+//! The stateless era (2026-07-28): every request identifies the client, in `_meta` and in headers.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,17 +19,17 @@ use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 
-/// The pause before a retry that carries nothing but the server's own state (`MRT-04`).
+/// The pause before a retry that contains nothing but the server's own state (`MRT-04`).
 const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// The modern side of a connection.
+/// The state of a modern connection.
 pub struct ModernEra {
     pub(crate) client_handler: Arc<ClientHandler>,
     pub(crate) request_timeout: Option<Duration>,
     server_info: Mutex<ServerInfo>,
 }
 
-/// What a result is, by its `resultType` (`MSG-02`).
+/// The kind of a result, by its `resultType` (`MSG-02`).
 enum ResultType {
     Complete,
     InputRequired,
@@ -49,13 +49,13 @@ fn result_type(result: &RawJson) -> ResultType {
 }
 
 impl ModernEra {
-    /// A connection on which nothing was said yet.
+    /// The state of a new connection.
     #[must_use]
     pub fn new(peer: Arc<ClientHandler>, timeout: Option<Duration>, server: ServerInfo) -> Self {
         ModernEra { client_handler: peer, request_timeout: timeout, server_info: Mutex::new(server) }
     }
 
-    /// `params` of one request: the call's own, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
+    /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
         let revision = self.revision();
         let mut all = meta_with_progress(id, call);
@@ -74,7 +74,7 @@ impl ModernEra {
             push_member(&mut text, "inputResponses", &Value::Object(responses.clone()).to_string());
         }
         if let Some(state) = &round.request_state {
-            // Echoed as the server wrote it (MRT-02).
+            // Returned exactly as the server sent it (MRT-02).
             push_member(&mut text, "requestState", state.get());
         }
         push_member(&mut text, "_meta", &Value::Object(all).to_string());
@@ -82,7 +82,7 @@ impl ModernEra {
         text
     }
 
-    /// What we can do for the server, and the extensions that this request may be answered with (`EXT-01`).
+    /// The client's capabilities, and the extensions that this request supports (`EXT-01`).
     fn declared_capabilities(&self, call: &Operation) -> Value {
         let mut all = self.client_handler.declared_capabilities(self.revision());
         if let (Value::Object(all), false) = (&mut all, call.extensions.is_empty()) {
@@ -124,7 +124,7 @@ impl ModernEra {
         for _ in 0..=MAX_INPUT_ROUNDS {
             let reply = link.request(self.encode_round(link, call, &round)).await;
             let result = match reply {
-                // The version is offered once more, whatever it was: a server may have restarted (ERA-09).
+                // The version is sent again even if it was refused: the server may have been restarted (ERA-09).
                 RequestOutcome::Error(error, _) if offers_modern_revision(&error) && !renegotiated => {
                     renegotiated = true;
                     continue;
@@ -134,7 +134,7 @@ impl ModernEra {
             };
             match result_type(&result) {
                 ResultType::Complete => return RequestOutcome::Result(result),
-                // Only where it was declared that it can be followed (EXT-02).
+                // Only if the request declared that it supports tasks (EXT-02).
                 ResultType::Task if call.extensions.contains(&extension::TASKS) => {
                     return RequestOutcome::Result(result);
                 }
@@ -158,7 +158,7 @@ impl ModernEra {
         RequestOutcome::Failed(self.client_handler.request_log(call.server_requests.as_ref()).too_many_requests())
     }
 
-    /// Collects the answers to everything an `input_required` result asks for (`MRT-01`).
+    /// Answers all requests of an `input_required` result (`MRT-01`).
     async fn answer_input_requests(
         &self,
         link: &RpcClient,
@@ -190,7 +190,7 @@ impl ModernEra {
         let questions = self.client_handler.request_log(call.server_requests.as_ref());
         let mut responses = Map::new();
         for (key, request) in requests {
-            // One who said no is not asked the same again.
+            // A declined request is not shown again.
             if before.was_declined(&key) {
                 return Err(questions.asked_again_failure());
             }
@@ -207,7 +207,7 @@ impl ModernEra {
     }
 }
 
-/// What a retry carries beyond the request itself.
+/// What a retry contains in addition to the request.
 #[derive(Default)]
 struct InputRound {
     input_responses: Option<Map<String, Value>>,
@@ -215,7 +215,7 @@ struct InputRound {
 }
 
 impl InputRound {
-    /// Whether the question of this key was answered by a no.
+    /// Whether the request with this key was declined.
     fn was_declined(&self, key: &str) -> bool {
         let answer = self.input_responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
         matches!(answer, Some("decline" | "cancel"))

@@ -1,4 +1,4 @@
-//! What a server's replies show about its era (2026-07-28, basic/versioning). Sends nothing but one probe.
+//! Derives the era of a server from its responses (2026-07-28, basic/versioning). Sends nothing but one probe.
 
 use serde_json::{Map, Value};
 
@@ -12,26 +12,26 @@ use crate::session::era::{Era, Operation};
 use crate::session::failure::invalid_result_failure;
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 
-/// What a probe told.
+/// What a probe showed.
 pub enum EraEvidence {
-    /// It speaks the modern era; the probe's reply can be used where it was the wanted request.
+    /// The modern era. The response can be used if the probe was the wanted request.
     Modern(ServerInfo),
-    /// It may: the result is plausible but bears no mark of the era.
+    /// Possibly modern: the result is plausible but has no mark of the modern era.
     Unmarked,
-    /// It does not; try the handshake.
+    /// Not modern; try the handshake.
     NotModern,
-    /// Nothing about eras: report it.
+    /// Nothing about the era: report the response.
     Inconclusive,
 }
 
-/// What one reply to a modern probe tells about the era.
+/// What a response to a modern probe shows about the era.
 pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClient) -> EraEvidence {
     let is_discover = probe.method == method::DISCOVER;
     match reply {
         RequestOutcome::Result(result) => classify_result(result, is_discover, probe.method),
         RequestOutcome::Error(error, status) => match error.code {
             Some(code::UNSUPPORTED_VERSION) => {
-                // Only legacy revisions in the list: the handshake (ERA-09).
+                // The server lists only legacy revisions: use the handshake (ERA-09).
                 let listed = supported_revisions(&error.data_value());
                 if listed.is_empty() || listed.iter().any(|revision| revision.is_modern()) {
                     EraEvidence::Inconclusive
@@ -53,8 +53,8 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
             202 | 204 | 400..=499 | 501 => EraEvidence::NotModern,
             _ => EraEvidence::Inconclusive,
         },
-        // A process that exits at an unknown first request is a legacy server, as those of the Rust SDK do; so is a server
-        // that closes the connection.
+        // A process that exits at an unknown first request is a legacy server (servers of the Rust SDK do this), and
+        // so is a server that closes the connection.
         RequestOutcome::Failed(failure) if !link.transport_kind().is_http() && link.closed_reason().is_some() => {
             match failure.kind() {
                 ErrorKind::Unreachable => EraEvidence::NotModern,
@@ -65,13 +65,13 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
     }
 }
 
-/// Statuses that say nothing about the era (`ERA-11`): credentials, a rate limit, and a server or a proxy that is
-/// overloaded, late or broken. 501 is about the method of the request (RFC 9110 §15.6.2).
+/// Statuses that show nothing about the era (`ERA-11`): credentials, rate limits, and an overloaded, slow or broken
+/// server or proxy. 501 is about the method of the request (RFC 9110 §15.6.2).
 pub(super) fn says_nothing_about_era(status: u16) -> bool {
     matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500 | 502..)
 }
 
-/// The HTTP status of a refusal.
+/// The HTTP status of a rejected request.
 pub(super) fn refusal_status(reply: &RequestOutcome) -> Option<u16> {
     match reply {
         RequestOutcome::Error(_, status) => *status,
@@ -80,8 +80,8 @@ pub(super) fn refusal_status(reply: &RequestOutcome) -> Option<u16> {
     }
 }
 
-/// The reply that says why there is no connection, with the method that it answers: the refusal of `initialize`, unless
-/// that only says that the handshake is unknown; then what the server first replied to.
+/// The outcome that explains why there is no connection, with its method: the rejection of `initialize`, or the first
+/// outcome if `initialize` was only unknown.
 pub(super) fn primary_refusal(
     first: Option<(RequestOutcome, &str)>,
     initialize: RequestOutcome,
@@ -110,7 +110,7 @@ fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvide
         let known = supported_revisions(&value);
         let modern = known.iter().any(|revision| revision.is_modern());
         return if modern || (known.is_empty() && !listed.is_empty()) {
-            // With nothing mutual the first request says so in the server's own words.
+            // If no revision is supported by both sides, the first request returns the server's own error.
             EraEvidence::Modern(ServerInfo::from_result(&value))
         } else {
             EraEvidence::NotModern
@@ -133,7 +133,7 @@ fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvide
     if member(result, plausible).is_some() { EraEvidence::Unmarked } else { EraEvidence::NotModern }
 }
 
-/// Whether a failure could come from a wrong belief about the era, and not from the operation itself.
+/// Whether a failure may come from a wrong cached era rather than from the operation itself.
 #[must_use]
 pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool {
     match reply {
@@ -153,7 +153,7 @@ pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool 
     }
 }
 
-/// Asks a server whose era was only believed whether it speaks the modern one.
+/// Checks whether a server whose era came from the cache supports the modern era.
 pub async fn probe_modern(link: &RpcClient, era: &dyn Era) -> Option<bool> {
     if link.closed_reason().is_some() {
         return None;

@@ -1,5 +1,5 @@
-//! Finding out the era of a server behind a URL. Nothing is connected until a request is sent, and each request has its own
-//! response, so that several things can be tried beside each other.
+//! Detects the era of a server behind a URL. Nothing is connected before a request is sent, and each request has its
+//! own response, so that several requests can be tried at the same time.
 
 use serde_json::Map;
 
@@ -19,15 +19,15 @@ use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::http::SseConnectError;
 use crate::transport::{Endpoint, HttpEndpoint, HttpMode, TransportOptions, http};
 
-/// What came of a probe.
+/// The outcome of a probe.
 enum HttpProbe {
-    /// The probe's own reply.
+    /// The response to the probe itself.
     Answered(RequestOutcome),
-    /// The reply to `server/discover`, which showed the modern era before the probe, a list, was answered.
+    /// The response to `server/discover`, which showed the modern era before the probe, a list, was answered.
     Discovered(ServerInfo, RequestOutcome),
-    /// The reply to `server/discover`; the probe, a list, got none.
+    /// The response to `server/discover`; the probe, a list, got none.
     Unanswered(RequestOutcome),
-    /// The result of `initialize`; neither of the others was conclusive.
+    /// The result of `initialize`; the other responses were not conclusive.
     Initialized(RawJson),
 }
 
@@ -36,7 +36,7 @@ fn is_list(name: &str) -> bool {
 }
 
 impl Negotiator<'_> {
-    /// Without any memory, over HTTP.
+    /// Detects the era over HTTP without a cached profile.
     pub(super) async fn negotiate_http(
         &self,
         first: &Operation,
@@ -47,7 +47,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// With a handshake only: over HTTP+SSE at a URL that says so, else as [`Negotiator::negotiate_legacy_or_sse`].
+    /// Connects with a handshake only: over HTTP+SSE if the URL indicates it, otherwise as
+    /// [`Negotiator::negotiate_legacy_or_sse`].
     pub(super) async fn negotiate_pinned_legacy(&self) -> Result<NegotiatedConnection> {
         match self.negotiate_sse_by_url().await? {
             Some(open) => Ok(open),
@@ -55,8 +56,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// A server that spoke HTTP+SSE the last time: its stream is opened at once. If there is none any more, all that is not
-    /// pinned is found out again (`ERA-13`).
+    /// Connects to a server that used HTTP+SSE the last time: opens its stream at once. If there is none, everything
+    /// that is not pinned is detected again (`ERA-13`).
     pub(super) async fn negotiate_cached_sse(
         &self,
         first: &Operation,
@@ -74,8 +75,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// HTTP+SSE where the URL's path ends in `/sse`, as servers of that transport have it. A server of Streamable HTTP may
-    /// open a stream there that stays silent, so the patience is short.
+    /// Uses HTTP+SSE if the path of the URL ends in `/sse`, as is common for that transport. A Streamable HTTP server
+    /// may open a stream there that stays silent, so the time limit is short.
     async fn negotiate_sse_by_url(&self) -> Result<Option<NegotiatedConnection>> {
         let Some(endpoint) = self.sse_candidate().filter(|endpoint| endpoint.url.path().ends_with("/sse")) else {
             return Ok(None);
@@ -85,7 +86,7 @@ impl Negotiator<'_> {
         self.try_sse(endpoint, options).await
     }
 
-    /// A connection over HTTP+SSE; `None` if the server does not speak that.
+    /// A connection over HTTP+SSE; `None` if the server does not support it.
     ///
     /// # Errors
     /// If something else is wrong, such as credentials.
@@ -115,8 +116,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Only a list may be the probe: it has no effects, and no parameters that could be refused for another reason than
-    /// the era. Before any other request `server/discover` is sent.
+    /// Only a list can be the probe: it has no effects, and no parameters that could be rejected for another reason
+    /// than the era. Before any other request `server/discover` is sent.
     async fn negotiate_streamable(&self, first: &Operation) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let link = self.connect().await?;
         let discover = Operation::read_only(method::DISCOVER, Map::new());
@@ -148,7 +149,7 @@ impl Negotiator<'_> {
             EraEvidence::Inconclusive => {
                 let failed = refusal_status(&reply) == Some(500);
                 let failure = if wanted {
-                    // A list that timed out had the time-out of a request, which its own failure names.
+                    // A list that timed out had the time limit of a request, which its own failure names.
                     link.close(false).await;
                     failure_from_outcome(reply, probe.method, self.target)
                 } else {
@@ -163,8 +164,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// A server that answered the probe without any mark of the modern era: an older one takes part in the handshake,
-    /// and learns in it what the client can do.
+    /// Handles a server that answered the probe without a mark of the modern era: a legacy server completes the
+    /// handshake, in which it learns the client's capabilities.
     async fn confirm_unmarked(&self, link: RpcClient) -> Result<NegotiatedConnection> {
         let (link, is_confirmed) = match self.initialize(link).await {
             Ok(HandshakeResult::Accepted(open)) => return Ok(open),
@@ -205,7 +206,7 @@ impl Negotiator<'_> {
         handshake.initialize_timeout = rest;
         let mut discovery = probing.request(link, discover);
         let mut hello = Box::pin(async {
-            // A server that is only slow at the list answers `server/discover` in this time.
+            // A server that is only slow at listing answers `server/discover` in this time.
             if probes_with_list {
                 tokio::time::sleep(patience / 4).await;
             }
@@ -232,8 +233,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// The handshake at the same URL; HTTP+SSE if the server accepts no POST there (`ERA-07`, `ERA-08`). `first` is what
-    /// the server replied before.
+    /// The handshake at the same URL, or HTTP+SSE if the server accepts no POST there (`ERA-07`, `ERA-08`). `first` is
+    /// the server's first response.
     pub(super) async fn negotiate_legacy_or_sse(
         &self,
         link: RpcClient,
@@ -245,7 +246,7 @@ impl Negotiator<'_> {
         };
         let offers_modern = matches!(&reply, RequestOutcome::Error(error, _) if offers_modern_revision(error));
         if offers_modern && self.target.protocol == RevisionPin::Auto {
-            // The probe was refused not by the server itself but by what stood before it while it was starting.
+            // The probe was rejected not by the server but by a proxy in front of it while it was starting.
             return Ok(NegotiatedConnection::confirmed(link, self.modern_era(ServerInfo::default())));
         }
         let mut sse_failure = None;
@@ -266,7 +267,7 @@ impl Negotiator<'_> {
         let status = refusal_status(&reply);
         let failure = self.close_and_explain(link, reply, asked).await;
         Err(match sse_failure {
-            // There is a stream, and that it cannot be used is the reason.
+            // There is a stream; the reason is that it cannot be used.
             Some(sse) if sse.kind() == ErrorKind::Protocol => match status {
                 Some(status) => sse.cause(format!("over Streamable HTTP, the server refused {asked} (HTTP {status})")),
                 None => sse,
@@ -279,7 +280,7 @@ impl Negotiator<'_> {
         })
     }
 
-    /// The URL, if HTTP+SSE may be spoken there: that has no other revision than 2024-11-05.
+    /// The URL, if HTTP+SSE is possible there: that transport exists only in 2024-11-05.
     fn sse_candidate(&self) -> Option<&HttpEndpoint> {
         let Endpoint::Http(endpoint) = &self.target.endpoint else { return None };
         let pinned = matches!(self.target.protocol, RevisionPin::Exact(revision) if revision != Revision::V2024_11_05);

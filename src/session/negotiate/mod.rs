@@ -1,8 +1,7 @@
-//! Which era a server speaks: the fewest round trips that find out, and no guess that could do harm.
+//! Detects the era of a server with the fewest round trips, and without a guess that could do harm.
 //!
-//! Digest §1.6. A request with effects is never the probe (`ERA-19`); refused credentials, overload and
-//! time-outs are never taken for an old server (`ERA-11`); the fallback hangs on no particular error
-//! code (`ERA-05`).
+//! A request with effects is never the probe (`ERA-19`). Rejected credentials, overload and time-outs never count as a
+//! legacy server (`ERA-11`). The fallback does not depend on a particular error code (`ERA-05`).
 
 pub(crate) mod classify;
 mod http;
@@ -31,7 +30,7 @@ use crate::util::duration::format_duration;
 
 /// The time for the last attempt to reach a server, even if less is left.
 pub(crate) const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long a silent server is waited for before the next thing is tried on the same connection (`ERA-12`).
+/// How long to wait for a silent server before the next step is tried on the same connection (`ERA-12`).
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection whose era is known.
@@ -40,11 +39,11 @@ pub struct NegotiatedConnection {
     pub rpc: RpcClient,
     /// The era.
     pub era: Box<dyn Era>,
-    /// Whether the server itself has shown its era; a remembered one is only a belief until then.
+    /// Whether the server itself has shown its era; a cached era is only an assumption until then.
     pub is_confirmed: bool,
-    /// Whether nothing was asked of the server yet.
+    /// Whether no request was sent yet.
     pub is_unused: bool,
-    /// Whether the server ended at a request before the handshake, without reading any further.
+    /// Whether the server exited at a request before the handshake, without reading any further.
     pub exits_before_handshake: bool,
 }
 
@@ -61,25 +60,26 @@ impl NegotiatedConnection {
     }
 }
 
-/// What came of a handshake.
+/// The outcome of a handshake.
 pub(crate) enum HandshakeResult {
-    /// A connection with the legacy era agreed upon.
+    /// A connection with a negotiated legacy revision.
     Accepted(NegotiatedConnection),
-    /// The server does not shake hands: the connection, and what it said instead.
+    /// The server rejected the handshake: the connection, and its response.
     Rejected(RpcClient, RequestOutcome),
 }
 
-/// Finds out about one target.
+/// Detects the era of one target.
 pub struct Negotiator<'a> {
-    /// Whom to talk to.
+    /// The target.
     pub target: &'a Target,
-    /// How.
+    /// The session options.
     pub options: &'a SessionOptions,
-    /// Our side.
+    /// The client's side.
     pub client_handler: Arc<ClientHandler>,
-    /// When the user has waited long enough for the server, whatever the time-outs say.
+    /// When the wait for the server is over, regardless of other time limits.
     pub wait_deadline: Option<Instant>,
-    /// When this began: the time for start and negotiation is one, however often a process is started in it.
+    /// When negotiation began: starting the server and negotiating have one time limit, however often a process is
+    /// started.
     pub started_at: Instant,
 }
 
@@ -95,7 +95,7 @@ impl Negotiator<'_> {
         Ok(self.rpc_client(connection))
     }
 
-    /// How long one attempt may take.
+    /// The time limit of one attempt.
     pub(super) fn attempt_timeout(&self) -> Option<Duration> {
         let usual = match self.options.transport.connect_timeout {
             Some(time) if self.shares_one_timeout() => {
@@ -108,7 +108,7 @@ impl Negotiator<'_> {
         Some(usual.map_or(left, |usual| usual.min(left)))
     }
 
-    /// Whether all that negotiation does goes by one clock: where nobody may have to log in meanwhile.
+    /// Whether all of negotiation has a single time limit; not if the user may have to log in meanwhile.
     fn shares_one_timeout(&self) -> bool {
         matches!(self.target.endpoint, Endpoint::Stdio(_) | Endpoint::Unix(_))
     }
@@ -126,7 +126,7 @@ impl Negotiator<'_> {
         ModernEra::new(self.client_handler.clone(), self.options.timeout, server)
     }
 
-    /// A modern side whose requests wait only as long as negotiation may take.
+    /// A modern era whose requests have the time limit of negotiation.
     pub(crate) fn probe_era(&self) -> ModernEra {
         self.era_with_timeout(self.attempt_timeout())
     }
@@ -145,10 +145,10 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Opens the connection. Where finding out took the wanted request itself, its reply comes along.
+    /// Opens the connection. If detecting the era took the wanted request itself, its response is returned too.
     ///
     /// # Errors
-    /// When the server cannot be reached, or speaks nothing that may be spoken.
+    /// If the server cannot be reached, or supports no allowed revision.
     pub async fn negotiate(
         &self,
         first: &Operation,
@@ -180,7 +180,7 @@ impl Negotiator<'_> {
     /// Opens the connection in a session that was left open.
     ///
     /// # Errors
-    /// When the connection cannot be set up.
+    /// If the connection cannot be set up.
     pub async fn resume(&self, left: &DetachedSession) -> Result<NegotiatedConnection> {
         let link = self.connect().await?;
         let era = self.handshake().resume(&link, left).await;
@@ -197,7 +197,7 @@ impl Negotiator<'_> {
         }
         match self.initialize(self.connect().await?).await? {
             HandshakeResult::Accepted(open) => Ok((open, None)),
-            // A process that ends at what it knows does not end because it was asked for something else.
+            // A process that exits at a request it knows does not do so because of the era.
             HandshakeResult::Rejected(link, reply)
                 if may_indicate_wrong_era(&reply, &link)
                     && (link.closed_reason().is_none() || link.transport_kind() != TransportKind::Stdio) =>
@@ -209,7 +209,7 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Without any memory.
+    /// Detects the era without a cached profile.
     ///
     /// # Errors
     /// As [`Negotiator::negotiate`].
@@ -230,10 +230,10 @@ impl Negotiator<'_> {
         }
     }
 
-    /// The handshake, to its end where the server takes part in it.
+    /// Sends `initialize`, and completes the handshake if the server accepts it.
     ///
     /// # Errors
-    /// When the server chose a revision that may not be spoken.
+    /// If the server chose a revision that is not allowed.
     pub(crate) async fn initialize(&self, link: RpcClient) -> Result<HandshakeResult> {
         let handshake = self.handshake();
         match handshake.initialize(&link).await {
@@ -244,10 +244,10 @@ impl Negotiator<'_> {
         }
     }
 
-    /// The rest of a handshake that the server has answered with `result`.
+    /// Completes a handshake with the server's `result`.
     ///
     /// # Errors
-    /// When the server chose a revision that may not be spoken.
+    /// If the server chose a revision that is not allowed.
     pub(crate) async fn complete_handshake(
         &self,
         handshake: Handshake,
@@ -263,7 +263,7 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Fails with what `reply` means, after the connection is closed.
+    /// Closes the connection and fails with the meaning of `reply`.
     ///
     /// # Errors
     /// Always.
@@ -271,7 +271,7 @@ impl Negotiator<'_> {
         Err(self.close_and_explain(link, reply, asked).await)
     }
 
-    /// Closes a connection that cannot be used, and says why: what `reply`, the answer to `asked`, means.
+    /// Closes an unusable connection, and returns the failure that `reply`, the response to `asked`, means.
     pub(super) async fn close_and_explain(&self, link: RpcClient, reply: RequestOutcome, asked: &str) -> Failure {
         link.close(false).await;
         let mut failure = failure_from_outcome(reply, asked, self.target);
@@ -287,8 +287,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Says of a server that is silent from the start just that. What it was asked is our affair, and a cause: who has
-    /// a server without `server/discover` would look for the fault there.
+    /// Describes a server that was silent from the start as such. The method that was sent becomes a cause: for a
+    /// server without `server/discover` it would otherwise look like the problem.
     fn describe_silence(&self, failure: &mut FailureDetails) {
         let Some((method, time)) = failure.unanswered else { return };
         // The last request had only the rest of the time.
@@ -299,8 +299,7 @@ impl Negotiator<'_> {
         failure.message = format!("the server did not respond within {time}{start}");
     }
 
-    /// A time-out with the option that gives more time. One that is about something else (a person who logs in) has
-    /// said already what may help.
+    /// A time-out, with the option that sets more time. Other failures, such as during a login, have their own hints.
     pub(super) fn with_timeout_hint(&self, failure: Failure) -> Failure {
         let has_other_hint = failure.details().hint.is_some() && !failure.details().suggests_waiting;
         if failure.kind() != ErrorKind::Timeout || has_other_hint {

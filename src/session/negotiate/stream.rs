@@ -1,5 +1,5 @@
-//! Finding out the era of a server behind a stream: a child process, a socket. It may be silent at what it does not know,
-//! or end, and is started again once at most.
+//! Detects the era of a server behind a stream: a child process or a socket. A server may ignore a request that it
+//! does not know, or exit; it is restarted at most once.
 
 use serde_json::Map;
 
@@ -12,7 +12,7 @@ use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiato
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 
 impl Negotiator<'_> {
-    /// Without any memory, over a stream.
+    /// Detects the era over a stream without a cached profile.
     pub(crate) async fn negotiate_stream(
         &self,
         first: &Operation,
@@ -20,7 +20,7 @@ impl Negotiator<'_> {
         let link = self.connect().await?;
         let discover = Operation::read_only(method::DISCOVER, Map::new());
         let reply = self.probe_stream(&link, &discover).await;
-        // What came may be the answer to `initialize` by now: only a DiscoverResult names its versions.
+        // This may be the response to `initialize`: only a DiscoverResult names its versions.
         if let RequestOutcome::Result(result) = &reply
             && member(result, "supportedVersions").is_none()
             && member(result, "protocolVersion").is_some()
@@ -44,14 +44,14 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Asks `server/discover`, and `initialize` too where that stays unanswered (`ERA-04`, `ERA-12`).
+    /// Sends `server/discover`, and `initialize` too if that stays unanswered (`ERA-04`, `ERA-12`).
     async fn probe_stream(&self, link: &RpcClient, discover: &Operation) -> RequestOutcome {
         let probing = self.probe_era();
         let mut probe = probing.request(link, discover);
         if let Ok(reply) = tokio::time::timeout(PROBE_TIMEOUT, &mut probe).await {
             return reply;
         }
-        // Silence: `initialize` on the same pipe; whichever answer is conclusive first counts.
+        // No response: `initialize` on the same pipe; the first conclusive response counts.
         let handshake = self.handshake();
         let mut hello = Box::pin(handshake.initialize(link));
         tokio::select! {
@@ -67,8 +67,8 @@ impl Negotiator<'_> {
         }
     }
 
-    /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason: it
-    /// is asked again where it does not shake hands. It is started again once at most.
+    /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason, so it is
+    /// asked again if it rejects the handshake. It is restarted at most once.
     async fn initialize_stream(
         &self,
         mut link: RpcClient,
@@ -86,7 +86,7 @@ impl Negotiator<'_> {
                 && matches!(reply, RequestOutcome::Error(..) | RequestOutcome::Failed(_))
                 && let Some(failure) = link.closed_reason()
             {
-                // The probe may have spoilt the process or the connection: once more with a fresh one.
+                // The probe may have disturbed the process or the connection: repeat with a new one.
                 link = self.reconnect(link).await?;
                 ended = Some(failure);
                 continue;
@@ -99,7 +99,7 @@ impl Negotiator<'_> {
             }
             let (reply, asked) = primary_refusal(Some((first, probe.method)), reply);
             let reply = match (reply, ended) {
-                // What it said at its end says more than its silence now.
+                // Its last output explains more than its silence.
                 (RequestOutcome::Failed(failure), Some(end)) if failure.kind() == ErrorKind::Timeout => {
                     let FailureDetails { message, stderr_tail, .. } = end.details();
                     let before = format!("when it was asked before, {message}");

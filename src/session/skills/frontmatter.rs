@@ -1,12 +1,12 @@
-//! The YAML frontmatter of a `SKILL.md`, held against the JSON that a server gives for it (SEP-2640).
+//! Compares the YAML frontmatter of a `SKILL.md` with the JSON that a server sent for it (SEP-2640).
 //!
-//! YAML's own readers disagree on what an unquoted `yes`, `1.10` or a date is. So nothing is read into types
-//! here: a scalar agrees with a JSON value where its text can mean that value.
+//! YAML parsers disagree on the type of an unquoted `yes`, `1.10` or date. So nothing is parsed into types here: a
+//! scalar matches a JSON value if its text can mean that value.
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::Value;
 
-/// How deep a frontmatter may be nested, and how many values it may hold (`SEC-07`).
+/// The maximum depth of a frontmatter, and its maximum number of values (`SEC-07`).
 const MAX_DEPTH: usize = 32;
 const MAX_NODES: usize = 10_000;
 
@@ -27,7 +27,7 @@ pub fn compare(file: &str, promised: &Value) -> Result<(), String> {
     compare_node(&found, promised, "")
 }
 
-/// What stands between the first line, `---`, and the next such line.
+/// The text between the first line, `---`, and the next such line.
 fn extract_frontmatter(file: &str) -> Option<&str> {
     let file = file.strip_prefix('\u{feff}').unwrap_or(file);
     let (first, rest) = file.split_once('\n')?;
@@ -132,12 +132,12 @@ fn compare_node(found: &YamlNode, promised: &Value, at: &str) -> Result<(), Stri
     }
 }
 
-/// Whether a scalar can mean this value. A quoted one is always text.
+/// Whether a scalar can mean this value. A quoted scalar is always text.
 fn scalar_matches(text: &str, plain: bool, value: &Value) -> bool {
     let one_of = |words: &[&str]| plain && words.contains(&text.to_ascii_lowercase().as_str());
     match value {
         Value::String(promised) => {
-            // An unquoted date is a point in time to some readers.
+            // Some parsers read an unquoted date as a point in time.
             let midnight = promised.strip_prefix(text).filter(|_| plain && text.len() == 10);
             text == promised
                 || matches!(midnight, Some("T00:00:00Z" | "T00:00:00.000Z" | "T00:00:00" | "T00:00:00+00:00"))

@@ -1,7 +1,7 @@
-//! Skills (SEP-2640): directories of instructions that a server offers as resources, each file with its digest.
+//! Skills (SEP-2640): directories of instructions that a server offers as resources, each file with a digest.
 //!
-//! An entry, from `skills/list` or `skills/get`, is the complete manifest of a skill; what is read later is
-//! held against it. A URI alone never makes a skill: only the server's word for it does.
+//! An entry from `skills/list` or `skills/get` is the complete manifest of a skill; files that are read later are
+//! compared with it. A URI alone never makes a skill, only the server's manifest does.
 
 pub mod frontmatter;
 
@@ -20,13 +20,14 @@ use crate::session::operation::Operation;
 use crate::session::rpc_client::RequestOutcome;
 use crate::util::hex::hex;
 
-/// How many files a skill may have, and how many bytes in all, that every client takes (SEP-2640, "Limits").
+/// The maximum number of files of a skill, and its maximum size in bytes, that every client must support (SEP-2640,
+/// "Limits").
 pub const MAX_FILES: usize = 512;
 /// See [`MAX_FILES`].
 pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// The file that makes a directory a skill.
 const SKILL_FILE_NAME: &str = "SKILL.md";
-/// How many directories above a file are asked for a skill.
+/// The maximum number of parent directories of a file to check for a skill.
 const MAX_PARENT_LOOKUPS: usize = 16;
 
 fn too_many_files(count: usize) -> String {
@@ -48,18 +49,18 @@ pub struct SkillFile {
 pub struct Skill {
     /// The URI of its `SKILL.md`.
     pub uri: String,
-    /// Its name: that of its directory.
+    /// Its name: the name of its directory.
     pub name: String,
     frontmatter: Value,
-    /// Its files; `None` where the server makes them up as they are asked for.
+    /// Its files; `None` if the server generates them on request.
     pub files: Option<Vec<SkillFile>>,
 }
 
 impl Skill {
-    /// Reads an entry.
+    /// Parses an entry.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] where it is not one that may be used.
+    /// [`ErrorKind::Protocol`] if it is not a valid one.
     pub fn parse(entry: &Value) -> Result<Self> {
         let text = |name: &str| entry.get(name).and_then(Value::as_str);
         let uri = text("uri").unwrap_or_default().to_owned();
@@ -105,7 +106,7 @@ impl Skill {
         self.uri.strip_suffix(SKILL_FILE_NAME).unwrap_or(&self.uri)
     }
 
-    /// Whether it is too large to be taken whole, and why.
+    /// Why it exceeds the limits, if it does.
     #[must_use]
     pub fn size_violation(&self) -> Option<String> {
         let files = self.files.as_deref().unwrap_or_default();
@@ -117,11 +118,10 @@ impl Skill {
         }
     }
 
-    /// Holds what was read of one of its files against its entry; nothing to be held against is fine where
-    /// the files are dynamic.
+    /// Compares the content of a file with its entry. Dynamic files have no entry to compare with.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] where it is not what the entry promises: it must not be used then.
+    /// [`ErrorKind::Protocol`] if it differs from the entry: it must not be used then.
     pub fn verify(&self, uri: &str, bytes: &[u8]) -> Result<()> {
         let bad = |why: String| content_mismatch(uri, why);
         if let Some(files) = &self.files {
@@ -160,10 +160,10 @@ fn content_mismatch(uri: &str, why: String) -> Failure {
 }
 
 impl Session {
-    /// Whether the server declares that it has skills.
+    /// Whether the server declares skills.
     ///
     /// # Errors
-    /// When it cannot be asked.
+    /// If the request fails.
     pub async fn offers_skills(&self) -> Result<bool> {
         let offered = self.declares_skills.get_or_try_init(async || {
             let discover = Operation::read_only(method::DISCOVER, Map::new()).with_extensions(&[extension::SKILLS]);
@@ -174,7 +174,7 @@ impl Session {
         offered.await.copied()
     }
 
-    /// The skill that has this file; `None` where the server knows of none.
+    /// The skill that contains this file; `None` if the server knows none.
     ///
     /// # Errors
     /// When the server cannot be asked, or its entry must not be used.

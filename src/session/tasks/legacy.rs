@@ -1,4 +1,4 @@
-//! Tasks of 2025-11-25: asked for by the client; `tasks/result` waits for the end.
+//! Tasks of 2025-11-25: requested by the client; `tasks/result` waits for the end.
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ impl TaskProtocol for LegacyEra {
     }
 
     fn created_task(&self, result: &RawJson) -> Option<Task> {
-        // A server that knows no tasks answers with the result itself.
+        // A server without tasks returns the result itself.
         let task = member(result, "task")?;
         if member(result, "content").is_some() { None } else { Task::parse(task) }
     }
@@ -42,7 +42,7 @@ impl TaskProtocol for LegacyEra {
 }
 
 impl LegacyEra {
-    /// Whether a call with this wish is sent as a task (`TOL-10`).
+    /// Whether a call with this setting is sent as a task (`TOL-10`).
     pub(in crate::session) fn sends_as_task(&self, wish: TaskRequest) -> bool {
         wish.wants_task()
             && self.revision() >= Revision::V2025_11_25
@@ -54,10 +54,10 @@ impl LegacyEra {
         capabilities.pointer(capability).is_some_and(|value| !value.is_null() && *value != false)
     }
 
-    /// Waits for the result, which may need input of ours on the way, and asks for the state of the task meanwhile.
+    /// Waits for the result, answers requests for input, and polls the status of the task meanwhile.
     ///
-    /// `tasks/result` should block until the task is over (2025-11-25, basic/utilities/tasks, result retrieval). A server
-    /// that refuses it before is asked again once the task is completed or needs input.
+    /// `tasks/result` should block until the task is finished (2025-11-25, basic/utilities/tasks, result retrieval). A
+    /// server that rejects it earlier is asked again once the task is completed or needs input.
     async fn poll_until_result(
         &self,
         link: &RpcClient,
@@ -104,7 +104,7 @@ impl LegacyEra {
                         }
                     }
                     reply if was_lost(&reply, link) => {}
-                    // A server that does not answer this has only `tasks/result`.
+                    // A server that does not answer this supports only `tasks/result`.
                     RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
                         match refusal.take() {
                             Some(refusal) => return refusal,
@@ -117,11 +117,11 @@ impl LegacyEra {
         }
     }
 
-    /// `tasks/result`, which blocks until the task is over; asked again where the answer got lost.
+    /// `tasks/result`, which blocks until the task is finished; sent again if the response was lost.
     async fn fetch_task_result(&self, link: &RpcClient, id: &str, pause: std::time::Duration) -> RequestOutcome {
         let call = task_operation(method::TASKS_RESULT, id);
         for _ in 0..MAX_LOST_REQUESTS {
-            // To stop waiting does not stop the task, and the server need not hear of it.
+            // The task continues when the wait ends, so the server is not informed.
             let reply = link
                 .request(OutgoingRequest {
                     timeout: None,

@@ -1,8 +1,8 @@
 //! Tasks: calls whose result comes later (2025-11-25, basic/utilities/tasks; the tasks extension of 2026-07-28).
 //!
-//! In 2025-11-25 the client asks for a task and the server keeps the result until `tasks/result`; in the
-//! extension of 2026-07-28 the server answers with a task when it likes, and `tasks/get` brings all. What
-//! a task is, how it is looked at and how it is stopped is the same in both.
+//! In 2025-11-25 the client requests a task and the server keeps the result until `tasks/result`; in the extension of
+//! 2026-07-28 the server decides, and `tasks/get` returns everything. What a task is, how it is queried and how it is
+//! canceled is the same in both.
 
 mod legacy;
 mod modern;
@@ -32,25 +32,26 @@ use crate::util::duration::format_duration;
 use crate::util::lock::lock;
 
 impl Session {
-    /// The task that a call was answered with, if any.
+    /// The task that a call returned, if any.
     pub async fn created_task(&self, result: &RawJson) -> Option<Task> {
         self.connection.lock().await.as_ref()?.era.created_task(result)
     }
 
-    /// Whether the server would make a task of such a call; `None` where only it decides. Opens the connection.
+    /// Whether the server would create a task for such a call; `None` if only the server decides. Opens the
+    /// connection.
     ///
     /// # Errors
-    /// When the server cannot be reached.
+    /// If the server cannot be reached.
     pub async fn would_create_task(&self, call: &Operation) -> Result<Option<bool>> {
         let (live, _) = self.connection_for(call).await?;
         Ok(live.era.would_create_task(call.task_request.unwrap_or_default()))
     }
 
-    /// Follows a task to its end: the result of the call behind it. With `patience`, no longer than that
-    /// without a sign of life, and no longer than a request is waited for in spite of its progress.
+    /// Follows a task to its end and returns the result of its call. `patience` limits the time without a sign of
+    /// life, up to the limit for requests with progress.
     ///
     /// # Errors
-    /// When it failed, was cancelled, cannot be asked after, or patience ran out; the task goes on then.
+    /// If it failed, was canceled, cannot be queried, or `patience` is over; the task continues then.
     pub async fn await_task(
         &self,
         id: &str,
@@ -59,7 +60,7 @@ impl Session {
         told: ProgressCallback<'_>,
     ) -> Result<RawJson> {
         let (live, _) = self.connection_for(&task_operation(method::TASKS_GET, id)).await?;
-        // Whatever the server says of the task shows that it lives, also that nothing has changed.
+        // Any message about the task shows that it is alive, even if its status is unchanged.
         let clock = Mutex::new(RequestDeadline::new(patience, Instant::now()));
         let note = |task: &Task| {
             lock(&clock).extend(Instant::now());
@@ -88,7 +89,7 @@ impl Session {
                     _ => {}
                 },
                 () = late => {
-                    // A person who is being asked takes the time they need.
+                    // A user who is being asked takes as long as they need.
                     if self.client_handler.is_awaiting_input() {
                         lock(&clock).restart(Instant::now());
                     }
@@ -109,10 +110,10 @@ impl Session {
         }
     }
 
-    /// How a task stands.
+    /// The state of a task.
     ///
     /// # Errors
-    /// When the server does not know it or cannot be asked.
+    /// If the server does not know it or the request fails.
     pub async fn get_task(&self, id: &str) -> Result<Task> {
         let result = self.send_task_operation(method::TASKS_GET, id).await?;
         Task::parse(&result).ok_or_else(|| {
@@ -121,10 +122,10 @@ impl Session {
         })
     }
 
-    /// Asks the server to stop a task; its answer as it came.
+    /// Cancels a task; returns the response as it came.
     ///
     /// # Errors
-    /// As [`Session::get_task`], and when the task is over already.
+    /// As [`Session::get_task`], and if the task is already finished.
     pub async fn cancel_task(&self, id: &str) -> Result<RawJson> {
         self.send_task_operation(method::TASKS_CANCEL, id).await
     }
@@ -136,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Tells the server to stop a task although the user has asked to stop; nobody waits for its answer long.
+    /// Cancels a task after the user interrupted the run; waits only a short time for the response.
     pub async fn cancel_task_on_exit(&self, id: &str) {
         let live = self.connection.lock().await.clone();
         let Some(live) = live else { return };
@@ -144,10 +145,10 @@ impl Session {
         live.rpc.send_final_request(ask).await;
     }
 
-    /// The server's own list of tasks, as it came; `None` where it keeps none.
+    /// The server's list of tasks, as it came; `None` if it keeps none.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// If the request fails.
     pub async fn list_tasks(&self) -> Result<Option<Vec<RawJson>>> {
         let first = Operation::read_only(method::TASKS_LIST, Map::new()).with_effects();
         let (live, _) = self.connection_for(&first).await?;
@@ -158,8 +159,8 @@ impl Session {
         self.fetch_all_pages(&first, "tasks", page, CachePolicy::Bypass, |_| {}).await.map(Some)
     }
 
-    /// Keeps the server's session alive when the connection ends, for the sake of the tasks in it, and says
-    /// how to go on with it.
+    /// Leaves the server's session open when the connection ends, because of the tasks in it, and returns how to
+    /// continue it.
     pub async fn detach(&self) -> Option<DetachedSession> {
         let open = self.connection.lock().await;
         let live = open.as_ref()?;
@@ -169,7 +170,7 @@ impl Session {
         Some(DetachedSession { session_id, revision: live.era.revision() })
     }
 
-    /// Whether what the server keeps ends with this connection.
+    /// Whether the server's tasks end with this connection.
     pub async fn ends_with_connection(&self) -> bool {
         self.connection.lock().await.as_ref().is_some_and(|live| live.rpc.transport_kind() != TransportKind::Http)
     }

@@ -1,4 +1,4 @@
-//! Tasks of the extension `io.modelcontextprotocol/tasks`: asked after from time to time (ext-tasks).
+//! Tasks of the extension `io.modelcontextprotocol/tasks`: polled (ext-tasks).
 
 use std::collections::HashSet;
 
@@ -44,7 +44,7 @@ impl TaskProtocol for ModernEra {
 }
 
 impl ModernEra {
-    /// Asks until the task is over; the error is why there is no result.
+    /// Polls until the task is finished; the error is why there is no result.
     async fn poll_until_finished(
         &self,
         link: &RpcClient,
@@ -84,8 +84,8 @@ impl ModernEra {
         }
     }
 
-    /// Answers what a task waits for. A key stays in the list until the server has caught up; what was
-    /// answered is not asked again.
+    /// Answers the input requests of a task. A key stays in the list until the server has processed the answer;
+    /// answered keys are not answered again.
     async fn answer_task_inputs(
         &self,
         link: &RpcClient,

@@ -13,11 +13,11 @@ use crate::session::operation::{Operation, TaskRequest};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::BoxFuture;
 
-/// How often to ask where the server does not say.
+/// The poll interval if the server does not set one.
 pub(super) const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Never more often than this, whatever the server says.
+/// The minimum poll interval, whatever the server says.
 pub(super) const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// How often in a row a question about a task may get lost before that is the outcome.
+/// How many polls in a row may get no response before that is the outcome.
 pub(super) const MAX_LOST_REQUESTS: u32 = 5;
 
 /// The state of a task.
@@ -25,20 +25,20 @@ pub(super) const MAX_LOST_REQUESTS: u32 = 5;
 pub struct Task {
     /// Its id.
     pub id: String,
-    /// `working`, `input_required`, `completed`, `failed`, `cancelled`, or what else the server says.
+    /// `working`, `input_required`, `completed`, `failed`, `cancelled`, or another value of the server.
     pub status: String,
     /// What the server says about it.
     pub message: Option<String>,
     /// How long to wait before asking again.
     pub poll_interval: Duration,
-    /// How long the server keeps it, from its creation; `None` where it does not say, or for ever.
+    /// How long the server keeps it, from its creation; `None` if it does not say, or without limit.
     pub ttl: Option<Duration>,
     /// The whole state, as it came.
     pub raw: RawJson,
 }
 
 impl Task {
-    /// Reads a task, by either era's names, bare or as `{"task":…}`; `None` where it is none.
+    /// Parses a task, by either era's names, bare or as `{"task":…}`; `None` if it is not one.
     #[must_use]
     pub fn parse(raw: &RawValue) -> Option<Self> {
         let raw = member(raw, "task").unwrap_or(raw);
@@ -60,26 +60,25 @@ impl Task {
         })
     }
 
-    /// Whether it will never change again.
+    /// Whether the state is final.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         matches!(self.status.as_str(), "completed" | "failed" | "cancelled")
     }
 }
 
-/// Who is told how a task stands.
+/// Receives the states of a task.
 pub type ProgressCallback<'a> = &'a (dyn Fn(&Task) + Send + Sync);
 
-/// How an era has tasks.
+/// How an era handles tasks.
 pub trait TaskProtocol {
-    /// Whether the server would make a task of such a call; `None` where only it decides.
+    /// Whether the server would create a task for such a call; `None` if only the server decides.
     fn would_create_task(&self, wish: TaskRequest) -> Option<bool>;
 
-    /// The task that a call was answered with.
+    /// The task that a call returned.
     fn created_task(&self, result: &RawJson) -> Option<Task>;
 
-    /// Follows a task to its end: the result of the call behind it, or why there is none. `seen` is its state
-    /// as far as it is known already.
+    /// Follows a task to its end: the result of its call, or why there is none. `seen` is its last known state.
     fn await_task<'a>(
         &'a self,
         link: &'a RpcClient,
@@ -88,21 +87,22 @@ pub trait TaskProtocol {
         told: ProgressCallback<'a>,
     ) -> BoxFuture<'a, RequestOutcome>;
 
-    /// Whether the server may be asked which tasks there are.
+    /// Whether the server can list its tasks.
     fn supports_task_list(&self) -> bool;
 }
 
-/// A question about one task.
+/// A request about one task.
 pub(super) fn task_operation(method: &'static str, id: &str) -> Operation {
     let mut params = Map::new();
     params.insert("taskId".into(), id.into());
-    // An unknown id is refused in the same words as an unknown era: it must not be what finds the era out.
+    // Servers refuse an unknown id with the same message as an unknown era, so this request must not be the one that
+    // detects the era.
     let call =
         Operation::read_only(method, params).with_mcp_name(id).with_extensions(&[extension::TASKS]).with_effects();
     Operation { is_idempotent: true, ..call }
 }
 
-/// Whether the question may just be asked again: it was lost on the way.
+/// Whether the request may be repeated: it was lost on the way.
 pub(super) fn was_lost(reply: &RequestOutcome, link: &RpcClient) -> bool {
     match reply {
         RequestOutcome::Failed(failure) => failure.kind() == ErrorKind::Unreachable && link.closed_reason().is_none(),
