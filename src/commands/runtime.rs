@@ -17,6 +17,8 @@ fn runtime() -> Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
+    #[cfg(unix)]
+    check_open_file_limit()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // A few descriptors at a time: allocating the default of 1024 would slow down every start.
@@ -26,10 +28,26 @@ fn runtime() -> Result<&'static Runtime> {
     Ok(RUNTIME.get_or_init(|| runtime))
 }
 
+/// The runtime needs about ten open files, and panics when it cannot open those for signals.
+///
+/// # Errors
+/// [`ErrorKind::Config`] if the limit (`RLIMIT_NOFILE`) is lower than what every run needs.
+#[cfg(unix)]
+fn check_open_file_limit() -> Result<()> {
+    const NEEDED: u64 = 16;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    match limit.filter(|limit| *limit < NEEDED) {
+        Some(limit) => Err(Failure::new(ErrorKind::Config, "too few files may be open at once")
+            .cause(format!("the limit of this shell is {limit}"))
+            .hint("raise it: ulimit -n 256")),
+        None => Ok(()),
+    }
+}
+
 /// Runs a future to completion on the runtime of the process; signals become a request to stop.
 ///
 /// # Errors
-/// [`ErrorKind::Bug`] if the runtime cannot be created.
+/// If the runtime cannot be created.
 pub fn block_on<T>(interrupt: &Interrupt, mut future: Pin<&mut impl Future<Output = T>>) -> Result<T> {
     Ok(runtime()?.block_on(async {
         let signals = tokio::spawn(signals::listen(interrupt.clone()));

@@ -88,6 +88,10 @@ fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
         return failure.cause("it is a directory").hint("give the path of the server's program in that directory");
     }
     let failure = failure.cause(error.to_string());
+    #[cfg(unix)]
+    if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) {
+        return failure.hint("allow more open files: ulimit -n 256");
+    }
     match error.kind() {
         io::ErrorKind::NotFound if programs::is_path(program) => failure.hint(format!("check the path {program}")),
         io::ErrorKind::NotFound => failure.hint(format!("install {program}, or give its full path")),

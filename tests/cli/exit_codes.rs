@@ -264,3 +264,17 @@ fn an_interrupt_over_http_is_told_in_the_way_of_the_era() {
     assert_eq!(told.json()["params"]["requestId"], call.id());
     assert_eq!(legacy.exchanges().last().map(String::as_str), Some("DELETE"));
 }
+
+#[test]
+fn a_low_limit_of_open_files_is_reported_as_that() {
+    for limit in ["6", "8", "15"] {
+        let sandbox = Sandbox::new();
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        let command = sandbox.mcpipe(["list", "--", "true"]);
+        let output = command.command(&["sh", "-c", &script, "sh"]).output().unwrap();
+        let expected = format!(
+            "mcpipe: error: too few files may be open at once\n  the limit of this shell is {limit}\nhint: raise it: ulimit -n 256\n"
+        );
+        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(3), expected));
+    }
+}
