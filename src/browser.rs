@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::env::{self, Environment};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::process;
 use crate::util::loopback::is_loopback;
 use crate::util::quoting;
 
@@ -101,6 +102,7 @@ async fn start_browser(
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
+    process::spare(child.id());
     match timeout(STARTUP_GRACE, child.wait()).await {
         Err(_) => Ok(()),
         Ok(Ok(status)) if status.success() => Ok(()),

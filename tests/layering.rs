@@ -14,7 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("env", &[]),
     ("util", &[]),
     ("interrupt", &["error"]),
-    ("browser", &["env", "error", "util"]),
+    ("browser", &["env", "error", "transport", "util"]),
     ("args", &["schema", "util"]),
     ("schema", &["error", "util"]),
     ("cli", &["target", "util"]),

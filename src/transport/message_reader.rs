@@ -133,7 +133,7 @@ impl MessageReader {
     async fn try_message(&self, text: &str, is_lossy: bool) -> bool {
         let Ok(messages) = rpc::parse(text) else { return false };
         if is_lossy && !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
-            self.send(IncomingItem::Warning(NOT_UTF8_WARNING.to_owned())).await;
+            self.warn(NOT_UTF8_WARNING.to_owned()).await;
         }
         self.trace.record(TraceEvent::Received(text.trim()));
         for message in messages {
@@ -167,6 +167,12 @@ impl MessageReader {
     /// Waits until the session takes it. It is not an error if the session has stopped listening.
     async fn send(&self, item: IncomingItem) {
         let _ = self.sender.send(Incoming { request_id: None, item }).await;
+    }
+
+    /// Warns the user. Waits until the session has the warning.
+    pub(super) async fn warn(&self, text: String) {
+        self.send(IncomingItem::Warning(text)).await;
+        let _ = self.sender.reserve().await;
     }
 
     /// Notes a text that is not a message, and keeps the first one.

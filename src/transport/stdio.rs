@@ -57,6 +57,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
         command.current_dir(cwd);
     }
     command.kill_on_drop(true);
+    process::adopt_orphans();
     let mut child = process::spawn(&mut command).map_err(|error| start_failure(endpoint, &error))?;
     let group = child.id().unwrap_or_default();
     process::register(group);
@@ -73,7 +74,8 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
     let stdout = child.stdout.take();
     let child = Arc::new(tokio::sync::Mutex::new(child));
     let reader_task = tokio::spawn(read_stdout(stdout, stderr, child.clone(), state.clone()));
-    let transport = StdioTransport { message_writer, child, group, reader_task, state };
+    let reaper_task = tokio::spawn(process::reap_orphans());
+    let transport = StdioTransport { message_writer, child, group, reader_task, reaper_task, state };
     Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
 }
 
@@ -186,7 +188,14 @@ struct StdioTransport {
     child: Arc<tokio::sync::Mutex<Child>>,
     group: u32,
     reader_task: JoinHandle<()>,
+    reaper_task: JoinHandle<()>,
     state: Arc<StdioState>,
+}
+
+impl Drop for StdioTransport {
+    fn drop(&mut self) {
+        self.reaper_task.abort();
+    }
 }
 
 impl Transport for StdioTransport {
@@ -225,6 +234,9 @@ impl Transport for StdioTransport {
             let outcome = process::shut_down(&mut child, self.group, patient).await;
             if outcome == CloseOutcome::Killed {
                 self.state.trace.note("the server did not exit after stdin was closed; terminated it");
+            }
+            for orphan in process::end_orphans().await {
+                self.state.message_reader.warn(format!("the server left a process running: {orphan}")).await;
             }
             self.reader_task.abort();
             outcome

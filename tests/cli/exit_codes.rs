@@ -278,3 +278,19 @@ fn a_low_limit_of_open_files_is_reported_as_that() {
         assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(3), expected));
     }
 }
+
+#[test]
+fn no_limit_of_open_files_leads_to_a_bug_in_mcpipe() {
+    let (stdio, http) = (Mcp::modern().stdio(), Mcp::modern().http());
+    for limit in 16..=24 {
+        for target in [stdio.target(), http.url("/mcp")] {
+            let sandbox = Sandbox::new();
+            let script = format!("ulimit -n {limit} && exec \"$@\"");
+            let command = sandbox.mcpipe(["call", &target, "echo", "text=hi"]);
+            let output = command.command(&["sh", "-c", &script, "sh"]).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(matches!(output.status.code(), Some(0 | 5 | 7)), "{limit} {target}: {:?} {stderr}", output.status);
+            assert!(!stderr.contains("panicked"), "{limit} {target}: {stderr}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
 //! Child processes and signals.
 
+mod orphans;
 mod server_shutdown;
 mod signals;

@@ -1,5 +1,7 @@
 //! Child processes and everything they start: each has a process group (on Windows a job) that is ended as a whole.
 
+#[cfg(target_os = "linux")]
+mod orphans;
 #[cfg(windows)]
 mod windows_job;
 
@@ -44,11 +46,35 @@ pub fn register(group: u32) {
     lock(&RUNNING_GROUPS).push(group);
 }
 
-/// Kills every running group: after a second interrupt, or in a panic.
+/// Before the first server is started: what servers start stays in reach when it leaves their groups, on Linux.
+pub fn adopt_orphans() {
+    #[cfg(target_os = "linux")]
+    orphans::adopt();
+}
+
+/// Removes processes that servers left behind and that have ended, whenever a child ends.
+pub async fn reap_orphans() {
+    #[cfg(target_os = "linux")]
+    if let Ok(mut child_ended) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()) {
+        while child_ended.recv().await.is_some() {
+            orphans::remaining(&running_groups());
+        }
+    }
+}
+
+/// Ends neither this child, which is not a server, nor what it starts.
+pub fn spare(_child: Option<u32>) {
+    #[cfg(target_os = "linux")]
+    orphans::spare(_child);
+}
+
+/// Kills every running group and what left them: after a second interrupt, or in a panic.
 pub fn kill_all() {
-    for group in lock(&RUNNING_GROUPS).drain(..) {
+    for group in running_groups() {
         signal(group, Signal::Kill);
     }
+    #[cfg(target_os = "linux")]
+    orphans::remaining(&running_groups()).iter().for_each(|process| process.signal(Signal::Kill.into()));
 }
 
 /// A group that is killed when this is dropped: for helpers that are not waited for.
@@ -70,6 +96,10 @@ impl Drop for ProcessGroup {
     }
 }
 
+fn running_groups() -> Vec<u32> {
+    lock(&RUNNING_GROUPS).clone()
+}
+
 fn unregister(group: u32) {
     lock(&RUNNING_GROUPS).retain(|other| *other != group);
     #[cfg(windows)]
@@ -83,12 +113,18 @@ enum Signal {
 }
 
 #[cfg(unix)]
+impl From<Signal> for rustix::process::Signal {
+    fn from(signal: Signal) -> Self {
+        match signal {
+            Signal::Term => rustix::process::Signal::TERM,
+            Signal::Kill => rustix::process::Signal::KILL,
+        }
+    }
+}
+
+#[cfg(unix)]
 fn signal(group: u32, signal: Signal) -> bool {
-    let signal = match signal {
-        Signal::Term => rustix::process::Signal::TERM,
-        Signal::Kill => rustix::process::Signal::KILL,
-    };
-    pid(group).is_some_and(|pid| rustix::process::kill_process_group(pid, signal).is_ok())
+    pid(group).is_some_and(|pid| rustix::process::kill_process_group(pid, signal.into()).is_ok())
 }
 
 #[cfg(unix)]
@@ -157,11 +193,42 @@ pub async fn shut_down(child: &mut Child, group: u32, patient: bool) -> CloseOut
 
 async fn group_exits_within(group: u32, time: Duration) -> bool {
     let deadline = Instant::now() + time;
-    while is_alive(group) {
-        if Instant::now() >= deadline {
-            return false;
+    loop {
+        #[cfg(target_os = "linux")]
+        pid(group).into_iter().for_each(orphans::reap_group);
+        if !is_alive(group) || Instant::now() >= deadline {
+            return !is_alive(group);
         }
         sleep(POLL_INTERVAL).await;
     }
-    true
+}
+
+/// Ends what servers left behind outside their groups, in the same order as a group, unless a server is running.
+///
+/// Returns what could not be ended, for example because it belongs to another user.
+pub async fn end_orphans() -> Vec<String> {
+    #[cfg(target_os = "linux")]
+    {
+        let remaining = || {
+            let groups = running_groups();
+            if groups.iter().any(|group| is_alive(*group)) { Vec::new() } else { orphans::remaining(&groups) }
+        };
+        let mut running = remaining();
+        for (signal, time) in [(None, ORPHAN_GRACE), (Some(Signal::Term), TERM_GRACE), (Some(Signal::Kill), TERM_GRACE)]
+        {
+            let deadline = Instant::now() + time;
+            let mut signaled = Vec::new();
+            while !running.is_empty() && Instant::now() < deadline {
+                for process in running.iter().filter(|process| !signaled.contains(&process.id())) {
+                    signal.into_iter().for_each(|signal| process.signal(signal.into()));
+                }
+                signaled = running.iter().map(orphans::Process::id).collect();
+                sleep(POLL_INTERVAL).await;
+                running = remaining();
+            }
+        }
+        running.iter().map(orphans::Process::description).collect()
+    }
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
 }
