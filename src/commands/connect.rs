@@ -1,4 +1,4 @@
-//! Sessions as the commands open them: credentials, what is declared, time limits and retries.
+//! Opens the sessions of the commands: credentials, capabilities, time limits and retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +17,22 @@ use crate::session::{self, Session, retry};
 use crate::target::Target;
 use crate::transport::{self, Authorize, CookieJar, Endpoint};
 
-/// How many bytes the pages of a list may have in total without `--max-list-size`.
+/// The maximum size in bytes of the pages of a list together, without `--max-list-size`.
 const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
 
 impl Context {
-    /// A session with a target; nothing is sent yet. With a progress line the user waits for this very server, and may
+    /// A session with a target; nothing is sent yet. With a progress line the user is waiting for this server, and may
     /// be asked to log in.
     ///
     /// # Errors
-    /// When an option cannot be used: a root that is not a directory, a file that cannot be read or written; or when
+    /// If an option cannot be used: a root that is not a directory, or a file that cannot be read or written; or if
     /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
         let provider = self.login(&target, progress.is_some())?;
         self.session_with_provider(target, provider.as_ref(), progress)
     }
 
-    /// The same with credentials from this provider.
+    /// As [`Context::session`], with credentials from this provider.
     ///
     /// # Errors
     /// As [`Context::session`].
@@ -46,8 +46,8 @@ impl Context {
         self.build_session(target, provider, capabilities)
     }
 
-    /// A session that only lists. It declares everything that mcpipe can do, so that what is listed does not depend on
-    /// where the standard streams go, and prompts nobody.
+    /// A session that only lists. It declares all of mcpipe's capabilities, so that the list does not depend on the
+    /// standard streams, and never prompts the user.
     ///
     /// # Errors
     /// As [`Context::session`].
@@ -58,7 +58,7 @@ impl Context {
     }
 
     /// A session for several calls at once: their progress would mix on one line. If standard input is read for
-    /// something else, nobody is prompted.
+    /// something else, the user is never prompted.
     ///
     /// # Errors
     /// As [`Context::session`].
@@ -73,7 +73,7 @@ impl Context {
         self.token_provider(target, LoginOptions { mode: self.login_mode(is_awaited), ..LoginOptions::default() })
     }
 
-    /// What can be answered here and now.
+    /// The capabilities that can be used in this run.
     fn capabilities(
         &self,
         target: &Target,
@@ -120,7 +120,7 @@ impl Context {
         effective_timeout(self.global.timeout, target.timeout, DEFAULT_TIMEOUT)
     }
 
-    /// When to retry. Without `--retries` a server process that ended is not started again.
+    /// When to retry. Without `--retries` a server process that exited is not started again.
     fn retry_policy(&self, target: &Target) -> retry::RetryPolicy {
         let usual = if matches!(target.endpoint, Endpoint::Stdio(_)) { 0 } else { 2 };
         let ui = self.ui.clone();
@@ -134,7 +134,7 @@ impl Context {
         }
     }
 
-    /// How long start and negotiation with this target may take.
+    /// The time limit for starting and negotiating with this target.
     #[must_use]
     pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
         effective_timeout(self.global.connect_timeout, target.connect_timeout, DEFAULT_CONNECT_TIMEOUT)

@@ -1,5 +1,5 @@
-//! The values of `${keychain:NAME}` and `${command:LINE}`: fetched when an entry that is used refers to them, once
-//! a run, within a time, and never shown.
+//! The values of `${keychain:NAME}` and `${command:LINE}`: fetched if a used entry refers to them, once per run,
+//! within a time limit, and never shown.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,27 +27,27 @@ use crate::util::duration::format_duration;
 use crate::util::lock::lock;
 use crate::util::suggest::did_you_mean;
 
-/// How long a command may take where nobody said.
+/// The time limit for a command, unless one is configured.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same, where somebody may have to confirm it.
+/// The time limit if the user may have to confirm access.
 const INTERACTIVE_COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
-/// When a person is told what we wait for.
+/// When to tell the user what mcpipe is waiting for.
 const NOTICE_DELAY: Duration = Duration::from_millis(1500);
-/// How much later than a command we may learn of a signal that both were sent.
+/// How much later than a command mcpipe may receive a signal that was sent to both.
 const SIGNAL_GRACE: Duration = Duration::from_millis(100);
-/// How long the output of a command that has ended may be held open by something that it started.
+/// How long a process that the command started may hold the output open after the command has exited.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 /// The longest secret, in bytes.
 const MAX_SECRET_LENGTH: usize = 64 * 1024;
-/// How much is read of what a command says on standard error.
+/// How much of a command's standard error is read.
 const MAX_STDERR_LENGTH: u64 = 64 * 1024;
 
 impl Context {
-    /// Reads entries, fetches the secrets that were wanted, and reads again until none is. `defaults` says where
-    /// secrets rest and how long they may take; it is asked for only where one is wanted.
+    /// Reads entries, fetches the secrets that were needed, and reads again until none is missing. `defaults` gives
+    /// the store and the time limit for secrets; it is called only if one is needed.
     ///
     /// # Errors
-    /// Those of reading, in which a secret that cannot be had is named; and when a stop was asked for meanwhile.
+    /// Those of reading, which name a secret that cannot be fetched; and an interrupt.
     pub async fn with_secrets<T>(
         &self,
         defaults: impl Fn() -> Defaults,
@@ -69,7 +69,7 @@ impl Context {
         }
     }
 
-    /// One secret; fetched where nobody has fetched it yet.
+    /// One secret, fetched unless it was fetched before.
     async fn fetch_secret(&self, request: &SecretRequest, defaults: &Defaults) -> SecretResult {
         let cell = {
             let mut all = lock(&self.secret_cache.0);
@@ -85,7 +85,7 @@ impl Context {
         if let Ok(secret) = &outcome {
             let secret = secret.reveal();
             self.ui.redact(secret);
-            // In a URL it looks otherwise.
+            // In a URL it is percent-encoded.
             if let Ok(mut url) = Url::parse("http://x/") {
                 url.set_query(Some(secret));
                 self.ui.redact(url.query().unwrap_or_default());
@@ -132,7 +132,7 @@ impl Context {
         let running = async {
             let outcome = running.await;
             if person && outcome.is_err() {
-                // ^C ends it and is meant for us: it may be seen there a moment earlier than here.
+                // Ctrl-C ends the command and is meant for mcpipe; the command may receive it a moment earlier.
                 tokio::time::sleep(SIGNAL_GRACE).await;
             }
             outcome
@@ -145,9 +145,9 @@ impl Context {
     }
 }
 
-/// Runs the command and takes what it prints, without the line feeds at its end. Whatever way this ends, nothing that
-/// it started is left running; with a person at the terminal, who may be asked for something there, it stays in
-/// our own group of processes, and is ended alone.
+/// Runs the command and returns its output without the line feeds at its end. However this ends, no process that it
+/// started is left running. At a terminal, where the command may prompt the user, it stays in mcpipe's process group,
+/// and only the command itself is ended.
 async fn run_command(
     words: &[String],
     request: &SecretRequest,
@@ -197,7 +197,7 @@ async fn run_command(
     match status {
         Err(error) => Err(failed(error.to_string())),
         Ok(status) if !status.success() => {
-            // What it says may help; what it printed may be a secret nevertheless.
+            // Its standard error may help; its output may be a secret even so.
             let said = String::from_utf8_lossy(&complaint);
             let last = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
             let hidden = !text.is_empty() && text.lines().any(|part| !part.is_empty() && last.contains(part));
@@ -209,7 +209,7 @@ async fn run_command(
     }
 }
 
-/// Reads so much at most and closes the stream then, so that nobody waits for a writer without end.
+/// Reads at most this much and then closes the stream, so that an endless writer is not waited for.
 async fn read_limited(stream: Option<impl AsyncRead + Unpin>, most: u64, into: &mut Vec<u8>) {
     if let Some(stream) = stream {
         let _ = stream.take(most).read_to_end(into).await;
@@ -225,7 +225,7 @@ fn program_path(name: &str, base: &Path, environment: &Environment) -> PathBuf {
     if is_path(name) && cfg!(unix) { base.join(name) } else { environment.resolve_program(name, Some(base)) }
 }
 
-/// What is wrong with a program that is not there.
+/// The error for a program that does not exist.
 fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option<SecretError> {
     if is_path(name) {
         return (!is_program(&base.join(name))).then(|| SecretError::new(format!("'{name}' is not executable")));
@@ -236,7 +236,7 @@ fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option
     })
 }
 
-/// What is wrong with a secret that nobody has stored.
+/// The error for a secret that is not stored.
 fn missing_secret(store: &dyn CredentialStore, name: &str) -> SecretError {
     let names = named_secrets::secret_names(store).unwrap_or_default();
     let near = did_you_mean(name, names.iter().map(String::as_str));
@@ -245,8 +245,8 @@ fn missing_secret(store: &dyn CredentialStore, name: &str) -> SecretError {
     why.hint(format!("mcpipe config secret set {name}"))
 }
 
-/// Says what is wrong with references as far as it can be seen without opening a keychain and without running a
-/// command. `store` is asked only where a secret of it is referred to.
+/// Checks references without opening a keychain and without running a command. `store` is called only if a secret in
+/// it is referred to.
 pub fn validate_reference(
     request: &SecretRequest,
     environment: &Environment,

@@ -1,4 +1,4 @@
-//! What is known without asking anybody: the configured servers, and what their last lists held.
+//! Candidates that are known without a connection: configured servers, and their cached lists.
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,24 +26,24 @@ use crate::schema;
 use crate::session::cache::ServerCache;
 use crate::target::Target;
 
-/// The longest description, in columns.
+/// The maximum width of a description, in columns.
 const MAX_DESCRIPTION_WIDTH: usize = 60;
 
-/// The command line that is being typed, and the world it is typed in.
+/// The command line that is being completed, and its environment.
 pub struct CandidateSource {
     context: Context,
-    /// TARGET and the words behind it.
+    /// TARGET and the words after it.
     words: Vec<String>,
     command: Vec<String>,
     target_options: TargetOptions,
-    /// Whether `SERVER.TOOL` may be written.
+    /// Whether `SERVER.TOOL` is possible.
     accepts_server_tool: bool,
 }
 
 impl CandidateSource {
-    /// What is known for this command line.
+    /// What is known about this command line.
     pub fn new(typed: &PartialCommandLine) -> Self {
-        // What is still missing is no mistake yet.
+        // Words that are still missing are not an error.
         let matches = cli::command().ignore_errors(true).try_get_matches_from(&typed.words_before);
         let mut cli = matches.and_then(|matches| Cli::from_arg_matches(&matches)).ok();
         let global = match &mut cli {
@@ -89,14 +89,14 @@ impl CandidateSource {
         CandidateSource { context, words, command, target_options: reach, accepts_server_tool: splits }
     }
 
-    /// The configured servers that may be used, as far as the files can be read.
+    /// The configured servers that are usable, as far as the files can be read.
     pub fn servers(&self) -> Vec<Candidate> {
         let (config, _) = Config::load_lenient(&self.context.env, self.context.global.config.as_deref());
         let usable = config.servers().iter().filter(|server| server.check_usable().is_ok());
         usable.map(|server| (server.name.clone(), description(&server.source.display_path))).collect()
     }
 
-    /// The tasks that mcpipe has started, at one server once it is typed; before that, the servers too.
+    /// The tasks that mcpipe started, at one server once it is typed; before that, the servers too.
     pub fn tasks(&self) -> Vec<Candidate> {
         let mut handles = TaskHandles::open(&self.context.env).all();
         let servers = match self.words.first() {
@@ -111,7 +111,7 @@ impl CandidateSource {
         ids.chain(servers).collect()
     }
 
-    /// The secrets that are stored; with `wanted` those too that servers refer to. No keychain is opened for it.
+    /// The stored secrets; with `wanted` also those that servers refer to. The keychain is not opened for this.
     pub fn secrets(&self, wanted: bool) -> Vec<Candidate> {
         let (config, _) = Config::load_lenient(&self.context.env, self.context.global.config.as_deref());
         let store = self.context.credential_store(config.defaults.credential_store.as_deref());
@@ -130,13 +130,13 @@ impl CandidateSource {
         names.into_iter().map(|name| (name.clone(), description(&users(&name)))).collect()
     }
 
-    /// The clients whose servers can be imported, and files.
+    /// Clients whose servers can be imported, and files.
     pub fn clients(&self, current: &str) -> Vec<Candidate> {
         let clients = ImportClient::all().map(|client| (client.id().to_owned(), client.title().to_owned()));
         clients.chain(files::path_candidates("", current)).collect()
     }
 
-    /// `SERVER.TOOL`, where the word begins with a server.
+    /// `SERVER.TOOL`, if the word begins with a server.
     pub fn server_tools(&self, current: &str) -> Vec<Candidate> {
         let mut all = Vec::new();
         for (name, _) in self.servers() {
@@ -153,7 +153,7 @@ impl CandidateSource {
         all
     }
 
-    /// The tools of the target; behind `SERVER.TOOL` the tool's arguments.
+    /// The tools of the target; after `SERVER.TOOL` the tool's arguments.
     pub fn tools(&self, current: &str) -> Vec<Candidate> {
         let Some((target, rest)) = self.resolve_target() else { return Vec::new() };
         if !rest.is_empty() {
@@ -162,9 +162,9 @@ impl CandidateSource {
         self.tools_of(&target).iter().map(|tool| (tool.name().to_owned(), entry_description(tool))).collect()
     }
 
-    /// The arguments of the tool that are not given yet, as `name=`; the values of the one that is being given.
+    /// The arguments of the tool that are still missing, as `name=`; the values of the one that is being typed.
     pub fn arguments(&self, current: &str) -> Vec<Candidate> {
-        // A file does not hang on the tool.
+        // `@FILE` does not depend on the tool.
         if let Some((name, _)) = current.split_once("=@") {
             return files::path_candidates(&format!("{name}=@"), current);
         }
@@ -188,16 +188,16 @@ impl CandidateSource {
             return values.into_iter().map(|value| (format!("{name}={value}"), String::new())).collect();
         }
         let given: Vec<String> = given.iter().filter_map(|word| name_of(word)).collect();
-        // An array is given item by item.
+        // An array is typed item by item.
         let open = |one: &schema::Parameter| one.type_text.ends_with("[]") || !given.contains(&one.name);
         let described = |one: schema::Parameter| {
             let words =
                 [one.type_text.as_str(), if one.is_required { "required" } else { "" }, one.description.as_str()];
             let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-            // As it is typed: the first item.
+            // The first item, as it is typed.
             (format!("{}=", one.name.replace("[]", "[0]")), description(&words.join(", ")))
         };
-        // A row for any other name offers none.
+        // A parameter that allows any other name has no values to offer.
         parameters.into_iter().filter(open).filter(|one| !one.name.ends_with('*')).map(described).collect()
     }
 
@@ -218,7 +218,7 @@ impl CandidateSource {
             .collect()
     }
 
-    /// The arguments of the prompt that are not given yet, as `name=`.
+    /// The arguments of the prompt that are still missing, as `name=`.
     pub fn prompt_arguments(&self) -> Vec<Candidate> {
         let Some((target, rest)) = self.resolve_target() else { return Vec::new() };
         let Some((name, given)) = rest.split_first() else { return Vec::new() };
@@ -251,7 +251,7 @@ impl CandidateSource {
         all
     }
 
-    /// What the server last said, to the same login as now.
+    /// The server's latest cached list for the current identity.
     fn cached_list(&self, target: &Target, kind: ListKind) -> Vec<ListItem> {
         let identity = match self.context.token_provider(target, Login::default()) {
             Ok(gate) => gate.and_then(|gate| gate.login_id().ok().flatten()),
@@ -262,7 +262,7 @@ impl CandidateSource {
     }
 }
 
-/// The name of a parameter's row, `a[].b`, from the one that was typed, `a[0].b`.
+/// The name of a parameter in the description, `a[].b`, for the typed `a[0].b`.
 fn parameter_row_name(name: &str) -> String {
     let mut parts = name.split('[');
     let mut row = parts.next().unwrap_or_default().to_owned();
@@ -273,7 +273,7 @@ fn parameter_row_name(name: &str) -> String {
     row
 }
 
-/// The commands with a manual page, below those that are typed; by the names of the pages where one is begun.
+/// The commands with a manual page: subcommands of those that are typed, or names of pages once one is begun.
 pub fn man_pages(typed: &PartialCommandLine, current: &str) -> Vec<Candidate> {
     if current.contains('-') {
         return assets::MAN_PAGES.iter().map(|(name, _)| ((*name).to_owned(), String::new())).collect();
@@ -291,13 +291,13 @@ pub fn man_pages(typed: &PartialCommandLine, current: &str) -> Vec<Candidate> {
     inner.map(|inner| (inner.get_name().to_owned(), description(&about(inner)))).collect()
 }
 
-/// The first line of what a server says about something.
+/// The first line of a server's description.
 fn entry_description(entry: &ListItem) -> String {
     let text = if entry.description().is_empty() { entry.title().unwrap_or_default() } else { entry.description() };
     description(text)
 }
 
-/// A text of a server as a shell may show it.
+/// A server's text in a form that is safe in a shell.
 fn description(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     escape::truncate(&escape::one_line(line), MAX_DESCRIPTION_WIDTH).into_owned()

@@ -1,27 +1,27 @@
-//! What stands on the command line that is being completed.
+//! The command line that is being completed.
 
 use std::ffi::OsString;
 
 use crate::util::quoting;
 
-/// The words of the command line, the program's name first.
+/// The words of the command line, beginning with the program's name.
 pub struct PartialCommandLine {
-    /// Those before the word that is being completed.
+    /// The words before the one that is being completed.
     pub words_before: Vec<String>,
-    /// The word that is being completed, as far as it is there.
+    /// The word that is being completed, as far as it is typed.
     pub current: String,
-    /// Whether the shell puts candidates on the line as they are, whatever they mean to it.
+    /// Whether the shell inserts candidates without quoting them.
     inserts_unquoted: bool,
 }
 
 impl PartialCommandLine {
-    /// What this process was called with, as the scripts of `completions/` do.
+    /// The command line that a script in `completions/` passed to this process.
     pub fn from_process(shell: &str) -> Self {
         let index = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
         PartialCommandLine::parse(shell, index, std::env::args_os())
     }
 
-    /// The words behind `--`; without an index the last of them is being completed.
+    /// The words after `--`; without an index the last of them is being completed.
     fn parse(shell: &str, index: Option<usize>, arguments: impl IntoIterator<Item = OsString>) -> Self {
         let words = arguments.into_iter().skip_while(|word| word != "--").skip(1);
         let mut before: Vec<String> = words.map(|word| strip_quotes(&word.to_string_lossy())).collect();
@@ -43,8 +43,8 @@ impl PartialCommandLine {
         }
     }
 
-    /// Whether a candidate may be offered. It stems from a server: nothing in it may act on the terminal or,
-    /// once it stands on the line, mean anything to the shell.
+    /// Whether a candidate may be offered. It comes from a server: nothing in it may affect the terminal or, once
+    /// inserted, have a meaning for the shell.
     pub fn is_safe_candidate(&self, value: &str) -> bool {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=+".contains(c);
         !value.is_empty()
@@ -55,7 +55,7 @@ impl PartialCommandLine {
     }
 }
 
-/// A word without the quotes with which it was typed; some shells hand it over with them.
+/// A word without the quotes that it was typed with; some shells pass them on.
 fn strip_quotes(word: &str) -> String {
     if !word.contains(['\'', '"', '\\']) {
         return word.to_owned();

@@ -1,8 +1,7 @@
-//! Completion as it happens: a shell calls mcpipe with `MCPIPE_COMPLETE` set and gets candidates back.
+//! Completion at run time: a shell calls mcpipe with `MCPIPE_COMPLETE` set and reads candidates.
 //!
-//! Names of servers come from the configuration, names of tools, prompts and resources from the remembered
-//! lists. Nothing here ever connects, and whatever is wrong (a broken configuration, say) is passed over in
-//! silence: nobody asked for it.
+//! Names of servers come from the configuration; names of tools, prompts and resources come from cached lists.
+//! Completion never connects, and errors (such as a broken configuration) produce no candidates and no message.
 
 mod candidates;
 mod command_line;
@@ -23,7 +22,7 @@ use crate::env;
 
 pub use shells::SHELLS;
 
-/// The completion request of a shell, answered; `None` on an ordinary run.
+/// Answers a shell's completion request; `None` if this is an ordinary run.
 #[must_use]
 pub fn run_if_requested() -> Option<u8> {
     let shell = std::env::var_os(env::COMPLETE).filter(|value| !value.is_empty())?;
@@ -36,7 +35,7 @@ pub fn run_if_requested() -> Option<u8> {
     Some(u8::from(!matches!(done, Ok(true))))
 }
 
-/// What can stand in a place.
+/// The kinds of values that can be completed.
 #[derive(Clone, Copy)]
 enum CandidateKind {
     Server,
@@ -47,11 +46,11 @@ enum CandidateKind {
     Resource,
     Prompt,
     PromptArgument,
-    /// The id of a task that mcpipe started, or the server of another one.
+    /// The id of a task that mcpipe started, or the server of another task.
     Task,
-    /// A secret that is stored.
+    /// A stored secret.
     Secret,
-    /// A secret that is stored, or referred to.
+    /// A stored secret, or one that is referred to.
     ReferencedSecret,
     /// A client whose servers can be imported, or a file.
     Client,
@@ -61,7 +60,7 @@ enum CandidateKind {
     AtFile,
 }
 
-/// The place of an argument, by its command (with those above it, but for mcpipe itself) and its own name.
+/// The kind of an argument, by its command (with its parent commands, without `mcpipe`) and its name.
 fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
     Some(match (command, arg) {
         ("call" | "list", "target") => CandidateKind::ServerOrTool,
@@ -85,16 +84,16 @@ fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
     })
 }
 
-/// The command line, with what is known about each place.
+/// The command line, with completers for each argument.
 fn command_with_completers(typed: &Arc<PartialCommandLine>) -> Command {
     let mut command = cli::command();
-    // What each command takes is known once it is built.
+    // The arguments of each command are known once it is built.
     command.build();
     add_completers(&mut command, "", typed);
     command
 }
 
-/// Wires a command whose name, with those above it, is `name`.
+/// Adds completers to a command whose full name is `name`.
 fn add_completers(command: &mut Command, name: &str, typed: &Arc<PartialCommandLine>) {
     let places: Vec<(String, CandidateKind)> = command
         .get_arguments()
@@ -106,7 +105,7 @@ fn add_completers(command: &mut Command, name: &str, typed: &Arc<PartialCommandL
         *command = std::mem::take(command).mut_arg(id, |arg| arg.add(ArgValueCompleter::new(find)));
     }
     if typed.current.is_empty() {
-        // Options are offered to who begins one, and where there is nothing else.
+        // Options are offered if a dash was typed, or if there is nothing else.
         let hidden = |arg: Arg| if arg.is_positional() { arg } else { arg.hide(true) };
         *command = std::mem::take(command).mut_args(hidden);
     }

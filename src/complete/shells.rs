@@ -1,4 +1,4 @@
-//! The shells. Where the script that comes with clap falls short of what mcpipe's words are like, ours is used.
+//! The supported shells. If clap's script cannot handle the words that mcpipe uses, there is a script of our own.
 
 use std::ffi::OsString;
 use std::io::{Error, Write};
@@ -15,13 +15,13 @@ pub const SHELLS: Shells<'static> = Shells(&[
     &CustomShell { shell: &Zsh, script: ZSH_SCRIPT },
 ]);
 
-/// A shell with a script of ours.
+/// A shell with our own script.
 struct CustomShell {
     shell: &'static dyn EnvCompleter,
     script: &'static str,
 }
 
-/// bash cuts words at `=`, `:` and `@`, of which ours are full, and puts candidates on the line as they are.
+/// bash splits words at `=`, `:` and `@`, which are frequent in mcpipe's arguments, and inserts candidates unquoted.
 const BASH_SCRIPT: &str = r#"# Completion of mcpipe for bash. Candidates come from mcpipe itself, which connects to nobody for it.
 _mcpipe() {
     # bash cuts words at =, : and @, so they are put together again by where they stand on the line.
@@ -64,8 +64,8 @@ else
     complete -o bashdefault -F _mcpipe BIN
 fi"#;
 
-/// zsh puts a blank behind every candidate, also behind `name=`, and calls an autoloaded script for its
-/// candidates the first time already.
+/// zsh adds a space after every candidate, also after `name=`, and runs an autoloaded script already for its first
+/// completion.
 const ZSH_SCRIPT: &str = r#"#compdef BIN
 # Completion of mcpipe for zsh. Candidates come from mcpipe itself, which connects to nobody for it.
 function _mcpipe_complete() {

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 const ENCODED_PREFIX: &str = "=?base64?";
 const ENCODED_SUFFIX: &str = "?=";
 
-/// The form of a value that is safe in a header (`HTM-05`): printable ASCII as it is, everything else, and
-/// what already looks encoded, as `=?base64?…?=` of its UTF-8 bytes.
+/// The form of a value that is safe in a header (`HTM-05`): printable ASCII as it is; everything else, and values that
+/// already look encoded, as `=?base64?…?=` of the UTF-8 bytes.
 #[must_use]
 pub fn encode_value(value: &str) -> String {
     let printable = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));

@@ -1,4 +1,4 @@
-//! JSON text as it really arrives, read into values.
+//! Parses the JSON text that servers really send.
 //!
 //! Two things are valid JSON (RFC 8259 §8.2 and §9) that a Rust value cannot hold: half of a surrogate pair in a string,
 //! which JavaScript writes when it cuts a string inside an emoji, and nesting of any depth.
@@ -9,12 +9,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// The deepest nesting of a value that is read. Values are handled by recursion, so deeper ones could overflow the stack.
+/// The maximum nesting of a value. Values are handled by recursion, so deeper ones could overflow the stack.
 pub const MAX_DEPTH: usize = 256;
 
-/// Reads a text; `None` if it is not JSON or nested deeper than [`MAX_DEPTH`]. Half of a surrogate pair becomes U+FFFD.
+/// Parses a text; `None` if it is not JSON or nested deeper than [`MAX_DEPTH`]. Half of a surrogate pair becomes
+/// U+FFFD.
 ///
-/// For what is acted upon; for what is only shown, [`parse_truncated`] loses less.
+/// For values that are acted upon; for values that are only displayed, [`parse_truncated`] loses less.
 #[must_use]
 pub fn parse_value(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok().or_else(|| {
@@ -23,8 +24,8 @@ pub fn parse_value(text: &str) -> Option<Value> {
     })
 }
 
-/// Reads a text; objects and lists below [`MAX_DEPTH`] are read as empty ones, and the flag says whether there are any.
-/// `None` if it is not JSON.
+/// Parses a text; objects and lists below [`MAX_DEPTH`] are replaced by empty ones, and the flag reports whether there
+/// were any. `None` if it is not JSON.
 #[must_use]
 pub fn parse_truncated(text: &str) -> Option<(Value, bool)> {
     if let Ok(value) = serde_json::from_str(text) {
@@ -36,7 +37,7 @@ pub fn parse_truncated(text: &str) -> Option<(Value, bool)> {
     Some((parse_unlimited(&text)?, is_too_deep))
 }
 
-/// Reads a text that is nested no deeper than [`MAX_DEPTH`].
+/// Parses a text that is not nested deeper than [`MAX_DEPTH`].
 fn parse_unlimited(text: &str) -> Option<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.disable_recursion_limit();
@@ -50,7 +51,7 @@ pub fn parse_string(token: &str) -> Option<String> {
     serde_json::from_str(token).ok().or_else(|| serde_json::from_str(&replace_lone_surrogates(token)).ok())
 }
 
-/// The members of a JSON object as raw text, in order; `None` where it is no object.
+/// The members of a JSON object as raw text, in order; `None` if it is not an object.
 #[must_use]
 pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     struct RawMembers<'a>(Vec<(String, &'a RawValue)>);

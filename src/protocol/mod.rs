@@ -1,4 +1,4 @@
-//! The messages of the Model Context Protocol: JSON-RPC, revisions, names. Pure; no input or output.
+//! The messages of the Model Context Protocol: JSON-RPC, revisions, names. No input or output.
 
 pub mod headers;
 pub mod json;
@@ -7,7 +7,7 @@ pub mod revision;
 pub mod rpc;
 pub mod views;
 
-/// Methods and notifications, by the specification's own names.
+/// Methods and notifications, named as in the specification.
 pub mod method {
     #![allow(missing_docs, reason = "each constant is the method it names")]
     pub const INITIALIZE: &str = "initialize";
@@ -37,7 +37,7 @@ pub mod method {
     pub const TASKS_UPDATE: &str = "tasks/update";
     /// The state of a task (2025-11-25, basic/utilities/tasks, task status notification).
     pub const TASK_STATUS: &str = "notifications/tasks/status";
-    /// The same in the tasks extension of 2026-07-28.
+    /// The status notification of the tasks extension of 2026-07-28.
     pub const TASK_STATE: &str = "notifications/tasks";
     pub const SKILLS_LIST: &str = "skills/list";
     pub const SKILLS_GET: &str = "skills/get";
@@ -63,14 +63,14 @@ pub mod meta {
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 }
 
-/// Extensions of the protocol, by the names under which they are declared (`EXT-01`).
+/// Extensions of the protocol, by the names that declare them (`EXT-01`).
 pub mod extension {
     #![allow(missing_docs, reason = "each constant is the extension it names")]
     pub const TASKS: &str = "io.modelcontextprotocol/tasks";
     pub const SKILLS: &str = "io.modelcontextprotocol/skills";
 }
 
-/// Error codes with a meaning of their own (2026-07-28, basic/index, error codes).
+/// Error codes that the protocol defines (2026-07-28, basic/index, error codes).
 pub mod code {
     #![allow(missing_docs, reason = "each constant is the code it names")]
     pub const PARSE_ERROR: i64 = -32700;

@@ -1,19 +1,19 @@
-//! Whether a result has the shape that the protocol gives it: what is wrong with it, in words.
+//! Checks that a result has the structure that the protocol defines, and describes what is wrong with it.
 //!
-//! Lenient where real servers are sloppy and nothing is lost by it: members that are missing or `null` and can be
-//! done without, content types that are not known, a prompt's content as a list or a bare string.
+//! Lenient about frequent deviations that lose nothing: optional members that are missing or `null`, unknown content
+//! types, a prompt's content as a list or a bare string.
 
 use serde_json::value::RawValue;
 
 use super::json::{member, members, parse_string, type_name};
 use super::method;
 
-/// So many blocks that are wrong are named.
+/// The maximum number of malformed blocks that are listed.
 const MAX_SHOWN_BLOCKS: usize = 5;
-/// So many characters of each are shown.
+/// The maximum number of characters shown of each.
 const MAX_SHOWN_LENGTH: usize = 200;
 
-/// What is wrong with the result of this method; `None` where nothing is, or the method's result is not looked at.
+/// What is wrong with the result of this method; `None` if nothing is, or results of this method are not checked.
 #[must_use]
 pub fn shape_error(asked: &str, result: &RawValue) -> Option<String> {
     match asked {
@@ -25,7 +25,7 @@ pub fn shape_error(asked: &str, result: &RawValue) -> Option<String> {
     }
 }
 
-/// Servers leave out one or the other member; a result without any of them says nothing about a server.
+/// Servers omit one member or the other; a result without any of them says nothing about a server.
 fn check_initialize_result(result: &RawValue) -> Option<String> {
     if let Some(wrong) = type_error(result, "the result", "an object") {
         return Some(wrong);
@@ -39,7 +39,7 @@ fn check_initialize_result(result: &RawValue) -> Option<String> {
     }
 }
 
-/// Everything that is wrong with the result of a tool, the first few blocks also as they came.
+/// Everything that is wrong with the result of a tool; the first blocks are also shown as they came.
 #[must_use]
 pub fn tool_result_errors(result: &RawValue) -> Vec<String> {
     if let Some(wrong) = type_error(result, "the result", "an object") {
@@ -127,7 +127,7 @@ fn check_string_member(object: &RawValue, at: &str, name: &str) -> Option<String
     }
 }
 
-/// The elements of a list that must be there.
+/// The items of a required list.
 fn required_list<'a>(result: &'a RawValue, name: &str) -> Result<Vec<&'a RawValue>, String> {
     if let Some(wrong) = type_error(result, "the result", "an object") {
         return Err(wrong);

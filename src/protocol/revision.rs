@@ -1,10 +1,10 @@
-//! The dated revisions of the protocol, and which family each belongs to.
+//! The dated revisions of the protocol, and the family of each.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// A revision that mcpipe speaks; older ones are smaller.
+/// A revision that mcpipe supports; older ones compare as smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Revision {
     /// 2024-11-05, the first.
@@ -23,12 +23,12 @@ impl Revision {
     /// Every revision, oldest first.
     pub const ALL: [Revision; 5] =
         [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
-    /// The newest with a handshake; what `initialize` offers.
+    /// The newest revision with a handshake; `initialize` offers it.
     pub const LATEST_LEGACY: Revision = Self::V2025_11_25;
-    /// The newest without one.
+    /// The newest revision without a handshake.
     pub const LATEST_MODERN: Revision = Self::V2026_07_28;
 
-    /// The date that names it on the wire.
+    /// The date that identifies it on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,7 @@ impl Revision {
         }
     }
 
-    /// The revision of this name, if mcpipe speaks it.
+    /// The revision with this name, if mcpipe supports it.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|revision| revision.as_str() == name)
@@ -59,20 +59,20 @@ impl fmt::Display for Revision {
     }
 }
 
-/// The known revisions that `data.supported` of an error, or `supportedVersions` of a `DiscoverResult`, names.
+/// The known revisions in `data.supported` of an error, or in `supportedVersions` of a `DiscoverResult`.
 #[must_use]
 pub fn supported_revisions(data: &Value) -> Vec<Revision> {
     let list = data.get("supported").or_else(|| data.get("supportedVersions")).and_then(Value::as_array);
     list.into_iter().flatten().filter_map(|name| Revision::parse(name.as_str()?)).collect()
 }
 
-/// The known revisions that a text names, oldest first.
+/// The known revisions that a text mentions, oldest first.
 #[must_use]
 pub fn revisions_in(text: &str) -> Vec<Revision> {
     Revision::ALL.into_iter().filter(|revision| text.contains(revision.as_str())).collect()
 }
 
-/// Whether a text contains a date such as those that name revisions (`2025-11-25`), known or not.
+/// Whether a text contains a date like those of revisions (`2025-11-25`), known or not.
 #[must_use]
 pub fn names_revision(text: &str) -> bool {
     let is_date = |window: &[u8]| {
@@ -84,23 +84,23 @@ pub fn names_revision(text: &str) -> bool {
     text.as_bytes().windows(10).any(is_date)
 }
 
-/// Which revisions may be spoken to a server.
+/// The revisions that may be used with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RevisionPin {
-    /// Whatever both sides speak; the newest first.
+    /// The newest that both sides support.
     #[default]
     Auto,
     /// Any revision with a handshake; no modern request is sent.
     Legacy,
-    /// This revision and no other.
+    /// Only this revision.
     Exact(Revision),
 }
 
 impl RevisionPin {
-    /// Reads `auto`, `legacy` or a revision.
+    /// Parses `auto`, `legacy` or a revision.
     ///
     /// # Errors
-    /// What is allowed, for the message.
+    /// The allowed values, for the message.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(RevisionPin::Auto),

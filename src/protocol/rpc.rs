@@ -1,7 +1,7 @@
-//! JSON-RPC 2.0 as it really arrives: strict in what is written, lenient in what is read.
+//! JSON-RPC 2.0 as servers really send it: strict when writing, lenient when reading.
 //!
-//! Results and parameters stay raw text ([`RawValue`]), so that what a server sent can be printed to
-//! the byte: unknown members, key order and numbers of any size survive (`TOL-04`, `TOL-06`).
+//! Results and parameters stay raw text ([`RawValue`]), so that they can be printed byte for byte: unknown members,
+//! the order of keys and numbers of any size are kept (`TOL-04`, `TOL-06`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,56 +19,56 @@ pub type RawJson = Box<RawValue>;
 /// One message from the peer.
 #[derive(Clone, Debug)]
 pub enum RpcMessage {
-    /// The answer to a request of ours.
+    /// The response to a request of ours.
     Response(RpcResponse),
     /// A request of the peer (legacy revisions only).
     Request {
-        /// The id, to be echoed exactly.
+        /// The id, to be returned exactly.
         id: RawJson,
         /// The method.
         method: String,
-        /// The parameters, where there are any.
+        /// The parameters, if any.
         params: Option<RawJson>,
     },
     /// A notification of the peer.
     Notification {
         /// The method.
         method: String,
-        /// The parameters, where there are any.
+        /// The parameters, if any.
         params: Option<RawJson>,
     },
 }
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Clone, Debug)]
 pub struct RpcResponse {
-    /// Our id; `None` where the peer could not read it (`null` or absent) or it is not one of ours.
+    /// Our id; `None` if the peer could not read it (`null` or absent) or it is not one of ours.
     pub id: Option<u64>,
-    /// Whether the peer named an id at all; one that is not ours is a foreign answer.
+    /// Whether the peer sent an id; one that is not ours belongs to an unknown request.
     pub has_id: bool,
-    /// The result, or the error.
+    /// The result or the error.
     pub outcome: Result<RawJson, RpcError>,
 }
 
 /// A JSON-RPC error.
 #[derive(Clone, Debug, Default)]
 pub struct RpcError {
-    /// The code; `None` where the peer sent no integer.
+    /// The code; `None` if the peer sent no integer.
     pub code: Option<i64>,
-    /// What is wrong with the error, where it is not as JSON-RPC defines it (section 5.1).
+    /// What is wrong with the error, if it violates JSON-RPC 2.0 (section 5.1).
     pub defect: Option<RpcErrorDefect>,
-    /// The message; empty where the peer sent none.
+    /// The message; empty if the peer sent none.
     pub message: String,
     /// The `data` member, as it came.
     pub data: Option<RawJson>,
-    /// How long the server asks to wait before the next request; over HTTP it says so beside the error.
+    /// How long the server asks to wait before the next request; over HTTP this comes from a header.
     pub retry_after: Option<Duration>,
 }
 
 /// What is wrong with a JSON-RPC error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcErrorDefect {
-    /// It is not an object, but of this type.
+    /// It is not an object but has this type.
     NotAnObject(&'static str),
     /// It has no code.
     NoCode,
@@ -87,13 +87,13 @@ impl fmt::Display for RpcErrorDefect {
 }
 
 impl RpcError {
-    /// The `data` member as a value; `Null` where there is none.
+    /// The `data` member as a value; `Null` if absent.
     #[must_use]
     pub fn data_value(&self) -> Value {
         self.data.as_ref().and_then(|raw| parse_truncated(raw.get())).map_or(Value::Null, |(value, _)| value)
     }
 
-    /// Reads the `error` member of a response, or of a failed task.
+    /// Parses the `error` member of a response, or of a failed task.
     #[must_use]
     pub fn parse(raw: &RawValue) -> Self {
         let value = |raw: &RawValue| parse_truncated(raw.get()).map_or(Value::Null, |(value, _)| value);
@@ -138,7 +138,7 @@ impl fmt::Display for RpcError {
 /// Why a text is not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// Not JSON at all: a log line, HTML, half a message.
+    /// Not JSON: a log line, HTML, part of a message.
     NotJson,
     /// JSON, but not a JSON-RPC message.
     NotRpc,
@@ -158,18 +158,17 @@ struct RawMessage<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from absent, which a plain `Option` does not.
+/// Distinguishes `null` from an absent member, which a plain `Option` does not.
 fn deserialize_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads one line, SSE event or body: a message, or a batch of them (`STD-08`).
+/// Parses one line, SSE event or body: a message, or a batch of messages (`STD-08`).
 ///
-/// A byte-order mark and surrounding white space are dropped. In a batch, what is not a message is
-/// passed over.
+/// A byte-order mark and surrounding white space are removed. Items of a batch that are not messages are skipped.
 ///
 /// # Errors
-/// [`ParseError`] where the text holds no message.
+/// [`ParseError`] if the text contains no message.
 pub fn parse(text: &str) -> Result<Vec<RpcMessage>, ParseError> {
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('[') {
@@ -180,10 +179,10 @@ pub fn parse(text: &str) -> Result<Vec<RpcMessage>, ParseError> {
     parse_one(text).map(|message| vec![message])
 }
 
-/// Reads the message that a text begins with, and returns it with its length in bytes.
+/// Parses the message at the beginning of a text, and returns it with its length in bytes.
 ///
 /// # Errors
-/// Where the text does not begin with a message: why it is not JSON, or `None` for other JSON.
+/// If the text does not begin with a message: why it is not JSON, or `None` for other JSON.
 pub fn parse_first(text: &str) -> Result<(RpcMessage, usize), Option<serde_json::Error>> {
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     let raw = values.next().ok_or(None)?.map_err(Some)?;
@@ -222,7 +221,7 @@ fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
     Ok(RpcMessage::Response(RpcResponse { id: id.and_then(parse_own_id), has_id: id.is_some(), outcome }))
 }
 
-/// Our ids are small integers; `"1"` and `1.0` from a sloppy server mean the same one.
+/// Our ids are small integers; some servers return `"1"` or `1.0`, which mean the same.
 fn parse_own_id(raw: &RawValue) -> Option<u64> {
     let text = raw.get().trim_matches('"');
     text.parse().ok().or_else(|| text.strip_suffix(".0")?.parse().ok())
@@ -236,7 +235,7 @@ fn value_text(value: &Value) -> String {
     }
 }
 
-/// A request as it goes over the wire, without a line end. `params` is raw JSON.
+/// Encodes a request, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
     let method = json_string(method);
@@ -246,7 +245,7 @@ pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
     }
 }
 
-/// A notification as it goes over the wire, without a line end. `params` is raw JSON.
+/// Encodes a notification, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn notification(method: &str, params: Option<&str>) -> String {
     let method = json_string(method);
@@ -256,13 +255,13 @@ pub fn notification(method: &str, params: Option<&str>) -> String {
     }
 }
 
-/// The answer to a request of the peer: `id` as it came, `result` raw JSON.
+/// Encodes the response to a request of the peer: `id` as it came, `result` as raw JSON.
 #[must_use]
 pub fn response(id: &RawValue, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, id.get())
 }
 
-/// The refusal of a request of the peer.
+/// Encodes an error response to a request of the peer.
 #[must_use]
 pub fn error_response(id: &RawValue, code: i64, message: &str) -> String {
     let message = json_string(message);

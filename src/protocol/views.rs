@@ -1,4 +1,4 @@
-//! Typed looks at raw results: what must be understood is read leniently, everything else stays.
+//! Typed views of raw results: known members are read leniently, and everything else is kept.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -7,7 +7,7 @@ use super::json::{MAX_DEPTH, members, nesting_depth, parse_string, parse_truncat
 use super::meta;
 use super::rpc::RawJson;
 
-/// What a server offers lists of.
+/// The kinds of lists that a server offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ListKind {
     /// Tools.
@@ -35,7 +35,7 @@ impl ListKind {
         }
     }
 
-    /// The member of the result that holds them.
+    /// The member of the result that contains them.
     #[must_use]
     pub fn result_member(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl ListKind {
         }
     }
 
-    /// The server capability that stands for them; skills are resources, and an extension besides.
+    /// The server capability for them; skills need the resources capability and an extension.
     #[must_use]
     pub fn capability(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl ListKind {
         }
     }
 
-    /// The word for one of them.
+    /// The singular noun for messages.
     #[must_use]
     pub fn singular_name(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl ListKind {
         }
     }
 
-    /// The word for people, in the plural.
+    /// The plural noun for messages.
     #[must_use]
     pub fn plural_name(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ impl ListKind {
     }
 }
 
-/// One element of a list: a tool, a resource, a template or a prompt, with its raw text.
+/// One item of a list: a tool, a resource, a template or a prompt, with its raw text.
 #[derive(Clone, Debug)]
 pub struct ListItem {
     raw: RawJson,
@@ -91,26 +91,26 @@ pub struct ListItem {
 }
 
 impl ListItem {
-    /// Lays a view over one element; what is nested too deeply in it is left out.
+    /// Parses an item; parts that are nested too deeply are omitted.
     #[must_use]
     pub fn new(raw: &RawValue) -> Self {
         let (value, is_truncated) = parse_truncated(raw.get()).unwrap_or_default();
         ListItem { raw: raw.to_owned(), value, is_truncated }
     }
 
-    /// Whether the element is an object, as every element of a list should be.
+    /// Whether the item is an object, as every item of a list should be.
     #[must_use]
     pub fn is_object(&self) -> bool {
         self.value.is_object()
     }
 
-    /// Whether a part of the element is nested too deeply to be read.
+    /// Whether a part of the item is nested too deeply to be read.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.is_truncated
     }
 
-    /// A warning about what of the element could not be read; `None` where all could.
+    /// A warning about parts of the item that could not be read; `None` if there are none.
     #[must_use]
     pub fn defect(&self, kind: ListKind) -> Option<String> {
         let kind = kind.singular_name();
@@ -130,13 +130,13 @@ impl ListItem {
         })
     }
 
-    /// The element as the server sent it.
+    /// The item as the server sent it.
     #[must_use]
     pub fn raw(&self) -> &RawValue {
         &self.raw
     }
 
-    /// The element as a value.
+    /// The item as a value.
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.value
@@ -148,7 +148,7 @@ impl ListItem {
         self.value.get(key)?.as_str()
     }
 
-    /// The name; empty where the server gave none. That of a skill stands in its frontmatter.
+    /// The name; empty if the server gave none. The name of a skill is in its frontmatter.
     #[must_use]
     pub fn name(&self) -> &str {
         self.string_member("name").or_else(|| self.frontmatter_string("name")).unwrap_or_default()
@@ -158,13 +158,13 @@ impl ListItem {
         self.value.get("frontmatter")?.get(key)?.as_str()
     }
 
-    /// The title for people: `title`, else `annotations.title` (tools).
+    /// The title to display: `title`, or `annotations.title` for tools.
     #[must_use]
     pub fn title(&self) -> Option<&str> {
         self.string_member("title").or_else(|| self.value.get("annotations")?.get("title")?.as_str())
     }
 
-    /// The description; empty where there is none.
+    /// The description; empty if there is none.
     #[must_use]
     pub fn description(&self) -> &str {
         self.string_member("description").or_else(|| self.frontmatter_string("description")).unwrap_or_default()
@@ -176,26 +176,26 @@ impl ListItem {
         self.string_member("uri").or_else(|| self.string_member("uriTemplate")).unwrap_or_default()
     }
 
-    /// A tool's input schema, where it is one.
+    /// A tool's input schema, if it has one.
     #[must_use]
     pub fn input_schema(&self) -> Option<&Value> {
         self.value.get("inputSchema").filter(|schema| schema.is_object() || schema.is_boolean())
     }
 
-    /// A tool's output schema, where it is one.
+    /// A tool's output schema, if it has one.
     #[must_use]
     pub fn output_schema(&self) -> Option<&Value> {
         self.value.get("outputSchema").filter(|schema| schema.is_object() || schema.is_boolean())
     }
 
-    /// A boolean tool annotation, where the server gave one. Untrusted (`TOL-05`).
+    /// A boolean tool annotation, if the server sent it. Untrusted (`TOL-05`).
     #[must_use]
     pub fn boolean_annotation(&self, name: &str) -> Option<bool> {
         self.value.get("annotations")?.get(name)?.as_bool()
     }
 }
 
-/// The elements of one page of the list in the member `list`, as raw text, and the cursor of the next page.
+/// The items of one page of the list in the member `list`, as raw text, and the cursor of the next page.
 ///
 /// `None` if the result has no such list.
 #[must_use]
@@ -208,7 +208,7 @@ pub fn page_items(result: &RawValue, list: &str) -> Option<(Vec<RawJson>, Option
     Some((items.into_iter().map(ToOwned::to_owned).collect(), cursor))
 }
 
-/// Who the server says it is: from `initialize`, `server/discover`, or a result's `_meta`.
+/// The identity of a server: from `initialize`, `server/discover`, or a result's `_meta`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerInfo {
     /// `name`, for display only.
@@ -217,14 +217,14 @@ pub struct ServerInfo {
     pub title: Option<String>,
     /// `version`, for display only.
     pub version: Option<String>,
-    /// The declared capabilities; `None` where they are not known (a modern server not asked).
+    /// The declared capabilities; `None` if unknown (a modern server before `server/discover`).
     pub capabilities: Option<Value>,
-    /// Advice of the server for its use. Untrusted text.
+    /// The server's instructions for using it. Untrusted text.
     pub instructions: Option<String>,
 }
 
 impl ServerInfo {
-    /// Reads the result of `initialize` or `server/discover`, wherever it keeps its `serverInfo`.
+    /// Parses the result of `initialize` or `server/discover`, for either position of `serverInfo`.
     #[must_use]
     pub fn from_result(result: &Value) -> Self {
         let info =
@@ -239,7 +239,7 @@ impl ServerInfo {
         }
     }
 
-    /// Whether the server declared this capability; `None` where its capabilities are not known.
+    /// Whether the server declared this capability; `None` if its capabilities are unknown.
     #[must_use]
     pub fn declares(&self, capability: &str) -> Option<bool> {
         self.capabilities

@@ -1,4 +1,4 @@
-//! Putting a target together: from flags alone, or from a configured entry under flags.
+//! Builds a target: from options alone, or from a configured entry and options.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
 use crate::util::quoting;
 
-/// A command line as target.
+/// The target of a command line.
 pub fn target_from_command(
     words: &[String],
     options: &TargetOptions,
@@ -43,7 +43,7 @@ pub fn target_from_command(
     ad_hoc_target(name, Endpoint::Stdio(endpoint), options, defaults, Vec::new())
 }
 
-/// A URL as target.
+/// The target of a URL.
 pub fn target_from_url(
     text: &str,
     options: &TargetOptions,
@@ -69,12 +69,12 @@ pub fn target_from_url(
     ad_hoc_target(name, endpoint, options, defaults, warnings)
 }
 
-/// What is wrong with a URL whose traffic is exposed.
+/// The error for a URL whose traffic is not encrypted.
 fn plaintext_message(place: &ParsedUrl) -> String {
     format!("{} is unencrypted {} to another host", place.display_url, place.url.scheme())
 }
 
-/// A Unix socket as target; `resolve` makes its path absolute.
+/// The target of a Unix socket; `resolve` makes its path absolute.
 fn unix_endpoint(
     path: &str,
     options: &TargetOptions,
@@ -114,11 +114,11 @@ fn ad_hoc_target(
     })
 }
 
-/// Why a configured entry cannot be a target.
+/// Why a configured entry cannot be used as a target.
 pub(super) enum EntryError {
     /// A value of the entry is wrong.
     Entry(ConfigDiagnostic),
-    /// Something else: an option of the command line, or the directory in which the server starts.
+    /// Something else: an option of the command line, or the server's working directory.
     Other(Failure),
 }
 
@@ -134,7 +134,7 @@ impl From<Failure> for EntryError {
     }
 }
 
-/// A configured entry as target.
+/// The target of a configured entry.
 pub(super) fn target_from_config(
     name: &str,
     settings: ServerSettings,
@@ -221,8 +221,8 @@ fn configured_url_endpoint(
     Ok(http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)?)
 }
 
-/// Headers of flags take the place of configured ones of the same name, and any `Authorization` that of
-/// the URL's password.
+/// Headers of options replace configured ones with the same name, and any `Authorization` replaces that of the URL's
+/// password.
 fn http_endpoint(
     place: ParsedUrl,
     mut headers: Vec<(String, Secret)>,
@@ -245,7 +245,7 @@ fn http_endpoint(
             place.url.host_str().unwrap_or_default()
         ));
     }
-    // A certificate from a flag brings its own key.
+    // A certificate given as an option comes with its own key.
     let cert = options.cert.clone().or_else(|| configured(|settings| settings.cert.clone()));
     let key = match &options.cert {
         Some(_) => options.key.clone(),
@@ -304,10 +304,10 @@ fn protocol_pin(options: &TargetOptions) -> Result<Option<RevisionPin>> {
     options.protocol.as_ref().map(parse).transpose()
 }
 
-/// What every child process inherits: without it, Windows has neither sockets nor random numbers for it.
+/// Variables that every child process inherits: on Windows, sockets and random numbers do not work without them.
 const REQUIRED_VARIABLES: &[&str] = if cfg!(windows) { &["SYSTEMROOT"] } else { &[] };
 
-/// What a child process inherits: everything less mcpipe's own secrets, or what the entry names.
+/// What a child process inherits: everything except mcpipe's own secrets, or what the entry names.
 fn inherited_environment(environment: &Environment, inherit: &InheritEnv, own: &[String]) -> InheritedEnv {
     let ours = |name: &str| is_mcpipe_variable(name) || own.iter().any(|own| is_same_variable(own, name));
     let only = |wanted: &dyn Fn(&str) -> bool| {
@@ -321,14 +321,14 @@ fn inherited_environment(environment: &Environment, inherit: &InheritEnv, own: &
             InheritedEnv::AllBut(names.map(ToOwned::to_owned).collect())
         }
         InheritEnv::Nothing => only(&|_| false),
-        // A variable that the entry names is meant for the server, whoever else uses it.
+        // A variable that the entry names is meant for the server, even if others use it too.
         InheritEnv::Only(names) => {
             only(&|name| names.iter().any(|wanted| is_same_variable(wanted, name)) && !is_mcpipe_variable(name))
         }
     }
 }
 
-/// The variables that are set for this server: the entry's, under those of flags.
+/// The variables that are set for this server: the entry's, overridden by those of options.
 fn server_variables(configured: &[(String, Secret)], options: &TargetOptions) -> Result<BTreeMap<String, Secret>> {
     let mut all: BTreeMap<String, Secret> = configured.iter().cloned().collect();
     for (index, text) in options.env.iter().enumerate() {
@@ -359,7 +359,7 @@ fn working_directory(
     Ok(Some(cwd))
 }
 
-/// The flags that mean something only for a URL, and whether each was given.
+/// The options that only apply to a URL, and whether each was given.
 fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 11] {
     [
         ("--header", !options.headers.is_empty()),
@@ -376,12 +376,12 @@ fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 11] {
     ]
 }
 
-/// The flags that mean something only for a command, and whether each was given.
+/// The options that only apply to a command, and whether each was given.
 fn command_flags(options: &TargetOptions) -> [(&'static str, bool); 2] {
     [("--env", !options.env.is_empty()), ("--cwd", options.cwd.is_some())]
 }
 
-/// Refuses flags that mean nothing for a command.
+/// Rejects options that do not apply to a command.
 fn reject_flags_for_stdio(options: &TargetOptions, name: &str) -> Result<()> {
     reject_flags(&url_flags(options), &format!("applies only to a URL, but '{name}' is a command"), |flag| {
         (flag == "--header" || flag == "--bearer-env")
@@ -389,7 +389,7 @@ fn reject_flags_for_stdio(options: &TargetOptions, name: &str) -> Result<()> {
     })
 }
 
-/// Refuses flags that mean nothing for this URL.
+/// Rejects options that do not apply to this URL.
 fn reject_flags_for_url(options: &TargetOptions, name: &str, scheme: &str) -> Result<()> {
     let why = format!("applies only to a command, but '{name}' is a URL");
     reject_flags(&command_flags(options), &why, |flag| {

@@ -1,7 +1,6 @@
-//! What a target is: a word of the command line, resolved to an endpoint and the rules that go with it.
+//! Targets: a word of the command line, resolved to an endpoint and its settings.
 //!
-//! A word is a URL, a command line or a configured name. Only a name opens
-//! configuration files.
+//! A word is a URL, a command line or a configured name. Only a name requires reading configuration files.
 
 mod build;
 mod options;
@@ -70,7 +69,7 @@ impl TargetName {
         }
     }
 
-    /// The server with its settings. What of `secrets` is missing afterwards has to be fetched first.
+    /// The server with its settings. References to secrets that `secrets` does not contain have to be fetched first.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] for a URL that cannot be used and for options that do not fit; [`ErrorKind::Config`] for an
@@ -87,7 +86,7 @@ impl TargetName {
     }
 }
 
-/// Where the dot of `SERVER.TOOL` is: after the longest configured name, unless the whole word is configured.
+/// The position of the dot in `SERVER.TOOL`: after the longest configured name, unless the whole word is configured.
 fn tool_position(word: &str, config: &Config) -> Option<usize> {
     if config.server(word).is_some() {
         return None;
@@ -96,7 +95,7 @@ fn tool_position(word: &str, config: &Config) -> Option<usize> {
     dots.filter(|at| *at + 1 < word.len()).find(|at| config.server(&word[..*at]).is_some())
 }
 
-/// Resolves one configured server, for commands that go through all of them.
+/// Resolves one configured server, for commands that process all of them.
 ///
 /// # Errors
 /// As [`TargetName::resolve`].
@@ -118,7 +117,7 @@ pub fn resolve_configured(
     Ok(target)
 }
 
-/// What is wrong with an entry whose settings could be read, without options of a command line.
+/// What is wrong with an entry whose settings could be read, regardless of command-line options.
 #[must_use]
 pub fn entry_diagnostic(
     config: &Config,

@@ -1,4 +1,4 @@
-//! The options that say how to reach a server: one struct from the command line to the transport.
+//! The options that describe how to reach a server: one struct from the command line to the transport.
 
 use std::path::PathBuf;
 

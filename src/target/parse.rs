@@ -1,4 +1,4 @@
-//! Reading what people type into flags and configuration: headers, variables, URLs, proxies.
+//! Parses what users write in options and configuration: headers, variables, URLs, proxies.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::util::loopback;
 
-/// Schemes of proxies that can be spoken to.
+/// The supported schemes of proxies.
 const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
 
 /// Parses the value of one `--header`, of which `number` counts from 1: `Name: value`, `Name;` (sent empty), or `@FILE`
@@ -50,7 +50,7 @@ fn parse_header_line(text: &str, number: usize) -> Result<(String, Secret)> {
     Ok((name.to_owned(), Secret::new(value)))
 }
 
-/// Judges a header.
+/// Checks a header.
 ///
 /// # Errors
 /// What is wrong, without the value.
@@ -79,21 +79,21 @@ pub fn parse_variable(text: &str, number: usize) -> Result<(String, Secret)> {
     }
 }
 
-/// A URL, the credentials that stood in it, and the URL as it may be shown.
+/// A URL, the credentials in it, and the URL as it may be displayed.
 #[derive(Debug)]
 pub struct ParsedUrl {
     /// The URL without user, password and fragment.
     pub url: Url,
-    /// The value of `Authorization` that follows from user and password.
+    /// The value of `Authorization` for its user and password.
     pub basic_auth: Option<Secret>,
-    /// The URL without what looks like a secret in its query.
+    /// The URL without query parameters that look like secrets.
     pub display_url: String,
 }
 
-/// Reads a URL of a scheme that is spoken.
+/// Parses a URL with a supported scheme.
 ///
 /// # Errors
-/// What is wrong; where it could show a password, without the URL.
+/// What is wrong; without the URL if it could show a password.
 pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let mut url = Url::parse(text.trim()).map_err(|error| match text.contains('@') {
         true => format!("invalid URL: {error}"),
@@ -106,7 +106,7 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
         return Err(format!("unsupported URL scheme '{scheme}'; use https, http, wss, ws or unix:PATH{socket}"));
     }
     let basic = basic_auth_header(&url);
-    // Neither fails for a URL with a host, which these schemes always have.
+    // This cannot fail for a URL with a host, which these schemes always have.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
@@ -114,20 +114,20 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     Ok(ParsedUrl { url, basic_auth: basic, display_url: shown })
 }
 
-/// The path in `unix:PATH`, also written `unix://PATH`; `None` where it is something else.
+/// The path in `unix:PATH`, also written `unix://PATH`; `None` for anything else.
 #[must_use]
 pub fn unix_socket_path(text: &str) -> Option<&str> {
     let path = text.trim().strip_prefix("unix:")?;
     Some(path.strip_prefix("//").unwrap_or(path))
 }
 
-/// Whether what is sent to this URL can be read and changed on the way: plain, and to another host.
+/// Whether requests to this URL can be read and changed in transit: unencrypted, and to another host.
 #[must_use]
 pub fn is_plaintext_to_remote(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "ws") && !loopback::is_loopback(url)
 }
 
-/// The `Authorization` of a URL's user and password (RFC 7617).
+/// The `Authorization` header for the user and password of a URL (RFC 7617).
 fn basic_auth_header(url: &Url) -> Option<Secret> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
@@ -138,13 +138,13 @@ fn basic_auth_header(url: &Url) -> Option<Secret> {
     Some(Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
 }
 
-/// Reads the URL of a proxy.
+/// Parses the URL of a proxy.
 ///
 /// # Errors
-/// What is wrong, without the URL, which may hold a password.
+/// What is wrong, without the URL, which may contain a password.
 pub fn parse_proxy(text: &str) -> Result<Secret, String> {
     let supported = || format!("use {}://", PROXY_SCHEMES.join("://, "));
-    // `host:port` alone is curl's way of writing an http proxy.
+    // As in curl, `host:port` alone means an HTTP proxy.
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&text).map_err(|error| format!("invalid proxy URL: {error}"))?;
     if !PROXY_SCHEMES.contains(&url.scheme()) {
@@ -156,7 +156,7 @@ pub fn parse_proxy(text: &str) -> Result<Secret, String> {
     Ok(Secret::new(text))
 }
 
-/// The bearer token in a variable, blanks around it taken off (files end in a line break).
+/// The bearer token in a variable, without surrounding white space (files end with a line break).
 ///
 /// # Errors
 /// What is wrong, without the token.
@@ -172,7 +172,7 @@ pub fn bearer_header_from_env(variable: &str, environment: &Environment) -> Resu
     Ok(Secret::new(value))
 }
 
-/// Whether a directory is there; a child cannot be started in one that is not.
+/// Checks that a directory exists, since a child process cannot be started otherwise.
 ///
 /// # Errors
 /// What is wrong.

@@ -1,4 +1,4 @@
-//! The grammar of the word TARGET, and what to say about a word that is no server.
+//! The syntax of TARGET, and the errors for words that are not a server.
 
 use crate::config::Config;
 use crate::env::Environment;
@@ -7,18 +7,18 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::util::loopback::is_loopback_host;
 use crate::util::quoting;
 
-/// What a word is.
+/// The kind of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetWord {
-    /// A URL, not yet looked at.
+    /// A URL, not checked yet.
     Url(String),
-    /// A command line, not yet split.
+    /// A command line, not split yet.
     Command(String),
     /// A name.
     Name(String),
 }
 
-/// Tells what a word is, by its looks alone.
+/// Determines the kind of a word from its syntax alone.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for an empty word.
@@ -39,14 +39,14 @@ pub fn classify_word(text: &str) -> Result<TargetWord> {
     })
 }
 
-/// The scheme of a word that has one and an authority after it.
+/// The scheme of a word with a scheme and an authority.
 pub(super) fn url_scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let letters = scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     (letters && scheme.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(scheme)
 }
 
-/// Whether this is `SERVER.TOOL(name: "a value")`: blanks only inside the parentheses.
+/// Whether this is `SERVER.TOOL(name: "a value")`: white space occurs only inside the parentheses.
 fn is_call_form(text: &str) -> bool {
     let head = before_parenthesis(text);
     head.len() < text.len()
@@ -55,16 +55,16 @@ fn is_call_form(text: &str) -> bool {
         && head.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// The word up to the first parenthesis, where a tool's name ends.
+/// The word up to the first parenthesis, which ends the tool's name.
 pub(super) fn before_parenthesis(text: &str) -> &str {
     text.split('(').next().unwrap_or(text)
 }
 
-/// Splits a command line by POSIX word rules, on Windows by those of its programs; no shell is run, so only `~/` is
-/// expanded.
+/// Splits a command line by the rules of POSIX shells, or on Windows by those of its programs. No shell is run, so
+/// only `~/` is expanded.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where a quote is not closed, or where there is no program.
+/// [`ErrorKind::Usage`] if a quote is not closed or there is no program.
 pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<String>> {
     let Some(words) = quoting::split(line) else {
         return Err(Failure::new(ErrorKind::Usage, format!("cannot split the command line '{line}'"))
@@ -77,7 +77,7 @@ pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<S
     Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
 }
 
-/// The failure of a target that is not configured: the nearest names, the program of that name, how to add it.
+/// The failure for a target that is not configured: similar names, a program with that name, or how to add it.
 #[must_use]
 pub fn unknown_server(config: &Config, name: &str, environment: &Environment) -> Failure {
     let near = nearest_servers(config, name);
@@ -102,7 +102,7 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
     failure.hint(format!("`{add}` adds it; `{list}` shows what there is"))
 }
 
-/// The failure of a name that is not configured, where only one that is will do.
+/// The failure for a name that is not configured, if only a configured one is allowed.
 #[must_use]
 pub fn server_not_configured(config: &Config, name: &str) -> Failure {
     let failure = no_such_server(config, name);
@@ -110,13 +110,13 @@ pub fn server_not_configured(config: &Config, name: &str) -> Failure {
     suggest_servers(failure, &nearest_servers(config, name)).hint(format!("see the names: {list}"))
 }
 
-/// There is no such server, or it is in a file that could not be read.
+/// The server does not exist, or it is in a file that could not be read.
 fn no_such_server(config: &Config, name: &str) -> Failure {
     let failure = Failure::new(ErrorKind::Config, format!("no server named '{name}' is configured")).server(name);
     config.skip_warnings().fold(failure, Failure::cause)
 }
 
-/// The configured names that are near to a name, or to the server in `SERVER.TOOL`.
+/// The configured names that are similar to a name, or to the server in `SERVER.TOOL`.
 fn nearest_servers<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
     let near = config.suggest(name);
     match name.split_once('.').filter(|(server, _)| !server.is_empty() && near.is_empty()) {
@@ -133,11 +133,11 @@ fn suggest_servers(failure: Failure, near: &[&str]) -> Failure {
     }
 }
 
-/// The last labels that make a word of two labels a host's name, and not `SERVER.TOOL`.
+/// Last labels that make a word of two labels a host name rather than `SERVER.TOOL`.
 const COMMON_TOP_LEVEL_DOMAINS: [&str; 8] = ["com", "net", "org", "io", "dev", "ai", "app", "cloud"];
 
-/// A word that looks like a URL without its scheme, with the scheme. A bare host counts where no configured name
-/// is near (`alone`).
+/// For a word that looks like a URL without a scheme: the word with the scheme. A bare host counts only if no
+/// configured name is similar (`alone`).
 fn guess_url(name: &str, alone: bool) -> Option<String> {
     let host = name.split(['/', '?']).next()?;
     let bare = host.rsplit_once(':').map_or(host, |(bare, port)| {

@@ -8,7 +8,7 @@ use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
 use crate::transport::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TransportKind};
 
-/// An environment whose configuration is a file of this text, and whose directory is gone with it.
+/// An environment with a configuration file of this content. Its directory is removed with it.
 struct ConfigFixture {
     dir: tempfile::TempDir,
     variables: Vec<(String, String)>,

@@ -1,7 +1,7 @@
 //! A server that can be connected to, and the command lines that reach it, for hints and examples.
 //!
-//! The command lines have the options that led to the target as they were typed. What may be a secret (the values of
-//! headers and variables, the password of a proxy) is left to be filled in.
+//! The command lines contain the options for the target as they were typed. Possible secrets (values of headers and
+//! variables, the password of a proxy) are replaced by a placeholder.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::protocol::revision::RevisionPin;
 use crate::transport::Endpoint;
 use crate::util::quoting::quote;
 
-/// Stands where a value is to be filled in.
+/// Placeholder for a value.
 const PLACEHOLDER: &str = "…";
 
 /// A server, ready to be connected to.
@@ -22,31 +22,31 @@ const PLACEHOLDER: &str = "…";
 pub struct Target {
     /// As the user named it: a configured name, a URL (without password and fragment), or a command line.
     pub name: String,
-    /// Whether the name is one of the configuration.
+    /// Whether it is a configured name.
     pub is_configured: bool,
-    /// Where it is.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// Which revisions may be spoken.
+    /// The revisions that may be used.
     pub protocol: RevisionPin,
-    /// The configured time to wait for an answer; `Some(ZERO)` waits for ever.
+    /// The configured time limit of a request; `Some(ZERO)` means no limit.
     pub timeout: Option<Duration>,
-    /// The configured time for start and negotiation; `Some(ZERO)` waits for ever.
+    /// The configured time limit for starting and negotiating; `Some(ZERO)` means no limit.
     pub connect_timeout: Option<Duration>,
     /// Configured roots: directories or `file://` URIs.
     pub roots: Vec<String>,
-    /// Which tools may be seen and called, and when to ask.
+    /// The tools that may be listed and called, and when to ask for confirmation.
     pub policy: ToolPolicy,
-    /// How to log in, where the configuration says something about it.
+    /// The configured login settings, if any.
     pub auth: OAuthSettings,
-    /// Where credentials rest: `auto`, `keyring` or `file`, where the configuration says it.
+    /// The configured credential store: `auto`, `keyring` or `file`.
     pub credential_store: Option<String>,
-    /// What the user must be told on stderr before anything is sent, a sentence each.
+    /// Warnings to print before anything is sent, one sentence each.
     pub warnings: Vec<String>,
-    /// The options that led here, for command lines to paste.
+    /// The options for this target, for command lines to paste.
     pub flags: TargetFlags,
 }
 
-/// The options that led to a target, each a word or two as a POSIX shell takes them.
+/// The options for a target, each as one or two quoted words of a POSIX shell.
 #[derive(Clone, Debug, Default)]
 pub struct TargetFlags {
     /// `--config FILE`.
@@ -97,10 +97,10 @@ impl TargetFlags {
 }
 
 impl Target {
-    /// `mcpipe COMMAND TARGET WORDS` with the options that led to the target. The words stand there as they are.
+    /// `mcpipe COMMAND TARGET WORDS` with the options for the target. The words are not quoted again.
     #[must_use]
     pub fn command_line(&self, command: &str, words: &[&str]) -> String {
-        // One word that names a program is a target only behind `--`.
+        // A single word that names a program is a target only after `--`.
         let behind = !self.is_configured
             && matches!(self.endpoint, Endpoint::Stdio(_))
             && matches!(classify_word(&self.name), Ok(TargetWord::Name(_)));
@@ -113,7 +113,7 @@ impl Target {
         line.join(" ")
     }
 
-    /// `mcpipe config COMMAND NAME`, of the configuration that the target comes from.
+    /// `mcpipe config COMMAND NAME`, for the configuration that the target comes from.
     #[must_use]
     pub fn config_command_line(&self, command: &str) -> String {
         let name = quote(&self.name);
@@ -121,14 +121,14 @@ impl Target {
         line.chain(self.flags.config_flag.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 
-    /// A command line about something at this target that is known without naming it, with the options that led there.
+    /// A command line that does not name the target but something that belongs to it, with the same options.
     #[must_use]
     pub fn append_flags(&self, line: &str) -> String {
         let options = self.flags.config_flag.iter().chain(&self.flags.target_options).map(String::as_str);
         std::iter::once(line).chain(options).collect::<Vec<_>>().join(" ")
     }
 
-    /// How a shell starts the server of a command line without mcpipe.
+    /// How a shell would start the server without mcpipe.
     #[must_use]
     pub fn shell_command(&self) -> String {
         let Endpoint::Stdio(endpoint) = &self.endpoint else { return self.name.clone() };

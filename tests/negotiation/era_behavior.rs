@@ -148,7 +148,7 @@ fn replaced(by: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (HttpServ
     (HttpServer::start(script), other)
 }
 
-/// Digest §1.2: a lenient legacy server carries out a modern call. What it then says is no proof that it did not.
+/// A lenient legacy server carries out a modern call. What it then says is no proof that it did not.
 #[test]
 fn a_lenient_server_of_another_era_gets_no_call_twice() {
     type Bad = fn(&Value) -> Reply;

@@ -14,7 +14,7 @@ fn error(request: &Request, code: i64, text: &str) -> Reply {
     Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "error": {"code": code, "message": text}}))
 }
 
-/// Digest §1.7: -32602 may be about what was asked for. What knows no handshake is not blamed for that.
+/// -32602 may be about what was asked for. What knows no handshake is not blamed for that.
 #[test]
 fn what_is_missing_on_a_modern_server_is_missing_and_not_the_handshake() {
     let handshakes: [fn(&Request) -> Reply; 2] = [

@@ -77,7 +77,7 @@ fn no_stream_is_asked_for_where_the_pin_or_the_transport_says_otherwise() {
     }
 }
 
-/// Digest §1.6: where both fail, the refusal of the POST is the reason.
+/// If both fail, the refusal of the POST is the reason.
 #[test]
 fn a_server_without_either_is_reported_by_its_refusal() {
     for (status, code) in [(404, 5), (405, 7), (400, 7)] {

@@ -23,7 +23,7 @@ fn refusing(probe: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> HttpSe
     )
 }
 
-/// Digest §1.7: the refusals that real servers give instead of a clean error all lead to the handshake.
+/// The refusals that real servers give instead of a clean error all lead to the handshake.
 #[test]
 fn any_rejection_of_the_probe_leads_to_initialize() {
     let rpc = |code: i64, text: &str, id: Value| json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}});
@@ -283,7 +283,7 @@ fn a_broken_stream_is_resumed_if_possible() {
     assert_eq!(requests.iter().filter(|request| request.rpc_method() == "tools/call").count(), 1);
 }
 
-/// Digest §1.7: a server may hold back the head of its own stream until there is something to say.
+/// A server may hold back the head of its own stream until there is something to say.
 #[test]
 fn a_standalone_stream_that_says_nothing_does_not_block() {
     let script = Mcp::legacy("2025-11-25")

@@ -1,4 +1,4 @@
-//! `config add`: from flags to an entry, checked before it is written.
+//! `config add`: builds an entry from options, and checks it before it is written.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,10 +33,10 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
         false => None,
         true => {
             if path.exists() && !args.dry_run {
-                // Nobody waits for a server that could not be added anyway; the lock is not kept meanwhile.
+                // The server is contacted first, without the lock: an invalid entry would not be added anyway.
                 text_without_entry(&ConfigFileDraft::open(context.environment, path.clone(), args.project)?, args)?;
             }
-            // It lies over what is there, so that it is used as it will be.
+            // The entry is checked on top of the existing configuration, as it will be used.
             let (config, _) = Config::load_lenient(context.environment, context.config_file);
             let probe = (context.connect)(&config.with_server(server), &args.name);
             Some(probe.map_err(|failure| failure.cause(format!("'{}' was not added", args.name)))?)
@@ -67,7 +67,7 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     report.notes.extend(entry_notes);
     let file = draft.path.clone();
     draft.write(&text)?;
-    // Another layer may win over the one that was written.
+    // Another configuration file may have an entry of this name that takes precedence.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     if let Some(server) = config.server(&args.name).filter(|server| server.source.path != file) {
         report.notes.push(format!("the entry at {} overrides it here", server.origin()));
@@ -75,7 +75,7 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     Ok(report)
 }
 
-/// The text that the entry is added to, and whether it takes the place of one that was in it.
+/// The text that the entry is added to, and whether it replaces an existing entry.
 fn text_without_entry(draft: &ConfigFileDraft<'_>, args: &ConfigAddArgs) -> Result<(String, bool)> {
     match rewrite::remove(&draft.text, &args.name) {
         Ok(text) if args.force => Ok((text, true)),
@@ -130,7 +130,7 @@ fn entry_toml(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) ->
     Ok(document.to_string())
 }
 
-/// What the server is: a URL, or the words of a command.
+/// The server: a URL, or the words of a command.
 fn url_or_command(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<(bool, Vec<String>)> {
     if !args.command.is_empty() {
         return Ok((false, args.command.clone()));
@@ -139,7 +139,7 @@ fn url_or_command(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<(
     match target::classify_word(&typed)? {
         TargetWord::Url(url) => Ok((true, vec![url])),
         TargetWord::Command(line) => Ok((false, target::split_command_line(&line, context.environment)?)),
-        // A lone word is a program where there is one, and a slip otherwise.
+        // A single word is accepted only if there is such a program; otherwise it is probably a typing error.
         TargetWord::Name(name) if context.environment.find_program(&name).is_some() => Ok((false, vec![name])),
         TargetWord::Name(name) => {
             let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is neither a URL nor a program in PATH"));
@@ -210,7 +210,7 @@ fn insert_target_options(
     Ok(())
 }
 
-/// Rules for tools, times and what is inherited.
+/// Tool rules, time limits and the inherited environment.
 fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut Table) {
     for (key, globs) in [("allow_tools", &args.allow_tools), ("deny_tools", &args.deny_tools)] {
         if !globs.is_empty() {
@@ -265,7 +265,7 @@ fn toml_array(texts: &[String]) -> Item {
     value(texts.iter().map(|text| Value::from(text.as_str())).collect::<Array>())
 }
 
-/// Checks the entry as its use would, and tells what could be better.
+/// Checks the entry as it would be used, and returns suggestions.
 fn check_entry(
     context: &ConfigContext<'_>,
     args: &ConfigAddArgs,
@@ -300,7 +300,7 @@ fn check_entry(
     {
         notes.push("the password in the URL is stored as plain text".to_owned());
     }
-    // What is missing now may be there when the entry is used.
+    // A value that is missing now may exist when the entry is used.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     if let Err(faults) =
         server.read_settings(context.environment, &Defaults::default(), &context.validated_placeholders(&config))
@@ -310,7 +310,7 @@ fn check_entry(
     Ok((server, notes))
 }
 
-/// Whether a connection could be tried with this: the URL and the flags, as far as they hold no references.
+/// Whether a connection can be tried: the URL and the options, as far as they contain no references.
 fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<Vec<String>> {
     let refers = |text: &str| text.contains("${");
     if args.target.as_deref().is_some_and(refers) {
@@ -323,11 +323,11 @@ fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<Vec
         proxy: given.proxy.filter(|text| !refers(text)),
         ..given
     };
-    // The file that is named may not exist yet.
+    // The named file may not exist yet.
     let environment = context.environment.without(env::CONFIG);
     let lookup = crate::config::LazyConfig::new(&environment, None);
     match target::classify_word(args.target.as_deref().unwrap_or("/"))? {
-        // A lone program is no target, but may be an entry.
+        // A single program is not a target, but may be an entry.
         TargetWord::Name(_) => Ok(Vec::new()),
         _ => {
             let (name, _) = TargetName::split_off(&args.target, &args.command, false, &lookup)?;

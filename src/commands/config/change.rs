@@ -1,4 +1,4 @@
-//! `config remove`, `rename` and `edit`; and what all changes of a file have in common.
+//! `config remove`, `rename` and `edit`, and what all changes of a file share.
 
 use std::path::{Path, PathBuf};
 
@@ -19,16 +19,16 @@ use crate::target;
 use crate::util::file_lock::FileLock;
 use crate::util::quoting;
 
-/// A file that is about to be changed.
+/// A file that is being changed.
 pub(super) struct ConfigFileDraft<'a> {
     environment: &'a Environment,
     /// The file.
     pub path: PathBuf,
-    /// The file as people write it.
+    /// The file as it is displayed.
     pub display_path: String,
-    /// What is in it; nothing where it does not exist yet.
+    /// Its content; empty if it does not exist yet.
     pub text: String,
-    /// Whether it is a project's, and was trusted or did not exist: then our own change does not end the trust.
+    /// Whether it is a project's file that was trusted or did not exist: then mcpipe's own change keeps it trusted.
     keeps_trust: bool,
     /// Whether it does not exist yet.
     is_new: bool,
@@ -37,7 +37,7 @@ pub(super) struct ConfigFileDraft<'a> {
 }
 
 impl<'a> ConfigFileDraft<'a> {
-    /// Takes the lock and reads the file.
+    /// Locks and reads the file.
     pub fn open(environment: &'a Environment, path: PathBuf, project: bool) -> Result<Self> {
         let shown = environment.abbreviate_home(&path);
         let lock = write::lock_for_edit(&path)?;
@@ -71,7 +71,7 @@ impl<'a> ConfigFileDraft<'a> {
         })
     }
 
-    /// Turns what could not be changed into a failure.
+    /// Reports why a file could not be changed.
     pub fn edit_failure(&self, problem: RewriteError, name: &str) -> Failure {
         let failure = Failure::new(ErrorKind::Config, format!("cannot change {}", self.display_path));
         match problem {
@@ -84,7 +84,7 @@ impl<'a> ConfigFileDraft<'a> {
         }
     }
 
-    /// Writes the new text in one step. If its trust cannot be recorded, the file is as it was before.
+    /// Writes the new text atomically. If trust in it cannot be recorded, the previous content is restored.
     pub fn write(self, text: &str) -> Result<()> {
         let mark = self.byte_order_mark;
         write::write_config_file(&self.path, &format!("{mark}{text}"))?;
@@ -101,7 +101,7 @@ impl<'a> ConfigFileDraft<'a> {
     }
 }
 
-/// The file that a change goes to when nothing else says so.
+/// The default file for changes.
 pub(super) fn file_to_change(context: &ConfigContext<'_>, project: bool) -> Result<PathBuf> {
     let environment = context.environment;
     if project {
@@ -116,7 +116,7 @@ pub(super) fn file_to_change(context: &ConfigContext<'_>, project: bool) -> Resu
     })
 }
 
-/// The file in which a server stands that is to be changed.
+/// The file with the server that is to be changed.
 fn file_with_server(
     context: &ConfigContext<'_>,
     name: &str,
@@ -126,7 +126,7 @@ fn file_with_server(
         return Ok((file_to_change(context, true)?, true, None));
     }
     let config = Config::load(context.environment, context.config_file)?;
-    // In full only: what is near is suggested, never changed.
+    // Only exact names are changed; similar ones are suggested.
     let Some(server) = config.server(name) else { return Err(target::server_not_configured(&config, name)) };
     if server.source.format == FileFormat::Json {
         return Err(Failure::new(ErrorKind::Config, format!("'{name}' is defined in {}", server.origin()))
@@ -195,7 +195,7 @@ const TEMPLATE: &str = "\
 # args = [\"-y\", \"@modelcontextprotocol/server-filesystem\", \".\"]
 ";
 
-/// `config edit`: the editor works on the file itself, and what it leaves behind is checked.
+/// `config edit`: opens the file in an editor, and checks the result.
 pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigReport> {
     let path = file_to_change(context, project)?;
     let environment = context.environment;
@@ -223,7 +223,7 @@ pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigR
         return Err(failed().cause(status.to_string()));
     }
     if trusted {
-        // Whoever edits a file in his own editor has seen it.
+        // A file that the user edited has been seen by the user.
         let text = std::fs::read_to_string(&path).map_err(|error| failed().caused_by(&error))?;
         trust::trust_file(environment, &path, text.strip_prefix('\u{feff}').unwrap_or(&text))?;
     }
@@ -236,7 +236,7 @@ pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigR
     Ok(report)
 }
 
-/// The editor of the person, in words. One that nobody chose is started at a terminal only.
+/// The user's editor, as words. Without a configured editor, a default one is started only at a terminal.
 fn editor_command(environment: &Environment, file: &str) -> Result<Vec<String>> {
     let fallback = if cfg!(windows) { "notepad" } else { "vi" };
     let chosen = [env::VISUAL, env::EDITOR].iter().find_map(|name| environment.get(name));
@@ -254,7 +254,7 @@ fn editor_command(environment: &Environment, file: &str) -> Result<Vec<String>> 
     }
 }
 
-/// Where a file belongs.
+/// The directory that a file belongs to.
 pub(super) fn target_layer(context: &ConfigContext<'_>, project: bool) -> Layer {
     match (project, paths::explicit_file(context.environment, context.config_file)) {
         (true, _) => Layer::ProjectToml,
@@ -263,7 +263,8 @@ pub(super) fn target_layer(context: &ConfigContext<'_>, project: bool) -> Layer 
     }
 }
 
-/// A path as it is written into a file: below the project where it is in it, below home as `~/…`, else in full.
+/// A path as it is written into a file: relative inside the project, `~/…` inside the home directory, otherwise
+/// absolute.
 pub(super) fn path_in_file(environment: &Environment, path: &Path, file: &Path, project: bool) -> String {
     let full: PathBuf = paths::absolute_path(environment, path).components().collect();
     let below = file.parent().filter(|_| project).and_then(|directory| full.strip_prefix(directory).ok());

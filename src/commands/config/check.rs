@@ -1,4 +1,4 @@
-//! `config check`: everything that is wrong with the configuration, found without connecting.
+//! `config check`: finds everything that is wrong with the configuration, without connecting.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,12 @@ use crate::env::{self, Environment, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CheckSeverity {
-    /// It will not work.
+    /// It does not work.
     Error,
-    /// Worth knowing.
+    /// It works, but may be unintended.
     Warning,
 }
 
@@ -124,8 +124,8 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
     report
 }
 
-/// What is wrong with the credentials as a whole; a keychain is not opened for it. A server that refers to a secret has
-/// said it already.
+/// What is wrong with the credential store as a whole; the keychain is not opened. Servers that refer to a secret
+/// report it themselves.
 fn credential_store_finding(
     context: &ConfigContext<'_>,
     config: &Config,
@@ -183,7 +183,7 @@ fn server_findings(
         Ok(settings) => {
             let found = missing_files_and_programs(server, &settings, environment);
             if found.is_empty() {
-                // Everything that is left is what a connection would find too.
+                // The remaining findings are those that a connection would report too.
                 let diagnostic = target::entry_diagnostic(config, server, settings, environment);
                 diagnostic.into_iter().for_each(|fault| add(CheckSeverity::Error, fault));
             }
@@ -192,7 +192,7 @@ fn server_findings(
     }
 }
 
-/// What an entry needs of the world outside: programs, directories, files.
+/// External things that an entry needs: programs, directories, files.
 fn missing_files_and_programs(
     server: &ConfiguredServer,
     settings: &ServerSettings,
@@ -213,7 +213,7 @@ fn missing_files_and_programs(
     for (key, path) in referenced_files(settings) {
         let (at, secret) = key_position(server, key);
         if secret {
-            // Where it is, is known only when it is used.
+            // Its location is known only when it is used.
             continue;
         }
         if let Err(error) = std::fs::File::open(&path) {
@@ -224,7 +224,7 @@ fn missing_files_and_programs(
     faults
 }
 
-/// Where a key stands, the server's name where it is not found; and whether it refers to a secret.
+/// The position of a key (of the server's name if the key does not exist), and whether its value refers to a secret.
 fn key_position(server: &ConfiguredServer, key: &str) -> (usize, bool) {
     let auth = server.entry.get("auth").and_then(|auth| auth.value.get(key));
     let Some(member) = server.entry.get(key).or(auth) else { return (server.offset, false) };
@@ -232,7 +232,7 @@ fn key_position(server: &ConfiguredServer, key: &str) -> (usize, bool) {
     (at, member.value.as_str().is_some_and(|text| !expand::secret_references(text).is_empty()))
 }
 
-/// The environment in which the child's program is looked up.
+/// The environment in which the child process finds its program.
 fn child_environment(settings: &ServerSettings, environment: &Environment) -> Environment {
     let own = settings.env.iter().find(|(name, _)| is_same_variable(name, env::PATH)).map(|(_, path)| path.reveal());
     let inherited = match &settings.inherit_env {

@@ -1,4 +1,4 @@
-//! `config import`: shows what other clients have set up, in full, and copies what is agreed to (SEC-06).
+//! `config import`: shows in full what is configured in other clients, and copies what the user agrees to (SEC-06).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         project: args.project.then(|| file.parent().map(std::path::Path::to_owned)).flatten(),
         target_file: file.clone(),
     };
-    // What is broken elsewhere does not keep anybody from importing; names are compared with what can be read.
+    // A broken configuration does not prevent an import; names are compared with those that can be read.
     let (config, _) = Config::load_lenient(environment, context.config_file);
     let mut plan = plan_import(environment, &config, &wish)?;
     if !args.only.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     let ask = count > 0 && !args.dry_run && !args.yes;
     let agreed = if ask { confirm_import(context, &description, count, &shown)? } else { args.yes.then_some(true) };
     let written = count > 0 && agreed == Some(true);
-    // Who was asked has seen it already.
+    // The confirmation has shown it already.
     let body = if ask && agreed.is_some() { String::new() } else { description };
     let mut report = ConfigReport::new(plan_json(&plan, environment, &file, written), ReportBody::Text(body));
     if written {
@@ -104,7 +104,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     Ok(report)
 }
 
-/// Stores the secrets that are not stored yet; `stored` lists the names of those that may be new in the store.
+/// Stores the secrets that are not stored yet; `stored` collects the names of those that may be new in the store.
 fn store_secrets<'a>(
     context: &ConfigContext<'_>,
     store: &dyn CredentialStore,
@@ -120,7 +120,7 @@ fn store_secrets<'a>(
     Ok(())
 }
 
-/// Removes the secrets that a failed import has stored, and adds to its failure those that could not be removed.
+/// Removes the secrets that a failed import has stored, and adds to the failure those that could not be removed.
 fn remove_secrets(
     context: &ConfigContext<'_>,
     store: &dyn CredentialStore,
@@ -141,7 +141,7 @@ fn server_noun(count: usize) -> &'static str {
     if count == 1 { "server" } else { "servers" }
 }
 
-/// Asks where somebody can be asked; `None` where nobody can, and then nothing is written, which is no failure.
+/// Asks for confirmation; `None` if no one can be asked: then nothing is written, and that is not a failure.
 fn confirm_import(
     context: &mut ConfigContext<'_>,
     description: &str,
@@ -155,7 +155,7 @@ fn confirm_import(
     }
 }
 
-/// Whether a secret that is stored already has this name: one with another value, or one whose name differs only in
+/// Whether another secret with this name is stored: with a different value, or with a name that differs only in case.
 /// case.
 fn is_name_taken(
     context: &ConfigContext<'_>,
@@ -171,7 +171,7 @@ fn is_name_taken(
     }
 }
 
-/// Where the values are that the variables have to hold.
+/// Where the values for the required variables can be found.
 fn secret_source_notes(plan: &ImportPlan) -> Vec<String> {
     let findings = plan.written_steps().flat_map(|step| step.server.secrets.iter().map(move |finding| (step, finding)));
     let findings = findings.filter(|(_, finding)| finding.reference.is_some());
@@ -183,7 +183,7 @@ fn secret_source_notes(plan: &ImportPlan) -> Vec<String> {
     lines.collect()
 }
 
-/// Every entry with the whole command, and what happens to it.
+/// Every entry with the whole command, and what will be done with it.
 fn describe(plan: &ImportPlan) -> String {
     let mut text = String::new();
     let mut from = "";

@@ -1,6 +1,6 @@
-//! `config`: what the configuration says, and changes to it.
+//! `config`: shows and changes the configuration.
 //!
-//! Every subcommand makes a [`ConfigReport`], plain data that the caller prints.
+//! Every subcommand returns a [`ConfigReport`], which the caller prints.
 
 mod add;
 mod change;
@@ -24,10 +24,10 @@ use crate::output::{Cell, Column, Table};
 pub use probe::ProbeResult;
 pub use report::{ConfigContext, ConfigReport, ReportBody};
 
-/// Runs a subcommand and prints what it has to say.
+/// Runs a subcommand and prints its report.
 ///
 /// # Errors
-/// When there is nothing to print.
+/// If there is nothing to print.
 pub fn run_and_print(context: &super::Context, args: &ConfigArgs) -> Result<Exit> {
     let ui = &context.ui;
     let may_ask = ui.terminal().is_interactive() && !context.global.no_input;
@@ -76,7 +76,7 @@ pub fn run_and_print(context: &super::Context, args: &ConfigArgs) -> Result<Exit
 /// Runs a subcommand.
 ///
 /// # Errors
-/// When there is nothing to print; what is wrong beside an answer is in the report.
+/// If there is nothing to print; other problems are in the report.
 pub fn run(command: &ConfigCommand, context: &mut ConfigContext<'_>) -> Result<ConfigReport> {
     match command {
         ConfigCommand::List => Ok(show::list(context)),

@@ -1,4 +1,4 @@
-//! Connecting to a server before it is written down: `config add --check`.
+//! Connects to a server before its entry is written: `config add --check`.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::target::TargetOptions;
 use crate::transport::Endpoint;
 use crate::util::quoting;
 
-/// What a server is and offers.
+/// A server's identity and what it offers.
 #[derive(Clone, Debug, Default)]
 pub struct ProbeResult {
     name: Option<String>,
@@ -33,7 +33,7 @@ impl ProbeResult {
         })
     }
 
-    /// For people.
+    /// For display.
     pub fn summary(&self) -> String {
         let name = self.name.as_deref().unwrap_or("the server");
         let version = self.version.iter().map(|version| format!(" {version}"));
@@ -48,14 +48,14 @@ impl ProbeResult {
     }
 }
 
-/// Connects to a configured server, negotiates, and lists what it offers.
+/// Connects to a configured server and lists what it offers.
 ///
 /// # Errors
-/// Those of the connection, each with its own class.
+/// Those of the connection, with their own error kinds.
 pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<ProbeResult> {
     let mut target = context.resolve_configured(config, name, &TargetOptions::default(), false).await?;
     target.warnings.iter().for_each(|warning| context.ui.warn(warning));
-    // It has no name yet by which the next command could call it.
+    // The server has no name yet that the next command could use.
     target.is_configured = false;
     target.name = match &target.endpoint {
         Endpoint::Http(http) | Endpoint::WebSocket(http) => http.url.to_string(),
@@ -67,7 +67,7 @@ pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<Pro
     let ask = async |session: &Session| {
         let mut counts = Vec::new();
         for kind in [ListKind::Tools, ListKind::Resources, ListKind::Prompts] {
-            // A list of tools is asked for in any case: it shows that the server can be used.
+            // Tools are listed in any case, since that shows that the server works.
             let asked = kind == ListKind::Tools || session.may_offer_list(kind).await;
             counts.push(if asked {
                 Some(fetch_entries(context, session, kind, ListFilter::default()).await?.len())

@@ -1,4 +1,4 @@
-//! What the subcommands of `config` receive, and the report that each of them returns.
+//! The input of the `config` subcommands, and the report that each of them returns.
 
 use std::path::Path;
 use std::pin::pin;
@@ -17,33 +17,33 @@ use crate::env::Environment;
 use crate::error::{Failure, Result};
 use crate::interrupt::Interrupt;
 
-/// Opens the store of a choice.
+/// Opens the chosen credential store.
 type OpenStoreFn<'a> = dyn Fn(Option<&str>) -> Result<Arc<dyn CredentialStore>> + 'a;
 
-/// What the subcommands need of a run.
+/// What the subcommands need from a run.
 pub struct ConfigContext<'a> {
     /// The environment.
     pub environment: &'a Environment,
     /// `--config`.
     pub config_file: Option<&'a Path>,
-    /// `--timeout` and `--connect-timeout`, which `config add` writes down.
+    /// `--timeout` and `--connect-timeout`, which `config add` writes into the entry.
     pub timeouts: (Option<Duration>, Option<Duration>),
-    /// Shows a text on stderr and asks for yes or no after it; `None` where nobody can be asked.
+    /// Shows a text on stderr and asks for confirmation; `None` if no one can be asked.
     ///
-    /// The text has its control characters made visible already.
+    /// Control characters in the text have been made visible.
     pub confirm: &'a mut dyn FnMut(&str) -> Result<Option<bool>>,
-    /// Reads the value of a secret with this name: what is piped in, or what is typed unseen.
+    /// Reads the value of the secret with this name, from a pipe or typed without echo.
     pub read_secret: &'a mut dyn FnMut(&str) -> Result<String>,
-    /// Opens the store of this choice, in which secrets rest.
+    /// Opens the chosen store for secrets.
     pub open_store: &'a OpenStoreFn<'a>,
     /// Connects to a server of a configuration.
     pub connect: &'a dyn Fn(&Config, &str) -> Result<ProbeResult>,
-    /// The wish to stop, for what waits.
+    /// The interrupt, for operations that wait.
     pub interrupt: Interrupt,
 }
 
 impl ConfigContext<'_> {
-    /// Stand-ins for secrets, where nothing can be seen to be wrong with them.
+    /// Placeholders for secrets that are not fetched, so that values with them can be checked.
     pub(super) fn validated_placeholders<'a>(&'a self, config: &'a Config) -> Secrets<'a> {
         let choice = config.defaults.credential_store.as_deref();
         Secrets::placeholders_checked_by(move |request| {
@@ -51,31 +51,31 @@ impl ConfigContext<'_> {
         })
     }
 
-    /// Waits for what a store does.
+    /// Waits for an operation of a store.
     pub(super) fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         block_on(&self.interrupt, pin!(self.interrupt.run_until_interrupted(future)))??
     }
 }
 
-/// What a subcommand has to say.
+/// The report of a subcommand.
 #[derive(Debug)]
 pub struct ConfigReport {
-    /// The answer for `--json`.
+    /// The result for `--json`.
     pub json: Value,
-    /// The answer for people.
+    /// The result for display.
     pub body: ReportBody,
-    /// For stderr: remarks that are no failures.
+    /// Notes for stderr that are not failures.
     pub notes: Vec<String>,
-    /// What decides the exit code; reported after the answer.
+    /// The failure that sets the exit code; reported after the result.
     pub failure: Option<Failure>,
 }
 
-/// An answer for people.
+/// A result for display.
 #[derive(Debug)]
 pub enum ReportBody {
-    /// Rows under headings; without headings and separated by tabs where stdout is no terminal.
+    /// Rows with headings; without headings and separated by tabs if stdout is not a terminal.
     Table(Vec<&'static str>, Vec<Vec<String>>),
-    /// Text as it is, line breaks included.
+    /// Text, printed as it is.
     Text(String),
 }
 
@@ -85,7 +85,7 @@ impl ConfigReport {
     }
 }
 
-/// Text from a file that somebody else may have written, with everything visible that could hide something.
+/// Text from a file that others may have written, with control and invisible characters made visible.
 pub(super) fn escape_untrusted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

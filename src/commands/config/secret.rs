@@ -1,5 +1,5 @@
-//! `config secret`: the secrets that the configuration refers to as `${keychain:NAME}`. No value is ever shown, and
-//! none is taken from the command line, where others could see it.
+//! `config secret`: manages the secrets that the configuration refers to as `${keychain:NAME}`. Values are never
+//! shown, and never read from the command line, which other users can see.
 
 use std::io::Read as _;
 use std::pin::pin;
@@ -23,7 +23,7 @@ const MAX_SECRET_LENGTH: u64 = 64 * 1024;
 
 /// Runs a subcommand.
 pub(super) fn run(context: &mut ConfigContext<'_>, command: &ConfigSecretCommand) -> Result<ConfigReport> {
-    // A configuration that is broken elsewhere keeps nobody from storing the secret that it lacks.
+    // A broken configuration does not prevent storing the secret that it lacks.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     let store = (context.open_store)(config.defaults.credential_store.as_deref())?;
     match command {
@@ -115,10 +115,10 @@ fn list(config: &Config, store: &dyn CredentialStore, place: &str) -> Result<Con
     Ok(report)
 }
 
-/// The value: what is piped in, or what a person types without seeing it.
+/// The value, read from a pipe or typed without echo.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where nobody may be asked, and for what is no text.
+/// [`ErrorKind::Usage`] if no one can be asked, or the value is not text.
 pub(super) fn read_value(context: &Context, name: &str) -> Result<String> {
     let terminal = context.ui.terminal();
     if !terminal.stdin_is_tty {

@@ -27,7 +27,7 @@ use crate::util::quoting;
 /// `config list`.
 pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
     let (config, faults) = Config::load_lenient(context.environment, context.config_file);
-    // Nothing is fetched here.
+    // No secrets are fetched here.
     let given = Secrets::placeholders();
     let rows = config
         .servers()
@@ -75,7 +75,7 @@ fn server_json(server: &ConfiguredServer, environment: &Environment, faults: &[C
     })
 }
 
-/// What keeps a server from being used, a variable or a directory that is not there among it.
+/// What prevents a server from being used, including missing variables and directories.
 fn server_diagnostics(
     config: &Config,
     environment: &Environment,
@@ -88,12 +88,12 @@ fn server_diagnostics(
     }
     match server.read_settings(environment, &config.defaults, secrets) {
         Err(faults) => faults,
-        // Everything that is left is what a connection would find too.
+        // The remaining problems are those that a connection would report too.
         Ok(settings) => target::entry_diagnostic(config, server, settings, environment).into_iter().collect(),
     }
 }
 
-/// The transport and the URL or the command line, secrets hidden, references as they are written.
+/// The transport and the URL or the command line, with secrets hidden and references unexpanded.
 fn transport_and_target(server: &ConfiguredServer) -> (String, String) {
     let text = |key: &str| server.entry.get(key).and_then(|member| member.value.as_str());
     if let Some(url) = text("url") {
@@ -111,7 +111,7 @@ fn transport_and_target(server: &ConfiguredServer) -> (String, String) {
     ("stdio".to_owned(), display_command_line(&words))
 }
 
-/// Words as a shell takes them; references and what is hidden stay readable.
+/// Words quoted for a shell; references and placeholders stay readable.
 pub(super) fn display_command_line(words: &[String]) -> String {
     let quoted = words.iter().map(|word| {
         let plain = !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || "'\"\\;&|<>()`*?#!".contains(c));
@@ -139,12 +139,12 @@ fn server_state(server: &ConfiguredServer, faulty: bool) -> &'static str {
     }
 }
 
-/// An origin for JSON.
+/// An origin as JSON.
 fn origin_json(origin: &ValueOrigin) -> Json {
     json!({ "file": full_path(&origin.file.path), "line": origin.line })
 }
 
-/// A path for JSON, in full; what of it is no text cannot be told there.
+/// A path as JSON, absolute; bytes that are not UTF-8 are replaced.
 pub(super) fn full_path(path: &Path) -> Cow<'_, str> {
     path.to_string_lossy()
 }
@@ -153,7 +153,7 @@ fn diagnostics_json(faults: &[ConfigDiagnostic], environment: &Environment) -> J
     faults.iter().map(|one| diagnostic_json(one, environment)).collect()
 }
 
-/// A fault for JSON. A program reads it, so its file is named in full.
+/// A problem as JSON, with the absolute path of its file.
 pub(super) fn diagnostic_json(fault: &ConfigDiagnostic, environment: &Environment) -> Json {
     json!({
         "file": environment.expand_tilde(&fault.file),
@@ -165,7 +165,7 @@ pub(super) fn diagnostic_json(fault: &ConfigDiagnostic, environment: &Environmen
     })
 }
 
-/// One value of a server, ready to be shown.
+/// One value of a server for display.
 struct ValueRow {
     key: String,
     text: String,
@@ -209,9 +209,9 @@ pub(super) fn get(context: &ConfigContext<'_>, name: &str) -> Result<ConfigRepor
 }
 
 fn value_rows(server: &ConfiguredServer, environment: &Environment) -> Vec<ValueRow> {
-    // What an untrusted file refers to is not looked up for it.
+    // References in an untrusted file are not looked up.
     let environment = server.trust_reason().is_none().then_some(environment);
-    // To be passed to a process is what most secrets are held in variables for, and any word may be one.
+    // Variables for a process often contain secrets, and any word may be one.
     let given = environment.map(|environment| environment.retain_values(redact::is_plain_path));
     let place = |at: usize| ValueOrigin { file: Arc::clone(&server.source), line: server.source.line_at(at) };
     let mut rows = Vec::new();
@@ -280,7 +280,7 @@ fn value_row(
     }
 }
 
-/// A value without secrets: a switch or a number.
+/// A value that cannot contain secrets: a boolean or a number.
 fn scalar_json(value: &ConfigValue) -> Json {
     match value {
         ConfigValue::Bool(flag) => json!(flag),
@@ -290,7 +290,7 @@ fn scalar_json(value: &ConfigValue) -> Json {
     }
 }
 
-/// What `[defaults]` says and the entry does not.
+/// Values of `[defaults]` that the entry does not set.
 fn default_rows(server: &ConfiguredServer, defaults: &Defaults) -> Vec<ValueRow> {
     let time = |time: Option<std::time::Duration>| time.map(|time| format!("{time:?}"));
     let all = [
@@ -308,12 +308,12 @@ fn default_rows(server: &ConfiguredServer, defaults: &Defaults) -> Vec<ValueRow>
         .collect()
 }
 
-/// Why a file that may be there was not read, where that is so.
+/// Why an optional file was not read, if it exists.
 fn read_failure(path: &Path, shown: &str, faults: &[ConfigDiagnostic]) -> Option<String> {
     match (path.metadata(), faults.iter().find(|fault| fault.file == shown)) {
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => None,
         (_, Some(fault)) => Some(fault.cause.as_ref().unwrap_or(&fault.message).clone()),
-        // Nobody minds that it cannot be there.
+        // It is optional, so it may be inaccessible.
         (Err(_), None) => None,
         (Ok(_), None) => Some("the list of trusted files cannot be read".to_owned()),
     }

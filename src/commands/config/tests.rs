@@ -22,13 +22,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A home with a project below it, in which `config` runs.
+/// A home directory with a project in it, for running `config`.
 struct ConfigCommandFixture {
     root: tempfile::TempDir,
     variables: Vec<(String, String)>,
     answer: Option<bool>,
     value: String,
-    /// Runs before each secret is stored, with the number of those before it.
+    /// Called before each secret is stored, with the number of secrets stored before.
     before_put: Option<Arc<BeforePut>>,
 }
 
@@ -70,7 +70,7 @@ impl CredentialStore for HookedStore {
     }
 }
 
-/// What a run said: stdout, notes, failure, and what it asked.
+/// The output of a run: stdout, notes, failure, and the questions asked.
 struct RunOutput {
     out: String,
     json: Value,
@@ -94,7 +94,7 @@ impl ConfigCommandFixture {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        // With the separators of this system.
+        // With the path separators of this system.
         self.root.path().join("home").join(name).components().collect()
     }
 
@@ -198,7 +198,7 @@ fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
         )
         .with_file("project/.mcpipe.toml", "[servers.bad]\nurl = 5\n");
     let said = world.run(&["list"]);
-    // As the shells of this system quote.
+    // Quoted for the shells of this system.
     let list = said.out.replace("\"a b\"", "'a b'");
     assert_eq!(
         list,
@@ -547,7 +547,7 @@ fn import_writes_what_was_agreed_to_and_keeps_the_rest() {
     let file = world.read(".config/mcpipe/config.toml");
     assert!(file.starts_with(mine), "{file}");
     assert!(file.contains("# Imported from Cursor, ~/.cursor/mcp.json\n[servers.docs]\n"), "{file}");
-    // Again, there is nothing left to do.
+    // The second time there is nothing left to do.
     let said = world.run(&["import"]);
     assert!(said.notes.contains("nothing to write"), "{}", said.notes);
 }

@@ -37,12 +37,12 @@ pub(super) fn trust(
     let mut notes = Vec::new();
     let store = trust::TrustStore::load(environment)?;
     for file in files {
-        // What is shown is what was read here, and exactly that is trusted.
+        // Exactly the content that was read and shown here becomes trusted.
         let source = read_source(context, &file)?;
         let answer =
             json!({ "file": full_path(&source.path), "trusted": true, "sha256": trust::content_hash(&source.text) });
         if store.is_trusted(&source.path, &source.text) {
-            // A "no" would change nothing, so nothing is asked.
+            // A "no" would change nothing, so there is no question.
             let file = quoting::quote_path(&source.display_path);
             notes.push(format!(
                 "{} is already trusted; to revoke trust: mcpipe config trust --revoke {file}",
@@ -100,7 +100,7 @@ fn read_source(context: &ConfigContext<'_>, file: &Path) -> Result<ConfigFile> {
     }
 }
 
-/// Every command, URL and variable of a file in full, as it is written.
+/// Every command, URL and variable of a file in full, unexpanded.
 fn describe(source: &ConfigFile) -> Result<String> {
     let root = config::source::parse_file(source)?;
     let servers = match source.format {
@@ -137,7 +137,7 @@ fn describe_server(entry: &ConfigNode, text: &mut String) {
     }
 }
 
-/// A value on lines of their own, tables taken apart.
+/// A value on its own lines, with tables expanded.
 fn write_flattened(name: &str, node: &ConfigNode, text: &mut String) {
     let name = escape_untrusted(name);
     match &node.value {

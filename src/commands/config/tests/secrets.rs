@@ -1,4 +1,4 @@
-//! Secrets by reference, as `config` handles them.
+//! References to secrets in `config`.
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn words_that_rule_something_are_no_secrets() {
 fn import_moves_secrets_into_the_store() {
     let world = ConfigCommandFixture { value: "another".into(), ..ConfigCommandFixture::new() }
         .with_file(".cursor/mcp.json", CURSOR);
-    // A secret of that name is there already, with another value.
+    // A secret with that name and another value is already stored.
     world.run(&["secret", "set", "API_KEY"]);
     let said = world.run(&["import", "cursor", "--only", "docs", "--secrets", "keychain"]);
     assert!(said.out.contains("secret: env.API_KEY becomes ${keychain:API_KEY_2}"), "{}", said.out);
