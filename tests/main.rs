@@ -18,6 +18,7 @@ mod process;
 mod protocol_rules;
 mod read;
 mod real_servers;
+mod repository;
 mod session;
 mod support;
 mod support_tests;
