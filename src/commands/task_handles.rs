@@ -22,7 +22,7 @@ use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::{Target, TargetOptions};
 use crate::transport::{Endpoint, HttpMode};
-use crate::util::atomic_write::replace_file;
+use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::hex::hex;
 use crate::util::private_files::create_private_dir;
 
@@ -161,7 +161,7 @@ impl TaskHandles {
         let _ = self.all();
         // The ID may be all that is needed to fetch the result.
         create_private_dir(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = temporary_in(dir).tempfile_in(dir)?;
         file.write_all(&serde_json::to_vec(handle)?)?;
         replace_file(file, &handle.path(dir))
     }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::escape::is_harmful;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::atomic_write::temporary_in;
 
 /// How deep a file may lie in the folder.
 const MAX_DEPTH: usize = 32;
@@ -78,7 +79,7 @@ impl FolderExport {
                 .hint("remove it first, or choose another directory"));
         }
         let staging = fs::create_dir_all(directory)
-            .and_then(|()| tempfile::Builder::new().prefix(".mcpipe-").tempdir_in(directory))
+            .and_then(|()| temporary_in(directory).tempdir_in(directory))
             .and_then(|staging| fs::create_dir(staging.path().join(name)).map(|()| staging));
         let staging = staging.map_err(|error| {
             Failure::new(ErrorKind::Usage, format!("cannot write into '{}'", directory.display())).caused_by(&error)

@@ -11,7 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape::is_harmful;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::util::atomic_write::replace_file;
+use crate::util::atomic_write::{replace_file, temporary_in};
 
 /// File names are cut to this many bytes, so that a suffix still fits where 255 are allowed.
 const MAX_NAME_LENGTH: usize = 180;
@@ -181,8 +181,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         return write_directly(path, bytes);
     }
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".mcpipe-");
+    let mut builder = temporary_in(parent);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // A file may be writable in a directory that is not.

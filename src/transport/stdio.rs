@@ -226,6 +226,8 @@ impl Transport for StdioTransport {
 
     fn close(&self, patient: bool) -> BoxFuture<'_, CloseOutcome> {
         Box::pin(async move {
+            // From here on the end of the child is awaited, and what it leaves behind is looked for once.
+            self.reaper_task.abort();
             if let Some(writer) = &self.message_writer {
                 writer.close().await;
             }

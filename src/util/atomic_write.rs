@@ -1,10 +1,18 @@
-//! Replaces a file in one step.
+//! Replaces a file in one step, and removes the temporary files of runs that were killed meanwhile.
 
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
+
+/// Temporary files and directories are named `.mcpipe-XXXXXX.tmp`, with letters and digits for the `X`.
+const TEMPORARY_PREFIX: &str = ".mcpipe-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+const RANDOM_LENGTH: usize = 6;
+/// After this time, no run is still writing a temporary file.
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How many times to try: on Windows, a file that is open for reading cannot be replaced.
 const MAX_ATTEMPTS: u32 = if cfg!(windows) { 100 } else { 1 };
@@ -12,6 +20,38 @@ const MAX_ATTEMPTS: u32 = if cfg!(windows) { 100 } else { 1 };
 const RETRY_DELAY: Duration = Duration::from_millis(5);
 /// The Windows error codes for a file in use: access denied, and sharing violation.
 const FILE_IN_USE_ERRORS: [i32; 2] = [5, 32];
+
+/// Names what is created in `directory` until it gets its final name. What killed runs left there is removed.
+#[must_use]
+pub fn temporary_in(directory: &Path) -> Builder<'static, 'static> {
+    fs::read_dir(directory).into_iter().flatten().flatten().for_each(|entry| remove_if_leftover(&entry));
+    let mut builder = Builder::new();
+    builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX).rand_bytes(RANDOM_LENGTH);
+    builder
+}
+
+/// Removes what this program created under a temporary name, if it is old. Symbolic links are neither removed nor
+/// followed.
+fn remove_if_leftover(entry: &DirEntry) {
+    let name = entry.file_name();
+    let random = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX)?.strip_suffix(TEMPORARY_SUFFIX));
+    if !random.is_some_and(|it| it.len() == RANDOM_LENGTH && it.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return;
+    }
+    let Ok(metadata) = entry.metadata() else { return };
+    let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+    #[cfg(unix)]
+    let is_ours = std::os::unix::fs::MetadataExt::uid(&metadata) == rustix::process::geteuid().as_raw();
+    #[cfg(not(unix))]
+    let is_ours = true;
+    if is_ours && age.is_some_and(|age| age > LEFTOVER_AGE) {
+        let _ = match () {
+            () if metadata.is_file() => fs::remove_file(entry.path()),
+            () if metadata.is_dir() => fs::remove_dir_all(entry.path()),
+            () => Ok(()),
+        };
+    }
+}
 
 /// Renames `file` to `path`. Whoever opens `path` sees either the old content or the new one.
 ///
@@ -69,5 +109,39 @@ mod tests {
         let file = NamedTempFile::new_in(dir.path()).unwrap();
         assert!(replace_file(file, &dir.path().join("none").join("x")).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_old_temporary_files_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = ["x.tmp", ".mcpipe-ab.tmp", ".mcpipe-abcdefg.tmp", ".mcpipe-ab_def.tmp", ".mcpipe-abcdef", "link"];
+        for name in kept.iter().chain(&[".mcpipe-abcdef.tmp", ".mcpipe-A1b2C3.tmp/deep/er/x"]) {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(dir.path().join("link"), dir.path().join(".mcpipe-linked.tmp")).unwrap();
+        let names = || {
+            let names =
+                fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = names();
+        let _ = temporary_in(dir.path());
+        assert_eq!(names(), before, "new ones may be in use");
+        let old = std::time::SystemTime::now() - 2 * LEFTOVER_AGE;
+        before.iter().for_each(|name| fs::File::open(dir.path().join(name)).unwrap().set_modified(old).unwrap());
+        let file = temporary_in(dir.path()).tempfile_in(dir.path()).unwrap();
+        let new = file.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let mut expected: std::collections::BTreeSet<String> = kept.iter().map(|name| (*name).to_owned()).collect();
+        expected.insert(new);
+        if cfg!(unix) {
+            expected.insert(".mcpipe-linked.tmp".to_owned());
+        }
+        assert_eq!(names(), expected);
+        fs::File::open(file.path()).unwrap().set_modified(old).unwrap();
+        let _ = temporary_in(dir.path());
+        assert!(!file.path().exists(), "the pattern is that of the names that are given");
     }
 }

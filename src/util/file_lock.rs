@@ -1,12 +1,13 @@
 //! Locks between processes, which wait for a limited time.
 //!
 //! A lock is the kernel's lock on an open file or directory. It also excludes other callers in the same process, and it
-//! ends with its holder, killed or not. Lock files are never deleted: two processes could otherwise hold the same lock
-//! on two files.
+//! ends with its holder, killed or not. On Unix a lock file is deleted by its holder. Who opened it before and locks it
+//! afterwards sees that it is not the file at this path, and tries again; otherwise two processes could hold the same
+//! lock on two files.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::util::private_files::create_private_dir;
@@ -19,14 +20,27 @@ const MAX_RETRY_DELAY: Duration = Duration::from_millis(40);
 #[derive(Debug)]
 pub struct FileLock {
     /// `None` if it excludes nobody.
-    _file: Option<File>,
+    file: Option<File>,
+    /// The file to delete on release.
+    path: Option<PathBuf>,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Elsewhere an open file cannot be deleted, or is not recognized as deleted.
+        if let (true, Some(file), Some(path)) = (cfg!(unix), &self.file, &self.path)
+            && is_same_file(file, path)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 impl FileLock {
     /// A lock that excludes nobody, for a file system without locks.
     #[must_use]
     pub fn noop() -> Self {
-        FileLock { _file: None }
+        FileLock { file: None, path: None }
     }
 
     /// Takes the lock at `path` if it is free, and creates the file and its directory if they do not exist.
@@ -42,7 +56,7 @@ impl FileLock {
             other => other?,
         };
         match file.try_lock() {
-            Ok(()) if is_same_file(&file, path) => Ok(Some(FileLock { _file: Some(file) })),
+            Ok(()) if is_same_file(&file, path) => Ok(Some(FileLock { file: Some(file), path: Some(path.to_owned()) })),
             // If the file was deleted in the meantime, the valid lock is on the next one.
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
@@ -80,7 +94,7 @@ impl FileLock {
         loop {
             let Ok(file) = open_directory_lock(directory) else { return Some(FileLock::noop()) };
             match file.try_lock() {
-                Ok(()) => return Some(FileLock { _file: Some(file) }),
+                Ok(()) => return Some(FileLock { file: Some(file), path: None }),
                 Err(TryLockError::Error(_)) => return Some(FileLock::noop()),
                 Err(TryLockError::WouldBlock) if started.elapsed() >= timeout => return None,
                 Err(TryLockError::WouldBlock) => std::thread::sleep(pause),
@@ -120,7 +134,7 @@ fn is_same_file(file: &File, path: &Path) -> bool {
     }
 }
 
-// Nothing deletes lock files, and there is no stable file number to compare.
+// Lock files are not deleted, and there is no stable file number to compare.
 #[cfg(not(unix))]
 fn is_same_file(_file: &File, _path: &Path) -> bool {
     true
@@ -141,6 +155,25 @@ mod tests {
         assert!(FileLock::acquire(&path, short).await.unwrap().is_none());
         drop(first);
         assert!(FileLock::acquire(&path, short).await.unwrap().is_some());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_lock_file_is_deleted_on_release_and_still_excludes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let holders = std::sync::atomic::AtomicUsize::new(0);
+        let hold = async || {
+            for _ in 0..50 {
+                let lock = FileLock::acquire(&path, Duration::from_secs(20)).await.unwrap();
+                assert!(lock.is_some());
+                assert_eq!(holders.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                tokio::task::yield_now().await;
+                holders.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            }
+        };
+        tokio::join!(hold(), hold(), hold());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

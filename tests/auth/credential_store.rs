@@ -311,3 +311,15 @@ fn many_secrets_are_stored_with_few_file_descriptors() {
     let list = sandbox.mcpipe(["config", "secret", "list", "--json"]).run().json();
     assert_eq!(list["secrets"].as_array().unwrap().len(), 80);
 }
+
+#[test]
+fn no_lock_file_remains_after_a_command() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    configure(&sandbox, &server, "file");
+    for words in [&["auth", "login", "srv"][..], &["auth", "token", "srv"], &["auth", "logout", "srv"]] {
+        sandbox.mcpipe(words.iter().copied()).with_browser().run().exits(0);
+        let found =
+            Command::new("find").args([sandbox.path(), Path::new("-name"), Path::new("*.lock")]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{words:?}");
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::util::atomic_write::replace_file;
+use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::file_lock::FileLock;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting;
@@ -62,7 +62,7 @@ pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
         Failure::new(ErrorKind::Config, format!("cannot write {}", file.display())).caused_by(&error)
     };
     create_config_dir(parent_dir(&target))?;
-    let mut new = tempfile::Builder::new().prefix(".mcpipe-").tempfile_in(parent_dir(&target)).map_err(fail)?;
+    let mut new = temporary_in(parent_dir(&target)).tempfile_in(parent_dir(&target)).map_err(fail)?;
     new.write_all(text.as_bytes()).map_err(fail)?;
     match fs::metadata(&target) {
         Ok(old) => new.as_file().set_permissions(old.permissions()).map_err(fail)?,

@@ -22,7 +22,7 @@ use crate::protocol::views::{ListKind, ServerInfo};
 use crate::session::cache::identity::hash_field;
 use crate::target::Target;
 use crate::transport::{Endpoint, HttpMode, TransportKind};
-use crate::util::atomic_write::replace_file;
+use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::hex::hex;
 use crate::util::lock::lock;
 
@@ -360,7 +360,7 @@ fn write_atomically(path: &Path, content: &[u8]) {
     let Some(dir) = path.parent() else { return };
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = temporary_in(dir).tempfile_in(dir)?;
         file.write_all(content)?;
         replace_file(file, path)
     };
