@@ -13,12 +13,12 @@ impl Session {
             let interrupted = self.options.transport.interrupt.raised_failure().is_some();
             let in_order = !interrupted && !self.has_failed.load(Ordering::Relaxed);
             // A server that is known to ignore the end of its input does not get the full grace period each time.
-            let stubborn = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
+            let ignores_eof = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
             let gone = live.rpc.closed_reason().is_some();
-            match live.rpc.close(in_order && !stubborn).await {
-                CloseOutcome::Killed if in_order && !stubborn => self.cache.set_ignores_eof(true),
+            match live.rpc.close(in_order && !ignores_eof).await {
+                CloseOutcome::Killed if in_order && !ignores_eof => self.cache.set_ignores_eof(true),
                 // A server that had exited before shows nothing.
-                CloseOutcome::Closed if stubborn && !gone => self.cache.set_ignores_eof(false),
+                CloseOutcome::Closed if ignores_eof && !gone => self.cache.set_ignores_eof(false),
                 _ => {}
             }
         }

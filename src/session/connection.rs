@@ -20,8 +20,8 @@ use crate::util::duration::format_duration;
 
 impl Session {
     pub(crate) fn negotiator(&self) -> Negotiator<'_> {
-        let (target, options, peer) = (&self.target, &self.options, self.client_handler.clone());
-        Negotiator { target, options, client_handler: peer, wait_deadline: None, started_at: Instant::now() }
+        let (target, options, client_handler) = (&self.target, &self.options, self.client_handler.clone());
+        Negotiator { target, options, client_handler, wait_deadline: None, started_at: Instant::now() }
     }
 
     /// The connection, opened for `first` if it is not open, with the response if opening it took the request.
@@ -42,47 +42,47 @@ impl Session {
         Ok((live, reply))
     }
 
-    /// Repeats an operation until it succeeds or the retry policy is exhausted. `again` decides whether a success has
-    /// to be repeated.
+    /// Repeats an operation until it succeeds or the retry policy is exhausted. `advice_on_success` decides whether a
+    /// success has to be repeated.
     pub(crate) async fn with_retries<T>(
         &self,
         call: &Operation,
         attempt: impl AsyncFn() -> Result<T>,
-        again: impl Fn(&T) -> Option<RetryAdvice>,
+        advice_on_success: impl Fn(&T) -> Option<RetryAdvice>,
     ) -> Result<T> {
         let mut attempts = self.options.retry.start(call);
         let began = *self.waiting_since.get_or_init(Instant::now);
         loop {
             let outcome = attempt().await;
             let was_ready = self.has_answered.load(Ordering::Relaxed);
-            let (again, class) = match &outcome {
-                Ok(value) => (again(value), ErrorKind::Unreachable),
+            let (advice, class) = match &outcome {
+                Ok(value) => (advice_on_success(value), ErrorKind::Unreachable),
                 // The wait for the server is already over.
                 Err(_) if self.options.retry.ready_timeout.is_some() && !was_ready => return outcome,
                 // The connection was not opened, so nothing with effects was sent.
                 Err(failure) => {
-                    let again = failure.details().retry_advice;
+                    let advice = failure.details().retry_advice;
                     (
-                        again.map(|again| RetryAdvice {
-                            is_unprocessed: again.is_unprocessed || call.has_effects,
-                            ..again
+                        advice.map(|advice| RetryAdvice {
+                            is_unprocessed: advice.is_unprocessed || call.has_effects,
+                            ..advice
                         }),
                         failure.kind(),
                     )
                 }
             };
-            let Some(again) = again else {
+            let Some(advice) = advice else {
                 self.has_answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
                 return outcome;
             };
             let next = attempts.decide(
-                FailedAttempt { retry_advice: again, class, was_ready },
+                FailedAttempt { retry_advice: advice, class, was_ready },
                 began.elapsed(),
                 random_fraction(),
             );
             let (RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
             if let RetryDecision::Retry(pause, n) = next {
-                self.options.retry.report_retry(call, again, pause, n, &self.options.transport.trace);
+                self.options.retry.report_retry(call, advice, pause, n, &self.options.transport.trace);
             }
             self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
             self.discard_closed_connection().await;
@@ -137,7 +137,7 @@ impl Session {
                 let has_other_hint = failure.details().hint.is_some() && !failure.details().suggests_waiting;
                 return Err(if has_other_hint { failure } else { failure.wait_hint("wait longer with --wait TIME") });
             }
-            let asked = failure.details().retry_advice.and_then(|again| again.retry_after).unwrap_or_default();
+            let asked = failure.details().retry_advice.and_then(|advice| advice.retry_after).unwrap_or_default();
             // The last attempt is made at the very end of the wait.
             let pause = poll_delay(looks, random_fraction()).max(asked).min(left);
             looks += 1;

@@ -48,9 +48,9 @@ pub fn retry_advice(reply: &RequestOutcome) -> Option<RetryAdvice> {
 }
 
 fn rpc_error_retry_advice(error: &RpcError, status: Option<u16>) -> Option<RetryAdvice> {
-    let again = RetryAdvice::from_status(status?, error.retry_after)?;
+    let advice = RetryAdvice::from_status(status?, error.retry_after)?;
     // A JSON-RPC error means that the request was read, except for rate limits, which are checked before.
-    Some(RetryAdvice { is_unprocessed: again.is_unprocessed && status == Some(429), ..again })
+    Some(RetryAdvice { is_unprocessed: advice.is_unprocessed && status == Some(429), ..advice })
 }
 
 /// Whether a pinned revision without a handshake seems to be unknown: with HTTP 400 and a code of their own, from the
@@ -236,7 +236,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
         failure = failure.cause(format!("response: {line}"));
     }
     // A server that accepted the request, or failed while it ran, may have carried it out.
-    let turned_away = failure.details().retry_advice.is_some_and(|again| again.is_unprocessed);
+    let turned_away = failure.details().retry_advice.is_some_and(|advice| advice.is_unprocessed);
     match status {
         200..=299 | 500.. if asked == method::TOOLS_CALL && !turned_away => failure.cause(MAY_STILL_RUN),
         _ => failure,
@@ -326,8 +326,8 @@ fn credentials_hint(target: &Target) -> String {
 
 fn retry_hint(after: Option<Duration>) -> String {
     match after {
-        Some(after) => format!("try again in {}", format_duration(after)),
-        None => "try again later".to_owned(),
+        Some(after) => format!("try advice in {}", format_duration(after)),
+        None => "try advice later".to_owned(),
     }
 }
 

@@ -91,14 +91,14 @@ impl Session {
     /// A session that has not sent anything yet.
     #[must_use]
     pub fn new(target: Target, options: SessionOptions) -> Self {
-        let peer = Arc::new(ClientHandler::new(options.capabilities.clone()));
-        let memory = ServerCache::for_target(&target, options.cache_dir.as_deref(), options.identity.as_deref())
+        let client_handler = Arc::new(ClientHandler::new(options.capabilities.clone()));
+        let cached = ServerCache::for_target(&target, options.cache_dir.as_deref(), options.identity.as_deref())
             .with_capabilities(&options.capabilities.key());
         Session {
             target,
             options,
-            client_handler: peer,
-            cache: memory,
+            client_handler,
+            cache: cached,
             connection: Mutex::new(None),
             has_failed: AtomicBool::new(false),
             has_answered: AtomicBool::new(false),
@@ -130,18 +130,14 @@ impl Session {
         let server = live.era.server_info();
         let server = ServerInfo { name: server.name, version: server.version, ..ServerInfo::default() };
         let known = self.cache.profile();
-        let stubborn = known.as_ref().and_then(|known| known.ignores_eof);
-        let verdict = ServerProfile {
-            revision: live.era.revision(),
-            transport: live.rpc.transport_kind(),
-            server,
-            ignores_eof: stubborn,
-        };
+        let ignores_eof = known.as_ref().and_then(|known| known.ignores_eof);
+        let profile =
+            ServerProfile { revision: live.era.revision(), transport: live.rpc.transport_kind(), server, ignores_eof };
         let same = known
             .as_ref()
-            .is_some_and(|known| known.revision == verdict.revision && known.transport == verdict.transport);
+            .is_some_and(|known| known.revision == profile.revision && known.transport == profile.transport);
         if !same {
-            self.cache.store_profile(&verdict);
+            self.cache.store_profile(&profile);
         }
     }
 
@@ -292,7 +288,8 @@ impl Session {
             reply = Some(self.retry_in_other_era(&live, &discover, live.era.request(&live.rpc, &discover).await).await);
         }
         let (live, _) = self.connection_for(&discover).await?;
-        let (mut server, revision, wire) = (live.era.server_info(), live.era.revision(), live.rpc.transport_kind());
+        let (mut server, revision, transport) =
+            (live.era.server_info(), live.era.revision(), live.rpc.transport_kind());
         let discovered = match reply {
             Some(RequestOutcome::Result(result)) if revision.is_modern() => Some(result),
             Some(reply) if revision.is_modern() => return Err(self.failure_from(reply, method::DISCOVER)),
@@ -301,7 +298,7 @@ impl Session {
         if let Some((value, _)) = discovered.as_ref().and_then(|raw| parse_truncated(raw.get())) {
             server = ServerInfo::from_result(&value);
         }
-        Ok(SessionInfo { server, revision, transport: wire })
+        Ok(SessionInfo { server, revision, transport })
     }
 
     /// What is known without a request: identity, revision and transport of an open connection.
@@ -322,7 +319,7 @@ impl Session {
             None => match self.target.protocol {
                 RevisionPin::Exact(revision) => Some(revision.is_modern()),
                 RevisionPin::Legacy => Some(false),
-                RevisionPin::Auto => self.cache.profile().map(|verdict| verdict.revision.is_modern()),
+                RevisionPin::Auto => self.cache.profile().map(|profile| profile.revision.is_modern()),
             },
         }
     }

@@ -87,14 +87,14 @@ impl RetryPolicy {
     }
 
     /// Reports the n-th retry: to the user, or only to the trace if the operation has no effects.
-    pub fn report_retry(&self, call: &Operation, again: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
-        let why = match again {
+    pub fn report_retry(&self, call: &Operation, advice: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
+        let why = match advice {
             RetryAdvice { retry_after: Some(_), .. } => "the server asks for a later retry",
             RetryAdvice { is_http_status: true, .. } => "the server could not accept the request",
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
             RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",
         };
-        let text = format!("{why}: {} again in {} ({n} of {})", call.method, format_delay(pause), self.max_retries);
+        let text = format!("{why}: {} advice in {} ({n} of {})", call.method, format_delay(pause), self.max_retries);
         match &self.on_retry {
             Some(notice) if call.has_effects => notice(&text),
             _ => trace.note(&text),
@@ -105,14 +105,14 @@ impl RetryPolicy {
 impl RetryState<'_> {
     /// The decision after a failure, `elapsed` after the start of the first attempt. `chance` is a random number from
     /// 0 to 1.
-    pub fn decide(&mut self, trouble: FailedAttempt, elapsed: Duration, chance: f64) -> RetryDecision {
-        let FailedAttempt { retry_advice: again, class, was_ready } = trouble;
-        let safe = again.is_unprocessed || self.is_read_only;
+    pub fn decide(&mut self, attempt: FailedAttempt, elapsed: Duration, chance: f64) -> RetryDecision {
+        let FailedAttempt { retry_advice: advice, class, was_ready } = attempt;
+        let safe = advice.is_unprocessed || self.is_read_only;
         if let Some(wait) = self.policy.ready_timeout.filter(|_| safe && !was_ready) {
             let left = wait.saturating_sub(elapsed);
             self.polls += 1;
             // The last attempt is made at the very end of the wait.
-            let pause = poll_delay(self.polls - 1, chance).max(again.retry_after.unwrap_or_default()).min(left);
+            let pause = poll_delay(self.polls - 1, chance).max(advice.retry_after.unwrap_or_default()).min(left);
             return if left.is_zero() { RetryDecision::Stop } else { RetryDecision::Poll(pause) };
         }
         let allowed = safe || (self.policy.is_explicit && self.is_idempotent);
@@ -123,7 +123,7 @@ impl RetryState<'_> {
         }
         let pause = jittered(exponential(FIRST_RETRY_DELAY, self.retries).min(MAX_RETRY_DELAY), chance);
         self.retries += 1;
-        match again.retry_after {
+        match advice.retry_after {
             Some(after) if after > self.policy.max_retry_after.unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER) => {
                 RetryDecision::Stop
             }
@@ -192,10 +192,10 @@ mod tests {
     }
 
     /// The pauses before each retry, in milliseconds.
-    fn retry_delays(policy: &RetryPolicy, call: &Operation, again: RetryAdvice, chance: f64) -> Vec<u128> {
+    fn retry_delays(policy: &RetryPolicy, call: &Operation, advice: RetryAdvice, chance: f64) -> Vec<u128> {
         let mut attempts = policy.start(call);
-        let trouble = FailedAttempt { retry_advice: again, class: ErrorKind::Unreachable, was_ready: true };
-        let next = std::iter::from_fn(|| match attempts.decide(trouble, Duration::ZERO, chance) {
+        let attempt = FailedAttempt { retry_advice: advice, class: ErrorKind::Unreachable, was_ready: true };
+        let next = std::iter::from_fn(|| match attempts.decide(attempt, Duration::ZERO, chance) {
             RetryDecision::Retry(pause, _) => Some(pause.as_millis()),
             RetryDecision::Stop => None,
             RetryDecision::Poll(_) => panic!("nobody waits"),
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_call_is_retried_only_if_unsent_or_idempotent_and_requested() {
-        let count = |policy: &RetryPolicy, call: &Operation, again| retry_delays(policy, call, again, 0.5).len();
+        let count = |policy: &RetryPolicy, call: &Operation, advice| retry_delays(policy, call, advice, 0.5).len();
         let (usual, asked) = (policy_with(2, false), policy_with(3, true));
         assert_eq!(
             (count(&usual, &read_only_operation(), CONNECTION_LOST), count(&usual, &read_only_operation(), UNSENT)),
@@ -259,8 +259,8 @@ mod tests {
     #[test]
     fn a_timeout_is_retried_only_on_request() {
         let next = |policy: &RetryPolicy| {
-            let trouble = FailedAttempt { retry_advice: UNSENT, class: ErrorKind::Timeout, was_ready: false };
-            policy.start(&read_only_operation()).decide(trouble, Duration::ZERO, 1.0)
+            let attempt = FailedAttempt { retry_advice: UNSENT, class: ErrorKind::Timeout, was_ready: false };
+            policy.start(&read_only_operation()).decide(attempt, Duration::ZERO, 1.0)
         };
         assert_eq!(next(&policy_with(2, false)), RetryDecision::Stop);
         assert_eq!(next(&policy_with(2, true)), RetryDecision::Retry(Duration::from_millis(300), 1));
@@ -270,9 +270,9 @@ mod tests {
     fn a_server_that_is_not_ready_is_polled_until_the_deadline() {
         let policy = RetryPolicy { ready_timeout: Some(Duration::from_secs(5)), ..policy_with(0, true) };
         let mut attempts = policy.start(&operation_with_effects(false));
-        let mut next = |again, was_ready, elapsed| {
-            let trouble = FailedAttempt { retry_advice: again, class: ErrorKind::Unreachable, was_ready };
-            attempts.decide(trouble, Duration::from_millis(elapsed), 1.0)
+        let mut next = |advice, was_ready, elapsed| {
+            let attempt = FailedAttempt { retry_advice: advice, class: ErrorKind::Unreachable, was_ready };
+            attempts.decide(attempt, Duration::from_millis(elapsed), 1.0)
         };
         let look = |millis| RetryDecision::Poll(Duration::from_millis(millis));
         assert_eq!(next(UNSENT, false, 0), look(100));

@@ -40,8 +40,13 @@ pub struct RpcClient {
 impl RpcClient {
     /// Starts to receive messages from `connection`.
     #[must_use]
-    pub fn new(connection: ConnectedTransport, peer: Arc<ClientHandler>, interrupt: Interrupt, trace: Trace) -> Self {
-        let shared = Arc::new(RpcState::new(connection.transport, peer, trace));
+    pub fn new(
+        connection: ConnectedTransport,
+        client_handler: Arc<ClientHandler>,
+        interrupt: Interrupt,
+        trace: Trace,
+    ) -> Self {
+        let shared = Arc::new(RpcState::new(connection.transport, client_handler, trace));
         let pump = tokio::spawn(dispatch_incoming(shared.clone(), connection.incoming));
         RpcClient { state: shared, dispatcher: pump, interrupt }
     }

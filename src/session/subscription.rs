@@ -52,8 +52,8 @@ pub trait Subscribe {
     /// Subscribes, forwards events, and returns why it ended. If the user ended it, the server was informed.
     fn subscribe<'a>(
         &'a self,
-        link: &'a RpcClient,
+        rpc: &'a RpcClient,
         interest: &'a WatchFilter,
-        news: mpsc::Sender<WatchEvent>,
+        events: mpsc::Sender<WatchEvent>,
     ) -> BoxFuture<'a, SubscriptionEnd>;
 }

@@ -56,9 +56,9 @@ impl WatchFilter {
     }
 
     /// The failure if the server reports nothing that is watched; `None` if it reports something.
-    fn nothing_supported(&self, mute: &[String]) -> Option<SubscriptionEnd> {
-        (mute.len() >= self.uris.len() + self.lists.len()).then(|| {
-            let what = format!("the server does not report changes of {}", mute.join(", "));
+    fn nothing_supported(&self, unsupported: &[String]) -> Option<SubscriptionEnd> {
+        (unsupported.len() >= self.uris.len() + self.lists.len()).then(|| {
+            let what = format!("the server does not report changes of {}", unsupported.join(", "));
             SubscriptionEnd::Failed(
                 Failure::new(ErrorKind::Failed, what).hint("run the command again from time to time, without --watch"),
             )
@@ -69,29 +69,29 @@ impl WatchFilter {
 impl Subscribe for ModernEra {
     fn subscribe<'a>(
         &'a self,
-        link: &'a RpcClient,
+        rpc: &'a RpcClient,
         interest: &'a WatchFilter,
-        news: mpsc::Sender<WatchEvent>,
+        events: mpsc::Sender<WatchEvent>,
     ) -> BoxFuture<'a, SubscriptionEnd> {
-        Box::pin(self.subscribe_modern(link, interest, news))
+        Box::pin(self.subscribe_modern(rpc, interest, events))
     }
 }
 
 impl ModernEra {
     async fn subscribe_modern(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         interest: &WatchFilter,
-        news: mpsc::Sender<WatchEvent>,
+        events: mpsc::Sender<WatchEvent>,
     ) -> SubscriptionEnd {
         let mut notices = self.client_handler.notifications().subscribe();
         let mut params = Map::new();
         params.insert("notifications".into(), subscription_filter(interest));
         let call = Operation::read_only(method::SUBSCRIPTIONS_LISTEN, params);
         // It has no time limit, but the acknowledgement does.
-        let ask = OutgoingRequest { timeout: None, ..self.encode_request(link, &call) };
+        let ask = OutgoingRequest { timeout: None, ..self.encode_request(rpc, &call) };
         let (id, cancel) = (ask.id, ask.cancel_mode);
-        let mut answer = std::pin::pin!(link.request(ask));
+        let mut answer = std::pin::pin!(rpc.request(ask));
         let mut stands = false;
         let patience = self.request_timeout.map(|time| Instant::now() + time);
         loop {
@@ -105,7 +105,7 @@ impl ModernEra {
                 biased;
                 Some(notice) = notices.recv() => {
                     if notice.method == method::CANCELLED && is_request_id(notice.params.get("requestId"), id) {
-                        link.cancel(id, CancelMode::CloseStream, "").await;
+                        rpc.cancel(id, CancelMode::CloseStream, "").await;
                         return SubscriptionEnd::Failed(ended_by_server());
                     }
                     // It belongs to another subscription, maybe an older one (STD-07).
@@ -117,16 +117,16 @@ impl ModernEra {
                     let acknowledged = notice.method == method::SUBSCRIPTIONS_ACKNOWLEDGED;
                     // A change before the acknowledgement also shows that the subscription is active.
                     if !stands && (acknowledged || change.is_some()) {
-                        let mute = if acknowledged { unacknowledged(interest, &notice.params) } else { Vec::new() };
-                        if let Some(end) = interest.nothing_supported(&mute) {
-                            link.cancel(id, cancel, "nothing to listen to").await;
+                        let unsupported = if acknowledged { unacknowledged(interest, &notice.params) } else { Vec::new() };
+                        if let Some(end) = interest.nothing_supported(&unsupported) {
+                            rpc.cancel(id, cancel, "nothing to listen to").await;
                             return end;
                         }
                         stands = true;
-                        let _ = news.send(WatchEvent::Subscribed(mute)).await;
+                        let _ = events.send(WatchEvent::Subscribed(unsupported)).await;
                     }
                     if let Some(change) = change {
-                        let _ = news.send(WatchEvent::Changed(change)).await;
+                        let _ = events.send(WatchEvent::Changed(change)).await;
                     }
                 }
                 reply = &mut answer => return match reply {
@@ -134,7 +134,7 @@ impl ModernEra {
                     reply => SubscriptionEnd::Rejected(reply, method::SUBSCRIPTIONS_LISTEN),
                 },
                 () = late => {
-                    link.cancel(id, cancel, "timed out").await;
+                    rpc.cancel(id, cancel, "timed out").await;
                     let time = format_duration(self.request_timeout.unwrap_or_default());
                     let what = format!("no acknowledgement of {} within {time}", method::SUBSCRIPTIONS_LISTEN);
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Timeout, what));
@@ -189,27 +189,27 @@ fn unacknowledged(interest: &WatchFilter, params: &Value) -> Vec<String> {
 impl Subscribe for LegacyEra {
     fn subscribe<'a>(
         &'a self,
-        link: &'a RpcClient,
+        rpc: &'a RpcClient,
         interest: &'a WatchFilter,
-        news: mpsc::Sender<WatchEvent>,
+        events: mpsc::Sender<WatchEvent>,
     ) -> BoxFuture<'a, SubscriptionEnd> {
-        Box::pin(self.subscribe_legacy(link, interest, news))
+        Box::pin(self.subscribe_legacy(rpc, interest, events))
     }
 }
 
 impl LegacyEra {
     async fn subscribe_legacy(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         interest: &WatchFilter,
-        news: mpsc::Sender<WatchEvent>,
+        events: mpsc::Sender<WatchEvent>,
     ) -> SubscriptionEnd {
         let mut notices = self.handshake.client_handler.notifications().subscribe();
-        let mute = self.undeclared_subscriptions(interest);
-        if let Some(end) = interest.nothing_supported(&mute) {
+        let unsupported = self.undeclared_subscriptions(interest);
+        if let Some(end) = interest.nothing_supported(&unsupported) {
             return end;
         }
-        let http = link.transport().legacy_session();
+        let http = rpc.transport().legacy_session();
         if let Some(http) = http {
             http.listen().await;
         }
@@ -219,30 +219,30 @@ impl LegacyEra {
                 Failure::new(ErrorKind::Failed, what).hint("run the command again from time to time, without --watch"),
             );
         }
-        let uris: Vec<&String> = interest.uris.iter().filter(|uri| !mute.contains(uri)).collect();
+        let uris: Vec<&String> = interest.uris.iter().filter(|uri| !unsupported.contains(uri)).collect();
         for uri in &uris {
-            match self.request(link, &subscription_operation(method::RESOURCES_SUBSCRIBE, uri)).await {
+            match self.request(rpc, &subscription_operation(method::RESOURCES_SUBSCRIBE, uri)).await {
                 RequestOutcome::Result(_) => {}
                 reply => return SubscriptionEnd::Rejected(reply, method::RESOURCES_SUBSCRIBE),
             }
         }
-        let _ = news.send(WatchEvent::Subscribed(mute)).await;
+        let _ = events.send(WatchEvent::Subscribed(unsupported)).await;
         loop {
             let renewed = self.session_renewed.notified();
             tokio::select! {
                 biased;
                 Some(notice) = notices.recv() => {
                     if let Some(change) = interest.matching_change(&notice) {
-                        let _ = news.send(WatchEvent::Changed(change)).await;
+                        let _ = events.send(WatchEvent::Changed(change)).await;
                     }
                 }
-                failure = link.wait_interrupted() => {
-                    let goodbyes = uris.iter().map(|uri| self.unsubscribe(link, uri));
+                failure = rpc.wait_interrupted() => {
+                    let goodbyes = uris.iter().map(|uri| self.unsubscribe(rpc, uri));
                     futures_util::future::join_all(goodbyes).await;
                     return SubscriptionEnd::Failed(failure);
                 }
-                failure = link.wait_closed() => return SubscriptionEnd::Failed(failure),
-                () = listen_stream_closed(link) => {
+                failure = rpc.wait_closed() => return SubscriptionEnd::Failed(failure),
+                () = listen_stream_closed(rpc) => {
                     let what = "the stream for notifications of changes was closed";
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, what));
                 }
@@ -265,10 +265,10 @@ impl LegacyEra {
         lists.chain(uris).collect()
     }
 
-    async fn unsubscribe(&self, link: &RpcClient, uri: &str) {
+    async fn unsubscribe(&self, rpc: &RpcClient, uri: &str) {
         let params = subscription_operation(method::RESOURCES_UNSUBSCRIBE, uri).params;
-        link.send_final_request(OutgoingRequest {
-            id: link.next_id(),
+        rpc.send_final_request(OutgoingRequest {
+            id: rpc.next_id(),
             method: method::RESOURCES_UNSUBSCRIBE,
             params: Some(Value::Object(params).to_string()),
             headers: Vec::new(),
@@ -346,12 +346,12 @@ impl Session {
         let Some(live) = self.connection.lock().await.clone() else {
             return Ok(Failure::new(ErrorKind::Unreachable, "the connection was closed"));
         };
-        let (sender, mut news) = mpsc::channel(EVENT_BACKLOG);
+        let (sender, mut events) = mpsc::channel(EVENT_BACKLOG);
         let mut subscription = live.era.subscribe(&live.rpc, interest, sender);
         loop {
             let (end, heard) = tokio::select! {
                 biased;
-                Some(heard) = news.recv() => (None, Some(heard)),
+                Some(heard) = events.recv() => (None, Some(heard)),
                 end = &mut subscription => (Some(end), None),
             };
             if let Some(heard) = heard {
@@ -370,13 +370,13 @@ impl Session {
         }
     }
 
-    fn subscription_failure(&self, end: SubscriptionEnd, wire: TransportKind) -> Failure {
+    fn subscription_failure(&self, end: SubscriptionEnd, transport: TransportKind) -> Failure {
         let failure = match end {
             SubscriptionEnd::Failed(failure) => failure,
             SubscriptionEnd::Rejected(RequestOutcome::Error(error, _), asked)
                 if error.code == Some(code::METHOD_NOT_FOUND) =>
             {
-                let what = format!("the server does not report changes over {}", wire.as_str());
+                let what = format!("the server does not report changes over {}", transport.as_str());
                 Failure::new(ErrorKind::Failed, what).cause(format!("it does not support {asked}")).rpc(error)
             }
             SubscriptionEnd::Rejected(reply, asked) => self.failure_from(reply, asked),
@@ -399,8 +399,8 @@ fn is_permanent(failure: &Failure, stood: bool) -> bool {
 }
 
 /// Waits until the stream for the server's messages is closed. Never returns if there is none.
-async fn listen_stream_closed(link: &RpcClient) {
-    match link.transport().legacy_session() {
+async fn listen_stream_closed(rpc: &RpcClient) {
+    match rpc.transport().legacy_session() {
         Some(http) => http.listen_stream_closed().await,
         None => std::future::pending().await,
     }
@@ -441,11 +441,11 @@ mod tests {
             subscription_filter(&asked),
             json!({"toolsListChanged": true, "resourcesListChanged": true, "resourceSubscriptions": ["a", "b"]})
         );
-        let mute = |honoured: Value| unacknowledged(&asked, &json!({ "notifications": honoured }));
-        assert!(mute(subscription_filter(&asked)).is_empty());
-        assert_eq!(mute(json!({"toolsListChanged": true, "resourceSubscriptions": ["b"]})), ["resources", "a"]);
-        assert_eq!(mute(json!({"toolsListChanged": false})).len(), 4);
-        assert!(asked.nothing_supported(&mute(json!({}))).is_some());
+        let unsupported = |honoured: Value| unacknowledged(&asked, &json!({ "notifications": honoured }));
+        assert!(unsupported(subscription_filter(&asked)).is_empty());
+        assert_eq!(unsupported(json!({"toolsListChanged": true, "resourceSubscriptions": ["b"]})), ["resources", "a"]);
+        assert_eq!(unsupported(json!({"toolsListChanged": false})).len(), 4);
+        assert!(asked.nothing_supported(&unsupported(json!({}))).is_some());
         // The server named nothing, so nothing is missing.
         assert!(unacknowledged(&asked, &Value::Null).is_empty());
     }

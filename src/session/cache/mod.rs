@@ -54,12 +54,12 @@ pub struct ServerProfile {
 #[derive(Serialize, Deserialize)]
 struct ProfileFile {
     revision: String,
-    wire: String,
+    transport: String,
     learned: u64,
     name: Option<String>,
     version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    stubborn: Option<u64>,
+    ignores_eof: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -180,22 +180,23 @@ impl ServerCache {
         if !revision.is_modern() && age > LEGACY_PROFILE_TTL.as_secs() {
             return None;
         }
-        let wire = TransportKind::ALL.into_iter().find(|wire| wire.as_str() == file.wire)?;
+        let transport = TransportKind::ALL.into_iter().find(|transport| transport.as_str() == file.transport)?;
         let server = ServerInfo { name: file.name, version: file.version, ..ServerInfo::default() };
-        let stubborn = file.stubborn.filter(|when| unix_time().saturating_sub(*when) <= IGNORES_EOF_TTL.as_secs());
-        Some(ServerProfile { revision, transport: wire, server, ignores_eof: stubborn })
+        let ignores_eof =
+            file.ignores_eof.filter(|when| unix_time().saturating_sub(*when) <= IGNORES_EOF_TTL.as_secs());
+        Some(ServerProfile { revision, transport, server, ignores_eof })
     }
 
     /// Saves a profile.
-    pub fn store_profile(&self, verdict: &ServerProfile) {
-        *self.lock_profile() = Some(Some(verdict.clone()));
+    pub fn store_profile(&self, profile: &ServerProfile) {
+        *self.lock_profile() = Some(Some(profile.clone()));
         let file = ProfileFile {
-            revision: verdict.revision.as_str().to_owned(),
-            wire: verdict.transport.as_str().to_owned(),
+            revision: profile.revision.as_str().to_owned(),
+            transport: profile.transport.as_str().to_owned(),
             learned: unix_time(),
-            name: verdict.server.name.clone(),
-            version: verdict.server.version.clone(),
-            stubborn: verdict.ignores_eof,
+            name: profile.server.name.clone(),
+            version: profile.server.version.clone(),
+            ignores_eof: profile.ignores_eof,
         };
         if let (Some(path), Ok(text)) = (self.profile_path(), serde_json::to_vec(&file)) {
             write_atomically(&path, &text);
@@ -203,12 +204,12 @@ impl ServerCache {
     }
 
     /// Saves whether the server ignores the end of its input.
-    pub fn set_ignores_eof(&self, stubborn: bool) {
+    pub fn set_ignores_eof(&self, ignores_eof: bool) {
         let Some(path) = self.profile_path() else { return };
         let Some(file) = read_json::<ProfileFile>(&path) else { return };
-        let file = ProfileFile { stubborn: stubborn.then(unix_time), ..file };
-        if let Some(Some(verdict)) = &mut *self.lock_profile() {
-            verdict.ignores_eof = file.stubborn;
+        let file = ProfileFile { ignores_eof: ignores_eof.then(unix_time), ..file };
+        if let Some(Some(profile)) = &mut *self.lock_profile() {
+            profile.ignores_eof = file.ignores_eof;
         }
         if let Ok(text) = serde_json::to_vec(&file) {
             write_atomically(&path, &text);

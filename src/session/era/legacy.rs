@@ -46,14 +46,14 @@ impl Handshake {
     /// Sends `initialize` (`ERA-15`). A server that refuses the offered revision is offered the newest one that it names,
     /// else the next older one (2025-11-25, basic/lifecycle, "Version Negotiation"). If none is accepted, this is the
     /// first refusal.
-    pub async fn initialize(&self, link: &RpcClient) -> RequestOutcome {
-        link.accept_server_requests(true);
+    pub async fn initialize(&self, rpc: &RpcClient) -> RequestOutcome {
+        rpc.accept_server_requests(true);
         let mut offered = vec![self.offered_revision()];
-        let first = self.send_initialize(link, self.offered_revision()).await;
+        let first = self.send_initialize(rpc, self.offered_revision()).await;
         let mut next = self.next_offer(&first, &offered);
         while let Some(offer) = next {
             offered.push(offer);
-            let reply = self.send_initialize(link, offer).await;
+            let reply = self.send_initialize(rpc, offer).await;
             if matches!(reply, RequestOutcome::Result(_)) {
                 return reply;
             }
@@ -87,14 +87,14 @@ impl Handshake {
         }
     }
 
-    async fn send_initialize(&self, link: &RpcClient, offer: Revision) -> RequestOutcome {
+    async fn send_initialize(&self, rpc: &RpcClient, offer: Revision) -> RequestOutcome {
         let params = json!({
             "protocolVersion": offer.as_str(),
             "capabilities": self.client_handler.declared_capabilities(offer),
             "clientInfo": client_info(),
         });
-        link.request(OutgoingRequest {
-            id: link.next_id(),
+        rpc.request(OutgoingRequest {
+            id: rpc.next_id(),
             method: method::INITIALIZE,
             params: Some(params.to_string()),
             headers: Vec::new(),
@@ -109,9 +109,9 @@ impl Handshake {
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] if the server chose a revision that is not allowed.
-    pub async fn complete(self, link: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
+    pub async fn complete(self, rpc: &RpcClient, result: &RawJson) -> Result<LegacyEra> {
         let (revision, server) = self.agreed_revision(result)?;
-        set_revision(link, revision);
+        set_revision(rpc, revision);
         let legacy = LegacyEra {
             revision: RwLock::new(revision),
             server_info: server,
@@ -119,14 +119,14 @@ impl Handshake {
             session_renewed: Notify::new(),
             handshake: self.with_connect_timeout(),
         };
-        legacy.send_initialized(link).await;
+        legacy.send_initialized(rpc).await;
         Ok(legacy)
     }
 
     /// Continues a session that an earlier run left open.
-    pub async fn resume(self, link: &RpcClient, left: &DetachedSession) -> LegacyEra {
-        link.accept_server_requests(true);
-        if let Some(http) = link.transport().legacy_session() {
+    pub async fn resume(self, rpc: &RpcClient, left: &DetachedSession) -> LegacyEra {
+        rpc.accept_server_requests(true);
+        if let Some(http) = rpc.transport().legacy_session() {
             http.resume_session(&left.session_id);
             http.set_revision(left.revision);
             if self.client_handler.accepts_server_requests() {
@@ -203,38 +203,39 @@ pub struct LegacyEra {
 
 impl LegacyEra {
     /// Sends `initialized`, and opens the stream for server requests if any are accepted.
-    async fn send_initialized(&self, link: &RpcClient) {
+    async fn send_initialized(&self, rpc: &RpcClient) {
         // If the server rejects or ignores the notification, the next request fails.
-        let tell = link.notify(method::INITIALIZED, None, Vec::new());
+        let tell = rpc.notify(method::INITIALIZED, None, Vec::new());
         tokio::pin!(tell);
         let limit = self.handshake.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
         let accepted = async {
-            while tokio::time::timeout(limit, &mut tell).await.is_err() && link.transport().login_in_progress() {}
+            while tokio::time::timeout(limit, &mut tell).await.is_err() && rpc.transport().login_in_progress() {}
         };
         tokio::select! {
             () = accepted => {}
             // The next request fails with it.
-            _ = link.wait_interrupted() => return,
+            _ = rpc.wait_interrupted() => return,
         }
         if self.handshake.client_handler.accepts_server_requests()
-            && let Some(http) = link.transport().legacy_session()
+            && let Some(http) = rpc.transport().legacy_session()
         {
             http.listen().await;
         }
         if let Some(level) = self.handshake.client_handler.log_level() {
-            self.set_log_level(link, level).await;
+            self.set_log_level(rpc, level).await;
         }
     }
 
     /// Requests log messages, if the server declared logging (`ERA-18`).
-    async fn set_log_level(&self, link: &RpcClient, level: &str) {
-        let peer = &self.handshake.client_handler;
+    async fn set_log_level(&self, rpc: &RpcClient, level: &str) {
+        let client_handler = &self.handshake.client_handler;
         if self.server_info.declares("logging") != Some(true) {
-            return peer.warn("the server does not support logging, so --log-level has no effect on what it sends");
+            return client_handler
+                .warn("the server does not support logging, so --log-level has no effect on what it sends");
         }
-        let reply = link
+        let reply = rpc
             .request(OutgoingRequest {
-                id: link.next_id(),
+                id: rpc.next_id(),
                 method: method::LOGGING_SET_LEVEL,
                 params: Some(json!({ "level": level }).to_string()),
                 headers: Vec::new(),
@@ -249,11 +250,11 @@ impl LegacyEra {
             RequestOutcome::UnexpectedResponse(refusal) => format!("HTTP {}", refusal.status),
             RequestOutcome::Failed(failure) => failure.to_string(),
         };
-        peer.warn(&format!("the server rejected the log level {level}: {why}"));
+        client_handler.warn(&format!("the server rejected the log level {level}: {why}"));
     }
 
-    async fn send_request(&self, link: &RpcClient, call: &Operation) -> RequestOutcome {
-        link.request(self.encode_request(link, call)).await
+    async fn send_request(&self, rpc: &RpcClient, call: &Operation) -> RequestOutcome {
+        rpc.request(self.encode_request(rpc, call)).await
     }
 
     /// Opens a new session after the server has forgotten the old one, once for all requests that notice it, and
@@ -261,7 +262,7 @@ impl LegacyEra {
     /// request was sent in.
     async fn renew_session(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         call: &Operation,
         session: u64,
         refused: RequestOutcome,
@@ -276,25 +277,25 @@ impl LegacyEra {
         }
         let mut now = self.session_number.write().await;
         if *now == session {
-            let had_session = link.transport().legacy_session().is_some_and(|http| http.forget_session());
-            if !had_session || !self.reinitialize(link).await {
+            let had_session = rpc.transport().legacy_session().is_some_and(|http| http.forget_session());
+            if !had_session || !self.reinitialize(rpc).await {
                 return refused;
             }
             *now += 1;
         }
         drop(now);
-        self.send_request(link, call).await
+        self.send_request(rpc, call).await
     }
 
     /// Repeats the handshake for a new session.
-    async fn reinitialize(&self, link: &RpcClient) -> bool {
-        let RequestOutcome::Result(result) = self.handshake.initialize(link).await else { return false };
+    async fn reinitialize(&self, rpc: &RpcClient) -> bool {
+        let RequestOutcome::Result(result) = self.handshake.initialize(rpc).await else { return false };
         let Ok((revision, _)) = self.handshake.agreed_revision(&result) else { return false };
         if let Ok(mut now) = self.revision.write() {
             *now = revision;
         }
-        set_revision(link, revision);
-        self.send_initialized(link).await;
+        set_revision(rpc, revision);
+        self.send_initialized(rpc).await;
         self.session_renewed.notify_waiters();
         true
     }
@@ -304,7 +305,7 @@ impl LegacyEra {
     /// Sends a request again after the user has visited the pages that its error (-32042) requires (`ELI-07`).
     async fn retry_after_page_visits(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         call: &Operation,
         mut reply: RequestOutcome,
     ) -> RequestOutcome {
@@ -316,7 +317,7 @@ impl LegacyEra {
             if let Err(failure) = self.handshake.client_handler.visit_required_pages(error).await {
                 return RequestOutcome::Failed(failure);
             }
-            reply = self.send_request(link, call).await;
+            reply = self.send_request(rpc, call).await;
         }
         match &reply {
             RequestOutcome::Error(error, _) if error.code == Some(code::URL_ELICITATION_REQUIRED) => {
@@ -358,11 +359,11 @@ impl Era for LegacyEra {
         self.server_info.clone()
     }
 
-    fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest {
-        let id = link.next_id();
+    fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
+        let id = rpc.next_id();
         let meta = meta_with_progress(id, call);
         let mut params = call.params.clone();
-        if call.task_request.is_some_and(|wish| self.sends_as_task(wish)) {
+        if call.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
             params.insert("task".into(), Value::Object(Map::new()));
         }
         if !meta.is_empty() {
@@ -379,13 +380,13 @@ impl Era for LegacyEra {
         }
     }
 
-    fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
+    fn request<'a>(&'a self, rpc: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
         Box::pin(async move {
             let session = *self.session_number.read().await;
-            let reply = self.send_request(link, call).await;
-            let reply = self.renew_session(link, call, session, reply).await;
+            let reply = self.send_request(rpc, call).await;
+            let reply = self.renew_session(rpc, call, session, reply).await;
             let reply = explain_not_found(call.method, reply);
-            let reply = self.retry_after_page_visits(link, call, reply).await;
+            let reply = self.retry_after_page_visits(rpc, call, reply).await;
             self.handshake.client_handler.reset_sampling(call.server_requests.as_ref());
             reply
         })
@@ -393,8 +394,8 @@ impl Era for LegacyEra {
 }
 
 /// Over HTTP, the negotiated revision is sent in a header (`HTL-02`).
-fn set_revision(link: &RpcClient, revision: Revision) {
-    if let Some(http) = link.transport().legacy_session() {
+fn set_revision(rpc: &RpcClient, revision: Revision) {
+    if let Some(http) = rpc.transport().legacy_session() {
         http.set_revision(revision);
     }
 }

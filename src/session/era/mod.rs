@@ -23,10 +23,10 @@ pub trait Era: Subscribe + TaskProtocol + Send + Sync {
     fn server_info(&self) -> ServerInfo;
 
     /// Encodes a request for this era.
-    fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest;
+    fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest;
 
     /// Sends a request and follows it to its end.
-    fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome>;
+    fn request<'a>(&'a self, rpc: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome>;
 }
 
 /// mcpipe's name and version for the protocol.

@@ -51,8 +51,8 @@ fn result_type(result: &RawJson) -> ResultType {
 impl ModernEra {
     /// The state of a new connection.
     #[must_use]
-    pub fn new(peer: Arc<ClientHandler>, timeout: Option<Duration>, server: ServerInfo) -> Self {
-        ModernEra { client_handler: peer, request_timeout: timeout, server_info: Mutex::new(server) }
+    pub fn new(client_handler: Arc<ClientHandler>, timeout: Option<Duration>, server: ServerInfo) -> Self {
+        ModernEra { client_handler, request_timeout: timeout, server_info: Mutex::new(server) }
     }
 
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
@@ -104,9 +104,9 @@ impl ModernEra {
         all
     }
 
-    fn encode_round(&self, link: &RpcClient, call: &Operation, round: &InputRound) -> OutgoingRequest {
-        let id = link.next_id();
-        let http = link.transport_kind().is_http();
+    fn encode_round(&self, rpc: &RpcClient, call: &Operation, round: &InputRound) -> OutgoingRequest {
+        let id = rpc.next_id();
+        let http = rpc.transport_kind().is_http();
         OutgoingRequest {
             id,
             method: call.method,
@@ -118,11 +118,11 @@ impl ModernEra {
         }
     }
 
-    async fn run_rounds(&self, link: &RpcClient, call: &Operation) -> RequestOutcome {
+    async fn run_rounds(&self, rpc: &RpcClient, call: &Operation) -> RequestOutcome {
         let mut round = InputRound::default();
         let mut renegotiated = false;
         for _ in 0..=MAX_INPUT_ROUNDS {
-            let reply = link.request(self.encode_round(link, call, &round)).await;
+            let reply = rpc.request(self.encode_round(rpc, call, &round)).await;
             let result = match reply {
                 // The version is sent again even if it was refused: the server may have been restarted (ERA-09).
                 RequestOutcome::Error(error, _) if offers_modern_revision(&error) && !renegotiated => {
@@ -149,7 +149,7 @@ impl ModernEra {
                         format!("the server answered {} with an unknown resultType '{kind}'", call.method),
                     ));
                 }
-                ResultType::InputRequired => match self.answer_input_requests(link, call, &round, &result).await {
+                ResultType::InputRequired => match self.answer_input_requests(rpc, call, &round, &result).await {
                     Ok(next) => round = next,
                     Err(failure) => return RequestOutcome::Failed(failure),
                 },
@@ -161,7 +161,7 @@ impl ModernEra {
     /// Answers all requests of an `input_required` result (`MRT-01`).
     async fn answer_input_requests(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         call: &Operation,
         before: &InputRound,
         result: &RawJson,
@@ -184,7 +184,7 @@ impl ModernEra {
             if state.is_none() {
                 return Err(broken("has neither inputRequests nor requestState"));
             }
-            link.sleep(STATE_RETRY_DELAY).await?;
+            rpc.sleep(STATE_RETRY_DELAY).await?;
             return Ok(InputRound { input_responses: None, request_state: state });
         }
         let questions = self.client_handler.request_log(call.server_requests.as_ref());
@@ -246,13 +246,13 @@ impl Era for ModernEra {
         lock(&self.server_info).clone()
     }
 
-    fn encode_request(&self, link: &RpcClient, call: &Operation) -> OutgoingRequest {
-        self.encode_round(link, call, &InputRound::default())
+    fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
+        self.encode_round(rpc, call, &InputRound::default())
     }
 
-    fn request<'a>(&'a self, link: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
+    fn request<'a>(&'a self, rpc: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
         Box::pin(async move {
-            let reply = self.run_rounds(link, call).await;
+            let reply = self.run_rounds(rpc, call).await;
             self.client_handler.reset_sampling(call.server_requests.as_ref());
             reply
         })

@@ -25,7 +25,7 @@ pub enum EraEvidence {
 }
 
 /// What a response to a modern probe shows about the era.
-pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClient) -> EraEvidence {
+pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, rpc: &RpcClient) -> EraEvidence {
     let is_discover = probe.method == method::DISCOVER;
     match reply {
         RequestOutcome::Result(result) => classify_result(result, is_discover, probe.method),
@@ -55,7 +55,7 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, link: &RpcClien
         },
         // A process that exits at an unknown first request is a legacy server (servers of the Rust SDK do this), and
         // so is a server that closes the connection.
-        RequestOutcome::Failed(failure) if !link.transport_kind().is_http() && link.closed_reason().is_some() => {
+        RequestOutcome::Failed(failure) if !rpc.transport_kind().is_http() && rpc.closed_reason().is_some() => {
             match failure.kind() {
                 ErrorKind::Unreachable => EraEvidence::NotModern,
                 _ => EraEvidence::Inconclusive,
@@ -135,7 +135,7 @@ fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvide
 
 /// Whether a failure may come from a wrong cached era rather than from the operation itself.
 #[must_use]
-pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool {
+pub fn may_indicate_wrong_era(reply: &RequestOutcome, rpc: &RpcClient) -> bool {
     match reply {
         RequestOutcome::Result(_) => false,
         RequestOutcome::Error(error, status) => match error.code {
@@ -146,20 +146,18 @@ pub fn may_indicate_wrong_era(reply: &RequestOutcome, link: &RpcClient) -> bool 
         },
         RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
         RequestOutcome::Failed(failure) => {
-            !link.transport_kind().is_http()
-                && link.closed_reason().is_some()
-                && failure.kind() == ErrorKind::Unreachable
+            !rpc.transport_kind().is_http() && rpc.closed_reason().is_some() && failure.kind() == ErrorKind::Unreachable
         }
     }
 }
 
 /// Checks whether a server whose era came from the cache supports the modern era.
-pub async fn probe_modern(link: &RpcClient, era: &dyn Era) -> Option<bool> {
-    if link.closed_reason().is_some() {
+pub async fn probe_modern(rpc: &RpcClient, era: &dyn Era) -> Option<bool> {
+    if rpc.closed_reason().is_some() {
         return None;
     }
     let discover = Operation::read_only(method::DISCOVER, Map::new());
-    match era.request(link, &discover).await {
+    match era.request(rpc, &discover).await {
         RequestOutcome::Result(result) => {
             Some(matches!(classify_result(&result, true, method::DISCOVER), EraEvidence::Modern(_)))
         }

@@ -98,19 +98,19 @@ impl Negotiator<'_> {
         let may_be_other = |failure: &Failure| {
             matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Protocol | ErrorKind::Timeout)
         };
-        let link = match http::connect_sse(endpoint, &options).await {
+        let rpc = match http::connect_sse(endpoint, &options).await {
             Ok(connection) => self.rpc_client(connection),
             Err(SseConnectError::NoStream(_)) => return Ok(None),
             Err(SseConnectError::Failed(failure)) if may_be_other(&failure) => return Ok(None),
             Err(SseConnectError::Failed(failure)) => return Err(failure),
         };
-        match self.initialize(link).await? {
+        match self.initialize(rpc).await? {
             HandshakeResult::Accepted(open) => Ok(Some(open)),
-            HandshakeResult::Rejected(link, RequestOutcome::Failed(failure)) if !may_be_other(&failure) => {
-                self.close_with_failure(link, RequestOutcome::Failed(failure), method::INITIALIZE).await
+            HandshakeResult::Rejected(rpc, RequestOutcome::Failed(failure)) if !may_be_other(&failure) => {
+                self.close_with_failure(rpc, RequestOutcome::Failed(failure), method::INITIALIZE).await
             }
-            HandshakeResult::Rejected(link, _) => {
-                link.close(false).await;
+            HandshakeResult::Rejected(rpc, _) => {
+                rpc.close(false).await;
                 Ok(None)
             }
         }
@@ -119,41 +119,41 @@ impl Negotiator<'_> {
     /// Only a list can be the probe: it has no effects, and no parameters that could be rejected for another reason
     /// than the era. Before any other request `server/discover` is sent.
     async fn negotiate_streamable(&self, first: &Operation) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
-        let link = self.connect().await?;
+        let rpc = self.connect().await?;
         let discover = Operation::read_only(method::DISCOVER, Map::new());
         let probe = if is_list(first.method) { first } else { &discover };
-        let (probe, reply) = match self.probe_http(&link, probe, &discover).await {
+        let (probe, reply) = match self.probe_http(&rpc, probe, &discover).await {
             HttpProbe::Answered(reply) => (probe, reply),
             HttpProbe::Unanswered(reply) => (&discover, reply),
             HttpProbe::Discovered(server, reply) => {
-                return Ok((NegotiatedConnection::confirmed(link, self.modern_era(server)), Some(reply)));
+                return Ok((NegotiatedConnection::confirmed(rpc, self.modern_era(server)), Some(reply)));
             }
             HttpProbe::Initialized(result) => {
-                return self.complete_handshake(self.handshake(), link, &result).await.map(|open| (open, None));
+                return self.complete_handshake(self.handshake(), rpc, &result).await.map(|open| (open, None));
             }
         };
         let wanted = probe.method == first.method;
-        match classify_reply(&reply, probe, &link) {
+        match classify_reply(&reply, probe, &rpc) {
             EraEvidence::Modern(server) => {
                 let era = self.modern_era(server);
-                Ok((NegotiatedConnection::confirmed(link, era), wanted.then_some(reply)))
+                Ok((NegotiatedConnection::confirmed(rpc, era), wanted.then_some(reply)))
             }
             EraEvidence::Unmarked => {
-                let open = self.confirm_unmarked(link).await?;
+                let open = self.confirm_unmarked(rpc).await?;
                 Ok((open, wanted.then_some(reply)))
             }
             EraEvidence::NotModern => {
                 let refusal = Some((reply, probe.method));
-                Ok((self.negotiate_legacy_or_sse(link, refusal).await?, None))
+                Ok((self.negotiate_legacy_or_sse(rpc, refusal).await?, None))
             }
             EraEvidence::Inconclusive => {
                 let failed = refusal_status(&reply) == Some(500);
                 let failure = if wanted {
                     // A list that timed out had the time limit of a request, which its own failure names.
-                    link.close(false).await;
+                    rpc.close(false).await;
                     failure_from_outcome(reply, probe.method, self.target)
                 } else {
-                    self.close_and_explain(link, reply, probe.method).await
+                    self.close_and_explain(rpc, reply, probe.method).await
                 };
                 Err(if failed {
                     failure.hint("see the server's log; if it is an older server, try --protocol legacy")
@@ -166,37 +166,37 @@ impl Negotiator<'_> {
 
     /// Handles a server that answered the probe without a mark of the modern era: a legacy server completes the
     /// handshake, in which it learns the client's capabilities.
-    async fn confirm_unmarked(&self, link: RpcClient) -> Result<NegotiatedConnection> {
-        let (link, is_confirmed) = match self.initialize(link).await {
+    async fn confirm_unmarked(&self, rpc: RpcClient) -> Result<NegotiatedConnection> {
+        let (rpc, is_confirmed) = match self.initialize(rpc).await {
             Ok(HandshakeResult::Accepted(open)) => return Ok(open),
-            Ok(HandshakeResult::Rejected(link, reply)) => {
+            Ok(HandshakeResult::Rejected(rpc, reply)) => {
                 let refused = match &reply {
                     RequestOutcome::Error(_, status) => !status.is_some_and(says_nothing_about_era),
                     RequestOutcome::UnexpectedResponse(response) => !says_nothing_about_era(response.status),
                     RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
                 };
-                (link, refused)
+                (rpc, refused)
             }
             // It accepted the handshake for a revision without one.
             Err(_) => (self.connect().await?, false),
         };
-        let open = NegotiatedConnection::confirmed(link, self.modern_era(ServerInfo::default()));
+        let open = NegotiatedConnection::confirmed(rpc, self.modern_era(ServerInfo::default()));
         Ok(NegotiatedConnection { is_confirmed, ..open })
     }
 
     /// Sends the probe, which may take as long as any request if it is a list. While the server is silent,
     /// `server/discover` is sent beside a list, and if that gets no response either, `initialize` (`ERA-12`).
-    async fn probe_http(&self, link: &RpcClient, probe: &Operation, discover: &Operation) -> HttpProbe {
+    async fn probe_http(&self, rpc: &RpcClient, probe: &Operation, discover: &Operation) -> HttpProbe {
         let limit = self.attempt_timeout();
         let patience = limit.map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
         let probes_with_list = probe.method != discover.method;
         let era = self.era_with_timeout(if probes_with_list { self.options.timeout } else { limit });
-        let mut answer = era.request(link, probe);
+        let mut answer = era.request(rpc, probe);
         loop {
             if let Ok(reply) = tokio::time::timeout(patience, &mut answer).await {
                 return HttpProbe::Answered(reply);
             }
-            if !link.transport().login_in_progress() {
+            if !rpc.transport().login_in_progress() {
                 break;
             }
         }
@@ -204,13 +204,13 @@ impl Negotiator<'_> {
         let probing = self.era_with_timeout(rest);
         let mut handshake = self.handshake();
         handshake.initialize_timeout = rest;
-        let mut discovery = probing.request(link, discover);
+        let mut discovery = probing.request(rpc, discover);
         let mut hello = Box::pin(async {
             // A server that is only slow at listing answers `server/discover` in this time.
             if probes_with_list {
                 tokio::time::sleep(patience / 4).await;
             }
-            handshake.initialize(link).await
+            handshake.initialize(rpc).await
         });
         let (mut discovered, mut rejected) = (None, false);
         loop {
@@ -218,7 +218,7 @@ impl Negotiator<'_> {
                 biased;
                 reply = &mut answer => return HttpProbe::Answered(reply),
                 reply = &mut discovery, if probes_with_list && discovered.is_none() => {
-                    match classify_reply(&reply, discover, link) {
+                    match classify_reply(&reply, discover, rpc) {
                         EraEvidence::Modern(server) => return HttpProbe::Discovered(server, answer.await),
                         _ if rejected => return HttpProbe::Unanswered(reply),
                         _ => discovered = Some(reply),
@@ -237,17 +237,17 @@ impl Negotiator<'_> {
     /// the server's first response.
     pub(super) async fn negotiate_legacy_or_sse(
         &self,
-        link: RpcClient,
+        rpc: RpcClient,
         first: Option<(RequestOutcome, &str)>,
     ) -> Result<NegotiatedConnection> {
-        let (link, reply) = match self.initialize(link).await? {
+        let (rpc, reply) = match self.initialize(rpc).await? {
             HandshakeResult::Accepted(open) => return Ok(open),
-            HandshakeResult::Rejected(link, reply) => (link, reply),
+            HandshakeResult::Rejected(rpc, reply) => (rpc, reply),
         };
         let offers_modern = matches!(&reply, RequestOutcome::Error(error, _) if offers_modern_revision(error));
         if offers_modern && self.target.protocol == RevisionPin::Auto {
             // The probe was rejected not by the server but by a proxy in front of it while it was starting.
-            return Ok(NegotiatedConnection::confirmed(link, self.modern_era(ServerInfo::default())));
+            return Ok(NegotiatedConnection::confirmed(rpc, self.modern_era(ServerInfo::default())));
         }
         let mut sse_failure = None;
         let may_speak_sse = refusal_status(&reply).is_some_and(|status| {
@@ -256,7 +256,7 @@ impl Negotiator<'_> {
         if may_speak_sse && let Some(endpoint) = self.sse_candidate() {
             match http::connect_sse(endpoint, &self.attempt_options()).await {
                 Ok(connection) => {
-                    link.close(false).await;
+                    rpc.close(false).await;
                     return self.negotiate_legacy(self.rpc_client(connection)).await;
                 }
                 Err(SseConnectError::NoStream(_)) => {}
@@ -265,7 +265,7 @@ impl Negotiator<'_> {
         }
         let (reply, asked) = primary_refusal(first, reply);
         let status = refusal_status(&reply);
-        let failure = self.close_and_explain(link, reply, asked).await;
+        let failure = self.close_and_explain(rpc, reply, asked).await;
         Err(match sse_failure {
             // There is a stream; the reason is that it cannot be used.
             Some(sse) if sse.kind() == ErrorKind::Protocol => match status {

@@ -49,9 +49,9 @@ pub struct NegotiatedConnection {
 
 impl NegotiatedConnection {
     /// A connection to a server that has shown its era.
-    pub(crate) fn confirmed(link: RpcClient, era: impl Era + 'static) -> Self {
+    pub(crate) fn confirmed(rpc: RpcClient, era: impl Era + 'static) -> Self {
         NegotiatedConnection {
-            rpc: link,
+            rpc,
             era: Box::new(era),
             is_confirmed: true,
             is_unused: false,
@@ -152,27 +152,27 @@ impl Negotiator<'_> {
     pub async fn negotiate(
         &self,
         first: &Operation,
-        memory: Option<ServerProfile>,
+        cached: Option<ServerProfile>,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let sse = matches!(&self.target.endpoint, Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse);
-        match (self.target.protocol, memory) {
+        match (self.target.protocol, cached) {
             (RevisionPin::Exact(revision), _) if revision.is_modern() && !sse => {
                 let open =
                     NegotiatedConnection::confirmed(self.connect().await?, self.modern_era(ServerInfo::default()));
                 Ok((NegotiatedConnection { is_unused: true, ..open }, None))
             }
-            (RevisionPin::Exact(_) | RevisionPin::Legacy, Some(verdict))
-                if verdict.transport == TransportKind::Sse && !sse =>
+            (RevisionPin::Exact(_) | RevisionPin::Legacy, Some(profile))
+                if profile.transport == TransportKind::Sse && !sse =>
             {
                 self.negotiate_cached_sse(first).await
             }
             (RevisionPin::Exact(_) | RevisionPin::Legacy, _) => Ok((self.negotiate_pinned_legacy().await?, None)),
             (RevisionPin::Auto, _) if sse => Ok((self.negotiate_legacy(self.connect().await?).await?, None)),
-            (RevisionPin::Auto, Some(verdict)) if verdict.revision.is_modern() => {
-                let open = NegotiatedConnection::confirmed(self.connect().await?, self.modern_era(verdict.server));
+            (RevisionPin::Auto, Some(profile)) if profile.revision.is_modern() => {
+                let open = NegotiatedConnection::confirmed(self.connect().await?, self.modern_era(profile.server));
                 Ok((NegotiatedConnection { is_confirmed: false, is_unused: true, ..open }, None))
             }
-            (RevisionPin::Auto, Some(verdict)) => self.negotiate_cached_legacy(first, &verdict).await,
+            (RevisionPin::Auto, Some(profile)) => self.negotiate_cached_legacy(first, &profile).await,
             (RevisionPin::Auto, None) => self.negotiate_uncached(first).await,
         }
     }
@@ -182,30 +182,30 @@ impl Negotiator<'_> {
     /// # Errors
     /// If the connection cannot be set up.
     pub async fn resume(&self, left: &DetachedSession) -> Result<NegotiatedConnection> {
-        let link = self.connect().await?;
-        let era = self.handshake().resume(&link, left).await;
-        Ok(NegotiatedConnection::confirmed(link, era))
+        let rpc = self.connect().await?;
+        let era = self.handshake().resume(&rpc, left).await;
+        Ok(NegotiatedConnection::confirmed(rpc, era))
     }
 
     async fn negotiate_cached_legacy(
         &self,
         first: &Operation,
-        verdict: &ServerProfile,
+        profile: &ServerProfile,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
-        if verdict.transport == TransportKind::Sse {
+        if profile.transport == TransportKind::Sse {
             return self.negotiate_cached_sse(first).await;
         }
         match self.initialize(self.connect().await?).await? {
             HandshakeResult::Accepted(open) => Ok((open, None)),
             // A process that exits at a request it knows does not do so because of the era.
-            HandshakeResult::Rejected(link, reply)
-                if may_indicate_wrong_era(&reply, &link)
-                    && (link.closed_reason().is_none() || link.transport_kind() != TransportKind::Stdio) =>
+            HandshakeResult::Rejected(rpc, reply)
+                if may_indicate_wrong_era(&reply, &rpc)
+                    && (rpc.closed_reason().is_none() || rpc.transport_kind() != TransportKind::Stdio) =>
             {
-                link.close(false).await;
+                rpc.close(false).await;
                 self.negotiate_uncached(first).await
             }
-            HandshakeResult::Rejected(link, reply) => self.close_with_failure(link, reply, method::INITIALIZE).await,
+            HandshakeResult::Rejected(rpc, reply) => self.close_with_failure(rpc, reply, method::INITIALIZE).await,
         }
     }
 
@@ -223,10 +223,10 @@ impl Negotiator<'_> {
         }
     }
 
-    pub(super) async fn negotiate_legacy(&self, link: RpcClient) -> Result<NegotiatedConnection> {
-        match self.initialize(link).await? {
+    pub(super) async fn negotiate_legacy(&self, rpc: RpcClient) -> Result<NegotiatedConnection> {
+        match self.initialize(rpc).await? {
             HandshakeResult::Accepted(open) => Ok(open),
-            HandshakeResult::Rejected(link, reply) => self.close_with_failure(link, reply, method::INITIALIZE).await,
+            HandshakeResult::Rejected(rpc, reply) => self.close_with_failure(rpc, reply, method::INITIALIZE).await,
         }
     }
 
@@ -234,13 +234,13 @@ impl Negotiator<'_> {
     ///
     /// # Errors
     /// If the server chose a revision that is not allowed.
-    pub(crate) async fn initialize(&self, link: RpcClient) -> Result<HandshakeResult> {
+    pub(crate) async fn initialize(&self, rpc: RpcClient) -> Result<HandshakeResult> {
         let handshake = self.handshake();
-        match handshake.initialize(&link).await {
+        match handshake.initialize(&rpc).await {
             RequestOutcome::Result(result) => {
-                self.complete_handshake(handshake, link, &result).await.map(HandshakeResult::Accepted)
+                self.complete_handshake(handshake, rpc, &result).await.map(HandshakeResult::Accepted)
             }
-            reply => Ok(HandshakeResult::Rejected(link, reply)),
+            reply => Ok(HandshakeResult::Rejected(rpc, reply)),
         }
     }
 
@@ -251,13 +251,13 @@ impl Negotiator<'_> {
     pub(crate) async fn complete_handshake(
         &self,
         handshake: Handshake,
-        link: RpcClient,
+        rpc: RpcClient,
         result: &RawJson,
     ) -> Result<NegotiatedConnection> {
-        match handshake.complete(&link, result).await {
-            Ok(era) => Ok(NegotiatedConnection::confirmed(link, era)),
+        match handshake.complete(&rpc, result).await {
+            Ok(era) => Ok(NegotiatedConnection::confirmed(rpc, era)),
             Err(failure) => {
-                link.close(false).await;
+                rpc.close(false).await;
                 Err(failure)
             }
         }
@@ -267,13 +267,13 @@ impl Negotiator<'_> {
     ///
     /// # Errors
     /// Always.
-    pub(crate) async fn close_with_failure<T>(&self, link: RpcClient, reply: RequestOutcome, asked: &str) -> Result<T> {
-        Err(self.close_and_explain(link, reply, asked).await)
+    pub(crate) async fn close_with_failure<T>(&self, rpc: RpcClient, reply: RequestOutcome, asked: &str) -> Result<T> {
+        Err(self.close_and_explain(rpc, reply, asked).await)
     }
 
     /// Closes an unusable connection, and returns the failure that `reply`, the response to `asked`, means.
-    pub(super) async fn close_and_explain(&self, link: RpcClient, reply: RequestOutcome, asked: &str) -> Failure {
-        link.close(false).await;
+    pub(super) async fn close_and_explain(&self, rpc: RpcClient, reply: RequestOutcome, asked: &str) -> Failure {
+        rpc.close(false).await;
         let mut failure = failure_from_outcome(reply, asked, self.target);
         self.describe_silence(failure.details_mut());
         let failure = self.with_timeout_hint(failure);

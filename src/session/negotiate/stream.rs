@@ -17,46 +17,46 @@ impl Negotiator<'_> {
         &self,
         first: &Operation,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
-        let link = self.connect().await?;
+        let rpc = self.connect().await?;
         let discover = Operation::read_only(method::DISCOVER, Map::new());
-        let reply = self.probe_stream(&link, &discover).await;
+        let reply = self.probe_stream(&rpc, &discover).await;
         // This may be the response to `initialize`: only a DiscoverResult names its versions.
         if let RequestOutcome::Result(result) = &reply
             && member(result, "supportedVersions").is_none()
             && member(result, "protocolVersion").is_some()
         {
-            return self.complete_handshake(self.handshake(), link, result).await.map(|open| (open, None));
+            return self.complete_handshake(self.handshake(), rpc, result).await.map(|open| (open, None));
         }
-        match classify_reply(&reply, &discover, &link) {
+        match classify_reply(&reply, &discover, &rpc) {
             EraEvidence::Modern(server) => {
                 let era = self.modern_era(server);
                 let wanted = first.method == method::DISCOVER;
-                Ok((NegotiatedConnection::confirmed(link, era), wanted.then_some(reply)))
+                Ok((NegotiatedConnection::confirmed(rpc, era), wanted.then_some(reply)))
             }
-            EraEvidence::Inconclusive => self.close_with_failure(link, reply, method::DISCOVER).await,
+            EraEvidence::Inconclusive => self.close_with_failure(rpc, reply, method::DISCOVER).await,
             EraEvidence::NotModern | EraEvidence::Unmarked => {
-                let ended = link.closed_reason();
+                let ended = rpc.closed_reason();
                 let ends_early = ended.is_some();
-                let link = if ends_early { self.reconnect(link).await? } else { link };
-                let open = self.initialize_stream(link, &discover, ended, reply).await?;
+                let rpc = if ends_early { self.reconnect(rpc).await? } else { rpc };
+                let open = self.initialize_stream(rpc, &discover, ended, reply).await?;
                 Ok((NegotiatedConnection { exits_before_handshake: ends_early, ..open }, None))
             }
         }
     }
 
     /// Sends `server/discover`, and `initialize` too if that stays unanswered (`ERA-04`, `ERA-12`).
-    async fn probe_stream(&self, link: &RpcClient, discover: &Operation) -> RequestOutcome {
+    async fn probe_stream(&self, rpc: &RpcClient, discover: &Operation) -> RequestOutcome {
         let probing = self.probe_era();
-        let mut probe = probing.request(link, discover);
+        let mut probe = probing.request(rpc, discover);
         if let Ok(reply) = tokio::time::timeout(PROBE_TIMEOUT, &mut probe).await {
             return reply;
         }
         // No response: `initialize` on the same pipe; the first conclusive response counts.
         let handshake = self.handshake();
-        let mut hello = Box::pin(handshake.initialize(link));
+        let mut hello = Box::pin(handshake.initialize(rpc));
         tokio::select! {
             biased;
-            reply = &mut probe => match classify_reply(&reply, discover, link) {
+            reply = &mut probe => match classify_reply(&reply, discover, rpc) {
                 EraEvidence::Modern(_) | EraEvidence::Inconclusive => reply,
                 _ => hello.await,
             },
@@ -71,30 +71,30 @@ impl Negotiator<'_> {
     /// asked again if it rejects the handshake. It is restarted at most once.
     async fn initialize_stream(
         &self,
-        mut link: RpcClient,
+        mut rpc: RpcClient,
         probe: &Operation,
         mut ended: Option<Failure>,
         first: RequestOutcome,
     ) -> Result<NegotiatedConnection> {
         loop {
             let reply;
-            (link, reply) = match self.initialize(link).await? {
+            (rpc, reply) = match self.initialize(rpc).await? {
                 HandshakeResult::Accepted(open) => return Ok(open),
-                HandshakeResult::Rejected(link, reply) => (link, reply),
+                HandshakeResult::Rejected(rpc, reply) => (rpc, reply),
             };
             if ended.is_none()
                 && matches!(reply, RequestOutcome::Error(..) | RequestOutcome::Failed(_))
-                && let Some(failure) = link.closed_reason()
+                && let Some(failure) = rpc.closed_reason()
             {
                 // The probe may have disturbed the process or the connection: repeat with a new one.
-                link = self.reconnect(link).await?;
+                rpc = self.reconnect(rpc).await?;
                 ended = Some(failure);
                 continue;
             }
             if ended.is_some() && matches!(reply, RequestOutcome::Error(..)) {
-                let second = self.probe_era().request(&link, probe).await;
-                if let EraEvidence::Modern(server) = classify_reply(&second, probe, &link) {
-                    return Ok(NegotiatedConnection::confirmed(link, self.modern_era(server)));
+                let second = self.probe_era().request(&rpc, probe).await;
+                if let EraEvidence::Modern(server) = classify_reply(&second, probe, &rpc) {
+                    return Ok(NegotiatedConnection::confirmed(rpc, self.modern_era(server)));
                 }
             }
             let (reply, asked) = primary_refusal(Some((first, probe.method)), reply);
@@ -107,12 +107,12 @@ impl Negotiator<'_> {
                 }
                 (reply, _) => reply,
             };
-            return self.close_with_failure(link, reply, asked).await;
+            return self.close_with_failure(rpc, reply, asked).await;
         }
     }
 
-    async fn reconnect(&self, link: RpcClient) -> Result<RpcClient> {
-        link.close(false).await;
+    async fn reconnect(&self, rpc: RpcClient) -> Result<RpcClient> {
+        rpc.close(false).await;
         self.connect().await
     }
 }

@@ -16,8 +16,8 @@ use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, Rp
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for LegacyEra {
-    fn would_create_task(&self, wish: TaskRequest) -> Option<bool> {
-        Some(self.sends_as_task(wish))
+    fn would_create_task(&self, task_request: TaskRequest) -> Option<bool> {
+        Some(self.sends_as_task(task_request))
     }
 
     fn created_task(&self, result: &RawJson) -> Option<Task> {
@@ -28,12 +28,12 @@ impl TaskProtocol for LegacyEra {
 
     fn await_task<'a>(
         &'a self,
-        link: &'a RpcClient,
+        rpc: &'a RpcClient,
         id: &'a str,
         seen: Option<Task>,
         told: ProgressCallback<'a>,
     ) -> BoxFuture<'a, RequestOutcome> {
-        Box::pin(self.poll_until_result(link, id, seen, told))
+        Box::pin(self.poll_until_result(rpc, id, seen, told))
     }
 
     fn supports_task_list(&self) -> bool {
@@ -43,8 +43,8 @@ impl TaskProtocol for LegacyEra {
 
 impl LegacyEra {
     /// Whether a call with this setting is sent as a task (`TOL-10`).
-    pub(in crate::session) fn sends_as_task(&self, wish: TaskRequest) -> bool {
-        wish.wants_task()
+    pub(in crate::session) fn sends_as_task(&self, task_request: TaskRequest) -> bool {
+        task_request.wants_task()
             && self.revision() >= Revision::V2025_11_25
             && self.has_capability("/tasks/requests/tools/call")
     }
@@ -60,7 +60,7 @@ impl LegacyEra {
     /// server that rejects it earlier is asked again once the task is completed or needs input.
     async fn poll_until_result(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         id: &str,
         seen: Option<Task>,
         told: ProgressCallback<'_>,
@@ -69,7 +69,7 @@ impl LegacyEra {
         if let Some(task) = &seen {
             told(task);
         }
-        let mut result = std::pin::pin!(self.fetch_task_result(link, id, pause));
+        let mut result = std::pin::pin!(self.fetch_task_result(rpc, id, pause));
         let mut polls = true;
         let mut refusal: Option<RequestOutcome> = None;
         loop {
@@ -77,10 +77,10 @@ impl LegacyEra {
                 if !polls {
                     return std::future::pending().await;
                 }
-                if let Err(failure) = link.sleep(pause).await {
+                if let Err(failure) = rpc.sleep(pause).await {
                     return RequestOutcome::Failed(failure);
                 }
-                self.request(link, &task_operation(method::TASKS_GET, id)).await
+                self.request(rpc, &task_operation(method::TASKS_GET, id)).await
             };
             tokio::select! {
                 biased;
@@ -97,13 +97,13 @@ impl LegacyEra {
                         pause = task.poll_interval;
                         polls = !task.is_finished();
                         if matches!(task.status.as_str(), "completed" | "input_required") && refusal.take().is_some() {
-                            result.set(self.fetch_task_result(link, id, pause));
+                            result.set(self.fetch_task_result(rpc, id, pause));
                         }
                         if let Some(refusal) = refusal.take_if(|_| !polls) {
                             return refusal;
                         }
                     }
-                    reply if was_lost(&reply, link) => {}
+                    reply if was_lost(&reply, rpc) => {}
                     // A server that does not answer this supports only `tasks/result`.
                     RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
                         match refusal.take() {
@@ -118,28 +118,28 @@ impl LegacyEra {
     }
 
     /// `tasks/result`, which blocks until the task is finished; sent again if the response was lost.
-    async fn fetch_task_result(&self, link: &RpcClient, id: &str, pause: std::time::Duration) -> RequestOutcome {
+    async fn fetch_task_result(&self, rpc: &RpcClient, id: &str, pause: std::time::Duration) -> RequestOutcome {
         let call = task_operation(method::TASKS_RESULT, id);
         for _ in 0..MAX_LOST_REQUESTS {
             // The task continues when the wait ends, so the server is not informed.
-            let reply = link
+            let reply = rpc
                 .request(OutgoingRequest {
                     timeout: None,
                     cancel_mode: CancelMode::CloseStream,
-                    ..self.encode_request(link, &call)
+                    ..self.encode_request(rpc, &call)
                 })
                 .await;
-            if !was_lost(&reply, link) {
+            if !was_lost(&reply, rpc) {
                 return reply;
             }
-            if let Err(failure) = link.sleep(pause).await {
+            if let Err(failure) = rpc.sleep(pause).await {
                 return RequestOutcome::Failed(failure);
             }
         }
-        link.request(OutgoingRequest {
+        rpc.request(OutgoingRequest {
             timeout: None,
             cancel_mode: CancelMode::CloseStream,
-            ..self.encode_request(link, &call)
+            ..self.encode_request(rpc, &call)
         })
         .await
     }

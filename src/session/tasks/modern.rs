@@ -19,7 +19,7 @@ use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for ModernEra {
-    fn would_create_task(&self, _wish: TaskRequest) -> Option<bool> {
+    fn would_create_task(&self, _task_request: TaskRequest) -> Option<bool> {
         None
     }
 
@@ -30,12 +30,12 @@ impl TaskProtocol for ModernEra {
 
     fn await_task<'a>(
         &'a self,
-        link: &'a RpcClient,
+        rpc: &'a RpcClient,
         id: &'a str,
         seen: Option<Task>,
         told: ProgressCallback<'a>,
     ) -> BoxFuture<'a, RequestOutcome> {
-        Box::pin(async move { self.poll_until_finished(link, id, seen, told).await.unwrap_or_else(|why| why) })
+        Box::pin(async move { self.poll_until_finished(rpc, id, seen, told).await.unwrap_or_else(|why| why) })
     }
 
     fn supports_task_list(&self) -> bool {
@@ -47,7 +47,7 @@ impl ModernEra {
     /// Polls until the task is finished; the error is why there is no result.
     async fn poll_until_finished(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         id: &str,
         seen: Option<Task>,
         told: ProgressCallback<'_>,
@@ -62,22 +62,22 @@ impl ModernEra {
                     "completed" => return Ok(task_result(task)),
                     "failed" => return Err(RequestOutcome::Error(task_error(task), None)),
                     "cancelled" => return Err(RequestOutcome::Failed(cancelled_failure(task))),
-                    "input_required" => self.answer_task_inputs(link, task, &mut answered, &mut rounds).await?,
+                    "input_required" => self.answer_task_inputs(rpc, task, &mut answered, &mut rounds).await?,
                     _ => {}
                 }
-                link.sleep(task.poll_interval).await.map_err(RequestOutcome::Failed)?;
+                rpc.sleep(task.poll_interval).await.map_err(RequestOutcome::Failed)?;
             }
-            match self.request(link, &task_operation(method::TASKS_GET, id)).await {
+            match self.request(rpc, &task_operation(method::TASKS_GET, id)).await {
                 RequestOutcome::Result(state) => {
                     lost = 0;
                     let broken =
                         || Failure::new(ErrorKind::Protocol, "the server's response to tasks/get is not a task");
                     task = Some(Task::parse(&state).ok_or_else(broken).map_err(RequestOutcome::Failed)?);
                 }
-                reply if was_lost(&reply, link) && lost < MAX_LOST_REQUESTS => {
+                reply if was_lost(&reply, rpc) && lost < MAX_LOST_REQUESTS => {
                     lost += 1;
                     let pause = task.as_ref().map_or(DEFAULT_POLL_INTERVAL, |task| task.poll_interval);
-                    link.sleep(pause).await.map_err(RequestOutcome::Failed)?;
+                    rpc.sleep(pause).await.map_err(RequestOutcome::Failed)?;
                 }
                 reply => return Err(reply),
             }
@@ -88,7 +88,7 @@ impl ModernEra {
     /// answered keys are not answered again.
     async fn answer_task_inputs(
         &self,
-        link: &RpcClient,
+        rpc: &RpcClient,
         task: &Task,
         answered: &mut HashSet<String>,
         rounds: &mut usize,
@@ -126,7 +126,7 @@ impl ModernEra {
         answered.extend(responses.keys().cloned());
         let mut call = task_operation(method::TASKS_UPDATE, &task.id);
         call.params.insert("inputResponses".into(), Value::Object(responses));
-        match self.request(link, &call).await {
+        match self.request(rpc, &call).await {
             RequestOutcome::Result(_) => Ok(()),
             reply => Err(reply),
         }

@@ -73,7 +73,7 @@ pub type ProgressCallback<'a> = &'a (dyn Fn(&Task) + Send + Sync);
 /// How an era handles tasks.
 pub trait TaskProtocol {
     /// Whether the server would create a task for such a call; `None` if only the server decides.
-    fn would_create_task(&self, wish: TaskRequest) -> Option<bool>;
+    fn would_create_task(&self, task_request: TaskRequest) -> Option<bool>;
 
     /// The task that a call returned.
     fn created_task(&self, result: &RawJson) -> Option<Task>;
@@ -81,7 +81,7 @@ pub trait TaskProtocol {
     /// Follows a task to its end: the result of its call, or why there is none. `seen` is its last known state.
     fn await_task<'a>(
         &'a self,
-        link: &'a RpcClient,
+        rpc: &'a RpcClient,
         id: &'a str,
         seen: Option<Task>,
         told: ProgressCallback<'a>,
@@ -103,9 +103,9 @@ pub(super) fn task_operation(method: &'static str, id: &str) -> Operation {
 }
 
 /// Whether the request may be repeated: it was lost on the way.
-pub(super) fn was_lost(reply: &RequestOutcome, link: &RpcClient) -> bool {
+pub(super) fn was_lost(reply: &RequestOutcome, rpc: &RpcClient) -> bool {
     match reply {
-        RequestOutcome::Failed(failure) => failure.kind() == ErrorKind::Unreachable && link.closed_reason().is_none(),
+        RequestOutcome::Failed(failure) => failure.kind() == ErrorKind::Unreachable && rpc.closed_reason().is_none(),
         RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 408 | 425 | 429 | 500..),
         RequestOutcome::Error(_, status) => matches!(status, Some(429 | 502..=504)),
         RequestOutcome::Result(_) => false,
