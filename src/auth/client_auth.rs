@@ -8,6 +8,7 @@ use url::form_urlencoded;
 use crate::auth::credentials::ClientRegistration;
 use crate::auth::crypto;
 use crate::auth::jwt::JwtKey;
+use crate::auth::metadata::AuthorizationServerMetadata;
 use crate::config::oauth::{ClientAuthMethod, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
@@ -18,15 +19,31 @@ const ASSERTION_LIFETIME_SECS: u64 = 60;
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 impl ClientAuthMethod {
-    /// The method to register with: a public client if possible, else what the server supports. The form comes before
-    /// the header, since some servers that accept the secret in the header also want the client ID in the form.
+    /// The methods to register with, in order: a public client if possible, else what the server supports. The form comes
+    /// before the header, since some servers that accept the secret in the header also want the client ID in the form.
+    ///
+    /// A document without the member means `client_secret_basic` (RFC 8414 §2), but many such servers only know public
+    /// clients, as those without a document do.
     #[must_use]
-    pub fn preferred_for_registration(offered: Option<&[String]>) -> Self {
-        let Some(offered) = offered else { return ClientAuthMethod::None };
-        let of = |method: ClientAuthMethod| offered.iter().any(|name| name == method.as_str()).then_some(method);
-        let preferred =
-            [ClientAuthMethod::None, ClientAuthMethod::ClientSecretPost, ClientAuthMethod::ClientSecretBasic];
-        preferred.into_iter().find_map(of).unwrap_or(ClientAuthMethod::None)
+    pub fn for_registration(server: &AuthorizationServerMetadata) -> Vec<Self> {
+        use ClientAuthMethod::{ClientSecretBasic, ClientSecretPost, None};
+        let Some(offered) = &server.token_endpoint_auth_methods_supported else {
+            return if server.is_assumed { vec![None, ClientSecretBasic] } else { vec![ClientSecretBasic, None] };
+        };
+        let mut all = vec![None, ClientSecretPost, ClientSecretBasic];
+        all.retain(|method| offered.iter().any(|name| name == method.as_str()));
+        if all.is_empty() { vec![None] } else { all }
+    }
+
+    /// The method for revocation: that of the token endpoint, unless the server lists only others.
+    #[must_use]
+    pub fn for_revocation(self, has_secret: bool, offered: Option<&[String]>) -> Self {
+        match offered {
+            Some(offered) if !offered.iter().any(|name| name == self.as_str()) => {
+                ClientAuthMethod::choose(has_secret, self == ClientAuthMethod::PrivateKeyJwt, Some(offered))
+            }
+            _ => self,
+        }
     }
 
     /// The method for a client whose registration names none, by its credentials and what the server supports
@@ -164,12 +181,30 @@ mod tests {
 
     #[test]
     fn aut_24_registration_asks_for_a_public_client_where_it_can() {
-        let asked = |text: &str| ClientAuthMethod::preferred_for_registration(Some(&names(text)));
-        assert_eq!(ClientAuthMethod::preferred_for_registration(None), ClientAuthMethod::None);
-        assert_eq!(asked("client_secret_post none"), ClientAuthMethod::None);
-        assert_eq!(asked("client_secret_basic client_secret_post"), ClientAuthMethod::ClientSecretPost);
-        assert_eq!(asked("client_secret_basic"), ClientAuthMethod::ClientSecretBasic);
-        assert_eq!(asked("private_key_jwt"), ClientAuthMethod::None);
+        use ClientAuthMethod::{ClientSecretBasic, ClientSecretPost, None};
+        let server = |offered: Option<&str>| AuthorizationServerMetadata {
+            token_endpoint_auth_methods_supported: offered.map(names),
+            ..AuthorizationServerMetadata::default()
+        };
+        let asked = |text: &str| ClientAuthMethod::for_registration(&server(Some(text)));
+        assert_eq!(asked("client_secret_post none"), [None, ClientSecretPost]);
+        assert_eq!(asked("client_secret_basic client_secret_post"), [ClientSecretPost, ClientSecretBasic]);
+        assert_eq!(asked("client_secret_basic"), [ClientSecretBasic]);
+        assert_eq!(asked("private_key_jwt"), [None]);
+        assert_eq!(ClientAuthMethod::for_registration(&server(Option::None)), [ClientSecretBasic, None]);
+        let assumed = AuthorizationServerMetadata::assumed_for_origin("https://h");
+        assert_eq!(ClientAuthMethod::for_registration(&assumed), [None, ClientSecretBasic]);
+    }
+
+    #[test]
+    fn aut_24_revocation_uses_a_method_that_its_endpoint_supports() {
+        use ClientAuthMethod::{ClientSecretBasic, ClientSecretPost, None, PrivateKeyJwt};
+        let post = names("client_secret_post");
+        assert_eq!(ClientSecretBasic.for_revocation(true, Option::None), ClientSecretBasic);
+        assert_eq!(ClientSecretBasic.for_revocation(true, Some(&post)), ClientSecretPost);
+        assert_eq!(ClientSecretPost.for_revocation(true, Some(&post)), ClientSecretPost);
+        assert_eq!(None.for_revocation(false, Some(&post)), None);
+        assert_eq!(PrivateKeyJwt.for_revocation(false, Some(&post)), PrivateKeyJwt);
     }
 
     fn client_auth<'a>(

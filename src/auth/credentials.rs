@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::auth::crypto;
+use crate::auth::discovery::DiscoveryResult;
 use crate::auth::metadata::default_resource;
 use crate::auth::store::CredentialSummary;
 use crate::auth::token_response::{TokenResponse, TokenType};
@@ -26,12 +27,18 @@ pub struct Credentials {
     /// The revocation endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation_endpoint: Option<String>,
+    /// How the client authenticates at the revocation endpoint, if not as at the token endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation_method: Option<ClientAuthMethod>,
     /// The client registered with the issuer.
     pub client: ClientRegistration,
+    /// A client registered for a later login, which was not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_client: Option<ClientRegistration>,
     /// The requested scopes.
     #[serde(default)]
     pub asked: Vec<String>,
-    /// An ID that differs for each login.
+    /// An ID that differs for each login; empty before the first login is finished.
     #[serde(default)]
     pub login: String,
     /// The settings of the login; they apply again if the configuration sets none.
@@ -78,6 +85,19 @@ pub struct ClientRegistration {
     /// The scopes it was registered with, the only ones it may request. If empty, it may request any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
+    /// Where the registration can be deleted (RFC 7592).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management: Option<ClientManagement>,
+}
+
+/// The client configuration endpoint of a registration (RFC 7592 §3).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientManagement {
+    /// The URL of the registration.
+    pub url: String,
+    /// The token for it.
+    #[serde(with = "secret")]
+    pub token: Secret,
 }
 
 /// Tokens.
@@ -139,7 +159,41 @@ impl TokenSet {
     }
 }
 
+impl ClientRegistration {
+    /// What is secret about it.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secret.iter().chain(self.management.iter().map(|management| &management.token))
+    }
+}
+
 impl Credentials {
+    /// A client that is registered for a login, before that is finished. Its settings are not kept: they may be why it is
+    /// not finished.
+    #[must_use]
+    pub fn unfinished(
+        server: &Url,
+        discovery: &DiscoveryResult,
+        client: ClientRegistration,
+        scopes: Vec<String>,
+    ) -> Self {
+        let issuer = &discovery.authorization_server;
+        Credentials {
+            server: server_id(server),
+            resource: discovery.resource.clone(),
+            issuer: issuer.issuer.clone(),
+            token_endpoint: issuer.token_endpoint.clone().unwrap_or_default(),
+            revocation_endpoint: issuer.revocation_endpoint.clone(),
+            revocation_method: None,
+            client,
+            unused_client: None,
+            asked: scopes,
+            login: String::new(),
+            settings: OAuthSettings::default(),
+            tokens: None,
+            dpop_key: None,
+        }
+    }
+
     /// Parses stored credentials.
     ///
     /// # Errors
@@ -186,6 +240,12 @@ impl Credentials {
         }
     }
 
+    /// The clients that mcpipe registered with this issuer, the newest first.
+    pub fn registered_clients(&self) -> impl Iterator<Item = &ClientRegistration> {
+        let all = self.unused_client.iter().chain([&self.client]);
+        all.filter(|client| client.origin == ClientOrigin::Registered)
+    }
+
     /// The key it is stored under.
     #[must_use]
     pub fn store_key(&self) -> String {
@@ -206,6 +266,7 @@ impl Credentials {
             scopes: tokens.map(|tokens| tokens.scopes.clone()).unwrap_or_default(),
             expires_at: tokens.and_then(|tokens| tokens.expires_at),
             has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some() || by_itself),
+            lacks_tokens: tokens.is_none(),
             server: name.map(ToOwned::to_owned),
             login: Some(self.login.clone()).filter(|login| !login.is_empty()),
         }
@@ -293,6 +354,8 @@ mod tests {
             issuer: "https://as/".into(),
             token_endpoint: "https://as/token".into(),
             revocation_endpoint: None,
+            revocation_method: None,
+            unused_client: None,
             client: ClientRegistration {
                 id: "id".into(),
                 secret: Some(Secret::new("hunter2-client")),
@@ -301,6 +364,7 @@ mod tests {
                 origin: ClientOrigin::Registered,
                 redirect_uri: None,
                 scopes: Vec::new(),
+                management: None,
             },
             asked: vec!["a".into()],
             login: "login-1".into(),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Request};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -185,14 +185,7 @@ impl OAuthHttpClient {
         let mut headers = accept_json();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         for (name, value) in secret_headers {
-            let value = HeaderValue::from_str(value.reveal()).map(|mut value| {
-                value.set_sensitive(true);
-                value
-            });
-            let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) else {
-                return Err(Failure::new(ErrorKind::Auth, "the credentials cannot be sent in a header"));
-            };
-            headers.insert(name, value);
+            headers.insert(HeaderName::from_static(name), secret_value(value.reveal())?);
         }
         let answer = self.send_checked(Method::POST, &url, headers, Some(body)).await?;
         if (300..400).contains(&answer.status) {
@@ -200,6 +193,26 @@ impl OAuthHttpClient {
             return Err(Failure::new(ErrorKind::Auth, what).cause("credentials do not follow a redirect"));
         }
         Ok(answer)
+    }
+
+    /// The status of a page that a browser is to be sent to. Redirects are not followed.
+    ///
+    /// # Errors
+    /// As [`OAuthHttpClient::get`].
+    pub async fn status_of_page(&self, url: &str) -> Result<u16> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
+        Ok(self.send_checked(Method::GET, &parse_url(url)?, headers, None).await?.status)
+    }
+
+    /// Deletes what is at a URL, with a bearer token. Returns the status.
+    ///
+    /// # Errors
+    /// As [`OAuthHttpClient::get`].
+    pub async fn delete(&self, url: &str, token: &Secret) -> Result<u16> {
+        let mut headers = accept_json();
+        headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.reveal()))?);
+        Ok(self.send_checked(Method::DELETE, &parse_url(url)?, headers, None).await?.status)
     }
 
     async fn send_checked(
@@ -372,6 +385,13 @@ fn parse_url(text: &str) -> Result<Url> {
         return Err(bad("it contains a user name"));
     }
     Ok(url)
+}
+
+fn secret_value(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Failure::new(ErrorKind::Auth, "the credentials cannot be sent in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn accept_json() -> HeaderMap {

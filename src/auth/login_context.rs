@@ -3,9 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::credentials::{ClientRegistration, Credentials};
+use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::settings::{BrowserMode, LoginMode, UserInteraction};
+use crate::config::oauth::OAuthSettings;
 use crate::secret::Secret;
+use crate::transport::BoxFuture;
 
 /// How long the user has to log in, by default.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -36,4 +40,25 @@ pub struct LoginContext {
     pub timeout: Duration,
     /// Log in even if valid tokens are stored.
     pub force_login: bool,
+}
+
+/// What a login starts with.
+#[derive(Clone, Copy)]
+pub struct LoginRequest<'a> {
+    /// The settings.
+    pub settings: &'a OAuthSettings,
+    /// The authorization server.
+    pub discovery: &'a DiscoveryResult,
+    /// The scopes to request.
+    pub scopes: &'a [String],
+    /// The credentials of an earlier login, whose client registration may be used again.
+    pub known: Option<&'a Credentials>,
+    /// Keeps new registrations.
+    pub registrations: &'a dyn RegistrationKeeper,
+}
+
+/// Keeps new registrations before they are used: a login that is not finished must not leave an unknown client behind.
+pub trait RegistrationKeeper: Send + Sync {
+    /// Keeps the client for the next login. Failures are not reported: this login does not need it.
+    fn keep<'a>(&'a self, client: &'a ClientRegistration) -> BoxFuture<'a, ()>;
 }

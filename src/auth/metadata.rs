@@ -45,6 +45,7 @@ pub struct AuthorizationServerMetadata {
     pub scopes_supported: Vec<String>,
     pub code_challenge_methods_supported: Option<Vec<String>>,
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    pub revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
     pub grant_types_supported: Option<Vec<String>>,
     pub authorization_response_iss_parameter_supported: bool,
     pub client_id_metadata_document_supported: bool,
@@ -70,6 +71,10 @@ impl AuthorizationServerMetadata {
             token_endpoint_auth_methods_supported: string_list_member(
                 document,
                 "token_endpoint_auth_methods_supported",
+            ),
+            revocation_endpoint_auth_methods_supported: string_list_member(
+                document,
+                "revocation_endpoint_auth_methods_supported",
             ),
             grant_types_supported: string_list_member(document, "grant_types_supported"),
             authorization_response_iss_parameter_supported: flag("authorization_response_iss_parameter_supported"),

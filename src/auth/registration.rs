@@ -4,9 +4,11 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};
+use crate::auth::authorization_request::truncate;
+use crate::auth::credentials::{ClientManagement, ClientOrigin, ClientRegistration, Credentials};
 use crate::auth::discovery::DiscoveryResult;
-use crate::auth::http_client::OAuthHttpClient;
+use crate::auth::http_client::{OAuthHttpClient, OAuthHttpResponse};
+use crate::auth::login_context::LoginRequest;
 use crate::auth::metadata::is_same_issuer;
 use crate::auth::scopes;
 use crate::auth::token_response;
@@ -27,6 +29,15 @@ pub struct ClientPreferences<'a> {
     pub now: u64,
 }
 
+/// A client, and whether it was registered for an earlier login.
+#[derive(Debug)]
+pub struct ObtainedClient {
+    /// The client.
+    pub client: ClientRegistration,
+    /// Whether the authorization server may have forgotten it since.
+    pub is_reused: bool,
+}
+
 /// The client for this login.
 ///
 /// # Errors
@@ -34,29 +45,28 @@ pub struct ClientPreferences<'a> {
 /// contradictory.
 pub async fn obtain_client(
     http: &OAuthHttpClient,
-    settings: &OAuthSettings,
-    found: &DiscoveryResult,
-    known: Option<&Credentials>,
+    LoginRequest { settings, discovery: found, known, registrations, .. }: LoginRequest<'_>,
     preferences: ClientPreferences<'_>,
-) -> Result<ClientRegistration> {
-    let known = known.map(|record| (&record.client, record.issuer.as_str()));
-    if let Some(client) = configured_client(settings, found, known)? {
-        return Ok(client);
+) -> Result<ObtainedClient> {
+    let obtained = |client| Ok(ObtainedClient { client, is_reused: false });
+    if let Some(client) = configured_client(settings, found, known.map(|record| (&record.client, &*record.issuer)))? {
+        return obtained(client);
     }
     if let (Some(url), true) =
         (&settings.client_metadata_url, found.authorization_server.client_id_metadata_document_supported)
     {
-        return metadata_document_client(url);
+        return obtained(metadata_document_client(url)?);
     }
-    if let Some((client, issuer)) = known
-        && is_same_issuer(issuer, &found.authorization_server.issuer)
-        && is_reusable(client, preferences)
-    {
-        return Ok(client.clone());
+    let known = known.filter(|known| is_same_issuer(&known.issuer, &found.authorization_server.issuer));
+    let mut registered = known.into_iter().flat_map(Credentials::registered_clients);
+    if let Some(client) = registered.find(|client| is_reusable(client, settings, preferences)) {
+        return Ok(ObtainedClient { client: client.clone(), is_reused: true });
     }
     match &found.authorization_server.registration_endpoint {
         Some(endpoint) if preferences.grant.is_interactive() => {
-            register_client(http, endpoint, found, preferences).await
+            let client = register_client(http, endpoint, settings, found, preferences).await?;
+            registrations.keep(&client).await;
+            obtained(client)
         }
         _ => Err(no_client_failure(found)),
     }
@@ -93,6 +103,7 @@ fn configured_client(
         origin: ClientOrigin::Configured,
         redirect_uri: None,
         scopes: Vec::new(),
+        management: None,
     }))
 }
 
@@ -117,12 +128,14 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
         origin: ClientOrigin::Document,
         redirect_uri: None,
         scopes: Vec::new(),
+        management: None,
     })
 }
 
 /// Whether an earlier registration can be used.
-fn is_reusable(client: &ClientRegistration, preferences: ClientPreferences<'_>) -> bool {
-    client.origin == ClientOrigin::Registered
+fn is_reusable(client: &ClientRegistration, settings: &OAuthSettings, preferences: ClientPreferences<'_>) -> bool {
+    settings.token_endpoint_auth_method.is_none_or(|method| method == client.method)
+        && client.origin == ClientOrigin::Registered
         && client.secret_expires_at.is_none_or(|at| preferences.now < at)
         && (client.redirect_uri.as_deref() == preferences.redirect_uri || preferences.redirect_uri.is_none())
         && (client.scopes.is_empty() || preferences.scopes.iter().all(|scope| client.scopes.contains(scope)))
@@ -132,34 +145,48 @@ fn is_reusable(client: &ClientRegistration, preferences: ClientPreferences<'_>) 
 async fn register_client(
     http: &OAuthHttpClient,
     endpoint: &str,
+    settings: &OAuthSettings,
     found: &DiscoveryResult,
     preferences: ClientPreferences<'_>,
 ) -> Result<ClientRegistration> {
     let issuer = &found.authorization_server.issuer;
     let offered = found.authorization_server.token_endpoint_auth_methods_supported.as_deref();
-    let asked = ClientAuthMethod::preferred_for_registration(offered);
     // Some servers limit a client to the scopes of its registration, so it includes those of a later step-up.
     let scopes = scopes::union(preferences.scopes, &found.resource_scopes);
-    let answer = http
-        .post(endpoint, "application/json", registration_request(asked, &scopes, preferences).to_string(), &[])
-        .await
-        .map_err(|failure| {
-            // If no OAuth metadata was found, its absence explains the failure better than the failed request.
-            if found.is_advertised || failure.kind() != ErrorKind::Auth { failure } else { no_client_failure(found) }
-        })?;
+    let methods = match settings.token_endpoint_auth_method {
+        Some(stated) => vec![stated],
+        None => ClientAuthMethod::for_registration(&found.authorization_server),
+    };
+    let request = registration_request(settings, &scopes, preferences);
+    let answer = post_registration(http, endpoint, request, &methods).await.map_err(|failure| {
+        // If no OAuth metadata was found, its absence explains the failure better than the failed request.
+        if found.is_advertised || failure.kind() != ErrorKind::Auth { failure } else { no_client_failure(found) }
+    })?;
     let document = answer.json_object();
     let text = |name: &str| document.as_ref()?.get(name)?.as_str().filter(|text| !text.is_empty());
     let Some(id) = text("client_id") else {
         if !found.is_advertised {
             return Err(no_client_failure(found));
         }
-        let denied = token_response::parse_error_response(answer.status, &answer.body);
-        return Err(denied
-            .to_failure(&format!("the authorization server {issuer} did not register mcpipe"))
-            .hint("register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]"));
+        return Err(registration_failure(issuer, &answer));
     };
     let secret = text("client_secret").map(Secret::new);
-    let method = text("token_endpoint_auth_method").and_then(ClientAuthMethod::parse);
+    if let (Some(stated), None) = (settings.token_endpoint_auth_method, &secret)
+        && stated != ClientAuthMethod::None
+    {
+        let what = format!("the authorization server {issuer} registered mcpipe without credentials");
+        return Err(Failure::new(ErrorKind::Auth, what)
+            .cause(format!("the method '{}' needs them", stated.as_str()))
+            .hint("omit --token-endpoint-auth-method, and token_endpoint_auth_method in [servers.NAME.auth]"));
+    }
+    // A client with a secret that is registered as public, or for a method that needs a key, is a mistake of the server.
+    let echoed = text("token_endpoint_auth_method").and_then(ClientAuthMethod::parse).filter(|method| match method {
+        ClientAuthMethod::None => secret.is_none(),
+        ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => secret.is_some(),
+        ClientAuthMethod::PrivateKeyJwt => false,
+    });
+    let method = settings.token_endpoint_auth_method.or(echoed);
+    let management = text("registration_client_uri").zip(text("registration_access_token"));
     let expires = document.as_ref().and_then(|document| document.get("client_secret_expires_at"));
     Ok(ClientRegistration {
         id: id.to_owned(),
@@ -169,16 +196,55 @@ async fn register_client(
         origin: ClientOrigin::Registered,
         redirect_uri: preferences.redirect_uri.map(ToOwned::to_owned),
         scopes,
+        management: management.map(|(url, token)| ClientManagement { url: url.to_owned(), token: Secret::new(token) }),
     })
 }
 
-fn registration_request(method: ClientAuthMethod, scopes: &[String], preferences: ClientPreferences<'_>) -> Value {
+/// Posts the request with each method in turn, until one is not refused as invalid (RFC 7591 §3.2.2).
+async fn post_registration(
+    http: &OAuthHttpClient,
+    endpoint: &str,
+    mut request: Value,
+    methods: &[ClientAuthMethod],
+) -> Result<OAuthHttpResponse> {
+    let mut first_refusal = None;
+    for method in methods {
+        request["token_endpoint_auth_method"] = method.as_str().into();
+        let answer = http.post(endpoint, "application/json", request.to_string(), &[]).await?;
+        let denied = token_response::parse_error_response(answer.status, &answer.body);
+        if denied.status != 400 || !matches!(denied.code.as_str(), "" | "invalid_client_metadata") {
+            return Ok(answer);
+        }
+        first_refusal.get_or_insert(answer);
+    }
+    first_refusal.ok_or_else(|| Failure::new(ErrorKind::Bug, "no method to register a client with"))
+}
+
+/// The authorization server refused to register mcpipe. Nothing in the exchange is secret, so all that it says is shown.
+fn registration_failure(issuer: &str, answer: &OAuthHttpResponse) -> Failure {
+    let mut denied = token_response::parse_error_response(answer.status, &answer.body);
+    if denied.description.is_none() && denied.code.is_empty() {
+        let text = String::from_utf8_lossy(&answer.body);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        denied.description = (!words.is_empty()).then(|| truncate(&words.join(" "), 300));
+    }
+    let failure = denied.to_failure(&format!("the authorization server {issuer} did not register mcpipe"));
+    let own_client = "register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]";
+    match answer.status {
+        // Some allow only clients whose names they know.
+        401 | 403 => failure.hint(format!("{own_client}; to register under another name: --client-name NAME")),
+        _ => failure.hint(own_client),
+    }
+}
+
+/// The request, without the method of client authentication.
+fn registration_request(settings: &OAuthSettings, scopes: &[String], preferences: ClientPreferences<'_>) -> Value {
     let mut grants = vec!["authorization_code", "refresh_token"];
     if preferences.grant == Grant::DeviceCode {
         grants.push("urn:ietf:params:oauth:grant-type:device_code");
     }
     let mut body = json!({
-        "client_name": "mcpipe",
+        "client_name": settings.client_name.as_deref().unwrap_or("mcpipe"),
         "software_id": "mcpipe",
         "software_version": env!("CARGO_PKG_VERSION"),
         "application_type": "native",
@@ -186,7 +252,6 @@ fn registration_request(method: ClientAuthMethod, scopes: &[String], preferences
         "response_types": ["code"],
         // Servers require one even for the device grant, which does not use it.
         "redirect_uris": [preferences.redirect_uri.unwrap_or("http://127.0.0.1/callback")],
-        "token_endpoint_auth_method": method.as_str(),
     });
     if !scopes.is_empty() {
         body["scope"] = scopes.join(" ").into();
@@ -272,33 +337,39 @@ mod tests {
 
     #[test]
     fn a_registration_is_reused_until_its_secret_port_or_scopes_change() {
+        let any = OAuthSettings::default();
         let mut client = metadata_document_client("https://h/c").unwrap();
-        assert!(!is_reusable(&client, PREFERENCES));
+        assert!(!is_reusable(&client, &any, PREFERENCES));
         client.origin = ClientOrigin::Registered;
-        assert!(!is_reusable(&client, PREFERENCES));
+        assert!(!is_reusable(&client, &any, PREFERENCES));
         client.redirect_uri = PREFERENCES.redirect_uri.map(ToOwned::to_owned);
-        assert!(is_reusable(&client, PREFERENCES));
+        assert!(is_reusable(&client, &any, PREFERENCES));
         client.scopes = vec!["a".into()];
         let (one, two) = (["a".to_owned()], ["a".to_owned(), "b".to_owned()]);
-        assert!(is_reusable(&client, ClientPreferences { scopes: &one, ..PREFERENCES }));
+        assert!(is_reusable(&client, &any, ClientPreferences { scopes: &one, ..PREFERENCES }));
         assert!(
-            !is_reusable(&client, ClientPreferences { scopes: &two, ..PREFERENCES }),
+            !is_reusable(&client, &any, ClientPreferences { scopes: &two, ..PREFERENCES }),
             "it may not ask for more than it registered"
         );
         client.secret_expires_at = Some(100);
-        assert!(!is_reusable(&client, PREFERENCES));
+        assert!(!is_reusable(&client, &any, PREFERENCES));
         client.secret_expires_at = Some(101);
-        assert!(is_reusable(&client, PREFERENCES));
+        assert!(is_reusable(&client, &any, PREFERENCES));
+        let method = |method| OAuthSettings { token_endpoint_auth_method: Some(method), ..OAuthSettings::default() };
+        assert!(is_reusable(&client, &method(ClientAuthMethod::None), PREFERENCES));
+        assert!(!is_reusable(&client, &method(ClientAuthMethod::ClientSecretPost), PREFERENCES));
     }
 
     #[test]
     fn aut_11_a_registration_request_describes_the_client() {
         let scopes = ["a".to_owned(), "b".to_owned()];
-        let body = registration_request(ClientAuthMethod::None, &scopes, PREFERENCES);
+        let body = registration_request(&OAuthSettings::default(), &scopes, PREFERENCES);
         assert_eq!(body["application_type"], "native");
         assert_eq!(body["redirect_uris"], json!(["http://127.0.0.1:1/callback"]));
         assert_eq!(body["grant_types"], json!(["authorization_code", "refresh_token"]));
         assert_eq!(body["scope"], "a b");
-        assert_eq!(body["token_endpoint_auth_method"], "none");
+        assert_eq!(body["client_name"], "mcpipe");
+        let named = OAuthSettings { client_name: Some("my editor".into()), ..OAuthSettings::default() };
+        assert_eq!(registration_request(&named, &scopes, PREFERENCES)["client_name"], "my editor");
     }
 }

@@ -117,6 +117,9 @@ pub struct AuthLoginArgs {
     /// Use this client ID metadata document instead of registration
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub client_metadata_url: Option<String>,
+    /// Name to register a client with [default: mcpipe]
+    #[arg(long, value_name = "NAME", help_heading = "Login options", hide_short_help = true)]
+    pub client_name: Option<String>,
     /// OAuth grant type
     #[arg(long, value_name = "GRANT", value_parser = parse_grant, help_heading = "Login options")]
     pub grant: Option<String>,

@@ -443,6 +443,15 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     )
     .details("It is used only if the authorization server supports such documents."),
     key(
+        "client_name",
+        KeyType::String,
+        AppliesTo::Url,
+        "\"mcpipe\"",
+        r#""My client""#,
+        "The name under which mcpipe registers a client.",
+    )
+    .details("Login pages show it, and some authorization servers register only clients whose names they know."),
+    key(
         "redirect_port",
         KeyType::Integer(1, 65535),
         AppliesTo::Url,

@@ -71,6 +71,8 @@ pub struct OAuthSettings {
     pub grant: Grant,
     /// The authorization server.
     pub issuer: Option<String>,
+    /// The name to register with.
+    pub client_name: Option<String>,
     /// The URL of a Client ID Metadata Document.
     pub client_metadata_url: Option<String>,
     /// The port of the redirect URI.

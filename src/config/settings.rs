@@ -336,6 +336,7 @@ impl ConfiguredServer {
             scopes: reader.string_list(table, "scopes"),
             grant: reader.string(table, "grant").as_deref().and_then(Grant::parse).unwrap_or_default(),
             issuer: reader.string(table, "issuer"),
+            client_name: reader.string(table, "client_name"),
             client_metadata_url: reader.string(table, "client_metadata_url"),
             redirect_port: reader.integer(table, "redirect_port"),
             token_endpoint_auth_method: reader

@@ -91,7 +91,9 @@ fn aut_10_without_any_way_to_a_client_one_is_asked_for() {
     run.exits(4)
         .stderr_contains("mcpipe is not registered with the authorization server")
         .stderr_contains("--client-id ID");
-    server.override_metadata(json!({})).queue_replies("/register", vec![oauth_error(400, "invalid_client_metadata")]);
+    // It is asked once for each method that it supports.
+    let refusals = (0..3).map(|_| oauth_error(400, "invalid_client_metadata")).collect();
+    server.override_metadata(json!({})).queue_replies("/register", refusals);
     log_in(&sandbox, &server, &[])
         .exits(4)
         .stderr_contains("said invalid_client_metadata")

@@ -128,7 +128,7 @@ fn hints_hold_the_target_as_a_shell_takes_it() {
     });
     server.queue_replies("/token", vec![oauth_error(401, "invalid_client")]);
     let refused = sandbox.mcpipe(["auth", "login", &url]).with_browser().run();
-    refused.exits(4).stderr_contains(&format!("mcpipe auth logout '{url}' && mcpipe auth login '{url}'"));
+    refused.exits(4).stderr_contains(&format!("mcpipe auth login '{url}' --token-endpoint-auth-method METHOD"));
     let late = sandbox.mcpipe(["auth", "login", &url, "--timeout", "1s"]).env("BROWSER", "true").run();
     late.exits(6).stderr_contains(&format!("mcpipe auth logout '{url}'"));
 }

@@ -164,7 +164,10 @@ fn hints_repeat_the_configuration_that_was_named() {
     server.queue_replies("/token", vec![oauth_error(401, "invalid_client")]);
     let refused = run(&["auth", "login", "srv"]).with_browser().run();
     let anew = "mcpipe auth logout srv --config 'my own.toml' && mcpipe auth login srv --config 'my own.toml'\n";
-    refused.exits(4).stderr_contains(&format!("hint: register again: {anew}"));
+    refused.exits(4).stderr_contains(
+        "hint: try another method of client authentication: \
+         mcpipe auth login srv --config 'my own.toml' --token-endpoint-auth-method METHOD\n",
+    );
     let late = run(&["auth", "login", "srv", "--timeout", "1s"]).env("BROWSER", "true").run();
     late.exits(6).stderr_contains("remove the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
     let nowhere = run(&["auth", "login", "srv"]).env("BROWSER", "false").run();

@@ -10,4 +10,5 @@ mod lenient_providers;
 mod login;
 mod login_discovery;
 mod metadata_checks;
+mod registration;
 mod token_refresh;

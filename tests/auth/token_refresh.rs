@@ -275,7 +275,7 @@ fn a_refused_refresh_leads_to_a_login_if_one_is_allowed() {
     server.log_in_with_expired_token(&sandbox);
     server.deny_token_requests(400, "unauthorized_client");
     sandbox.mcpipe(["list", &server.url(), "--login", "always"]).with_browser().run().exits(0);
-    assert_eq!(server.count_issuer_requests("GET /authorize"), 2);
+    assert_eq!(server.authorization_requests().len(), 2);
     list(&sandbox, &server).succeeds();
 }
 

@@ -196,10 +196,12 @@ impl ProtectedServer {
         self.token_forms().iter().map(|form| form["grant_type"].clone()).collect()
     }
 
-    /// The parameters of the authorization requests, in order.
+    /// The parameters of the authorization requests of the browser, in order. mcpipe itself looks at the page to find out
+    /// whether an earlier registration is still known.
     pub fn authorization_requests(&self) -> Vec<HashMap<String, String>> {
         let requests = self.issuer.requests();
-        let queries = requests.iter().filter_map(|request| request.target.strip_prefix("/authorize?"));
+        let of_browser = requests.iter().filter(|request| request.header("accept") != Some("text/html,*/*;q=0.8"));
+        let queries = of_browser.filter_map(|request| request.target.strip_prefix("/authorize?"));
         queries.map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()).collect()
     }
 
@@ -270,8 +272,14 @@ impl Mcpipe {
 }
 
 impl Sandbox {
-    /// What `auth status` tells of every login.
+    /// What `auth status` shows about every login. A client that is registered for an unfinished one is not among them.
     pub fn login_status(&self) -> Value {
+        let all = self.stored_credentials();
+        all.as_array().unwrap().iter().filter(|stored| stored["state"] != "registered").cloned().collect()
+    }
+
+    /// What `auth status` shows.
+    pub fn stored_credentials(&self) -> Value {
         self.mcpipe(["auth", "status", "--json"]).run().exits(0).json()["credentials"].clone()
     }
 

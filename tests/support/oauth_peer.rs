@@ -73,6 +73,7 @@ pub(super) fn authorization_server_reply(ledger: &OAuthState, request: &Request)
                 "device_authorization_endpoint": format!("{issuer}/device"),
                 "code_challenge_methods_supported": ["S256"],
                 "authorization_response_iss_parameter_supported": true,
+                "token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
             });
             Reply::json(&apply_overrides(document, &ledger.metadata.lock().unwrap(), &issuer, ""))
         }

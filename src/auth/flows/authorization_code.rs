@@ -2,14 +2,14 @@
 
 use std::future::Future;
 
+use super::LoginOutcome;
 use super::login_flow::{LoginFlow, checked_browser_url, missing_endpoint};
 use crate::auth::authorization_request::{AuthorizationRequest, pasted_query};
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::{ClientOrigin, Credentials};
+use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};
 use crate::auth::crypto;
 use crate::auth::crypto::Pkce;
-use crate::auth::discovery::DiscoveryResult;
-use crate::auth::login_context::LoginContext;
+use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::redirect_listener::{RedirectListener, loopback_port};
 use crate::auth::registration::{self, ClientPreferences};
 use crate::auth::scopes;
@@ -18,20 +18,15 @@ use crate::config::oauth::{Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-pub(super) async fn log_in(
-    context: &LoginContext,
-    settings: &OAuthSettings,
-    discovery: &DiscoveryResult,
-    scopes: Vec<String>,
-    known: Option<&Credentials>,
-) -> Result<Credentials> {
+pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
+    let LoginRequest { settings, discovery, known, .. } = request;
     let server = &discovery.authorization_server;
     let endpoint = server
         .authorization_endpoint
         .as_deref()
         .ok_or_else(|| missing_endpoint(discovery, "authorization endpoint"))?;
     checked_browser_url(&context.http, endpoint).await?;
-    let scopes = scopes::with_offline_access(scopes, server);
+    let scopes = scopes::with_offline_access(request.scopes.to_vec(), server);
     // The redirect URI is registered exactly as it will be used, so the port must be known first.
     let listener = bind_listener(settings, known).await?;
     let redirect_uri = listener.redirect_uri();
@@ -41,12 +36,12 @@ pub(super) async fn log_in(
         grant: Grant::AuthorizationCode,
         now: unix_seconds(),
     };
-    let client = registration::obtain_client(&context.http, settings, discovery, known, preferences).await?;
-    let login = LoginFlow::new(context, settings, discovery, client, scopes)?;
+    let client = registration::obtain_client(&context.http, request, preferences).await?;
+    let login = LoginFlow::new(context, request, client, scopes)?;
     login.token_endpoint()?;
     let pkce = Pkce::generate()?;
     context.user.register_secret(&pkce.verifier);
-    let request = AuthorizationRequest {
+    let page = AuthorizationRequest {
         endpoint: endpoint.to_owned(),
         client_id: login.client.id.clone(),
         redirect_uri: redirect_uri.clone(),
@@ -58,7 +53,10 @@ pub(super) async fn log_in(
         declared_issuer: server.declared_issuer.clone(),
         expects_iss: server.authorization_response_iss_parameter_supported,
     };
-    let code = with_login_timeout(&login, obtain_code(context, listener, &request)).await?;
+    if login.is_client_reused && is_client_forgotten(context, &page).await {
+        return Ok(LoginOutcome::ClientForgotten);
+    }
+    let code = with_login_timeout(&login, obtain_code(context, listener, &page)).await?;
     context.user.register_secret(&code);
     let form = vec![
         ("grant_type", "authorization_code".to_owned()),
@@ -69,13 +67,20 @@ pub(super) async fn log_in(
     login.finish(form).await
 }
 
+/// Whether the login page rejects the client of an earlier login. The server does not redirect then (RFC 6749 §4.1.2.1), so
+/// that mcpipe would wait in vain. A page that mcpipe cannot fetch says nothing.
+async fn is_client_forgotten(context: &LoginContext, page: &AuthorizationRequest) -> bool {
+    matches!(context.http.status_of_page(&page.url()).await, Ok(400 | 401))
+}
+
 /// Binds the configured port; else the port of an earlier registration, if it is free; else any port.
 async fn bind_listener(settings: &OAuthSettings, known: Option<&Credentials>) -> Result<RedirectListener> {
     if settings.redirect_port.is_some() {
         return RedirectListener::bind(settings.redirect_port).await;
     }
-    let registered = known.map(|known| &known.client).filter(|client| client.origin == ClientOrigin::Registered);
-    RedirectListener::bind_preferred(registered.and_then(|client| loopback_port(client.redirect_uri.as_deref()?))).await
+    let port = |client: &ClientRegistration| loopback_port(client.redirect_uri.as_deref()?);
+    let registered = known.into_iter().flat_map(Credentials::registered_clients).find_map(port);
+    RedirectListener::bind_preferred(registered).await
 }
 
 /// Sends the user to the login page, and waits for the code.

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::LoginOutcome;
 use super::login_flow::{LoginFlow, checked_browser_url, missing_endpoint};
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::Credentials;
-use crate::auth::discovery::DiscoveryResult;
-use crate::auth::login_context::LoginContext;
+use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::{self, ClientPreferences};
 use crate::auth::scopes;
 use crate::auth::token_response;
-use crate::auth::token_response::TokenResponse;
-use crate::config::oauth::{Grant, OAuthSettings};
+use crate::auth::token_response::{OAuthError, TokenResponse};
+use crate::config::oauth::Grant;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
@@ -54,24 +53,22 @@ impl DeviceAuthorization {
     }
 }
 
-pub(super) async fn log_in(
-    context: &LoginContext,
-    settings: &OAuthSettings,
-    discovery: &DiscoveryResult,
-    scopes: Vec<String>,
-    known: Option<&Credentials>,
-) -> Result<Credentials> {
+pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
+    let discovery = request.discovery;
     let server = &discovery.authorization_server;
     let endpoint = server.device_authorization_endpoint.as_deref().ok_or_else(|| {
         missing_endpoint(discovery, "device authorization endpoint")
             .hint("log in with a browser on this machine (without --device) or on another one (--no-browser)")
     })?;
-    let scopes = scopes::with_offline_access(scopes, server);
+    let scopes = scopes::with_offline_access(request.scopes.to_vec(), server);
     let preferences =
         ClientPreferences { redirect_uri: None, scopes: &scopes, grant: Grant::DeviceCode, now: unix_seconds() };
-    let client = registration::obtain_client(&context.http, settings, discovery, known, preferences).await?;
-    let login = LoginFlow::new(context, settings, discovery, client, scopes)?;
-    let device = request_device_code(&login, endpoint).await?;
+    let client = registration::obtain_client(&context.http, request, preferences).await?;
+    let login = LoginFlow::new(context, request, client, scopes)?;
+    let device = match request_device_code(&login, endpoint).await? {
+        Ok(device) => device,
+        Err(error) => return login.refused(&error),
+    };
     checked_browser_url(&context.http, &device.verification_uri).await?;
     // The code is shown within mcpipe's own text and must not imitate it.
     let plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
@@ -92,7 +89,10 @@ pub(super) async fn log_in(
     context.user.show(&text);
     let timeout = device.expires_in.min(context.timeout);
     match tokio::time::timeout(timeout, poll_for_token(&login, &device)).await {
-        Ok(response) => login.into_credentials(response?),
+        Ok(response) => match response? {
+            Ok(response) => login.into_credentials(response),
+            Err(error) => login.refused(&error),
+        },
         Err(_) => {
             Err(Failure::new(ErrorKind::Timeout, format!("the login was not finished within {} s", timeout.as_secs())))
         }
@@ -100,28 +100,32 @@ pub(super) async fn log_in(
 }
 
 /// Requests a device code (RFC 8628 §3.1).
-async fn request_device_code(login: &LoginFlow<'_>, url: &str) -> Result<DeviceAuthorization> {
+async fn request_device_code(login: &LoginFlow<'_>, url: &str) -> Result<Result<DeviceAuthorization, OAuthError>> {
     let mut form = vec![("resource", login.discovery.resource.clone())];
     form.extend(login.scope_param());
     let response = login.endpoint(url, None).post_form(form).await?;
     let device = response.json_object().as_ref().and_then(DeviceAuthorization::from_json);
-    device.ok_or_else(|| match token_response::parse_error_response(response.status, &response.body) {
-        error if error.code.is_empty() && response.status < 300 => {
-            Failure::new(ErrorKind::Auth, "the authorization server sent no code to log in with")
+    match (device, token_response::parse_error_response(response.status, &response.body)) {
+        (Some(device), _) => Ok(Ok(device)),
+        (None, error) if error.code.is_empty() && response.status < 300 => {
+            Err(Failure::new(ErrorKind::Auth, "the authorization server sent no code to log in with"))
         }
-        error => login.token_failure(&error),
-    })
+        (None, error) => Ok(Err(error)),
+    }
 }
 
 /// Polls the token endpoint until the user has logged in or refused (RFC 8628 §3.4, §3.5).
-async fn poll_for_token(login: &LoginFlow<'_>, device: &DeviceAuthorization) -> Result<TokenResponse> {
+async fn poll_for_token(
+    login: &LoginFlow<'_>,
+    device: &DeviceAuthorization,
+) -> Result<Result<TokenResponse, OAuthError>> {
     let mut interval = device.interval;
     loop {
         tokio::time::sleep(Duration::from_secs(interval)).await;
         let form =
             vec![("grant_type", DEVICE_CODE_GRANT.to_owned()), ("device_code", device.device_code.reveal().to_owned())];
         let error = match login.request_token(form).await {
-            Ok(Ok(response)) => return Ok(response),
+            Ok(Ok(response)) => return Ok(Ok(response)),
             Ok(Err(error)) => error,
             // RFC 8628 §3.5: after a connection timeout, poll less often.
             Err(failure) if failure.kind() == ErrorKind::Timeout => {
@@ -137,7 +141,7 @@ async fn poll_for_token(login: &LoginFlow<'_>, device: &DeviceAuthorization) -> 
                 return Err(Failure::new(ErrorKind::Timeout, "the code expired before the login was finished"));
             }
             _ if error.is_transient() => interval += POLL_INTERVAL_SECS,
-            _ => return Err(login.token_failure(&error)),
+            _ => return Ok(Err(error)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::LoginOutcome;
 use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
@@ -11,7 +12,8 @@ use crate::auth::dpop::DpopKey;
 use crate::auth::endpoint::{FormFields, OAuthEndpoint};
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::jwt::JwtKey;
-use crate::auth::login_context::LoginContext;
+use crate::auth::login_context::{LoginContext, LoginRequest};
+use crate::auth::registration::ObtainedClient;
 use crate::auth::token_response::{OAuthError, TokenResponse};
 use crate::browser;
 use crate::config::oauth::OAuthSettings;
@@ -23,6 +25,8 @@ pub(super) struct LoginFlow<'a> {
     pub settings: &'a OAuthSettings,
     pub discovery: &'a DiscoveryResult,
     pub client: ClientRegistration,
+    /// Whether the client was registered for an earlier login.
+    pub is_client_reused: bool,
     pub scopes: Vec<String>,
     signing_key: Option<JwtKey>,
     dpop_key: Option<DpopKey>,
@@ -31,17 +35,26 @@ pub(super) struct LoginFlow<'a> {
 impl<'a> LoginFlow<'a> {
     pub fn new(
         context: &'a LoginContext,
-        settings: &'a OAuthSettings,
-        discovery: &'a DiscoveryResult,
-        client: ClientRegistration,
+        LoginRequest { settings, discovery, .. }: LoginRequest<'a>,
+        client: ObtainedClient,
         scopes: Vec<String>,
     ) -> Result<Self> {
+        let ObtainedClient { client, is_reused } = client;
         let signing_key = load_signing_key(settings, &client)?;
         let dpop_key = settings.dpop.then(DpopKey::generate).transpose()?;
         if let Some(secret) = &client.secret {
             context.user.register_secret(secret);
         }
-        Ok(LoginFlow { context, settings, discovery, client, scopes, signing_key, dpop_key })
+        Ok(LoginFlow {
+            context,
+            settings,
+            discovery,
+            client,
+            is_client_reused: is_reused,
+            scopes,
+            signing_key,
+            dpop_key,
+        })
     }
 
     pub fn token_endpoint(&self) -> Result<&'a str> {
@@ -71,10 +84,10 @@ impl<'a> LoginFlow<'a> {
     }
 
     /// Requests the token that ends the login.
-    pub async fn finish(self, form: FormFields) -> Result<Credentials> {
+    pub async fn finish(self, form: FormFields) -> Result<LoginOutcome> {
         match self.request_token(form).await? {
             Ok(response) => self.into_credentials(response),
-            Err(error) => Err(self.token_failure(&error)),
+            Err(error) => self.refused(&error),
         }
     }
 
@@ -83,36 +96,51 @@ impl<'a> LoginFlow<'a> {
     }
 
     /// The credentials made of a token response.
-    pub fn into_credentials(self, response: TokenResponse) -> Result<Credentials> {
+    pub fn into_credentials(self, response: TokenResponse) -> Result<LoginOutcome> {
         let token_endpoint = self.token_endpoint()?.to_owned();
         response.register_secrets(&*self.context.user);
         response.warn_about_deviations(&*self.context.user);
         let server = &self.discovery.authorization_server;
-        Ok(Credentials {
+        let offered = server.revocation_endpoint_auth_methods_supported.as_deref();
+        Ok(LoginOutcome::Done(Box::new(Credentials {
             server: server_id(self.context.http.server()),
             resource: self.discovery.resource.clone(),
             issuer: server.issuer.clone(),
             token_endpoint,
             revocation_endpoint: server.revocation_endpoint.clone(),
+            revocation_method: Some(self.client.method.for_revocation(self.client.secret.is_some(), offered)),
+            unused_client: None,
             tokens: Some(TokenSet::from_response(response, &self.scopes, None, unix_seconds())),
             asked: self.scopes,
             login: crypto::random_token()?,
             settings: self.settings.clone(),
             client: self.client,
             dpop_key: self.dpop_key.map(|key| key.encoded().clone()),
-        })
+        })))
     }
 
-    /// The failure of a login whose token request was refused.
-    pub fn token_failure(&self, error: &OAuthError) -> Failure {
+    /// The outcome of a login that an endpoint refused.
+    ///
+    /// # Errors
+    /// The refusal, unless the client has been forgotten.
+    pub fn refused(&self, error: &OAuthError) -> Result<LoginOutcome> {
+        match self.is_client_reused && error.has_code("invalid_client") {
+            true => Ok(LoginOutcome::ClientForgotten),
+            false => Err(self.token_failure(error)),
+        }
+    }
+
+    fn token_failure(&self, error: &OAuthError) -> Failure {
         let issuer = &self.discovery.authorization_server.issuer;
         let failure = error.to_failure(&format!("the authorization server {issuer} did not issue a token"));
         if !error.has_code("invalid_client") {
             return failure;
         }
         match self.client.origin {
-            ClientOrigin::Registered => failure
-                .hint(format!("register again: {} && {}", self.context.logout_command, self.context.login_command)),
+            ClientOrigin::Registered => failure.hint(format!(
+                "try another method of client authentication: {} --token-endpoint-auth-method METHOD",
+                self.context.login_command
+            )),
             _ => failure.hint("check client_id and its secret or key, and token_endpoint_auth_method"),
         }
     }

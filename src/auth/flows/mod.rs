@@ -5,34 +5,49 @@ mod device_code;
 mod login_flow;
 mod non_interactive;
 mod refresh;
+mod registration_management;
 
 use crate::auth::credentials::Credentials;
-use crate::auth::discovery::DiscoveryResult;
-use crate::auth::login_context::LoginContext;
-use crate::config::oauth::{Grant, OAuthSettings};
-use crate::error::Result;
+use crate::auth::login_context::{LoginContext, LoginRequest};
+use crate::config::oauth::Grant;
+use crate::error::{ErrorKind, Failure, Result};
 
 pub use refresh::{TokenOutcome, refresh_tokens, revoke_tokens};
+pub use registration_management::delete_registration;
+
+/// How a login ended.
+enum LoginOutcome {
+    /// The user is logged in.
+    Done(Box<Credentials>),
+    /// The authorization server no longer knows the client that was registered for an earlier login.
+    ClientForgotten,
+}
 
 /// Logs in by the grant that the settings name.
-///
-/// `known` are the credentials of an earlier login, whose client registration may be used again.
 ///
 /// # Errors
 /// [`ErrorKind::Auth`](crate::error::ErrorKind::Auth) if the login is refused or not possible;
 /// [`ErrorKind::Timeout`](crate::error::ErrorKind::Timeout) if the user does not finish it.
-pub async fn log_in(
-    context: &LoginContext,
-    settings: &OAuthSettings,
-    discovery: &DiscoveryResult,
-    scopes: Vec<String>,
-    known: Option<&Credentials>,
-) -> Result<Credentials> {
-    match settings.grant {
-        Grant::AuthorizationCode => authorization_code::log_in(context, settings, discovery, scopes, known).await,
-        Grant::DeviceCode => device_code::log_in(context, settings, discovery, scopes, known).await,
+pub async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<Credentials> {
+    if let LoginOutcome::Done(credentials) = log_in_once(context, request).await? {
+        return Ok(*credentials);
+    }
+    let issuer = &request.discovery.authorization_server.issuer;
+    context.user.warn(&format!("the authorization server {issuer} no longer knows mcpipe; registering again"));
+    match log_in_once(context, LoginRequest { known: None, ..request }).await? {
+        LoginOutcome::Done(credentials) => Ok(*credentials),
+        LoginOutcome::ClientForgotten => {
+            Err(Failure::new(ErrorKind::Bug, "a new registration was taken for an old one"))
+        }
+    }
+}
+
+async fn log_in_once(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
+    match request.settings.grant {
+        Grant::AuthorizationCode => authorization_code::log_in(context, request).await,
+        Grant::DeviceCode => device_code::log_in(context, request).await,
         Grant::ClientCredentials | Grant::JwtBearer | Grant::Enterprise => {
-            non_interactive::log_in(context, settings, discovery, scopes, known).await
+            non_interactive::log_in(context, request).await
         }
     }
 }

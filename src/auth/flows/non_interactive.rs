@@ -3,15 +3,14 @@
 
 use std::path::Path;
 
+use super::LoginOutcome;
 use super::login_flow::LoginFlow;
 use crate::auth::client_auth::ClientAuthentication;
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::Credentials;
-use crate::auth::discovery::DiscoveryResult;
 use crate::auth::endpoint::{FormFields, OAuthEndpoint};
-use crate::auth::login_context::LoginContext;
+use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::{self, ClientPreferences};
-use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings};
+use crate::config::oauth::{ClientAuthMethod, Grant};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
@@ -20,17 +19,12 @@ const TOKEN_EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-excha
 const ID_JAG_TYPE: &str = "urn:ietf:params:oauth:token-type:id-jag";
 const ID_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:id_token";
 
-pub(super) async fn log_in(
-    context: &LoginContext,
-    settings: &OAuthSettings,
-    discovery: &DiscoveryResult,
-    scopes: Vec<String>,
-    known: Option<&Credentials>,
-) -> Result<Credentials> {
+pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
+    let settings = request.settings;
     let preferences =
-        ClientPreferences { redirect_uri: None, scopes: &scopes, grant: settings.grant, now: unix_seconds() };
-    let client = registration::obtain_client(&context.http, settings, discovery, known, preferences).await?;
-    let login = LoginFlow::new(context, settings, discovery, client, scopes)?;
+        ClientPreferences { redirect_uri: None, scopes: request.scopes, grant: settings.grant, now: unix_seconds() };
+    let client = registration::obtain_client(&context.http, request, preferences).await?;
+    let login = LoginFlow::new(context, request, client, request.scopes.to_vec())?;
     let assertion = match settings.grant {
         Grant::JwtBearer => {
             Some(read_token_file(&login, settings.assertion_file.as_deref(), "assertion_file", "assertion")?)

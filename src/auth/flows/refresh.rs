@@ -122,7 +122,8 @@ pub async fn revoke_tokens(
 ) -> Result<bool> {
     let (Some(url), Some(tokens)) = (&credentials.revocation_endpoint, &credentials.tokens) else { return Ok(false) };
     allow_configured_hosts(http, settings, credentials);
-    let client = current_client(settings, credentials);
+    let mut client = current_client(settings, credentials);
+    client.method = credentials.revocation_method.unwrap_or(client.method);
     let key = load_signing_key(settings, &client)?;
     let revoke = async |token: &Secret, hint: &str| {
         let client_auth = ClientAuthentication::new(&client, key.as_ref(), &credentials.issuer);

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use super::state::{LoadedCredentials, LoginReason, ProviderInner, ProviderState, TokenSource};
 use crate::auth::challenge::Challenge;
-use crate::auth::credentials::Credentials;
+use crate::auth::credentials::{ClientRegistration, Credentials};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
+use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
 use crate::auth::scopes;
 use crate::auth::settings::LoginMode;
 use crate::auth::store::CredentialSummary;
 use crate::config::oauth::{Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::BoxFuture;
 use crate::util::busy_guard::BusyGuard;
 use crate::util::quoting::quote;
 
@@ -75,7 +77,15 @@ impl ProviderInner {
         let known = self.reusable_credentials(state, &discovery).await?;
         let settings = self.effective_settings(state).clone();
         let scopes = scopes_to_request(&settings, &reason, challenge, &discovery, known.as_ref());
-        let credentials = flows::log_in(&self.context, &settings, &discovery, scopes, known.as_ref()).await?;
+        let keeper = ClientKeeper { inner: self, discovery: &discovery, scopes: &scopes };
+        let request = LoginRequest {
+            settings: &settings,
+            discovery: &discovery,
+            scopes: &scopes,
+            known: known.as_ref(),
+            registrations: &keeper,
+        };
+        let credentials = flows::log_in(&self.context, request).await?;
         state.store_failure = self.replace_login(&credentials).await.err();
         if let Some(failure) = &state.store_failure {
             self.context
@@ -148,6 +158,45 @@ impl ProviderInner {
                     .hint(format!("{command} --scope {}", quote(&requested_scopes.join(" "))))
             }
         }
+    }
+}
+
+/// Stores registrations of this login.
+struct ClientKeeper<'a> {
+    inner: &'a ProviderInner,
+    discovery: &'a DiscoveryResult,
+    scopes: &'a [String],
+}
+
+impl ClientKeeper<'_> {
+    async fn store(&self, client: &ClientRegistration) -> Result<()> {
+        let unfinished = Credentials::unfinished(
+            self.inner.context.http.server(),
+            self.discovery,
+            client.clone(),
+            self.scopes.to_vec(),
+        );
+        let store = &self.inner.store;
+        let key = unfinished.store_key();
+        let _guard = store.lock(&key).await?;
+        // The tokens of an earlier login belong to its own client, and are valid until this login is finished.
+        let stored = store.get(&key).await?.and_then(|secret| Credentials::from_stored(&secret).ok());
+        let record = match stored.filter(|stored| stored.tokens.is_some()) {
+            Some(stored) => Credentials { unused_client: Some(client.clone()), ..stored },
+            None => unfinished,
+        };
+        self.inner.store_credentials(&record).await
+    }
+}
+
+impl RegistrationKeeper for ClientKeeper<'_> {
+    fn keep<'a>(&'a self, client: &'a ClientRegistration) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            client.secrets().for_each(|secret| self.inner.context.user.register_secret(secret));
+            if let Err(failure) = self.inner.without_deadline(self.store(client)).await {
+                self.inner.context.http.trace().note(&format!("could not store the client registration: {failure}"));
+            }
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::{LoadedCredentials, ProviderInner, ProviderState, TokenSource};
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::{Credentials, match_server, server_id};
+use crate::auth::credentials::{ClientRegistration, Credentials, match_server, server_id};
 use crate::auth::flows::{TokenOutcome, refresh_tokens};
 use crate::auth::metadata::{is_same_issuer, resource_covers_server};
 use crate::auth::store::CredentialSummary;
@@ -29,7 +29,7 @@ impl ProviderInner {
 
     /// Waits for the store: a keychain that is being unlocked, or another process that refreshes the same login. Both
     /// have their own time limits; meanwhile no deadline for the server expires.
-    async fn without_deadline<T>(&self, waiting: impl Future<Output = T>) -> T {
+    pub(super) async fn without_deadline<T>(&self, waiting: impl Future<Output = T>) -> T {
         let _busy = BusyGuard::new(&self.busy_count);
         waiting.await
     }
@@ -90,7 +90,7 @@ impl ProviderInner {
             issuer.is_none_or(|issuer| is_same_issuer(issuer, &summary.issuer)).then_some((own, summary))
         };
         let mut all: Vec<(bool, CredentialSummary)> = self.store.list()?.into_iter().filter_map(candidate).collect();
-        all.sort_by_key(|(own, summary)| (*own, summary.expires_at, summary.has_refresh));
+        all.sort_by_key(|(own, summary)| (*own, !summary.lacks_tokens, summary.expires_at, summary.has_refresh));
         Ok(all.pop().map(|(_, summary)| summary))
     }
 
@@ -101,7 +101,9 @@ impl ProviderInner {
 
     fn register_secrets(&self, credentials: &Credentials) {
         let tokens = credentials.tokens.iter().flat_map(|tokens| [Some(&tokens.access), tokens.refresh.as_ref()]);
-        for secret in tokens.chain([credentials.client.secret.as_ref(), credentials.dpop_key.as_ref()]).flatten() {
+        let clients =
+            credentials.unused_client.iter().chain([&credentials.client]).flat_map(ClientRegistration::secrets);
+        for secret in tokens.flatten().chain(clients).chain(&credentials.dpop_key) {
             self.context.user.register_secret(secret);
         }
     }
@@ -237,7 +239,7 @@ impl ProviderInner {
         Ok((outcome, store_failure))
     }
 
-    async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
+    pub(super) async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
         let summary = credentials.summary(self.context.config_name.as_deref());
         let text = credentials.to_stored_omitting_secret(self.context.configured_secret.as_ref())?;
         self.without_deadline(self.store.put(&credentials.store_key(), &summary, &text)).await

@@ -59,6 +59,9 @@ pub struct CredentialSummary {
     pub expires_at: Option<u64>,
     /// Whether new tokens can be obtained without the user.
     pub has_refresh: bool,
+    /// Whether there are no tokens: the login has ended, or only a client is registered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_tokens: bool,
     /// The server's name in the configuration, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,

@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 use super::super::testing::{AuthTestRequest, AuthTestResponse, AuthTestServer, TestUser, UserAction, http_client};
 use super::super::{BrowserMode, Grant, LoginContext, LoginMode, OAuthSettings, discovery};
 use super::{AuthTestEnv, BEARER};
+use crate::auth::credentials::ClientRegistration;
 use crate::auth::credentials::Credentials;
 use crate::auth::crypto;
+use crate::auth::discovery::DiscoveryResult;
 use crate::auth::flows::log_in;
+use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
-use crate::transport::Authorize;
+use crate::transport::{Authorize, BoxFuture};
 use std::sync::Arc;
 
 #[tokio::test]
@@ -44,7 +47,8 @@ async fn aut_16_the_code_is_not_sent_if_the_promised_iss_is_missing() {
     let failure = gate.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Auth);
     assert!(world.grant_types().is_empty());
-    assert!(world.stored_credentials().await.is_none(), "nothing half-stored");
+    let stored = world.stored_credentials().await.unwrap();
+    assert!(stored.tokens.is_none() && stored.login.is_empty(), "only the registration is stored");
 }
 
 #[tokio::test]
@@ -92,7 +96,24 @@ async fn log_in_with(
 ) -> Result<Credentials, Failure> {
     let context = login_context(world.url(), person, patience);
     let found = discovery::discover(&context.http, &context.login_command, &settings, None, false).await?;
-    log_in(&context, &settings, &found, vec!["a".into()], None).await
+    log_in(&context, login_request(&settings, &found, &["a".into()])).await
+}
+
+/// Registrations are not kept.
+struct NoRegistrations;
+
+impl RegistrationKeeper for NoRegistrations {
+    fn keep<'a>(&'a self, _: &'a ClientRegistration) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+}
+
+fn login_request<'a>(
+    settings: &'a OAuthSettings,
+    found: &'a DiscoveryResult,
+    scopes: &'a [String],
+) -> LoginRequest<'a> {
+    LoginRequest { settings, discovery: found, scopes, known: None, registrations: &NoRegistrations }
 }
 
 #[tokio::test]
@@ -150,7 +171,7 @@ async fn aut_11_the_reason_for_a_failed_registration_is_reported() {
     let settings = OAuthSettings::default();
     let context = login_context(fake.url("/mcp"), &TestUser::new(UserAction::LogIn), Duration::from_secs(9));
     let found = discovery::discover(&context.http, &context.login_command, &settings, None, true).await.unwrap();
-    let failure = log_in(&context, &settings, &found, Vec::new(), None).await.unwrap_err();
+    let failure = log_in(&context, login_request(&settings, &found, &[])).await.unwrap_err();
     assert!(failure.to_string().contains("no natives"), "{failure}");
 }
 
@@ -160,7 +181,7 @@ async fn a_server_without_oauth_differs_from_one_that_refuses_registration() {
     let settings = OAuthSettings::default();
     let context = login_context(fake.url("/mcp"), &TestUser::new(UserAction::LogIn), Duration::from_secs(9));
     let found = discovery::discover(&context.http, &context.login_command, &settings, None, true).await.unwrap();
-    let failure = log_in(&context, &settings, &found, Vec::new(), None).await.unwrap_err();
+    let failure = log_in(&context, login_request(&settings, &found, &[])).await.unwrap_err();
     assert!(failure.to_string().contains("does not say how"), "{failure}");
     assert!(failure.details().hint.as_deref().unwrap().contains("--bearer-env"));
 }
@@ -192,7 +213,7 @@ async fn log_in_at(fake: &AuthTestServer, settings: OAuthSettings) -> (Result<Cr
     let user = TestUser::new(UserAction::Ignore);
     let context = login_context(fake.url("/mcp"), &user, Duration::from_secs(9));
     let found = discovery::discover(&context.http, &context.login_command, &settings, None, false).await.unwrap();
-    (log_in(&context, &settings, &found, vec!["a".into()], None).await, user)
+    (log_in(&context, login_request(&settings, &found, &["a".into()])).await, user)
 }
 
 fn device_settings() -> OAuthSettings {

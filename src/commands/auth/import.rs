@@ -135,7 +135,9 @@ impl ImportedTokens {
         let secret = self.client_secret.or_else(|| settings.client_secret.clone());
         let offered = server.and_then(|server| server.token_endpoint_auth_methods_supported.as_deref());
         let has_key = settings.private_key_file.is_some();
-        let method = settings.token_endpoint_auth_method;
+        let client_method = settings
+            .token_endpoint_auth_method
+            .unwrap_or_else(|| ClientAuthMethod::choose(secret.is_some(), has_key, offered));
         Ok(Credentials {
             server: server_id(&endpoint.url),
             resource: found
@@ -144,14 +146,20 @@ impl ImportedTokens {
             issuer: server.map(|server| server.issuer.clone()).or(self.issuer).unwrap_or(origin),
             token_endpoint: server.and_then(|server| server.token_endpoint.clone()).unwrap_or_default(),
             revocation_endpoint: server.and_then(|server| server.revocation_endpoint.clone()),
+            revocation_method: server.map(|server| {
+                let offered = server.revocation_endpoint_auth_methods_supported.as_deref();
+                client_method.for_revocation(secret.is_some(), offered)
+            }),
+            unused_client: None,
             client: ClientRegistration {
-                method: method.unwrap_or_else(|| ClientAuthMethod::choose(secret.is_some(), has_key, offered)),
+                method: client_method,
                 id: id.unwrap_or_default(),
                 secret,
                 secret_expires_at: None,
                 origin: ClientOrigin::Configured,
                 redirect_uri: None,
                 scopes: Vec::new(),
+                management: None,
             },
             asked: self.tokens.scopes.clone(),
             login: crypto::random_token()?,

@@ -153,6 +153,7 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
         scopes: if args.scopes.is_empty() { under.scopes } else { Some(scopes) },
         grant: grant.unwrap_or(under.grant),
         issuer: args.issuer.clone().or(under.issuer),
+        client_name: args.client_name.clone().or(under.client_name),
         client_metadata_url: args.client_metadata_url.clone().or(under.client_metadata_url),
         redirect_port: args.redirect_port.or(under.redirect_port),
         token_endpoint_auth_method: method.or(under.token_endpoint_auth_method),

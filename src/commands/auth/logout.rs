@@ -62,20 +62,26 @@ async fn remove(
     let name = about.server.as_deref().unwrap_or(&about.resource);
     // A process that is refreshing the tokens would otherwise store them again.
     let guard = store.lock(&about.key).await?;
-    let revoked = match store.get(&about.key).await?.as_ref().map(Credentials::from_stored) {
+    let (revoked, is_client_deleted) = match store.get(&about.key).await?.as_ref().map(Credentials::from_stored) {
         Some(Ok(record)) => {
-            let revoking = revoke(context, &record, endpoint, settings);
-            match context.interrupt.run_until_interrupted(revoking).await? {
-                Ok(true) => RevocationStatus::Revoked,
-                Ok(false) => RevocationStatus::NotRevoked,
+            let removing = revoke(context, &record, endpoint, settings);
+            match context.interrupt.run_until_interrupted(removing).await? {
+                Ok((Ok(is_revoked), is_client_deleted)) => {
+                    let revoked = if is_revoked { RevocationStatus::Revoked } else { RevocationStatus::NotRevoked };
+                    (revoked, is_client_deleted)
+                }
+                Ok((Err(failure), is_client_deleted)) => {
+                    context.ui.warn(&format!("the tokens of {name} are removed here, but not revoked: {failure}"));
+                    (RevocationStatus::Failed, is_client_deleted)
+                }
                 Err(failure) => {
                     context.ui.warn(&format!("the tokens of {name} are removed here, but not revoked: {failure}"));
-                    RevocationStatus::Failed
+                    (RevocationStatus::Failed, false)
                 }
             }
         }
         // Damaged credentials are there to be removed.
-        Some(Err(_)) | None => RevocationStatus::NotRevoked,
+        Some(Err(_)) | None => (RevocationStatus::NotRevoked, false),
     };
     store.delete(&about.key).await?;
     drop(guard);
@@ -84,21 +90,28 @@ async fn remove(
         RevocationStatus::NotRevoked => "(their issuer does not support revocation)",
         RevocationStatus::Failed => "but not revoked",
     };
-    context.ui.note(&format!("Logged out of {name}: the credentials are removed {what}."));
+    let client = if is_client_deleted { " The client registration is deleted." } else { "" };
+    context.ui.note(&if about.lacks_tokens {
+        format!("Removed what was stored for {name}; there were no tokens.{client}")
+    } else {
+        format!("Logged out of {name}: the credentials are removed {what}.{client}")
+    });
     Ok(json!({
         "server": about.server,
         "url": about.resource,
         "issuer": about.issuer,
         "revoked": matches!(revoked, RevocationStatus::Revoked),
+        "client_deleted": is_client_deleted,
     }))
 }
 
+/// Revokes the tokens, then deletes the client registration. Returns whether each was done.
 async fn revoke(
     context: &Context,
     record: &Credentials,
     endpoint: Option<&HttpEndpoint>,
     settings: &OAuthSettings,
-) -> Result<bool> {
+) -> Result<(Result<bool>, bool)> {
     let endpoint = match endpoint {
         Some(endpoint) => endpoint.clone(),
         None => HttpEndpoint::new(url::Url::parse(&record.server).map_err(|error| {
@@ -109,5 +122,6 @@ async fn revoke(
     let settings = if settings.is_default() { record.effective_settings() } else { settings.clone() };
     let time = context.global.connect_timeout.unwrap_or(crate::commands::timeouts::DEFAULT_CONNECT_TIMEOUT);
     let http = OAuthHttpClient::new(&endpoint, Some(time), ResponseLimits::default(), context.trace()?);
-    flows::revoke_tokens(&http, &settings, record).await
+    let revoked = flows::revoke_tokens(&http, &settings, record).await;
+    Ok((revoked, flows::delete_registration(&http, &settings, record).await))
 }

@@ -61,6 +61,8 @@ pub(super) fn login_json(about: &CredentialSummary, store: &dyn CredentialStore)
 /// The state of the tokens, as far as it is known without a request.
 pub(super) fn token_state(about: &CredentialSummary) -> &'static str {
     match about.expires_at {
+        _ if about.lacks_tokens && about.login.is_none() => "registered",
+        _ if about.lacks_tokens => "ended",
         Some(at) if at <= unix_seconds() && about.has_refresh => "refreshable",
         Some(at) if at <= unix_seconds() => "expired",
         _ if about.login.is_none() => "unknown",
@@ -72,6 +74,8 @@ pub(super) fn token_state(about: &CredentialSummary) -> &'static str {
 pub(super) fn format_expiry(about: &CredentialSummary) -> String {
     let until = about.expires_at.map(|at| at.saturating_sub(unix_seconds()));
     match (until, about.has_refresh) {
+        _ if about.lacks_tokens && about.login.is_none() => "not logged in".to_owned(),
+        _ if about.lacks_tokens => "ended".to_owned(),
         (Some(0), true) => "refreshed when used".to_owned(),
         (Some(0), false) => "expired".to_owned(),
         (Some(left), true) => format!("{}, then refreshed", format_lifetime(left)),
@@ -131,6 +135,10 @@ mod tests {
         assert_eq!(token_state(&about(Some(unix_seconds() + 100), false)), "valid");
         assert_eq!(token_state(&about(Some(1), true)), "refreshable");
         assert_eq!(token_state(&about(Some(1), false)), "expired");
+        let ended = CredentialSummary { lacks_tokens: true, ..about(None, false) };
+        assert_eq!((token_state(&ended), format_expiry(&ended).as_str()), ("ended", "ended"));
+        let registered = CredentialSummary { login: None, ..ended };
+        assert_eq!((token_state(&registered), format_expiry(&registered).as_str()), ("registered", "not logged in"));
         assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then refreshed");
         assert_eq!(format_expiry(&about(Some(1), false)), "expired");
     }

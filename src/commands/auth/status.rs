@@ -44,15 +44,14 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     let found = stored_logins(&*store, &endpoint)?;
     let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
     print(context, &*store, &found, &place)?;
-    if found.is_empty() {
-        return Err(not_logged_in(&name, login));
-    }
-    if found.iter().all(|about| token_state(about) == "expired") {
-        return Err(Failure::new(ErrorKind::Auth, format!("the login to {name} has expired"))
-            .hint(login)
-            .server(&name));
-    }
-    Ok(Exit::Done)
+    let states: Vec<&str> = found.iter().map(token_state).filter(|state| *state != "registered").collect();
+    let failed = match states.first() {
+        None => return Err(not_logged_in(&name, login)),
+        Some(_) if states.iter().any(|state| !matches!(*state, "expired" | "ended")) => return Ok(Exit::Done),
+        Some(_) if states.contains(&"expired") => format!("the login to {name} has expired"),
+        Some(_) => format!("the login to {name} has ended: the authorization server refused to renew it"),
+    };
+    Err(Failure::new(ErrorKind::Auth, failed).hint(login).server(&name))
 }
 
 fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummary], place: &str) -> Result<()> {
