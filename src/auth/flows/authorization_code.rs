@@ -2,8 +2,7 @@
 
 use std::future::Future;
 
-use super::LoginOutcome;
-use super::login_flow::{LoginFlow, checked_browser_url, missing_endpoint};
+use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url, missing_endpoint};
 use crate::auth::authorization_request::{AuthorizationRequest, pasted_query};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};

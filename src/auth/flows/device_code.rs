@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::LoginOutcome;
-use super::login_flow::{LoginFlow, checked_browser_url, missing_endpoint};
+use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url, missing_endpoint};
 use crate::auth::clock::unix_seconds;
 use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::{self, ClientPreferences};

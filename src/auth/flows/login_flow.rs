@@ -2,7 +2,6 @@
 
 use url::Url;
 
-use super::LoginOutcome;
 use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
@@ -18,6 +17,14 @@ use crate::auth::token_response::{OAuthError, TokenResponse};
 use crate::browser;
 use crate::config::oauth::OAuthSettings;
 use crate::error::{ErrorKind, Failure, Result};
+
+/// How a login ended.
+pub(super) enum LoginOutcome {
+    /// The user is logged in.
+    Done(Box<Credentials>),
+    /// The authorization server no longer knows the client that was registered for an earlier login.
+    ClientForgotten,
+}
 
 /// A login under way.
 pub(super) struct LoginFlow<'a> {

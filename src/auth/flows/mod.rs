@@ -12,16 +12,9 @@ use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::config::oauth::Grant;
 use crate::error::{ErrorKind, Failure, Result};
 
+use login_flow::LoginOutcome;
 pub use refresh::{TokenOutcome, refresh_tokens, revoke_tokens};
 pub use registration_management::delete_registration;
-
-/// How a login ended.
-enum LoginOutcome {
-    /// The user is logged in.
-    Done(Box<Credentials>),
-    /// The authorization server no longer knows the client that was registered for an earlier login.
-    ClientForgotten,
-}
 
 /// Logs in by the grant that the settings name.
 ///

@@ -3,8 +3,7 @@
 
 use std::path::Path;
 
-use super::LoginOutcome;
-use super::login_flow::LoginFlow;
+use super::login_flow::{LoginFlow, LoginOutcome};
 use crate::auth::client_auth::ClientAuthentication;
 use crate::auth::clock::unix_seconds;
 use crate::auth::endpoint::{FormFields, OAuthEndpoint};
