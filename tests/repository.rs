@@ -63,14 +63,44 @@ fn every_promise_of_security_md_names_tests_that_exist() {
     assert!(promises > 30, "{promises} promises were found");
 }
 
+/// The version in `Cargo.toml`.
+fn version() -> String {
+    let manifest = read("Cargo.toml");
+    let line = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
+    line.trim_matches('"').to_owned()
+}
+
+#[test]
+fn only_cargo_toml_states_the_version_and_only_one_file_the_address() {
+    let version = version();
+    let address = read("packaging/repository");
+    let address = address.trim();
+    assert!(address.starts_with("https://") && !address.ends_with('/'), "{address}");
+    let mut files = vec![root().join("flake.nix")];
+    files_below(&root().join("packaging"), "", &mut files);
+    files_below(&root().join(".github"), "", &mut files);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        assert!(!text.contains(&format!("\"{version}\"")), "{name} states the version {version}");
+        assert!(name == "packaging/repository" || !text.contains(address), "{name} states the address {address}");
+    }
+}
+
+#[test]
+fn packages_have_the_version_of_cargo_toml() {
+    let script = "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, 'packaging'); \
+                  import project; print(project.version())";
+    let output = Command::new("python3").args(["-c", script]).current_dir(root()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), version());
+}
+
 #[test]
 fn the_changelog_has_a_section_for_the_next_version() {
-    let version =
-        read("Cargo.toml").lines().find_map(|line| line.strip_prefix("version = ").map(str::to_owned)).unwrap();
-    let version = version.trim_matches('"');
+    let version = version();
     let changelog = read("CHANGELOG.md");
     let has_section = |title: &str| changelog.lines().any(|line| line.starts_with(&format!("## {title}")));
-    assert!(has_section("Unreleased") || has_section(version), "no section for {version}");
+    assert!(has_section("Unreleased") || has_section(&version), "no section for {version}");
 }
 
 #[test]

@@ -1,0 +1,114 @@
+#!/bin/sh
+# Installs mcpipe @VERSION@: downloads the archive for this system, verifies its checksum, and copies the binary, the man
+# pages and the completions below a prefix. Changes nothing else; needs no root.
+#
+#   sh install.sh                     into ~/.local
+#   sh install.sh --prefix /usr/local
+#   sh install.sh --uninstall         removes what it installed
+set -eu
+
+version='@VERSION@'
+base='@REPOSITORY@/releases/download/v@VERSION@'
+prefix="${HOME:-}/.local"
+uninstall=false
+
+say() { printf 'install.sh: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --prefix) [ $# -gt 1 ] || fail '--prefix needs a directory'; prefix=$2; shift ;;
+    --base-url) [ $# -gt 1 ] || fail '--base-url needs a URL'; base=$2; shift ;;
+    --uninstall) uninstall=true ;;
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) fail "unknown option $1" ;;
+  esac
+  shift
+done
+case "$prefix" in
+  /.local) fail 'HOME is not set; use --prefix DIR' ;;
+  /*) ;;
+  *) prefix=$PWD/$prefix ;;
+esac
+list=$prefix/share/mcpipe/installed-files
+
+remove() {
+  [ -f "$list" ] || return 0
+  while IFS= read -r file; do
+    case "$file" in /* | *..* | '') continue ;; esac
+    rm -f "$prefix/$file"
+  done <"$list"
+  rm -f "$list"
+  rmdir "$prefix/share/mcpipe" 2>/dev/null || true
+}
+
+if "$uninstall"; then
+  [ -f "$list" ] || fail "mcpipe is not installed in $prefix"
+  remove
+  say "removed mcpipe from $prefix; your configuration and credentials are still there"
+  exit 0
+fi
+
+case "$(uname -s)-$(uname -m)" in
+  Linux-x86_64 | Linux-amd64) targets='x86_64-unknown-linux-musl x86_64-unknown-linux-gnu' ;;
+  Linux-aarch64 | Linux-arm64) targets='aarch64-unknown-linux-musl aarch64-unknown-linux-gnu' ;;
+  Darwin-x86_64) targets='x86_64-apple-darwin' ;;
+  Darwin-arm64) targets='aarch64-apple-darwin' ;;
+  *) fail "there is no binary for $(uname -s) on $(uname -m); build it from source with cargo" ;;
+esac
+
+if command -v curl >/dev/null 2>&1; then
+  download() { curl -fsSL --retry 2 -o "$2" "$1"; }
+elif command -v wget >/dev/null 2>&1; then
+  download() { wget -q -O "$2" "$1"; }
+else
+  fail 'curl or wget is needed'
+fi
+if command -v sha256sum >/dev/null 2>&1; then
+  digest() { sha256sum "$1" | cut -d' ' -f1; }
+elif command -v shasum >/dev/null 2>&1; then
+  digest() { shasum -a 256 "$1" | cut -d' ' -f1; }
+else
+  fail 'sha256sum or shasum is needed'
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+download "$base/SHA256SUMS" "$work/sums" || fail "cannot download $base/SHA256SUMS"
+archive=
+for target in $targets; do
+  name="mcpipe-$version-$target.tar.gz"
+  expected=$(awk -v name="$name" '$2 == name { print $1 }' "$work/sums")
+  if [ -n "$expected" ]; then archive=$name; break; fi
+done
+[ -n "$archive" ] || fail "the release $version has no binary for this system"
+download "$base/$archive" "$work/$archive" || fail "cannot download $base/$archive"
+actual=$(digest "$work/$archive")
+[ "$actual" = "$expected" ] || fail "the checksum of $archive is $actual instead of $expected"
+tar -xzf "$work/$archive" -C "$work"
+from="$work/mcpipe-$version-$target"
+"$from/mcpipe" --version >/dev/null || fail "the binary does not run on this system"
+
+remove
+put() {
+  mkdir -p "$prefix/$(dirname "$2")"
+  # Replaced by renaming: the old binary may be running.
+  cp "$from/$1" "$prefix/$2.new"
+  mv -f "$prefix/$2.new" "$prefix/$2"
+  printf '%s\n' "$2" >>"$work/list"
+}
+put mcpipe bin/mcpipe
+for page in "$from"/man/*.1; do put "man/${page##*/}" "share/man/man1/${page##*/}"; done
+put man/mcpipe-config.5 share/man/man5/mcpipe-config.5
+put completions/mcpipe.bash share/bash-completion/completions/mcpipe
+put completions/mcpipe.fish share/fish/vendor_completions.d/mcpipe.fish
+put completions/_mcpipe share/zsh/site-functions/_mcpipe
+mkdir -p "${list%/*}"
+mv "$work/list" "$list"
+say "installed mcpipe $version in $prefix/bin"
+case ":${PATH:-}:" in
+  *":$prefix/bin:"*) ;;
+  *) say "add it to your PATH: export PATH=\"$prefix/bin:\$PATH\"" ;;
+esac
