@@ -31,13 +31,11 @@ use std::ffi::OsString;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use clap::error::{ContextKind, ContextValue};
-
 use cli::{ColorWhen, Command, GlobalOptions};
 use commands::context::{CredentialStores, SecretCache};
-use commands::{Context, Exit};
+use commands::{Context, Exit, usage_errors};
 use env::Environment;
-use error::{ErrorKind, Failure, Result};
+use error::{ErrorKind, Result};
 use interrupt::Interrupt;
 use output::jq::JqFilter;
 use output::{ColorMode, Terminal, Ui, UiOptions};
@@ -207,102 +205,8 @@ fn report_parse_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
             };
         }
         clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => ui.print_help(&text(false)),
-        clap::error::ErrorKind::InvalidUtf8 => ui.report_failure(&invalid_utf8_failure(arguments)),
-        _ => ui.report_failure(&usage_failure(error, &text(false), arguments)),
+        clap::error::ErrorKind::InvalidUtf8 => ui.report_failure(&usage_errors::invalid_utf8_failure(arguments)),
+        _ => ui.report_failure(&usage_errors::usage_failure(error, &text(false), arguments)),
     }
     ErrorKind::Usage.exit_code()
-}
-
-/// An argument that is not UTF-8, named by its position: its content may be a secret.
-fn invalid_utf8_failure(arguments: &[OsString]) -> Failure {
-    let position = arguments.iter().position(|word| word.to_str().is_none()).unwrap_or_default();
-    Failure::new(ErrorKind::Usage, format!("argument {position} is not valid UTF-8"))
-        .hint("pass binary data in a file: name=@FILE")
-}
-
-/// The failure for an error of clap: its first paragraph is the message, a tip the hint.
-fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) -> Failure {
-    let mut message = Vec::new();
-    let mut hints: Vec<String> = suggest_argument_syntax(error, arguments).into_iter().collect();
-    for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:")) {
-        if let Some(tip) = line.strip_prefix("tip: ") {
-            // After `--` comes a server's command, never a value.
-            if !tip.contains("use '-- ") {
-                hints.push(tip.to_owned());
-            }
-        } else if !line.is_empty() && !line.starts_with("For more information") {
-            message.push(line.trim_start_matches("error: ").to_owned());
-        }
-    }
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
-    let mut failure = Failure::new(ErrorKind::Usage, message.join(" "));
-    if let Some(usage) = usage {
-        failure = failure.cause(format!("usage: {usage}"));
-    }
-    failure.hint(if hints.is_empty() {
-        format!("see mcpipe {}--help", typed_command(arguments))
-    } else {
-        hints.join("; ")
-    })
-}
-
-/// The typed command with its subcommands (`config add `), each followed by a space.
-fn typed_command(arguments: &[OsString]) -> String {
-    let mut command = cli::command();
-    command.build();
-    let (mut name, mut at) = (String::new(), &command);
-    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "help") {
-        if let Some(inner) = at.find_subcommand(word) {
-            name.push_str(&format!("{word} "));
-            at = inner;
-        }
-    }
-    name
-}
-
-/// How to write an argument that was typed like an option: arguments of tools and prompts have no dashes.
-fn suggest_argument_syntax(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
-    let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidArg) else { return None };
-    if error.kind() != clap::error::ErrorKind::UnknownArgument {
-        return None;
-    }
-    let what = match typed_command(arguments).as_str() {
-        "call " => "a tool's",
-        "prompt " => "a prompt's",
-        _ => return None,
-    };
-    if let Some(way) = suggest_dashed_tool(found, arguments) {
-        return Some(way);
-    }
-    let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
-        return Some(format!(
-            "{what} arguments are written as name=value, an option's value that begins with a dash as --option=VALUE"
-        ));
-    };
-    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let at = words.iter().position(|word| word.split('=').next() == Some(&format!("--{name}")))?;
-    let value = match words[at].split_once('=') {
-        Some((_, value)) => Some(value),
-        None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
-    };
-    let word = match value {
-        Some(value) if !util::secret_names::looks_secret(name) => {
-            format!("{}={}", util::quoting::quote(name), util::quoting::quote(value))
-        }
-        _ => format!("{name}=…"),
-    };
-    Some(format!("{what} arguments have no dashes: {word}"))
-}
-
-/// How to call a tool whose name begins with a dash, if one follows the target.
-fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
-    let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
-    let ["call", target, tool, ..] = words.as_slice() else { return None };
-    let own = if found.starts_with("--") { *tool == found } else { tool.contains(found.trim_start_matches('-')) };
-    if !own || !tool.starts_with('-') || target.starts_with('-') {
-        return None;
-    }
-    let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
-    let dotted = if name { format!("{target}.{}, or as ", util::quoting::quote(tool)) } else { String::new() };
-    Some(format!("to call a tool of that name: {dotted}{}", util::quoting::quote(&format!(" {tool}()"))))
 }

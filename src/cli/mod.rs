@@ -11,6 +11,7 @@ mod auth;
 mod call;
 mod config;
 mod fast_path;
+pub mod foreign_options;
 mod list;
 mod model_formats;
 mod options;

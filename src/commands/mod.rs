@@ -25,6 +25,7 @@ pub mod task_handles;
 mod timeouts;
 mod tool_result;
 mod tools;
+pub mod usage_errors;
 mod watch;
 
 pub use crate::commands::context::{Context, Exit};

@@ -77,7 +77,7 @@ pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<S
     Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
 }
 
-/// The failure for a target that is not configured: similar names, a program with that name, or how to add it.
+/// The failure for a target that is not configured: similar names, else a program of that name, or how to add it.
 #[must_use]
 pub fn unknown_server(config: &Config, name: &str, environment: &Environment) -> Failure {
     let near = nearest_servers(config, name);
@@ -85,29 +85,32 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
     if let Some(url) = guess_url(name, near.is_empty()) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
     }
-    let failure = match near.as_slice() {
-        [] if config.servers().is_empty() => failure.cause("no server is configured at all"),
-        near => suggest_servers(failure, near),
-    };
+    if let Some(hint) = did_you_mean(&near) {
+        return failure.hint(hint);
+    }
+    let failure = if config.servers().is_empty() { failure.cause("no servers are configured") } else { failure };
     if let Some(path) = environment.find_program(name) {
         let shown = environment.abbreviate_home(&path);
         return failure
             .cause(format!("there is a program of that name, {shown}"))
-            .hint(format!("run it as the server by leaving out TARGET and ending with: -- {name}"));
+            .hint(format!("to start it as the server, omit TARGET and end with: -- {name}"));
     }
     let (add, list) = (
-        config.append_config_flag(&format!("mcpipe config add {name} URL")),
+        config.append_config_flag(&format!("mcpipe config add {} URL", quoting::quote(name))),
         config.append_config_flag("mcpipe config list"),
     );
-    failure.hint(format!("`{add}` adds it; `{list}` shows what there is"))
+    failure.hint(match config.servers().is_empty() {
+        true => format!("add it: {add}"),
+        false => format!("list the configured servers: {list}; or add it: {add}"),
+    })
 }
 
 /// The failure for a name that is not configured, if only a configured one is allowed.
 #[must_use]
 pub fn server_not_configured(config: &Config, name: &str) -> Failure {
-    let failure = no_such_server(config, name);
-    let list = config.append_config_flag("mcpipe config list");
-    suggest_servers(failure, &nearest_servers(config, name)).hint(format!("see the names: {list}"))
+    let hint = did_you_mean(&nearest_servers(config, name));
+    let list = || format!("list the configured servers: {}", config.append_config_flag("mcpipe config list"));
+    no_such_server(config, name).hint(hint.unwrap_or_else(list))
 }
 
 /// The server does not exist, or it is in a file that could not be read.
@@ -125,12 +128,9 @@ fn nearest_servers<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
     }
 }
 
-fn suggest_servers(failure: Failure, near: &[&str]) -> Failure {
-    match near {
-        [] => failure,
-        [one] => failure.cause(format!("did you mean '{one}'?")),
-        several => failure.cause(format!("the nearest are {}", several.join(", "))),
-    }
+/// `did you mean demo or mem?`
+fn did_you_mean(near: &[&str]) -> Option<String> {
+    (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
 }
 
 /// Last labels that make a word of two labels a host name rather than `SERVER.TOOL`.

@@ -19,7 +19,7 @@ fn options_for_arguments_are_explained() {
     refused(&["call", "./s", "echo", "--message"]).stderr_contains("message=…");
     refused(&["prompt", "./s", "greet", "--who", "you"]).stderr_contains("who=you");
     refused(&["call", "./s", "echo", "--api-token", "s3cret"]).stderr_contains("api-token=…").hides("s3cret");
-    refused(&["call", "./s", "echo", "-x"]).stderr_contains("name=value");
+    refused(&["call", "./s", "echo", "-z"]).stderr_contains("name=value");
     refused(&["list", "./s", "--frobnicate"]).stderr_contains("mcpipe list --help");
     refused(&["call", "./s", "echo", "--args", "-x"]).stderr_contains("--option=VALUE");
 }
@@ -236,4 +236,110 @@ fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
     run.exits(7).prints("").stderr_contains("Bad Request: Server not initialized (code -32000)");
     run.stderr_contains("it may not support 2026-07-28")
         .stderr_contains("hint: omit --protocol: mcpipe finds out which revision the server supports\n");
+}
+
+/// Options of curl, wget, HTTPie, mcporter and the MCP Inspector.
+#[test]
+fn options_of_similar_programs_get_a_hint_to_ours() {
+    for (words, hint) in [
+        (&["list", "./s", "--output", "json"][..], "use --json for JSON; redirect stdout for a file: > FILE"),
+        (&["list", "./s", "-k"], "use --insecure, or trust a certificate authority with --cacert FILE"),
+        (
+            &["list", "./s", "-u", "me:pw"],
+            "put the user and the password into the URL: https://USER:PASSWORD@HOST/PATH",
+        ),
+        (&["list", "./s", "-x", "http://p:1"], "use --proxy URL"),
+        (&["list", "./s", "--max-time", "5"], "use --timeout TIME, for example --timeout 30s"),
+        (&["list", "./s", "-b", "a=1"], "use -H 'Cookie: NAME=VALUE'"),
+        (
+            &["call", "./s", "echo", "-d", "{}"],
+            "write arguments as words, NAME=VALUE, or pass them all with --args JSON",
+        ),
+        (&["call", "./s", "echo", "--tool-arg", "a=1"], "write arguments as words: NAME=VALUE"),
+        (
+            &["call", "--server", "demo", "--tool", "add"],
+            "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
+        ),
+        (
+            &["call", "./s", "echo", "--output", "json"],
+            "use --json for JSON; redirect stdout for a file: > FILE; a tool's arguments have no dashes: output=json",
+        ),
+        (&["list", "./s", "--jsn"], "did you mean --json?"),
+        (&["list", "./s", "--color", "alway"], "did you mean always?"),
+    ] {
+        refused(words).stderr_contains(&format!("hint: {hint}\n"));
+    }
+    refused(&["list", "./s", "-L"]).stderr_contains("redirects to the same host are followed");
+    refused(&["list", "./s", "-X", "POST"]).stderr_contains("omit it: MCP decides the HTTP method");
+    refused(&["call", "./s", "--method", "tools/call"]).stderr_contains("call (tools/call)");
+}
+
+#[test]
+fn a_target_without_a_command_gets_the_command() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.demo]\ncommand = 'true'\n");
+    for (words, hint) in [
+        (&["demo"][..], "mcpipe list demo"),
+        (&["demo", "--json"], "mcpipe list demo"),
+        (&["demo", "get-sum", "a=2", "b=x y", "token=s3cret"], "mcpipe call demo get-sum a=2 'b=x y' token=…"),
+        (&["demo.get-sum", "a=2"], "mcpipe call demo.get-sum a=2"),
+        (&["https://h.example/mcp?a=1&b=2"], "mcpipe list 'https://h.example/mcp?a=1&b=2'"),
+        (&["./server.py"], "mcpipe list ./server.py"),
+        (&["dem"], "did you mean mcpipe list demo?"),
+        (&["lst"], "did you mean list?"),
+        (&["login", "demo"], "use mcpipe auth login"),
+        (&["sh", "-x"], "to start it as a server: mcpipe list -- sh -x"),
+        (&["frobnicate"], "see mcpipe --help"),
+    ] {
+        let run = sandbox.mcpipe(words).run();
+        run.exits(2).prints("").hides("s3cret");
+        match words.contains(&"--json") {
+            true => run.stderr_contains(&format!("\"hint\":\"{hint}\"")),
+            false => run.stderr_contains(&format!("hint: {hint}\n")),
+        };
+    }
+}
+
+#[test]
+fn a_similar_server_is_suggested_instead_of_adding_one() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.demo]\ncommand = 'true'\n");
+    let run = sandbox.mcpipe(["list", "dem"]).run();
+    run.exits(3).prints("");
+    assert_eq!(run.stderr(), "mcpipe: error: no server named 'dem' is configured\nhint: did you mean demo?\n");
+}
+
+#[test]
+fn what_only_a_shell_understands_gets_a_hint() {
+    let sandbox = Sandbox::new();
+    for (words, error, hint) in [
+        (
+            &["list", "FOO=1 server x"][..],
+            "cannot start 'FOO=1'",
+            "set variables with an option (-e FOO=1), or with env: env FOO=1 server x",
+        ),
+        (
+            &["list", "--", "API_TOKEN=s3cret", "server"],
+            "cannot start 'API_TOKEN=…'",
+            "set variables with an option (-e API_TOKEN=…), or with env: env API_TOKEN=… server",
+        ),
+        (
+            &["list", "cd x && server"],
+            "cannot start 'cd'",
+            "no shell is run: use --cwd DIR and -e NAME=VALUE, or run a shell: sh -c 'cd x && server'",
+        ),
+        (
+            &["call", "demo", "get-sum", "--", "a=2", "b:=3"],
+            "cannot start 'a=2'",
+            "put arguments before --; the server's command follows it",
+        ),
+        (
+            &["list", "--", "no-such-server"],
+            "cannot start 'no-such-server'",
+            "install no-such-server, or give its full path",
+        ),
+    ] {
+        let run = sandbox.mcpipe(words).run();
+        run.exits(5).prints("").hides("s3cret").stderr_contains(error).stderr_contains(&format!("hint: {hint}\n"));
+    }
 }

@@ -153,3 +153,10 @@ fn a_connection_that_cannot_be_had_is_said_once() {
     let run = sandbox.mcpipe(["read", &server.target(), "demo://none", "demo://hello", "--json"]).run();
     assert_eq!(run.exits(1).json()["results"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn the_name_of_a_resource_gets_a_hint_to_its_uri() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["read", &server.target(), "hello"]).run();
+    run.exits(1).prints("").stderr_contains("\nhint: use its URI: mcpipe read ").stderr_contains(" demo://hello\n");
+}

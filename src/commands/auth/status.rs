@@ -8,6 +8,7 @@ use super::shared::{format_expiry, login_json, not_logged_in, resolve_http_targe
 use crate::auth::LoginMode;
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::AuthStatusArgs;
+use crate::config::oauth::OAuthSettings;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::protocol::views::ListKind;
@@ -27,7 +28,9 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
-    let (name, login) = (target.name.clone(), target.command_line("auth login", &[]));
+    let name = target.name.clone();
+    let (login, check) = (target.command_line("auth login", &[]), target.command_line("auth status", &["--check"]));
+    let has_login_settings = target.auth != OAuthSettings::default();
     let store = context.credential_store(target.credential_store.as_deref())?;
     if args.check {
         let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
@@ -46,7 +49,15 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     print(context, &*store, &found, &place)?;
     let states: Vec<&str> = found.iter().map(token_state).filter(|state| *state != "registered").collect();
     let failed = match states.first() {
-        None => return Err(not_logged_in(&name, login)),
+        None if args.check => {
+            context.ui.note(&format!("{name} accepts requests without a login"));
+            return Ok(Exit::Done);
+        }
+        None => {
+            // Only the server knows whether it needs a login, unless the configuration describes one.
+            let unknown = format!("find out whether it needs a login: {check}");
+            return Err(not_logged_in(&name, if has_login_settings { login } else { unknown }));
+        }
         Some(_) if states.iter().any(|state| !matches!(*state, "expired" | "ended")) => return Ok(Exit::Done),
         Some(_) if states.contains(&"expired") => format!("the login to {name} has expired"),
         Some(_) => format!("the login to {name} has ended: the authorization server refused to renew it"),

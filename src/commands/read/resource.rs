@@ -5,11 +5,12 @@ use serde_json::{Map, Value};
 use crate::error::Failure;
 use crate::error::Result;
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::ListKind;
+use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::session::era::Operation;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
+use crate::util::quoting::quote;
 use crate::util::suggest::nearest_names;
 
 /// Reads one resource.
@@ -34,16 +35,28 @@ pub async fn read_resource(session: &Session, uri: &str) -> Result<RawJson> {
 
 /// Suggests the nearest resources for one that does not exist (`TOL-08`).
 async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Failure {
-    let unknown = failure.details().rpc.as_ref().and_then(|error| error.code);
-    if !matches!(unknown, Some(code::INVALID_PARAMS | code::RESOURCE_NOT_FOUND)) {
+    let Some(error) = &failure.details().rpc else { return failure };
+    // A word without a scheme is not a URI: servers fail on it in many ways.
+    if uri.contains(':') && !matches!(error.code, Some(code::INVALID_PARAMS | code::RESOURCE_NOT_FOUND)) {
         return failure;
     }
     let Ok(listing) = session.list(ListKind::Resources, CachePolicy::Allow).await else { return failure };
     let entries = listing.parsed_items();
-    let nearest = nearest_names(uri, entries.iter().map(|entry| entry.uri()));
-    let hint = match nearest.first() {
-        Some(nearest) => format!("did you mean {nearest}?"),
-        None => list_hint(session.target()),
+    let is_named = |entry: &&ListItem| entry.name() == uri || entry.title() == Some(uri);
+    let ends_so = |entry: &&ListItem| entry.uri().rsplit('/').next() == Some(uri);
+    let read = |entry: &ListItem| session.target().command_line("read", &[&quote(entry.uri())]);
+    let hint = match entries.iter().find(is_named).or_else(|| entries.iter().find(ends_so)) {
+        Some(entry) => format!("use its URI: {}", read(entry)),
+        None => match nearest_names(uri, entries.iter().map(ListItem::uri)).first() {
+            Some(nearest) => format!("did you mean {nearest}?"),
+            None => match nearest_names(uri, entries.iter().map(ListItem::name)).first() {
+                Some(nearest) => entries.iter().find(|entry| entry.name() == *nearest).map_or_else(
+                    || list_hint(session.target()),
+                    |entry| format!("did you mean {nearest}? {}", read(entry)),
+                ),
+                None => list_hint(session.target()),
+            },
+        },
     };
     failure.hint(hint)
 }

@@ -1,0 +1,123 @@
+//! Options and commands of similar programs, and what mcpipe has instead: people type what curl, wget, HTTPie, mcporter
+//! and the MCP Inspector accept.
+
+/// An option of another program.
+struct ForeignOption {
+    names: &'static [&'static str],
+    /// The commands that the advice is for; all if empty.
+    commands: &'static [&'static str],
+    advice: &'static str,
+    /// Whether a tool may well have an argument of this name.
+    is_argument_name: bool,
+}
+
+const fn option(names: &'static [&'static str], advice: &'static str) -> ForeignOption {
+    ForeignOption { names, commands: &[], advice, is_argument_name: false }
+}
+
+const fn word(names: &'static [&'static str], advice: &'static str) -> ForeignOption {
+    ForeignOption { names, commands: &[], advice, is_argument_name: true }
+}
+
+impl ForeignOption {
+    const fn of(self, commands: &'static [&'static str]) -> Self {
+        ForeignOption { commands, ..self }
+    }
+}
+
+/// The first entry that names the option and fits the command is used.
+const FOREIGN_OPTIONS: &[ForeignOption] = &[
+    // curl, wget, HTTPie.
+    option(
+        &["-k", "--no-check-certificate", "--verify", "--skip-verify", "--no-verify"],
+        "use --insecure, or trust a certificate authority with --cacert FILE",
+    ),
+    word(
+        &["-u", "--user", "-a", "--auth"],
+        "put the user and the password into the URL: https://USER:PASSWORD@HOST/PATH",
+    ),
+    word(
+        &["--token", "--bearer", "--bearer-token", "--api-key", "--auth-token", "--access-token", "--oauth2-bearer"],
+        "use --bearer-env VAR, or -H 'Authorization: Bearer TOKEN'",
+    ),
+    option(
+        &["-L", "--location", "--max-redirs", "--max-redirect"],
+        "omit it: redirects to the same host are followed; to follow one to another host, use its URL as TARGET",
+    ),
+    option(&["-x"], "use --proxy URL"),
+    option(
+        &["-m", "--max-time", "--read-timeout", "--request-timeout"],
+        "use --timeout TIME, for example --timeout 30s",
+    ),
+    option(&["-d", "--data-raw", "--data-binary", "--data-urlencode", "--post-data"], DATA).of(&["call"]),
+    word(&["--data", "--body", "--params", "--arguments", "--input", "--form", "-F", "-p", "-j"], DATA).of(&["call"]),
+    option(&["-X", "--request"], "omit it: MCP decides the HTTP method; each mcpipe command sends one kind of request"),
+    option(&["-b", "--cookie"], "use -H 'Cookie: NAME=VALUE'"),
+    option(&["-A", "--user-agent"], "use -H 'User-Agent: NAME'"),
+    option(&["-E"], "use --cert FILE"),
+    option(&["-i", "--include", "-I", "--head", "-D", "--dump-header"], "use -vv to show the HTTP headers on stderr"),
+    option(&["-s", "-S", "--silent"], "use --quiet"),
+    option(&["-f", "--fail"], "omit it: the exit code is not 0 if the command fails"),
+    option(&["-O", "--remote-name", "--save-images", "--download"], "use --save DIR").of(&["call", "read"]),
+    option(&["--retry", "--tries"], "use --retries N"),
+    // mcporter, the MCP Inspector and other clients.
+    option(
+        &["--server", "--server-name", "--tool", "--tool-name"],
+        "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
+    ),
+    option(
+        &["--method", "--cli"],
+        "use the command for it: list (tools/list), call (tools/call), read (resources/read), prompt (prompts/get)",
+    ),
+    option(&["--tool-arg", "--tool-args", "--prompt-args", "--arg"], "write arguments as words: NAME=VALUE"),
+    word(&["--uri"], "write the URI as a word: mcpipe read TARGET URI"),
+    option(&["--prompt-name"], "name the prompt without an option: mcpipe prompt TARGET NAME"),
+    word(
+        &["--url", "--server-url", "--http-url", "--endpoint"],
+        "write the URL as a word, as TARGET: mcpipe list https://HOST/PATH",
+    ),
+    word(&["--command", "--cmd", "--stdio"], "put the server's command after --: mcpipe list -- COMMAND"),
+    word(&["--output", "--format", "--output-format", "-o"], "use --json for JSON; redirect stdout for a file: > FILE"),
+    word(&["--raw", "--raw-output", "-r"], "use --jq EXPR: it prints strings without quotes"),
+    word(&["--query"], "use --jq EXPR").of(&["list", "read", "auth", "config", "task"]),
+    option(&["--no-color", "--no-colour"], "use --color never"),
+    option(&["--debug"], "use -v, or -vv for the HTTP headers too"),
+    option(&["--no-oauth", "--no-auth"], "use --login never"),
+    option(&["--sse"], "use --transport sse"),
+    option(&["--http", "--streamable-http"], "use --transport http"),
+];
+
+const DATA: &str = "write arguments as words, NAME=VALUE, or pass them all with --args JSON";
+
+/// What to use instead of an option of another program, and whether the option may also be meant as an argument of a tool.
+#[must_use]
+pub fn replacement(option: &str, command: &str) -> Option<(&'static str, bool)> {
+    let name = option.split('=').next().unwrap_or(option);
+    let fits = |entry: &&ForeignOption| {
+        entry.names.contains(&name) && (entry.commands.is_empty() || entry.commands.contains(&command))
+    };
+    FOREIGN_OPTIONS.iter().find(fits).map(|entry| (entry.advice, entry.is_argument_name && name.starts_with("--")))
+}
+
+/// The command line for a command of another program.
+#[must_use]
+pub fn command_for(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "ls" | "tools" | "servers" | "inspect" | "describe" | "info" | "tools/list" => "mcpipe list",
+        "resources" | "resources/list" => "mcpipe list TARGET --resources",
+        "prompts" | "prompts/list" => "mcpipe list TARGET --prompts",
+        "search" | "grep" => "mcpipe list --search WORD",
+        "run" | "exec" | "invoke" | "tools/call" => "mcpipe call TARGET TOOL",
+        "get" | "cat" | "read-resource" | "resources/read" => "mcpipe read TARGET URI",
+        "get-prompt" | "prompts/get" => "mcpipe prompt TARGET NAME",
+        "add" => "mcpipe config add",
+        "remove" | "rm" => "mcpipe config remove",
+        "import" => "mcpipe config import",
+        "login" => "mcpipe auth login",
+        "logout" => "mcpipe auth logout",
+        "status" => "mcpipe auth status",
+        "completion" => "mcpipe completions SHELL",
+        "version" => "mcpipe --version",
+        _ => return None,
+    })
+}
