@@ -20,7 +20,7 @@ pub fn tools_table<'a>(
     tools: impl IntoIterator<Item = ListedEntry<'a>>,
     signature: impl Fn(&ListItem) -> String,
 ) -> Table {
-    let columns = [name_column("NAME"), description_column(), Column::new("PARAMETERS")];
+    let columns = [name_column("NAME"), description_column(), Column::new("PARAMETERS").cut()];
     entries_table(columns, tools, |tool| vec![name_cell(tool.name()), description_cell(tool), signature(tool).into()])
 }
 
@@ -28,7 +28,7 @@ pub fn tools_table<'a>(
 #[must_use]
 pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns =
-        [name_column("URI"), Column::new("NAME"), Column::new("TYPE"), Column::new("SIZE"), description_column()];
+        [name_column("URI"), Column::new("NAME").cut(), Column::new("TYPE"), Column::new("SIZE"), description_column()];
     entries_table(columns, resources, |resource| {
         let bytes = resource.value().get("size");
         let exact = bytes.map(|bytes| Cell::new(bytes.to_string())).unwrap_or_default();
@@ -50,7 +50,7 @@ pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>)
 pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns = [
         name_column("URI TEMPLATE"),
-        Column::new("NAME"),
+        Column::new("NAME").cut(),
         Column::new("TYPE"),
         Column::new("SIZE"),
         description_column(),
@@ -69,7 +69,7 @@ pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>)
 /// Prompts: name, description, arguments; `?` marks an argument that may be left out.
 #[must_use]
 pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
-    let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS")];
+    let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS").cut()];
     entries_table(columns, prompts, |prompt| {
         vec![name_cell(prompt.name()), description_cell(prompt), prompt_arguments(prompt).into()]
     })
@@ -134,9 +134,9 @@ pub(super) fn name_column(heading: &'static str) -> Column {
     Column::new(heading).whole()
 }
 
-/// Descriptions among others: a few lines of each.
+/// Descriptions of many things: one line of each.
 fn description_column() -> Column {
-    Column::new("DESCRIPTION").style(Style::DIM).brief()
+    Column::new("DESCRIPTION").style(Style::DIM).cut()
 }
 
 /// A name as it is; at a terminal, one that holds blanks or nothing is marked as what it is.

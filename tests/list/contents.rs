@@ -83,7 +83,7 @@ fn a_tool_described_at_length() {
 
         Parameters
         title\tstring\trequired\t-\tat most 80 characters\tOne line
-        priority\t1 | 2 | 3\toptional\t2\t1, 2, 3\t-
+        priority\tinteger\toptional\t2\t1, 2, 3\t-
         labels\tstring[]\toptional\t-\t-\t-
         due\tstring | null\toptional\t-\tformat date\t-
         place\tobject\toptional\t-\t-\t-

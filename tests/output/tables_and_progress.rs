@@ -36,12 +36,29 @@ fn a_tool_in_full_is_cut_nowhere() {
 }
 
 #[test]
-fn an_overview_shows_every_parameter() {
+fn an_overview_has_one_line_for_each_tool() {
     let server = server_with_long_descriptions();
-    let seen = Sandbox::new().mcpipe(["list", &server.target()]).at_terminal(TerminalStreams::ALL).wait();
-    let text = seen.exits(0).final_screen();
-    assert!((0..40).all(|n| text.contains(&format!("parameter_{n}?"))), "{text}");
-    assert!(text.contains('…') && !text.contains("word190"), "descriptions are brief: {text}");
+    for columns in [60, 80, 200] {
+        let run = Sandbox::new().mcpipe(["list", &server.target()]).env("NO_COLOR", "1");
+        let seen = run.at_terminal_with_columns(columns, TerminalStreams::ALL).wait();
+        let text = seen.exits(0).final_screen_within(usize::from(columns));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].starts_with("NAME   DESCRIPTION"), "{text}");
+        assert!(lines[1].starts_with("wordy  word0 word1 ") && lines[1].ends_with('…'), "{text}");
+        assert!(lines[1].contains("…  parameter_0?") && lines[1].chars().count() == usize::from(columns), "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_never_broken() {
+    let uri = format!("demo://{}", "a/long/path/".repeat(8));
+    let listed = json!({"resources": [{"uri": uri, "name": "a resource", "mimeType": "text/plain"}],
+        "ttlMs": 0, "cacheScope": "private"});
+    let server = Mcp::modern().on("resources/list", move |call| call.result(listed.clone())).stdio();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--resources"]).env("NO_COLOR", "1");
+    let seen = run.at_terminal_with_columns(60, TerminalStreams::ALL).wait();
+    assert!(seen.exits(0).screen.contains(&format!("URI   {uri}\r\n")), "{:?}", seen.screen);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::commands::lists::{
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::list_tables::{ServerRow, ServerState, kind_table, servers_table};
-use crate::output::{Progress, json_documents};
+use crate::output::{Progress, Table, json_documents};
 use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::session::Session;
 use crate::target::Target;
@@ -257,6 +257,7 @@ fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Res
     }
     let kinds: Vec<ListKind> =
         [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills].into();
+    let mut tables = Vec::new();
     for kind in kinds {
         let rows: Vec<(Option<&str>, &ListItem)> = asked
             .iter()
@@ -266,8 +267,14 @@ fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Res
             })
             .collect();
         if !rows.is_empty() {
-            ui.print_table(&kind_table(kind, rows, signature))?;
+            tables.push(kind_table(kind, rows, signature));
         }
+    }
+    // In a pipe all rows have the same number of columns.
+    let columns = tables.iter().map(Table::column_count).max().unwrap_or_default();
+    for table in &mut tables {
+        table.pad_columns(columns);
+        ui.print_table(table)?;
     }
     Ok(())
 }

@@ -4,6 +4,8 @@ mod dashboard;
 mod model_formats;
 mod watch;
 
+use serde_json::Value;
+
 use crate::cli::ListArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{ListFilter, print_kinds, selected_kinds};
@@ -166,10 +168,12 @@ fn parameter_rows(tool: &ListItem) -> Vec<ParameterRow> {
     all.into_iter()
         .map(|parameter| {
             let mut allowed: Vec<String> = parameter.allowed_values.iter().map(ToString::to_string).collect();
+            // The allowed values have their own column.
+            let kind = if allowed.is_empty() { parameter.type_text } else { types_of(&parameter.allowed_values) };
             allowed.extend(parameter.constraints);
             ParameterRow {
                 name: parameter.name,
-                kind: parameter.type_text,
+                kind,
                 required: parameter.is_required,
                 default: parameter.default.map(|value| value.to_string()).unwrap_or_default(),
                 allowed: allowed.join(", "),
@@ -177,4 +181,24 @@ fn parameter_rows(tool: &ListItem) -> Vec<ParameterRow> {
             }
         })
         .collect()
+}
+
+/// The JSON types of values: `string`, `string | null`.
+fn types_of(values: &[Value]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for value in values {
+        let name = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(" | ")
 }
