@@ -33,17 +33,17 @@ impl Stream {
 #[must_use]
 pub fn width(stream: Stream) -> Option<usize> {
     let mut told = CONSOLE_SCREEN_BUFFER_INFO::default();
-    // SAFETY: the handle is that of a standard stream, and what is told fits what is given for it.
+    // SAFETY: the handle is that of a standard stream, and the result has the size of the structure.
     let done = unsafe { GetConsoleScreenBufferInfo(stream.handle(), from_mut(&mut told)) };
     let columns = i32::from(told.srWindow.Right) - i32::from(told.srWindow.Left) + 1;
     (done != 0).then(|| usize::try_from(columns).unwrap_or_default())
 }
 
-/// Has it understand escape sequences; whether it does.
+/// Enables escape sequences; whether they are understood.
 #[must_use]
 pub fn understand_escapes(stream: Stream) -> bool {
     let handle = stream.handle();
-    // A terminal that is no console is one of the Unix world, behind a pipe.
+    // A terminal that is not a console (MSYS2, Cygwin) is a pipe, and understands them.
     let Ok(mode) = mode(handle) else { return true };
     mode & ENABLE_VIRTUAL_TERMINAL_PROCESSING != 0
         || set_mode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING).is_ok()
@@ -58,7 +58,7 @@ impl Unseen {
     /// Shows no longer what is typed.
     ///
     /// # Errors
-    /// Where standard input is no console.
+    /// If standard input is not a console.
     pub fn begin() -> Result<Self> {
         let handle = std::io::stdin().as_raw_handle();
         let before = mode(handle)?;
@@ -75,7 +75,7 @@ impl Drop for Unseen {
 
 fn mode(handle: HANDLE) -> Result<u32> {
     let mut mode = 0;
-    // SAFETY: the handle is that of a standard stream, and a number is given for the number that is told.
+    // SAFETY: the handle is that of a standard stream, and the result is a number.
     if unsafe { GetConsoleMode(handle, from_mut(&mut mode)) } == 0 {
         return Err(Error::last_os_error());
     }

@@ -18,7 +18,7 @@ pub enum ContentBlock {
     Text(String),
     /// An image, audio, or the blob of a resource.
     Binary(BinaryContent),
-    /// A `resource_link`, as the line that stands for it.
+    /// A `resource_link`, as the line that is shown for it.
     Link(String),
     /// A type that mcpipe does not know.
     Unknown(String),
@@ -45,7 +45,7 @@ impl BinaryContent {
     /// The bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] where it is not base64.
+    /// [`ErrorKind::Protocol`] if it is not base64.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         decode_base64(&self.data).ok_or_else(|| {
             Failure::new(ErrorKind::Protocol, format!("the data of the {} is not base64", self.label()))
@@ -168,7 +168,7 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
     Some(format!("[{line}]"))
 }
 
-/// The blocks of a tool result; `None` where it has no `content`.
+/// The blocks of a tool result; `None` if it has no `content`.
 #[must_use]
 pub fn content_blocks(result: &RawValue) -> Option<Vec<ContentBlock>> {
     member(result, "content").filter(|raw| raw.get() != "null").map(parse_blocks)
@@ -187,7 +187,7 @@ pub(super) fn raw_array<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a 
     serde_json::from_str(member(result, name)?.get()).ok()
 }
 
-/// The entries of a `resources/read` result; `None` where it has no list of them.
+/// The entries of a `resources/read` result; `None` if it has no list of them.
 #[must_use]
 pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock>> {
     let read = |raw: &RawValue| {
@@ -206,11 +206,11 @@ pub fn is_empty_result(result: &RawValue) -> bool {
     !more && content_blocks(result).unwrap_or_default().iter().all(silent)
 }
 
-/// Structured content as its own JSON text: `structuredContent`, present even where it is `null`
-/// (`TOL-03`), else the only text, where that is JSON.
+/// Structured content as its own JSON text: `structuredContent`, present even if it is `null`
+/// (`TOL-03`), else the only text, if that is JSON.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] where there is neither.
+/// [`ErrorKind::Protocol`] if there is neither.
 pub fn structured_content(result: &RawValue) -> Result<String> {
     if let Some(raw) = member(result, "structuredContent") {
         return Ok(raw.get().to_owned());

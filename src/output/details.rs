@@ -18,9 +18,9 @@ pub struct ParameterRow {
     pub kind: String,
     /// Whether it must be given.
     pub required: bool,
-    /// The default as JSON; empty where there is none.
+    /// The default as JSON; empty if there is none.
     pub default: String,
-    /// Allowed values and limits; empty where there are none.
+    /// Allowed values and limits; empty if there are none.
     pub allowed: String,
     /// The description.
     pub description: String,
@@ -32,7 +32,7 @@ pub struct ToolView<'a> {
     pub tool: &'a ListItem,
     /// Its parameters.
     pub parameters: &'a [ParameterRow],
-    /// The shape of its structured output, where it declares one.
+    /// The shape of its structured output, if it declares one.
     pub output: Option<&'a str>,
     /// A command that works when pasted.
     pub example: &'a str,

@@ -62,13 +62,13 @@ fn push_visible(out: &mut String, c: char) {
     let _ = if c.is_ascii() { write!(out, "\\x{:02x}", c as u32) } else { write!(out, "<U+{:04X}>", c as u32) };
 }
 
-/// `text` on one line, harmless: white space of any kind and length becomes one blank.
+/// `text` on one line, harmless: white space of any kind and length becomes one space.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     make_visible(&collapse_whitespace(text)).into_owned()
 }
 
-/// `text` on one line, as it is otherwise: white space of any kind and length becomes one blank.
+/// `text` on one line, otherwise unchanged: white space of any kind and length becomes one space.
 #[must_use]
 pub fn collapse_whitespace(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -89,7 +89,7 @@ pub fn display_width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// `text` cut to so many columns, the last being `…` where something is missing.
+/// `text` cut to at most `columns` columns; the last is `…` if something is missing.
 #[must_use]
 pub fn truncate(text: &str, columns: usize) -> Cow<'_, str> {
     if display_width(text) <= columns {
@@ -110,7 +110,7 @@ pub fn truncate(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `text` on lines of at most so many columns, broken between words; a word that is wider is not broken.
+/// `text` on lines of at most `columns` columns, broken between words; a word that is wider is not broken.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

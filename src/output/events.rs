@@ -23,7 +23,7 @@ impl Ui {
         self.options.events.as_deref() == Some(Path::new("-"))
     }
 
-    /// Makes the file of `--events`, once; tells whether notifications are wanted at all.
+    /// Creates the file of `--events`, once. Whether notifications are wanted at all.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] when it cannot be made.

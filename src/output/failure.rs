@@ -1,4 +1,4 @@
-//! How a failure is told: for people in lines, with `--json` in one.
+//! How a failure is printed: as lines for people, with `--json` as one line.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -15,7 +15,7 @@ use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::util::lock::lock;
 
 impl Ui {
-    /// Reports a failure on standard error. A closed pipe is no failure to its reader and says nothing.
+    /// Reports a failure on standard error. A closed pipe is not reported: its reader wanted no more.
     pub fn report_failure(&self, failure: &Failure) {
         if failure.kind() == ErrorKind::ClosedPipe {
             return;
@@ -110,8 +110,8 @@ fn without_secrets(known: &redact::KnownSecrets, data: RawJson) -> Option<RawJso
     }
 }
 
-/// The object under `error` (docs/json.md). Every member is there, `null` where nothing is known; `data` only
-/// where the server sent some, `stderr` only where the server wrote some.
+/// The object under `error` (docs/json.md). Every member is present, `null` if unknown; `data` only
+/// if the server sent some, `stderr` only if the server wrote some.
 fn details_json(details: &FailureDetails) -> String {
     let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quote);
     let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(",");

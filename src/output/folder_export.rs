@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 32;
 /// The longest name that file systems bear, in bytes.
 const MAX_NAME_LENGTH: usize = 255;
 
-/// What stands in a URI behind that of the folder, as a path below it.
+/// The part of a URI after that of the folder, as a path below it.
 ///
 /// # Errors
 /// Why it must not be one: it would lead elsewhere, or mean something else on some system.
@@ -64,10 +64,10 @@ pub struct FolderExport {
 }
 
 impl FolderExport {
-    /// Begins a folder `name` in `directory`, which is made where it does not exist.
+    /// Begins a folder `name` in `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] for a name that leads elsewhere; [`ErrorKind::Usage`] where the folder exists already or
+    /// [`ErrorKind::Refused`] for a name that leads elsewhere; [`ErrorKind::Usage`] if the folder already exists or
     /// nothing can be written there.
     pub fn new(directory: &Path, name: &str) -> Result<Self> {
         check_file_name(name).map_err(|why| {
@@ -94,7 +94,7 @@ impl FolderExport {
     /// Writes one file; `path` comes from [`relative_path`].
     ///
     /// # Errors
-    /// When it cannot be written; also where the file system takes its name for that of another one.
+    /// When it cannot be written; also if the file system considers its name equal to another one.
     pub fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<()> {
         let file = self.staging_root().join(path);
         let written = file
@@ -108,7 +108,7 @@ impl FolderExport {
         })
     }
 
-    /// Puts the folder where it belongs, and says where that is.
+    /// Moves the folder to its place, and returns its path.
     ///
     /// # Errors
     /// When something has come to lie there meanwhile.

@@ -51,7 +51,7 @@ pub enum JqOutput {
 }
 
 impl JqFilter {
-    /// Reads a filter. `environment` is what it sees as `$ENV`, where it looks at that.
+    /// Reads a filter. `environment` is called if the filter uses `$ENV`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`], with the place of the mistake.
@@ -75,7 +75,7 @@ impl JqFilter {
     /// Filters one document; `print` gets each output as it comes.
     ///
     /// # Errors
-    /// [`ErrorKind::Failed`] where the filter fails on this document; those of `print`.
+    /// [`ErrorKind::Failed`] if the filter fails on this document; those of `print`.
     pub fn run(&self, document: &str, mut print: impl FnMut(JqOutput) -> Result<()>) -> Result<()> {
         // The library refuses what JavaScript writes for a string that it cut inside an emoji.
         let document = replace_lone_surrogates(document);
@@ -99,7 +99,7 @@ impl JqFilter {
     }
 }
 
-/// How a filter ended that did not end by itself: `halt` is no failure.
+/// How a filter ended that did not end by itself: `halt` is not a failure.
 fn exception_result(exception: Exn<'_, Val>) -> Result<()> {
     match exception.get_err() {
         Ok(error) => Err(Failure::new(ErrorKind::Failed, "--jq: the filter failed on the result")
@@ -152,7 +152,7 @@ fn invalid_filter(text: &str, causes: impl Iterator<Item = String>) -> Failure {
     causes.fold(failure, Failure::cause).hint("filters use jq syntax, for example '.tools[].name'")
 }
 
-/// What is wrong, each with where it is.
+/// What is wrong, each with its position.
 fn parse_errors(text: &str, error: load::Error<&str>) -> Vec<String> {
     let place = |found: &str| match load::span(text, found).start {
         at if found.is_empty() || at >= text.len() => "at the end".to_owned(),

@@ -15,13 +15,13 @@ const MAX_INDENT: usize = 64;
 pub enum JsonToken<'a> {
     /// One of `{ } [ ] : ,`.
     Punctuation(char),
-    /// A string with its quotes, as it stands.
+    /// A string with its quotes, unchanged.
     String(&'a str),
     /// A number, `true`, `false` or `null`.
     Scalar(&'a str),
 }
 
-/// The tokens of a JSON text and where each begins, in bytes.
+/// The tokens of a JSON text and the position of each, in bytes.
 ///
 /// Never fails: in a text that is not JSON, whatever is between marks and white space is a scalar.
 pub struct JsonTokens<'a> {
@@ -81,7 +81,7 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 /// How JSON is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonStyle {
-    /// With ANSI colours.
+    /// With ANSI colors.
     pub colour: bool,
     /// Whether characters that a terminal would act on are written as `\u` escapes, which mean the same in JSON.
     pub escape_unsafe: bool,

@@ -1,6 +1,6 @@
-//! The JSON documents of ours that `--json` prints; `docs/json.md` shows each.
+//! mcpipe's own JSON documents, which `--json` prints; `docs/json.md` shows each.
 //!
-//! Members that are not known are `null`, never left out. What a server sent stands in them as it came.
+//! Unknown members are `null`, never omitted. What a server sent is in them unchanged.
 
 use serde_json::Value;
 

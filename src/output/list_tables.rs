@@ -11,7 +11,7 @@ use super::table::{Cell, Column, Table};
 use crate::error::Failure;
 use crate::protocol::views::{ListItem, ListKind};
 
-/// One element of a list, and the server it is from where several are shown in one table.
+/// One element of a list, and its server, if several share one table.
 pub type ListedEntry<'a> = (Option<&'a str>, &'a ListItem);
 
 /// Tools: name, description, parameters. `signature` says the parameters in a few words.
@@ -222,9 +222,9 @@ pub struct ServerRow {
     pub name: String,
     /// The transport.
     pub transport: String,
-    /// The revision spoken; empty where it is not known.
+    /// The revision spoken; empty if unknown.
     pub revision: String,
-    /// How many tools; `None` where it offers none or was not asked.
+    /// How many tools; `None` if it offers none or was not asked.
     pub tools: Option<usize>,
     /// How many resources.
     pub resources: Option<usize>,

@@ -1,7 +1,7 @@
 //! Questions to the person: lines on standard error, made of pieces that are each painted and made harmless.
 //!
-//! Neither `--quiet` nor `--json` silences them. A server's text stands in lines that show it as such, so
-//! that it cannot look like a question of ours.
+//! Neither `--quiet` nor `--json` silences them. A server's text is in marked lines, so
+//! that it cannot look like a question of mcpipe.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use super::{Style, Ui};
 
 use crate::util::lock::lock;
 
-/// What stands before each line of a server's text.
+/// The mark before each line of a server's text.
 const SERVER_TEXT_PREFIX: &str = "  │ ";
 
 impl Ui {
@@ -18,7 +18,7 @@ impl Ui {
         self.write_err(&self.render_spans(pieces));
     }
 
-    /// A server's text, each of its lines marked; nothing where there is none.
+    /// A server's text, each of its lines marked; nothing if there is none.
     pub fn prompt_server_text(&self, text: &str) {
         for line in text.lines() {
             self.prompt_spans(&[(Style::DIM, SERVER_TEXT_PREFIX), (Style::PLAIN, line)]);

@@ -101,7 +101,7 @@ impl KnownSecrets {
         edits.finish()
     }
 
-    /// What a JSON string stands for, without secrets.
+    /// The value of a JSON string, without secrets.
     fn hide_in_string<'a>(&self, value: &'a str, depth: usize) -> Cow<'a, str> {
         if !value.trim_start().starts_with(['{', '[']) {
             return self.redact(value);
@@ -154,7 +154,7 @@ impl KnownSecrets {
         text
     }
 
-    /// How much of a secret stands at the end of this text, in bytes, where it is enough of one to tell.
+    /// How much of a secret is at the end of this text, in bytes, if it is enough to recognize it.
     fn truncated_secret_length(&self, text: &str) -> Option<usize> {
         let ends = |secret: &str| {
             let starts = secret.char_indices().map(|(at, _)| at).skip(MIN_SECRET_LENGTH);
@@ -264,7 +264,7 @@ fn is_secret_key(key: &str) -> bool {
     is_secret_name(&content(key))
 }
 
-/// What a JSON string stands for.
+/// The value of a JSON string.
 fn content(token: &str) -> Cow<'_, str> {
     if token.contains('\\') { parse_string(token).unwrap_or_default().into() } else { token.trim_matches('"').into() }
 }

@@ -20,7 +20,7 @@ use crate::protocol::json::{member, members, parse_string};
 
 impl Ui {
     /// A tool result, with `--json` as the server sent it, else for people: text as it is, each block ending its line; binary blocks as one line,
-    /// or written into files in `save`, whose names are printed; structured content where there is no text.
+    /// or written into files in `save`, whose names are printed; structured content if there is no text.
     ///
     /// # Errors
     /// When it cannot be written, or a block to be saved is not base64 (after all others were printed).
@@ -85,7 +85,7 @@ impl Ui {
     /// The structured content alone, exact.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] where there is none.
+    /// [`ErrorKind::Protocol`] if there is none.
     pub fn print_structured(&self, result: &RawValue) -> Result<()> {
         self.print_json_text(&structured_content(result)?)
     }
@@ -116,7 +116,7 @@ impl Ui {
     /// A resource: text and bytes exactly, nothing added. Bytes are not written to a terminal.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where there are bytes and standard output is a terminal; nothing is printed then.
+    /// [`ErrorKind::Usage`] if there are bytes and standard output is a terminal; nothing is printed then.
     pub fn print_resource(&self, result: &RawValue) -> Result<()> {
         self.print_contents(result, |text| self.print_text(text))
     }
@@ -222,7 +222,7 @@ impl Ui {
         failed.map_or(Ok(()), Err)
     }
 
-    /// A line of ours in the midst of the server's.
+    /// A line of mcpipe between those of the server.
     fn print_annotation(&self, line: &str) -> Result<()> {
         self.write_line(&self.paint(Style::DIM, &self.escape_for_stdout(line)))
     }

@@ -13,13 +13,13 @@ use super::escape::is_harmful;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::{replace_file, temporary_in};
 
-/// File names are cut to this many bytes, so that a suffix still fits where 255 are allowed.
+/// File names are cut to this many bytes, so that a suffix still fits into 255.
 const MAX_NAME_LENGTH: usize = 180;
-/// How many files of one name are told apart by a number.
+/// How many files of one name get a number.
 const MAX_NUMBERED_NAMES: usize = 10_000;
 
 /// Decodes base64 as servers really write it: with line breaks, in the URL alphabet, without padding,
-/// or as a `data:` URL. `None` where it is not base64.
+/// or as a `data:` URL. `None` if it is not base64.
 #[must_use]
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -49,11 +49,11 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
 pub struct FileNaming<'a> {
     /// The name that the server gave.
     pub name: Option<&'a str>,
-    /// Its URI; the last segment serves where there is no name.
+    /// Its URI; its last segment is used if there is no name.
     pub uri: Option<&'a str>,
-    /// `image`, `audio`, `file`: the beginning of the name where nothing else is known.
+    /// `image`, `audio`, `file`: the beginning of the name if nothing else is known.
     pub kind: &'a str,
-    /// The MIME type, which decides the ending where the name has none.
+    /// The MIME type, which decides the extension if the name has none.
     pub mime: Option<&'a str>,
 }
 
@@ -65,10 +65,10 @@ pub struct FileSaver {
 }
 
 impl FileSaver {
-    /// Makes the directory where it does not exist.
+    /// Creates the directory if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Output`] where it cannot be made: what goes there has arrived, and [`ensure_directory_writable`] came before.
+    /// [`ErrorKind::Output`] if it cannot be created.
     pub fn new(directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|error| {
             Failure::new(ErrorKind::Output, format!("cannot create the directory '{}'", directory.display()))
@@ -125,7 +125,7 @@ fn given_name(naming: FileNaming<'_>) -> Option<String> {
 /// Makes sure that files can be made in a directory, before anything is done whose results go there.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where they cannot.
+/// [`ErrorKind::Usage`] if they cannot.
 pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
     let usage = |what: &str, error: &std::io::Error| {
         Failure::new(ErrorKind::Usage, format!("cannot create {what} '{}'", directory.display()))
@@ -136,10 +136,10 @@ pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
     check_writable(directory).map_err(|error| usage("files in the directory", &error))
 }
 
-/// Makes sure that a file can be written, as far as one can tell without touching it.
+/// Makes sure that a file can be written, as far as possible without touching it.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where it cannot.
+/// [`ErrorKind::Usage`] if it cannot.
 pub fn ensure_file_writable(path: &Path) -> Result<()> {
     let taken = match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),

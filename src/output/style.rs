@@ -1,10 +1,10 @@
-//! Colours: one small set of ANSI styles, and the decision whether to use them.
+//! Colors: one small set of ANSI styles, and the decision whether to use them.
 //!
-//! No meaning rests on a colour alone: whatever is painted reads the same without.
+//! No color carries a meaning of its own: the text says the same without it.
 
 use std::borrow::Cow;
 
-/// When to use colours.
+/// When to use colors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorMode {
     /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
@@ -17,7 +17,7 @@ pub enum ColorMode {
 }
 
 impl ColorMode {
-    /// Whether a stream gets colours: `terminal` is whether it is one, `plain` whether the environment
+    /// Whether a stream gets colors: `terminal` is whether it is one, `plain` whether the environment
     /// asks for none.
     #[must_use]
     pub fn is_enabled(self, terminal: bool, plain: bool) -> bool {
@@ -46,7 +46,7 @@ impl Style {
     pub const BOLD_YELLOW: Style = Style("1;33");
     pub const BOLD_BLUE: Style = Style("1;34");
 
-    /// Paints `text` where `on`; what is empty stays empty.
+    /// Paints `text` if `on`; empty text stays empty.
     #[must_use]
     pub fn paint(self, text: &str, on: bool) -> Cow<'_, str> {
         if !on || text.is_empty() || self == Style::PLAIN {

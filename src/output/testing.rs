@@ -51,7 +51,7 @@ pub fn at_terminal() -> Terminal {
     }
 }
 
-/// What standard output gets, piped and at a terminal without colours.
+/// What standard output gets, piped and at a terminal without colors.
 pub fn render_both(print: impl Fn(&Ui) -> Result<()>) -> (String, String) {
     let piped = ui(UiOptions::default(), Terminal::default());
     print(&piped.ui).unwrap_or_else(|failure| panic!("{failure}"));

@@ -22,7 +22,7 @@ use crate::util::lock::lock;
 use crate::util::secret_names::is_secret_name;
 
 impl Ui {
-    /// Where the transports send what happens; costs nothing where neither `-v` nor `--trace` was given.
+    /// Where the transports send what happens; costs nothing if neither `-v` nor `--trace` was given.
     ///
     /// # Errors
     /// When the trace file cannot be made.
@@ -56,7 +56,7 @@ fn create_trace_file(path: &Path) -> Result<File> {
             .caused_by(&error)
             .hint("choose a writable file: --trace FILE")
     })?;
-    // A file that was there before keeps its mode, unless it is told otherwise.
+    // A file that already existed keeps its mode, unless it is changed.
     #[cfg(unix)]
     if file.metadata().is_ok_and(|data| data.is_file()) {
         let _ = file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600));
@@ -135,7 +135,7 @@ impl TraceWriter {
         }
     }
 
-    /// What standard error shows; empty where this event is not for this `-v`.
+    /// What standard error shows; empty if this event is not for this `-v`.
     fn stderr_lines(&self, event: TraceEvent<'_>) -> String {
         let colour = self.ui.uses_colour_on_stderr();
         let shown = |text: &str| self.ui.escape_for_stderr(text.trim_end_matches(['\n', '\r']));
@@ -165,7 +165,7 @@ impl TraceWriter {
     }
 }
 
-/// The transport hides what it knows to be secret; this holds even where it did not.
+/// The transport hides what it knows to be secret; this also covers what it does not know.
 fn redact_header<'a>(name: &str, value: &'a str) -> &'a str {
     if is_secret_name(name) { REDACTED } else { value }
 }

@@ -115,7 +115,7 @@ impl Ui {
         lock(&self.known_secrets).add(secret);
     }
 
-    /// Whether standard output gets colours.
+    /// Whether standard output gets colors.
     #[must_use]
     pub fn uses_colour(&self) -> bool {
         self.options.color.is_enabled(self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
@@ -127,10 +127,10 @@ impl Ui {
 
     // ---- standard output ----
 
-    /// Server text: as it is where standard output is no terminal, made harmless where it is one.
+    /// Server text: unchanged if standard output is not a terminal, made harmless if it is.
     ///
     /// # Errors
-    /// [`ErrorKind::ClosedPipe`] where nobody reads any more; [`ErrorKind::Output`] where it cannot be written.
+    /// [`ErrorKind::ClosedPipe`] if the reader is gone; [`ErrorKind::Output`] if it cannot be written.
     pub fn print_text(&self, text: &str) -> Result<()> {
         self.write(&[self.escape_for_stdout(text).as_bytes()])
     }
@@ -165,7 +165,7 @@ impl Ui {
         self.print_json_text(raw.get())
     }
 
-    /// A JSON document of ours, in the same way.
+    /// A JSON document of mcpipe, in the same way.
     ///
     /// # Errors
     /// As [`Ui::print_text`].
@@ -193,7 +193,7 @@ impl Ui {
 
     /// What a filter makes of a JSON document: strings as they are, everything else as documents.
     fn print_filtered(&self, filter: &jq::JqFilter, text: &str) -> Result<()> {
-        // A filter may go on for ever.
+        // A filter may run forever.
         interrupt::enter_blocking();
         filter.run(text, |output| match output {
             jq::JqOutput::Json(text) => self.print_json_document(&text),
@@ -230,7 +230,7 @@ impl Ui {
         self.write_keeping_progress(&[line.as_bytes(), b"\n"])
     }
 
-    /// A table; nothing where it has no rows.
+    /// A table; nothing if it has no rows.
     ///
     /// # Errors
     /// As [`Ui::print_text`].
@@ -243,7 +243,7 @@ impl Ui {
         self.write(&[text.as_bytes()])
     }
 
-    /// `text` in this style where standard output has colours. The text must be harmless already.
+    /// `text` in this style if standard output has colors. The text must be harmless already.
     #[must_use]
     pub fn paint<'a>(&self, style: Style, text: &'a str) -> Cow<'a, str> {
         style.paint(text, self.uses_colour())
@@ -354,7 +354,7 @@ impl Ui {
         if self.terminal.stderr_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Writes a line to standard error. Where that fails there is no place left to say so.
+    /// Writes a line to standard error. A failure cannot be reported anywhere.
     pub(super) fn write_err(&self, line: &str) {
         let write = || {
             let mut err = lock(&self.err);
