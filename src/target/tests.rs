@@ -158,8 +158,8 @@ fn server_dot_tool_splits_after_the_longest_known_name() {
 #[test]
 fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
     let world = ConfigFixture::new("[servers.linear]\nurl = 'https://a/'\n");
-    refused(world.target("linaer", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
-    refused(world.target("linaer.list", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
+    refused(world.target("linaer", &no_flags()), ErrorKind::Config, "did you mean linear?");
+    refused(world.target("linaer.list", &no_flags()), ErrorKind::Config, "did you mean linear?");
     refused(world.target("other", &no_flags()), ErrorKind::Config, "mcpipe config add other URL");
     refused(
         world.target("mcp.example.com/mcp", &no_flags()),
@@ -169,7 +169,7 @@ fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
     refused(world.target("mcp.example.com", &no_flags()), ErrorKind::Config, "did you mean https://mcp.example.com ?");
     refused(world.target("example.dev", &no_flags()), ErrorKind::Config, "did you mean https://example.dev ?");
     refused(world.target("other.tool", &no_flags()), ErrorKind::Config, "mcpipe config add other.tool URL");
-    refused(world.target("linaer.com", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
+    refused(world.target("linaer.com", &no_flags()), ErrorKind::Config, "did you mean linear?");
     for local in ["localhost:3000", "a.localhost:3000", "localhost.:3000", "127.0.0.1:3000", "127.1:3000"] {
         refused(world.target(local, &no_flags()), ErrorKind::Config, &format!("did you mean http://{local} ?"));
     }
@@ -183,10 +183,10 @@ fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
         std::fs::write(&program, "").unwrap();
         let path = world.dir.path().display().to_string();
         let world = world.with_variable("PATH", &path);
-        refused(world.target("linea", &no_flags()), ErrorKind::Config, "did you mean 'linear'?");
+        refused(world.target("linea", &no_flags()), ErrorKind::Config, "did you mean linear?");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let failure = refused(world.target("linea", &no_flags()), ErrorKind::Config, "ending with: -- linea");
-        assert!(format!("{failure:?}").contains("did you mean 'linear'?"), "{failure:?}");
+        assert!(format!("{failure:?}").contains("did you mean linear?"), "{failure:?}");
     }
 }
 

@@ -148,16 +148,20 @@ fn hints_repeat_the_configuration_that_was_named() {
         run.stderr().split_once("hint: ").unwrap().1.to_owned()
     };
     let login = "mcpipe auth login srv --config 'my own.toml'\n";
-    assert_eq!(hint(&["auth", "status", "srv"], 4), login);
+    let check = "find out whether it needs a login: mcpipe auth status srv --check --config 'my own.toml'\n";
+    assert_eq!(hint(&["auth", "status", "srv"], 4), check);
     let token =
         format!("pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {login}");
     assert_eq!(hint(&["auth", "token", "srv"], 4), token);
-    let unknown = "`mcpipe config add srf URL --config 'my own.toml'` adds it; \
-                   `mcpipe config list --config 'my own.toml'` shows what there is\n";
-    for command in ["status", "token", "logout"] {
-        assert_eq!(hint(&["auth", command, "srf"], 3), unknown);
+    for words in
+        [["auth", "status", "srf"], ["auth", "token", "srf"], ["auth", "logout", "srf"], ["config", "get", "srf"]]
+    {
+        assert_eq!(hint(&words, 3), "did you mean srv?\n");
     }
-    assert_eq!(hint(&["config", "get", "srf"], 3), "see the names: mcpipe config list --config 'my own.toml'\n");
+    let list = "list the configured servers: mcpipe config list --config 'my own.toml'";
+    let add = format!("{list}; or add it: mcpipe config add other URL --config 'my own.toml'\n");
+    assert_eq!(hint(&["auth", "status", "other"], 3), add);
+    assert_eq!(hint(&["config", "get", "other"], 3), format!("{list}\n"));
     let client = "mcpipe auth login srv --grant client-credentials --client-id ID --client-secret-env VAR --config 'my own.toml'\n";
     assert_eq!(hint(&["auth", "login", "srv", "--grant", "client-credentials"], 2), client);
     // A registration that is refused, and one that a page does not know.
@@ -287,6 +291,9 @@ fn auth_status_connects_with_check() {
     assert_eq!((&login["url"], &login["state"]), (&json!(server.url()), &json!("valid")));
     assert_eq!(login, sandbox.login_status()[0], "the same record");
     check().exits(0).stdout_contains("valid");
+    let open = Mcp::modern().http();
+    let run = sandbox.mcpipe(["auth", "status", &open.url("/mcp"), "--check"]).run();
+    run.exits(0).prints("").stderr_contains("accepts requests without a login").hides("auth login");
     server.ledger.revoked.lock().unwrap().extend((1..9).map(|number| format!("access-{number}")));
     check().exits(4).stderr_contains("mcpipe auth login");
     let names = ["auth", "status", "elsewhere"];

@@ -56,19 +56,16 @@ fn a_server_with_dots_and_tools_like_options_are_reached_by_one_word() {
 fn a_name_that_is_not_configured() {
     let (sandbox, _server) = configured("odd");
     let program = run(&sandbox, &["call", "od", "echo"]);
-    program.exits(3).prints("").stderr_contains("did you mean 'odd'?").stderr_contains("-- od");
+    program.exits(3).prints("").stderr_contains("hint: did you mean odd?\n").hides("config add");
     for words in [&["config", "get", "od"][..], &["config", "remove", "od"], &["config", "rename", "od", "other"]] {
         let run = run(&sandbox, words);
-        run.exits(3)
-            .prints("")
-            .stderr_contains("did you mean 'odd'?")
-            .stderr_contains("hint: see the names: mcpipe config list");
+        run.exits(3).prints("").stderr_contains("hint: did you mean odd?\n");
         assert!(!run.stderr().contains("-- od"), "{run:?}");
     }
     let run = run(&sandbox, &["config", "get", "nosuch"]);
     run.exits(3)
         .stderr_contains("no server named 'nosuch' is configured")
-        .stderr_contains("hint: see the names: mcpipe config list");
+        .stderr_contains("hint: list the configured servers: mcpipe config list");
     assert!(!run.stderr().contains("config add"), "{run:?}");
 }
 
@@ -180,7 +177,7 @@ fn short_names_are_near_to_nothing_but_slips() {
         run.exits(3).stderr_contains(&format!("no server named '{word}' is configured"));
         assert!(!run.stderr().contains("did you mean"), "{run:?}");
     }
-    run(&sandbox, &["call", "X", "e"]).exits(3).stderr_contains("did you mean 'x'?");
+    run(&sandbox, &["call", "X", "e"]).exits(3).stderr_contains("did you mean x?");
 }
 
 #[test]

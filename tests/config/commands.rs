@@ -109,8 +109,7 @@ fn get_tells_every_value_with_its_origin() {
         exit: 3
         --- stderr
         mcpipe: error: no server named 'apo' is configured
-          did you mean 'api'?
-        hint: see the names: mcpipe config list
+        hint: did you mean api?
     "#]]
     .assert_eq(&config(&sandbox, &["get", "apo"]));
     expect![[r#"
@@ -328,7 +327,7 @@ fn check_finds_everything_at_once() {
         exit: 3
         --- stderr
         mcpipe: error: no server named 'zz' is configured
-        hint: see the names: mcpipe config list
+        hint: list the configured servers: mcpipe config list
     "#]]
     .assert_eq(&config(&sandbox, &["check", "zz"]));
     expect![[r#"

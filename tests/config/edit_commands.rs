@@ -262,8 +262,7 @@ fn remove_and_rename_take_full_names_only() {
         exit: 3
         --- stderr
         mcpipe: error: no server named 'fil' is configured
-          did you mean 'files'?
-        hint: see the names: mcpipe config list
+        hint: did you mean files?
     "#]]
     .assert_eq(&config(&sandbox, &["remove", "fil"]));
     expect![[r#"
