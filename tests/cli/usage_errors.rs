@@ -21,7 +21,7 @@ fn options_for_arguments_are_explained() {
     refused(&["call", "./s", "echo", "--api-token", "s3cret"]).stderr_contains("api-token=…").hides("s3cret");
     refused(&["call", "./s", "echo", "-z"]).stderr_contains("name=value");
     refused(&["list", "./s", "--frobnicate"]).stderr_contains("mcpipe list --help");
-    refused(&["call", "./s", "echo", "--args", "-x"]).stderr_contains("--option=VALUE");
+    refused(&["call", "./s", "echo", "--args", "-z"]).stderr_contains("--option=VALUE");
 }
 
 #[test]
@@ -271,7 +271,7 @@ fn options_of_similar_programs_get_a_hint_to_ours() {
     }
     refused(&["list", "./s", "-L"]).stderr_contains("redirects to the same host are followed");
     refused(&["list", "./s", "-X", "POST"]).stderr_contains("omit it: MCP decides the HTTP method");
-    refused(&["call", "./s", "--method", "tools/call"]).stderr_contains("call (tools/call)");
+    refused(&["call", "./s", "echo", "--method", "tools/call"]).stderr_contains("call (tools/call)");
 }
 
 #[test]
@@ -281,8 +281,8 @@ fn a_target_without_a_command_gets_the_command() {
     for (words, hint) in [
         (&["demo"][..], "mcpipe list demo"),
         (&["demo", "--json"], "mcpipe list demo"),
-        (&["demo", "get-sum", "a=2", "b=x y", "token=s3cret"], "mcpipe call demo get-sum a=2 'b=x y' token=…"),
-        (&["demo.get-sum", "a=2"], "mcpipe call demo.get-sum a=2"),
+        (&["demo", "get-sum", "a=2", "b=x y", "token=s3cret"], "mcpipe call demo get-sum 'a=2' 'b=x y' token=…"),
+        (&["demo.get-sum", "a=2"], "mcpipe call demo.get-sum 'a=2'"),
         (&["https://h.example/mcp?a=1&b=2"], "mcpipe list 'https://h.example/mcp?a=1&b=2'"),
         (&["./server.py"], "mcpipe list ./server.py"),
         (&["dem"], "did you mean mcpipe list demo?"),
@@ -316,12 +316,12 @@ fn what_only_a_shell_understands_gets_a_hint() {
         (
             &["list", "FOO=1 server x"][..],
             "cannot start 'FOO=1'",
-            "set variables with an option (-e FOO=1), or with env: env FOO=1 server x",
+            "set variables with an option (-e 'FOO=1'), or with env: env 'FOO=1' server x",
         ),
         (
             &["list", "--", "API_TOKEN=s3cret", "server"],
             "cannot start 'API_TOKEN=…'",
-            "set variables with an option (-e API_TOKEN=…), or with env: env API_TOKEN=… server",
+            "set variables with an option (-e 'API_TOKEN=…'), or with env: env 'API_TOKEN=…' server",
         ),
         (
             &["list", "cd x && server"],
