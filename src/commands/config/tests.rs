@@ -243,7 +243,7 @@ fn get_shows_values_with_their_lines_and_no_secret() {
     let words = ["-y", "--token", "[redacted]", "a b", &world.path("").display().to_string()].map(ToOwned::to_owned);
     assert!(said.out.contains(&format!("args\t{}\t", super::show::display_command_line(&words))), "{}", said.out);
     assert!(said.out.contains("cwd\t~/x\t"), "{}", said.out);
-    world.assert_fails(&["get", "fils"], ErrorKind::Config, "did you mean 'files'?");
+    world.assert_fails(&["get", "fils"], ErrorKind::Config, "did you mean files?");
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn remove_and_rename_take_names_in_full_and_say_what_counts_now() {
     let world = ConfigCommandFixture::new()
         .with_user_config(USER)
         .with_file("project/.mcpipe.toml", "[servers.files]\nurl = 'https://f/'\n");
-    world.assert_fails(&["remove", "file"], ErrorKind::Config, "did you mean 'files'?");
+    world.assert_fails(&["remove", "file"], ErrorKind::Config, "did you mean files?");
     assert_eq!(world.read(".config/mcpipe/config.toml"), USER);
     assert!(world.run(&["remove", "files"]).notes.contains("the entry at ~/.config/mcpipe/config.toml:15 applies now"));
     assert_eq!(world.read("project/.mcpipe.toml"), "");
