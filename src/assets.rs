@@ -30,6 +30,7 @@ pub const MAN_PAGES: &[(&str, &str)] = &[
     ("task-wait", include_str!("../man/mcpipe-task-wait.1")),
     ("task-cancel", include_str!("../man/mcpipe-task-cancel.1")),
     ("task-list", include_str!("../man/mcpipe-task-list.1")),
+    ("test", include_str!("../man/mcpipe-test.1")),
     ("auth", include_str!("../man/mcpipe-auth.1")),
     ("auth-login", include_str!("../man/mcpipe-auth-login.1")),
     ("auth-logout", include_str!("../man/mcpipe-auth-logout.1")),

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Protocol,
     /// Refused by policy or by the user.
     Refused,
+    /// The server answered, but not as a test, an expectation or a lock file says.
+    Mismatch,
     /// A bug in mcpipe.
     Bug,
     /// The output could not be written, for example because the disk is full.
@@ -56,6 +58,7 @@ impl ErrorKind {
             ErrorKind::Timeout => 6,
             ErrorKind::Protocol => 7,
             ErrorKind::Refused => 8,
+            ErrorKind::Mismatch => 9,
             ErrorKind::Bug => 70,
             ErrorKind::Output => 74,
             ErrorKind::Interrupted => 130,
@@ -76,6 +79,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Protocol => "protocol",
             ErrorKind::Refused => "refused",
+            ErrorKind::Mismatch => "mismatch",
             ErrorKind::Bug => "bug",
             ErrorKind::Output => "output",
             ErrorKind::Interrupted => "interrupted",
@@ -144,6 +148,21 @@ pub struct FailureDetails {
     pub unanswered: Option<(&'static str, Duration)>,
     /// Whether the server's process ended by itself.
     pub is_process_end: bool,
+    /// The step at which connecting to a URL failed.
+    pub connect_step: Option<ConnectStep>,
+}
+
+/// A step of connecting to a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectStep {
+    /// The host name is resolved.
+    Resolve,
+    /// The TCP connection is opened, to the server or to a proxy.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// The server speaks HTTP.
+    Http,
 }
 
 impl Failure {
@@ -163,6 +182,7 @@ impl Failure {
             maybe_starting: false,
             unanswered: None,
             is_process_end: false,
+            connect_step: None,
         }))
     }
 

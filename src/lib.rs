@@ -121,6 +121,9 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         Command::Task(args) => {
             run_connected(context, watches_stdout, async |context| commands::task::run(context, args).await)
         }
+        Command::Test(args) => {
+            run_connected(context, watches_stdout, async |context| commands::test::run(context, args).await)
+        }
     }
 }
 

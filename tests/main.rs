@@ -22,4 +22,5 @@ mod repository;
 mod session;
 mod support;
 mod support_tests;
+mod test;
 mod transport;

@@ -38,10 +38,10 @@ macro_rules! exit_codes {
     () => {
         "\
 Exit codes:
-  0 success            3 configuration      6 timeout
-  1 server error       4 authentication     7 protocol error
-  2 usage              5 unreachable        8 refused
-  70 bug in mcpipe     74 output error (for example, disk full)"
+  0 success            4 authentication     8 refused
+  1 server error       5 unreachable        9 not as expected
+  2 usage              6 timeout            70 bug in mcpipe
+  3 configuration      7 protocol error     74 output error (disk full, for example)"
     };
 }
 

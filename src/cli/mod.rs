@@ -20,6 +20,7 @@ mod prompt;
 mod read;
 mod root;
 mod task;
+mod test;
 
 pub use crate::target::TargetOptions;
 pub use assets::{CompletionsArgs, ManArgs, Shell};
@@ -34,3 +35,4 @@ pub use prompt::PromptArgs;
 pub use read::ReadArgs;
 pub use root::{Cli, Command, command};
 pub use task::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
+pub use test::TestArgs;

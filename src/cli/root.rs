@@ -12,6 +12,7 @@ use crate::cli::options::GlobalOptions;
 use crate::cli::prompt::PromptArgs;
 use crate::cli::read::ReadArgs;
 use crate::cli::task::TaskArgs;
+use crate::cli::test::TestArgs;
 
 /// The maximum width of help texts, in columns.
 const HELP_WIDTH: usize = 100;
@@ -85,6 +86,7 @@ impl Cli {
             Command::Read(args) => &mut args.global,
             Command::Prompt(args) => &mut args.global,
             Command::Task(args) => &mut args.global,
+            Command::Test(args) => &mut args.global,
             Command::Auth(args) => auth_options(args),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
@@ -119,6 +121,8 @@ pub enum Command {
     Prompt(PromptArgs),
     /// Manage long-running calls (tasks)
     Task(TaskArgs),
+    /// Check servers
+    Test(TestArgs),
     /// Log in, log out, and show where credentials are stored
     Auth(Box<AuthArgs>),
     /// Show, check and change the configuration

@@ -69,6 +69,21 @@ impl Context {
         self.build_session(target, provider.as_ref(), capabilities)
     }
 
+    /// A session that tests a server, and what provides its credentials. It declares everything that mcpipe can do,
+    /// prompts nobody, uses nothing cached and does not retry: what is seen is what the server does.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn test_session(&self, target: Target) -> Result<(Session, Option<TokenProvider>)> {
+        let provider = self.login(&target, true)?;
+        let capabilities = self.capabilities(&target, None, MayPrompt::No)?;
+        let capabilities = ClientCapabilities { declares_all: true, ..capabilities };
+        let options = self.session_options(&target, provider.as_ref(), capabilities)?;
+        let retry = retry::RetryPolicy { max_retries: 0, ..options.retry };
+        let options = session::SessionOptions { cache_dir: None, retry, ..options };
+        Ok((Session::new(target, options), provider))
+    }
+
     fn login(&self, target: &Target, is_awaited: bool) -> Result<Option<TokenProvider>> {
         self.token_provider(target, LoginOptions { mode: self.login_mode(is_awaited), ..LoginOptions::default() })
     }
@@ -96,23 +111,32 @@ impl Context {
         provider: Option<&TokenProvider>,
         capabilities: ClientCapabilities,
     ) -> Result<Session> {
+        let options = self.session_options(&target, provider, capabilities)?;
+        Ok(Session::new(target, options))
+    }
+
+    fn session_options(
+        &self,
+        target: &Target,
+        provider: Option<&TokenProvider>,
+        capabilities: ClientCapabilities,
+    ) -> Result<session::SessionOptions> {
         let transport = transport::TransportOptions {
-            connect_timeout: self.connect_timeout(&target),
+            connect_timeout: self.connect_timeout(target),
             interrupt: self.interrupt.clone(),
             trace: self.trace()?,
             authorize: provider.map(|provider| Arc::new(provider.clone()) as Arc<dyn Authorize>),
             cookies: CookieJar::default(),
         };
-        let options = session::SessionOptions {
-            timeout: self.request_timeout(&target),
+        Ok(session::SessionOptions {
+            timeout: self.request_timeout(target),
             max_list_size: Some(self.global.max_list_size.unwrap_or(DEFAULT_MAX_LIST_SIZE)).filter(|size| *size > 0),
-            retry: self.retry_policy(&target),
+            retry: self.retry_policy(target),
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
             identity: provider.map(TokenProvider::login_id).transpose()?.flatten(),
             transport,
             capabilities,
-        };
-        Ok(Session::new(target, options))
+        })
     }
 
     /// How long to wait for a response of this target.

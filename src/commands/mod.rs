@@ -22,6 +22,7 @@ pub mod secret_references;
 pub mod signals;
 pub mod task;
 pub mod task_handles;
+pub mod test;
 mod timeouts;
 mod tool_result;
 mod tools;

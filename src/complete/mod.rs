@@ -77,9 +77,9 @@ fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
         ("man", "command") => CandidateKind::ManPage,
         // A new server has a new name.
         ("config add", _) => return None,
-        (_, "target") | ("config get" | "config remove" | "config rename" | "config check", "name") => {
-            CandidateKind::Server
-        }
+        (_, "target")
+        | ("test", "targets")
+        | ("config get" | "config remove" | "config rename" | "config check", "name") => CandidateKind::Server,
         _ => return None,
     })
 }

@@ -43,6 +43,18 @@ impl Dialect {
         }
     }
 
+    /// The name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Dialect::Draft4 => "draft-04",
+            Dialect::Draft6 => "draft-06",
+            Dialect::Draft7 => "draft-07",
+            Dialect::Draft201909 => "2019-09",
+            Dialect::Draft202012 => "2020-12",
+        }
+    }
+
     /// Whether keywords beside a `$ref` are ignored.
     #[must_use]
     pub fn ref_ignores_siblings(self) -> bool {

@@ -80,6 +80,21 @@ impl SchemaValidator {
         &self.original.schema
     }
 
+    /// Compiles the whole schema, also what no value has reached yet; the name of its dialect.
+    ///
+    /// # Errors
+    /// As [`SchemaValidator::validate`].
+    pub async fn check(&self) -> Result<&'static str, SchemaError> {
+        let form = &self.original;
+        let survey = survey_schema(&form.schema).map_err(|unusable| unusable.error)?;
+        let checked = form.full.validate(&form.schema, survey.dialect, &Value::Null, &mut TimeBudget::default()).await;
+        match checked {
+            Ok(Ok(_)) => Ok(survey.dialect.name()),
+            Ok(Err(unusable)) => Err(unusable.error),
+            Err(TimedOut) => Err(SchemaError::TooCostly("it took more than two seconds")),
+        }
+    }
+
     /// Validates a value; an empty list means that it is valid.
     ///
     /// # Errors

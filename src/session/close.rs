@@ -3,27 +3,41 @@
 use std::sync::atomic::Ordering;
 
 use crate::session::mcp_session::Session;
-use crate::transport::CloseOutcome;
+use crate::transport::{CloseOutcome, Diagnostics};
 
 impl Session {
-    /// Closes the session; no process is left running.
-    pub async fn close(&self) {
+    /// Closes the session; no process is left running. Returns how the connection was closed, if one was open.
+    pub async fn close(&self) -> Option<CloseOutcome> {
         let live = self.connection.lock().await.take();
+        let mut outcome = None;
         if let Some(live) = live {
             let interrupted = self.options.transport.interrupt.raised_failure().is_some();
             let in_order = !interrupted && !self.has_failed.load(Ordering::Relaxed);
             // A server that is known to ignore the end of its input does not get the full grace period each time.
             let ignores_eof = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
             let gone = live.rpc.closed_reason().is_some();
-            match live.rpc.close(in_order && !ignores_eof).await {
+            let closed = live.rpc.close(in_order && !ignores_eof).await;
+            match closed {
                 CloseOutcome::Killed if in_order && !ignores_eof => self.cache.set_ignores_eof(true),
                 // A server that had exited before shows nothing.
                 CloseOutcome::Closed if ignores_eof && !gone => self.cache.set_ignores_eof(false),
                 _ => {}
             }
+            outcome = Some(closed);
         }
         if self.client_handler.have_lists_changed() {
             self.cache.expire_lists();
         }
+        outcome
+    }
+
+    /// What the server of an open connection printed or sent outside the protocol.
+    pub async fn diagnostics(&self) -> Option<Diagnostics> {
+        self.connection.lock().await.as_ref().map(|live| live.rpc.transport().diagnostics())
+    }
+
+    /// How many requests were sent over the open connection.
+    pub async fn request_count(&self) -> u64 {
+        self.connection.lock().await.as_ref().map_or(0, |live| live.rpc.request_count())
     }
 }

@@ -75,6 +75,12 @@ impl RpcClient {
         self.state.accepts_server_requests.store(answers, Ordering::Relaxed);
     }
 
+    /// How many requests were sent.
+    #[must_use]
+    pub fn request_count(&self) -> u64 {
+        self.state.next_id.load(Ordering::Relaxed) - 1
+    }
+
     /// Why the connection is closed, if it is.
     #[must_use]
     pub fn closed_reason(&self) -> Option<Failure> {

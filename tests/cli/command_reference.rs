@@ -369,7 +369,7 @@ fn sections(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// The exit codes, as the README describes them.
-const EXIT_CODES: [(&str, &str); 12] = [
+const EXIT_CODES: [(&str, &str); 13] = [
     ("0", "Success."),
     ("1", "The server reported a failure: `isError`, a JSON-RPC error, or an unknown tool, prompt or resource."),
     ("2", "Usage: an unknown option, or arguments that the tool's schema does not accept."),
@@ -383,6 +383,7 @@ const EXIT_CODES: [(&str, &str); 12] = [
     ("6", "Timeout."),
     ("7", "Protocol error: an invalid message from the server, or no common protocol revision."),
     ("8", "Refused by the configuration or by the user."),
+    ("9", "Not as expected: a test or an expectation does not hold."),
     ("70", "A bug in mcpipe."),
     ("74", "Output error, for example a full disk."),
     ("130, 143", "Interrupted or terminated by a signal."),

@@ -92,6 +92,16 @@ impl TokenProvider {
         Ok(state.loaded.as_ref().map(|loaded| loaded.credentials.clone()))
     }
 
+    /// The issuer of the authorization server that the server names, from its metadata; `None` if it names none.
+    ///
+    /// # Errors
+    /// If metadata cannot be fetched, or fails verification.
+    pub async fn authorization_server(&self) -> Result<Option<String>> {
+        let state = self.0.state.lock().await;
+        let found = self.0.discover(&state, state.metadata_challenge.as_ref()).await?;
+        Ok(found.is_advertised.then_some(found.authorization_server.issuer))
+    }
+
     /// The credentials, if they were obtained in this run.
     pub async fn credentials_from_this_run(&self) -> Option<Credentials> {
         let state = self.0.state.lock().await;

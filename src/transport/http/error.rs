@@ -6,7 +6,7 @@ use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::tls;
-use crate::error::{ErrorKind, Failure, RetryAdvice};
+use crate::error::{ConnectStep, ErrorKind, Failure, RetryAdvice};
 use crate::transport::url::redacted_url;
 
 /// hyper's error for bytes that arrived on a connection without a request. It has no `is_` method.
@@ -47,6 +47,12 @@ pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
     details.causes = causes(&error, is_unwritten);
     details.is_unsent = error.is_connect() || error.is_builder() || is_unwritten;
     let tls_error = find_tls_error(&error);
+    details.connect_step = match tls_error {
+        Some(_) => Some(ConnectStep::Tls),
+        None if error.is_dns() => Some(ConnectStep::Resolve),
+        None if error.is_connect() => Some(ConnectStep::Connect),
+        None => is_not_http.then_some(ConnectStep::Http),
+    };
     let proxy_wants_login = details.causes.iter().any(|cause| cause.contains(PROXY_AUTHORIZATION_REQUIRED));
     details.hint = match tls_error {
         Some(tls_error) => tls_hint(tls_error, url),

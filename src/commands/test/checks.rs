@@ -1,0 +1,404 @@
+//! The built-in checks, in the order in which things can fail.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Map;
+
+use crate::auth::TokenProvider;
+use crate::commands::context::Context;
+use crate::commands::credentials::has_own_credentials;
+use crate::commands::test::lint::{self, Lists};
+use crate::commands::test::report::{Finding, Outcome, TestReport, TestResult};
+use crate::error::{ConnectStep, ErrorKind, Failure, Result};
+use crate::output::Progress;
+use crate::protocol::json::member;
+use crate::protocol::views::{ListKind, ServerInfo};
+use crate::protocol::{code, method};
+use crate::session::era::Operation;
+use crate::session::rpc_client::RequestOutcome;
+use crate::session::{CachePolicy, Session, SessionInfo};
+use crate::target::Target;
+use crate::transport::http::{is_proxied, look_up};
+use crate::transport::{CloseOutcome, Endpoint, TransportKind};
+
+/// A method and a tool that no server has.
+const UNKNOWN_METHOD: &str = "mcpipe/no-such-method";
+const UNKNOWN_TOOL: &str = "mcpipe-no-such-tool";
+
+/// The checks of how a server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rung {
+    NameResolution,
+    Tcp,
+    Tls,
+    Http,
+    AuthorizationMetadata,
+    Login,
+    Start,
+    Socket,
+    Negotiation,
+}
+
+impl Rung {
+    fn name(self) -> &'static str {
+        match self {
+            Rung::NameResolution => "name_resolution",
+            Rung::Tcp => "tcp",
+            Rung::Tls => "tls",
+            Rung::Http => "http",
+            Rung::AuthorizationMetadata => "authorization_metadata",
+            Rung::Login => "login",
+            Rung::Start => "start",
+            Rung::Socket => "socket",
+            Rung::Negotiation => "negotiation",
+        }
+    }
+
+    /// The rungs of a kind of server.
+    fn of(endpoint: &Endpoint) -> &'static [Rung] {
+        match endpoint {
+            Endpoint::Stdio(_) => &[Rung::Start, Rung::Negotiation],
+            Endpoint::Unix(_) => &[Rung::Socket, Rung::Negotiation],
+            Endpoint::Http(_) | Endpoint::WebSocket(_) => &[
+                Rung::NameResolution,
+                Rung::Tcp,
+                Rung::Tls,
+                Rung::Http,
+                Rung::AuthorizationMetadata,
+                Rung::Login,
+                Rung::Negotiation,
+            ],
+        }
+    }
+
+    /// The rung at which connecting failed.
+    fn of_failure(failure: &Failure, endpoint: &Endpoint) -> Rung {
+        let is_http = endpoint.http_endpoint().is_some();
+        match (failure.details().connect_step, failure.kind()) {
+            (Some(ConnectStep::Resolve), _) => Rung::NameResolution,
+            (Some(ConnectStep::Connect), _) => Rung::Tcp,
+            (Some(ConnectStep::Tls), _) => Rung::Tls,
+            (Some(ConnectStep::Http), _) => Rung::Http,
+            (None, ErrorKind::Auth) if is_http => Rung::Login,
+            (None, ErrorKind::Unreachable) if is_http => Rung::Http,
+            (None, ErrorKind::Unreachable) if !failure.details().is_process_end => match endpoint {
+                Endpoint::Stdio(_) => Rung::Start,
+                _ => Rung::Socket,
+            },
+            _ => Rung::Negotiation,
+        }
+    }
+}
+
+/// Checks one server.
+///
+/// # Errors
+/// When an option cannot be used, or mcpipe is interrupted.
+pub async fn check(context: &Context, target: Target, progress: &Progress) -> Result<TestReport> {
+    let name = target.name.clone();
+    let (session, provider) = context.test_session(target)?;
+    let mut checker =
+        Checker { context, progress, session: &session, results: Vec::new(), since: Instant::now(), is_broken: false };
+    let outcome = checker.run(provider.as_ref()).await;
+    let diagnostics = session.diagnostics().await;
+    let noise = diagnostics.as_ref().and_then(|diagnostics| diagnostics.first_non_message.clone());
+    let closed = session.close().await;
+    outcome.map_err(|failure| failure.server(&name))?;
+    if matches!(session.target().endpoint, Endpoint::Stdio(_)) && diagnostics.is_some() {
+        checker.add(
+            "clean_stdout",
+            match noise {
+                None => Finding::ok("only messages"),
+                Some(line) => Finding::fail(
+                    format!("the server printed something else than messages: {line}"),
+                    "write logs to stderr: standard output is for messages only",
+                ),
+            },
+        );
+        checker.add(
+            "shutdown",
+            match closed {
+                _ if checker.is_broken => Finding::Skip("the server had failed before".to_owned()),
+                Some(CloseOutcome::Killed) => {
+                    Finding::Warn("it did not exit after its standard input was closed, and was terminated".to_owned())
+                }
+                _ => Finding::ok("it exited after its standard input was closed"),
+            },
+        );
+    }
+    Ok(TestReport { target: name, results: checker.results })
+}
+
+struct Checker<'a> {
+    context: &'a Context,
+    progress: &'a Progress,
+    session: &'a Session,
+    results: Vec<TestResult>,
+    /// When the last check ended.
+    since: Instant,
+    /// Whether the server stopped answering.
+    is_broken: bool,
+}
+
+impl Checker<'_> {
+    fn add(&mut self, name: &str, finding: Finding) {
+        let (outcome, detail, seen, failure) = match finding {
+            Finding::Ok(detail, seen) => (Outcome::Ok, detail, seen, None),
+            Finding::Warn(detail) => (Outcome::Warn, detail, Vec::new(), None),
+            Finding::Skip(detail) => (Outcome::Skip, detail, Vec::new(), None),
+            Finding::Fail(failure) => {
+                self.is_broken |= matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unreachable);
+                (Outcome::Fail, String::new(), Vec::new(), Some(failure))
+            }
+        };
+        let time = std::mem::replace(&mut self.since, Instant::now()).elapsed();
+        self.results.push(TestResult { name: name.replace(' ', "_"), outcome, detail, seen, failure, time });
+    }
+
+    fn begin(&self, check: &str) {
+        self.progress.set_message(&format!("checking {}: {check}", self.session.target().name));
+    }
+
+    async fn run(&mut self, provider: Option<&TokenProvider>) -> Result<()> {
+        self.begin("connecting");
+        let began = Instant::now();
+        let info = match self.session.session_info().await {
+            Ok(info) => info,
+            Err(failure) => return self.add_failed_connection(failure, provider).await,
+        };
+        let time = began.elapsed();
+        for rung in Rung::of(&self.session.target().endpoint) {
+            let finding = self.passed_rung(*rung, &info, provider, time).await;
+            self.add(rung.name(), finding);
+        }
+        self.add("identity", lint::identity(&info.server, !info.revision.is_modern()));
+        let (lists, capabilities) = self.check_lists(&info.server).await?;
+        if self.is_broken {
+            return Ok(());
+        }
+        self.add("names", lint::names(&lists));
+        let tools = lists.iter().find(|(kind, _)| *kind == ListKind::Tools);
+        let schemas = lint::schemas(tools.map_or(&[], |(_, tools)| tools.as_slice())).await;
+        self.add("schemas", schemas);
+        self.add("capabilities", capabilities);
+        self.begin("unknown tool");
+        let finding = match tools {
+            Some(_) => self.check_unknown_tool().await?,
+            None => Finding::Skip("the server offers no tools".to_owned()),
+        };
+        self.add("unknown_tool", finding);
+        if !self.is_broken {
+            self.begin("unknown method");
+            let finding = self.check_unknown_method().await?;
+            self.add("unknown_method", finding);
+        }
+        Ok(())
+    }
+
+    /// The rungs up to the one at which connecting failed.
+    async fn add_failed_connection(&mut self, failure: Failure, provider: Option<&TokenProvider>) -> Result<()> {
+        if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
+            return Err(failure);
+        }
+        let endpoint = &self.session.target().endpoint;
+        let failed = Rung::of_failure(&failure, endpoint);
+        for rung in Rung::of(endpoint) {
+            if *rung == failed {
+                self.add(rung.name(), Finding::Fail(failure));
+                break;
+            }
+            let finding = match rung {
+                Rung::NameResolution => self.resolve_name().await,
+                Rung::Tls => self.tls(),
+                Rung::AuthorizationMetadata if failed == Rung::Login => match provider {
+                    Some(provider) => match provider.authorization_server().await {
+                        Ok(Some(issuer)) => Finding::ok(issuer),
+                        Ok(None) => Finding::Skip("the server names no authorization server".to_owned()),
+                        Err(metadata) => Finding::Fail(metadata),
+                    },
+                    None => Finding::Skip("credentials are configured".to_owned()),
+                },
+                Rung::AuthorizationMetadata | Rung::Login => Finding::Skip("the server did not ask for it".to_owned()),
+                Rung::Start => Finding::ok("started"),
+                _ => Finding::ok("connected"),
+            };
+            let is_failure = matches!(finding, Finding::Fail(_));
+            self.add(rung.name(), finding);
+            if is_failure {
+                break;
+            }
+        }
+        self.is_broken = true;
+        Ok(())
+    }
+
+    async fn passed_rung(
+        &self,
+        rung: Rung,
+        info: &SessionInfo,
+        provider: Option<&TokenProvider>,
+        time: Duration,
+    ) -> Finding {
+        let not_needed = || Finding::Skip("the server does not require a login".to_owned());
+        match rung {
+            Rung::NameResolution => self.resolve_name().await,
+            Rung::Tls => self.tls(),
+            Rung::AuthorizationMetadata => match provider {
+                _ if has_own_credentials(self.session.target()) => {
+                    Finding::Skip("credentials are configured".to_owned())
+                }
+                Some(provider) if matches!(provider.login_id(), Ok(Some(_))) => {
+                    match provider.authorization_server().await {
+                        Ok(Some(issuer)) => Finding::ok(issuer),
+                        Ok(None) => Finding::Warn("the server names no authorization server".to_owned()),
+                        Err(failure) => Finding::Fail(failure),
+                    }
+                }
+                _ => not_needed(),
+            },
+            Rung::Login => match provider {
+                _ if has_own_credentials(self.session.target()) => Finding::ok("configured credentials"),
+                Some(provider) if matches!(provider.login_id(), Ok(Some(_))) => Finding::ok("logged in"),
+                _ => not_needed(),
+            },
+            Rung::Http => Finding::ok(match info.transport {
+                TransportKind::Sse => "HTTP+SSE",
+                TransportKind::WebSocket => "WebSocket",
+                _ => "Streamable HTTP",
+            }),
+            Rung::Tcp | Rung::Socket => Finding::ok("connected"),
+            Rung::Start => Finding::ok("started"),
+            Rung::Negotiation => {
+                let era = if info.revision.is_modern() { "no handshake" } else { "initialize" };
+                let trips = self.session.request_count().await;
+                let s = if trips == 1 { "" } else { "s" };
+                let seen = [
+                    format!("{:.1} ms", time.as_secs_f64() * 1000.0),
+                    format!("capabilities: {}", info.server.capabilities.clone().unwrap_or_default()),
+                ];
+                Finding::Ok(format!("{} ({era}), {trips} round trip{s}", info.revision.as_str()), seen.into())
+            }
+        }
+    }
+
+    /// What the host name resolves to.
+    async fn resolve_name(&self) -> Finding {
+        let Some(endpoint) = self.session.target().endpoint.http_endpoint() else {
+            return Finding::Skip("the target has no URL".to_owned());
+        };
+        if endpoint.unix_socket.is_some() {
+            return Finding::Skip("a Unix socket is used".to_owned());
+        }
+        let variable = |name: &str| self.context.env.get(name).map(ToOwned::to_owned);
+        if endpoint.proxy.is_some() || is_proxied(&endpoint.url, variable) {
+            return Finding::Skip("a proxy is used".to_owned());
+        }
+        match endpoint.url.host() {
+            Some(url::Host::Domain(name)) => {
+                let found = look_up(name).await.unwrap_or_default();
+                let addresses = found.iter().map(|address| address.ip().to_string()).collect();
+                Finding::Ok(name.to_owned(), addresses)
+            }
+            _ => Finding::Skip("the URL has an address".to_owned()),
+        }
+    }
+
+    fn tls(&self) -> Finding {
+        match self.session.target().endpoint.http_endpoint() {
+            Some(endpoint) if endpoint.url.scheme() != "https" => Finding::Skip("the URL is not https".to_owned()),
+            Some(endpoint) if endpoint.tls.insecure => Finding::Warn("the certificate is not verified".to_owned()),
+            _ => Finding::ok("the certificate is valid"),
+        }
+    }
+
+    /// Every list to its end, and whether declared capabilities are kept.
+    async fn check_lists(&mut self, server: &ServerInfo) -> Result<(Lists, Finding)> {
+        let mut lists = Lists::new();
+        let (mut kept, mut broken) = (Vec::new(), Vec::new());
+        for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts] {
+            let check = kind.plural_name();
+            self.begin(check);
+            let declared = server.declares(kind.capability());
+            if declared == Some(false) {
+                self.add(check, Finding::Skip("not declared".to_owned()));
+                continue;
+            }
+            let finding = match self.session.list(kind, CachePolicy::Bypass).await {
+                Ok(listing) if !listing.is_offered => {
+                    // Servers without templates often do not implement their list.
+                    if declared == Some(true) && kind != ListKind::Templates {
+                        broken.push(format!(
+                            "'{}' is declared, but the server does not know {}",
+                            kind.capability(),
+                            kind.list_method()
+                        ));
+                    }
+                    Finding::Skip("not offered".to_owned())
+                }
+                Ok(listing) => {
+                    let items = listing.parsed_items();
+                    let names = items.iter().map(|item| if item.name().is_empty() { item.uri() } else { item.name() });
+                    let names = names.map(ToOwned::to_owned).collect();
+                    let finding = Finding::Ok(items.len().to_string(), names);
+                    kept.extend((!kept.contains(&kind.capability())).then_some(kind.capability()));
+                    lists.push((kind, items));
+                    finding
+                }
+                Err(failure) if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => {
+                    return Err(failure);
+                }
+                Err(failure) => Finding::Fail(failure),
+            };
+            self.add(check, finding);
+            if self.is_broken {
+                break;
+            }
+        }
+        let finding = match broken.as_slice() {
+            [] if kept.is_empty() => Finding::Skip("nothing is declared that can be checked".to_owned()),
+            [] => Finding::ok(kept.join(", ")),
+            all => Finding::fail(all.join("; "), "declare only what the server implements"),
+        };
+        Ok((lists, finding))
+    }
+
+    /// A protocol error, or a result with `isError` (2025-11-25, server/tools, error handling: SDKs do either).
+    async fn check_unknown_tool(&self) -> Result<Finding> {
+        let call = Session::tool_call_operation(UNKNOWN_TOOL, Map::new(), Vec::new());
+        let hint = "answer a call of a tool that does not exist with the error -32602";
+        Ok(match self.session.send(&call).await? {
+            RequestOutcome::Error(error, _) => Finding::ok(format!("refused: {error}")),
+            RequestOutcome::Result(result) if member(&result, "isError").is_some_and(|raw| raw.get() == "true") => {
+                Finding::ok("refused with isError")
+            }
+            RequestOutcome::Result(_) => Finding::fail("a call of a tool that does not exist succeeded", hint),
+            reply => failed(self.session.failure_from(reply, method::TOOLS_CALL))?,
+        })
+    }
+
+    /// JSON-RPC 2.0, section 5.1; the official Python SDK answers -32602.
+    async fn check_unknown_method(&self) -> Result<Finding> {
+        let request = Operation::read_only(UNKNOWN_METHOD, Map::new());
+        let hint = "answer a method that does not exist with the error -32601";
+        Ok(match self.session.send(&request).await? {
+            RequestOutcome::Error(error, _)
+                if matches!(error.code, Some(code::METHOD_NOT_FOUND | code::INVALID_PARAMS)) =>
+            {
+                Finding::ok(format!("refused: {error}"))
+            }
+            RequestOutcome::Error(error, _) => {
+                Finding::Warn(format!("refused with an error other than -32601: {error}"))
+            }
+            RequestOutcome::Result(_) => Finding::fail("a request with a method that does not exist succeeded", hint),
+            reply => failed(self.session.failure_from(reply, UNKNOWN_METHOD))?,
+        })
+    }
+}
+
+/// A check that failed because there is no answer; an interrupt ends the run.
+fn failed(failure: Failure) -> Result<Finding> {
+    match failure.kind() {
+        ErrorKind::Interrupted | ErrorKind::Terminated => Err(failure),
+        _ => Ok(Finding::Fail(failure)),
+    }
+}

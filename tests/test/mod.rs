@@ -1,0 +1,3 @@
+//! `test`: built-in checks of servers.
+
+mod builtin_checks;
