@@ -63,6 +63,25 @@ fn every_promise_of_security_md_names_tests_that_exist() {
     assert!(promises > 30, "{promises} promises were found");
 }
 
+#[test]
+fn every_message_of_troubleshooting_md_exists() {
+    let messages = read("docs/messages.md");
+    let text = read("docs/troubleshooting.md");
+    let mut checked = 0;
+    for line in text.lines().filter(|line| line.starts_with("**`")) {
+        let bold = &line[..line.rfind("**").unwrap()];
+        for message in bold.split('`').skip(1).step_by(2) {
+            // Between what is filled in; a comma may join two messages.
+            for piece in message.split(['…', ',']).flat_map(|part| part.split("'X'")) {
+                let piece = piece.trim();
+                assert!(piece.len() < 8 || messages.contains(piece), "no message has the text '{piece}': {message}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 40, "{checked} texts were checked");
+}
+
 /// The version in `Cargo.toml`.
 fn version() -> String {
     let manifest = read("Cargo.toml");
