@@ -2,7 +2,7 @@
 //!
 //! It listens on the loopback address only and accepts one response. Its pages show nothing of what was sent to it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,11 +11,10 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::auth::authorization_request::AuthorizationRequest;
+use crate::config::oauth::RedirectUri;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
-/// The path of the redirect URI (`AUT-18`).
-const CALLBACK_PATH: &str = "/callback";
 /// The longest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// The time limit for a request. Browsers open connections in advance and send nothing on them.
@@ -31,33 +30,43 @@ const NOT_FOUND_TEXT: &str = "Not found.";
 /// A listener on a loopback port.
 pub struct RedirectListener {
     listener: TcpListener,
-    port: u16,
+    /// The same port of the other address family. A browser may try either for `localhost`.
+    other_family: Option<TcpListener>,
+    redirect: RedirectUri,
 }
 
 impl RedirectListener {
-    /// Binds the given port, or any.
+    /// Binds the host and the port of this redirect URI, or any port if it has none.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] if the port is in use.
-    pub async fn bind(wanted: Option<u16>) -> Result<Self> {
-        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted.unwrap_or(0))).await;
-        let (listener, port) = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener))).map_or_else(
-            |error| {
-                let what = match wanted {
-                    Some(port) => format!("cannot listen on port {port} for the login"),
-                    None => "cannot listen for the login".to_owned(),
-                };
-                let failure = Failure::new(ErrorKind::Config, what).caused_by(&error);
-                Err(match wanted {
-                    Some(_) => failure.hint(
-                        "stop the program that uses the port, or set another registered port with --redirect-port",
-                    ),
-                    None => failure.hint("log in without a redirect to this machine: --no-browser"),
-                })
-            },
-            |(port, listener)| Ok((listener, port)),
-        )?;
-        Ok(RedirectListener { listener, port })
+    pub async fn bind(wanted: &RedirectUri) -> Result<Self> {
+        let host = wanted.host().trim_start_matches('[').trim_end_matches(']');
+        let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let bound = TcpListener::bind((address, wanted.port().unwrap_or(0))).await;
+        let bound = bound.and_then(|listener| Ok((listener.local_addr()?.port(), listener)));
+        let (port, listener) = bound.map_err(|error| {
+            let what = match wanted.port() {
+                Some(port) => format!("cannot listen on port {port} for the login"),
+                None => "cannot listen for the login".to_owned(),
+            };
+            let failure = Failure::new(ErrorKind::Config, what).caused_by(&error);
+            let another = match wanted == &RedirectUri::loopback(wanted.port()) {
+                true => "port with --redirect-port",
+                false => "redirect URI with --redirect-uri",
+            };
+            match wanted.port() {
+                Some(_) => {
+                    failure.hint(format!("stop the program that uses the port, or set another registered {another}"))
+                }
+                None => failure.hint("log in without a redirect to this machine: --no-browser"),
+            }
+        })?;
+        let other_family = match host.parse::<IpAddr>() {
+            Ok(_) => None,
+            Err(_) => TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await.ok(),
+        };
+        Ok(RedirectListener { listener, other_family, redirect: wanted.with_port(port) })
     }
 
     /// Binds the given port, or any if it is in use.
@@ -65,19 +74,28 @@ impl RedirectListener {
     /// # Errors
     /// If no port can be bound.
     pub async fn bind_preferred(wanted: Option<u16>) -> Result<Self> {
-        match wanted {
-            Some(_) => match RedirectListener::bind(wanted).await {
-                Ok(bound) => Ok(bound),
-                Err(_) => RedirectListener::bind(None).await,
-            },
-            None => RedirectListener::bind(None).await,
+        if wanted.is_some()
+            && let Ok(bound) = RedirectListener::bind(&RedirectUri::loopback(wanted)).await
+        {
+            return Ok(bound);
         }
+        RedirectListener::bind(&RedirectUri::loopback(None)).await
     }
 
     /// The redirect URI.
     #[must_use]
     pub fn redirect_uri(&self) -> String {
-        format!("http://127.0.0.1:{}{CALLBACK_PATH}", self.port)
+        self.redirect.uri().to_owned()
+    }
+
+    async fn accept(&self) -> std::io::Result<(TcpStream, SocketAddr)> {
+        match &self.other_family {
+            None => self.listener.accept().await,
+            Some(other) => tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                accepted = other.accept() => accepted,
+            },
+        }
     }
 
     /// Waits for the response to `request`, and verifies it. The first one with the request's `state` is used; those with
@@ -92,10 +110,10 @@ impl RedirectListener {
         let mut seen = 0;
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if seen < MAX_CONNECTIONS => {
+                accepted = self.accept(), if seen < MAX_CONNECTIONS => {
                     seen += 1;
                     if let Ok((stream, _)) = accepted {
-                        talks.spawn(tokio::time::timeout(REQUEST_TIMEOUT, read_callback(stream)));
+                        talks.spawn(tokio::time::timeout(REQUEST_TIMEOUT, read_callback(stream, self.redirect.path().to_owned())));
                     }
                 }
                 Some(talk) = talks.join_next() => {
@@ -128,7 +146,7 @@ pub fn loopback_port(redirect_uri: &str) -> Option<u16> {
 }
 
 /// Reads a request. Returns the query of a callback; any other request is answered here.
-async fn read_callback(mut stream: TcpStream) -> Option<(String, TcpStream)> {
+async fn read_callback(mut stream: TcpStream, path: String) -> Option<(String, TcpStream)> {
     let mut head = Vec::new();
     let mut chunk = [0; 2048];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -139,7 +157,7 @@ async fn read_callback(mut stream: TcpStream) -> Option<(String, TcpStream)> {
             return None;
         }
     }
-    match callback_query(&head) {
+    match callback_query(&head, &path) {
         Ok(query) => Some((query, stream)),
         Err(status) => {
             send_response(stream, &render_response(status, NOT_FOUND_TEXT)).await;
@@ -149,7 +167,7 @@ async fn read_callback(mut stream: TcpStream) -> Option<(String, TcpStream)> {
 }
 
 /// The query of a callback request; else the status to answer with.
-fn callback_query(head: &[u8]) -> Result<String, u16> {
+fn callback_query(head: &[u8], callback_path: &str) -> Result<String, u16> {
     let line =
         head.split(|byte| *byte == b'\r').next().and_then(|line| std::str::from_utf8(line).ok()).ok_or(400_u16)?;
     let mut words = line.split(' ');
@@ -162,8 +180,8 @@ fn callback_query(head: &[u8]) -> Result<String, u16> {
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     match (method, path) {
-        ("GET", CALLBACK_PATH) => Ok(query.to_owned()),
-        (_, CALLBACK_PATH) => Err(405),
+        ("GET", path) if path == callback_path => Ok(query.to_owned()),
+        (_, path) if path == callback_path => Err(405),
         _ => Err(404),
     }
 }
@@ -223,6 +241,10 @@ mod tests {
         }
     }
 
+    fn bound_port(listener: &RedirectListener) -> u16 {
+        listener.redirect.port().unwrap()
+    }
+
     async fn send_request(port: u16, text: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
@@ -233,8 +255,8 @@ mod tests {
 
     /// Asks all of these in turn while the listener waits.
     async fn receive_after(asked: &[&str]) -> (Result<Secret>, Vec<String>, u16) {
-        let loopback = RedirectListener::bind(None).await.unwrap();
-        let port = loopback.port;
+        let loopback = RedirectListener::bind_preferred(None).await.unwrap();
+        let port = bound_port(&loopback);
         let request = authorization_request(loopback.redirect_uri());
         let asking = async {
             let mut answers = Vec::new();
@@ -285,8 +307,8 @@ mod tests {
 
     #[tokio::test]
     async fn silent_and_oversized_connections_do_not_block_the_callback() {
-        let loopback = RedirectListener::bind(None).await.unwrap();
-        let (port, request) = (loopback.port, authorization_request(loopback.redirect_uri()));
+        let loopback = RedirectListener::bind_preferred(None).await.unwrap();
+        let (port, request) = (bound_port(&loopback), authorization_request(loopback.redirect_uri()));
         let asking = async {
             let _silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
             let long = format!("GET /callback?{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_HEAD_BYTES));
@@ -299,12 +321,31 @@ mod tests {
 
     #[tokio::test]
     async fn aut_18_a_port_that_is_taken_is_named() {
-        let first = RedirectListener::bind(None).await.unwrap();
-        assert_eq!(loopback_port(&first.redirect_uri()), Some(first.port));
-        let Err(failure) = RedirectListener::bind(Some(first.port)).await else { panic!("bound twice") };
+        let first = RedirectListener::bind_preferred(None).await.unwrap();
+        let port = bound_port(&first);
+        assert_eq!(loopback_port(&first.redirect_uri()), Some(port));
+        let Err(failure) = RedirectListener::bind(&RedirectUri::loopback(Some(port))).await else {
+            panic!("bound twice")
+        };
         assert_eq!(failure.kind(), ErrorKind::Config);
-        assert!(failure.to_string().contains(&first.port.to_string()), "{failure}");
-        assert_ne!(RedirectListener::bind_preferred(Some(first.port)).await.unwrap().port, first.port);
+        assert!(failure.to_string().contains(&port.to_string()), "{failure}");
+        assert_ne!(bound_port(&RedirectListener::bind_preferred(Some(port)).await.unwrap()), port);
+    }
+
+    #[tokio::test]
+    async fn host_and_path_are_those_of_the_redirect_uri() {
+        for text in ["http://localhost/oauth/back", "http://127.0.0.1", "http://localhost:{}/x"] {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let uri = RedirectUri::parse(&text.replace("{}", &free.to_string())).unwrap();
+            let listener = RedirectListener::bind(&uri).await.unwrap();
+            let (port, request) = (bound_port(&listener), authorization_request(listener.redirect_uri()));
+            assert_eq!(listener.redirect_uri(), uri.with_port(port).uri());
+            let other = format!("GET {}y?code=no&state=st HTTP/1.1\r\n\r\n", uri.path());
+            let back = format!("GET {}?code=c0de&state=st HTTP/1.1\r\n\r\n", uri.path());
+            let asking = async { (send_request(port, &other).await, send_request(port, &back).await) };
+            let (code, (other, back)) = tokio::join!(listener.wait_for_code(&request, |_| ()), asking);
+            assert_eq!((code.unwrap().reveal(), &other[9..12], &back[9..12]), ("c0de", "404", "200"), "{text}");
+        }
     }
 
     #[test]

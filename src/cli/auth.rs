@@ -89,7 +89,9 @@ Examples:
   mcpipe auth login https://mcp.example.com/mcp
   mcpipe auth login linear --no-browser
   mcpipe auth login api --grant client-credentials --client-secret-env CI_SECRET
-  mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read")
+  mcpipe auth login crm --client-id cli --redirect-port 8765 --scope read
+  mcpipe auth login crm --client-id cli \\
+      --redirect-uri http://localhost:3118/callback")
 )]
 pub struct AuthLoginArgs {
     /// Configured name or URL
@@ -114,6 +116,15 @@ pub struct AuthLoginArgs {
     /// Port of the redirect URI on localhost, if one is registered
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
     pub redirect_port: Option<u16>,
+    /// Redirect URI on this machine, exactly as it is registered
+    #[arg(
+        long,
+        value_name = "URI",
+        conflicts_with = "redirect_port",
+        help_heading = "Login options",
+        hide_short_help = true
+    )]
+    pub redirect_uri: Option<String>,
     /// Use this client ID metadata document instead of registration
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub client_metadata_url: Option<String>,

@@ -81,8 +81,8 @@ pub enum ConfigCommand {
     /// Import servers from the configuration of other clients
     ///
     /// CLIENT is one of claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter.
-    /// FILE is a configuration file of one of them, or any JSON file with mcpServers or servers. Without either, mcpipe
-    /// imports from every client that it finds.
+    /// FILE is a configuration file of one of them, or any JSON file with mcpServers, servers, or servers at its top
+    /// level. Without either, mcpipe imports from every client that it finds.
     ///
     /// Every command is shown in full, and nothing is written before you confirm.
     Import(ConfigImportArgs),
@@ -350,6 +350,15 @@ pub struct ConfigAddArgs {
     /// Port of the redirect URI on localhost, if one is registered
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options", hide_short_help = true)]
     pub redirect_port: Option<u16>,
+    /// Redirect URI on this machine, exactly as it is registered
+    #[arg(
+        long,
+        value_name = "URI",
+        conflicts_with = "redirect_port",
+        help_heading = "Login options",
+        hide_short_help = true
+    )]
+    pub redirect_uri: Option<String>,
     /// Private key (PEM) that signs client assertions
     #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub private_key: Option<std::path::PathBuf>,

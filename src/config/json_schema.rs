@@ -73,6 +73,9 @@ fn value_schema(kind: KeyType) -> Value {
             reference,
         ] }),
         KeyType::Choice(words) => json!({ "anyOf": [{ "enum": words }, reference] }),
+        KeyType::RedirectUri => {
+            json!({ "anyOf": [{ "type": "string", "pattern": "^http://" }, reference] })
+        }
         KeyType::Revision => {
             let dated = Revision::ALL.iter().map(|revision| revision.as_str());
             let words: Vec<&str> = ["auto", "legacy"].into_iter().chain(dated).collect();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::oauth::RedirectUri;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile};
 use crate::config::value::expand;
 use crate::config::value::expand::ExpandError;
@@ -31,6 +32,8 @@ pub enum KeyType {
     Choice(&'static [&'static str]),
     /// A revision of the protocol, or `auto` or `legacy`.
     Revision,
+    /// A redirect URI on this machine.
+    RedirectUri,
     /// A whole number from the first to the second.
     Integer(i64, i64),
     /// True, false, or an array of names.
@@ -165,12 +168,15 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
     key(
         "env",
         KeyType::StringMap,
-        AppliesTo::Command,
+        AppliesTo::Both,
         "{}",
         r#"{ LOG_LEVEL = "debug", API_KEY = "${keychain:API_KEY}" }"#,
         "Environment variables of the program, in addition to those that it inherits.",
     )
-    .details("--env KEY=VALUE on the command line overrides a variable of the same name."),
+    .details(
+        "In the other values of the entry, ${VAR} refers to these variables first, also if the server is a URL. --env \
+         KEY=VALUE on the command line overrides a variable of the same name.",
+    ),
     key(
         "cwd",
         KeyType::Path,
@@ -461,6 +467,18 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     )
     .details("The redirect URI is http://127.0.0.1:PORT/callback."),
     key(
+        "redirect_uri",
+        KeyType::RedirectUri,
+        AppliesTo::Url,
+        "\"http://127.0.0.1:PORT/callback\" with redirect_port or any free port",
+        r#""http://localhost:3118/callback""#,
+        "The redirect URI of a login with a browser, exactly as it is registered for the client.",
+    )
+    .details(
+        "It is an http:// URL of this machine (localhost, 127.0.0.1 or [::1]) with any path. Without a port, any free \
+         port is used. It cannot be combined with redirect_port.",
+    ),
+    key(
         "token_endpoint_auth_method",
         KeyType::Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]),
         AppliesTo::Url,
@@ -721,7 +739,9 @@ fn check_value(
             }
         }
         (KeyType::Duration, _) => must("a time such as \"30s\""),
-        (KeyType::String | KeyType::Path | KeyType::Choice(_) | KeyType::Revision, _) => must("a string"),
+        (KeyType::String | KeyType::Path | KeyType::Choice(_) | KeyType::Revision | KeyType::RedirectUri, _) => {
+            must("a string")
+        }
     }
 }
 
@@ -736,6 +756,7 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
             let more = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
             Err(format!("must be one of {}, not '{text}'{more}", words.join(", ")))
         }
+        KeyType::RedirectUri => RedirectUri::parse(text).map(|_| ()),
         KeyType::Revision => RevisionPin::parse(text).map(|_| ()).map_err(|why| format!("names an {why}")),
         KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is not a duration: {why}")),
         KeyType::String | KeyType::Path if text.is_empty() => Err("is empty".to_owned()),

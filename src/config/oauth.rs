@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
+use crate::util::loopback::is_loopback;
 
 /// How tokens are obtained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub struct OAuthSettings {
     pub client_metadata_url: Option<String>,
     /// The port of the redirect URI.
     pub redirect_port: Option<u16>,
+    /// The redirect URI.
+    pub redirect_uri: Option<String>,
     /// How the client authenticates.
     pub token_endpoint_auth_method: Option<ClientAuthMethod>,
     /// The key of `private_key_jwt` (PEM).
@@ -98,10 +101,113 @@ pub struct OAuthSettings {
 }
 
 impl OAuthSettings {
+    /// The redirect URI that the user chose; `None` for a free port.
+    #[must_use]
+    pub fn chosen_redirect(&self) -> Option<RedirectUri> {
+        let chosen = self.redirect_uri.as_deref().and_then(|uri| RedirectUri::parse(uri).ok());
+        chosen.or_else(|| self.redirect_port.map(|port| RedirectUri::loopback(Some(port))))
+    }
+
     /// Whether nothing is set.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == OAuthSettings::default()
+    }
+}
+
+/// The path of a redirect URI of which only the port was chosen.
+const CALLBACK_PATH: &str = "/callback";
+
+/// A redirect URI on this machine (RFC 8252 §7.3): where the browser brings the response of a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectUri {
+    uri: String,
+    host: String,
+    port: Option<u16>,
+    path: String,
+}
+
+impl RedirectUri {
+    /// `http://127.0.0.1:PORT/callback`; any free port if none is given.
+    #[must_use]
+    pub fn loopback(port: Option<u16>) -> Self {
+        Self::assemble("127.0.0.1", port, CALLBACK_PATH)
+    }
+
+    /// `http://localhost:PORT/callback`.
+    #[must_use]
+    pub fn localhost(port: u16) -> Self {
+        Self::assemble("localhost", Some(port), CALLBACK_PATH)
+    }
+
+    fn assemble(host: &str, port: Option<u16>, path: &str) -> Self {
+        let shown_port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        RedirectUri {
+            uri: format!("http://{host}{shown_port}{path}"),
+            host: host.to_owned(),
+            port,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Reads a redirect URI. It is used exactly as it is written, since authorization servers compare it as text
+    /// (OAuth 2.1 §2.3.1).
+    ///
+    /// # Errors
+    /// What is wrong, to follow the name of the setting.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| format!("{why}, not '{text}'; an example is http://localhost:3118/callback");
+        let url = url::Url::parse(text).map_err(|_| wrong("must be a URL"))?;
+        let rest = text.strip_prefix("http://").filter(|_| is_loopback(&url));
+        let Some(rest) = rest else { return Err(wrong("must be an http:// URL of this machine")) };
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+            return Err(wrong("must have only a host, a port and a path"));
+        }
+        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+            Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0))),
+            None => (authority, None),
+        };
+        if port == Some(None) {
+            return Err(wrong("must have a port from 1 to 65535"));
+        }
+        Ok(Self::assemble(host, port.flatten(), path))
+    }
+
+    /// The URI as it is registered and sent.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The host as it is written: a name, an IPv4 address, or an IPv6 address in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, if it is fixed.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The path of the requests that bring responses.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        if self.path.is_empty() { "/" } else { &self.path }
+    }
+
+    /// The same URI with another path.
+    #[must_use]
+    pub fn with_path(&self, path: &str) -> Self {
+        Self::assemble(&self.host, self.port, path)
+    }
+
+    /// The same URI with the port that was bound.
+    #[must_use]
+    pub fn with_port(&self, port: u16) -> Self {
+        if self.port.is_some() { self.clone() } else { Self::assemble(&self.host, Some(port), &self.path) }
     }
 }
 
@@ -178,5 +284,47 @@ impl SigningAlgorithm {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_redirect_uri_is_kept_as_it_is_written() {
+        for (text, host, port, path) in [
+            ("http://localhost:3118/callback", "localhost", Some(3118), "/callback"),
+            ("http://127.0.0.1:80/", "127.0.0.1", Some(80), "/"),
+            ("http://[::1]:9000/oauth/callback", "[::1]", Some(9000), "/oauth/callback"),
+            ("http://[::1]/x", "[::1]", None, "/x"),
+            ("http://localhost:1", "localhost", Some(1), "/"),
+            ("http://localhost/cb", "localhost", None, "/cb"),
+        ] {
+            let uri = RedirectUri::parse(text).unwrap();
+            assert_eq!((uri.uri(), uri.host(), uri.port(), uri.path()), (text, host, port, path));
+        }
+        assert_eq!(RedirectUri::parse("http://localhost/cb").unwrap().with_port(7).uri(), "http://localhost:7/cb");
+        assert_eq!(RedirectUri::parse("http://localhost:8").unwrap().with_port(7).uri(), "http://localhost:8");
+    }
+
+    #[test]
+    fn a_redirect_uri_of_another_machine_is_rejected() {
+        for text in [
+            "https://localhost:1/callback",
+            "http://example.com:1/callback",
+            "cursor://anysphere.cursor-mcp/oauth/callback",
+            "http://localhost:1/callback?a=b",
+            "http://localhost:1/callback#a",
+            "http://user@localhost:1/callback",
+            "http://localhost:0/callback",
+            "http://localhost:65536/callback",
+            "3118",
+            "",
+        ] {
+            let wrong = RedirectUri::parse(text).unwrap_err();
+            assert!(wrong.starts_with("must ") && wrong.contains("http://localhost:3118/callback"), "{wrong}");
+        }
     }
 }

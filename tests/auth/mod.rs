@@ -10,5 +10,6 @@ mod lenient_providers;
 mod login;
 mod login_discovery;
 mod metadata_checks;
+mod redirect_uri;
 mod registration;
 mod token_refresh;

@@ -55,7 +55,7 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     if login.is_client_reused && is_client_forgotten(context, &page).await {
         return Ok(LoginOutcome::ClientForgotten);
     }
-    let code = with_login_timeout(&login, obtain_code(context, listener, &page)).await?;
+    let code = with_login_timeout(&login, &redirect_uri, obtain_code(context, listener, &page)).await?;
     context.user.register_secret(&code);
     let form = vec![
         ("grant_type", "authorization_code".to_owned()),
@@ -72,10 +72,10 @@ async fn is_client_forgotten(context: &LoginContext, page: &AuthorizationRequest
     matches!(context.http.status_of_page(&page.url()).await, Ok(400 | 401))
 }
 
-/// Binds the configured port; else the port of an earlier registration, if it is free; else any port.
+/// Binds the configured redirect URI; else the port of an earlier registration, if it is free; else any port.
 async fn bind_listener(settings: &OAuthSettings, known: Option<&Credentials>) -> Result<RedirectListener> {
-    if settings.redirect_port.is_some() {
-        return RedirectListener::bind(settings.redirect_port).await;
+    if let Some(chosen) = settings.chosen_redirect() {
+        return RedirectListener::bind(&chosen).await;
     }
     let port = |client: &ClientRegistration| loopback_port(client.redirect_uri.as_deref()?);
     let registered = known.into_iter().flat_map(Credentials::registered_clients).find_map(port);
@@ -132,7 +132,11 @@ async fn obtain_code(
 }
 
 /// Waits for the user, but not longer than the login timeout.
-async fn with_login_timeout<T>(login: &LoginFlow<'_>, waiting: impl Future<Output = Result<T>>) -> Result<T> {
+async fn with_login_timeout<T>(
+    login: &LoginFlow<'_>,
+    redirect_uri: &str,
+    waiting: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let timeout = login.context.timeout;
     tokio::time::timeout(timeout, waiting).await.unwrap_or_else(|_| {
         let failure =
@@ -143,7 +147,9 @@ async fn with_login_timeout<T>(login: &LoginFlow<'_>, waiting: impl Future<Outpu
                 login.context.logout_command
             )),
             _ => {
-                failure.hint("check that the redirect URI http://127.0.0.1:PORT/callback is registered for the client")
+                let fixed = login.settings.chosen_redirect().is_some_and(|chosen| chosen.port().is_some());
+                let set = if fixed { "" } else { ", or set the registered one with --redirect-uri" };
+                failure.hint(format!("check that the redirect URI {redirect_uri} is registered for the client{set}"))
             }
         })
     })

@@ -6,7 +6,7 @@ use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
-use crate::config::oauth::{ClientAuthMethod, SigningAlgorithm};
+use crate::config::oauth::{ClientAuthMethod, RedirectUri, SigningAlgorithm};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListKind;
 use crate::secret::Secret;
@@ -147,6 +147,9 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
     let scopes: Vec<String> =
         args.scopes.iter().flat_map(|words| words.split_whitespace()).map(ToOwned::to_owned).collect();
     let method = args.token_endpoint_auth_method.as_deref().and_then(ClientAuthMethod::parse);
+    if let Some(wrong) = args.redirect_uri.as_deref().and_then(|uri| RedirectUri::parse(uri).err()) {
+        return Err(Failure::new(ErrorKind::Usage, format!("--redirect-uri {wrong}")));
+    }
     let settings = OAuthSettings {
         client_id: args.client_id.clone().or(under.client_id),
         client_secret: secret,
@@ -156,6 +159,8 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
         client_name: args.client_name.clone().or(under.client_name),
         client_metadata_url: args.client_metadata_url.clone().or(under.client_metadata_url),
         redirect_port: args.redirect_port.or(under.redirect_port),
+        // An option takes the place of either setting.
+        redirect_uri: args.redirect_uri.clone().or(under.redirect_uri.filter(|_| args.redirect_port.is_none())),
         token_endpoint_auth_method: method.or(under.token_endpoint_auth_method),
         private_key_file: args.private_key.as_deref().map(path).or(under.private_key_file),
         signing_algorithm: args

@@ -243,6 +243,7 @@ fn auth_table(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) ->
         ("grant", args.grant.clone()),
         ("issuer", args.issuer.clone()),
         ("client_metadata_url", args.client_metadata_url.clone()),
+        ("redirect_uri", args.redirect_uri.clone()),
     ];
     for (key, set) in texts {
         if let Some(set) = set {
