@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// The configuration, read when it is first asked for.
 ///
-/// A URL or a command line as target never asks, so no file is opened for them.
+/// A URL as target never asks, so no file is opened for it.
 #[derive(Debug)]
 pub struct LazyConfig<'a> {
     environment: &'a Environment,

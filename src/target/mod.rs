@@ -1,6 +1,7 @@
 //! Targets: a word of the command line, resolved to an endpoint and its settings.
 //!
-//! A word is a URL, a command line or a configured name. Only a name requires reading configuration files.
+//! A word is a URL, a command line or a configured name. A URL opens no configuration file, and a command line works
+//! whatever is in one.
 
 mod build;
 mod options;
@@ -14,6 +15,7 @@ use crate::config::settings::ServerSettings;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer, LazyConfig};
 use crate::env::Environment;
+use crate::env::programs::looks_like_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::build::EntryError;
 pub use crate::target::options::TargetOptions;
@@ -57,14 +59,21 @@ impl TargetName {
         match syntax::classify_word(&word)? {
             TargetWord::Url(url) => Ok((TargetName::Url(url), words.collect())),
             TargetWord::Command(line) => {
+                // A configured name may contain spaces. A configuration that cannot be read does not matter here.
+                if let Some(config) = lookup.config().ok().filter(|_| !looks_like_path(&line)) {
+                    let (server, tool) = split_name(&line, takes_tool, config);
+                    if config.server(server).is_some() {
+                        let server = TargetName::Configured(server.to_owned());
+                        return Ok((server, tool.into_iter().chain(words).collect()));
+                    }
+                }
                 let command = syntax::split_command_line(&line, lookup.environment())?;
                 Ok((TargetName::Command(command), words.collect()))
             }
             TargetWord::Name(name) => {
-                let tool_at = if takes_tool { tool_position(&name, lookup.config()?) } else { None };
-                let tool = tool_at.map(|at| name[at + 1..].to_owned());
-                let server = name[..tool_at.unwrap_or(name.len())].to_owned();
-                Ok((TargetName::Configured(server), tool.into_iter().chain(words).collect()))
+                let (server, tool) =
+                    if takes_tool { split_name(&name, true, lookup.config()?) } else { (&*name, None) };
+                Ok((TargetName::Configured(server.to_owned()), tool.into_iter().chain(words).collect()))
             }
         }
     }
@@ -83,6 +92,14 @@ impl TargetName {
             }
             TargetName::Configured(name) => resolve_configured(lookup.config()?, name, options, environment, secrets),
         }
+    }
+}
+
+/// The server of a word, and the tool of `SERVER.TOOL`.
+fn split_name<'a>(word: &'a str, takes_tool: bool, config: &Config) -> (&'a str, Option<String>) {
+    match tool_position(word, config).filter(|_| takes_tool) {
+        Some(at) => (&word[..at], Some(word[at + 1..].to_owned())),
+        None => (word, None),
     }
 }
 

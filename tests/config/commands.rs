@@ -282,15 +282,15 @@ fn check_finds_everything_at_once() {
          [servers.d]\nurl = \"https://d/\"\ncacert = \"gone.pem\"\nheaders = { A = \"${keychain:GONE}\" }\n\
          [servers.e]\nurl = \"https://e/\"\ncommand = \"sh\"\n\
          [servers.f]\ncommand = \"no-such-program\"\n\
-         [servers.\"a b\"]\nurl = \"https://g/\"\n\
+         [servers.\"./a\"]\nurl = \"https://g/\"\n\
          [servers.h]\nurl = \"https://h/\"\nprotocol = \"2024-01-01\"\nallow_tools = [\"a[\"]\nconfirm = \"sometimes\"\n",
     );
-    sandbox.file(".mcp.json", "{\"mcpServers\": {\"a b\": {\"url\": \"https://x/\"}, \"a-b\": {\"url\": \"https://y/\"}, \"f\": {\"command\": \"sh\"}}}");
+    sandbox.file(".mcp.json", "{\"mcpServers\": {\"./a b\": {\"url\": \"https://x/\"}, \"a-b\": {\"url\": \"https://y/\"}, \"f\": {\"command\": \"sh\"}}}");
     expect![[r#"
         exit: 3
         --- stdout
+        error\t~/.config/mcpipe/config.toml:21\tthe name './a' cannot be typed as a target; use 'a'
         error\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
-        error\t~/.config/mcpipe/config.toml:21\tthe name 'a b' cannot be typed as a target; use 'a-b'
         error\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m
         error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set; 'env.A' in [servers.c] refers to it
         error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it
@@ -306,7 +306,7 @@ fn check_finds_everything_at_once() {
           mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check"]));
     let json = sandbox.mcpipe(["config", "check", "--json"]).run();
-    let first = &json.exits(3).json()["findings"][0];
+    let first = &json.exits(3).json()["findings"][1];
     let file = sandbox.path().join("home/.config/mcpipe/config.toml");
     assert_eq!(json.json()["files"], json!([file, sandbox.work().join(".mcp.json")]));
     let wanted = json!({"file": file, "line": 5, "column": null, "cause": null, "hint": null, "severity": "error",

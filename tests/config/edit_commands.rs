@@ -112,7 +112,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 2
         --- stderr
         mcpipe: error: 'a b' is not a valid server name
-          a name consists of letters, digits, '_', '-' and '.', and begins with a letter or digit
+          a name consists of letters, digits, '_', '-', '.' and '/', and begins with a letter or digit
         hint: use 'a-b'
     "#]]
     .assert_eq(&add(&["a b", "https://other.example/mcp"]));
@@ -140,7 +140,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: 'env' in [servers.x] applies only to a command, but the server is a URL
+        mcpipe: error: --env applies only to a command, but 'https://x.example/mcp' is a URL
+        hint: to send a header with each request: --header 'Name: value'
     "#]]
     .assert_eq(&add(&["x", "https://x.example/mcp", "-e", "A=1"]));
     expect![[r#"
@@ -276,7 +277,7 @@ fn remove_and_rename_take_full_names_only() {
         exit: 2
         --- stderr
         mcpipe: error: 'a b' is not a valid server name
-          a name consists of letters, digits, '_', '-' and '.', and begins with a letter or digit
+          a name consists of letters, digits, '_', '-', '.' and '/', and begins with a letter or digit
         hint: use 'a-b'
     "#]]
     .assert_eq(&config(&sandbox, &["rename", "files", "a b"]));

@@ -172,13 +172,13 @@ pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, pr
 /// Whether a name can be typed as a target.
 pub(super) fn check_server_name(name: &str) -> Result<()> {
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
-        && !name.ends_with('.');
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
+        && !name.ends_with(['.', '/']);
     if good {
         return Ok(());
     }
     let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid server name"))
-        .cause("a name consists of letters, digits, '_', '-' and '.', and begins with a letter or digit");
+        .cause("a name consists of letters, digits, '_', '-', '.' and '/', and begins with a letter or digit");
     let near: String = crate::config::file::mcp_json::sanitize_name(name).chars().filter(char::is_ascii).collect();
     Err(if near.is_empty() { failure } else { failure.hint(format!("use '{near}'")) })
 }

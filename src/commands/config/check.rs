@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::report::{ConfigContext, ConfigReport, ReportBody};
 use super::show;
-use crate::config::file::mcp_json::sanitize_name;
+use crate::config::file::mcp_json::{is_typeable, sanitize_name};
 use crate::config::file::tree::{ConfigValue, duplicate_keys};
 use crate::config::origin::{ConfigDiagnostic, FileFormat};
 use crate::config::settings::ServerSettings;
@@ -153,7 +153,7 @@ fn server_findings(
         findings.push(CheckFinding { severity, server: Some(server.name.clone()), diagnostic: fault });
     };
     let here = |message: String| ConfigDiagnostic::at(&server.source, server.offset, message);
-    if sanitize_name(&server.name) != server.name {
+    if !is_typeable(&server.name) {
         let near = sanitize_name(&server.name);
         add(
             CheckSeverity::Error,

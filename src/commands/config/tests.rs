@@ -300,7 +300,7 @@ fn check_finds_what_use_would_find() {
         .with_user_config(
             "[servers.a]\ncommand = 'no-such-program'\n[servers.b]\nurl = 'https://${NOPE}/'\n[servers.c]\nurl = 'ftp://x'\n\
              [servers.d]\nurl = 'https://d/'\ncacert = 'none.pem'\nauth = { private_key_file = '/none' }\n[servers.e]\nurl = 'http://far.example/'\n\
-             [servers.'f g']\nurl = 'https://f/'\n[servers.h]\ncomand = 'x'\n[servers.i]\nurl = 'https://i/'\nbearer_env = 'NOPE'\n\
+             [servers.'./f']\nurl = 'https://f/'\n[servers.h]\ncomand = 'x'\n[servers.i]\nurl = 'https://i/'\nbearer_env = 'NOPE'\n\
              [servers.j]\ncommand = 'gone'\ndisabled = true\n[servers.k]\nurl = 'https://k/'\nheaders = { 'A B' = 'c' }\n",
         )
         .with_file("project/.mcpipe.toml", "[servers.z]\ncommand = 'x'\n[servers.e]\nurl = 'https://e/'\n")
@@ -313,7 +313,7 @@ fn check_finds_what_use_would_find() {
         "config.toml:6\tunsupported URL scheme 'ftp'",
         "config.toml:9\t'cacert' refers to ~/.config/mcpipe/none.pem, which cannot be read: ",
         "config.toml:10\t'private_key_file' refers to ",
-        "config.toml:13\tthe name 'f g' cannot be typed as a target; use 'f-g'",
+        "config.toml:13\tthe name './f' cannot be typed as a target; use 'f'",
         "config.toml:16\tunknown key 'comand'",
         "config.toml:19\tthe variable NOPE for the bearer token is not set",
         "warning\t~/.config/mcpipe/config.toml:20\t'j' is disabled",
@@ -399,7 +399,7 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "-x", "--", "y"], ""),
         (&["add", "x", "ftp://a"], "unsupported URL scheme"),
         (&["add", "x", "http://far.example/"], "--allow-http"),
-        (&["add", "x", "https://a/", "-e", "A=b"], "'env' in [servers.x] applies only to a command"),
+        (&["add", "x", "https://a/", "-e", "A=b"], "--env applies only to a command"),
         (&["add", "x", "https://a/", "-H", "broken"], "the header in -H number 1 has no colon"),
         (&["add", "x", "https://a/", "--protocol", "2020-01-01"], "unknown revision"),
         (&["add", "x", "https://a/", "--allow-tool", "a["], "an invalid pattern"),
