@@ -11,7 +11,7 @@ use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
 use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, SigningAlgorithm};
 use crate::config::origin;
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, ValueOrigin};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, ValueOrigin};
 use crate::config::paths::resolve_path;
 use crate::config::server::ConfiguredServer;
 use crate::config::value::read::{CheckedTable, InheritEnv, Spanned, ValueReader};
@@ -22,6 +22,10 @@ use crate::error::Result;
 use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
 use crate::transport::HttpMode;
+
+/// The variables that Claude Code sets to the directory of a project's or of a plugin's `.mcp.json`
+/// (<https://code.claude.com/docs/en/mcp>, <https://code.claude.com/docs/en/plugins-reference>).
+pub(crate) const CLIENT_DIRECTORY_VARIABLES: [&str; 2] = ["CLAUDE_PROJECT_DIR", "CLAUDE_PLUGIN_ROOT"];
 
 /// One server's entry, ready for use.
 #[derive(Clone, Debug)]
@@ -195,6 +199,11 @@ impl ConfiguredServer {
                 _ => {}
             }
         }
+        let auth = |name: &str| self.entry.get("auth").and_then(|auth| auth.value.get(name));
+        if let (Some(_), Some(uri)) = (auth("redirect_port"), auth("redirect_uri")) {
+            let section = keys::subsection_name(&section, "auth");
+            fault(uri.offset, format!("{section} has both 'redirect_port' and 'redirect_uri'"));
+        }
         if let (Some(key), None) = (self.entry.get("key"), self.entry.get("cert")) {
             fault(key.offset, format!("'key' in {section} needs 'cert'"));
         }
@@ -254,6 +263,8 @@ impl ConfiguredServer {
         let section = self.section_name();
         let table = CheckedTable { node: &self.entry, keys: SERVER_KEYS, section: &section };
         let mut reader = ValueReader::new(&self.source, environment, secrets);
+        let env = reader.string_map(table, "env");
+        reader.own_variables = self.own_variables(environment, &env);
         let confirm = reader.string(table, "confirm").as_deref().and_then(ConfirmPolicy::parse);
         let settings = ServerSettings {
             source: Arc::clone(&self.source),
@@ -262,11 +273,7 @@ impl ConfiguredServer {
                 .spanned_string(table, "command")
                 .map(|set| Spanned { value: self.resolve_program(environment, &set), offset: set.offset }),
             args: reader.string_list(table, "args").unwrap_or_default(),
-            env: reader
-                .string_map(table, "env")
-                .into_iter()
-                .map(|(name, set)| (name, Secret::new(set.value)))
-                .collect(),
+            env: env.into_iter().map(|(name, set)| (name, Secret::new(set.value))).collect(),
             cwd: reader.path(table, "cwd").or_else(|| self.default_cwd()),
             inherit_env: reader.inherit_env(table, "inherit_env"),
             headers: reader
@@ -299,6 +306,24 @@ impl ConfiguredServer {
             auth: self.read_auth(&mut reader),
         };
         if reader.diagnostics.is_empty() { Ok(settings) } else { Err(reader.diagnostics) }
+    }
+
+    /// What `${VAR}` means in the other values of the entry before the environment is asked: its own `env`; in the file
+    /// of a project for Claude Code, also the variables that Claude Code itself sets.
+    fn own_variables(&self, environment: &Environment, env: &[(String, Spanned<String>)]) -> Vec<(String, String)> {
+        let mut own: Vec<_> = env.iter().map(|(name, set)| (name.clone(), set.value.clone())).collect();
+        // One whose value is missing has been reported already.
+        for name in self.entry.get("env").map(|member| member.value.members()).unwrap_or_default() {
+            if !own.iter().any(|(known, _)| *known == name.key) {
+                own.push((name.key.clone(), String::new()));
+            }
+        }
+        if self.source.format == FileFormat::Json {
+            let unset = CLIENT_DIRECTORY_VARIABLES.iter().filter(|name| environment.get_raw(name).is_none());
+            let directory = self.source.directory().to_string_lossy();
+            own.extend(unset.map(|name| ((*name).to_owned(), directory.clone().into_owned())));
+        }
+        own
     }
 
     /// A program with a slash is a path, relative to the file; one without is looked up in `CALLBACK_PATH`.
@@ -339,6 +364,7 @@ impl ConfiguredServer {
             client_name: reader.string(table, "client_name"),
             client_metadata_url: reader.string(table, "client_metadata_url"),
             redirect_port: reader.integer(table, "redirect_port"),
+            redirect_uri: reader.string(table, "redirect_uri"),
             token_endpoint_auth_method: reader
                 .string(table, "token_endpoint_auth_method")
                 .as_deref()

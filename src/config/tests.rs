@@ -125,13 +125,18 @@ fn conflicting_keys_are_errors() {
     for (entry, part) in [
         ("url = 'https://a'\ncommand = 'b'", ":3: [servers.x] has both 'url' and 'command'"),
         ("timeout = 5", ":1: [servers.x] has neither 'url' nor 'command'"),
-        (
-            "url = 'https://a'\nenv = { A = '1' }",
-            ":3: 'env' in [servers.x] applies only to a command, but the server is a URL",
-        ),
+        ("url = 'https://a'\ncwd = 'x'", ":3: 'cwd' in [servers.x] applies only to a command, but the server is a URL"),
         (
             "command = 'a'\nheaders = { A = '1' }",
             ":3: 'headers' in [servers.x] applies only to a URL, but the server is a command",
+        ),
+        (
+            "url = 'https://a'\nauth = { redirect_port = 1, redirect_uri = 'http://localhost:1/x' }",
+            "[servers.x.auth] has both 'redirect_port' and 'redirect_uri'",
+        ),
+        (
+            "url = 'https://a'\nauth = { redirect_uri = 'https://a.example/x' }",
+            "'redirect_uri' in [servers.x.auth] must be an http:// URL of this machine, not 'https://a.example/x'",
         ),
         ("url = 'https://a'\nkey = 'k.pem'", ":3: 'key' in [servers.x] needs 'cert'"),
         ("url = 'https://a'\nallow_tools = [\n'a',\n'b[']", ":5: 'allow_tools' in [servers.x] has an invalid pattern"),
@@ -280,7 +285,10 @@ fn the_mcp_json_of_other_clients_is_read() {
     assert_eq!(remote.transport, Some(HttpMode::Streamable));
     let headers: Vec<_> = remote.headers.iter().map(|(n, set)| (n.as_str(), set.value.reveal())).collect();
     assert_eq!(headers, [("A", "k"), ("N", "5")]);
-    assert_eq!((remote.auth.client_id.as_deref(), remote.auth.redirect_port), (Some("c"), Some(8080)));
+    assert_eq!(
+        (remote.auth.client_id.as_deref(), remote.auth.redirect_uri.as_deref()),
+        (Some("c"), Some("http://localhost:8080/callback"))
+    );
     assert_eq!(remote.auth.scopes.unwrap(), ["a", "b"]);
     assert_eq!(world.settings("sse").unwrap().transport, Some(HttpMode::Sse));
     assert_eq!(world.settings("gem").unwrap().transport, Some(HttpMode::Streamable));
@@ -289,7 +297,7 @@ fn the_mcp_json_of_other_clients_is_read() {
         let failure = world.settings(name).unwrap_err();
         assert!(message(&failure).contains("is disabled"), "{failure}");
     }
-    let mine = world.settings("My-Server").unwrap();
+    let mine = world.settings("My Server!").unwrap();
     let env: Vec<_> = mine.env.iter().map(|(n, value)| (n.as_str(), value.reveal())).collect();
     assert_eq!(env, [("P", "1"), ("B", "true"), ("D", "d")]);
     assert_eq!(mine.args, ["-y", "1"]);

@@ -74,14 +74,19 @@ const PRECEDENCE: &[Block] = &[
     ),
     Block::Text(
         "`.mcp.json` is the format that other MCP clients share: an object `mcpServers` (or `servers`) with one member \
-         for each server. Its keys that mcpipe does not know are ignored.",
+         for each server, or the members without that object. Keys that mcpipe does not know are ignored, and \
+         `mcpipe config check` lists them. ${CLAUDE_PROJECT_DIR} and ${CLAUDE_PLUGIN_ROOT} are the directory of the file, \
+         unless the environment sets them.",
     ),
 ];
 
 const EXPANSION: &[Block] = &[
     Block::Text("In a string, mcpipe replaces references when the server is used, and only then."),
     Block::Entries(&[
-        ("${VAR}", "The environment variable VAR. It is an error if it is not set."),
+        (
+            "${VAR}",
+            "The variable VAR of the entry's own `env`, else of the environment. It is an error if neither sets it.",
+        ),
         ("${VAR:-TEXT}", "The same, or TEXT if VAR is not set or empty. TEXT may contain references."),
         ("${keychain:NAME}", "The secret that `mcpipe config secret set NAME` stored."),
         (
@@ -178,6 +183,7 @@ fn type_name(key: &ConfigKey) -> String {
             let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
             words.join(", ")
         }
+        KeyType::RedirectUri => "loopback URL".to_owned(),
         KeyType::Revision => "\"auto\", \"legacy\" or a revision".to_owned(),
         KeyType::Integer(least, most) => format!("integer from {least} to {most}"),
         KeyType::InheritEnv => "boolean or array of strings".to_owned(),

@@ -84,7 +84,7 @@ fn every_client_is_read_at_its_real_place() {
         vscode: github cloud
         codex: files figma inline
         windsurf: remote git
-        gemini: python http sse google both
+        gemini: python http sse google both socket
         opencode: everything context plain
         zed: custom older http ssh
         mcporter: linear snake line array login"#]]

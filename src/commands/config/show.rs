@@ -211,8 +211,13 @@ pub(super) fn get(context: &ConfigContext<'_>, name: &str) -> Result<ConfigRepor
 fn value_rows(server: &ConfiguredServer, environment: &Environment) -> Vec<ValueRow> {
     // References in an untrusted file are not looked up.
     let environment = server.trust_reason().is_none().then_some(environment);
+    // A reference to the entry's own variable is shown as it is written: its value has a row of its own.
+    let own = server.entry.get("env").map(|member| member.value.members()).unwrap_or_default();
+    let beside_own = environment.map(|all| own.iter().fold(all.clone(), |rest, pair| rest.without(&pair.key)));
     // Variables for a process often contain secrets, and any word may be one.
     let given = environment.map(|environment| environment.retain_values(redact::is_plain_path));
+    let environment = beside_own.as_ref();
+    let arguments = environment.map(|environment| environment.retain_values(redact::is_plain_path));
     let place = |at: usize| ValueOrigin { file: Arc::clone(&server.source), line: server.source.line_at(at) };
     let mut rows = Vec::new();
     for member in server.entry.members() {
@@ -232,7 +237,7 @@ fn value_rows(server: &ConfiguredServer, environment: &Environment) -> Vec<Value
                 rows.push(text_row(format!("{}.{}", member.key, pair.key), shown, place(pair.offset)));
             }
         } else {
-            let environment = if member.key == "args" { given.as_ref() } else { environment };
+            let environment = if member.key == "args" { arguments.as_ref() } else { environment };
             rows.push(value_row(server, member.key.clone(), SERVER_KEYS, member, environment, place(member.offset)));
         }
     }

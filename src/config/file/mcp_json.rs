@@ -1,11 +1,14 @@
-//! The `.mcp.json` of a project, and any JSON file with `mcpServers` or `servers`.
+//! The `.mcp.json` of a project, and any JSON file with `mcpServers`, `servers` or servers at its top level.
 //!
 //! Its entries become entries of mcpipe's own keys, each still knowing its line. Such files belong to
 //! other clients too, so keys that mean nothing here are noted, never a fault.
 
+use super::client_forms::{OAUTH_KEYS, issuer_of, server_container, split_command};
 use super::tree::{ConfigMember, ConfigNode, ConfigValue};
+use crate::config::oauth::RedirectUri;
 use crate::config::origin::ConfigDiagnostic;
 use crate::config::origin::ConfigFile;
+use crate::env::programs::looks_like_path;
 
 /// The servers of a JSON file and what was passed over.
 #[derive(Debug, Default)]
@@ -15,9 +18,6 @@ pub struct TranslatedServers {
     /// What was passed over.
     pub notes: Vec<ConfigDiagnostic>,
 }
-
-/// The member that holds the servers.
-const SERVER_CONTAINERS: [&str; 2] = ["mcpServers", "servers"];
 
 /// Words of `type` and `transport` and what they mean here; `None` where the command or the URL says it all.
 const TRANSPORT_TYPES: [(&str, Option<&str>); 9] = [
@@ -45,7 +45,7 @@ pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<Translat
         ));
     }
     let mut out = TranslatedServers::default();
-    let Some(container) = SERVER_CONTAINERS.iter().find_map(|name| root.get(name)) else {
+    let Some(container) = server_container(root) else {
         if root.members().is_empty() {
             return Ok(out);
         }
@@ -56,7 +56,7 @@ pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<Translat
         return Err(ConfigDiagnostic::at(source, container.value.offset, message));
     }
     for entry in container.value.members() {
-        let name = sanitize_name(&entry.key);
+        let name = if is_typeable(&entry.key) { entry.key.clone() } else { sanitize_name(&entry.key) };
         if out.servers.iter().any(|server| server.key == name) {
             let message = format!("'{}' is ignored: another entry already has the name '{name}'", entry.key);
             out.notes.push(ConfigDiagnostic::at(source, entry.offset, message));
@@ -68,18 +68,32 @@ pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<Translat
     Ok(out)
 }
 
-/// A name that can be typed as a target: letters, digits, `_`, `-` and `.`, beginning with a letter or digit.
+/// Whether a server of this name is found by it: it is neither a URL, nor a path, nor an option, and quotes suffice to
+/// type it.
+#[must_use]
+pub fn is_typeable(name: &str) -> bool {
+    !name.is_empty()
+        && name.trim() == name
+        && !name.contains(char::is_control)
+        && !name.contains("://")
+        && !name.starts_with("unix:")
+        && !name.starts_with('-')
+        && !looks_like_path(name)
+}
+
+/// A name that can be typed without quotes as a target: letters, digits, `_`, `-`, `.` and `/`, beginning with
+/// a letter or digit.
 #[must_use]
 pub fn sanitize_name(name: &str) -> String {
     let mut made = String::new();
     for c in name.trim().chars() {
-        if c.is_alphanumeric() || matches!(c, '_' | '-' | '.') {
+        if c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/') {
             made.push(c);
         } else if !made.ends_with('-') {
             made.push('-');
         }
     }
-    let made = made.trim_matches(|c| matches!(c, '-' | '.')).to_owned();
+    let made = made.trim_matches(|c| matches!(c, '-' | '.' | '/')).to_owned();
     if made.is_empty() { "server".to_owned() } else { made }
 }
 
@@ -100,7 +114,7 @@ fn translate_server(
         }
         let put = |key: &str, value: ConfigNode| ConfigMember { key: key.to_owned(), offset: member.offset, value };
         match member.key.as_str() {
-            "command" => translate_command(member, &mut members),
+            "command" => translate_command(source, name, member, &mut members, notes),
             "args" => match members.iter_mut().find(|other| other.key == "args") {
                 Some(ConfigMember { value: ConfigNode { value: ConfigValue::Array(first), .. }, .. }) => {
                     if let ConfigValue::Array(more) = stringify_list(&member.value).value {
@@ -130,7 +144,10 @@ fn translate_server(
                 }
             }
             "type" | "transport" => translate_transport(source, name, member, &mut members, notes),
-            "oauth" => members.push(put("auth", translate_oauth(source, name, &member.value, notes))),
+            "oauth" | "auth" if !matches!(member.value.value, ConfigValue::Table(_)) => {
+                // `false` and `"oauth"` say what happens anyway: mcpipe logs in if the server requires it.
+            }
+            "oauth" | "auth" => members.push(put("auth", translate_oauth(source, name, member, notes))),
             "description" | "name" | "alwaysAllow" | "autoApprove" | "trust" | "$schema" => {}
             other => {
                 notes.push(ConfigDiagnostic::at(
@@ -144,17 +161,26 @@ fn translate_server(
     ConfigNode { value: ConfigValue::Table(members), offset: entry.offset }
 }
 
-/// A command is a string, or an array of the program and its arguments.
-fn translate_command(member: &ConfigMember, members: &mut Vec<ConfigMember>) {
-    let ConfigValue::Array(words) = &member.value.value else {
-        members.push(member.clone());
-        return;
+/// A command is a program, a whole command line, or an array of the program and its arguments.
+fn translate_command(
+    source: &ConfigFile,
+    name: &str,
+    member: &ConfigMember,
+    members: &mut Vec<ConfigMember>,
+    notes: &mut Vec<ConfigDiagnostic>,
+) {
+    let line = member.value.as_str().and_then(|line| split_command(line, source.directory()));
+    let mut words = match (&member.value.value, line) {
+        (ConfigValue::Array(words), _) if !words.is_empty() => words.clone(),
+        (_, Some(words)) => {
+            let message =
+                format!("'command' of '{name}' is a command line: it is split into the program and arguments");
+            notes.push(ConfigDiagnostic::at(source, member.offset, message));
+            let node = |word| ConfigNode { value: ConfigValue::String(word), offset: member.value.offset };
+            words.into_iter().map(node).collect()
+        }
+        _ => return members.push(member.clone()),
     };
-    let mut words = words.clone();
-    if words.is_empty() {
-        members.push(member.clone());
-        return;
-    }
     members.push(ConfigMember { key: "command".into(), offset: member.offset, value: words.remove(0) });
     match members.iter_mut().find(|other| other.key == "args") {
         Some(ConfigMember { value: ConfigNode { value: ConfigValue::Array(after), .. }, .. }) => {
@@ -191,43 +217,53 @@ fn translate_transport(
     }
 }
 
-/// `oauth = {clientId, clientSecret, callbackPort, scopes}` as Claude Code writes it.
+/// The OAuth settings of Claude Code (`oauth`) and Cursor (`auth`).
 fn translate_oauth(
     source: &ConfigFile,
     name: &str,
-    entry: &ConfigNode,
+    section: &ConfigMember,
     notes: &mut Vec<ConfigDiagnostic>,
 ) -> ConfigNode {
-    if !matches!(entry.value, ConfigValue::Table(_)) {
-        return entry.clone();
-    }
-    let mut members = Vec::new();
-    for member in entry.members() {
-        let mut value = member.value.clone();
-        let key = match member.key.as_str() {
-            "clientId" => "client_id",
-            "clientSecret" => "client_secret",
-            "callbackPort" => "redirect_port",
-            "clientMetadataUrl" => "client_metadata_url",
-            "scopes" | "scope" => {
-                if let ConfigValue::String(text) = &value.value {
-                    let at = value.offset;
-                    let each = text
-                        .split_whitespace()
-                        .map(|word| ConfigNode { value: ConfigValue::String(word.to_owned()), offset: at });
-                    value = ConfigNode { value: ConfigValue::Array(each.collect()), offset: at };
-                }
-                "scopes"
-            }
-            other => {
-                let message = format!("'oauth.{other}' of '{name}' is ignored: mcpipe does not support it");
-                notes.push(ConfigDiagnostic::at(source, member.offset, message));
-                continue;
-            }
+    let mut members: Vec<ConfigMember> = Vec::new();
+    for member in section.value.members() {
+        let key = OAUTH_KEYS.iter().find(|(theirs, _)| *theirs == member.key).map(|(_, ours)| *ours);
+        let translated = match key {
+            _ if member.key == "enabled" || matches!(member.value.value, ConfigValue::Unsupported("null")) => continue,
+            Some(key) => translate_oauth_value(key, &member.value),
+            None => None,
         };
+        let Some((key, value)) = translated else {
+            let message =
+                format!("'{}.{}' of '{name}' is ignored: mcpipe does not support it", section.key, member.key);
+            notes.push(ConfigDiagnostic::at(source, member.offset, message));
+            continue;
+        };
+        members.retain(|other| other.key != key);
         members.push(ConfigMember { key: key.to_owned(), offset: member.offset, value });
     }
-    ConfigNode { value: ConfigValue::Table(members), offset: entry.offset }
+    ConfigNode { value: ConfigValue::Table(members), offset: section.value.offset }
+}
+
+/// A setting under our key; `None` if it has a value that has no counterpart here.
+fn translate_oauth_value(key: &'static str, node: &ConfigNode) -> Option<(&'static str, ConfigNode)> {
+    let at = node.offset;
+    let string = |text: String| ConfigNode { value: ConfigValue::String(text), offset: at };
+    match (key, &node.value) {
+        ("scopes", ConfigValue::String(text)) => {
+            let words = text.split([' ', ',']).filter(|word| !word.is_empty()).map(|word| string(word.to_owned()));
+            Some((key, ConfigNode { value: ConfigValue::Array(words.collect()), offset: at }))
+        }
+        ("redirect_port", ConfigValue::Integer(port)) => {
+            let port = u16::try_from(*port).ok().filter(|port| *port > 0)?;
+            Some(("redirect_uri", string(RedirectUri::localhost(port).uri().to_owned())))
+        }
+        ("redirect_uri", ConfigValue::String(text)) => RedirectUri::parse(text).is_ok().then(|| (key, node.clone())),
+        ("metadata_url", node) => {
+            let ConfigValue::String(url) = node else { return None };
+            issuer_of(url).map(|issuer| ("issuer", string(issuer)))
+        }
+        _ => Some((key, node.clone())),
+    }
 }
 
 /// Numbers and booleans where strings belong, as JSON files often have them.

@@ -1,5 +1,6 @@
 //! Configuration files: the tree of values with positions, rewriting that keeps comments, writing, and `.mcp.json`.
 
+pub mod client_forms;
 pub mod mcp_json;
 pub mod rewrite;
 pub mod tree;

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
+use crate::config::file::client_forms::server_container;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::{ImportClient, client_files};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let off = disabled_servers(reading);
     let user = reading.variable_context(VariableSyntax::Shell);
-    reading.read_servers(reading.root.get("mcpServers"), &user, out, &mut |draft, name, entry| {
+    let servers = server_container(reading.root);
+    reading.read_servers(servers.as_ref(), &user, out, &mut |draft, name, entry| {
         read_server(draft, entry);
         draft.is_disabled |= off.iter().any(|other| other == name);
     });
@@ -33,10 +35,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     for member in entry.members() {
         match member.key.as_str() {
             "timeout" => draft.read_duration("timeout", member, 1.0),
-            "headersHelper" => {
-                draft.ignore_key(&member.key);
-                draft.notes.push("a program creates its headers in Claude Code; set them as headers here".to_owned());
-            }
+            "headersHelper" => draft.note_headers_helper(member),
             _ => draft.common_key(member),
         }
     }

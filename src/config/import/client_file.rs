@@ -29,6 +29,8 @@ pub struct ImportedFile {
     pub servers: Vec<ImportedServer>,
     /// What could not be taken over, and why.
     pub diagnostics: Vec<ConfigDiagnostic>,
+    /// How many servers, or tables of servers, are among the diagnostics.
+    pub rejected: usize,
 }
 
 /// A server that could be taken over.
@@ -80,7 +82,7 @@ pub(super) fn parse_file(source: &ConfigFile) -> Result<ConfigNode> {
     })
 }
 
-/// A name that `config add` would take too: letters, digits, `_`, `-` and `.`, beginning with a letter or digit.
+/// A name that `config add` would take too: letters, digits, `_`, `-`, `.` and `/`, beginning with a letter or digit.
 pub(super) fn sanitized_name(name: &str) -> String {
     let ascii: String = name.chars().filter(char::is_ascii).collect();
     let made = mcp_json::sanitize_name(&ascii);
@@ -88,6 +90,15 @@ pub(super) fn sanitized_name(name: &str) -> String {
         "" => "server".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// The names of a server's own variables.
+fn own_variables(entry: &ConfigNode) -> Vec<String> {
+    // The older form of Zed has them beside the program.
+    let inner = entry.get("command").map(|command| &command.value);
+    let tables =
+        ["env", "environment"].into_iter().flat_map(|key| [entry.get(key), inner.and_then(|one| one.get(key))]);
+    tables.flatten().flat_map(|table| table.value.members()).map(|pair| pair.key.clone()).collect()
 }
 
 impl ClientFileReader<'_> {
@@ -116,6 +127,7 @@ impl ClientFileReader<'_> {
     ) {
         let Some(container) = container else { return };
         let ConfigValue::Table(members) = &container.value.value else {
+            out.rejected += 1;
             let message = format!("'{}' must be an object, not {}", container.key, container.value.type_name());
             return out.diagnostics.push(self.diagnostic(container.value.offset, message));
         };
@@ -123,15 +135,17 @@ impl ClientFileReader<'_> {
             if !matches!(member.value.value, ConfigValue::Table(_)) {
                 let message = format!("'{}' is not a server entry: it is {}", member.key, member.value.type_name());
                 out.diagnostics.push(self.diagnostic(member.offset, message));
+                out.rejected += 1;
                 continue;
             }
-            let mut draft = ServerDraft::new(self.file.client, around);
+            let mut draft = ServerDraft::new(self.file.client, around, own_variables(&member.value));
             each(&mut draft, &member.key, &member.value);
             match draft.finish(member.offset).and_then(|server| self.build_entry(member, server, draft)) {
                 Ok(entry) => out.servers.push(ImportedServer { project: around.project.clone(), ..entry }),
                 Err(why) => {
                     let message = format!("'{}' cannot be imported: {why}", member.key);
                     out.diagnostics.push(self.diagnostic(member.offset, message));
+                    out.rejected += 1;
                 }
             }
         }

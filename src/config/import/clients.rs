@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::oauth::RedirectUri;
 use crate::config::paths;
 use crate::env::{self, Environment};
 use crate::util::suggest::nearest_name;
@@ -63,6 +64,19 @@ impl ImportClient {
     #[must_use]
     pub fn title(self) -> &'static str {
         CLIENTS.iter().find(|(client, _, _)| *client == self).map_or("another client", |(_, _, title)| title)
+    }
+
+    /// The redirect URI that it uses with a chosen port, as users had to register it.
+    ///
+    /// Documented at <https://code.claude.com/docs/en/mcp>, <https://developers.openai.com/codex/config-reference> and
+    /// <https://opencode.ai/docs/mcp-servers/>.
+    #[must_use]
+    pub fn redirect_uri(self, port: u16) -> RedirectUri {
+        match self {
+            ImportClient::Codex => RedirectUri::loopback(Some(port)),
+            ImportClient::OpenCode => RedirectUri::loopback(Some(port)).with_path("/mcp/oauth/callback"),
+            _ => RedirectUri::localhost(port),
+        }
     }
 
     /// Reads the word of the command line; case, blanks and `_` do not matter, nor does a `-cli` behind it.

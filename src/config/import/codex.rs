@@ -6,13 +6,42 @@
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::value::expand::is_variable_name;
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let around = reading.variable_context(VariableSyntax::Unsupported);
-    reading
-        .read_servers(reading.root.get("mcp_servers"), &around, out, &mut |draft, _, entry| read_server(draft, entry));
+    let callback = |draft: &mut ServerDraft<'_>| {
+        // For all servers; `oauth` of a server overrides them.
+        let set = |key: &str| reading.root.get(key);
+        read_callback(draft, set("mcp_oauth_callback_port"), set("mcp_oauth_callback_url"));
+    };
+    reading.read_servers(reading.root.get("mcp_servers"), &around, out, &mut |draft, _, entry| {
+        if entry.get("url").is_some() {
+            callback(draft);
+        }
+        read_server(draft, entry);
+    });
+}
+
+/// Where the browser brings the response of a login: a URL, of which Codex uses the path, or a port alone.
+fn read_callback(draft: &mut ServerDraft<'_>, port: Option<&ConfigMember>, url: Option<&ConfigMember>) {
+    if let Some(port) = port {
+        draft.read_oauth_key("redirect_port", port);
+    }
+    if let Some(url) = url {
+        draft.read_oauth_key("redirect_uri", url);
+        draft.notes.push(format!("Codex may append an identifier to '{}'; check the registered redirect URI", url.key));
+    }
+}
+
+fn read_oauth(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
+    read_callback(draft, member.value.get("callback_port"), member.value.get("callback_url"));
+    let mut rest = member.clone();
+    if let ConfigValue::Table(members) = &mut rest.value.value {
+        members.retain(|inner| !matches!(inner.key.as_str(), "callback_port" | "callback_url"));
+    }
+    draft.read_oauth(&rest);
 }
 
 fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
@@ -41,7 +70,8 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
                 draft.set_key("confirm", ConfigValue::String("always".to_owned()));
             }
             "scopes" => draft.read_oauth_key("scopes", member),
-            "oauth" => draft.read_oauth(member, super::draft::OAUTH_KEYS),
+            "oauth" => read_oauth(draft, member),
+            "http_headers_helper" => draft.note_headers_helper(member),
             "env_vars" => {
                 draft.notes.push("'env_vars' is not needed: servers inherit the whole environment".to_owned())
             }

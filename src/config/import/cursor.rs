@@ -5,21 +5,13 @@
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::variables::VariableSyntax;
 
-/// Cursor's names of OAuth settings.
-const OAUTH_KEYS: &[(&str, &str)] = &[
-    ("CLIENT_ID", "client_id"),
-    ("CLIENT_SECRET", "client_secret"),
-    ("scopes", "scopes"),
-    ("redirectUri", "redirect_port"),
-];
-
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let around = reading.variable_context(VariableSyntax::Editor);
     reading.read_servers(reading.root.get("mcpServers"), &around, out, &mut |draft, _, entry| {
         for member in entry.members() {
             match member.key.as_str() {
                 "envFile" => draft.note_env_file(member),
-                "auth" => draft.read_oauth(member, OAUTH_KEYS),
+                "auth" => draft.read_oauth(member),
                 _ => draft.common_key(member),
             }
         }

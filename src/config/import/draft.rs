@@ -1,14 +1,15 @@
 //! One server of another client on its way to one of ours: what every client writes alike, and the last step.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::variables::{VariableContext, escape, translate_references};
+use crate::config::file::client_forms::{OAUTH_KEYS, issuer_of, split_command};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::ImportClient;
+use crate::config::oauth::RedirectUri;
 use crate::protocol::revision::RevisionPin;
 use crate::util::duration::duration_literal;
-use crate::util::loopback::is_loopback;
-use crate::util::quoting;
 
 /// A server while its members are read.
 pub(crate) struct ServerDraft<'a> {
@@ -23,6 +24,8 @@ pub(crate) struct ServerDraft<'a> {
     pub(crate) leading_args: Vec<String>,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
+    /// The names of its variables, which `${NAME}` in its other values may refer to.
+    own_variables: Vec<String>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) cwd: Option<String>,
     /// What `type` says: whether it is a command.
@@ -43,7 +46,8 @@ const SILENTLY_IGNORED_KEYS: &[&str] =
     &["$schema", "description", "name", "title", "icon", "version", "gallery", "dev"];
 
 impl<'a> ServerDraft<'a> {
-    pub fn new(client: ImportClient, around: &'a VariableContext) -> Self {
+    /// A server with these variables of its own, of which nothing else is read yet.
+    pub fn new(client: ImportClient, around: &'a VariableContext, own_variables: Vec<String>) -> Self {
         ServerDraft {
             context: around,
             client,
@@ -53,6 +57,7 @@ impl<'a> ServerDraft<'a> {
             leading_args: Vec::new(),
             args: Vec::new(),
             env: Vec::new(),
+            own_variables,
             headers: Vec::new(),
             cwd: None,
             declared_as_command: None,
@@ -79,7 +84,7 @@ impl<'a> ServerDraft<'a> {
             "type" | "transport" => self.read_transport_type(member),
             "disabled" => self.is_disabled |= self.boolean(member) == Some(true),
             "enabled" => self.is_disabled |= self.boolean(member) == Some(false),
-            "oauth" => self.read_oauth(member, OAUTH_KEYS),
+            "oauth" => self.read_oauth(member),
             _ => self.ignore_key(&member.key),
         }
     }
@@ -101,7 +106,7 @@ impl<'a> ServerDraft<'a> {
     }
 
     fn translate(&mut self, text: &str) -> String {
-        translate_references(text, self.context, &mut self.notes)
+        translate_references(text, self.context, &self.own_variables, &mut self.notes)
     }
 
     /// A string in our form.
@@ -172,26 +177,19 @@ impl<'a> ServerDraft<'a> {
         pairs
     }
 
-    /// The program, or an array of the program and its arguments.
+    /// The program, a whole command line, or an array of the program and its arguments.
     pub fn read_command(&mut self, member: &ConfigMember) {
-        match &member.value.value {
-            ConfigValue::Array(_) => {
-                let mut words = self.string_list(member);
-                if !words.is_empty() {
-                    self.program = Some(words.remove(0));
-                    self.leading_args = words;
-                }
+        let directory = self.context.project.as_deref().unwrap_or(Path::new(""));
+        let line = member.value.as_str().and_then(|line| split_command(line, directory));
+        let mut words = match (&member.value.value, line) {
+            (ConfigValue::Array(_), _) => self.string_list(member),
+            (_, Some(words)) => {
+                self.notes.push("'command' is a command line: it was split into the program and arguments".to_owned());
+                words.iter().map(|word| self.translate(word)).collect()
             }
-            _ => self.program = self.string(member).filter(|text| !text.trim().is_empty()),
-        }
-    }
-
-    /// Splits a program that is a whole command line, where the client does.
-    pub fn split_command(&mut self) {
-        let Some(line) = self.program.as_ref().filter(|_| self.args.is_empty() && self.leading_args.is_empty()) else {
-            return;
+            _ => self.string(member).filter(|text| !text.trim().is_empty()).into_iter().collect(),
         };
-        if let Some(mut words) = quoting::split(line).filter(|words| words.len() > 1) {
+        if !words.is_empty() {
             self.program = Some(words.remove(0));
             self.leading_args = words;
         }
@@ -204,7 +202,10 @@ impl<'a> ServerDraft<'a> {
 
     /// Variables of the program's environment.
     pub fn read_env(&mut self, member: &ConfigMember) {
+        // They refer to the environment, not to each other.
+        let own = std::mem::take(&mut self.own_variables);
         self.env = self.string_map(member);
+        self.own_variables = own;
     }
 
     /// The URL; `transport` where the key says how to speak to it.
@@ -224,6 +225,14 @@ impl<'a> ServerDraft<'a> {
         if let Some(file) = self.string(member) {
             self.notes.push(format!("the variables in '{file}' are not imported: set them, or add them to env"));
         }
+    }
+
+    /// A program that prints headers, which is not run.
+    pub fn note_headers_helper(&mut self, member: &ConfigMember) {
+        self.ignore_key(&member.key);
+        let client = self.context.client_title;
+        self.notes
+            .push(format!("a program creates headers in {client}; set them as headers here, with ${{command:…}}"));
     }
 
     /// Headers of every request.
@@ -249,6 +258,11 @@ impl<'a> ServerDraft<'a> {
         let Some(word) = member.value.as_str() else { return self.note_wrong_type(member, "a string") };
         match word.to_lowercase().replace(['-', '_'], "").as_str() {
             "stdio" | "local" | "command" => self.declared_as_command = Some(true),
+            // The scheme of the URL says it too.
+            "ws" | "websocket" => {
+                self.declared_as_command = Some(false);
+                self.transport = None;
+            }
             "http" | "streamablehttp" => {
                 self.declared_as_command = Some(false);
                 self.transport = Some("http");
@@ -308,14 +322,25 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
+    /// Says that a setting has a value that cannot be used here.
+    fn note_unusable(&mut self, member: &ConfigMember, why: &str) {
+        let value = member.value.as_str().map(|text| format!(" '{text}'")).unwrap_or_default();
+        self.notes.push(format!("'{}'{value} is ignored: {why}", member.key));
+    }
+
+    /// The redirect URI of the login.
+    pub fn set_redirect_uri(&mut self, uri: RedirectUri) {
+        self.set_auth_key("redirect_uri", ConfigValue::String(uri.uri().to_owned()));
+    }
+
     /// A key of `auth`.
     pub fn set_auth_key(&mut self, key: &'static str, value: ConfigValue) {
         self.auth.retain(|(other, _)| *other != key);
         self.auth.push((key, value));
     }
 
-    /// A table of OAuth settings under the client's names; what is not among `names` is left out and said.
-    pub fn read_oauth(&mut self, member: &ConfigMember, names: &[(&str, &'static str)]) {
+    /// A table of OAuth settings under the client's names; what has no counterpart here is left out and said.
+    pub fn read_oauth(&mut self, member: &ConfigMember) {
         let ConfigValue::Table(members) = &member.value.value else {
             if self.boolean(member) == Some(false) {
                 self.notes
@@ -324,7 +349,7 @@ impl<'a> ServerDraft<'a> {
             return;
         };
         for inner in members {
-            match names.iter().find(|(theirs, _)| *theirs == inner.key) {
+            match OAUTH_KEYS.iter().find(|(theirs, _)| *theirs == inner.key) {
                 Some((_, ours)) => self.read_oauth_key(ours, inner),
                 None if inner.key == "enabled" => {}
                 None => self.ignore_key(&format!("{}.{}", member.key, inner.key)),
@@ -346,9 +371,23 @@ impl<'a> ServerDraft<'a> {
                     self.set_auth_key(ours, string_array(scopes, member.offset));
                 }
             }
-            "redirect_port" => match parse_redirect_port(&member.value) {
-                Some(port) => self.set_auth_key(ours, ConfigValue::Integer(i64::from(port))),
-                None => self.ignore_key(&member.key),
+            "redirect_port" => match member.value.value {
+                ConfigValue::Integer(port) if (1..=65535).contains(&port) => {
+                    let uri = self.client.redirect_uri(u16::try_from(port).unwrap_or_default());
+                    self.set_redirect_uri(uri);
+                }
+                _ => self.ignore_key(&member.key),
+            },
+            "redirect_uri" => match member.value.as_str().and_then(|text| RedirectUri::parse(text).ok()) {
+                Some(uri) => self.set_redirect_uri(uri),
+                None => self.note_unusable(member, "mcpipe receives logins on this machine only"),
+            },
+            "metadata_url" => match member.value.as_str().and_then(issuer_of) {
+                Some(issuer) => {
+                    let issuer = self.translate(&issuer);
+                    self.set_auth_key("issuer", ConfigValue::String(issuer));
+                }
+                None => self.note_unusable(member, "no issuer has its metadata there"),
             },
             _ => {
                 if let Some(text) = self.string(member).filter(|text| !text.is_empty()) {
@@ -358,21 +397,6 @@ impl<'a> ServerDraft<'a> {
         }
     }
 }
-
-/// OAuth settings as most clients name them.
-pub(crate) const OAUTH_KEYS: &[(&str, &str)] = &[
-    ("clientId", "client_id"),
-    ("client_id", "client_id"),
-    ("clientSecret", "client_secret"),
-    ("client_secret", "client_secret"),
-    ("scope", "scopes"),
-    ("scopes", "scopes"),
-    ("callbackPort", "redirect_port"),
-    ("callback_port", "redirect_port"),
-    ("redirectUri", "redirect_port"),
-    ("redirect_uri", "redirect_port"),
-    ("clientMetadataUrl", "client_metadata_url"),
-];
 
 /// A glob that matches this name alone.
 fn exact_glob(name: &str) -> String {
@@ -384,15 +408,6 @@ fn exact_glob(name: &str) -> String {
         }
     }
     made
-}
-
-/// A port, or the port of a redirect to this machine.
-fn parse_redirect_port(node: &ConfigNode) -> Option<u16> {
-    match &node.value {
-        ConfigValue::Integer(port) => u16::try_from(*port).ok().filter(|port| *port > 0),
-        ConfigValue::String(text) => url::Url::parse(text).ok().filter(is_loopback)?.port(),
-        _ => None,
-    }
 }
 
 fn string_node(text: String, at: usize) -> ConfigNode {

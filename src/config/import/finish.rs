@@ -7,6 +7,7 @@ use super::variables::escape;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::{ImportClient, Platform};
 use crate::config::keys;
+use crate::config::value::expand::variable_references;
 use crate::util::loopback::is_loopback;
 
 impl ServerDraft<'_> {
@@ -100,17 +101,23 @@ impl ServerDraft<'_> {
 
     fn finish_url(&mut self) -> Result<Vec<(&'static str, ConfigValue)>, String> {
         let url = self.url.take().unwrap_or_default();
+        let declared = self.env.len();
         let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
             Some("http" | "https") => {}
+            Some("ws" | "wss") => self.transport = None,
             _ if url.starts_with("${") => {}
-            _ => return Err("its URL is not http or https".to_owned()),
+            _ => return Err("its URL is not one of http, https, ws and wss".to_owned()),
         }
-        if !self.env.is_empty() || !self.args.is_empty() || self.cwd.is_some() {
+        let values = self.headers.iter().map(|(_, value)| value).chain([&url]);
+        let referenced: Vec<String> = values.flat_map(|value| variable_references(value)).collect();
+        let env: Vec<_> = self.env.drain(..).filter(|(name, _)| referenced.contains(name)).collect();
+        if !self.args.is_empty() || self.cwd.is_some() || env.len() < declared {
             self.notes.push("env, args and cwd are ignored: they apply only to commands".to_owned());
         }
-        if scheme.as_deref() == Some("http") && Url::parse(&url).is_ok_and(|url| !is_loopback(&url)) {
-            self.notes.push("unencrypted http to another host requires allow_http = true".to_owned());
+        if matches!(scheme.as_deref(), Some("http" | "ws")) && Url::parse(&url).is_ok_and(|url| !is_loopback(&url)) {
+            let scheme = scheme.unwrap_or_default();
+            self.notes.push(format!("unencrypted {scheme} to another host requires allow_http = true"));
         }
         let mut members = vec![("url", ConfigValue::String(url))];
         if let Some(transport) = self.transport {
@@ -123,6 +130,9 @@ impl ServerDraft<'_> {
                 headers.push((name, value));
             }
             members.push(("headers", string_table(headers)));
+        }
+        if !env.is_empty() {
+            members.push(("env", string_table(env)));
         }
         Ok(members)
     }

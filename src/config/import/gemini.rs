@@ -38,7 +38,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
                         .push("Gemini CLI logs in with Google credentials; set a header or bearer_env here".to_owned());
                 }
             }
-            "tcp" => draft.reject("its transport (tcp) cannot be imported; add it with its ws:// or wss:// URL"),
+            "tcp" => draft.read_url(member, None),
             _ => draft.common_key(member),
         }
     }

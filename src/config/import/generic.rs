@@ -4,13 +4,14 @@ use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
 use super::vscode;
+use crate::config::file::client_forms::server_container;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let mut around = reading.variable_context(VariableSyntax::Any);
     around.inputs = vscode::read_inputs(reading.root);
-    let container = reading.root.get("mcpServers").or_else(|| reading.root.get("servers"));
-    reading.read_servers(container, &around, out, &mut |draft, _, entry| read_server(draft, entry));
+    let container = server_container(reading.root);
+    reading.read_servers(container.as_ref(), &around, out, &mut |draft, _, entry| read_server(draft, entry));
 }
 
 fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
@@ -18,6 +19,8 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
         match member.key.as_str() {
             "environment" => draft.read_env(member),
             "envFile" => draft.note_env_file(member),
+            "headersHelper" => draft.note_headers_helper(member),
+            "auth" if matches!(member.value.value, ConfigValue::Table(_)) => draft.read_oauth(member),
             "timeout" => read_timeout(draft, member),
             "includeTools" | "allowedTools" => draft.read_tool_list("allow_tools", member),
             "excludeTools" | "blockedTools" | "disabledTools" => draft.read_tool_list("deny_tools", member),

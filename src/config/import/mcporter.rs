@@ -49,13 +49,12 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "oauth_client_metadata_url" => draft.read_oauth_key("client_metadata_url", member),
             "oauth_token_endpoint_auth_method" => draft.read_oauth_key("token_endpoint_auth_method", member),
             "oauth_scope" => draft.read_oauth_key("scopes", member),
-            "oauth_redirect_url" => draft.read_oauth_key("redirect_port", member),
+            "oauth_redirect_url" => draft.read_oauth_key("redirect_uri", member),
             // Logging in is what mcpipe does anyway when the server asks for it.
             "auth" if member.value.as_str() == Some("oauth") => {}
             _ => draft.common_key(member),
         }
     }
-    draft.split_command();
 }
 
 /// The name of a variable.

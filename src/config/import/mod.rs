@@ -28,6 +28,7 @@ mod zed;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::file::client_forms::server_container;
 use crate::config::file::tree::ConfigNode;
 pub use crate::config::import::client_file::{ImportedFile, ImportedServer};
 pub use crate::config::import::clients::{
@@ -55,6 +56,7 @@ fn read_client_file_on(environment: &Environment, platform: Platform, found: &Cl
         display_path: source.display_path.clone(),
         servers: Vec::new(),
         diagnostics: Vec::new(),
+        rejected: 0,
     };
     let reading = ClientFileReader { source: Arc::new(source), root: &root, environment, platform, file: found };
     match found.client {
@@ -115,7 +117,7 @@ fn guess_client(path: &Path, root: &ConfigNode) -> Option<(ImportClient, Option<
         ("mcp_config.json", _) if has("mcpServers") => (ImportClient::Windsurf, None),
         _ if name.starts_with("mcporter.json") => (ImportClient::Mcporter, None),
         _ if has("mcp") => (ImportClient::OpenCode, None),
-        _ if has("mcpServers") || has("servers") => (ImportClient::Other, None),
+        _ if server_container(root).is_some() => (ImportClient::Other, None),
         _ => return None,
     })
 }

@@ -157,6 +157,16 @@ pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOpti
         match read_client_file(environment, &found) {
             Err(failure) if named => return Err(failure),
             Err(failure) => plan.read_failures.push(failure),
+            Ok(imported) if imported.servers.is_empty() && imported.rejected > 0 => {
+                let failure =
+                    Failure::new(ErrorKind::Config, format!("no server of {} can be imported", imported.display_path));
+                let failure = imported.diagnostics.iter().map(ToString::to_string).fold(failure, Failure::cause);
+                if named {
+                    return Err(failure);
+                }
+                plan.read_failures.push(failure);
+                plan.files.push((found, imported.display_path, imported.rejected));
+            }
             Ok(imported) => {
                 let count = imported.servers.len() + imported.diagnostics.len();
                 plan.diagnostics.extend(imported.diagnostics);

@@ -11,9 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::config::file::client_forms::split_command;
 use crate::config::file::tree::ConfigValue;
 use crate::config::file::{rewrite, tree};
-use crate::config::value::expand::expand;
+use crate::config::value::expand::{VariableScope, expand};
 use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, SecretDestination, plan_import};
 
 /// A machine with a home and a project, and nothing but the files of one test.
@@ -213,11 +214,14 @@ fn an_imported_entry_survives_a_round_trip() {
 
         // Claude Desktop expands nothing, so what runs here is what ran there, to the byte.
         let ran = |node: &ConfigNode| {
-            expand(node.as_str().unwrap(), &environment, &mut |secret| panic!("{secret:?}")).unwrap().text
+            let scope = VariableScope::environment_only(&environment);
+            expand(node.as_str().unwrap(), scope, &mut |secret| panic!("{secret:?}")).unwrap()
         };
-        if !program.contains('/') {
-            assert_eq!(ran(&read.get("command").unwrap().value), program);
+        let words = split_command(&program, Path::new("/")).unwrap_or_else(|| vec![program.clone()]);
+        if !words[0].contains('/') {
+            assert_eq!(ran(&read.get("command").unwrap().value), words[0]);
         }
+        let args: Vec<String> = words.into_iter().skip(1).chain(args).collect();
         let items = match read.get("args").map(|member| &member.value.value) {
             Some(ConfigValue::Array(items)) => items.clone(),
             _ => Vec::new(),

@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::import::clients::Platform;
+use crate::config::settings::CLIENT_DIRECTORY_VARIABLES;
 use crate::config::value::expand;
 use crate::config::value::expand::is_variable_name;
+use crate::env::is_same_variable;
 
 /// How a client refers to variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +63,37 @@ enum TranslatedPart {
 }
 
 /// Writes a string of another client as ours; what could not be kept is added to `notes`.
-pub fn translate_references(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> String {
-    let pieces = match around.syntax {
+///
+/// `${NAME}` of a variable in `own`, the server's own `env`, is a reference for every client: programs such as mcp-remote
+/// expand it themselves (<https://github.com/geelen/mcp-remote>).
+pub fn translate_references(text: &str, around: &VariableContext, own: &[String], notes: &mut Vec<String>) -> String {
+    let pieces = split_at_own_variables(text, own).into_iter().flat_map(|piece| match piece {
+        TranslatedPart::Text(text) => translate_text(&text, around, notes),
+        own => vec![own],
+    });
+    render_parts(pieces.collect(), notes)
+}
+
+/// The references to the server's own variables, and the text between them.
+fn split_at_own_variables(text: &str, own: &[String]) -> Vec<TranslatedPart> {
+    let mut pieces = Vec::new();
+    let (mut rest, mut from) = (text, 0);
+    while let Some(at) = rest[from..].find("${").map(|at| at + from) {
+        let inner = until_closing_brace(&rest[at + 2..]).unwrap_or_default();
+        if own.iter().any(|name| is_same_variable(name, inner)) && is_variable_name(inner) {
+            push_text(&mut pieces, &rest[..at]);
+            push_part(&mut pieces, TranslatedPart::Variable(inner.to_owned(), None));
+            (rest, from) = (&rest[at + inner.len() + 3..], 0);
+        } else {
+            from = at + 2;
+        }
+    }
+    push_text(&mut pieces, rest);
+    pieces
+}
+
+fn translate_text(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> Vec<TranslatedPart> {
+    match around.syntax {
         VariableSyntax::Unsupported => {
             // A reference in a file that knows none is a common disappointment; it stays what it is.
             if let Some(form) = text.find("${").and_then(|at| until_closing_brace(&text[at + 2..])) {
@@ -72,8 +103,7 @@ pub fn translate_references(text: &str, around: &VariableContext, notes: &mut Ve
         }
         VariableSyntax::Braces => parse_brace_syntax(text, around, notes),
         _ => parse_dollar_syntax(text, around, notes),
-    };
-    render_parts(pieces, notes)
+    }
 }
 
 /// A text that is no reference, whatever it holds, as ours.
@@ -160,7 +190,7 @@ fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String
     if editor && let Some(known) = parse_editor_reference(inner, around, notes) {
         return Some(known);
     }
-    if inner == "CLAUDE_PROJECT_DIR"
+    if CLIENT_DIRECTORY_VARIABLES.contains(&inner)
         && let Some(project) = &around.project
     {
         return Some(vec![TranslatedPart::Text(project.display().to_string())]);
@@ -300,7 +330,7 @@ fn render_variable(name: &str, default: Option<Vec<TranslatedPart>>, notes: &mut
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::value::expand::expand;
+    use crate::config::value::expand::{VariableScope, expand};
     use crate::env::Environment;
 
     fn context(style: VariableSyntax) -> VariableContext {
@@ -316,7 +346,7 @@ mod tests {
 
     fn translate_with(style: VariableSyntax, text: &str) -> (String, usize) {
         let mut notes = Vec::new();
-        let ours = translate_references(text, &context(style), &mut notes);
+        let ours = translate_references(text, &context(style), &["OWN".to_owned()], &mut notes);
         (ours, notes.len())
     }
 
@@ -342,6 +372,11 @@ mod tests {
             (VariableSyntax::Braces, "${env:A}", "${DOLLAR_SIGN:-$}${A}", 1),
             (VariableSyntax::Braces, "{file:~/.key}", "{file:~/.key}", 1),
             (VariableSyntax::Unsupported, "${A} $B", "$${A} $B", 1),
+            (VariableSyntax::Unsupported, "Key:${OWN}", "Key:${OWN}", 0),
+            (VariableSyntax::Unsupported, "${A}${OWN}$${OWN}", "$${A}${OWN}${DOLLAR_SIGN:-$}${OWN}", 2),
+            (VariableSyntax::Editor, "Key:${OWN}${env:A}", "Key:${OWN}${A}", 0),
+            (VariableSyntax::Braces, "{env:A}${OWN}", "${A}${OWN}", 0),
+            (VariableSyntax::Shell, "${OWN:-x}${CLAUDE_PLUGIN_ROOT}", "${OWN:-x}/work/site", 0),
             (VariableSyntax::Any, "${A}${env:B}$C", "${A}${B}$C", 0),
         ] {
             assert_eq!(translate_with(style, theirs), (ours.to_owned(), notes), "{style:?} {theirs}");
@@ -352,7 +387,7 @@ mod tests {
     fn without_a_project_its_folder_is_where_mcpipe_runs() {
         let mut notes = Vec::new();
         let around = VariableContext { project: None, platform: Platform::Windows, ..context(VariableSyntax::Editor) };
-        let ours = translate_references("${workspaceFolder}${/}x ${userHome}", &around, &mut notes);
+        let ours = translate_references("${workspaceFolder}${/}x ${userHome}", &around, &[], &mut notes);
         assert_eq!(ours, "${PWD:-.}\\x ${USERPROFILE}");
         assert_eq!(notes.len(), 1, "{notes:?}");
     }
@@ -367,11 +402,9 @@ mod tests {
                 for three in atoms {
                     let text = format!("{one}{two}{three}");
                     let (ours, _) = translate_with(VariableSyntax::Unsupported, &text);
-                    assert_eq!(
-                        expand(&ours, &environment, &mut |secret| panic!("{secret:?}")).unwrap().text,
-                        text,
-                        "{ours}"
-                    );
+                    let scope = VariableScope::environment_only(&environment);
+                    let expanded = expand(&ours, scope, &mut |secret| panic!("{secret:?}")).unwrap();
+                    assert_eq!(expanded, text, "{ours}");
                 }
             }
         }
@@ -382,7 +415,7 @@ mod tests {
         let mut around = context(VariableSyntax::Editor);
         around.inputs.insert("x".into(), EditorInput { default: Some("a}b".into()), description: None });
         let mut notes = Vec::new();
-        assert_eq!(translate_references("${input:x}!", &around, &mut notes), "${X}!");
+        assert_eq!(translate_references("${input:x}!", &around, &[], &mut notes), "${X}!");
         assert_eq!(notes.len(), 2, "{notes:?}");
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::{EditorInput, VariableSyntax};
+use crate::config::file::client_forms::server_container;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
@@ -17,8 +18,8 @@ pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     };
     let mut around = reading.variable_context(VariableSyntax::Editor);
     around.inputs = read_inputs(root);
-    let container = root.get("servers").or_else(|| root.get("mcpServers"));
-    reading.read_servers(container, &around, out, &mut |draft, _, entry| read_server(draft, entry));
+    let container = root.get("servers").cloned().or_else(|| server_container(root));
+    reading.read_servers(container.as_ref(), &around, out, &mut |draft, _, entry| read_server(draft, entry));
 }
 
 fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {

@@ -5,16 +5,29 @@
 //! and may itself hold references. A command line is taken as it is, and its braces must be in pairs.
 
 use super::secrets::{SecretError, SecretReference};
-use crate::env::Environment;
+use crate::env::{Environment, is_same_variable};
 use crate::util::quoting::split;
 
-/// What came of expanding a string.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpandedString {
-    /// The text.
-    pub text: String,
-    /// The variables whose values it holds.
-    pub variables: Vec<String>,
+/// Where `${VAR}` finds its value: first among an entry's own variables, then in the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct VariableScope<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// The variables of the entry, names and values.
+    pub own: &'a [(String, String)],
+}
+
+impl<'a> VariableScope<'a> {
+    /// The environment alone.
+    #[must_use]
+    pub fn environment_only(environment: &'a Environment) -> Self {
+        VariableScope { environment, own: &[] }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        let own = self.own.iter().find(|(known, _)| is_same_variable(known, name));
+        own.map(|(_, value)| value.as_str()).or_else(|| self.environment.get_raw(name))
+    }
 }
 
 /// Why a string cannot be expanded.
@@ -163,36 +176,26 @@ pub fn is_variable_name(text: &str) -> bool {
 /// The first problem, naming the variable or the secret.
 pub fn expand(
     text: &str,
-    environment: &Environment,
+    scope: VariableScope<'_>,
     secret: &mut dyn FnMut(SecretReference) -> Result<String, SecretError>,
-) -> Result<ExpandedString, ExpandError> {
-    let mut out = ExpandedString { text: String::new(), variables: Vec::new() };
+) -> Result<String, ExpandError> {
+    let mut out = String::new();
     for piece in parse_template(text)? {
         match piece {
-            TemplatePart::Literal(literal) => out.text.push_str(literal),
-            TemplatePart::Variable(name, default) => match (environment.get_raw(name), default) {
-                (Some(value), None) => {
-                    out.text.push_str(value);
-                    out.variables.push(name.to_owned());
-                }
-                (Some(value), Some(_)) if !value.is_empty() => {
-                    out.text.push_str(value);
-                    out.variables.push(name.to_owned());
-                }
-                (_, Some(default)) => {
-                    let inner = expand(default, environment, secret)?;
-                    out.text.push_str(&inner.text);
-                    out.variables.extend(inner.variables);
-                }
+            TemplatePart::Literal(literal) => out.push_str(literal),
+            TemplatePart::Variable(name, default) => match (scope.get(name), default) {
+                (Some(value), None) => out.push_str(value),
+                (Some(value), Some(_)) if !value.is_empty() => out.push_str(value),
+                (_, Some(default)) => out.push_str(&expand(default, scope, secret)?),
                 (None, None) => return Err(ExpandError::UnsetVariable(name.to_owned())),
             },
             TemplatePart::Keychain(name) => {
                 let held = secret(SecretReference::Keychain(name.to_owned())).map_err(ExpandError::Secret)?;
-                out.text.push_str(&held);
+                out.push_str(&held);
             }
             TemplatePart::Command(line) => {
                 let held = secret(SecretReference::Command(line.to_owned())).map_err(ExpandError::Secret)?;
-                out.text.push_str(&held);
+                out.push_str(&held);
             }
         }
     }
@@ -246,7 +249,7 @@ mod tests {
             SecretReference::Keychain(name) => Ok(format!("<{name}>")),
             SecretReference::Command(line) => Ok(format!("[{line}]")),
         };
-        expand(text, &environment, &mut secret).map(|expanded| expanded.text)
+        expand(text, VariableScope::environment_only(&environment), &mut secret)
     }
 
     #[test]
@@ -276,6 +279,18 @@ mod tests {
         ] {
             // A brace that no dollar opened closes the reference: what follows stands as it is.
             assert_eq!(expand_text(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entrys_own_variables_come_first() {
+        let environment = Environment::new([("A", "outer"), ("B", "outer")], Path::new("/"));
+        let own = [("A".to_owned(), "own ${B}".to_owned()), ("EMPTY".to_owned(), String::new())];
+        let scope = VariableScope { environment: &environment, own: &own };
+        for (text, expected) in
+            [("${A}", "own ${B}"), ("${B}", "outer"), ("${EMPTY:-x}", "x"), ("${C:-${A}}", "own ${B}")]
+        {
+            assert_eq!(expand(text, scope, &mut |_| Ok(String::new())).as_deref(), Ok(expected), "{text}");
         }
     }
 
@@ -319,7 +334,7 @@ mod tests {
                 text.push_str(atoms[usize::try_from(state >> 33).unwrap() % atoms.len()]);
             }
             let mut asked = Vec::new();
-            let expanded = expand(&text, &environment, &mut |secret| {
+            let expanded = expand(&text, VariableScope::environment_only(&environment), &mut |secret| {
                 asked.push(secret);
                 Ok(String::new())
             });

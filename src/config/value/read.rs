@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::expand;
+use super::expand::{self, VariableScope};
 use super::secrets::{SecretRequest, Secrets};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::keys;
@@ -48,13 +48,15 @@ pub(crate) struct ValueReader<'a> {
     pub source: &'a Arc<ConfigFile>,
     pub environment: &'a Environment,
     pub secrets: &'a Secrets<'a>,
+    /// What `${VAR}` finds before the environment.
+    pub own_variables: Vec<(String, String)>,
     pub diagnostics: Vec<ConfigDiagnostic>,
 }
 
 impl<'a> ValueReader<'a> {
     /// Nothing is wrong yet.
     pub fn new(source: &'a Arc<ConfigFile>, environment: &'a Environment, secrets: &'a Secrets<'a>) -> Self {
-        ValueReader { source, environment, secrets, diagnostics: Vec::new() }
+        ValueReader { source, environment, secrets, own_variables: Vec::new(), diagnostics: Vec::new() }
     }
 
     /// Expands one string that stands under `name`.
@@ -65,8 +67,9 @@ impl<'a> ValueReader<'a> {
             let cwd = self.source.layer.is_project().then(|| directory.to_owned());
             self.secrets.get(&SecretRequest { reference, config_dir: directory.to_owned(), working_dir: cwd })
         };
-        match expand::expand(text, self.environment, &mut secret) {
-            Ok(expanded) => Some(expanded.text),
+        let scope = VariableScope { environment: self.environment, own: &self.own_variables };
+        match expand::expand(text, scope, &mut secret) {
+            Ok(expanded) => Some(expanded),
             Err(problem) => {
                 let message = format!("{problem}; '{name}' in {} refers to it", table.section);
                 let fault = ConfigDiagnostic::at(self.source, at, message);
