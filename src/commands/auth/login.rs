@@ -45,9 +45,9 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
         (None, Err(failure)) if gate.has_tried_login().await || !may_follow_from_missing_login(&failure) => {
             return Err(failure.server(&name));
         }
-        (None, checked) => {
-            log_in_without_challenge(context, target, &gate, checked).await.map_err(|failure| failure.server(&name))?
-        }
+        (None, checked) => Box::pin(log_in_without_challenge(context, target, &gate, checked))
+            .await
+            .map_err(|failure| failure.server(&name))?,
     };
     if let Some(failure) = gate.store_failure().await {
         return Err(failure.server(&name));
