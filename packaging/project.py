@@ -1,5 +1,5 @@
-"""What the packaging scripts know about the project. The version and the texts come from Cargo.toml, the address of the
-repository from packaging/repository, and the names of the packages from packaging/names.json."""
+"""What the packaging scripts know about the project. The version, the texts and the address of the repository
+come from Cargo.toml, the names of the packages from packaging/names.json."""
 
 import functools
 import gzip
@@ -51,7 +51,7 @@ def description():
 
 def repository():
     """The address of the repository, without a slash at the end."""
-    return (PACKAGING / "repository").read_text().strip().rstrip("/")
+    return package()["repository"]
 
 
 def names():
