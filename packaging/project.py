@@ -22,7 +22,7 @@ def fail(message):
     sys.exit(f"{Path(sys.argv[0]).name}: {message}")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def metadata(target=None):
     """`cargo metadata`, for one target or for all."""
     command = ["cargo", "metadata", "--locked", "--format-version", "1", "--manifest-path", str(ROOT / "Cargo.toml")]
@@ -34,7 +34,7 @@ def metadata(target=None):
     return json.loads(result.stdout)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def package():
     """The package itself, as `cargo metadata` describes it."""
     data = metadata()
@@ -56,7 +56,7 @@ def repository():
 
 def names():
     """The names of the packages in the registries."""
-    return json.loads((PACKAGING / "names.json").read_text())
+    return json.loads((PACKAGING / "names.json").read_text(encoding="utf-8"))
 
 
 def dependencies(target=None):
@@ -79,15 +79,15 @@ def dependencies(target=None):
     return sorted(((packages[id], ids) for id, ids in needed.items()), key=lambda pair: (pair[0]["name"], pair[0]["version"]))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def checksums():
     """The SHA-256 of each crate, by name and version, from Cargo.lock."""
-    text = (ROOT / "Cargo.lock").read_text()
+    text = (ROOT / "Cargo.lock").read_text(encoding="utf-8")
     pattern = r'\[\[package\]\]\nname = "([^"]+)"\nversion = "([^"]+)"\n(?:source = "[^"]+"\n)?(?:checksum = "([0-9a-f]+)"\n)?'
     return {(name, version): checksum or None for name, version, checksum in re.findall(pattern, text)}
 
 
-@functools.cache
+@functools.lru_cache(maxsize=None)
 def epoch():
     """The time that packages are dated with: SOURCE_DATE_EPOCH, or that of the last commit."""
     if value := os.environ.get("SOURCE_DATE_EPOCH"):
