@@ -1,9 +1,9 @@
-//! The tests of the whole: the real binary, real processes, real sockets, in a world of their own.
+//! Tests of the whole program: the real binary, real processes and sockets, in an isolated environment.
 //!
 //! Each folder holds the tests of one subject; `support` holds the scripted servers and the sandbox.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails here has failed")]
 #![allow(clippy::needless_pass_by_value, clippy::print_stdout, clippy::print_stderr, missing_docs)]
-// Each helper is used by some file; which ones changes with the tests.
+// Which helpers are used depends on the tests that are compiled.
 #![allow(dead_code)]
 
 mod auth;

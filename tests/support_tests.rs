@@ -1,4 +1,4 @@
-//! The fakes themselves, tried without mcpipe: what they record and play is what the other tests trust.
+//! Tests of the scripted servers themselves, without mcpipe: the other tests rely on what they record and play.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -168,7 +168,8 @@ fn the_sandbox_notices_what_is_left_behind() {
     let run = sandbox.mcpipe(["--version"]).run();
     run.succeeds().prints(&format!("mcpipe {}\n", env!("CARGO_PKG_VERSION")));
     let mut orphan = sandbox.mcpipe(["--version"]).command(&["/bin/sh", "-c", "exec sleep 30"]).spawn().unwrap();
-    // While a program takes another's place, its environment cannot be read: the orphan shows up in a moment.
+    // A process that executes another program has no readable environment for a moment, so the leftover process is
+    // found a moment later.
     let left = std::iter::repeat_with(|| sandbox.leftovers()).find(|left| !left.is_empty()).unwrap();
     process::kill_all(&left);
     orphan.wait().unwrap();

@@ -1,5 +1,5 @@
-//! Who we are to an authorization server: a client that the user registered, a document, a registration of our
-//! own; a machine with a secret, a key, or an assertion; tokens bound to a key.
+//! How mcpipe authenticates as a client: registered by the user, by a metadata document, or by dynamic registration;
+//! with a secret, a key or an assertion; and with key-bound tokens.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,12 +16,12 @@ fn log_in(sandbox: &Sandbox, server: &ProtectedServer, words: &[&str]) -> Run {
     sandbox.mcpipe(["auth", "login", &server.url()]).args(words.iter().copied()).with_browser().run()
 }
 
-/// A configured server with these lines about logging in.
+/// A configured server with these login settings.
 fn configure(sandbox: &Sandbox, server: &ProtectedServer, auth: &str) {
     sandbox.config(&format!("[servers.srv]\nurl = \"{}\"\n[servers.srv.auth]\n{auth}\n", server.url()));
 }
 
-/// What the token endpoint was asked first.
+/// The first request to the token endpoint.
 fn asked(server: &ProtectedServer) -> Request {
     server.issuer.requests().into_iter().find(|request| request.target == "/token").expect("a token request")
 }
@@ -58,7 +58,7 @@ fn aut_10_a_client_that_is_named_is_used_before_any_other() {
     log_in(&sandbox, &server, &["--client-metadata-url", document]).exits(0);
     assert_eq!(server.authorization_requests()[0]["client_id"], document);
     assert_eq!(server.count_issuer_requests("POST /register"), 0);
-    // Where the server does not know such documents, it is asked to register us.
+    // If the server does not support client metadata documents, mcpipe registers itself.
     server.override_metadata(json!({}));
     log_in(&Sandbox::new(), &server, &["--client-metadata-url", document]).exits(0);
     assert_eq!(server.authorization_requests()[1]["client_id"], "mcpipe-1");
@@ -76,7 +76,7 @@ fn aut_11_a_registration_names_the_redirect_that_is_used() {
     assert_eq!((&body["redirect_uris"], &body["application_type"]), (&json!([used]), &json!("native")));
     assert_eq!(body["grant_types"], json!(["authorization_code", "refresh_token"]));
     assert_eq!((&body["response_types"], &body["scope"]), (&json!(["code"]), &json!("read")));
-    // The secret that came with it is shown in the way that was agreed on, each part encoded.
+    // The secret from the registration is sent with the agreed method, each part encoded.
     let basic = asked(&server).header("authorization").unwrap().to_owned();
     let pair = String::from_utf8(base64::engine::general_purpose::STANDARD.decode(&basic[6..]).unwrap()).unwrap();
     assert_eq!(pair, "mcpipe-1:s3cret%2Fof%3Amcpipe-1");
@@ -91,7 +91,7 @@ fn aut_10_without_any_way_to_a_client_one_is_asked_for() {
     run.exits(4)
         .stderr_contains("mcpipe is not registered with the authorization server")
         .stderr_contains("--client-id ID");
-    // It is asked once for each method that it supports.
+    // It is sent once with each method that the server supports.
     let refusals = (0..3).map(|_| oauth_error(400, "invalid_client_metadata")).collect();
     server.override_metadata(json!({})).queue_replies("/register", refusals);
     log_in(&sandbox, &server, &[])
@@ -105,7 +105,7 @@ fn aut_10_without_any_way_to_a_client_one_is_asked_for() {
 fn aut_13_a_client_does_not_follow_the_server_to_another_issuer() {
     let (sandbox, server, other) = (Sandbox::new(), ProtectedServer::start(), ProtectedServer::start());
     log_in(&sandbox, &server, &[]).exits(0);
-    // The server takes the tokens of another issuer from now on.
+    // From now on the server accepts the tokens of another issuer.
     let there = other.issuer.url("");
     server.override_resource_metadata(json!({"authorization_servers": [there]}));
     server.ledger.revoked.lock().unwrap().extend((1..9).map(|number| format!("access-{number}")));
@@ -169,7 +169,7 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     bare.exits(2).stderr_contains("needs a client ID").stderr_contains("--client-secret-env");
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--client-secret-env", "SECRET"]).env("SECRET", "s");
     run.run().exits(2).stderr_contains("a secret or a key needs a client ID").stderr_contains("--client-id");
-    // The client may be configured, and the secret given.
+    // The client may be configured and the secret given as an option.
     configure(&sandbox, &server, "grant = \"client-credentials\"\nclient_id = \"ci\"");
     sandbox.mcpipe(["auth", "login", "srv"]).run().exits(3).stderr_contains("grant");
     configure(&sandbox, &server, "grant = \"client_credentials\"\nclient_id = \"ci\"");
@@ -178,7 +178,7 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     assert!(asked(&server).header("authorization").is_some());
 }
 
-/// The servers of the Python SDK look for the id in the form, whatever the header says; others refuse it there.
+/// Servers of the Python SDK look for the id in the form, whatever the header contains; others reject it there.
 #[test]
 fn an_id_is_repeated_in_the_form_only_where_it_is_missed() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -263,7 +263,7 @@ fn aut_25_others_vouch_for_a_machine() {
     server.assert_no_secret_left(&sandbox, &[&run]);
 }
 
-/// RFC 9449: a proof for each request, again where the server wants to see a nonce in it.
+/// RFC 9449: a proof for each request, with a nonce if the server requires one.
 #[test]
 fn dpop_proofs_are_new_for_every_request_and_every_nonce() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -330,7 +330,7 @@ fn configuration_errors_are_reported_before_any_request() {
         sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(3).prints("").stderr_contains(says);
         assert!(server.issuer_requests().is_empty() && server.mcp.requests().is_empty(), "{lines}");
     }
-    // What only turns out when it is needed.
+    // Errors that are only found when the key is needed.
     for (lines, says) in [
         ("client_metadata_url = \"http://example.com/c\"", "must be an https URL with a path"),
         ("grant = \"jwt_bearer\"\nclient_id = \"ci\"", "needs a file with the assertion"),
@@ -346,7 +346,7 @@ fn configuration_errors_are_reported_before_any_request() {
     }
 }
 
-/// Nonces change while requests are under way: those who came too late with the old one lose nothing by it.
+/// Nonces change while requests are in progress: requests with an old nonce are repeated.
 #[test]
 fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
     use std::sync::Arc;
@@ -361,7 +361,7 @@ fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
             return mcp(request);
         }
         if wanted == "n-2" && nonce(request) == Some(json!("n-1")) {
-            // All four are refused, and only then.
+            // All four are rejected, and only then accepted.
             came.fetch_add(1, Ordering::SeqCst);
             for _ in 0..1000 {
                 if came.load(Ordering::SeqCst) >= 4 {
@@ -382,7 +382,7 @@ fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
     assert_eq!(run.stdout().lines().count(), 4, "{run:?}");
     assert_eq!(late.load(Ordering::SeqCst), 4, "all of them were too late");
     assert_eq!(server.requested_grants(), ["authorization_code"]);
-    // A server that always demands another nonce is not asked without limit.
+    // The number of retries is limited if the server always requires another nonce.
     let stubborn = ProtectedServer::in_front_of(|_| {
         let refusal = Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"");
         refusal.header("DPoP-Nonce", "n-0")
@@ -391,7 +391,7 @@ fn a_nonce_that_changes_under_calls_at_once_costs_none_of_them() {
     assert!(stubborn.mcp.requests().len() < 20, "{run:?}");
 }
 
-/// PKCE protects the redirect of a browser. Who has none needs none.
+/// PKCE protects the redirect of a browser. A flow without one does not need it.
 #[test]
 fn aut_09_a_machine_does_not_ask_for_pkce() {
     for methods in [json!([]), json!(["plain"])] {

@@ -1,4 +1,4 @@
-//! What the user configured as a credential stays unseen, also where a server repeats it.
+//! Configured credentials are never displayed, even if a server repeats them.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use crate::support::{HttpServer, Reply, Request, Run, Sandbox};
 
 const TOKEN: &str = "tok-7f3a9c51e2d84b60";
 
-/// A server that refuses, and repeats in body and challenge all that it was shown.
+/// A server that rejects requests, and repeats in body and challenge everything that it received.
 fn parrot(status: u16) -> HttpServer {
     HttpServer::start(move |request| {
         let names = ["authorization", "x-api-key", "cookie", "proxy-authorization"];
@@ -21,7 +21,7 @@ fn parrot(status: u16) -> HttpServer {
     })
 }
 
-/// The server's message is shown without these.
+/// The server's message is shown without them.
 #[track_caller]
 fn shows_no_secret(run: &Run, secrets: &[&str]) {
     run.stderr_contains("response: bad ").stderr_contains("[redacted]");
@@ -50,7 +50,7 @@ fn a_credential_that_the_server_repeats_is_not_shown() {
     }
 }
 
-/// With `--json` the words stand in the causes.
+/// With `--json` the server's message is in the causes.
 #[track_caller]
 fn shows_no_secret_with_options(run: &Run, words: &[&str], secrets: &[&str]) {
     if words == ["--json"] {
@@ -76,7 +76,7 @@ fn configured_headers_are_not_shown_in_rows_either() {
             assert!(all.contains("bad Bearer [redacted] at /mcp"), "{run:?}");
         }
     }
-    // What is no credential is not taken out of messages.
+    // Text that is not a credential is not removed from messages.
     let echo = HttpServer::start(|request| {
         let said = format!("no such team: {}", request.header("x-team").unwrap_or_default());
         Reply::text("text/plain", said).with_status(500)
@@ -94,7 +94,7 @@ fn what_is_secret_in_a_url_is_not_shown() {
     let basic = STANDARD.encode("ada:pass word-1");
     shows_no_secret(&run, &[&basic, "pass%20word-1", "pass word-1", "k3y-of-ada"]);
     run.stderr_contains("page=first-page");
-    // What goes to a proxy.
+    // Credentials for a proxy.
     let proxy = parrot(407);
     let through = proxy.url("").replace("http://", "http://ada:pr0xy-word@");
     let words = ["list", "http://mcp.example.com/mcp", "--allow-http", "--proxy", &through, "--retries", "0"];
@@ -116,7 +116,7 @@ fn a_redirect_does_not_bring_the_key_of_the_url_into_the_message() {
         for words in [&[][..], &["--json"], &["-vv"]] {
             let run = sandbox.mcpipe(["list", &url]).args(words.iter().copied()).run();
             run.exits(5).hides("n3xt-key");
-            // The target itself is named as it was typed, but for what is known to be secret.
+            // The target itself is shown as it was typed, except for known secrets.
             assert!(key == "subscription" && words == ["--json"] || !run.stderr().contains(TOKEN), "{run:?}");
             run.stderr_contains(&format!("https://elsewhere.example/mcp?{key}=[redacted]&next=[redacted]"));
         }
@@ -135,7 +135,7 @@ fn a_secret_that_is_cut_short_is_not_shown_in_part() {
         let run = sandbox.mcpipe(words).env("T", TOKEN.repeat(4)).run();
         run.exits(5).stderr_contains("xxx").hides("tok-7");
     }
-    // The same in what an authorization server says.
+    // The same for the responses of an authorization server.
     let server = ProtectedServer::start();
     server.log_in_with_expired_token(&sandbox);
     server.at_issuer(|request| {
@@ -165,7 +165,7 @@ fn a_variable_that_a_process_says_when_it_dies_is_not_shown() {
     }
 }
 
-/// Some servers take their secrets as arguments, and print their command line when it does not please them.
+/// Some servers take secrets as arguments, and print their command line in errors.
 #[test]
 fn an_argument_that_a_process_says_when_it_dies_is_not_shown() {
     let sandbox = Sandbox::new();
@@ -196,7 +196,7 @@ fn an_argument_that_a_process_says_when_it_dies_is_not_shown() {
         said,
         ["postgres://ada:[redacted]@db.example/x", "--url=https://h.example/?api_key=[redacted]&page=first-page"]
     );
-    // What is no secret, or too short to be one, stays; so does what merely follows an option without a value.
+    // Text that is not secret, or too short, is kept; so is a word after an option without a value.
     let plain = [
         "--token",
         "--verbose",
@@ -218,7 +218,7 @@ fn an_argument_that_a_process_says_when_it_dies_is_not_shown() {
     }
 }
 
-/// The configuration says where the secret is; a copy of it elsewhere would outlive it.
+/// The configuration contains the secret; a copy elsewhere would outlive it.
 #[test]
 fn a_configured_client_secret_is_not_copied_to_the_credentials() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -244,7 +244,7 @@ fn a_configured_client_secret_is_not_copied_to_the_credentials() {
     run(&["auth", "logout", "srv"]).exits(0);
     let revoked = server.issuer.requests().into_iter().rfind(|request| request.target == "/revoke").unwrap();
     assert_eq!(revoked.header("authorization"), Some(basic.as_str()));
-    // What was given to a login alone is kept with it: there is no other place for it.
+    // Settings that were only given to a login are stored with it.
     let words = ["auth", "login", &server.url(), "--client-id", "mine", "--client-secret-env", "S"];
     run(&words).exits(0);
     assert!(stored().contains("s3cr3t-of-mine"));

@@ -1,4 +1,4 @@
-//! Where credentials are stored, what is shown about it, and that they are not stored elsewhere.
+//! Where credentials are stored, what is shown about it, and that they are stored nowhere else.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -18,7 +18,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// How often this run said that the keychain cannot be used.
+/// How many times this run reported that the keychain cannot be used.
 fn complaints(run: &Run) -> usize {
     run.stderr().matches("cannot use the system keychain").count()
 }
@@ -42,7 +42,7 @@ fn sec_03_nothing_secret_is_shown_however_much_is_asked_for() {
     let login = sandbox.mcpipe(["auth", "login", &url, "-vv", "--trace", &trace("again")]).with_browser().run();
     login.exits(0);
     let status = sandbox.mcpipe(["auth", "status", "--json", "-vv"]).run();
-    // Renewed, refused and revoked.
+    // Refreshed, rejected and revoked.
     server.ledger.revoked.lock().unwrap().extend((1..5).map(|number| format!("access-{number}-call")));
     let refused = sandbox.call_add(&url, &["-vv", "--trace", &trace("refused")]);
     let failed = sandbox.call_add(&url, &["-vv", "--json"]);
@@ -74,7 +74,7 @@ fn without_a_keychain_a_private_file_holds_them_and_that_is_said_once() {
     status.succeeds().stdout_contains(&place);
     assert_eq!(sandbox.login_status()[0]["stored_in"], place);
     sandbox.mcpipe(["list", "srv"]).run().succeeds();
-    // A file that others could read is closed to them, aloud.
+    // The permissions of a file that others could read are corrected, with a warning.
     std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o644)).unwrap();
     sandbox.mcpipe(["list", "srv"]).run().exits(0).stderr_contains("was accessible to other users");
     assert_eq!(mode(Path::new(&place)), 0o600);
@@ -132,7 +132,8 @@ fn nothing_stored_and_a_broken_store_are_two_answers() {
     list(&sandbox.work().join("damaged")).succeeds();
 }
 
-/// Buses that fail in each their way: none, one that is not there, one that takes the call and never answers.
+/// Session buses that fail in different ways: none, one that does not exist, one that accepts the call and never
+/// answers.
 #[test]
 fn a_keychain_that_cannot_be_used_is_named_in_time() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -162,7 +163,7 @@ fn a_keychain_that_cannot_be_used_is_named_in_time() {
             .stderr_contains("MCPIPE_CREDENTIALS_FILE");
         assert!(strict.elapsed < Duration::from_secs(20), "{:?}", strict.elapsed);
         assert_eq!(sandbox.login_status(), json!([]), "nothing is half stored");
-        // For one run the login is good even so.
+        // The login is still valid for this run.
         run(&["call", "srv", "add", "a=1", "b=2", "--login", "always"])
             .exits(0)
             .stderr_contains("valid for this run only");
@@ -178,7 +179,7 @@ fn a_keychain_that_cannot_be_used_is_named_in_time() {
     }
 }
 
-/// A keychain that takes its time is waited for by a command as long as by `auth`, and then named.
+/// A slow keychain is waited for as long as in `auth`, and then named in the error.
 #[test]
 fn the_keychain_is_waited_for_longer_than_a_server() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -221,7 +222,7 @@ fn the_lock_of_a_login_is_waited_for_longer_than_a_server() {
     assert_eq!(server.requested_grants().len(), before + 1, "one renewal for both");
 }
 
-/// `auth status` finds out where a new login would be stored.
+/// `auth status` determines where a new login would be stored.
 #[test]
 fn the_keychain_is_claimed_only_where_there_is_one() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -260,7 +261,7 @@ fn in_a_real_keychain() {
     place("the system keychain");
     assert_eq!(entries(), 1);
     assert!(!sandbox.path().join("home/.local/share/mcpipe/credentials.json").exists());
-    // Twenty find one expired token in the keychain.
+    // Twenty processes find one expired token in the keychain.
     let runs: Vec<_> = (0..20).map(|_| prepare(sandbox.mcpipe(["list", "srv"])).start()).collect();
     for one in runs {
         one.wait().exits(0);
@@ -282,7 +283,7 @@ fn in_a_real_keychain() {
     // A server without a login is not affected.
     let other = ProtectedServer::start();
     run(&["list", &other.url()]).exits(4).stderr_contains("requires a login");
-    // A new login finds another place, and says so.
+    // A new login is stored elsewhere, with a warning.
     let login = run(&["auth", "login", "srv"]);
     assert_eq!(complaints(login.exits(0).stderr_contains("it is locked")), 1, "{login:?}");
     place("credentials.json");

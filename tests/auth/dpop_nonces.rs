@@ -1,5 +1,5 @@
-//! Nonces for proofs of possession (RFC 9449 §8.2): any answer may bring one, the newest counts from then on, and it
-//! goes back to the origin that gave it and to no other.
+//! Nonces for DPoP proofs (RFC 9449 §8.2): any response may contain one, the newest applies from then on, and it is
+//! sent only to the origin that it came from.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ fn nonces(requests: &[Request]) -> Vec<Value> {
     requests.iter().filter_map(nonce).collect()
 }
 
-/// Every answer brings the next nonce, and only a proof with the newest is good.
+/// Every response contains the next nonce, and only a proof with the newest is accepted.
 #[derive(Clone, Default)]
 struct StrictNonces {
     given: Arc<AtomicUsize>,
@@ -37,14 +37,14 @@ impl StrictNonces {
         format!("{of}-{}", self.given.load(Ordering::SeqCst))
     }
 
-    /// Whether this request's proof holds the newest nonce.
+    /// Whether the proof of this request contains the newest nonce.
     fn takes(&self, of: &str, request: &Request) -> bool {
         let good = nonce(request) == Some(json!(self.newest(of)));
         self.refused.fetch_add(usize::from(!good), Ordering::SeqCst);
         good
     }
 
-    /// The next nonce, with this answer.
+    /// The next nonce, with this response.
     fn with(&self, of: &str, reply: Reply) -> Reply {
         self.given.fetch_add(1, Ordering::SeqCst);
         reply.header("DPoP-Nonce", &self.newest(of))
@@ -55,7 +55,7 @@ fn wants_nonce() -> Reply {
     Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"")
 }
 
-/// A server before which each proof must hold the nonce of the answer before it.
+/// A server that requires each proof to contain the nonce of the previous response.
 fn strict(behave: LegacyHttpOptions) -> (ProtectedServer, StrictNonces) {
     let strict = StrictNonces::default();
     let (ours, mcp) = (strict.clone(), Mcp::legacy("2025-11-25").http_script(behave));
@@ -84,12 +84,12 @@ fn the_nonce_of_any_answer_is_in_the_next_proof() {
         let before = server.mcp.requests().len();
         strict.statuses.lock().unwrap().clear();
         let (given, refused) = (strict.given.load(Ordering::SeqCst), strict.refused.load(Ordering::SeqCst));
-        // A server that is known already may get two requests at once, which know the same nonce.
+        // A known server may get two requests at once, which use the same nonce.
         let words = ["call", &server.url(), "add", "a=1", "b=2", "-vv"];
         let run = sandbox.mcpipe(words).env("XDG_CACHE_HOME", sandbox.work().join("new")).run();
         run.exits(0).prints("3\n");
         let asked = server.mcp.requests().split_off(before);
-        // The first knows none yet; from then on each has that of the answer before it, whatever that was.
+        // The first request has no nonce yet; each later one has that of the previous response, whatever it was.
         let expected = (0..asked.len()).map(|n| if n == 0 { Value::Null } else { json!(format!("r-{}", given + n)) });
         assert_eq!(nonces(&asked), expected.collect::<Vec<_>>(), "{:?}", server.mcp.exchanges());
         assert_eq!(strict.refused.load(Ordering::SeqCst) - refused, 1);
@@ -100,7 +100,7 @@ fn the_nonce_of_any_answer_is_in_the_next_proof() {
     }
 }
 
-/// What the token endpoint says beside a token counts for the next one, and nothing of it goes to the server.
+/// A nonce in the token response is used for the next token request, and not sent to the server.
 #[test]
 fn the_nonce_of_a_token_is_in_the_proof_for_the_next_and_stays_with_its_origin() {
     let issuer = StrictNonces::default();
@@ -111,7 +111,7 @@ fn the_nonce_of_a_token_is_in_the_proof_for_the_next_and_stays_with_its_origin()
             return ours.with("r", wants_nonce());
         }
         if request.rpc_method() == "initialize" {
-            // The token lives for a second: the next request wants another.
+            // The token is valid for a second, so the next request needs another.
             std::thread::sleep(Duration::from_millis(1100));
         }
         ours.with("r", mcp(request))
@@ -145,7 +145,8 @@ fn the_nonce_of_a_token_is_in_the_proof_for_the_next_and_stays_with_its_origin()
         asked.len() >= 3 && asked.iter().all(|request| parse_form(request)["grant_type"] == "refresh_token"),
         "{asked:?}"
     );
-    // One refusal, since the first of this run knows none; later refreshes have the nonce that came with the token.
+    // One rejection, since the first request of this run has no nonce; later refreshes use the one from the token
+    // response.
     let expected = (0..asked.len()).map(|n| if n == 0 { Value::Null } else { json!(format!("i-{}", given + n)) });
     assert_eq!(nonces(&asked), expected.collect::<Vec<_>>());
     let at = |requests: Vec<Request>, own: &str| {

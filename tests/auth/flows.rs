@@ -1,4 +1,4 @@
-//! The ways to a token: a browser here, a browser elsewhere, a code, a key, an assertion.
+//! The ways to a token: a local browser, a browser elsewhere, a device code, a key, an assertion.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -12,13 +12,13 @@ use crate::support::oauth::{ProtectedServer, oauth_error};
 use crate::support::pty::{Terminal, TerminalStreams};
 use crate::support::{Reply, Run, Sandbox};
 
-/// The parameters of the page that a person is sent to.
+/// The parameters of the authorization page.
 fn page(said: &str) -> HashMap<String, String> {
     let query = said.split("/authorize?").nth(1).expect("a page is named").split_whitespace().next().unwrap();
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// The port that waits for the browser.
+/// The port that waits for the redirect.
 fn port(page: &HashMap<String, String>) -> u16 {
     page["redirect_uri"].strip_prefix("http://127.0.0.1:").unwrap().split('/').next().unwrap().parse().unwrap()
 }
@@ -49,7 +49,7 @@ fn a_browser_that_never_comes_back_ends_in_time() {
     assert_eq!(sandbox.login_status(), json!([]));
 }
 
-/// Nobody reads the address of the page where there is no terminal: it would be waited for in vain.
+/// Without a terminal the address of the page would not be seen, so the login fails at once.
 #[test]
 fn a_script_does_not_wait_for_a_browser_that_cannot_be_opened() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -85,7 +85,7 @@ fn at_a_terminal_a_browser_that_cannot_be_opened_is_no_obstacle() {
     let mut terminal = run.at_terminal(TerminalStreams::ALL);
     terminal.wait_for("Could not open a browser").wait_for("--no-browser");
     terminal.wait().exits(6);
-    // The next that is named is tried.
+    // The next authorization server in the list is used.
     let browsers = format!("false:/no/such:{}/tests/conformance/browser", env!("CARGO_MANIFEST_DIR"));
     sandbox.mcpipe(["auth", "login", &server.url()]).env("BROWSER", browsers).run().exits(0);
 }
@@ -98,7 +98,7 @@ fn aut_18_a_port_that_is_taken_is_named() {
     let run = sandbox.mcpipe(["auth", "login", &server.url(), "--redirect-port", &wanted]).with_browser().run();
     run.exits(3).stderr_contains(&wanted).stderr_contains("--redirect-port");
     assert!(!server.issuer_requests().iter().any(|asked| asked == "POST /register"), "nothing is registered for it");
-    // The port of an earlier registration is used again, and done without where it is taken.
+    // The port of an earlier registration is used again, unless it is taken.
     server.log_in(&sandbox);
     server.log_in(&sandbox);
     server.registered_once_for_each_redirect();
@@ -109,7 +109,7 @@ fn aut_18_a_port_that_is_taken_is_named() {
     assert_ne!(port(&server.authorization_requests()[2]), before);
 }
 
-/// Sends one request to the port that waits for the browser.
+/// Sends one request to the port that waits for the redirect.
 fn send_raw_request(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -155,7 +155,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is closed");
 }
 
-/// A login at a terminal whose browser is elsewhere, up to the question.
+/// A login at a terminal with a browser elsewhere, up to the question.
 fn elsewhere(sandbox: &Sandbox, server: &ProtectedServer) -> (Terminal, HashMap<String, String>) {
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--no-browser"]).env("NO_COLOR", "1");
     let mut terminal = login.at_terminal(TerminalStreams::ALL);
@@ -217,7 +217,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
     assert_eq!(sandbox.login_status(), json!([]));
 }
 
-/// A login on another device; what the token endpoint answers first.
+/// A login on another device; the first responses of the token endpoint.
 fn device(server: &ProtectedServer, sandbox: &Sandbox, answers: Vec<Reply>, words: &[&str]) -> Run {
     server.queue_replies("/token", answers);
     sandbox.mcpipe(["auth", "login", &server.url(), "--device"]).args(words.iter().copied()).run()

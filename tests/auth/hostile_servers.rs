@@ -1,4 +1,4 @@
-//! Servers that mean harm: what they say becomes neither a command, nor a page to open, nor the end of a login.
+//! Malicious servers: their text never becomes a command, a page to open, or the end of a login.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::oauth::{ProtectedServer, oauth_error};
 use crate::support::{HttpServer, Mcp, Reply, Request, Sandbox};
 
-/// The words of a command that a shell would run, from the hint of this text.
+/// The words that a shell would run for the command in the hint of this text.
 fn hinted(stderr: &str) -> Vec<String> {
     let hint = stderr.lines().find_map(|line| line.strip_prefix("hint: ")).expect("a hint");
     let command = &hint[hint.find("mcpipe ").expect("a command")..];
@@ -36,13 +36,13 @@ fn a_scope_cannot_smuggle_a_command_into_a_hint() {
     let words = hinted(run.stderr());
     let evil = format!("a';touch${{IFS}}{};'", pwned.display());
     assert_eq!(words[..4], ["auth", "login", &server.url(), "--scope"], "{run:?}");
-    // What cannot be a scope (RFC 6749 §3.3) is none.
+    // Invalid scopes (RFC 6749 §3.3) are ignored.
     assert_eq!(words[4], format!("read {evil} $(id) d"), "{run:?}");
     assert_eq!(words.len(), 5);
     assert!(!pwned.exists());
 }
 
-/// A public server, reached through a proxy of ours, and what it says of its logins.
+/// A public server, reached through a scripted proxy, and its login metadata.
 fn public(metadata: Value, device: Value) -> HttpServer {
     HttpServer::start(move |request: &Request| {
         let origin = "http://mcp.example.com";
@@ -133,7 +133,7 @@ fn hints_hold_the_target_as_a_shell_takes_it() {
     late.exits(6).stderr_contains(&format!("mcpipe auth logout '{url}'"));
 }
 
-/// Two servers that a query alone tells apart, each with a login of its own.
+/// Two servers that differ only in the query, each with its own login.
 #[test]
 fn aut_20_a_token_for_one_query_is_not_sent_to_another() {
     let (sandbox, server) =
@@ -171,7 +171,7 @@ fn aut_20_a_token_for_one_query_is_not_sent_to_another() {
     assert!(
         server.mcp.requests().iter().filter(|request| to_b(request)).all(|it| it.header("authorization").is_none())
     );
-    // Each keeps its own, and one does not end the other.
+    // Each keeps its own login, and logging out of one does not affect the other.
     run(&["list", &url("b"), "--login", "always"]).exits(0);
     for (tenant, token) in [("a", "Bearer access-1"), ("b", "Bearer access-2")] {
         run(&["list", &url(tenant)]).succeeds();
@@ -184,7 +184,7 @@ fn aut_20_a_token_for_one_query_is_not_sent_to_another() {
     run(&["list", &url("b")]).succeeds();
 }
 
-/// Sends one request to the port that waits for the browser.
+/// Sends one request to the port that waits for the redirect.
 fn send_raw_request(port: u16, target: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! `auth` and logins on the spot, from the command line to the wire.
+//! `auth`, and logins started by other commands, from the command line to the wire.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -80,7 +80,7 @@ fn an_authority_of_our_own_vouches_for_both_servers() {
     let ca = authority.write(&sandbox.work());
     let run = |words: &[&str]| {
         let run = sandbox.mcpipe(words.iter().copied()).with_browser();
-        // For the browser.
+        // Output for the browser.
         run.env("CURL_CA_BUNDLE", ca.as_os_str()).run()
     };
     let url = server.url();
@@ -118,7 +118,7 @@ fn auth_login_status_token_and_logout() {
     assert_eq!(server.mcp.requests().len() + server.issuer.requests().len(), requests, "status asks nobody");
     sandbox.mcpipe(["auth", "token", "srv"]).run().succeeds().prints("access-1-call\n");
     sandbox.mcpipe(["call", "srv", "add", "a=1", "b=2"]).run().succeeds().prints("3\n");
-    // What a server says is printed as it says it, whatever it holds.
+    // The server's text is printed unchanged, whatever it contains.
     let echo = ["call", "srv", "echo", "text=access-1-call"];
     sandbox.mcpipe(echo).run().succeeds().prints("access-1-call\n");
     sandbox.mcpipe(["auth", "status", "srv", "--check"]).run().exits(0);
@@ -132,7 +132,7 @@ fn auth_login_status_token_and_logout() {
     assert_eq!(sandbox.login_status(), json!([]));
 }
 
-/// Whoever pastes a command to try reaches the same server.
+/// A pasted command reaches the same server.
 #[test]
 fn hints_repeat_the_configuration_that_was_named() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -164,7 +164,7 @@ fn hints_repeat_the_configuration_that_was_named() {
     assert_eq!(hint(&["config", "get", "other"], 3), format!("{list}\n"));
     let client = "mcpipe auth login srv --grant client-credentials --client-id ID --client-secret-env VAR --config 'my own.toml'\n";
     assert_eq!(hint(&["auth", "login", "srv", "--grant", "client-credentials"], 2), client);
-    // A registration that is refused, and one that a page does not know.
+    // A registration that is rejected, and one that the authorization page does not know.
     server.queue_replies("/token", vec![oauth_error(401, "invalid_client")]);
     let refused = run(&["auth", "login", "srv"]).with_browser().run();
     let anew = "mcpipe auth logout srv --config 'my own.toml' && mcpipe auth login srv --config 'my own.toml'\n";
@@ -176,13 +176,13 @@ fn hints_repeat_the_configuration_that_was_named() {
     late.exits(6).stderr_contains("remove the registration first: mcpipe auth logout srv --config 'my own.toml'\n");
     let nowhere = run(&["auth", "login", "srv"]).env("BROWSER", "false").run();
     nowhere.exits(4).stderr_contains("another machine: mcpipe auth login srv --config 'my own.toml' --no-browser\n");
-    // Tokens that have run out.
+    // Expired tokens.
     let tokens = r#"{"access_token":"access-1-call","expires_in":1}"#;
     run(&["auth", "import", "srv"]).stdin(tokens).run().exits(0);
     std::thread::sleep(Duration::from_millis(1100));
     let status = run(&["auth", "status", "srv"]).run();
     status.exits(4).stderr_contains(&format!("mcpipe: error: the login to srv has expired\nhint: {login}"));
-    // And such as cannot be read.
+    // Tokens that cannot be read.
     let file = sandbox.path().join("home/.local/share/mcpipe/credentials.json");
     let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     stored["records"].as_object_mut().unwrap().values_mut().for_each(|record| record["record"] = json!("{"));

@@ -1,4 +1,4 @@
-//! What a login does not believe: each check of metadata and of the redirect, provoked.
+//! Checks of metadata and redirects: each is triggered by an invalid value.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,7 +13,7 @@ fn log_in(server: &ProtectedServer, sandbox: &Sandbox) -> Run {
     sandbox.mcpipe(["auth", "login", &server.url(), "--timeout", "20s"]).with_browser().run()
 }
 
-/// A login that must fail before any token is asked for, and what it says.
+/// A login that must fail before a token is requested, and its error.
 #[track_caller]
 fn assert_login_fails(bend: impl FnOnce(&ProtectedServer), code: i32, says: &[&str]) -> ProtectedServer {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -33,7 +33,7 @@ const METADATA: &str = "GET /.well-known/oauth-authorization-server";
 #[test]
 fn aut_03_aut_05_the_well_known_addresses_are_asked_in_order_and_no_others() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    // No address in the challenge; the document of the resource is at the root, its issuer has a path.
+    // The challenge names no address; the document of the resource is at the root, and its issuer has a path.
     let issuer = format!("{}/tenant/1", server.issuer.url(""));
     let named = issuer.clone();
     server.at_server(move |request| {
@@ -104,7 +104,7 @@ fn aut_02_one_header_may_hold_several_challenges() {
             }
             "/elsewhere" => Some(Reply::json(&json!({
                 "resource": format!("{origin}/mcp"),
-                // The other one is never asked for: what the challenge names is there.
+                // The other address is never requested, since the challenge names this one.
                 "authorization_servers": [],
             }))),
             _ => None,
@@ -138,14 +138,14 @@ fn aut_06_metadata_must_be_that_of_the_issuer() {
             &["does not belong to", "it names the issuer"],
         );
     }
-    // The slash of an empty path is written here and left out there; that of another path is another issuer.
+    // The slash of an empty path may be present or absent; with another path it is another issuer.
     for (named, calls_itself) in [("ISSUER/", "ISSUER"), ("ISSUER", "ISSUER/")] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server
             .override_resource_metadata(json!({"authorization_servers": [named]}))
             .override_metadata(json!({"issuer": calls_itself}));
         let own = calls_itself.replace("ISSUER", &server.issuer.url(""));
-        // From here on its own writing counts, to the letter.
+        // From here on the issuer is compared exactly.
         server.override_redirect("iss", Some(&own));
         log_in(&server, &sandbox).exits(0);
         assert_eq!(sandbox.login_status()[0]["issuer"], own);
@@ -173,7 +173,7 @@ fn aut_09_without_pkce_there_is_no_login() {
         );
         assert_eq!(server.issuer_requests(), [METADATA], "nobody is registered or sent there");
     }
-    // Silence is looked into at the other address, and may be overruled for one server.
+    // If it is missing, the other address is checked; the check can be disabled for one server.
     let silent = |server: &ProtectedServer| {
         server.override_metadata(json!({"code_challenge_methods_supported": null}));
         server.at_issuer(|request| request.target.ends_with("openid-configuration").then(|| Reply::status(404)));
@@ -217,7 +217,7 @@ fn aut_16_aut_17_the_redirect_is_judged_before_its_code_is_used() {
             .stderr_contains("the login was not finished within 2 s");
         assert!(server.requested_grants().is_empty(), "no token is asked for: {:?}", server.issuer_requests());
     }
-    // Who never promised to name itself need not, but must not be another.
+    // A server that never promised an `iss` need not send it, but must not send another one.
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server
         .override_metadata(json!({"authorization_response_iss_parameter_supported": null}))

@@ -1,5 +1,5 @@
-//! Tokens that expire: refreshed before they are used and after a refusal, by one process for all, and given up
-//! only where the authorization server itself says so.
+//! Expired tokens: refreshed before use and after a rejection, by one process for all, and removed only if the
+//! authorization server itself rejects them.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn aut_23_a_killed_lock_holder_does_not_block_the_refresh() {
     server.ledger.ignores_refresh.store(true, Ordering::SeqCst);
     let mut runs: Vec<_> = (0..20).map(|_| sandbox.mcpipe(["list", &server.url()]).allow_leftovers().start()).collect();
     server.issuer.wait_for("the refresh", |request| request.text().contains("grant_type=refresh_token"));
-    // Whoever was first holds the lock, and the others stand behind it.
+    // The first process holds the lock, and the others wait for it.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(server.requested_grants().len(), before + 1, "one refresh is under way, for all twenty");
     let holder = holder_of_the_lock(&sandbox);
@@ -64,7 +64,7 @@ fn aut_23_one_refusal_is_enough_for_twenty() {
     assert_eq!(server.requested_grants().len(), before + 1, "a dead refresh token is not shown again and again");
 }
 
-/// The process that holds the lock of the credentials, as the kernel tells.
+/// The process that holds the lock of the credentials, according to the kernel.
 fn holder_of_the_lock(sandbox: &Sandbox) -> u32 {
     use std::os::unix::fs::MetadataExt;
     let dir = sandbox.path().join("home/.local/state/mcpipe/locks");
@@ -109,7 +109,7 @@ fn aut_23_a_refused_token_is_refreshed_once_and_the_request_repeated_once() {
     list(&sandbox, &server).succeeds();
     assert_eq!(server.requested_grants(), ["authorization_code", "refresh_token"]);
     assert_eq!(server.mcp.exchanges()[before..], ["POST tools/list", "POST tools/list"]);
-    // A server that is content with no token ends it.
+    // A server that accepts requests without a token ends it.
     server.at_server(|request| {
         (request.target == "/mcp").then(|| Reply::status(401).header("WWW-Authenticate", "Bearer error=\"nope\""))
     });
@@ -166,7 +166,7 @@ fn aut_23_invalid_client_drops_the_registration() {
     list(&sandbox, &server).succeeds();
 }
 
-/// A secret that is wrong today may be right tomorrow; the refresh token is good as long as it lives.
+/// A secret that is wrong today may be right tomorrow; the refresh token stays valid.
 #[test]
 fn a_wrong_secret_does_not_cost_the_login() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -191,7 +191,7 @@ fn a_wrong_secret_does_not_cost_the_login() {
     server.assert_no_secret_left(&sandbox, &[&wrong]);
 }
 
-/// The page of a gateway, or an authorization server in trouble: the token was not declared invalid.
+/// A gateway's error page, or a failing authorization server: the token was not declared invalid.
 #[test]
 fn only_the_authorization_server_ends_a_login() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -230,7 +230,7 @@ fn auth_token_is_fresh_and_never_sent_to_another_server() {
     assert_eq!(token.succeeds().stdout(), format!("access-{}\n", before + 1));
     sandbox.mcpipe(["auth", "token", &server.url()]).run().succeeds().prints(token.stdout());
     assert_eq!(server.requested_grants().len(), before + 1);
-    // The same credentials are there for a server that redirects elsewhere, and stay there.
+    // The credentials apply to a server that redirects elsewhere, and are kept.
     let other = crate::support::HttpServer::start(|_| Reply::text("text/plain", "caught"));
     let location = other.url("/mcp");
     server.at_server(move |_| Some(Reply::status(307).header("Location", &location)));
@@ -240,7 +240,7 @@ fn auth_token_is_fresh_and_never_sent_to_another_server() {
     server.assert_no_secret_left(&sandbox, &[&run]);
 }
 
-/// Only `invalid_grant` says that the refresh token is good no more (RFC 6749 §5.2).
+/// Only `invalid_grant` means that the refresh token is no longer valid (RFC 6749 §5.2).
 #[test]
 fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
     for (status, error) in [
@@ -256,7 +256,7 @@ fn aut_23_another_refusal_does_not_cost_the_refresh_token() {
         server.log_in_with_expired_token(&sandbox);
         server.deny_token_requests(status, error);
         let refused = sandbox.mcpipe(["list", &server.url(), "--retries", "0"]).run();
-        // The one that may pass by itself is no refusal.
+        // A temporary error is not a rejection.
         refused.exits(if error == "server_error" { 5 } else { 4 });
         refused.prints("").stderr_contains("cannot refresh the login").stderr_contains(error);
         if error != "server_error" {
@@ -279,7 +279,7 @@ fn a_refused_refresh_leads_to_a_login_if_one_is_allowed() {
     list(&sandbox, &server).succeeds();
 }
 
-/// A server that lets everybody in, and those who are logged in further.
+/// A server that accepts everyone, and shows more to users who are logged in.
 #[test]
 fn a_login_that_has_ended_is_not_left_out_in_silence() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -303,7 +303,7 @@ fn a_login_that_has_ended_is_not_left_out_in_silence() {
     let json = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2", "--json"]).run();
     let warning: Value = serde_json::from_str(json.exits(0).stderr().trim()).unwrap();
     assert!(warning["warning"].as_str().unwrap().contains("has ended"), "{json:?}");
-    // A login that never was is nothing to warn of.
+    // Without a login there is nothing to warn about.
     sandbox.mcpipe(["auth", "logout", &server.url()]).run().exits(0);
     sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run().succeeds();
 }
@@ -321,7 +321,7 @@ fn a_login_that_could_not_be_stored_is_refreshed_anyway() {
         mcp(request)
     });
     slow.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
-    // There is no keychain here, and the file is not wanted.
+    // There is no keychain here, and the file store is disabled.
     sandbox.config(&format!(
         "[defaults]\ncredential_store = \"keyring\"\n[servers.srv]\nurl = \"{}\"\n\
          auth = {{ scopes = [\"read\", \"call\"] }}\n",

@@ -1,4 +1,4 @@
-//! `call --batch`: a line in, a line out, over one connection.
+//! `call --batch`: one line in and one line out for each call, over one connection.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ fn lines(run: &Run) -> Vec<Value> {
     run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// `id`, then what came of it: the first text of a result, or the class of the error.
+/// `id`, and the outcome: the first text of a result, or the kind of the error.
 fn line_failures(run: &Run) -> Vec<(Value, String)> {
     let came = |line: &Value| match line.get("error") {
         Some(error) => error["class"].as_str().unwrap().to_owned(),
@@ -25,7 +25,7 @@ fn echo(text: &str) -> String {
     json!({"tool": "echo", "arguments": {"text": text}, "id": text}).to_string() + "\n"
 }
 
-/// A modern server on stdio that answers calls when so many are there, the last first; and the most it ever had.
+/// A modern stdio server that answers calls once this many have arrived, the last one first, and records the maximum.
 fn gathering(count: usize) -> (StdioServer, Arc<Mutex<usize>>) {
     let mcp = Arc::new(Mcp::modern());
     let waiting: Mutex<Vec<Value>> = Mutex::default();
@@ -83,7 +83,7 @@ fn every_line_is_answered_over_one_connection_in_both_eras() {
         let methods = server.single_process().methods();
         assert_eq!(methods.iter().filter(|method| *method == "tools/list").count(), 1, "{methods:?}");
     }
-    // To an old server over HTTP the first list is the probe for the era.
+    // For a legacy server over HTTP the first list is the era probe.
     for (server, lists) in [(Mcp::legacy("2025-11-25").http(), 2), (Mcp::modern().http(), 1)] {
         let target = server.url("/mcp");
         let all: String = (0..40).map(|n| echo(&n.to_string())).collect();
@@ -218,7 +218,7 @@ fn calls_run_concurrently_and_each_is_printed_as_it_ends() {
         .run();
     run.succeeds().prints("1\n2\n3\n4\n5\n6\n");
 
-    // With two at a time the third never comes.
+    // With `--jobs 2` the third call does not arrive.
     let (server, most) = gathering(3);
     let run = sandbox
         .mcpipe(["call", &server.target(), "--batch", "-", "--jobs", "2", "--timeout", "300ms", "--jq", ".error.class"])
@@ -412,7 +412,7 @@ fn time_and_retries_are_those_of_each_call() {
         .run();
     run.exits(1).prints("[\"a\",null]\n[\"mute\",\"timeout\"]\n");
 
-    // Turned away unread: sent again by each call for itself.
+    // Rejected without being read: each call is sent again by itself.
     let good = Mcp::modern().http_script(LegacyHttpOptions::default());
     let turned = Mutex::new(std::collections::HashSet::new());
     let server = HttpServer::start(move |request| {
@@ -436,11 +436,11 @@ fn time_and_retries_are_those_of_each_call() {
     assert_eq!(all, [(json!("a"), "a".to_owned()), (json!("c"), "unreachable".to_owned())]);
 }
 
-/// A tool that wants input where its text says so, and fails without it; either era's way.
+/// A tool that asks for input if its text says so, and fails without it, in either era.
 fn asking(call: &ClientMessage, modern: bool) -> Vec<ServerAction> {
     let asked = json!({"message": "Sure?", "requestedSchema": {"type": "object", "properties": {}}});
     let text = call.argument("text").as_str().unwrap_or_default().to_owned();
-    // Both calls are under way before anything is asked.
+    // Both calls are in progress before anything is asked.
     let pause = || ServerAction::Pause(Duration::from_millis(150));
     if text != "ask" {
         let mut outs = vec![pause(), pause()];
@@ -487,13 +487,14 @@ fn a_declined_request_is_reported_for_its_call() {
         Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--elicit", "decline"]).stdin(&*input).run();
     assert_eq!(class(run.exits(1)), [json!("refused"), Value::Null]);
 
-    // Over one pipe an old server does not say for which call it asks: nobody is blamed, and that is said.
+    // Over one pipe a legacy server does not say which call its request belongs to: no call is blamed, and the message
+    // says so.
     let server = Mcp::legacy("2025-11-25").on("tools/call", |call| asking(call, false)).stdio();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", &server.target(), "--batch", "-", "--elicit", "decline"]).stdin(&*input).run();
     assert_eq!(class(run.exits(1)), [Value::Null, Value::Null]);
     run.stderr_contains("input was declined; the server did not say which of the running calls it was for");
-    // One at a time there is no doubt.
+    // With one call at a time there is no ambiguity.
     let run = sandbox
         .mcpipe(["call", &server.target(), "--batch", "-", "--elicit", "decline", "--jobs", "1"])
         .stdin(input)
@@ -503,7 +504,7 @@ fn a_declined_request_is_reported_for_its_call() {
 
 #[test]
 fn questions_are_counted_for_each_call() {
-    // Three questions a call, eight calls under way: more than one request may ask, and none asks too much.
+    // Three requests per call and eight concurrent calls: several requests may ask, and none asks too often.
     let ask = |call: &ClientMessage| {
         let asked = json!({"message": "?", "requestedSchema": {"type": "object", "properties": {}}});
         let id = call.id();
@@ -538,7 +539,7 @@ fn a_tool_that_is_new_is_found_by_looking_once_more() {
     let run = sandbox.mcpipe(["call", &server.url("/mcp"), "--batch", "-", "--ordered"]).stdin(input).run();
     let came: Vec<String> = line_failures(run.exits(1)).into_iter().map(|(_, came)| came).collect();
     assert_eq!(came, ["called", "called", "failed", "failed"]);
-    // The probe for the era, the list that is remembered, and the look once more.
+    // The era probe, the cached list, and the fresh list.
     let lists = server.requests().iter().filter(|request| request.rpc_method() == "tools/list").count();
     assert_eq!(lists, 3);
 }
@@ -551,7 +552,7 @@ fn a_server_that_was_of_another_era_gets_each_call_once() {
     };
     let (modern, legacy) = (Arc::new(Mcp::modern().on("tools/list", list)), Arc::new(Mcp::legacy("2025-11-25")));
     let begun: Mutex<std::collections::HashSet<usize>> = Mutex::default();
-    // Started for the second time it wants a handshake before anything else.
+    // After the restart it requires a handshake before anything else.
     let server = StdioServer::start(move |process, event| match event {
         ProcessEvent::Line(line) => {
             let message: Value = serde_json::from_str(&line).unwrap();
@@ -608,7 +609,7 @@ fn what_cannot_begin_is_a_failure_of_the_run() {
         .stderr_contains("cannot be used with");
     let run = sandbox.mcpipe(["call", &target, "--batch", "."]).run();
     run.exits(2).stderr_contains("cannot read .");
-    // Nothing to do is no failure, and nobody is bothered with it.
+    // An empty batch is not a failure and prompts no one.
     sandbox.mcpipe(["call", &target, "--batch", "-"]).stdin("\n\n").run().succeeds().prints("");
     assert_eq!(server.processes().len(), 0);
 }
@@ -618,7 +619,7 @@ fn a_reader_that_takes_its_time_costs_no_call_its_own() {
     let server = Mcp::modern()
         .on("tools/call", |call| {
             let text = call.argument("text").as_str().unwrap_or_default().to_owned();
-            // More than a pipe holds; the others are answered while nobody reads.
+            // More than a pipe holds; the other calls are answered while the output is not read.
             if text == "big" {
                 return call.text(&"x".repeat(300_000));
             }

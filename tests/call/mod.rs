@@ -1,4 +1,4 @@
-//! `call`: arguments, schemas, batches, tasks, requests of the server.
+//! `call`: arguments, schemas, batches, tasks, server requests.
 
 mod batch;
 mod late_tools;

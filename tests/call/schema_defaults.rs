@@ -1,12 +1,13 @@
-//! A required parameter that has a default may be left out: the default is sent, as the schema has it.
+//! A required parameter with a default may be omitted: the default of the schema is sent.
 //!
-//! zod and others list what has a default as required. Some of their servers put it in by themselves, others fail.
+//! zod and other libraries list parameters with a default as required. Some servers fill in the default themselves,
+//! others fail.
 
 use serde_json::{Value, json};
 
 use crate::support::{Mcp, Run, Sandbox, StdioServer};
 
-/// As zod writes `z.object({…}).default(…)`, with numbers that no float holds.
+/// As zod writes `z.object({…}).default(…)`, with numbers that a float cannot represent.
 const SCHEMA: &str = r##"{
     "type": "object",
     "properties": {
@@ -27,7 +28,7 @@ const SCHEMA: &str = r##"{
     }
 }"##;
 
-/// What is filled in at the top.
+/// What is filled in at the top level.
 const FILLED: &str = r#""scale":"css","tail":12345678901234567890123,"ratio":1.50"#;
 
 fn server() -> StdioServer {
@@ -38,7 +39,7 @@ fn call(server: &StdioServer, words: &[&str]) -> Run {
     Sandbox::new().mcpipe([&["call", &server.target()], words].concat()).run()
 }
 
-/// The arguments of the calls, as they went over the wire.
+/// The arguments of the calls, as they were sent.
 fn sent(server: &StdioServer) -> Vec<String> {
     let seen = server.processes();
     let lines = seen.iter().flat_map(|seen| seen.text().lines());
@@ -108,7 +109,7 @@ fn what_is_given_stays_and_only_objects_that_are_given_are_filled() {
     }
 }
 
-/// Nothing hides that something else is wrong, and a default that does not fit stands in for nothing.
+/// A default does not hide another mistake, and a default that violates the schema is not used.
 #[test]
 fn what_has_no_usable_default_is_still_asked_for() {
     let server = server();
@@ -140,7 +141,7 @@ fn without_validation_nothing_is_filled_in() {
     assert_eq!(sent(&server), [r#"{"text":"a"}"#]);
 }
 
-/// A list that is remembered gives the defaults, too.
+/// A cached list provides the defaults too.
 #[test]
 fn a_remembered_list_gives_the_defaults() {
     let server = server();
@@ -183,7 +184,7 @@ fn a_parameter_with_a_default_is_shown_as_optional() {
     assert_eq!(need("odd"), ("required", "\"x\""));
     assert_eq!(need("o.p"), ("required", "-"));
     assert_eq!(need("o.q"), ("optional", "5"));
-    // A result has it for certain.
+    // A result always contains it.
     assert!(run.stdout().contains("{ at: string }"), "{}", run.stdout());
     let example = run.stdout().lines().last().unwrap();
     assert!(example.ends_with("mcpipe call s shot text=text odd=1 o:='{\"p\":1}'"), "{example}");
@@ -202,7 +203,7 @@ fn a_parameter_with_a_default_is_shown_as_optional() {
     }
 }
 
-/// Where every required parameter has a default, nothing has to be given.
+/// If every required parameter has a default, no argument is needed.
 #[test]
 fn a_tool_may_need_nothing() {
     let schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer", "default": 5}}});

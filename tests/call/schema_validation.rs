@@ -1,5 +1,5 @@
-//! Schemas of servers that are old, odd or mean: arguments are checked by what they mean, within bounds, and
-//! nothing is fetched on their account.
+//! Old, unusual and malicious schemas: arguments are checked by their meaning, within limits, and nothing is fetched
+//! for them.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ fn call(server: &StdioServer, words: &[&str]) -> Run {
     Sandbox::new().mcpipe([&["call", &server.target(), "do"], words].concat()).run()
 }
 
-/// `definitions`, `$id`, tuples as `items`: what draft-07 says where it is named, and not what 2020-12 would.
+/// `definitions`, `$id` and `items` as tuples have the meaning of draft-07 where that is declared, not that of
+/// 2020-12.
 #[test]
 fn draft_07_means_draft_07() {
     let server = server(json!({
@@ -53,8 +54,8 @@ fn the_2020_12_dialect_is_what_a_schema_without_a_name_means() {
     call(&server, &["who=Ada", "pair:=[\"a\",\"b\"]"]).exits(2).stderr_contains("pair");
 }
 
-/// Promise of the contract: external references are never fetched; what goes unchecked for it is said, and the
-/// rest is checked.
+/// External references are never fetched; a warning names what is not checked because of them, and the rest is
+/// checked.
 #[test]
 fn a_reference_to_elsewhere_is_not_fetched() {
     let elsewhere = HttpServer::start(|_| Reply::json(&json!({"type": "integer"})));
@@ -84,7 +85,7 @@ fn a_reference_to_elsewhere_is_not_fetched() {
     assert!(elsewhere.requests().is_empty(), "nothing was asked of it");
 }
 
-/// What cannot be judged must not become a refusal by the forms around it.
+/// What cannot be checked must not be rejected by the combinators around it.
 #[test]
 fn a_bad_spot_is_taken_for_fulfilled_wherever_it_stands() {
     let elsewhere = "https://example.com/x.json";
@@ -118,7 +119,7 @@ fn a_bad_spot_is_taken_for_fulfilled_wherever_it_stands() {
     call(&server, &["odd:=5", "n=1"]).exits(2).stderr_contains("odd: must be at most 3");
     let run = call(&server, &["name=ab", "n=1"]);
     run.stderr_contains("properties.name.pattern: '[' is not a regular expression that mcpipe supports");
-    // Draft-07: what stands beside a reference means nothing, with or without it.
+    // In draft-07, members beside a reference have no meaning.
     let old = json!({
         "$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
         "properties": {"a": {"$ref": elsewhere, "type": "integer"}, "b": {}}, "required": ["b"]
@@ -128,7 +129,7 @@ fn a_bad_spot_is_taken_for_fulfilled_wherever_it_stands() {
     call(&server, &["a:=\"x\""]).exits(2).stderr_contains("b: required value is missing");
 }
 
-/// Schemas that refer to themselves, lie deep, or hold an expression that would take for ever.
+/// Schemas that refer to themselves, are deeply nested, or contain an expression with exponential run time.
 #[test]
 fn a_schema_cannot_make_it_hang() {
     let own = json!({"type": "object", "properties": {"node": {"$ref": "#"}}, "additionalProperties": false});
@@ -153,7 +154,7 @@ fn a_schema_cannot_make_it_hang() {
     run.exits(2).stderr_contains("s");
 }
 
-/// A schema that is none does not stand in the way of whoever knows what the tool takes.
+/// An invalid schema does not prevent a call by a user who knows the arguments.
 #[test]
 fn a_schema_that_is_none() {
     for schema in
@@ -165,7 +166,7 @@ fn a_schema_that_is_none() {
     }
 }
 
-/// What is required can be given, whether or not it is described.
+/// A required parameter can be given even if it is not described.
 #[test]
 fn a_name_that_is_only_required_is_a_parameter() {
     let server = server(json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["ghost"]}));
@@ -175,10 +176,10 @@ fn a_name_that_is_only_required_is_a_parameter() {
     call(&server, &["ghost=1", "gost=1"]).exits(2).stderr_contains("gost: no such parameter; did you mean ghost?");
     let shown = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
     shown.succeeds().stdout_contains("ghost\tany\trequired").stdout_contains(" do ghost=text\n");
-    // Where nothing else is accepted the schema contradicts itself: it is held as it stands.
+    // If additional properties are forbidden, the schema contradicts itself and is applied as it is.
     let closed = self::server(json!({"type": "object", "additionalProperties": false, "required": ["ghost"]}));
     call(&closed, &["ghost=1"]).exits(2).prints("").stderr_contains("ghost: no such parameter");
-    // One that other schemas describe is typed by them.
+    // If other schemas describe it, they give its type.
     let pattern = self::server(json!({
         "type": "object", "properties": {"a": {}}, "required": ["x1"], "additionalProperties": false,
         "patternProperties": {"^x": {"type": "integer"}}
@@ -186,7 +187,7 @@ fn a_name_that_is_only_required_is_a_parameter() {
     call(&pattern, &["x1=5"]).succeeds().prints("{\"x1\":5}\n");
 }
 
-/// A schema with 2^40 ways through it: both validators give up on it.
+/// A schema with 2^40 paths: both validators give up on it.
 fn costly_schema() -> Value {
     let mut parts = serde_json::Map::new();
     for level in 0..40 {
@@ -197,7 +198,7 @@ fn costly_schema() -> Value {
     json!({"type": "object", "properties": {"x": {"$ref": "#/$defs/l0"}}, "$defs": parts})
 }
 
-/// A server with a tool of this name for each schema, and `quick`, which answers after `pause`.
+/// A server with one tool for each schema, and `quick`, which answers after `pause`.
 fn server_with_tools(tools: &[(&str, Value)], pause: Duration) -> StdioServer {
     let quick = ("quick", json!({"type": "object"}));
     let tools: Vec<Value> =
@@ -226,7 +227,7 @@ fn a_costly_schema_does_not_delay_other_calls() {
     assert_eq!(run.stderr(), format!("mcpipe: warning: the arguments are not checked: {TOO_COSTLY}\n"));
 }
 
-/// Five calls of a tool whose schema takes two seconds to give up on end before a call that takes seven.
+/// Five calls of a tool whose schema takes two seconds to give up on finish before a call that takes seven.
 #[test]
 fn a_schema_is_given_up_once_for_all_calls_of_its_tool() {
     let server = server_with_tools(&[("costly", costly_schema())], Duration::from_secs(7));
@@ -254,7 +255,7 @@ fn an_interrupt_ends_validation() {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
-/// What the tool returns is validated without a delay for other calls, too.
+/// Validating a tool's result does not delay other calls either.
 #[test]
 fn a_costly_output_schema_does_not_delay_other_calls() {
     let server = Mcp::modern()

@@ -1,4 +1,4 @@
-//! What a server asks back, answered by options: the exact bytes in both eras, and every refusal.
+//! Server requests answered by options: the exact bytes in both eras, and every refusal.
 
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub fn one_tool() -> Value {
     json!([{"name": "ask", "inputSchema": {"type": "object"}}])
 }
 
-/// A form of every kind of field with defaults, and one field without.
+/// A form with every kind of field with a default, and one field without.
 pub fn form() -> Value {
     json!({"mode": "form", "message": "Who are you?", "requestedSchema": {"type": "object",
         "properties": {
@@ -22,7 +22,7 @@ pub fn form() -> Value {
         "required": ["name"]}})
 }
 
-/// A server of a revision with a handshake that asks this in the midst of a call, and shows the answer.
+/// A legacy server that sends this request during a call, and returns the answer.
 pub fn legacy(revision: &'static str, method: &'static str, params: Value) -> Mcp {
     Mcp::legacy(revision).tools(one_tool()).on("tools/call", move |call| {
         let id = call.id();
@@ -37,7 +37,7 @@ pub fn legacy(revision: &'static str, method: &'static str, params: Value) -> Mc
     })
 }
 
-/// A modern server that asks this before it answers a call, and shows what the second request brings.
+/// A modern server that sends this request before it answers a call, and returns what the second request contains.
 pub fn modern(requests: Value) -> Mcp {
     Mcp::modern().tools(one_tool()).on("tools/call", move |call| match call.params().get("inputResponses") {
         None => call.result(json!({"resultType": "input_required", "inputRequests": requests,
@@ -58,7 +58,7 @@ fn snapshot(run: &Run, server: &StdioServer, expected: Expect) {
     expected.assert_eq(&run.snapshot_with(&[(&server.target(), "SERVER")]));
 }
 
-/// What was declared, in the handshake or in the last request.
+/// The declared capabilities, in the handshake or in the last request.
 fn declared(server: &StdioServer) -> Value {
     let messages = server.single_process().messages();
     let hello = messages.iter().find(|message| message["method"] == "initialize");
@@ -68,7 +68,7 @@ fn declared(server: &StdioServer) -> Value {
     }
 }
 
-/// The line in which the client answered the server.
+/// The line with the client's answer.
 fn answer(server: &StdioServer) -> String {
     let text = server.single_process().text().to_owned();
     text.lines().find(|line| line.contains("\"id\":\"q\"")).expect("the client answered").to_owned()
@@ -101,13 +101,13 @@ fn eli_01_capabilities_are_declared_as_each_revision_names_them() {
             expected["extensions"] = json!({"io.modelcontextprotocol/tasks": {}});
         }
         assert_eq!(declared(&given), expected, "{revision}");
-        // Neither a terminal nor an option: nothing can be answered, nothing is declared.
+        // Without a terminal and options nothing can be answered, so nothing is declared.
         let plain = server();
         Sandbox::new().mcpipe(call(&plain)).run().exits(0);
         let mut nothing = declared(&plain);
         nothing.as_object_mut().unwrap().remove("extensions");
         assert_eq!(nothing, json!({}), "{revision}");
-        // What is listed does not depend on what can be answered here: everything is declared.
+        // Lists do not depend on what can be answered: everything is declared.
         let listed = server();
         Sandbox::new().mcpipe(["list", &listed.target(), "--protocol", revision]).run().exits(0);
         let mut everything = json!({"roots": {}, "sampling": {}});
@@ -187,7 +187,7 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
             hint: pass the missing values: --elicit '{"name":"…","age":0}'
         "#]],
     );
-    // In the modern era there is nothing to send at all.
+    // In the modern era there is nothing to send.
     let server = modern(elicitation(&form())).stdio();
     call(&server, &["--elicit", "accept"]).exits(8).stderr_contains("name: required");
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
@@ -262,7 +262,7 @@ fn roots_are_directories_of_options_or_configuration() {
     }
 }
 
-/// A command that keeps its request in `request.json` and answers.
+/// A command that saves its request in `request.json` and answers.
 const MODEL: &str = r#"sh -c 'cat > request.json; echo "{\"role\":\"assistant\",\"content\":{\"type\":\"text\",\"text\":\"hi\"},\"model\":\"m\"}"'"#;
 
 #[test]
@@ -300,7 +300,7 @@ fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
         .stderr_contains("program 'no-such-model' not found");
     call(&server, &["--sampling-command", "'open"]).exits(2).stderr_contains("cannot split");
     assert!(server.processes().is_empty(), "nothing was started");
-    // Only what was declared: no tools.
+    // Only declared capabilities are used: no tools.
     let server =
         legacy("2025-11-25", "sampling/createMessage", json!({"messages": [], "tools": [{"name": "x"}]})).stdio();
     call(&server, &["--sampling-command", MODEL]).exits(1);
@@ -331,7 +331,7 @@ fn mrt_01_over_http_the_headers_stay() {
     let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "ask", "--elicit", r#"{"name":"Ada"}"#]).run();
     run.succeeds();
     let calls: Vec<_> = server.requests().into_iter().filter(|request| request.rpc_method() == "tools/call").collect();
-    // The scripted server itself holds that the headers mirror each body.
+    // The scripted server checks that the headers mirror each body.
     assert_eq!(calls.len(), 2);
     assert_ne!(calls[0].id(), calls[1].id());
     assert_eq!(calls[1].json()["params"]["requestState"], "s/é \"1\"");
@@ -513,7 +513,8 @@ fn prompts_and_resources_ask_too() {
     with(&read, "accept").exits(8).stderr_contains("with --elicit");
 }
 
-/// `list` declares what it does not answer: a server that asks while it lists is put off, and nobody is prompted.
+/// `list` declares capabilities that it does not answer: a request during the list is rejected, and the user is not
+/// prompted.
 #[test]
 fn a_server_that_asks_while_it_lists_is_put_off() {
     for (method, params, answer) in [
@@ -541,7 +542,7 @@ fn a_server_that_asks_while_it_lists_is_put_off() {
     }
 }
 
-/// A refusal counts, whatever the server makes of it.
+/// A declined request sets the exit code, whatever the server does then.
 #[test]
 fn declined_input_exits_8_even_if_the_tool_succeeds() {
     let server = Mcp::legacy("2025-11-25")

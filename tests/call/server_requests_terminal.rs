@@ -1,4 +1,4 @@
-//! A server's questions at a terminal: the form, pages, and a way out of everything.
+//! Server requests at a terminal: forms, pages, and a way to cancel at every step.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn at(sandbox: &Sandbox, server: &StdioServer, words: &[&str]) -> Terminal {
     sandbox.mcpipe(["call", &server.target(), "ask"]).args(words).env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL)
 }
 
-/// Types each answer once its question was shown so often.
+/// Types each answer after its question was shown this many times.
 fn dialogue(terminal: &mut Terminal, answers: &[(&str, &str)]) {
     let mut from = 0;
     for (question, keys) in answers {
@@ -263,7 +263,7 @@ fn an_interrupt_at_a_question_cancels_the_request_and_ends_with_130() {
         r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":4,"reason":"interrupted"}}"#
     );
     assert!(seen.final_screen().ends_with("\nmcpipe: error: interrupted"), "{}", seen.final_screen());
-    // In the modern era nothing is under way while the person is asked: nothing more is sent.
+    // In the modern era no request is in progress while the user is asked, so nothing is sent.
     let server = modern_form(form());
     let mut terminal = at(&sandbox, &server, &[]);
     dialogue(&mut terminal, &[("> ", "\u{3}")]);
@@ -279,7 +279,7 @@ fn the_time_that_a_person_takes_is_not_the_servers() {
             let id = call.id();
             let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": form()});
             let then = move |_| {
-                // Within the time-out that began anew, not within what was left of the old one.
+                // Within the time limit that started again, not within the rest of the old one.
                 let result = json!({"content": [{"type": "text", "text": "done"}]});
                 vec![
                     ServerAction::Pause(Duration::from_millis(600)),
@@ -306,7 +306,7 @@ fn no_input_and_a_pipe_ask_nobody() {
     assert!(server.wait_until_all_ended().iter().all(|seen| seen.text().contains(r#""capabilities":{}"#)));
 }
 
-/// `BROWSER` that writes what it is told to open.
+/// A `BROWSER` that writes the URL to a file.
 const BROWSER: &str = "sh -c 'echo \"$1\" >> opened' x";
 
 fn page(url: &str) -> Value {
@@ -437,6 +437,6 @@ fn a_sampling_command_dies_with_us() {
         std::thread::sleep(Duration::from_millis(5));
     }
     running.signal(Signal::INT);
-    // The sandbox holds that nothing is left behind.
+    // The sandbox checks that no process is left behind.
     running.wait().exits(130);
 }

@@ -1,4 +1,4 @@
-//! `call`: arguments typed by the tool's schema, and results as a person or a program wants them.
+//! `call`: arguments typed by the tool's schema, and results for users and programs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Mcp, Sandbox, ServerAction, StdioServer};
 
-/// A server with one tool of this schema that answers with the arguments it got.
+/// A server with one tool with this schema that returns its arguments.
 fn mirror(properties: Value, required: Value) -> StdioServer {
     let tool = json!({"name": "t", "inputSchema": {"type": "object", "properties": properties, "required": required}});
     let answer = |call: &crate::support::ClientMessage| call.text(&call.params()["arguments"].to_string());
@@ -239,7 +239,7 @@ fn elicitation_is_answered_as_told() {
 
 #[test]
 fn input_required_is_answered_and_the_state_echoed() {
-    // MRT: the modern era asks inside a result; the retry has a new id and the state byte for byte.
+    // In the modern era the request is part of a result; the retry has a new id and the unchanged state.
     let server = Mcp::modern().on("tools/call", |call| match call.params().get("inputResponses") {
         None => call.result(json!({
             "resultType": "input_required", "requestState": "opaque \u{e4}\n\"state\"",

@@ -1,4 +1,4 @@
-//! Tasks: followed by `call`, left alone by `--detach`, looked after by `task`, in both eras.
+//! Tasks: followed by `call`, detached with `--detach`, managed with `task`, in both eras.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::support::mcp::ServerAction;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{HttpServer, Mcp, ProcessEvent, Reply, Sandbox, StdioServer, real};
 
-/// A tool that runs as a task in the way named.
+/// A tool with this task support.
 fn tool(support: &str) -> Value {
     json!([{"name": "work", "inputSchema": {"type": "object"}, "execution": {"taskSupport": support}}])
 }
@@ -21,7 +21,7 @@ fn state(id: &str, status: &str) -> Value {
         "ttl": 60000, "pollInterval": 50, "ttlMs": 60000, "pollIntervalMs": 50})
 }
 
-/// A server of 2025-11-25 that makes a task `t-1` of each call that asks for one.
+/// A server of 2025-11-25 that creates the task `t-1` for each call that requests one.
 fn legacy(support: &str) -> Mcp {
     Mcp::legacy("2025-11-25")
         .capabilities(json!({"tools": {}, "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}}))
@@ -42,7 +42,7 @@ fn legacy(support: &str) -> Mcp {
         .on("tasks/cancel", |call| call.result(state("t-1", "cancelled")))
 }
 
-/// A server of 2026-07-28 that makes a task of each call, and answers `tasks/get` with these states in turn.
+/// A server of 2026-07-28 that creates a task for each call, and answers `tasks/get` with these states in turn.
 fn modern(states: Vec<Value>) -> Mcp {
     Mcp::modern()
         .capabilities(json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}))
@@ -79,7 +79,7 @@ fn call(target: &str) -> crate::support::Run {
     Sandbox::new().mcpipe(["call", target, "work"]).run()
 }
 
-/// What was sent, the version left out.
+/// What was sent, without the version.
 fn text(server: &StdioServer) -> String {
     server.single_process().text().replace(env!("CARGO_PKG_VERSION"), "VERSION")
 }
@@ -90,7 +90,7 @@ fn a_legacy_task_is_asked_for_and_followed() {
     let args = ["call", &server.target(), "work", "--protocol", "legacy"];
     Sandbox::new().mcpipe(args).run().succeeds().prints("later\n");
     let text = text(&server);
-    // How often it is asked after depends on the clock.
+    // The number of polls depends on timing.
     let once: Vec<&str> = text.lines().filter(|line| !line.contains("tasks/get")).collect();
     assert!(text.lines().count() - once.len() >= 2, "{text}");
     expect![[r#"
@@ -117,9 +117,9 @@ fn tol_10_no_task_is_asked_for_where_that_is_not_allowed() {
     assert_eq!(sends_task(never(legacy("required")), &[]), (0, Some(false)));
     assert_eq!(sends_task(legacy("optional"), &["--detach"]), (0, Some(true)));
     assert_eq!(sends_task(legacy("required"), &["--detach"]), (0, Some(true)));
-    // Nobody has looked at the tool, but the user wants a task.
+    // The tool's definition was not read, but the user wants a task.
     assert_eq!(sends_task(legacy("optional"), &["--detach", "--no-validate"]), (0, Some(true)));
-    // Nothing is sent where there is nothing to leave behind.
+    // Nothing is sent if there is nothing to detach.
     assert_eq!(sends_task(legacy("forbidden"), &["--detach"]), (1, None));
     assert_eq!(sends_task(never(legacy("required")), &["--detach"]), (1, None));
 }
@@ -152,7 +152,7 @@ fn a_modern_task_is_polled_and_given_what_it_needs() {
     let states = vec![
         with(state("t-1", "working"), "statusMessage", json!("half way")),
         with(state("t-1", "input_required"), "inputRequests", ask("k1")),
-        // The server has not caught up: the same key once more is not asked again.
+        // The server has not processed the answer yet: a repeated key is not answered again.
         with(state("t-1", "input_required"), "inputRequests", ask("k1")),
         completed(),
     ];
@@ -178,7 +178,7 @@ fn a_modern_task_is_polled_and_given_what_it_needs() {
     assert_eq!((lines[2], lines[4]), (get.as_str(), update.as_str()));
 }
 
-/// EXT-03: `Mcp-Name` is the task's id; the fake fails where it is not.
+/// EXT-03: `Mcp-Name` is the id of the task; the server fails otherwise.
 #[test]
 fn a_modern_task_over_http() {
     let server = modern(vec![state("t-1", "working"), completed()]).http();
@@ -194,7 +194,7 @@ fn a_task_that_comes_to_nothing() {
     run.exits(1).prints("").stderr_contains("out of paper (code -32603)");
     let cancelled = with(state("t-1", "cancelled"), "statusMessage", json!("by its owner"));
     call(&modern(vec![cancelled]).stdio().target()).exits(1).stderr_contains("the task was canceled\n  by its owner\n");
-    // A tool that fails has a result all the same.
+    // A failed tool still has a result.
     let broken = with(
         state("t-1", "completed"),
         "result",
@@ -210,10 +210,10 @@ fn a_task_that_comes_to_nothing() {
         .on("tasks/result", |call| call.error(-32603, "out of paper"))
         .stdio();
     call(&server.target()).exits(1).stderr_contains("out of paper (code -32603)");
-    // It is gone before anybody could ask.
+    // It expired before it was polled.
     let server = modern(vec![]).on("tasks/get", |call| call.error(-32602, "Task has expired")).stdio();
     call(&server.target()).exits(1).stderr_contains("Task has expired");
-    // EXT-02: a task may come only in answer to a call that declares the extension.
+    // EXT-02: a task may be returned only to a call that declares the extension.
     let server = Mcp::modern()
         .on("resources/read", |call| call.result(with(state("t", "working"), "resultType", json!("task"))));
     let run = Sandbox::new().mcpipe(["read", &server.stdio().target(), "demo://a"]).run();
@@ -231,7 +231,7 @@ fn input_that_nobody_gives_leaves_the_task_alone() {
     assert!(!server.single_process().methods().contains(&"tasks/cancel".to_owned()));
 }
 
-/// An interrupt stops the task, in the way of tasks and not of requests (EXT-03).
+/// An interrupt cancels the task with the method for tasks, not the one for requests (EXT-03).
 #[test]
 fn an_interrupt_stops_the_task() {
     for mcp in [modern(vec![state("t-1", "working")]), legacy("required").on("tasks/result", |_| Vec::new())] {
@@ -248,7 +248,7 @@ fn an_interrupt_stops_the_task() {
     }
 }
 
-/// A state that tells the client to ask again after an hour: until then only notifications show that the task lives.
+/// A state with a poll interval of an hour: until then only notifications show that the task is alive.
 fn rarely_polled(status: &str) -> Value {
     with(with(state("t-1", status), "pollInterval", json!(3_600_000)), "pollIntervalMs", json!(3_600_000))
 }
@@ -265,7 +265,7 @@ fn a_task_without_a_sign_of_life_is_waited_for_as_long_as_the_user_says() {
         run.exits(6).stderr_contains("no update of the task within 400 ms");
         assert_eq!(server.single_process().methods().last().unwrap(), "tasks/cancel");
     }
-    // Each answer about the task is a sign of life, also one that says nothing new.
+    // Each response about the task is a sign of life, even if its state is unchanged.
     let states = (0..5).map(|_| with(state("t-1", "working"), "pollIntervalMs", json!(200)));
     let states: Vec<Value> = states.chain([completed()]).collect();
     let run = Sandbox::new().mcpipe(["call", &modern(states).stdio().target(), "work", "--timeout", "600ms"]).run();
@@ -285,7 +285,7 @@ fn a_task_without_a_sign_of_life_is_waited_for_as_long_as_the_user_says() {
         let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "900ms"]).run();
         run.exits(code).prints(if code == 0 { "later\n" } else { "" });
     }
-    // A server that no longer answers at all.
+    // A server that no longer responds.
     let server = modern(vec![]).on("tasks/get", |_| Vec::new()).stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "work", "--timeout", "300ms"]).run();
     run.exits(6);
@@ -303,7 +303,7 @@ fn a_result_that_is_refused_while_the_task_works_is_asked_for_again() {
     call(&server.target()).succeeds().prints("later\n");
     let methods = server.single_process().methods();
     assert_eq!(methods.iter().filter(|method| *method == "tasks/result").count(), 2, "{methods:?}");
-    // Refused for good.
+    // Rejected permanently.
     for status in ["completed", "cancelled", "failed"] {
         let server = legacy("required")
             .on("tasks/get", move |call| call.result(state("t-1", status)))
@@ -375,7 +375,7 @@ fn detached_and_found_again_by_its_id() {
     let run = sandbox.mcpipe(["task", "get", &url, "t-1", "--json"]).run();
     assert_eq!(run.succeeds().json()["pollIntervalMs"], 50);
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
-    // The server keeps it, and so do we.
+    // The server keeps the task, and mcpipe keeps its handle.
     sandbox.mcpipe(["task", "wait", "t-1", "--json"]).run().succeeds();
     let run = sandbox.mcpipe(["task", "cancel", "t-1"]).run();
     run.exits(0).prints("");
@@ -403,7 +403,7 @@ fn a_handle_as_json() {
     let members: Vec<&String> = handle.as_object().unwrap().keys().collect();
     assert_eq!(members, ["taskId", "target", "tool", "startedAt", "task"]);
     sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds();
-    // Nobody else reads it, and no secret is in it.
+    // Only the user can read it, and it contains no secret.
     let dir = sandbox.path().join("home/.local/state/mcpipe/tasks");
     let file = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&file).unwrap();
@@ -413,7 +413,7 @@ fn a_handle_as_json() {
     assert_eq!((mode(&dir), mode(&file)), (0o700, 0o600));
 }
 
-/// A task of 2025-11-25 may live in the session in which it was made.
+/// A task of 2025-11-25 may belong to the session in which it was created.
 #[test]
 fn a_detached_task_is_asked_after_in_its_session() {
     let server = legacy("required").http();
@@ -447,10 +447,10 @@ fn detach_is_refused_for_a_server_that_mcpipe_starts() {
     assert_eq!(server.processes().len(), 0, "nothing was started");
 }
 
-/// Its process took the task along: that is said where it is asked after, whichever way.
+/// The task ended with its process: every command that looks for it says so.
 #[test]
 fn a_task_whose_process_has_ended_is_told_so() {
-    // The call stops at a request for input that nobody answers, and leaves the task to itself.
+    // The call stops at a request for input that is not answered, and the task continues.
     let gone = || {
         let asks = json!({"k": {"method": "elicitation/create", "params": {"message": "Who?"}}});
         modern(Vec::new())
@@ -471,14 +471,14 @@ fn a_task_whose_process_has_ended_is_told_so() {
             .stderr_contains("Task not found")
             .stderr_contains("\n  the server process has exited, and the task with it\n");
         assert!(run.stderr().ends_with("\nhint: use a server at a URL for tasks\n"), "{run:?}");
-        // It is nowhere any more; what is said about it then names the command that was typed.
+        // It no longer exists anywhere; the message names the command that was typed.
         let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
         assert_eq!(
             run.exits(1).stderr(),
             format!("mcpipe: error: unknown task 't-1'\nhint: pass the target: mcpipe task {subcommand} TARGET t-1\n")
         );
     }
-    // A server at a URL stays, and is believed. What is no more than noted down is to be given again.
+    // A server at a URL keeps running and is queried. Options that were only recorded have to be given again.
     let server =
         modern(vec![state("t-1", "working")]).on("tasks/get", |call| call.error(-32602, "Task not found")).http();
     let sandbox = Sandbox::new();
@@ -519,7 +519,7 @@ fn tasks_that_are_not_known() {
         .stderr_contains("unexpected argument 'a'");
 }
 
-/// Two servers may give the same id: then the target must be said.
+/// Two servers may use the same id: then the target is required.
 #[test]
 fn an_id_that_two_servers_gave() {
     let servers = [modern(vec![completed()]).http(), modern(vec![completed()]).http()];
@@ -546,7 +546,7 @@ fn a_servers_own_list() {
     run.succeeds().prints("t-1\tworking\t-\nt-2\tfailed\tno paper\n");
     let run = sandbox.mcpipe(["task", "list", "--json", "--"]).args(server.words()).run();
     assert_eq!(run.succeeds().json()["tasks"][1]["taskId"], "t-2");
-    // In the newer form a server keeps none: what mcpipe started there is shown.
+    // In the newer revision a server has no list: the tasks that mcpipe started there are listed.
     let server = modern(vec![completed()]).http();
     sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run().exits(0);
     let run = sandbox.mcpipe(["task", "list", &server.url("/mcp"), "--json"]).run();

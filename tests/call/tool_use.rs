@@ -1,4 +1,4 @@
-//! `call --tool-use`: a model's reply in, the messages with the results out, for each API.
+//! `call --tool-use`: runs the tool calls in a model's response and prints messages with the results, for each API.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ fn run(target: &str, reply: &Value) -> Run {
     Sandbox::new().mcpipe(["call", target, "--tool-use", "-"]).stdin(reply.to_string()).run()
 }
 
-/// The whole answer of an API that asks for these tools.
+/// The response of an API that calls these tools.
 fn anthropic(calls: &[(&str, &str, Value)]) -> Value {
     let blocks =
         calls.iter().map(|(id, name, input)| json!({"type": "tool_use", "id": id, "name": name, "input": input}));
@@ -156,7 +156,7 @@ fn without_a_target_the_names_choose_the_servers() {
             + &entry("odd", &odd)
             + "[servers.broken]\nurl = \"https://127.0.0.1:1/${MISSING}\"\n"),
     );
-    // The name that `list --for` gives is the one that is taken back.
+    // The name that `list --for` prints is accepted.
     let listed = sandbox.mcpipe(["list", "odd", "--for", "anthropic"]).run();
     let plain = listed.succeeds().json()[0]["name"].as_str().unwrap().to_owned();
     let all = sandbox.mcpipe(["list", "--for", "anthropic"]).run();
@@ -187,7 +187,7 @@ fn without_a_target_the_names_choose_the_servers() {
     assert_eq!(texts[6], "no server has a tool 'one__ech'\ndid you mean one__echo?");
     assert_eq!(never.processes().len(), started, "who is not meant is not asked");
 
-    // With a target, its own names, and those of a list of several servers.
+    // With a target: its own names, and those of a list of several servers.
     let reply = anthropic(&[("1", &plain, json!({})), ("2", marked, json!({}))]);
     let run = sandbox.mcpipe(["call", "odd", "--tool-use", "-"]).stdin(reply.to_string()).run();
     let all = run.succeeds().json();
@@ -290,7 +290,7 @@ fn a_signal_cancels_and_prints_no_half_answer() {
     assert!(server.single_process().methods().contains(&"notifications/cancelled".to_owned()));
 }
 
-/// Each server leaves only when all four were told to: closed one after another, the first would have to be killed.
+/// Each server exits only after all four were closed: closing one after another would require killing the first.
 #[test]
 fn several_servers_are_closed_at_once() {
     use std::sync::Arc;

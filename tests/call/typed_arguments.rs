@@ -1,4 +1,4 @@
-//! Words of a call meet schemas that are not plain: what is sent is what the schema means.
+//! Arguments for unusual schemas: what is sent is what the schema means.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn call(server: &StdioServer, words: &[&str]) -> Run {
     Sandbox::new().mcpipe([&["call", &server.target(), "do"], words].concat()).run()
 }
 
-/// The members of a list of values are matched by their text, null among them.
+/// Listed values are matched by their text, including null.
 #[test]
 fn listed_values_of_several_types() {
     let server = server(json!({
@@ -27,7 +27,7 @@ fn listed_values_of_several_types() {
     call(&server, &["e=b"]).exits(2).prints("").stderr_contains("e: expected one of \"a\", null, got 'b'");
 }
 
-/// `1e3` and `1.0` are whole; what is sent is what strict servers take for whole. JSON stays as it is typed.
+/// `1e3` and `1.0` are integers, sent in the form that strict servers accept. JSON is sent as it was typed.
 #[test]
 fn whole_numbers_are_sent_in_plain_digits() {
     let server = server(json!({
@@ -46,7 +46,7 @@ fn whole_numbers_are_sent_in_plain_digits() {
     call(&server, &["n=1.5"]).exits(2).prints("").stderr_contains("n: expected integer, got '1.5'");
 }
 
-/// A member of listed values chooses the form by which the others are typed.
+/// A member with listed values selects the variant that types the other members.
 #[test]
 fn one_member_chooses_the_form_of_the_others() {
     let form = |kind: &str, of: &str| json!({"type": "object", "properties": {"k": {"const": kind}, "v": {"type": of}}, "required": ["k", "v"]});
@@ -151,7 +151,7 @@ fn members_of_arrays_of_objects_and_of_any_name_are_shown() {
     assert!(run.stdout().contains("Parameters\n*\tinteger\toptional\t-\t-\tmembers with any other name\n"), "{run:?}");
 }
 
-/// `[0]` is a position wherever an array may stand, and a dot before digits only where one must.
+/// `[0]` is a position if an array is possible; a dot before digits only if an array is required.
 #[test]
 fn a_position_in_brackets_makes_an_array() {
     let open = server(json!({
@@ -175,7 +175,7 @@ fn a_position_in_brackets_makes_an_array() {
     call(&editor(), &["edit[0].oldText=x"]).exits(2).stderr_contains("edit: no such parameter; did you mean edits?");
 }
 
-/// The later of two words for the same is not hidden behind the earlier one.
+/// The later of two words for the same argument is not hidden by the earlier one.
 #[test]
 fn a_member_and_its_whole_do_not_silently_disagree() {
     let server = server(json!({
@@ -187,7 +187,7 @@ fn a_member_and_its_whole_do_not_silently_disagree() {
     call(&server, &["list[0]=1", "list:=[2]"])
         .exits(2)
         .stderr_contains("list.0: given twice, separately and as part of list");
-    // Members that the whole lacks stand beside it, and a later member is laid over an earlier whole.
+    // Members that the whole value lacks are added, and a later member overrides an earlier whole value.
     call(&server, &["nested.y:=1", "nested={\"x\":2}"]).succeeds().prints("{\"nested\":{\"x\":2,\"y\":1}}\n");
     call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
     call(&server, &["--args", "{\"nested\":{\"x\":2}}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");

@@ -1,4 +1,4 @@
-//! The scripted stdio server of the tests: a program without a mind of its own.
+//! The scripted stdio server of the tests: a program that only forwards.
 //!
 //! It connects to the Unix socket named by its first argument, says who it is, forwards every byte of
 //! its standard input to the test, and does what the test's frames tell it. So a stdio server is a
@@ -42,11 +42,11 @@ fn main() {
         }
         execute_frame(head[0], &payload, &out);
     }
-    // The test is gone: nothing may outlive it.
+    // The test has ended: no process may outlive it.
     std::process::exit(99);
 }
 
-/// Does what one frame says.
+/// Executes one frame.
 fn execute_frame(kind: u8, payload: &[u8], out: &Arc<Mutex<UnixStream>>) {
     match kind {
         // Read standard input; until this comes, the pipe fills.
@@ -65,21 +65,21 @@ fn execute_frame(kind: u8, payload: &[u8], out: &Arc<Mutex<UnixStream>>) {
             send(out, b'w', if done.is_ok() { b"ok" } else { b"gone" });
         }
         b'X' => std::process::exit(std::str::from_utf8(payload).unwrap().parse().unwrap()),
-        // Close standard output, live on.
+        // Close standard output and keep running.
         b'C' => {
             let nowhere = std::fs::File::open("/dev/null").unwrap();
             rustix::stdio::dup2_stdout(&nowhere).unwrap();
             send(out, b'w', b"ok");
         }
-        // Catch the signals that ask a process to end, tell the test, and do not end.
+        // Catch the signals that ask a process to end, report them to the test, and keep running.
         b'T' => trap_signals(out),
-        // A grandchild that holds our standard streams and would sleep for long.
+        // A grandchild that holds the standard streams and sleeps for a long time.
         b'G' => {
             #[allow(clippy::zombie_processes, reason = "whether anybody ends it is what the test looks at")]
             let child = std::process::Command::new("sleep").arg("300").spawn().expect("sleep starts");
             send(out, b'g', child.id().to_string().as_bytes());
         }
-        // Die by a signal, as a crash does.
+        // End by a signal, as a crash does.
         b'K' => rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap(),
         other => panic!("unknown frame {}", char::from(other)),
     }
@@ -121,7 +121,7 @@ fn trap_signals(out: &Arc<Mutex<UnixStream>>) {
     send(out, b'w', b"ok");
 }
 
-/// Sends one frame to the test; a test that is gone needs none.
+/// Sends one frame to the test; errors are ignored, since the test may have ended.
 fn send(out: &Arc<Mutex<UnixStream>>, kind: u8, payload: &[u8]) {
     let mut frame = vec![kind];
     frame.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());

@@ -1,4 +1,4 @@
-//! `list` without a target: forty servers at a glance, of which many are in a bad way.
+//! `list` without a target: an overview of forty servers, many of which fail.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ struct ServerFleet {
     _http: Vec<HttpServer>,
     stdio: Vec<StdioServer>,
     _protected: ProtectedServer,
-    /// The names and the state that each row must show.
+    /// The names, and the state that each row must show.
     wanted: Vec<(String, &'static str)>,
 }
 
@@ -97,7 +97,7 @@ const LIMIT: [&str; 5] = ["list", "--connect-timeout", "2s", "--timeout", "2s"];
 fn forty_servers_are_forty_rows_whatever_becomes_of_them() {
     let fleet = fleet();
     let run = fleet.sandbox.mcpipe(LIMIT).args(["--retries", "0", "--json"]).run();
-    // The first that failed in the order of names decides the code.
+    // The first failure in the order of names sets the exit code.
     let document = run.exits(7).json();
     let rows = document["servers"].as_array().unwrap();
     let found: Vec<(String, &str)> =
@@ -112,7 +112,7 @@ fn forty_servers_are_forty_rows_whatever_becomes_of_them() {
     }
     let dying = rows.iter().find(|row| row["name"] == "dying-0").unwrap();
     assert_eq!(dying["error"]["stderr"], json!(["out of memory"]));
-    // Nine hang for two seconds each: beside one another, not after one another.
+    // Nine servers hang for two seconds each: concurrently, not one after another.
     assert!(run.elapsed < Duration::from_secs(11), "{:?}", run.elapsed);
     for server in &fleet.stdio {
         server.wait_until_all_ended();
@@ -231,7 +231,8 @@ fn secrets_are_fetched_beside_one_another_and_once() {
     assert_eq!((lines("quick-log"), lines("slow-log")), (1, 8));
 }
 
-/// Three servers that fail: one that says why on its way out, one that cannot be reached, one that cannot be started.
+/// Three servers that fail: one that explains why before it exits, one that is unreachable, one that cannot be
+/// started.
 fn failing() -> (Sandbox, StdioServer) {
     let dying = StdioServer::start(|process, event| {
         if let ProcessEvent::Line(_) = event {
@@ -320,7 +321,7 @@ fn a_server_whose_certificate_is_not_checked_is_warned_of() {
         let run = sandbox.mcpipe(["list"]).args(quiet).run();
         assert_eq!(run.exits(0).stderr(), format!("mcpipe: warning: a: {warning}\nmcpipe: warning: b: {warning}\n"));
     }
-    // Nothing is sent, and nothing is said.
+    // Nothing is sent and nothing is printed.
     assert_eq!(sandbox.mcpipe(["list", "--offline"]).run().exits(0).stderr(), "");
     let run = sandbox.mcpipe(["list", "--for", "openai"]).run();
     run.exits(0).stderr_contains(&format!("warning: a: {warning}"));

@@ -244,7 +244,7 @@ fn all_pages_are_fetched_and_a_repeated_cursor_is_an_error() {
 
 #[test]
 fn what_a_server_does_not_offer_is_not_asked_for() {
-    // LST: in the legacy era a request for an undeclared capability must not be sent.
+    // ERA-18: in the legacy era a request for an undeclared capability must not be sent.
     let server = Mcp::legacy("2025-11-25").capabilities(json!({"tools": {}})).stdio();
     let run = Sandbox::new().mcpipe(["list", &server.target(), "--prompts"]).run();
     expect![[r#"
@@ -285,7 +285,7 @@ fn every_configured_server_is_a_row() {
         http.url("/mcp")
     ));
     let run = sandbox.mcpipe(["list", "--json"]).run();
-    // The first that failed decides the code; the others are printed all the same.
+    // The first failure sets the exit code; the other lists are printed.
     let json = run.exits(5).json();
     let rows: Vec<(&Value, &Value, &Value)> =
         json["servers"].as_array().unwrap().iter().map(|row| (&row["name"], &row["revision"], &row["state"])).collect();

@@ -1,10 +1,10 @@
-//! The example of `list TARGET TOOL` works when it is pasted, whatever the schema asks for.
+//! The example call of `list TARGET TOOL` works when pasted, for any schema.
 
 use serde_json::{Value, json};
 
 use crate::support::{Mcp, Sandbox, StdioServer};
 
-/// The example call as it is shown, and what is said beside it.
+/// The example call as displayed, and the text next to it.
 fn example(server: &StdioServer) -> (String, String) {
     let run = Sandbox::new().mcpipe(["list", &server.target(), "do"]).run();
     let shown = run.succeeds().stdout().split("\nExample\n").nth(1).unwrap().to_owned();
@@ -12,7 +12,7 @@ fn example(server: &StdioServer) -> (String, String) {
     (line.to_owned(), beside.to_owned())
 }
 
-/// Pastes the example of a tool with this schema; the arguments that arrive.
+/// Runs the example of a tool with this schema; returns the arguments that arrive.
 #[track_caller]
 fn pasted(schema: Value) -> Value {
     let server = Mcp::with_tool_schema(schema.clone());

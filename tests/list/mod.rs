@@ -1,4 +1,4 @@
-//! `list`: one server, all servers, example calls, forms for model APIs.
+//! `list`: one server, all servers, example calls, formats of model APIs.
 
 mod all_servers;
 mod contents;

@@ -1,4 +1,4 @@
-//! `list --for` and `prompt --for`: what servers offer in the form that the APIs of models take.
+//! `list --for` and `prompt --for`: tools and prompts in the formats of model APIs.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a client owes each era and each server: what is answered and what is not, how long is waited, how often is
-//! asked, and how often a process is started.
+//! How the client behaves in each era: what it answers, how long it waits, and how often it sends a request or starts
+//! a process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,7 +25,7 @@ fn asks(id: &str, method: &str) -> ServerAction {
     ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}}))
 }
 
-/// MSG-04: progress starts the clock again, and nothing else that a server does of its own accord.
+/// MSG-04: progress restarts the time limit; other messages do not.
 #[test]
 fn a_server_that_pings_gets_no_more_time() {
     for method in ["ping", "roots/list", "sampling/createMessage"] {
@@ -44,10 +44,10 @@ fn a_server_that_pings_gets_no_more_time() {
     }
 }
 
-/// MSG-04: there is an end to progress, too.
+/// MSG-04: progress extends the time limit only up to a maximum.
 #[test]
 fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
-    // A machine under load may lack progress for the time that is the limit here: then once more.
+    // On a busy machine progress may be late once, so this is tried again.
     for _ in 0..8 {
         let mcp = Arc::new(Mcp::legacy("2025-11-25"));
         let server = StdioServer::start(move |process, event| match event {
@@ -56,7 +56,7 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
                 let token = message["params"]["_meta"]["progressToken"].clone();
                 let process = process.clone();
                 std::thread::spawn(move || {
-                    // Progress that repeats itself does not count.
+                    // Repeated progress does not count.
                     for progress in 1.. {
                         if process.seen().has_ended {
                             return;
@@ -83,7 +83,7 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
     panic!("it never came to the end of all patience");
 }
 
-/// STD-02, HTM-01: in the modern era a server has no requests of its own, and a client never writes an answer.
+/// STD-02, HTM-01: in the modern era a server sends no requests, and the client never writes an answer.
 #[test]
 fn requests_of_a_modern_server_are_not_answered() {
     let mcp = || {
@@ -103,7 +103,7 @@ fn requests_of_a_modern_server_are_not_answered() {
             .stderr_contains("ignored the server's request ping: servers send no requests in this protocol revision");
     };
     let server = mcp().stdio();
-    // The first run finds out about the era, the second knows it.
+    // The first run detects the era, the second one has it cached.
     for _ in 0..2 {
         call(&server.target());
     }
@@ -117,7 +117,7 @@ fn requests_of_a_modern_server_are_not_answered() {
     assert!(!server.exchanges().contains(&"POST answer".to_owned()), "{:?}", server.exchanges());
 }
 
-/// ... and who turns out to be of the legacy era on the same pipe is answered.
+/// A server that turns out to be legacy on the same pipe is answered.
 #[test]
 fn requests_of_a_legacy_server_are_answered_after_the_probe() {
     let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
@@ -135,7 +135,7 @@ fn requests_of_a_legacy_server_are_answered_after_the_probe() {
     Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]).run().succeeds().prints("done\n");
 }
 
-/// A server of the modern era that is replaced by another.
+/// A modern server that is replaced by another.
 fn replaced(by: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (HttpServer, Arc<AtomicBool>) {
     let list = |call: &ClientMessage| {
         let tools = crate::support::mcp::tools();
@@ -148,7 +148,7 @@ fn replaced(by: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (HttpServ
     (HttpServer::start(script), other)
 }
 
-/// A lenient legacy server carries out a modern call. What it then says is no proof that it did not.
+/// A lenient legacy server carries out a modern call. Its response is no proof that it did not.
 #[test]
 fn a_lenient_server_of_another_era_gets_no_call_twice() {
     type Bad = fn(&Value) -> Reply;
@@ -181,14 +181,14 @@ fn a_lenient_server_of_another_era_gets_no_call_twice() {
         } else {
             run.succeeds().prints("3\n");
         }
-        // It is known now.
+        // The era is cached now.
         let before = server.exchanges().len();
         call().succeeds().prints("3\n");
         assert_eq!(server.exchanges()[before], "POST initialize", "{name}");
     }
 }
 
-/// A process that ends at a modern call may have carried it out, unless it ends at any request before the handshake.
+/// A process that exits at a modern call may have carried it out, unless it exits at any request before the handshake.
 #[test]
 fn a_process_that_ends_at_a_call_gets_it_again_only_where_it_cannot_have_read_it() {
     for (lenient, calls) in [(true, 1), (false, 2)] {
@@ -224,8 +224,8 @@ fn a_process_that_ends_at_a_call_gets_it_again_only_where_it_cannot_have_read_it
     }
 }
 
-/// A probe that was never answered is nobody's any more when the handshake stands: an error without an id belongs to
-/// the only request that waits.
+/// A probe that was never answered no longer waits after the handshake: an error without an id belongs to the only
+/// pending request.
 #[test]
 fn an_error_without_an_id_is_that_of_the_only_request() {
     let mcp = Arc::new(Mcp::legacy("2025-11-25"));
@@ -247,7 +247,7 @@ fn an_error_without_an_id_is_that_of_the_only_request() {
         .stderr_contains("the server refused tools/call: lost it (code -32603)");
 }
 
-/// A server that cannot start: one start finds out about it, a second one whether the probe was to blame.
+/// A server that cannot start: the first start shows it, and a second one shows whether the probe was the cause.
 #[test]
 fn a_process_that_cannot_start_is_started_twice_at_most() {
     let broken = Arc::new(AtomicBool::new(true));
@@ -280,11 +280,11 @@ fn a_process_that_cannot_start_is_started_twice_at_most() {
     assert_eq!(starts(&[], 0), 1);
     broken.store(true, Ordering::SeqCst);
     assert_eq!(starts(&[], 5), 1, "it is known, and was not asked for anything that it would not know");
-    // It may have become another: now it is looked at anew.
+    // It may be another server now, so it is probed again.
     assert_eq!(starts(&[], 5), 2);
 }
 
-/// The time for start and negotiation is one, however often a process is started in it.
+/// Starting and negotiating have one time limit, however often a process is started.
 #[test]
 fn all_starts_share_one_connect_timeout() {
     let server = StdioServer::start(|process, event| {
@@ -304,7 +304,7 @@ fn all_starts_share_one_connect_timeout() {
     assert!(run.elapsed < Duration::from_millis(5500), "{run:?}");
 }
 
-/// MSG-02: a `resultType` that is null is none, as everywhere.
+/// MSG-02: a `resultType` of null counts as absent.
 #[test]
 fn a_null_in_the_place_of_a_result_type_is_none() {
     let result = json!({"resultType": null, "content": [{"type": "text", "text": "hi"}]});
@@ -313,7 +313,7 @@ fn a_null_in_the_place_of_a_result_type_is_none() {
     Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]).run().succeeds().prints("hi\n");
 }
 
-/// HTM-07: headers that do not fit the tool are made anew from a fresh list, once.
+/// HTM-07: headers that do not match the tool are built again from a fresh list, once.
 #[test]
 fn mismatched_headers_are_rebuilt_once() {
     for (refusals, code, calls) in [(1, 0, 2), (99, 1, 2)] {
@@ -332,7 +332,7 @@ fn mismatched_headers_are_rebuilt_once() {
     }
 }
 
-/// ERA-09: a version that is refused and yet listed is offered once more, and no more than that.
+/// ERA-09: a version that is rejected although it is listed is offered once more, but not again.
 #[test]
 fn another_version_is_offered_only_once() {
     let refusing = |times: usize, listed: &'static [&'static str]| {

@@ -1,4 +1,4 @@
-//! Finding out the era where something else is the matter, and what is said about it.
+//! Detects the era of servers that fail for another reason, and reports that reason.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ fn error(request: &Request, code: i64, text: &str) -> Reply {
     Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "error": {"code": code, "message": text}}))
 }
 
-/// -32602 may be about what was asked for. What knows no handshake is not blamed for that.
+/// -32602 may be about the parameters. A server without a handshake is not blamed for that.
 #[test]
 fn what_is_missing_on_a_modern_server_is_missing_and_not_the_handshake() {
     let handshakes: [fn(&Request) -> Reply; 2] = [
@@ -51,8 +51,8 @@ fn an_old_server_that_refuses_a_read_so_is_still_found_out() {
     run.succeeds().prints("hello\n");
 }
 
-/// ERA-08: whatever else a probe is refused with leads to the handshake, by whatever id. The HTTP layers of
-/// real servers make up their own.
+/// ERA-08: any other rejection of a probe leads to the handshake, whatever its id. The HTTP layers of real servers use
+/// ids of their own.
 #[test]
 fn an_error_with_an_id_of_the_servers_own_is_the_answer_to_what_was_asked() {
     let ids =
@@ -79,7 +79,7 @@ fn an_error_with_an_id_of_the_servers_own_is_the_answer_to_what_was_asked() {
     }
 }
 
-/// ERA-11, in JSON as in plain text: none of these is the mark of an old server.
+/// ERA-11, in JSON and in plain text: none of these shows a legacy server.
 #[test]
 fn trouble_in_json_is_no_mark_of_an_old_server_either() {
     let statuses = [(401, 4), (403, 4), (407, 5), (408, 5), (425, 5), (429, 5), (500, 5), (502, 5), (503, 5), (504, 5)];
@@ -97,7 +97,7 @@ fn trouble_in_json_is_no_mark_of_an_old_server_either() {
                 let run = Sandbox::new().mcpipe([words[0], &server.url("/mcp"), "--retries", "0"]);
                 let run = if words[0] == "call" { run.arg("echo").arg("text=x") } else { run }.run();
                 run.exits(code).hides("initialize");
-                // Who is asked to log in needs no more than that.
+                // The user is only asked to log in.
                 if status != 401 {
                     run.stderr_contains(&format!("HTTP {status}")).stderr_contains("Invalid Host header");
                 }
@@ -108,7 +108,7 @@ fn trouble_in_json_is_no_mark_of_an_old_server_either() {
     }
 }
 
-/// ERA-13: that a server speaks HTTP+SSE is remembered as any other era is.
+/// ERA-13: HTTP+SSE is cached like any other transport.
 #[test]
 fn a_remembered_server_of_http_sse_is_not_probed() {
     let server = Mcp::legacy("2024-11-05").sse();
@@ -155,13 +155,13 @@ fn a_server_of_http_sse_that_was_replaced_is_found_out_anew() {
     upgraded.store(true, Ordering::SeqCst);
     assert_eq!(transport(), "http");
     assert_eq!(transport(), "http");
-    // Who asks for another transport is not given the remembered one.
+    // A requested transport overrides the cached one.
     upgraded.store(false, Ordering::SeqCst);
     transport();
     sandbox.mcpipe(["list", &server.url("/sse"), "--transport", "http"]).run().exits(5).stderr_contains("HTTP 404");
 }
 
-/// ERA-09: one more try, and then the truth about who does not keep to what.
+/// ERA-09: one more attempt, and then an error that says which side violates the protocol.
 #[test]
 fn a_server_that_refuses_what_it_lists_is_told_so() {
     let refuses = |listed: &'static [&'static str]| {
@@ -188,7 +188,7 @@ fn a_server_that_refuses_what_it_lists_is_told_so() {
         .stderr_contains("the server supports 2031-01-01")
         .stderr_contains("mcpipe supports 2024-11-05");
 
-    // A pin may be what keeps them apart.
+    // The pinned revision may be the reason.
     let server = refuses(&["2026-07-28"]);
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--protocol", "2025-06-18"]).run();
     run.exits(7)
@@ -197,7 +197,7 @@ fn a_server_that_refuses_what_it_lists_is_told_so() {
         .stderr_contains("--protocol");
 }
 
-/// A time-out names the limit that has run out.
+/// A time-out names the limit that was exceeded.
 #[test]
 fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
@@ -212,7 +212,7 @@ fn a_login_that_nobody_makes_is_not_a_matter_of_the_connection() {
     assert_eq!(json.json_error()["class"], Value::from("timeout"));
 }
 
-/// `--connect-timeout` limits the probe, and `--timeout` the request: a slow request is no reason to give up the server.
+/// `--connect-timeout` limits the probe, and `--timeout` the request: a slow request does not fail the connection.
 #[test]
 fn a_slow_request_has_its_own_time_out_on_first_contact() {
     let slow = |method: &'static str| {

@@ -26,7 +26,7 @@ fn a_server_that_is_silent_before_the_handshake_gets_one() {
         let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
         let run = || sandbox.mcpipe(&words).args(["--connect-timeout", "8s"]).run();
         run().succeeds();
-        // It is remembered.
+        // The era is cached.
         let before = server.exchanges().len();
         run().succeeds();
         assert_eq!(server.exchanges()[before], "POST initialize", "{words:?}");
@@ -96,7 +96,7 @@ fn a_server_whose_answer_has_no_mark_of_its_era_is_asked_to_shake_hands() {
     assert!(requests[1].json()["params"]["capabilities"]["roots"].is_object(), "{:?}", requests[1]);
     assert_eq!(requests[4].header("mcp-session-id"), Some("s"));
     assert!(requests[4].json()["params"]["cursor"].is_string());
-    // It is remembered.
+    // The era is cached.
     sandbox.mcpipe(["call", &server.url("/mcp"), "echo", "text=hi", "--no-validate"]).run().succeeds().prints("hi\n");
     assert_eq!(server.exchanges()[7], "POST initialize");
 }
@@ -117,7 +117,7 @@ fn a_server_without_marks_that_knows_no_handshake_is_modern() {
     }
 }
 
-/// What a server says first is why there is no connection, and not that it does not know the handshake that was tried next.
+/// The server's first response is reported as the cause, not that it does not know the handshake that was tried next.
 #[test]
 fn the_first_refusal_is_reported_if_the_handshake_is_unknown() {
     type First = fn(&Request) -> Reply;

@@ -1,4 +1,4 @@
-//! A pinned era is kept to: of the transports that are its own, the right one is found all the same.
+//! A pinned revision is never changed, but the right transport for it is still detected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{Feed, HttpServer, Mcp, Reply, Sandbox, ServerAction};
 
-/// A server of HTTP+SSE alone that answers a POST to its stream's URL with this status; 0 makes it one of Streamable
-/// HTTP.
+/// An HTTP+SSE server that answers a POST to the URL of its stream with this status; 0 makes it a Streamable HTTP
+/// server.
 fn server(revision: &'static str, status: &Arc<AtomicU16>) -> HttpServer {
     let (old, new) = (Arc::new(Mcp::legacy(revision)), Mcp::legacy(revision).http_script(LegacyHttpOptions::default()));
     let (feed, status) = (Feed::default(), Arc::clone(status));
@@ -32,7 +32,7 @@ fn to_feed(mcp: &Mcp, feed: &Feed, message: &serde_json::Value) {
     }
 }
 
-/// ERA-07, ERA-08: to go from Streamable HTTP to HTTP+SSE is not to leave the era.
+/// ERA-07, ERA-08: falling back from Streamable HTTP to HTTP+SSE stays within the era.
 #[test]
 fn http_sse_is_found_where_a_legacy_era_is_pinned() {
     for pin in ["legacy", "2024-11-05"] {
@@ -51,11 +51,11 @@ fn http_sse_is_found_where_a_legacy_era_is_pinned() {
             let offers = if status == 400 && pin == "legacy" { 4 } else { 1 };
             let found: Vec<&str> = vec!["POST initialize"; offers].into_iter().chain(steps).collect();
             assert_eq!(call(), found, "{pin} {status}");
-            // It is remembered, the list too.
+            // The transport is cached, and the list too.
             assert_eq!(call(), [&steps[..3], &steps[4..]].concat(), "{pin} {status}");
             let run = sandbox.mcpipe(["list", &server.url("/stream"), "--info", "--json", "--protocol", pin]).run();
             assert_eq!(run.exits(0).json()["transport"], "sse");
-            // Where there is no such stream any more, the era is kept to nevertheless.
+            // If there is no stream any more, the era is kept.
             spoken.store(0, Ordering::SeqCst);
             let run = sandbox.mcpipe(["list", &server.url("/stream"), "--info", "--json", "--protocol", pin]).run();
             assert_eq!(run.exits(0).json()["transport"], "http");
@@ -94,7 +94,7 @@ fn a_server_without_either_is_reported_by_its_refusal() {
     }
 }
 
-/// A server of the newer era says so, and is neither asked in its words nor for a stream.
+/// A modern server rejects the revision; it gets no modern request, and no stream is requested.
 #[test]
 fn a_pinned_legacy_era_is_never_left_for_the_newer_one() {
     let server = Mcp::modern().http();

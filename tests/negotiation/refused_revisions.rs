@@ -1,4 +1,4 @@
-//! `initialize` refused for the revision that it offers: another one is tried, and what is said if none is accepted.
+//! `initialize` is rejected because of its revision: another one is tried; and the message if none is accepted.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::support::mcp::play_actions;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{HttpServer, Mcp, ProcessEvent, Reply, Request, Sandbox, StdioServer};
 
-/// The revisions that were offered, in their order.
+/// The offered revisions, in order.
 fn offered(server: &HttpServer) -> Vec<String> {
     let requests = server.requests();
     let initialize = requests.iter().filter(|request| request.rpc_method() == "initialize");
     initialize.map(|request| request.json()["params"]["protocolVersion"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A server of 2025-03-26 that refuses to begin with any other revision.
+/// A server of 2025-03-26 that rejects any other revision.
 fn strict(refusal: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> HttpServer {
     let script = Mcp::legacy("2025-03-26").http_script(LegacyHttpOptions::default());
     HttpServer::start(move |request| match request.rpc_method().as_str() {

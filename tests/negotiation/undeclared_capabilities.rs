@@ -1,11 +1,11 @@
-//! What a server does not offer, or not to us: it is not asked for, and that is said in so many words.
+//! Features that a server does not offer, or not to this client, are not requested, and the message says so.
 
 use serde_json::json;
 
 use crate::support::pty::TerminalStreams;
 use crate::support::{Mcp, Request, Sandbox};
 
-/// ERA-18: of a legacy server only what it declared is asked for.
+/// ERA-18: a legacy server is only asked for what it declared.
 #[test]
 fn what_an_old_server_did_not_declare_is_not_asked_for() {
     let cases: [(&[&str], &str, &str); 3] = [
@@ -29,13 +29,13 @@ fn what_an_old_server_did_not_declare_is_not_asked_for() {
         assert!(!server.single_process().methods().contains(&method.to_owned()));
         let server = bare().http();
         run(&server.url("/mcp")).exits(1).prints("").stderr_contains(said);
-        // Of a configured server, the command says where it is configured.
+        // For a configured server, the command names where it is configured.
         let file = sandbox.file("my own.toml", format!("servers.srv.url = {:?}\n", server.url("/mcp")));
         let named = sandbox.mcpipe([words[0], "srv"]).args(&words[1..]).arg("--config").arg(&file).run();
         let hint = format!("list what it offers: mcpipe list srv --all --config '{}'", file.display());
         named.exits(1).prints("");
         assert_eq!(named.stderr(), format!("mcpipe: error: {said}\nhint: {hint}\n"));
-        // The probe for the era is another matter: that was before anything could be declared.
+        // The era probe is an exception: it is sent before anything is declared.
         let asked = |request: &Request| request.rpc_method() == method && request.header("mcp-method").is_none();
         assert!(!server.requests().iter().any(asked), "{:?}", server.exchanges());
     }
@@ -50,7 +50,7 @@ fn a_line_of_a_batch_is_told_the_same() {
     assert!(!server.single_process().methods().contains(&"tools/call".to_owned()));
 }
 
-/// One that says nothing at all about what it can do may do anything.
+/// A server that declares nothing may support anything.
 #[test]
 fn a_server_that_declares_nothing_at_all_is_asked() {
     let result = json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "x", "version": "1"}});
@@ -58,7 +58,8 @@ fn a_server_that_declares_nothing_at_all_is_asked() {
     Sandbox::new().mcpipe(["read", &server.target(), "demo://hello"]).run().succeeds().prints("hello\n");
 }
 
-/// The modern era declares nothing beforehand: its refusal is told in the same words, its own kept as the cause.
+/// The modern era declares nothing beforehand: the rejection is reported with the same message and the server's own as
+/// the cause.
 #[test]
 fn a_server_without_the_method_offers_no_such_thing() {
     let cases: [(&[&str], &str, &str); 2] = [
@@ -81,13 +82,13 @@ fn a_server_without_the_method_offers_no_such_thing() {
         let run = sandbox.mcpipe([words[0], &server.url("/mcp")]).args(&words[1..]).run();
         run.exits(1).stderr_contains(said).stderr_contains("Method not found (code -32601)");
     }
-    // What is not there is something else, whatever its code.
+    // A missing item is something else, whatever its code.
     let server = Mcp::modern().on("prompts/get", |call| call.error(-32601, "Unknown prompt: greet")).stdio();
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=you"]).run();
     run.exits(1).stderr_contains("Unknown prompt: greet").hides("offers no prompts");
 }
 
-/// Some tools are shown only to a client that can answer what they ask.
+/// Some tools are listed only for a client that can answer their requests.
 #[test]
 fn a_missing_tool_error_names_undeclared_capabilities() {
     let server = Mcp::modern().stdio();
@@ -103,7 +104,7 @@ fn a_missing_tool_error_names_undeclared_capabilities() {
     let seen = call(&["--root", ".", "--color", "never"]).at_terminal(TerminalStreams::ALL).wait();
     let screen = seen.exits(1).final_screen().replace("\r\n", "\n");
     assert!(screen.contains(&format!("{some} --sampling-command")) && !screen.contains("--elicit"), "{screen}");
-    // A near name is the better hint.
+    // A similar name is the better hint.
     let slip = || sandbox.mcpipe(["call", &target, "ech", "--color", "never"]);
     slip().run().exits(1).stderr_contains("hint: did you mean echo?\n").hides("some servers");
     let seen = slip().at_terminal(TerminalStreams::ALL).wait();
@@ -111,7 +112,7 @@ fn a_missing_tool_error_names_undeclared_capabilities() {
     assert!(screen.contains("did you mean echo?") && !screen.contains("some servers"), "{screen}");
 }
 
-/// What is listed depends on what a client declares, so a list is cached for that alone.
+/// Lists depend on the client's capabilities, so a list is cached for those only.
 #[test]
 fn a_cached_list_belongs_to_the_declared_capabilities() {
     let server = || {
@@ -126,7 +127,8 @@ fn a_cached_list_belongs_to_the_declared_capabilities() {
     let server = server();
     let sandbox = Sandbox::new();
     let target = server.target();
-    // The first list is that of `list`, which declares everything; the second that of a call that can answer nothing.
+    // The first list is that of `list`, which declares everything; the second one is that of a call that can answer
+    // nothing.
     sandbox.mcpipe(["list", &target]).run().succeeds().prints("echo\t-\t-\nform\t-\t-\n");
     sandbox.mcpipe(["call", &target, "echo", "text=x"]).run().exits(0);
     let lists = || -> usize {

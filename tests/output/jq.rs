@@ -1,4 +1,4 @@
-//! `--jq`: what it prints, what it refuses before anything is sent, and how it fails.
+//! `--jq`: what it prints, what it rejects before anything is sent, and how it fails.
 
 use serde_json::json;
 
@@ -29,7 +29,7 @@ fn every_document_is_filtered() {
     filtered(&["--jq", ".tools | length", "list", "s"], "5\n");
 }
 
-/// A server whose tools answer with this text as the result, digit by digit.
+/// A server whose tools return this text as the result, digit by digit.
 fn answering(result: impl std::fmt::Display + Send + Sync + 'static) -> StdioServer {
     Mcp::modern()
         .on("tools/call", move |call| {

@@ -1,5 +1,5 @@
-//! What a server tells while it works: logs, progress, every notification as an event; and promises it made
-//! about its tools.
+//! What a server reports during a request: logs, progress, and every notification as an event; and annotations of its
+//! tools.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn log(level: &str, data: Value) -> ServerAction {
     ServerAction::Send(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}))
 }
 
-/// Tells of its work before it answers.
+/// Reports progress before it answers.
 fn chatty(call: &ClientMessage) -> Vec<ServerAction> {
     let mut outs = vec![log("debug", json!("opening")), log("warning", json!({"slow": 1.50}))];
     outs.extend(call.progress(1, 2, "half"));
@@ -44,7 +44,7 @@ fn the_log_level_is_set_where_logging_is_declared() {
     assert!(text.contains(r#""method":"logging/setLevel","params":{"level":"info"}"#), "{text}");
     let at = |method: &str| methods.iter().position(|one| one == method).unwrap();
     assert!(at("notifications/initialized") < at("logging/setLevel") && at("logging/setLevel") < at("tools/call"));
-    // Without the option nothing is asked for, and a pipe hears nothing.
+    // Without the option nothing is requested, and nothing is written to a pipe.
     run(&server, &[]).succeeds();
     assert!(!server.wait_until_all_ended()[1].text().contains("setLevel"));
 }

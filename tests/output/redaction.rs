@@ -1,10 +1,11 @@
-//! A known secret is taken out of values before they become JSON: every line stays JSON, under its own member names.
+//! Known secrets are removed from values before they are serialized: every line stays valid JSON with its own member
+//! names.
 
 use serde_json::{Value, json};
 
 use crate::support::{ClientMessage, HttpServer, Mcp, Reply, Run, Sandbox, ServerAction, StdioServer};
 
-/// Refuses every call; the data of the error holds the secret as the number, as a member name and inside strings.
+/// Rejects every call; the data of the error contains the secret as a number, as a member name and inside strings.
 fn refusing() -> StdioServer {
     Mcp::legacy("2025-11-25")
         .capabilities(json!({"tools": {}, "logging": {}}))
@@ -16,7 +17,7 @@ fn refusing() -> StdioServer {
         .stdio()
 }
 
-/// With white space, number forms and escapes that stay as they are.
+/// With white space, number forms and escapes that are preserved.
 const DATA: &str = r#"{"pin": 12345678,"n":1E2 ,"12345678":true,"message":"message \u0031\u0032345678","in":"{\"message\":12345678}","u":"\u00e9\/"}"#;
 
 fn refusal(call: &ClientMessage, data: &str) -> String {
@@ -136,7 +137,7 @@ fn rows_and_batches_hold_failures_without_secrets() {
     run.stdout_contains(r#""data":{"pin": "[redacted]","n":1E2 ,"[redacted]":true,"#);
 }
 
-/// Whatever the secret looks like.
+/// For secrets of any form.
 #[test]
 fn every_line_is_json_for_secrets_that_look_like_json() {
     for secret in [
@@ -179,7 +180,7 @@ fn every_line_is_json_for_secrets_that_look_like_json() {
     }
 }
 
-/// A key in the path of a configured URL is shown neither in errors nor in traces, and not by `config`.
+/// A key in the path of a configured URL is not shown in errors, traces or `config`.
 #[test]
 fn keys_in_the_path_of_a_configured_url_are_redacted() {
     let sandbox = Sandbox::new();

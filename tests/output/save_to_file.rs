@@ -1,4 +1,4 @@
-//! Results into files: `--save` and `-o`, alone and beside `--json` and `--jq`; nothing is ignored in silence.
+//! Results in files: `--save` and `-o`, alone and with `--json` and `--jq`; no option is silently ignored.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -42,8 +42,8 @@ fn a_call_saves_beside_its_json_document() {
     assert_eq!((quiet.stderr(), names(&sandbox.work().join("two")).len()), ("", 2));
 }
 
-/// A directory that was there when the call went out, and then a file is in its place: the tool has run, so that
-/// this is no slip of the command line, after which one would try again.
+/// The directory existed when the call was sent, and then a file replaced it: the tool has run, so this is not a usage
+/// error, after which a script would call again.
 #[test]
 fn a_result_is_printed_although_it_cannot_be_saved() {
     let sandbox = Sandbox::new();
@@ -113,7 +113,7 @@ fn a_file_that_cannot_be_written_completely_keeps_its_old_content() {
     assert_eq!(std::fs::read_to_string(&old).unwrap(), "old\n");
     let left = || std::fs::read_dir(sandbox.work()).unwrap().count();
     assert_eq!(left(), 1, "no other file is left");
-    // Otherwise it is replaced, with its permissions, also through a link.
+    // Otherwise it is replaced, keeping its permissions, also through a link.
     std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).unwrap();
     symlink("f", sandbox.work().join("link")).unwrap();
     assert_eq!(read("link", &[]).status.code(), Some(0));
@@ -140,7 +140,7 @@ fn what_is_not_a_regular_file_is_written_directly() {
     });
     sandbox.mcpipe(["read", &target, "demo://hello", "-o", "fifo"]).run().succeeds().prints("");
     assert_eq!(reader.join().unwrap(), "hello\n");
-    // Standard output may be a file that the shell has open: what comes after stays in the same file.
+    // Standard output may be a file that the shell has open: later output stays in the same file.
     let script = "exec >out; \"$0\" \"$@\"; echo after";
     let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/dev/stdout"]);
     assert_eq!(run.command(&["sh", "-c", script]).status().unwrap().code(), Some(0));
@@ -189,7 +189,7 @@ fn structured_content_may_have_its_failures_as_json() {
     assert_eq!(run.exits(1).json()["isError"], true);
 }
 
-/// Runs it with standard output on a disk that is full.
+/// Runs it with standard output on a full disk.
 fn on_a_full_disk(sandbox: &Sandbox, words: &[&str]) -> (Option<i32>, String) {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let run = sandbox.mcpipe(words);
@@ -211,12 +211,12 @@ fn what_cannot_be_written_here_is_not_laid_at_the_servers_door() {
     let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/dev/full", "--json"]).run();
     let error = run.exits(74).json_error();
     assert_eq!((&error["class"], &error["code"]), (&json!("output"), &json!(74)));
-    // A name that cannot be a file is a slip of the command line.
+    // A name that cannot be a file is a usage error.
     let run = sandbox.mcpipe(["read", &target, "demo://hello", "-o", "/nowhere/f", "--json"]).run();
     assert_eq!(run.exits(2).json_error()["class"], Value::from("usage"));
 }
 
-/// A script that sees 2 calls again: then nothing may have been called.
+/// A script that gets exit code 2 calls again: then nothing may have been called.
 #[test]
 fn where_nothing_can_be_saved_nothing_is_asked() {
     let server = Mcp::modern().stdio();
@@ -237,10 +237,10 @@ fn where_nothing_can_be_saved_nothing_is_asked() {
         assert_eq!(run.stderr().matches("cannot create").count(), 1, "{run:?}");
     }
     assert_eq!(server.processes().len(), 0, "nobody is asked");
-    // What is only shown needs no place.
+    // Output that is only displayed needs no file.
     sandbox.mcpipe(["call", &target, "image", "--save", "new", "--dry-run"]).run().exits(0);
     assert!(!sandbox.work().join("new").exists());
-    // A file that is there keeps what it holds until there is something to put into it.
+    // An existing file is unchanged until there is new content for it.
     sandbox.file("kept", "as it was");
     sandbox.mcpipe(["read", "./no-such-server", "demo://hello", "-o", "kept"]).run().exits(5);
     assert_eq!(std::fs::read_to_string(sandbox.work().join("kept")).unwrap(), "as it was");

@@ -1,4 +1,4 @@
-//! The streams: results on stdout and nothing else, pipes, terminals, and what is left behind.
+//! The standard streams: only results on stdout, pipes, terminals, and processes left behind.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -37,7 +37,7 @@ fn a_stream_that_the_caller_has_closed_is_no_file_of_ours() {
         let script = format!("exec \"$0\" \"$@\" {closed}");
         let output = run.command(&["sh", "-c", &script]).output().unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(code), stdout.as_bytes()), "{closed}");
-        // What is written nowhere is not written into the trace, whose number would be that of the closed stream.
+        // Output for a closed stream must not go into the trace file, which may have the same descriptor.
         let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
         assert!(trace.lines().all(|line| line.starts_with('{')), "{trace}");
     }
@@ -54,7 +54,7 @@ fn a_closed_standard_output_is_a_failure_to_write() {
         let expected = "mcpipe: error: cannot write to standard output\n  it is closed\n";
         assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{words:?}");
     }
-    // What is not there cannot fail, and another `/dev/null` is a place to write to.
+    // A closed stream cannot fail, and `/dev/null` is a valid destination.
     for redirection in [">/dev/null", "1<>/dev/null"] {
         let script = format!("exec \"$0\" \"$@\" {redirection}");
         let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=x"]);
@@ -186,7 +186,7 @@ fn ctrl_c_at_a_terminal_ends_everything() {
 
 #[test]
 fn nothing_is_left_behind_by_a_stubborn_server() {
-    // It ignores the end of its input and every polite signal, and has a child that sleeps on.
+    // It ignores the end of its input and SIGTERM, and has a child that keeps sleeping.
     let server = StdioServer::start(|process, event| match event {
         ProcessEvent::Started => {
             process.trap_signals();

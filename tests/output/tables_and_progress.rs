@@ -1,4 +1,4 @@
-//! What a person sees: tables that hide nothing, a progress line that leaves nothing behind, readers that go away.
+//! Tables, a progress line that leaves nothing behind, and readers that close the pipe.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ fn words(count: usize) -> String {
     (0..count).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ")
 }
 
-/// A tool of many parameters with much to say about each.
+/// A tool with many parameters that have long descriptions.
 fn server_with_long_descriptions() -> StdioServer {
     let property = |n: usize| (format!("parameter_{n}"), json!({"type": "string", "description": words(80)}));
     let properties: serde_json::Map<String, Value> = (0..40).map(property).collect();
@@ -86,7 +86,7 @@ fn an_interrupt_leaves_no_progress_behind() {
 
 #[test]
 fn the_progress_line_is_gone_before_a_reader_behind_a_pipe_prints() {
-    // It takes its time to end as well: nothing is drawn behind the result.
+    // The server is slow to exit too: nothing is drawn after the result.
     let mcp = Mcp::modern().on("tools/list", |call| {
         let tools = json!([{"name": "late", "inputSchema": {"type": "object"}}]);
         let answer = call.result(json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"}));
@@ -106,7 +106,7 @@ fn the_progress_line_is_gone_before_a_reader_behind_a_pipe_prints() {
     });
     let seen = Sandbox::new().mcpipe(["list", &server.target(), "late"]).at_terminal(TerminalStreams::PIPED).wait();
     assert!(seen.exits(0).piped.starts_with(b"late\n"), "{:?}", seen.piped);
-    // Once drawn, once taken away, and not drawn again.
+    // Drawn once, removed once, and not drawn again.
     let (_, behind) = seen.screen.rsplit_once("querying").expect("it takes long enough to be seen");
     assert_eq!(behind.matches("\u{1b}[2K").count(), 1, "{:?}", seen.screen);
     assert_eq!(seen.final_screen(), "");
@@ -150,7 +150,7 @@ fn all_lists_begin_with_their_first_heading() {
     assert!(!screen.starts_with('\n') && screen.contains("\n\nresources\n"), "{screen}");
 }
 
-/// A watch at a terminal says how it ends, and sets each version apart.
+/// A watch at a terminal says how to end it, and separates the versions.
 #[test]
 fn a_watch_at_a_terminal_separates_versions() {
     let server = Mcp::legacy("2025-11-25")

@@ -1,4 +1,4 @@
-//! `--complete`: how an argument of a prompt or of a template may go on.
+//! `--complete`: completions for an argument of a prompt or a template.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ fn completing(mcp: Mcp) -> Mcp {
     })
 }
 
-/// The last message sent, when this was typed.
+/// The last message sent for this input.
 fn sent(mcp: Mcp, words: &[&str]) -> serde_json::Value {
     let server = completing(mcp).stdio();
     let run = Sandbox::new().mcpipe([words[0], &server.target()]).args(words[1..].iter().copied()).run();
@@ -35,7 +35,7 @@ fn a_templates_argument() {
     let expected = json!({"ref": {"type": "ref/resource", "uri": "demo://{a}/{b}"}, "argument": {"name": "b", "value": ""},
         "context": {"arguments": {"a": "1"}}});
     assert_eq!(params, expected);
-    // Older revisions know no context.
+    // Older revisions have no context.
     let params = sent(Mcp::legacy("2025-03-26"), &["read", "demo://{a}/{b}", "a=1", "--complete", "b=x"]);
     assert_eq!(params.get("context"), None);
 }

@@ -1,4 +1,4 @@
-//! `prompt`: messages for people and for programs, and completions.
+//! `prompt`: messages for users and for programs, and completions.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -86,7 +86,7 @@ fn completion_needs_a_prompt() {
     assert!(server.processes().is_empty(), "nobody is asked");
 }
 
-/// A server whose prompt takes other arguments each time that it is listed; what it lists is kept.
+/// A server whose prompt has other arguments each time it is listed; the list is cached.
 fn changing(arguments: &[Value]) -> StdioServer {
     let lists = Mutex::new(VecDeque::from(arguments.to_vec()));
     let list = move |call: &ClientMessage| {
@@ -121,7 +121,7 @@ fn a_remembered_list_doubts_arguments_that_do_not_fit() {
     assert_eq!((run.stderr(), asked(&server, "prompts/list")), ("", 1));
 }
 
-/// What a server refuses is explained once.
+/// A rejection is explained once.
 #[test]
 fn a_refusal_is_not_doubted_as_well() {
     let prompt = json!({"name": "greet", "arguments": [{"name": "who", "required": true}]});
@@ -138,7 +138,7 @@ fn a_refusal_is_not_doubted_as_well() {
     assert_eq!(asked(&server, "prompts/list"), 1, "the list was at hand");
 }
 
-/// No round trip is added, and a prompt that says nothing of arguments is asked.
+/// No round trip is added, and a prompt without declared arguments is requested.
 #[test]
 fn without_a_list_at_hand_the_server_judges() {
     let server = changing(&[Value::Null]);

@@ -52,7 +52,7 @@ fn a_template_takes_arguments() {
     run.succeeds().prints("item a%20b%2F%C3%BC");
 }
 
-/// RFC 6570: what is not given expands to nothing, but a path without its parts is a mistake.
+/// RFC 6570: missing variables expand to nothing, but a path without its parts is an error.
 #[test]
 fn parts_of_a_query_may_be_left_out_and_repeated() {
     let echo = Mcp::modern().on("resources/read", |call| {
@@ -69,7 +69,8 @@ fn parts_of_a_query_may_be_left_out_and_repeated() {
         (&["demo://x{?a}{&b}", "b=2"], "demo://x&b=2"),
         (&["demo://x{#f}", "f=top"], "demo://x#top"),
         (&["demo://x/{id}{?q}", "id=", "q="], "demo://x/?q="),
-        // What servers write beyond the RFC, or templates may have and URIs may not.
+        // Characters that servers write although the RFC does not allow them, or that templates may contain and URIs
+        // may not.
         (&["demo://größe/my docs|{repo-name}", "repo-name=a/b"], "demo://gr%C3%B6%C3%9Fe/my%20docs%7Ca%2Fb"),
         (&["demo://x/{+repo-name}{?repo.id}", "repo-name=a/b", "repo.id=5"], "demo://x/a/b?repo.id=5"),
     ] {
@@ -148,7 +149,7 @@ fn a_connection_that_cannot_be_had_is_said_once() {
         run.exits(5).prints("");
         assert_eq!((run.stderr().lines().count(), &run.json_error()["class"]), (1, &json!("unreachable")), "{run:?}");
     }
-    // What only one resource lacks is that one's affair.
+    // A failure of one resource does not affect the others.
     let server = Mcp::legacy("2025-11-25").stdio();
     let run = sandbox.mcpipe(["read", &server.target(), "demo://none", "demo://hello", "--json"]).run();
     assert_eq!(run.exits(1).json()["results"].as_array().unwrap().len(), 2);

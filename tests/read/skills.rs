@@ -1,4 +1,4 @@
-//! Skills (SEP-2640): listed, read and exported, every file held against what the server promised.
+//! Skills (SEP-2640): listed, read and exported, with every file compared to the server's manifest.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn file(uri: &str, text: &str) -> Value {
     json!({"uri": uri, "digest": digest(text.as_bytes()), "size": text.len()})
 }
 
-/// The skill `pdf`, with these files besides its own.
+/// The skill `pdf`, with these additional files.
 fn pdf(more: &[Value]) -> Value {
     let mut files = vec![file("skill://acme/pdf/SKILL.md", MAIN)];
     files.extend_from_slice(more);
@@ -32,14 +32,14 @@ fn whole() -> Value {
     pdf(&[file("skill://acme/pdf/forms/one.txt", FORM)])
 }
 
-/// A server with these skills, which answers each reading with `read`.
+/// A server with these skills, which answers each read with `read`.
 fn serving(mcp: Mcp, skills: Vec<Value>, read: impl Fn(&str) -> Option<Value> + Send + Sync + 'static) -> Mcp {
     let listed = skills.clone();
     mcp.capabilities(
         json!({"resources": {}, "tools": {}, "prompts": {}, "extensions": {"io.modelcontextprotocol/skills": {}}}),
     )
     .on("skills/list", move |call| {
-        // A page for each.
+        // One page for each.
         let at: usize = call.params()["cursor"].as_str().map_or(0, |cursor| cursor.parse().unwrap());
         let mut result = json!({"skills": listed[at..listed.len().min(at + 1)], "ttlMs": 0, "cacheScope": "private"});
         if at + 1 < listed.len() {
@@ -63,7 +63,7 @@ fn serving(mcp: Mcp, skills: Vec<Value>, read: impl Fn(&str) -> Option<Value> + 
 fn honest(uri: &str) -> Option<Value> {
     match uri {
         "skill://acme/pdf/SKILL.md" => Some(json!({"text": MAIN})),
-        // The bytes count, not how they travel.
+        // The bytes are compared, not their encoding.
         "skill://acme/pdf/forms/one.txt" => Some(json!({"blob": "YSBmb3JtCg=="})),
         _ => None,
     }
@@ -102,7 +102,7 @@ fn skills_are_listed() {
         .assert_eq(run.stdout());
         let run = sandbox.mcpipe(["list", &server.url("/mcp"), "--skills", "--json", "--grep", "LIVE"]).run();
         assert_eq!(run.succeeds().json(), json!({"skills": [dynamic]}));
-        // Nothing is fetched ahead of need.
+        // Nothing is fetched before it is needed.
         assert!(!server.exchanges().contains(&"POST resources/read".to_owned()));
         let listing = server.requests().into_iter().find(|request| request.rpc_method() == "skills/list").unwrap();
         let capabilities = &listing.json()["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"];
@@ -110,7 +110,7 @@ fn skills_are_listed() {
     }
 }
 
-/// EXT-01: what a server does not declare is not asked for.
+/// EXT-01: an undeclared extension is not used.
 #[test]
 fn a_server_without_skills_is_not_asked_for_them() {
     for mcp in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
@@ -187,14 +187,14 @@ fn an_unverifiable_file_is_reported() {
     let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "skill://acme/pdf/SKILL.md"]).run();
     run.exits(0).prints(MAIN);
     assert_eq!(run.stderr(), warning);
-    // A server that knows nothing of it as a skill, but has the resource.
+    // A server that does not know it as a skill, but has the resource.
     let server = serving(Mcp::modern(), vec![], honest).http();
     let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "skill://acme/pdf/SKILL.md"]).run();
     run.exits(0).prints(MAIN);
     assert_eq!(run.stderr(), warning);
 }
 
-/// A list need not be complete: a skill is found by its directories.
+/// A list may be incomplete: a skill is found by its directories.
 #[test]
 fn a_skill_that_is_not_listed() {
     let server = serving(Mcp::modern(), vec![whole()], |uri| match uri {
@@ -218,7 +218,7 @@ fn a_whole_skill_is_exported() {
         export(&[]).succeeds().prints("skills/pdf/SKILL.md\nskills/pdf/forms/one.txt\n");
         assert_eq!(files_below(&sandbox.work()), ["skills/pdf/SKILL.md", "skills/pdf/forms/one.txt"]);
         assert_eq!(std::fs::read_to_string(sandbox.work().join("skills/pdf/forms/one.txt")).unwrap(), FORM);
-        // Nothing is overwritten, whoever's skill it is.
+        // Nothing is overwritten.
         export(&[]).exits(2).prints("").stderr_contains("'skills/pdf' already exists");
         std::fs::remove_dir_all(sandbox.work().join("skills")).unwrap();
         let run = export(&["--json"]);
@@ -248,7 +248,7 @@ fn an_export_is_whole_or_nothing() {
     };
     let (code, reads, _) = export(whole(), MAIN);
     assert_eq!((code, reads), (7, 2));
-    // Where its SKILL.md is not what was promised, nothing else is asked for.
+    // If its SKILL.md differs from the manifest, nothing else is requested.
     let (code, reads, _) = export(whole(), "---\nname: pdf\n---\n");
     assert_eq!((code, reads), (7, 1));
     for trick in [
@@ -269,7 +269,7 @@ fn an_export_is_whole_or_nothing() {
             "{trick}: {code} {said}"
         );
     }
-    // Two names that are one.
+    // Two names for the same file.
     let (code, ..) =
         export(pdf(&[file("skill://acme/pdf/a", "not the form"), file("skill://acme/pdf/%61", "not the form")]), MAIN);
     assert_eq!(code, 1);
@@ -279,7 +279,7 @@ fn an_export_is_whole_or_nothing() {
     assert!(said.contains("16777216 are the limit"), "{said}");
 }
 
-/// A folder named by the server's word alone never leaves the directory.
+/// A folder name from the server never leaves the directory.
 #[test]
 fn a_skills_name_is_no_path() {
     let skill = json!({"uri": "skill://../SKILL.md", "frontmatter": {"name": ".."}, "resources": [file("skill://../SKILL.md", MAIN)]});
@@ -366,12 +366,12 @@ fn a_skill_among_others_is_one_document() {
     );
     assert_eq!(results[1], json!({"uri": "skill://acme/pdf/SKILL.md", "export": skill}));
     assert_eq!((&results[2]["uri"], &results[2]["error"]["code"]), (&json!("demo://missing"), &json!(1)));
-    // What fails as a skill does not keep the others back: the folder is there already.
+    // A failed skill does not affect the others: its folder already exists.
     let run = read(&["skill://acme/pdf/SKILL.md", "demo://plain"]);
     let document = run.exits(2).json();
     assert_eq!(document["results"][0]["error"]["class"], "usage", "{document}");
     assert_eq!(document["results"][1]["result"]["contents"][0]["text"], "plain");
-    // Alone it is a document of its own, as ever.
+    // Alone it is printed as a document of its own.
     std::fs::remove_dir_all(sandbox.work().join("out")).unwrap();
     assert_eq!(read(&["skill://acme/pdf/SKILL.md"]).exits(0).json(), skill);
 }

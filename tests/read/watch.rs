@@ -1,4 +1,4 @@
-//! `--watch`: printed now and at every change, in both eras, until interrupted; reconnecting meanwhile.
+//! `--watch`: prints the current state and every change, in both eras, until interrupted; reconnects if necessary.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use crate::support::mcp::ServerAction;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{Feed, HttpServer, Mcp, ProcessEvent, Reply, Sandbox, StdioServer, real};
 
-/// A server whose resource reads `v0`, `v1`, … as it is read again.
+/// A server whose resource reads `v0`, `v1`, … each time it is read.
 fn counting(mcp: Mcp) -> Mcp {
     let mcp = mcp.capabilities(json!({"resources": {"subscribe": true, "listChanged": true},
         "tools": {"listChanged": true}, "prompts": {"listChanged": true}}));
@@ -26,7 +26,7 @@ fn updated(uri: &str) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": uri}})
 }
 
-/// The same on a subscription.
+/// The same for subscriptions.
 fn on_subscription(id: &Value, mut notification: Value) -> Value {
     notification["params"]["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": id});
     notification
@@ -37,7 +37,7 @@ fn acknowledged(id: &Value, notifications: Value) -> Value {
     on_subscription(id, json!({"jsonrpc": "2.0", "method": method, "params": {"notifications": notifications}}))
 }
 
-/// A modern server over HTTP whose subscriptions are played by `listen`, which is given their number.
+/// A modern server over HTTP whose subscriptions are played by `listen`, which gets their number.
 fn listening(mcp: Mcp, listen: impl Fn(usize, &Value) -> Reply + Send + Sync + 'static) -> HttpServer {
     let script = mcp.http_script(LegacyHttpOptions::default());
     let count = AtomicUsize::new(0);
@@ -60,7 +60,7 @@ fn a_resource_over_modern_http() {
     let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://a", "--watch"]).start();
     run.wait_for_stdout("v0\n");
     let listen = server.wait_for("a subscription", |request| request.rpc_method() == "subscriptions/listen");
-    // STD-07: what another subscription brings is not ours; a comment keeps the stream alive.
+    // STD-07: events of another subscription are ignored; a comment keeps the stream alive.
     feed.send(": still here\n\n");
     feed.event(&on_subscription(&json!(77), updated("demo://a")));
     feed.event(&on_subscription(&listen.id(), updated("demo://a")));
@@ -79,7 +79,7 @@ fn a_resource_over_modern_http() {
             r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"mcpipe","version":"VERSION"},"io.modelcontextprotocol/clientCapabilities":{}}}}"#
         )
     );
-    // HTM-09: to close the stream is to unsubscribe.
+    // HTM-09: closing the stream ends the subscription.
     assert!(!server.exchanges().iter().any(|title| title.contains("cancelled")), "{:?}", server.exchanges());
     let end = std::time::Instant::now() + Duration::from_secs(5);
     while server.abandoned() != [listen.n] {
@@ -105,7 +105,7 @@ fn a_resource_over_modern_stdio() {
     let run = Sandbox::new().mcpipe(["read", &server.target(), "demo://a", "--watch", "--json"]).start();
     let document = |n| format!(r#"{{"contents":[{{"text":"v{n}","uri":"demo://a"}}],"resultType":"complete"}}"#);
     let line = |n| {
-        // The order of members is the fake's.
+        // The order of members is that of the scripted server.
         let text = document(n);
         let value: Value = serde_json::from_str(&text).unwrap();
         value
@@ -121,7 +121,7 @@ fn a_resource_over_modern_stdio() {
     let documents: Vec<Value> = run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(documents, [line(0), line(1)]);
     let seen = server.single_process();
-    // STD-05: over stdio it is said.
+    // STD-05: over stdio a notification ends it.
     assert_eq!(
         seen.methods(),
         ["server/discover", "subscriptions/listen", "resources/read", "resources/read", "notifications/cancelled"]
@@ -142,7 +142,7 @@ fn a_resource_over_legacy_stdio() {
                 return outs;
             }
             outs.push(ServerAction::Pause(Duration::from_millis(100)));
-            // Another resource, and a part of the one watched.
+            // Another resource, and a part of the watched one.
             outs.push(ServerAction::Send(updated("demo://b")));
             outs.push(ServerAction::Send(updated("demo://a/part")));
             outs
@@ -214,8 +214,8 @@ fn a_resource_over_legacy_http() {
     );
 }
 
-/// MSG-12: a stream that ends by a result, by a cancelled notification, by its end or by a cut is opened again;
-/// what changed meanwhile is printed, and what did not is not.
+/// MSG-12: a stream that ends by a result, a cancelled notification, its end or a broken connection is opened again;
+/// changes meanwhile are printed, and unchanged resources are not.
 #[test]
 fn a_stream_may_end_in_every_way() {
     let texts = Arc::new(AtomicUsize::new(0));
@@ -296,7 +296,7 @@ fn a_forgotten_session_is_begun_anew() {
     });
     let gets = AtomicUsize::new(0);
     let server = HttpServer::start(move |request| match request.method.as_str() {
-        // The first stream breaks, and the session with it.
+        // The first stream breaks, and the session ends with it.
         "GET" => match gets.fetch_add(1, Ordering::SeqCst) {
             0 => Reply::sse().write("retry: 10\n\n").pause(Duration::from_millis(100)).then_disconnect(),
             1 => Reply::status(404),
@@ -349,13 +349,13 @@ fn a_resource_that_is_not_there_ends_it() {
     run.exits(1).prints("").stderr_contains("Resource not found (code -32002)");
 }
 
-/// Who is told of nothing is not kept waiting.
+/// A watch that cannot be notified fails at once.
 #[test]
 fn a_server_that_tells_nothing_is_no_use() {
     let watch = |target: &str, more: &[&str]| {
         Sandbox::new().mcpipe(["read", target, "demo://a", "--watch"]).args(more.iter().copied()).run()
     };
-    // It knows no subscriptions.
+    // It does not support subscriptions.
     let server = Mcp::modern().http();
     watch(&server.url("/mcp"), &[]).exits(1).stderr_contains("it does not support subscriptions/listen");
     // ERA-18: it did not declare them.
@@ -367,19 +367,19 @@ fn a_server_that_tells_nothing_is_no_use() {
     let server = counting(Mcp::legacy("2025-11-25")).http();
     let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
     run.exits(1).stderr_contains("the server has no stream for notifications of changes");
-    // MSG-12: it acknowledges less than was asked for.
+    // MSG-12: it acknowledges less than was requested.
     let ack = |message: &Value, what: Value| Reply::sse().event(&acknowledged(&message["id"], what)).then_stall();
     let server = listening(counting(Mcp::modern()), move |_, message| ack(message, json!({})));
     watch(&server.url("/mcp"), &[])
         .exits(1)
         .prints("")
         .stderr_contains("the server does not report changes of demo://a");
-    // It ends the subscription before it stood.
+    // It ends the subscription before acknowledging it.
     let server = listening(counting(Mcp::modern()), |_, message| {
         Reply::json(&json!({"jsonrpc": "2.0", "id": message["id"], "result": {"resultType": "complete"}}))
     });
     watch(&server.url("/mcp"), &[]).exits(5).stderr_contains("the server ended the subscription");
-    // It never says that the subscription stands.
+    // It never acknowledges the subscription.
     let server = listening(counting(Mcp::modern()), |_, _| Reply::sse().write(": wait\n\n").then_stall());
     let run = watch(&server.url("/mcp"), &["--timeout", "300ms"]);
     run.exits(6).stderr_contains("no acknowledgement of subscriptions/listen within 300 ms");
@@ -413,7 +413,7 @@ fn lists_are_printed_when_they_are_different() {
                 }
                 let mut outs = call.result(result);
                 outs.push(ServerAction::Pause(Duration::from_millis(50)));
-                // The list of prompts is not watched; that of tools is as it was, and then it is not.
+                // The list of prompts is not watched; the list of tools is unchanged at first, and then changes.
                 outs.push(ServerAction::Send(changed("prompts")));
                 if call.n < 2 {
                     outs.push(ServerAction::Send(changed("tools")));

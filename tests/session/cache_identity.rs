@@ -1,4 +1,4 @@
-//! What is remembered, and for whom: nothing crosses from one identity to another, and nothing is believed for ever.
+//! Cached data belongs to one identity and expires.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,14 +9,14 @@ use crate::support::mcp::play_actions;
 use crate::support::mcp_http::{LegacyHttpOptions, to_reply};
 use crate::support::{HttpServer, Mcp, ProcessEvent, Run, Sandbox, StdioServer};
 
-/// A list that is meant for this identity alone: its one tool is named after it.
+/// A list for this identity only: its tool is named after it.
 fn own_list(message: &Value, whose: &str) -> Value {
     let tool = json!({"name": format!("of_{whose}"), "inputSchema": {"type": "object"}});
     let result = json!({"tools": [tool], "resultType": "complete", "ttlMs": 600_000, "cacheScope": "private"});
     json!({"jsonrpc": "2.0", "id": message["id"], "result": result})
 }
 
-/// Whose list it is, a variable tells.
+/// A variable determines whose list it is.
 fn by_variable(mcp: Mcp) -> StdioServer {
     let mcp = Arc::new(mcp.on("tools/call", |call| call.text("done")));
     StdioServer::start(move |process, event| match event {
@@ -33,7 +33,7 @@ fn by_variable(mcp: Mcp) -> StdioServer {
     })
 }
 
-/// MSG-10: what a child inherits is who we are, whether it was configured or not.
+/// MSG-10: the variables of a child process are part of the identity, configured or inherited.
 #[test]
 fn a_list_does_not_cross_to_who_has_another_key_in_the_environment() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
@@ -47,7 +47,7 @@ fn a_list_does_not_cross_to_who_has_another_key_in_the_environment() {
         let (run, methods) = call("alice", "of_alice", &[]);
         run.succeeds();
         assert!(asks(&methods));
-        // Another terminal or another directory makes nobody another.
+        // Another terminal or another directory does not change the identity.
         let elsewhere = [("TERM", "xterm"), ("COLUMNS", "200"), ("OLDPWD", "/"), ("SHLVL", "7"), ("WINDOWID", "4")];
         let more = [("TMUX_PANE", "%3"), ("SSH_TTY", "/dev/pts/9"), ("MCPIPE_LOGIN", "never")];
         let (run, methods) = call("alice", "of_alice", &[elsewhere.as_slice(), &more].concat());
@@ -56,14 +56,14 @@ fn a_list_does_not_cross_to_who_has_another_key_in_the_environment() {
         let (run, methods) = call("bob", "of_alice", &[]);
         run.exits(1).prints("").stderr_contains("no tool 'of_alice'").hides("done");
         assert!(asks(&methods) && !methods.contains(&"tools/call".to_owned()), "{methods:?}");
-        // Nor does the one take it from the other by asking.
+        // A request by one identity does not change the other's list.
         let (run, methods) = call("alice", "of_alice", &[]);
         run.succeeds();
         assert!(!asks(&methods), "{methods:?}");
     }
 }
 
-/// A key that was set for one command alone is not there when the next is typed.
+/// A key that was set for one command only is not set when the next one is typed.
 #[test]
 fn completion_knows_the_lists_that_are_nobodys_own() {
     let names = |mcp: Mcp, scope: &str| {
@@ -113,7 +113,7 @@ fn what_a_child_does_not_inherit_is_not_who_we_are() {
     run.exits(1).stderr_contains("no tool 'of_alice'");
 }
 
-/// MSG-10 over HTTP, where a token or a header says who we are.
+/// MSG-10 over HTTP, where a token or a header is the identity.
 #[test]
 fn a_list_does_not_cross_to_who_has_another_token() {
     let mcp = Arc::new(Mcp::modern().on("tools/call", |call| call.text("done")));
@@ -144,7 +144,7 @@ fn a_list_does_not_cross_to_who_has_another_token() {
     }
 }
 
-/// ERA-14: a server that was upgraded would be spoken to in the old way for ever.
+/// ERA-14: an upgraded server would otherwise be addressed in the old era forever.
 #[test]
 fn that_a_server_is_an_old_one_is_believed_for_a_day() {
     let server =

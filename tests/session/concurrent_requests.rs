@@ -1,5 +1,5 @@
-//! What many requests share in a session: a call is sent once, a session that is opened anew is opened anew for
-//! all, and nobody is left waiting on a connection that is given up.
+//! Concurrent requests in one session: a call is sent once, a session is replaced once for all, and no request waits
+//! for a connection that is given up.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -23,7 +23,7 @@ fn session() -> LegacyHttpOptions {
     LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() }
 }
 
-/// Something that several requests wait for.
+/// A counter that several requests wait for.
 #[derive(Default)]
 struct PassCounter(Mutex<usize>, Condvar);
 
@@ -33,7 +33,7 @@ impl PassCounter {
         self.1.notify_all();
     }
 
-    /// Whether so many have passed in time.
+    /// Whether this many have passed in time.
     fn passed(&self, count: usize) -> bool {
         let passed = self.0.lock().unwrap();
         let (passed, _) = self.1.wait_timeout_while(passed, Duration::from_secs(5), |passed| *passed < count).unwrap();
@@ -41,7 +41,7 @@ impl PassCounter {
     }
 }
 
-/// A modern server whose tools are remembered.
+/// A modern server whose tools are cached.
 fn remembered() -> Mcp {
     Mcp::modern().on("tools/list", |call| {
         let tools = crate::support::mcp::tools();
@@ -49,7 +49,7 @@ fn remembered() -> Mcp {
     })
 }
 
-/// A server of the modern era that is replaced by a legacy one, over HTTP.
+/// A modern server that is replaced by a legacy one, over HTTP.
 fn replaced(legacy: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (HttpServer, Arc<AtomicBool>) {
     let modern = remembered().http_script(LegacyHttpOptions::default());
     let old = Arc::new(AtomicBool::new(false));
@@ -59,15 +59,15 @@ fn replaced(legacy: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Http
     (server, old)
 }
 
-/// ERA-13: one request finds out that the server is of another era; the others on the same connection get their
-/// own answers, and what was refused is asked again.
+/// ERA-13: one request detects that the server is of another era; the others on the same connection get their own
+/// responses, and rejected ones are sent again.
 #[test]
 fn requests_in_flight_survive_a_wrong_cached_era() {
     let (good, read) = (Mcp::legacy("2025-11-25").http_script(session()), Arc::new(PassCounter::default()));
     let (server, old) = replaced(move |request| {
         let uri = request.json()["params"]["uri"].as_str().unwrap_or_default().to_owned();
         if request.header("mcp-method").is_some() {
-            // The last is refused only after the first was read in the other era.
+            // The last one is rejected only after the first one was read in the other era.
             assert!(uri != "demo://item/2" || read.passed(1), "the first is read without waiting for the others");
             return Reply::json(&error(&Value::Null, -32000, "Server not initialized")).with_status(400);
         }
@@ -84,7 +84,7 @@ fn requests_in_flight_survive_a_wrong_cached_era() {
     assert_eq!(count(&server, "initialize"), 1, "{:?}", server.exchanges());
 }
 
-/// The same where one stream carries everything: it ends with the process, and whoever waits is told at once.
+/// The same for a single stream: it ends with the process, and all waiting requests fail at once.
 #[test]
 fn requests_waiting_on_an_abandoned_process_fail() {
     let (modern, legacy) = (Arc::new(Mcp::modern()), Arc::new(Mcp::legacy("2025-11-25")));
@@ -100,7 +100,7 @@ fn requests_waiting_on_an_abandoned_process_fail() {
             if message["method"] == "initialize" {
                 shaken.lock().unwrap().insert(process.n);
             } else if message.get("id").is_some() && !shaken.lock().unwrap().contains(&process.n) {
-                // The second is swallowed; the first is refused when both are there.
+                // The second request is ignored; the first one is rejected when both have arrived.
                 if text.contains("item/2") {
                     if let Some(id) = held.lock().unwrap().replace(Value::Null) {
                         process.send(&error(&id, -32600, "Not initialized"));
@@ -127,7 +127,7 @@ fn requests_waiting_on_an_abandoned_process_fail() {
     assert!(run.elapsed < Duration::from_secs(15), "{run:?}");
 }
 
-/// HTL-04: all requests of a batch find the session gone, one of them late. It is opened anew once, for all.
+/// HTL-04: all requests of a batch find the session gone, one of them late. It is replaced once, for all.
 #[test]
 fn a_session_that_is_gone_is_opened_anew_once_for_all() {
     let mcp = Arc::new(Mcp::legacy("2025-11-25"));
@@ -151,7 +151,7 @@ fn a_session_that_is_gone_is_opened_anew_once_for_all() {
             "tools/call" => {
                 refused.pass();
                 assert!(refused.passed(6), "all six are under way");
-                // The last to be told is told when the session is long another one.
+                // The last one is notified after the session was replaced.
                 let late = request.json()["params"]["arguments"]["text"] == "5";
                 assert!(!late || called.passed(1), "the others do not wait for the last");
             }

@@ -1,4 +1,4 @@
-//! Results that are none: what is wrong is named, and what real servers merely leave out is borne.
+//! Malformed results: the message names what is wrong; members that real servers omit are tolerated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ fn a_malformed_result_is_a_broken_protocol() {
         batch.exits(1).stdout_contains(&format!(r#"{{"id":1,"tool":"t","result":{result},"error":{{"#));
         batch.stdout_contains(r#""class":"protocol","code":7"#);
     }
-    // What cannot be shown as a block is shown with the failure: the tool is not run again for it.
+    // Content that cannot be shown as a block is shown with the failure: the tool is not run again for it.
     let server = answering("tools/call", json!({"content": [{"type": "text", "text": 5}]}));
     let run = sandbox.mcpipe(["call", &server.target(), "t"]).run();
     run.stderr_contains(r#"content[0] came as {"type":"text","text":5}"#);
@@ -135,7 +135,7 @@ fn errors_are_reported_as_they_came() {
         run.exits(code);
         assert_eq!(run.json_error()["rpc"], rpc);
     }
-    // Over HTTP, also without anything that marks it as JSON-RPC.
+    // Over HTTP, also without a mark of JSON-RPC.
     let server = HttpServer::start(|_| Reply::json(&json!({"error": "nope"})));
     let run = sandbox.mcpipe(["list", &server.url("/mcp")]).run();
     run.exits(7).prints("").stderr_contains("nope (the error is a string, not an object)").hides("code 0");
@@ -182,7 +182,7 @@ fn a_failed_tool_without_content_is_reported() {
     assert_eq!(run.stderr(), "mcpipe: error: the tool reported an error\n");
 }
 
-/// A server whose tool takes an integer, and after its `n`-th edit a string.
+/// A server whose tool takes an integer, and a string after its `n`-th change.
 fn edited() -> (StdioServer, Arc<AtomicBool>) {
     let edited = Arc::new(AtomicBool::new(false));
     let (now, later) = (edited.clone(), edited.clone());
@@ -232,7 +232,7 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
         let run = call();
         run.exits(code).stderr_contains("the schema of 't' has changed since it was last listed; try again");
         call().succeeds().prints(&format!("\"{value}\"\n"));
-        // A failure of another cause says nothing of the kind.
+        // A failure with another cause does not mention the change.
         edited.store(false, Ordering::SeqCst);
     }
     let sandbox = Sandbox::new();
@@ -274,7 +274,7 @@ fn the_pages_of_a_list_have_a_size_limit_that_can_be_set() {
     run.exits(2).stderr_contains("expected a size such as 500kB, 64MiB or 1GiB");
 }
 
-/// MSG-08: a list that never ends is given up.
+/// MSG-08: an endless list ends with an error.
 #[test]
 fn pagination_is_bounded() {
     let sandbox = Sandbox::new();
@@ -284,7 +284,7 @@ fn pagination_is_bounded() {
     });
     let run = sandbox.mcpipe(["list", &endless.stdio().target()]).run();
     run.exits(7).prints("").stderr_contains("the server's response to tools/list does not end after 1000 pages");
-    // Each page is another one, whatever the cursor says.
+    // Each page differs, whatever the cursor is.
     let turning = || {
         Mcp::legacy("2025-11-25").on("tools/list", |call| {
             let tool = json!({"name": format!("t{}", call.n), "inputSchema": {"type": "object"}});
@@ -303,8 +303,8 @@ fn pagination_is_bounded() {
     sandbox.mcpipe(["call", &server.target(), "t0"]).run().exits(7).prints("").stderr_contains("repeats its cursor");
 }
 
-/// A server that knows nothing of cursors and sends one with every answer has one page, or ends with the one that it
-/// repeats: nobody is kept from its tools.
+/// A server that ignores cursors and always returns one has one page, or ends with the page that it repeats: its tools
+/// stay usable.
 #[test]
 fn a_repeated_page_ends_pagination() {
     const WARNING: &str = "the server repeats the last page of tools/list; it is used once";
@@ -326,13 +326,13 @@ fn a_repeated_page_ends_pagination() {
         assert_eq!(run.stderr(), format!("mcpipe: warning: {WARNING}\n"));
         let names: Vec<&str> = run.stdout().lines().filter_map(|line| line.split('\t').next()).collect();
         assert_eq!(names, ["echo", "add", "fail", "image", "slow"]);
-        // What is kept is good for the next call.
+        // The cached list works for the next call.
         let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=ho", "-v"]).run();
         run.exits(0).prints("ho\n").hides("tools/list");
         let forgetful = sandbox.mcpipe(["call", &server.target(), "echo", "text=ho", "-v", "--no-cache"]).run();
         forgetful.exits(0).prints("ho\n").stderr_contains(&format!("note: {WARNING}")).hides("warning:");
     }
-    // Only the last page is repeated; the one before it would be a circle.
+    // Only the last page is repeated; a repetition of an earlier one would be a loop.
     for (again, code) in [("b", 0), ("a", 7)] {
         let server = Mcp::modern().on("tools/list", move |call| {
             let (name, next) = match call.params()["cursor"].as_str() {

@@ -1,4 +1,4 @@
-//! Which request an answer belongs to: by its id, and by nothing else where one stream carries everything.
+//! Which request a response belongs to: only its id decides if one stream carries everything.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::{
     ClientMessage, Feed, HttpServer, Mcp, ProcessEvent, Reply, Sandbox, ServerAction, StdioServer, sockets,
 };
 
-/// What servers answer `notifications/initialized` with, though a notification has no answer.
+/// What servers send in response to `notifications/initialized`, although notifications have no response.
 const NEEDLESS: [&str; 9] = [
     r#"{"jsonrpc":"2.0","result":null}"#,
     r#"{"jsonrpc":"2.0","result":{}}"#,
@@ -31,7 +31,7 @@ fn needless(text: &'static str) -> Mcp {
         .on("tools/call", |call| call.text("ok"))
 }
 
-/// Runs each kind of command against a new server at `target`; nothing of what came too much must show.
+/// Runs each kind of command against a new server at `target`; the superfluous responses must have no effect.
 fn is_unharmed(target: &str, shown: &str) {
     let sandbox = Sandbox::new();
     let result = "{\"content\":[{\"type\":\"text\",\"text\":\"ok\"}]}";
@@ -48,7 +48,7 @@ fn is_unharmed(target: &str, shown: &str) {
         ),
     ] {
         let run = sandbox.mcpipe(words).stdin(stdin).run();
-        // The lines of a batch come in the order of the answers.
+        // The lines of a batch are in the order of the responses.
         let mut lines: Vec<&str> = run.stdout().split_inclusive('\n').collect();
         lines.sort_unstable();
         assert_eq!((run.code(), lines.concat(), run.stderr()), (0, expected, ""), "{shown} {words:?}");
@@ -73,7 +73,7 @@ fn the_same_holds_over_every_stream() {
             play_actions(&mcp, line, mcp.handle(&serde_json::from_str(message).unwrap()));
         });
         is_unharmed(&format!("unix:{}", path.display()), text);
-        // Over HTTP the answer to a notification is the body of its own POST.
+        // Over HTTP the response to a notification is the body of its own POST.
         let script = needless(text).http_script(LegacyHttpOptions::default());
         let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
             "notifications/initialized" => Reply::text("application/json", text),
@@ -83,7 +83,7 @@ fn the_same_holds_over_every_stream() {
     }
 }
 
-/// The tool takes longer than an error without an id is held before it counts.
+/// The tool takes longer than an error without an id is held.
 #[test]
 fn the_result_of_a_slow_tool_is_not_lost_to_the_answer_to_a_notification() {
     for text in [NEEDLESS[2], NEEDLESS[3]] {
@@ -184,7 +184,7 @@ fn refusing(id: Option<Value>) -> impl Fn(&ClientMessage) -> Vec<ServerAction> {
     }
 }
 
-/// Nothing else comes: the error ends the wait long before the time-out.
+/// Nothing else arrives: the error ends the wait long before the time-out.
 #[test]
 fn an_error_without_an_id_ends_the_wait_of_the_only_request() {
     for id in [None, Some(Value::Null), Some(json!("server-error"))] {
@@ -213,7 +213,7 @@ fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
     assert_eq!(run.stderr(), says);
 }
 
-/// As many errors as requests: each of them was refused.
+/// As many errors as requests: each of them was rejected.
 #[test]
 fn errors_without_an_id_end_the_waits_of_as_many_requests() {
     let server = Mcp::legacy("2025-11-25").on("tools/call", refusing(None)).stdio();
@@ -223,7 +223,7 @@ fn errors_without_an_id_end_the_waits_of_as_many_requests() {
     assert_eq!(run.stdout().matches("the server refused tools/call: lost it (code -32603)").count(), 3, "{run:?}");
 }
 
-/// The probe and the handshake, refused by a server that never reads an id.
+/// The probe and the handshake, rejected by a server that never reads an id.
 #[test]
 fn a_server_that_refuses_everything_without_an_id_is_not_waited_for() {
     let refusal = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "no API key"}});
@@ -241,7 +241,7 @@ fn a_server_that_refuses_everything_without_an_id_is_not_waited_for() {
 fn what_came_without_an_id_is_the_cause_where_the_wait_ends() {
     let error = r#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"lost it"}}"#;
     let late = "no response to tools/call within 1 s";
-    // An error may be about something else; a result without an id is itself a fault of the server.
+    // An error may be about something else; a result without an id is itself a violation of the protocol.
     for (text, (code, class), message, cause, rpc) in [
         (
             error,
@@ -332,7 +332,7 @@ fn a_result_without_an_id_in_the_answer_to_a_post_is_a_protocol_error() {
     }
 }
 
-/// The stream that a server opens for requests of its own carries no answers.
+/// The stream for server requests carries no responses.
 #[test]
 fn what_comes_over_the_listening_stream_ends_no_request() {
     for text in [NEEDLESS[2], NEEDLESS[3]] {

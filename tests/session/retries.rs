@@ -1,4 +1,4 @@
-//! Asking once more: what is repeated, what never is, and when.
+//! Retries: what is repeated, what never is, and when.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,7 +66,7 @@ fn retries_says_how_often() {
         sandbox.mcpipe(["list", &server.url("/"), "--retries", retries]).run().exits(5);
         assert_eq!(count(&server, "tools/list"), requests, "--retries {retries}");
     }
-    // What will not pass is asked once.
+    // A permanent failure is not retried.
     for status in [401, 403, 404, 500, 501] {
         let server = faulty("tools/list", 9, move |_| Reply::status(status));
         let run = sandbox.mcpipe(["list", &server.url("/"), "--retries", "3", "--protocol", "2026-07-28"]).run();
@@ -110,7 +110,7 @@ fn a_call_that_may_have_arrived_is_never_sent_twice() {
         (|_| Reply::disconnect(), 5),
         (half, 5),
         (|_| Reply::status(502), 5),
-        // Who does not say when to come back may have failed in the midst of it.
+        // A server that does not say when to come back may have failed in the middle of the call.
         (|_| Reply::status(503), 5),
         (|_| Reply::status(504), 5),
         (answered, 5),
@@ -136,7 +136,7 @@ fn a_call_that_never_arrived_cannot_have_run() {
     let server = faulty("tools/call", 9, |_| Reply::status(429));
     let call = |url: &str| sandbox.mcpipe(["call", url, "add", "a=1", "b=2", "--retries", "0"]).run();
     call(&server.url("/")).exits(5).stderr_contains("too many requests").hides("may have run");
-    // The list is remembered, and the server is gone.
+    // The list is cached, and the server is gone.
     let list = |call: &crate::support::ClientMessage| {
         let tools = crate::support::mcp::tools();
         call.result(json!({"tools": tools, "ttlMs": 600_000, "cacheScope": "private"}))
@@ -151,7 +151,7 @@ fn a_call_that_never_arrived_cannot_have_run() {
 #[test]
 fn a_tool_that_says_so_is_repeated_where_the_user_asks_for_it() {
     let sandbox = Sandbox::new();
-    // `echo` says that it only reads, `put` that doing it twice is doing it once, `add` nothing.
+    // `echo` declares that it only reads, `put` that it is idempotent, `add` nothing.
     let tools = |hints: Value| json!([{"name": "t", "inputSchema": {"type": "object"}, "annotations": hints}]);
     for (hints, words, calls) in [
         (json!({"readOnlyHint": true}), &["--retries", "1"][..], 2),
@@ -289,12 +289,12 @@ fn wait_has_an_end_and_can_be_interrupted() {
     }
 }
 
-/// A server that answers its first requests, whatever they are, by `bad`.
+/// A server that answers its first requests with `bad`.
 fn booting(mcp: Mcp, times: usize, bad: impl Fn() -> Reply + Send + Sync + 'static) -> HttpServer {
     let (good, count) = (mcp.http_script(LegacyHttpOptions::default()), AtomicUsize::new(0));
     HttpServer::start(move |request| match request.method.as_str() {
         "POST" if count.fetch_add(1, Ordering::SeqCst) < times => bad(),
-        // The look for HTTP+SSE behind a 404.
+        // The attempt to use HTTP+SSE after a 404.
         "GET" => Reply::status(405),
         _ => good(request),
     })
@@ -314,7 +314,7 @@ fn wait_tolerates_a_proxy_before_a_starting_server() {
             about.succeeds();
         }
     }
-    // What will not pass by itself is told at once.
+    // A permanent failure is reported at once.
     for (status, code) in [(401, 4), (403, 4), (500, 5), (301, 5)] {
         let server = booting(Mcp::modern(), 99, move || Reply::status(status).header("Location", "http://h.invalid/"));
         let run = Sandbox::new().mcpipe(["list", &server.url("/"), "--wait", "30s"]).run();

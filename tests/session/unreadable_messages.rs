@@ -13,12 +13,12 @@ fn raw_result(call: &ClientMessage, text: &str) -> Vec<ServerAction> {
     vec![ServerAction::RawText(format!(r#"{{"jsonrpc":"2.0","id":{},"result":{text}}}"#, call.id()))]
 }
 
-/// So many objects, one in the other.
+/// This many nested objects.
 fn nested(levels: usize) -> String {
     format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels))
 }
 
-/// What a server sends, with half of a surrogate pair in every text.
+/// The results of a server, with half of a surrogate pair in every text.
 fn cut_texts(mcp: Mcp) -> Mcp {
     let extra = if mcp.modern { r#","resultType":"complete","ttlMs":0,"cacheScope":"private""# } else { "" };
     let result = move |call: &ClientMessage, text: &str| raw_result(call, &format!("{{{text}{extra}}}"));
@@ -58,7 +58,7 @@ fn half_a_surrogate_pair_loses_nothing_else() {
         run(&["list", "--resources"]).succeeds().prints("a:1\tn\u{fffd}\t-\t-\t-\na:2\t-\t-\t-\t-\n");
         run(&["list", "--prompts"]).succeeds().prints("p\tcut \u{fffd}\t-\n");
         run(&["list", "t"]).succeeds().stdout_contains("t: T\u{fffd}").stdout_contains("\"d\u{fffd}\"");
-        // The raw document stays as it came; what is made of it is JSON for everyone.
+        // The raw document stays as it came; derived output is valid JSON.
         run(&["list", "--json"]).succeeds().stdout_contains(r#""x-\ud83d":"\ud83d""#);
         run(&["list", "--jq", ".tools[].name"]).succeeds().prints("good\nt\n");
         run(&["list", "--jq", ".tools[1].description"]).succeeds().prints("cut \u{fffd}\n");
@@ -108,7 +108,7 @@ fn half_a_surrogate_pair_in_initialize_and_notifications_loses_nothing_else() {
     run.exits(0).prints("done\n").stderr_contains("log \u{fffd}");
 }
 
-/// A server that sends this text as a request in the midst of a call, and answers the call with what the client answers.
+/// A server that sends this text as a request during a call, and returns the client's answer.
 fn asking(request: String) -> StdioServer {
     let mcp = Arc::new(Mcp::legacy("2025-11-25"));
     let call = Mutex::new(Value::Null);
@@ -157,7 +157,7 @@ fn requests_with_half_a_surrogate_pair_are_answered_in_full() {
     assert!(answer.contains(r#""text":"ok""#), "{answer}");
 }
 
-/// SEC-07: what was not understood is not agreed to.
+/// SEC-07: a request that was not understood is not accepted.
 #[test]
 fn requests_that_are_nested_too_deeply_are_refused() {
     for levels in [300, 1_000_000] {
@@ -172,7 +172,7 @@ fn requests_that_are_nested_too_deeply_are_refused() {
         let params = format!(r#"{{"messages":[],"maxTokens":1,"metadata":{deep}}}"#);
         let answer = answer_to(server_request("sampling/createMessage", &params), &["--sampling-command", "true"]);
         assert_eq!(answer, refusal("sampling/createMessage"));
-        // Roots are the same whatever the params say.
+        // Roots do not depend on the params.
         let answer = answer_to(server_request("roots/list", &deep), &["--root", "/"]);
         assert!(answer.contains("file:///"), "{answer}");
     }
@@ -211,7 +211,7 @@ fn modern_requests_for_input_that_are_nested_too_deeply_are_a_failure() {
     run.exits(7).prints("").stderr_contains("the server's request for input is nested more than 256 levels deep");
 }
 
-/// A server whose tool `t` has a parameter `n`, and another that is nested so deep.
+/// A server whose tool `t` has a parameter `n`, and another tool that is deeply nested.
 fn deep_tool(levels: usize) -> Mcp {
     Mcp::legacy("2025-11-25")
         .on("tools/list", move |call| {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::http_peer::serve;
 use super::reply::Reply;
 
-/// One request, exactly as it came.
+/// One request, exactly as it arrived.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Its number over all connections, from 0.
@@ -43,7 +43,7 @@ impl Request {
         std::str::from_utf8(&self.body).expect("the body is UTF-8")
     }
 
-    /// The body as JSON; `Null` where there is none.
+    /// The body as JSON; `Null` if there is none.
     pub fn json(&self) -> Value {
         if self.body.is_empty() {
             return Value::Null;
@@ -51,17 +51,17 @@ impl Request {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("the body is not JSON: {error}: {self:?}"))
     }
 
-    /// The JSON-RPC method; empty where there is none.
+    /// The JSON-RPC method; empty if there is none.
     pub fn rpc_method(&self) -> String {
         self.json().get("method").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
-    /// The JSON-RPC id, as it came.
+    /// The JSON-RPC id, as it arrived.
     pub fn id(&self) -> Value {
         self.json().get("id").cloned().unwrap_or(Value::Null)
     }
 
-    /// `POST tools/call`, `GET`, `POST answer`: for the list of what was exchanged.
+    /// `POST tools/call`, `GET`, `POST answer`: an entry in the list of exchanges.
     pub fn title(&self) -> String {
         match serde_json::from_slice::<Value>(&self.body) {
             Ok(Value::Object(message)) => match message.get("method").and_then(Value::as_str) {
@@ -75,11 +75,11 @@ impl Request {
 
 type HttpScript = dyn Fn(&Request) -> Reply + Send + Sync;
 
-/// What the server and its connections share.
+/// The state shared by the server and its connections.
 pub(super) struct HttpServerState {
     pub(super) script: Box<HttpScript>,
     pub(super) log: Mutex<Vec<Request>>,
-    /// Requests whose client closed the connection before the answer's end.
+    /// Requests whose client closed the connection before the end of the response.
     pub(super) abandoned: Mutex<Vec<usize>>,
     pub(super) failures: Mutex<Vec<String>>,
     pub(super) next: AtomicUsize,
@@ -95,11 +95,11 @@ pub struct HttpServer {
     steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
 }
 
-/// One step of a sequence: answers one request.
+/// One step of a sequence: responds to one request.
 pub type ScriptedStep = Box<dyn FnOnce(&Request) -> Reply + Send>;
 
 impl HttpServer {
-    /// A server that answers each request by the script.
+    /// A server that responds to each request with the script.
     pub fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0", script)
     }
@@ -114,7 +114,7 @@ impl HttpServer {
         Self::start_with("127.0.0.1:0", Some(config), Box::new(script), None)
     }
 
-    /// A server that answers the n-th request by the n-th step; one more or one less fails the test.
+    /// A server that responds to the n-th request with the n-th step; a different number of requests fails the test.
     pub fn sequence(steps: Vec<ScriptedStep>) -> Self {
         let steps = Arc::new(Mutex::new(steps.into_iter().map(Some).collect::<Vec<_>>()));
         let shared = Arc::clone(&steps);
@@ -160,7 +160,7 @@ impl HttpServer {
         HttpServer { address, shared, steps }
     }
 
-    /// `http://127.0.0.1:PORT` and this path.
+    /// `http://127.0.0.1:PORT` with this path.
     pub fn url(&self, path: &str) -> String {
         let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{path}", self.address)
@@ -175,22 +175,22 @@ impl HttpServer {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// What was exchanged so far: `POST initialize`, `GET`, …
+    /// The exchanges so far: `POST initialize`, `GET`, …
     pub fn exchanges(&self) -> Vec<String> {
         self.requests().iter().map(Request::title).collect()
     }
 
-    /// How many TCP connections were made.
+    /// The number of TCP connections.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The numbers of the requests whose client went before the answer's end.
+    /// The numbers of the requests whose client closed the connection before the end of the response.
     pub fn abandoned(&self) -> Vec<usize> {
         self.shared.abandoned.lock().unwrap().clone()
     }
 
-    /// Waits until a request fits; fails the test when none comes.
+    /// Waits for a request that matches; fails the test if none arrives.
     #[track_caller]
     pub fn wait_for(&self, what: &str, fits: impl Fn(&Request) -> bool) -> Request {
         let end = Instant::now() + Duration::from_secs(10);

@@ -12,7 +12,7 @@ use rustls::{ServerConnection, StreamOwned};
 use super::http::{HttpServerState, Request};
 use super::reply::{Framing, Reply, ReplyStep};
 
-/// A byte stream whose reads can be bounded in time.
+/// A byte stream whose reads have a time limit.
 trait TimedStream: Read + Write + Send {
     fn limit_reads(&self, time: Duration);
 }
@@ -29,7 +29,7 @@ impl TimedStream for StreamOwned<ServerConnection, TcpStream> {
     }
 }
 
-/// A connection and the bytes read ahead on it.
+/// A connection, and the bytes that were read ahead.
 struct HttpConnection<'a> {
     link: Box<dyn TimedStream>,
     read_ahead: Vec<u8>,
@@ -48,7 +48,7 @@ pub(super) fn serve(socket: TcpStream, connection: usize, shared: &HttpServerSta
     };
     let mut peer = HttpConnection { link, read_ahead: Vec::new(), shared };
     while let Some(mut request) = peer.read_request(connection) {
-        // Counted and logged under one lock, so that number and place in the log are the same.
+        // Counted and logged under one lock, so that the number and the position in the log agree.
         {
             let mut log = shared.log.lock().unwrap();
             request.n = shared.next.fetch_add(1, Ordering::SeqCst);
@@ -67,7 +67,7 @@ pub(super) fn serve(socket: TcpStream, connection: usize, shared: &HttpServerSta
 }
 
 impl HttpConnection<'_> {
-    /// Reads some more; `false` at the end of the connection or of the test.
+    /// Reads more; `false` at the end of the connection or of the test.
     fn read_more(&mut self) -> bool {
         let mut buffer = [0; 16384];
         self.link.limit_reads(Duration::from_millis(20));
@@ -154,12 +154,12 @@ impl HttpConnection<'_> {
         Some(self.read_ahead.drain(..count).collect())
     }
 
-    /// Plays an answer; `true` if the connection can take another request.
+    /// Plays a response; `true` if the connection can take another request.
     fn send_reply(&mut self, reply: Reply, n: usize) -> bool {
         let length =
             reply.steps.iter().map(|step| if let ReplyStep::Body(bytes) = step { bytes.len() } else { 0 }).sum();
         let (head, framing, close) = (reply.head(length), reply.framing, reply.closes_connection());
-        // A whole answer leaves in one piece, as servers send it.
+        // A whole response is sent in one piece, as servers do.
         let mut pending = head;
         for step in reply.steps {
             let bytes = match step {
@@ -215,7 +215,7 @@ impl HttpConnection<'_> {
                 }
             };
             pending.extend_from_slice(&bytes);
-            // Separate pieces travel separately.
+            // Separate pieces are sent separately.
             if framing == Framing::Chunked && !self.write(&std::mem::take(&mut pending), n) {
                 return false;
             }
@@ -245,7 +245,7 @@ impl HttpConnection<'_> {
         done
     }
 
-    /// Waits, watching whether the client goes; `false` if it went or the test is over.
+    /// Waits, and watches whether the client closes the connection; `false` if it did or the test is over.
     fn wait_while_connected(&mut self, time: Option<Duration>, n: usize) -> bool {
         let end = time.map(|time| Instant::now() + time);
         let mut buffer = [0; 4096];

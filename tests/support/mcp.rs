@@ -11,20 +11,20 @@ use serde_json::{Map, Value, json};
 
 use super::stdio::{ProcessEvent, StdioProcess, StdioServer};
 
-/// One thing that a server does in answer to a message.
+/// One thing that a server does in response to a message.
 pub enum ServerAction {
     Send(Value),
-    /// A line (stdio) or the data of an event (HTTP), exactly so.
+    /// A line (stdio) or the data of an event (HTTP), exactly as given.
     RawText(String),
     Pause(Duration),
-    /// Sends a request of the server's own, waits for the client's answer, and goes on with it.
+    /// Sends a request of the server, waits for the client's answer, and continues with it.
     Request(Value, Box<dyn FnOnce(Value) -> Vec<ServerAction> + Send>),
 }
 
 /// One request or notification of the client.
 pub struct ClientMessage<'a> {
     pub message: &'a Value,
-    /// How many of this method came before.
+    /// How many messages with this method came before.
     pub n: usize,
     modern: bool,
 }
@@ -46,7 +46,7 @@ impl ClientMessage<'_> {
         self.params()["name"].as_str().unwrap_or_default()
     }
 
-    /// The answer with this result; in the modern era it gets a `resultType` unless it has one.
+    /// A response with this result; in the modern era with a `resultType` unless it has one.
     pub fn result(&self, result: Value) -> Vec<ServerAction> {
         vec![ServerAction::Send(self.response(result))]
     }
@@ -96,12 +96,12 @@ pub struct Mcp {
 }
 
 impl Mcp {
-    /// A well-behaved server of this dated revision with a handshake.
+    /// A correct server of this dated revision with a handshake.
     pub fn legacy(revision: &'static str) -> Self {
         Self::new(false, revision)
     }
 
-    /// A well-behaved server of 2026-07-28.
+    /// A correct server of 2026-07-28.
     pub fn modern() -> Self {
         Self::new(true, "2026-07-28")
     }
@@ -119,7 +119,7 @@ impl Mcp {
         }
     }
 
-    /// Answers this method otherwise.
+    /// Replaces the response to this method.
     pub fn on(
         mut self,
         method: &str,
@@ -134,7 +134,7 @@ impl Mcp {
         self
     }
 
-    /// With one tool, `do`, that takes this and answers with what arrived.
+    /// With one tool, `do`, that has these parameters and returns its arguments.
     pub fn with_tool_schema(schema: Value) -> StdioServer {
         Mcp::modern()
             .tools(json!([{"name": "do", "inputSchema": schema}]))
@@ -142,7 +142,7 @@ impl Mcp {
             .stdio()
     }
 
-    /// Lists so many tools at a time.
+    /// Lists this many tools per page.
     pub fn page_size(mut self, size: usize) -> Self {
         self.page_size = size;
         self
@@ -153,7 +153,7 @@ impl Mcp {
         self
     }
 
-    /// What it does in answer to one message of the client.
+    /// What it does in response to one message of the client.
     pub fn handle(&self, message: &Value) -> Vec<ServerAction> {
         let Some(method) = message.get("method").and_then(Value::as_str) else {
             let id = message["id"].to_string();
@@ -180,7 +180,7 @@ impl Mcp {
         self.standard_reply(method, &call)
     }
 
-    /// The client's answer to a request of ours.
+    /// The client's answer to a request of the server.
     pub fn wait_for_answer(&self, id: &Value) -> Value {
         let answers = self.answers.0.lock().unwrap();
         let waited = self
@@ -334,10 +334,10 @@ impl Mcp {
     }
 }
 
-/// The way from a scripted server to its client, where one stream carries everything.
+/// The connection from a scripted server to its client over one stream.
 pub trait ScriptedOutput: Clone + Send + 'static {
     fn send(&self, message: &Value);
-    /// One message, or what stands in the place of one.
+    /// One message, or text in place of one.
     fn send_raw_text(&self, text: String);
 }
 
@@ -351,7 +351,7 @@ impl ScriptedOutput for StdioProcess {
     }
 }
 
-/// Plays what a server does over one stream; what takes time goes on beside the next messages.
+/// Plays the actions of a server over one stream; slow ones continue during the next messages.
 pub fn play_actions<V: ScriptedOutput>(mcp: &Arc<Mcp>, process: &V, outs: Vec<ServerAction>) {
     let mut outs = outs.into_iter();
     while let Some(out) = outs.next() {
@@ -379,7 +379,7 @@ pub fn play_actions<V: ScriptedOutput>(mcp: &Arc<Mcp>, process: &V, outs: Vec<Se
     }
 }
 
-/// What a strict modern server answers to a request without the fields that every request needs.
+/// The response of a strict modern server to a request without the required fields.
 fn reject_invalid_meta(call: &ClientMessage) -> Option<Vec<ServerAction>> {
     let meta = &call.params()["_meta"];
     match meta["io.modelcontextprotocol/protocolVersion"].as_str() {
@@ -397,7 +397,7 @@ fn reject_invalid_meta(call: &ClientMessage) -> Option<Vec<ServerAction>> {
 pub const PIXEL: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
 
-/// The tools of the ready-made servers.
+/// The tools of the predefined servers.
 pub fn tools() -> Vec<Value> {
     let tools = json!([
         {

@@ -11,19 +11,19 @@ use super::http::{HttpServer, Request};
 use super::mcp::{Mcp, ServerAction};
 use super::reply::{Feed, Reply};
 
-/// How a Streamable HTTP server of the legacy era behaves where the specification leaves a choice.
+/// Choices that the specification leaves to a legacy Streamable HTTP server.
 #[derive(Clone, Default)]
 pub struct LegacyHttpOptions {
-    /// The session id it gives out.
+    /// The session id that it assigns.
     pub session_id: Option<&'static str>,
-    /// Where a GET stream is offered, what comes over it; otherwise 405.
+    /// The content of the GET stream if one is offered; otherwise 405.
     pub get_stream: Option<Feed>,
-    /// Answers with an event stream even where one message is all.
+    /// Responds with an event stream even if one message is enough.
     pub always_streams: bool,
 }
 
 impl Mcp {
-    /// This server over Streamable HTTP, in the way of its era.
+    /// This server over Streamable HTTP, for its era.
     pub fn http(self) -> HttpServer {
         let behave = LegacyHttpOptions { session_id: Some("session-1"), ..LegacyHttpOptions::default() };
         self.http_as(behave)
@@ -33,7 +33,7 @@ impl Mcp {
         HttpServer::start(self.http_script(behave))
     }
 
-    /// The script alone, for a server behind TLS or one that a test bends further.
+    /// The script alone, for a server behind TLS or one that a test modifies further.
     pub fn http_script(self, behave: LegacyHttpOptions) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
         let mcp = Arc::new(self);
         move |request| if mcp.modern { modern_reply(&mcp, request) } else { legacy_reply(&mcp, request, &behave) }
@@ -72,7 +72,7 @@ fn send_to_feed(mcp: &Mcp, feed: &Feed, outs: Vec<ServerAction>) {
     }
 }
 
-/// What both eras demand of a POST.
+/// Requirements of both eras for a POST.
 fn check_post(request: &Request) {
     let accept = request.header("accept").unwrap_or_default();
     for one in ["application/json", "text/event-stream"] {
@@ -103,7 +103,7 @@ fn legacy_reply(mcp: &Arc<Mcp>, request: &Request, behave: &LegacyHttpOptions) -
         };
     }
     if method == "server/discover" || request.header("mcp-method").is_some() {
-        // What the servers of the official TypeScript SDK answer before a session stands.
+        // The response of servers of the official TypeScript SDK before a session exists.
         let error = json!({"code": -32000, "message": "Bad Request: Server not initialized"});
         return Reply::json(&json!({"jsonrpc": "2.0", "error": error, "id": null})).with_status(400);
     }
@@ -151,7 +151,7 @@ fn modern_reply(mcp: &Arc<Mcp>, request: &Request) -> Reply {
     to_reply(mcp, &message, false)
 }
 
-/// The answer to one request: a JSON body where one message is all, an event stream otherwise.
+/// The response to one request: a JSON body if it is one message, otherwise an event stream.
 pub fn to_reply(mcp: &Arc<Mcp>, message: &Value, always_stream: bool) -> Reply {
     let outs = mcp.handle(message);
     if let ([ServerAction::Send(only)], false) = (outs.as_slice(), always_stream) {
@@ -181,7 +181,7 @@ pub fn to_reply(mcp: &Arc<Mcp>, message: &Value, always_stream: bool) -> Reply {
     reply
 }
 
-/// The end of an answer that had to wait for the client's.
+/// The end of a response that waited for the client's answer.
 fn append_events(mcp: &Mcp, outs: Vec<ServerAction>, bytes: &mut Vec<u8>) {
     for out in outs {
         match out {

@@ -20,32 +20,32 @@ use super::sandbox::{Mcpipe, Run, Sandbox};
 
 type ReplyHook = Box<dyn Fn(&Request) -> Option<Reply> + Send>;
 
-/// What the servers remember and how they behave.
+/// The state and the settings of both servers.
 #[derive(Default)]
 pub struct OAuthState {
     /// Access tokens issued; the number is in the name of the token.
     pub issued: AtomicUsize,
-    /// How long tokens live, in seconds; where 0, the server does not say.
+    /// The lifetime of tokens in seconds; if 0, the server does not state it.
     pub token_lifetime_secs: AtomicUsize,
     pub(super) https: bool,
-    /// How long the token endpoint thinks, in ms.
+    /// The delay of the token endpoint, in ms.
     pub token_delay_ms: AtomicUsize,
-    /// Access tokens that are good no more.
+    /// Access tokens that are no longer valid.
     pub revoked: Mutex<Vec<String>>,
-    /// A refresh is heard and never answered.
+    /// Refresh requests are received and never answered.
     pub ignores_refresh: AtomicBool,
-    /// No refresh token comes with a token, or no other one with a refresh.
+    /// Whether token responses contain a refresh token, and refresh responses a new one.
     pub keeps_refresh_token: AtomicBool,
-    /// Laid over the metadata of the authorization server.
+    /// Overrides members of the authorization server's metadata.
     pub(super) metadata: Mutex<Value>,
-    /// Laid over the metadata of the resource.
+    /// Overrides members of the resource's metadata.
     pub(super) resource: Mutex<Value>,
-    /// Laid over the parameters of the redirect; `None` leaves one out.
+    /// Overrides parameters of the redirect; `None` removes one.
     pub(super) redirect: Mutex<Vec<(String, Option<String>)>>,
-    /// Answers in place of the usual ones.
+    /// Responses that replace the usual ones.
     at_issuer: Mutex<Vec<ReplyHook>>,
     at_server: Mutex<Vec<ReplyHook>>,
-    /// Everything that must never be seen.
+    /// Everything that must never be displayed.
     secrets: Mutex<BTreeSet<String>>,
 }
 
@@ -69,7 +69,7 @@ impl OAuthState {
         text.to_owned()
     }
 
-    /// Remembers what is secret about a request.
+    /// Records the secrets in a request.
     fn remember_request_secrets(&self, request: &Request) {
         for name in ["authorization", "dpop"] {
             if let Some((_, token)) = request.header(name).map(|value| value.split_once(' ').unwrap_or(("", value))) {
@@ -95,12 +95,12 @@ pub struct ProtectedServer {
 }
 
 impl ProtectedServer {
-    /// A modern server with the usual tools; `tools/call` wants the scope `call`, the rest `read`.
+    /// A modern server with the usual tools; `tools/call` requires the scope `call`, other requests `read`.
     pub fn start() -> Self {
         Self::in_front_of(Mcp::modern().http_script(LegacyHttpOptions::default()))
     }
 
-    /// The same before another server.
+    /// The same in front of another server.
     pub fn in_front_of(inner: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::with(None, inner)
     }
@@ -132,37 +132,37 @@ impl ProtectedServer {
         self.mcp.url("/mcp")
     }
 
-    /// Lays these members over the metadata of the authorization server; `null` takes one away.
+    /// Overrides these members of the authorization server's metadata; `null` removes one.
     pub fn override_metadata(&self, over: Value) -> &Self {
         *self.ledger.metadata.lock().unwrap() = over;
         self
     }
 
-    /// Lays these members over the metadata of the resource.
+    /// Overrides these members of the resource's metadata.
     pub fn override_resource_metadata(&self, over: Value) -> &Self {
         *self.ledger.resource.lock().unwrap() = over;
         self
     }
 
-    /// Bends one parameter of the redirect.
+    /// Overrides one parameter of the redirect.
     pub fn override_redirect(&self, name: &str, value: Option<&str>) -> &Self {
         self.ledger.redirect.lock().unwrap().push((name.to_owned(), value.map(ToOwned::to_owned)));
         self
     }
 
-    /// Answers in place of the authorization server, where the hook does.
+    /// Responds in place of the authorization server if the hook does.
     pub fn at_issuer(&self, hook: impl Fn(&Request) -> Option<Reply> + Send + 'static) -> &Self {
         self.ledger.at_issuer.lock().unwrap().push(Box::new(hook));
         self
     }
 
-    /// Answers in place of the MCP server, where the hook does.
+    /// Responds in place of the MCP server if the hook does.
     pub fn at_server(&self, hook: impl Fn(&Request) -> Option<Reply> + Send + 'static) -> &Self {
         self.ledger.at_server.lock().unwrap().push(Box::new(hook));
         self
     }
 
-    /// The authorization server answers this endpoint so, in turn, before it does as usual.
+    /// The authorization server returns these responses for this endpoint first, in order.
     pub fn queue_replies(&self, path: &'static str, answers: Vec<Reply>) -> &Self {
         let answers = Mutex::new(VecDeque::from(answers));
         self.at_issuer(move |request| match request.target == path {
@@ -171,32 +171,32 @@ impl ProtectedServer {
         })
     }
 
-    /// The next token requests are refused with this error.
+    /// The next token requests are rejected with this error.
     pub fn deny_token_requests(&self, status: u16, error: &str) -> &Self {
         self.queue_replies("/token", vec![oauth_error(status, error)])
     }
 
-    /// What was asked at the authorization server, by method and path.
+    /// The requests to the authorization server, by method and path.
     pub fn issuer_requests(&self) -> Vec<String> {
         self.issuer.requests().iter().map(request_line).collect()
     }
 
-    /// How often the authorization server was asked this.
+    /// How many of them the authorization server received.
     pub fn count_issuer_requests(&self, line: &str) -> usize {
         self.issuer_requests().iter().filter(|asked| *asked == line).count()
     }
 
-    /// The forms that came to the token endpoint, in order.
+    /// The forms that the token endpoint received, in order.
     pub fn token_forms(&self) -> Vec<HashMap<String, String>> {
         self.issuer.requests().iter().filter(|request| request.target == "/token").map(parse_form).collect()
     }
 
-    /// The grants asked for, in order.
+    /// The requested grants, in order.
     pub fn requested_grants(&self) -> Vec<String> {
         self.token_forms().iter().map(|form| form["grant_type"].clone()).collect()
     }
 
-    /// The parameters of the authorization requests of the browser, in order. mcpipe itself looks at the page to find out
+    /// The parameters of the browser's authorization requests, in order. mcpipe itself fetches the page to find out
     /// whether an earlier registration is still known.
     pub fn authorization_requests(&self) -> Vec<HashMap<String, String>> {
         let requests = self.issuer.requests();
@@ -205,7 +205,7 @@ impl ProtectedServer {
         queries.map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()).collect()
     }
 
-    /// Fails unless there was one registration for each redirect: a port may be another's when it is wanted again.
+    /// Fails unless there was one registration for each redirect: a port may be in use when it is needed again.
     #[track_caller]
     pub fn registered_once_for_each_redirect(&self) {
         let redirects: BTreeSet<String> =
@@ -213,17 +213,17 @@ impl ProtectedServer {
         assert_eq!(self.count_issuer_requests("POST /register"), redirects.len(), "{redirects:?}");
     }
 
-    /// Logs in, with a browser that follows the page.
+    /// Logs in with a browser that follows the redirects.
     pub fn log_in(&self, sandbox: &Sandbox) {
         sandbox.mcpipe(["auth", "login", &self.url()]).with_browser().run().exits(0);
     }
 
-    /// Leaves a login behind whose token has expired; tells how many grants it took.
+    /// Creates a login whose token has expired; returns how many grants it took.
     pub fn log_in_with_expired_token(&self, sandbox: &Sandbox) -> usize {
         self.log_in_with_expired_token_by(|| self.log_in(sandbox))
     }
 
-    /// The same, logging in so.
+    /// The same with this way to log in.
     pub fn log_in_with_expired_token_by(&self, log_in: impl FnOnce()) -> usize {
         let life = self.ledger.token_lifetime_secs.swap(1, Ordering::SeqCst);
         log_in();
@@ -232,7 +232,7 @@ impl ProtectedServer {
         self.requested_grants().len()
     }
 
-    /// Fails if anything secret that ever went over the wire is in this text.
+    /// Fails if this text contains any secret that was ever sent.
     #[track_caller]
     pub fn assert_no_secret_in(&self, text: &str) {
         let secrets = self.ledger.secrets.lock().unwrap();
@@ -245,8 +245,8 @@ impl ProtectedServer {
         }
     }
 
-    /// The same for everything that these runs wrote, the files of the sandbox but the credentials themselves
-    /// among it, and for every address that was asked.
+    /// The same for everything that these runs wrote, including the files of the sandbox except the credential store,
+    /// and for every requested address.
     #[track_caller]
     pub fn assert_no_secret_left(&self, sandbox: &Sandbox, runs: &[&Run]) {
         for run in runs {
@@ -255,7 +255,7 @@ impl ProtectedServer {
         for request in self.issuer.requests().iter().chain(&self.mcp.requests()) {
             self.assert_no_secret_in(&request.target);
         }
-        // What lies in `work` is the user's own.
+        // Files in `work` belong to the user.
         for (path, text) in ["home", "tmp", "run"].iter().flat_map(|dir| files_below(&sandbox.path().join(dir))) {
             if !path.ends_with("credentials.json") {
                 self.assert_no_secret_in(&text);
@@ -265,25 +265,25 @@ impl ProtectedServer {
 }
 
 impl Mcpipe {
-    /// `BROWSER` is a program that follows redirects.
+    /// A program for `BROWSER` that follows redirects.
     pub fn with_browser(self) -> Self {
         self.env("BROWSER", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/browser"))
     }
 }
 
 impl Sandbox {
-    /// What `auth status` shows about every login. A client that is registered for an unfinished one is not among them.
+    /// What `auth status` shows about every login, without clients that are registered for an unfinished one.
     pub fn login_status(&self) -> Value {
         let all = self.stored_credentials();
         all.as_array().unwrap().iter().filter(|stored| stored["state"] != "registered").cloned().collect()
     }
 
-    /// What `auth status` shows.
+    /// The output of `auth status`.
     pub fn stored_credentials(&self) -> Value {
         self.mcpipe(["auth", "status", "--json"]).run().exits(0).json()["credentials"].clone()
     }
 
-    /// Calls a tool that wants the scope `call`.
+    /// Calls a tool that requires the scope `call`.
     pub fn call_add(&self, url: &str, words: &[&str]) -> Run {
         self.mcpipe(["call", url, "add", "a=1", "b=2"]).args(words.iter().copied()).with_browser().run()
     }
@@ -298,12 +298,12 @@ pub fn request_line(request: &Request) -> String {
     format!("{} {}", request.method, request.target.split('?').next().unwrap_or_default())
 }
 
-/// The refusal of an OAuth endpoint.
+/// An error response of an OAuth endpoint.
 pub fn oauth_error(status: u16, error: &str) -> Reply {
     Reply::json(&json!({"error": error, "error_description": format!("said {error}")})).with_status(status)
 }
 
-/// Every text below a directory.
+/// The content of every file below a directory.
 fn files_below(dir: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().flatten() {

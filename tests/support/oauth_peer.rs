@@ -10,7 +10,7 @@ use super::http::Request;
 use super::oauth::{OAuthState, parse_form};
 use super::reply::Reply;
 
-/// Lays members over a document; `ISSUER` and `SERVER` in texts are the origins.
+/// Overrides members of a document; `ISSUER` and `SERVER` in strings become the origins.
 fn apply_overrides(mut document: Value, over: &Value, issuer: &str, server: &str) -> Value {
     for (name, value) in over.as_object().into_iter().flatten() {
         match value {
@@ -101,7 +101,7 @@ pub(super) fn authorization_server_reply(ledger: &OAuthState, request: &Request)
     }
 }
 
-/// The person is quick and says yes.
+/// The user agrees at once.
 fn authorize_reply(ledger: &OAuthState, issuer: &str, query: &str) -> Reply {
     let query: HashMap<String, String> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let calls = query.get("scope").is_some_and(|scope| scope.contains("call"));

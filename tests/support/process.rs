@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A process that is still there.
+/// A process that is still running.
 pub struct LeftoverProcess {
     pub pid: u32,
     pub command: String,
@@ -16,13 +16,13 @@ impl std::fmt::Debug for LeftoverProcess {
     }
 }
 
-/// Every live process whose environment has `name=value`, this one aside.
+/// Every running process whose environment contains `name=value`, except this one.
 pub fn marked_processes(name: &str, value: &str) -> Vec<LeftoverProcess> {
     let wanted = format!("{name}={value}");
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // A zombie's environment is empty, so it is not counted: it holds nothing any more.
+        // A zombie has an empty environment, so it is not counted; it holds no resources.
         let Ok(environment) = std::fs::read(entry.path().join("environ")) else { continue };
         if pid != std::process::id() && environment.split(|byte| *byte == 0).any(|one| one == wanted.as_bytes()) {
             found.push(LeftoverProcess { pid, command: command_line(pid) });
@@ -31,9 +31,9 @@ pub fn marked_processes(name: &str, value: &str) -> Vec<LeftoverProcess> {
     found
 }
 
-/// Asks until nothing is left or the time is over; returns what is left.
+/// Polls until no process is left or the time is over; returns the remaining ones.
 ///
-/// A process between two programs shows no environment for a moment, so nothing must be found twice.
+/// A process that executes another program has no environment for a moment, so the result must be empty twice.
 pub fn wait_until_gone(limit: Duration, left: impl Fn() -> Vec<LeftoverProcess>) -> Vec<LeftoverProcess> {
     let end = Instant::now() + limit;
     let mut gone = 0;
@@ -47,12 +47,12 @@ pub fn wait_until_gone(limit: Duration, left: impl Fn() -> Vec<LeftoverProcess>)
     }
 }
 
-/// Whether this process is there and not a zombie.
+/// Whether this process exists and is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z')
 }
 
-/// Ends them all at once.
+/// Kills all of them.
 pub fn kill_all(left: &[LeftoverProcess]) {
     for one in left {
         if let Some(pid) = i32::try_from(one.pid).ok().and_then(Pid::from_raw) {
@@ -61,7 +61,7 @@ pub fn kill_all(left: &[LeftoverProcess]) {
     }
 }
 
-/// What a process is doing, for the message of a hang.
+/// What a process is doing, for the message about a hang.
 pub fn describe(pid: u32) -> String {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
     format!("state {:?}, waits in {}", state(pid), read("wchan"))
@@ -77,7 +77,7 @@ fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&raw).replace('\0', " ").trim_end().to_owned()
 }
 
-/// The most memory that a process has had so far, in bytes; `None` once it has ended.
+/// The peak memory of a process so far, in bytes; `None` after it has ended.
 pub fn peak_memory(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -13,7 +13,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::process;
 use super::sandbox::{Mcpipe, Sandbox};
 
-/// Which of the standard streams are the terminal; the others are a file, a pipe or nothing.
+/// Which of the standard streams are the terminal; the others are a file, a pipe or closed.
 #[derive(Clone, Copy)]
 pub struct TerminalStreams {
     pub stdin: bool,
@@ -39,24 +39,24 @@ pub struct Terminal {
     sandbox: Sandbox,
 }
 
-/// What was seen.
+/// The output of a run.
 pub struct TerminalRun {
     pub code: i32,
-    /// Every byte that reached the terminal.
+    /// Every byte that the terminal received.
     pub screen: String,
-    /// Standard output, where it was a pipe.
+    /// Standard output, if it was a pipe.
     pub piped: Vec<u8>,
-    /// Whether the terminal shows what is typed, as it was left.
+    /// Whether the terminal still echoes input at the end.
     pub echo_is_on: bool,
 }
 
 impl Mcpipe {
-    /// Starts it at a terminal of 80 by 24.
+    /// Starts it at a terminal of 80 columns and 24 lines.
     pub fn at_terminal(self, streams: TerminalStreams) -> Terminal {
         self.at_terminal_with_columns(80, streams)
     }
 
-    /// Starts it at a terminal of so many columns.
+    /// Starts it at a terminal of this width.
     pub fn at_terminal_with_columns(self, columns: u16, streams: TerminalStreams) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
@@ -69,9 +69,9 @@ impl Mcpipe {
         let limit = self.limit();
         let sandbox = self.sandbox().clone();
         let this = self.env_remove("COLUMNS").env("TERM", "xterm-256color");
-        // util-linux makes the session: doing it between fork and exec would take unsafe code.
+        // util-linux creates the session: doing it between fork and exec would need unsafe code.
         let mut command = this.command(&["/usr/bin/setsid", "--ctty"]);
-        // `setsid --ctty` takes the terminal from its standard input, so that one is always the pty at first.
+        // `setsid --ctty` takes the terminal from its standard input, so that is always the pty at first.
         command.stdin(slave());
         command.stdout(if streams.stdout { Stdio::from(slave()) } else { Stdio::piped() });
         command.stderr(if streams.stderr { Stdio::from(slave()) } else { Stdio::null() });
@@ -100,13 +100,13 @@ impl Mcpipe {
 }
 
 impl Terminal {
-    /// Types this.
+    /// Types this text.
     pub fn type_keys(&mut self, keys: &str) -> &mut Self {
         self.master.write_all(keys.as_bytes()).unwrap();
         self
     }
 
-    /// Waits until the terminal has shown this.
+    /// Waits until the terminal has shown this text.
     #[track_caller]
     pub fn wait_for(&mut self, part: &str) -> &mut Self {
         while !self.screen().contains(part) {
@@ -123,7 +123,7 @@ impl Terminal {
         String::from_utf8_lossy(&self.screen.lock().unwrap()).into_owned()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     #[track_caller]
     pub fn wait(mut self) -> TerminalRun {
         use std::os::unix::process::ExitStatusExt;
@@ -143,8 +143,8 @@ impl Terminal {
             process::kill_all(&left);
             panic!("processes were left behind: {left:?}");
         }
-        // What the terminal buffered arrives at the reading thread a moment later, and then its end: nobody writes any
-        // more. On a busy machine that moment is long.
+        // The terminal's buffered output arrives at the reading thread a moment later, followed by its end. On a busy
+        // machine that moment is long.
         let late = Instant::now() + Duration::from_secs(5);
         while !self.reading.is_finished() && Instant::now() < late {
             std::thread::sleep(Duration::from_millis(2));
@@ -166,13 +166,13 @@ impl TerminalRun {
         self
     }
 
-    /// What a person sees in the end: escape sequences applied as far as progress lines need (carriage
-    /// return, erase line, cursor up), styles left out.
+    /// The final content of the screen: escape sequences are applied as far as progress lines need them (carriage
+    /// return, erase line, cursor up), and styles are removed.
     pub fn final_screen(&self) -> String {
         render_screen(&self.screen, usize::MAX)
     }
 
-    /// The same where the terminal has so many columns and begins a new line past the last.
+    /// The same for a terminal of this width that wraps long lines.
     pub fn final_screen_within(&self, columns: usize) -> String {
         render_screen(&self.screen, columns)
     }

@@ -1,4 +1,4 @@
-//! Real servers: where `scripts/parts` installed them, and how to start them.
+//! Real servers: where `scripts/parts` installs them, and how to start them.
 
 use std::ffi::OsStr;
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::process;
 use super::sandbox::{PROCESS_MARK_VARIABLE, Sandbox};
 
-/// The directory of the installed parts. A test that needs it does not pass without it.
+/// The directory of the installed parts. Tests that need it fail without it.
 #[track_caller]
 pub fn parts_dir() -> PathBuf {
     let dir = std::env::var_os("MCPIPE_TEST_PARTS").map(PathBuf::from).unwrap_or_else(|| {
@@ -23,7 +23,7 @@ pub fn parts_dir() -> PathBuf {
     dir
 }
 
-/// The Node that came with the parts.
+/// The installed Node.
 pub fn node_program() -> String {
     parts_dir().join("node/bin/node").display().to_string()
 }
@@ -53,7 +53,7 @@ pub fn typescript_server(sandbox: &Sandbox) -> Vec<String> {
     vec![node_program(), copy_beside_packages(sandbox, "sdk.mjs")]
 }
 
-/// A copy of a script of `tests/real`, which must lie beside the packages that it imports.
+/// A copy of a script of `tests/real`, which must be in the same directory as the packages that it imports.
 pub fn copy_beside_packages(sandbox: &Sandbox, script: &str) -> String {
     let work = sandbox.work();
     if !work.join("node_modules").exists() {
@@ -71,17 +71,18 @@ pub struct ListeningServer {
 }
 
 impl ListeningServer {
-    /// Starts it and waits until the port takes connections. `PORT` in a word or a value becomes the port.
+    /// Starts it and waits until the port accepts connections. `PORT` in an argument or a value is replaced by the
+    /// port.
     pub fn start<S: AsRef<OsStr>>(sandbox: &Sandbox, words: &[S], env: &[(&str, &str)]) -> Self {
         Self::start_at(sandbox, free_port(), words, env)
     }
 
-    /// The same, where the port had to be known beforehand.
+    /// The same with a port that was chosen before.
     pub fn start_at<S: AsRef<OsStr>>(sandbox: &Sandbox, port: u16, words: &[S], env: &[(&str, &str)]) -> Self {
         let put = |text: &OsStr| text.to_str().unwrap().replace("PORT", &port.to_string());
         let mut command = Command::new(&words[0]);
         command.args(words[1..].iter().map(|word| put(word.as_ref())));
-        // A mark of its own: the server outlives every run of mcpipe in the test.
+        // Has a marker of its own, since the server outlives each run of mcpipe in the test.
         let mark = format!("listening-{port}-{}", std::process::id());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", sandbox.path()).env(PROCESS_MARK_VARIABLE, &mark);
         command.envs(env.iter().map(|(name, value)| (*name, put(OsStr::new(value)))));

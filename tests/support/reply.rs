@@ -7,36 +7,36 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// One piece of an answer.
+/// One piece of a response.
 pub(super) enum ReplyStep {
-    /// Body bytes, framed as the answer's framing says.
+    /// Body bytes, framed as the response defines.
     Body(Vec<u8>),
-    /// Bytes put on the socket as they are.
+    /// Raw bytes.
     Raw(Vec<u8>),
     Pause(Duration),
-    /// Body bytes as they come out of a feed, until it ends.
+    /// Body bytes from a feed, until it ends.
     Feed(Feed),
-    /// Body bytes that are made when their turn comes.
+    /// Body bytes that are generated when they are sent.
     Later(Box<dyn FnOnce() -> Vec<u8> + Send>),
-    /// Body bytes again and again until the client goes.
+    /// Body bytes, repeated until the client closes the connection.
     Repeat(Box<dyn FnOnce() -> Vec<u8> + Send>),
-    /// Nothing more, and the connection stays open until the client goes.
+    /// Nothing more, and the connection stays open until the client closes it.
     Stall,
-    /// The connection ends here, whatever was promised.
+    /// Closes the connection, whatever was announced.
     Disconnect,
 }
 
-/// How the body's length is told.
+/// How the length of the body is announced.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     Length,
     Chunked,
     Close,
-    /// No head at all: only raw steps.
+    /// No head: only raw steps.
     RawOnly,
 }
 
-/// An answer.
+/// A response.
 pub struct Reply {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
@@ -45,7 +45,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// An empty answer with this status.
+    /// An empty response with this status.
     pub fn status(status: u16) -> Self {
         Reply { status, headers: Vec::new(), framing: Framing::Length, steps: Vec::new() }
     }
@@ -60,7 +60,7 @@ impl Reply {
         Self::text("application/json", value.to_string())
     }
 
-    /// A body of this type.
+    /// A body with this content type.
     pub fn text(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let mut reply = Self::status(200).header("Content-Type", content_type);
         reply.steps.push(ReplyStep::Body(body.into()));
@@ -74,7 +74,7 @@ impl Reply {
         reply
     }
 
-    /// Exactly these bytes on the socket, and then its end.
+    /// Exactly these bytes, then the end of the connection.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         let mut reply = Self::status(0);
         reply.framing = Framing::RawOnly;
@@ -82,12 +82,12 @@ impl Reply {
         reply
     }
 
-    /// The connection ends without a byte.
+    /// The connection is closed without a byte.
     pub fn disconnect() -> Self {
         Self::raw(Vec::new())
     }
 
-    /// Never a byte, and the connection stays.
+    /// No byte is sent, and the connection stays open.
     pub fn never() -> Self {
         let mut reply = Self::raw(Vec::new());
         reply.steps = vec![ReplyStep::Stall];
@@ -99,7 +99,7 @@ impl Reply {
         self
     }
 
-    /// The status that it has.
+    /// The status.
     pub fn status_code(&self) -> u16 {
         self.status
     }
@@ -114,7 +114,7 @@ impl Reply {
         self
     }
 
-    /// The body's end is the connection's end, and no length is told.
+    /// The body ends with the connection, and no length is announced.
     pub fn until_close(mut self) -> Self {
         self.framing = Framing::Close;
         self
@@ -130,49 +130,49 @@ impl Reply {
         self.write(format!("event: message\ndata: {message}\n\n"))
     }
 
-    /// Body bytes as they are.
+    /// Raw body bytes.
     pub fn write(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.steps.push(ReplyStep::Body(bytes.into()));
         self
     }
 
-    /// Waits before what follows.
+    /// Waits before the next step.
     pub fn pause(mut self, time: Duration) -> Self {
         self.steps.push(ReplyStep::Pause(time));
         self
     }
 
-    /// Body bytes as the feed brings them.
+    /// Body bytes from the feed.
     pub fn feed(mut self, feed: &Feed) -> Self {
         self.steps.push(ReplyStep::Feed(feed.clone()));
         self
     }
 
-    /// Body bytes that are made when their turn comes.
+    /// Body bytes that are generated when they are sent.
     pub fn later(mut self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
         self.steps.push(ReplyStep::Later(Box::new(make)));
         self
     }
 
-    /// Ends the connection in the middle, whatever was promised.
+    /// Closes the connection in the middle, whatever was announced.
     pub fn then_disconnect(mut self) -> Self {
         self.steps.push(ReplyStep::Disconnect);
         self
     }
 
-    /// Sends body bytes, made when their turn comes, again and again until the client goes.
+    /// Sends body bytes, generated when they are sent, again and again until the client closes the connection.
     pub fn then_repeat(mut self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Self {
         self.steps.push(ReplyStep::Repeat(Box::new(make)));
         self
     }
 
-    /// Sends nothing more and keeps the connection.
+    /// Sends nothing more and keeps the connection open.
     pub fn then_stall(mut self) -> Self {
         self.steps.push(ReplyStep::Stall);
         self
     }
 
-    /// Sends the body in pieces of this many bytes, each on its own.
+    /// Sends the body in pieces of this many bytes.
     pub fn in_pieces(mut self, size: usize) -> Self {
         let mut pieces = Vec::new();
         for step in std::mem::take(&mut self.steps) {
@@ -192,7 +192,7 @@ impl Reply {
         self.framing == Framing::Close || self.headers.iter().any(close)
     }
 
-    /// The head's bytes.
+    /// The bytes of the head.
     pub(super) fn head(&self, body_length: usize) -> Vec<u8> {
         let mut head = Vec::new();
         write!(head, "HTTP/1.1 {} {}\r\n", self.status, reason(self.status)).unwrap();
@@ -236,7 +236,7 @@ fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Bytes that a test sends into a running answer, from any thread.
+/// Bytes that a test sends into a running response, from any thread.
 #[derive(Clone, Default)]
 pub struct Feed(Arc<(Mutex<FeedState>, Condvar)>);
 
@@ -257,13 +257,13 @@ impl Feed {
         self.send(format!("event: message\ndata: {message}\n\n"));
     }
 
-    /// No more will come.
+    /// Ends the feed.
     pub fn end(&self) {
         self.0.0.lock().unwrap().ended = true;
         self.0.1.notify_all();
     }
 
-    /// The next bytes; `Err(true)` at the end, `Err(false)` when nothing came in time.
+    /// The next bytes; `Err(true)` at the end, `Err(false)` if nothing arrived in time.
     pub(super) fn next(&self, wait: Duration) -> Result<Vec<u8>, bool> {
         let mut state = self.0.0.lock().unwrap();
         if state.queue.is_empty() && !state.ended {

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 use super::process;
 
-/// The variable that marks every process a test starts, however deep.
+/// The variable that marks every process that a test starts, directly or indirectly.
 pub const PROCESS_MARK_VARIABLE: &str = "MCPIPE_TEST_MARK";
 
-/// A home directory and everything under it, shared by the runs of one test.
+/// A home directory with everything below it, shared by the runs of one test.
 #[derive(Clone)]
 pub struct Sandbox {
     dir: Arc<TempDir>,
@@ -35,7 +35,7 @@ impl Sandbox {
         Sandbox { dir: Arc::new(dir), mark }
     }
 
-    /// The root of it all; `home`, `work` (where commands run), `tmp` and `run` lie in it.
+    /// The root directory; it contains `home`, `work` (the working directory), `tmp` and `run`.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
@@ -52,7 +52,7 @@ impl Sandbox {
         path
     }
 
-    /// Writes a shell script below the working directory that can be run, and returns its path.
+    /// Writes an executable shell script below the working directory and returns its path.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt;
         let path = self.file(name, format!("#!/bin/sh\n{text}\n"));
@@ -106,7 +106,7 @@ impl Sandbox {
         }
     }
 
-    /// The pids of processes that this sandbox's runs left behind.
+    /// The process ids that runs of this sandbox left behind.
     pub fn leftovers(&self) -> Vec<process::LeftoverProcess> {
         process::marked_processes(PROCESS_MARK_VARIABLE, &self.mark)
     }
@@ -120,15 +120,15 @@ impl Drop for Sandbox {
     }
 }
 
-/// What standard input holds.
+/// The content of standard input.
 enum Stdin {
     Nothing,
     Bytes(Vec<u8>),
-    /// A pipe that stays open and silent: who reads it hangs.
+    /// A pipe that stays open and silent: reading it blocks.
     Open,
 }
 
-/// One run of the binary, not yet started.
+/// One run of the binary that has not started yet.
 pub struct Mcpipe {
     sandbox: Sandbox,
     args: Vec<OsString>,
@@ -169,7 +169,7 @@ impl Mcpipe {
         self
     }
 
-    /// Standard input is a pipe on which nothing ever comes.
+    /// Makes standard input a silent pipe.
     pub fn stdin_open(mut self) -> Self {
         self.stdin = Stdin::Open;
         self
@@ -186,13 +186,13 @@ impl Mcpipe {
         self
     }
 
-    /// Does not check that nothing is left behind (for a run that is looked at while it goes on).
+    /// Does not check for leftover processes (for a run that is inspected while it continues).
     pub fn allow_leftovers(mut self) -> Self {
         self.leaves = true;
         self
     }
 
-    /// The program and its arguments as [`Command`], environment and directory set.
+    /// The program and its arguments as a [`Command`] with environment and directory.
     pub fn command(&self, wrapper: &[&str]) -> Command {
         let binary = env!("CARGO_BIN_EXE_mcpipe");
         let mut command = match wrapper {
@@ -215,7 +215,7 @@ impl Mcpipe {
         self.timeout
     }
 
-    /// Starts it, to be watched while it runs.
+    /// Starts it, to be observed while it runs.
     pub fn start(self) -> Running {
         let mut command = self.command(&[]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -251,13 +251,13 @@ impl Mcpipe {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs it until it exits.
     pub fn run(self) -> Run {
         self.start().wait()
     }
 }
 
-/// A growing buffer, filled by a thread until the pipe ends.
+/// A growing buffer, filled by a thread until the end of the pipe.
 pub struct CollectedOutput {
     bytes: Arc<std::sync::Mutex<Vec<u8>>>,
     thread: std::thread::JoinHandle<()>,
@@ -275,7 +275,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> CollectedOutput {
     CollectedOutput { bytes, thread }
 }
 
-/// A run that goes on.
+/// A run in progress.
 pub struct Running {
     child: Child,
     stdout: CollectedOutput,
@@ -293,7 +293,7 @@ impl Running {
         self.child.id()
     }
 
-    /// What it has written so far.
+    /// The output so far.
     pub fn stdout_so_far(&self) -> String {
         String::from_utf8_lossy(&self.stdout.bytes.lock().unwrap()).into_owned()
     }
@@ -302,7 +302,7 @@ impl Running {
         String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()).into_owned()
     }
 
-    /// Waits until it has written exactly this to standard output.
+    /// Waits until exactly this was written to standard output.
     #[track_caller]
     pub fn wait_for_stdout(&self, expected: &str) {
         let end = Instant::now() + Duration::from_secs(10);
@@ -323,18 +323,18 @@ impl Running {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).unwrap();
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub fn end_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Sends it a signal by name (`INT`, `TERM`, …).
+    /// Sends a signal by name (`INT`, `TERM`, …).
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Waits for its end. Returns the most memory that it had, in bytes, as well.
+    /// Waits until it exits. Also returns its peak memory in bytes.
     pub fn wait_measuring_memory(self) -> (Run, u64) {
         let pid = self.child.id();
         let watcher = std::thread::spawn(move || {
@@ -348,7 +348,7 @@ impl Running {
         (self.wait(), watcher.join().unwrap())
     }
 
-    /// Waits for its end; past the limit it is killed and the test fails.
+    /// Waits until it exits; after the time limit it is killed and the test fails.
     pub fn wait(mut self) -> Run {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -361,7 +361,7 @@ impl Running {
         };
         let elapsed = self.started.elapsed();
         drop(self.stdin.take());
-        // A process that holds the streams after the end keeps `$(mcpipe …)` waiting: that is a failure too.
+        // A process that holds the streams open after the exit keeps `$(mcpipe …)` waiting: that is a failure too.
         let end = Instant::now() + Duration::from_secs(2);
         while !(self.stdout.thread.is_finished() && self.stderr.thread.is_finished()) {
             if Instant::now() > end {
@@ -402,7 +402,7 @@ impl Running {
     }
 }
 
-/// A run that ended.
+/// A finished run.
 pub struct Run {
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
@@ -413,7 +413,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The exit code, or 128 + the signal, as a shell says it.
+    /// The exit code, or 128 + the signal as in a shell.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
     }
@@ -432,14 +432,14 @@ impl Run {
         serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("stdout is not JSON: {error}\n{self:?}"))
     }
 
-    /// Fails unless it ended with this code.
+    /// Fails unless it exited with this code.
     #[track_caller]
     pub fn exits(&self, code: i32) -> &Self {
         assert!(self.code() == code, "expected exit code {code}\n{self:?}");
         self
     }
 
-    /// Fails unless it ended with 0 and said nothing on stderr.
+    /// Fails unless it exited with 0 and wrote nothing to stderr.
     #[track_caller]
     pub fn succeeds(&self) -> &Self {
         self.exits(0);
@@ -454,14 +454,14 @@ impl Run {
         self
     }
 
-    /// Fails unless stderr holds this.
+    /// Fails unless stderr contains this.
     #[track_caller]
     pub fn stderr_contains(&self, part: &str) -> &Self {
         assert!(self.stderr().contains(part), "expected on stderr: {part:?}\n{self:?}");
         self
     }
 
-    /// Fails unless standard output holds this.
+    /// Fails unless standard output contains this.
     #[track_caller]
     pub fn stderr_is(&self, text: &str) -> &Self {
         assert!(self.stderr() == text, "standard error is not {text:?}: {self:?}");
@@ -474,7 +474,7 @@ impl Run {
         self
     }
 
-    /// Fails if stdout or stderr holds this (a secret, a control character).
+    /// Fails if stdout or stderr contains this (a secret, a control character).
     #[track_caller]
     pub fn hides(&self, part: &str) -> &Self {
         let both = [self.stdout.as_slice(), self.stderr.as_slice()].concat();
@@ -483,7 +483,7 @@ impl Run {
         self
     }
 
-    /// The one JSON line with which a failure ends under `--json`, without its wrapping `error`.
+    /// The JSON line of a failure under `--json`, without its wrapping `error`.
     #[track_caller]
     pub fn json_error(&self) -> serde_json::Value {
         let last = self.stderr().lines().last().unwrap_or_default();

@@ -6,12 +6,12 @@
 use super::sandbox::Run;
 
 impl Run {
-    /// Everything a user sees of this run.
+    /// Everything that a user sees of this run.
     pub fn snapshot(&self) -> String {
         self.snapshot_with(&[])
     }
 
-    /// The same with these words replaced first (a target's own name).
+    /// The same after replacing these words (such as the target's name).
     pub fn snapshot_with(&self, replaced: &[(&str, &str)]) -> String {
         let mut text = format!("exit: {}\n", self.code());
         for (name, bytes) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -46,7 +46,7 @@ pub fn normalize(text: &str, root: &str) -> String {
         rest = &from[digits..];
     }
     out.push_str(rest);
-    // Control characters are visible in the expectation, whatever an editor does with them.
+    // Control characters are visible in the expectation, regardless of the editor.
     out.chars()
         .map(|c| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() })
         .collect()

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::mcp::{Mcp, ScriptedOutput, play_actions};
 
-/// One connection, from the server's side.
+/// The server's side of one connection.
 #[derive(Clone)]
 pub struct SocketConnection(Arc<Mutex<UnixStream>>);
 
@@ -20,7 +20,7 @@ impl ScriptedOutput for SocketConnection {
     }
 
     fn send_raw_text(&self, text: String) {
-        // A client that is gone hears nothing.
+        // A client that has closed the connection receives nothing.
         let _ = self.0.lock().unwrap().write_all((text + "\n").as_bytes());
     }
 }
@@ -53,7 +53,7 @@ pub fn serve_lines(path: &Path, script: impl Fn(usize, &SocketConnection, &str) 
     });
 }
 
-/// Passes every connection to `path` on to a port.
+/// Forwards every connection to `path` to a port.
 pub fn forward_to_port(path: &Path, to: SocketAddr) {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
@@ -74,7 +74,7 @@ pub fn forward_to_port(path: &Path, to: SocketAddr) {
 }
 
 impl Mcp {
-    /// This server over a Unix socket; what the client sent is kept.
+    /// This server over a Unix socket; what the client sent is recorded.
     pub fn unix(self, path: &Path) -> Arc<Mutex<Vec<Value>>> {
         let (mcp, log) = (Arc::new(self), Arc::new(Mutex::new(Vec::new())));
         let seen = Arc::clone(&log);

@@ -11,20 +11,20 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What happens to a started server.
+/// An event of a started server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProcessEvent {
-    /// It runs; standard input is not read before the script has returned from this.
+    /// It was started; standard input is not read before the script has returned from this.
     Started,
-    /// A line came on standard input, without its line feed.
+    /// A line arrived on standard input, without its line feed.
     Line(String),
     /// Standard input ended.
     Eof,
-    /// A signal came; only after [`StdioProcess::trap_signals`].
+    /// A signal arrived; only after [`StdioProcess::trap_signals`].
     Signal(String),
 }
 
-/// What is known of one started server.
+/// What is known about one started server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerProcessLog {
     pub pid: u32,
@@ -37,12 +37,12 @@ pub struct ServerProcessLog {
     /// Whether standard input ended.
     pub eof: bool,
     pub signals: Vec<String>,
-    /// Whether the process is gone.
+    /// Whether the process has ended.
     pub has_ended: bool,
 }
 
 impl ServerProcessLog {
-    /// What the client wrote, line by line, as JSON.
+    /// The lines that the client wrote, as JSON.
     pub fn messages(&self) -> Vec<Value> {
         self.text().lines().map(|line| serde_json::from_str(line).expect("the client writes JSON lines")).collect()
     }
@@ -51,17 +51,17 @@ impl ServerProcessLog {
         std::str::from_utf8(&self.stdin).expect("the client writes UTF-8")
     }
 
-    /// The methods of what the client wrote; `answer` where it answered.
+    /// The methods of the messages that the client wrote; `answer` for responses.
     pub fn methods(&self) -> Vec<String> {
         let title = |message: &Value| message.get("method").and_then(Value::as_str).unwrap_or("answer").to_owned();
         self.messages().iter().map(title).collect()
     }
 }
 
-/// One started server, from the script's side.
+/// The script's side of one started server.
 #[derive(Clone)]
 pub struct StdioProcess {
-    /// The how many-th start it is, from 0.
+    /// The number of the start, from 0.
     pub n: usize,
     socket: Arc<Mutex<UnixStream>>,
     log: Arc<Mutex<Vec<ServerProcessLog>>>,
@@ -84,7 +84,7 @@ impl StdioProcess {
         self.send_frame(b'O', bytes.as_ref());
     }
 
-    /// Writes these bytes to standard output, and returns whether the process is still there to do so.
+    /// Writes these bytes to standard output, and returns whether the process still exists.
     pub fn try_write(&self, bytes: &[u8]) -> bool {
         self.send_frame(b'O', bytes)
     }
@@ -112,12 +112,12 @@ impl StdioProcess {
         self.send_frame(b'T', b"");
     }
 
-    /// Does not read standard input, ever; for [`ProcessEvent::Started`].
+    /// Never reads standard input; for [`ProcessEvent::Started`].
     pub fn never_read_stdin(&self) {
         self.deaf.store(true, Ordering::SeqCst);
     }
 
-    /// Starts a process that holds the standard streams and would sleep for five minutes.
+    /// Starts a process that holds the standard streams and sleeps for five minutes.
     pub fn spawn_grandchild(&self) -> u32 {
         self.send_frame(b'G', b"");
         self.grandchildren.lock().unwrap().recv_timeout(Duration::from_secs(5)).expect("the grandchild starts")
@@ -127,14 +127,14 @@ impl StdioProcess {
         let mut frame = vec![kind];
         frame.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
         frame.extend_from_slice(payload);
-        // A process that is gone takes no orders.
+        // A process that has ended accepts no commands.
         self.socket.lock().unwrap().write_all(&frame).is_ok()
     }
 }
 
 type StdioScript = dyn Fn(&StdioProcess, ProcessEvent) + Send + Sync;
 
-/// A scripted server that is started by the client.
+/// A scripted server that the client starts.
 pub struct StdioServer {
     dir: TempDir,
     log: Arc<Mutex<Vec<ServerProcessLog>>>,
@@ -166,17 +166,17 @@ impl StdioServer {
         StdioServer { dir, log, failures, stop }
     }
 
-    /// The command line, as words.
+    /// The command line as separate words.
     pub fn words(&self) -> Vec<String> {
         vec![relay().display().to_string(), self.dir.path().join("s").display().to_string()]
     }
 
-    /// The command line as one word: a TARGET.
+    /// The command line as one word, for TARGET.
     pub fn target(&self) -> String {
         self.words().join(" ")
     }
 
-    /// Everything known of every process that was started.
+    /// What is known about every started process.
     pub fn processes(&self) -> Vec<ServerProcessLog> {
         self.log.lock().unwrap().clone()
     }
@@ -189,7 +189,7 @@ impl StdioServer {
         seen.into_iter().next().unwrap()
     }
 
-    /// Everything known, once every started process has ended.
+    /// What is known after every started process has ended.
     #[track_caller]
     pub fn wait_until_all_ended(&self) -> Vec<ServerProcessLog> {
         let end = Instant::now() + Duration::from_secs(5);
@@ -203,7 +203,7 @@ impl StdioServer {
         }
     }
 
-    /// Waits until what is known fits.
+    /// Waits until the known state matches.
     #[track_caller]
     pub fn wait_for(&self, what: &str, fits: impl Fn(&[ServerProcessLog]) -> bool) {
         let end = Instant::now() + Duration::from_secs(10);
@@ -233,7 +233,7 @@ pub fn relay() -> PathBuf {
     relay
 }
 
-/// Reads the frames of one process and lets the script act, until the process is gone.
+/// Reads the frames of one process and runs the script, until the process has ended.
 fn serve_process(
     n: usize,
     socket: UnixStream,
@@ -329,7 +329,7 @@ impl FrameReader<'_> {
     }
 
     fn send_event(&self, event: ProcessEvent) {
-        // A script that has failed hears nothing more.
+        // A failed script receives nothing more.
         let _ = self.events.send(event);
     }
 }

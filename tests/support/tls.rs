@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 
-/// An authority and what it signs.
+/// A certificate authority and the certificates that it signs.
 pub struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -47,7 +47,7 @@ impl CertificateAuthority {
         self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, |_| {})
     }
 
-    /// A server certificate that was over before this test was written.
+    /// A server certificate that expired before this test was written.
     pub fn expired_server_certificate(&self, names: &[&str]) -> CertificateAndKey {
         self.sign(names, ExtendedKeyUsagePurpose::ServerAuth, |params| {
             params.not_before = rcgen::date_time_ymd(2019, 1, 1);
@@ -75,7 +75,7 @@ impl CertificateAuthority {
         CertificateAndKey { cert: cert.pem(), key: key.serialize_pem() }
     }
 
-    /// A server configuration that asks for no client certificate.
+    /// A server configuration without client certificates.
     pub fn tls_config(&self, identity: &CertificateAndKey) -> Arc<ServerConfig> {
         let (chain, key) = identity.der();
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -84,7 +84,7 @@ impl CertificateAuthority {
         Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 
-    /// A server configuration that demands a client certificate of this authority.
+    /// A server configuration that requires a client certificate of this authority.
     pub fn mutual_tls_config(&self, identity: &CertificateAndKey) -> Arc<ServerConfig> {
         let (chain, key) = identity.der();
         let provider = Arc::new(ring::default_provider());
@@ -98,7 +98,7 @@ impl CertificateAuthority {
 }
 
 impl CertificateAndKey {
-    /// A self-signed certificate, trusted by nobody.
+    /// A self-signed certificate that no one trusts.
     pub fn self_signed(names: &[&str]) -> Self {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();

@@ -14,26 +14,26 @@ use serde_json::Value;
 
 use super::mcp::{Mcp, ScriptedOutput, play_actions};
 
-/// What happens on one connection.
+/// An event of one connection.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WebSocketEvent {
-    /// The request for the WebSocket, its head byte for byte. Before the script returns, nothing is answered.
+    /// The opening request, its head byte for byte. There is no response before the script returns.
     Handshake(String),
     Text(String),
     Pong(Vec<u8>),
-    /// The code, 1005 where there is none, and the reason.
+    /// The code, 1005 if there is none, and the reason.
     Close(u16, String),
-    /// The connection is gone.
+    /// The connection has ended.
     Disconnected,
 }
 
 trait WebSocketStream: Read + Write + Send {}
 impl<T: Read + Write + Send> WebSocketStream for T {}
 
-/// One connection, from the script's side.
+/// The script's side of one connection.
 #[derive(Clone)]
 pub struct WebSocketConnection {
-    /// The how many-th it is, from 0.
+    /// The number of the connection, from 0.
     pub n: usize,
     stream: Arc<Mutex<Box<dyn WebSocketStream>>>,
     socket: Arc<TcpStream>,
@@ -41,10 +41,10 @@ pub struct WebSocketConnection {
 }
 
 impl WebSocketConnection {
-    /// Answers the handshake with these bytes; otherwise it is answered as it should be.
+    /// Responds to the handshake with these bytes instead of the correct response.
     pub fn answer_handshake(&self, bytes: impl AsRef<[u8]>) {
         self.answered.store(true, Ordering::SeqCst);
-        // A client that is gone hears nothing.
+        // A client that has closed the connection receives nothing.
         self.write(bytes);
     }
 
@@ -54,7 +54,7 @@ impl WebSocketConnection {
         stream.write_all(bytes.as_ref()).and_then(|()| stream.flush()).is_ok()
     }
 
-    /// One frame: its first byte (FIN and opcode), its payload.
+    /// One frame: its first byte (FIN and opcode) and its payload.
     pub fn send_frame(&self, first: u8, payload: &[u8]) {
         self.answer_handshake(frame(first, payload));
     }
@@ -71,7 +71,7 @@ impl WebSocketConnection {
         self.send_frame(0x88, &[&code.to_be_bytes(), reason.as_bytes()].concat());
     }
 
-    /// Ends the TCP connection without a word.
+    /// Closes the TCP connection without a close frame.
     pub fn disconnect(&self) {
         self.answered.store(true, Ordering::SeqCst);
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
@@ -88,7 +88,7 @@ impl ScriptedOutput for WebSocketConnection {
     }
 }
 
-/// The bytes of one frame of a server.
+/// The bytes of one frame sent by a server.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {
@@ -153,18 +153,18 @@ impl WebSocketServer {
         self.address
     }
 
-    /// Everything heard so far, with the number of its connection.
+    /// All events so far, with the number of their connection.
     pub fn events(&self) -> Vec<(usize, WebSocketEvent)> {
         self.log.lock().unwrap().clone()
     }
 
-    /// The heads of the requests for a WebSocket.
+    /// The heads of the opening requests.
     pub fn handshakes(&self) -> Vec<String> {
         let of = |(_, heard)| if let WebSocketEvent::Handshake(head) = heard { Some(head) } else { None };
         self.events().into_iter().filter_map(of).collect()
     }
 
-    /// The methods of the messages that came; `answer` where the client answered.
+    /// The methods of the received messages; `answer` for responses.
     pub fn methods(&self) -> Vec<String> {
         let title = |text: &str| {
             let message: Value = serde_json::from_str(text).expect("the client writes JSON");
@@ -176,7 +176,7 @@ impl WebSocketServer {
             .collect()
     }
 
-    /// Waits until every connection is gone.
+    /// Waits until every connection has ended.
     #[track_caller]
     pub fn wait_until_all_disconnected(&self) -> Vec<(usize, WebSocketEvent)> {
         let end = Instant::now() + Duration::from_secs(5);
@@ -219,7 +219,7 @@ impl Mcp {
     }
 }
 
-/// The answer to a handshake as it should be.
+/// The correct response to a handshake.
 pub fn handshake_response(head: &str) -> String {
     let header = |name: &str| {
         head.lines().find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)))
@@ -313,7 +313,7 @@ fn read_more(peer: &WebSocketConnection, bytes: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Takes one whole frame of the client off the front: its first byte and its payload, unmasked.
+/// Takes one complete client frame from the front: its first byte and its payload, unmasked.
 fn take_frame(bytes: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let [first, second, ..] = **bytes else { return None };
     assert_eq!(second & 0x80, 0x80, "the client masks its frames");

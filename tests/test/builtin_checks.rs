@@ -19,7 +19,7 @@ fn not_ok(run: &Run) -> Vec<(String, String)> {
     rows.map(|row| (row[0].to_owned(), row[1].to_owned())).collect()
 }
 
-/// Holds a server to failing one check with this outcome and exit code.
+/// Asserts that a server fails exactly one check with this outcome and exit code.
 #[track_caller]
 fn fails_only(run: &Run, outcome: &str, name: &str, code: i32) {
     run.exits(code);
