@@ -1,4 +1,4 @@
-//! Every row of the table of exit codes, provoked by what a user really meets, with the JSON error beside it.
+//! Every row of the table of exit codes, triggered by a realistic error, with the JSON error.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{Feed, HttpServer, Mcp, ProcessEvent, Reply, Run, Sandbox, ServerAction, StdioServer};
 
-/// Runs it twice: for a person the message has the form of a message, with `--json` its class and code agree.
+/// Runs it twice: without `--json` the message has the usual form, and with it error kind and code agree.
 #[track_caller]
 fn ends(sandbox: &Sandbox, words: &[&str], code: i32, class: &str) -> Run {
     let run = sandbox.mcpipe(words).run();
@@ -182,7 +182,7 @@ fn a_refusal_is_8() {
     assert_eq!(calls, 1, "only the call that was agreed to was sent");
 }
 
-/// What mcpipe itself could not do, and nobody else is to blame for: here it may not even open a poll.
+/// A failure of mcpipe itself that nothing else causes: here it cannot even create a poll descriptor.
 #[test]
 fn a_fault_of_its_own_is_70() {
     let sandbox = Sandbox::new();
@@ -227,7 +227,7 @@ fn an_interrupt_is_130_and_a_termination_143() {
 
 #[test]
 fn an_interrupt_over_http_is_told_in_the_way_of_the_era() {
-    // The modern era: closing the stream is the cancellation (HTM-09).
+    // In the modern era closing the stream is the cancellation (HTM-09).
     let modern = HttpServer::start({
         let script = Mcp::modern().http_script(LegacyHttpOptions::default());
         move |request| {
@@ -249,7 +249,7 @@ fn an_interrupt_over_http_is_told_in_the_way_of_the_era() {
         std::thread::sleep(Duration::from_millis(5));
     }
 
-    // The legacy era: a notification, and the end of the session.
+    // In the legacy era a notification, and the end of the session.
     let feed = Feed::default();
     let behave = LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() };
     let legacy = HttpServer::start({

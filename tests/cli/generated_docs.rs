@@ -14,7 +14,7 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Holds a committed file equal to `wanted`, or rewrites it with `UPDATE=1`.
+/// Compares a committed file with `wanted`, or rewrites it with `UPDATE=1`.
 pub fn assert_committed(path: &Path, wanted: &str) {
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Completion as it happens: what shells are told when they ask, without a word to any server.
+//! Completion at run time: the candidates that shells get, without a connection.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::{Mcp, Run, Sandbox, StdioServer};
 
-/// What a shell that asks like fish is told: a candidate and its description a line.
+/// The candidates of a shell that asks like fish: a candidate and its description per line.
 fn asked(sandbox: &Sandbox, words: &[&str]) -> Run {
     let all = ["--", "mcpipe"].iter().chain(words).copied();
     let run = sandbox.mcpipe(all).env("MCPIPE_COMPLETE", "fish").run();
@@ -24,7 +24,7 @@ fn entry(name: &str, server: &StdioServer) -> String {
     format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..])
 }
 
-/// A configured server whose lists are remembered.
+/// A configured server with cached lists.
 fn remembered(server: Mcp) -> (Sandbox, StdioServer) {
     let (sandbox, server) = (Sandbox::new(), server.stdio());
     sandbox.config(&entry("demo", &server));
@@ -64,7 +64,7 @@ fn names_of_servers_come_from_the_configuration() {
     let other = other.to_str().unwrap();
     assert_eq!(candidates(&sandbox, &["--config", other, "call", "e"]), ["elsewhere"]);
     assert_eq!(candidates(&sandbox, &["config", "get", "--config", other, "e"]), ["elsewhere"]);
-    // With a word begun by a hyphen options are offered, and with none begun they are not.
+    // After a hyphen options are offered, and without one they are not.
     assert!(asked(&sandbox, &["call", "--ba"]).stdout().starts_with("--batch\t"));
     assert!(!asked(&sandbox, &["call", ""]).stdout().contains("--batch"));
 }
@@ -85,7 +85,7 @@ fn projects_count_once_they_are_trusted_and_broken_files_say_nothing() {
     assert_eq!(candidates(&sandbox, &["call", "m"]), [""; 0]);
     asked(&sandbox, &["call", "mine", "x", "a="]);
     asked(&sandbox, &["read", "${MISSING}", ""]);
-    // A shell that nobody knows gets nothing on standard output.
+    // An unknown shell gets nothing on standard output.
     sandbox.mcpipe(["--", "mcpipe", "call"]).env("MCPIPE_COMPLETE", "cobol").run().exits(1).prints("");
 }
 
@@ -118,9 +118,9 @@ fn tools_and_their_arguments_come_from_the_last_list() {
         assert!(
             asked(&sandbox, &["call", "demo", "echo", "te"]).stdout().contains("text=\tstring, required, What to say")
         );
-        // What has a default may be left out.
+        // A parameter with a default may be omitted.
         assert!(asked(&sandbox, &["call", "demo", "echo", "lo"]).stdout().contains("loud=\tboolean, Shout"));
-        // A target that is no name has a memory too.
+        // A target that is not a name has cached lists too.
         let target = server.target();
         assert_eq!(candidates(&sandbox, &["call", &target, "ex"]), ["exit"]);
         assert_eq!(server.processes().len(), started, "nobody was asked");
@@ -143,13 +143,13 @@ fn prompts_and_resources_come_from_the_last_lists() {
 
 #[test]
 fn a_list_that_is_stale_serves_completion_and_nothing_else() {
-    // The fake modern server lets nothing be kept (`ttlMs` 0).
+    // The scripted modern server allows no caching (`ttlMs` 0).
     let (sandbox, server) = remembered(Mcp::modern());
     assert_eq!(candidates(&sandbox, &["call", "demo", "ad"]), ["add"]);
     sandbox.mcpipe(["call", "demo", "add", "a=1", "b=1"]).run().succeeds();
     let last = server.processes().pop().unwrap();
     assert!(last.methods().contains(&"tools/list".to_owned()), "{:?}", last.methods());
-    // And what nothing was kept of is not known.
+    // Uncached lists are unknown.
     let unkept = Sandbox::new();
     unkept.config(&entry("demo", &server));
     unkept.mcpipe(["list", "demo", "--no-cache"]).run().succeeds();
@@ -170,7 +170,7 @@ fn what_is_denied_or_would_act_is_not_offered() {
     assert_eq!(candidates(&sandbox, &["call", "demo", ""]), ["fine", "fine;rm -rf x"]);
     let run = asked(&sandbox, &["call", "demo", "fi"]);
     run.hides("\u{1b}").stdout_contains("a\\x1b[31mred");
-    // PowerShell puts a candidate on the line as it is.
+    // PowerShell inserts candidates without quoting them.
     let all = ["--", "mcpipe", "call", "demo", "fi"];
     sandbox.mcpipe(all).env("MCPIPE_COMPLETE", "powershell").run().succeeds().prints("fine\ta\\x1b[31mred\n");
 }
@@ -195,7 +195,7 @@ fn every_shell_gets_its_own_form() {
     assert_eq!(ask("powershell", "", &["call", "demo", "ad"]), "add\tAdds two integers\n");
 }
 
-/// What a real bash makes of it: the words as it cuts them, the last of them the one that is being completed.
+/// What a real bash does: the words as it splits them; the last one is being completed.
 fn bash(sandbox: &Sandbox, line: &str, words: &[&str]) -> String {
     let root = env!("CARGO_MANIFEST_DIR");
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_mcpipe")).parent().unwrap();
@@ -208,7 +208,7 @@ fn bash(sandbox: &Sandbox, line: &str, words: &[&str]) -> String {
     );
     let like = sandbox.mcpipe(["x"]);
     let mut command: Command = like.command(&["bash", "--norc", "-c", &script, "bash"]);
-    // The wrapper brings the binary along as an argument: the words stand in its place.
+    // The script gets the binary as an argument: the words follow it.
     let mut own = Command::new("bash");
     own.args(["--norc", "-c", &script, "bash", line]).args(words).env_clear();
     own.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -234,7 +234,7 @@ fn bash_cuts_words_and_gets_its_pieces() {
     let words = ["mcpipe", "call", "demo", "echo", "tone", "=", "wa"];
     assert_eq!(asked("mcpipe call demo echo tone=wa", &words), "warm\n");
     assert_eq!(asked("mcpipe read demo demo://he", &["mcpipe", "read", "demo", "demo", ":", "//he"]), "//hello\n");
-    // An at sign is cut off too, and handed over all the same.
+    // bash splits at an at sign too, but passes it on.
     sandbox.file("letter.txt", "");
     let words = ["mcpipe", "call", "demo", "echo", "text", "=@", "le"];
     assert_eq!(asked("mcpipe call demo echo text=@le", &words), "@letter.txt\n");
@@ -242,13 +242,13 @@ fn bash_cuts_words_and_gets_its_pieces() {
     assert_eq!(asked("mcpipe call demo echo text:=@", &words), "@letter.txt\n");
     let words = ["mcpipe", "call", "demo", "echo", "--args", "@", "le"];
     assert_eq!(asked("mcpipe call demo echo --args @le", &words), "@letter.txt\n");
-    // What follows a URL is completed for the URL, whose pieces are one word.
+    // Words after a URL are completed for it, although bash splits it.
     let words = ["mcpipe", "call", "https", ":", "//a.invalid/mcp", "--b"];
     assert_eq!(asked("mcpipe call https://a.invalid/mcp --b", &words), "--batch\n--bearer-env\n");
     assert!(!sandbox.work().join("x").exists());
 }
 
-/// What is offered is taken as it stands.
+/// Candidates are inserted as they are.
 #[test]
 fn members_of_items_are_offered_as_they_are_typed() {
     let item = json!({"type": "object", "properties": {"k": {"enum": ["one", "two"]}}});
@@ -283,7 +283,7 @@ fn secrets_tasks_clients_pages_and_files_are_offered_where_they_belong() {
          headers = { X-Key = \"${keychain:LINEAR_KEY}\" }\n",
     );
     sandbox.mcpipe(["config", "secret", "set", "CRM_KEY"]).stdin("s3cret").run().exits(0);
-    // What is stored can be removed; what is referred to and missing can be set.
+    // Stored secrets can be removed; missing ones that are referred to can be set.
     assert_eq!(candidates(&sandbox, &["config", "secret", "remove", ""]), ["CRM_KEY"]);
     assert_eq!(candidates(&sandbox, &["config", "secret", "set", "LIN"]), ["LINEAR_KEY"]);
 
@@ -308,7 +308,7 @@ fn secrets_tasks_clients_pages_and_files_are_offered_where_they_belong() {
         assert_eq!(asked("deep/"), [word("deep/letter.txt")]);
         assert_eq!(asked("nowhere/"), [""; 0]);
     }
-    // Text that begins with an at sign is no file.
+    // Text that begins with an at sign is not a file.
     assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@@le"]), [""; 0]);
     sandbox.file("evil\u{1b}[2J", "");
     assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@ev"]), [""; 0]);

@@ -1,4 +1,4 @@
-//! Names that are hard to type: tools like call forms and options, servers with dots, names that are not there.
+//! Names that are hard to type: tools like call forms and options, servers with dots, unknown names.
 
 use serde_json::json;
 
@@ -35,7 +35,7 @@ fn a_tool_of_the_very_name_wins_over_a_call_form() {
     run(&sandbox, &["call", &target, "g(1)"]).succeeds().prints("g(1) {}\n");
     run(&sandbox, &["call", &target, "echo(a: 1)"]).succeeds().prints("echo {\"a\":1}\n");
     run(&sandbox, &["call", &target, "echo(x)"]).exits(2).prints("").stderr_contains("expected a value");
-    // The hint has the name, not the broken form.
+    // The hint contains the name, not the invalid form.
     let broken = run(&sandbox, &["call", "odd target", "echo(a: 1"]);
     broken.exits(2).prints("").stderr_contains("hint: mcpipe list 'odd target' echo\n");
     run(&sandbox, &["call", &target, "echo(x)"]).exits(2).stderr_contains(" echo\n");
@@ -69,14 +69,14 @@ fn a_name_that_is_not_configured() {
     assert!(!run.stderr().contains("config add"), "{run:?}");
 }
 
-/// Nobody is put before an editor who has no terminal.
+/// No editor is started without a terminal.
 #[test]
 fn without_a_terminal_no_editor_is_guessed() {
     let run = Sandbox::new().mcpipe(["config", "edit"]).run();
     run.exits(2).prints("").stderr_contains("config edit needs a terminal").stderr_contains("config.toml directly");
 }
 
-/// What is shown to be pasted leads to the same server: with the options that led to it, and without their secrets.
+/// A command line in a hint reaches the same server: it has the options of the target, without their secrets.
 #[test]
 fn examples_and_hints_repeat_how_the_server_was_reached() {
     let server = Mcp::modern().stdio();
@@ -94,7 +94,7 @@ fn examples_and_hints_repeat_how_the_server_was_reached() {
         example(&[&["list", "a", "echo"], &config[..]].concat()),
         "mcpipe call a echo text=text --config 'my servers.toml'"
     );
-    // It works as it stands, but for the value.
+    // It works after the value is filled in.
     let pasted = sandbox.mcpipe(["call", "a", "echo", "text=hi", "--config"]).arg(&file).run();
     pasted.exits(0).prints("hi\n");
     assert_eq!(
@@ -158,7 +158,7 @@ fn a_server_that_ends_is_shown_as_it_was_started() {
         run.stderr().lines().last().unwrap(),
         format!("hint: run it by itself to see why: cd {} && API_KEY=… ./s x", sandbox.work().display())
     );
-    // A program that is named by one word is a server only behind `--`.
+    // A program named by one word is a server only after `--`.
     let run = sandbox.mcpipe(["list", "x", "y", "--", "true"]).run();
     run.exits(2);
     let server = Mcp::modern().stdio();
@@ -168,7 +168,7 @@ fn a_server_that_ends_is_shown_as_it_was_started() {
     assert_eq!(run.exits(0).stdout().lines().last().unwrap(), "mcpipe call echo text=text -- one-word");
 }
 
-/// A name of one letter is in every word, and near to none.
+/// A name of one letter is part of every word and similar to none.
 #[test]
 fn short_names_are_near_to_nothing_but_slips() {
     let (sandbox, _server) = configured("x");
@@ -190,6 +190,6 @@ fn tools_like_options_are_reached_where_a_hint_says_so() {
     let refused = run(&sandbox, &["call", &target, "--nothing"]);
     refused.exits(2).stderr_contains("to call a tool of that name: ' --nothing()'").hides(".--nothing");
     run(&sandbox, &["call", &target, " -x()"]).succeeds().prints("-x {}\n");
-    // Behind the tool's name it is an argument, as ever.
+    // After the tool's name it is an argument as usual.
     run(&sandbox, &["call", "odd", "echo", "-z"]).exits(2).stderr_contains("written as name=value").hides(" -z()");
 }

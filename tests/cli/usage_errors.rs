@@ -1,4 +1,4 @@
-//! What is said about a command line that is wrong, and what help and hints show: true, and fit to be pasted.
+//! Errors about invalid command lines; help and hints are true and can be pasted.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -128,7 +128,7 @@ fn help_fits_a_terminal_and_holds_no_escapes() {
         let run = sandbox.mcpipe(words).arg("--help").run();
         let help = run.succeeds().stdout();
         wrong.extend(help.lines().filter(|line| line.contains("\\\"")).map(ToOwned::to_owned));
-        // The text after the options is not wrapped by clap.
+        // clap does not wrap the text after the options.
         let tail = help.split_once("\nExamples:").map_or("", |(_, tail)| tail);
         wrong.extend(tail.lines().filter(|line| line.chars().count() > 80).map(ToOwned::to_owned));
     }
@@ -156,7 +156,7 @@ fn help_for_a_tool_shows_the_tool() {
     let words = server.words();
     let shown = sandbox.mcpipe(["list", "echo", "--"]).args(&words).run().succeeds().stdout().to_owned();
     sandbox.mcpipe(["call", "echo", "--help", "--"]).args(&words).run().succeeds().prints(&shown);
-    // Without a tool, it is the help of the command.
+    // Without a tool it is the help of the command.
     sandbox.mcpipe(["call", &target, "--help"]).run().succeeds().stdout_contains("Usage: mcpipe call");
 }
 
@@ -227,7 +227,7 @@ fn what_goes_wrong_names_the_next_step() {
     run.exits(7).stderr_contains("is not an HTTP server").stderr_contains("hint: check the port\n");
 }
 
-/// A server of the older era, asked in the words of the newer one, since nothing else is allowed.
+/// A legacy server that gets a modern request, since nothing else is allowed.
 #[test]
 fn a_pinned_revision_that_the_server_lacks_is_no_failure_of_the_tool() {
     let body = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: Server not initialized"},"id":null}"#;

@@ -152,7 +152,7 @@ fn path_lists_the_files_in_their_order() {
     .assert_eq(&config(&sandbox, &["path", "--config", "gone.toml"]));
 }
 
-/// Not there and not to be read are two things.
+/// A missing file and an unreadable one are reported differently.
 #[test]
 fn path_says_why_a_file_cannot_be_read() {
     let sandbox = Sandbox::new();
@@ -184,7 +184,7 @@ fn path_says_why_a_file_cannot_be_read() {
         cannot read [ROOT]/home/.config/mcpipe/config.toml: Too many levels of symbolic links (os error 40)
     "#]]
     .assert_eq(&config(&sandbox, &["path"]));
-    // What cannot be known to be trusted is not read.
+    // A file whose trust cannot be determined is not read.
     let store = sandbox.path().join("home/.local/state/mcpipe");
     std::fs::create_dir_all(&store).unwrap();
     std::fs::write(store.join("trust.json"), "{").unwrap();
@@ -200,7 +200,7 @@ fn path_says_why_a_file_cannot_be_read() {
     "#]]
     .assert_eq(&config(&sandbox, &["path"]));
     std::fs::remove_file(sandbox.work().join(".mcp.json")).unwrap();
-    // Where a file stands in the place of a directory, there is nothing below it.
+    // If a directory of the path is a file, there is nothing below it.
     std::fs::remove_dir_all(home.join("mcpipe")).unwrap();
     std::fs::write(home.join("mcpipe"), "").unwrap();
     expect![[r#"
@@ -211,7 +211,7 @@ fn path_says_why_a_file_cannot_be_read() {
     .assert_eq(&config(&sandbox, &["path"]));
 }
 
-/// A path need not be text, and JSON is.
+/// A path may contain bytes that are not UTF-8, and JSON may not.
 #[test]
 fn a_path_that_is_no_text_is_told_as_far_as_it_is() {
     let sandbox = Sandbox::new();
@@ -338,7 +338,7 @@ fn check_finds_everything_at_once() {
         checked 1 file and 3 servers: no errors
     "#]]
     .assert_eq(&config(&configured_sandbox(), &["check"]));
-    // JSON allows what TOML does not; nothing is passed over.
+    // JSON allows values that TOML does not; none is skipped.
     let twice = "{\"mcpServers\": {\n\"a\": {\"url\": \"https://a/\"},\n\"a\": {\"url\": \"https://b/\", \"headers\": {\"A\": \"1\",\n\"A\": \"2\"}}}}";
     sandbox.file("twice.json", twice);
     expect![[r#"
@@ -350,7 +350,7 @@ fn check_finds_everything_at_once() {
         mcpipe: error: 2 errors in 1 file and 1 server
     "#]]
     .assert_eq(&config(&sandbox, &["check", "--config", "twice.json"]));
-    // A duplicate is no TOML, and says where.
+    // A duplicate key is invalid TOML, and the error has its position.
     sandbox.config("[servers.a]\nurl = \"https://a/\"\n[servers.a]\nurl = \"https://b/\"\n");
     expect![[r#"
         exit: 3

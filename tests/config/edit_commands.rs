@@ -1,4 +1,4 @@
-//! `config add`, `remove`, `rename` and `edit`: what is written, and what is not.
+//! `config add`, `remove`, `rename` and `edit`: what they write, and what they do not.
 
 use expect_test::expect;
 use serde_json::json;
@@ -226,7 +226,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
             "{run:?}"
         );
     }
-    // The next step can be taken although the name does not exist.
+    // The next command can be run although the name does not exist.
     add("x", &[&login]).stderr_contains(&format!("if it supports OAuth: mcpipe auth login {login}\n"));
     let script = sandbox.script("the server", "echo \"bad $*\" >&2; exit 3");
     let run = add("x", &["--env", "LEVEL=high", "--", script.to_str().unwrap(), "--api-key", "k3y-of-ada", "a b"]);

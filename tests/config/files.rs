@@ -1,4 +1,5 @@
-//! Configuration files: which count, what lies over what, how they are changed, and what works while one is broken.
+//! Configuration files: which are read, which take precedence, how they are changed, and what works while one is
+//! broken.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ fn read(path: &PathBuf) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// The URL of the server `x`, and where it comes from.
+/// The URL of the server `x`, and its origin.
 fn x(sandbox: &Sandbox, words: &[&str], variables: &[(&str, &str)]) -> String {
     let run = sandbox.mcpipe(["config", "get", "x"]).args(words.iter().copied());
     let run = variables.iter().fold(run, |run, (name, value)| run.env(name, *value)).run();
@@ -33,7 +34,7 @@ fn later_layers_lie_over_earlier_ones() {
     assert_eq!(x(&sandbox, &[], &[]), "url https://json.example/ [ROOT]/work/.mcp.json:2");
     sandbox.file(".mcpipe.toml", "servers.x.url = \"https://project.example/\"\n");
     assert_eq!(x(&sandbox, &[], &[]), "url https://project.example/ [ROOT]/work/.mcpipe.toml:1");
-    // A file that is named counts alone; the flag wins over the variable.
+    // A file given by option or variable replaces all others; the option takes precedence.
     sandbox.file("one.toml", "servers.x.url = \"https://one.example/\"\n");
     sandbox.file("two.toml", "servers.x.url = \"https://two.example/\"\n");
     let variable = [("MCPIPE_CONFIG", "one.toml")];
@@ -63,7 +64,7 @@ fn xdg_directories_are_honoured() {
     for other in [None, Some(""), Some("relative/path")] {
         assert_eq!(path("XDG_CONFIG_HOME", other), "[ROOT]/home/.config/mcpipe/config.toml");
     }
-    // Without HOME, the system knows where the home is.
+    // Without HOME, the system provides the home directory.
     let homeless = sandbox.mcpipe(["config", "path"]).env_remove("HOME").env_remove("XDG_CONFIG_HOME").run();
     homeless.exits(0).stdout_contains("/.config/mcpipe/config.toml\tuser\t");
 }
@@ -167,7 +168,7 @@ fn changes_keep_links_permissions_comments_and_line_ends() {
 #[test]
 fn a_file_that_cannot_be_written_stays_as_it_was() {
     let sandbox = Sandbox::new();
-    // A directory in the place of the file: even root cannot write it.
+    // A directory in place of the file: even root cannot write it.
     std::fs::create_dir_all(user_file(&sandbox)).unwrap();
     sandbox
         .mcpipe(["config", "add", "x", "https://x.example/mcp"])
@@ -184,7 +185,7 @@ fn a_file_that_cannot_be_written_stays_as_it_was() {
     }
 }
 
-/// To replace a file asks for the right to write its directory only; whoever made it read-only meant more than that.
+/// Replacing a file needs only write permission for its directory, but a read-only file is respected.
 #[test]
 fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
     let text = "[servers.a]\nurl = \"https://a.example/mcp\"\n";
@@ -207,7 +208,7 @@ fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
     let changes = [
         &["add", "b", "https://b.example/mcp"][..],
         &["add", "a", "https://b.example/mcp", "--force"],
-        // Nobody waits for a server that could not be added anyway.
+        // The server is not contacted, since it could not be added.
         &["add", "b", "http://127.0.0.1:1/mcp", "--check"],
         &["remove", "a"],
         &["rename", "a", "b"],
@@ -224,11 +225,11 @@ fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
         assert_eq!(state(&file), before, "{words:?}");
     }
     assert!(!sandbox.work().join("edited").exists());
-    // What changes nothing goes on.
+    // Commands that change nothing still work.
     sandbox.mcpipe(["config", "check"]).run().exits(0);
     sandbox.mcpipe(["config", "add", "b", "https://b.example/mcp", "--dry-run"]).run().exits(0);
     sandbox.mcpipe(["config", "import", "other.json"]).run().exits(0);
-    // Behind a link it is the file that counts.
+    // Behind a link the permissions of the file count.
     let real = sandbox.path().join("home/dot files.toml");
     std::fs::rename(&file, &real).unwrap();
     symlink("../../dot files.toml", &file).unwrap();
@@ -250,7 +251,7 @@ fn what_is_trusted_is_not_changed_while_it_is_read_only() {
     let editor = sandbox.script("editor", "echo >> \"$1\"");
     let run =
         |words: &[&str]| sandbox.mcpipe(["config"]).args(words.iter().copied()).env("EDITOR", editor.as_os_str()).run();
-    // The project's own file is not what trusting writes.
+    // Trusting does not write the project's own file.
     std::fs::set_permissions(&project, PermissionsExt::from_mode(0o400)).unwrap();
     run(&["trust", "--yes"]).exits(0);
     std::fs::set_permissions(&project, PermissionsExt::from_mode(0o600)).unwrap();
@@ -261,7 +262,7 @@ fn what_is_trusted_is_not_changed_while_it_is_read_only() {
     for words in [
         &["trust", "--revoke"][..],
         &["trust", "--yes", "sub/.mcp.json"],
-        // It is trusted, and would not be any more.
+        // It is trusted, and the change would end that.
         &["add", "b", "https://b.example/mcp", "--project"],
         &["edit", "--project"],
     ] {
@@ -325,11 +326,11 @@ fn help_version_and_config_work_while_a_file_is_broken() {
         --- stderr
         {"error":{"class":"config","code":3,"message":"~/.config/mcpipe/config.toml:4:11: this is not TOML","causes":["unclosed table, expected `]`"],"hint":null,"server":null,"rpc":null}}
     "#]].assert_eq(&shown(&["list", "a", "--json"]));
-    // What needs no configuration does not look at it.
+    // Commands that need no configuration do not read it.
     let server = Mcp::modern().http();
     sandbox.mcpipe(["list", &server.url("/mcp")]).run().exits(0);
     sandbox.mcpipe(["config", "secret", "list"]).run().exits(0);
-    // Rubbish in the project does not take the user's own servers away from `config`.
+    // An invalid project file does not hide the user's own servers in `config`.
     sandbox.config("[servers.a]\nurl = \"https://a.example/\"\n");
     sandbox.file(".mcp.json", b"\xff\xfe{");
     let list = sandbox.mcpipe(["config", "list", "--json"]).run();
@@ -355,7 +356,7 @@ fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
         let run = sandbox.mcpipe(["list"]).run();
         assert!(run.exits(0).stdout().starts_with("mine\t"), "{run:?}");
         run.stderr_contains(fault);
-        // What may be in it is said with its fault.
+        // Its possible content is shown with the problem.
         let run = sandbox.mcpipe(["call", "theirs", "echo"]).run();
         run.exits(3).stderr_contains("no server named 'theirs' is configured").stderr_contains(fault);
         sandbox.mcpipe(["config", "check"]).run().exits(3);

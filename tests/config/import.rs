@@ -1,4 +1,4 @@
-//! `config import`: every client's file at its real place, read by the real binary.
+//! `config import`: every client's file at its real location, read by the real binary.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::pty::TerminalStreams;
 use crate::support::{Mcp, Sandbox};
 
-/// The clients, where each keeps its file on this system, and a file as it writes it.
+/// The clients, the location of each one's file on this system, and a file as the client writes it.
 const CLIENTS: &[(&str, &str, &str)] = &[
     ("claude-code", ".claude.json", "claude-code.json"),
     ("claude-desktop", ".config/Claude/claude_desktop_config.json", "claude-desktop.json"),
@@ -60,7 +60,7 @@ fn every_client_is_read_at_its_real_place() {
         let list = sandbox.mcpipe(["config", "list", "--json"]).run().exits(0).json();
         let mut configured: Vec<&str> =
             list["servers"].as_array().unwrap().iter().map(|server| server["name"].as_str().unwrap()).collect();
-        // Variables and directories of the other client's are not here; nothing else is amiss.
+        // Variables and directories of the other client do not exist here; nothing else is wrong.
         let unset = |fault: &Value| {
             let message = fault["message"].as_str().unwrap();
             message.contains(" is not set") || message.starts_with("cannot start the server: cannot use the directory ")
@@ -72,7 +72,7 @@ fn every_client_is_read_at_its_real_place() {
         configured.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(configured, wanted, "{client}");
-        // Again, it is all there; and the client's own file was only read.
+        // The second time everything is there already; the client's own file was only read.
         let again = sandbox.mcpipe(["config", "import", client, "--yes", "--json"]).run().exits(0).json();
         assert_eq!((names(&again, "add"), names(&again, "unchanged")), (Vec::new(), added), "{client}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -160,7 +160,7 @@ fn the_whole_command_is_visible_and_secrets_are_not() {
         --- stdout
         {"file":"[ROOT]/home/.config/mcpipe/config.toml","written":false,"files":[{"client":"cursor","file":"[ROOT]/home/.cursor/mcp.json","servers":4}],"servers":[{"name":"docs","original_name":"docs","from":"Cursor, ~/.cursor/mcp.json","line":2,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"npx -y 'docs; rm -rf ~\u001b[2K<202E>' --token [redacted]","settings":["env.API_KEY = \"[redacted]\""],"notes":[],"secrets":[{"key":"env.API_KEY","name":"API_KEY","reference":null},{"key":"args[3]","name":"DOCS_TOKEN","reference":null}]},{"name":"web","original_name":"web","from":"Cursor, ~/.cursor/mcp.json","line":3,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":true,"url":"https://web.example/mcp","settings":["headers.Authorization = \"Bearer [redacted]\"","disabled = true"],"notes":[],"secrets":[{"key":"headers.Authorization","name":"WEB_TOKEN","reference":null}]},{"name":"cmd","original_name":"cmd","from":"Cursor, ~/.cursor/mcp.json","line":4,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"true","settings":["env.A = \"$${command:touch ran}\"","env.B = \"$${keychain:MINE}\""],"notes":["'${command:touch ran}' cannot be expanded by mcpipe and remains text","'${keychain:MINE}' cannot be expanded by mcpipe and remains text"],"secrets":[]}],"problems":["~/.cursor/mcp.json:5: 'odd' cannot be imported: it has neither a URL nor a command"]}
     "#]].assert_eq(&json.hides("s3cret").snapshot().replace('\u{202e}', "<202E>"));
-    // Quiet or not, what would be written is said on stdout.
+    // With `--quiet` too, stdout shows what would be written.
     sandbox.mcpipe(["config", "import", "cursor", "-q"]).run().exits(0).stdout_contains("runs  npx -y 'docs; rm -rf ~");
 }
 
@@ -314,7 +314,7 @@ fn failures_say_what_was_looked_for() {
           Unexpected token in object
     "#]]
     .assert_eq(&import(&["cursor"]));
-    // One broken file does not keep the others from being taken over, and is not passed over either.
+    // One broken file does not prevent importing the others, and is reported.
     expect![[r#"
         exit: 3
         --- stdout

@@ -1,4 +1,5 @@
-//! What the configuration allows: tools that are hidden and refused, calls that need consent, what a server inherits.
+//! What the configuration allows: hidden and rejected tools, calls that need confirmation, and what a server process
+//! inherits.
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ fn destructive_asks_unless_the_tool_says_that_it_only_reads() {
     sandbox.mcpipe(["call", "s", "echo", "text=hi"]).run().exits(0).prints("hi\n");
     sandbox.mcpipe(["call", "s", "add", "a=1", "b=2"]).run().exits(8);
     sandbox.mcpipe(["call", "s", "add", "a=1", "b=2", "--yes"]).run().exits(0).prints("3\n");
-    // The default of all counts where the entry says nothing.
+    // The global default applies if the entry sets nothing.
     let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
     sandbox.config(&format!("[defaults]\nconfirm = \"always\"\n{}", text.replace("confirm = \"destructive\"", "")));
     sandbox.mcpipe(["call", "s", "echo", "text=hi"]).run().exits(8);

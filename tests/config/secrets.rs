@@ -10,7 +10,7 @@ use crate::support::{HttpServer, Mcp, Run, Sandbox};
 
 const SECRET: &str = "s3cret-of-the-day";
 
-/// A sandbox whose secrets rest in the file, with this below it.
+/// A sandbox whose secrets are stored in the file, with this configuration.
 fn sandbox(servers: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.config(&format!("[defaults]\ncredential_store = \"file\"\n\n{servers}"));
@@ -68,7 +68,7 @@ fn a_server_that_echoes_a_secret_does_not_make_it_seen_in_traces() {
         words[0], words[1]
     ));
     set(&sandbox, "API", SECRET);
-    // What a result holds is printed as it came; what is logged is not.
+    // A result is printed as it came; logs are redacted.
     let run = sandbox.mcpipe(["call", "api", "echo", &format!("text={SECRET}"), "-v"]).run();
     run.exits(0).prints(&format!("{SECRET}\n"));
     assert!(!run.stderr().contains(SECRET) && run.stderr().contains("[redacted]"), "{}", run.stderr());
@@ -101,7 +101,7 @@ fn a_secret_in_a_url_is_hidden_in_the_form_it_has_there() {
         }
     }
     assert_eq!(server.requests()[0].target, "/mcp?who=s3cret/of%20the%3Cday%3E");
-    // Nor does anything that is remembered between runs hold it, but the store itself.
+    // Nothing that is stored between runs contains it, except the store itself.
     let mut files = vec![sandbox.path().to_owned()];
     while let Some(file) = files.pop() {
         if file.is_dir() {
@@ -252,7 +252,7 @@ fn a_value_that_no_header_can_hold_is_not_shown() {
 #[test]
 fn a_command_that_hangs_is_bounded_and_leaves_nothing_behind() {
     let sandbox = sandbox("");
-    // What it started hangs with it.
+    // A process that the command started hangs too.
     let tool = sandbox.script("tool", "sleep 300 & sleep 300");
     sandbox.config(&format!(
         "[servers.api]\nurl = \"http://127.0.0.1:9/mcp\"\nheaders = {{ X-Key = \"${{command:{}}}\" }}\n",

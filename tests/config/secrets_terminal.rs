@@ -1,4 +1,4 @@
-//! `config secret set` at a terminal: what is typed is not shown, and the terminal is left as it was.
+//! `config secret set` at a terminal: the typed value is not shown, and the terminal is restored.
 
 use crate::support::Sandbox;
 use crate::support::pty::TerminalStreams;
@@ -81,7 +81,7 @@ fn a_person_can_stop_waiting_for_a_command() {
 #[test]
 fn a_command_may_ask_for_something_at_the_terminal() {
     let sandbox = sandbox();
-    // As sudo and others do: past the standard streams. In a group of its own it would be stopped.
+    // Like sudo, it opens the terminal directly. In another process group it would be stopped.
     let tool = sandbox.script("tool", "printf 'PIN: ' >/dev/tty; read pin </dev/tty; echo \"$pin-value\" >got; exit 1");
     sandbox.config(&format!(
         "[servers.api]\nurl = \"http://127.0.0.1:9/mcp\"\nheaders = {{ X-Key = \"${{command:{}}}\" }}\n",

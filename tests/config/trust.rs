@@ -1,4 +1,4 @@
-//! Trust: what a project's file may do before and after somebody has looked at it.
+//! Trust: what a project's file may do before and after the user has reviewed it.
 
 use expect_test::expect;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::pty::TerminalStreams;
 use crate::support::{Mcp, Sandbox};
 
-/// A project's file that starts a program, which leaves a mark.
+/// A project's file that starts a program, which leaves a marker file.
 fn project() -> Sandbox {
     let sandbox = Sandbox::new();
     let evil = sandbox.script("evil", "touch ran; exit 1");
@@ -54,7 +54,7 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
         --- stdout
         x\t-\t-\t-\t-\t-\t-\tconfig: 'x' starts a process, and its file [ROOT]/work/.mcp.json is not trusted: a project file may come from somebody else, and using it runs the commands in it
     "#]].assert_eq(&sandbox.mcpipe(["list"]).run().snapshot());
-    // Without a terminal nobody can be asked.
+    // Without a terminal there is no question.
     expect![[r#"
         exit: 3
         --- stderr
@@ -103,7 +103,7 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
     let json = sandbox.mcpipe(["config", "trust", "--yes", "--json", ".mcp.json"]).run();
     let file = &json.exits(0).json()["files"][0];
     assert_eq!((&file["trusted"], file["sha256"].as_str().map(str::len)), (&json!(true), Some(64)));
-    // A copy elsewhere is another file.
+    // A copy at another location is another file.
     sandbox.file("other/.mcp.json", &text);
     sandbox.mcpipe(["list", "x"]).cwd(sandbox.work().join("other")).run().exits(3);
 }
@@ -180,7 +180,7 @@ fn secrets_of_the_user_need_trust_too() {
             )
         );
     }
-    // A name of the user's own is not taken over, and a bare URL may be used.
+    // A name of the user's own configuration is not overridden, and a plain URL may be used.
     sandbox
         .file(".mcpipe.toml", format!("[servers.mine]\nurl = {url:?}\n[servers.plain]\nurl = {url:?}\ntimeout = 9\n"));
     sandbox.mcpipe(["list", "mine"]).run().exits(3).stderr_contains("'mine' overrides a server of your own file");
@@ -258,11 +258,11 @@ fn what_is_trusted_already_is_not_asked_about_again() {
     .assert_eq(&sandbox.mcpipe(["config", "trust", "--yes"]).run().snapshot());
     let json = sandbox.mcpipe(["config", "trust", "--json"]).run();
     assert_eq!(json.succeeds().json()["files"][0]["trusted"], true);
-    // At a terminal neither: an answer could not take it back.
+    // Nor at a terminal: an answer could not undo it.
     let seen = sandbox.mcpipe(["config", "trust"]).at_terminal(TerminalStreams::ALL).wait();
     seen.exits(0);
     assert!(!seen.final_screen().contains("go on?"), "{}", seen.final_screen());
-    // Another content is asked about.
+    // Changed content is asked about.
     sandbox.file(".mcp.json", "{\"mcpServers\": {}}");
     sandbox.mcpipe(["config", "trust"]).run().exits(3).stderr_contains("is not trusted");
 }

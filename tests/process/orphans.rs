@@ -126,7 +126,7 @@ fn daemons_that_end_do_not_remain_as_zombies() {
 
 #[test]
 fn processes_that_the_server_did_not_start_are_spared() {
-    // A shell that replaces itself with mcpipe leaves its children to it.
+    // A shell that replaces itself with mcpipe leaves its children to mcpipe.
     let sandbox = Sandbox::new();
     let server = Mcp::modern().stdio();
     let mcpipe = sandbox.mcpipe(["call", &server.target(), "echo", "text=hi"]);
@@ -138,7 +138,7 @@ fn processes_that_the_server_did_not_start_are_spared() {
     assert!(is_alive(left[0].pid));
     kill_all(&left);
 
-    // What a command for sampling starts is not the server's.
+    // A process that a sampling command starts does not belong to the server.
     let request = json!({"jsonrpc": "2.0", "id": "q", "method": "sampling/createMessage", "params": {
         "messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}], "maxTokens": 10,
     }});

@@ -1,5 +1,5 @@
-//! Every tool, prompt and resource of the reference server, through each transport that it speaks: no answer of
-//! it is lost or made up on the way, and what it asks of the client is answered.
+//! Every tool, prompt and resource of the reference server, over each of its transports: no response is lost or
+//! changed, and its requests are answered.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::support::pty::TerminalStreams;
 use crate::support::real::{ListeningServer, everything_server, node_package_file, node_program, real_test_file};
 use crate::support::{Run, Sandbox};
 
-/// What a command is to end with and print; `…` stands for anything.
+/// The expected exit code and output of a command; `…` stands for anything.
 type CommandRow = (&'static [&'static str], i32, &'static str);
 
 const ROWS: &[CommandRow] = &[
@@ -102,7 +102,7 @@ const ROWS: &[CommandRow] = &[
     (&["read", "demo://resource/nowhere"], 1, ""),
 ];
 
-/// Whether the text is the pattern, in which `…` stands for anything.
+/// Whether the text matches the pattern, in which `…` stands for anything.
 fn fits(text: &str, pattern: &str) -> bool {
     let mut pieces = pattern.split('…');
     let first = pieces.next().unwrap_or_default();
@@ -118,7 +118,7 @@ fn fits(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Runs every row, and holds that no tool, prompt or resource of the server was left out.
+/// Runs every row, and checks that no tool, prompt or resource of the server is missing.
 fn run_rows(sandbox: &Sandbox, run: impl Fn(&[&str]) -> Run) {
     let script = sandbox.file(
         "sample",
@@ -137,17 +137,17 @@ fn run_rows(sandbox: &Sandbox, run: impl Fn(&[&str]) -> Run) {
     for line in listed.exits(0).stdout().lines() {
         let mut fields = line.split('\t');
         let (kind, name) = (fields.next().unwrap(), fields.next().unwrap());
-        // One document stands for all of them, and one id for the templates.
+        // One document stands for all documents, and one id for the templates.
         let known = match kind {
             "resources" | "resource templates" => ROWS.iter().any(|row| row.0[0] == "read" && alike(row.0[1], name)),
-            // `list` declares everything; this tool can be called only at a terminal (see below).
+            // `list` declares everything; this tool can only be called at a terminal (see below).
             _ => name == "trigger-url-elicitation" || ROWS.iter().any(|row| row.0[1] == name),
         };
         assert!(known, "the server has a {kind} that no row uses: {name}");
     }
 }
 
-/// Whether two URIs lie in the same directory.
+/// Whether two URIs are in the same directory.
 fn alike(one: &str, other: &str) -> bool {
     one.rsplit_once('/').map(|(directory, _)| directory) == other.rsplit_once('/').map(|(directory, _)| directory)
 }
@@ -186,8 +186,8 @@ fn over_http_sse() {
     over_the_network("sse", "/sse", "sse");
 }
 
-/// The tool that only who can visit pages is offered: refused until one page was visited (-32042, `ELI-07`), the call
-/// goes out again, and asks for another.
+/// The tool that is offered only to clients that can visit pages: rejected until a page was visited (-32042,
+/// `ELI-07`), the call is sent again and requires another page.
 #[test]
 fn pages_to_visit_at_a_terminal() {
     let sandbox = Sandbox::new();
@@ -207,7 +207,7 @@ fn pages_to_visit_at_a_terminal() {
     assert_eq!(opened, "https://modelcontextprotocol.io/\nhttps://example.com/in\n");
 }
 
-/// The examples of the help that are about this server: each does what it says, word for word.
+/// The examples of the help for this server do exactly what they say.
 #[test]
 fn the_examples_of_the_help_work() {
     let sandbox = Sandbox::new();
@@ -219,7 +219,7 @@ fn the_examples_of_the_help_work() {
     for words in [&[][..], &["read"], &["prompt"]] {
         let help = sandbox.mcpipe(words).arg("--help").run().stdout().replace("\\\n    ", "");
         for line in help.lines().map(str::trim).filter(|line| line.starts_with("mcpipe ") && line.contains(" demo")) {
-            // What stands far behind is a remark.
+            // Text after the columns is a comment.
             let line = line.split("   ").next().unwrap();
             if line.contains("config add") || line.contains("--watch") {
                 continue;

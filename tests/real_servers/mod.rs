@@ -1,4 +1,4 @@
-//! Servers built with the official SDKs and others, as published.
+//! Published servers, built with the official SDKs and others.
 
 mod everything;
 mod oauth;

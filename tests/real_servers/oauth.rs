@@ -1,4 +1,4 @@
-//! Logins at a real authorization server, through its real pages in a real browser.
+//! Logins at a real authorization server, with its real pages in a real browser.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -19,13 +19,13 @@ fn server(sandbox: &Sandbox, env: &[(&str, &str)]) -> ListeningServer {
     ListeningServer::start(sandbox, &words, &env)
 }
 
-/// With a browser that a person uses; it may take a moment longer to close than the command to end.
+/// With an interactive browser; it may close a moment after the command exits.
 fn with_person(mcpipe: Mcpipe) -> Run {
     let browser = format!("{} {}", node_program(), real_test_file("browser.mjs"));
     mcpipe.env("BROWSER", browser).timeout(Duration::from_secs(60)).allow_leftovers().run()
 }
 
-/// Asks the test's own addresses of `oauth.mjs`.
+/// Requests the test endpoints of `oauth.mjs`.
 fn ask(server: &ListeningServer, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{}\r\n\r\n", server.port).unwrap();
@@ -52,7 +52,7 @@ fn log_in_call_refresh_step_up_and_log_out() {
     let stepped = with_person(call().args(["--login", "always"]));
     stepped.exits(0).prints("alice\n");
 
-    // Refresh tokens rotate: twice is more than once.
+    // Refresh tokens rotate, so there are two refreshes.
     for _ in 0..2 {
         std::thread::sleep(Duration::from_millis(3100));
         call().run().succeeds().prints("alice\n");
@@ -109,7 +109,7 @@ fn a_machine_logs_in_by_itself_whenever_it_must() {
     configure(&wrong, secret);
     call(&wrong, "guess").exits(4).stderr_contains("invalid_client");
 
-    // Three kinds of keys, each of which another implementation made and checks.
+    // Three kinds of keys, each made and checked by another implementation.
     for algorithm in ["ES256", "RS256", "EdDSA"] {
         let key = sandbox.work().join(format!("{algorithm}.pem"));
         let lines = format!("client_id = \"key-{algorithm}\"\nprivate_key_file = \"{}\"", key.display());
@@ -119,7 +119,7 @@ fn a_machine_logs_in_by_itself_whenever_it_must() {
         configure(&fresh, &lines.replace(algorithm, "ES256").replace("key-ES256", "key-RS256"));
         fresh.mcpipe(["auth", "login", "real"]).run().exits(4).stderr_contains("invalid_client");
     }
-    // Bound to a key: the token is of no use to whoever finds it.
+    // Bound to a key: the token alone is useless.
     let bound = Sandbox::new();
     configure(&bound, &format!("{secret}\ndpop = true"));
     call(&bound, "machine-secret").exits(0).prints("machine\n");
@@ -156,8 +156,8 @@ fn a_device_shows_a_code_and_waits() {
     given_up.wait().exits(130);
 }
 
-/// The authorization server of the example in the TypeScript SDK: its issuer ends in a slash, tokens are of the
-/// type "bearer", none can be refreshed, and the redirect must be the registered one to the port.
+/// The authorization server of the example in the TypeScript SDK: its issuer ends with a slash, tokens have the type
+/// "bearer", none can be refreshed, and the redirect must be the registered one including the port.
 #[test]
 fn the_example_of_the_typescript_sdk_lets_us_in() {
     let sandbox = Sandbox::new();
@@ -167,7 +167,7 @@ fn the_example_of_the_typescript_sdk_lets_us_in() {
         [node_program(), "--require".to_owned(), shim, example, "--oauth".to_owned(), "--oauth-strict".to_owned()];
     let other = free_port().to_string();
     let server = ListeningServer::start(&sandbox, &words, &[("MCP_PORT", "PORT"), ("MCP_AUTH_PORT", &other)]);
-    // It calls itself so; its issuer is on the same name.
+    // It uses this name; its issuer is on the same host.
     let url = format!("http://localhost:{}/mcp", server.port);
     sandbox.mcpipe(["list", &url]).run().exits(4);
     for _ in 0..2 {
@@ -184,7 +184,7 @@ fn the_example_of_the_typescript_sdk_lets_us_in() {
     sandbox.mcpipe(["list", &url]).run().exits(4);
 }
 
-/// FastMCP's own authorization server, on the server's origin: scopes count only where they were registered.
+/// FastMCP's authorization server, at the server's origin: only registered scopes are accepted.
 #[test]
 fn fastmcp_login_and_refresh() {
     let sandbox = Sandbox::new();

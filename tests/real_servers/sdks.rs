@@ -1,4 +1,4 @@
-//! Real servers of several makers: the official SDKs of both languages, and the reference servers.
+//! Real servers of several projects: the official SDKs of both languages, and the reference servers.
 
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ fn the_file_system() {
     run(&sandbox, &["call", "write_file", &written, "content=@notes.txt"], &server).exits(0);
     assert_eq!(std::fs::read_to_string(root.join("made.txt")).unwrap(), "first line\nsecond line\n");
     run(&sandbox, &["call", "read_text_file", "path=/etc/passwd"], &server).exits(1);
-    // It offers no prompts, and is not asked for any.
+    // It offers no prompts, so none are requested.
     run(&sandbox, &["list", "--prompts", "--json"], &server).exits(0);
 }
 
@@ -166,7 +166,7 @@ fn version_1_of_the_official_python_sdk_over_http() {
         words.insert(3, "PORT".to_owned());
         let server = ListeningServer::start(&sandbox, &words, &[]);
         let url = server.url(path);
-        // What is found out by each of these, and what is known to the next.
+        // What each command detects, and the next one has cached.
         for memory in [&["--no-cache"][..], &[]] {
             let run = |words: &[&str]| sandbox.mcpipe(words.iter().chain(memory).copied()).run();
             assert_eq!(names(&run(&["list", &url, "--json"]), "tools"), ["add", "break_down"], "{manner}");

@@ -1,9 +1,10 @@
-//! Cookies of a server: kept while mcpipe runs, for that server only.
+//! Cookies of a server: kept while mcpipe runs, and sent to that server only.
 
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{HttpServer, Mcp, Reply, Request, Sandbox};
 
-/// Two instances behind a load balancer that knows by a cookie which one began a session: without it, the other one answers.
+/// Two instances behind a load balancer that uses a cookie to find the instance of a session: without it, the other
+/// instance answers.
 fn balanced() -> HttpServer {
     let script = Mcp::legacy("2025-11-25")
         .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
@@ -38,7 +39,7 @@ fn a_cookie_is_sent_back_in_the_same_run_and_to_the_end() {
     assert!(requests[..=initialize].iter().all(|request| sent(request) == "mine=1"));
     assert!(requests[initialize + 1..].iter().all(|request| sent(request) == both), "{requests:?}");
     assert_eq!(requests.last().unwrap().method, "DELETE");
-    // The next run begins without.
+    // The next run starts without cookies.
     let before = requests.len();
     call();
     assert_eq!(sent(&server.requests()[before]), "mine=1");

@@ -11,21 +11,21 @@ use crate::support::{ClientMessage, Feed, HttpServer, Mcp, Reply, Sandbox, Serve
 
 type StreamScript = fn() -> Reply;
 
-/// A stream that breaks, one that ends in order, and one that breaks within a message.
+/// A stream that breaks, one that ends normally, and one that breaks within a message.
 const EARLY: [StreamScript; 3] = [
     || Reply::sse().write(": soon\n\n").then_disconnect(),
     || Reply::sse().write(": soon\n\n"),
     || Reply::sse().write("data: {\"jsonrpc\":\"2.0\",").then_disconnect(),
 ];
 
-/// A server whose first answer to this method is such a stream.
+/// A server whose first response to this method is such a stream.
 fn server_with_early_end(mcp: Mcp, method: &'static str, stream: StreamScript) -> HttpServer {
     let (good, count) = (
         mcp.http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() }),
         AtomicUsize::new(0),
     );
     HttpServer::start(move |request| {
-        // The probe of a legacy server is none of this.
+        // The era probe of a legacy server has no such stream.
         let ours =
             request.rpc_method() == method && (request.header("mcp-session-id").is_some() || method_is_modern(request));
         if ours && count.fetch_add(1, Ordering::SeqCst) == 0 { stream() } else { good(request) }
@@ -94,7 +94,7 @@ fn a_call_is_not_retried_after_its_stream_broke() {
     }
 }
 
-/// The same over HTTP+SSE, where the one stream is the connection.
+/// The same over HTTP+SSE, where the stream is the connection.
 #[test]
 fn a_lost_http_sse_connection_is_reopened_for_read_only_requests() {
     let start = |method: &'static str| {
@@ -132,8 +132,8 @@ fn a_lost_http_sse_connection_is_reopened_for_read_only_requests() {
     assert_eq!(count(&server, "POST tools/call"), 1);
 }
 
-/// HTL-08: whatever time the server asks for is waited before its stream is taken up again; the limit of the
-/// request is what bounds it.
+/// HTL-08: the client waits as long as the server asks before it resumes the stream, within the time limit of the
+/// request.
 #[test]
 fn a_long_pause_requested_by_the_server_is_limited_by_the_timeout() {
     let script = Mcp::legacy("2025-11-25")
@@ -149,7 +149,7 @@ fn a_long_pause_requested_by_the_server_is_limited_by_the_timeout() {
     assert!(!server.requests().iter().any(|request| request.header("last-event-id").is_some()));
 }
 
-/// HTL-10: what a server asks in the course of an answer, or on its own stream, is answered by a POST of its own.
+/// HTL-10: a server request in a response stream, or on the server's own stream, is answered by a separate POST.
 #[test]
 fn a_server_request_on_a_stream_is_answered_by_a_post() {
     let ask = |id: &str, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method});

@@ -23,7 +23,7 @@ fn refusing(probe: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> HttpSe
     )
 }
 
-/// The refusals that real servers give instead of a clean error all lead to the handshake.
+/// Rejections that real servers send instead of a proper error all lead to the handshake.
 #[test]
 fn any_rejection_of_the_probe_leads_to_initialize() {
     let rpc = |code: i64, text: &str, id: Value| json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": text}});
@@ -54,7 +54,7 @@ fn any_rejection_of_the_probe_leads_to_initialize() {
     }
 }
 
-/// ERA-11: overload, failure and refusal are not the marks of an old server.
+/// ERA-11: overload, failures and rejected credentials do not show a legacy server.
 #[test]
 fn an_error_is_not_taken_for_a_legacy_server() {
     for (status, code) in [(401, 4), (403, 4), (429, 5), (500, 5), (502, 5), (503, 5), (504, 5)] {
@@ -83,7 +83,7 @@ fn an_unmarked_answer_does_not_make_a_server_modern() {
     echo(&server).succeeds().prints("hi\n");
 }
 
-/// The answer of a modern server, in the form of a stream that this makes of it.
+/// The response of a modern server, in the form of a stream that this makes of it.
 fn streaming(stream: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> HttpServer {
     let script = Mcp::modern().http_script(LegacyHttpOptions::default());
     HttpServer::start(move |request| {
@@ -146,7 +146,7 @@ fn streams_in_any_form_are_read() {
     }
 }
 
-/// Compressed although nobody said so beforehand, and as it was asked for.
+/// Compressed without being requested, and as requested.
 #[test]
 fn compressed_bodies_are_read() {
     let server = streaming(|message| {
@@ -155,7 +155,7 @@ fn compressed_bodies_are_read() {
     echo(&server).succeeds().prints("hi\n");
 }
 
-/// gzip by the system's program: a compressor of its own is no business of a test.
+/// gzip by the system's program, since the test needs no compressor of its own.
 fn gzip(text: &str) -> Vec<u8> {
     let mut child = std::process::Command::new("gzip")
         .arg("-c")
@@ -198,7 +198,7 @@ fn unusable_responses_fail_at_once() {
     for (name, stream, code) in cases {
         let server = streaming(stream);
         let run = echo(&server);
-        // Waited for, it would be 6.
+        // Waiting for it would make it 6.
         assert_eq!(run.code(), *code, "{name}: {run:?}");
         run.stderr_contains("mcpipe: error:").prints("");
         let calls = server.exchanges().iter().filter(|title| *title == "POST tools/call").count();
@@ -230,7 +230,7 @@ fn redirects_do_not_send_secrets_to_other_hosts() {
     }
 }
 
-/// HTL-04: a session that the server forgot is opened anew; the request, which it cannot have acted on, is repeated once.
+/// HTL-04: a session that the server forgot is replaced; the request, which was not executed, is repeated once.
 #[test]
 fn a_forgotten_session() {
     let forgets = |method: &'static str| {
@@ -257,7 +257,7 @@ fn a_forgotten_session() {
     assert_eq!(server.exchanges().iter().filter(|title| *title == "POST initialize").count(), 2);
 }
 
-/// HTL-07: a broken stream with an id is taken up again, after the time that the server asked for.
+/// HTL-07: a broken stream with an id is resumed after the time that the server asked for.
 #[test]
 fn a_broken_stream_is_resumed_if_possible() {
     let script = Mcp::legacy("2025-11-25")
@@ -283,7 +283,7 @@ fn a_broken_stream_is_resumed_if_possible() {
     assert_eq!(requests.iter().filter(|request| request.rpc_method() == "tools/call").count(), 1);
 }
 
-/// A server may hold back the head of its own stream until there is something to say.
+/// A server may delay the head of its own stream until it has something to send.
 #[test]
 fn a_standalone_stream_that_says_nothing_does_not_block() {
     let script = Mcp::legacy("2025-11-25")
@@ -327,12 +327,12 @@ fn a_server_request_on_the_standalone_stream_is_answered() {
     run.exits(0).prints("{\"action\":\"accept\",\"content\":{\"name\":\"nobody\"}}\n");
 }
 
-/// The stream on which the call waits, and its id.
+/// The stream that the call waits on, and its id.
 static ANSWER: std::sync::Mutex<Option<(Feed, Value)>> = std::sync::Mutex::new(None);
 
 #[test]
 fn http_sse_is_found_by_fallback() {
-    // The URL of an old server knows only GET; the POSTs go where its first event says.
+    // The URL of a legacy server only supports GET; the POSTs go to the URL of its first event.
     let server = Mcp::legacy("2024-11-05").sse();
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", &server.url("/sse"), "echo", "text=hi"]).run();
@@ -354,8 +354,8 @@ fn http_sse_does_not_send_secrets_elsewhere() {
     assert!(other.requests().is_empty(), "{:?}", other.requests());
 }
 
-/// What greets whoever connects: the words reach us before our request is written, or just after; either way it is told
-/// what it is, over sockets of our own and through the general client (which a file of authorities calls for).
+/// A server that sends a banner on connecting: it may arrive before or after the request is written; in both cases the
+/// error shows it, over both HTTP implementations (a file of certificate authorities selects the general one).
 #[test]
 fn a_server_that_sends_first_is_not_an_http_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

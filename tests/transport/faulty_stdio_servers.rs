@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::mcp::play_actions;
 use crate::support::{ClientMessage, Mcp, ProcessEvent, Run, Sandbox, ServerAction, StdioServer};
 
-/// A server whose every line goes through this before it is written.
+/// A server whose lines are changed by this function before they are written.
 fn server_with_distorted_output(mcp: Mcp, distort: impl Fn(String) -> Vec<u8> + Send + Sync + 'static) -> StdioServer {
     StdioServer::start(move |process, event| match event {
         ProcessEvent::Line(line) => {
@@ -28,7 +28,7 @@ fn echo(server: &StdioServer) -> Run {
     Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi", "--timeout", "5s"]).run()
 }
 
-/// What a sloppy server writes and is understood nevertheless.
+/// What a sloppy server writes and mcpipe still understands.
 #[test]
 fn sloppy_lines_are_understood() {
     type Distort = fn(String) -> Vec<u8>;
@@ -72,7 +72,7 @@ fn sloppy_lines_are_understood() {
     }
 }
 
-/// JSON-RPC allowed batches in 2025-03-26 alone; receiving them must work there.
+/// Only 2025-03-26 allowed JSON-RPC batches; receiving them must work there.
 #[test]
 fn a_batch_is_understood() {
     let server = server_with_distorted_output(Mcp::legacy("2025-03-26"), |line| {
@@ -214,7 +214,7 @@ fn odd_errors_are_failures_and_never_hang() {
             assert!(run.elapsed < Duration::from_secs(4), "{run:?}");
         }
     }
-    // An error that names no request can only be about the one that waits.
+    // An error that names no request belongs to the only pending one.
     let answer = |_: &ClientMessage| {
         vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "what?"}}))]
     };
@@ -225,7 +225,7 @@ fn odd_errors_are_failures_and_never_hang() {
     }
 }
 
-/// Requests of a legacy server are all answered, and only by answers.
+/// All requests of a legacy server are answered, and nothing else is sent.
 #[test]
 fn the_servers_own_requests_are_answered() {
     let ask = |id: Value, method: &str| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}});
@@ -274,7 +274,7 @@ fn roots_are_sent_if_they_were_offered() {
     );
 }
 
-/// Some servers exit at an unknown request: they are started again, and get `initialize` first.
+/// Some servers exit at an unknown request: they are restarted, and get `initialize` first.
 #[test]
 fn a_server_that_dies_at_the_probe_is_started_again() {
     let mcp = Arc::new(Mcp::legacy("2025-11-25"));
@@ -368,7 +368,7 @@ fn a_server_that_exits_is_unreachable_and_its_stderr_is_shown() {
         let started = Instant::now();
         let run = echo(&server);
         assert!(run.code() == 5 || (*name == "half an answer" && run.code() == 7), "{name}: {run:?}");
-        // What may have come of it is said, too.
+        // A possible execution is reported too.
         run.stderr_contains("out of memory").stderr_contains("\n  the tool may have run\n");
         assert!(started.elapsed() < Duration::from_secs(4), "{name}: {run:?}");
         // A call is never sent twice silently.

@@ -1,4 +1,4 @@
-//! Servers that send without end: the memory stays bounded, and `--timeout` ends the call.
+//! Servers that send endlessly: the memory stays bounded, and `--timeout` ends the call.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -17,20 +17,20 @@ use crate::support::{
     HttpServer, Mcp, ProcessEvent, Reply, Run, Sandbox, StdioServer, WebSocketEvent, WebSocketServer,
 };
 
-/// What a run may use. The binary of the tests itself takes up to 30 MiB of it.
+/// The memory limit of a run. The debug binary itself takes up to 30 MiB of it.
 const MEMORY_LIMIT: u64 = 64 << 20;
 const MANY: usize = 1000;
 
-/// What the server sends without end.
+/// What the server sends endlessly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Flood {
-    /// The same progress.
+    /// The same progress value.
     Progress,
-    /// Progress that rises.
+    /// Increasing progress values.
     RisingProgress,
     Log,
     Ping,
-    /// Requests for what the client did not offer.
+    /// Requests for capabilities that the client did not declare.
     Roots,
     /// Results that answer no request.
     Results,
@@ -39,7 +39,7 @@ enum Flood {
 const ALL: [Flood; 6] = [Flood::Progress, Flood::RisingProgress, Flood::Log, Flood::Ping, Flood::Roots, Flood::Results];
 
 impl Flood {
-    /// Many messages, in answer to this request.
+    /// Many messages, in response to this request.
     fn messages(self, request: &Value) -> Vec<String> {
         let filler = "x".repeat(1000);
         let token = &request["params"]["_meta"]["progressToken"];
@@ -77,7 +77,7 @@ fn mcp() -> Mcp {
     Mcp::legacy("2025-11-25")
 }
 
-/// A server over stdio that answers a call with a flood; `reads` is whether it goes on reading meanwhile.
+/// A stdio server that answers a call with a flood; `reads` is whether it keeps reading meanwhile.
 fn stdio_server(flood: Flood, reads: bool) -> StdioServer {
     let mcp = Arc::new(mcp());
     StdioServer::start(move |process, event| match event {
@@ -100,7 +100,7 @@ fn send_until_gone(process: &StdioProcess, lines: &[u8]) {
     while process.try_write(lines) {}
 }
 
-/// Calls a tool of a server that sends a flood, and holds the run to the memory limit.
+/// Calls a tool of a server that sends a flood, and checks the memory limit.
 fn call(target: &str, what: &str) -> Run {
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["call", target, "echo", "text=hi", "--timeout", "2s"]).timeout(Duration::from_secs(60));
@@ -109,7 +109,7 @@ fn call(target: &str, what: &str) -> Run {
     run
 }
 
-/// The call ends after `--timeout`, whatever came meanwhile.
+/// The call ends after `--timeout`, whatever the server sends.
 #[track_caller]
 fn times_out(run: &Run, flood: Flood) {
     let mut expected = String::from("mcpipe: error: no response to tools/call within 2 s\n");
@@ -171,7 +171,7 @@ fn a_flood_over_a_websocket_takes_little_memory_and_is_ended_by_the_timeout() {
     }
 }
 
-/// The pings of WebSocket itself, which are answered below the messages.
+/// WebSocket pings, which are answered below the messages.
 #[test]
 fn a_flood_of_websocket_pings_takes_little_memory() {
     let pings = |_: &Value| (0..10_000).flat_map(|_| frame(0x89, &[b'x'; 125])).collect::<Vec<u8>>();

@@ -9,7 +9,7 @@ fn node_server(sandbox: &Sandbox, env: &[(&str, &str)]) -> ListeningServer {
     ListeningServer::start(sandbox, &[node_program(), real_test_file("http.mjs")], &env)
 }
 
-/// A call behind TLS: the answer tells which HTTP it was, and what we said to understand.
+/// A call over TLS: the result names the HTTP version and the accepted encodings.
 fn over_tls(env: &[(&str, &str)]) -> Run {
     let sandbox = Sandbox::new();
     let authority = CertificateAuthority::new();
@@ -41,7 +41,8 @@ fn bodies_and_streams_are_decompressed_with_every_offered_coding() {
     }
 }
 
-/// What was not offered is not guessed at: the server broke the protocol, and its answer's form is named.
+/// An encoding that was not accepted is not guessed: the server violated the protocol, and the error names the
+/// encoding.
 #[test]
 fn an_unrequested_compression_is_reported() {
     let sandbox = Sandbox::new();

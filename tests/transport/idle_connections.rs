@@ -18,7 +18,7 @@ fn a_connection_closed_after_a_response_is_not_used_again() {
             running.write(&format!("{{\"tool\":\"echo\",\"arguments\":{{\"text\":\"x\"}},\"id\":{n}}}\n"));
             expected += &format!("{n}\n");
             running.wait_for_stdout(&expected);
-            // The end of the connection is on its way.
+            // The end of the connection is in transit.
             std::thread::sleep(Duration::from_millis(20));
         }
         running.end_stdin();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::sockets::serve_lines;
 use crate::support::{Mcp, Run, Sandbox, ServerAction};
 
-/// Takes calls one by one, and the first one takes longer than anybody waits.
+/// Answers calls one by one; the first one takes longer than the time limits.
 const BUSY: &str = r#"
 first=yes
 while IFS= read -r line; do
@@ -28,8 +28,8 @@ while IFS= read -r line; do
 done
 "#;
 
-/// Five calls, three at a time: the first keeps the server busy, the second is too long for the pipe, the third
-/// waits behind it, and those after them begin when the three were given up.
+/// Five calls, three at a time: the first one keeps the server busy, the second one is too long for the pipe, the
+/// third one waits behind it, and the others begin after those three were given up.
 fn batch(sandbox: &Sandbox, target: &str, long: usize) -> Run {
     let line = |id: &str, text: &str| format!("{}\n", json!({"id": id, "tool": "t", "arguments": {"text": text}}));
     let long = "x".repeat(long);
@@ -51,7 +51,7 @@ fn assert_all_messages_whole(run: &Run, messages: &[Value]) {
     let calls: Vec<&Value> = messages.iter().filter(|message| message["method"] == "tools/call").collect();
     let texts: String = calls.iter().map(|call| text(call)).collect();
     assert_eq!(texts, "axde", "what was given up before a byte of it was written is not sent");
-    // STD-05: told as soon as it can be.
+    // STD-05: sent as soon as possible.
     for call in &calls[..2] {
         let cancels = |message: &&Value| {
             message["method"] == "notifications/cancelled" && message["params"]["requestId"] == call["id"]

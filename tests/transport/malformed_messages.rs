@@ -13,10 +13,10 @@ use crate::support::{
     WebSocketServer, sockets,
 };
 
-/// Writes the answers to calls in its own way.
+/// Writes the responses to calls in a special form.
 type Distort = fn(&str) -> String;
 
-/// A server whose answers to `tools/call` are distorted; `then` follows each.
+/// A server whose responses to `tools/call` are distorted; `then` follows each.
 fn distorted(mcp: Mcp, distort: Distort, then: Option<&'static str>) -> Mcp {
     mcp.tools(json!([{"name": "t", "inputSchema": {"type": "object"}}])).on("tools/call", move |call| {
         let [ServerAction::Send(message)] = &call.text("ok")[..] else { unreachable!() };
@@ -33,7 +33,7 @@ fn call(target: &str) -> Run {
     run
 }
 
-/// Runs the same call over a child's streams, a Unix socket and a WebSocket.
+/// Runs the same call over the streams of a child process, a Unix socket and a WebSocket.
 fn over_streams(mcp: impl Fn() -> Mcp, check: impl Fn(&str, Run)) {
     check("stdio", call(&mcp().stdio().target()));
     check("WebSocket", call(&mcp().websocket().url("/")));
@@ -123,7 +123,7 @@ fn messages_with_content_length_headers_are_read() {
     }
 }
 
-/// The same words in a log are no header.
+/// The same text in a log is not a header.
 #[test]
 fn log_lines_that_look_like_headers_are_skipped() {
     let noise = "Content-Length: 5\nServer: x\n\nContent-Length: 7\n\nhello\n";
