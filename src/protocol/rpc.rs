@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -179,6 +180,74 @@ pub fn parse(text: &str) -> Result<Vec<RpcMessage>, ParseError> {
     parse_one(text).map(|message| vec![message])
 }
 
+/// A text that consists of messages. It owns the text, so that a large result is not held twice.
+pub struct MessageText {
+    text: String,
+    messages: Vec<RpcMessage>,
+    /// Where the result of the only message is in the text; the message holds `null` in its place.
+    result: Option<Range<usize>>,
+}
+
+impl MessageText {
+    /// Parses a text as [`parse`] does, or returns it.
+    ///
+    /// # Errors
+    /// If the text contains no message.
+    pub fn parse(text: String) -> Result<Self, String> {
+        // Anything unusual is left to `parse`.
+        let envelope = if text.starts_with('{') { serde_json::from_str::<RawMessage>(&text).ok() } else { None };
+        let Some(mut envelope) = envelope else {
+            return match parse(&text) {
+                Ok(messages) => Ok(MessageText::new(text, messages)),
+                Err(_) => Err(text),
+            };
+        };
+        let result = envelope.result.as_mut().map(|raw| {
+            // It is a part of the text.
+            let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
+            start..start + std::mem::replace(raw, RawValue::NULL).get().len()
+        });
+        match envelope_message(envelope) {
+            Ok(message) => {
+                let has_result = matches!(&message, RpcMessage::Response(response) if response.outcome.is_ok());
+                Ok(MessageText { text, messages: vec![message], result: result.filter(|_| has_result) })
+            }
+            Err(_) => Err(text),
+        }
+    }
+
+    /// A text with the messages that were found in it.
+    #[must_use]
+    pub fn new(text: String, messages: Vec<RpcMessage>) -> Self {
+        MessageText { text, messages, result: None }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.text.trim_start_matches('\u{feff}').trim()
+    }
+
+    /// The messages. Their results are not to be read.
+    pub fn messages(&mut self) -> &mut [RpcMessage] {
+        &mut self.messages
+    }
+
+    /// The messages, with their results.
+    #[must_use]
+    pub fn into_messages(mut self) -> Vec<RpcMessage> {
+        if let (Some(range), [RpcMessage::Response(response)]) = (self.result, self.messages.as_mut_slice()) {
+            self.text.truncate(range.end);
+            self.text.drain(..range.start);
+            // It is JSON, since the whole text is.
+            if let Ok(result) = RawValue::from_string(self.text) {
+                response.outcome = Ok(result);
+            }
+        }
+        self.messages
+    }
+}
+
 /// Parses the message at the beginning of a text, and returns it with its length in bytes.
 ///
 /// # Errors
@@ -203,6 +272,10 @@ fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
             Cow::Borrowed(_) => return Err(ParseError::NotJson),
         },
     };
+    envelope_message(envelope)
+}
+
+fn envelope_message(envelope: RawMessage<'_>) -> Result<RpcMessage, ParseError> {
     let not_null = |raw: &&RawValue| raw.get() != "null";
     if let Some(method) = envelope.method {
         let method = method.into_owned();
@@ -280,6 +353,30 @@ mod tests {
         match parse(text).map(|mut all| all.remove(0)) {
             Ok(RpcMessage::Response(response)) => response,
             other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_owned_is_read_like_any_other() {
+        let result = format!(r#"{{"a":"{}","b":[1E2, null]}}"#, "x".repeat(1000));
+        for text in [
+            format!("{{\"id\":1,\"result\":{result},\"x\":2}}\n"),
+            format!(" {{\"id\":1,\"result\":{result}}}"),
+            format!("{{\"id\":1, \"result\" :  {result} }}"),
+            r#"{"id":1,"result":null}"#.to_owned(),
+            r#"{"id":1,"result":{},"error":{"code":1}}"#.to_owned(),
+            r#"{"id":1,"result":{},"error":null}"#.to_owned(),
+            r#"{"id":1,"result":"\ud83d"}"#.to_owned(),
+            r#"{"method":"a","params":{},"result":1}"#.to_owned(),
+            r#"[{"id":1,"result":{}},{"id":2,"result":[]}]"#.to_owned(),
+            r#"{"jsonrpc":"2.0"}"#.to_owned(),
+            "INFO".to_owned(),
+        ] {
+            let owned = MessageText::parse(text.clone()).map(|found| {
+                assert_eq!(found.text(), text.trim());
+                found.into_messages()
+            });
+            assert_eq!(format!("{:?}", owned.map_err(|_| ())), format!("{:?}", parse(&text).map_err(|_| ())));
         }
     }
 

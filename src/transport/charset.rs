@@ -40,6 +40,19 @@ impl Charset {
         }
     }
 
+    /// As [`Charset::decode`]. UTF-8 is not copied.
+    pub(super) fn decode_owned(self, bytes: Vec<u8>) -> (String, bool) {
+        let bytes = match self {
+            Charset::Utf8 | Charset::Windows1252 => match String::from_utf8(bytes) {
+                Ok(text) => return (text, false),
+                Err(error) => error.into_bytes(),
+            },
+            Charset::Utf16Le | Charset::Utf16Be => bytes,
+        };
+        let (text, is_lossy) = self.decode(&bytes);
+        (text.into_owned(), is_lossy)
+    }
+
     /// The text, and whether bytes had to be replaced.
     ///
     /// A byte-order mark wins over the declaration. So does valid UTF-8 over a single-byte encoding: Java servers declare

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::line_reader::{Continuation, InputText, LineReader, PartialMessage, content_length, is_other_header};
 use super::malformed::{self, Recovered};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc;
+use crate::protocol::rpc::{self, MessageText};
 use crate::transport::charset::NOT_UTF8_WARNING;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::transport::trace::{Trace, TraceEvent};
@@ -83,7 +83,7 @@ impl MessageReader {
                 }
                 (None, _) => body_length = None,
             }
-            self.handle_line(&text, is_lossy, &mut partial).await;
+            self.handle_line(text, is_lossy, &mut partial).await;
             let start = partial.as_ref().map(|partial| partial.text().chars().take(NON_MESSAGE_WIDTH).collect());
             *lock(&self.unfinished) = start;
         }
@@ -94,27 +94,30 @@ impl MessageReader {
     }
 
     /// Hands over what a line holds or completes.
-    async fn handle_line(&self, line: &str, is_lossy: bool, partial: &mut Option<PartialMessage>) {
+    async fn handle_line(&self, line: String, is_lossy: bool, partial: &mut Option<PartialMessage>) {
         let Some(mut begun) = partial.take() else {
-            if !line.trim().is_empty() && !self.try_message(line, is_lossy).await {
-                *partial = PartialMessage::begin(line, is_lossy);
+            if !line.trim().is_empty()
+                && let Err(line) = self.try_message(line, is_lossy).await
+            {
+                *partial = PartialMessage::begin(&line, is_lossy);
                 if partial.is_none() {
-                    self.handle_other_text(line).await;
+                    self.handle_other_text(&line).await;
                 }
             }
             return;
         };
         // A whole message: what was begun is not one.
-        if line.trim_start().starts_with('{') && line.contains("\"jsonrpc\"") && rpc::parse(line).is_ok() {
+        if line.trim_start().starts_with('{') && line.contains("\"jsonrpc\"") && rpc::parse(&line).is_ok() {
             self.handle_other_text(begun.text()).await;
             return Box::pin(self.handle_line(line, is_lossy, partial)).await;
         }
-        match begun.push(line, is_lossy, MAX_MESSAGE) {
+        match begun.push(&line, is_lossy, MAX_MESSAGE) {
             Continuation::Incomplete => *partial = Some(begun),
-            Continuation::Complete if !begun.has_prefix() && self.try_message(begun.text(), begun.is_lossy()).await => {
-                self.trace.note("the server printed a message over several lines");
-            }
-            Continuation::Complete => self.handle_other_text(begun.text()).await,
+            Continuation::Complete if begun.has_prefix() => self.handle_other_text(begun.text()).await,
+            Continuation::Complete => match self.try_message(begun.text().to_owned(), begun.is_lossy()).await {
+                Ok(()) => self.trace.note("the server printed a message over several lines"),
+                Err(text) => self.handle_other_text(&text).await,
+            },
             Continuation::Unrelated => {
                 self.handle_other_text(begun.text()).await;
                 Box::pin(self.handle_line(line, is_lossy, partial)).await;
@@ -123,23 +126,25 @@ impl MessageReader {
     }
 
     /// Hands over the messages in a text.
-    pub(super) async fn handle_text(&self, text: &str, is_lossy: bool) {
-        if !text.trim().is_empty() && !self.try_message(text, is_lossy).await {
-            self.handle_other_text(text).await;
+    pub(super) async fn handle_text(&self, text: String, is_lossy: bool) {
+        if !text.trim().is_empty()
+            && let Err(text) = self.try_message(text, is_lossy).await
+        {
+            self.handle_other_text(&text).await;
         }
     }
 
-    /// Hands over the messages in a text, if it consists of messages.
-    async fn try_message(&self, text: &str, is_lossy: bool) -> bool {
-        let Ok(messages) = rpc::parse(text) else { return false };
+    /// Hands over the messages in a text, or returns it if it does not consist of messages.
+    async fn try_message(&self, text: String, is_lossy: bool) -> std::result::Result<(), String> {
+        let found = MessageText::parse(text)?;
         if is_lossy && !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
             self.warn(NOT_UTF8_WARNING.to_owned()).await;
         }
-        self.trace.record(TraceEvent::Received(text.trim()));
-        for message in messages {
+        self.trace.record(TraceEvent::Received(found.text()));
+        for message in found.into_messages() {
             self.send(IncomingItem::Message(message, None)).await;
         }
-        true
+        Ok(())
     }
 
     /// Hands over what can be recovered from a text that does not consist of messages.

@@ -120,10 +120,7 @@ impl SseDecoder {
             } else {
                 let mut line = std::mem::take(&mut self.line);
                 line.extend_from_slice(head);
-                events.extend(self.take_line(&line));
-                // Reuses the allocation for the next split line.
-                line.clear();
-                self.line = line;
+                events.extend(self.take_owned_line(line));
             }
         }
         Ok(events)
@@ -135,11 +132,24 @@ impl SseDecoder {
     #[must_use]
     pub fn finish(mut self) -> Option<SseEvent> {
         let line = std::mem::take(&mut self.line);
-        self.take_line(&line).or_else(|| self.take_line(b""))
+        self.take_owned_line(line).or_else(|| self.take_line(b""))
     }
 
     fn check_limit(&self, more: usize) -> Result<(), SseTooLong> {
         if self.line.len() + self.data.len() + more > self.limit { Err(SseTooLong) } else { Ok(()) }
+    }
+
+    /// Takes a line that came in pieces. Usually it is all the data of its event, and is not copied.
+    fn take_owned_line(&mut self, mut line: Vec<u8>) -> Option<SseEvent> {
+        let name = [&b"data: "[..], b"data:"].into_iter().find(|name| line.starts_with(name));
+        match name.filter(|_| !self.has_data) {
+            Some(name) => {
+                line.drain(..name.len());
+                (self.data, self.has_data, self.first_line) = (line, true, false);
+                None
+            }
+            None => self.take_line(&line),
+        }
     }
 
     fn take_line(&mut self, mut line: &[u8]) -> Option<SseEvent> {
@@ -180,11 +190,9 @@ impl SseDecoder {
     }
 
     fn decode(&mut self, data: Vec<u8>) -> String {
-        String::from_utf8(data).unwrap_or_else(|error| {
-            let (text, is_lossy) = self.charset.decode(error.as_bytes());
-            self.is_lossy |= is_lossy;
-            text.into_owned()
-        })
+        let (text, is_lossy) = self.charset.decode_owned(data);
+        self.is_lossy |= is_lossy;
+        text
     }
 
     fn complete_event(&mut self) -> Option<SseEvent> {

@@ -130,11 +130,10 @@ fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> Con
 async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<MessageReader>) {
     let failure = loop {
         match stream.next().await {
-            Some(Ok(Message::Text(text))) => reader.handle_text(&text, false).await,
             // Messages should be text, but some servers send binary frames.
-            Some(Ok(Message::Binary(bytes))) => {
-                let (text, is_lossy) = Charset::Utf8.decode(&bytes);
-                reader.handle_text(&text, is_lossy).await;
+            Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
+                let (text, is_lossy) = Charset::Utf8.decode_owned(message.into_data().into());
+                reader.handle_text(text, is_lossy).await;
             }
             // Nothing follows it (RFC 6455 §5.5.1), even if the server keeps the connection open.
             Some(Ok(Message::Close(frame))) => break closed_failure(frame.as_ref()),

@@ -10,7 +10,7 @@ use reqwest::{Response, Url};
 use super::error::request_failure;
 use super::incoming::MessageSender;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
-use crate::protocol::rpc::{self, RpcMessage};
+use crate::protocol::rpc::{MessageText, RpcMessage};
 use crate::transport::charset::Charset;
 use crate::transport::malformed;
 use crate::transport::message::MAX_MESSAGE;
@@ -166,23 +166,17 @@ pub(super) async fn forward_messages(
                 if events.decoder.is_lossy() {
                     sink.warn_not_utf8().await;
                 }
-                if event.is_message() && forward_event(sink, &event.data, id, position).await {
+                if event.is_message() && forward_event(sink, event.data, id, position).await {
                     events.drain().await;
                     return StreamEnd::Answered;
                 }
             }
             Ok(None) => {
                 let Some(text) = events.unfinished_message() else { return StreamEnd::Incomplete(None) };
-                let answered = match rpc::parse(&text) {
-                    Ok(messages) => {
-                        sink.trace.note("the event stream ended without a blank line");
-                        let answered = messages.iter().any(|message| is_response_to(message, id));
-                        sink.send_messages(id, &text, messages, None).await;
-                        answered
-                    }
-                    // The connection was cut.
-                    Err(_) if malformed::is_incomplete(&text) => false,
-                    Err(_) => forward_event(sink, &text, id, position).await,
+                // The connection was cut.
+                let answered = !malformed::is_incomplete(&text) && {
+                    sink.trace.note("the event stream ended without a blank line");
+                    forward_event(sink, text, id, position).await
                 };
                 return if answered { StreamEnd::Answered } else { StreamEnd::Incomplete(None) };
             }
@@ -199,16 +193,16 @@ pub(super) fn declared_charset(response: &Response) -> Charset {
 }
 
 /// Forwards the messages of one event. Returns whether the response was among them.
-async fn forward_event(sink: &MessageSender, data: &str, id: Option<u64>, position: &mut StreamPosition) -> bool {
-    match rpc::parse(data) {
-        Ok(messages) => {
-            let answered = messages.iter().any(|message| is_response_to(message, id));
-            sink.send_messages(id, data, messages, None).await;
+async fn forward_event(sink: &MessageSender, data: String, id: Option<u64>, position: &mut StreamPosition) -> bool {
+    match MessageText::parse(data) {
+        Ok(mut found) => {
+            let answered = found.messages().iter().any(|message| is_response_to(message, id));
+            sink.send_messages(id, found, None).await;
             answered
         }
-        Err(_) if sink.send_recovered(id, data, None).await => true,
-        Err(_) => {
-            let description = format!("event {}, {}", position.event_count, malformed::describe(data));
+        Err(data) if sink.send_recovered(id, &data, None).await => true,
+        Err(data) => {
+            let description = format!("event {}, {}", position.event_count, malformed::describe(&data));
             sink.trace.note(&format!("skipped an event: {description}"));
             position.first_non_message.get_or_insert(description);
             false

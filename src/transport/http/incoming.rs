@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::RpcMessage;
+use crate::protocol::rpc::{MessageText, RpcMessage};
 use crate::transport::charset::NOT_UTF8_WARNING;
 use crate::transport::malformed::{self, Recovered};
 use crate::transport::message::{Incoming, IncomingItem, UnexpectedResponse};
@@ -27,16 +27,10 @@ pub(super) struct MessageSender {
 }
 
 impl MessageSender {
-    /// Sends the messages of one body or event; `text` is their source.
-    pub(super) async fn send_messages(
-        &self,
-        id: Option<u64>,
-        text: &str,
-        messages: Vec<RpcMessage>,
-        status: Option<u16>,
-    ) {
-        self.trace.record(TraceEvent::Received(text));
-        for message in messages {
+    /// Sends the messages of one body or event.
+    pub(super) async fn send_messages(&self, id: Option<u64>, found: MessageText, status: Option<u16>) {
+        self.trace.record(TraceEvent::Received(found.text()));
+        for message in found.into_messages() {
             self.send_item(id, IncomingItem::Message(message, status)).await;
         }
     }
@@ -49,7 +43,7 @@ impl MessageSender {
         let mut has_response = id.is_some() && leading.iter().chain(&trailing).any(is_response);
         if !(leading.is_empty() && trailing.is_empty()) {
             self.trace.note("the server put other text before or after a message");
-            self.send_messages(id, text, leading, status).await;
+            self.send_messages(id, MessageText::new(text.to_owned(), leading), status).await;
             for message in trailing {
                 self.send_item(id, IncomingItem::EmbeddedResponse(message)).await;
             }

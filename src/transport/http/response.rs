@@ -9,11 +9,10 @@ use super::error;
 use super::event_stream::{self, EventStream};
 use super::incoming::MessageSender;
 use super::unexpected_response;
-use crate::error::Result;
-use crate::protocol::rpc::{self, RpcMessage, RpcResponse};
+use crate::protocol::rpc::{self, MessageText, RpcMessage, RpcResponse};
 use crate::transport::sse::SseDecoder;
 
-/// How many bytes are read of a body that has an error status and is not JSON.
+/// How many bytes are read of a body that has an error status, after decompression.
 const MAX_ERROR_BODY: usize = 64 * 1024;
 
 /// Forwards a response, unless its body is an event stream: then that is returned.
@@ -35,7 +34,7 @@ pub(super) async fn read_response(
     }
     let charset = event_stream::declared_charset(&response);
     let mut unexpected = unexpected_response::from_head(&response, &url, in_session);
-    let limit = if is_success || is_json_media_type(&kind) { sink.max_message_size } else { MAX_ERROR_BODY };
+    let limit = if is_success { sink.max_message_size } else { MAX_ERROR_BODY };
     let mut body = Vec::new();
     loop {
         let next = match is_success {
@@ -64,6 +63,7 @@ pub(super) async fn read_response(
                     sink.send_failure(Some(id), event_stream::too_long_failure(&url)).await;
                     return None;
                 }
+                body.extend_from_slice(&chunk[..limit - body.len()]);
                 break;
             }
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
@@ -79,9 +79,11 @@ pub(super) async fn read_response(
     let status = unexpected.status;
     // These statuses have a fixed meaning: credentials are required (401), the session has ended (404, `HTL-04`).
     let is_special_status = status == 401 || (status == 404 && in_session);
-    let (text, is_lossy) = charset.decode(&body);
-    if !is_special_status && let Some(mut messages) = parse_body(&text, status) {
-        for message in &mut messages {
+    unexpected.body = unexpected_response::body_head(&body);
+    let (text, is_lossy) = charset.decode_owned(body);
+    let found = if is_special_status { Err(text) } else { parse_body(text, status) };
+    if let Ok(mut found) = found {
+        for message in found.messages() {
             if let RpcMessage::Response(RpcResponse { outcome: Err(error), .. }) = message {
                 error.retry_after = unexpected.retry_after;
             }
@@ -89,15 +91,17 @@ pub(super) async fn read_response(
         if is_lossy {
             sink.warn_not_utf8().await;
         }
-        let answered = messages.iter().any(|message| matches!(message, RpcMessage::Response(_)));
-        sink.send_messages(Some(id), text.trim(), messages, Some(status)).await;
+        let answered = found.messages().iter().any(|message| matches!(message, RpcMessage::Response(_)));
+        sink.send_messages(Some(id), found, Some(status)).await;
         if answered {
             return None;
         }
-    } else if is_success && sink.send_recovered(Some(id), &text, Some(status)).await {
+    } else if let Err(text) = found
+        && is_success
+        && sink.send_recovered(Some(id), &text, Some(status)).await
+    {
         return None;
     }
-    unexpected.body = unexpected_response::body_head(&body);
     sink.send_unexpected_response(id, unexpected).await;
     None
 }
@@ -119,28 +123,36 @@ fn is_json_media_type(kind: &str) -> bool {
     kind == "application/json" || kind.ends_with("+json")
 }
 
-/// The messages in a body: JSON-RPC, or an event stream of it. `None` if there are none.
-fn parse_body(text: &str, status: u16) -> Option<Vec<RpcMessage>> {
+/// The messages in a body: JSON-RPC, or an event stream of it. The body itself if there are none.
+fn parse_body(text: String, status: u16) -> Result<MessageText, String> {
     let is_success = (200..300).contains(&status);
-    match rpc::parse(text) {
-        Ok(messages) if is_success => Some(messages),
-        Ok(messages) => {
-            let responses = messages.iter().all(|message| match message {
-                RpcMessage::Response(response) => response.id.is_some() || is_rpc_error(text, status),
-                _ => false,
-            });
-            responses.then_some(messages)
+    let mut found = match MessageText::parse(text) {
+        Ok(found) => found,
+        Err(text) => {
+            let messages = event_stream_messages(&text);
+            return if messages.is_empty() { Err(text) } else { Ok(MessageText::new(text, messages)) };
         }
-        Err(_) if event_stream::looks_like_event_stream(text.as_bytes()) => {
-            let mut decoder = SseDecoder::new(text.len());
-            let mut found = decoder.push(text.as_bytes()).ok()?;
-            found.extend(decoder.finish());
-            let data = found.iter().filter(|event| event.is_message());
-            let messages: Vec<RpcMessage> = data.filter_map(|event| rpc::parse(&event.data).ok()).flatten().collect();
-            (!messages.is_empty()).then_some(messages)
-        }
-        Err(_) => None,
+    };
+    let is_rpc = is_success || {
+        let is_rpc_error = is_rpc_error(found.text(), status);
+        found.messages().iter().all(|message| match message {
+            RpcMessage::Response(response) => response.id.is_some() || is_rpc_error,
+            _ => false,
+        })
+    };
+    if is_rpc { Ok(found) } else { Err(found.text().to_owned()) }
+}
+
+/// The messages in a body that is an event stream.
+fn event_stream_messages(text: &str) -> Vec<RpcMessage> {
+    if !event_stream::looks_like_event_stream(text.as_bytes()) {
+        return Vec::new();
     }
+    let mut decoder = SseDecoder::new(text.len());
+    let mut events = decoder.push(text.as_bytes()).unwrap_or_default();
+    events.extend(decoder.finish());
+    let data = events.iter().filter(|event| event.is_message());
+    data.filter_map(|event| rpc::parse(&event.data).ok()).flatten().collect()
 }
 
 /// Whether an error body without a request ID is JSON-RPC rather than some API's own `{"error":"invalid_token"}`: it has
@@ -163,7 +175,7 @@ mod tests {
     use super::*;
 
     fn message_count(text: &str, status: u16) -> Option<usize> {
-        parse_body(text, status).map(|messages| messages.len())
+        parse_body(text.to_owned(), status).ok().map(|mut found| found.messages().len())
     }
 
     #[test]
