@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::ModelApi;
 use super::results::{anthropic_block, block_text, data_url, gemini_inline_data, is_image};
 use crate::output::content::{BinaryContent, ContentBlock};
-use crate::protocol::json::{member, parse_value};
+use crate::protocol::json::{JsonText, member, parse_value};
 
 /// The messages of a `prompts/get` result, as a JSON array for this API; `None` if it has no list of messages.
 #[must_use]
@@ -18,15 +18,14 @@ pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
         let from_model = role.is_some_and(|role| role == "assistant");
         let content = member(message, "content");
         // All revisions: one block. Some servers send several blocks, or a plain string.
-        let blocks: Vec<ContentBlock> = match content.map(RawValue::get) {
+        let blocks: Vec<ContentBlock<'_>> = match content.map(RawValue::get) {
             None => Vec::new(),
             Some(list) if list.starts_with('[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
                 items.into_iter().map(ContentBlock::parse).collect()
             }
             Some(text) if text.starts_with('"') => {
-                let text = parse_value(text).and_then(|value| value.as_str().map(ToOwned::to_owned));
-                vec![ContentBlock::Text(text.unwrap_or_default())]
+                content.and_then(JsonText::new).map(ContentBlock::Text).into_iter().collect()
             }
             Some(_) => content.map(ContentBlock::parse).into_iter().collect(),
         };
@@ -53,7 +52,7 @@ fn message_json(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
     }
 }
 
-fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock) -> Value {
+fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock<'_>) -> Value {
     match api {
         // The API accepts only text in the model's own messages.
         ModelApi::Anthropic if from_model => json!({"type": "text", "text": block_text(block)}),
@@ -84,7 +83,7 @@ fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock) -> Value 
 }
 
 /// OpenAI's name for an audio format.
-fn audio_format(binary: &BinaryContent) -> Option<&'static str> {
+fn audio_format(binary: &BinaryContent<'_>) -> Option<&'static str> {
     match binary.mime.as_deref()? {
         "audio/wav" | "audio/x-wav" | "audio/wave" => Some("wav"),
         "audio/mpeg" | "audio/mp3" => Some("mp3"),

@@ -26,14 +26,14 @@ impl CompletedToolCall {
         }
     }
 
-    fn blocks(&self) -> Vec<ContentBlock> {
+    fn blocks(&self) -> Vec<ContentBlock<'_>> {
         let result = match &self.outcome {
             Ok(result) => result,
-            Err(text) => return vec![ContentBlock::Text(text.clone())],
+            Err(text) => return vec![ContentBlock::Unparsed(text.clone())],
         };
         let found = content_blocks(result).unwrap_or_default();
         match self.structured_content() {
-            Some(value) if found.is_empty() => vec![ContentBlock::Text(value.to_string())],
+            Some(value) if found.is_empty() => vec![ContentBlock::Unparsed(value.to_string())],
             _ => found,
         }
     }
@@ -59,7 +59,7 @@ pub fn result_messages(api: ModelApi, done: &[CompletedToolCall]) -> Value {
 
 fn anthropic_result(done: &CompletedToolCall) -> Value {
     // The API rejects empty text blocks.
-    let is_not_empty = |block: &&ContentBlock| !matches!(block, ContentBlock::Text(text) if text.is_empty());
+    let is_not_empty = |block: &&ContentBlock<'_>| !matches!(block, ContentBlock::Text(text) if text.is_empty());
     let content: Vec<Value> = done.blocks().iter().filter(is_not_empty).map(anthropic_block).collect();
     let mut result = json!({"type": "tool_result", "tool_use_id": done.call.id});
     if !content.is_empty() {
@@ -72,7 +72,7 @@ fn anthropic_result(done: &CompletedToolCall) -> Value {
 }
 
 /// A content block for Anthropic: images and PDF documents as they are.
-pub(super) fn anthropic_block(block: &ContentBlock) -> Value {
+pub(super) fn anthropic_block(block: &ContentBlock<'_>) -> Value {
     if let ContentBlock::Binary(binary) = block {
         let kind = match binary.mime.as_deref() {
             Some("image/png" | "image/jpeg" | "image/gif" | "image/webp") => Some("image"),
@@ -99,7 +99,7 @@ fn responses_result(done: &CompletedToolCall) -> Value {
     json!({"type": "function_call_output", "call_id": done.call.id, "output": output})
 }
 
-fn responses_block(block: &ContentBlock) -> Value {
+fn responses_block(block: &ContentBlock<'_>) -> Value {
     match block {
         ContentBlock::Binary(binary) if is_image(binary) => {
             json!({"type": "input_image", "image_url": data_url(binary), "detail": "auto"})
@@ -138,7 +138,7 @@ fn gemini_result(done: &CompletedToolCall) -> Value {
 }
 
 /// Binary content for Gemini.
-pub(super) fn gemini_inline_data(binary: &BinaryContent) -> Value {
+pub(super) fn gemini_inline_data(binary: &BinaryContent<'_>) -> Value {
     json!({"inlineData": {"mimeType": binary.mime, "data": binary.data}})
 }
 
@@ -149,21 +149,22 @@ fn result_text(done: &CompletedToolCall) -> String {
 }
 
 /// A block as text; content of other types is described.
-pub(super) fn block_text(block: &ContentBlock) -> String {
+pub(super) fn block_text(block: &ContentBlock<'_>) -> String {
     match block {
-        ContentBlock::Text(text) | ContentBlock::Unparsed(text) => text.clone(),
+        ContentBlock::Text(text) => text.decode().into_owned(),
+        ContentBlock::Unparsed(text) => text.clone(),
         ContentBlock::Link(line) => line.clone(),
         ContentBlock::Unknown(kind) => format!("[content of type {kind}]"),
         ContentBlock::Binary(binary) => format!("[{} omitted: not supported by the API]", binary.description()),
     }
 }
 
-pub(super) fn is_image(binary: &BinaryContent) -> bool {
+pub(super) fn is_image(binary: &BinaryContent<'_>) -> bool {
     binary.mime.as_deref().is_some_and(|mime| mime.starts_with("image/"))
 }
 
 /// `data:image/png;base64,…`
-pub(super) fn data_url(binary: &BinaryContent) -> String {
+pub(super) fn data_url(binary: &BinaryContent<'_>) -> String {
     format!("data:{};base64,{}", binary.mime.as_deref().unwrap_or("application/octet-stream"), binary.data)
 }
 

@@ -2,22 +2,23 @@
 //!
 //! Read leniently; what cannot be read is kept as JSON.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
 use super::escape::collapse_whitespace;
-use super::save::{FileNaming, FileSaver, decode_base64, write_file};
+use super::save::{FileData, FileNaming, FileSaver, decode_base64, write_file};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{member, members, parse_string};
+use crate::protocol::json::{JsonText, member, members};
 
 /// A content block, or one entry of a resource's `contents`.
 #[derive(Clone, Debug)]
-pub enum ContentBlock {
+pub enum ContentBlock<'a> {
     /// Text.
-    Text(String),
+    Text(JsonText<'a>),
     /// An image, audio, or the blob of a resource.
-    Binary(BinaryContent),
+    Binary(BinaryContent<'a>),
     /// A `resource_link`, as the line that is shown for it.
     Link(String),
     /// A type that mcpipe does not know.
@@ -28,7 +29,7 @@ pub enum ContentBlock {
 
 /// Binary content, still encoded.
 #[derive(Clone, Debug, Default)]
-pub struct BinaryContent {
+pub struct BinaryContent<'a> {
     /// `image`, `audio` or `file`.
     pub kind: &'static str,
     /// `mimeType`.
@@ -38,10 +39,10 @@ pub struct BinaryContent {
     /// `uri`.
     pub uri: Option<String>,
     /// Base64.
-    pub data: String,
+    pub data: Cow<'a, str>,
 }
 
-impl BinaryContent {
+impl BinaryContent<'_> {
     /// The bytes.
     ///
     /// # Errors
@@ -64,7 +65,7 @@ impl BinaryContent {
             kind: self.kind,
             mime: self.mime.as_deref(),
         };
-        saver.save(naming, &self.bytes()?)
+        saver.save(naming, &FileData::Bytes(self.bytes()?.into()))
     }
 
     fn label(&self) -> String {
@@ -109,22 +110,26 @@ impl<'a> JsonObject<'a> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
+    pub(super) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
+        JsonText::new(self.raw(name)?)
+    }
+
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        parse_string(self.raw(name)?.get())
+        Some(self.json_text(name)?.decode().into_owned())
     }
 }
 
-impl ContentBlock {
+impl<'a> ContentBlock<'a> {
     /// Reads a content block of a tool result or prompt message.
     #[must_use]
-    pub fn parse(raw: &RawValue) -> Self {
+    pub fn parse(raw: &'a RawValue) -> Self {
         Self::parse_known(raw).unwrap_or_else(|| ContentBlock::Unparsed(raw.get().to_owned()))
     }
 
-    fn parse_known(raw: &RawValue) -> Option<Self> {
+    fn parse_known(raw: &'a RawValue) -> Option<Self> {
         let block = JsonObject::new(raw)?;
         Some(match block.text("type")?.as_str() {
-            "text" => ContentBlock::Text(block.text("text")?),
+            "text" => ContentBlock::Text(block.json_text("text")?),
             "image" => ContentBlock::Binary(parse_binary(&block, "image", "data")?),
             "audio" => ContentBlock::Binary(parse_binary(&block, "audio", "data")?),
             "resource" => ContentBlock::parse_resource(block.raw("resource")?)?,
@@ -134,22 +139,22 @@ impl ContentBlock {
     }
 
     /// Reads an entry of `contents`, or the resource of an embedded one.
-    fn parse_resource(raw: &RawValue) -> Option<Self> {
+    fn parse_resource(raw: &'a RawValue) -> Option<Self> {
         let resource = JsonObject::new(raw)?;
-        match resource.text("text") {
+        match resource.json_text("text") {
             Some(text) => Some(ContentBlock::Text(text)),
             None => Some(ContentBlock::Binary(parse_binary(&resource, "file", "blob")?)),
         }
     }
 }
 
-fn parse_binary(block: &JsonObject<'_>, kind: &'static str, data: &str) -> Option<BinaryContent> {
+fn parse_binary<'a>(block: &JsonObject<'a>, kind: &'static str, data: &str) -> Option<BinaryContent<'a>> {
     Some(BinaryContent {
         kind,
         mime: block.text("mimeType"),
         name: block.text("name"),
         uri: block.text("uri"),
-        data: block.text(data)?,
+        data: block.json_text(data)?.decode(),
     })
 }
 
@@ -170,13 +175,13 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
 
 /// The blocks of a tool result; `None` if it has no `content`.
 #[must_use]
-pub fn content_blocks(result: &RawValue) -> Option<Vec<ContentBlock>> {
+pub fn content_blocks(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
     member(result, "content").filter(|raw| raw.get() != "null").map(parse_blocks)
 }
 
 /// Content: a list of blocks; one block, as in prompts, or a bare string from some servers.
-pub(super) fn parse_blocks(content: &RawValue) -> Vec<ContentBlock> {
-    match (serde_json::from_str::<Vec<&RawValue>>(content.get()), parse_string(content.get())) {
+pub(super) fn parse_blocks(content: &RawValue) -> Vec<ContentBlock<'_>> {
+    match (serde_json::from_str::<Vec<&RawValue>>(content.get()), JsonText::new(content)) {
         (Ok(all), _) => all.into_iter().map(ContentBlock::parse).collect(),
         (_, Some(text)) => vec![ContentBlock::Text(text)],
         _ => vec![ContentBlock::parse(content)],
@@ -189,17 +194,17 @@ pub(super) fn raw_array<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a 
 
 /// The entries of a `resources/read` result; `None` if it has no list of them.
 #[must_use]
-pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock>> {
-    let read = |raw: &RawValue| {
+pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
+    fn read(raw: &RawValue) -> ContentBlock<'_> {
         ContentBlock::parse_resource(raw).unwrap_or_else(|| ContentBlock::Unparsed(raw.get().to_owned()))
-    };
+    }
     raw_array(result, "contents").map(|all| all.into_iter().map(read).collect())
 }
 
 /// Whether a tool result holds nothing that could be shown.
 #[must_use]
 pub fn is_empty_result(result: &RawValue) -> bool {
-    let silent = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.trim().is_empty());
+    let silent = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.is_blank());
     let more = members(result).unwrap_or_default().into_iter().any(|(name, value)| {
         !["content", "isError", "_meta", "resultType"].contains(&name.as_str()) && value.get() != "null"
     });
@@ -215,10 +220,11 @@ pub fn structured_content(result: &RawValue) -> Result<String> {
     if let Some(raw) = member(result, "structuredContent") {
         return Ok(raw.get().to_owned());
     }
-    if let Some([ContentBlock::Text(text)]) = content_blocks(result).as_deref()
-        && serde_json::from_str::<&RawValue>(text.trim()).is_ok()
-    {
-        return Ok(text.trim().to_owned());
+    if let Some([ContentBlock::Text(text)]) = content_blocks(result).as_deref() {
+        let text = text.decode();
+        if serde_json::from_str::<&RawValue>(text.trim()).is_ok() {
+            return Ok(text.trim().to_owned());
+        }
     }
     Err(Failure::new(ErrorKind::Protocol, "the result has no structured content, and its text is not JSON")
         .hint("omit --structured, or use --json to see the whole result"))
@@ -229,7 +235,8 @@ pub fn structured_content(result: &RawValue) -> Result<String> {
 /// # Errors
 /// When something is not base64 or cannot be written.
 pub fn write_resource(result: &RawValue, path: &Path) -> Result<()> {
-    write_file(path, &resource_bytes(result)?)
+    let all: Vec<FileData<'_>> = contents_entries(result)?.into_iter().map(entry_data).collect::<Result<_>>()?;
+    write_file(path, &all)
 }
 
 /// The bytes of a resource.
@@ -239,7 +246,10 @@ pub fn write_resource(result: &RawValue, path: &Path) -> Result<()> {
 pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for raw in contents_entries(result)? {
-        bytes.extend(entry_bytes(raw)?);
+        match entry_data(raw)? {
+            FileData::Text(text) => text.pieces().for_each(|piece| bytes.extend_from_slice(piece.as_bytes())),
+            FileData::Bytes(more) => bytes.extend_from_slice(&more),
+        }
     }
     Ok(bytes)
 }
@@ -251,10 +261,10 @@ pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&RawValue>> {
     })
 }
 
-pub(super) fn entry_bytes(raw: &RawValue) -> Result<Vec<u8>> {
+pub(super) fn entry_data(raw: &RawValue) -> Result<FileData<'_>> {
     match ContentBlock::parse_resource(raw) {
-        Some(ContentBlock::Text(text)) => Ok(text.into_bytes()),
-        Some(ContentBlock::Binary(binary)) => binary.bytes(),
+        Some(ContentBlock::Text(text)) => Ok(FileData::Text(text)),
+        Some(ContentBlock::Binary(binary)) => Ok(FileData::Bytes(binary.bytes()?.into())),
         _ => Err(Failure::new(ErrorKind::Protocol, "an entry of the contents has neither text nor blob")
             .hint("use --json to see the whole result")),
     }

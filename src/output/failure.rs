@@ -27,7 +27,7 @@ impl Ui {
         } else {
             self.failure_lines(details)
         };
-        self.write_err(&if self.options.json && self.terminal.stderr_is_tty { escape_unsafe(&text) } else { text });
+        self.write_err(&[&if self.options.json && self.terminal.stderr_is_tty { escape_unsafe(&text) } else { text }]);
     }
 
     /// A failure as a JSON object for a document on standard output, without known secrets.

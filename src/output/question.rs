@@ -15,7 +15,7 @@ const SERVER_TEXT_PREFIX: &str = "  │ ";
 impl Ui {
     /// A line of pieces, each in its style.
     pub fn prompt_spans(&self, pieces: &[(Style, &str)]) {
-        self.write_err(&self.render_spans(pieces));
+        self.write_err(&[&self.render_spans(pieces)]);
     }
 
     /// A server's text, each of its lines marked; nothing if there is none.

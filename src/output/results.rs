@@ -7,16 +7,16 @@ use std::path::Path;
 use serde_json::value::RawValue;
 
 use super::content::{
-    ContentBlock, JsonObject, content_blocks, contents_entries, entry_bytes, parse_blocks, raw_array,
-    resource_contents, structured_content, write_resource,
+    ContentBlock, JsonObject, content_blocks, contents_entries, entry_data, parse_blocks, raw_array, resource_contents,
+    structured_content, write_resource,
 };
 use super::escape::collapse_whitespace;
 use super::jq::JqOutput;
 use super::json::{escape_unsafe, quote};
-use super::save::{FileNaming, FileSaver, write_file};
+use super::save::{FileData, FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{member, members, parse_string};
+use crate::protocol::json::{JsonText, member, members, parse_string};
 
 impl Ui {
     /// A tool result, with `--json` as the server sent it, else for people: text as it is, each block ending its line; binary blocks as one line,
@@ -71,7 +71,7 @@ impl Ui {
         // The failure that follows names them.
         let unparsed = blocks.extract_if(.., |block| matches!(block, ContentBlock::Unparsed(_))).count();
         self.print_blocks(&blocks, saver, "--save DIR writes it")?;
-        if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.trim().is_empty())) {
+        if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.is_blank())) {
             return Ok(());
         }
         if let Some(structured) = member(result, "structuredContent") {
@@ -118,7 +118,7 @@ impl Ui {
     /// # Errors
     /// [`ErrorKind::Usage`] if there are bytes and standard output is a terminal; nothing is printed then.
     pub fn print_resource(&self, result: &RawValue) -> Result<()> {
-        self.print_contents(result, |text| self.print_text(text))
+        self.print_contents(result, |text| self.print_json_string(text, ""))
     }
 
     /// A resource as one of several documents in a row: text ends its line.
@@ -126,10 +126,10 @@ impl Ui {
     /// # Errors
     /// As [`Ui::print_resource`].
     pub fn print_resource_document(&self, result: &RawValue) -> Result<()> {
-        self.print_contents(result, |text| self.print_line(text))
+        self.print_contents(result, |text| self.print_json_string(text, "\n"))
     }
 
-    fn print_contents(&self, result: &RawValue, print: impl Fn(&str) -> Result<()>) -> Result<()> {
+    fn print_contents(&self, result: &RawValue, print: impl Fn(JsonText<'_>) -> Result<()>) -> Result<()> {
         let Some(contents) = resource_contents(result) else { return self.print_json_pretty(result.get()) };
         if let Some(ContentBlock::Binary(binary)) =
             contents.iter().find(|block| matches!(block, ContentBlock::Binary(_)))
@@ -145,7 +145,7 @@ impl Ui {
         }
         for block in contents {
             match block {
-                ContentBlock::Text(text) => print(&text)?,
+                ContentBlock::Text(text) => print(text)?,
                 ContentBlock::Binary(binary) => self.print_bytes(&binary.bytes()?)?,
                 ContentBlock::Link(text) | ContentBlock::Unknown(text) | ContentBlock::Unparsed(text) => {
                     self.print_json_pretty(&text)?
@@ -163,22 +163,20 @@ impl Ui {
         if !self.is_json() {
             return write_resource(result, file);
         }
+        let Some(filter) = &self.options.jq else {
+            let parts = [result.get().as_bytes(), b"\n"];
+            return write_file(file, &parts.map(|part| FileData::Bytes(part.into())));
+        };
         let mut text = Vec::new();
-        match &self.options.jq {
-            None => text.extend_from_slice(result.get().as_bytes()),
-            Some(filter) => filter.run(result.get(), |output| {
-                match output {
-                    JqOutput::Json(json) => text.extend_from_slice(json.as_bytes()),
-                    JqOutput::Text(bytes) => text.extend(bytes),
-                }
-                text.push(b'\n');
-                Ok(())
-            })?,
-        }
-        if self.options.jq.is_none() {
+        filter.run(result.get(), |output| {
+            match output {
+                JqOutput::Json(json) => text.extend_from_slice(json.as_bytes()),
+                JqOutput::Text(bytes) => text.extend(bytes),
+            }
             text.push(b'\n');
-        }
-        write_file(file, &text)
+            Ok(())
+        })?;
+        write_file(file, &[FileData::Bytes(text.into())])
     }
 
     /// A resource into files in `directory`, whose names are printed.
@@ -191,19 +189,20 @@ impl Ui {
             let entry = JsonObject::new(raw);
             let text = |name: &str| entry.as_ref().and_then(|entry| entry.text(name));
             let (name, uri, mime) = (text("name"), text("uri"), text("mimeType"));
-            let mime = mime.as_deref().or(text("text").is_some().then_some("text/plain"));
+            let has_text = entry.as_ref().is_some_and(|entry| entry.json_text("text").is_some());
+            let mime = mime.as_deref().or(has_text.then_some("text/plain"));
             let naming = FileNaming { name: name.as_deref(), uri: uri.as_deref(), kind: "file", mime };
-            self.print_saved_path(&saver.save(naming, &entry_bytes(raw)?)?)?;
+            self.print_saved_path(&saver.save(naming, &entry_data(raw)?)?)?;
         }
         Ok(())
     }
 
-    fn print_blocks(&self, blocks: &[ContentBlock], mut saver: Option<FileSaver>, how: &str) -> Result<()> {
+    fn print_blocks(&self, blocks: &[ContentBlock<'_>], mut saver: Option<FileSaver>, how: &str) -> Result<()> {
         let mut failed = None;
         for block in blocks {
             match block {
                 ContentBlock::Text(text) if text.is_empty() => {}
-                ContentBlock::Text(text) => self.print_line(text)?,
+                ContentBlock::Text(text) => self.print_json_string(*text, "\n")?,
                 ContentBlock::Link(line) => self.print_annotation(line)?,
                 ContentBlock::Unknown(kind) => {
                     self.print_annotation(&format!(
@@ -237,7 +236,7 @@ impl Ui {
         if self.is_json() {
             if !self.options.quiet {
                 let line = format!(r#"{{"saved":{}}}"#, quote(&text));
-                self.write_err(&if self.terminal.stderr_is_tty { escape_unsafe(&line) } else { line });
+                self.write_err(&[&if self.terminal.stderr_is_tty { escape_unsafe(&line) } else { line }]);
             }
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! Binary content written into files: decoded leniently, named carefully, nothing overwritten.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -11,6 +12,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape::is_harmful;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::JsonText;
 use crate::util::atomic_write::{replace_file, temporary_in};
 
 /// File names are cut to this many bytes, so that a suffix still fits into 255.
@@ -32,6 +34,9 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
         Some(url) => url.split_once(";base64,")?.1,
         None => text,
     };
+    if let Ok(bytes) = LENIENT.decode(text.trim_ascii()) {
+        return Some(bytes);
+    }
     let clean: Vec<u8> = text
         .bytes()
         .filter(|byte| !byte.is_ascii_whitespace())
@@ -55,6 +60,24 @@ pub struct FileNaming<'a> {
     pub kind: &'a str,
     /// The MIME type, which decides the extension if the name has none.
     pub mime: Option<&'a str>,
+}
+
+/// What goes into a file.
+#[derive(Debug)]
+pub enum FileData<'a> {
+    /// Text that is decoded while it is written.
+    Text(JsonText<'a>),
+    /// Bytes.
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl FileData<'_> {
+    fn write_to(&self, file: &mut fs::File) -> io::Result<()> {
+        match self {
+            FileData::Text(text) => text.pieces().try_for_each(|piece| file.write_all(piece.as_bytes())),
+            FileData::Bytes(bytes) => file.write_all(bytes),
+        }
+    }
 }
 
 /// Writes files into one directory.
@@ -82,7 +105,7 @@ impl FileSaver {
     ///
     /// # Errors
     /// When the file cannot be created or written.
-    pub fn save(&mut self, naming: FileNaming<'_>, bytes: &[u8]) -> Result<PathBuf> {
+    pub fn save(&mut self, naming: FileNaming<'_>, data: &FileData<'_>) -> Result<PathBuf> {
         let given = given_name(naming);
         let (stem, ending) = given.as_deref().map_or((naming.kind, ""), split_extension);
         let ending = match (ending, naming.mime.and_then(extension_for), &given) {
@@ -99,7 +122,7 @@ impl FileSaver {
             // `create_new` follows no link and replaces no file, whoever created it in the meantime.
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
-                    if let Err(error) = file.write_all(bytes) {
+                    if let Err(error) = data.write_to(&mut file) {
                         let _ = fs::remove_file(&path);
                         return Err(file_write_failure(&path, &error));
                     }
@@ -171,22 +194,24 @@ fn check_writable(directory: &Path) -> std::io::Result<()> {
 ///
 /// # Errors
 /// When the file cannot be made or written.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
     // Through a symbolic link its target is replaced.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let existing = fs::metadata(&place).ok();
     // `/dev/stdout` may lead to a regular file, which others have open.
     let is_special = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
     if is_special(path) || is_special(&place) || existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-        return write_directly(path, bytes);
+        return write_directly(path, data);
     }
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut builder = temporary_in(parent);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // A file may be writable in a directory that is not.
-    let Ok(mut file) = builder.tempfile_in(parent) else { return write_directly(path, bytes) };
-    file.write_all(bytes).map_err(|error| file_write_failure(path, &error))?;
+    let Ok(mut file) = builder.tempfile_in(parent) else { return write_directly(path, data) };
+    data.iter()
+        .try_for_each(|part| part.write_to(file.as_file_mut()))
+        .map_err(|error| file_write_failure(path, &error))?;
     if let Some(existing) = existing {
         // A file without write permission is refused, as with a shell's `>`.
         OpenOptions::new().write(true).open(&place).map_err(|error| create_failure(path, &error))?;
@@ -195,9 +220,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_file(file, &place).map_err(|error| create_failure(path, &error))
 }
 
-fn write_directly(path: &Path, bytes: &[u8]) -> Result<()> {
+fn write_directly(path: &Path, data: &[FileData<'_>]) -> Result<()> {
     let mut file = fs::File::create(path).map_err(|error| create_failure(path, &error))?;
-    file.write_all(bytes).map_err(|error| file_write_failure(path, &error))
+    data.iter().try_for_each(|part| part.write_to(&mut file)).map_err(|error| file_write_failure(path, &error))
 }
 
 fn create_failure(path: &Path, error: &std::io::Error) -> Failure {
@@ -331,7 +356,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut saver = FileSaver::new(&directory.path().join("new/deep")).unwrap();
         let mut save = |naming| {
-            let path = saver.save(naming, b"x").unwrap();
+            let path = saver.save(naming, &FileData::Bytes(b"x".as_slice().into())).unwrap();
             path.file_name().unwrap().to_string_lossy().into_owned()
         };
         let image = FileNaming { kind: "image", mime: Some("image/PNG; a=b"), ..FileNaming::default() };
@@ -355,7 +380,9 @@ mod tests {
         let victim = directory.path().join("victim");
         std::os::unix::fs::symlink(&victim, directory.path().join("a.png")).unwrap();
         let mut saver = FileSaver::new(directory.path()).unwrap();
-        let path = saver.save(FileNaming { name: Some("a.png"), ..FileNaming::default() }, b"x").unwrap();
+        let path = saver
+            .save(FileNaming { name: Some("a.png"), ..FileNaming::default() }, &FileData::Bytes(b"x".as_slice().into()))
+            .unwrap();
         assert_eq!(path.file_name().unwrap(), "a-2.png");
         assert!(!victim.exists());
     }

@@ -2,6 +2,7 @@
 //!
 //! Message bodies are redacted here, before either sees them, value by value.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -73,32 +74,70 @@ struct TraceWriter {
 
 impl TraceSink for TraceWriter {
     fn record(&self, event: TraceEvent<'_>) {
-        if let Some(file) = &self.file {
-            let members = self.file_members(event);
-            let line = format!("{{\"time\":{},{members}}}\n", quote(&rfc3339((self.clock)())));
-            // One write for each line: lines of several servers do not mix, and nothing is lost in a crash.
-            if lock(file).write_all(line.as_bytes()).is_err() && !self.failed.swap(true, Ordering::Relaxed) {
-                self.ui.warn("the trace file is incomplete: it cannot be written");
+        match event {
+            TraceEvent::Sent(text) => self.record_message("sent", Style::CYAN.paint("→", self.uses_colour()), text),
+            TraceEvent::Received(text) => {
+                self.record_message("received", Style::GREEN.paint("←", self.uses_colour()), text);
             }
-        }
-        if self.ui.options.verbose > 0 {
-            let lines = self.stderr_lines(event);
-            if !lines.is_empty() {
-                self.ui.write_err(&lines);
+            event => {
+                if self.file.is_some() {
+                    self.write_to_file(&[&self.file_members(event)]);
+                }
+                if self.ui.options.verbose > 0 {
+                    let lines = self.stderr_lines(event);
+                    if !lines.is_empty() {
+                        self.ui.write_err(&[&lines]);
+                    }
+                }
             }
         }
     }
 }
 
 impl TraceWriter {
+    fn uses_colour(&self) -> bool {
+        self.ui.uses_colour_on_stderr()
+    }
+
+    /// Writes a line to the file, given the parts of its members after `time`.
+    fn write_to_file(&self, members: &[&str]) {
+        let Some(file) = &self.file else { return };
+        let time = format!("{{\"time\":{},", quote(&rfc3339((self.clock)())));
+        // The lock is held for the whole line: lines of several servers do not mix.
+        let mut file = lock(file);
+        let mut parts = [time.as_str()].into_iter().chain(members.iter().copied()).chain(["}\n"]);
+        if parts.try_for_each(|part| file.write_all(part.as_bytes())).is_err()
+            && !self.failed.swap(true, Ordering::Relaxed)
+        {
+            self.ui.warn("the trace file is incomplete: it cannot be written");
+        }
+    }
+
+    /// Records a message, which may be long: it is not copied if there is nothing to redact.
+    fn record_message(&self, direction: &str, arrow: Cow<'_, str>, text: &str) {
+        let body = self.body(text);
+        if self.file.is_some() {
+            let is_json = serde_json::from_str::<&RawValue>(body.trim()).is_ok();
+            let value = if is_json { one_line(&body) } else { quote(&body).into() };
+            self.write_to_file(&[&format!(r#""dir":"{direction}","message":"#), &value]);
+        }
+        if self.ui.options.verbose > 0 {
+            self.ui.write_err(&[&arrow, " ", &self.ui.fit_err(&one_line(&body))]);
+        }
+    }
+
     /// The text as a JSON string, without secrets.
     fn quoted(&self, text: &str) -> String {
         quote(&lock(&self.ui.known_secrets).redact(text))
     }
 
     /// A message body without secrets: JSON if it was JSON.
-    fn body(&self, text: &str) -> String {
-        lock(&self.ui.known_secrets).hide_json(&redact_members(text)).into_owned()
+    fn body<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let known = lock(&self.ui.known_secrets);
+        match redact_members(text) {
+            Cow::Borrowed(text) => known.hide_json(text),
+            Cow::Owned(text) => known.hide_json(&text).into_owned().into(),
+        }
     }
 
     /// As pairs, not as an object: a header may come twice.
@@ -112,15 +151,9 @@ impl TraceWriter {
 
     /// The members of a line in the trace file, after `time`.
     fn file_members(&self, event: TraceEvent<'_>) -> String {
-        let message = |direction: &str, text: &str| {
-            let text = self.body(text);
-            let json = serde_json::from_str::<&RawValue>(text.trim()).is_ok();
-            let body = if json { one_line(&text).into_owned() } else { quote(&text) };
-            format!(r#""dir":"{direction}","message":{body}"#)
-        };
         match event {
-            TraceEvent::Sent(text) => message("sent", text),
-            TraceEvent::Received(text) => message("received", text),
+            // Recorded elsewhere.
+            TraceEvent::Sent(_) | TraceEvent::Received(_) => String::new(),
             TraceEvent::RequestHead { method, url, headers } => format!(
                 r#""dir":"sent","http":{{"method":{},"url":{},"headers":{}}}"#,
                 self.quoted(method),
@@ -140,10 +173,6 @@ impl TraceWriter {
         let colour = self.ui.uses_colour_on_stderr();
         let shown = |text: &str| self.ui.escape_for_stderr(text.trim_end_matches(['\n', '\r']));
         let more = self.ui.options.verbose > 1;
-        let message = |arrow: &str, style: Style, text: &str| {
-            let text = self.body(text);
-            format!("{} {}", style.paint(arrow, colour), self.ui.fit_err(&one_line(&text)))
-        };
         let head = |arrow: &str, first: String, headers: &[(String, String)]| {
             let mut out = format!("{arrow} {}", shown(&first));
             for (name, value) in headers {
@@ -152,15 +181,13 @@ impl TraceWriter {
             Style::DIM.paint(&out, colour).into_owned()
         };
         match event {
-            TraceEvent::Sent(text) => message("→", Style::CYAN, text),
-            TraceEvent::Received(text) => message("←", Style::GREEN, text),
             TraceEvent::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", colour), shown(text)),
             TraceEvent::RequestHead { method, url, headers } if more => {
                 head(">", format!("{method} {}", safe_url(url)), headers)
             }
             TraceEvent::ResponseHead { status, headers } if more => head("<", status.to_string(), headers),
             TraceEvent::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), colour).into_owned(),
-            TraceEvent::RequestHead { .. } | TraceEvent::ResponseHead { .. } | TraceEvent::Stderr(_) => String::new(),
+            _ => String::new(),
         }
     }
 }

@@ -21,6 +21,7 @@ use super::table::Table;
 use super::terminal::{OutputStream, Terminal};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
+use crate::protocol::json::JsonText;
 use crate::util::lock::lock;
 
 /// What the user asked of the output.
@@ -141,6 +142,25 @@ impl Ui {
     /// As [`Ui::print_text`].
     pub fn print_line(&self, text: &str) -> Result<()> {
         self.write_line(&self.escape_for_stdout(text))
+    }
+
+    /// The text of a JSON string, with `end` after it unless it ends in that. In a pipe a long text is never copied as a
+    /// whole.
+    pub(super) fn print_json_string(&self, text: JsonText<'_>, end: &str) -> Result<()> {
+        if self.terminal.stdout_is_tty {
+            let text = text.decode();
+            let end = if text.ends_with(end) { "" } else { end };
+            return self.write(&[self.escape_for_stdout(&text).as_bytes(), end.as_bytes()]);
+        }
+        if text.max_len() > PIPE_CAPACITY {
+            interrupt::enter_blocking();
+        }
+        let mut is_complete = end.is_empty();
+        for piece in text.pieces() {
+            self.write(&[piece.as_bytes()])?;
+            is_complete = piece.ends_with(end);
+        }
+        if is_complete { Ok(()) } else { self.write(&[end.as_bytes()]) }
     }
 
     /// A line that is fit for standard output already: painted, or made harmless.
@@ -288,13 +308,13 @@ impl Ui {
 
     /// Something the person must see: a URL to open, say. Neither `--quiet` nor `--json` silences it.
     pub fn prompt_text(&self, text: &str) {
-        self.write_err(&self.escape_for_stderr(text));
+        self.write_err(&[&self.escape_for_stderr(text)]);
     }
 
     /// Something nice to know; silenced by `--quiet` and `--json`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet && !self.options.json {
-            self.write_err(&self.escape_for_stderr(text));
+            self.write_err(&[&self.escape_for_stderr(text)]);
         }
     }
 
@@ -309,10 +329,10 @@ impl Ui {
     pub fn warn_always(&self, text: &str) {
         if self.options.json {
             let line = serde_json::json!({ "warning": lock(&self.known_secrets).redact(text) }).to_string();
-            self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
+            self.write_err(&[&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line }]);
         } else {
             let label = Style::BOLD_YELLOW.paint("warning:", self.uses_colour_on_stderr());
-            self.write_err(&format!("mcpipe: {label} {}", self.escape_for_stderr(text)));
+            self.write_err(&[&format!("mcpipe: {label} {}", self.escape_for_stderr(text))]);
         }
     }
 
@@ -329,7 +349,7 @@ impl Ui {
                 known.hide_json(&data.to_string())
             );
             drop(known);
-            self.write_err(&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line });
+            self.write_err(&[&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line }]);
         } else {
             let style = if matches!(level, "debug" | "info" | "notice") { Style::DIM } else { Style::YELLOW };
             let from = logger.map(|logger| format!(" {}", escape::collapse_whitespace(logger))).unwrap_or_default();
@@ -341,7 +361,7 @@ impl Ui {
 
     /// Help that was not asked for: a command line without a command.
     pub fn print_help(&self, text: &str) {
-        self.write_err(text);
+        self.write_err(&[text]);
     }
 
     /// Server or user text as standard error may take it, without known secrets.
@@ -354,12 +374,13 @@ impl Ui {
         if self.terminal.stderr_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Writes a line to standard error. A failure cannot be reported anywhere.
-    pub(super) fn write_err(&self, line: &str) {
+    /// Writes a line to standard error, given its parts. A failure cannot be reported anywhere.
+    pub(super) fn write_err(&self, line: &[&str]) {
         let write = || {
             let mut err = lock(&self.err);
-            let end = if line.ends_with('\n') { "" } else { "\n" };
-            let _ = err.write_all(format!("{line}{end}").as_bytes()).and_then(|()| err.flush());
+            let end = if line.last().is_some_and(|last| last.ends_with('\n')) { "" } else { "\n" };
+            let mut parts = line.iter().copied().chain([end]);
+            let _ = parts.try_for_each(|part| err.write_all(part.as_bytes())).and_then(|()| err.flush());
         };
         self.progress.suspend(write);
     }

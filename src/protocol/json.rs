@@ -51,6 +51,94 @@ pub fn parse_string(token: &str) -> Option<String> {
     serde_json::from_str(token).ok().or_else(|| serde_json::from_str(&replace_lone_surrogates(token)).ok())
 }
 
+/// The text of a JSON string, decoded when it is needed: a long one piece by piece, so that it is not held twice.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonText<'a>(&'a str);
+
+impl<'a> JsonText<'a> {
+    /// The longest piece, in bytes of JSON.
+    const MAX_PIECE: usize = 64 * 1024;
+
+    /// The text of a string; `None` for other values.
+    #[must_use]
+    pub fn new(raw: &'a RawValue) -> Option<Self> {
+        raw.get().strip_prefix('"')?.strip_suffix('"').map(JsonText)
+    }
+
+    /// How long it is at most, in bytes.
+    #[must_use]
+    pub fn max_len(self) -> usize {
+        self.0.len()
+    }
+
+    /// The whole text. Without escapes it is not copied.
+    #[must_use]
+    pub fn decode(self) -> Cow<'a, str> {
+        decode_string_content(self.0)
+    }
+
+    /// The text in pieces of limited size.
+    pub fn pieces(self) -> impl Iterator<Item = Cow<'a, str>> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (piece, more) = rest.split_at(piece_length(rest, Self::MAX_PIECE));
+            rest = more;
+            (!piece.is_empty()).then(|| decode_string_content(piece))
+        })
+    }
+
+    /// Whether it contains nothing but white space.
+    #[must_use]
+    pub fn is_blank(self) -> bool {
+        self.pieces().all(|piece| piece.trim().is_empty())
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What stands for the content of a JSON string, without its quotes.
+fn decode_string_content(content: &str) -> Cow<'_, str> {
+    if content.contains('\\') {
+        parse_string(&format!("\"{content}\"")).unwrap_or_default().into()
+    } else {
+        content.into()
+    }
+}
+
+/// How much of the content of a JSON string is in a piece. Neither a character nor an escape is divided.
+fn piece_length(content: &str, limit: usize) -> usize {
+    if content.len() <= limit {
+        return content.len();
+    }
+    let bytes = content.as_bytes();
+    let mut at = 0;
+    while let Some(found) = bytes[at..limit].iter().position(|byte| *byte == b'\\') {
+        at += found;
+        let length = match (escaped_unit(bytes, at), escaped_unit(bytes, at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
+            (Some(_), _) => 6,
+            (None, _) => 2,
+        };
+        if at + length > limit {
+            return at;
+        }
+        at += length;
+    }
+    content.floor_char_boundary(limit)
+}
+
+/// The UTF-16 unit of an escape `\uXXXX` at this index.
+fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
+    match bytes.get(at..at + 6) {
+        Some([b'\\', b'u', digits @ ..]) => u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok(),
+        _ => None,
+    }
+}
+
 /// The members of a JSON object as raw text, in order; `None` if it is not an object.
 #[must_use]
 pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
@@ -100,12 +188,7 @@ pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
 #[must_use]
 pub fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let unit = |at: usize| match bytes.get(at..at + 6) {
-        Some([b'\\', b'u', digits @ ..]) => {
-            std::str::from_utf8(digits).ok().and_then(|digits| u16::from_str_radix(digits, 16).ok())
-        }
-        _ => None,
-    };
+    let unit = |at: usize| escaped_unit(bytes, at);
     let mut new = String::new();
     let (mut at, mut copied) = (0, 0);
     while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
@@ -207,6 +290,21 @@ mod tests {
             assert_eq!(parse_truncated(text), None, "{text}");
         }
         assert!(matches!(replace_lone_surrogates(r#""\ud83d\ude00""#), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_long_string_is_decoded_in_pieces() {
+        let units = ["\\ud83d\\ude00", "\\ud83d", "a", "é", "\\n", "\\\\", "\\u0041", "😀", "\\\""];
+        for shift in 0..13 {
+            let content = format!("{}{}", "x".repeat(JsonText::MAX_PIECE - shift), units.concat().repeat(10_000));
+            let raw = RawValue::from_string(format!("\"{content}\"")).unwrap();
+            let text = JsonText::new(&raw).unwrap();
+            let pieces: Vec<Cow<str>> = text.pieces().collect();
+            assert!(pieces.len() > 5 && pieces.iter().all(|piece| piece.len() <= JsonText::MAX_PIECE));
+            assert!(pieces.concat() == parse_string(raw.get()).unwrap(), "{shift}");
+            assert!(text.decode() == pieces.concat());
+        }
+        assert!(JsonText::new(RawValue::NULL).is_none());
     }
 
     #[test]

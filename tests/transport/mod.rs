@@ -8,6 +8,7 @@ mod floods;
 mod http2_and_compression;
 mod idle_connections;
 mod interrupted_writes;
+mod large_messages;
 mod loopback;
 mod malformed_messages;
 mod proxies;

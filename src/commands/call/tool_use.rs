@@ -109,7 +109,7 @@ fn print_results(
             (Some(result), Some(failure)) if shape_error(method::TOOLS_CALL, &result).is_some() => {
                 // The tool ran: the model gets what of the result is good.
                 let texts = content_blocks(&result).unwrap_or_default().into_iter().filter_map(|block| match block {
-                    ContentBlock::Text(text) => Some(text),
+                    ContentBlock::Text(text) => Some(text.decode().into_owned()),
                     _ => None,
                 });
                 Err([context.ui.failure_text(failure)].into_iter().chain(texts).collect::<Vec<_>>().join("\n"))
