@@ -1,4 +1,4 @@
-//! The configuration as commands ask for it: read when it is first needed, and once.
+//! The configuration, read once, when it is first needed.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -8,9 +8,9 @@ use super::{Config, paths};
 use crate::env::Environment;
 use crate::error::Result;
 
-/// The configuration, read when it is first asked for.
+/// The configuration, read when it is first needed.
 ///
-/// A URL as target never asks, so no file is opened for it.
+/// A URL as target does not need it, so no file is opened.
 #[derive(Debug)]
 pub struct LazyConfig<'a> {
     environment: &'a Environment,
@@ -25,7 +25,7 @@ impl<'a> LazyConfig<'a> {
         LazyConfig { environment, explicit_path: flag, loaded: OnceCell::new() }
     }
 
-    /// The environment that files are looked for in and references expanded with.
+    /// The environment for finding files and expanding references.
     #[must_use]
     pub fn environment(&self) -> &'a Environment {
         self.environment
@@ -43,8 +43,8 @@ impl<'a> LazyConfig<'a> {
         Ok(self.loaded.get_or_init(|| config))
     }
 
-    /// The defaults for a target that is not configured: those of the file that `--config` or
-    /// `MCPIPE_CONFIG` names, and none otherwise, since no file is read that nobody asked for.
+    /// The defaults for a target that is not configured: those of the file that `--config` or `MCPIPE_CONFIG` names.
+    /// Without one there are none, since no file is read that the user did not ask for.
     ///
     /// # Errors
     /// See [`Config::load`].

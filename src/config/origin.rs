@@ -1,4 +1,4 @@
-//! Where values come from: files, their layers and lines, and faults that name them.
+//! Origins of values: files, their layers and lines, and diagnostics that name them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,26 +6,26 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::{ErrorKind, Failure};
 
-/// A file that was read.
+/// A configuration file that was read.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     /// The file.
     pub path: PathBuf,
-    /// The file as people write it (`~/…`).
+    /// The file as it is displayed (`~/…`).
     pub display_path: String,
-    /// What was read, byte for byte.
+    /// Its text, byte for byte.
     pub text: String,
-    /// Its place among the others.
+    /// Its layer.
     pub layer: Layer,
-    /// How it is written.
+    /// Its format.
     pub format: FileFormat,
     /// Whether it may start processes and send credentials.
     pub is_trusted: bool,
-    /// Where each line begins, once a line was asked for.
+    /// The offset of each line, computed on first use.
     line_starts: OnceLock<Vec<usize>>,
 }
 
-/// The place of a file among the others; later ones lie over earlier ones.
+/// The precedence of a file; later layers override earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layer {
     /// The user's own `config.toml`.
@@ -34,12 +34,12 @@ pub enum Layer {
     ProjectMcpJson,
     /// The `.mcpipe.toml` of a project.
     ProjectToml,
-    /// The one file that `--config` or `MCPIPE_CONFIG` names.
+    /// The only file, which `--config` or `MCPIPE_CONFIG` names.
     Explicit,
 }
 
 impl Layer {
-    /// The name for people and JSON.
+    /// The name for display and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,19 +49,19 @@ impl Layer {
         }
     }
 
-    /// Whether it came with a project, so that somebody else may have written it.
+    /// Whether it belongs to a project, so that others may have written it.
     #[must_use]
     pub fn is_project(self) -> bool {
         matches!(self, Layer::ProjectToml | Layer::ProjectMcpJson)
     }
 }
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
     /// mcpipe's own TOML.
     Toml,
-    /// `mcpServers` or `servers` in JSON, as other clients write it.
+    /// JSON with `mcpServers` or `servers`, as other clients write it.
     Json,
 }
 
@@ -78,7 +78,7 @@ impl ConfigFile {
         self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// The line of a byte, from 1.
+    /// The line of a byte offset, from 1.
     #[must_use]
     pub fn line_at(&self, at: usize) -> usize {
         let starts = self.line_starts.get_or_init(|| {
@@ -87,7 +87,7 @@ impl ConfigFile {
         starts.partition_point(|start| *start <= at.min(self.text.len()))
     }
 
-    /// The column of a byte in characters, from 1.
+    /// The column of a byte offset in characters, from 1.
     #[must_use]
     pub fn column_at(&self, at: usize) -> usize {
         self.text_before(at).rsplit('\n').next().unwrap_or_default().chars().count() + 1
@@ -117,35 +117,35 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// Something wrong at one place of one file.
+/// A problem at one position of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigDiagnostic {
-    /// The file as people write it.
+    /// The file as it is displayed.
     pub file: String,
-    /// The line, from 1; 0 where it is the file as a whole.
+    /// The line, from 1; 0 for the whole file.
     pub line: usize,
-    /// The column in characters, from 1; 0 where the line says enough.
+    /// The column in characters, from 1; 0 for the whole line.
     pub column: usize,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// Why, where somebody else said it.
+    /// The underlying error, if any.
     pub cause: Option<String>,
-    /// What to do, where it is known.
+    /// The next step, if known.
     pub hint: Option<String>,
 }
 
 impl ConfigDiagnostic {
-    /// A fault at this byte of this file.
+    /// A problem at this byte offset of a file.
     pub fn at(source: &ConfigFile, at: usize, message: impl Into<String>) -> Self {
         ConfigDiagnostic { line: source.line_at(at), ..ConfigDiagnostic::for_file(&source.display_path, message) }
     }
 
-    /// A fault of a file as a whole.
+    /// A problem of a file as a whole.
     pub fn for_file(file: &str, message: impl Into<String>) -> Self {
         ConfigDiagnostic { file: file.to_owned(), line: 0, column: 0, message: message.into(), cause: None, hint: None }
     }
 
-    /// Sets the reason that somebody else gave.
+    /// Sets the underlying error.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into());
@@ -184,7 +184,7 @@ impl From<ConfigDiagnostic> for Failure {
     }
 }
 
-/// All faults as one failure: a single one speaks for itself, several are counted and listed.
+/// All problems as one failure: a single one becomes the message, several are counted and listed.
 #[must_use]
 pub fn combine(what: &str, mut faults: Vec<ConfigDiagnostic>) -> Failure {
     if faults.len() == 1 {

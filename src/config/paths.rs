@@ -1,4 +1,4 @@
-//! Where configuration files lie.
+//! The locations of configuration files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,17 +7,17 @@ use crate::env::{self, Environment};
 
 /// The project's own file.
 pub const PROJECT_TOML: &str = ".mcpipe.toml";
-/// The project's file that other clients read too.
+/// The project's file that other clients use too.
 pub const PROJECT_JSON: &str = ".mcp.json";
 
-/// A place where a configuration file may lie.
+/// A location of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigPath {
     /// The file.
     pub path: PathBuf,
     /// Its layer.
     pub layer: Layer,
-    /// How it is written, where the place decides it.
+    /// Its format, if the location determines it.
     pub format: Option<FileFormat>,
 }
 
@@ -27,7 +27,7 @@ pub fn user_file(environment: &Environment) -> Option<PathBuf> {
     environment.config_dir().map(|dir| dir.join("config.toml"))
 }
 
-/// The file that is read alone, where `--config` or `MCPIPE_CONFIG` names one.
+/// The only file, if `--config` or `MCPIPE_CONFIG` names one.
 #[must_use]
 pub fn explicit_file(environment: &Environment, flag: Option<&Path>) -> Option<PathBuf> {
     let named = match flag {
@@ -37,9 +37,9 @@ pub fn explicit_file(environment: &Environment, flag: Option<&Path>) -> Option<P
     Some(absolute_path(environment, &named))
 }
 
-/// Every place that counts for this run, lowest layer first; whether a file is there is not asked.
+/// Every location for this run, lowest layer first, whether or not a file exists.
 ///
-/// Project files are listed where they exist, since the nearest one has to be found first.
+/// Project files are listed only if they exist, since the nearest one has to be found first.
 #[must_use]
 pub fn config_paths(environment: &Environment, flag: Option<&Path>) -> Vec<ConfigPath> {
     if let Some(path) = explicit_file(environment, flag) {
@@ -62,12 +62,12 @@ pub fn config_paths(environment: &Environment, flag: Option<&Path>) -> Vec<Confi
 
 /// The nearest file of this name in or above the working directory.
 ///
-/// The search ends below the home directory and below the root, so that one file does not reach into
-/// every project; the working directory itself is always looked into.
+/// The search ends below the home directory and below the root, so that one file does not apply to every project; the
+/// working directory itself is always searched.
 #[must_use]
 pub fn find_upwards(environment: &Environment, name: &str) -> Option<PathBuf> {
     let cwd = environment.cwd()?;
-    // The working directory has its links resolved already; the home directory may be behind one.
+    // Links in the working directory are already resolved; the home directory may be behind one.
     let home = environment.home();
     let real = home.and_then(|home| home.canonicalize().ok());
     let ends = |dir: &Path| dir.parent().is_none() || Some(dir) == home || Some(dir) == real.as_deref();
@@ -78,20 +78,20 @@ pub fn find_upwards(environment: &Environment, name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The path below the working directory, unless it is absolute already.
+/// The path below the working directory, unless it is absolute.
 #[must_use]
 pub fn absolute_path(environment: &Environment, path: &Path) -> PathBuf {
     match environment.cwd() {
-        // Going over the components drops every `.` between them.
+        // Iterating over the components removes every `.` between them.
         Some(cwd) if path.is_relative() => cwd.join(path).components().collect(),
         _ => path.to_owned(),
     }
 }
 
-/// A path of a configuration file: `~/` below home, anything relative below the file's own directory.
+/// A path in a configuration file: `~/` is the home directory, and relative paths start at the file's directory.
 #[must_use]
 pub fn resolve_path(environment: &Environment, source: &ConfigFile, text: &str) -> PathBuf {
-    // Going over the components drops every `.` between them.
+    // Iterating over the components removes every `.` between them.
     source.directory().join(environment.expand_tilde(text)).components().collect()
 }
 

@@ -1,19 +1,19 @@
-//! Which tools of a server may be seen and called, and when a call needs consent.
+//! Which tools of a server may be listed and called, and when a call needs confirmation.
 
 use globset::{Glob, GlobMatcher};
 
 /// Rules for the tools of one server.
 #[derive(Clone, Debug, Default)]
 pub struct ToolPolicy {
-    /// Globs of the tools that may be used; all where `None`.
+    /// Globs of the tools that may be used; all if `None`.
     pub allow_tools: Option<Vec<String>>,
-    /// Globs of the tools that may not.
+    /// Globs of the tools that may not be used.
     pub deny_tools: Vec<String>,
-    /// When a call needs consent.
+    /// When a call needs confirmation.
     pub confirm: ConfirmPolicy,
 }
 
-/// When a call needs consent.
+/// When a call needs confirmation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConfirmPolicy {
     /// Never.
@@ -26,7 +26,7 @@ pub enum ConfirmPolicy {
 }
 
 impl ConfirmPolicy {
-    /// Reads the word of the configuration.
+    /// Parses the value in the configuration.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         match word {
@@ -37,7 +37,7 @@ impl ConfirmPolicy {
         }
     }
 
-    /// The word of the configuration.
+    /// The value in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,10 +49,10 @@ impl ConfirmPolicy {
 }
 
 impl ToolPolicy {
-    /// Whether this tool may be seen and called.
+    /// Whether this tool may be listed and called.
     ///
-    /// Denying wins over allowing. A glob that cannot be read (the configuration refuses those, so only
-    /// by a slip of ours) allows nothing and denies everything.
+    /// A denied tool is not allowed even if it is listed as allowed. An invalid glob, which the configuration rejects,
+    /// allows nothing and denies everything.
     #[must_use]
     pub fn permits(&self, tool: &str) -> bool {
         let allowed = self
@@ -63,16 +63,16 @@ impl ToolPolicy {
     }
 }
 
-/// Reads a glob: `*`, `?`, `[a-z]`, `{a,b}`; names are no paths, so `*` runs over `/` and `.` too.
+/// Parses a glob: `*`, `?`, `[a-z]`, `{a,b}`. Names are not paths, so `*` also matches `/` and `.`.
 ///
 /// # Errors
-/// Why it is none.
+/// Why it is invalid.
 pub fn compile_glob(text: &str) -> Result<GlobMatcher, String> {
     Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
 }
 
 fn glob_matches(text: &str, tool: &str) -> Result<bool, String> {
-    // Most entries are plain names, which need no machine.
+    // Most entries are plain names, which need no pattern.
     if !text.contains(['*', '?', '[', '{', '\\', '!']) {
         return Ok(text == tool);
     }

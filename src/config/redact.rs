@@ -1,4 +1,4 @@
-//! What of a configured value may be shown: never a secret, always enough to recognise it.
+//! The displayable form of a configured value: without secrets, but recognizable.
 
 use crate::config::value::expand;
 use crate::config::value::expand::TemplatePart;
@@ -8,28 +8,28 @@ use crate::secret::REDACTED;
 use crate::util::quoting::split;
 use crate::util::secret_names::{looks_like_key, looks_secret};
 
-/// A value as it may be shown.
+/// A value in displayable form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redacted {
-    /// The text, secrets hidden.
+    /// The text without secrets.
     pub text: String,
     /// Whether something was hidden.
     pub has_redactions: bool,
 }
 
-/// How much of a value is a secret.
+/// Whether a value is secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sensitivity {
-    /// It is none, but what a variable of a telling name holds is.
+    /// It is not, but a variable with a secret name in it is.
     Plain,
-    /// It may be one: the value of a header or a variable. Only what cannot be one is shown.
+    /// It may be: the value of a header or a variable. Only what cannot be a secret is shown.
     MaybeSecret,
-    /// It is one.
+    /// It is.
     Secret,
 }
 
-/// A string as it may be shown: references are resolved where that gives nothing away, and stand as
-/// they are written otherwise. Without `environment` none is resolved.
+/// The displayable form of a string: references are resolved if that reveals nothing, and otherwise shown as they are
+/// written. Without `environment` none is resolved.
 #[must_use]
 pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Option<&Environment>) -> Redacted {
     let mut out = Redacted { text: String::new(), has_redactions: false };
@@ -44,7 +44,7 @@ pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Opti
                 out.text.push_str(&shown.text);
                 out.has_redactions |= shown.has_redactions;
             }
-            // A reference says where a secret is, and nothing about it.
+            // A reference only says where a secret is stored.
             TemplatePart::Keychain(secret) => out.text.push_str(&format!("${{keychain:{secret}}}")),
             TemplatePart::Command(line) => {
                 let shown = redact_command(line);
@@ -73,7 +73,7 @@ pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Opti
     out
 }
 
-/// A command line as it is written, unless one of its words is a secret itself.
+/// A command line as it is written, unless one of its words is a secret.
 fn redact_command(line: &str) -> Redacted {
     let words = split(line).unwrap_or_default();
     let shown = redact_arguments(&words.iter().map(String::as_str).collect::<Vec<_>>(), None);
@@ -99,19 +99,19 @@ fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
 }
 
 impl Redacted {
-    /// Hides the password, telling parameters and keys in the path of a URL.
+    /// Hides the password, secret parameters and keys in the path of a URL.
     fn redact_url_parts(self) -> Self {
         let text = redact_path_keys(&redact_url(&self.text));
         Redacted { has_redactions: self.has_redactions || text != self.text, text }
     }
 }
 
-/// The word that comes before a token in `Authorization`.
+/// The scheme before a token in `Authorization`.
 fn is_auth_scheme(text: &str) -> bool {
     ["bearer", "basic", "token", "apikey", "digest"].contains(&text.trim().to_ascii_lowercase().as_str())
 }
 
-/// What no secret looks like: a switch, a small number, a plain word or a path.
+/// Text that cannot be a secret: a boolean, a small number, a plain word or a path.
 #[must_use]
 pub fn is_clearly_not_secret(text: &str) -> bool {
     let short_number = text.len() <= 6 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -120,14 +120,14 @@ pub fn is_clearly_not_secret(text: &str) -> bool {
     text.is_empty() || short_number || word || is_plain_path(text) || switch
 }
 
-/// What names a file or a directory, and holds nothing else.
+/// The name of a file or a directory, and nothing else.
 #[must_use]
 pub fn is_plain_path(text: &str) -> bool {
     let place = strip_drive(text).filter(|_| cfg!(windows)).unwrap_or(text);
     looks_like_path(text) && !place.contains(['@', '?', '=', ':', '&'])
 }
 
-/// A URL (or any text) without password and without the values of telling parameters.
+/// A URL (or any text) without its password and the values of secret parameters.
 #[must_use]
 pub fn redact_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
@@ -160,7 +160,8 @@ fn redact_path_keys(text: &str) -> String {
     format!("{scheme}://{}{tail}", shown.join("/"))
 }
 
-/// The arguments of a program: hides what follows a telling option, a telling `NAME=VALUE` or `Name: value`.
+/// The arguments of a program: hides what follows a secret option, and the value of a secret `NAME=VALUE` or `Name:
+/// value`.
 #[must_use]
 pub fn redact_arguments(args: &[&str], environment: Option<&Environment>) -> Vec<Redacted> {
     let mut secret_next = false;

@@ -1,4 +1,4 @@
-//! One configured server as its file has it: not yet checked, and without its variables and secrets.
+//! One configured server as it is in its file: not checked, and without expanding variables and secrets.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ pub struct ConfiguredServer {
     pub name: String,
     /// The file it is in.
     pub source: Arc<ConfigFile>,
-    /// Where its name stands in the file.
+    /// The position of its name in the file.
     pub offset: usize,
-    /// What is written there, under mcpipe's own keys.
+    /// Its content, with mcpipe's own keys.
     pub entry: ConfigNode,
-    /// The entries of lower layers whose place it takes, lowest first.
+    /// The entries of lower layers that it overrides, lowest first.
     pub overridden: Vec<ValueOrigin>,
     /// Whether one of them is the user's own.
     pub(super) overrides_user_entry: bool,
-    /// Whether its file was trusted with another content.
+    /// Whether its file was trusted with different content.
     pub(super) is_changed_since_trusted: bool,
 }
 
@@ -41,13 +41,13 @@ impl ConfiguredServer {
         }
     }
 
-    /// Where it stands.
+    /// Its position.
     #[must_use]
     pub fn origin(&self) -> ValueOrigin {
         ValueOrigin { file: Arc::clone(&self.source), line: self.source.line_at(self.offset) }
     }
 
-    /// The table it is in, for messages.
+    /// Its table, for messages.
     #[must_use]
     pub fn section_name(&self) -> String {
         match self.source.format {
@@ -56,13 +56,13 @@ impl ConfiguredServer {
         }
     }
 
-    /// Whether it is behind a URL; otherwise it is started as a command.
+    /// Whether it has a URL; otherwise it is started as a command.
     #[must_use]
     pub fn is_url(&self) -> bool {
         self.entry.get("url").is_some()
     }
 
-    /// The byte at which it is switched off, where it is.
+    /// The byte offset at which it is disabled, if it is.
     #[must_use]
     pub fn disabled_at(&self) -> Option<usize> {
         self.entry
@@ -71,7 +71,7 @@ impl ConfiguredServer {
             .map(|member| member.offset)
     }
 
-    /// Why it needs the trust that its file does not have.
+    /// Why it needs trust that its file does not have.
     #[must_use]
     pub fn trust_reason(&self) -> Option<String> {
         if self.source.is_trusted {
@@ -81,10 +81,11 @@ impl ConfiguredServer {
         }
     }
 
-    /// Whether it may be used at all.
+    /// Checks that it may be used.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) where it is switched off, or needs trust that its file does not have.
+    /// [`ErrorKind::Config`](crate::error::ErrorKind::Config) if it is disabled, or needs trust that its file does not
+    /// have.
     pub fn check_usable(&self) -> Result<()> {
         if let Some(at) = self.disabled_at() {
             let fault = ConfigDiagnostic::at(&self.source, at, format!("'{}' is disabled", self.name));

@@ -1,4 +1,4 @@
-//! Reading a configuration file: its text, its format and its tree.
+//! Reads a configuration file: its text, its format and its tree.
 
 use std::io;
 use std::path::Path;
@@ -8,13 +8,13 @@ use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer};
 use crate::config::paths::ConfigPath;
 use crate::env::Environment;
 
-/// Reads a file; `None` where it does not exist and need not.
+/// Reads a file; `None` if it does not exist and is optional.
 pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result<Option<String>, ConfigDiagnostic> {
     let fault = |message: &str| ConfigDiagnostic::for_file(&environment.abbreviate_home(&place.path), message);
     let bytes = match std::fs::read(&place.path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && place.layer != Layer::Explicit => return Ok(None),
-        // A file where a directory should be: there is nothing below it.
+        // A file instead of a directory: there is nothing below it.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory && place.layer == Layer::User => return Ok(None),
         Err(error) => return Err(fault("cannot read the configuration file").cause(error.to_string())),
     };
@@ -31,7 +31,7 @@ pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result
 /// The tree of a file.
 ///
 /// # Errors
-/// The fault, naming file, line, column and cause.
+/// The diagnostic, with file, line, column and cause.
 pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
     let (parsed, language) = match source.format {
         FileFormat::Toml => (tree::parse_toml(&source.text), "TOML"),
@@ -43,7 +43,7 @@ pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
     })
 }
 
-/// A file that somebody names may be of either kind; no TOML begins with a brace.
+/// A file given by the user may have either format; TOML never begins with a brace.
 pub(super) fn detect_format(path: &Path, text: &str) -> FileFormat {
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     if json || text.trim_start().starts_with('{') { FileFormat::Json } else { FileFormat::Toml }

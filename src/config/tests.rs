@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::transport::HttpMode;
 use std::fs;
 
-/// A home, a project below it, and an environment that knows both.
+/// A home directory with a project in it, and an environment for both.
 struct ConfigTestEnv {
     root: tempfile::TempDir,
     variables: Vec<(String, String)>,
@@ -247,7 +247,7 @@ fn relative_paths_are_relative_to_the_file_and_projects_start_in_the_project() {
         .with_project_config("[servers.p]\ncommand = 'npx'\n");
     world.trust("project/.mcpipe.toml");
     let home = world.home();
-    // With the separators of this system.
+    // With the path separators of this system.
     let written = |path: &str| home.join(path).components().collect::<PathBuf>().display().to_string();
     let settings = world.settings("u").unwrap();
     assert_eq!(settings.command.unwrap().value, written(".config/mcpipe/bin/x"));
@@ -373,7 +373,7 @@ fn what_needs_trust_and_what_does_not() {
     ] {
         assert!(needs("", entry), "{entry}");
     }
-    // Taking the place of the user's own server is a way to get what was meant for that one.
+    // Overriding the user's own server is a way to receive its requests.
     assert!(needs("[servers.x]\nurl = 'https://mine/'\n", url));
 }
 

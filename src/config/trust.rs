@@ -1,7 +1,7 @@
 //! Which project files may start processes and send credentials.
 //!
-//! A project's file was perhaps written by somebody else, and running it runs code. It is trusted
-//! by path and content: a change of either asks again.
+//! Others may have written a project's file, and using it runs code. Trust depends on path and content: a change of
+//! either requires confirmation again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,17 +29,17 @@ pub struct TrustStore {
     files: BTreeMap<String, String>,
 }
 
-/// Where the store lies.
+/// The location of the store.
 #[must_use]
 pub fn store_file(environment: &Environment) -> Option<PathBuf> {
     environment.state_dir().map(|dir| dir.join("trust.json"))
 }
 
 impl TrustStore {
-    /// Reads the store; one that does not exist is empty.
+    /// Reads the store; a missing one is empty.
     ///
     /// # Errors
-    /// The fault of a store that is there and cannot be read.
+    /// The diagnostic if the store exists and cannot be read.
     pub fn load(environment: &Environment) -> Result<Self, ConfigDiagnostic> {
         let Some(path) = store_file(environment) else { return Ok(TrustStore::default()) };
         let fault =
@@ -59,14 +59,14 @@ impl TrustStore {
         self.files.get(&file_key(path)).is_some_and(|hash| *hash == content_hash(content))
     }
 
-    /// Whether the file was trusted with another content.
+    /// Whether the file was trusted with different content.
     #[must_use]
     pub fn was_ever_trusted(&self, path: &Path) -> bool {
         self.files.contains_key(&file_key(path))
     }
 }
 
-/// Refuses where it can be seen already that nothing can be remembered, before something else is changed.
+/// Fails early if the store cannot be written, before anything else is changed.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for a store that is read-only.
@@ -74,20 +74,20 @@ pub fn check_writable(environment: &Environment) -> Result<()> {
     store_file(environment).map_or(Ok(()), |file| write::check_writable(environment, &file))
 }
 
-/// Trusts this file with this content, and remembers it.
+/// Trusts this file with this content, and saves that.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] where the store cannot be written.
+/// [`ErrorKind::Config`] if the store cannot be written.
 pub fn trust_file(environment: &Environment, path: &Path, content: &str) -> Result<()> {
     update(environment, |files| {
         files.insert(file_key(path), content_hash(content));
     })
 }
 
-/// Trusts this file no longer; tells whether it was trusted with any content.
+/// Removes the trust in this file; returns whether it was trusted with any content.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] where the store cannot be written.
+/// [`ErrorKind::Config`] if the store cannot be written.
 pub fn untrust_file(environment: &Environment, path: &Path) -> Result<bool> {
     let mut known = false;
     update(environment, |files| known = files.remove(&file_key(path)).is_some())?;
@@ -104,14 +104,14 @@ fn update(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, S
     write::check_writable(environment, &file)?;
     let mut store = TrustStore::load(environment)?;
     change(&mut store.files);
-    // Files that are gone need not be remembered.
+    // Deleted files are removed from the store.
     store.files.retain(|path, _| Path::new(path).exists());
     let text = serde_json::to_string_pretty(&store)
         .map_err(|error| Failure::new(ErrorKind::Bug, "cannot write the trust store").caused_by(&error))?;
     write::write_config_file(&file, &format!("{text}\n"))
 }
 
-/// The path by which a file is known, links resolved.
+/// The path that identifies a file, with links resolved.
 fn file_key(path: &Path) -> String {
     path.canonicalize().unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }
@@ -122,11 +122,11 @@ pub fn content_hash(content: &str) -> String {
     hex(&Sha256::digest(content.as_bytes()))
 }
 
-/// Why an entry of this file needs trust, to follow "the entry"; `None` where it needs none.
+/// Why an entry of this file needs trust, to follow "the entry"; `None` if it does not.
 ///
-/// An entry without trust may name a URL and narrow what is done there. What starts a process, sends
-/// something of the user's (a header, a variable, a login, a directory), loosens a check, or takes
-/// the place of a server of the user's own needs it.
+/// An untrusted entry may have a URL and restrict what is done there. An entry needs trust if it starts a process,
+/// sends something of the user's (a header, a variable, a login, a directory), disables a check, or overrides a server
+/// of the user's own.
 #[must_use]
 pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: bool) -> Option<String> {
     if !source.layer.is_project() {
@@ -167,7 +167,7 @@ fn has_userinfo(url: &str) -> bool {
     rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
-/// The failure of an entry that needs trust and has none.
+/// The failure for an entry that needs trust and has none.
 #[must_use]
 pub fn untrusted_failure(source: &ConfigFile, name: &str, reason: &str, changed: bool) -> Failure {
     let state = if changed { "has changed since it was trusted" } else { "is not trusted" };

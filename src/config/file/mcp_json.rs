@@ -1,7 +1,7 @@
 //! The `.mcp.json` of a project, and any JSON file with `mcpServers`, `servers` or servers at its top level.
 //!
-//! Its entries become entries of mcpipe's own keys, each still knowing its line. Such files belong to
-//! other clients too, so keys that mean nothing here are noted, never a fault.
+//! Its entries become entries with mcpipe's own keys that keep their lines. Other clients use such files too, so
+//! unknown keys are noted and are not errors.
 
 use super::client_forms::{OAUTH_KEYS, issuer_of, server_container, split_command};
 use super::tree::{ConfigMember, ConfigNode, ConfigValue};
@@ -10,16 +10,16 @@ use crate::config::origin::ConfigDiagnostic;
 use crate::config::origin::ConfigFile;
 use crate::env::programs::looks_like_path;
 
-/// The servers of a JSON file and what was passed over.
+/// The servers of a JSON file, and what was ignored.
 #[derive(Debug, Default)]
 pub struct TranslatedServers {
-    /// The servers under their keys.
+    /// The servers with their keys.
     pub servers: Vec<ConfigMember>,
-    /// What was passed over.
+    /// What was ignored.
     pub notes: Vec<ConfigDiagnostic>,
 }
 
-/// Words of `type` and `transport` and what they mean here; `None` where the command or the URL says it all.
+/// Values of `type` and `transport`, and what they mean here; `None` if the command or the URL already implies it.
 const TRANSPORT_TYPES: [(&str, Option<&str>); 9] = [
     ("stdio", None),
     ("local", None),
@@ -35,7 +35,7 @@ const TRANSPORT_TYPES: [(&str, Option<&str>); 9] = [
 /// Translates a file.
 ///
 /// # Errors
-/// Where there is no object of servers in it.
+/// If it contains no object of servers.
 pub fn translate_file(source: &ConfigFile, root: &ConfigNode) -> Result<TranslatedServers, ConfigDiagnostic> {
     if !matches!(root.value, ConfigValue::Table(_)) {
         return Err(ConfigDiagnostic::at(
@@ -131,7 +131,7 @@ fn translate_server(
                     ConfigNode { value: ConfigValue::String("http".into()), offset: member.value.offset },
                 ));
             }
-            // An empty table for the other kind of server is common and says nothing.
+            // An empty table for the other kind of server is common and means nothing.
             "env" | "headers" if member.value.members().is_empty() && is_url == (member.key == "env") => {}
             "env" | "headers" => members.push(put(&member.key, stringify_map(&member.value))),
             "cwd" | "disabled" => members.push(put(&member.key, member.value.clone())),
@@ -244,7 +244,7 @@ fn translate_oauth(
     ConfigNode { value: ConfigValue::Table(members), offset: section.value.offset }
 }
 
-/// A setting under our key; `None` if it has a value that has no counterpart here.
+/// A setting with mcpipe's key; `None` if its value has no counterpart here.
 fn translate_oauth_value(key: &'static str, node: &ConfigNode) -> Option<(&'static str, ConfigNode)> {
     let at = node.offset;
     let string = |text: String| ConfigNode { value: ConfigValue::String(text), offset: at };
@@ -266,7 +266,7 @@ fn translate_oauth_value(key: &'static str, node: &ConfigNode) -> Option<(&'stat
     }
 }
 
-/// Numbers and booleans where strings belong, as JSON files often have them.
+/// Numbers and booleans instead of strings, which are common in JSON files.
 fn scalar_to_string(node: &ConfigNode) -> ConfigNode {
     let value = match &node.value {
         ConfigValue::Integer(number) => ConfigValue::String(number.to_string()),

@@ -1,8 +1,8 @@
-//! Adding, removing and renaming a server in the text of a TOML file, every other byte kept.
+//! Adds, removes and renames a server in the text of a TOML file, preserving every other byte.
 //!
-//! The parser says where things stand, and the text is cut there; what comes out is parsed again and
-//! compared with what was meant. A file that writes its servers inside one inline table is left to
-//! `toml_edit`, which keeps comments and order too.
+//! The parser gives the positions, and the text is edited there; the result is parsed again and compared with the
+//! intended one. A file with its servers in one inline table is edited with `toml_edit`, which also preserves comments
+//! and order.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,11 +14,11 @@ use super::tree::{self, ConfigMember, ConfigNode, ConfigValue};
 /// Why a file could not be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RewriteError {
-    /// It is no TOML.
+    /// It is not TOML.
     Syntax(String),
-    /// There is no such server in it.
+    /// It contains no such server.
     ServerNotFound,
-    /// There is one of that name already.
+    /// It already contains a server with that name.
     ServerExists,
     /// The change would have changed something else too.
     UnsafeEdit,
@@ -28,13 +28,13 @@ const SERVERS_KEY: &str = "servers";
 
 /// A table header or a `key = value` of the file.
 struct TomlStatement {
-    /// The keys that lead to it.
+    /// Its full key.
     path: Vec<String>,
-    /// How many of them the header above it has said already.
+    /// How many of these keys come from the header above it.
     header_depth: usize,
     /// Its first key.
     key_offset: usize,
-    /// Its lines, the last line break included.
+    /// Its lines, including the last line break.
     line_range: Range<usize>,
 }
 
@@ -52,7 +52,7 @@ pub fn add(text: &str, name: &str, block: &str) -> Result<String, RewriteError> 
     add_all(text, &[(name, block.to_owned())]).map_err(|(problem, _)| problem)
 }
 
-/// Adds servers at the end, each with the text of its tables. The file is parsed once, however many there are.
+/// Adds servers at the end, each with the text of its tables. The file is parsed only once.
 ///
 /// # Errors
 /// The problem, and the server that has it; see [`RewriteError`].
@@ -97,7 +97,7 @@ pub fn add_all<'a>(text: &str, blocks: &[(&'a str, String)]) -> Result<String, (
     rewrite_with_toml_edit(text, meant, insert).map_err(fail)
 }
 
-/// Takes a server out, with the comment directly above it.
+/// Removes a server, with the comment directly above it.
 ///
 /// # Errors
 /// See [`RewriteError`].
@@ -134,7 +134,7 @@ pub fn remove(text: &str, name: &str) -> Result<String, RewriteError> {
     })
 }
 
-/// Gives a server another name.
+/// Renames a server.
 ///
 /// # Errors
 /// See [`RewriteError`].
@@ -146,7 +146,7 @@ pub fn rename(text: &str, name: &str, new_name: &str) -> Result<String, RewriteE
     }
     let key = Key::new(new_name).display_repr().into_owned();
     let mut out = text.to_owned();
-    // From the end, so that places before stay where they are.
+    // From the end, so that earlier positions stay valid.
     for unit in statements(text)?.iter().rev().filter(|unit| unit.belongs_to(name)) {
         if let Some(nth) = 1usize.checked_sub(unit.header_depth) {
             let token = key_range(text, unit.key_offset, nth).ok_or(RewriteError::UnsafeEdit)?;
@@ -187,12 +187,12 @@ fn server_names(root: &ConfigNode) -> HashSet<&str> {
     servers.iter().map(|server| server.key.as_str()).collect()
 }
 
-/// The tree without this server, and without a table of servers that is empty then.
+/// The tree without this server; an empty table of servers is removed too.
 fn without_server(root: &ConfigNode, name: &str) -> ConfigNode {
     without_servers(root, &HashSet::from([name]))
 }
 
-/// The tree without these servers, and without a table of servers that is empty then.
+/// The tree without these servers; an empty table of servers is removed too.
 fn without_servers(root: &ConfigNode, names: &HashSet<&str>) -> ConfigNode {
     let mut members = Vec::new();
     for member in root.members() {
@@ -210,7 +210,7 @@ fn without_servers(root: &ConfigNode, names: &HashSet<&str>) -> ConfigNode {
     ConfigNode { value: ConfigValue::Table(members), offset: root.offset }
 }
 
-/// The way through `toml_edit`, for files whose shape cannot be cut.
+/// Edits with `toml_edit`, for files whose text cannot be edited directly.
 fn rewrite_with_toml_edit(
     text: &str,
     meant: impl Fn(&ConfigNode) -> bool,
@@ -220,14 +220,14 @@ fn rewrite_with_toml_edit(
     let servers = document.entry(SERVERS_KEY).or_insert(Item::Table(Table::new()));
     change(servers.as_table_like_mut().ok_or(RewriteError::UnsafeEdit)?);
     let mut out = document.to_string();
-    // It writes one kind of line break only.
+    // It writes only one kind of line break.
     if line_ending(text) == "\r\n" {
         out = out.replace("\r\n", "\n").replace('\n', "\r\n");
     }
     if parse(&out).is_ok_and(|new| meant(&new)) { Ok(out) } else { Err(RewriteError::UnsafeEdit) }
 }
 
-/// A table as a value, to stand inside another value.
+/// A table as a value inside another value.
 fn to_inline(item: Item) -> Item {
     match item.into_value() {
         Ok(value) => Item::Value(value),
@@ -239,7 +239,7 @@ fn line_ending(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
-/// Everything that stands in the file, in its order.
+/// All headers and keys of the file, in order.
 fn statements(text: &str) -> Result<Vec<TomlStatement>, RewriteError> {
     let document = toml_edit::Document::parse(text).map_err(syntax_error)?;
     let mut found = Vec::new();
@@ -295,8 +295,8 @@ fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |after| at + after + 1)
 }
 
-/// The comment directly above belongs to what is cut (unless it opens the file), and one blank line goes with
-/// it, so that as many are left as were between the neighbours.
+/// The comment directly above is removed too (unless it begins the file), and so is one blank line, so that the number
+/// of blank lines between the neighbors stays the same.
 fn extend_removal(text: &str, above: usize, mut cut: Range<usize>) -> Range<usize> {
     let mut start = cut.start;
     while start > above {
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(add("servers = 5\n", "new", BLOCK), Err(RewriteError::UnsafeEdit));
     }
 
-    /// Files put together from pieces in every order a small generator finds.
+    /// Files made of pieces in every order that a small generator finds.
     #[test]
     fn random_files_keep_all_other_bytes() {
         let pieces: [(&str, &str); 8] = [
@@ -454,7 +454,7 @@ mod tests {
                 let without: String =
                     chosen.iter().filter(|other| *other != piece).map(|other| pieces[*other].1).collect();
                 let removed = remove(&text, name).unwrap();
-                // A comment that opens the file stays.
+                // A comment that begins the file stays.
                 if !(name == "a" && chosen.first() == Some(piece)) {
                     assert_eq!(removed, without, "removing {name} from\n{text}");
                 }

@@ -1,6 +1,6 @@
-//! A configuration file as a tree in which every key and value knows where it stands.
+//! A configuration file as a tree in which every key and value has its position.
 //!
-//! TOML and JSON end in the same tree, so that everything after parsing is written once.
+//! TOML and JSON are parsed into the same tree, so that everything after parsing exists once.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ pub struct ConfigNode {
     pub offset: usize,
 }
 
-/// What a value can be.
+/// The kinds of values.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConfigValue {
     /// A string.
     String(String),
     /// A whole number.
     Integer(i64),
-    /// A number with a fraction, or one too big to be whole here.
+    /// A number with a fraction, or an integer that is too large.
     Float(f64),
     /// True or false.
     Bool(bool),
@@ -31,11 +31,11 @@ pub enum ConfigValue {
     Array(Vec<ConfigNode>),
     /// A table or an object, in the order of the file.
     Table(Vec<ConfigMember>),
-    /// JSON's null, or a date of TOML: nothing mcpipe has a use for.
+    /// JSON's null, or a TOML date: mcpipe does not use them.
     Unsupported(&'static str),
 }
 
-/// A key, where it stands, and its value.
+/// A key with its position and its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigMember {
     /// The key.
@@ -46,17 +46,17 @@ pub struct ConfigMember {
     pub value: ConfigNode,
 }
 
-/// Why a file is not TOML or not JSON.
+/// Why a file is not valid TOML or JSON.
 #[derive(Debug)]
 pub struct SyntaxError {
-    /// The byte at which reading stopped.
+    /// The byte at which parsing stopped.
     pub offset: usize,
-    /// What was wrong, on one line.
+    /// The error, on one line.
     pub message: String,
 }
 
 impl ConfigNode {
-    /// The members of a table; none of anything else.
+    /// The members of a table; empty for any other value.
     #[must_use]
     pub fn members(&self) -> &[ConfigMember] {
         match &self.value {
@@ -65,13 +65,13 @@ impl ConfigNode {
         }
     }
 
-    /// The member of this name.
+    /// The member with this name.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&ConfigMember> {
         self.members().iter().find(|member| member.key == key)
     }
 
-    /// The text, where it is one.
+    /// The text, if it is a string.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
@@ -80,7 +80,7 @@ impl ConfigNode {
         }
     }
 
-    /// The name of its type, with an article, for messages.
+    /// The name of its type with an article, for messages.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
         match &self.value {
@@ -94,7 +94,7 @@ impl ConfigNode {
         }
     }
 
-    /// Whether it says the same, wherever it stands and in whatever order its tables are written.
+    /// Whether it has the same content, regardless of positions and the order of tables.
     #[must_use]
     pub fn is_equivalent(&self, other: &ConfigNode) -> bool {
         match (&self.value, &other.value) {
@@ -102,7 +102,7 @@ impl ConfigNode {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_equivalent(b))
             }
             (ConfigValue::Table(a), ConfigValue::Table(_)) => {
-                // Tables are usually in the same order, so the member at the same place is tried first.
+                // Tables usually have the same order, so the member at the same index is tried first.
                 let found = |(at, member): (usize, &ConfigMember)| {
                     let same_place = other.members().get(at).filter(|b| b.key == member.key);
                     let b = same_place.or_else(|| other.get(&member.key));
@@ -125,10 +125,10 @@ impl ConfigNode {
     }
 }
 
-/// Reads TOML.
+/// Parses TOML.
 ///
 /// # Errors
-/// Where the text is no TOML, the place and the reason.
+/// The position and the reason if it is not valid TOML.
 pub fn parse_toml(text: &str) -> Result<ConfigNode, SyntaxError> {
     let document = toml_edit::Document::parse(text).map_err(|error| SyntaxError {
         offset: error.span().map_or(0, |span| span.start),
@@ -145,7 +145,7 @@ fn table_value(table: &dyn toml_edit::TableLike) -> ConfigValue {
             Some(ConfigMember { key: name.to_owned(), offset: at, value: node_from_item(item, at)? })
         })
         .collect();
-    // Tables are kept apart from values and may be written in any order.
+    // Tables are stored apart from values and may be written in any order.
     members.sort_by_key(|member| member.offset);
     ConfigValue::Table(members)
 }
@@ -185,10 +185,10 @@ fn node_from_value(value: &toml_edit::Value, key_at: usize) -> ConfigNode {
     ConfigNode { value, offset: at }
 }
 
-/// Reads JSON; of two equal keys the last one counts, as everywhere.
+/// Parses JSON; of two equal keys the last one counts, as in other parsers.
 ///
 /// # Errors
-/// Where the text is no JSON, the place and the reason.
+/// The position and the reason if it is not valid JSON.
 pub fn parse_json(text: &str) -> Result<ConfigNode, SyntaxError> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| json_error(text, 0, &error))?;
     node_from_json(text, raw)
@@ -200,14 +200,14 @@ fn json_error(text: &str, base: usize, error: &serde_json::Error) -> SyntaxError
     let said = error.to_string();
     let mut message = said.split(" at line ").next().unwrap_or(&said).to_owned();
     let at = (base + before + error.column().saturating_sub(1)).min(text.len());
-    // The usual slip, for which the parser has another name.
+    // A frequent mistake, for which the parser has another name.
     if message == "key must be a string" && text.get(..at).is_some_and(|before| before.trim_end().ends_with(',')) {
         message = "trailing comma".to_owned();
     }
     SyntaxError { offset: at, message }
 }
 
-/// Where a slice of `text` begins in it.
+/// The position of a slice of `text` in it.
 fn offset(text: &str, part: &str) -> usize {
     (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
 }
@@ -244,7 +244,7 @@ fn node_from_json(text: &str, raw: &RawValue) -> Result<ConfigNode, SyntaxError>
     Ok(ConfigNode { value, offset: at })
 }
 
-/// The keys that stand in one object of a JSON text more than once, and where each does so again.
+/// The duplicate keys in one object of a JSON text, and the position of each duplicate.
 #[must_use]
 pub fn duplicate_keys(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
@@ -268,13 +268,13 @@ fn collect_duplicates(text: &str, raw: &RawValue, found: &mut Vec<(usize, String
     }
 }
 
-/// The opening quote of the key before the value at `value_at`; the value where the key is written with escapes.
+/// The opening quote of the key before the value at `value_at`; the value's position if the key contains escapes.
 fn key_offset(text: &str, key: &str, value_at: usize) -> usize {
     let quoted = serde_json::to_string(key).unwrap_or_default();
     text[..value_at].rfind(&quoted).unwrap_or(value_at)
 }
 
-/// The members of a JSON object in their order, values unread.
+/// The members of a JSON object in order, with unparsed values.
 struct JsonMembers<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for JsonMembers<'de> {

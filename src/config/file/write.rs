@@ -1,4 +1,4 @@
-//! Changing files: under a lock, in one step, keeping links and permissions.
+//! Changes files: under a lock, atomically, preserving links and permissions.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -12,13 +12,13 @@ use crate::util::file_lock::FileLock;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting;
 
-/// How long another mcpipe may hold the lock; an edit takes milliseconds.
+/// How long another mcpipe process may hold the lock; an edit takes milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits for the right to change `file`, and creates its directory if it does not exist.
+/// Waits for the lock for changing `file`, and creates its directory if it does not exist.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] if the directory cannot be created, or another process keeps the lock.
+/// [`ErrorKind::Config`] if the directory cannot be created, or another process holds the lock.
 pub fn lock_for_edit(file: &Path) -> Result<FileLock> {
     let target = resolve_links(file);
     let directory = parent_dir(&target);
@@ -29,10 +29,10 @@ pub fn lock_for_edit(file: &Path) -> Result<FileLock> {
     })
 }
 
-/// Refuses a file that its owner made read-only: replacing it would ask for no right to write it.
+/// Rejects a file that its owner made read-only: replacing it would not need permission to write it.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for such a file; one that does not exist yet is none.
+/// [`ErrorKind::Config`] for such a file, but not if it does not exist yet.
 pub fn check_writable(environment: &Environment, file: &Path) -> Result<()> {
     if !fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().readonly()) {
         return Ok(());
@@ -49,13 +49,13 @@ pub fn check_writable(environment: &Environment, file: &Path) -> Result<()> {
         .hint(format!("make it writable: {unlock} {}", quoting::quote_path(linked.as_ref().unwrap_or(&shown)))))
 }
 
-/// Replaces a file by this text in one step.
+/// Replaces a file with this text atomically.
 ///
-/// A link stays a link, and its file keeps its permissions; a new file is readable by its owner only,
-/// since it may hold secrets. Take the lock ([`lock_for_edit`]) before reading what is to be changed.
+/// A link stays a link, and its file keeps its permissions; a new file is readable by its owner only, since it may
+/// contain secrets. Take the lock ([`lock_for_edit`]) before reading the content to change.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] where it cannot be written; the old content is then still there.
+/// [`ErrorKind::Config`] if it cannot be written; the old content is then unchanged.
 pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
     let target = resolve_links(file);
     let fail = |error: std::io::Error| {
@@ -74,10 +74,10 @@ pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The file behind a link, also where that file does not exist yet.
+/// The file behind a link, even if that file does not exist yet.
 fn resolve_links(file: &Path) -> PathBuf {
     let mut now = file.to_owned();
-    // As many as the kernel follows before it calls them a loop.
+    // The kernel's limit before it reports a loop.
     for _ in 0..40 {
         match fs::read_link(&now) {
             Ok(next) => now = parent_dir(&now).join(next),

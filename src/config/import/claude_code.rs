@@ -1,4 +1,4 @@
-//! Claude Code: `~/.claude.json` with the servers of each project, `.mcp.json`, and settings that switch servers off.
+//! Claude Code: `~/.claude.json` with the servers of each project, `.mcp.json`, and settings that disable servers.
 //!
 //! Documented at <https://code.claude.com/docs/en/mcp> and <https://code.claude.com/docs/en/settings>.
 
@@ -49,9 +49,9 @@ fn string_array(node: &ConfigNode, key: &str) -> Vec<String> {
     }
 }
 
-/// The servers of a project's `.mcp.json` that its settings, the user's settings or the user refused.
+/// The servers of a project's `.mcp.json` that its settings, the user's settings or the user rejected.
 ///
-/// What cannot be read of those files is reported when they are read themselves.
+/// Problems with those files are reported when they are read themselves.
 fn disabled_servers(reading: &ClientFileReader<'_>) -> Vec<String> {
     let Some(project) = reading.file.project.as_deref().filter(|_| has_file_name(&reading.file.path, ".mcp.json"))
     else {

@@ -1,4 +1,4 @@
-//! Claude Desktop: `claude_desktop_config.json`, which knows commands only and expands nothing.
+//! Claude Desktop: `claude_desktop_config.json`, which contains only commands and expands no variables.
 //!
 //! Documented at <https://modelcontextprotocol.io/docs/develop/connect-local-servers>.
 

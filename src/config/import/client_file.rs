@@ -1,4 +1,4 @@
-//! Reading a file of another client, and the servers found in it.
+//! Reads a file of another client and the servers in it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,43 +18,43 @@ use crate::config::source::read_file;
 use crate::env::Environment;
 use crate::error::Result;
 
-/// What a file of another client holds.
+/// The content of a file of another client.
 #[derive(Debug)]
 pub struct ImportedFile {
     /// The file.
     pub file: ClientFile,
-    /// The file as people write it (`~/…`).
+    /// The file as it is displayed (`~/…`).
     pub display_path: String,
     /// The servers, in the order of the file.
     pub servers: Vec<ImportedServer>,
-    /// What could not be taken over, and why.
+    /// What could not be imported, and why.
     pub diagnostics: Vec<ConfigDiagnostic>,
-    /// How many servers, or tables of servers, are among the diagnostics.
+    /// The number of servers, or tables of servers, in the diagnostics.
     pub rejected: usize,
 }
 
-/// A server that could be taken over.
+/// An imported server.
 #[derive(Clone, Debug)]
 pub struct ImportedServer {
-    /// Its name here.
+    /// Its name in mcpipe.
     pub name: String,
-    /// Its name there.
+    /// Its name in the file.
     pub original_name: String,
-    /// The entry under mcpipe's own keys.
+    /// The entry with mcpipe's own keys.
     pub config: ConfigNode,
-    /// The line of the file where it stands, from 1.
+    /// Its line in the file, from 1.
     pub line: usize,
-    /// The folder of the project it belongs to, where it is not for everywhere.
+    /// The directory of the project that it belongs to, unless it is global.
     pub project: Option<PathBuf>,
-    /// What changed on the way, a sentence each.
+    /// What was changed in the translation, one sentence each.
     pub notes: Vec<String>,
-    /// The secrets that stand in it as text.
+    /// The secrets that it contains as text.
     pub secrets: Vec<FoundSecret>,
-    /// Whether the client has it switched off; then it is switched off here too.
+    /// Whether the client has it disabled; then it is disabled here too.
     pub is_disabled: bool,
 }
 
-/// A file while it is read.
+/// A file while it is being read.
 pub(super) struct ClientFileReader<'a> {
     pub(super) source: Arc<ConfigFile>,
     pub(super) root: &'a ConfigNode,
@@ -82,7 +82,7 @@ pub(super) fn parse_file(source: &ConfigFile) -> Result<ConfigNode> {
     })
 }
 
-/// A name that `config add` would take too: letters, digits, `_`, `-`, `.` and `/`, beginning with a letter or digit.
+/// A name that `config add` would accept: letters, digits, `_`, `-`, `.` and `/`, beginning with a letter or digit.
 pub(super) fn sanitized_name(name: &str) -> String {
     let ascii: String = name.chars().filter(char::is_ascii).collect();
     let made = mcp_json::sanitize_name(&ascii);
@@ -94,7 +94,7 @@ pub(super) fn sanitized_name(name: &str) -> String {
 
 /// The names of a server's own variables.
 fn own_variables(entry: &ConfigNode) -> Vec<String> {
-    // The older form of Zed has them beside the program.
+    // The older form of Zed has them next to the program.
     let inner = entry.get("command").map(|command| &command.value);
     let tables =
         ["env", "environment"].into_iter().flat_map(|key| [entry.get(key), inner.and_then(|one| one.get(key))]);
@@ -102,7 +102,7 @@ fn own_variables(entry: &ConfigNode) -> Vec<String> {
 }
 
 impl ClientFileReader<'_> {
-    /// What is known about the strings of the file.
+    /// How the strings of the file are interpreted.
     pub(super) fn variable_context(&self, style: VariableSyntax) -> VariableContext {
         VariableContext {
             syntax: style,
@@ -151,7 +151,7 @@ impl ClientFileReader<'_> {
         }
     }
 
-    /// The entry, once mcpipe's own rules find nothing wrong with it.
+    /// The entry, if mcpipe's own checks find nothing wrong with it.
     fn build_entry(
         &self,
         member: &ConfigMember,

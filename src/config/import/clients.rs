@@ -1,4 +1,4 @@
-//! Which clients there are, and where each keeps its files on each platform.
+//! The supported clients, and the locations of their files on each platform.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub enum ImportClient {
     Other,
 }
 
-/// The clients, the word that names each on the command line, and its name for people.
+/// The clients, the word for each on the command line, and its display name.
 const CLIENTS: &[(ImportClient, &str, &str)] = &[
     (ImportClient::ClaudeCode, "claude-code", "Claude Code"),
     (ImportClient::ClaudeDesktop, "claude-desktop", "Claude Desktop"),
@@ -49,18 +49,18 @@ const CLIENTS: &[(ImportClient, &str, &str)] = &[
 ];
 
 impl ImportClient {
-    /// Every client that has places of its own.
+    /// Every client with file locations of its own.
     pub fn all() -> impl Iterator<Item = ImportClient> {
         CLIENTS.iter().map(|(client, _, _)| *client)
     }
 
-    /// The word that names it on the command line.
+    /// Its word on the command line.
     #[must_use]
     pub fn id(self) -> &'static str {
         CLIENTS.iter().find(|(client, _, _)| *client == self).map_or("file", |(_, id, _)| id)
     }
 
-    /// Its name for people.
+    /// Its display name.
     #[must_use]
     pub fn title(self) -> &'static str {
         CLIENTS.iter().find(|(client, _, _)| *client == self).map_or("another client", |(_, _, title)| title)
@@ -79,7 +79,7 @@ impl ImportClient {
         }
     }
 
-    /// Reads the word of the command line; case, blanks and `_` do not matter, nor does a `-cli` behind it.
+    /// Parses the word of the command line, ignoring case, spaces, `_` and a suffix `-cli`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         let word = word.trim().to_lowercase().replace([' ', '_'], "-");
@@ -94,14 +94,14 @@ impl ImportClient {
         }
     }
 
-    /// The word nearest to this one, for a hint.
+    /// The most similar word, for a hint.
     #[must_use]
     pub fn suggest(word: &str) -> Option<&'static str> {
         nearest_name(word, CLIENTS.iter().map(|(_, id, _)| *id))
     }
 }
 
-/// The system whose conventions decide where files lie.
+/// The system whose conventions determine file locations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// Linux and the other Unixes.
@@ -113,7 +113,7 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// The one this program was built for.
+    /// The one that this program was built for.
     #[must_use]
     pub fn current() -> Self {
         if cfg!(windows) {
@@ -131,7 +131,7 @@ impl Platform {
         if self == Platform::Windows { "USERPROFILE" } else { env::HOME }
     }
 
-    /// What stands between directories.
+    /// The separator of directories.
     #[must_use]
     pub fn separator(self) -> &'static str {
         if self == Platform::Windows { "\\" } else { "/" }
@@ -141,36 +141,36 @@ impl Platform {
 /// A file of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientFile {
-    /// Whose file it is.
+    /// The client.
     pub client: ImportClient,
     /// The file.
     pub path: PathBuf,
-    /// The folder of the project it belongs to; `None` for the user's own.
+    /// The directory of the project that it belongs to; `None` for the user's own.
     pub project: Option<PathBuf>,
 }
 
-/// Where Claude Code keeps its files instead of the home directory.
+/// The directory of Claude Code's files, instead of the home directory.
 const CLAUDE_CONFIG_DIR: &str = "CLAUDE_CONFIG_DIR";
-/// Where Codex keeps its files instead of `~/.codex`.
+/// The directory of Codex's files, instead of `~/.codex`.
 const CODEX_HOME: &str = "CODEX_HOME";
 /// The file of Gemini CLI that an administrator set.
 const GEMINI_SYSTEM_SETTINGS: &str = "GEMINI_CLI_SYSTEM_SETTINGS_PATH";
-/// A further file of OpenCode.
+/// An additional file of OpenCode.
 const OPENCODE_CONFIG: &str = "OPENCODE_CONFIG";
-/// The one file of mcporter.
+/// The only file of mcporter.
 const MCPORTER_CONFIG: &str = "MCPORTER_CONFIG";
-/// Where applications keep settings on Windows.
+/// The directory of application settings on Windows.
 const APPDATA: &str = "APPDATA";
-/// Where settings for all users lie on Windows.
+/// The directory of settings for all users on Windows.
 const PROGRAM_DATA: &str = "ProgramData";
 
-/// The files that are there, of all clients, each once; the user's own before those of the project.
+/// The existing files of all clients, without duplicates; the user's own before those of the project.
 #[must_use]
 pub fn discover_files(environment: &Environment) -> Vec<ClientFile> {
     discover_on(environment, Platform::current(), None)
 }
 
-/// The files of one client that are there.
+/// The existing files of one client.
 #[must_use]
 pub fn client_files(environment: &Environment, client: ImportClient) -> Vec<ClientFile> {
     discover_on(environment, Platform::current(), Some(client))
@@ -192,13 +192,13 @@ pub(crate) fn discover_on(
     all
 }
 
-/// Where a client may keep its servers, whether a file is there or not, for telling where was looked.
+/// The possible locations of a client's servers, whether or not a file exists, for messages.
 #[must_use]
 pub fn searched_paths(environment: &Environment, client: ImportClient) -> Vec<PathBuf> {
     candidate_files(environment, Platform::current(), client).into_iter().map(|found| found.path).collect()
 }
 
-/// Bases of the paths of one user on one platform.
+/// Base directories of one user on one platform.
 struct BaseDirs<'a> {
     environment: &'a Environment,
     platform: Platform,
@@ -211,7 +211,7 @@ impl BaseDirs<'_> {
         self.home.map(|home| home.join(below))
     }
 
-    /// Below the directory a variable names.
+    /// Below the directory that a variable names.
     fn below_variable(&self, variable: &str, below: &str) -> Option<PathBuf> {
         self.environment.get(variable).map(|dir| {
             let dir = PathBuf::from(self.environment.expand_tilde(dir));
@@ -219,13 +219,13 @@ impl BaseDirs<'_> {
         })
     }
 
-    /// Below the XDG configuration directory, whatever the platform.
+    /// Below the XDG configuration directory, on every platform.
     fn below_xdg_config(&self, below: &str) -> Option<PathBuf> {
         let chosen = self.below_variable(env::XDG_CONFIG_HOME, "").filter(|dir| dir.is_absolute());
         chosen.or_else(|| self.below_home(".config")).map(|dir| dir.join(below))
     }
 
-    /// Below the place where desktop applications keep their settings.
+    /// Below the directory where desktop applications store their settings.
     fn below_app_settings(&self, below: &str) -> Option<PathBuf> {
         match self.platform {
             Platform::Linux => self.below_xdg_config(below),
@@ -237,7 +237,7 @@ impl BaseDirs<'_> {
         }
     }
 
-    /// Below the place of settings for all users.
+    /// Below the directory of settings for all users.
     fn system_wide(&self, linux: &str, macos: &str, windows: &str) -> Option<PathBuf> {
         match self.platform {
             Platform::Linux => Some(Path::new("/etc").join(linux)),
@@ -246,12 +246,12 @@ impl BaseDirs<'_> {
         }
     }
 
-    /// The nearest file of this name in or above the working directory, and the folder it belongs to.
+    /// The nearest file with this name in or above the working directory, and the directory that it belongs to.
     fn project_file(&self, client: ImportClient, name: &str) -> Option<ClientFile> {
         let path = paths::find_upwards(self.environment, name)?;
         let depth = Path::new(name).components().count();
         let project = path.ancestors().nth(depth).map(Path::to_owned);
-        // At home it is the user's own file.
+        // In the home directory it is the user's own file.
         let project = project.filter(|project| Some(project.as_path()) != self.home);
         Some(ClientFile { client, path, project })
     }
@@ -392,7 +392,7 @@ mod tests {
         for (variable, value, client, first) in [
             ("CODEX_HOME", "~/cx", Codex, "/home/ada/cx/config.toml"),
             ("CLAUDE_CONFIG_DIR", "/cc", ClaudeCode, "/cc/.claude.json"),
-            // A path is absolute where this runs, or not.
+            // Whether a path is absolute depends on the platform.
             #[cfg(unix)]
             ("XDG_CONFIG_HOME", "/cfg", Zed, "/cfg/zed/settings.json"),
             ("XDG_CONFIG_HOME", "relative", Zed, "/home/ada/.config/zed/settings.json"),
@@ -430,7 +430,7 @@ mod tests {
                 (ImportClient::OpenCode, site)
             ]
         );
-        // At home the project's file and the user's are one.
+        // In the home directory the project's file and the user's are the same.
         let found = discover_on(&at(&home), Platform::Linux, Some(ImportClient::Cursor));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].project, None);

@@ -1,4 +1,4 @@
-//! One server of another client on its way to one of ours: what every client writes alike, and the last step.
+//! A server of another client while it is translated: what all clients have in common.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(crate) struct ServerDraft<'a> {
     pub(crate) url: Option<String>,
     pub(crate) transport: Option<&'static str>,
     pub(crate) program: Option<String>,
-    /// The arguments that stood in one array with the program.
+    /// The arguments, if they were in one array with the program.
     pub(crate) leading_args: Vec<String>,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -28,25 +28,25 @@ pub(crate) struct ServerDraft<'a> {
     own_variables: Vec<String>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) cwd: Option<String>,
-    /// What `type` says: whether it is a command.
+    /// The value of `type`: whether it is a command.
     pub(crate) declared_as_command: Option<bool>,
-    /// Further keys that are ready as they are.
+    /// Further keys, ready to be written.
     pub(crate) extra_keys: Vec<(&'static str, ConfigValue)>,
     pub(crate) auth: Vec<(&'static str, ConfigValue)>,
-    /// Whether the client has it switched off.
+    /// Whether the client has it disabled.
     pub is_disabled: bool,
-    /// What changed on the way, a sentence each.
+    /// What was changed in the translation, one sentence each.
     pub notes: Vec<String>,
     pub(crate) ignored_keys: Vec<String>,
     pub(crate) rejection: Option<String>,
 }
 
-/// Keys that only say something to the client itself: its looks, its own consent, its own start.
+/// Keys that only concern the client itself: its display, its own permissions, its own start.
 const SILENTLY_IGNORED_KEYS: &[&str] =
     &["$schema", "description", "name", "title", "icon", "version", "gallery", "dev"];
 
 impl<'a> ServerDraft<'a> {
-    /// A server with these variables of its own, of which nothing else is read yet.
+    /// A server with these variables of its own; nothing else has been read yet.
     pub fn new(client: ImportClient, around: &'a VariableContext, own_variables: Vec<String>) -> Self {
         ServerDraft {
             context: around,
@@ -89,14 +89,14 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
-    /// Says that a key means nothing here.
+    /// Notes that a key has no meaning here.
     pub fn ignore_key(&mut self, key: &str) {
         if !SILENTLY_IGNORED_KEYS.contains(&key) {
             self.ignored_keys.push(key.to_owned());
         }
     }
 
-    /// Says that this server cannot be reached by mcpipe; the first reason counts.
+    /// Records why mcpipe cannot reach this server; the first reason is reported.
     pub fn reject(&mut self, why: impl Into<String>) {
         self.rejection.get_or_insert(why.into());
     }
@@ -109,7 +109,7 @@ impl<'a> ServerDraft<'a> {
         translate_references(text, self.context, &self.own_variables, &mut self.notes)
     }
 
-    /// A string in our form.
+    /// A string in mcpipe's form.
     pub fn string(&mut self, member: &ConfigMember) -> Option<String> {
         match member.value.as_str() {
             Some(text) => Some(self.translate(text)),
@@ -120,7 +120,7 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
-    /// A flag; `"true"` and `"false"` are flags too.
+    /// A boolean; `"true"` and `"false"` are accepted too.
     pub fn boolean(&mut self, member: &ConfigMember) -> Option<bool> {
         match (&member.value.value, member.value.as_str()) {
             (ConfigValue::Bool(flag), _) => Some(*flag),
@@ -133,7 +133,7 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
-    /// A string, or what clients accept in its place.
+    /// A string, or another value that clients accept in its place.
     fn scalar_string(&mut self, node: &ConfigNode) -> Option<String> {
         match &node.value {
             ConfigValue::String(text) => Some(self.translate(text)),
@@ -151,7 +151,7 @@ impl<'a> ServerDraft<'a> {
         };
         let words: Vec<String> = items.iter().filter_map(|item| self.scalar_string(item)).collect();
         if words.len() < items.len() {
-            // Arguments have places: one less would shift the others.
+            // Arguments are positional: a missing one would shift the others.
             self.reject(format!("'{}' contains something other than a string", member.key));
         }
         words
@@ -208,7 +208,7 @@ impl<'a> ServerDraft<'a> {
         self.own_variables = own;
     }
 
-    /// The URL; `transport` where the key says how to speak to it.
+    /// The URL; `transport` if the key determines the transport.
     pub fn read_url(&mut self, member: &ConfigMember, transport: Option<&'static str>) {
         if let Some(url) = self.string(member).filter(|url| !url.trim().is_empty()) {
             if self.url.is_some() {
@@ -220,7 +220,7 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
-    /// A file of variables, which is not read: it would be copied, secrets and all.
+    /// A file of variables, which is not read: its secrets would be copied.
     pub fn note_env_file(&mut self, member: &ConfigMember) {
         if let Some(file) = self.string(member) {
             self.notes.push(format!("the variables in '{file}' are not imported: set them, or add them to env"));
@@ -246,7 +246,7 @@ impl<'a> ServerDraft<'a> {
         self.headers.push((name.to_owned(), value));
     }
 
-    /// The names of headers and the variables that hold their values.
+    /// The names of headers and the variables that contain their values.
     pub fn read_headers_from_variables(&mut self, member: &ConfigMember) {
         for (name, variable) in self.string_map(member) {
             self.add_header(&name, format!("${{{variable}}}"));
@@ -276,7 +276,7 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
-    /// A key of ours with a text that is ready.
+    /// One of mcpipe's keys with a text in final form.
     pub fn set_key(&mut self, key: &'static str, value: ConfigValue) {
         self.extra_keys.retain(|(other, _)| *other != key);
         self.extra_keys.push((key, value));
@@ -297,7 +297,7 @@ impl<'a> ServerDraft<'a> {
         self.set_key(key, ConfigValue::String(text));
     }
 
-    /// Names of tools that may or may not be used, which here are globs.
+    /// Names of tools that may or may not be used, converted to globs.
     pub fn read_tool_list(&mut self, key: &'static str, member: &ConfigMember) {
         let ConfigValue::Array(items) = &member.value.value else {
             return self.note_wrong_type(member, "an array of strings");
@@ -306,7 +306,7 @@ impl<'a> ServerDraft<'a> {
             items.iter().map(|item| Some(string_node(escape(&exact_glob(item.as_str()?)), item.offset))).collect();
         match names {
             Some(names) => self.set_key(key, ConfigValue::Array(names)),
-            // Dropping the list would open what was closed.
+            // Dropping the list would allow what was forbidden.
             None => self.reject(format!("'{}' contains something other than a string", member.key)),
         }
     }
@@ -322,7 +322,7 @@ impl<'a> ServerDraft<'a> {
         }
     }
 
-    /// Says that a setting has a value that cannot be used here.
+    /// Notes that a setting has a value that cannot be used here.
     fn note_unusable(&mut self, member: &ConfigMember, why: &str) {
         let value = member.value.as_str().map(|text| format!(" '{text}'")).unwrap_or_default();
         self.notes.push(format!("'{}'{value} is ignored: {why}", member.key));
@@ -339,7 +339,7 @@ impl<'a> ServerDraft<'a> {
         self.auth.push((key, value));
     }
 
-    /// A table of OAuth settings under the client's names; what has no counterpart here is left out and said.
+    /// A table of OAuth settings with the client's names; settings without a counterpart are noted.
     pub fn read_oauth(&mut self, member: &ConfigMember) {
         let ConfigValue::Table(members) = &member.value.value else {
             if self.boolean(member) == Some(false) {
@@ -398,7 +398,7 @@ impl<'a> ServerDraft<'a> {
     }
 }
 
-/// A glob that matches this name alone.
+/// A glob that matches only this name.
 fn exact_glob(name: &str) -> String {
     let mut made = String::new();
     for c in name.chars() {

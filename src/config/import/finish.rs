@@ -1,4 +1,4 @@
-//! The last step from a server of another client to one of ours: command or URL, paths, order.
+//! The last step of translating a server of another client: command or URL, paths, order.
 
 use url::Url;
 
@@ -11,10 +11,10 @@ use crate::config::value::expand::variable_references;
 use crate::util::loopback::is_loopback;
 
 impl ServerDraft<'_> {
-    /// Ends the reading: the entry under our keys, in their usual order.
+    /// Finishes the translation: the entry with mcpipe's keys, in their usual order.
     ///
     /// # Errors
-    /// Why there is nothing mcpipe could reach.
+    /// Why there is nothing that mcpipe could connect to.
     pub fn finish(&mut self, at: usize) -> Result<ConfigNode, String> {
         if let Some(why) = self.rejection.take() {
             return Err(why);
@@ -22,7 +22,7 @@ impl ServerDraft<'_> {
         let is_command = match (&self.url, &self.program, self.declared_as_command) {
             (None, None, _) => return Err("it has neither a URL nor a command".to_owned()),
             (Some(_), Some(_), said) => {
-                // Where both are there, Gemini CLI takes the URL and the others start the command.
+                // If both are set, Gemini CLI uses the URL and the others start the command.
                 let command = said.unwrap_or(self.client != ImportClient::Gemini);
                 let (kept, other) = if command { ("command", "URL") } else { ("URL", "command") };
                 self.notes.push(format!("it has a URL and a command: the {kept} is used, the {other} is ignored"));
@@ -80,7 +80,7 @@ impl ServerDraft<'_> {
         members
     }
 
-    /// A path that does not depend on which file it is written in.
+    /// A path that does not depend on the file that it is written in.
     fn absolute_path(&mut self, path: String, base: Option<&str>, key: &str) -> String {
         let drive = path.as_bytes().get(1) == Some(&b':') || path.starts_with('\\');
         if path.starts_with(['/', '~']) || path.starts_with("${") || drive {

@@ -22,7 +22,7 @@ pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
 }
 
 fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
-    // The URL of Streamable HTTP counts where both are there.
+    // The URL of Streamable HTTP is used if both are set.
     let both = entry.get("httpUrl").is_some() && entry.get("url").is_some();
     for member in entry.members() {
         match member.key.as_str() {

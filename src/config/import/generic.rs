@@ -1,4 +1,4 @@
-//! Any JSON file with `mcpServers` or `servers`, of a client that is not known by name.
+//! Any JSON file with `mcpServers` or `servers`, of an unknown client.
 
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
@@ -36,7 +36,7 @@ fn allows_every_tool(node: &ConfigNode) -> bool {
     matches!(&node.value, ConfigValue::Array(items) if items.iter().any(|item| item.as_str() == Some("*")))
 }
 
-/// Seconds or milliseconds: nobody waits a thousand seconds, nor less than one.
+/// Seconds or milliseconds: time limits of more than a thousand seconds or less than one are not used in practice.
 fn read_timeout(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
     let millis = matches!(member.value.value, ConfigValue::Integer(number) if number >= 1000);
     let unit = if millis { "milliseconds" } else { "seconds" };

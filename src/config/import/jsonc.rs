@@ -1,4 +1,4 @@
-//! JSON as editors write it, with comments and trailing commas, as the tree that all configuration is read from.
+//! JSON with comments and trailing commas, as editors write it, parsed into the common configuration tree.
 
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
@@ -6,7 +6,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue, SyntaxError};
 
-/// What is allowed beyond JSON: comments and trailing commas, as in every editor's settings, and nothing more.
+/// The extensions of JSON that are allowed: comments and trailing commas, as in the settings of editors.
 const PARSE_OPTIONS: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -20,10 +20,11 @@ const PARSE_OPTIONS: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// Reads a file; an empty one is an empty object, as clients leave them behind. Of two equal keys the last one counts.
+/// Parses a file; an empty one is an empty object, since clients leave such files behind. Of two equal keys the last
+/// one counts.
 ///
 /// # Errors
-/// The place and the reason where it is no JSON, comments and trailing commas aside.
+/// The position and the reason if it is not valid JSON with these extensions.
 pub fn parse(text: &str) -> Result<ConfigNode, SyntaxError> {
     let parsed = parse_to_ast(text, &CollectOptions::default(), &PARSE_OPTIONS)
         .map_err(|error| SyntaxError { offset: error.range().start, message: error.kind().to_string() })?;

@@ -1,4 +1,4 @@
-//! mcporter: `mcporter.json` and `mcporter.jsonc`, with every name that it takes for a key.
+//! mcporter: `mcporter.json` and `mcporter.jsonc`, with all of its names for keys.
 //!
 //! Documented at <https://github.com/steipete/mcporter/blob/main/docs/config.md>.
 
@@ -50,7 +50,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "oauth_token_endpoint_auth_method" => draft.read_oauth_key("token_endpoint_auth_method", member),
             "oauth_scope" => draft.read_oauth_key("scopes", member),
             "oauth_redirect_url" => draft.read_oauth_key("redirect_uri", member),
-            // Logging in is what mcpipe does anyway when the server asks for it.
+            // mcpipe logs in anyway if the server requires it.
             "auth" if member.value.as_str() == Some("oauth") => {}
             _ => draft.common_key(member),
         }
@@ -66,7 +66,7 @@ fn read_variable_name(draft: &mut ServerDraft<'_>, member: &ConfigMember) -> Opt
     name.map(str::to_owned)
 }
 
-/// `camelCase` as `snake_case`: both are taken.
+/// `camelCase` as `snake_case`: both are accepted.
 fn to_snake_case(key: &str) -> String {
     let mut made = String::new();
     for c in key.chars() {

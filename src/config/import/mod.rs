@@ -42,8 +42,8 @@ use client_file::{ClientFileReader, open_file, parse_file};
 /// Translates a file of another client.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] where it cannot be read or is not what its client writes. What is wrong with one server is
-/// among the problems.
+/// [`ErrorKind::Config`] if it cannot be read or does not have the client's format. Problems of single servers are
+/// among the diagnostics.
 pub fn read_client_file(environment: &Environment, found: &ClientFile) -> Result<ImportedFile> {
     read_client_file_on(environment, Platform::current(), found)
 }
@@ -75,10 +75,10 @@ fn read_client_file_on(environment: &Environment, platform: Platform, found: &Cl
     Ok(out)
 }
 
-/// A file that somebody names: whose it is follows from where it lies, its name and what it holds.
+/// A file given by the user: its client is determined by its location, its name and its content.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] where it cannot be read, or holds no servers in any form that is known.
+/// [`ErrorKind::Config`] if it cannot be read, or contains no servers in any known form.
 pub fn recognize_file(environment: &Environment, path: &Path) -> Result<ClientFile> {
     let path = absolute_path(environment, &PathBuf::from(environment.expand_tilde(&path.to_string_lossy())));
     let own = ImportClient::all().flat_map(|client| client_files(environment, client)).find(|found| found.path == path);
@@ -95,7 +95,7 @@ pub fn recognize_file(environment: &Environment, path: &Path) -> Result<ClientFi
     Ok(ClientFile { client, project: project.filter(|dir| Some(dir.as_path()) != environment.home()), path })
 }
 
-/// The client of a file that lies nowhere in particular, and how far up the folder of its project is.
+/// The client of a file in an unknown location, and how many directories up the directory of its project is.
 fn guess_client(path: &Path, root: &ConfigNode) -> Option<(ImportClient, Option<usize>)> {
     let word = |path: Option<&Path>| {
         path.and_then(Path::file_name).map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default()
@@ -122,6 +122,6 @@ fn guess_client(path: &Path, root: &ConfigNode) -> Option<(ImportClient, Option<
     })
 }
 
-// What other clients keep is read as it lies on Linux, with its paths.
+// Files of other clients are read as they are on Linux, with its paths.
 #[cfg(all(test, unix))]
 mod tests;

@@ -1,4 +1,4 @@
-//! OpenCode: `mcp` of `opencode.json` and `opencode.jsonc`, in the form of its first and of its second version.
+//! OpenCode: `mcp` of `opencode.json` and `opencode.jsonc`, in the formats of its first and second version.
 //!
 //! Documented at <https://opencode.ai/v1/docs/mcp-servers/> and <https://opencode.ai/v2/docs/mcp-servers/>.
 
@@ -10,7 +10,7 @@ use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let around = reading.variable_context(VariableSyntax::Braces);
     let Some(mcp) = reading.root.get("mcp") else { return };
-    // The second version has the servers one level deeper; in the first, `servers` would be a server.
+    // The second version has the servers one level deeper; in the first one, `servers` would be a server.
     let second = mcp.value.get("servers").filter(|servers| servers.value.get("type").is_none());
     let common = second.and_then(|_| mcp.value.get("timeout"));
     reading.read_servers(Some(second.unwrap_or(mcp)), &around, out, &mut |draft, _, entry| {
@@ -35,7 +35,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     }
 }
 
-/// Milliseconds for everything, or apart for the start and for requests.
+/// Milliseconds for everything, or separately for the start and for requests.
 fn read_timeout(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
     if !matches!(member.value.value, ConfigValue::Table(_)) {
         return draft.read_duration("timeout", member, 1.0);

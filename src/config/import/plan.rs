@@ -1,4 +1,4 @@
-//! What an import would do: which entries are added, under which names, and which are not, and why.
+//! Plans an import: which entries are added and under which names, which are not, and why.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::util::suggest::nearest_name;
 /// What to import.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ImportSource {
-    /// Every client that is found.
+    /// Every client whose files exist.
     #[default]
     AllClients,
     /// One client.
@@ -30,10 +30,10 @@ pub enum ImportSource {
 }
 
 impl ImportSource {
-    /// Reads the word of the command line: a client, or a file.
+    /// Parses the word of the command line: a client, or a file.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where it is neither, with the nearest client.
+    /// [`ErrorKind::Usage`] if it is neither, with the most similar client.
     pub fn parse(environment: &Environment, word: &str) -> Result<Self> {
         let path = Path::new(word);
         let is_file = || crate::config::paths::absolute_path(environment, path).is_file();
@@ -58,66 +58,66 @@ impl ImportSource {
 /// How to import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// From where.
+    /// The source.
     pub source: ImportSource,
-    /// Also the servers of other projects than this one.
+    /// Also the servers of other projects.
     pub all_projects: bool,
-    /// Entries take the place of configured servers of the same name.
+    /// Entries replace configured servers with the same name.
     pub replace_existing: bool,
     /// The file that is written.
     pub target_file: PathBuf,
-    /// The folder of the project whose own file that is, where it is not the user's.
+    /// The directory of the project whose file that is, unless it is the user's.
     pub project: Option<PathBuf>,
 }
 
-/// Where secrets go that stand as text in what is imported.
+/// Where the secrets in imported entries are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretDestination {
-    /// Into variables, which the user sets.
+    /// In variables, which the user sets.
     Variables,
-    /// Into the credential store.
+    /// In the credential store.
     Keychain,
 }
 
-/// The longest name that a secret gets, a number after it not counted.
+/// The maximum length of a secret's name, not counting an appended number.
 const MAX_SECRET_NAME_CHARS: usize = 80;
 
-/// What an import would do.
+/// The plan of an import.
 #[derive(Debug, Default)]
 pub struct ImportPlan {
-    /// The files that were read, and how many servers were in each.
+    /// The files that were read, and the number of servers in each.
     pub files: Vec<(ClientFile, String, usize)>,
-    /// What happens to every entry, in the order of the files.
+    /// The planned action for every entry, in the order of the files.
     pub steps: Vec<ImportStep>,
-    /// What could not be read or taken over.
+    /// What could not be read or imported.
     pub diagnostics: Vec<ConfigDiagnostic>,
     /// Files that could not be read at all.
     pub read_failures: Vec<Failure>,
 }
 
-/// What happens to one entry.
+/// One entry of a plan.
 #[derive(Clone, Debug)]
 pub struct ImportStep {
-    /// The entry, under the name that it gets.
+    /// The entry, with its new name.
     pub server: ImportedServer,
-    /// The client and the file it comes from, for people.
+    /// The client and the file that it comes from, for display.
     pub origin: String,
-    /// What happens.
+    /// The planned action.
     pub action: ImportAction,
 }
 
-/// What happens to an entry.
+/// The planned action for an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportAction {
     /// It is added.
     Add,
-    /// It takes the place of the server of its name, which stands here.
+    /// It replaces the server with its name, which is defined here.
     Replace(String),
-    /// A server of its name says the same here.
+    /// A server with its name has the same settings.
     Identical(String),
-    /// Another server has its name, and stands here; it is left alone.
+    /// Another server has its name and is defined here; it is not changed.
     Conflict(String),
-    /// It is left out, for this reason.
+    /// It is skipped for this reason.
     Skip(String),
 }
 
@@ -128,7 +128,7 @@ impl ImportAction {
         matches!(self, ImportAction::Add | ImportAction::Replace(_))
     }
 
-    /// The word for JSON.
+    /// Its name in JSON.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -141,11 +141,11 @@ impl ImportAction {
     }
 }
 
-/// Says what an import would do; nothing is written.
+/// Plans an import; nothing is written.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] where a file that was named cannot be read, or there is nothing to import from where it was
-/// asked for. Of everything that is found, what cannot be read is among the failures.
+/// [`ErrorKind::Config`] if a given file cannot be read, or a given source has nothing to import. If everything is
+/// imported, unreadable files are among the failures.
 pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOptions) -> Result<ImportPlan> {
     let (found, named) = match &wish.source {
         ImportSource::AllClients => (discover_files(environment), false),
@@ -185,7 +185,7 @@ pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOpti
     Ok(plan)
 }
 
-/// The client, the file and, where an entry is for one project, that project.
+/// The client, the file and, for an entry of one project, that project.
 fn describe_origin(found: &ClientFile, shown: &str, entry: &ImportedServer, environment: &Environment) -> String {
     let file = match found.client {
         ImportClient::Other => shown.to_owned(),
@@ -241,7 +241,7 @@ impl ImportPlan {
         self.steps.push(ImportStep { server: entry, origin: from, action });
     }
 
-    /// Why an entry is not for here: it belongs to a project that we are not in.
+    /// Why an entry is not imported here: it belongs to another project.
     fn other_project_reason(
         &self,
         environment: &Environment,
@@ -256,7 +256,7 @@ impl ImportPlan {
             .then(|| format!("it is only for {}; use --all to import it", environment.abbreviate_home(project)))
     }
 
-    /// An entry that says the same under the same name and is taken already.
+    /// An identical entry with the same name that is imported already.
     fn find_duplicate(&self, entry: &ImportedServer) -> Option<&ImportStep> {
         self.steps.iter().find(|step| {
             let kept = !matches!(step.action, ImportAction::Skip(_));
@@ -283,7 +283,7 @@ impl ImportPlan {
         }
     }
 
-    /// Gives each secret a variable of its own: two servers may both have an `API_KEY`.
+    /// Gives each secret a variable of its own, since two servers may both have an `API_KEY`.
     fn assign_variable_names(&mut self) {
         let mut known: Vec<(String, Secret)> = Vec::new();
         for step in &mut self.steps {
@@ -307,10 +307,10 @@ impl ImportPlan {
         self.steps.iter().filter(|step| step.action.changes_config())
     }
 
-    /// Keeps only the entries of these names, as they are called here or there; the others are left out.
+    /// Keeps only the entries with these names, in mcpipe or in their file; the others are skipped.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] naming what is not there.
+    /// [`ErrorKind::Usage`] naming those that do not exist.
     pub fn retain_named(&mut self, names: &[String]) -> Result<()> {
         let is = |step: &ImportStep, name: &String| step.server.name == *name || step.server.original_name == *name;
         if let Some(missing) = names.iter().find(|name| !self.steps.iter().any(|step| is(step, name))) {
@@ -327,8 +327,8 @@ impl ImportPlan {
         Ok(())
     }
 
-    /// Puts references in the place of every secret of the entries to be written, and hands back the names and what
-    /// they have to hold. `taken` tells whether another secret has a name already.
+    /// Replaces every secret in the entries to be written by a reference, and returns the names and values. `taken`
+    /// reports whether a name is used for another secret.
     ///
     /// # Errors
     /// Those of `taken`.
@@ -365,7 +365,7 @@ impl ImportPlan {
     /// The text of the configuration file with the entries written into it.
     ///
     /// # Errors
-    /// The problem and the entry that has it.
+    /// The problem, and the entry that has it.
     pub fn apply(&self, text: &str) -> Result<String, (RewriteError, &str)> {
         let mut text = text.to_owned();
         for step in self.written_steps().filter(|step| matches!(step.action, ImportAction::Replace(_))) {
@@ -382,7 +382,7 @@ impl ImportPlan {
     }
 }
 
-/// What the configuration says about an entry's name.
+/// The configured server with an entry's name.
 fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entry: &ImportedServer) -> ImportAction {
     let Some(server) = config.server(&entry.name) else { return ImportAction::Add };
     let at = server.origin().to_string();
@@ -392,7 +392,7 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
     if server.entry.is_equivalent(&entry.config) {
         return ImportAction::Identical(at);
     }
-    // What stands in another file would stay there, over this one or under it.
+    // A definition in another file would stay there and override this one, or be overridden.
     if wish.replace_existing && server.source.path == wish.target_file {
         ImportAction::Replace(at)
     } else {
@@ -400,7 +400,7 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
     }
 }
 
-/// An entry in a project's own file starts in that project without being told to.
+/// An entry in a project's own file starts in that project by default.
 fn remove_redundant_cwd(project: &Path, server: &mut ConfigNode) {
     let here = super::finish::escaped_path(project);
     if let ConfigValue::Table(members) = &mut server.value {

@@ -1,4 +1,4 @@
-//! Entries as TOML, and as lines for people to judge.
+//! Formats entries as TOML, and as text for the user to review.
 
 use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
 
@@ -9,10 +9,10 @@ use crate::config::value::expand::is_literal;
 use crate::secret::REDACTED;
 use crate::util::secret_names::looks_secret;
 
-/// A line of TOML longer than this is broken into a table of its own.
+/// A line of TOML longer than this is split into a table of its own.
 const MAX_LINE_WIDTH: usize = 100;
 
-/// The table of an entry, as it stands under `[servers.NAME]`.
+/// The table of an entry, as it is written under `[servers.NAME]`.
 #[must_use]
 pub fn toml_table(server: &ConfigNode) -> Table {
     let mut table = Table::new();
@@ -27,7 +27,7 @@ pub fn toml_table(server: &ConfigNode) -> Table {
 fn toml_item(key: &str, node: &ConfigNode) -> Option<Item> {
     if matches!(node.value, ConfigValue::Table(_)) {
         let inline = toml_value(node)?;
-        // What logs in has a table of its own, as in the manual.
+        // Login settings have a table of their own, as in the manual.
         if key == "auth" || inline.to_string().len() > MAX_LINE_WIDTH {
             return Some(Item::Table(toml_table(node)));
         }
@@ -74,15 +74,15 @@ pub fn toml_block(entry: &ImportedServer, from: &str) -> String {
 }
 
 impl ImportedServer {
-    /// Whether it is behind a URL; otherwise it is started as a command.
+    /// Whether it is reached by a URL; otherwise it is started as a command.
     #[must_use]
     pub fn is_url(&self) -> bool {
         self.config.get("url").is_some()
     }
 
-    /// What would run or be reached, in full: a command line, or a URL. Secrets are left out.
+    /// What would be run or connected to, in full: a command line, or a URL. Secrets are omitted.
     ///
-    /// It comes from a file that anybody may have written: control characters have to be made visible where it is shown.
+    /// It comes from a file that others may have written: control characters have to be made visible for display.
     #[must_use]
     pub fn target_text(&self) -> String {
         let text = |key: &str| self.config.get(key).and_then(|member| member.value.as_str());
@@ -97,7 +97,7 @@ impl ImportedServer {
         words.join(" ")
     }
 
-    /// Everything else that it says, as `key = value` in TOML; secrets are left out, and their names stay.
+    /// All other settings, as `key = value` in TOML; the values of secrets are omitted.
     #[must_use]
     pub fn setting_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -132,9 +132,9 @@ impl ImportedServer {
     }
 }
 
-/// A word as a shell would need it, so that one argument with blanks is not taken for two.
+/// A word quoted as in a shell, so that one argument with spaces is not taken for two.
 fn shell_quoted(word: &str) -> String {
-    // A reference is shown as it is written: no shell is run.
+    // A reference is shown unquoted: no shell is run.
     let plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,~${}[]?&#".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -1,20 +1,20 @@
-//! Secrets that other clients' files hold as text, found so that they can be moved elsewhere.
+//! Finds secrets in other clients' files, so that they can be stored elsewhere.
 
 use super::variables::to_variable_name;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::value::expand::is_literal;
 use crate::secret::{REDACTED, Secret};
 
-/// A secret that stands in an entry as text.
+/// A secret in the text of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundSecret {
-    /// Where it stands, as people say it: `env.GITHUB_TOKEN`, `headers.Authorization`, `args[2]`, `url`.
+    /// Its location for display: `env.GITHUB_TOKEN`, `headers.Authorization`, `args[2]`, `url`.
     pub location: String,
-    /// The variable that could hold it; the name of the secret, where it is stored.
+    /// The variable that could contain it; the name of the secret if it is stored.
     pub variable: String,
-    /// What stands in its place now, where it was moved elsewhere.
+    /// The text that replaces it if it is stored elsewhere.
     pub reference: Option<String>,
-    /// The steps to the string.
+    /// The path to the string.
     segments: Vec<PathSegment>,
     /// The part of the string that is the secret, as it is written.
     secret_text: Secret,
@@ -27,19 +27,19 @@ enum PathSegment {
 }
 
 impl FoundSecret {
-    /// The secret itself, to be stored elsewhere; escapes are undone.
+    /// The secret itself, without escapes, to be stored elsewhere.
     #[must_use]
     pub fn secret(&self) -> Secret {
         Secret::new(self.secret_text.reveal().replace("$${", "${"))
     }
 
-    /// The string it stands in, without it.
+    /// The string without the secret.
     #[must_use]
     pub fn redact_in(&self, text: &str) -> String {
         text.replace(self.secret_text.reveal(), REDACTED)
     }
 
-    /// Puts a reference such as `${GITHUB_TOKEN}` in the secret's place.
+    /// Replaces the secret by a reference such as `${GITHUB_TOKEN}`.
     pub fn replace(&mut self, server: &mut ConfigNode, reference: &str) {
         self.reference = Some(reference.to_owned());
         let mut node = server;
@@ -62,10 +62,10 @@ impl FoundSecret {
     }
 }
 
-/// The text at one place of the entry for showing, without the secret found in it.
+/// The text at one position of the entry for display, without the secrets in it.
 ///
-/// What could do something as part of a command line is shown whatever it looks like: hiding it would let a file
-/// hide a command behind the looks of a secret (SEC-06).
+/// Text that could have an effect as part of a command line is shown even if it looks like a secret: otherwise a file
+/// could hide a command that way (SEC-06).
 #[must_use]
 pub fn redact_at(text: &str, place: &str, findings: &[FoundSecret]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
@@ -124,10 +124,9 @@ pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> 
     found
 }
 
-/// The secret in the value of something with this name, and the name of the part of it that is the secret, where it
-/// is not all of it.
+/// The secret in a value with this name, and the name of the part that is the secret, unless it is the whole value.
 fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
-    // A reference of the client that could not be translated is no secret.
+    // A reference of the client that could not be translated is not a secret.
     if !is_literal(text) || text.contains("{file:") {
         return None;
     }
@@ -139,7 +138,7 @@ fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
     known_token(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
 }
 
-/// The secret in an argument: after a flag that asks for one, behind `=`, or known by its looks.
+/// The secret in an argument: after a flag for one, after `=`, or recognized by its form.
 fn secret_argument<'a>(before: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
     if !is_literal(text) || text.is_empty() {
         return None;
@@ -148,7 +147,7 @@ fn secret_argument<'a>(before: &'a str, text: &'a str) -> Option<(&'a str, &'a s
         if !value.is_empty() && !flag.contains(' ') && is_likely_secret(flag) {
             return Some((flag.trim_start_matches('-'), value));
         }
-        // `--header=Authorization: Bearer x` and the like.
+        // Arguments such as `--header=Authorization: Bearer x`.
         if let Some(found) = secret_in_header(value) {
             return Some(found);
         }
@@ -159,7 +158,7 @@ fn secret_argument<'a>(before: &'a str, text: &'a str) -> Option<(&'a str, &'a s
     secret_in_header(text).or_else(|| known_token(text).map(|part| ("token", part))).or_else(|| secret_in_url(text))
 }
 
-/// `Name: value`, as bridges take headers.
+/// `Name: value`, a header argument of bridges.
 fn secret_in_header(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(':')?;
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
@@ -170,7 +169,7 @@ fn secret_in_header(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// A password or a telling parameter of a URL.
+/// The password, or a parameter with a secret name, in a URL.
 fn secret_in_url(text: &str) -> Option<(&str, &str)> {
     if !is_literal(text) {
         return None;
@@ -191,7 +190,7 @@ fn secret_in_url(text: &str) -> Option<(&str, &str)> {
     })
 }
 
-/// How well-known services begin their tokens.
+/// The prefixes of well-known services' tokens.
 const TOKEN_PREFIXES: &[&str] = &[
     "ghp_",
     "gho_",
@@ -221,14 +220,14 @@ const TOKEN_PREFIXES: &[&str] = &[
     "eyJ",
 ];
 
-/// A token known by its looks.
+/// A token recognized by its form.
 fn known_token(text: &str) -> Option<&str> {
     let plain = text.len() >= 16 && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
     let digit = text.contains(|c: char| c.is_ascii_digit());
     (plain && digit && TOKEN_PREFIXES.iter().any(|prefix| text.starts_with(prefix))).then_some(text)
 }
 
-/// Words that make a name the name of a secret.
+/// Words that mark the name of a secret.
 const SECRET_WORDS: &[&str] = &[
     "TOKEN",
     "SECRET",
@@ -251,7 +250,7 @@ const SECRET_WORDS: &[&str] = &[
     "AUTHTOKEN",
 ];
 
-/// Last words that say the value is about a secret and none itself.
+/// Last words that mean that the value describes a secret but is not one.
 const METADATA_WORDS: &[&str] = &[
     "FILE",
     "PATH",
@@ -279,7 +278,7 @@ const METADATA_WORDS: &[&str] = &[
     "ALGORITHM",
 ];
 
-/// Whether something with this name is likely to be secret: `GITHUB_TOKEN`, `x-api-key`, `--apiKey`.
+/// Whether a value with this name is probably secret: `GITHUB_TOKEN`, `x-api-key`, `--apiKey`.
 fn is_likely_secret(name: &str) -> bool {
     let snake = to_variable_name(name);
     let words: Vec<&str> = snake.split('_').collect();

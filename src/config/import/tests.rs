@@ -1,7 +1,7 @@
-//! Golden files of every client, and what must hold for any entry.
+//! Golden files of every client, and properties that hold for every entry.
 //!
-//! The files under `tests/fixtures/import` are made up from the documentation that each client's module names; what is
-//! expected of them stands beside, and is written anew by `UPDATE=1 cargo test import`.
+//! The files under `tests/fixtures/import` follow the documentation that each client's module names; the expected
+//! results are next to them and are rewritten by `UPDATE=1 cargo test import`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use crate::config::file::{rewrite, tree};
 use crate::config::value::expand::{VariableScope, expand};
 use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, SecretDestination, plan_import};
 
-/// A machine with a home and a project, and nothing but the files of one test.
+/// A machine with a home directory, a project, and only the files of one test.
 struct ImportTestEnv {
     root: tempfile::TempDir,
 }
@@ -34,7 +34,7 @@ impl ImportTestEnv {
         self.root.path().join(path.trim_start_matches('/'))
     }
 
-    /// Puts a fixture where its client has it; `/work` and `/home` in it are those of this machine.
+    /// Writes a fixture to its client's location; `/work` and `/home` in it become those of this machine.
     fn put_fixture(&self, fixture: &str, at: &str) -> PathBuf {
         let text = fs::read_to_string(fixtures().join(fixture)).unwrap();
         let work = self.path("/work").display().to_string().replace('\\', "/");
@@ -69,7 +69,7 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import")
 }
 
-/// Everything that an import says, for comparing and for reading.
+/// The complete report of an import, for comparison.
 fn render_report(imported: &ImportedFile) -> String {
     let mut out = format!("{} ({})\n", imported.display_path, imported.file.client.title());
     for entry in &imported.servers {
@@ -169,7 +169,7 @@ fn any_other_file() {
     check_golden("other.json", "/home/ada/servers.json");
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers that are the same in every run.
 struct ImportTestRng(u64);
 
 impl ImportTestRng {
@@ -180,7 +180,7 @@ impl ImportTestRng {
         usize::try_from(self.0 % sides as u64).unwrap()
     }
 
-    /// A string made of what breaks strings.
+    /// A string of characters that are hard to quote.
     fn text(&mut self) -> String {
         const PARTS: &[&str] = &[
             "a", "Z9", " ", "\"", "'", "\\", "\n", "\t", "$", "{", "}", "${", "$${", "${A}", "${A:-b}", "{env:A}", "é",
@@ -212,7 +212,7 @@ fn an_imported_entry_survives_a_round_trip() {
         let read = &root.get("servers").unwrap().value.get(&entry.name).unwrap().value;
         assert!(read.is_equivalent(&entry.config), "{json}\n{file}");
 
-        // Claude Desktop expands nothing, so what runs here is what ran there, to the byte.
+        // Claude Desktop expands nothing, so the command is exactly the same here.
         let ran = |node: &ConfigNode| {
             let scope = VariableScope::environment_only(&environment);
             expand(node.as_str().unwrap(), scope, &mut |secret| panic!("{secret:?}")).unwrap()
@@ -291,7 +291,7 @@ fn a_plan_says_what_is_added_and_what_is_not() {
     let plan =
         plan_with_config(&machine, ours, &ImportOptions { target_file: config.clone(), ..ImportOptions::default() })
             .unwrap();
-    // 'github-site' is of the project we are in; another 'github' is there already.
+    // 'github-site' belongs to the current project; another 'github' already exists.
     let expected = "github add, local-files add, old add, login add, github-site add, paused add, here skip, \
                     old skip, github-cursor add, kept unchanged, mine conflict";
     assert_eq!(step_summaries(&plan).join(", "), expected);
@@ -299,7 +299,7 @@ fn a_plan_says_what_is_added_and_what_is_not() {
     assert_eq!(mine.action, ImportAction::Conflict("~/.config/mcpipe/config.toml:3".into()));
     assert!(plan.diagnostics.iter().any(|problem| problem.message.contains("'sdk'")));
 
-    // Two secrets of one name get two variables.
+    // Two secrets with one name get two variables.
     let variables: Vec<&str> =
         plan.steps.iter().flat_map(|step| &step.server.secrets).map(|finding| finding.variable.as_str()).collect();
     assert_eq!(variables, ["GITHUB_TOKEN", "CACHE_KEY", "GITHUB_CURSOR_CACHE_KEY"]);
@@ -313,7 +313,7 @@ fn a_plan_says_what_is_added_and_what_is_not() {
     let command = servers.get("mine").unwrap().value.get("command").unwrap();
     assert_eq!(command.value.as_str(), Some("theirs"));
     assert!(text.starts_with("[servers.kept]\ncommand = 'kept'\n"), "{text}");
-    // What somebody else added in the meantime is not replaced.
+    // An entry that was added in the meantime is not replaced.
     let (problem, name) = plan.apply(&format!("{ours}[servers.old]\ncommand = 'x'\n")).unwrap_err();
     assert_eq!((problem, name), (crate::config::file::rewrite::RewriteError::ServerExists, "old"));
 }
@@ -389,7 +389,7 @@ fn failures_name_the_file_and_the_next_step() {
     let failure = plan_with_config(&machine, "", &wish).unwrap_err();
     assert!(failure.details().causes.iter().any(|cause| cause.contains("~/.cursor/mcp.json")), "{failure}");
 
-    // A broken file is a failure where it was named, and one among others where everything is read.
+    // A broken file is a failure if it was given, and one of several if everything is imported.
     let broken = machine.write("/home/ada/.cursor/mcp.json", "{\n  \"mcpServers\": {,}\n}");
     machine.write("/home/ada/.gemini/settings.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
     let failure = plan_with_config(

@@ -1,7 +1,7 @@
-//! The references of other clients (`${env:X}`, `$X`, `{env:X}`, `${input:x}` …) and what they become here.
+//! Translates the references of other clients (`${env:X}`, `$X`, `{env:X}`, `${input:x}` …).
 //!
-//! A string is taken apart by the rules of the client it comes from and written down again by ours, so
-//! what is text there stays text here: a `${command:…}` that means nothing to the client must not start one with us.
+//! A string is parsed by the rules of its client and written by mcpipe's rules, so that text stays text: a
+//! `${command:…}` without a meaning for the client must not start a command here.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::env::is_same_variable;
 /// How a client refers to variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VariableSyntax {
-    /// Not at all: everything is text (Claude Desktop, Codex, Zed).
+    /// None: everything is text (Claude Desktop, Codex, Zed).
     Unsupported,
     /// `${VAR}` and `${VAR:-default}` (Claude Code).
     Shell,
@@ -27,20 +27,20 @@ pub enum VariableSyntax {
     Editor,
     /// `{env:VAR}` and `{file:path}` (OpenCode).
     Braces,
-    /// `${VAR}`, `${VAR:-default}` and all that editors know (a file of an unknown client).
+    /// `${VAR}`, `${VAR:-default}` and all references of editors (a file of an unknown client).
     Any,
 }
 
-/// What is known about the place a string comes from.
+/// The context of a string.
 #[derive(Clone, Debug)]
 pub struct VariableContext {
     /// How the client refers to variables.
     pub syntax: VariableSyntax,
-    /// Whose directories and separators count.
+    /// The platform whose directories and separators apply.
     pub platform: Platform,
-    /// The folder of the project the file belongs to, where it belongs to one.
+    /// The directory of the project that the file belongs to, if any.
     pub project: Option<PathBuf>,
-    /// What `inputs` says: the identifier, its default and its description.
+    /// The content of `inputs`: identifiers, defaults and descriptions.
     pub inputs: BTreeMap<String, EditorInput>,
     /// The client, for notes.
     pub client_title: &'static str,
@@ -49,9 +49,9 @@ pub struct VariableContext {
 /// A value that an editor asks its user for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditorInput {
-    /// The value that is offered.
+    /// The default value.
     pub default: Option<String>,
-    /// What the editor asks for.
+    /// The description of the value.
     pub description: Option<String>,
 }
 
@@ -62,7 +62,7 @@ enum TranslatedPart {
     Variable(String, Option<Vec<TranslatedPart>>),
 }
 
-/// Writes a string of another client as ours; what could not be kept is added to `notes`.
+/// Translates a string of another client; what could not be kept is added to `notes`.
 ///
 /// `${NAME}` of a variable in `own`, the server's own `env`, is a reference for every client: programs such as mcp-remote
 /// expand it themselves (<https://github.com/geelen/mcp-remote>).
@@ -95,7 +95,7 @@ fn split_at_own_variables(text: &str, own: &[String]) -> Vec<TranslatedPart> {
 fn translate_text(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> Vec<TranslatedPart> {
     match around.syntax {
         VariableSyntax::Unsupported => {
-            // A reference in a file that knows none is a common disappointment; it stays what it is.
+            // A reference in a file without references is a frequent mistake; it stays text.
             if let Some(form) = text.find("${").and_then(|at| until_closing_brace(&text[at + 2..])) {
                 notes.push(format!("{} does not expand variables, so '${{{form}}}' remains text", around.client_title));
             }
@@ -106,13 +106,13 @@ fn translate_text(text: &str, around: &VariableContext, notes: &mut Vec<String>)
     }
 }
 
-/// A text that is no reference, whatever it holds, as ours.
+/// Encodes a text without references.
 #[must_use]
 pub fn escape(text: &str) -> String {
     text.replace("${", "$${")
 }
 
-/// A variable that holds what an editor would ask for: `github-pat` is asked for as `GITHUB_PAT`.
+/// A variable for a value that an editor would ask for: `github-pat` becomes `GITHUB_PAT`.
 #[must_use]
 pub fn to_variable_name(words: &str) -> String {
     let mut made = String::new();
@@ -132,7 +132,7 @@ pub fn to_variable_name(words: &str) -> String {
     if is_variable_name(made) { made.to_owned() } else { format!("INPUT_{made}").trim_end_matches('_').to_owned() }
 }
 
-/// What stands between `${` and its `}`, past braces opened by `${` in between.
+/// The text between `${` and its `}`, including nested `${…}`.
 fn until_closing_brace(rest: &str) -> Option<&str> {
     let mut depth = 0usize;
     for (at, byte) in rest.bytes().enumerate() {
@@ -146,7 +146,7 @@ fn until_closing_brace(rest: &str) -> Option<&str> {
     None
 }
 
-/// `${…}` and, where the client knows them, `$VAR` and `$env:VAR`.
+/// `${…}` and, if the client has them, `$VAR` and `$env:VAR`.
 fn parse_dollar_syntax(text: &str, around: &VariableContext, notes: &mut Vec<String>) -> Vec<TranslatedPart> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -180,7 +180,7 @@ fn parse_dollar_syntax(text: &str, around: &VariableContext, notes: &mut Vec<Str
     pieces
 }
 
-/// What stands in `${…}`; `None` where it is text.
+/// The reference in `${…}`; `None` if it is text.
 fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String>) -> Option<Vec<TranslatedPart>> {
     let shell = matches!(
         around.syntax,
@@ -207,7 +207,7 @@ fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String
     None
 }
 
-/// The references that VS Code and its kin know.
+/// The references of VS Code and similar editors.
 fn parse_editor_reference(
     inner: &str,
     around: &VariableContext,
@@ -278,7 +278,7 @@ fn push_text(pieces: &mut Vec<TranslatedPart>, text: &str) {
     push_part(pieces, TranslatedPart::Text(text.to_owned()));
 }
 
-/// Adds a piece; text beside text becomes one, so that escaping sees `$` and `{` side by side.
+/// Adds a piece; adjacent texts are joined, so that escaping sees `$` and `{` together.
 fn push_part(pieces: &mut Vec<TranslatedPart>, piece: TranslatedPart) {
     match (pieces.last_mut(), piece) {
         (_, TranslatedPart::Text(more)) if more.is_empty() => {}
@@ -298,7 +298,7 @@ fn render_parts(pieces: Vec<TranslatedPart>, notes: &mut Vec<String>) -> String 
             }
             TranslatedPart::Variable(name, default) => {
                 if after_dollar {
-                    // `$${` would be text, and nothing else writes a dollar before a reference.
+                    // `$${` would be text, and there is no other way to write a dollar before a reference.
                     out.pop();
                     out.push_str("${DOLLAR_SIGN:-$}");
                     notes.push("a '$' right before a variable is written as ${DOLLAR_SIGN:-$}".to_owned());
@@ -316,7 +316,7 @@ fn render_variable(name: &str, default: Option<Vec<TranslatedPart>>, notes: &mut
     let Some(default) = default else { return bare };
     let default = render_parts(default, notes);
     let whole = format!("${{{name}:-{default}}}");
-    // A default cannot hold every brace: what would be read otherwise than it was meant is left out.
+    // A default cannot contain every brace: one that would be parsed differently is omitted.
     match expand::parse_template(&whole).as_deref() {
         Ok([expand::TemplatePart::Variable(_, Some(read))]) if *read == default => whole,
         _ => {

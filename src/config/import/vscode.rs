@@ -25,7 +25,7 @@ pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
 fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     for member in entry.members() {
         match (member.key.as_str(), member.value.as_str()) {
-            // VS Code falls back to HTTP+SSE by itself, as we do where nothing is said.
+            // VS Code falls back to HTTP+SSE automatically, and so does mcpipe by default.
             ("type", Some("http")) => draft.declared_as_command = Some(false),
             ("envFile", _) => draft.note_env_file(member),
             ("sandbox" | "sandboxEnabled", _) => {
@@ -39,7 +39,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
     }
 }
 
-/// What `inputs` declares, by identifier.
+/// The declarations in `inputs`, by identifier.
 pub(crate) fn read_inputs(root: &ConfigNode) -> BTreeMap<String, EditorInput> {
     let Some(ConfigValue::Array(items)) = root.get("inputs").map(|member| &member.value.value) else {
         return BTreeMap::new();

@@ -33,7 +33,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             }
             ("timeout", _) => draft.read_duration("timeout", member, 1000.0),
             ("source", ConfigValue::String(_)) => {}
-            // Settings are handed to extensions only.
+            // Settings are passed to extensions only.
             ("settings", ConfigValue::Table(settings)) if settings.is_empty() => {}
             _ => draft.common_key(member),
         }

@@ -1,14 +1,14 @@
-//! `${VAR}`, `${VAR:-default}`, `${keychain:NAME}` and `${command:LINE}` in configured strings, expanded only
-//! when a value is used.
+//! `${VAR}`, `${VAR:-default}`, `${keychain:NAME}` and `${command:LINE}` in configured strings, expanded only when a
+//! value is used.
 //!
-//! `$${` is a literal `${`. A default counts where the variable is unset or empty, as in a shell,
-//! and may itself hold references. A command line is taken as it is, and its braces must be in pairs.
+//! `$${` is a literal `${`. A default is used if the variable is unset or empty, as in a shell, and may itself contain
+//! references. A command line is taken as it is, and its braces must be balanced.
 
 use super::secrets::{SecretError, SecretReference};
 use crate::env::{Environment, is_same_variable};
 use crate::util::quoting::split;
 
-/// Where `${VAR}` finds its value: first among an entry's own variables, then in the environment.
+/// Where `${VAR}` gets its value: first from an entry's own variables, then from the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct VariableScope<'a> {
     /// The environment.
@@ -18,7 +18,7 @@ pub struct VariableScope<'a> {
 }
 
 impl<'a> VariableScope<'a> {
-    /// The environment alone.
+    /// Only the environment.
     #[must_use]
     pub fn environment_only(environment: &'a Environment) -> Self {
         VariableScope { environment, own: &[] }
@@ -37,13 +37,13 @@ pub enum ExpandError {
     UnsetVariable(String),
     /// `${` without `}`.
     Unclosed,
-    /// None of the forms that there are.
+    /// None of the supported forms.
     UnknownForm(String),
-    /// What stands after `keychain:` cannot be the name of a secret.
+    /// The text after `keychain:` cannot be the name of a secret.
     InvalidSecretName(String),
-    /// What stands after `command:` is no command line.
+    /// The text after `command:` is not a command line.
     InvalidCommand,
-    /// The secret cannot be had.
+    /// The secret is not available.
     Secret(SecretError),
 }
 
@@ -71,7 +71,7 @@ impl std::fmt::Display for ExpandError {
 /// A piece of a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TemplatePart<'a> {
-    /// Text as it is.
+    /// Literal text.
     Literal(&'a str),
     /// A variable and its default.
     Variable(&'a str, Option<&'a str>),
@@ -84,16 +84,16 @@ pub enum TemplatePart<'a> {
 const KEYCHAIN_PREFIX: &str = "keychain:";
 const COMMAND_PREFIX: &str = "command:";
 
-/// Takes a string apart.
+/// Splits a string into its pieces.
 ///
 /// # Errors
-/// The first thing that is no reference.
+/// The first invalid reference.
 pub fn parse_template(text: &str) -> Result<Vec<TemplatePart<'_>>, ExpandError> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         if rest[..start].ends_with('$') {
-            // `$${`: the first dollar goes, the rest is text.
+            // `$${`: the first dollar is dropped, the rest is text.
             found.push(TemplatePart::Literal(&rest[..start - 1]));
             found.push(TemplatePart::Literal("${"));
             rest = &rest[start + 2..];
@@ -110,7 +110,8 @@ pub fn parse_template(text: &str) -> Result<Vec<TemplatePart<'_>>, ExpandError> 
     Ok(found)
 }
 
-/// Where the brace that was opened before `text` closes, past those opened in between: every one in a command
+/// The position of the brace that closes the one before `text`. In a command line all braces are matched, elsewhere
+/// only those of references.
 /// line, elsewhere those of references.
 fn closing_brace(text: &str) -> Option<usize> {
     let command = text.starts_with(COMMAND_PREFIX);
@@ -156,7 +157,7 @@ fn parse_reference(inner: &str) -> Result<TemplatePart<'_>, ExpandError> {
     }
 }
 
-/// Whether a secret can be stored under this name; it is also the name of an entry in keychains of any kind.
+/// Whether a secret can be stored under this name; it is also the name of the entry in a keychain.
 #[must_use]
 pub fn is_valid_secret_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -170,7 +171,7 @@ pub fn is_variable_name(text: &str) -> bool {
     text.starts_with(|c: char| plain(c) && !c.is_ascii_digit()) && text.chars().all(plain)
 }
 
-/// Expands a string; `secret` has the values of secrets.
+/// Expands a string; `secret` returns the values of secrets.
 ///
 /// # Errors
 /// The first problem, naming the variable or the secret.
@@ -202,7 +203,7 @@ pub fn expand(
     Ok(out)
 }
 
-/// The variables that a string refers to, those in defaults included; none where it is malformed.
+/// The variables that a string refers to, including those in defaults; none if it is malformed.
 #[must_use]
 pub fn variable_references(text: &str) -> Vec<String> {
     let mut found = Vec::new();
@@ -215,7 +216,7 @@ pub fn variable_references(text: &str) -> Vec<String> {
     found
 }
 
-/// The secrets that a string refers to, those in defaults included; none where it is malformed.
+/// The secrets that a string refers to, including those in defaults; none if it is malformed.
 #[must_use]
 pub fn secret_references(text: &str) -> Vec<SecretReference> {
     let mut found = Vec::new();
@@ -230,7 +231,7 @@ pub fn secret_references(text: &str) -> Vec<SecretReference> {
     found
 }
 
-/// Whether a string refers to nothing.
+/// Whether a string contains no references.
 #[must_use]
 pub fn is_literal(text: &str) -> bool {
     parse_template(text).is_ok_and(|pieces| pieces.iter().all(|piece| matches!(piece, TemplatePart::Literal(_))))
@@ -277,7 +278,7 @@ mod tests {
             ("${A:-${keychain:gone}}", "1"),
             ("$${keychain:k} $${command:x}", "${keychain:k} ${command:x}"),
         ] {
-            // A brace that no dollar opened closes the reference: what follows stands as it is.
+            // A brace without a dollar closes the reference: the rest is literal text.
             assert_eq!(expand_text(text).unwrap(), expected, "{text}");
         }
     }
@@ -317,7 +318,7 @@ mod tests {
         for form in ["", "1A", "input:x", "env:A", "A:x", "A-x", "A b", "Keychain:x"] {
             assert_eq!(expand_text(&format!("${{{form}}}")), Err(ExpandError::UnknownForm(form.into())), "{form}");
         }
-        // The default is not looked at where it is not needed.
+        // The default is not evaluated if it is not needed.
         assert_eq!(expand_text("${A:-${NONE}}").unwrap(), "1");
     }
 
@@ -338,7 +339,7 @@ mod tests {
                 asked.push(secret);
                 Ok(String::new())
             });
-            // Nothing is asked for that a file's reader would not see there, and shown to whoever has to trust it.
+            // Everything that is fetched is visible in the file, and shown to the user who has to trust it.
             assert!(asked.iter().all(|secret| secret_references(&text).contains(secret)), "{text}");
             assert_eq!(
                 is_literal(&text),

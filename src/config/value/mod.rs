@@ -1,4 +1,4 @@
-//! Values of the configuration: expansion of variables, typed reading, and references to secrets.
+//! Values of the configuration: expanding variables, reading typed values, and references to secrets.
 
 pub mod expand;
 pub(crate) mod read;

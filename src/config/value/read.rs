@@ -1,4 +1,4 @@
-//! Reading typed values out of a checked table, references expanded.
+//! Reads typed values from a checked table, with references expanded.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use crate::config::paths::resolve_path;
 use crate::env::Environment;
 use crate::util::duration::parse_duration;
 
-/// A value and the byte of its file where it stands.
+/// A value and its byte offset in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// The byte offset.
     pub offset: usize,
 }
 
-/// What a child process inherits of our environment.
+/// What a child process inherits from mcpipe's environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum InheritEnv {
-    /// Everything but mcpipe's own secrets.
+    /// Everything except mcpipe's own secrets.
     #[default]
     All,
     /// Nothing.
@@ -35,7 +35,7 @@ pub enum InheritEnv {
     Only(Vec<String>),
 }
 
-/// A checked table and what is known of its keys.
+/// A checked table and its keys.
 #[derive(Clone, Copy)]
 pub(crate) struct CheckedTable<'a> {
     pub node: &'a ConfigNode,
@@ -43,27 +43,27 @@ pub(crate) struct CheckedTable<'a> {
     pub section: &'a str,
 }
 
-/// Reads values of a checked table, expanding references; collects what is wrong.
+/// Reads values of a checked table, expands references, and collects errors.
 pub(crate) struct ValueReader<'a> {
     pub source: &'a Arc<ConfigFile>,
     pub environment: &'a Environment,
     pub secrets: &'a Secrets<'a>,
-    /// What `${VAR}` finds before the environment.
+    /// The variables that take precedence over the environment.
     pub own_variables: Vec<(String, String)>,
     pub diagnostics: Vec<ConfigDiagnostic>,
 }
 
 impl<'a> ValueReader<'a> {
-    /// Nothing is wrong yet.
+    /// A reader without errors.
     pub fn new(source: &'a Arc<ConfigFile>, environment: &'a Environment, secrets: &'a Secrets<'a>) -> Self {
         ValueReader { source, environment, secrets, own_variables: Vec::new(), diagnostics: Vec::new() }
     }
 
-    /// Expands one string that stands under `name`.
+    /// Expands one string at the key `name`.
     fn expand(&mut self, table: CheckedTable<'_>, name: &str, text: &str, at: usize) -> Option<String> {
         let directory = self.source.directory();
         let mut secret = |reference| {
-            // What a project needs is found from the project, like its servers.
+            // Programs of a project are found relative to the project, like its servers.
             let cwd = self.source.layer.is_project().then(|| directory.to_owned());
             self.secrets.get(&SecretRequest { reference, config_dir: directory.to_owned(), working_dir: cwd })
         };
@@ -91,7 +91,7 @@ impl<'a> ValueReader<'a> {
         let member = table.node.get(name)?;
         let written = member.value.as_str()?;
         let value = self.expand(table, name, written, member.value.offset)?;
-        // What was written without references has been judged already.
+        // Values without references have been checked already.
         let kind = keys::find_key(table.keys, name).map_or(KeyType::String, |key| key.key_type);
         if let Err(wrong) = keys::check_string(kind, &value) {
             let message = format!("'{name}' in {} {wrong}", table.section);

@@ -1,8 +1,8 @@
 //! The secrets that configured strings refer to by `${keychain:NAME}` and `${command:LINE}`.
 //!
-//! Nothing is fetched here: reading an entry asks for values, and notes those that are not known yet. Whoever
-//! reads it fetches them and reads again, so that only what is used is ever fetched. Where an entry is only
-//! looked at (`config check`), references are judged and nothing is fetched at all.
+//! Nothing is fetched here: reading an entry requests values, and records those that are not known yet. The caller
+//! fetches them and reads the entry again, so that only secrets in use are fetched. For `config check`, references are
+//! checked and nothing is fetched.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,57 +13,57 @@ use crate::secret::Secret;
 /// A secret that a string refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SecretReference {
-    /// The secret of this name in the credential store.
+    /// The secret with this name in the credential store.
     Keychain(String),
-    /// What this command line prints; no shell is run.
+    /// The output of this command line; no shell is run.
     Command(String),
 }
 
-/// A reference and where it counts.
+/// A reference and its context.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SecretRequest {
     /// The secret.
     pub reference: SecretReference,
     /// The directory of the configuration file, to which a program's path is relative.
     pub config_dir: PathBuf,
-    /// The directory in which a command runs, where it is not the one that we are in.
+    /// The working directory of the command, unless it is the current one.
     pub working_dir: Option<PathBuf>,
 }
 
-/// Why a secret cannot be had. It never says anything about its value.
+/// Why a secret is not available. Never contains its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretError {
-    /// What is wrong, to be followed by what refers to it.
+    /// The problem, to be followed by what refers to it.
     pub message: String,
-    /// Why.
+    /// The causes.
     pub cause: Option<String>,
-    /// What to do.
+    /// The next step.
     pub hint: Option<String>,
 }
 
 impl SecretError {
-    /// For this reason.
+    /// An error with this message.
     pub fn new(message: impl Into<String>) -> Self {
         SecretError { message: message.into(), cause: None, hint: None }
     }
 
-    /// Sets the reason behind it.
+    /// Sets the underlying error.
     #[must_use]
     pub fn cause(self, cause: impl Into<String>) -> Self {
         SecretError { cause: Some(cause.into()), ..self }
     }
 
-    /// Sets what to do.
+    /// Sets the next step.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         SecretError { hint: Some(hint.into()), ..self }
     }
 }
 
-/// What became of a secret.
+/// The outcome of fetching a secret.
 pub type SecretResult = Result<Secret, SecretError>;
 
-/// Says why a secret could not be had, where that can be told without fetching it.
+/// Returns why a secret is not available, if that is known without fetching it.
 pub type SecretChecker<'a> = Box<dyn Fn(&SecretRequest) -> Result<(), SecretError> + 'a>;
 
 /// The values of secrets, as far as they are known.
@@ -75,19 +75,19 @@ pub struct Secrets<'a> {
 }
 
 impl<'a> Secrets<'a> {
-    /// Has a stand-in for every value that `judge` finds nothing wrong with.
+    /// Has a placeholder for every value that `judge` finds nothing wrong with.
     #[must_use]
     pub fn placeholders_checked_by(judge: impl Fn(&SecretRequest) -> Result<(), SecretError> + 'a) -> Self {
         Secrets { checker: Some(Box::new(judge)), ..Secrets::default() }
     }
 
-    /// Has a stand-in for every value.
+    /// Has a placeholder for every value.
     #[must_use]
     pub fn placeholders() -> Self {
         Secrets::placeholders_checked_by(|_| Ok(()))
     }
 
-    /// The value; one that is not known yet is noted as wanted.
+    /// The value; an unknown one is recorded as missing.
     pub(crate) fn get(&self, request: &SecretRequest) -> Result<String, SecretError> {
         if let Some(judge) = &self.checker {
             return judge(request).map(|()| "secret".to_owned());
@@ -102,13 +102,13 @@ impl<'a> Secrets<'a> {
         Err(SecretError::new("a secret was not fetched"))
     }
 
-    /// What was asked for and is not known; it is to be fetched, told, and the entry to be read again.
+    /// The values that are missing; they are to be fetched and passed to [`Secrets::set_result`], and the entry read again.
     #[must_use]
     pub fn take_missing(&self) -> Vec<SecretRequest> {
         std::mem::take(&mut self.missing.borrow_mut())
     }
 
-    /// Tells what became of a secret.
+    /// Records the outcome of fetching a secret.
     pub fn set_result(&self, request: SecretRequest, outcome: SecretResult) {
         self.resolved.borrow_mut().insert(request, outcome);
     }
