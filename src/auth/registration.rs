@@ -168,7 +168,7 @@ async fn register_client(
         if !found.is_advertised {
             return Err(no_client_failure(found));
         }
-        return Err(registration_failure(issuer, &answer));
+        return Err(registration_failure(found, &answer));
     };
     let secret = text("client_secret").map(Secret::new);
     if let (Some(stated), None) = (settings.token_endpoint_auth_method, &secret)
@@ -221,15 +221,16 @@ async fn post_registration(
 }
 
 /// The authorization server refused to register mcpipe. Nothing in the exchange is secret, so all that it says is shown.
-fn registration_failure(issuer: &str, answer: &OAuthHttpResponse) -> Failure {
+fn registration_failure(found: &DiscoveryResult, answer: &OAuthHttpResponse) -> Failure {
     let mut denied = token_response::parse_error_response(answer.status, &answer.body);
     if denied.description.is_none() && denied.code.is_empty() {
         let text = String::from_utf8_lossy(&answer.body);
         let words: Vec<&str> = text.split_whitespace().collect();
         denied.description = (!words.is_empty()).then(|| truncate(&words.join(" "), 300));
     }
-    let failure = denied.to_failure(&format!("the authorization server {issuer} did not register mcpipe"));
-    let own_client = "register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]";
+    let failure = denied
+        .to_failure(&format!("the authorization server {} did not register mcpipe", found.authorization_server.issuer));
+    let own_client = client_id_hint(found);
     match answer.status {
         // Some allow only clients whose names they know.
         401 | 403 => failure.hint(format!("{own_client}; to register under another name: --client-name NAME")),
@@ -259,6 +260,17 @@ fn registration_request(settings: &OAuthSettings, scopes: &[String], preferences
     body
 }
 
+/// How to log in without a registration by mcpipe.
+fn client_id_hint(found: &DiscoveryResult) -> &'static str {
+    match found.authorization_server.client_id_metadata_document_supported {
+        true => {
+            "register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]; or publish a \
+             client ID metadata document, and name it with --client-metadata-url URL"
+        }
+        false => "register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]",
+    }
+}
+
 /// There is no client, and none can be registered.
 fn no_client_failure(found: &DiscoveryResult) -> Failure {
     if !found.is_advertised {
@@ -269,7 +281,7 @@ fn no_client_failure(found: &DiscoveryResult) -> Failure {
     let issuer = &found.authorization_server.issuer;
     Failure::new(ErrorKind::Auth, format!("mcpipe is not registered with the authorization server {issuer}"))
         .cause("it does not support client registration")
-        .hint("register a client there, and set its ID with --client-id ID, or client_id in [servers.NAME.auth]")
+        .hint(client_id_hint(found))
 }
 
 #[cfg(test)]

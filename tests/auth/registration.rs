@@ -247,3 +247,25 @@ fn revocation_uses_a_method_that_its_endpoint_supports() {
     assert_eq!(revocation.header("authorization"), None);
     assert_eq!(parse_form(revocation)["client_secret"], "s3cret/of:mcpipe-1");
 }
+
+#[test]
+fn the_hint_names_the_metadata_document_if_the_server_supports_it() {
+    for supported in [true, false] {
+        let sandbox = Sandbox::new();
+        let start = |metadata: Value| {
+            let server = ProtectedServer::start();
+            server.override_metadata(metadata);
+            server
+        };
+        // Without registration, and with one that is refused.
+        let without = start(json!({"registration_endpoint": null, "client_id_metadata_document_supported": supported}));
+        let refusing = start(json!({"client_id_metadata_document_supported": supported}));
+        register_as(&refusing, |_| oauth_error(403, "access_denied"));
+        for server in [without, refusing] {
+            let run = log_in(&server, &sandbox, &[]);
+            run.exits(4).stderr_contains("set its ID with --client-id ID, or client_id in [servers.NAME.auth]");
+            let hint = "publish a client ID metadata document, and name it with --client-metadata-url URL";
+            assert_eq!(run.stderr().contains(hint), supported, "{}", run.stderr());
+        }
+    }
+}
