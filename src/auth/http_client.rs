@@ -205,6 +205,16 @@ impl OAuthHttpClient {
         Ok(self.send_checked(Method::GET, &parse_url(url)?, headers, None).await?.status)
     }
 
+    /// Gets what is at a URL, with a bearer token. Redirects are not followed, since the token is secret.
+    ///
+    /// # Errors
+    /// As [`OAuthHttpClient::get`].
+    pub async fn get_with_token(&self, url: &str, token: &Secret) -> Result<OAuthHttpResponse> {
+        let mut headers = accept_json();
+        headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.reveal()))?);
+        self.send_checked(Method::GET, &parse_url(url)?, headers, None).await
+    }
+
     /// Deletes what is at a URL, with a bearer token. Returns the status.
     ///
     /// # Errors

@@ -121,11 +121,17 @@ impl Context {
         provider: Option<&TokenProvider>,
         capabilities: ClientCapabilities,
     ) -> Result<session::SessionOptions> {
+        let authorize = match provider {
+            Some(provider) => Some(Arc::new(provider.clone()) as Arc<dyn Authorize>),
+            None => self.bearer_provider(target)?.map(|provider| Arc::new(provider) as Arc<dyn Authorize>),
+        };
+        // The token itself may be another one in each run.
+        let source = target.bearer.as_ref().map(ToString::to_string);
         let transport = transport::TransportOptions {
             connect_timeout: self.connect_timeout(target),
             interrupt: self.interrupt.clone(),
             trace: self.trace()?,
-            authorize: provider.map(|provider| Arc::new(provider.clone()) as Arc<dyn Authorize>),
+            authorize,
             cookies: CookieJar::default(),
         };
         Ok(session::SessionOptions {
@@ -133,7 +139,7 @@ impl Context {
             max_list_size: Some(self.global.max_list_size.unwrap_or(DEFAULT_MAX_LIST_SIZE)).filter(|size| *size > 0),
             retry: self.retry_policy(target),
             cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
-            identity: provider.map(TokenProvider::login_id).transpose()?.flatten(),
+            identity: provider.map(TokenProvider::login_id).transpose()?.flatten().or(source),
             transport,
             capabilities,
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::auth::bearer::{BearerProvider, CiVariables};
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
 use crate::auth::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction};
@@ -11,6 +12,7 @@ use crate::browser;
 use crate::cli::LoginWhen;
 use crate::commands::client_features;
 use crate::commands::context::Context;
+use crate::config::bearer::BearerSource;
 use crate::env::{self, Environment};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
@@ -105,6 +107,25 @@ impl Context {
         Ok(Some(TokenProvider::new(login_context, settings, store)))
     }
 
+    /// The provider of the configured bearer token that changes, if the target has one and no other credentials.
+    ///
+    /// # Errors
+    /// If the trace file cannot be written.
+    pub fn bearer_provider(&self, target: &Target) -> Result<Option<BearerProvider>> {
+        let (Some(source), Some(endpoint)) = (&target.bearer, target.endpoint.http_endpoint()) else { return Ok(None) };
+        let http =
+            OAuthHttpClient::new(&endpoint, self.connect_timeout(target), ResponseLimits::default(), self.trace()?);
+        let is_gitlab = matches!(source, BearerSource::GitLabOidc(_));
+        let variables = CiVariables {
+            github_url: self.env.get(env::ACTIONS_ID_TOKEN_REQUEST_URL).map(str::to_owned),
+            github_token: self.env.get(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN).map(Secret::new),
+            gitlab_url: self.env.get(env::CI_SERVER_URL).map(str::to_owned),
+            values: self.env.iter().filter(|_| is_gitlab).map(|(_, value)| Secret::new(value)).collect(),
+        };
+        let name = target.name.clone();
+        Ok(Some(BearerProvider::new(source.clone(), name, variables, http, self.terminal_user())))
+    }
+
     /// The store of this choice.
     ///
     /// # Errors
@@ -161,7 +182,8 @@ fn store_locations(env: &Environment, is_interactive: bool) -> Option<StorePaths
 #[must_use]
 pub fn has_own_credentials(target: &Target) -> bool {
     target.endpoint.http_endpoint().is_some_and(|endpoint| {
-        !endpoint.url.username().is_empty()
+        target.bearer.is_some()
+            || !endpoint.url.username().is_empty()
             || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
     })
 }

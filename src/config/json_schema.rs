@@ -76,6 +76,9 @@ fn value_schema(kind: KeyType) -> Value {
         KeyType::RedirectUri => {
             json!({ "anyOf": [{ "type": "string", "pattern": "^http://" }, reference] })
         }
+        KeyType::BearerSource => {
+            json!({ "anyOf": [{ "type": "string", "pattern": "^(file|github-oidc|gitlab-oidc):." }, reference] })
+        }
         KeyType::Revision => {
             let dated = Revision::ALL.iter().map(|revision| revision.as_str());
             let words: Vec<&str> = ["auto", "legacy"].into_iter().chain(dated).collect();

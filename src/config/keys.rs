@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::config::bearer::BearerSource;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::oauth::RedirectUri;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile};
@@ -34,6 +35,8 @@ pub enum KeyType {
     Revision,
     /// A redirect URI on this machine.
     RedirectUri,
+    /// A source of bearer tokens.
+    BearerSource,
     /// A whole number from the first to the second.
     Integer(i64, i64),
     /// True, false, or an array of names.
@@ -218,6 +221,20 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
         "The name of the environment variable that contains the bearer token.",
     )
     .details("Stored logins are not used then. It cannot be combined with an Authorization header."),
+    key(
+        "bearer",
+        KeyType::BearerSource,
+        AppliesTo::Url,
+        NONE,
+        r#""github-oidc:https://mcp.example.com""#,
+        "The source of a bearer token that changes: a file, or the identity of a CI job.",
+    )
+    .details(
+        "file:PATH is read again when the file changes. github-oidc:AUDIENCE requests an ID token of GitHub Actions, for \
+         which the job needs `permissions: id-token: write`. gitlab-oidc:AUDIENCE uses the ID token with this audience \
+         that the job defines with `id_tokens`. Stored logins are not used then. It cannot be combined with bearer_env or \
+         an Authorization header.",
+    ),
     key(
         "transport",
         KeyType::Choice(TRANSPORT_VALUES),
@@ -739,9 +756,15 @@ fn check_value(
             }
         }
         (KeyType::Duration, _) => must("a time such as \"30s\""),
-        (KeyType::String | KeyType::Path | KeyType::Choice(_) | KeyType::Revision | KeyType::RedirectUri, _) => {
-            must("a string")
-        }
+        (
+            KeyType::String
+            | KeyType::Path
+            | KeyType::Choice(_)
+            | KeyType::Revision
+            | KeyType::RedirectUri
+            | KeyType::BearerSource,
+            _,
+        ) => must("a string"),
     }
 }
 
@@ -757,6 +780,7 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
             Err(format!("must be one of {}, not '{text}'{more}", words.join(", ")))
         }
         KeyType::RedirectUri => RedirectUri::parse(text).map(|_| ()),
+        KeyType::BearerSource => BearerSource::parse(text).map(|_| ()),
         KeyType::Revision => RevisionPin::parse(text).map(|_| ()).map_err(|why| format!("names an {why}")),
         KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is not a duration: {why}")),
         KeyType::String | KeyType::Path if text.is_empty() => Err("is empty".to_owned()),

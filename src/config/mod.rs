@@ -3,6 +3,7 @@
 //! Files are read into trees; servers are checked, trusted and expanded one by one when they are
 //! used, so that one broken or incomplete entry is nobody else's trouble.
 
+pub mod bearer;
 pub mod file;
 pub mod import;
 pub mod json_schema;

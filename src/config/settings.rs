@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::policy::{ConfirmPolicy, ToolPolicy, compile_glob};
+use crate::config::bearer::BearerSource;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
@@ -48,6 +49,8 @@ pub struct ServerSettings {
     pub headers: Vec<(String, Spanned<Secret>)>,
     /// The variable that holds the bearer token.
     pub bearer_env: Option<Spanned<String>>,
+    /// The source of a bearer token that changes.
+    pub bearer: Option<BearerSource>,
     /// `auto`, `http` or `sse`.
     pub transport: Option<HttpMode>,
     /// Which revisions may be spoken.
@@ -199,6 +202,19 @@ impl ConfiguredServer {
                 _ => {}
             }
         }
+        if let Some(bearer) = self.entry.get("bearer") {
+            let headers = self.entry.get("headers").map(|member| member.value.members()).unwrap_or_default();
+            let other = match self.entry.get("bearer_env") {
+                Some(_) => Some("'bearer_env'"),
+                None => headers
+                    .iter()
+                    .any(|header| header.key.trim().eq_ignore_ascii_case("authorization"))
+                    .then_some("a header 'Authorization'"),
+            };
+            if let Some(other) = other {
+                fault(bearer.offset, format!("{section} has both 'bearer' and {other}"));
+            }
+        }
         let auth = |name: &str| self.entry.get("auth").and_then(|auth| auth.value.get(name));
         if let (Some(_), Some(uri)) = (auth("redirect_port"), auth("redirect_uri")) {
             let section = keys::subsection_name(&section, "auth");
@@ -282,6 +298,7 @@ impl ConfiguredServer {
                 .map(|(name, set)| (name, to_secret(set)))
                 .collect(),
             bearer_env: reader.spanned_string(table, "bearer_env"),
+            bearer: reader.string(table, "bearer").and_then(|text| self.bearer_source(environment, &text)),
             transport: reader.string(table, "transport").as_deref().and_then(HttpMode::parse),
             protocol: reader
                 .string(table, "protocol")
@@ -339,6 +356,15 @@ impl ConfiguredServer {
     fn default_cwd(&self) -> Option<PathBuf> {
         let project = self.source.layer.is_project() && !self.is_url();
         project.then(|| self.source.directory().to_owned())
+    }
+
+    fn bearer_source(&self, environment: &Environment, text: &str) -> Option<BearerSource> {
+        Some(match BearerSource::parse(text).ok()? {
+            BearerSource::File(path) => {
+                BearerSource::File(resolve_path(environment, &self.source, &path.to_string_lossy()))
+            }
+            other => other,
+        })
     }
 
     fn read_roots(&self, reader: &mut ValueReader<'_>, table: CheckedTable<'_>) -> Vec<String> {

@@ -60,6 +60,12 @@ variables! {
     XDG_CACHE_HOME = "XDG_CACHE_HOME";
     /// The D-Bus socket through which the keychain is reached, unless `DBUS_SESSION_BUS_ADDRESS` is set.
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR";
+    /// Where GitHub Actions issues the ID tokens of `bearer = "github-oidc:…"`.
+    ACTIONS_ID_TOKEN_REQUEST_URL = "ACTIONS_ID_TOKEN_REQUEST_URL";
+    /// The token for requests to `ACTIONS_ID_TOKEN_REQUEST_URL`.
+    ACTIONS_ID_TOKEN_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+    /// The GitLab instance that issues the ID tokens of `bearer = "gitlab-oidc:…"`.
+    CI_SERVER_URL = "CI_SERVER_URL";
     /// The proxy for `https` URLs (also in lower case).
     HTTPS_PROXY = "HTTPS_PROXY";
     /// The proxy for `http` URLs (also in upper case).

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::options::TargetOptions;
 use super::syntax::{TargetWord, classify_word};
+use crate::config::bearer::BearerSource;
 use crate::config::oauth::OAuthSettings;
 use crate::config::policy::ToolPolicy;
 use crate::protocol::revision::RevisionPin;
@@ -38,6 +39,8 @@ pub struct Target {
     pub policy: ToolPolicy,
     /// The configured login settings, if any.
     pub auth: OAuthSettings,
+    /// The configured source of a bearer token that changes; an `Authorization` header of the endpoint overrides it.
+    pub bearer: Option<BearerSource>,
     /// The configured credential store: `auto`, `keyring` or `file`.
     pub credential_store: Option<String>,
     /// Warnings to print before anything is sent, one sentence each.

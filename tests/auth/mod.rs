@@ -1,5 +1,6 @@
 //! OAuth logins and stored credentials.
 
+mod bearer_sources;
 mod client_authentication;
 mod credential_redaction;
 mod credential_store;

@@ -183,6 +183,7 @@ fn type_name(key: &ConfigKey) -> String {
             let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
             words.join(", ")
         }
+        KeyType::BearerSource => "file:PATH, github-oidc:AUDIENCE or gitlab-oidc:AUDIENCE".to_owned(),
         KeyType::RedirectUri => "loopback URL".to_owned(),
         KeyType::Revision => "\"auto\", \"legacy\" or a revision".to_owned(),
         KeyType::Integer(least, most) => format!("integer from {least} to {most}"),

@@ -268,7 +268,7 @@ fn every_variable_is_documented() {
     let reference = std::fs::read_to_string(root().join("docs/cli.md")).unwrap();
     for (name, what) in mcpipe::env::DOCUMENTED {
         assert!(reference.contains(&format!("| `{name}` |{what} |\n")), "docs/cli.md does not explain {name}");
-        // Variables that every program reads are only in docs/cli.md.
+        // Variables that every program reads, or that a CI system sets, are only in docs/cli.md.
         let usual = [
             "HOME",
             "PATH",
@@ -278,6 +278,9 @@ fn every_variable_is_documented() {
             "WSL_DISTRO_NAME",
             "MCPIPE_COMPLETE",
             "XDG_RUNTIME_DIR",
+            "ACTIONS_ID_TOKEN_REQUEST_URL",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+            "CI_SERVER_URL",
         ];
         assert!(usual.contains(name) || table.contains(name), "the help does not name {name}");
     }

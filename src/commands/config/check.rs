@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::report::{ConfigContext, ConfigReport, ReportBody};
 use super::show;
+use crate::config::bearer::BearerSource;
 use crate::config::file::mcp_json::{is_typeable, sanitize_name};
 use crate::config::file::tree::{ConfigValue, duplicate_keys};
 use crate::config::origin::{ConfigDiagnostic, FileFormat};
@@ -256,5 +257,9 @@ fn referenced_files(settings: &ServerSettings) -> Vec<(&'static str, PathBuf)> {
         ("assertion_file", &auth.assertion_file),
         ("id_token_file", &auth.id_token_file),
     ];
-    all.into_iter().filter_map(|(key, path)| Some((key, path.clone()?))).collect()
+    let bearer = settings.bearer.iter().filter_map(|source| match source {
+        BearerSource::File(path) => Some(("bearer", path.clone())),
+        _ => None,
+    });
+    all.into_iter().filter_map(|(key, path)| Some((key, path.clone()?))).chain(bearer).collect()
 }
