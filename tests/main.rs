@@ -10,6 +10,7 @@ mod auth;
 mod call;
 mod cli;
 mod config;
+mod fuzz;
 mod layering;
 mod list;
 mod negotiation;

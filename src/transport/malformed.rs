@@ -19,17 +19,18 @@ const NOT_JSON: [&str; 8] = ["NaN", "Infinity", "-Infinity", "undefined", "None"
 
 /// What was found in a text.
 #[derive(Debug, Default)]
-pub(super) struct Recovered {
+pub struct Recovered {
     /// The messages at the beginning of the text.
-    pub(super) leading: Vec<RpcMessage>,
+    pub leading: Vec<RpcMessage>,
     /// The messages at its end, after other text. Only responses: a log may quote a request.
-    pub(super) trailing: Vec<RpcMessage>,
+    pub trailing: Vec<RpcMessage>,
     /// A response that cannot be read.
-    pub(super) broken: Option<BrokenResponse>,
+    pub broken: Option<BrokenResponse>,
 }
 
 /// Looks for messages in a text that is not one.
-pub(super) fn recover(text: &str) -> Recovered {
+#[must_use]
+pub fn recover(text: &str) -> Recovered {
     let mut recovered = Recovered::default();
     let mut start = text.len() - text.trim_start_matches('\u{feff}').trim_start().len();
     while let Some(Ok((message, length))) = text.get(start..).map(rpc::parse_first) {

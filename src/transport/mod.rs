@@ -9,7 +9,7 @@ mod cookies;
 mod endpoint;
 pub mod http;
 mod line_reader;
-mod malformed;
+pub mod malformed;
 mod message;
 mod message_reader;
 mod message_writer;
