@@ -64,10 +64,14 @@ fn lacks_pinned_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>
 /// Whether `initialize` was refused for its revision: with the code that the specification shows for this (2025-11-25,
 /// basic/lifecycle, "Error Handling"), or naming a revision.
 fn refuses_revision(error: &RpcError, status: Option<u16>) -> bool {
-    let names = || names_revision(&error.message) || names_revision(&error.data_value().to_string());
     matches!(status, None | Some(200 | 400))
         && error.code != Some(code::UNSUPPORTED_VERSION)
-        && (error.code == Some(code::INVALID_PARAMS) || names())
+        && (error.code == Some(code::INVALID_PARAMS) || mentions_revision(error))
+}
+
+/// Whether an error names a revision of the protocol.
+pub(crate) fn mentions_revision(error: &RpcError) -> bool {
+    names_revision(&error.message) || names_revision(&error.data_value().to_string())
 }
 
 /// The failure of a server that speaks none of the offered revisions.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_linger;
 use rustls::{ServerConnection, StreamOwned};
 
 use super::http::{HttpServerState, Request};
@@ -15,17 +16,28 @@ use super::reply::{Framing, Reply, ReplyStep};
 /// A byte stream whose reads have a time limit.
 trait TimedStream: Read + Write + Send {
     fn limit_reads(&self, time: Duration);
+
+    /// Makes the end of the connection a reset instead of an orderly close.
+    fn reset_on_close(&self);
 }
 
 impl TimedStream for TcpStream {
     fn limit_reads(&self, time: Duration) {
         let _ = self.set_read_timeout(Some(time));
     }
+
+    fn reset_on_close(&self) {
+        set_socket_linger(self, Some(Duration::ZERO)).unwrap();
+    }
 }
 
 impl TimedStream for StreamOwned<ServerConnection, TcpStream> {
     fn limit_reads(&self, time: Duration) {
         let _ = self.sock.set_read_timeout(Some(time));
+    }
+
+    fn reset_on_close(&self) {
+        self.sock.reset_on_close();
     }
 }
 
@@ -211,6 +223,10 @@ impl HttpConnection<'_> {
                 }
                 ReplyStep::Disconnect => {
                     self.write(&pending, n);
+                    return false;
+                }
+                ReplyStep::Reset => {
+                    self.link.reset_on_close();
                     return false;
                 }
             };

@@ -24,6 +24,8 @@ pub(super) enum ReplyStep {
     Stall,
     /// Closes the connection, whatever was announced.
     Disconnect,
+    /// The connection is reset (TCP RST).
+    Reset,
 }
 
 /// How the length of the body is announced.
@@ -85,6 +87,13 @@ impl Reply {
     /// The connection is closed without a byte.
     pub fn disconnect() -> Self {
         Self::raw(Vec::new())
+    }
+
+    /// The connection is reset; no byte is sent.
+    pub fn reset() -> Self {
+        let mut reply = Self::raw(Vec::new());
+        reply.steps = vec![ReplyStep::Reset];
+        reply
     }
 
     /// No byte is sent, and the connection stays open.

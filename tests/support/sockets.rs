@@ -21,7 +21,7 @@ impl ScriptedOutput for SocketConnection {
 
     fn send_raw_text(&self, text: String) {
         // A client that has closed the connection receives nothing.
-        let _ = self.0.lock().unwrap().write_all((text + "\n").as_bytes());
+        self.write((text + "\n").as_bytes());
     }
 }
 

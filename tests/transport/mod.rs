@@ -2,6 +2,7 @@
 
 mod cookies;
 mod event_streams;
+mod fault_matrix;
 mod faulty_http_servers;
 mod faulty_stdio_servers;
 mod floods;

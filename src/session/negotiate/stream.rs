@@ -5,8 +5,9 @@ use serde_json::Map;
 
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::json::member;
-use crate::protocol::method;
+use crate::protocol::{code, method};
 use crate::session::era::{Era, Operation};
+use crate::session::failure::mentions_revision;
 use crate::session::negotiate::classify::{EraEvidence, classify_reply, primary_refusal};
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
@@ -95,6 +96,15 @@ impl Negotiator<'_> {
                 let second = self.probe_era().request(&rpc, probe).await;
                 if let EraEvidence::Modern(server) = classify_reply(&second, probe, &rpc) {
                     return Ok(NegotiatedConnection::confirmed(rpc, self.modern_era(server)));
+                }
+                if let (RequestOutcome::Failed(failure), RequestOutcome::Error(error, _)) = (second, &reply)
+                    && failure.kind() == ErrorKind::Unreachable
+                    && error.code == Some(code::INVALID_PARAMS)
+                    && !mentions_revision(error)
+                {
+                    // Without `_meta`, `initialize` has invalid parameters for a modern server (2026-07-28, basic).
+                    let failure = failure.cause(format!("it refused initialize: {error}"));
+                    return self.close_with_failure(rpc, RequestOutcome::Failed(failure), probe.method).await;
                 }
             }
             let (reply, asked) = primary_refusal(Some((first, probe.method)), reply);
