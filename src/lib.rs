@@ -122,7 +122,7 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
             run_connected(context, watches_stdout, async |context| commands::task::run(context, args).await)
         }
         Command::Test(args) => {
-            run_connected(context, watches_stdout, async |context| commands::test::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| Box::pin(commands::test::run(context, args)).await)
         }
     }
 }

@@ -52,6 +52,10 @@ Examples:
   echo '{\"query\":\"rust\"}' | mcpipe call linear search --args - --json
   mcpipe call linear create_issue --help       shows that tool, like `list`
 
+Expectations (exit code 9):
+  mcpipe call linear get_issue id=7 --expect '.structuredContent.state == \"open\"'
+  mcpipe call linear whoami --repeat 100 --rate 5/s --threshold 'p95<200ms'
+
 Many calls over one connection (NDJSON in, NDJSON out):
   echo '{\"tool\":\"whoami\",\"arguments\":{}}' | mcpipe call linear --batch -
   mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
@@ -89,12 +93,32 @@ pub struct CallArgs {
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
         conflicts_with_all = ["object", "structured", "save", "detach", "ordered"])]
     pub tool_use: Option<PathBuf>,
+    /// Call N times, and print the times
+    ///
+    /// Prints the number of errors, the rate, and percentiles of the times, instead of the results.
+    #[arg(long, value_name = "N", help_heading = "Many calls", group = "many",
+        value_parser = clap::value_parser!(u32).range(1..),
+        conflicts_with_all = ["structured", "save", "detach", "dry_run", "ordered"])]
+    pub repeat: Option<u32>,
+    /// Start the calls of --repeat at this rate, for example 5/s
+    ///
+    /// The time of a call counts from when it was due. Without it, a call starts when an earlier one has ended.
+    #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "repeat", hide_short_help = true, value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// Exit with 9 unless this holds of --repeat; may be repeated
+    ///
+    /// METRIC<VALUE, <=, > or >=. The metrics are p0 to p100, max and mean (times), errors (a number or a percentage) and
+    /// rate: p95<200ms, errors<1%, rate>100.
+    #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true)]
+    pub threshold: Vec<String>,
     /// Run up to N calls at once [default: 8]
+    ///
+    /// With --repeat the default is 1.
     #[arg(long, value_name = "N", help_heading = "Many calls", requires = "many",
         value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Print --batch results in input order
-    #[arg(long, help_heading = "Many calls", requires = "batch")]
+    #[arg(long, help_heading = "Many calls", requires = "batch", hide_short_help = true)]
     pub ordered: bool,
     /// Send the arguments as typed, without checking them
     #[arg(long)]
@@ -116,8 +140,13 @@ pub struct CallArgs {
     /// Fail if the result does not match the output schema
     ///
     /// Without it, a mismatch is a warning.
-    #[arg(long, conflicts_with = "no_validate")]
+    #[arg(long, conflicts_with = "no_validate", hide_short_help = true)]
     pub strict: bool,
+    /// Exit with 9 unless EXPR (jq) is true of the result
+    ///
+    /// The expression is evaluated over the result, which is printed all the same. The option may be repeated. If the expression compares two values, both are shown.
+    #[arg(long, value_name = "EXPR", conflicts_with_all = ["batch", "tool_use", "detach", "dry_run"])]
+    pub expect: Vec<String>,
     /// Skip the confirmation that is configured
     #[arg(short = 'y', long)]
     pub yes: bool,
@@ -129,4 +158,17 @@ pub struct CallArgs {
     /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
+}
+
+/// Calls per second.
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let (number, seconds) = match text.split_once('/') {
+        None | Some((_, "s")) => (text.trim_end_matches("/s"), 1.0),
+        Some((number, "m")) => (number, 60.0),
+        Some(_) => return Err("write it as 5/s or 300/m".to_owned()),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number / seconds),
+        _ => Err("write it as 5/s or 300/m".to_owned()),
+    }
 }

@@ -1,45 +1,89 @@
 //! The command line of `test`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
 
-/// Check servers
+/// Test servers
 ///
 /// For each TARGET, mcpipe checks whether the server can be reached and keeps to the protocol: name resolution, TCP, TLS,
 /// HTTP, authorization metadata, login, negotiation, identity, every list to its end, names, schemas, declared
 /// capabilities, the answers to an unknown tool and an unknown method, clean standard output, and shutdown. No tool of
-/// the server is called.
+/// the server is called. If the server cannot be reached, the checks end at the first that failed, and the exit code is
+/// that of the failure (4, 5, 6 or 7). If other checks fail, it is 9. -v shows more about each check.
 ///
-/// Each check is a line: ok, warn, FAIL or skip, the check, and what was seen. If the server cannot be reached, the checks
-/// end at the first that failed, and the exit code is that of the failure (4, 5, 6 or 7). If other checks fail, it is 9.
-/// -v shows more about each check.
+/// A suite is a TOML file with calls, and what their results must be; a directory stands for every suite in it. Suites
+/// are checked before anything is connected. If a test fails, the exit code is 9. docs/test.md describes the files.
+///
+/// Each check or test is a line: ok, warn, FAIL or skip, its name, and what was seen. Under GitHub Actions, failed tests
+/// are also annotations, and a summary is added to the step.
 #[derive(Debug, Default, Args)]
 #[command(
     override_usage = "\
-mcpipe test [OPTIONS] <TARGET>...
-       mcpipe test [OPTIONS] -- <COMMAND>...",
+mcpipe test [OPTIONS] <TARGET|FILE.toml|DIR>...
+       mcpipe test [OPTIONS] -- <COMMAND>...
+       mcpipe test --init <TARGET>
+       mcpipe test --schema",
     after_help = short_help!("\
 Examples:
-  mcpipe test linear
-  mcpipe test -- npx -y @modelcontextprotocol/server-everything"),
+  mcpipe test linear                       check a configured server
+  mcpipe test --init linear > linear.toml  write a suite
+  mcpipe test linear.toml                  run it"),
     after_long_help = long_help!("\
 Examples:
   mcpipe test linear                       check a configured server
-  mcpipe test https://mcp.example.com/mcp -v
-  mcpipe test -- npx -y @modelcontextprotocol/server-everything
-  mcpipe test linear docs --json | jq -r 'select(.outcome == \"fail\") | .check'"),
+  mcpipe test -v -- npx -y @modelcontextprotocol/server-everything
+  mcpipe test linear docs --json | jq -r 'select(.outcome == \"fail\") | .check'
+  mcpipe test --init linear > linear.toml  write a suite that passes
+  mcpipe test linear.toml                  run it
+  mcpipe test tests/ --junit report.xml    run every suite in a directory
+  mcpipe test tests/ --target http://localhost:8000/mcp --effects"),
 )]
 pub struct TestArgs {
-    /// Configured names, URLs or command lines
+    /// Names, URLs or command lines; or suites: FILE.toml or DIR
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// The server's command line, instead of TARGET
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// Check up to N servers at once [default: 8]
+    /// Run the suites against this server
+    #[arg(long, value_name = "TARGET", help_heading = "Suites")]
+    pub target: Option<String>,
+    /// Run only tests whose name contains WORD
+    #[arg(long, value_name = "WORD", help_heading = "Suites")]
+    pub filter: Option<String>,
+    /// Also run tests that change something
+    #[arg(long, help_heading = "Suites")]
+    pub effects: bool,
+    /// Write the snapshots of tests, instead of comparing them
+    #[arg(long, help_heading = "Suites")]
+    pub update: bool,
+    /// Skip the other tests after the first failure
+    #[arg(long, help_heading = "Suites")]
+    pub fail_fast: bool,
+    /// Print a suite for TARGET that passes
+    ///
+    /// It has the lists of the server, and a call of each tool that says that it is read-only. Those tools are called.
+    #[arg(long, help_heading = "Suites",
+        conflicts_with_all = ["target", "filter", "effects", "update", "fail_fast", "junit", "tap", "markdown", "jobs", "schema"])]
+    pub init: bool,
+    /// Print the JSON Schema of suites, for editors
+    #[arg(long, help_heading = "Suites", exclusive = true, hide_short_help = true)]
+    pub schema: bool,
+    /// Also write the outcomes to FILE as JUnit XML
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub junit: Option<PathBuf>,
+    /// Print the outcomes in the Test Anything Protocol (TAP)
+    #[arg(long, help_heading = "Reports", conflicts_with = "json", hide_short_help = true)]
+    pub tap: bool,
+    /// Also write a summary to FILE as Markdown
+    #[arg(long, value_name = "FILE", help_heading = "Reports", hide_short_help = true)]
+    pub markdown: Option<PathBuf>,
+    /// Test up to N servers and suites at once [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 

@@ -69,15 +69,15 @@ impl Context {
         self.build_session(target, provider.as_ref(), capabilities)
     }
 
-    /// A session that tests a server, and what provides its credentials. It declares everything that mcpipe can do,
-    /// prompts nobody, uses nothing cached and does not retry: what is seen is what the server does.
+    /// A session that tests a server, and what provides its credentials. It prompts nobody, uses nothing cached and does
+    /// not retry: what is seen is what the server does. With `declares_all` it declares everything that mcpipe can do.
     ///
     /// # Errors
     /// As [`Context::session`].
-    pub fn test_session(&self, target: Target) -> Result<(Session, Option<TokenProvider>)> {
+    pub fn test_session(&self, target: Target, declares_all: bool) -> Result<(Session, Option<TokenProvider>)> {
         let provider = self.login(&target, true)?;
         let capabilities = self.capabilities(&target, None, MayPrompt::No)?;
-        let capabilities = ClientCapabilities { declares_all: true, ..capabilities };
+        let capabilities = ClientCapabilities { declares_all, ..capabilities };
         let options = self.session_options(&target, provider.as_ref(), capabilities)?;
         let retry = retry::RetryPolicy { max_retries: 0, ..options.retry };
         let options = session::SessionOptions { cache_dir: None, retry, ..options };

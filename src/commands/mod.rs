@@ -10,6 +10,7 @@ pub mod config;
 mod connect;
 pub mod context;
 pub mod credentials;
+mod expect;
 pub mod list;
 mod lists;
 mod notifications;

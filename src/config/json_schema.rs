@@ -26,6 +26,15 @@ pub fn config_schema() -> Value {
     })
 }
 
+/// The schemas of the keys of a server, by name.
+#[must_use]
+pub fn server_properties() -> Map<String, Value> {
+    match section_schema(SERVER_KEYS, "").get_mut("properties").map(Value::take) {
+        Some(Value::Object(properties)) => properties,
+        _ => Map::new(),
+    }
+}
+
 /// A server is a URL or a command, each with its own keys.
 fn server_schema() -> Value {
     let mut schema = section_schema(SERVER_KEYS, "A server: a URL to connect to, or a command to start.");

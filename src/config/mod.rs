@@ -79,6 +79,12 @@ impl Config {
         }
     }
 
+    /// A configuration with one server, which another file than a configuration file describes.
+    #[must_use]
+    pub fn of_server(server: ConfiguredServer) -> Self {
+        Config { servers: vec![server], ..Config::default() }
+    }
+
     /// Reads the files of this run as far as they can be read, and tells what is wrong with the others.
     #[must_use]
     pub fn load_lenient(environment: &Environment, flag: Option<&Path>) -> (Self, Vec<ConfigDiagnostic>) {

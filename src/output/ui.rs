@@ -169,6 +169,14 @@ impl Ui {
         self.write(&[text.as_bytes(), end.as_bytes()])
     }
 
+    /// A line of which the caller has made harmless and painted the parts.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_painted_line(&self, text: &str) -> Result<()> {
+        self.write_line(text)
+    }
+
     /// Bytes, as they are.
     ///
     /// # Errors

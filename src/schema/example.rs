@@ -32,12 +32,27 @@ pub struct ExampleArguments {
 /// Values come from `examples`, `default`, `enum`, `const` and the limits before they are made up; a `pattern` cannot be
 /// satisfied without one of those.
 pub async fn example_arguments(validator: &SchemaValidator) -> ExampleArguments {
+    let document = SchemaDocument::new(validator.schema());
+    let (samples, is_accepted) = sample_arguments(validator, document).await;
+    ExampleArguments { words: argument_words(document, samples), is_accepted }
+}
+
+/// The same as JSON; `None` if no valid example was found.
+pub async fn example_values(validator: &SchemaValidator) -> Option<Map<String, Value>> {
+    let (samples, is_accepted) = sample_arguments(validator, SchemaDocument::new(validator.schema())).await;
+    is_accepted.then(|| samples.into_iter().map(|(name, _, value)| (name.to_owned(), value)).collect())
+}
+
+/// Values for the required parameters, and whether the schema accepts them.
+async fn sample_arguments<'a>(
+    validator: &'a SchemaValidator,
+    document: SchemaDocument<'a>,
+) -> (Vec<SampledParameter<'a>>, bool) {
     let schema = validator.schema();
-    let document = SchemaDocument::new(schema);
     let steps = Cell::new(MAX_SAMPLES);
     let always = sample_required_parameters(document, schema, None, &steps);
     if is_accepted(validator, document, &always).await {
-        return ExampleArguments { words: argument_words(document, always), is_accepted: true };
+        return (always, true);
     }
     // What is required may depend on a choice: the first branch that is accepted is shown.
     let listed = |keyword: &str| schema.get(keyword).and_then(Value::as_array).into_iter().flatten();
@@ -46,10 +61,10 @@ pub async fn example_arguments(validator: &SchemaValidator) -> ExampleArguments 
     for branch in listed("oneOf").chain(listed("anyOf")).chain(conditional.flatten()).take(MAX_BRANCHES) {
         let samples = sample_required_parameters(document, schema, Some(branch), &steps);
         if is_accepted(validator, document, &samples).await {
-            return ExampleArguments { words: argument_words(document, samples), is_accepted: true };
+            return (samples, true);
         }
     }
-    ExampleArguments { words: argument_words(document, always), is_accepted: false }
+    (always, false)
 }
 
 /// Whether a call with these parameters is valid.

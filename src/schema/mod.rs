@@ -30,7 +30,7 @@ pub use describe::{Parameter, output_shape, parameters, signature, type_text};
 pub use document::{Property, SchemaDocument, accepts_empty_object};
 pub use elicitation::{check_form_content, form_defaults};
 pub use error::SchemaError;
-pub use example::{ExampleArguments, example_arguments};
+pub use example::{ExampleArguments, example_arguments, example_values};
 pub use header_params::{HeaderParam, InvalidAnnotation, collect_header_params, encode_header_value, header_value};
 pub use number::parse_json_number;
 pub use problem::{ArgumentProblem, invalid_arguments_failure};

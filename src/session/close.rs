@@ -36,6 +36,11 @@ impl Session {
         self.connection.lock().await.as_ref().map(|live| live.rpc.transport().diagnostics())
     }
 
+    /// Whether a connection was opened over which nothing can come back any more.
+    pub async fn is_lost(&self) -> bool {
+        self.connection.lock().await.as_ref().is_some_and(|live| live.rpc.closed_reason().is_some())
+    }
+
     /// How many requests were sent over the open connection.
     pub async fn request_count(&self) -> u64 {
         self.connection.lock().await.as_ref().map_or(0, |live| live.rpc.request_count())

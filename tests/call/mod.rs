@@ -1,6 +1,7 @@
 //! `call`: arguments, schemas, batches, tasks, server requests.
 
 mod batch;
+mod expectations;
 mod late_tools;
 mod schema_defaults;
 mod schema_validation;

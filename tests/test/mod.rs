@@ -1,3 +1,4 @@
-//! `test`: built-in checks of servers.
+//! `test`: built-in checks of servers, and suites.
 
 mod builtin_checks;
+mod suites;

@@ -37,7 +37,9 @@ impl FinishedCall {
     }
 }
 
-fn is_error_result(result: &RawValue) -> bool {
+/// Whether the tool reported an error.
+#[must_use]
+pub fn is_error_result(result: &RawValue) -> bool {
     member(result, "isError").is_some_and(|raw| raw.get() == "true")
 }
 

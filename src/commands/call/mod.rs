@@ -1,11 +1,13 @@
 //! `call`: one tool, its arguments typed and checked by its own schema, its result printed; or many calls.
 
 mod batch;
-mod concurrent;
+pub(in crate::commands) mod concurrent;
 mod input_stream;
 mod output_schema;
+mod repeat;
 mod single;
-mod tool_call;
+mod threshold;
+pub(in crate::commands) mod tool_call;
 mod tool_use;
 
 use crate::cli::CallArgs;

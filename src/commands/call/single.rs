@@ -3,8 +3,10 @@
 use serde_json::value::RawValue;
 
 use crate::cli::CallArgs;
+use crate::commands::call::repeat;
 use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ToolCall};
 use crate::commands::context::{Context, Exit};
+use crate::commands::expect;
 use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
 use crate::commands::tool_result::{ResultOptions, print_tool_result};
 use crate::commands::tools::ToolCache;
@@ -19,6 +21,7 @@ use crate::transport::Endpoint;
 /// # Errors
 /// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
 pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
+    args.expect.iter().try_for_each(|expression| expect::check_option(expression))?;
     let words = args.target.iter().chain(&args.tool).chain(&args.args);
     let (target, words) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
     let mut words = words.into_iter();
@@ -42,7 +45,10 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
             .hint("use a server at a URL, or omit --detach"));
     }
     let progress = context.progress(&format!("waiting for {}", target.name));
-    let session = context.session(target, Some(progress.clone()))?;
+    let session = match args.repeat {
+        Some(_) => context.session_for_concurrent_calls(target, false)?,
+        None => context.session(target, Some(progress.clone()))?,
+    };
     let catalogue = ToolCache::default();
     let operation = async |session: &Session| {
         let raw_arguments = if raw_arguments.is_ambiguous() {
@@ -56,6 +62,11 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         } else {
             raw_arguments
         };
+        if let Some(count) = args.repeat {
+            let on_progress = |done: usize| progress.update(done as f64, Some(f64::from(count)), None);
+            let repeated = Box::pin(repeat::run(context, args, session, &raw_arguments, on_progress));
+            return progress.show_during(repeated).await;
+        }
         let on_update = |task: &Task| progress.set_message(&task_handles::progress_text(task));
         let call_context =
             CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
@@ -65,7 +76,8 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
             CallOutcome::Result(result, misfit) => {
                 let shown =
                     ResultOptions { structured_only: args.structured, save: args.save.as_deref(), strict: args.strict };
-                print_tool_result(context, session, &result, &shown, misfit)
+                let exit = print_tool_result(context, session, &result, &shown, misfit)?;
+                expect::check_options(&args.expect, result.get()).map(|()| exit)
             }
             CallOutcome::Task(task) => print_handle(context, session, &task, &call.task_origin()).await,
         }

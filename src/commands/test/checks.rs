@@ -96,7 +96,7 @@ impl Rung {
 /// When an option cannot be used, or mcpipe is interrupted.
 pub async fn check(context: &Context, target: Target, progress: &Progress) -> Result<TestReport> {
     let name = target.name.clone();
-    let (session, provider) = context.test_session(target)?;
+    let (session, provider) = context.test_session(target, true)?;
     let mut checker =
         Checker { context, progress, session: &session, results: Vec::new(), since: Instant::now(), is_broken: false };
     let outcome = checker.run(provider.as_ref()).await;
@@ -126,7 +126,7 @@ pub async fn check(context: &Context, target: Target, progress: &Progress) -> Re
             },
         );
     }
-    Ok(TestReport { target: name, results: checker.results })
+    Ok(TestReport { target: name, file: None, results: checker.results })
 }
 
 struct Checker<'a> {
@@ -152,7 +152,15 @@ impl Checker<'_> {
             }
         };
         let time = std::mem::replace(&mut self.since, Instant::now()).elapsed();
-        self.results.push(TestResult { name: name.replace(' ', "_"), outcome, detail, seen, failure, time });
+        self.results.push(TestResult {
+            name: name.replace(' ', "_"),
+            outcome,
+            detail,
+            seen,
+            failure,
+            time,
+            line: None,
+        });
     }
 
     fn begin(&self, check: &str) {

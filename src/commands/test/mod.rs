@@ -1,60 +1,179 @@
-//! `test`: whether servers can be reached and keep to the protocol.
+//! `test`: whether servers can be reached and keep to the protocol, and whether they do what suites say.
 
 mod checks;
+mod exports;
+mod init;
 mod lint;
+mod print;
 mod report;
+mod suite;
+mod suite_files;
+mod suite_keys;
+mod suite_run;
+mod template;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use std::cell::Cell;
+
+use futures_util::stream::{self, LocalBoxStream, StreamExt};
 
 use crate::cli::TestArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::DEFAULT_JOBS;
+use crate::commands::test::exports::ExportOptions;
+use crate::commands::test::report::TestReport;
+use crate::commands::test::suite::Suite;
+use crate::commands::test::suite_run::SuiteOptions;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::Progress;
 use crate::target::Target;
+
+/// What the command line asks to test.
+struct Work {
+    /// Servers for the built-in checks.
+    targets: Vec<Target>,
+    /// Suites, each with the servers to run it against.
+    suites: Vec<(Suite, Vec<Target>)>,
+}
 
 /// Runs `test`.
 ///
 /// # Errors
-/// When there is no target, one cannot be resolved, or mcpipe is interrupted.
+/// When there is no target, one cannot be resolved, a suite is invalid, or mcpipe is interrupted.
 pub async fn run(context: &Context, args: TestArgs) -> Result<Exit> {
-    let mut targets = Vec::new();
+    if args.schema {
+        return context.ui.print_json_pretty(&suite_keys::suite_schema().to_string()).map(|()| Exit::Done);
+    }
+    let exports = ExportOptions { junit: args.junit.as_deref(), markdown: args.markdown.as_deref() };
+    exports::check(&exports)?;
+    let work = find_work(context, &args).await?;
+    if args.init {
+        return Box::pin(init(context, work)).await;
+    }
+    let count = work.targets.len() + work.suites.iter().map(|(_, targets)| targets.len()).sum::<usize>();
+    let first = work.targets.first().or_else(|| work.suites.first().and_then(|(_, targets)| targets.first()));
+    let progress = context.progress(&match first {
+        Some(only) if count == 1 => format!("testing {}", only.name),
+        _ => format!("testing {count} servers and suites"),
+    });
+    progress.show_during(run_all(context, &args, work, &progress, &exports, count > 1)).await
+}
+
+/// Runs everything, up to `--jobs` at once, and prints each as it ends, in order.
+async fn run_all(
+    context: &Context,
+    args: &TestArgs,
+    work: Work,
+    progress: &Progress,
+    exports: &ExportOptions<'_>,
+    is_named: bool,
+) -> Result<Exit> {
+    let options = SuiteOptions {
+        filter: args.filter.as_deref(),
+        fail_fast: args.fail_fast,
+        effects: args.effects,
+        update: args.update,
+        retries: context.global.retries.unwrap_or(0),
+        has_failed: Cell::new(false),
+    };
+    let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
+    let checks = work.targets.into_iter().map(|target| Job::Checks(Box::new(target)));
+    let suites =
+        work.suites.iter().flat_map(|(suite, targets)| targets.iter().map(move |target| Job::Suite(suite, target)));
+    let mut running: LocalBoxStream<'_, Result<TestReport>> = stream::iter(checks.chain(suites))
+        .map(|job| {
+            let options = &options;
+            async move {
+                match job {
+                    Job::Checks(target) => checks::check(context, *target, progress).await,
+                    Job::Suite(suite, target) => {
+                        let on_test =
+                            |name: &str| progress.set_message(&format!("{}: {name}", suite.source.display_path));
+                        Box::pin(suite_run::run(context, suite, target, options, on_test)).await
+                    }
+                }
+            }
+        })
+        .buffered(jobs)
+        .boxed_local();
+    let mut reports = Vec::new();
+    while let Some(report) = running.next().await {
+        let report = report?;
+        if !args.tap {
+            let _pause = context.ui.pause_progress();
+            print::print_report(context, &report, is_named)?;
+        }
+        reports.push(report);
+    }
+    if args.tap {
+        context.ui.print_text(&exports::tap(&context.ui, &reports))?;
+    }
+    exports::write(context, &reports, exports)?;
+    Ok(print::finish(context, &reports))
+}
+
+/// One thing to test.
+enum Job<'a> {
+    Checks(Box<Target>),
+    Suite(&'a Suite, &'a Target),
+}
+
+/// Resolves every target and reads every suite, before anything is connected.
+async fn find_work(context: &Context, args: &TestArgs) -> Result<Work> {
+    let mut work = Work { targets: Vec::new(), suites: Vec::new() };
     if !args.command.is_empty() {
         if let Some(word) = args.targets.first() {
             return Err(Failure::new(ErrorKind::Usage, format!("'{word}' and a command after `--` are two targets"))
                 .hint("quote the command line to test several servers: mcpipe test NAME 'npx -y SERVER'"));
         }
-        targets.push(resolve(context, &[], &args).await?);
+        work.targets.push(resolve(context, &[], args).await?);
     }
     for word in &args.targets {
-        targets.push(resolve(context, std::slice::from_ref(word), &args).await?);
-    }
-    if targets.is_empty() {
-        return Err(Failure::new(ErrorKind::Usage, "no target was given")
-            .hint("name a server, a URL or a command line: mcpipe test TARGET"));
-    }
-    let is_named = targets.len() > 1;
-    let progress = context.progress(&match targets.as_slice() {
-        [only] => format!("checking {}", only.name),
-        all => format!("checking {} servers", all.len()),
-    });
-    let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
-    let all = async {
-        let mut running =
-            stream::iter(targets.into_iter().map(|target| checks::check(context, target, &progress))).buffered(jobs);
-        let mut reports = Vec::new();
-        while let Some(report) = running.next().await {
-            let report = report?;
-            let _pause = context.ui.pause_progress();
-            report::print_checks(context, &report, is_named)?;
-            reports.push(report);
+        if !suite_files::is_suite_word(context, word)? {
+            work.targets.push(resolve(context, std::slice::from_ref(word), args).await?);
+            continue;
         }
-        Ok(report::finish(context, &reports))
-    };
-    progress.show_during(all).await
+        for path in suite_files::find(word)? {
+            let suite = suite_files::load(context, &path).await?;
+            let targets = suite_files::targets(context, &suite, args.target.as_deref(), &args.target_options).await?;
+            work.suites.push((suite, targets));
+        }
+    }
+    if work.targets.is_empty() && work.suites.is_empty() {
+        return Err(Failure::new(ErrorKind::Usage, "no target was given")
+            .hint("name a server, a URL, a command line or a suite: mcpipe test TARGET"));
+    }
+    if let Some(option) = suite_option(args).filter(|_| work.suites.is_empty()) {
+        return Err(Failure::new(ErrorKind::Usage, format!("{option} applies only to suites"))
+            .hint("name a suite: a file that ends in .toml, or a directory with such files"));
+    }
+    Ok(work)
+}
+
+/// The first option that is given and applies only to suites.
+fn suite_option(args: &TestArgs) -> Option<&'static str> {
+    let options = [
+        (args.target.is_some(), "--target"),
+        (args.filter.is_some(), "--filter"),
+        (args.fail_fast, "--fail-fast"),
+        (args.effects, "--effects"),
+        (args.update, "--update"),
+    ];
+    options.into_iter().find_map(|(given, name)| given.then_some(name))
 }
 
 async fn resolve(context: &Context, words: &[String], args: &TestArgs) -> Result<Target> {
     let (target, _) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
     Ok(target)
+}
+
+/// Prints a new suite for a server.
+async fn init(context: &Context, work: Work) -> Result<Exit> {
+    let mut targets = work.targets.into_iter();
+    let (Some(target), None, true) = (targets.next(), targets.next(), work.suites.is_empty()) else {
+        return Err(Failure::new(ErrorKind::Usage, "--init needs one server")
+            .hint("write a suite for it: mcpipe test --init TARGET > server.toml"));
+    };
+    let progress = context.progress(&format!("asking {}", target.name));
+    let text = progress.show_during(init::suite_text(context, target)).await?;
+    context.ui.print_text(&text).map(|()| Exit::Done)
 }

@@ -1,12 +1,9 @@
-//! What tests have shown: outcomes, and how they are printed.
+//! What tests have shown: outcomes of checks and of the tests of suites.
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
-
-use crate::commands::context::{Context, Exit};
-use crate::error::{ErrorKind, Failure, Result};
-use crate::output::{Cell, Column, Style, Table};
+use crate::error::{ErrorKind, Failure};
+use crate::output::Style;
 
 /// The outcome of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +19,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 4] = [Outcome::Ok, Outcome::Warn, Outcome::Fail, Outcome::Skip];
+
     /// The word in the text output: a failure stands out without colors.
-    fn word(self) -> &'static str {
+    #[must_use]
+    pub fn word(self) -> &'static str {
         match self {
             Outcome::Fail => "FAIL",
             other => other.as_str(),
@@ -41,7 +42,20 @@ impl Outcome {
         }
     }
 
-    fn style(self) -> Style {
+    /// The word that follows a count.
+    #[must_use]
+    pub fn summary_word(self) -> &'static str {
+        match self {
+            Outcome::Ok => "ok",
+            Outcome::Warn => "with a warning",
+            Outcome::Fail => "failed",
+            Outcome::Skip => "skipped",
+        }
+    }
+
+    /// The color of the word.
+    #[must_use]
+    pub fn style(self) -> Style {
         match self {
             Outcome::Ok => Style::GREEN,
             Outcome::Warn => Style::YELLOW,
@@ -89,113 +103,45 @@ pub struct TestResult {
     pub failure: Option<Failure>,
     /// How long it took.
     pub time: Duration,
+    /// Its line in the suite.
+    pub line: Option<usize>,
 }
 
-/// The tests of one target.
+/// The tests of one target: built-in checks, or those of a suite.
 #[derive(Clone, Debug)]
 pub struct TestReport {
     /// The target.
     pub target: String,
+    /// The file of the suite.
+    pub file: Option<String>,
     /// The tests, in order.
     pub results: Vec<TestResult>,
 }
 
 impl TestReport {
-    fn count(&self, outcome: Outcome) -> usize {
+    /// How many tests had this outcome.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
         self.results.iter().filter(|result| result.outcome == outcome).count()
+    }
+
+    /// The name of the report: the suite's file, else the target.
+    #[must_use]
+    pub fn title(&self) -> String {
+        self.file.clone().unwrap_or_else(|| self.target.clone())
+    }
+
+    /// The failed tests, each with its failure.
+    pub fn failures(&self) -> impl Iterator<Item = (&TestResult, &Failure)> {
+        self.results.iter().filter_map(|result| Some((result, result.failure.as_ref()?)))
     }
 }
 
-/// The exit code class of a failed test: that of a server that cannot be used, else that something is not as expected.
+/// The exit code class of a failed check: that of a server that cannot be used, else that something is not as expected.
 #[must_use]
 pub fn exit_kind(failure: &Failure) -> ErrorKind {
     match failure.kind() {
         kind @ (ErrorKind::Auth | ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Protocol) => kind,
         _ => ErrorKind::Mismatch,
     }
-}
-
-/// Prints the checks of one target; `is_named` says whether the lines must name the target.
-///
-/// # Errors
-/// When they cannot be printed.
-pub fn print_checks(context: &Context, report: &TestReport, is_named: bool) -> Result<()> {
-    let ui = &context.ui;
-    if ui.is_json() {
-        return report.results.iter().try_for_each(|result| {
-            let mut line = json!({"target": report.target, "check": result.name});
-            add_members(context, &mut line, result);
-            ui.print_json_line(&line.to_string())
-        });
-    }
-    let mut columns = vec![Column::new("OUTCOME").whole(), Column::new("CHECK").whole(), Column::new("SEEN")];
-    let in_column = is_named && !ui.terminal().stdout_is_tty;
-    if in_column {
-        columns.insert(0, Column::new("TARGET"));
-    } else if is_named {
-        ui.print_heading(&report.target)?;
-    }
-    let mut table = Table::new(columns).without_heading();
-    for result in &report.results {
-        let detail = match &result.failure {
-            Some(failure) => ui.without_secrets(failure).to_string(),
-            None => result.detail.clone(),
-        };
-        let more = result.seen.iter().filter(|_| context.global.verbose > 0);
-        let outcome = Cell::new(result.outcome.word()).style(result.outcome.style());
-        let name = result.name.replace('_', " ");
-        for (outcome, name, detail) in std::iter::once((outcome, name, detail))
-            .chain(more.map(|line| (Cell::default(), String::new(), line.clone())))
-        {
-            let target = in_column.then(|| Cell::new(report.target.as_str()));
-            table.add_row(target.into_iter().chain([outcome, Cell::new(name), Cell::new(detail)]));
-        }
-    }
-    ui.print_table(&table)
-}
-
-/// Adds the members that every line of JSON has.
-fn add_members(context: &Context, line: &mut Value, result: &TestResult) {
-    let Value::Object(line) = line else { return };
-    let mut add = |name: &str, value: Value| line.insert(name.to_owned(), value);
-    add("outcome", result.outcome.as_str().into());
-    add("detail", if result.detail.is_empty() { Value::Null } else { result.detail.as_str().into() });
-    add("seen", result.seen.as_slice().into());
-    add("seconds", ((result.time.as_secs_f64() * 1e6).round() / 1e6).into());
-    if let Some(failure) = &result.failure {
-        let error = serde_json::from_str(&context.ui.redacted_failure_json(failure));
-        add("error", error.unwrap_or_else(|_| Value::Object(Map::new())));
-    }
-}
-
-/// Reports how many tests failed, and how to mend the first. The exit code is that of the first failure.
-#[must_use]
-pub fn finish(context: &Context, reports: &[TestReport]) -> Exit {
-    let sum = |outcome| reports.iter().map(|report| report.count(outcome)).sum::<usize>();
-    let counted: Vec<String> = [Outcome::Ok, Outcome::Warn, Outcome::Fail, Outcome::Skip]
-        .into_iter()
-        .filter_map(|outcome| Some(sum(outcome)).filter(|count| *count > 0).map(|count| (count, outcome)))
-        .map(|(count, outcome)| {
-            let word = match outcome {
-                Outcome::Ok => "ok",
-                Outcome::Warn => "with a warning",
-                Outcome::Fail => "failed",
-                Outcome::Skip => "skipped",
-            };
-            format!("{count} {word}")
-        })
-        .collect();
-    context.ui.note(&counted.join(", "));
-    let failed = reports.iter().find_map(|report| {
-        let failure = report.results.iter().find_map(|result| Some((result, result.failure.as_ref()?)))?;
-        Some((report, failure))
-    });
-    let Some((report, (result, failure))) = failed else { return Exit::Done };
-    let kind = exit_kind(failure);
-    let mut reported = failure.clone().server(&report.target);
-    let details = reported.details_mut();
-    details.kind = kind;
-    details.message = format!("{}: {}", result.name.replace('_', " "), details.message);
-    context.ui.report_failure(&reported);
-    Exit::Reported(kind)
 }

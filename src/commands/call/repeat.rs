@@ -1,0 +1,199 @@
+//! `call --repeat`: the same call many times, and how long the responses took.
+//!
+//! With `--rate`, the time of a call counts from when it was due, not from when it was sent: a server that stalls delays
+//! the calls that follow, and their users would have waited as well.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::cli::CallArgs;
+use crate::commands::call::concurrent::{FinishedCall, run_concurrent_call};
+use crate::commands::call::threshold::{Metric, Threshold};
+use crate::commands::call::tool_call::{CallContext, RawArguments};
+use crate::commands::context::{Context, Exit};
+use crate::commands::expect::check_expression;
+use crate::commands::tools::ToolCache;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::details::key_value_table;
+use crate::session::Session;
+
+/// How many calls are under way at once without `--jobs`.
+const DEFAULT_JOBS: u16 = 1;
+
+/// What came of all calls.
+#[derive(Debug, Default)]
+struct Measurement {
+    /// The time of each call that succeeded or failed, sorted.
+    times: Vec<Duration>,
+    /// How many calls failed, by class.
+    errors: BTreeMap<&'static str, usize>,
+    first_failure: Option<Failure>,
+    elapsed: Duration,
+}
+
+/// Makes the calls, and prints what came of them.
+///
+/// # Errors
+/// When the tool cannot be called at all, or mcpipe is interrupted.
+pub(super) async fn run(
+    context: &Context,
+    args: &CallArgs,
+    session: &Session,
+    raw_arguments: &RawArguments,
+    on_progress: impl Fn(usize),
+) -> Result<Exit> {
+    let thresholds: Vec<Threshold> = args.threshold.iter().map(|text| Threshold::parse(text)).collect::<Result<_>>()?;
+    let catalogue = ToolCache::default();
+    let call_context = CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
+    // Connecting is not part of any call.
+    catalogue.ensure_connected(session).await?;
+    if !args.no_validate {
+        catalogue.get(context, session).await?;
+    }
+    let start = Instant::now();
+    let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
+    let count = args.repeat.unwrap_or(1);
+    let one = |number: u32| async move {
+        let due = match args.rate {
+            Some(rate) => {
+                let due = start + Duration::from_secs_f64(f64::from(number) / rate);
+                tokio::time::sleep_until(due).await;
+                due
+            }
+            None => Instant::now(),
+        };
+        let finished = run_concurrent_call(call_context, raw_arguments, u64::from(number) + 1).await;
+        (due.elapsed(), finished)
+    };
+    let mut calls = stream::iter((0..count).map(one)).buffer_unordered(jobs);
+    let mut measured = Measurement::default();
+    loop {
+        let next = tokio::select! {
+            biased;
+            stop = context.interrupt.interrupted() => return Err(stop),
+            next = calls.next() => next,
+        };
+        let Some((time, finished)) = next else { break };
+        measured.add(time, &finished, &args.expect);
+        on_progress(measured.times.len());
+    }
+    measured.elapsed = start.elapsed();
+    measured.times.sort_unstable();
+    measured.print(context)?;
+    measured.judge(context, session, &thresholds)
+}
+
+impl Measurement {
+    fn add(&mut self, time: Duration, finished: &FinishedCall, expectations: &[String]) {
+        self.times.push(time);
+        let unmet = || {
+            let result = finished.result.as_ref()?;
+            expectations.iter().find_map(|expression| {
+                let seen = check_expression(expression, result.get())?;
+                let failure = Failure::new(ErrorKind::Mismatch, format!("not true: {expression}"));
+                Some(seen.into_iter().fold(failure, Failure::cause))
+            })
+        };
+        let failure = match &finished.failure {
+            Some(failure) => failure.clone(),
+            None if finished.is_failure() => Failure::new(ErrorKind::Failed, "the tool reported an error"),
+            None => match unmet() {
+                Some(failure) => failure,
+                None => return,
+            },
+        };
+        *self.errors.entry(failure.kind().as_str()).or_default() += 1;
+        self.first_failure.get_or_insert(failure);
+    }
+
+    fn error_count(&self) -> usize {
+        self.errors.values().sum()
+    }
+
+    /// The time that this part of the calls did not exceed (nearest rank).
+    fn percentile(&self, part: f64) -> Duration {
+        let rank = (part / 100.0 * self.times.len() as f64).ceil();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is a small natural number")]
+        let index = (rank as usize).clamp(1, self.times.len().max(1)) - 1;
+        self.times.get(index).copied().unwrap_or_default()
+    }
+
+    /// The value of a metric: seconds, calls per second, or the number or part of the calls that failed.
+    fn value(&self, metric: Metric) -> f64 {
+        let count = self.times.len() as f64;
+        match metric {
+            Metric::Percentile(part) => self.percentile(part).as_secs_f64(),
+            Metric::Max => self.percentile(100.0).as_secs_f64(),
+            Metric::Mean => self.times.iter().sum::<Duration>().as_secs_f64() / count.max(1.0),
+            Metric::Errors => self.error_count() as f64,
+            Metric::ErrorPercent => self.error_count() as f64 / count.max(1.0) * 100.0,
+            Metric::Rate => count / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
+        }
+    }
+
+    fn print(&self, context: &Context) -> Result<()> {
+        let millis = |metric| self.value(metric) * 1000.0;
+        let latencies = [
+            ("mean", millis(Metric::Mean)),
+            ("p50", millis(Metric::Percentile(50.0))),
+            ("p90", millis(Metric::Percentile(90.0))),
+            ("p99", millis(Metric::Percentile(99.0))),
+            ("max", millis(Metric::Max)),
+        ];
+        if context.ui.is_json() {
+            let rounded = |value: f64| Value::from((value * 1000.0).round() / 1000.0);
+            let latencies: Map<String, Value> =
+                latencies.iter().map(|(name, value)| ((*name).to_owned(), rounded(*value))).collect();
+            return context.ui.print_json_value(&json!({
+                "calls": self.times.len(),
+                "errors": self.errors,
+                "seconds": rounded(self.elapsed.as_secs_f64()),
+                "calls_per_second": rounded(self.value(Metric::Rate)),
+                "latency_ms": latencies,
+            }));
+        }
+        let errors = match self.error_count() {
+            0 => "0".to_owned(),
+            count => {
+                let classes: Vec<String> =
+                    self.errors.iter().map(|(class, count)| format!("{count} {class}")).collect();
+                format!("{count} ({})", classes.join(", "))
+            }
+        };
+        let mut rows = vec![
+            ("calls", self.times.len().to_string()),
+            ("errors", errors),
+            ("time", format!("{:.3} s", self.elapsed.as_secs_f64())),
+            ("rate", format!("{:.1}/s", self.value(Metric::Rate))),
+        ];
+        rows.extend(latencies.iter().map(|(name, value)| (*name, format!("{value:.3} ms"))));
+        context.ui.print_table(&key_value_table(rows.iter().map(|(name, value)| (*name, value.as_str()))))
+    }
+
+    /// Whether the thresholds hold. Errors of calls are failures themselves, unless a threshold is about them.
+    fn judge(self, context: &Context, session: &Session, thresholds: &[Threshold]) -> Result<Exit> {
+        let crossed: Vec<String> =
+            thresholds.iter().filter_map(|limit| limit.crossed(self.value(limit.metric()))).collect();
+        if !crossed.is_empty() {
+            let s = if crossed.len() == 1 { "" } else { "s" };
+            let message = format!("{} threshold{s} crossed", crossed.len());
+            let failure = Failure::new(ErrorKind::Mismatch, message).server(&session.target().name);
+            return Err(crossed.into_iter().fold(failure, Failure::cause));
+        }
+        let Some(first) = self.first_failure.as_ref().filter(|_| !thresholds.iter().any(Threshold::is_about_errors))
+        else {
+            return Ok(Exit::Done);
+        };
+        let is_mismatch = self.errors.len() == 1 && first.kind() == ErrorKind::Mismatch;
+        let kind = if is_mismatch { ErrorKind::Mismatch } else { ErrorKind::Failed };
+        let message = format!("{} of {} calls failed", self.error_count(), self.times.len());
+        let failure = Failure::new(kind, message).cause(format!("first: {first}")).server(&session.target().name);
+        context.ui.report_failure(&failure);
+        Ok(Exit::Reported(kind))
+    }
+}

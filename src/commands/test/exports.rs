@@ -1,0 +1,225 @@
+//! Reports for other programs: JUnit XML, TAP, Markdown, and the annotations of GitHub Actions. Secrets are redacted.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::commands::context::Context;
+use crate::commands::test::report::{Outcome, TestReport, TestResult};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::Ui;
+
+/// The variable that GitHub Actions sets in every step.
+const GITHUB_ACTIONS: &str = "GITHUB_ACTIONS";
+/// The variable with the file that GitHub Actions shows as the summary of a step.
+const GITHUB_STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
+
+/// The files to write besides the output.
+pub(super) struct ExportOptions<'a> {
+    pub junit: Option<&'a Path>,
+    pub markdown: Option<&'a Path>,
+}
+
+/// Writes the reports that the options and the environment ask for.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportOptions<'_>) -> Result<()> {
+    let ui = &context.ui;
+    if let Some(path) = options.junit {
+        std::fs::write(path, junit(ui, reports)).map_err(|error| write_failure(path, &error))?;
+    }
+    if let Some(path) = options.markdown {
+        std::fs::write(path, markdown(ui, reports)).map_err(|error| write_failure(path, &error))?;
+    }
+    if let Some(path) = context.env.get(GITHUB_STEP_SUMMARY).map(Path::new) {
+        let append = || -> std::io::Result<()> {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+            std::io::Write::write_all(&mut file, markdown(ui, reports).as_bytes())
+        };
+        append().map_err(|error| write_failure(path, &error))?;
+    }
+    if context.env.get(GITHUB_ACTIONS) == Some("true") {
+        annotations(ui, reports).iter().for_each(|line| ui.prompt_text(line));
+    }
+    Ok(())
+}
+
+/// Reports that a file cannot be created, before the tests run.
+///
+/// # Errors
+/// When a directory does not exist.
+pub(super) fn check(options: &ExportOptions<'_>) -> Result<()> {
+    for path in [options.junit, options.markdown].into_iter().flatten() {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+            return Err(Failure::new(ErrorKind::Usage, format!("cannot write {}", path.display()))
+                .cause(format!("the directory {} does not exist", directory.display())));
+        }
+    }
+    Ok(())
+}
+
+fn write_failure(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(error)
+}
+
+/// A failure as lines of text.
+fn failure_text(ui: &Ui, failure: &Failure) -> String {
+    let failure = ui.without_secrets(failure);
+    let details = failure.details();
+    let mut lines = vec![details.message.clone()];
+    lines.extend(details.causes.iter().map(|cause| format!("  {cause}")));
+    lines.extend(details.stderr_tail.iter().map(|line| format!("  | {line}")));
+    lines.extend(details.hint.iter().map(|hint| format!("hint: {hint}")));
+    lines.join("\n")
+}
+
+/// JUnit XML, as Jenkins and GitLab read it.
+fn junit(ui: &Ui, reports: &[TestReport]) -> String {
+    let count = |reports: &[TestReport], outcome| reports.iter().map(|report| report.count(outcome)).sum::<usize>();
+    let tests = |reports: &[TestReport]| reports.iter().map(|report| report.results.len()).sum::<usize>();
+    let seconds = |results: &mut dyn Iterator<Item = &TestResult>| -> String {
+        format!("{:.6}", results.map(|result| result.time.as_secs_f64()).sum::<f64>())
+    };
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(
+        out,
+        r#"<testsuites name="mcpipe" tests="{}" failures="{}" errors="0" time="{}">"#,
+        tests(reports),
+        count(reports, Outcome::Fail),
+        seconds(&mut reports.iter().flat_map(|report| &report.results)),
+    );
+    for report in reports {
+        let one = std::slice::from_ref(report);
+        let title = xml(&report.title());
+        let _ = writeln!(
+            out,
+            r#"  <testsuite name="{title}" tests="{}" failures="{}" errors="0" skipped="{}" time="{}">"#,
+            tests(one),
+            count(one, Outcome::Fail),
+            count(one, Outcome::Skip),
+            seconds(&mut report.results.iter()),
+        );
+        for result in &report.results {
+            let _ = write!(
+                out,
+                r#"    <testcase name="{}" classname="{title}" time="{:.6}""#,
+                xml(&result.name),
+                result.time.as_secs_f64()
+            );
+            match (&result.failure, result.outcome) {
+                (Some(failure), _) => {
+                    let shown = ui.without_secrets(failure);
+                    let _ = writeln!(
+                        out,
+                        ">\n      <failure message=\"{}\" type=\"{}\">{}</failure>\n    </testcase>",
+                        xml(&shown.details().message),
+                        failure.kind().as_str(),
+                        xml(&failure_text(ui, failure))
+                    );
+                }
+                (None, Outcome::Skip) => {
+                    let _ = writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", xml(&result.detail));
+                }
+                (None, Outcome::Warn) => {
+                    let _ = writeln!(out, ">\n      <system-out>{}</system-out>\n    </testcase>", xml(&result.detail));
+                }
+                (None, _) => out.push_str("/>\n"),
+            }
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out + "</testsuites>\n"
+}
+
+/// Text for XML 1.0, which cannot express most control characters (section 2.2).
+fn xml(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' => out.push_str("&#10;"),
+            '\t' => out.push_str("&#9;"),
+            c if c < ' ' || matches!(c, '\u{7f}' | '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// TAP 14.
+pub(super) fn tap(ui: &Ui, reports: &[TestReport]) -> String {
+    let several = reports.len() > 1;
+    let all: Vec<(&TestReport, &TestResult)> =
+        reports.iter().flat_map(|report| report.results.iter().map(move |result| (report, result))).collect();
+    let mut out = format!("TAP version 14\n1..{}\n", all.len());
+    for (number, (report, result)) in all.into_iter().enumerate() {
+        let name = if several { format!("{}: {}", report.title(), result.name) } else { result.name.clone() };
+        // `#` begins a directive, a backslash escapes (TAP 14, "Escaping").
+        let name = name.replace('\\', "\\\\").replace('#', "\\#").replace(['\n', '\r'], " ");
+        let word = if result.outcome == Outcome::Fail { "not ok" } else { "ok" };
+        let _ = write!(out, "{word} {} - {name}", number + 1);
+        match (&result.failure, result.outcome) {
+            (Some(failure), _) => {
+                out.push_str("\n  ---\n  message: |\n");
+                for line in failure_text(ui, failure).lines() {
+                    let _ = writeln!(out, "    {line}");
+                }
+                out.push_str("  ...\n");
+            }
+            (None, Outcome::Skip) => {
+                let _ = writeln!(out, " # SKIP {}", result.detail.replace(['\n', '\r'], " "));
+            }
+            (None, _) => out.push('\n'),
+        }
+    }
+    out
+}
+
+/// A table of what failed, for the summary of a step.
+fn markdown(ui: &Ui, reports: &[TestReport]) -> String {
+    let sum = |outcome| reports.iter().map(|report| report.count(outcome)).sum::<usize>();
+    let mut out =
+        String::from("### mcpipe test\n\n| suite | ok | warn | failed | skipped |\n|---|---:|---:|---:|---:|\n");
+    for report in reports {
+        let counts: Vec<String> = Outcome::ALL.into_iter().map(|outcome| report.count(outcome).to_string()).collect();
+        let _ = writeln!(out, "| {} | {} |", markdown_cell(&report.title()), counts.join(" | "));
+    }
+    if sum(Outcome::Fail) > 0 {
+        out.push_str("\n| failed | why |\n|---|---|\n");
+    }
+    for report in reports {
+        for (result, failure) in report.failures() {
+            let name = format!("{}: {}", report.title(), result.name);
+            let why = failure_text(ui, failure);
+            let _ = writeln!(out, "| {} | {} |", markdown_cell(&name), markdown_cell(&why));
+        }
+    }
+    out + "\n"
+}
+
+fn markdown_cell(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('|', "\\|").replace('`', "\\`").replace('<', "&lt;");
+    escaped.lines().map(str::trim).collect::<Vec<_>>().join("<br>")
+}
+
+/// Annotations of GitHub Actions ("Workflow commands", setting an error message), an error for each failed test.
+fn annotations(ui: &Ui, reports: &[TestReport]) -> Vec<String> {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let mut all = Vec::new();
+    for report in reports {
+        for (result, failure) in report.failures() {
+            let title = property(&format!("{}: {}", report.title(), result.name));
+            let place = match (&report.file, result.line) {
+                (Some(file), Some(line)) => format!("file={},line={line},", property(file)),
+                _ => String::new(),
+            };
+            all.push(format!("::error {place}title={title}::{}", data(&failure_text(ui, failure))));
+        }
+    }
+    all
+}

@@ -1,0 +1,110 @@
+//! `test --init`: a suite for a server that passes as it is.
+
+use serde_json::{Map, Value};
+use toml_edit::{Array, InlineTable};
+
+use crate::cli::CallArgs;
+use crate::commands::call::concurrent::{is_error_result, run_concurrent_call};
+use crate::commands::call::tool_call::{CallContext, RawArguments};
+use crate::commands::context::Context;
+use crate::commands::test::suite::LIST_WORDS;
+use crate::commands::tools::{SchemaUse, ToolCache};
+use crate::error::{ErrorKind, Result};
+use crate::protocol::views::{ListItem, ListKind};
+use crate::schema::example_values;
+use crate::session::{CachePolicy, Session};
+use crate::target::Target;
+
+/// The text of a suite for a server: its lists, and a call of each tool that says that it is read-only. Those are called
+/// to see whether they succeed.
+///
+/// # Errors
+/// When the server cannot be used.
+pub(super) async fn suite_text(context: &Context, target: Target) -> Result<String> {
+    let mut text = format!(
+        "# Written by `mcpipe test --init`. Every key is described in docs/test.md; editors read `mcpipe test --schema`.\n\
+         target = {}\n",
+        toml_string(&target.name)
+    );
+    let (session, _) = context.test_session(target, false)?;
+    let write = async |session: &Session| {
+        for (word, kind) in LIST_WORDS {
+            let listing = session.list(kind, CachePolicy::Bypass).await?;
+            if !listing.is_offered {
+                continue;
+            }
+            let member = kind.result_member();
+            let items = listing.parsed_items();
+            text += &format!("\n[[test]]\nname = \"lists {word}\"\nlist = \"{word}\"\n");
+            let names: Vec<Value> = items.iter().map(|item| item.name().into()).collect();
+            let expression = format!("[.{member}[].name] == {}", Value::Array(names));
+            text += &format!("expect = [{}]\n", toml_string(&expression));
+            if kind == ListKind::Tools {
+                text += &calls(context, session, &items).await?;
+            }
+        }
+        Ok(())
+    };
+    context.with_session(session, write).await?;
+    Ok(text)
+}
+
+/// A test for each tool that says that it is read-only, and for which arguments can be made up.
+async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Result<String> {
+    let catalogue = ToolCache::default();
+    let args = CallArgs { yes: true, ..CallArgs::default() };
+    let list = catalogue.get(context, session).await?;
+    let mut text = String::new();
+    for tool in tools.iter().filter(|tool| tool.boolean_annotation("readOnlyHint") == Some(true)) {
+        let Some(validator) = list.find(tool.name()).and_then(|tool| list.validator(tool, SchemaUse::Input)) else {
+            continue;
+        };
+        let Some(arguments) = example_values(&validator).await else { continue };
+        let Some(table) = toml_table(&arguments) else { continue };
+        let way = CallContext { context, session, catalogue: &catalogue, args: &args, target: None };
+        let raw_arguments = RawArguments::from_object(tool.name(), Value::Object(arguments).to_string());
+        let finished = run_concurrent_call(way, &raw_arguments, 1).await;
+        if let Some(failure) = &finished.failure
+            && !matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Refused)
+        {
+            return Err(failure.clone());
+        }
+        let name = toml_string(tool.name());
+        text += &format!("\n[[test]]\nname = {}\ncall = {name}\n", toml_string(&format!("calls {}", tool.name())));
+        if !table.is_empty() {
+            text += &format!("args = {}\n", table.to_string().trim());
+        }
+        match finished.failure.map(|failure| failure.kind()) {
+            Some(kind) => text += &format!("fails = \"{}\"\n", kind.as_str()),
+            None if finished.result.is_some_and(|result| is_error_result(&result)) => {
+                text += "fails = \"failed\"\n";
+            }
+            None => {}
+        }
+    }
+    Ok(text)
+}
+
+fn toml_string(text: &str) -> String {
+    // `${` would be a reference.
+    toml_edit::Value::from(text.replace("${", "$${")).to_string()
+}
+
+/// A JSON object as TOML; `None` if it holds null, for which TOML has no value.
+fn toml_table(members: &Map<String, Value>) -> Option<InlineTable> {
+    members.iter().map(|(name, value)| Some((name.as_str(), toml_value(value)?))).collect::<Option<InlineTable>>()
+}
+
+fn toml_value(value: &Value) -> Option<toml_edit::Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(yes) => (*yes).into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => whole.into(),
+            None => number.as_f64()?.into(),
+        },
+        Value::String(text) => text.replace("${", "$${").into(),
+        Value::Array(items) => items.iter().map(toml_value).collect::<Option<Array>>()?.into(),
+        Value::Object(members) => toml_table(members)?.into(),
+    })
+}

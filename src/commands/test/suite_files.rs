@@ -1,0 +1,174 @@
+//! The suites that a command line names: found, read and checked before anything is connected.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::commands::context::Context;
+use crate::commands::test::suite::{self, Suite, SuiteTarget};
+use crate::commands::test::template::secrets_in;
+use crate::config::file::tree::{ConfigNode, parse_toml};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer, combine};
+use crate::config::value::secrets::Secrets;
+use crate::config::{Config, LazyConfig};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::target::{Target, TargetOptions};
+use crate::transport::Endpoint;
+use crate::util::quoting;
+
+/// The ending of the directories with snapshots.
+const SNAPSHOT_DIRECTORY: &str = "snapshots";
+
+/// Whether a word of the command line names suites: a TOML file, or a directory that is not a configured server's name.
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub(super) fn is_suite_word(context: &Context, word: &str) -> Result<bool> {
+    if Path::new(word).extension().is_some_and(|extension| extension == "toml") && !word.contains([' ', ':']) {
+        return Ok(true);
+    }
+    if !Path::new(word).is_dir() {
+        return Ok(false);
+    }
+    let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
+    Ok(lookup.config()?.server(word).is_none())
+}
+
+/// The suite files that a word names: itself, or those in the directory and below, sorted by path.
+///
+/// # Errors
+/// When the directory cannot be read, or has none.
+pub(super) fn find(word: &str) -> Result<Vec<PathBuf>> {
+    let path = Path::new(word);
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut found = Vec::new();
+    collect(path, &mut found).map_err(|error| {
+        Failure::new(ErrorKind::Config, format!("cannot read the directory {word}")).caused_by(&error)
+    })?;
+    found.sort();
+    if found.is_empty() {
+        return Err(Failure::new(ErrorKind::Usage, format!("there are no suites in {word}"))
+            .cause("suites are files that end in .toml")
+            .hint(format!(
+                "write one: mcpipe test --init TARGET > {}",
+                quoting::quote(&format!("{word}/server.toml"))
+            )));
+    }
+    Ok(found)
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if extension != SNAPSHOT_DIRECTORY {
+                collect(&path, found)?;
+            }
+        } else if extension == "toml" {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Where the snapshot of a test is stored: in a directory beside the suite.
+pub(super) fn snapshot_path(suite: &Path, test: &str) -> PathBuf {
+    let name: String = test.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
+    suite.with_extension(SNAPSHOT_DIRECTORY).join(format!("{}.json", name.trim_matches('-')))
+}
+
+/// Reads a suite.
+///
+/// # Errors
+/// [`ErrorKind::Config`], with the file and line of everything that is wrong.
+pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
+    let shown = path.to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(ErrorKind::Config, format!("cannot read {shown}")).caused_by(&error))?;
+    let source = Arc::new(ConfigFile::new(path.to_owned(), shown.clone(), text, Layer::Explicit, FileFormat::Toml));
+    let root = parse_toml(&source.text).map_err(|error| ConfigDiagnostic {
+        column: source.column_at(error.offset),
+        ..ConfigDiagnostic::at(&source, error.offset, error.message)
+    })?;
+    let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
+    let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
+    let read = |secrets: &Secrets<'_>| {
+        let suite = suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults))?;
+        let mut hidden = HashSet::new();
+        root.for_each_string(&mut |text| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
+        hidden.iter().for_each(|secret| context.ui.redact(secret));
+        Ok(suite)
+    };
+    let suite = context.with_secrets(defaults, read).await?;
+    check_snapshot_names(&suite, &root)?;
+    Ok(suite)
+}
+
+/// Two tests must not share a snapshot.
+fn check_snapshot_names(suite: &Suite, root: &ConfigNode) -> Result<()> {
+    let mut seen = HashSet::new();
+    for test in suite.tests.iter().filter(|test| test.snapshot.is_some()) {
+        if !seen.insert(snapshot_path(&suite.source.path, &test.name)) {
+            let message = format!("the snapshot of '{}' would have the name of another", test.name);
+            let fault =
+                ConfigDiagnostic { line: test.line, ..ConfigDiagnostic::at(&suite.source, root.offset, message) };
+            return Err(fault.hint("give the test another name").into());
+        }
+    }
+    Ok(())
+}
+
+/// The targets of a suite, resolved; `chosen` is that of the command line.
+///
+/// # Errors
+/// When there is none, or one cannot be resolved.
+pub(super) async fn targets(
+    context: &Context,
+    suite: &Suite,
+    chosen: Option<&str>,
+    options: &TargetOptions,
+) -> Result<Vec<Target>> {
+    let words: Vec<String> = match chosen {
+        Some(word) => vec![word.to_owned()],
+        None => suite
+            .targets
+            .iter()
+            .filter_map(|target| match target {
+                SuiteTarget::Word(word) => Some(word.clone()),
+                SuiteTarget::Entry(_) => None,
+            })
+            .collect(),
+    };
+    let mut all = Vec::new();
+    for word in words {
+        let (target, _) = context.resolve_target([&word], &[], false, options).await?;
+        all.push(target);
+    }
+    if let (None, Some(SuiteTarget::Entry(entry))) = (chosen, suite.targets.first()) {
+        let config = Config::of_server((**entry).clone());
+        let mut target = context.resolve_configured(&config, &entry.name, options, false).await?;
+        target.is_configured = false;
+        target.name = match &target.endpoint {
+            Endpoint::Stdio(endpoint) => {
+                quoting::join(std::iter::once(&endpoint.program).chain(&endpoint.args).map(String::as_str))
+            }
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+                crate::transport::http::redacted_url(&endpoint.url)
+            }
+            Endpoint::Unix(endpoint) => format!("unix:{}", endpoint.path.display()),
+        };
+        all.push(target);
+    }
+    if all.is_empty() {
+        let shown = &suite.source.display_path;
+        return Err(Failure::new(ErrorKind::Config, format!("{shown}: the suite names no server"))
+            .hint("add target = \"NAME\" to it, or pass --target TARGET"));
+    }
+    for target in &mut all {
+        target.timeout = suite.timeout.or(target.timeout);
+    }
+    Ok(all)
+}

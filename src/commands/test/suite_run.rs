@@ -1,0 +1,559 @@
+//! Runs the tests of a suite, one after the other over one connection.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::cli::CallArgs;
+use crate::commands::call::concurrent::run_concurrent_call;
+use crate::commands::call::tool_call::{CallContext, RawArguments};
+use crate::commands::context::Context;
+use crate::commands::expect::{self, difference, shorten, show};
+use crate::commands::test::report::{Outcome, TestReport, TestResult};
+use crate::commands::test::suite::{Action, Check, LIST_WORDS, Suite, SuiteTest};
+use crate::commands::test::suite_files::snapshot_path;
+use crate::commands::test::template::Captures;
+use crate::commands::tools::ToolCache;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::content::{ContentBlock, content_blocks, resource_contents};
+use crate::output::json::{JsonStyle, pretty};
+use crate::protocol::json::{member, parse_value};
+use crate::protocol::method;
+use crate::protocol::rpc::RawJson;
+use crate::session::era::Operation;
+use crate::session::{CachePolicy, Session};
+use crate::target::Target;
+use crate::util::duration::format_duration;
+use crate::util::quoting::quote;
+
+/// How many different lines of a snapshot are shown, on each side.
+const MAX_DIFFERENT_LINES: usize = 10;
+
+/// How suites are run.
+pub(super) struct SuiteOptions<'a> {
+    /// Only tests whose names contain this.
+    pub filter: Option<&'a str>,
+    /// Stop after the first failure.
+    pub fail_fast: bool,
+    /// Also run tests that change something.
+    pub effects: bool,
+    /// Write snapshots.
+    pub update: bool,
+    /// How often a failed test is repeated.
+    pub retries: u32,
+    /// Whether a test has failed, in any suite.
+    pub has_failed: Cell<bool>,
+}
+
+/// Something that does not hold, with the line of the suite and what was seen.
+struct Problem {
+    line: usize,
+    message: String,
+    seen: Vec<String>,
+}
+
+/// The outcome of one attempt at a test.
+struct Attempt {
+    problems: Vec<Problem>,
+    /// The failure that was not expected.
+    failure: Option<Failure>,
+    captured: Vec<(String, Value)>,
+    has_written_snapshot: bool,
+}
+
+/// Runs a suite against one server.
+///
+/// # Errors
+/// When an option cannot be used, or mcpipe is interrupted.
+pub(super) async fn run(
+    context: &Context,
+    suite: &Suite,
+    target: &Target,
+    options: &SuiteOptions<'_>,
+    on_test: impl Fn(&str),
+) -> Result<TestReport> {
+    let mut run = SuiteRun {
+        context,
+        suite,
+        target,
+        options,
+        captures: Captures::default(),
+        connection: None,
+        unreachable: None,
+    };
+    let mut results = Vec::new();
+    let mut stopped = None;
+    for test in &suite.tests {
+        if options.filter.is_some_and(|word| !test.name.contains(word)) {
+            continue;
+        }
+        on_test(&test.name);
+        match run.run_test(test).await {
+            Ok(result) => results.push(result),
+            Err(failure) => {
+                stopped = Some(failure);
+                break;
+            }
+        }
+    }
+    if let Some(connection) = run.connection {
+        connection.session.close().await;
+    }
+    match stopped {
+        Some(failure) => Err(failure),
+        None => Ok(TestReport { target: target.name.clone(), file: Some(suite.source.display_path.clone()), results }),
+    }
+}
+
+/// A suite that is running.
+struct SuiteRun<'a> {
+    context: &'a Context,
+    suite: &'a Suite,
+    target: &'a Target,
+    options: &'a SuiteOptions<'a>,
+    captures: Captures,
+    connection: Option<Connection>,
+    /// Why the server could not be reached: it is not tried again for every test.
+    unreachable: Option<Failure>,
+}
+
+impl SuiteRun<'_> {
+    async fn run_test(&mut self, test: &SuiteTest) -> Result<TestResult> {
+        let options = self.options;
+        let missing = test.uses.iter().find(|name| !self.captures.has(name));
+        let skipped = match missing {
+            _ if options.fail_fast && options.has_failed.get() => Some("a test failed before (--fail-fast)".to_owned()),
+            _ if test.needs_effects && !options.effects => Some("it changes something: add --effects".to_owned()),
+            Some(name) => Some(format!("${{{name}}} was not captured")),
+            None => None,
+        };
+        let mut result = TestResult {
+            name: test.name.clone(),
+            outcome: Outcome::Skip,
+            detail: skipped.clone().unwrap_or_default(),
+            seen: Vec::new(),
+            failure: None,
+            time: Duration::ZERO,
+            line: Some(test.line),
+        };
+        if skipped.is_some() {
+            return Ok(result);
+        }
+        let began = Instant::now();
+        let mut attempts = 0;
+        let attempt = loop {
+            attempts += 1;
+            let attempt = match self.open().await {
+                Ok(()) => match &self.connection {
+                    Some(connection) => {
+                        connection.attempt(self.context, self.suite, test, &self.captures, options).await?
+                    }
+                    None => continue,
+                },
+                Err(failure) if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => {
+                    return Err(failure);
+                }
+                Err(failure) => Attempt::from_failure(failure),
+            };
+            self.close_if_broken().await;
+            if attempt.holds() || attempts > options.retries {
+                break attempt;
+            }
+        };
+        result.time = began.elapsed();
+        let command = repeat_command(self.target, test, &self.captures);
+        attempt.captured.iter().for_each(|(name, value)| self.captures.insert(name, value.clone()));
+        result.outcome = if attempt.holds() { Outcome::Ok } else { Outcome::Fail };
+        if attempt.holds() && attempts > 1 {
+            result.detail = format!("passed at attempt {attempts}");
+        } else if attempt.has_written_snapshot {
+            result.detail = "snapshot written".to_owned();
+        }
+        result.failure = attempt.into_failure(&self.suite.source.display_path, test.line, command);
+        options.has_failed.set(options.has_failed.get() || result.outcome == Outcome::Fail);
+        Ok(result)
+    }
+
+    /// Connects, unless there is a connection. Neither that nor the list of tools is part of the time of a test.
+    async fn open(&mut self) -> Result<()> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        if let Some(failure) = &self.unreachable {
+            return Err(failure.clone());
+        }
+        let (session, _) = self.context.test_session(self.target.clone(), false)?;
+        let connection = Connection { session, tools: ToolCache::default() };
+        let connected = connection.tools.ensure_connected(&connection.session).await;
+        if let Err(failure) = connected {
+            connection.session.close().await;
+            self.unreachable = Some(failure.clone());
+            return Err(failure);
+        }
+        if self.suite.tests.iter().any(|test| test.validate && matches!(test.action, Action::Call(_))) {
+            // A failure is kept, and reported by the test that needs the list.
+            let _ = connection.tools.get(self.context, &connection.session).await;
+        }
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Closes a connection over which nothing can come back, so that the next test gets another.
+    async fn close_if_broken(&mut self) {
+        let is_broken = match &self.connection {
+            Some(open) => open.session.is_lost().await,
+            None => false,
+        };
+        if is_broken && let Some(broken) = self.connection.take() {
+            broken.session.close().await;
+        }
+    }
+}
+
+/// A session with the server, and its tools.
+struct Connection {
+    session: Session,
+    tools: ToolCache,
+}
+
+impl Connection {
+    async fn attempt(
+        &self,
+        context: &Context,
+        suite: &Suite,
+        test: &SuiteTest,
+        captures: &Captures,
+        options: &SuiteOptions<'_>,
+    ) -> Result<Attempt> {
+        let began = Instant::now();
+        let (result, failure) = self.perform(context, test, captures).await;
+        let time = began.elapsed();
+        if let Some(failure) = &failure
+            && matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated)
+        {
+            return Err(failure.clone());
+        }
+        let mut attempt =
+            Attempt { problems: Vec::new(), failure: None, captured: Vec::new(), has_written_snapshot: false };
+        if let Some(limit) = &test.max_time
+            && time > limit.value
+        {
+            let message = format!("it took {}, more than {}", format_duration(time), format_duration(limit.value));
+            attempt.problem(limit.line, message, Vec::new());
+        }
+        let text = result.as_ref().map(|result| result_text(&test.action, result)).unwrap_or_default();
+        let is_error =
+            result.as_ref().is_some_and(|result| member(result, "isError").is_some_and(|raw| raw.get() == "true"));
+        let seen_kind = failure.as_ref().map(Failure::kind).or(is_error.then_some(ErrorKind::Failed));
+        let said = failure.as_ref().map_or_else(|| text.clone(), ToString::to_string);
+        match (&test.fails, seen_kind) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                attempt.failure = Some(failure.unwrap_or_else(|| {
+                    Failure::new(ErrorKind::Failed, "the tool reported an error").cause(shorten(&text))
+                }));
+                return Ok(attempt);
+            }
+            (Some(wanted), None) => {
+                let message = format!("it succeeded, although it should fail ({})", wanted.value.as_str());
+                attempt.problem(wanted.line, message, vec![format!("text: {}", shorten(&text))]);
+            }
+            (Some(wanted), Some(kind)) if kind != wanted.value => {
+                let message = format!("it failed as '{}', not as '{}'", kind.as_str(), wanted.value.as_str());
+                attempt.problem(wanted.line, message, vec![shorten(&said)]);
+            }
+            (Some(_), Some(_)) => {
+                if let Some(message) = &test.message
+                    && expect::matches(&captures.fill_text(&message.value), &said).ok() != Some(true)
+                {
+                    let what = format!("the message does not match /{}/", message.value);
+                    attempt.problem(message.line, what, vec![format!("message: {}", shorten(&said))]);
+                }
+            }
+        }
+        if let Some(result) = result {
+            attempt.check(test, captures, &text, &result);
+            for capture in &test.captures {
+                let (name, expression) = &capture.value;
+                match expect::first_output(&captures.fill_expression(expression), result.get()) {
+                    Ok(Value::Null) => attempt.problem(capture.line, format!("'{name}' captured null"), Vec::new()),
+                    Ok(value) => attempt.captured.push((name.clone(), value)),
+                    Err(why) => attempt.problem(capture.line, format!("'{name}' captured nothing: {why}"), Vec::new()),
+                }
+            }
+            if let Some(line) = test.snapshot {
+                let path = snapshot_path(&suite.source.path, &test.name);
+                attempt.compare_snapshot(line, path, &test.volatile, &result, options.update)?;
+            }
+        }
+        Ok(attempt)
+    }
+
+    /// Asks the server; the result, and the failure, also if there is a result.
+    async fn perform(
+        &self,
+        context: &Context,
+        test: &SuiteTest,
+        captures: &Captures,
+    ) -> (Option<RawJson>, Option<Failure>) {
+        let session = &self.session;
+        let arguments = captures.fill_table(&test.args);
+        let text_param = |name: &str, text: &str| -> Map<String, Value> {
+            std::iter::once((name.to_owned(), Value::String(text.to_owned()))).collect()
+        };
+        let asked = match &test.action {
+            Action::Call(tool) => {
+                let args =
+                    CallArgs { no_validate: !test.validate, strict: test.validate, yes: true, ..CallArgs::default() };
+                let call_context = CallContext { context, session, catalogue: &self.tools, args: &args, target: None };
+                let object = Value::Object(arguments).to_string();
+                let raw_arguments = RawArguments::from_object(&captures.fill_text(tool), object);
+                let finished = run_concurrent_call(call_context, &raw_arguments, 1).await;
+                return (finished.result, finished.failure);
+            }
+            Action::Read(uri) => {
+                let uri = captures.fill_text(uri);
+                let read = Operation::read_only(method::RESOURCES_READ, text_param("uri", &uri));
+                session.request(&read.with_mcp_name(&uri).with_progress()).await
+            }
+            Action::Prompt(name) => {
+                let name = captures.fill_text(name);
+                let mut params = text_param("name", &name);
+                params.insert("arguments".to_owned(), Value::Object(arguments));
+                let get = Operation::read_only(method::PROMPTS_GET, params);
+                session.request(&get.with_mcp_name(&name).with_progress()).await
+            }
+            Action::List(kind) => match session.list(*kind, CachePolicy::Bypass).await {
+                Ok(listing) => {
+                    let items: Vec<&str> = listing.raw_items.iter().map(|item| item.get()).collect();
+                    let list = format!(r#"{{"{}":[{}]}}"#, kind.result_member(), items.join(","));
+                    RawValue::from_string(list)
+                        .map_err(|error| Failure::new(ErrorKind::Bug, "a list is not JSON").caused_by(&error))
+                }
+                Err(failure) => Err(failure),
+            },
+            // The names of methods have the lifetime of the program: there are as many as the suites have tests.
+            Action::Request(name) => {
+                let name: &'static str = Box::leak(captures.fill_text(name).into_boxed_str());
+                session.request(&Operation::read_only(name, arguments).with_effects()).await
+            }
+        };
+        match asked {
+            Ok(result) => (Some(result), None),
+            Err(failure) => (None, Some(failure)),
+        }
+    }
+}
+
+impl Attempt {
+    /// The server could not be asked.
+    fn from_failure(failure: Failure) -> Self {
+        Attempt { problems: Vec::new(), failure: Some(failure), captured: Vec::new(), has_written_snapshot: false }
+    }
+
+    fn holds(&self) -> bool {
+        self.problems.is_empty() && self.failure.is_none()
+    }
+
+    fn problem(&mut self, line: usize, message: impl Into<String>, seen: Vec<String>) {
+        self.problems.push(Problem { line, message: message.into(), seen });
+    }
+
+    fn check(&mut self, test: &SuiteTest, captures: &Captures, text: &str, result: &RawJson) {
+        for expectation in &test.expectations {
+            let line = expectation.line;
+            let shown = || vec![format!("text: {}", show(&text.into()))];
+            match &expectation.value {
+                Check::Text(wanted) => {
+                    let wanted = captures.fill_text(wanted);
+                    if wanted != text {
+                        let seen = difference(&wanted.as_str().into(), &text.into(), "expected", "found");
+                        self.problem(line, "the text is not equal", seen);
+                    }
+                }
+                Check::Contains(wanted) => {
+                    let wanted = captures.fill_text(wanted);
+                    if !text.contains(&wanted) {
+                        self.problem(line, format!("the text does not contain {}", show(&wanted.into())), shown());
+                    }
+                }
+                Check::Matches(regex) => {
+                    if expect::matches(&captures.fill_text(regex), text).ok() != Some(true) {
+                        self.problem(line, format!("the text does not match /{regex}/"), shown());
+                    }
+                }
+                Check::Structured(wanted) => {
+                    let found = member(result, "structuredContent").and_then(|raw| parse_value(raw.get()));
+                    for (name, wanted, found) in expect::missing_members(&captures.fill_table(wanted), found.as_ref()) {
+                        let (message, seen) = match found {
+                            Some(found) => (
+                                format!("structured.{name} is not equal"),
+                                difference(&wanted, &found, "expected", "found"),
+                            ),
+                            None => {
+                                (format!("structured.{name} is missing"), vec![format!("expected: {}", show(&wanted))])
+                            }
+                        };
+                        self.problem(line, message, seen);
+                    }
+                }
+                Check::Expression(expression) => {
+                    let expression = captures.fill_expression(expression);
+                    if let Some(seen) = expect::check_expression(&expression, result.get()) {
+                        self.problem(line, format!("not true: {expression}"), seen);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compares a result to its snapshot, or writes it.
+    fn compare_snapshot(
+        &mut self,
+        line: usize,
+        path: PathBuf,
+        volatile: &[String],
+        result: &RawJson,
+        update: bool,
+    ) -> Result<()> {
+        let kept = match volatile {
+            [] => Ok(result.get().to_owned()),
+            paths => expect::first_output_text(&format!("del({})", paths.join(", ")), result.get()),
+        };
+        let kept = match kept {
+            Ok(kept) => pretty(&kept, JsonStyle { colour: false, escape_unsafe: false }) + "\n",
+            Err(why) => {
+                self.problem(line, format!("'volatile' cannot be left out: {why}"), Vec::new());
+                return Ok(());
+            }
+        };
+        let stored = std::fs::read_to_string(&path).ok();
+        if stored.as_deref() == Some(&kept) {
+            return Ok(());
+        }
+        if update {
+            let directory = path.parent().unwrap_or(std::path::Path::new("."));
+            std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, &kept)).map_err(|error| {
+                Failure::new(ErrorKind::Usage, format!("cannot write the snapshot {}", path.display()))
+                    .caused_by(&error)
+            })?;
+            self.has_written_snapshot = true;
+            return Ok(());
+        }
+        match stored {
+            None => {
+                self.problem(line, format!("there is no snapshot {}: --update writes it", path.display()), Vec::new())
+            }
+            Some(stored) => {
+                let message = format!("the result differs from {}: --update accepts it", path.display());
+                self.problem(line, message, different_lines(&stored, &kept));
+            }
+        }
+        Ok(())
+    }
+
+    /// The failure that says what does not hold.
+    fn into_failure(self, file: &str, line: usize, command: Option<String>) -> Option<Failure> {
+        let mut problems = self.problems.into_iter();
+        let mut failure = match (self.failure, problems.next()) {
+            (Some(mut failure), _) => {
+                let details = failure.details_mut();
+                details.message = format!("{file}:{line}: {}", details.message);
+                failure
+            }
+            (None, Some(first)) => {
+                let message = format!("{file}:{}: {}", first.line, first.message);
+                first.seen.into_iter().fold(Failure::new(ErrorKind::Mismatch, message), Failure::cause)
+            }
+            (None, None) => return None,
+        };
+        for problem in problems {
+            failure = failure.cause(format!("{file}:{}: {}", problem.line, problem.message));
+            failure = problem.seen.into_iter().fold(failure, |failure, line| failure.cause(format!("  {line}")));
+        }
+        Some(match command {
+            Some(command) => failure.hint(command),
+            None => failure,
+        })
+    }
+}
+
+/// The lines in which two texts differ.
+fn different_lines(before: &str, now: &str) -> Vec<String> {
+    let (before, now): (Vec<&str>, Vec<&str>) = (before.lines().collect(), now.lines().collect());
+    let start = before.iter().zip(&now).take_while(|(a, b)| a == b).count();
+    let end = before[start..].iter().rev().zip(now[start..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let side = |sign: &str, lines: &[&str]| -> Vec<String> {
+        let changed = &lines[start..lines.len() - end];
+        let mut shown: Vec<String> =
+            changed.iter().take(MAX_DIFFERENT_LINES).map(|line| format!("{sign} {}", shorten(line))).collect();
+        if changed.len() > MAX_DIFFERENT_LINES {
+            shown.push(format!("{sign} … {} more lines", changed.len() - MAX_DIFFERENT_LINES));
+        }
+        shown
+    };
+    [side("-", &before), side("+", &now)].concat()
+}
+
+/// The text of a result, as `text` and `contains` see it.
+fn result_text(action: &Action, result: &RawJson) -> String {
+    let blocks = match action {
+        Action::Call(_) => content_blocks(result),
+        Action::Read(_) => resource_contents(result),
+        Action::Prompt(_) => {
+            let messages = member(result, "messages").and_then(|raw| parse_value(raw.get())).unwrap_or_default();
+            let texts = messages.as_array().into_iter().flatten().filter_map(|message| {
+                let content = message.get("content")?;
+                content.get("text").or(Some(content))?.as_str()
+            });
+            return texts.collect::<Vec<_>>().join("\n");
+        }
+        Action::List(_) | Action::Request(_) => return result.get().to_owned(),
+    };
+    let texts = blocks.unwrap_or_default().into_iter().filter_map(|block| match block {
+        ContentBlock::Text(text) => Some(text.decode()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// The command that does the same once.
+fn repeat_command(target: &Target, test: &SuiteTest, captures: &Captures) -> Option<String> {
+    let arguments = captures.fill_table(&test.args);
+    let mut words = Vec::new();
+    let command = match &test.action {
+        Action::Call(tool) => {
+            words.push(quote(&captures.fill_text(tool)));
+            if !arguments.is_empty() {
+                words.extend(["--args".to_owned(), quote(&Value::Object(arguments).to_string())]);
+            }
+            if !test.validate {
+                words.push("--no-validate".to_owned());
+            }
+            "call"
+        }
+        Action::Read(uri) => {
+            words.push(quote(&captures.fill_text(uri)));
+            "read"
+        }
+        Action::Prompt(name) => {
+            words.push(quote(&captures.fill_text(name)));
+            words.extend(arguments.iter().map(|(name, value)| {
+                let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+                quote(&format!("{name}={text}"))
+            }));
+            "prompt"
+        }
+        Action::List(kind) => {
+            let word = LIST_WORDS.iter().find(|(_, listed)| listed == kind).map(|(word, _)| *word);
+            words.extend(word.filter(|word| *word != "tools").map(|word| format!("--{word}")));
+            "list"
+        }
+        Action::Request(_) => return None,
+    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Some(target.command_line(command, &words))
+}

@@ -1,0 +1,63 @@
+//! `call --expect` and `call --repeat`.
+
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Sandbox};
+
+#[test]
+fn an_expectation_that_does_not_hold_exits_with_9() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let call = |options: &[&str]| sandbox.mcpipe(["call", &server.target(), "add", "a=2", "b=3"]).args(options).run();
+    call(&["--expect", ".structuredContent.total == 5", "--expect", ".content[0].text | test(\"^5$\")"])
+        .succeeds()
+        .prints("5\n");
+    let run = call(&["--expect", ".structuredContent.total == 6"]);
+    run.exits(9).prints("5\n");
+    run.stderr_is("mcpipe: error: not true: .structuredContent.total == 6\n   left: 5\n  right: 6\n");
+    let both = call(&["--expect", ".isError", "--expect", ".content | length > 1", "--json"]);
+    assert_eq!(both.exits(9).json_error()["class"], "mismatch");
+    both.stderr_contains("2 of 2 expectations do not hold");
+    let started = server.wait_until_all_ended().len();
+    call(&["--expect", ".a ["]).exits(2).stderr_contains("--expect: '.a [' is not a valid jq expression");
+    assert_eq!(server.processes().len(), started, "nothing is started");
+}
+
+#[test]
+fn repeated_calls_are_measured() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let call = |options: &[&str]| {
+        sandbox.mcpipe(["call", &server.target(), "add", "a=2", "b=3", "--repeat", "20"]).args(options).run()
+    };
+    let run = call(&["--json", "--jobs", "4", "--expect", ".structuredContent.total == 5"]);
+    let measured: Value = serde_json::from_slice(&run.succeeds().stdout).unwrap();
+    assert_eq!((&measured["calls"], &measured["errors"]), (&json!(20), &json!({})));
+    let latency = &measured["latency_ms"];
+    let part = |name: &str| latency[name].as_f64().unwrap();
+    assert!(part("p50") > 0.0 && part("p50") <= part("p90") && part("p99") <= part("max"), "{measured}");
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 20);
+    let text = call(&["--threshold", "errors<=0", "--threshold", "max<60s"]);
+    let names: Vec<&str> = text.succeeds().stdout().lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(names, ["calls", "errors", "time", "rate", "mean", "p50", "p90", "p99", "max"]);
+    let slow = call(&["--threshold", "p50<0ms"]);
+    slow.exits(9).stderr_contains("1 threshold crossed").stderr_contains("p50<0ms: it is ");
+    call(&["--threshold", "p50"]).exits(2).stderr_contains("--threshold 'p50' is not a limit");
+    call(&["--expect", ".isError"]).exits(9).stderr_contains("20 of 20 calls failed");
+    sandbox.mcpipe(["call", "x", "y", "--rate", "5/s"]).run().exits(2);
+}
+
+#[test]
+fn a_rate_spaces_the_calls_and_errors_are_counted_by_class() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox
+        .mcpipe(["call", &server.target(), "fail", "--repeat", "5", "--rate", "20/s", "--jobs", "2", "--json"])
+        .run();
+    let measured: Value = serde_json::from_slice(&run.exits(1).stdout).unwrap();
+    assert_eq!(measured["errors"], json!({"failed": 5}));
+    assert!(measured["seconds"].as_f64().unwrap() >= 0.2, "{measured}");
+    let tolerated =
+        sandbox.mcpipe(["call", &server.target(), "fail", "--repeat", "5", "--threshold", "errors<=100%"]).run();
+    tolerated.exits(0);
+}

@@ -1,0 +1,490 @@
+//! `test FILE.toml`: suites, what they report, and what is wrong with them.
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::stdio::{ProcessEvent, StdioServer};
+use crate::support::{Mcp, Run, Sandbox, StdioServer as Server};
+
+fn run_suite(server: &Server, text: &str, options: &[&str]) -> Run {
+    let sandbox = Sandbox::new();
+    suite_in(&sandbox, server, text, options)
+}
+
+fn suite_in(sandbox: &Sandbox, server: &Server, text: &str, options: &[&str]) -> Run {
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{text}", server.target()));
+    sandbox.mcpipe(["test", "suite.toml"]).args(options).run()
+}
+
+fn shown(run: &Run, server: &Server) -> String {
+    run.snapshot_with(&[(&server.target(), "SERVER")])
+}
+
+const PASSING: &str = r#"
+[[test]]
+name = "adds"
+call = "add"
+args = { a = 2, b = 3 }
+text = "5"
+contains = "5"
+matches = "^[0-9]$"
+structured = { total = 5 }
+expect = ['.content | length == 1', '.structuredContent.total > 4']
+max_time = "30s"
+
+[[test]]
+name = "refuses text"
+call = "add"
+args = { a = "x", b = 3 }
+fails = "usage"
+message = "a: .*integer"
+
+[[test]]
+name = "an error of the tool"
+call = "fail"
+fails = "failed"
+message = "broken"
+
+[[test]]
+name = "captures"
+call = "add"
+args = { a = 40, b = 2 }
+capture = { answer = ".structuredContent.total" }
+
+[[test]]
+call = "add"
+args = { a = "${answer}", b = 0 }
+expect = '.content[0].text == "${answer}"'
+
+[[test]]
+read = "demo://hello"
+text = "hello\n"
+
+[[test]]
+prompt = "greet"
+args = { who = "${WHO:-Ada}" }
+contains = "Say hello to Ada"
+
+[[test]]
+list = "tools"
+expect = '.tools | map(.name) | index("echo") == 0'
+
+[[test]]
+request = "resources/list"
+expect = '.resources | length == 2'
+
+[[test]]
+name = "with effects"
+call = "echo"
+args = { text = "x" }
+requires = "effects"
+"#;
+
+#[test]
+fn a_suite_that_passes() {
+    let server = Mcp::modern().stdio();
+    let run = run_suite(&server, PASSING, &[]);
+    expect![[r#"
+        exit: 0
+        --- stdout
+        ok\tadds\t-
+        ok\trefuses text\t-
+        ok\tan error of the tool\t-
+        ok\tcaptures\t-
+        ok\t5: call add\t-
+        ok\t6: read demo://hello\t-
+        ok\t7: prompt greet\t-
+        ok\t8: list tools\t-
+        ok\t9: request resources/list\t-
+        skip\twith effects\tit changes something: add --effects
+        --- stderr
+        9 ok, 1 skipped
+    "#]]
+    .assert_eq(&shown(&run, &server));
+    assert_eq!(server.processes().len(), 1, "one connection for the whole suite");
+    run_suite(&server, PASSING, &["--effects", "--filter", "effects"]).exits(0).prints("ok\twith effects\t-\n");
+}
+
+const FAILING: &str = r#"
+[[test]]
+name = "wrong"
+call = "add"
+args = { a = 2, b = 3 }
+text = "6"
+structured = { total = 6, more = 1 }
+expect = [
+    '.content | length == 2',
+    '.isError',
+]
+
+[[test]]
+name = "unexpected failure"
+call = "fail"
+
+[[test]]
+name = "does not fail"
+call = "echo"
+args = { text = "x" }
+fails = "failed"
+
+[[test]]
+name = "fails otherwise"
+call = "nope"
+fails = "timeout"
+
+[[test]]
+name = "captures nothing"
+call = "echo"
+args = { text = "x" }
+capture = { id = ".structuredContent.id" }
+
+[[test]]
+name = "uses it"
+call = "echo"
+args = { text = "${id}" }
+"#;
+
+#[test]
+fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let run = run_suite(&server, FAILING, &[]);
+    expect![[r#"
+        exit: 9
+        --- stdout
+        FAIL\twrong\t-
+              suite.toml:7: the text is not equal
+                expected: "6"
+                   found: "5"
+                suite.toml:8: structured.total is not equal
+                  expected: 6
+                     found: 5
+                suite.toml:8: structured.more is missing
+                  expected: 1
+                suite.toml:10: not true: .content | length == 2
+                   left: 1
+                  right: 2
+                suite.toml:11: not true: .isError
+                  it is null
+              to repeat it: mcpipe call 'SERVER' add --args '{"a":2,"b":3}'
+        FAIL\tunexpected failure\t-
+              suite.toml:14: the tool reported an error
+                it is broken
+              to repeat it: mcpipe call 'SERVER' fail
+        FAIL\tdoes not fail\t-
+              suite.toml:22: it succeeded, although it should fail (failed)
+                text: x
+              to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
+        FAIL\tfails otherwise\t-
+              suite.toml:27: it failed as 'failed', not as 'timeout'
+                the server has no tool 'nope'
+              to repeat it: mcpipe call 'SERVER' nope
+        FAIL\tcaptures nothing\t-
+              suite.toml:33: 'id' captured null
+              to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
+        skip\tuses it\t${id} was not captured
+        --- stderr
+        5 failed, 1 skipped
+        mcpipe: error: 5 tests failed, the first at suite.toml:3
+    "#]]
+    .assert_eq(&shown(&run, &server));
+    let lines = run_suite(&server, FAILING, &["--json"]);
+    let lines: Vec<Value> = lines.exits(9).stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = &lines[0];
+    assert_eq!((&first["file"], &first["line"], &first["test"]), (&json!("suite.toml"), &json!(3), &json!("wrong")));
+    assert_eq!((&first["outcome"], &first["error"]["class"]), (&json!("fail"), &json!("mismatch")));
+    let fast = run_suite(&server, FAILING, &["--fail-fast"]);
+    let outcomes: Vec<&str> =
+        fast.exits(9).stdout().lines().filter(|line| !line.starts_with(' ')).map(|line| &line[..4]).collect();
+    assert_eq!(outcomes, ["FAIL", "skip", "skip", "skip", "skip", "skip"]);
+}
+
+#[test]
+fn a_faulty_suite_is_refused_before_anything_is_started() {
+    let server = Mcp::modern().stdio();
+    let run = run_suite(
+        &server,
+        r#"timeot = "3s"
+[[test]]
+nam = "x"
+call = "echo"
+args = 3
+[[test]]
+call = "echo"
+expect = '.content ['
+[[test]]
+call = "echo"
+args = { text = "${later}" }
+fails = "never"
+[[test]]
+name = "both"
+call = "echo"
+read = "demo://hello"
+[[test]]
+name = "both"
+matches = "("
+list = "tols"
+"#,
+        &[],
+    );
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: suite.toml has 8 errors
+          suite.toml:2: unknown key 'timeot' in the suite
+          suite.toml:4: unknown key 'nam' in [[test]]
+          suite.toml:6: 'args' must be a table, not a whole number
+          suite.toml:9: '.content [' is not a valid jq expression
+          suite.toml:12: '${later}' is neither captured by an earlier test nor an environment variable
+          suite.toml:13: 'fails' must be one of failed, usage, auth, unreachable, timeout, protocol, refused, not 'never'
+          suite.toml:17: the test has both 'call' and 'read'
+          suite.toml:21: 'list' must be one of tools, resources, templates, prompts, not 'tols'
+        hint: did you mean 'timeout'?
+    "#]].assert_eq(&shown(&run, &server));
+    let syntax = run_suite(&server, "[[test]\n", &[]);
+    syntax.exits(3).stderr_contains("suite.toml:2:");
+    assert!(server.processes().is_empty(), "nothing is started");
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["test", "gone.toml"]).run().exits(3).stderr_contains("cannot read gone.toml");
+    sandbox.file("none.toml", "[[test]]\ncall = \"echo\"\n");
+    sandbox.mcpipe(["test", "none.toml"]).run().exits(3).stderr_contains("none.toml: the suite names no server");
+    sandbox
+        .mcpipe(["test", &server.target(), "--effects"])
+        .run()
+        .exits(2)
+        .stderr_contains("--effects applies only to suites");
+}
+
+#[test]
+fn snapshots_are_written_and_compared() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| {
+            let time = call.n;
+            call.result(json!({"content": [{"type": "text", "text": call.argument("text")}],
+                "structuredContent": {"time": time}}))
+        })
+        .stdio();
+    let suite = |text: &str| {
+        format!(
+            "[[test]]\nname = \"says: it\"\ncall = \"echo\"\nargs = {{ text = \"{text}\" }}\nsnapshot = true\n\
+             volatile = ['.structuredContent.time']\n"
+        )
+    };
+    let sandbox = Sandbox::new();
+    let missing = suite_in(&sandbox, &server, &suite("one"), &[]);
+    missing.exits(9).stdout_contains("there is no snapshot suite.snapshots/says--it.json: --update writes it");
+    let written = suite_in(&sandbox, &server, &suite("one"), &["--update"]);
+    written.exits(0).prints("ok\tsays: it\tsnapshot written\n");
+    let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/says--it.json")).unwrap();
+    assert!(stored.contains("\"text\": \"one\"") && !stored.contains("time"), "{stored}");
+    suite_in(&sandbox, &server, &suite("one"), &[]).exits(0).prints("ok\tsays: it\t-\n");
+    let changed = suite_in(&sandbox, &server, &suite("two"), &[]);
+    expect![[r#"
+        exit: 9
+        --- stdout
+        FAIL\tsays: it\t-
+              suite.toml:6: the result differs from suite.snapshots/says--it.json: --update accepts it
+                -       "text": "one"
+                +       "text": "two"
+              to repeat it: mcpipe call 'SERVER' echo --args '{"text":"two"}'
+        --- stderr
+        1 failed
+        mcpipe: error: 1 test failed, the first at suite.toml:2
+    "#]]
+    .assert_eq(&shown(&changed, &server));
+    suite_in(&sandbox, &server, &suite("two"), &["--update"]).exits(0);
+    suite_in(&sandbox, &server, &suite("two"), &[]).exits(0);
+}
+
+#[test]
+fn a_server_that_dies_fails_its_test_and_is_started_again() {
+    let mcp = std::sync::Arc::new(Mcp::legacy("2025-11-25"));
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) if line.contains("crash") => {
+            process.write_stderr("out of memory\n");
+            process.exit(1);
+        }
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => process.exit(0),
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    });
+    let test = |name: &str, text: &str| {
+        format!("[[test]]\nname = \"{name}\"\ncall = \"echo\"\nargs = {{ text = \"{text}\" }}\ntext = \"{text}\"\n")
+    };
+    let suite = [test("a", "1"), test("b", "crash"), test("c", "3")].concat();
+    let run = run_suite(&server, &suite, &[]);
+    expect![[r#"
+        exit: 9
+        --- stdout
+        ok\ta\t-
+        FAIL\tb\t-
+              suite.toml:7: the server process ended (exit status: 1)
+                the tool may have run
+              last lines of the server's stderr:
+              | out of memory
+              to repeat it: mcpipe call 'SERVER' echo --args '{"text":"crash"}'
+        ok\tc\t-
+        --- stderr
+        2 ok, 1 failed
+        mcpipe: error: 1 test failed, the first at suite.toml:7
+    "#]]
+    .assert_eq(&shown(&run, &server));
+    assert_eq!(server.wait_until_all_ended().len(), 2);
+    run_suite(&server, &suite, &["--retries", "1", "--filter", "a"]).exits(0);
+    assert_eq!(server.wait_until_all_ended().len(), 3);
+}
+
+#[test]
+fn a_failed_test_is_repeated_with_retries() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| if call.n == 0 { call.text("not yet") } else { call.text("ready") })
+        .stdio();
+    let suite = "[[test]]\nname = \"flaky\"\ncall = \"echo\"\nargs = { text = \"x\" }\ntext = \"ready\"\n";
+    run_suite(&server, suite, &["--retries", "2"]).exits(0).prints("ok\tflaky\tpassed at attempt 2\n");
+}
+
+#[test]
+fn directories_several_targets_and_entries_in_the_suite() {
+    let (one, two) = (Mcp::modern().stdio(), Mcp::legacy("2025-06-18").stdio());
+    let sandbox = Sandbox::new();
+    let test = "[[test]]\nname = \"says\"\ncall = \"echo\"\nargs = { text = \"hi\" }\ntext = \"hi\"\n";
+    sandbox.file("suites/a.toml", format!("target = [\"{}\", \"{}\"]\n{test}", one.target(), two.target()));
+    let words = two.words();
+    sandbox.file(
+        "suites/deep/b.toml",
+        format!("command = \"{}\"\nargs = [\"{}\"]\nenv = {{ A = \"b\" }}\n{test}", words[0], words[1]),
+    );
+    sandbox.file("suites/notes.txt", "not a suite");
+    let run = sandbox.mcpipe(["test", "suites"]).run();
+    run.exits(0).prints("suites/a.toml\tok\tsays\t-\nsuites/a.toml\tok\tsays\t-\nsuites/deep/b.toml\tok\tsays\t-\n");
+    assert!(two.wait_until_all_ended().iter().any(|process| process.env.get("A").is_some_and(|value| value == "b")));
+    let count = two.processes().len();
+    let run = sandbox.mcpipe(["test", "suites/deep", "--target", &one.target()]).run();
+    run.exits(0).prints("ok\tsays\t-\n");
+    assert_eq!(two.processes().len(), count);
+    std::fs::create_dir(sandbox.work().join("empty")).unwrap();
+    sandbox.mcpipe(["test", "empty"]).run().exits(2).stderr_contains("there are no suites in empty");
+}
+
+#[test]
+fn reports_for_other_programs() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let suite = "[[test]]\nname = \"a <b>\"\ncall = \"echo\"\nargs = { text = \"${API_TOKEN}\" }\ntext = \"no\"\n\
+        [[test]]\nname = \"later\"\ncall = \"echo\"\nargs = { text = \"x\" }\nrequires = \"effects\"\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{suite}", server.target()));
+    let run = sandbox
+        .mcpipe(["test", "suite.toml", "--junit", "r.xml", "--markdown", "r.md"])
+        .env("API_TOKEN", "secret-token-123")
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", sandbox.work().join("summary.md"))
+        .run();
+    run.exits(9).hides("secret-token-123");
+    run.stderr_contains(
+        "::error file=suite.toml,line=2,title=suite.toml%3A a <b>::suite.toml:6: the text is not equal%0A",
+    );
+    let read = |name: &str| std::fs::read_to_string(sandbox.work().join(name)).unwrap();
+    let (junit, markdown) = (read("r.xml"), read("r.md"));
+    assert_eq!(markdown, read("summary.md"));
+    assert!(!junit.contains("secret-token") && !markdown.contains("secret-token"));
+    let fixed = |text: &str| {
+        let text = text.replace(&server.target(), "SERVER");
+        regex::Regex::new("time=\"[0-9.]+\"").unwrap().replace_all(&text, "time=\"T\"").into_owned()
+    };
+    expect![[r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="mcpipe" tests="2" failures="1" errors="0" time="T">
+          <testsuite name="suite.toml" tests="2" failures="1" errors="0" skipped="1" time="T">
+            <testcase name="a &lt;b&gt;" classname="suite.toml" time="T">
+              <failure message="suite.toml:6: the text is not equal" type="mismatch">suite.toml:6: the text is not equal&#10;  expected: &quot;no&quot;&#10;     found: &quot;[redacted]&quot;&#10;hint: mcpipe call 'SERVER' echo --args '{&quot;text&quot;:&quot;[redacted]&quot;}'</failure>
+            </testcase>
+            <testcase name="later" classname="suite.toml" time="T">
+              <skipped message="it changes something: add --effects"/>
+            </testcase>
+          </testsuite>
+        </testsuites>
+    "#]].assert_eq(&fixed(&junit));
+    expect![[r####"
+        ### mcpipe test
+
+        | suite | ok | warn | failed | skipped |
+        |---|---:|---:|---:|---:|
+        | suite.toml | 0 | 0 | 1 | 1 |
+
+        | failed | why |
+        |---|---|
+        | suite.toml: a &lt;b> | suite.toml:6: the text is not equal<br>expected: "no"<br>found: "[redacted]"<br>hint: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}' |
+
+    "####]].assert_eq(&fixed(&markdown));
+    let tap = sandbox.mcpipe(["test", "suite.toml", "--tap"]).env("API_TOKEN", "secret-token-123").run();
+    expect![[r#"
+        TAP version 14
+        1..2
+        not ok 1 - a <b>
+          ---
+          message: |
+            suite.toml:6: the text is not equal
+              expected: "no"
+                 found: "[redacted]"
+            hint: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}'
+          ...
+        ok 2 - later # SKIP it changes something: add --effects
+    "#]]
+    .assert_eq(&fixed(tap.exits(9).stdout()));
+    tap.hides("secret-token-123");
+}
+
+#[test]
+fn init_writes_a_suite_that_passes() {
+    for server in [Mcp::modern().stdio(), Mcp::legacy("2025-11-25").stdio()] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.mcpipe(["test", "--init", &server.target()]).run();
+        let text = run.succeeds().stdout().to_owned();
+        sandbox.file("new.toml", &text);
+        let calls = server.wait_until_all_ended()[0].text().matches("\"tools/call\"").count();
+        assert_eq!(calls, 1, "only the tool that is read-only is called");
+        let run = sandbox.mcpipe(["test", "new.toml"]).run();
+        run.exits(0).prints(
+            "ok\tlists tools\t-\nok\tcalls echo\t-\nok\tlists resources\t-\nok\tlists templates\t-\nok\tlists prompts\t-\n",
+        );
+    }
+    Sandbox::new().mcpipe(["test", "--init", "a", "b"]).run().exits(3);
+}
+
+#[test]
+fn the_schema_accepts_the_suites_of_these_tests() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["test", "--schema"]).run();
+    let schema: Value = serde_json::from_slice(&run.succeeds().stdout).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let to_json = |text: &str| -> Value {
+        let document: toml_edit::DocumentMut = format!("target = \"x\"\n{text}").parse().unwrap();
+        toml_to_json(document.as_item())
+    };
+    for text in [PASSING, FAILING] {
+        let errors: Vec<String> = validator.iter_errors(&to_json(text)).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+    assert!(!validator.is_valid(&to_json("[[test]]\ncall = \"x\"\nread = \"y\"\n")));
+    assert!(!validator.is_valid(&to_json("[[test]]\ncall = \"x\"\nexpct = \"y\"\n")));
+}
+
+fn toml_to_json(item: &toml_edit::Item) -> Value {
+    if let Some(table) = item.as_table_like() {
+        return table.iter().map(|(key, item)| (key.to_owned(), toml_to_json(item))).collect();
+    }
+    if let Some(tables) = item.as_array_of_tables() {
+        return tables.iter().map(|table| toml_to_json(&toml_edit::Item::Table(table.clone()))).collect();
+    }
+    if let Some(items) = item.as_array() {
+        return items.iter().map(|item| toml_to_json(&toml_edit::Item::Value(item.clone()))).collect();
+    }
+    item.as_str()
+        .map(Value::from)
+        .or_else(|| item.as_integer().map(Value::from))
+        .or_else(|| item.as_bool().map(Value::from))
+        .or_else(|| item.as_float().map(Value::from))
+        .unwrap()
+}
