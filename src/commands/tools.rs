@@ -121,7 +121,14 @@ impl ToolCache {
         loaded
     }
 
-    /// The current list, if `seen` may be stale; else `None`.
+    /// Whether there is a list already.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.tools.try_lock().is_ok_and(|held| held.is_some())
+    }
+
+    /// The current list, if `seen` may be stale; else `None`. `is_old` means that it is for a reason that only the caller
+    /// knows.
     ///
     /// # Errors
     /// When the list cannot be fetched.
@@ -130,6 +137,7 @@ impl ToolCache {
         context: &Context,
         session: &Session,
         seen: &Rc<ToolList>,
+        is_old: bool,
     ) -> Result<Option<Rc<ToolList>>> {
         let mut held = self.tools.lock().await;
         if let Some(Ok(other)) = &*held
@@ -137,7 +145,7 @@ impl ToolCache {
         {
             return Ok(Some(other.clone()));
         }
-        if !seen.is_cached && !session.have_lists_changed() {
+        if !seen.is_cached && !is_old && !session.have_lists_changed() {
             return Ok(None);
         }
         let fresh = Rc::new(fetch_tools(context, session, CachePolicy::Bypass).await?);

@@ -87,3 +87,25 @@ fn a_batch_finds_a_tool_that_was_announced_since() {
     let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jobs", "1"]).stdin(lines).run();
     run.exits(0).stdout_contains("\"text\":\"late\"");
 }
+
+#[test]
+fn a_batch_fetches_the_list_again_for_a_tool_that_it_does_not_know() {
+    let lists = |server: &crate::support::StdioServer| {
+        server.single_process().methods().iter().filter(|method| *method == "tools/list").count()
+    };
+    let batch = |server: &crate::support::StdioServer, tools: &[&str]| {
+        let lines: String = tools.iter().map(|tool| format!("{{\"tool\":\"{tool}\"}}\n")).collect();
+        Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--jobs", "1"]).stdin(lines).run()
+    };
+    let server = late_from(1).stdio();
+    batch(&server, &["early", "late", "late"]).exits(0).stdout_contains("\"text\":\"late\"");
+    assert_eq!(lists(&server), 2);
+
+    // A list that was fetched for this very call is current.
+    let server = late_from(1).stdio();
+    batch(&server, &["late"]).exits(1).stdout_contains("the server has no tool 'late'");
+    assert_eq!(lists(&server), 1);
+    let server = late_from(usize::MAX).stdio();
+    batch(&server, &["early", "late", "early"]).exits(1).stdout_contains("the server has no tool 'late'");
+    assert_eq!(lists(&server), 2);
+}

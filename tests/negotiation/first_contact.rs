@@ -190,3 +190,68 @@ fn words_of_a_process_that_ends_at_the_first_request_are_reported() {
         .stderr_contains("FATAL: license expired")
         .hides("refused initialize");
 }
+
+/// A server that shakes hands, and never answers `initialized`.
+fn silent_at_initialized() -> HttpServer {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    HttpServer::start(move |request| {
+        if request.method == "POST" && request.rpc_method() == "notifications/initialized" {
+            return Reply::never();
+        }
+        script(request)
+    })
+}
+
+/// What a run waits for the answer at most, unless something shortens it.
+const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[test]
+fn the_answer_to_initialized_is_awaited_as_long_as_the_connection() {
+    let server = silent_at_initialized();
+    let call = |more: &[&str]| {
+        let sandbox = Sandbox::new();
+        sandbox.mcpipe(["call", &server.url("/mcp"), "echo", "text=hi"]).args(more.to_vec()).run()
+    };
+    let run = call(&["--connect-timeout", "100ms"]);
+    run.exits(0).prints("hi\n");
+    assert!(run.elapsed < INITIALIZED_TIMEOUT, "{run:?}");
+    let run = call(&[]);
+    run.exits(0).prints("hi\n");
+    assert!(run.elapsed >= INITIALIZED_TIMEOUT, "{run:?}");
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_the_answer_to_initialized() {
+    let server = silent_at_initialized();
+    let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "echo", "text=hi"]).start();
+    server.wait_for("initialized", |request| {
+        request.method == "POST" && request.rpc_method() == "notifications/initialized"
+    });
+    run.signal(rustix::process::Signal::INT);
+    let run = run.wait();
+    run.exits(130).prints("").stderr_is("mcpipe: error: interrupted\n");
+    assert!(run.elapsed < INITIALIZED_TIMEOUT, "{run:?}");
+    let called =
+        server.requests().iter().any(|request| request.method == "POST" && request.rpc_method() == "tools/call");
+    assert!(!called, "nothing follows");
+}
+
+/// mcp-atlassian, for example, says there which credentials it lacks.
+#[test]
+fn what_the_server_says_in_a_401_or_403_is_shown() {
+    for status in [401, 403] {
+        for (kind, body, said) in [
+            ("text/plain", "X-Atlassian-Token is missing", "X-Atlassian-Token is missing"),
+            ("application/json", r#"{"error":"the header X-Key is required"}"#, "the header X-Key is required"),
+            ("application/json", r#"{"error":"forbidden","error_description":"no seat"}"#, "no seat"),
+        ] {
+            let server = HttpServer::start(move |_| Reply::text(kind, body).with_status(status));
+            let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--login", "never"]).run();
+            run.exits(4).prints("").stderr_contains(said);
+        }
+    }
+    let challenge = "Bearer error=\"insufficient_scope\", error_description=\"the scope admin is missing\"";
+    let server = HttpServer::start(move |_| Reply::status(403).header("WWW-Authenticate", challenge));
+    let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--login", "never"]).run();
+    run.exits(4).stderr_contains("the scope admin is missing");
+}

@@ -197,6 +197,8 @@ impl<'a> ToolCall<'a> {
         if !target.policy.permits(name) {
             return Err(tools::denied_by_policy(target, name));
         }
+        // An earlier call of the batch fetched the list: the server may have added tools since.
+        let is_old = self.server_requests.is_some() && catalogue.is_loaded();
         let (mut tools, mut ready) = if args.no_validate {
             // Sent as typed: the tool need not be known.
             (None, self.build_arguments(None).await.map(|arguments| (arguments, Vec::new())))
@@ -207,7 +209,8 @@ impl<'a> ToolCall<'a> {
         };
         // If the cached list rejects the arguments, the current one decides.
         if let (Err(_), Some(seen)) = (&ready, &tools)
-            && let Some(fresh) = catalogue.refresh_if_stale(context, session, seen).await?
+            && let Some(fresh) =
+                catalogue.refresh_if_stale(context, session, seen, is_old && seen.may_appear(name)).await?
         {
             ready = self.prepare(&fresh).await;
             tools = Some(fresh);
@@ -292,7 +295,7 @@ impl<'a> ToolCall<'a> {
         let (name, seen) = (&self.raw_arguments.tool, seen.filter(|seen| seen.is_cached)?);
         session.expire_cached_lists();
         let renewed =
-            tokio::time::timeout(STALE_SCHEMA_TIMEOUT, catalogue.refresh_if_stale(context, session, seen)).await;
+            tokio::time::timeout(STALE_SCHEMA_TIMEOUT, catalogue.refresh_if_stale(context, session, seen, false)).await;
         let fresh = renewed.ok()?.ok()??;
         let schema = |tools: &Rc<ToolList>| tools.find(name).map(|tool| tool.input_schema().cloned());
         match (schema(seen), schema(&fresh)) {

@@ -253,7 +253,7 @@ async fn find_tool_on_server(
     let mut tools = server.catalogue.get(context, session).await?;
     let mut found = server.find_tool(&tools, asked);
     if !matches!(found, Some(Ok(_)))
-        && let Some(fresh) = server.catalogue.refresh_if_stale(context, session, &tools).await?
+        && let Some(fresh) = server.catalogue.refresh_if_stale(context, session, &tools, false).await?
     {
         found = server.find_tool(&fresh, asked);
         tools = fresh;
