@@ -47,8 +47,8 @@ fn a_server_that_pings_gets_no_more_time() {
 /// MSG-04: progress extends the time limit only up to a maximum.
 #[test]
 fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
-    // On a busy machine progress may be late once, so this is tried again.
-    for _ in 0..8 {
+    // On a busy machine progress or the list may be late, so this is tried again.
+    for _ in 0..16 {
         let mcp = Arc::new(Mcp::legacy("2025-11-25"));
         let server = StdioServer::start(move |process, event| match event {
             ProcessEvent::Line(line) if line.contains("tools/call") => {
@@ -73,7 +73,11 @@ fn a_server_that_reports_progress_for_ever_is_not_waited_for_as_long() {
         });
         let words = ["call", &server.target(), "echo", "text=hi", "--timeout", "150ms"];
         let run = Sandbox::new().mcpipe(words).run();
-        run.exits(6).prints("").stderr_contains("the tool may have run, or may still be running");
+        run.exits(6).prints("");
+        if run.stderr().contains("no response to tools/list") {
+            continue;
+        }
+        run.stderr_contains("the tool may have run, or may still be running");
         run.stderr_contains("hint: wait longer with --timeout TIME");
         assert_eq!(server.single_process().methods().last().unwrap(), "notifications/cancelled");
         if run.stderr().contains("error: no response to tools/call within 9 s, despite its progress\n") {

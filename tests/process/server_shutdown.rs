@@ -53,12 +53,12 @@ fn cached_profile(sandbox: &Sandbox) -> Option<(std::path::PathBuf, Value)> {
 }
 
 fn ignores_eof_since(sandbox: &Sandbox) -> Option<u64> {
-    cached_profile(sandbox).expect("there is a cache file").1.get("stubborn").map(|when| when.as_u64().unwrap())
+    cached_profile(sandbox).expect("there is a cache file").1.get("ignores_eof").map(|when| when.as_u64().unwrap())
 }
 
 fn set_ignores_eof_since(sandbox: &Sandbox, when: u64) {
     let (path, mut value) = cached_profile(sandbox).expect("there is a cache file");
-    value["stubborn"] = json!(when);
+    value["ignores_eof"] = json!(when);
     std::fs::write(path, value.to_string()).unwrap();
 }
 
