@@ -80,7 +80,8 @@ impl Carrier {
         let has_response = step != INITIALIZED;
         let can_stall = has_response || can_reset;
         let occurs = |fault: &Fault| match fault {
-            Fault::Close | Fault::CloseOnce => true,
+            // Over HTTP+SSE the end of the stream races with the response to the next request.
+            Fault::Close | Fault::CloseOnce => has_response || self != Carrier::HttpSse,
             Fault::Reset => can_reset,
             Fault::Stall => can_stall,
             Fault::Cut | Fault::Corrupt => has_response,
