@@ -29,7 +29,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         let about_one = [(args.form.is_some(), "--for"), (args.complete.is_some(), "--complete")];
         if let Some((_, option)) = about_one.into_iter().find(|(given, _)| *given) {
             return Err(Failure::new(ErrorKind::Usage, format!("{option} needs a prompt"))
-                .hint(format!("name one: {}", target.command_line("prompt", &["NAME", option, "…"]))));
+                .hint(format!("name one of its prompts: {}", target.command_line("prompt", &[]))));
         }
         let session = context.session(target, None)?;
         let listed = async |session: &Session| {

@@ -232,7 +232,7 @@ fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option
     }
     environment.find_program(name).is_none().then(|| {
         SecretError::new(format!("program '{name}' not found in PATH"))
-            .hint(format!("install {name}, or use its full path"))
+            .hint(format!("install {name}, or give its full path"))
     })
 }
 
@@ -242,7 +242,7 @@ fn missing_secret(store: &dyn CredentialStore, name: &str) -> SecretError {
     let near = did_you_mean(name, names.iter().map(String::as_str));
     let why = SecretError::new(format!("there is no secret '{name}' in {}", store.location()));
     let why = SecretError { cause: near, ..why };
-    why.hint(format!("mcpipe config secret set {name}"))
+    why.hint(format!("store it: mcpipe config secret set {name}"))
 }
 
 /// Checks references without opening a keychain and without running a command. `store` is called only if a secret in

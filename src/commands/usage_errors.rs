@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure};
 use crate::target::{TargetWord, classify_word};
-use crate::util::quoting::quote;
+use crate::util::quoting::{quote, quote_without_secrets};
 use crate::util::secret_names::looks_secret;
 use crate::util::suggest::did_you_mean;
 
@@ -148,20 +148,35 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let is_server = servers.contains(&word)
         || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
-        return Some(with_command(word, &rest[at + 1..]));
+        return Some(config.append_config_flag(&with_command(word, &rest[at + 1..])));
     }
     if let Some(similar) = similar() {
         return Some(similar);
     }
     if let Some(line) = foreign_options::command_for(word) {
-        return Some(format!("use {line}"));
+        return Some(format!("use {}", fill_in(line, &rest[at + 1..])));
     }
     if let Some(server) = config.suggest(word).first() {
-        return Some(format!("did you mean {}?", with_command(server, &rest[at + 1..])));
+        let line = config.append_config_flag(&with_command(server, &rest[at + 1..]));
+        return Some(format!("did you mean {line}?"));
     }
     env.find_program(word)?;
-    let line: Vec<String> = rest[at..].iter().map(|word| quote(word)).collect();
-    Some(format!("to start it as a server: mcpipe list -- {}", line.join(" ")))
+    Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
+}
+
+/// The command line with the words that were typed in place of TARGET, TOOL and the like.
+fn fill_in(line: &str, typed: &[&str]) -> String {
+    if typed.iter().any(|word| word.starts_with('-')) {
+        return line.to_owned();
+    }
+    let mut typed = quote_without_secrets(typed).into_iter();
+    let is_placeholder = |word: &str| word.chars().all(|c| c.is_ascii_uppercase());
+    let mut fill = |word: &str| match is_placeholder(word) {
+        true => typed.next().unwrap_or_else(|| word.to_owned()),
+        false => word.to_owned(),
+    };
+    let words: Vec<String> = line.split(' ').map(&mut fill).collect();
+    words.into_iter().chain(typed).collect::<Vec<_>>().join(" ")
 }
 
 /// The value of `--config`.
@@ -175,9 +190,5 @@ fn with_command(target: &str, rest: &[&str]) -> String {
     if rest.is_empty() || rest.iter().any(|word| word.starts_with('-')) {
         return format!("mcpipe list {}", quote(target));
     }
-    let words = rest.iter().map(|word| match word.split_once('=') {
-        Some((name, _)) if looks_secret(name) => format!("{}=…", quote(name)),
-        _ => quote(word),
-    });
-    format!("mcpipe call {} {}", quote(target), words.collect::<Vec<_>>().join(" "))
+    format!("mcpipe call {} {}", quote(target), quote_without_secrets(rest).join(" "))
 }

@@ -54,7 +54,7 @@ impl TargetName {
         }
         let Some(word) = words.next() else {
             return Err(Failure::new(ErrorKind::Usage, "no target was given")
-                .hint("name a configured server, a URL or a command line; `mcpipe config list` shows the servers"));
+                .hint("name a configured server, a URL or a command line; list the servers: mcpipe config list"));
         };
         match syntax::classify_word(&word)? {
             TargetWord::Url(url) => Ok((TargetName::Url(url), words.collect())),

@@ -3,7 +3,6 @@
 //! The child leads its own process group, so that everything it starts is ended with it. Its stderr is
 //! always read (`STD-03`), and the last lines are kept for errors.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -17,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::process;
+use crate::env::missing_program::{is_assignment, missing_program_hint};
 use crate::env::programs;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{
@@ -83,7 +83,10 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
 
 fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     let program = &endpoint.program;
-    let shown = hide_secret_value(program);
+    let shown = match program.split_once('=') {
+        Some((name, _)) if looks_secret(name) => format!("{name}=…"),
+        _ => program.clone(),
+    };
     let failure = Failure::new(ErrorKind::Unreachable, format!("cannot start '{shown}'"));
     if let Some(cwd) = endpoint.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
         return failure.cause(format!("the working directory {} does not exist", cwd.display()));
@@ -106,49 +109,6 @@ fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
             failure.hint(format!("make it executable: chmod +x {}", quote(program)))
         }
         _ => failure,
-    }
-}
-
-/// Words that separate commands of a shell.
-const SHELL_OPERATORS: [&str; 6] = ["&&", "||", "|", ";", ">", "<"];
-/// Commands that only a shell knows.
-const SHELL_COMMANDS: [&str; 7] = ["cd", "export", "source", "set", "alias", "exec", "eval"];
-
-/// What to type instead of a program that does not exist: often a line for a shell, which mcpipe does not run.
-fn missing_program_hint(program: &str, args: &[String]) -> String {
-    let words: Vec<&str> = std::iter::once(program).chain(args.iter().map(String::as_str)).collect();
-    let assigned = words.iter().take_while(|word| is_assignment(word)).count();
-    let shown = |word: &&str| match SHELL_OPERATORS.contains(word) {
-        true => (*word).to_owned(),
-        false => quote(&hide_secret_value(word)),
-    };
-    let line = words.iter().map(shown).collect::<Vec<_>>().join(" ");
-    if assigned == words.len() {
-        return "put arguments before --; the server's command follows it".to_owned();
-    }
-    if SHELL_COMMANDS.contains(&words[assigned]) || words.iter().any(|word| SHELL_OPERATORS.contains(word)) {
-        return format!("no shell is run: use --cwd DIR and -e NAME=VALUE, or run a shell: sh -c {}", quote(&line));
-    }
-    if assigned > 0 {
-        let options: Vec<String> = words[..assigned].iter().map(|word| format!("-e {}", shown(word))).collect();
-        return format!("set variables with an option ({}), or with env: env {line}", options.join(" "));
-    }
-    format!("install {program}, or give its full path")
-}
-
-/// Whether a shell would take this word as a variable, or mcpipe as an argument of a tool.
-fn is_assignment(word: &str) -> bool {
-    let name = word.split('=').next().unwrap_or_default().trim_end_matches(':');
-    name.len() < word.len()
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
-}
-
-/// A word without the value of a variable whose name is one of a secret.
-fn hide_secret_value(word: &str) -> Cow<'_, str> {
-    match word.split_once('=') {
-        Some((name, _)) if is_assignment(word) && looks_secret(name) => Cow::Owned(format!("{name}=…")),
-        _ => Cow::Borrowed(word),
     }
 }
 

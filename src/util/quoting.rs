@@ -1,6 +1,8 @@
 //! Splits command lines into words, and quotes words for hints and examples, by the rules of a shell: POSIX, or on
 //! Windows, where paths contain backslashes, `cmd` and PowerShell.
 
+use super::secret_names::looks_secret;
+
 /// A word, quoted if necessary. NUL is removed, since no argument can contain it.
 #[must_use]
 pub fn quote(word: &str) -> String {
@@ -24,6 +26,21 @@ pub fn quote_path(shown: &str) -> String {
         Some(rest) => format!("~/{}", quote(rest)),
         None => quote(shown),
     }
+}
+
+/// Words for a command line that is shown, quoted for a shell, without the values of what may be secrets.
+///
+/// In `NAME=VALUE` only the value is quoted: a shell would take a quoted name for a command.
+#[must_use]
+pub fn quote_without_secrets(words: &[&str]) -> Vec<String> {
+    let is_secret = |at: usize| at > 0 && words[at - 1].starts_with('-') && looks_secret(words[at - 1]);
+    let shown = |(at, word): (usize, &&str)| match word.split_once('=') {
+        Some((name, _)) if looks_secret(name) => format!("{}=…", quote(name)),
+        Some((name, value)) if quote(name) == name => format!("{name}={}", quote(value)),
+        None if is_secret(at) => "…".to_owned(),
+        _ => quote(word),
+    };
+    words.iter().enumerate().map(shown).collect()
 }
 
 /// Splits a command line into words as the shells of this system do; `None` if a quote is not closed.

@@ -211,6 +211,51 @@ fn the_list_of_messages_matches_the_source_and_is_generated() {
     assert_committed(&root.join("docs/messages.md"), &text);
 }
 
+/// Every subcommand and option that a message names exists. The words that are filled in are not checked.
+#[test]
+fn every_command_and_option_in_a_message_exists() {
+    let mut command = mcpipe::cli::command();
+    command.build();
+    let mut options = BTreeSet::new();
+    collect_options(&command, &mut options);
+    let committed = std::fs::read_to_string(root().join("docs/messages.md")).unwrap();
+    let mut checked = 0;
+    for line in committed.lines() {
+        for (at, _) in line.match_indices("mcpipe ") {
+            let mut found = &command;
+            for word in line[at..].split([' ', '`', '\'', ',', ';', '?']).skip(1) {
+                match found.find_subcommand(word) {
+                    Some(inner) => found = inner,
+                    None => break,
+                }
+                checked += 1;
+            }
+            let next = line[at + "mcpipe ".len()..].split(' ').next().unwrap_or_default();
+            let is_command = ["list", "call", "auth", "config"].contains(&next);
+            let stopped = is_command && found.has_subcommands();
+            assert!(!stopped || line.contains('{'), "an unknown command in: {line}");
+        }
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        for (at, _) in line.match_indices("--").filter(|(at, _)| !line[..*at].ends_with(is_word)) {
+            let name: String = line[at + 2..].chars().take_while(|c| is_word(*c)).collect();
+            // Two dashes alone begin the command of a server.
+            if name.starts_with(|c: char| c.is_ascii_lowercase()) && !line.contains("--option=VALUE") {
+                checked += 1;
+                assert!(options.contains(&name), "an unknown option --{name} in: {line}");
+            }
+        }
+    }
+    assert!(checked > 100, "{checked} words were checked");
+}
+
+fn collect_options(command: &clap::Command, options: &mut BTreeSet<String>) {
+    for argument in command.get_arguments() {
+        options.extend(argument.get_long().map(str::to_owned));
+        options.extend(argument.get_all_aliases().into_iter().flatten().map(str::to_owned));
+    }
+    command.get_subcommands().for_each(|inner| collect_options(inner, options));
+}
+
 #[test]
 fn messages_are_found_in_product_code_only() {
     let source = r##"

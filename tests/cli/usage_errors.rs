@@ -281,13 +281,16 @@ fn a_target_without_a_command_gets_the_command() {
     for (words, hint) in [
         (&["demo"][..], "mcpipe list demo"),
         (&["demo", "--json"], "mcpipe list demo"),
-        (&["demo", "get-sum", "a=2", "b=x y", "token=s3cret"], "mcpipe call demo get-sum 'a=2' 'b=x y' token=…"),
-        (&["demo.get-sum", "a=2"], "mcpipe call demo.get-sum 'a=2'"),
+        (&["demo", "get-sum", "a=2", "b=x y", "token=s3cret"], "mcpipe call demo get-sum a=2 b='x y' token=…"),
+        (&["demo.get-sum", "a=2"], "mcpipe call demo.get-sum a=2"),
         (&["https://h.example/mcp?a=1&b=2"], "mcpipe list 'https://h.example/mcp?a=1&b=2'"),
         (&["./server.py"], "mcpipe list ./server.py"),
         (&["dem"], "did you mean mcpipe list demo?"),
         (&["lst"], "did you mean list?"),
-        (&["login", "demo"], "use mcpipe auth login"),
+        (&["login", "demo"], "use mcpipe auth login demo"),
+        (&["run", "demo", "get-sum", "a=2"], "use mcpipe call demo get-sum a=2"),
+        (&["resources", "demo"], "use mcpipe list demo --resources"),
+        (&["resources"], "use mcpipe list TARGET --resources"),
         (&["sh", "-x"], "to start it as a server: mcpipe list -- sh -x"),
         (&["frobnicate"], "see mcpipe --help"),
     ] {
@@ -316,17 +319,17 @@ fn what_only_a_shell_understands_gets_a_hint() {
         (
             &["list", "FOO=1 server x"][..],
             "cannot start 'FOO=1'",
-            "set variables with an option (-e 'FOO=1'), or with env: env 'FOO=1' server x",
+            "no shell is run; set variables with -e FOO=1, or replace the command with: -- env FOO=1 server x",
         ),
         (
             &["list", "--", "API_TOKEN=s3cret", "server"],
             "cannot start 'API_TOKEN=…'",
-            "set variables with an option (-e 'API_TOKEN=…'), or with env: env 'API_TOKEN=…' server",
+            "no shell is run; set variables with -e API_TOKEN=…, or replace the command with: -- env API_TOKEN=… server",
         ),
         (
             &["list", "cd x && server"],
             "cannot start 'cd'",
-            "no shell is run: use --cwd DIR and -e NAME=VALUE, or run a shell: sh -c 'cd x && server'",
+            "no shell is run; to use one, replace the command with: -- sh -c 'cd x && server'",
         ),
         (
             &["call", "demo", "get-sum", "--", "a=2", "b:=3"],

@@ -266,7 +266,7 @@ fn a_row_says_why_a_server_failed() {
     let states: Vec<&str> = rows.iter().map(|row| *row.last().unwrap()).collect();
     expect![[r#"
         unreachable: the server process ended (exit status: 3): FATAL: API_KEY is not set
-        unreachable: cannot connect to http://127.0.0.1:1/mcp: tcp connect error: Connection refused (os error 111)
+        unreachable: cannot connect to http://127.0.0.1:1/mcp: Connection refused (os error 111)
         unreachable: cannot start '/nowhere/server': No such file or directory (os error 2)"#]]
     .assert_eq(&states.join("\n"));
     for width in [80, 200] {

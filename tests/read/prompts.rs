@@ -82,8 +82,8 @@ fn completion_needs_a_prompt() {
     run.exits(2)
         .prints("")
         .stderr_contains("mcpipe: error: --complete needs a prompt\n")
-        .stderr_contains("NAME --complete");
-    assert!(server.processes().is_empty(), "nobody is asked");
+        .stderr_contains(&format!("\nhint: name one of its prompts: mcpipe prompt '{}'\n", server.target()));
+    assert!(server.processes().is_empty(), "nothing is started");
 }
 
 /// A server whose prompt has other arguments each time it is listed; the list is cached.

@@ -17,6 +17,9 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::schema;
 use crate::session::{CachePolicy, Session};
 
+/// The hint for an option that is about one server.
+const NAME_TARGET: &str = "name a target; list the configured servers: mcpipe config list";
+
 /// Runs `list`.
 ///
 /// # Errors
@@ -36,13 +39,10 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     }
     if anywhere {
         if args.watch {
-            return Err(
-                Failure::new(ErrorKind::Usage, "--watch needs a target").hint("add one: mcpipe list TARGET --watch")
-            );
+            return Err(Failure::new(ErrorKind::Usage, "--watch needs a target").hint(NAME_TARGET));
         }
         if let Some(option) = single_server_option(&args) {
-            return Err(Failure::new(ErrorKind::Usage, format!("{option} needs a target"))
-                .hint(format!("add one: mcpipe list TARGET {option}")));
+            return Err(Failure::new(ErrorKind::Usage, format!("{option} needs a target")).hint(NAME_TARGET));
         }
         return dashboard::run(context, &args).await;
     }
@@ -57,7 +57,7 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     let operation = async |session: &Session| match words.as_slice() {
         [] if args.info => print_server_info(context, session).await,
         [] if args.schema => Err(Failure::new(ErrorKind::Usage, "--schema needs a tool")
-            .hint(format!("name one: {}", session.target().command_line("list", &["TOOL", "--schema"])))),
+            .hint(format!("name one of its tools: {}", session.target().command_line("list", &[])))),
         [] if args.all => print_all_kinds(context, session, &args).await,
         [] => print_kinds(context, session, &selected_kinds(&args), ListFilter::from_args(&args)).await,
         [tool] => print_tool(context, session, tool, args.schema).await,

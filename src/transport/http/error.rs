@@ -16,8 +16,16 @@ const NOT_HTTP_PREFIX: &str = "invalid HTTP";
 /// hyper-util's error for a proxy that responded with 407. The type is not public.
 const PROXY_AUTHORIZATION_REQUIRED: &str = "proxy authorization required";
 /// How the errors of layers begin that add nothing to their cause.
-const UNINFORMATIVE_PREFIXES: [&str; 4] =
-    ["error sending request", "client error (", "request or response body error", "operation was canceled"];
+const UNINFORMATIVE_PREFIXES: [&str; 7] = [
+    "error sending request",
+    "client error (",
+    "request or response body error",
+    "operation was canceled",
+    // The system says what failed.
+    "dns error",
+    "error resolving DNS",
+    "tcp connect error",
+];
 
 /// Why `url` did not respond, or why the response broke off.
 pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
