@@ -289,21 +289,19 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:21\tthe name './a' cannot be typed as a target; use 'a'
-        error\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?
-        error\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m
-        error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set; 'env.A' in [servers.c] refers to it
-        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it
-        error\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'
-        warning\t[ROOT]/work/.mcp.json:1\t'f' overrides the entry at ~/.config/mcpipe/config.toml:19
-        warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
-        error\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28
-        error\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, not 'sometimes'
-        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is ignored: another entry already has the name 'a-b'
+        error\t~/.config/mcpipe/config.toml:21\tthe name './a' cannot be typed as a target; use 'a'\t-
+        error\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?\t-
+        error\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m\t-
+        error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set; 'env.A' in [servers.c] refers to it\tset NOT_SET, or add a default: ${NOT_SET:-…}
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it\tstore it: mcpipe config secret set GONE
+        error\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'\t-
+        warning\t[ROOT]/work/.mcp.json:1\t'f' overrides the entry at ~/.config/mcpipe/config.toml:19\t-
+        warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted\treview and trust it: mcpipe config trust [ROOT]/work/.mcp.json
+        error\t~/.config/mcpipe/config.toml:25\t'protocol' in [servers.h] names an unknown revision '2024-01-01': use auto, legacy, 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28\t-
+        error\t~/.config/mcpipe/config.toml:27\t'confirm' in [servers.h] must be one of never, destructive, always, not 'sometimes'\t-
+        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is ignored: another entry already has the name 'a-b'\t-
         --- stderr
         mcpipe: error: 8 errors in 2 files and 9 servers
-        hint: set NOT_SET, or add a default: ${NOT_SET:-…}
-          mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check"]));
     let json = sandbox.mcpipe(["config", "check", "--json"]).run();
     let first = &json.exits(3).json()["findings"][1];
@@ -318,10 +316,9 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it\tstore it: mcpipe config secret set GONE
         --- stderr
         mcpipe: error: 1 error in 2 files and 1 server
-        hint: mcpipe config secret set GONE
     "#]].assert_eq(&config(&sandbox, &["check", "d"]));
     expect![[r#"
         exit: 3
@@ -333,7 +330,7 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 0
         --- stdout
-        warning\t~/.config/mcpipe/config.toml:21\t'off' is disabled
+        warning\t~/.config/mcpipe/config.toml:21\t'off' is disabled\t-
         --- stderr
         checked 1 file and 3 servers: no errors
     "#]]
@@ -344,8 +341,8 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t[ROOT]/work/twice.json:3\tduplicate key 'a': only the last one is used
-        error\t[ROOT]/work/twice.json:4\tduplicate key 'A': only the last one is used
+        error\t[ROOT]/work/twice.json:3\tduplicate key 'a': only the last one is used\t-
+        error\t[ROOT]/work/twice.json:4\tduplicate key 'A': only the last one is used\t-
         --- stderr
         mcpipe: error: 2 errors in 1 file and 1 server
     "#]]
@@ -355,9 +352,9 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key
-        warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted
-        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is ignored: another entry already has the name 'a-b'
+        error\t~/.config/mcpipe/config.toml:3:10\tthis is not TOML: duplicate key\t-
+        warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted\treview and trust it: mcpipe config trust [ROOT]/work/.mcp.json
+        warning\t[ROOT]/work/.mcp.json:1\t'a-b' is ignored: another entry already has the name 'a-b'\t-
         --- stderr
         mcpipe: error: 1 error in 2 files and 2 servers
     "#]]
@@ -452,14 +449,11 @@ fn every_fault_has_its_hint() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH
-        error\t~/.config/mcpipe/config.toml:4\tprogram 'neither-this' not found in PATH
-        error\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set; 'url' in [servers.c] refers to it
+        error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH\tinstall no-such-program, or give its full path
+        error\t~/.config/mcpipe/config.toml:4\tprogram 'neither-this' not found in PATH\tinstall neither-this, or give its full path
+        error\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set; 'url' in [servers.c] refers to it\tset UNSET, or add a default: ${UNSET:-…}
         --- stderr
         mcpipe: error: 3 errors in 1 file and 3 servers
-        hint: install no-such-program, or use its full path
-          install neither-this, or use its full path
-          set UNSET, or add a default: ${UNSET:-…}
     "#]]
     .assert_eq(&config(&sandbox, &["check"]));
 }

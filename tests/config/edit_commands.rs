@@ -55,6 +55,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stderr
         added 'files' in ~/.config/mcpipe/config.toml:7
+        next: mcpipe list files
     "#]]
     .assert_eq(&add(&["files", "-e", "DEBUG=1", "--cwd", ".", "--deny-tool", "rm", "--", "sh", "-c", "a b"]));
     expect![[r#"
@@ -174,12 +175,14 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stderr
         replaced 'api' in ~/.config/mcpipe/config.toml:16
+        next: mcpipe list api
     "#]]
     .assert_eq(&add(&["api", "https://other.example/mcp", "--force"]));
     expect![[r#"
         exit: 0
         --- stderr
         added 'api' in [ROOT]/work/.mcpipe.toml:1
+        next: mcpipe list api
     "#]]
     .assert_eq(&add(&["api", "--project", "https://proj.example/mcp"]));
     expect![[r#"
@@ -240,6 +243,7 @@ fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
         --- stderr
         added 'one' in ~/.config/mcpipe/config.toml:3
         connected: the server speaks 2026-07-28, 5 tools, 2 resources, 1 prompt
+        next: mcpipe list one
     "#]]
     .assert_eq(&add("one", &[&good.url("/mcp")]).snapshot());
     let before = good.requests().len();
@@ -327,7 +331,7 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:16:10\tthis is not TOML: duplicate key
+        error\t~/.config/mcpipe/config.toml:16:10\tthis is not TOML: duplicate key\t-
         --- stderr
         saved ~/.config/mcpipe/config.toml
         mcpipe: error: 1 error in 1 file and 0 servers

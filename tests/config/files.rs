@@ -50,7 +50,7 @@ fn later_layers_lie_over_earlier_ones() {
 }
 
 #[test]
-fn xdg_directories_are_honoured() {
+fn xdg_directories_are_honored() {
     let sandbox = Sandbox::new();
     let path = |name: &str, value: Option<&str>| {
         let run = sandbox.mcpipe(["config", "path"]);
@@ -87,17 +87,17 @@ fn times_come_from_the_flag_the_entry_or_the_defaults() {
 }
 
 #[test]
-fn colours_at_a_terminal_are_as_configured() {
+fn colors_at_a_terminal_are_as_configured() {
     let sandbox = Sandbox::new();
-    let coloured = |color: &str, words: &[&str]| {
+    let colored = |color: &str, words: &[&str]| {
         sandbox.config(&format!("{color}\n[servers.x]\nurl = \"https://x.example/\"\n"));
         let run = sandbox.mcpipe(["config", "get", "x"]).args(words.iter().copied());
         run.at_terminal(TerminalStreams::ALL).wait().exits(0).screen.contains("\u{1b}[1m")
     };
-    assert!(coloured("", &[]));
-    assert!(!coloured("[defaults]\ncolor = \"never\"", &[]));
-    assert!(coloured("[defaults]\ncolor = \"never\"", &["--color", "always"]));
-    assert!(!coloured("[defaults]\ncolor = \"always\"", &["--color", "never"]));
+    assert!(colored("", &[]));
+    assert!(!colored("[defaults]\ncolor = \"never\"", &[]));
+    assert!(colored("[defaults]\ncolor = \"never\"", &["--color", "always"]));
+    assert!(!colored("[defaults]\ncolor = \"always\"", &["--color", "never"]));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn help_version_and_config_work_while_a_file_is_broken() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:4:11\tthis is not TOML: unclosed table, expected `]`
+        error\t~/.config/mcpipe/config.toml:4:11\tthis is not TOML: unclosed table, expected `]`\t-
         --- stderr
         mcpipe: error: 1 error in 1 file and 0 servers
     "#]]

@@ -196,7 +196,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: there is no secret 'CRM-KEY' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.X-Key' in [servers.api] refers to it
           did you mean CRM_KEY?
-        hint: mcpipe config secret set CRM-KEY
+        hint: store it: mcpipe config secret set CRM-KEY
     "#]].assert_eq(&fails("${keychain:CRM-KEY}"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: the command '[ROOT]/work/fail' failed; 'headers.X-Key' in [servers.api] refers to it
@@ -227,7 +227,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
     "#]].assert_eq(&command("./plain"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: program 'no-such-tool' not found in PATH; 'headers.X-Key' in [servers.api] refers to it
-        hint: install no-such-tool, or use its full path
+        hint: install no-such-tool, or give its full path
     "#]].assert_eq(&command("no-such-tool --key"));
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: '${command:…}' has no valid command line: the program is missing, or a quote is not closed
@@ -343,8 +343,7 @@ fn secrets_are_managed_by_name() {
         exit: 3
         --- stderr
         mcpipe: error: there is no secret 'OTHR' in [ROOT]/home/.local/share/mcpipe/credentials.json
-          did you mean OTHER?
-        hint: mcpipe config secret list
+        hint: did you mean OTHER?
     "#]]
     .assert_eq(&remove("OTHR"));
     // Neither an empty value nor one on the command line, where others could see it.

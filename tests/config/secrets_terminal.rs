@@ -21,9 +21,10 @@ fn what_is_typed_is_not_shown() {
     let seen = terminal.wait();
     seen.exits(0);
     let place = sandbox.path().join("home/.local/share/mcpipe/credentials.json");
+    // The note is wrapped at the width of the terminal.
     assert_eq!(
-        seen.final_screen(),
-        format!("value of KEY (not shown):\nstored 'KEY' in {}; refer to it as ${{keychain:KEY}}", place.display())
+        seen.final_screen().split_whitespace().collect::<Vec<_>>().join(" "),
+        format!("value of KEY (not shown): stored 'KEY' in {}; refer to it as ${{keychain:KEY}}", place.display())
     );
     assert!(seen.echo_is_on && !seen.screen.contains("hunter2"), "{}", seen.screen);
     assert!(std::fs::read_to_string(place).unwrap().contains("\"hunter2\""));

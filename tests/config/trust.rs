@@ -44,7 +44,7 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
     expect![[r#"
         exit: 0
         --- stdout
-        warning\t[ROOT]/work/.mcp.json:1\t'x' starts a process, and the file is not trusted
+        warning\t[ROOT]/work/.mcp.json:1\t'x' starts a process, and the file is not trusted\treview and trust it: mcpipe config trust [ROOT]/work/.mcp.json
         --- stderr
         checked 1 file and 1 server: no errors
     "#]]

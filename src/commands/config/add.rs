@@ -21,6 +21,7 @@ use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{self, TargetName, TargetOptions, TargetWord, parse};
 use crate::util::duration::duration_literal;
+use crate::util::quoting::quote;
 use crate::util::secret_names::looks_secret;
 
 /// `config add NAME TARGET`.
@@ -28,7 +29,7 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     change::check_server_name(&args.name)?;
     let path = change::file_to_change(context, args.project)?;
     let block = entry_toml(context, args, &path)?;
-    let (server, mut entry_notes) = check_entry(context, args, &block, &path)?;
+    let (server, entry_notes) = check_entry(context, args, &block, &path)?;
     let probe = match args.check {
         false => None,
         true => {
@@ -42,14 +43,14 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
             Some(probe.map_err(|failure| failure.cause(format!("'{}' was not added", args.name)))?)
         }
     };
-    entry_notes.extend(probe.as_ref().map(|probe| escape_untrusted(&probe.summary())));
+    let summary = probe.as_ref().map(|probe| escape_untrusted(&probe.summary()));
     let checked = probe.map(|probe| probe.json());
     if args.dry_run {
         let json =
             json!({ "name": args.name, "file": full_path(&path), "written": false, "toml": block, "checked": checked });
         let mut report = ConfigReport::new(json, ReportBody::Text(block));
         report.notes.push(format!("dry run: nothing was written to {}", context.environment.abbreviate_home(&path)));
-        report.notes.extend(entry_notes);
+        report.notes.extend(entry_notes.into_iter().chain(summary));
         return Ok(report);
     }
     let draft = ConfigFileDraft::open(context.environment, path, args.project)?;
@@ -64,13 +65,16 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     let verb = if replaced { "replaced" } else { "added" };
     let in_file = format!("{}:{line}", draft.display_path);
     report.notes.push(format!("{verb} '{}' in {in_file}", args.name));
-    report.notes.extend(entry_notes);
+    let is_complete = entry_notes.is_empty();
+    report.notes.extend(entry_notes.into_iter().chain(summary));
     let file = draft.path.clone();
     draft.write(&text)?;
     // Another configuration file may have an entry of this name that takes precedence.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
-    if let Some(server) = config.server(&args.name).filter(|server| server.source.path != file) {
-        report.notes.push(format!("the entry at {} overrides it here", server.origin()));
+    let elsewhere = config.server(&args.name).filter(|server| server.source.path != file);
+    report.notes.extend(elsewhere.map(|server| format!("the entry at {} overrides it here", server.origin())));
+    if is_complete && elsewhere.is_none() {
+        report.next = Some(config.append_config_flag(&format!("mcpipe list {}", quote(&args.name))));
     }
     Ok(report)
 }
@@ -145,7 +149,7 @@ fn url_or_command(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<(
             let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is neither a URL nor a program in PATH"));
             Err(failure.hint(format!(
                 "a URL begins with https://; a command goes after `--`: mcpipe config add {} -- {name}",
-                args.name
+                quote(&args.name)
             )))
         }
     }

@@ -75,12 +75,19 @@ impl<'a> ConfigFileDraft<'a> {
     pub fn edit_failure(&self, problem: RewriteError, name: &str) -> Failure {
         let failure = Failure::new(ErrorKind::Config, format!("cannot change {}", self.display_path));
         match problem {
-            RewriteError::Syntax(why) => failure.cause(format!("it is not TOML: {why}")).hint("mcpipe config edit"),
+            RewriteError::Syntax(why) => failure.cause(format!("it is not TOML: {why}")).hint(self.edit_hint()),
             RewriteError::ServerNotFound => failure.cause(format!("it has no server '{name}'")),
             RewriteError::ServerExists => failure.cause(format!("it already has a server '{name}'")),
             RewriteError::UnsafeEdit => failure
                 .cause("the entry cannot be changed without changing other parts of the file")
-                .hint("mcpipe config edit"),
+                .hint(self.edit_hint()),
+        }
+    }
+
+    fn edit_hint(&self) -> String {
+        match paths::user_file(self.environment).is_some_and(|file| file == self.path) {
+            true => "edit the file: mcpipe config edit".to_owned(),
+            false => format!("edit {}", self.display_path),
         }
     }
 

@@ -16,9 +16,11 @@ use crate::config::value::expand;
 use crate::config::value::read::InheritEnv;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer};
+use crate::env::missing_program::missing_program_hint;
 use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::Column;
 use crate::target;
 
 /// The severity of a finding.
@@ -84,7 +86,8 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
             if let Some(cause) = &finding.diagnostic.cause {
                 what = format!("{what}: {cause}");
             }
-            vec![word(finding.severity).to_owned(), finding.diagnostic.location(), what]
+            let hint = finding.diagnostic.hint.clone().unwrap_or_default();
+            vec![word(finding.severity).to_owned(), finding.diagnostic.location(), what, hint]
         })
         .collect();
     let all: Vec<Json> = findings
@@ -100,9 +103,15 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
         .collect();
     let bad = findings.iter().filter(|finding| finding.severity == CheckSeverity::Error).count();
     let files: Vec<_> = config.files.iter().map(|source| show::full_path(&source.path)).collect();
+    let columns = vec![
+        Column::state("SEVERITY"),
+        Column::new("LOCATION").whole(),
+        Column::new("FINDING"),
+        Column::new("HINT").below(),
+    ];
     let mut report = ConfigReport::new(
         json!({ "ok": bad == 0, "files": files, "servers": servers, "findings": all }),
-        ReportBody::Table(vec!["SEVERITY", "LOCATION", "FINDING"], rows),
+        ReportBody::Table(columns, rows),
     );
     report.notes.clone_from(&config.warnings);
     let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
@@ -111,15 +120,7 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
         0 => report.notes.push(format!("checked {files} and {servers}: no errors")),
         _ => {
             let message = format!("{} in {files} and {servers}", count(bad, "error", "errors"));
-            let faults = findings.iter().filter(|finding| finding.severity == CheckSeverity::Error);
-            let mut hints: Vec<String> = Vec::new();
-            for hint in faults.filter_map(|finding| finding.diagnostic.hint.clone()) {
-                if !hints.contains(&hint) {
-                    hints.push(hint);
-                }
-            }
-            let failure = Failure::new(ErrorKind::Config, message);
-            report.failure = Some(if hints.is_empty() { failure } else { failure.hint(hints.join("\n")) });
+            report.failure = Some(Failure::new(ErrorKind::Config, message));
         }
     }
     report
@@ -176,7 +177,7 @@ fn server_findings(
     if let Some(reason) = server.trust_reason() {
         let message = format!("'{}' {reason}, and the file is not trusted", server.name);
         let file = crate::util::quoting::quote_path(&server.source.display_path);
-        add(CheckSeverity::Warning, here(message).hint(format!("mcpipe config trust {file}")));
+        add(CheckSeverity::Warning, here(message).hint(format!("review and trust it: mcpipe config trust {file}")));
         return;
     }
     match server.read_settings(environment, &config.defaults, secrets) {
@@ -208,7 +209,7 @@ fn missing_files_and_programs(
             }
         } else if child_environment(settings, environment).find_program(&program.value).is_none() {
             let message = format!("program '{}' not found in PATH", program.value);
-            faults.push(fault(message).hint(format!("install {}, or use its full path", program.value)));
+            faults.push(fault(message).hint(missing_program_hint(&program.value, &settings.args)));
         }
     }
     for (key, path) in referenced_files(settings) {

@@ -20,7 +20,7 @@ use crate::commands::context::Exit;
 use crate::commands::runtime::block_on;
 use crate::config::{Config, json_schema};
 use crate::error::Result;
-use crate::output::{Cell, Column, Table};
+use crate::output::{Cell, Table};
 pub use probe::ProbeResult;
 pub use report::{ConfigContext, ConfigReport, ReportBody};
 
@@ -60,13 +60,14 @@ pub fn run_and_print(context: &super::Context, args: &ConfigArgs) -> Result<Exit
     match report.body {
         _ if ui.is_json() => ui.print_json_value(&report.json)?,
         ReportBody::Text(text) => ui.print_text(&text)?,
-        ReportBody::Table(headings, rows) => {
-            let mut table = Table::new(headings.into_iter().map(Column::new).collect::<Vec<_>>());
+        ReportBody::Table(columns, rows) => {
+            let mut table = Table::new(columns);
             rows.into_iter().for_each(|row| table.add_row(row.into_iter().map(Cell::new)));
             ui.print_table(&table)?;
         }
     }
     report.notes.iter().for_each(|note| ui.note(note));
+    report.next.iter().for_each(|command| ui.suggest_next(command));
     match report.failure {
         Some(failure) => Err(failure),
         None => Ok(Exit::Done),

@@ -16,6 +16,7 @@ use crate::config::value::secrets::Secrets;
 use crate::env::Environment;
 use crate::error::{Failure, Result};
 use crate::interrupt::Interrupt;
+use crate::output::Column;
 
 /// Opens the chosen credential store.
 type OpenStoreFn<'a> = dyn Fn(Option<&str>) -> Result<Arc<dyn CredentialStore>> + 'a;
@@ -66,6 +67,8 @@ pub struct ConfigReport {
     pub body: ReportBody,
     /// Notes for stderr that are not failures.
     pub notes: Vec<String>,
+    /// A command that the user may want to run next.
+    pub next: Option<String>,
     /// The failure that sets the exit code; reported after the result.
     pub failure: Option<Failure>,
 }
@@ -74,14 +77,14 @@ pub struct ConfigReport {
 #[derive(Debug)]
 pub enum ReportBody {
     /// Rows with headings; without headings and separated by tabs if stdout is not a terminal.
-    Table(Vec<&'static str>, Vec<Vec<String>>),
+    Table(Vec<Column>, Vec<Vec<String>>),
     /// Text, printed as it is.
     Text(String),
 }
 
 impl ConfigReport {
     pub(super) fn new(json: Value, body: ReportBody) -> Self {
-        ConfigReport { json, body, notes: Vec::new(), failure: None }
+        ConfigReport { json, body, notes: Vec::new(), next: None, failure: None }
     }
 }
 

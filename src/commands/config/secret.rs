@@ -15,6 +15,7 @@ use crate::commands::runtime::block_on;
 use crate::config::Config;
 use crate::config::value::expand::is_valid_secret_name;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::Column;
 use crate::secret::Secret;
 use crate::util::suggest::did_you_mean;
 
@@ -50,7 +51,7 @@ fn set(
     if let Some(other) = names.iter().find(|other| other.eq_ignore_ascii_case(name) && *other != name) {
         return Err(Failure::new(ErrorKind::Usage, format!("a secret '{other}' already exists"))
             .cause("some keychains ignore case in names")
-            .hint(format!("mcpipe config secret set {other}")));
+            .hint(format!("use that name: mcpipe config secret set {other}")));
     }
     let value = (context.read_secret)(name)?;
     let text = value.trim_end_matches(['\n', '\r']);
@@ -83,8 +84,7 @@ fn remove(
         let names = named_secrets::secret_names(store)?;
         let failure = Failure::new(ErrorKind::Config, format!("there is no secret '{name}' in {}", store.location()));
         let near = did_you_mean(name, names.iter().map(String::as_str));
-        let failure = near.into_iter().fold(failure, Failure::cause);
-        return Err(failure.hint("mcpipe config secret list"));
+        return Err(failure.hint(near.unwrap_or_else(|| "list the secrets: mcpipe config secret list".to_owned())));
     }
     let mut report = ConfigReport::new(
         json!({ "name": name, "stored_in": place, "removed": true }),
@@ -103,12 +103,13 @@ fn list(config: &Config, store: &dyn CredentialStore, place: &str) -> Result<Con
     let mut rows = Vec::new();
     let mut all: Vec<Value> = Vec::new();
     for name in &names {
-        let (rests, users) = (named_secrets::location(store, name), config.servers_using_secret(name));
-        rows.push(vec![name.clone(), users.join(" "), rests.clone()]);
-        all.push(json!({ "name": name, "stored_in": rests, "used_by": users }));
+        let (place, users) = (named_secrets::location(store, name), config.servers_using_secret(name));
+        rows.push(vec![name.clone(), users.join(" "), place.clone()]);
+        all.push(json!({ "name": name, "stored_in": place, "used_by": users }));
     }
     let json = json!({ "store": place, "secrets": all });
-    let mut report = ConfigReport::new(json, ReportBody::Table(vec!["NAME", "USED BY", "STORED IN"], rows));
+    let mut report =
+        ConfigReport::new(json, ReportBody::Table(["NAME", "USED BY", "STORED IN"].map(Column::new).to_vec(), rows));
     if names.is_empty() {
         report.notes.push(format!("no secrets in {place}; `mcpipe config secret set NAME` stores one"));
     }

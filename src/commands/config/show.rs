@@ -21,6 +21,7 @@ use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer};
 use crate::env::Environment;
 use crate::error::Result;
+use crate::output::Column;
 use crate::target;
 use crate::util::quoting;
 
@@ -47,7 +48,16 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
         .collect();
     let mut report = ConfigReport::new(
         json!({ "servers": servers, "errors": diagnostics_json(&faults, context.environment) }),
-        ReportBody::Table(vec!["NAME", "TRANSPORT", "TARGET", "SOURCE", "STATE"], rows),
+        ReportBody::Table(
+            vec![
+                Column::new("NAME").whole(),
+                Column::new("TRANSPORT"),
+                Column::new("TARGET"),
+                Column::new("SOURCE").cut(),
+                Column::state("STATE"),
+            ],
+            rows,
+        ),
     );
     report.notes.clone_from(&config.warnings);
     if config.servers().is_empty() && faults.is_empty() {
@@ -191,7 +201,8 @@ pub(super) fn get(context: &ConfigContext<'_>, name: &str) -> Result<ConfigRepor
         members.insert("values".to_owned(), Json::Array(values));
     }
     let lines = rows.into_iter().map(|row| vec![row.key, row.text, row.origin.to_string()]).collect();
-    let mut report = ConfigReport::new(document, ReportBody::Table(vec!["KEY", "VALUE", "SOURCE"], lines));
+    let mut report =
+        ConfigReport::new(document, ReportBody::Table(["KEY", "VALUE", "SOURCE"].map(Column::new).to_vec(), lines));
     report.notes.clone_from(&config.warnings);
     report.notes.extend(server.overridden.iter().map(|origin| format!("overrides the entry at {origin}")));
     match server.trust_reason() {
@@ -351,8 +362,8 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
         }));
         notes.extend(unread.map(|why| format!("cannot read {}: {why}", place.path.display())));
     }
-    let mut report =
-        ConfigReport::new(json!({ "files": files }), ReportBody::Table(vec!["FILE", "LAYER", "STATE"], rows));
+    let columns = vec![Column::new("FILE").whole(), Column::new("LAYER"), Column::state("STATE")];
+    let mut report = ConfigReport::new(json!({ "files": files }), ReportBody::Table(columns, rows));
     report.notes = notes;
     if config.paths.is_empty() {
         report.notes.push("there is no home directory, so no configuration file is read".to_owned());

@@ -257,7 +257,7 @@ fn get_looks_nothing_up_for_an_untrusted_file() {
 }
 
 #[test]
-fn path_tells_which_files_are_read() {
+fn path_shows_which_files_are_read() {
     let world = ConfigCommandFixture::new().with_file("project/.mcp.json", "{}");
     let said = world.run(&["path"]);
     let (user, json) = (world.path(".config/mcpipe/config.toml"), world.path("project/.mcp.json"));
@@ -561,8 +561,8 @@ fn import_can_leave_secrets_where_they_are_and_replace_and_choose() {
     let file = world.read(".config/mcpipe/config.toml");
     assert!(file.contains("API_KEY = \"${API_KEY}\"") && file.contains("\"${DOCS_TOKEN}\""), "{file}");
     assert!(!file.contains("s3cret") && !file.contains("theirs"), "{file}");
-    let told = "set API_KEY: its value is env.API_KEY of 'docs' in Cursor, ~/.cursor/mcp.json";
-    assert!(said.notes.contains(told), "{}", said.notes);
+    let expected = "set API_KEY: its value is env.API_KEY of 'docs' in Cursor, ~/.cursor/mcp.json";
+    assert!(said.notes.contains(expected), "{}", said.notes);
     world.run(&["import", "cursor", "--only", "mine", "--force", "--yes"]);
     let file = world.read(".config/mcpipe/config.toml");
     assert!(file.contains("https://theirs.example/mcp") && !file.contains("command = \"x\""), "{file}");

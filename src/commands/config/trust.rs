@@ -28,7 +28,7 @@ pub(super) fn trust(
     if files.is_empty() {
         return Err(Failure::new(ErrorKind::Config, "no project file to trust")
             .cause(format!("there is no {PROJECT_TOML} or {PROJECT_JSON} in or above the working directory"))
-            .hint("mcpipe config trust FILE"));
+            .hint("name the file: mcpipe config trust FILE"));
     }
     if revoke {
         return revoke_all(context, &files);

@@ -44,13 +44,12 @@ fn check_and_get_see_what_secrets_are_missing_and_show_references() {
         said.out,
         format!(
             "error\t~/.config/mcpipe/config.toml:5\tthere is no secret 'HERO' in {place}; 'headers.B' in [servers.a] \
-             refers to it: did you mean HERE?\n\
+             refers to it: did you mean HERE?\tstore it: mcpipe config secret set HERO\n\
              error\t~/.config/mcpipe/config.toml:6\tprogram 'no-such-program' not found in PATH; 'headers.C' in \
-             [servers.a] refers to it\n"
+             [servers.a] refers to it\tinstall no-such-program, or give its full path\n"
         )
     );
-    let hint = said.failure.unwrap().details().hint.clone();
-    assert_eq!(hint.unwrap(), "mcpipe config secret set HERO\ninstall no-such-program, or use its full path");
+    assert!(said.failure.is_some());
     let said = world.run(&["get", "a"]);
     assert!(said.out.contains("headers.A\t${keychain:HERE}\t") && !said.out.contains("hunter2"), "{}", said.out);
     assert!(said.out.contains("headers.D\t${command:sh -c 'exit 1'}\t"), "{}", said.out);
